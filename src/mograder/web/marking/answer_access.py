@@ -75,18 +75,6 @@ class Answers:
         return student
 
 
-def assignment_of(a: str) -> ItemName:
-    """Return the assignment of an address.
-
-    Raises:
-        NotFound: It is no name of one.
-    """
-    found = ItemName.valid(a)
-    if found is None:
-        raise NotFound("There is no such assignment.")
-    return found
-
-
 def may_mark(marker: Marker, student: str) -> bool:
     """Return whether a person may mark a student's answer: any but, as a marker, their own."""
     own = nfc(student).casefold() == nfc(marker.name).casefold()
@@ -168,9 +156,12 @@ class Here:
 
 
 async def _here(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> Here:
+    """Raises: NotFound for no name of an assignment or a question."""
     named = request.path_params
     question = question_of(named["question"]) if "question" in named else WHOLE
-    item = assignment_of(named["a"])
+    item = ItemName.valid(named["a"])
+    if item is None:
+        raise NotFound("There is no such assignment.")
     return Here(request, marking, marker, item, question, named.get("answer", ""))
 
 

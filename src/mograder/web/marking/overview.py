@@ -1,6 +1,6 @@
-"""The overview pages of marking, and their forms: the course, and one assignment.
+"""The pages of marking: the course, one assignment, and the page on which people mark.
 
-The forms open an assignment for markers, and share its answers out among them.
+Forms open an assignment for markers, and share its answers out among them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from mograder.store.marking.open_marking import open_for_marking, set_open_for_m
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.marking.shares import Shares
 from mograder.store.submissions.submitted_files import submitted_files
+from mograder.web.context import request_context
+from mograder.web.headers import content_security_policy
 from mograder.web.marking.access import Marker
 from mograder.web.marking.answer_access import (
     Answers,
@@ -133,6 +135,30 @@ def assignment(here: CurrentHere, names: bool | None = None) -> Response:
     )
 
 
+async def mark_page(here: CurrentHere) -> Response:
+    """Show the page that goes through the answers to a question, or the questions of an answer.
+
+    It holds no mark and no name: its script asks the API for them, one answer after the other. Its
+    policy also allows the frame of the outputs, which is ours.
+    """
+    question = here.request.path_params.get("question", "")
+    response = page(
+        here.request,
+        "marking/mark.html",
+        here="marking",
+        assignment=here.item,
+        question=question,
+        title=question_title(here.question) if question else "",
+        answer=here.answer,
+        marker=here.marker.name,
+        names_shown=names_shown(here.marking, here.marker, None),
+        may_show_names=may_show_names(here.marking, here.marker),
+    )
+    own = content_security_policy(request_context(here.request))
+    response.headers["Content-Security-Policy"] = f"{own}; frame-src 'self'"
+    return response
+
+
 async def open_or_close(a: str, request: Request, marking: CurrentMarking) -> Response:
     """Open an assignment for markers, or close it: the form's field ``open`` is 1 or 0."""
     answer = (await read_form(request)).get("open", "")
@@ -146,8 +172,8 @@ async def open_or_close(a: str, request: Request, marking: CurrentMarking) -> Re
     await to_thread.run_sync(change)
     action = "open for marking" if is_open else "close for marking"
     await marking.record(request, action, name)
-    where = with_outcome("/marking", "opened" if is_open else "closed", name)
-    return go_to(request, where)
+    done = "opened" if is_open else "closed"
+    return go_to(request, with_outcome("/marking", done, name))
 
 
 async def share(here: CurrentHere) -> Response:

@@ -15,7 +15,6 @@ from mograder.web.marking import (
     equal_answers,
     late,
     overview,
-    pages,
     release_pages,
     request_pages,
     similarity_pages,
@@ -46,8 +45,8 @@ MARKING_ROUTES: tuple[Route, ...] = (
     Route("POST", "/marking/{a}/late/preview", late.preview, INSTRUCTOR),
     Route("POST", "/marking/{a}/late", late.record, INSTRUCTOR),
     # The page on which people mark
-    Route("GET", "/marking/{a}/questions/{question}", pages.question_page, MARKER),
-    Route("GET", "/marking/{a}/answers/{answer}", pages.answer_page, MARKER),
+    Route("GET", "/marking/{a}/questions/{question}", overview.mark_page, MARKER),
+    Route("GET", "/marking/{a}/answers/{answer}", overview.mark_page, MARKER),
     # The JSON that the marking pages read and send
     Route("GET", _API, api_answers.overview, MARKER),
     Route("GET", _API + "/queue", api_answers.queue, MARKER),

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from anyio import to_thread
-from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.errors import MograderError, NotFound
-from mograder.core.names import ItemName
 from mograder.grading.marking.similar_work import (
     ComparedWork,
     Line,
@@ -32,8 +30,7 @@ from mograder.store.marking.similarity_verdicts import (
     SimilarityVerdicts,
     last_verdict,
 )
-from mograder.web.marking.answer_access import assignment_of
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
+from mograder.web.marking.answer_access import CurrentHere, Here
 from mograder.web.marking.reports import stamp_of, working_page
 from mograder.web.pages import go_to, page, with_outcome
 from mograder.web.request_body import read_form
@@ -67,23 +64,22 @@ class ShownPair:
     trouble: str = ""
 
 
-async def similarity_page(a: str, request: Request, marking: CurrentMarking) -> Response:
+async def similarity_page(here: CurrentHere) -> Response:
     """List the similar pairs of submissions, and the groups that they make."""
-    item = assignment_of(a)
-    found = await _similar(marking, item)
-    await marking.record(request, "similar submissions", item)
+    found = await _similar(here)
+    await here.record("similar submissions", here.item)
     if found is None:
-        return working_page(request, item, "similarity")
-    verdicts, names = await to_thread.run_sync(_known, marking, item)
+        return working_page(here.request, here.item, "similarity")
+    verdicts, names = await to_thread.run_sync(_known, here)
     lines = [
         PairLine(each, _count(each), last_verdict(verdicts.get((each.one, each.other), ())))
         for each in found.pairs[:_MOST_PAIRS]
     ]
     return page(
-        request,
+        here.request,
         "marking/similarity.html",
         here="marking",
-        assignment=item,
+        assignment=here.item,
         found=found,
         lines=lines,
         more=len(found.pairs) - len(lines),
@@ -92,24 +88,21 @@ async def similarity_page(a: str, request: Request, marking: CurrentMarking) -> 
     )
 
 
-async def pair_page(
-    a: str, one: str, other: str, request: Request, marking: CurrentMarking
-) -> Response:
+async def pair_page(one: str, other: str, here: CurrentHere) -> Response:
     """Show two similar submissions side by side, and the form for the verdict."""
-    item = assignment_of(a)
-    found = await _similar(marking, item)
+    found = await _similar(here)
     if found is None:
-        return working_page(request, item, "similarity")
+        return working_page(here.request, here.item, "similarity")
     pair = _demand(found, one, other)
-    verdicts, names = await to_thread.run_sync(_known, marking, item)
+    verdicts, names = await to_thread.run_sync(_known, here)
     given = verdicts.get((pair.one, pair.other), ())
-    shown = await to_thread.run_sync(_shown, marking, item, pair, given)
-    await marking.record(request, "compare submissions", f"{pair.one}+{pair.other}/{item}")
+    shown = await to_thread.run_sync(_shown, here, pair, given)
+    await here.record("compare submissions", f"{pair.one}+{pair.other}/{here.item}")
     return page(
-        request,
+        here.request,
         "marking/similar_pair.html",
         here="marking",
-        assignment=item,
+        assignment=here.item,
         shown=shown,
         names=names,
         longest=LONGEST_NOTE,
@@ -118,37 +111,28 @@ async def pair_page(
     )
 
 
-async def give_verdict(
-    a: str,
-    one: str,
-    other: str,
-    request: Request,
-    marking: CurrentMarking,
-    marker: CurrentMarker,
-) -> Response:
+async def give_verdict(one: str, other: str, here: CurrentHere) -> Response:
     """Keep a verdict about two submissions: the form's fields are ``verdict`` and ``note``."""
-    item, fields = assignment_of(a), await read_form(request, _FORM_BYTES)
+    item, fields = here.item, await read_form(here.request, _FORM_BYTES)
     verdict, note = fields.get("verdict", ""), fields.get("note", "").strip()
 
     def write() -> None:
-        pair = _known_pair(marking, item, one, other)
-        SimilarityVerdicts(marking.book()).give(
-            item, pair, verdict, note=note, by=marker.name, at=marking.clock.now()
-        )
+        pair = _known_pair(here, one, other)
+        by, at = here.marker.name, here.marking.clock.now()
+        SimilarityVerdicts(here.book).give(item, pair, verdict, note=note, by=by, at=at)
 
     await to_thread.run_sync(write)
-    await marking.record(request, f"verdict: {verdict}", f"{one}+{other}/{item}")
+    await here.record(f"verdict: {verdict}", f"{one}+{other}/{item}")
     there = "/".join(path_segment(each) for each in (item, "similarity", one, other))
-    where = with_outcome(f"/marking/{there}", "verdict")
-    return go_to(request, where)
+    return go_to(here.request, with_outcome(f"/marking/{there}", "verdict"))
 
 
-def _work(marking: MarkingApp, item: ItemName) -> ComparedWork:
-    return compared_work(marking.loaded, item, marking.source(item))
+def _work(here: Here) -> ComparedWork:
+    return compared_work(here.marking.loaded, here.item, here.marking.source(here.item))
 
 
-async def _similar(marking: MarkingApp, item: ItemName) -> SimilarWork | None:
-    work = await to_thread.run_sync(_work, marking, item)
+async def _similar(here: Here) -> SimilarWork | None:
+    work = await to_thread.run_sync(_work, here)
     if not await to_thread.run_sync(work.files().students):
         raise NotFound("There are no submissions of this assignment.")
     stamp = await to_thread.run_sync(stamp_of, (work.autograded, work.submitted, *work.given))
@@ -156,7 +140,7 @@ async def _similar(marking: MarkingApp, item: ItemName) -> SimilarWork | None:
     async def make() -> SimilarWork:
         return await similar_work(work)
 
-    return await marking.reports.get(("similarity", item), stamp, make)
+    return await here.marking.reports.get(("similarity", here.item), stamp, make)
 
 
 def _demand(found: SimilarWork, one: str, other: str) -> SimilarPair:
@@ -166,19 +150,18 @@ def _demand(found: SimilarWork, one: str, other: str) -> SimilarPair:
     return pair
 
 
-def _known_pair(marking: MarkingApp, item: ItemName, one: str, other: str) -> tuple[str, str]:
-    students = _work(marking, item).files().students()
+def _known_pair(here: Here, one: str, other: str) -> tuple[str, str]:
+    students = _work(here).files().students()
     if one == other or one not in students or other not in students:
         raise NotFound("There are no such two submissions.")
     return one, other
 
 
 def _known(
-    marking: MarkingApp, item: ItemName
+    here: Here,
 ) -> tuple[Mapping[tuple[str, str], tuple[GivenVerdict, ...]], Mapping[str, str]]:
     """Return the verdicts by pair, and the students' names by username."""
-    book = marking.book()
-    return SimilarityVerdicts(book).of(item), book.students()
+    return SimilarityVerdicts(here.book).of(here.item), here.book.students()
 
 
 def _count(pair: SimilarPair) -> int:
@@ -188,10 +171,8 @@ def _count(pair: SimilarPair) -> int:
     return len(lines)
 
 
-def _shown(
-    marking: MarkingApp, item: ItemName, pair: SimilarPair, verdicts: Sequence[GivenVerdict]
-) -> ShownPair:
-    files = _work(marking, item).files()
+def _shown(here: Here, pair: SimilarPair, verdicts: Sequence[GivenVerdict]) -> ShownPair:
+    files = _work(here).files()
     matches = sorted(pair.matches, key=lambda each: (each.one, each.other))
     try:
         one = marked_lines(files.handed_in_first(pair.one), [each.one for each in matches])
