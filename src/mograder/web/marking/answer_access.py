@@ -9,7 +9,6 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import BaseModel
-from starlette.responses import JSONResponse
 
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, NotFound
@@ -25,7 +24,6 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE
 from mograder.store.marking.question_marking import QuestionMarks
 from mograder.web.marking.access import Marker
-from mograder.web.marking.answer_json import Json
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.request_body import read_json
 
@@ -166,8 +164,3 @@ async def _here(request: Request, marking: CurrentMarking, marker: CurrentMarker
 
 
 CurrentHere = Annotated[Here, Depends(_here)]
-
-
-def json_answer(value: Json, status: int = 200) -> JSONResponse:
-    """Return an object as JSON."""
-    return JSONResponse(value, status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from anyio import to_thread
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from mograder.store.marking.annotations import (
     Annotation,
@@ -15,7 +15,7 @@ from mograder.store.marking.annotations import (
 )
 from mograder.store.marking.annotations import Place as AnnotatedPlace
 from mograder.store.marking.saved_comments import SavedComments
-from mograder.web.marking.answer_access import CurrentHere, Here, json_answer
+from mograder.web.marking.answer_access import CurrentHere, Here
 from mograder.web.marking.answer_json import Json, annotation_json
 from mograder.web.marking.models import AnnotationChange
 
@@ -64,9 +64,9 @@ async def _changed(here: Here, write: Callable[[str], Annotation | None]) -> Res
         student, made = await to_thread.run_sync(change)
     except AnnotationChanged as error:
         now = await to_thread.run_sync(_json, here, error.now)
-        return json_answer({"detail": str(error), "now": now}, 409)
+        return JSONResponse({"detail": str(error), "now": now}, 409)
     await here.record("annotate", f"{student}/{here.item}")
-    return json_answer(made)
+    return JSONResponse(made)
 
 
 def _json(here: Here, stored: Annotation) -> Json:

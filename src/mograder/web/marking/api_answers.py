@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from anyio import to_thread
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.grading.marking.answer_names import question_address, question_of, question_title
@@ -37,7 +37,6 @@ from mograder.web.marking.answer_access import (
     Answers,
     CurrentHere,
     Here,
-    json_answer,
     may_mark,
 )
 from mograder.web.marking.answer_json import (
@@ -62,7 +61,7 @@ _Written = tuple[str, AnswerMark, tuple[str, ...]]
 def overview(here: CurrentHere) -> Response:
     """Return an assignment's questions, and how far each is."""
     known = here.marking.progress.of(here.book, here.item).known
-    return json_answer({"questions": [progress_json(each, here.marker.name) for each in known]})
+    return JSONResponse({"questions": [progress_json(each, here.marker.name) for each in known]})
 
 
 async def queue(here: CurrentHere, question: str, names: bool | None = None) -> Response:
@@ -73,7 +72,7 @@ async def queue(here: CurrentHere, question: str, names: bool | None = None) -> 
     key = question_of(question)
     answers = await to_thread.run_sync(here.answers, names)
     equal = await equal_answers(here, answers, key)
-    return json_answer(await to_thread.run_sync(_queue, here, key, answers, equal))
+    return JSONResponse(await to_thread.run_sync(_queue, here, key, answers, equal))
 
 
 def _queue(here: Here, key: str, answers: Answers, equal: EqualAnswers | None) -> Json:
@@ -122,7 +121,7 @@ async def answer(here: CurrentHere, names: bool | None = None) -> Response:
     group = equal.of(found.student) if equal else None
     state = await to_thread.run_sync(_answer, here, found, work)
     await here.record("read answer", f"{found.student}/{here.item}")
-    return json_answer(state | {"group": group})
+    return JSONResponse(state | {"group": group})
 
 
 def _read(here: Here, names: bool | None) -> _Read:
@@ -254,20 +253,20 @@ async def _changed(here: Here, write: Callable[[], _Written], action: str) -> Re
         given, mark, also = await to_thread.run_sync(write)
     except AnswerChanged as error:
         now, version = mark_json(error.now), error.now.version
-        return json_answer({"detail": str(error), "now": now, "version": version}, 409)
+        return JSONResponse({"detail": str(error), "now": now, "version": version}, 409)
     for student in (given, *also):
         await here.record(action, f"{student}/{here.item}/{question_title(here.question)}")
-    return json_answer(saved_json(mark, here.marker.name, len(also)))
+    return JSONResponse(saved_json(mark, here.marker.name, len(also)))
 
 
 def history(here: CurrentHere) -> Response:
     """Return all marks that an answer had, newest first."""
     student = here.answers().student_of(here.answer)
     found = QuestionMarks(here.book).history(here.item, student, here.question)
-    return json_answer({"entries": history_json(found)})
+    return JSONResponse({"entries": history_json(found)})
 
 
 async def preview(here: CurrentHere) -> Response:
     """Return a comment's Markdown as it will be shown."""
     text = (await here.read(Text)).text
-    return json_answer({"html": await to_thread.run_sync(comment_html, text)})
+    return JSONResponse({"html": await to_thread.run_sync(comment_html, text)})

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from anyio import to_thread
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
@@ -18,7 +18,7 @@ from mograder.store.marking.saved_comments import (
     SavedCommentChanged,
     SavedComments,
 )
-from mograder.web.marking.answer_access import CurrentHere, Here, json_answer
+from mograder.web.marking.answer_access import CurrentHere, Here
 from mograder.web.marking.answer_json import Json, comment_json
 from mograder.web.marking.models import CommentChange, NewComment, RubricChange
 
@@ -30,7 +30,7 @@ def comments(here: CurrentHere) -> Response:
     """
     bank = SavedComments(here.book).of(here.item, here.question)
     found, retired = ([comment_json(each) for each in of] for of in (bank.comments, bank.retired))
-    return json_answer({"starts_at": bank.starts_at, "comments": found, "retired": retired})
+    return JSONResponse({"starts_at": bank.starts_at, "comments": found, "retired": retired})
 
 
 async def add(here: CurrentHere) -> Response:
@@ -86,7 +86,7 @@ def preview(comment: str, here: CurrentHere, points: float | None = None) -> Res
         }
         for each in changes
     ]
-    return json_answer({"comment": comment_json(now), "changes": marks})
+    return JSONResponse({"comment": comment_json(now), "changes": marks})
 
 
 async def start(here: CurrentHere) -> Response:
@@ -112,9 +112,9 @@ async def _changing(
     try:
         made = await to_thread.run_sync(write)
     except SavedCommentChanged as error:
-        return json_answer({"detail": str(error), "now": comment_json(error.now)}, 409)
+        return JSONResponse({"detail": str(error), "now": comment_json(error.now)}, 409)
     await here.record(action, f"{here.item}/{question_title(here.question)}")
-    return json_answer(made, status)
+    return JSONResponse(made, status)
 
 
 def _author(here: Here) -> Author:

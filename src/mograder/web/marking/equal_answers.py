@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from anyio import to_thread
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from mograder.grading.marking.answer_groups import answer_groups
 from mograder.grading.marking.answer_names import group_id, question_of, question_title
@@ -14,7 +14,7 @@ from mograder.grading.marking.graded_work import WorkFiles
 from mograder.grading.marking.question_sources import QuestionSources, sources_or_none
 from mograder.grading.similarity.equal_answers import AnswerGroup
 from mograder.store.marking.shares import Separations
-from mograder.web.marking.answer_access import Answers, CurrentHere, Here, json_answer
+from mograder.web.marking.answer_access import Answers, CurrentHere, Here
 from mograder.web.marking.answer_json import Json
 from mograder.web.marking.models import GroupChange
 from mograder.web.marking.reports import stamp_of
@@ -101,7 +101,7 @@ async def groups(here: CurrentHere, question: str) -> Response:
     key = question_of(question)
     answers = await to_thread.run_sync(here.answers)
     found = await equal_answers(here, answers, key, wait=True)
-    return json_answer({"groups": _json(answers, found) if found else []})
+    return JSONResponse({"groups": _json(answers, found) if found else []})
 
 
 def _json(answers: Answers, found: EqualAnswers) -> list[Json]:
@@ -131,4 +131,4 @@ async def separate(here: CurrentHere) -> Response:
     action = "separate answer" if apart else "put answer back"
     await here.record(action, f"{student}/{here.item}/{question_title(key)}")
     found = await equal_answers(here, answers, key)
-    return json_answer({"group": found.of(student) if found else None})
+    return JSONResponse({"group": found.of(student) if found else None})
