@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import parse_qsl
 
-from anyio import to_thread
 from starlette.requests import Request
 
 from mograder.auth.enrollment import parse_username
@@ -164,6 +163,6 @@ async def _note_use(claims: Claims, services: Services) -> None:
         return
     note, now = services.people.note, services.clock.now()
     try:
-        await to_thread.run_sync(note, (claims.username,), How.USED, now, limiter=services.writers)
+        await services.write(note, (claims.username,), How.USED, now)
     except (OSError, MograderError) as error:
         _log.warning("cannot note that %s's token is in use: %s", claims.username, error)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from urllib.parse import unquote
 
-from anyio import to_thread
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -102,7 +101,7 @@ class AssignmentServerApp:
             return
         self._read_at = now
         try:
-            await to_thread.run_sync(self._services.people.refresh, limiter=self._services.readers)
+            await self._services.read(self._services.people.refresh)
         except OSError as error:
             _log.error("the register of people cannot be read, its last version is used: %s", error)
 

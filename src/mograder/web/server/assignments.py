@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import quote
 
-from anyio import to_thread
 from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
@@ -31,7 +30,7 @@ async def list_all(info: RequestInfo) -> Response:
         found = info.services.catalogue.all()
         return [_entry(each, info) for each in found if refusal(info, each.name) is None]
 
-    return JSONResponse(await to_thread.run_sync(entries, limiter=info.services.readers))
+    return JSONResponse(await info.services.read(entries))
 
 
 async def send_file(info: RequestInfo) -> Response:
@@ -45,9 +44,7 @@ async def send_file(info: RequestInfo) -> Response:
         raise NotFound(f"Not found: {name}")
     services = info.services
     assignment = await find(info)
-    opened = await to_thread.run_sync(
-        look, assignment.directory, name, services.digests, limiter=services.readers
-    )
+    opened = await services.read(look, assignment.directory, name, services.digests)
     return answer_file(info.request, opened)
 
 
@@ -56,7 +53,7 @@ async def find(info: RequestInfo) -> Assignment:
 
     Raises: :class:`NotFound`.
     """
-    return await to_thread.run_sync(find_open, info, limiter=info.services.readers)
+    return await info.services.read(find_open, info)
 
 
 def find_open(info: RequestInfo) -> Assignment:

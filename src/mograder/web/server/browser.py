@@ -11,7 +11,6 @@ import mimetypes
 from pathlib import Path
 from types import MappingProxyType
 
-from anyio import to_thread
 from starlette.responses import HTMLResponse, Response
 
 from mograder.core.errors import NotFound
@@ -48,9 +47,7 @@ async def send_file(info: RequestInfo) -> Response:
     pieces = tuple(info.names["path"].split("/"))
     directory, name = services.browser_pages.directory_of(pieces)
     packs = "br" in info.request.headers.get("accept-encoding", "").replace(" ", "").split(",")
-    opened, packed = await to_thread.run_sync(
-        _find, info, directory, name, packs, limiter=services.readers
-    )
+    opened, packed = await services.read(_find, info, directory, name, packs)
     answer = answer_file(info.request, opened, _media_type(name))
     answer.headers["Cache-Control"] = _FOR_EVER
     answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"  # the frame's origin is opaque
@@ -65,9 +62,7 @@ async def page(info: RequestInfo) -> Response:
     """Return the page around an item's notebook."""
     _check_switch(info)
     assignment = await find(info)
-    found = await to_thread.run_sync(
-        info.services.browser_pages.find, assignment.name, limiter=info.services.readers
-    )
+    found = await info.services.read(info.services.browser_pages.find, assignment.name)
     if found is None:
         raise NotFound(f"{assignment.name} has no page for the browser.")
     context = context_of(info.request.scope)
@@ -91,7 +86,7 @@ async def index(info: RequestInfo) -> Response:
     def open_items() -> list[ItemName]:
         return [each for each in services.browser_pages.items() if refusal(info, each) is None]
 
-    items = await to_thread.run_sync(open_items, limiter=services.readers)
+    items = await services.read(open_items)
     html = services.pages.render("browser_items.html", f"{context.prefix}/web", items=items)
     return HTMLResponse(html, headers=_page_headers(context))
 
@@ -99,11 +94,11 @@ async def index(info: RequestInfo) -> Response:
 async def static_file(info: RequestInfo) -> Response:
     """Return one of our own stylesheets and scripts."""
     _check_switch(info)
-    return send_static(info)
+    return await send_static(info)
 
 
-def send_static(info: RequestInfo) -> Response:
-    """Return one of our own stylesheets and scripts. Raises: NotFound."""
+async def send_static(info: RequestInfo) -> Response:
+    """Return one of our own stylesheets and scripts, also where no notebook runs in the browser."""
     static = info.services.pages.static
     found = static.by_name.get(info.names["file"])
     if found is None or info.names["version"] != static.version:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from anyio import to_thread
 from starlette.responses import HTMLResponse, Response
 
 from mograder.web.client_install import UV_LINES, client_install
@@ -12,14 +11,13 @@ from mograder.web.client_install import send_wheel as answer_wheel
 from mograder.web.context import context_of
 from mograder.web.headers import security_headers
 from mograder.web.server.access import RequestInfo
-from mograder.web.server.browser import send_static
 
 
 async def page(info: RequestInfo) -> Response:
     """Return the page with the line for this course."""
     services, context = info.services, context_of(info.request.scope)
     settings = services.options.settings
-    wheel = await to_thread.run_sync(services.client_wheels.current, limiter=services.readers)
+    wheel = await services.read(services.client_wheels.current)
     own = f"{context.scheme}://{context.host}{context.prefix}/"
     below = replace(context, prefix=f"{context.prefix}/client")
     html = services.pages.render(
@@ -41,8 +39,3 @@ async def send_wheel(info: RequestInfo) -> Response:
     return await answer_wheel(
         info.request, info.services.client_wheels, names["digest"], names["file"]
     )
-
-
-async def static_file(info: RequestInfo) -> Response:
-    """Return one of our own stylesheets."""
-    return send_static(info)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from anyio import to_thread
 from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
@@ -22,9 +21,7 @@ async def read(info: RequestInfo) -> Response:
     """Return a person's draft of an assignment; its fields are null if there is none."""
     assignment = await find(info)
     services = info.services
-    draft = await to_thread.run_sync(
-        services.drafts.find, info.whose, assignment.name, limiter=services.readers
-    )
+    draft = await services.read(services.drafts.find, info.whose, assignment.name)
     if draft is None:
         return JSONResponse({**about(None), "text": None})
     return _answer(draft, text=draft.text)
@@ -47,9 +44,7 @@ async def replace(info: RequestInfo) -> Response:
             except UnicodeDecodeError as error:
                 raise InvalidInput("The draft is not UTF-8.") from error
             now = services.clock.now()
-            return await to_thread.run_sync(
-                _replace, info, text, now, over, limiter=services.writers
-            )
+            return await services.write(_replace, info, text, now, over)
 
 
 def _replace(info: RequestInfo, text: str, now: datetime, over: str) -> Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from anyio import to_thread
 from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import InvalidInput, NotFound
@@ -42,7 +41,7 @@ async def upload_grades(info: RequestInfo) -> Response:
         def merge() -> int:
             return services.grades(assignment.name).merge(parse_entries(body))
 
-        count = await to_thread.run_sync(merge, limiter=services.writers)
+        count = await services.write(merge)
     return JSONResponse({"status": "ok", "count": count})
 
 
@@ -66,9 +65,7 @@ async def send_feedback(info: RequestInfo) -> Response:
     assignment = await find(info)
     directory, name = services.feedback_directory(assignment.name), f"{info.whose}.html"
     try:
-        opened = await to_thread.run_sync(
-            look, directory, name, services.digests, limiter=services.readers
-        )
+        opened = await services.read(look, directory, name, services.digests)
     except NotFound as error:
         raise NotFound("Feedback not available") from error
     answer = answer_file(info.request, opened, "text/html; charset=utf-8")
@@ -78,7 +75,6 @@ async def send_feedback(info: RequestInfo) -> Response:
 
 async def _receive(info: RequestInfo, upload: FeedbackUpload) -> list[str]:
     """Write the form to disk as it arrives, with at most 1 MB in memory; return the file names."""
-    limiter = info.services.writers
 
     def begin(filename: str) -> BinaryIO:
         return upload.open(_document(filename))
@@ -89,13 +85,13 @@ async def _receive(info: RequestInfo, upload: FeedbackUpload) -> list[str]:
         async for chunk in chunks(info.request, _FEEDBACK_LIMIT, seconds=_FEEDBACK_SECONDS):
             waiting += chunk
             if len(waiting) >= _AT_ONCE:
-                await to_thread.run_sync(parts.feed, bytes(waiting), limiter=limiter)
+                await info.services.write(parts.feed, bytes(waiting))
                 waiting.clear()
-        await to_thread.run_sync(parts.feed, bytes(waiting), limiter=limiter)
+        await info.services.write(parts.feed, bytes(waiting))
         parts.finish()
     finally:
         parts.close()
-    return list(await to_thread.run_sync(upload.finish, limiter=limiter))
+    return list(await info.services.write(upload.finish))
 
 
 def _document(filename: str) -> FileName:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.responses import JSONResponse, Response
 
@@ -52,7 +51,7 @@ async def register(info: RequestInfo) -> Response:
     mark = retry_mark(wish.retry_key) if wish.retry_key else ""
     caller = await identify(info.request, services)
     if caller is None or caller.user != user:
-        await to_thread.run_sync(_register, info, user, mark, limiter=services.writers)
+        await services.write(_register, info, user, mark)
         services.registration_limits.made(address)
     token = make_token(services.secret, user, epoch=services.people.epoch(user))
     return JSONResponse({"token": token, "user": user})
@@ -89,7 +88,7 @@ async def _end(info: RequestInfo, how: How) -> Response:
     services = info.services
     user = parse_username(info.names["person"])
     end, now = services.people.end, services.clock.now()
-    await to_thread.run_sync(end, user, how, now, limiter=services.writers)
+    await services.write(end, user, how, now)
     return JSONResponse({"status": "ok", "user": user})
 
 

@@ -64,5 +64,5 @@ ROUTES: tuple[Row, ...] = (
     Row("GET", "/web/files/{path:path}", browser.send_file, Access.ANYONE),
     Row("GET", "/client", client.page, Access.ANYONE, False),
     Row("GET", "/client/{digest}/{file}", client.send_wheel, Access.ANYONE, False),
-    Row("GET", "/client/static/{version}/{file}", client.static_file, Access.ANYONE, False),
+    Row("GET", "/client/static/{version}/{file}", browser.send_static, Access.ANYONE, False),
 )

@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, to_thread
 
 from mograder.auth.enrollment import parse_username
 from mograder.core.clock import Clock, SystemClock
@@ -35,6 +36,9 @@ from mograder.web.server.files import Digests
 from mograder.web.server.limits import RegistrationLimits
 from mograder.web.templating import Pages, load_pages
 from mograder.web.uploads import Uploads
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 RECORDS = Path(".mograder") / "receipts"
 _WRITERS = 32
@@ -101,6 +105,14 @@ class Services:
     def feedback_directory(self, name: ItemName) -> Path:
         """Return the directory of an assignment's feedback documents."""
         return self.options.root / name / "feedback"
+
+    async def read(self, do: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        """Return the result of a function that reads the disk, called in a thread."""
+        return await to_thread.run_sync(do, *arguments, limiter=self.readers)
+
+    async def write(self, do: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        """Return the result of a function that writes to the disk, called in a thread."""
+        return await to_thread.run_sync(do, *arguments, limiter=self.writers)
 
 
 def open_services(

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from anyio import to_thread
 from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
@@ -59,9 +58,7 @@ async def submit(info: RequestInfo) -> Response:
 async def verify_receipt(info: RequestInfo) -> Response:
     """Return whether this server signed a receipt, and the state of its submission."""
     receipt, services = read_receipt(await read_body(info.request, LONGEST)), info.services
-    verdict = await to_thread.run_sync(
-        verdict_of, services.secret, services.submissions, receipt, limiter=services.readers
-    )
+    verdict = await services.read(verdict_of, services.secret, services.submissions, receipt)
     return JSONResponse(asdict(verdict))
 
 
@@ -85,7 +82,7 @@ async def status(info: RequestInfo) -> Response:
             return plain
         return {**plain, **_more(info, assignment, counting), **_draft(info, assignment)}
 
-    return JSONResponse(await to_thread.run_sync(read, limiter=info.services.readers))
+    return JSONResponse(await info.services.read(read))
 
 
 async def list_all(info: RequestInfo) -> Response:
@@ -110,7 +107,7 @@ async def list_all(info: RequestInfo) -> Response:
             lines.append(line)
         return lines
 
-    return JSONResponse(await to_thread.run_sync(read, limiter=info.services.readers))
+    return JSONResponse(await info.services.read(read))
 
 
 async def send(info: RequestInfo) -> Response:
@@ -122,10 +119,8 @@ async def send(info: RequestInfo) -> Response:
     except InvalidInput as error:
         raise Forbidden("Invalid path") from error
     locate = services.submissions.locate
-    found = await to_thread.run_sync(locate, assignment.name, name, limiter=services.readers)
-    opened = await to_thread.run_sync(
-        look, found.parent, found.name, services.digests, limiter=services.readers
-    )
+    found = await services.read(locate, assignment.name, name)
+    opened = await services.read(look, found.parent, found.name, services.digests)
     return answer_file(info.request, opened)
 
 
@@ -144,7 +139,7 @@ async def _receive(info: RequestInfo, size: int) -> tuple[Assignment, OwnDates, 
             kept = _keep(info, assignment, dates, submitted_bytes(kind, body), now)
             return assignment, dates, kept
 
-        return await to_thread.run_sync(keep, limiter=services.writers)
+        return await services.write(keep)
 
 
 def _keep(
