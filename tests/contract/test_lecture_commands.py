@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mograder.sessions.rehearsal import Pace
-from mograder.web.hub.rehearsal import rehearsal
+from mograder.web.hub import rehearsal
 from tests.contract.test_hub_course_commands import served
 from tests.support.command_line import cli
 from tests.support.moodle.teacher import ServedHub

@@ -22,9 +22,9 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.rehearsal import Pace
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.releases.warm_times import WarmTimes
+from mograder.web.hub import rehearsal
 from mograder.web.hub.items.warming import Warming
-from mograder.web.hub.rehearsal import rehearsal
-from mograder.web.hub.rehearsal.rehearsal import Rehearsals
+from mograder.web.hub.rehearsal import Rehearsals
 from tests.support import hub_copies
 from tests.support.event_stream import asking
 from tests.support.hub_app import FakeEnvironments, Hub, events

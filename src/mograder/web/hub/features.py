@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from mograder.store.external.external_tables import has_platforms
+from mograder.web.hub import machines, marks, rehearsal
 from mograder.web.hub.board import board, help_requests
 from mograder.web.hub.copies import (
     copies,
@@ -25,11 +26,8 @@ from mograder.web.hub.core.services import Services
 from mograder.web.hub.gradebook import pages as gradebook
 from mograder.web.hub.home import calendar, home
 from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming
-from mograder.web.hub.machines import machines
 from mograder.web.hub.mail import events as mail
-from mograder.web.hub.marks import marks
 from mograder.web.hub.people import client, invite, people
-from mograder.web.hub.rehearsal import rehearsal
 from mograder.web.hub.service import events, pages
 from mograder.web.hub.sessions import notebook_state, sessions
 from mograder.web.hub.signin import signin

@@ -198,5 +198,5 @@ def test_the_routes_of_a_hub_are_printed_with_their_access() -> None:
         "path": "/nodes",
         "access": "instructor",
         "needs": "nodes",
-        "handler": "mograder.web.hub.machines.machines.list_nodes",
+        "handler": "mograder.web.hub.machines.list_nodes",
     }

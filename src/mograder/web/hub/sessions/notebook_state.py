@@ -26,7 +26,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.responses import Body
-from mograder.web.hub.machines.machines import MachineWatch
+from mograder.web.hub.machines import MachineWatch
 from mograder.web.hub.sessions.sessions import UNKNOWN, explain
 from mograder.web.route import VISITOR, Route
 

@@ -10,7 +10,7 @@ from mograder.auth.roles import Role
 from mograder.operations.machines import NodesView
 from mograder.store.hub.nodes import Nodes
 from mograder.web.hub.core.notifier import Notifier, Part
-from mograder.web.hub.machines.machines import MachineWatch
+from mograder.web.hub.machines import MachineWatch
 from tests.support.clock import ManualClock
 from tests.support.hub_app import HubOf
 from tests.support.joined_nodes import LEASE_SECONDS, connected, lapse

@@ -10,7 +10,7 @@ import pytest
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Endpoint
 from mograder.store.hub.nodes import NodeNote, Nodes
-from mograder.web.hub.machines.machines import ROUTES as MACHINE_ROUTES
+from mograder.web.hub.machines import ROUTES as MACHINE_ROUTES
 from tests.support.hub_app import Hub, HubOf, running_hub
 from tests.support.hub_copies import FORM, ask, read
 from tests.support.joined_nodes import connected, joined, lapse, status

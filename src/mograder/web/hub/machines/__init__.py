@@ -1,1 +1,0 @@
-"""The machines that run sessions, of hubs with nodes."""

@@ -1,1 +1,0 @@
-"""Rehearsals of an item: what many students at once would take."""
