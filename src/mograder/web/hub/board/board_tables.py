@@ -21,7 +21,7 @@ from mograder.core.clock import Clock
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.manager import SessionManager
 from mograder.store.hub.board import Board, CheckRow
-from mograder.web.hub.board.board_view import Head, Line, heads_of, line_of, share_of, span
+from mograder.web.hub.board.board_view import Head, Line, heads_of, line_of, span
 from mograder.web.hub.core.help_desk import HelpDesk
 from mograder.web.hub.core.item_checks import ItemChecks
 from mograder.web.templating import Pages
@@ -168,7 +168,7 @@ class BoardTables:
             for user in reports.keys() | running | asks.keys()
         ]
         lines.sort(key=lambda line: self._place(item, line))
-        heads = heads_of(columns, (share_of(each) for each in reports.values()))
+        heads = heads_of(columns, reports.values())
         return _Class(now, heads, tuple(lines))
 
     def _place(self, item: str, line: Line) -> tuple[int, float, bytes]:

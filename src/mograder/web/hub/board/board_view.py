@@ -80,14 +80,6 @@ class Head:
     median: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What a student adds to the heads: the checks tried, and the seconds that passed ones took."""
-
-    tried: frozenset[str]
-    took: Mapping[str, float]
-
-
 Reports = Mapping[str, CheckRow]
 """What is known of one student's checks, by label."""
 
@@ -120,19 +112,13 @@ def line_of(
     )
 
 
-def share_of(reports: Reports) -> Share:
-    """Return what a student adds to the numbers of the checks."""
-    tried = frozenset(label for label, row in reports.items() if row.attempts)
-    return Share(tried, _took(reports))
-
-
-def heads_of(columns: Sequence[Column], shares: Iterable[Share]) -> tuple[Head, ...]:
+def heads_of(columns: Sequence[Column], students: Iterable[Reports]) -> tuple[Head, ...]:
     """Return the checks with the numbers of all students."""
     took: dict[str, list[float]] = {column.label: [] for column in columns}
     tried: Counter[str] = Counter()
-    for share in shares:
-        tried.update(share.tried)
-        for label, seconds in share.took.items():
+    for reports in students:
+        tried.update(label for label, row in reports.items() if row.attempts)
+        for label, seconds in _took(reports).items():
             if label in took:
                 took[label].append(seconds)
     return tuple(

@@ -13,7 +13,6 @@ from mograder.web.hub.board.board_view import (
     Order,
     heads_of,
     line_of,
-    share_of,
     span,
 )
 from mograder.web.hub.core.item_checks import Column
@@ -70,7 +69,7 @@ def test_the_time_of_a_check_is_that_from_the_one_before() -> None:
     alice = of(passed("Q1: sign", 4), passed("Q2: size", 10))
     bob = of(passed("Q1: sign", 2, "bob"), replace(FAILED, label="Q2: size", username="bob"))
     waits = replace(FAILED, status="warn", attempts=0)
-    first, second = heads_of(COLUMNS, map(share_of, [alice, bob, of(waits)]))
+    first, second = heads_of(COLUMNS, [alice, bob, of(waits)])
     assert (first.passed, first.tried, first.median) == (2, 2, 180.0)
     assert (second.passed, second.tried, second.median) == (1, 2, 360.0)
     assert heads_of(COLUMNS, [])[0].median is None
