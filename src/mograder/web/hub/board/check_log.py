@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -94,22 +94,13 @@ class CheckLog:
                 passed_at=before.passed_at or seen.passed_at,
             )
 
-    def _store(self, seen: Iterable[CheckRow]) -> frozenset[str]:
+    def _store(self, seen: Sequence[CheckRow]) -> frozenset[str]:
         """Write the reports about checks that the releases have; return the items; blocks."""
-        by_item: dict[str, list[CheckRow]] = {}
-        for each in seen:
-            by_item.setdefault(each.item, []).append(each)
-        known = _known(by_item, self._checks)
+        checks = {item: self._checks.of(item) for item in {each.item for each in seen}}
+        labels = {(item, column.label) for item, columns in checks.items() for column in columns}
+        known = [each for each in seen if (each.item, each.label) in labels]
         self._board.record(known)
         return frozenset(each.item for each in known)
-
-
-def _known(by_item: Mapping[str, Sequence[CheckRow]], checks: ItemChecks) -> list[CheckRow]:
-    found: list[CheckRow] = []
-    for item, seen in by_item.items():
-        labels = {column.label for column in checks.of(item)}
-        found += (each for each in seen if each.label in labels)
-    return found
 
 
 def _seen(
