@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from mograder.core.errors import InvalidInput, MograderError, TooLarge
 from mograder.core.log import get_logger
@@ -20,23 +19,17 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.findings import refuse
 from mograder.notebook.pep723 import Script, read_script
 from mograder.notebook.syntax import check_notebook
+from mograder.sandbox.environments.builder import Environments
 from mograder.store.course.support_files import solutions_in
 from mograder.store.releases.releases import ItemKind, Release, Releases, ReleaseUpload
 
 _log = get_logger(__name__)
 
 
-class Preparer(Protocol):
-    """A builder of environments, once per set of dependencies."""
-
-    async def prepare(self, script: Script, progress: Progress, /) -> object:
-        """Wait until the environment is ready; raise the installer's error if it fails."""
-
-
 async def publish_release(
     *,
     releases: Releases,
-    environments: Preparer,
+    environments: Environments,
     name: ItemName,
     kind: ItemKind | None,
     staged: ReleaseUpload,

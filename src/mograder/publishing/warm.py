@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +16,6 @@ from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.pep723 import Script, read_script
-from mograder.publishing.publish import Preparer
 from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_config
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
@@ -45,14 +44,14 @@ def due(times: Iterable[tuple[str, datetime]], now: datetime, lead: timedelta) -
 
 async def warm_releases(
     releases: Releases,
-    environments: Preparer,
+    prepare: Callable[[Script, Progress], Awaitable[object]],
     progress: Progress,
     only: Collection[str] | None = None,
 ) -> Warmth:
     """Prepare every item's environment and return which of them are ready (B96, B129).
 
-    With ``only``, those of these items. A failure is logged and returned, and does not stop the
-    others.
+    ``prepare`` waits until an environment is ready, or raises the installer's error. With ``only``,
+    those of these items. A failure is logged and returned, and does not stop the others.
     """
     warmed: list[str] = []
     failed: dict[str, str] = {}
@@ -62,7 +61,7 @@ async def warm_releases(
         progress(f"Preparing the environment of {release.name}")
         try:
             script = await asyncio.to_thread(_script, release.notebook)
-            await environments.prepare(script, progress)
+            await prepare(script, progress)
         except (MograderError, OSError, UnicodeDecodeError) as error:
             _log.warning("the environment of %s cannot be prepared: %s", release.name, error)
             failed[release.name] = str(error)

@@ -19,8 +19,8 @@ from mograder.clients import hub_course
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.notebook.pep723 import Script
-from mograder.publishing.publish import Preparer
 from mograder.publishing.warm import local_environments, read_notebook_script
+from mograder.sandbox.environments.builder import Environments
 
 _NOTHING = "No notebooks specified. Use --all or pass notebook paths."
 
@@ -96,7 +96,7 @@ async def _warm(loaded: LoadedSettings, paths: Sequence[Path], *, dry_run: bool)
     needed = any(script.dependencies for script in scripts.values())
     outcomes = []
     async with AsyncExitStack() as stack:
-        environments: Preparer | None = None
+        environments: Environments | None = None
         if needed and not dry_run:
             opening = local_environments(loaded, read_environ())
             environments = await stack.enter_async_context(opening)
@@ -121,7 +121,7 @@ def _read_all(paths: Sequence[Path]) -> tuple[Mapping[Path, Script], dict[Path, 
     return scripts, unreadable
 
 
-async def _prepare(path: Path, script: Script, environments: Preparer | None) -> _Outcome:
+async def _prepare(path: Path, script: Script, environments: Environments | None) -> _Outcome:
     """Prepare one notebook; without ``environments`` only report its requirements."""
     if environments is None or not script.dependencies:
         return _Outcome(str(path), script.dependencies)

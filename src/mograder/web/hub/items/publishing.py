@@ -151,7 +151,7 @@ async def warm_cache(request: Request, app: CurrentApp) -> Annotated[Response, W
     services = app.services
 
     async def job(report: Report) -> Warmed:
-        result = await warm_releases(services.releases, services.environments, report)
+        result = await warm_releases(services.releases, services.environments.prepare, report)
         await app.audit.record(request, "warm cache", ", ".join(result.ready))
         return Warmed(warmed=list(result.ready), failed=dict(result.failed))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated
@@ -32,7 +31,6 @@ from mograder.core.tasks.periodic import every
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.publishing.warm import Warmth, due, warm_releases
-from mograder.sandbox.environments.builder import Environments
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.releases.warm_times import Times, WarmTimes
 from mograder.web.background import Report
@@ -58,18 +56,6 @@ class ItemWarmth(Done):
     planned: dict[str, list[str]] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Forking:
-    """Prepares an environment, and warm starts of its sessions also if it was ready before."""
-
-    environments: Environments
-
-    async def prepare(self, script: Script, progress: Progress, /) -> object:
-        environment = await self.environments.prepare(script, progress)
-        self.environments.announce(environment)
-        return environment
-
-
 class Warming:
     """The items that are to be warm; ``times`` are those that instructors have set."""
 
@@ -81,9 +67,7 @@ class Warming:
 
     async def warm(self, items: Collection[str], progress: Progress) -> Warmth:
         """Prepare the environments of items now, and the processes that fork their sessions."""
-        services = self._services
-        forking = _Forking(services.environments)
-        return await warm_releases(services.releases, forking, progress, items)
+        return await warm_releases(self._services.releases, self._prepare, progress, items)
 
     async def look(self) -> None:
         """Warm what is due now."""
@@ -95,6 +79,11 @@ class Warming:
         self._told = items
         if items:
             await self.warm(items, lambda _: None)
+
+    async def _prepare(self, script: Script, progress: Progress) -> None:
+        """Prepare an environment, and warm starts of its sessions also if it was ready before."""
+        environments = self._services.environments
+        environments.announce(await environments.prepare(script, progress))
 
     def _moments(self) -> Iterator[tuple[str, datetime]]:
         with contextlib.suppress(MograderError):  # a file that cannot be read hides every item

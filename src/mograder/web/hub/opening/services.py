@@ -264,7 +264,7 @@ async def upkeep(
     """
 
     async def keep_up() -> None:
-        await warm_releases(releases, environments, lambda _: None)
+        await warm_releases(releases, environments.prepare, lambda _: None)
         while True:
             await environments.next_build()
             await _prune(loaded, state)
