@@ -27,52 +27,42 @@ class PickedItem:
     """An item that was picked; ``maximum`` is the highest mark, None for an item without marks."""
 
     name: str
-    title: str
     maximum: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Answerer:
-    """The names of the hub and the platform in an answer."""
-
-    issuer: str
-    client_id: str
-    deployment: str
-
-
 def answer_claims(
-    to: Answerer, items: Sequence[PickedItem], data: str | None, now: datetime
+    handle: PickHandle, items: Sequence[PickedItem], now: datetime
 ) -> dict[str, object]:
-    """Return the claims of the answer with these items; ``data`` is the platform's own, or None.
+    """Return the claims of the answer to a request for links, with these items.
 
     No item has an address: Moodle would look for a tool by it, and lose the connection to this one.
     """
     moment = int(now.timestamp())
     claims: dict[str, object] = {
-        "iss": to.client_id,
-        "aud": to.issuer,
+        "iss": handle.client_id,
+        "aud": handle.issuer,
         "iat": moment - _BEHIND,
         "exp": moment + _LIFE,
         "nonce": secrets.token_urlsafe(16),
-        f"{_LTI}deployment_id": to.deployment,
+        f"{_LTI}deployment_id": handle.deployment,
         f"{_LTI}message_type": "LtiDeepLinkingResponse",
         f"{_LTI}version": VERSION,
         f"{_DEEP_LINKING}content_items": [_content_item(each) for each in items],
     }
-    if data is not None:
-        claims[f"{_DEEP_LINKING}data"] = data
+    if handle.data is not None:
+        claims[f"{_DEEP_LINKING}data"] = handle.data
     return claims
 
 
 def _content_item(item: PickedItem) -> dict[str, object]:
     found: dict[str, object] = {
         "type": "ltiResourceLink",
-        "title": item.title,
+        "title": item.name,
         "custom": {"item": item.name},
     }
     if item.maximum is not None:
         found["lineItem"] = {
-            "label": item.title,
+            "label": item.name,
             "scoreMaximum": item.maximum,
             "resourceId": item.name,
             "tag": "grade",

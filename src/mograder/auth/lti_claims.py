@@ -56,7 +56,6 @@ class LaunchServices:
     lineitem: str
     lineitems: str
     memberships: str
-    scopes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,13 +285,10 @@ def _services(claims: Mapping[str, object], platform: LtiPlatform) -> LaunchServ
         url = _told(value)
         return url if platform_origin(url) in origins else ""
 
-    scopes = grades.get("scope")
-    listed = scopes if isinstance(scopes, list) else []
     return LaunchServices(
         lineitem=address(grades.get("lineitem")),
         lineitems=address(grades.get("lineitems")),
         memberships=address(members.get("context_memberships_url")),
-        scopes=tuple(each for each in listed[:20] if isinstance(each, str) and len(each) < 200),
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from mograder.auth.deep_linking import Answerer, PickedItem, answer_claims
+from mograder.auth.deep_linking import PickedItem, PickHandle, answer_claims
 from mograder.auth.jose import InvalidToken, KeySet, UnknownKey, verify
 from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
 from mograder.auth.roles import Role
@@ -122,7 +123,6 @@ def test_service_addresses_of_other_servers_are_not_used() -> None:
     assert (
         usual.lineitems == "https://moodle.example.org/mod/lti/services.php/4/lineitems?type_id=1"
     )
-    assert len(usual.scopes) == 4
 
 
 def test_what_a_teacher_writes_into_custom_values_is_a_wish_at_most() -> None:
@@ -290,7 +290,8 @@ def test_links_go_to_the_platform_only(changed: dict[str, object]) -> None:
 
 
 def test_the_answer_returns_the_platforms_own_data() -> None:
-    to = Answerer("https://moodle.example.org", "client-full", "1")
-    item = PickedItem("A1", "A1", 10.0)
-    assert answer_claims(to, [item], "its own", NOW)[f"{DEEP_LINKING}data"] == "its own"
-    assert f"{DEEP_LINKING}data" not in answer_claims(to, [item], None, NOW)
+    issuer, back = "https://moodle.example.org", "https://moodle.example.org/back"
+    handle = PickHandle("s", issuer, "client-full", "1", "7", back, "its own", multiple=False)
+    item = PickedItem("A1", 10.0)
+    assert answer_claims(handle, [item], NOW)[f"{DEEP_LINKING}data"] == "its own"
+    assert f"{DEEP_LINKING}data" not in answer_claims(replace(handle, data=None), [item], NOW)

@@ -13,7 +13,6 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.auth.deep_linking import (
-    Answerer,
     PickedItem,
     PickHandle,
     answer_claims,
@@ -129,7 +128,7 @@ def _picked(app: HubApp, wanted: list[str]) -> list[PickedItem]:
 
 def _item(app: HubApp, release: Release) -> PickedItem:
     maximum = _maximum(app, release) if release.kind is ItemKind.ASSIGNMENT else None
-    return PickedItem(release.name, release.name, maximum)
+    return PickedItem(release.name, maximum)
 
 
 def _maximum(app: HubApp, release: Release) -> float:
@@ -154,8 +153,7 @@ def _signed(app: HubApp, handle: PickHandle, items: list[PickedItem]) -> str:
     now, lti = app.services.clock.now(), app.of(LtiService)
     if not lti.used.use(f"pick {handle.state}", now + timedelta(seconds=_HANDLE_SECONDS)):
         raise InvalidInput("These items were sent already.", hint="Begin again in the platform.")
-    to = Answerer(handle.issuer, handle.client_id, handle.deployment)
-    return lti.keys.current(now).sign(answer_claims(to, items, handle.data, now))
+    return lti.keys.current(now).sign(answer_claims(handle, items, now))
 
 
 ROUTES = (Route("POST", "/lti/pick", pick, ANYONE),)
