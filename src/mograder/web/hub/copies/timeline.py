@@ -31,7 +31,6 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.versions.cell_put_back import PutBack
 from mograder.notebook.versions.version_diff import (
     CellChange,
-    CellDifference,
     Line,
     LineChange,
     VersionDifference,
@@ -403,27 +402,17 @@ def told_changes(difference: VersionDifference, earlier: int = 0, later: int = 0
     return VersionChanges(
         earlier=earlier,
         later=later,
-        outside=_lines(difference.outside),
-        cells=[_cell(each) for each in difference.differing],
+        outside=[_line(each) for each in difference.outside],
+        cells=[
+            CellChanges.model_validate(each, from_attributes=True) for each in difference.differing
+        ],
         problem=difference.problem,
         cut=difference.cut,
     )
 
 
-def _cell(cell: CellDifference) -> CellChanges:
-    return CellChanges(
-        change=cell.change,
-        moved=cell.moved,
-        name=cell.name,
-        before=cell.before,
-        after=cell.after,
-        lines=_lines(cell.lines),
-        heading=cell.heading,
-    )
-
-
-def _lines(lines: Sequence[Line]) -> list[LineEntry]:
-    return [LineEntry(change=each.change, text=each.text) for each in lines]
+def _line(line: Line) -> LineEntry:
+    return LineEntry.model_validate(line, from_attributes=True)
 
 
 def _page_of(copy: CopyOf) -> str:

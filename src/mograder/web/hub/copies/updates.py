@@ -24,7 +24,6 @@ from mograder.core.tasks.periodic import every
 from mograder.sessions.copy_updates import CopyUpdates, Standing, UpdateStores
 from mograder.sessions.session import CopyOf
 from mograder.sessions.update_offers import (
-    Preview,
     PreviewLine,
     PreviewState,
     UpdateOffers,
@@ -43,7 +42,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.core.responses import Body, Done, deliver, tell
+from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver, tell
 from mograder.web.pages import go_to, page, with_outcome
 from mograder.web.problems import Wants, wanted
 from mograder.web.route import INSTRUCTOR, Route
@@ -74,10 +73,10 @@ class UpdatePreview(Body):
     """The last preview of the published release; ``at`` is a Unix time."""
 
     state: PreviewState
-    at: float
+    at: UnixTime
     total: int
     completed: int
-    copies: list[UpdateLine]
+    copies: list[UpdateLine] = Field(validation_alias="lines")
 
 
 class UpdatedCopy(Body):
@@ -232,25 +231,15 @@ async def _status(app: HubApp, name: ItemName) -> UpdateStatus:
 
 
 def _in_json(name: ItemName, found: UpdateOverview) -> UpdateStatus:
-    offer = found.offer
+    offer, preview = found.offer, found.preview if found.previewed else None
     return UpdateStatus(
         item=name,
         offered=found.offered,
         withdrawn=offer is not None and offer.withdrawn,
         by=None if offer is None else offer.offered_by,
         at=None if offer is None else offer.offered_at.timestamp(),
-        preview=_preview(found.preview) if found.preview and found.previewed else None,
+        preview=preview and UpdatePreview.model_validate(preview, from_attributes=True),
         copies=_copies(found.copies),
-    )
-
-
-def _preview(found: Preview) -> UpdatePreview:
-    return UpdatePreview(
-        state=found.state,
-        at=found.at.timestamp(),
-        total=found.total,
-        completed=found.completed,
-        copies=[UpdateLine.model_validate(each, from_attributes=True) for each in found.lines],
     )
 
 
