@@ -6,7 +6,7 @@ A submission goes into the course's own ``submitted/``, never to Moodle (B59).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -154,7 +154,7 @@ async def look_before(copy: KnownCopy, app: CurrentApp, caller: Caller) -> Missi
     """Return what is missing in the notebook as it was saved last, and what being late costs."""
     saved = await app.copies.export(copy)
     release = await to_thread.run_sync(app.items.shown, caller, copy)
-    unanswered = await _unanswered(app, copy, saved.data, release)
+    unanswered = await _compared(app, find_unanswered, copy, saved.data, release)
     return await to_thread.run_sync(_missing, app, copy, caller, unanswered)
 
 
@@ -192,7 +192,7 @@ async def submit(
         saved = await app.copies.export(copy)
         report("Comparing it with what was handed out")
         release = await to_thread.run_sync(app.items.shown, caller, copy)
-        changed = await _changed(app, copy, saved.data, release)
+        changed = await _compared(app, compare, copy, saved.data, release, ("marks",))
         report("Keeping your submission")
         kept = await to_thread.run_sync(_keep, app, caller, copy, saved, now, late)
         await app.audit.record(request, "submit", str(copy))
@@ -268,22 +268,18 @@ def _open(names: list[str]) -> str:
     return f"{both} {'are' if others else 'is'} not answered."
 
 
-async def _unanswered(
-    app: HubApp, copy: CopyOf, data: bytes, release: Release | None
+async def _compared(
+    app: HubApp,
+    look: Callable[[str, str, str], tuple[str, ...]],
+    copy: CopyOf,
+    data: bytes,
+    release: Release | None,
+    otherwise: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
-    if release is None:
-        return ()
-    try:
-        released = await to_thread.run_sync(release.notebook.read_bytes)
-        return await app.copies.compare(find_unanswered, copy, data, released)
-    except (InvalidInput, FileNotFoundError):
-        return ()  # what cannot be compared is handed in all the same
+    """Return what a function finds beside the release, ``otherwise`` if it cannot compare them.
 
-
-async def _changed(
-    app: HubApp, copy: CopyOf, data: bytes, release: Release | None
-) -> tuple[str, ...]:
-    """Return the differences from the release; one that cannot be compared is accepted too."""
+    What cannot be compared is handed in all the same.
+    """
     if release is None:
         return ()
     try:
@@ -291,9 +287,9 @@ async def _changed(
     except FileNotFoundError:  # it was just withdrawn, or is being replaced
         return ()
     try:
-        return await app.copies.compare(compare, copy, data, released)
+        return await app.copies.compare(look, copy, data, released)
     except InvalidInput:
-        return ("marks",)
+        return otherwise
 
 
 def _differs(
