@@ -27,7 +27,6 @@ from mograder.sessions.update_offers import (
     PreviewLine,
     PreviewState,
     UpdateOffers,
-    UpdateOverview,
     UpdatePreviews,
 )
 from mograder.store.copies.copy_updates import (
@@ -227,10 +226,7 @@ def _notify(app: HubApp, name: ItemName) -> None:
 
 
 async def _status(app: HubApp, name: ItemName) -> UpdateStatus:
-    return _in_json(name, await app.of(UpdateOffers).overview(name))
-
-
-def _in_json(name: ItemName, found: UpdateOverview) -> UpdateStatus:
+    found = await app.of(UpdateOffers).overview(name)
     offer, preview = found.offer, found.preview if found.previewed else None
     return UpdateStatus(
         item=name,
@@ -238,7 +234,9 @@ def _in_json(name: ItemName, found: UpdateOverview) -> UpdateStatus:
         withdrawn=offer is not None and offer.withdrawn,
         by=None if offer is None else offer.offered_by,
         at=None if offer is None else offer.offered_at.timestamp(),
-        preview=preview and UpdatePreview.model_validate(preview, from_attributes=True),
+        preview=None
+        if preview is None
+        else UpdatePreview.model_validate(preview, from_attributes=True),
         copies=_copies(found.copies),
     )
 
