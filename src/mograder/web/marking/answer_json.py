@@ -14,7 +14,13 @@ from mograder.grading.marking.answer_names import question_address, question_tit
 from mograder.grading.marking.shown_work import WorkCell
 from mograder.grading.pages.comment_markup import as_it_is, comment_html
 from mograder.grading.results.grading_result import GradingResult
-from mograder.store.gradebook.grading_records import MACHINE, MANUAL, QuestionGrade
+from mograder.store.gradebook.grading_records import (
+    MACHINE,
+    MANUAL,
+    MarkDetails,
+    QuestionGrade,
+    RecordedMark,
+)
 from mograder.store.gradebook.rubrics import Rubric, SavedComment
 from mograder.store.marking.annotations import Annotation, annotation_text
 from mograder.store.marking.marking_progress import QuestionProgress
@@ -55,37 +61,26 @@ def mark_json(answer: AnswerMark) -> Json | None:
     "imported" or "doubtful".
     """
     given = answer.given
-    if given is None:
-        return None
-    mark, details = given.mark, given.details
-    return {
-        "points": mark.points,
-        "adjustment": details.adjustment,
-        "saved": details.saved,
-        "comment": mark.comment,
-        "html": comment_html(mark.comment),
-        "reason": details.reason,
-        "marker": mark.marker,
-        "at": mark.at,
-        "state": "" if mark.state == MANUAL else mark.state,
-    }
+    return None if given is None else _mark(given.mark, given.mark.comment, given.details)
 
 
 def whole_json(answer: AnswerMark) -> Json | None:
     """Return the mark for all questions without checks together; None if none counts."""
     whole = answer.whole
-    if whole is None:
-        return None
+    return None if whole is None else _mark(whole, answer.comment, MarkDetails())
+
+
+def _mark(mark: RecordedMark | QuestionGrade, comment: str, details: MarkDetails) -> Json:
     return {
-        "points": whole.points,
-        "adjustment": None,
-        "saved": (),
-        "comment": answer.comment,
-        "html": comment_html(answer.comment),
-        "reason": "",
-        "marker": whole.marker,
-        "at": whole.at,
-        "state": "" if whole.state == MANUAL else whole.state,
+        "points": mark.points,
+        "adjustment": details.adjustment,
+        "saved": details.saved,
+        "comment": comment,
+        "html": comment_html(comment),
+        "reason": details.reason,
+        "marker": mark.marker,
+        "at": mark.at,
+        "state": "" if mark.state == MANUAL else mark.state,
     }
 
 
