@@ -48,18 +48,6 @@ class ProvenPerson:
     session: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownName:
-    """What this hub knows about a user name.
-
-    ``linked``: to another subject of the same issuer. ``used``: by anything else, such as a
-    workspace, a token, a role in the settings, the list of allowed users, or another issuer.
-    """
-
-    linked: bool
-    used: bool
-
-
 def parsed_name(person: ProvenPerson) -> Username | Refusal:
     """Return the user name that a person's system tells, by the one grammar of user names.
 
@@ -76,11 +64,15 @@ def parsed_name(person: ProvenPerson) -> Username | Refusal:
         return Refusal.BAD_NAME
 
 
-def check_new_name(person: ProvenPerson, known: KnownName) -> Refusal | None:
-    """Return why a person may not be linked to a name, None if the link may be made."""
-    if known.linked:
+def check_new_name(person: ProvenPerson, *, linked: bool, used: bool) -> Refusal | None:
+    """Return why a person may not be linked to a name, None if the link may be made.
+
+    ``linked``: the name is another subject's of the same issuer. ``used``: this hub knows it by
+    anything else, such as a workspace, a token, a role in the settings, or another issuer.
+    """
+    if linked:
         return Refusal.OTHER_SUBJECT
-    if known.used and not person.same_names:
+    if used and not person.same_names:
         return Refusal.KNOWN_HERE
     return None
 

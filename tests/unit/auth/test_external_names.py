@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from mograder.auth.external_names import (
-    KnownName,
     ProvenPerson,
     Refusal,
     check_new_name,
@@ -51,4 +50,4 @@ def test_names_pass_the_grammar_unchanged(name: str, expected: str) -> None:
     ],
 )
 def test_rules_of_new_links(linked: bool, used: bool, same: bool, expected: Refusal | None) -> None:
-    assert check_new_name(person(same=same), KnownName(linked, used)) == expected
+    assert check_new_name(person(same=same), linked=linked, used=used) == expected

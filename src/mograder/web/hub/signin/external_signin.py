@@ -17,7 +17,6 @@ from starlette.responses import Response
 from mograder.auth import signin_state
 from mograder.auth.cookies import LIFETIME, Login
 from mograder.auth.external_names import (
-    KnownName,
     ProvenPerson,
     Refusal,
     check_new_name,
@@ -113,10 +112,8 @@ def _user_of(app: HubApp, person: ProvenPerson) -> tuple[Username | Refusal, boo
     if isinstance(name, Refusal):
         return name, False
     issuers = people.issuers_of(name)
-    known = KnownName(
-        linked=person.issuer in issuers, used=bool(issuers) or _is_used(app, person, name)
-    )
-    refusal = check_new_name(person, known)
+    used = bool(issuers) or _is_used(app, person, name)
+    refusal = check_new_name(person, linked=person.issuer in issuers, used=used)
     if refusal is not None:
         return refusal, False
     now = app.services.clock.now()
