@@ -15,7 +15,7 @@ from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.external_tables import Link, ScoreRow, ScoreState
 from mograder.store.external.lti_platforms import Links
 from mograder.store.external.lti_scores import LtiScores
-from mograder.web.hub.lti.scores import ScoreSending, ScoreSources
+from mograder.web.hub.lti.scores import ScoreSending
 from mograder.web.hub.lti.service import PerPlatform, platform_services
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import AT
@@ -151,7 +151,7 @@ def _sending(
     services: PerPlatform[LtiServices],
 ) -> ScoreSending:
     people, links = ExternalPeople(engine), Links(engine)
-    sources = ScoreSources(
-        course.loaded, course.key, clock, lambda: settings, links, people, services.of
+    queue, platforms = LtiScores(engine), lambda: settings
+    return ScoreSending(
+        course.loaded, course.key, clock, platforms, links, people, services.of, queue
     )
-    return ScoreSending(sources, LtiScores(engine))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from anyio import to_thread
@@ -94,35 +94,26 @@ class ItemScores:
     unread: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreSources:
-    """What the marks are made from, and where they go.
+@dataclass(slots=True)
+class ScoreSending:
+    """Finds what is due and sends it; its methods block, for one thread.
 
     ``services`` returns the services of a platform; ``key`` verifies the results of grading.
+    Mutable state: ``_looked``, the items as they were looked at, ``_searched``, the time at which
+    an activity's grade item was looked for, and ``_failing``, the platforms that failed lately.
     """
 
     loaded: LoadedSettings
-    key: bytes
+    key: bytes = field(repr=False)
     clock: Clock
     platforms: Callable[[], Sequence[LtiPlatform]]
     links: Links
     people: ExternalPeople
     services: Callable[[LtiPlatform], LtiServices]
-
-
-class ScoreSending:
-    """Finds what is due and sends it; its methods block, for one thread.
-
-    Mutable state: ``_looked``, the items as they were looked at, ``_searched``, the time at which
-    an activity's grade item was looked for, and ``_failing``, the platforms that failed lately.
-    """
-
-    def __init__(self, sources: ScoreSources, queue: LtiScores) -> None:
-        self._sources = sources
-        self._queue = queue
-        self._looked: dict[str, _Looked] = {}
-        self._searched: dict[tuple[str, ...], datetime] = {}
-        self._failing: frozenset[PlatformKey] = frozenset()
+    queue: LtiScores
+    _looked: dict[str, _Looked] = field(default_factory=dict, init=False)
+    _searched: dict[tuple[str, ...], datetime] = field(default_factory=dict, init=False)
+    _failing: frozenset[PlatformKey] = field(default=frozenset(), init=False)
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Queue what has become due, and send what is in the queue."""
@@ -144,7 +135,7 @@ class ScoreSending:
         by_item: defaultdict[str, list[Link]] = defaultdict(list)
         for each in self._activities(platforms):
             by_item[each.item].append(each)
-        book = existing_gradebook(self._sources.loaded.gradebook_path) if by_item else None
+        book = existing_gradebook(self.loaded.gradebook_path) if by_item else None
         if book is None:
             return
         with book:
@@ -162,7 +153,7 @@ class ScoreSending:
         """Return what an item's page shows; None for an item that is on no platform."""
         platforms = self._platforms()
         activities = [each for each in self._activities(platforms) if each.item == item]
-        rows = _concerning([each for each in self._queue.of(item) if each.platform in platforms])
+        rows = _concerning([each for each in self.queue.of(item) if each.platform in platforms])
         if not activities and not rows:
             return None
         looked = self._looked.get(item)
@@ -188,19 +179,19 @@ class ScoreSending:
 
     def put_away(self, item: str, number: int) -> str:
         """Forget the activity of one of an item's marks, whose grade item is gone."""
-        return self._queue.put_away(item, number)
+        return self.queue.put_away(item, number)
 
     def send_again(self, item: str, number: int = 0) -> int:
         """Try an item's marks again, all or one, also those refused; return how many."""
-        return self._queue.send_again(item, self._sources.clock.now(), number=number)
+        return self.queue.send_again(item, self.clock.now(), number=number)
 
     def _platforms(self) -> dict[PlatformKey, LtiPlatform]:
-        return {each.key: each for each in self._sources.platforms() if each.scores == "released"}
+        return {each.key: each for each in self.platforms() if each.scores == "released"}
 
     def _activities(self, platforms: Mapping[PlatformKey, LtiPlatform]) -> list[Link]:
         """Return the activities of items, one for each grade item: the one launched last."""
         found: dict[tuple[str, ...], Link] = {}
-        for each in self._sources.links.all():
+        for each in self.links.all():
             platform = platforms.get((each.issuer, each.client_id))
             if platform is not None and each.item and each.context in platform.courses:
                 place = (each.context, each.resource_link)
@@ -216,14 +207,13 @@ class ScoreSending:
         stamp: Hashable,
     ) -> None:
         """Queue the marks of an item, unless nothing has changed."""
-        now, looked = self._sources.clock.now(), self._looked.get(item)
+        now, looked = self.clock.now(), self._looked.get(item)
         if looked is not None and looked.stamp == stamp and now < looked.until:
             return
-        loaded, key = self._sources.loaded, self._sources.key
         try:
-            due = due_marks(CourseFeedback(loaded, book, item, key, now))
+            due = due_marks(CourseFeedback(self.loaded, book, item, self.key, now))
             scores, unlinked = _scores(due, activities, people)
-            self._queue.set_due(item, scores, now)
+            self.queue.set_due(item, scores, now)
         except MograderError as error:
             _log.error("the marks of %s for learning platforms: %s", item, error)
             return
@@ -234,24 +224,24 @@ class ScoreSending:
         """Return an activity with its grade item, which is looked for once an hour if missing."""
         if link.lineitem or not link.lineitems:
             return link
-        now = self._sources.clock.now()
+        now = self.clock.now()
         place = (link.issuer, link.client_id, link.context, link.resource_link)
         if now - self._searched.get(place, now - _AGAIN) < _AGAIN:
             return link
         self._searched[place] = now
         try:
-            services = self._sources.services(platforms[link.issuer, link.client_id])
+            services = self.services(platforms[link.issuer, link.client_id])
             found = grade_item_of(
                 services.line_items(link.lineitems, link.item), link.resource_link
             )
         except RemoteFailed as error:
             _log.warning("the grade item of an activity for %s: %s", link.item, error)
             return link
-        return self._sources.links.found_grade_item(link, found) if found else link
+        return self.links.found_grade_item(link, found) if found else link
 
     def _people(self, issuer: str) -> Mapping[str, str]:
         """Return the ids at a platform by username."""
-        return {each.username: each.subject for each in self._sources.people.people(issuer)}
+        return {each.username: each.subject for each in self.people.people(issuer)}
 
     def _send(
         self, platforms: Mapping[PlatformKey, LtiPlatform], stopped: Callable[[], bool]
@@ -261,7 +251,7 @@ class ScoreSending:
             each.lineitem: ActivityAddress(each.lineitems, each.resource_link)
             for each in self._activities(platforms)
         }
-        clock = self._sources.clock
+        clock = self.clock
 
         def working() -> list[PlatformKey]:
             return [key for key in platforms if failures[key] < _MOST_FAILURES]
@@ -270,12 +260,12 @@ class ScoreSending:
             failures[key] = 0 if worked else failures[key] + 1
 
         while not stopped() and working():
-            row = self._queue.take(working(), clock.now(), LEASE)
+            row = self.queue.take(working(), clock.now(), LEASE)
             if row is None:
                 break
             key, place = row.platform, places.get(row.lineitem, ActivityAddress())
             note(key, worked=self._delivery(platforms[key]).deliver(row, place))
-        for rows in self._queue.to_look_at(working(), clock.now()):
+        for rows in self.queue.to_look_at(working(), clock.now()):
             key, place = (
                 rows[0].platform,
                 places.get(rows[0].lineitem, ActivityAddress()),
@@ -285,8 +275,8 @@ class ScoreSending:
         self._failing = frozenset(platforms) - frozenset(working())
 
     def _delivery(self, platform: LtiPlatform) -> Delivery:
-        services = self._sources.services(platform)
-        return Delivery(services, self._queue, self._sources.clock)
+        services = self.services(platform)
+        return Delivery(services, self.queue, self.clock)
 
 
 def _scores(

@@ -35,7 +35,7 @@ from mograder.store.external.lti_rosters import LtiRosters
 from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.core.hub_app import HubApp, PlatformFacts, Run
 from mograder.web.hub.core.services import Services
-from mograder.web.hub.lti.scores import ScoreSending, ScoreSources
+from mograder.web.hub.lti.scores import ScoreSending
 
 T = TypeVar("T")
 _EVERY_SECONDS = 60.0
@@ -151,10 +151,16 @@ def make_lti(services: Services) -> LtiService:
     platforms, links = Platforms(engine, services.loaded.settings.lti), Links(engine)
     keys, people = Keys(engine, services.secret), ExternalPeople(engine)
     asked = platform_services(lambda claims: keys.current(clock.now()).sign(claims), clock)
-    sources = ScoreSources(
-        services.loaded, services.grading.key, clock, platforms.all, links, people, asked.of
+    scores = ScoreSending(
+        services.loaded,
+        services.grading.key,
+        clock,
+        platforms.all,
+        links,
+        people,
+        asked.of,
+        LtiScores(engine),
     )
-    scores = ScoreSending(sources, LtiScores(engine))
     rosters = RosterKeeping(
         LtiRosters(engine), people, platforms.all, asked.of, clock, RosterNames(clock)
     )
