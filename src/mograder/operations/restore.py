@@ -22,6 +22,7 @@ from mograder.operations.archive import (
     STATE,
     Header,
     Root,
+    Verified,
     member_parts,
     members,
     opened,
@@ -35,17 +36,6 @@ _HARMLESS = frozenset({"lost+found"})
 """The entries of a new, empty file system."""
 _DATABASES = {"": ".mograder/hub.db", STATE: "hub.db", "database.url": ""}
 """Where the hub's database is in a root, by its key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """The result of a restore. ``left_out`` has the backup's messages about omitted files."""
-
-    files: int
-    places: tuple[Path, ...]
-    left_out: tuple[str, ...]
-    external_database: bool
-    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +54,10 @@ class _Place:
 
 def restore(
     archive: Path, directory: Path | None, places: Mapping[str, Path], report: Progress
-) -> Restored:
+) -> tuple[Verified, tuple[Path, ...]]:
     """Restore a backup into an empty directory, by default the course's original one.
+
+    Returns what it holds, and the directories and files that were restored.
 
     What stood outside the course is restored to the paths in ``places``, by setting; without
     ``directory``, by default, to the original paths. Those stand in the backup, which may have been
@@ -95,13 +87,7 @@ def restore(
         finally:
             for place in chosen:
                 remove_tree(place.staged)
-    return Restored(
-        files=whole.files,
-        places=tuple(place.target for place in chosen),
-        left_out=whole.left_out,
-        external_database=whole.external_database,
-        version=whole.version,
-    )
+    return whole, tuple(place.target for place in chosen)
 
 
 def _places(

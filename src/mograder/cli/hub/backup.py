@@ -164,12 +164,12 @@ def restore(
     """
     target = directory or course_dir or given_options().course_dir
     with reporting() as report:
-        restored = put_back(file, target, _places(places), report)
-    _tell_left_out(restored.left_out)
-    click.echo(f"Restored {restored.files} files:")
-    for place in restored.places:
+        whole, restored = put_back(file, target, _places(places), report)
+    _tell_left_out(whole.left_out)
+    click.echo(f"Restored {whole.files} files:")
+    for place in restored:
         click.echo(f"  {place}")
-    if restored.external_database:
+    if whole.external_database:
         click.echo("The hub's state was on a database server: restore that by its own means.")
     click.echo("Start the hub with the secret that it had, or all tokens have to be made anew.")
 
