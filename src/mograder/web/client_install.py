@@ -48,7 +48,6 @@ class ClientInstall:
     server: str
     settings: str
     folder: str
-    sha256: str
 
 
 def client_install(
@@ -66,7 +65,6 @@ def client_install(
         server,
         moodle,
         _folder(settings.title or ""),
-        wheel.sha256,
     )
 
 
