@@ -41,7 +41,7 @@ class Running(Generic[T]):
         self._stirred = asyncio.Event()
         self._ended = False
         self._abandoning: asyncio.TimerHandle | None = None
-        self.task: asyncio.Task[T] = asyncio.create_task(self._run(job))
+        self.task: asyncio.Task[T] = asyncio.ensure_future(job(self._report))
         self.task.add_done_callback(self._end)
 
     async def result(self) -> T:
@@ -73,9 +73,6 @@ class Running(Generic[T]):
                     await self._stirred.wait()
             except TimeoutError:
                 yield last
-
-    async def _run(self, job: Callable[[Report], Awaitable[T]]) -> T:
-        return await job(self._report)
 
     def _report(self, message: str) -> None:
         self._loop.call_soon_threadsafe(self._add, message)

@@ -45,7 +45,7 @@ class Reports:
         """
         found = self._made.get(name)
         if found is None or (found[1].done() and (found[0] != stamp or _failed(found[1]))):
-            found = stamp, asyncio.ensure_future(_awaited(make))
+            found = stamp, asyncio.ensure_future(make())
             self._made[name] = found
         self._made.move_to_end(name)
         while len(self._made) > _KEPT and next(iter(self._made.values()))[1].done():
@@ -80,7 +80,3 @@ def _states(path: Path) -> Iterator[tuple[str, int, int]]:
 
 def _failed(task: asyncio.Task[Any]) -> bool:
     return task.cancelled() or task.exception() is not None
-
-
-async def _awaited(make: Callable[[], Awaitable[T]]) -> T:
-    return await make()

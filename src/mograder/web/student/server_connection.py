@@ -53,7 +53,9 @@ class ServerConnection:
     async def sign_in(self, way: str, fields: Mapping[str, str]) -> None:
         """Sign in by a filled-in form. Raises: MograderError with a message for the student."""
         async with self._turn:
-            fresh = await to_thread.run_sync(self._signed_in, way, fields)
+            fresh = await to_thread.run_sync(
+                lambda: self.connector.sign_in(way, fields, self._owner())
+            )
             self._hang_up()
             self._transport, self.trouble = fresh, ""
 
@@ -96,9 +98,6 @@ class ServerConnection:
             found.close()
             raise
         return found
-
-    def _signed_in(self, way: str, fields: Mapping[str, str]) -> Transport:
-        return self.connector.sign_in(way, fields, self._owner())
 
     def _hang_up(self) -> None:
         if self._transport is not None:

@@ -6,7 +6,7 @@ origin needs (sessions.md): the document, frames, PDFs, and documents requested 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -144,12 +144,12 @@ def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) ->
     if visit.page is not None and method in ("GET", "HEAD"):
         return Shape(
             status,
-            [*_without_validators(plain.headers), *_of_a_page(visit)],
+            [*_without(plain.headers, _OF_ANOTHER_BODY), *_of_a_page(visit)],
             plain.length if method == "GET" else None,
             based=method == "GET",
         )
     if visit.fenced and visit.destination == "iframe" and status == 200:
-        headers_left = _without_validators(plain.headers)
+        headers_left = _without(plain.headers, _OF_ANOTHER_BODY)
         if method != "GET":
             return Shape(status, headers_left, plain.length)
         return Shape(
@@ -207,9 +207,5 @@ def _encoded(headers: RawHeaders) -> bool:
     return header(headers, b"content-encoding").strip().lower() not in ("", "identity")
 
 
-def _without_validators(headers: HeaderList) -> HeaderList:
-    return [(name, value) for name, value in headers if name not in _OF_ANOTHER_BODY]
-
-
-def _without(headers: HeaderList, names: set[bytes]) -> HeaderList:
+def _without(headers: HeaderList, names: Collection[bytes]) -> HeaderList:
     return [(name, value) for name, value in headers if name not in names]
