@@ -20,10 +20,7 @@ from mograder.web.marking import (
     similarity_pages,
     statistics_pages,
 )
-from mograder.web.route import Access, Route
-
-MARKER = Access.MARKER
-INSTRUCTOR = Access.INSTRUCTOR
+from mograder.web.route import INSTRUCTOR, MARKER, Route
 
 _API = "/marking/-/api/{a}"
 _QUESTION = _API + "/answers/{answer}/questions/{question}"
