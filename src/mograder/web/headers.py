@@ -29,9 +29,14 @@ def security_headers(context: RequestContext) -> tuple[tuple[bytes, bytes], ...]
     return (*_UNCHANGING, (b"content-security-policy", content_security_policy(context).encode()))
 
 
-def nameable(context: RequestContext) -> bool:
-    """Return whether a policy can name the host of this request."""
-    return _NAMEABLE_HOST.fullmatch(context.host) is not None
+def policy_source(context: RequestContext, path: str = "") -> str:
+    """Return the source of a policy that is an address of ours; ``path`` has the prefix.
+
+    It is ``'self'`` where a policy cannot name the host (an IPv6 literal).
+    """
+    if not _NAMEABLE_HOST.fullmatch(context.host):
+        return "'self'"
+    return f"{context.scheme}://{context.host}{path}"
 
 
 def content_security_policy(
@@ -46,17 +51,14 @@ def content_security_policy(
     path is named with the host in full. With a host that a policy cannot name (an IPv6 literal) no
     scripts are allowed; the pages work without them.
     """
-    if nameable(context):
-        static = f"{context.scheme}://{context.host}{context.prefix}/static/"
-        scripts = styles = images = static
-    else:
-        scripts, styles, images = "'none'", "'self'", "'self'"
+    static = policy_source(context, f"{context.prefix}/static/")
+    scripts = "'none'" if static == "'self'" else static
     return "; ".join(
         (
             "default-src 'none'",
             f"script-src {scripts}",
-            f"style-src {styles}",
-            f"img-src {images}",
+            f"style-src {static}",
+            f"img-src {static}",
             "connect-src 'self'",
             " ".join(("form-action 'self'", *_named(posts))),
             "base-uri 'none'",

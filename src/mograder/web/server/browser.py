@@ -18,7 +18,7 @@ from mograder.core.names import ItemName
 from mograder.store.assignment_server.browser_pages import PACKED
 from mograder.web import pages
 from mograder.web.context import RequestContext, context_of
-from mograder.web.headers import nameable
+from mograder.web.headers import policy_source
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find, refusal
 from mograder.web.server.files import Opened, answer_file, look
@@ -114,7 +114,7 @@ def frame_policy(context: RequestContext) -> str:
     The page around it hands in scripts, Python and packages. The notebook's code is anybody's, so
     ``eval`` and inline scripts give it nothing that it lacks.
     """
-    own = _origin(context, _FILES)
+    own = policy_source(context, f"{context.prefix}{_FILES}")
     return "; ".join(
         (
             f"sandbox {SANDBOX}",
@@ -135,7 +135,8 @@ def frame_policy(context: RequestContext) -> str:
 
 
 def _page_headers(context: RequestContext) -> dict[str, str]:
-    static = _origin(context, "/web/static/")
+    static = policy_source(context, f"{context.prefix}/web/static/")
+    files = policy_source(context, f"{context.prefix}{_FILES}")
     policy = (
         "default-src 'none'",
         f"script-src {static}",
@@ -143,7 +144,7 @@ def _page_headers(context: RequestContext) -> dict[str, str]:
         f"img-src {static}",
         "connect-src 'self'",
         # The frame can go nowhere else, so it cannot carry anything away in an address.
-        f"frame-src {_origin(context, _FILES)}",
+        f"frame-src {files}",
         "form-action 'none'",
         "base-uri 'none'",
         "frame-ancestors 'none'",
@@ -156,12 +157,6 @@ def _page_headers(context: RequestContext) -> dict[str, str]:
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",
     }
-
-
-def _origin(context: RequestContext, path: str) -> str:
-    if not nameable(context):
-        return "'self'"
-    return f"{context.scheme}://{context.host}{context.prefix}{path}"
 
 
 def _check_switch(info: RequestInfo) -> None:

@@ -19,7 +19,7 @@ from mograder.core.session_url import SessionUrl
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession
 from mograder.web.context import RequestContext
-from mograder.web.headers import nameable, security_headers
+from mograder.web.headers import policy_source, security_headers
 from mograder.web.hub.core.capabilities import Capability, label_of
 from mograder.web.hub.proxy.headers import HeaderList
 from mograder.web.pages import Viewer
@@ -121,10 +121,5 @@ class FramePages:
 
 def _policy(ours: bytes, root: str, context: RequestContext) -> bytes:
     """Return our own pages' policy plus the frame's address; its path limits it to this session."""
-    if "://" in root:
-        frame = root
-    elif nameable(context):
-        frame = f"{context.scheme}://{context.host}{root}"
-    else:
-        frame = "'self'"
+    frame = root if "://" in root else policy_source(context, root)
     return ours + f"; frame-src {frame}".encode("ascii")

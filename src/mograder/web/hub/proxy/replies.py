@@ -12,7 +12,6 @@ from starlette.types import Scope
 
 from mograder.auth.csrf import browser_marks
 from mograder.web.context import RequestContext
-from mograder.web.headers import nameable
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.headers import Header, header, location_header
 from mograder.web.hub.proxy.http_relay import METHODS
@@ -85,11 +84,6 @@ def show_code(scope: Scope, context: RequestContext) -> None:
 def here(scope: Scope, context: RequestContext) -> str:
     """Return the requested address, as the browser has it, without scheme and host."""
     return context.prefix + context.raw_path.decode("latin-1") + query_of(scope)
-
-
-def whose_frame(context: RequestContext) -> str:
-    """Return the ``frame-ancestors`` source that matches the hub's own pages."""
-    return f"{context.scheme}://{context.host}" if nameable(context) else "'self'"
 
 
 def query_of(scope: Scope) -> str:

@@ -21,6 +21,7 @@ from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.web.context import RequestContext, context_of
+from mograder.web.headers import policy_source
 from mograder.web.hub.core.access import identify, login_headers
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.capabilities import Capability
@@ -52,7 +53,6 @@ from mograder.web.hub.proxy.replies import (
     see_other,
     show_code,
     to_slash,
-    whose_frame,
 )
 from mograder.web.hub.proxy.save_recording import Save, change_by
 from mograder.web.hub.proxy.upstream import Allowances, Upstream, Upstreams
@@ -354,7 +354,7 @@ class SessionProxy:
             destination=header(scope["headers"], b"sec-fetch-dest"),
             cookies=[] if opaque else _own_origin_headers(context),
             on_revoke=partial(self._services.capabilities.on_revoke, capability),
-            ancestors=whose_frame(context) if opaque and not path.rest else "",
+            ancestors=policy_source(context) if opaque and not path.rest else "",
         )
 
     # ---- both ----
@@ -427,7 +427,7 @@ _HTML = (b"content-type", b"text/html; charset=utf-8")
 def _own_origin_headers(context: RequestContext) -> HeaderList:
     """Return the headers of a response on a session's own origin."""
     # 'self' too: a session's pages may frame each other.
-    policy = f"frame-ancestors 'self' {whose_frame(context)}"
+    policy = f"frame-ancestors 'self' {policy_source(context)}"
     return [
         (b"content-security-policy", policy.encode("ascii")),
         (b"cross-origin-resource-policy", b"same-origin"),
