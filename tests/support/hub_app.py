@@ -383,8 +383,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False, app: App = crea
     policy = AuthPolicy(
         secret=SECRET,
         trusted_header=loaded.settings.hub.trusted_header,
-        trusted_proxies=parse_networks(["127.0.0.1"]).networks,
-        trust_unix_socket=False,
+        trusted=parse_networks(["127.0.0.1"]),
         dev=dev,
         instructors=frozenset(loaded.settings.hub.instructors),
         markers=frozenset(loaded.settings.marking.markers),

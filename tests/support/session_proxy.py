@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -22,7 +21,6 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder.auth.cookies import COOKIE, Login, make_cookie
-from mograder.auth.identity import is_trusted
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.sandbox.protocol import Mode
@@ -151,7 +149,7 @@ async def running_rig(
             Dispatcher(proxy, proxy, _own),
             base_url=base_url,
             public_url="",
-            trusts=partial(is_trusted, hub.services.policy),
+            trusts=hub.services.policy.trusted.include,
         )
         listening = socket.create_server(("127.0.0.1", port))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -86,6 +86,12 @@ class TrustedPeers:
     networks: tuple[Network, ...]
     unix_socket: bool
 
+    def include(self, client: str | None) -> bool:
+        """Return whether this peer may name a user; ``None`` is one on the hub's Unix socket."""
+        if client is None:
+            return self.unix_socket
+        return is_within(client, self.networks)
+
 
 @dataclass(frozen=True, slots=True)
 class AuthPolicy:
@@ -96,8 +102,7 @@ class AuthPolicy:
 
     secret: str = field(repr=False)
     trusted_header: str
-    trusted_proxies: tuple[Network, ...]
-    trust_unix_socket: bool
+    trusted: TrustedPeers
     dev: bool
     instructors: frozenset[str]
     markers: frozenset[str] = frozenset()
@@ -150,13 +155,6 @@ def trusted_peers(listed: Sequence[str] | None, *, sandboxed: bool) -> TrustedPe
     return parse_networks(listed)
 
 
-def is_trusted(policy: AuthPolicy, client: str | None) -> bool:
-    """Return whether a peer may name a user; ``None`` is a peer on the hub's Unix socket."""
-    if client is None:
-        return policy.trust_unix_socket
-    return is_within(client, policy.trusted_proxies)
-
-
 def named_user(values: Sequence[bytes]) -> str:
     """Return the name in a trusted header's values, unchecked, "" without one.
 
@@ -198,7 +196,7 @@ class Authenticator:
         if login and found.bearer is None:
             return self._identity(login.role, Method.COOKIE, login)
         if named:
-            method = Method.HEADER if is_trusted(self._policy, client) else Method.DEV
+            method = Method.HEADER if self._policy.trusted.include(client) else Method.DEV
             # Beside a foreign bearer token a login keeps its id, but its role is not used.
             return self._by_login(named, method, login)
         if found.bearer is not None:
@@ -222,7 +220,7 @@ class Authenticator:
 
     def _named(self, values: Sequence[bytes], client: str | None, *, host_known: bool) -> str:
         """Return the user in the header if it counts (trusted peer or dev mode), else ''."""
-        if not values or not (self._policy.dev or is_trusted(self._policy, client)):
+        if not values or not (self._policy.dev or self._policy.trusted.include(client)):
             return ""
         text = named_user(values)
         if text and not host_known:

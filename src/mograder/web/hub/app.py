@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mograder.auth.identity import Identity, is_trusted
+from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.log import get_logger
 from mograder.core.session_url import session_url
@@ -102,7 +102,7 @@ def create_app(services: Services, notifier: Notifier | None = None) -> ASGIApp:
         api.router.routes.extend(_installed(feature.routes))
     own = AppMiddleware(PersonalTurns(api), hub, admit)
     assets = AssetServer(services.loaded.path(settings.environments_dir) / ASSETS)
-    trusts = partial(is_trusted, services.policy)
+    trusts = services.policy.trusted.include
     origins = SessionOrigins(url, proxy) if url else None
     door = services.nodes.door if services.nodes is not None else None
     return ContextMiddleware(

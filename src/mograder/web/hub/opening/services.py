@@ -222,12 +222,10 @@ async def _open_pool(
 
 def _policy(loaded: LoadedSettings, secret: str, *, sandboxed: bool, dev: bool) -> AuthPolicy:
     hub = loaded.settings.hub
-    peers = trusted_peers(hub.trusted_proxies, sandboxed=sandboxed)
     return AuthPolicy(
         secret=secret,
         trusted_header=hub.trusted_header,
-        trusted_proxies=peers.networks,
-        trust_unix_socket=peers.unix_socket,
+        trusted=trusted_peers(hub.trusted_proxies, sandboxed=sandboxed),
         dev=dev,
         instructors=frozenset(hub.instructors),
         markers=frozenset(loaded.settings.marking.markers),
