@@ -13,9 +13,9 @@ _PACKAGES = Needs.SERVER_PACKAGES
 @click.group(
     cls=LazyGroup,
     table={
-        "run": Lazy("mograder.cli.node.run:run"),
-        "drain": Lazy("mograder.cli.node.run:drain"),
-        "check": Lazy("mograder.cli.node.check:check"),
+        "run": Lazy("mograder.cli.node:run"),
+        "drain": Lazy("mograder.cli.node:drain"),
+        "check": Lazy("mograder.cli.node:check"),
     },
 )
 def node() -> None:
