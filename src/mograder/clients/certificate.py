@@ -1,22 +1,50 @@
-"""A server's certificate: whether it is trusted, why not, and when it expires."""
+"""A server's certificate: whether it is trusted, why not and what to do, and when it expires."""
 
 from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
-from mograder.clients.tls_errors import trouble_of
 from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, RemoteFailed
 
 _SECONDS = 10.0
 _NO_CHECK_TIME = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python does not define."""
+
+_UNTRUSTED = (
+    "No authority that this machine knows has signed its certificate. If it is your own, name the "
+    "authority's file: SSL_CERT_FILE=root.crt"
+)
+_WRONG_NAME = (
+    "Use the name that the certificate has, or give the server a certificate for this one."
+)
+_SELF_SIGNED = (
+    "The certificate is self-signed. Use one that an authority has signed, or name "
+    "the certificate's file as trusted: SSL_CERT_FILE=server.crt"
+)
+_EXPIRED = "Renew it on the server, and find out why it was not renewed automatically."
+_CLOCK = "Compare the clocks of this machine and of the server."
+
+_TROUBLES: Mapping[int, tuple[str, str]] = MappingProxyType(
+    {
+        9: ("is not valid yet", _CLOCK),
+        10: ("has expired", _EXPIRED),
+        18: ("is signed by itself alone", _SELF_SIGNED),
+        62: ("is for another name", _WRONG_NAME),
+        64: ("is for another address", _WRONG_NAME),
+    }
+)
+"""OpenSSL's code → the problem of a certificate, and the remedy."""
+
+_OTHER = ("is signed by no authority that this machine trusts", _UNTRUSTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +90,32 @@ def look_at_certificate(host: str, port: int, context: ssl.SSLContext) -> Certif
         try:
             found = _shake_hands(host, port, context)
         except ssl.SSLCertVerificationError as error:
-            return _read(_shown_anyway(host, port), *trouble_of(error))
+            return _read(_shown_anyway(host, port), trouble_of(error))
     except (OSError, ValueError) as error:
         raise RemoteFailed(
             f"{host}:{port} cannot be asked for its certificate: {error}."
         ) from error
     return _read(found)
+
+
+def trouble_of(error: ssl.SSLCertVerificationError) -> tuple[str, str]:
+    """Return the problem of a certificate that was not accepted, and the remedy."""
+    return _TROUBLES.get(getattr(error, "verify_code", 0), _OTHER)
+
+
+def certificate_trouble(error: BaseException | None) -> tuple[str, str] | None:
+    """Return the problem of a server's certificate and the remedy; None for another error."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return trouble_of(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def remedy(error: BaseException, otherwise: str) -> str:
+    """Return the remedy for a certificate error, ``otherwise`` for any other."""
+    trouble = certificate_trouble(error)
+    return otherwise if trouble is None else trouble[1]
 
 
 def _shake_hands(host: str, port: int, context: ssl.SSLContext) -> dict[str, object]:
@@ -96,7 +144,7 @@ def _shown_anyway(host: str, port: int) -> dict[str, object]:
         return {}
 
 
-def _read(found: dict[str, object], trouble: str = "", remedy: str = "") -> Certificate:
+def _read(found: dict[str, object], problem: tuple[str, str] = ("", "")) -> Certificate:
     names = found.get("subjectAltName", ())
     issuer = found.get("issuer", ())
     return Certificate(
@@ -104,8 +152,8 @@ def _read(found: dict[str, object], trouble: str = "", remedy: str = "") -> Cert
         issuer=_issuer(issuer),
         begins=_time(found.get("notBefore")),
         ends=_time(found.get("notAfter")),
-        trouble=trouble,
-        remedy=remedy,
+        trouble=problem[0],
+        remedy=problem[1],
     )
 
 

@@ -19,8 +19,8 @@ from typing import TypeAlias
 
 import httpx
 
+from mograder.clients.certificate import remedy
 from mograder.clients.http import bounded_body, trusted_authorities
-from mograder.clients.tls_errors import remedy
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.web_origin import origin_of
 

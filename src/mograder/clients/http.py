@@ -20,8 +20,8 @@ from types import MappingProxyType
 
 import httpx
 
+from mograder.clients.certificate import certificate_trouble, remedy
 from mograder.clients.server_url import is_loopback
-from mograder.clients.tls_errors import certificate_trouble, remedy
 from mograder.core.clock import SystemClock
 from mograder.core.errors import (
     Busy,
