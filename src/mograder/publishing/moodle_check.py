@@ -12,18 +12,19 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from mograder.clients.course_server import RemoteFile
+from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.zips import read_entry
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.core.name_lookup import nfc
 from mograder.store.releases.published_release import is_by_product
 
-Read = Callable[[RemoteFile], bytes]
-"""A function that returns the verified bytes of a file on Moodle."""
+Read = Callable[[RemoteFile, int], bytes]
+"""A function that returns the verified bytes of a file on Moodle, so many at most."""
 
 MOST_BYTES = 200_000_000
 """Largest size of one file on Moodle in bytes, packed or unpacked."""
@@ -81,11 +82,21 @@ def remote_digests(
             continue
         if file.size is not None and file.size > MOST_BYTES:
             raise TooLarge(f"{file.name} on Moodle is larger than {MOST_BYTES // 1_000_000} MB.")
-        data = read(file)
+        data = read(file, MOST_BYTES)
         inner = _unzipped(data, file.name, item) if suffix == ".zip" else {file.name: data}
         for name, content in inner.items():
             found.setdefault(nfc(name), set()).add(hashlib.sha256(content).hexdigest())
     return {name: frozenset(digests) for name, digests in found.items()}
+
+
+def local_digests(files: Sequence[Upload], item: str) -> Mapping[str, str]:
+    """Return the SHA-256 of these files as students get them: a zip counts by its content.
+
+    Raises: :class:`~mograder.core.errors.MograderError` when a file cannot be read or opened.
+    """
+    here = [RemoteFile(file.name, str(file.path), file.path.stat().st_size) for file in files]
+    found = remote_digests(here, lambda file, _: Path(file.address).read_bytes(), item)
+    return {name: min(digests) for name, digests in found.items()}
 
 
 def _unzipped(data: bytes, name: str, item: str) -> Mapping[str, bytes]:

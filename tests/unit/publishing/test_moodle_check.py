@@ -31,7 +31,7 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 def found(remote: Mapping[str, bytes]) -> Differences:
     """Compare the release with a Moodle that has these files."""
     files = [RemoteFile(name, name, len(content)) for name, content in remote.items()]
-    return compare(LOCAL, remote_digests(files, lambda file: remote[file.address], "A1"))
+    return compare(LOCAL, remote_digests(files, lambda file, _: remote[file.address], "A1"))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.notebook.pep723 import ItemKind
 from mograder.publishing.local_release import LocalRelease, find_release, read_release, read_source
-from mograder.publishing.moodle_check import Differences
+from mograder.publishing.moodle_check import Differences, compare, local_digests, remote_digests
 from mograder.publishing.release_diff import Changes, changes, digests
 from mograder.store.filesystem.files import entry_named
 
@@ -181,22 +181,25 @@ def _demand_same_on_moodle(release: LocalRelease, loaded: LoadedSettings, named:
         click.ClickException: A file differs, or Moodle cannot be asked; nothing was sent.
     """
     # Imported here: courses without Moodle need not load its client.
-    from mograder.cli.moodle.check import local_digests, verify  # noqa: PLC0415
     from mograder.cli.moodle.site import Site  # noqa: PLC0415
 
     if not (named or _names_a_moodle(loaded)):
         tell("This course is not on Moodle, so there is nothing to compare.")
         return
-    named = named or release.name
-    local = local_digests(release.files, release.name)
+    local, site = local_digests(release.files, release.name), Site(loaded)
     try:
-        chosen, found = verify(Site(loaded), named, local, release.name)
+        with site.client() as client:
+            chosen = site.assignment(client, named or release.name)
+            if not (chosen.attachments or local):
+                raise NotFound(f"{chosen.name} has no files on Moodle, and there are none here.")
+            held = remote_digests(chosen.attachments, client.read, release.name)
     except click.UsageError as error:
         raise click.ClickException(_NO_MOODLE) from error
     except MograderError as error:
         hint = "Use --force to publish without comparing with Moodle."
         told = filter(None, (error.message, error.hint, f"Nothing was sent. {hint}"))
         raise click.ClickException("\n".join(told)) from error
+    found = compare(local, held)
     if found.none:
         tell("Moodle verification: OK")
         return

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.moodle.check import differences, local_digests
 from mograder.cli.moodle.site import Site, item_name, site_options
 from mograder.cli.shared.options import EXISTING_FILE
 from mograder.cli.shared.result import Result, json_option, wants_json
@@ -23,7 +22,7 @@ from mograder.clients.moodle.records import Assignment
 from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings
 from mograder.publishing.local_release import find_release, read_release
-from mograder.publishing.moodle_check import Differences
+from mograder.publishing.moodle_check import Differences, compare, local_digests, remote_digests
 from mograder.store.course.course import zip_bytes
 from mograder.store.filesystem.files import atomic_write
 from mograder.web.browser import open_page
@@ -81,9 +80,8 @@ def upload(
         def look() -> _Checked:
             chosen = site.assignment(client, assignment if files else attachments.item)
             page = f"{client.url}/course/modedit.php?update={chosen.cmid}"
-            return _Checked(
-                chosen, page, differences(client, chosen, attachments.digests, attachments.item)
-            )
+            held = remote_digests(chosen.attachments, client.read, attachments.item)
+            return _Checked(chosen, page, compare(attachments.digests, held))
 
         found = look()
         if not (found.differences.none or dry_run or wants_json()):
