@@ -17,7 +17,7 @@ from typing import IO
 import pytest
 
 from mograder.cli.moodle import upload as upload_command
-from mograder.cli.shared.formatting import when
+from mograder.cli.shared.console import when
 from tests.support.command_line import cli
 from tests.support.moodle.recordings import recorded
 from tests.support.moodle.replay import token_of

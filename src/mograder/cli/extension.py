@@ -12,8 +12,8 @@ import click
 
 from mograder.cli.files import print_file, read_bytes, write_private
 from mograder.cli.gradebook.book import changed_book, marker_name
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import EXISTING_FILE, output_file_option
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock

@@ -12,8 +12,8 @@ import click
 
 from mograder.cli.files import save_file
 from mograder.cli.gradebook.book import existing_book, marker_name
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.named_assignments import assignment_named, path_named
 from mograder.cli.shared.options import DIRECTORY, FILE
 from mograder.core.clock import SystemClock

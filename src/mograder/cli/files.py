@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.console import plain
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.store.filesystem.files import atomic_write
 

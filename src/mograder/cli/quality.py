@@ -12,8 +12,8 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import EXISTING_DIRECTORY, sandbox_options
 from mograder.cli.shared.output import counting
 from mograder.cli.shared.result import Result, json_option, tell

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from mograder.cli.files import write_private
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import FILE
 from mograder.cli.shared.output import counting
 from mograder.cli.shared.result import Result, json_option

@@ -15,8 +15,8 @@ from mograder.cli.autograde.output import Output, answer_of, preview_json, previ
 from mograder.cli.autograde.selection import Chosen, Wanted, choose, choose_from_zip
 from mograder.cli.files import save_file
 from mograder.cli.gradebook.book import changed_book
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE, FILE
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.errors import SandboxUnavailable

@@ -14,8 +14,7 @@ from types import MappingProxyType
 import click
 
 from mograder.cli.autograde.selection import Chosen
-from mograder.cli.shared.console import print_json
-from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.console import plain, print_json
 from mograder.cli.shared.output import counting, reporting
 from mograder.cli.shared.result import Result, tell
 from mograder.core.csv_table import number_text

@@ -7,8 +7,8 @@ from functools import cache
 import click
 
 from mograder.cli.gradebook.book import assignment_named
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import plain
 from mograder.core.settings import LoadedSettings
 from mograder.grading.results.grading_result import grading_key
 from mograder.grading.results.recorded_results import result_of_run

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 import click
 
 from mograder.cli.gradebook.book import existing_book
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import EXISTING_FILE, FILE
 from mograder.core.clock import SystemClock
 from mograder.core.name_lookup import counted

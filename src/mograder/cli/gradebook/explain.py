@@ -8,8 +8,8 @@ from datetime import datetime
 import click
 
 from mograder.cli.gradebook.book import assignment_named, grade_named
+from mograder.cli.shared.console import plain, when
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import plain, when
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.csv_table import number_text
 from mograder.core.settings import LoadedSettings

@@ -14,8 +14,8 @@ from mograder.cli.gradebook.book import (
     grade_named,
     marker_name,
 )
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import EXISTING_FILE
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text

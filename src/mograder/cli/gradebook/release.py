@@ -7,8 +7,8 @@ from datetime import datetime
 import click
 
 from mograder.cli.gradebook.book import assignment_named, existing_book, marker_name
+from mograder.cli.shared.console import plain, when
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import plain, when
 from mograder.cli.shared.options import together
 from mograder.cli.shared.released import warn_of_reservations
 from mograder.core.clock import SystemClock

@@ -9,8 +9,8 @@ import click
 
 from mograder.cli.files import write_private
 from mograder.cli.gradebook.book import assignment_named, grade_named
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import FILE
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.csv_table import number_text, write_table

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.https.server import Server, server_options
-from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.lazy import Lazy, LazyGroup
 from mograder.cli.shared.options import EXISTING_DIRECTORY, EXISTING_FILE
 from mograder.cli.shared.result import Result, json_option

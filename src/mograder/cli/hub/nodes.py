@@ -13,8 +13,8 @@ from typing import Final
 import click
 
 from mograder.auth.node_tokens import NodeToken
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.hub_database import current_hub_state
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.clock import SystemClock

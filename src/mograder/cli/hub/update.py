@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, json_option, tell, wants_json

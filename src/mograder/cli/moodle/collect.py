@@ -13,7 +13,7 @@ import click
 from mograder.cli.moodle.sheets import ZipOfSubmissions
 from mograder.cli.moodle.site import Site, item_name, site_options
 from mograder.cli.moodle.users import naming_of, naming_options
-from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, json_option, tell

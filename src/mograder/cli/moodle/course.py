@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from mograder.cli.moodle.site import Site, items_of, site_options
-from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.result import Result, json_option
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment

@@ -12,8 +12,8 @@ from mograder.cli.files import read_bytes
 from mograder.cli.moodle.sheets import find_worksheet, people_in
 from mograder.cli.moodle.site import feedback_dir_of, item_name
 from mograder.cli.moodle.upload_feedback import comment_options, grade_lines
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.formatting import plain
 from mograder.cli.shared.options import DIRECTORY, EXISTING_DIRECTORY, EXISTING_FILE
 from mograder.cli.shared.released import released_files, released_of, unreleased_option
 from mograder.cli.shared.result import Result, json_option

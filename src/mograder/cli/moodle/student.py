@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.moodle.site import Site, site_options
-from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.options import (
     EXISTING_FILE,
     dry_run_option,

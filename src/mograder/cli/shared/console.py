@@ -1,4 +1,6 @@
-"""Output to consoles that cannot show every character; imports little, for each command uses it.
+"""Texts as consoles show them; imports little, for each command uses it.
+
+Texts of servers are printed without control characters.
 
 A console of Windows, or a pipe from it, may have a code page of 256 characters. There a character
 that it lacks is written as a similar one of ASCII, or as "?", and JSON is written in ASCII.
@@ -64,6 +66,17 @@ _COLOURS = MappingProxyType(
     }
 )
 _VERDICT = re.compile(r"^( *)(\[(?:ok|!!|--)\]|[A-Za-z]+(?=:))", re.MULTILINE)
+_MOMENT = "%a %d %b %Y, %H:%M"
+
+
+def when(moment: datetime | None) -> str:
+    """Return a time in the reader's own zone, for people."""
+    return "No deadline" if moment is None else f"{moment.astimezone():{_MOMENT}}"
+
+
+def plain(text: str) -> str:
+    """Remove control characters from a server's text, so that they do not reach the terminal."""
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def colour_wanted() -> bool | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.formatting import plain
+from mograder.cli.shared.console import plain
 from mograder.core.clock import SystemClock
 from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.formatting import plain, when
+from mograder.cli.shared.console import plain, when
 from mograder.cli.shared.result import Result, aligned
 from mograder.clients.course_server import (
     Acknowledgement,
