@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 import click
 
-from mograder.cli.shared.connection import first, gathered
-from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.course_settings import course_option, first, gathered
 from mograder.cli.shared.options import insecure_option
 from mograder.cli.shared.output import Transfers, transferring
 from mograder.clients.assignment_server.client import HttpsTransport

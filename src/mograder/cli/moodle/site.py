@@ -15,8 +15,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.connection import first, gathered
-from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.course_settings import course_option, first, gathered
 from mograder.clients.moodle.address import is_insecure, parse_moodle_url
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment

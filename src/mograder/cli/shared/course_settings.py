@@ -1,14 +1,20 @@
-"""The settings of a command's course, overridden by the command line."""
+"""What a command gets of its options, the environment and the settings of its course.
+
+A connection to a server is a frozen dataclass; its fields are the values of its options. Its
+precedence is the order of the arguments of :func:`first`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 
 import click
+from pydantic import SecretStr
 
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.options import Given, Option, course_dir_option, together
 from mograder.core.settings import LoadedSettings, load_settings
 
 
@@ -41,3 +47,30 @@ def course_option(command: Callable[..., object]) -> Callable[..., object]:
         return command(*args, loaded=load_course(course_dir), **others)
 
     return course_dir_option(with_settings)
+
+
+def first(*told: str | SecretStr | None) -> str:
+    """Return the first text that is not blank, without space around it; "" if all are."""
+    for each in told:
+        text = (each.get_secret_value() if isinstance(each, SecretStr) else each or "").strip()
+        if text:
+            return text
+    return ""
+
+
+def gathered(name: str, kind: type, *options: Option) -> Option:
+    """Return a decorator that adds options; the command gets them as one argument ``name``.
+
+    ``kind`` is the dataclass of the argument.
+    """
+    keys = [each.name for each in fields(kind)]
+
+    def decorate(command: Callable[..., object]) -> Callable[..., object]:
+        @wraps(command)
+        def with_connection(*args: object, **given: object) -> object:
+            own = {key: given.pop(key) for key in keys}
+            return command(*args, **{name: kind(**own)}, **given)
+
+        return together(*options)(with_connection)
+
+    return decorate

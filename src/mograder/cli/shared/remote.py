@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import click
 
-from mograder.cli.shared.connection import first, gathered
+from mograder.cli.shared.course_settings import first, gathered
 from mograder.cli.shared.options import insecure_option
 from mograder.clients.hub import HubClient
 from mograder.core.settings import read_environ
