@@ -23,8 +23,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import ItemLimits
-from mograder.core.sections.settings_values import feature
-from mograder.core.sections.validation_messages import complaint
+from mograder.core.sections.settings_values import complaint, feature
 
 _START = re.compile(r"# /// (?P<type>[a-zA-Z0-9-]+)")
 _END = "# ///"

@@ -32,8 +32,7 @@ from mograder.core.sections.settings_model import (
     LateRule,
     Settings,
 )
-from mograder.core.sections.settings_values import Section
-from mograder.core.sections.validation_messages import complaint
+from mograder.core.sections.settings_values import Section, complaint
 
 _OUR_PREFIXES = tuple(f"MOGRADER_{each.upper()}_" for each in sorted(OUR_SECTIONS))
 ITEMS = "items"

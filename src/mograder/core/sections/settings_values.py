@@ -1,6 +1,7 @@
 """Validators of single values of ``mograder.toml``, and the base class of its sections.
 
-The validators also normalise the spelling.
+The validators also normalise the spelling. The messages of validation errors are in the terms of
+TOML files, not of pydantic; notebook headers, which are checked by the same models, share them.
 
 Each raises :class:`ValueError` with a predicate ("must be …") for the message that names file and
 key.
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic_core import ErrorDetails
 
 from mograder.core.clock import from_unix, within_reach
 from mograder.core.errors import InvalidInput
@@ -37,6 +39,17 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PATH_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
 _HOST = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "a list",
+    "list": "a list",
+    "mapping": "a table",
+    "dict": "a table",
+    "model": "a table",
+}
 
 
 def normalise_base_url(text: str) -> str:
@@ -270,3 +283,32 @@ class Section(BaseModel):
     """The base of all sections: unknown keys are errors, and values do not change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def complaint(error: ErrorDetails, *, secret: bool = False) -> str:
+    """Return a predicate such as "must be at least 1, not 0", without a full stop.
+
+    ``secret`` hides the value. Unknown keys are not handled here: only the caller knows the table's
+    other keys, of which one may have been meant.
+    """
+    kind = error["type"]
+    context = error.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        expected = f"one of {context['expected']}".replace("'", '"')
+    elif kind in {"greater_than_equal", "less_than_equal"}:
+        bound = f"at least {context['ge']}" if "ge" in context else f"at most {context['le']}"
+        expected = bound
+    else:
+        expected = _EXPECTED.get(kind.split("_")[0], "of another type")
+    shown = "" if secret else f", not {_clipped(error['input'])}"
+    return f"must be {expected}{shown}"
+
+
+def _clipped(value: object) -> str:
+    """Return a value as TOML writes it, cut off after 60 characters."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    if isinstance(value, bool):
+        text = text.lower()
+    return text if len(text) <= 60 else text[:57] + "..."

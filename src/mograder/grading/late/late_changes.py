@@ -12,7 +12,7 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import LAST_MINUTE, read_moment
 from mograder.core.name_lookup import Words, find_name, listed, nfc
 from mograder.core.sections.settings_model import CourseRule
-from mograder.core.sections.validation_messages import complaint
+from mograder.core.sections.settings_values import complaint
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import moment
