@@ -28,6 +28,9 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve: TypeAlias = Callable[[str, int], Iterable[str]]
 
 _MOST_ADDRESSES = 8
+_SECONDS = 5.0
+"""The time to connect, between bytes, and for the body of an answer as a whole."""
+
 _EMBEDDING = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")))
 """IPv6 networks whose addresses lead to an IPv4 address that they hold."""
 
@@ -100,11 +103,8 @@ class GuardedHttp:
         body: bytes = b"",
         bearer: str = "",
         longest: int = 65_536,
-        seconds: float = 5.0,
     ) -> Answer:
         """Return the answer to a request, whatever its status; its body has ``longest`` bytes.
-
-        ``seconds`` is the time to connect, between bytes, and for the body as a whole.
 
         Raises:
             RemoteFailed: The address is not allowed, or there is no whole answer. The message
@@ -115,7 +115,7 @@ class GuardedHttp:
         if bearer:
             sent["Authorization"] = f"Bearer {bearer}"
         with httpx.Client(
-            timeout=seconds,
+            timeout=_SECONDS,
             follow_redirects=False,
             trust_env=False,
             verify=trusted_authorities(),
@@ -133,17 +133,13 @@ class GuardedHttp:
                 )
                 for target in targets
             )
-            return self._answered(client, requests, longest, seconds)
+            return self._answered(client, requests, longest)
 
     def _answered(
-        self,
-        client: httpx.Client,
-        requests: Iterable[httpx.Request],
-        longest: int,
-        seconds: float,
+        self, client: httpx.Client, requests: Iterable[httpx.Request], longest: int
     ) -> Answer:
         """Return the answer to the first of the requests whose server can be reached."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + _SECONDS
         trouble = ""
         for request in requests:
             try:
@@ -154,18 +150,18 @@ class GuardedHttp:
                     break
                 continue
             except httpx.TimeoutException:
-                raise self._failed(f"gave no answer for {seconds:g} seconds") from None
+                raise self._failed(f"gave no answer for {_SECONDS:g} seconds") from None
             except httpx.HTTPError:
                 # The exception's text may hold the server's status line: not even as a cause.
                 raise self._failed("gave no answer that can be understood") from None
-            return self._read(response, longest, seconds)
+            return self._read(response, longest)
         raise self._failed("cannot be reached", trouble) from None
 
-    def _read(self, response: httpx.Response, longest: int, seconds: float) -> Answer:
+    def _read(self, response: httpx.Response, longest: int) -> Answer:
         try:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise self._failed("compresses its answer, which was not asked for")
-            body = bounded_body(response, longest, seconds)
+            body = bounded_body(response, longest, _SECONDS)
         except httpx.HTTPError:
             raise self._failed("gave no whole answer") from None
         finally:

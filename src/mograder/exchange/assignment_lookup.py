@@ -77,14 +77,12 @@ def folder_of(assignment: RemoteAssignment, *, windows: bool = SYSTEM == "window
     return f"assignment-{assignment.number or 0}"
 
 
-def choose_course(courses: Sequence[Course], wanted: int) -> int:
-    """Return the course's number: ``wanted``, else the only course that there is.
+def only_course(courses: Sequence[Course]) -> int:
+    """Return the number of the only course that there is.
 
     Raises:
         InvalidInput: There are several courses, which the message lists, or none.
     """
-    if wanted:
-        return wanted
     if len(courses) == 1:
         return courses[0].id
     if not courses:

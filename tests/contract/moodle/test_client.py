@@ -42,7 +42,7 @@ def test_assignments_have_the_settings_that_change_what_a_client_does(
     assert (a2.drafts, a2.workflow, a2.accepts.file_types) == (True, True, (".py", ".zip"))
     assert a2.statement.startswith("This submission is my own work")
     assert a1.statement == ""
-    assert (found[3].name, found[3].blind) == ("A3. Blind & hidden", True)
+    assert found[3].name == "A3. Blind & hidden"
     assert found[5].cutoff == datetime(2026, 10, 2, tzinfo=UTC)
 
 

@@ -8,7 +8,7 @@ from mograder.clients.moodle.records import Assignment, Course
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
 from mograder.core.sections.settings_model import Assignment as Configured
-from mograder.exchange.assignment_lookup import choose_assignment, choose_course, local_name
+from mograder.exchange.assignment_lookup import choose_assignment, local_name, only_course
 from mograder.exchange.moodle.identities import (
     NamedBy,
     Participants,
@@ -64,10 +64,9 @@ def test_what_may_be_several_or_none_names_what_there_is() -> None:
 
 def test_the_course_is_the_only_one_or_has_to_be_told() -> None:
     one, two = Course(2, "SciML"), Course(9, "Maths")
-    assert choose_course([one], 0) == 2
-    assert choose_course([one, two], 9) == 9
+    assert only_course([one]) == 2
     with pytest.raises(InvalidInput) as problem:
-        choose_course([one, two], 0)
+        only_course([one, two])
     assert "9  Maths" in problem.value.hint
 
 

@@ -22,7 +22,7 @@ from mograder.clients.moodle.records import Assignment
 from mograder.clients.token_store import MOODLE, TokenStore
 from mograder.core.errors import NotAuthenticated
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.exchange.assignment_lookup import choose_assignment, choose_course, local_name
+from mograder.exchange.assignment_lookup import choose_assignment, local_name, only_course
 
 _NO_URL = "No Moodle URL configured. Provide --url or set [moodle] url in mograder.toml"
 
@@ -51,7 +51,7 @@ class Site:
     def course(self, client: MoodleClient) -> int:
         """Return the course's number: the option, else the setting, else the only course."""
         told = self.course_id or self.loaded.settings.moodle.course_id
-        return told or choose_course(client.courses(), 0)
+        return told or only_course(client.courses())
 
     def assignment(self, client: MoodleClient, named: str) -> Assignment:
         """Return the assignment that an argument means.

@@ -121,7 +121,6 @@ class AssignmentModel(Loose):
             drafts=self.submissiondrafts,
             statement=statement if self.requiresubmissionstatement else "",
             team=self.teamsubmission,
-            blind=self.blindmarking and not self.revealidentities,
             revealed=self.blindmarking and self.revealidentities,
             workflow=self.markingworkflow,
             reopens=self.attemptreopenmethod,

@@ -115,7 +115,6 @@ class Assignment:
     statement: str = ""
     """The statement to accept when submitting; empty if there is none."""
     team: bool = False
-    blind: bool = False
     revealed: bool = False
     """It was marked anonymously, and the identities have been revealed."""
     workflow: bool = False
