@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -172,17 +172,18 @@ class HubClient(Closing):
         Raises:
             MograderError: The hub refused or could not be reached; the old release stays.
         """
-        with opened(files, progress) as parts, self._server.errors():
-            request = self._client.build_request(
+        with (
+            opened(files, progress) as parts,
+            self._sent(
                 "POST",
-                f"{self.url}/publish/{quote(name, safe='')}",
+                f"/publish/{quote(name, safe='')}",
                 params={"type": kind},
                 headers={"Accept": _STREAM},
                 files=[("files", part) for part in parts],
-            )
-            with self._sent(request) as response:
-                answer = self._follow(response, messages(progress))
-                warmed = _media_type(response) == _STREAM
+            ) as response,
+        ):
+            answer = self._follow(response, messages(progress))
+            warmed = _media_type(response) == _STREAM
         with self._known():
             return replace(TypeAdapter(Published).validate_python(answer), warmed=warmed)
 
@@ -192,13 +193,12 @@ class HubClient(Closing):
         Raises:
             MograderError: The hub refused or could not be reached.
         """
-        url = f"{self.url}/release/{quote(name, safe='')}"
-        held = self._held(url)
+        path = f"/release/{quote(name, safe='')}"
+        held = self._held(path)
         if held is not None:
             return held
-        with self._server.errors():
-            found = ((file, self._digest(f"{url}/{quote(file)}")) for file in files)
-            return Held({file: digest for file, digest in found if digest}, complete=False)
+        found = ((file, self._digest(f"{path}/{quote(file)}")) for file in files)
+        return Held({file: digest for file, digest in found if digest}, complete=False)
 
     def held_source(self, name: str) -> Held | None:
         """Return what the hub holds as an item's source; None if it takes none.
@@ -208,7 +208,7 @@ class HubClient(Closing):
         Raises:
             MograderError: The hub refused or could not be reached.
         """
-        held = self._held(self._source_url(name))
+        held = self._held(_source_path(name))
         return None if held is None or held.own else held
 
     def send_source(self, name: str, files: Sequence[Upload], progress: Progress) -> None:
@@ -217,24 +217,19 @@ class HubClient(Closing):
         Raises:
             MograderError: The hub refused or could not be reached; the old source stays.
         """
-        with opened(files, progress) as parts, self._server.errors():
+        with opened(files, progress) as parts:
             sent = [("files", part) for part in parts]
-            request = self._client.build_request("PUT", self._source_url(name), files=sent)
-            with self._sent(request) as response:
+            with self._sent("PUT", _source_path(name), files=sent) as response:
                 self._answer(response)
 
-    def _held(self, url: str) -> Held | None:
-        """Return what the hub tells at a URL that it holds; None if it has no such route."""
-        request = self._client.build_request("GET", url)
-        with self._server.errors(), self._sent(request) as response:
+    def _held(self, path: str) -> Held | None:
+        """Return what the hub tells at a path that it holds; None if it has no such route."""
+        with self._sent("GET", path) as response:
             if response.status_code in _NO_SUCH_ROUTE:
                 return None
             answer = self._answer(response)
         with self._known():
             return TypeAdapter(Held).validate_python(answer)
-
-    def _source_url(self, name: str) -> str:
-        return f"{self.url}/source/{quote(name, safe='')}"
 
     def ask(self, method: str, path: str, body: object = None) -> bytes:
         """Return the JSON of the hub's answer to a short request; ``path`` begins with a slash.
@@ -242,12 +237,10 @@ class HubClient(Closing):
         Raises:
             MograderError: The hub refused or could not be reached.
         """
-        with self._server.errors():
-            request = self._client.build_request(method, f"{self.url}{path}", json=body)
-            with self._sent(request) as response:
-                if response.status_code == HTTPStatus.OK:
-                    return bounded_body(response, _MAX_ANSWER, _ANSWER_SECONDS)
-                self._answer(response)
+        with self._sent(method, path, json=body) as response:
+            if response.status_code == HTTPStatus.OK:
+                return bounded_body(response, _MAX_ANSWER, _ANSWER_SECONDS)
+            self._answer(response)
         raise RemoteFailed(f"{self.url} gave an answer that no hub gives.")
 
     def read(self, shape: type[T], method: str, path: str, body: object = None) -> T:
@@ -270,12 +263,8 @@ class HubClient(Closing):
         Raises:
             MograderError: As :meth:`read`.
         """
-        headers = {"Accept": _STREAM}
-        with self._server.errors():
-            url = f"{self.url}{path}"
-            request = self._client.build_request(method, url, json=body, headers=headers)
-            with self._sent(request) as response:
-                answer = self._follow(response, progress)
+        with self._sent(method, path, json=body, headers={"Accept": _STREAM}) as response:
+            answer = self._follow(response, progress)
         with self._known():
             return TypeAdapter(shape).validate_python(answer)
 
@@ -287,10 +276,10 @@ class HubClient(Closing):
         except ValidationError as error:
             raise _no_hub(self.url) from error
 
-    def _digest(self, url: str) -> str:
-        """Return the SHA-256 of the file at a URL, "" if there is none."""
+    def _digest(self, path: str) -> str:
+        """Return the SHA-256 of the file at a path, "" if there is none."""
         digest = hashlib.sha256()
-        with self._sent(self._client.build_request("GET", url)) as response:
+        with self._sent("GET", path) as response:
             if response.status_code == HTTPStatus.NOT_FOUND:
                 return ""
             if response.status_code != HTTPStatus.OK:
@@ -300,12 +289,16 @@ class HubClient(Closing):
         return digest.hexdigest()
 
     @contextmanager
-    def _sent(self, request: httpx.Request) -> Iterator[httpx.Response]:
-        response = self._client.send(request, stream=True)
-        try:
+    def _sent(self, method: str, path: str, **content: Any) -> Iterator[httpx.Response]:
+        """Send a request with this content, and yield its answer, whose body is unread.
+
+        Failures of the network are translated, also while the body is read.
+        """
+        with (
+            self._server.errors(),
+            self._client.stream(method, f"{self.url}{path}", **content) as response,
+        ):
             yield response
-        finally:
-            response.close()
 
     def _follow(self, response: httpx.Response, progress: Event) -> dict[str, object]:
         """Return the answer, from the end of a stream of progress or from a plain body."""
@@ -336,6 +329,10 @@ class HubClient(Closing):
         if status == HTTPStatus.NOT_FOUND and media_type != "application/json":  # not the hub's
             raise _refusal(status, "", self.url)
         raise _refusal(status, _said(media_type, body), self.url)
+
+
+def _source_path(name: str) -> str:
+    return f"/source/{quote(name, safe='')}"
 
 
 def _refusal(status: int, detail: str, url: str) -> MograderError:
