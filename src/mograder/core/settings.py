@@ -97,8 +97,7 @@ _WINDOWS_VARIABLES = frozenset(
 )
 """Where Windows keeps things; without some of them no program starts there."""
 _NOT_FOR_BUILDS = ("UV_CACHE_DIR", "UV_PROJECT")
-_CREDENTIAL, _OIDC_CREDENTIAL, _MAX_SECRET = "hub-secret", "oidc-secret", 4096
-_NODE_CREDENTIAL, _MAIL_CREDENTIAL = "node-token", "mail-password"
+_MAX_SECRET = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,17 +268,11 @@ def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
     environ = os.environ if environ is None else environ
     home = _absolute(environ.get("HOME", "")) or Path.home()
     return Environ(
-        hub_secret=_secret(
-            environ.get("MOGRADER_HUB_SECRET", "") or _credential(environ, _CREDENTIAL)
-        ),
-        oidc_secret=_secret(
-            environ.get("MOGRADER_OIDC_SECRET", "") or _credential(environ, _OIDC_CREDENTIAL)
-        ),
-        mail_password=_secret(
-            environ.get("MOGRADER_MAIL_PASSWORD", "") or _credential(environ, _MAIL_CREDENTIAL)
-        ),
+        hub_secret=_secret(environ, "MOGRADER_HUB_SECRET", "hub-secret"),
+        oidc_secret=_secret(environ, "MOGRADER_OIDC_SECRET", "oidc-secret"),
+        mail_password=_secret(environ, "MOGRADER_MAIL_PASSWORD", "mail-password"),
         hub_url=environ.get("MOGRADER_HUB_URL", ""),
-        hub_instructor_token=_secret(environ.get("MOGRADER_HUB_INSTRUCTOR_TOKEN", "")),
+        hub_instructor_token=_secret(environ, "MOGRADER_HUB_INSTRUCTOR_TOKEN"),
         course_dir=Path(text) if (text := environ.get("MOGRADER_COURSE_DIR", "")) else None,
         # systemd joins several runtime directories with a colon; the first is ours.
         runtime_directory=_absolute(environ.get("RUNTIME_DIRECTORY", "").split(":")[0]),
@@ -289,9 +282,9 @@ def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
         path=environ.get("PATH", os.defpath),
         hub_ssh=environ.get("MOGRADER_HUB_SSH", ""),
         hub_ssh_options=_words(environ, "MOGRADER_HUB_SSH_OPTIONS"),
-        enrollment_code=_secret(environ.get("MOGRADER_ENROLLMENT_CODE", "")),
+        enrollment_code=_secret(environ, "MOGRADER_ENROLLMENT_CODE"),
         port=environ.get("PORT", ""),
-        moodle_token=_secret(environ.get("MOGRADER_MOODLE_TOKEN", "")),
+        moodle_token=_secret(environ, "MOGRADER_MOODLE_TOKEN"),
         service=Service.found_in(environ),
         authority=_credential_file(environ, "authority"),
         grader=GraderEnviron(
@@ -301,7 +294,7 @@ def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
             trusted_proxies=split_list(environ.get("MOGRADER_TRUSTED_PROXIES", "")),
             trust_local_proxy=environ.get("MOGRADER_TRUST_LOCAL_PROXY") == "1",
         ),
-        node=node_environ(environ, home, _credential(environ, _NODE_CREDENTIAL)),
+        node=_node_environ(environ, home),
     )
 
 
@@ -530,7 +523,9 @@ def _credential_file(environ: Mapping[str, str], name: str) -> Path | None:
     return directory / name if directory and (directory / name).is_file() else None
 
 
-def _secret(text: str) -> SecretStr | None:
+def _secret(environ: Mapping[str, str], name: str, credential: str = "") -> SecretStr | None:
+    """Return the secret in a variable, else in a credential; None if it is blank."""
+    text = environ.get(name, "") or (_credential(environ, credential) if credential else "")
     return SecretStr(text) if text.strip() else None
 
 
@@ -542,8 +537,8 @@ def _for_builds(name: str) -> bool:
     return name.startswith("UV_") and not name.startswith(_NOT_FOR_BUILDS)
 
 
-def node_environ(environ: Mapping[str, str], home: Path, token: str) -> NodeEnviron:
-    """Return the settings of a node from ``MOGRADER_NODE_*``; ``token`` is a credential's text.
+def _node_environ(environ: Mapping[str, str], home: Path) -> NodeEnviron:
+    """Return the settings of a node from ``MOGRADER_NODE_*``.
 
     The state is in ``MOGRADER_NODE_STATE``, in the directory that systemd has made
     (``StateDirectory=``), or in the home.
@@ -552,13 +547,13 @@ def node_environ(environ: Mapping[str, str], home: Path, token: str) -> NodeEnvi
     """
     state = environ.get("MOGRADER_NODE_STATE") or environ.get("STATE_DIRECTORY", "").split(":")[0]
     cache = environ.get("MOGRADER_NODE_UV_CACHE", "")
-    given = environ.get("MOGRADER_NODE_TOKEN", "").strip() or token
+    token = environ.get("MOGRADER_NODE_TOKEN", "").strip() or _credential(environ, "node-token")
     return NodeEnviron(
         state=Path(state) if state else home / ".local/state/mograder-node",
         shares=tuple(map(Path, filter(None, environ.get("MOGRADER_NODE_SHARE", "").split(":")))),
         name=environ.get("MOGRADER_NODE_NAME", "") or socket.gethostname().partition(".")[0],
         hub=environ.get("MOGRADER_NODE_HUB", "").strip(),
-        token=SecretStr(given) if given else None,
+        token=SecretStr(token) if token else None,
         memory_mb=int(_number(environ, "MOGRADER_NODE_MEMORY_MB", 0)),
         drain_seconds=_number(environ, "MOGRADER_NODE_DRAIN_SECONDS", DRAIN_SECONDS),
         uv_cache=Path(cache) if cache else None,
