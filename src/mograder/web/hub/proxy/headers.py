@@ -14,29 +14,67 @@ from urllib.parse import quote, urlsplit
 
 from multidict import CIMultiDict, istr
 
-from mograder.core.session_header_policy import (
-    FENCE,
-    FROM_SESSION_NEVER,
-    FROM_SESSION_NEVER_PREFIXES,
-    SANDBOX_POLICY,
-    SHARED,
-    TO_SESSION,
-    UPSTREAM_HOST,
-)
-
 RawHeaders = Sequence[tuple[bytes, bytes]]  # names in lower case, as ASGI has them
 Header = tuple[bytes, bytes]
 HeaderList = list[Header]
 
-_POLICY = SANDBOX_POLICY.encode()
-_TO_SESSION = {name.encode(): istr(name.title()) for name in TO_SESSION}
+UPSTREAM_HOST = "session.invalid"
+"""The Host that every session's server sees; marimo builds redirects from it."""
+
+SANDBOX_POLICY = (
+    "sandbox allow-scripts allow-forms allow-modals allow-popups "
+    "allow-popups-to-escape-sandbox allow-downloads"
+)
+"""The policy that gives a page an opaque origin; never with ``allow-same-origin`` (security.md)."""
+
+_TO_SESSION = {
+    name: istr(name.decode().title())
+    for name in b"""accept accept-encoding accept-language cache-control content-encoding
+    content-language content-type if-match if-modified-since if-none-match if-range
+    if-unmodified-since last-event-id marimo-lsp-token marimo-server-token marimo-session-id
+    marimo-stable-session-id pragma range user-agent""".split()
+}
+"""The allowlist of request headers to a session's server, in lower case."""
+
 _HOST = istr("Host")
 _CONDITIONAL = frozenset(
     b"""accept-encoding if-match if-modified-since if-none-match if-range if-unmodified-since
     range""".split()
 )
-_FROM_SESSION_NEVER = frozenset(name.encode() for name in FROM_SESSION_NEVER)
-_FROM_SESSION_NEVER_PREFIXES = tuple(name.encode() for name in FROM_SESSION_NEVER_PREFIXES)
+_FROM_SESSION_NEVER = frozenset(
+    (
+        # Listed in security.md.
+        b"""set-cookie clear-site-data service-worker-allowed strict-transport-security x-sendfile
+        refresh alt-svc report-to nel content-security-policy"""
+        # Similar headers: they set state for the origin, ask for a password in the hub's name,
+        # report to other servers, or contradict the hub's own headers.
+        b""" content-security-policy-report-only reporting-endpoints set-cookie2 set-login
+        public-key-pins expect-ct www-authenticate authentication-info use-as-dictionary
+        origin-agent-cluster document-policy document-isolation-policy permissions-policy
+        feature-policy speculation-rules accept-ch critical-ch delegate-ch link service-worker
+        observe-browsing-topics activate-storage-access x-content-type-options x-frame-options
+        x-xss-protection x-permitted-cross-domain-policies referrer-policy x-lighttpd-send-file
+        x-reproxy-url x-request-id x-dns-prefetch-control content-location"""
+        # Hop-by-hop headers, and those that the hub itself sets.
+        b""" connection keep-alive proxy-authenticate proxy-authentication-info proxy-connection te
+        trailer transfer-encoding upgrade date server via location content-length"""
+    ).split()
+)
+"""Response headers of a session that are not passed to a browser, in lower case."""
+
+_FROM_SESSION_NEVER_PREFIXES = (
+    b"access-control-",
+    b"attribution-reporting-",
+    b"cross-origin-",
+    b"x-accel-",
+    b"x-mograder-",
+    b"x-remote-",
+    b"x-sendfile-",
+    b"sec-",
+    b"secure-session-",
+)
+"""Prefixes of response headers of a session that are not passed to a browser."""
+
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _VISIBLE = "".join(map(chr, range(33, 127)))
@@ -97,8 +135,8 @@ def content_length(headers: RawHeaders, status: int) -> int | None:
     return int(value) if value.isdigit() and len(value) < 19 else None
 
 
-_ALWAYS = tuple((name.encode(), value.encode()) for name, value in FENCE)
-_SHARED = tuple((name.encode(), value.encode()) for name, value in SHARED)
+_ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+_SHARED = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*"))
 
 
 def session_headers(*, sandbox: bool, shared: bool) -> HeaderList:
@@ -107,7 +145,7 @@ def session_headers(*, sandbox: bool, shared: bool) -> HeaderList:
     ``sandbox`` makes the origin opaque; ``shared`` is for capability paths, whose pages therefore
     have another origin and must read the responses. Never with credentials.
     """
-    policy = [(b"content-security-policy", _POLICY)] if sandbox else []
+    policy = [(b"content-security-policy", SANDBOX_POLICY.encode())] if sandbox else []
     return [*_ALWAYS, *policy, *(_SHARED if shared else ())]
 
 

@@ -17,7 +17,6 @@ from pathlib import Path, PurePosixPath
 from starlette.types import Receive, Scope, Send
 
 from mograder.core.errors import NotFound
-from mograder.core.session_header_policy import ASSET_HEADERS
 from mograder.sandbox.environments.static_assets import (
     ASSET_TYPES,
     SET_NAME,
@@ -34,7 +33,18 @@ _PATH = re.compile(
 """The second form is for pages that the hub does not change: bearer clients."""
 
 _HELD_BYTES = 64 << 20
-_FOUND: HeaderList = [(name.encode(), value.encode()) for name, value in ASSET_HEADERS]
+_FOUND: HeaderList = [
+    (b"access-control-allow-origin", b"*"),
+    (b"cross-origin-resource-policy", b"cross-origin"),
+    (b"timing-allow-origin", b"*"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; sandbox"),
+    (b"cache-control", b"public, max-age=31536000, immutable"),
+    (b"vary", b"accept-encoding"),
+]
+"""The headers of marimo's static files: opened as a page, they cannot run scripts."""
+
 _PREFLIGHT: HeaderList = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"GET, HEAD"),

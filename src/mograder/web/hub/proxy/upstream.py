@@ -19,11 +19,11 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from mograder.core.rate_limit import Rate, RateLimit
-from mograder.core.session_header_policy import UPSTREAM_HOST
 from mograder.core.tasks.background_tasks import BackgroundTasks
 from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.connections import Connections
 from mograder.sessions.session import LiveSession
+from mograder.web.hub.proxy.headers import UPSTREAM_HOST
 from mograder.web.hub.proxy.save_recording import SaveTurns
 
 READ_BYTES = 256 * 1024
