@@ -97,7 +97,13 @@ def quality(  # noqa: PLR0913  # one argument per option
     items = [find_source(each, loaded.path(loaded.settings.dirs.source)) for each in assignments]
     offer_runtime(loaded.state_dir / "runtime")
     chosen = jobs or os.cpu_count() or 2
-    opening = _opening(loaded, chosen, sandbox=not (no_sandbox or own_python), own=own_python)
+    opening = open_runs(
+        *(loaded, read_environ(), _warn),
+        runs=_MANY_RUNS,
+        jobs=chosen,
+        sandbox=not (no_sandbox or own_python),
+        own_python=own_python,
+    )
     common = QualityOptions(mutants=mutants, seed=seed, jobs=chosen, budget=budget)
     wanted = [(path, _options(loaded, item, common)) for item in items for path in item.notebooks]
     if submissions is not None:
@@ -149,18 +155,6 @@ def _with_submissions(
         return replace(options, submissions=submissions_in(directory, folder.absolute()))
     else:  # noqa: RET505 - mypy takes no other form for a choice by system
         raise SandboxUnavailable("Submissions are run in sandboxes, which only Linux has.")
-
-
-def _opening(
-    loaded: LoadedSettings, jobs: int, *, sandbox: bool, own: bool
-) -> AbstractAsyncContextManager[AuthorRuns]:
-    return open_runs(
-        *(loaded, read_environ(), _warn),
-        runs=_MANY_RUNS,
-        jobs=jobs,
-        sandbox=sandbox,
-        own_python=own,
-    )
 
 
 def _warn(message: str) -> None:
