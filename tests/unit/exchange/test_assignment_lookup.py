@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.clients.moodle.records import Assignment, Course
+from mograder.clients.moodle.records import Assignment, Course, Person
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
 from mograder.core.sections.settings_model import Assignment as Configured
@@ -12,7 +12,6 @@ from mograder.exchange.assignment_lookup import choose_assignment, local_name, o
 from mograder.exchange.moodle.identities import (
     NamedBy,
     Participants,
-    Person,
     find_person,
     name_people,
     need_names,

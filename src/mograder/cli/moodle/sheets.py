@@ -8,13 +8,14 @@ from pathlib import Path
 
 from mograder.cli.files import read_bytes
 from mograder.clients.moodle.address import parse_moodle_url
+from mograder.clients.moodle.records import Person
 from mograder.clients.moodle.worksheet import Worksheet, parse_worksheet
 from mograder.clients.moodle.zips import Submitted, read_submissions
 from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.moodle.identities import Person, people_of
+from mograder.exchange.moodle.identities import people_of
 from mograder.exchange.moodle.submitted_work import Target, Work, plan_zip, unpack_zip
 from mograder.store.course.course import shown
 from mograder.store.gradebook.gradebook import Identity, existing_gradebook

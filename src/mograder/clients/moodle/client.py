@@ -39,7 +39,6 @@ from mograder.clients.moodle.records import (
     GradingMethod,
     Group,
     Mark,
-    Participant,
     Person,
     Site,
     Status,
@@ -171,14 +170,14 @@ class MoodleClient(FileTransfers, Closing):
 
     # People.
 
-    def participants(self, assignment_id: int, group: int = 0) -> tuple[Participant, ...]:
+    def participants(self, assignment_id: int, group: int = 0) -> tuple[Person, ...]:
         """Return the participants: no teachers, no suspended accounts.
 
         With separate groups, Moodle returns an empty list for ``group`` 0 to a teacher who may not
         see all groups; call it for each of :meth:`allowed_groups` then.
         """
         fields: dict[str, Value] = {"assignid": assignment_id, "groupid": group, "filter": ""}
-        return self._ask.read(tuple[Participant, ...], "mod_assign_list_participants", fields)
+        return self._ask.read(tuple[Person, ...], "mod_assign_list_participants", fields)
 
     def allowed_groups(self, cmid: int) -> tuple[Group, ...]:
         """Return the groups of an activity that this account may see."""

@@ -135,27 +135,31 @@ class GradingMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person in a course; fields that this account may not see are empty."""
+    """A person in a course, or in a grading worksheet; empty means "not shown" to this account.
+
+    The participants of an assignment (mod_assign_list_participants) have more: ``group`` and
+    ``team`` are the number and the name of the team; ``extended``: the deadline is extended, see
+    :meth:`.client.MoodleClient.extensions`. Under blind marking the name is "Participant N" and all
+    else is empty; ``participant`` is that number then, else 0, and ``formerly`` is it if the
+    identities have been revealed.
+    """
 
     user_id: Annotated[int, Field(validation_alias="id")]
     full_name: Annotated[Plain, Field(validation_alias="fullname")] = ""
-    email: Stripped = ""
     username: Text = ""
-    id_number: Annotated[Stripped, Field(validation_alias="idnumber")] = ""
+    email: Stripped = ""
+    idnumber: Stripped = ""
     roles: Annotated[frozenset[str], _names("shortname")] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Participant(Person):
-    """A person who should submit an assignment (mod_assign_list_participants).
-
-    Under blind marking the name is "Participant N" and all else is empty.
-    """
-
-    group_id: Annotated[Count, Field(validation_alias="groupid")] = 0
-    group_name: Annotated[Plain, Field(validation_alias="groupname")] = ""
+    group: Annotated[Count, Field(validation_alias="groupid")] = 0
+    team: Annotated[Plain, Field(validation_alias="groupname")] = ""
     extended: Annotated[bool, Field(validation_alias="grantedextension")] = False
-    """The deadline is extended for this person, see :meth:`.client.MoodleClient.extensions`."""
+    participant: int = 0
+    formerly: int = 0
+
+    @property
+    def shown(self) -> str:
+        """The person's name in messages."""
+        return self.full_name or self.email or f"user {self.user_id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,11 @@ from mograder.clients.moodle.grading import (
     refuse_dropped_feedback,
     send_marks,
 )
-from mograder.clients.moodle.records import Assignment, Mark, WorkflowState
+from mograder.clients.moodle.records import Assignment, Mark, Person, WorkflowState
 from mograder.core.errors import Busy, Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.tasks.single_flight import Progress
 from mograder.exchange.grades_csv import GradeLine, line_html
-from mograder.exchange.moodle.identities import Participants, Person
+from mograder.exchange.moodle.identities import Participants
 from mograder.exchange.moodle.protection import (
     BEFORE_FIRST,
     Remembered,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mograder.clients.moodle.records import Participant
+from mograder.clients.moodle.records import Person
 from mograder.clients.moodle.worksheet import IDENTIFIER, Worksheet, WorksheetRow
 from mograder.core.csv_table import Row, read_table
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
@@ -52,32 +52,6 @@ class NamedBy(StrEnum):
     EMAIL = "email"
     EMAIL_NAME = "email-name"
     IDNUMBER = "idnumber"
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A participant as Moodle shows them to this teacher; empty means "not shown".
-
-    ``participant`` is the number of "Participant N" if the marking is blind, else 0; ``formerly``
-    is that number if it was blind and the identities have been revealed. ``group`` and ``team`` are
-    the number and the name of the team. ``extended``: there is an extension of the deadline.
-    """
-
-    user_id: int
-    full_name: str
-    username: str = ""
-    email: str = ""
-    idnumber: str = ""
-    participant: int = 0
-    group: int = 0
-    team: str = ""
-    formerly: int = 0
-    extended: bool = False
-
-    @property
-    def shown(self) -> str:
-        """The person's name in messages."""
-        return self.full_name or self.email or f"user {self.user_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,25 +218,14 @@ def find_person(
     return None
 
 
-def person_of(participant: Participant, formerly: int = 0) -> Person:
-    """Return a person as Moodle lists them among the participants of an assignment.
+def numbered(person: Person, formerly: int = 0) -> Person:
+    """Return a person as Moodle lists them for an assignment, with the numbers of "Participant N".
 
-    ``formerly`` is the number of "Participant N" before the identities were revealed, else 0.
+    ``formerly`` is the one before the identities were revealed, else 0.
     """
-    blind = not (participant.email or participant.username or participant.roles)
-    found = _BLIND.fullmatch(participant.full_name) if blind else None
-    return Person(
-        user_id=participant.user_id,
-        full_name=participant.full_name,
-        username=participant.username,
-        email=participant.email,
-        idnumber=participant.id_number,
-        participant=int(found[1]) if found else 0,
-        group=participant.group_id,
-        team=participant.group_name,
-        formerly=formerly,
-        extended=participant.extended,
-    )
+    blind = not (person.email or person.username or person.roles)
+    found = _BLIND.fullmatch(person.full_name) if blind else None
+    return replace(person, participant=int(found[1]) if found else 0, formerly=formerly)
 
 
 def people_of(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mograder.clients.moodle.client import MoodleClient
-from mograder.clients.moodle.records import Assignment, Participant
+from mograder.clients.moodle.records import Assignment, Person
 from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.name_lookup import listed as listed_names
 from mograder.core.sections.settings_model import Assignment as Configured
@@ -16,7 +16,7 @@ from mograder.exchange.moodle.identities import (
     Participants,
     identities,
     name_people,
-    person_of,
+    numbered,
     with_memory,
 )
 from mograder.store.gradebook.gradebook import Gradebook, Identity, existing_gradebook
@@ -47,7 +47,7 @@ def list_participants(
             "moodle/site:accessallgroups.",
         )
     numbers = _former_numbers(client, assignment)
-    found = (person_of(each, numbers.get(each.user_id, 0)) for each in listed)
+    found = (numbered(each, numbers.get(each.user_id, 0)) for each in listed)
     people = with_memory(tuple(found), remembered)
     usernames = name_people(people, remembered, naming.mapping, naming.by)
     return Participants(people, usernames, groups)
@@ -102,7 +102,7 @@ def list_first_participants(
 
 def _of_groups(
     client: MoodleClient, assignment: Assignment
-) -> tuple[tuple[Participant, ...], tuple[str, ...]]:
+) -> tuple[tuple[Person, ...], tuple[str, ...]]:
     """Return the people of the groups that this account may see, and the groups' names."""
     try:
         groups = client.allowed_groups(assignment.cmid) if assignment.cmid else ()

@@ -14,12 +14,13 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.records import Person
 from mograder.clients.moodle.zips import FILE, Submitted
 from mograder.core.errors import MograderError
 from mograder.core.name_lookup import nfc
 from mograder.core.names import Username
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome, arrivals
-from mograder.exchange.moodle.identities import Person, participant_name
+from mograder.exchange.moodle.identities import participant_name
 from mograder.exchange.unpacking import visible_path
 
 

@@ -21,6 +21,7 @@ from mograder.clients.moodle.records import (
     Assignment,
     FeedbackTypes,
     Mark,
+    Person,
     Submission,
     SubmissionState,
     WorkflowState,
@@ -39,7 +40,7 @@ from mograder.exchange.moodle.grade_upload import (
     feedback_files,
     gather,
 )
-from mograder.exchange.moodle.identities import Participants, Person, find_person, people_of
+from mograder.exchange.moodle.identities import Participants, find_person, people_of
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.submitted_work import (
     Target,
