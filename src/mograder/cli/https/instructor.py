@@ -12,10 +12,10 @@ from mograder.cli.files import read_bytes
 from mograder.cli.https.server import Server, offered_assignment, server_options
 from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE, dry_run_option
 from mograder.cli.shared.released import (
+    grades_to_send,
     released_files,
     released_of,
     unreleased_option,
-    warn_of_reservations,
 )
 from mograder.cli.shared.result import Result, json_option
 from mograder.clients.assignment_server.client import GradeRow
@@ -28,10 +28,7 @@ from mograder.exchange.assignment_lookup import choose_remote, folder_of
 from mograder.exchange.assignment_server import Collected, batches, collect, find_pages
 from mograder.exchange.collecting import CollectOutcome
 from mograder.exchange.grades_csv import server_rows, server_rows_of
-from mograder.grading.late.course_late import CourseLate
 from mograder.store.course.course import shown
-from mograder.store.gradebook.gradebook import viewed_gradebook
-from mograder.store.gradebook.grading_records import StudentGrade
 
 
 @click.command("fetch-submissions")
@@ -118,19 +115,11 @@ def _gradebook_rows(server: Server, assignment: str, *, unreleased: bool) -> tup
     Raises:
         NotFound: It has none.
     """
-    book = server.loaded.gradebook_path
     released = released_of(server.loaded, assignment, unreleased=unreleased)
-    if released is not None:
-        return server_rows_of(released.grades)
-    grades: tuple[StudentGrade, ...] = ()
-    if book.is_file():
-        with viewed_gradebook(book) as gradebook:
-            grades = CourseLate(server.loaded).grades(gradebook, assignment)
-    warn_of_reservations(assignment, grades)
-    rows = server_rows_of(grades)
-    if not rows:
+    rows = server_rows_of(grades_to_send(server.loaded, assignment, released))
+    if not rows and released is None:
         raise NotFound(
-            f"The gradebook {shown(book)} has no marks for {assignment}.",
+            f"The gradebook {shown(server.loaded.gradebook_path)} has no marks for {assignment}.",
             hint=f"Grade it first (mograder autograde {assignment}), or give --grades-csv.",
         )
     return rows

@@ -18,10 +18,10 @@ from mograder.cli.shared.options import EXISTING_DIRECTORY, EXISTING_FILE, toget
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.released import (
     ReleasedCourseMarks,
+    grades_to_send,
     released_files,
     released_of,
     unreleased_option,
-    warn_of_reservations,
 )
 from mograder.cli.shared.result import Result, json_option
 from mograder.clients.moodle.client import MoodleClient
@@ -46,8 +46,7 @@ from mograder.exchange.moodle.grade_upload import (
 )
 from mograder.exchange.moodle.participants import list_participants, remembered_people
 from mograder.exchange.moodle.protection import Remembered
-from mograder.grading.late.course_late import CourseLate
-from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook, viewed_gradebook
+from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 
 _STATES = [state.value for state in WorkflowState]
@@ -179,14 +178,7 @@ def grade_lines(
         return parse_grades(
             read_bytes(grades_csv), str(grades_csv), scale=scale, html_comments=html_comments
         )
-    if released is not None:
-        grades = released.grades
-    elif loaded.gradebook_path.is_file():
-        with viewed_gradebook(loaded.gradebook_path) as gradebook:
-            grades = CourseLate(loaded).grades(gradebook, name)
-        warn_of_reservations(name, grades)
-    else:
-        return ()
+    grades = grades_to_send(loaded, name, released)
     _warn_of_maximum(name, grades, maximum)
     return from_gradebook(grades, scale=scale)
 

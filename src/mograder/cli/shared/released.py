@@ -17,6 +17,7 @@ from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings
 from mograder.core.system import SYSTEM
 from mograder.exchange.grades_csv import reservations
+from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import moment
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, differ
@@ -101,6 +102,23 @@ def released_of(
         click.echo(plain(why), err=True)
     _tell_held_back(told, [each for each in present if each.student not in untold])
     return ReleasedCourseMarks(loaded, assignment, told)
+
+
+def grades_to_send(
+    loaded: LoadedSettings, assignment: str, released: ReleasedCourseMarks | None
+) -> tuple[StudentGrade, ...]:
+    """Return the released marks, if there are any, else those in the gradebook; it may be missing.
+
+    Prints to stderr what the present marks lack.
+    """
+    if released is not None:
+        return released.grades
+    if not loaded.gradebook_path.is_file():
+        return ()
+    with viewed_gradebook(loaded.gradebook_path) as book:
+        grades = CourseLate(loaded).grades(book, assignment)
+    warn_of_reservations(assignment, grades)
+    return grades
 
 
 def released_files(
