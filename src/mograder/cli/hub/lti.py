@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
 
 import click
 import tomlkit
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 from mograder.auth.login_links import make_code
 from mograder.auth.lti_tool import ToolAddresses
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.hub_database import current_hub_state
+from mograder.cli.shared.hub_database import HERE, current_hub_state, record_here
 from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, RemoteFailed
@@ -26,8 +25,6 @@ from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import UNREGISTERED, Keys, Platforms, Registrations
 from mograder.store.hub.hub_state import HubState
-
-_HERE: Final = "command line"
 
 
 @click.group()
@@ -99,9 +96,8 @@ def register(
     _look_up(wanted)
     code = make_code()
     with current_hub_state(loaded) as state:
-        now = _now()
-        Registrations(state.engine).add(code.hash, wanted, now)
-        state.record(now, "", "make address of registration", wanted.issuer, _HERE, "ok")
+        Registrations(state.engine).add(code.hash, wanted, SystemClock().now())
+        record_here(state, "make address of registration", wanted.issuer)
     click.echo(addresses.registration(code.text))
     click.echo(
         "It works once, within an hour. If the hub had no platform until now, restart it first.",
@@ -126,7 +122,7 @@ def platforms(*, remove: str | None, loaded: LoadedSettings) -> None:
         found = Platforms(state.engine, loaded.settings.lti)
         if remove is not None:
             _remove(found, remove)
-            state.record(_now(), "", "remove platform", remove, _HERE, "ok")
+            record_here(state, "remove platform", remove)
             click.echo(f"The platform with the client id {remove} was removed.")
             return
         in_file = {each.key for each in loaded.settings.lti.platform}
@@ -158,8 +154,8 @@ def keys(*, rotate: bool, loaded: LoadedSettings) -> None:
     with current_hub_state(loaded) as state:
         held = Keys(state.engine, secret.get_secret_value() if secret else "")
         if rotate:
-            made = held.rotate(_now())
-            state.record(_now(), "", "make key for platforms", made.kid, _HERE, "ok")
+            made = held.rotate(SystemClock().now())
+            record_here(state, "make key for platforms", made.kid)
         for key in held.facts():
             retired = f", retired {_day(key.retired_at)}" if key.retired_at else ""
             click.echo(f"{key.kid}  made {_day(key.created_at)}{retired}")
@@ -181,9 +177,9 @@ def link(*, issuer: str, subject: str, username: str, loaded: LoadedSettings) ->
         if issuer not in _issuers(loaded, state):
             known = ", ".join(sorted(_issuers(loaded, state))) or "none"
             raise NotFound(f"This hub knows no platform or provider {issuer}; it knows {known}.")
-        now = _now()
-        ExternalPeople(state.engine).link(issuer, subject, user, "", _HERE, now)
-        state.record(now, "", "link person", f"{user} {issuer} {subject}", _HERE, "ok")
+        now = SystemClock().now()
+        ExternalPeople(state.engine).link(issuer, subject, user, "", HERE, now)
+        record_here(state, "link person", f"{user} {issuer} {subject}")
     click.echo(f"{subject} of {issuer} is {user} here.")
 
 
@@ -201,7 +197,7 @@ def unlink(*, issuer: str, username: str, loaded: LoadedSettings) -> None:
         if not ExternalPeople(state.engine).unlink(issuer, user):
             raise NotFound(f"{user} is not linked with {issuer}.")
         state.bump_epoch(user)
-        state.record(_now(), "", "unlink person", f"{user} {issuer}", _HERE, "ok")
+        record_here(state, "unlink person", f"{user} {issuer}")
     click.echo(f"{user} is not linked with {issuer} any more; all tokens and logins are void.")
 
 
@@ -301,7 +297,3 @@ def _look_up(platform: LtiPlatform) -> None:
 
 def _addresses(loaded: LoadedSettings) -> ToolAddresses:
     return ToolAddresses(own_url(loaded))
-
-
-def _now() -> datetime:
-    return SystemClock().now()

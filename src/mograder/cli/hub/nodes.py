@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Final
 
 import click
 
 from mograder.auth.node_tokens import NodeToken
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.hub_database import current_hub_state
+from mograder.cli.shared.hub_database import current_hub_state, record_here
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
@@ -23,7 +21,6 @@ from mograder.core.settings import LoadedSettings
 from mograder.operations.machines import Machine, MachineState, NodesView
 from mograder.store.hub.nodes import NodeRow, Nodes
 
-_HERE: Final = "command line"
 _GIGABYTE = 10**9
 
 
@@ -42,7 +39,7 @@ def nodes(ctx: click.Context, loaded: LoadedSettings) -> Result | None:
         return None
     with current_hub_state(loaded) as state:
         view = NodesView(Nodes(state.engine), loaded.settings.nodes.lease_seconds)
-        machines = view.read(_now())
+        machines = view.read(SystemClock().now())
     none = ["There is no node. Make a token for one with mograder hub node-token."]
     return Result(machines, _lines(machines) if machines else none)
 
@@ -58,7 +55,7 @@ def drain(loaded: LoadedSettings, name: str) -> None:
     with _node(loaded, name, "drain node") as stored:
         stored.drain(name, draining=True)
         view = NodesView(stored, loaded.settings.nodes.lease_seconds)
-        others = any(each.state is MachineState.READY for each in view.read(_now()))
+        others = any(each.state is MachineState.READY for each in view.read(SystemClock().now()))
     click.echo(f"{name} takes no new sessions.")
     if not others:
         click.echo("No other node is ready, so no notebook can be opened.", err=True)
@@ -104,9 +101,9 @@ def node_token(*, names: tuple[str, ...], loaded: LoadedSettings) -> None:
     tokens = [NodeToken.new(name) for name in dict.fromkeys(names)]
     with current_hub_state(loaded) as state:
         for token in tokens:
-            now = _now()
+            now = SystemClock().now()
             Nodes(state.engine).add(NodeRow(token.name, token.secret_hash, added_at=now))
-            state.record(now, "", "make node token", token.name, _HERE, "ok")
+            record_here(state, "make node token", token.name)
             click.echo(token.text)
 
 
@@ -141,8 +138,4 @@ def _node(loaded: LoadedSettings, name: str, action: str) -> Iterator[Nodes]:
                 hint=f"There are {', '.join(known)}." if known else "The hub has no node yet.",
             )
         yield stored
-        state.record(_now(), "", action, name, _HERE, "ok")
-
-
-def _now() -> datetime:
-    return SystemClock().now()
+        record_here(state, action, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -11,7 +10,7 @@ from mograder.auth.login_links import LINK_LIFE, make_code
 from mograder.auth.roles import CREDENTIAL_ROLES, Role
 from mograder.auth.tokens import make_metrics_token, make_token
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.hub_database import no_hub, open_hub_state
+from mograder.cli.shared.hub_database import no_hub, open_hub_state, record_here
 from mograder.cli.shared.options import course_dir_option
 from mograder.clients.server_url import parse_hub_url
 from mograder.core.clock import SystemClock
@@ -19,7 +18,6 @@ from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.operations.accounts import is_recorded
 
-_HERE = "command line"
 _METRICS = "metrics"
 _role_option = click.option(
     "--role",
@@ -58,7 +56,7 @@ def generate_token(username: str, role: str, course_dir: Path | None) -> None:
     with open_hub_state(load_course(course_dir)) as state:
         if state is not None:
             epoch = state.epoch(user)
-            state.record(_now(), "", f"make {role} token", user, _HERE, "ok")
+            record_here(state, f"make {role} token", user)
     key = secret.get_secret_value()
     if role == _METRICS:
         click.echo(make_metrics_token(key, user, epoch))
@@ -74,7 +72,7 @@ def revoke_here(user: Username, course_dir: Path | None) -> bool:
             raise no_hub(loaded)
         known = is_recorded(loaded, state, user)
         state.bump_epoch(user)
-        state.record(_now(), "", "revoke token", user, _HERE, "ok")
+        record_here(state, "revoke token", user)
     return known
 
 
@@ -96,14 +94,9 @@ def login_link(username: str, role: str, url: str | None, course_dir: Path | Non
     with open_hub_state(loaded) as state:
         if state is None:
             raise no_hub(loaded)
-        now = _now()
-        state.add_link(code.hash, user, Role(role), now + LINK_LIFE)
-        state.record(now, "", f"make {role} sign-in link", user, _HERE, "ok")
+        state.add_link(code.hash, user, Role(role), SystemClock().now() + LINK_LIFE)
+        record_here(state, f"make {role} sign-in link", user)
     click.echo(f"{base}/login/link?code={code.text}")
-
-
-def _now() -> datetime:
-    return SystemClock().now()
 
 
 def _base_url(loaded: LoadedSettings, url: str | None) -> str:

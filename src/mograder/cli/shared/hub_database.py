@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Final
 
+from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.settings import LoadedSettings
 from mograder.store.database.database import awaits_upgrade, database_url
 from mograder.store.hub.hub_state import HubState, existing_state
+
+HERE: Final = "command line"
+"""The place of what is done here, in the hub's database."""
 
 
 def open_hub_state(loaded: LoadedSettings) -> AbstractContextManager[HubState | None]:
@@ -41,3 +46,8 @@ def no_hub(loaded: LoadedSettings) -> NotFound:
         f"No hub has run in {loaded.course_dir} yet, so nothing can be kept for it.",
         hint="Give the hub's course by -C, or start the hub once.",
     )
+
+
+def record_here(state: HubState, action: str, what: str) -> None:
+    """Add to the audit log what was done on the command line."""
+    state.record(SystemClock().now(), "", action, what, HERE, "ok")
