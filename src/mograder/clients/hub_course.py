@@ -246,16 +246,10 @@ def warm_cache(client: HubClient, progress: Progress = lambda _: None) -> Warmth
     return client.follow(Warmth, "POST", "/warm-cache", messages(progress))
 
 
-def warm_at(client: HubClient, items: Sequence[str], moment: datetime) -> Warmth:
-    """Have items prepared before a time."""
-    body = {"items": list(items), "at": moment.isoformat()}
-    return client.read(Warmth, "POST", "/warm", body)
-
-
-def forget_warm(client: HubClient, items: Sequence[str]) -> Warmth:
-    """Remove the times of items."""
-    body = {"items": list(items), "forget": True}
-    return client.read(Warmth, "POST", "/warm", body)
+def set_warm_time(client: HubClient, items: Sequence[str], moment: datetime | None) -> Warmth:
+    """Have items prepared before a time; None removes the times of the items."""
+    told: dict[str, object] = {"forget": True} if moment is None else {"at": moment.isoformat()}
+    return client.read(Warmth, "POST", "/warm", {"items": list(items), **told})
 
 
 def warm_times(client: HubClient) -> Warmth:

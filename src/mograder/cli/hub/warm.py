@@ -58,10 +58,8 @@ def warm(
 def _ask(client: HubClient, names: list[str], moment: datetime | None, *, forget: bool) -> Warmth:
     if not names:
         return hub_course.warm_times(client)
-    if forget:
-        return hub_course.forget_warm(client, names)
-    if moment is not None:
-        return hub_course.warm_at(client, names, moment)
+    if forget or moment is not None:
+        return hub_course.set_warm_time(client, names, moment)
     with reporting() as report:
         return hub_course.warm(client, names, report)
 
