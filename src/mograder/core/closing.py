@@ -1,9 +1,10 @@
-"""Objects and file descriptors that a ``with`` statement closes at its end."""
+"""What lasts until the end of a ``with`` statement: objects, file descriptors, and counts."""
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
@@ -48,3 +49,15 @@ def closing_fd(fd: int) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+@contextmanager
+def under_way(counts: Counter[str], person: str, amount: int = 1) -> Iterator[None]:
+    """Count what a person has under way, for a limit on it; a count of 0 is removed."""
+    counts[person] += amount
+    try:
+        yield
+    finally:
+        counts[person] -= amount
+        if not counts[person]:
+            del counts[person]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from typing import TypeVar
 
-from mograder.core.tasks.under_way import under_way
+from mograder.core.closing import under_way
 from mograder.web.problems import TooManyAttempts
 
 T = TypeVar("T")

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 
+from mograder.core.closing import under_way
 from mograder.core.errors import Busy
 from mograder.core.tasks.single_flight import Progress, SingleFlight
-from mograder.core.tasks.under_way import under_way
 from mograder.grading.validation.report import ValidationReport
 from mograder.grading.validation.validate import Submission, validate
 from mograder.processes.isolated_call import IsolatedCall
