@@ -147,9 +147,9 @@ class Wire:
         """Raise the error for a status other than 200."""
         with self.errors(form):
             body = bounded_body(response, _MAX_ANSWER, ANSWER_SECONDS)
-        refused = _refusal(body)
+        refused = refusal_in(body, form)
         if refused is not None:
-            raise _translated(refused, form)
+            raise refused
         raise as_page_error(response.status_code, redirect_target(response), self.url, body)
 
     def _parsed(self, body: bytes, response: httpx.Response, form: Form) -> object:
@@ -157,9 +157,9 @@ class Wire:
             answer: object = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise as_page_error(response.status_code, "", self.url) from error
-        refused = _refusal(body) if isinstance(answer, dict) else None
+        refused = refusal_in(body, form) if isinstance(answer, dict) else None
         if refused is not None:
-            raise _translated(refused, form)
+            raise refused
         return answer
 
     def _request(self, form: Form, headers: Mapping[str, str]) -> httpx.Request:
@@ -201,24 +201,15 @@ def check_token(token: str) -> str:
 
 
 def refusal_in(body: bytes, form: Form) -> MograderError | None:
-    """Return the error in a body that should have been a file, None if there is none."""
-    refused = _refusal(body)
-    return None if refused is None else _translated(refused, form)
-
-
-def _refusal(body: bytes) -> Refused | None:
-    """Return a refusal, None for other bodies: all endpoints give ``errorcode``."""
+    """Return the error that a body tells, None for other bodies: all endpoints give a code."""
     try:
         refused = Refused.model_validate_json(body)
     except ValidationError:
         return None
-    told = refused.exception or refused.error
-    return refused if refused.errorcode and told else None
-
-
-def _translated(refused: Refused, form: Form) -> MograderError:
-    message = refused.message or (refused.error if isinstance(refused.error, str) else "")
     code = refused.errorcode
+    if not code or not (refused.exception or refused.error):
+        return None
+    message = refused.message or (refused.error if isinstance(refused.error, str) else "")
     if code == "missingparam" and form.files:
         # Above PHP's post_max_size the whole body is dropped, and the token with it.
         code = "fileoversized"
