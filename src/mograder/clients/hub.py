@@ -238,10 +238,7 @@ class HubClient(Closing):
             MograderError: The hub refused or could not be reached.
         """
         with self._sent(method, path, json=body) as response:
-            if response.status_code == HTTPStatus.OK:
-                return bounded_body(response, _MAX_ANSWER, _ANSWER_SECONDS)
-            self._answer(response)
-        raise RemoteFailed(f"{self.url} gave an answer that no hub gives.")
+            return self._body(response)
 
     def read(self, shape: type[T], method: str, path: str, body: object = None) -> T:
         """Return the hub's answer to a short request, validated as ``shape``.
@@ -283,7 +280,7 @@ class HubClient(Closing):
             if response.status_code == HTTPStatus.NOT_FOUND:
                 return ""
             if response.status_code != HTTPStatus.OK:
-                self._answer(response)
+                self._body(response)
             for chunk in response.iter_bytes():
                 digest.update(chunk)
         return digest.hexdigest()
@@ -320,10 +317,14 @@ class HubClient(Closing):
 
     def _answer(self, response: httpx.Response) -> dict[str, object]:
         """Return the JSON object of a plain answer, or raise the error for a refusal."""
+        return _object(self._body(response), self.url)
+
+    def _body(self, response: httpx.Response) -> bytes:
+        """Return the body of a plain answer, or raise the error for a refusal."""
         status = response.status_code
         body = bounded_body(response, _MAX_ANSWER, _ANSWER_SECONDS)
         if status == HTTPStatus.OK:
-            return _object(body, self.url)
+            return body
         self._server.refuse_redirect(response)
         media_type = _media_type(response)
         if status == HTTPStatus.NOT_FOUND and media_type != "application/json":  # not the hub's
