@@ -145,21 +145,6 @@ class _State:
     states: Mapping[int, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sending:
-    """One mark being sent: the names of its files on Moodle, or the reason of its failure.
-
-    ``unsure``: Moodle may have saved it nevertheless.
-    """
-
-    names: tuple[str, ...] = ()
-    failure: MograderError | None = None
-
-    @property
-    def unsure(self) -> bool:
-        return isinstance(self.failure, TimedOut | RemoteFailed)
-
-
 def plan_marks(
     client: MoodleClient,
     assignment: Assignment,
@@ -251,9 +236,8 @@ def send_marks(
 
 
 def _send_and_read(client: MoodleClient, plan: Plan, progress: Progress) -> tuple[Outcome, ...]:
-    sent = _send_all(client, plan, progress)
-    outcomes = tuple(_after_sending(each, sent.get(each.mark.user_id)) for each in plan.outcomes)
-    asked = {user for user, each in sent.items() if each.failure is None or each.unsure}
+    sent, asked = _send_all(client, plan, progress)
+    outcomes = tuple(sent.get(each.mark.user_id, each) for each in plan.outcomes)
     if not asked:
         return outcomes
     try:
@@ -287,32 +271,31 @@ def _kept_back(outcome: Outcome) -> Outcome:
     return _failed(outcome, why) if outcome.result is Result.CHANGED else outcome
 
 
-def _send_all(client: MoodleClient, plan: Plan, progress: Progress) -> dict[int, _Sending]:
-    """Send one mark after the other; stop after a failure that the next would have too."""
+def _send_all(
+    client: MoodleClient, plan: Plan, progress: Progress
+) -> tuple[dict[int, Outcome], set[int]]:
+    """Send one mark after the other; stop after a failure that the next would have too.
+
+    Returns the outcomes by person, and the people whose marks Moodle has saved, or may have.
+    """
     todo = [each for each in plan.outcomes if each.result is Result.CHANGED]
-    sent: dict[int, _Sending] = {}
+    sent: dict[int, Outcome] = {}
+    asked: set[int] = set()
     for count, outcome in enumerate(todo, 1):
         progress(f"{count} of {len(todo)}")
+        user = outcome.mark.user_id
         try:
-            names = _send(client, plan.assignment, outcome)
+            sent[user] = replace(outcome, names=_send(client, plan.assignment, outcome))
+            asked.add(user)
         except MograderError as error:
-            sent[outcome.mark.user_id] = _Sending(failure=error)
-            if not isinstance(error, _HOPELESS):
-                continue
-            for rest in todo[count:]:
-                why = Conflict(f"Not saved: {error.message}")
-                sent[rest.mark.user_id] = _Sending(failure=why)
-            break
-        sent[outcome.mark.user_id] = _Sending(names)
-    return sent
-
-
-def _after_sending(outcome: Outcome, sending: _Sending | None) -> Outcome:
-    if sending is None:
-        return outcome
-    if sending.failure:
-        return _failed(outcome, str(sending.failure))
-    return replace(outcome, names=sending.names)
+            sent[user] = _failed(outcome, str(error))
+            if isinstance(error, TimedOut | RemoteFailed):
+                asked.add(user)
+            if isinstance(error, _HOPELESS):
+                why = f"Not saved: {error.message}"
+                sent |= {each.mark.user_id: _failed(each, why) for each in todo[count:]}
+                break
+    return sent, asked
 
 
 def _demand_possible(assignment: Assignment, marks: Sequence[Mark]) -> None:
