@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
+
+_SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 @click.command("completion")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Let the shell complete commands and options.
@@ -20,8 +22,7 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     fish: mograder completion fish > ~/.config/fish/completions/mograder.fish
     """
-    found = get_completion_class(shell)
-    if found is None:
-        raise click.UsageError(f"There is no completion for {shell}.")
-    name = ctx.find_root().info_name or "mograder"
-    click.echo(found(ctx.find_root().command, {}, name, f"_{name.upper()}_COMPLETE").source())
+    root = ctx.find_root()
+    name = root.info_name or "mograder"
+    lines = _SHELLS[shell](root.command, {}, name, f"_{name.upper()}_COMPLETE")
+    click.echo(lines.source())

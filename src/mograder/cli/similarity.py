@@ -16,7 +16,6 @@ from mograder.cli.shared.output import counting
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import write_table
-from mograder.core.errors import NotFound
 from mograder.core.name_lookup import Words, counted, find_name
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
@@ -64,10 +63,7 @@ def _named(loaded: LoadedSettings, assignment: str) -> ItemName:
     found = sorted(each.name for each in base.iterdir() if each.is_dir()) if base.is_dir() else []
     names = [each for each in found if ItemName.valid(each) is not None]
     words = Words(where=f"in {base}", empty="Nothing was handed in yet.")
-    name = ItemName.valid(find_name(assignment, names, words))
-    if name is None:
-        raise NotFound(f"There are no submissions of {assignment!r}.")
-    return name
+    return ItemName.parse(find_name(assignment, names, words))
 
 
 def _verdicts(loaded: LoadedSettings, name: str) -> _Verdicts:

@@ -8,6 +8,7 @@ that fails keeps the set of before.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Final
 
 from anyio import CapacityLimiter, to_thread
@@ -66,19 +67,15 @@ class CachedKeySet:
         """
         if self._keys is None or self._clock.steady() - self._fetched > _LIFETIME:
             await self._refresh()
-        for last in (False, True):
-            try:
-                return verify(
-                    token,
-                    self._known(),
-                    algorithms=algorithms,
-                    types=types,
-                    kid_required=kid_required,
-                )
-            except UnknownKey:
-                if last or not await self._refresh():
-                    raise
-        raise AssertionError("unreachable")
+        check = partial(
+            verify, token, algorithms=algorithms, types=types, kid_required=kid_required
+        )
+        try:
+            return check(self._known())
+        except UnknownKey:
+            if not await self._refresh():
+                raise
+        return check(self._known())
 
     def _known(self) -> KeySet:
         if self._keys is None:
