@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -93,7 +93,7 @@ class OidcProvider:
                 form |= {"client_id": client_id, "client_secret": self._secret}
             case "none":
                 form["client_id"] = client_id
-        asking = self._http(provider)
+        asking = self._http(provider.origins)
         answer = asking.send("POST", provider.token_url, headers=headers, form=form)
         content = _members(answer.json()) if answer.good else {}
         id_token, access = content.get("id_token"), content.get("access_token", "")
@@ -113,11 +113,7 @@ class OidcProvider:
         provider = self.describe()
         if not provider.userinfo_url or not access:
             return {}
-        asking = self._http(provider)
-        answer = asking.send("GET", provider.userinfo_url, bearer=access, longest=_LONGEST)
-        if not answer.good:
-            raise RemoteFailed(f"The provider gives no userinfo (status {answer.status}).")
-        return _members(answer.json())
+        return _members(self._get("userinfo", provider, provider.userinfo_url, access))
 
     def key_set(self) -> object:
         """Return the provider's parsed key set.
@@ -125,18 +121,17 @@ class OidcProvider:
         Raises: RemoteFailed.
         """
         provider = self.describe()
-        answer = self._http(provider).send("GET", provider.keys_url, longest=_LONGEST)
+        return self._get("keys", provider, provider.keys_url)
+
+    def _get(self, what: str, provider: Provider, url: str, bearer: str = "") -> object:
+        answer = self._http(provider.origins).send("GET", url, bearer=bearer, longest=_LONGEST)
         if not answer.good:
-            raise RemoteFailed(f"The provider gives no keys (status {answer.status}).")
+            raise RemoteFailed(f"The provider gives no {what} (status {answer.status}).")
         return answer.json()
 
     def _read(self) -> None:
         issuer = self._settings.issuer
-        asking = GuardedHttp(
-            [origin_of(issuer)],
-            private_network=self._settings.private_network,
-            name="the sign-in provider",
-        )
+        asking = self._http([origin_of(issuer)])
         url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
         try:
             answer = asking.send("GET", url, longest=_LONGEST)
@@ -151,9 +146,9 @@ class OidcProvider:
             return
         self._failure, self._read_at = None, self._clock.steady()
 
-    def _http(self, provider: Provider) -> GuardedHttp:
+    def _http(self, origins: Collection[str]) -> GuardedHttp:
         return GuardedHttp(
-            provider.origins,
+            origins,
             private_network=self._settings.private_network,
             name="the sign-in provider",
         )
