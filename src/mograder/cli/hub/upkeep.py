@@ -18,7 +18,7 @@ from mograder.cli.shared.options import PATH
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock, from_unix
 from mograder.core.errors import Conflict, NotFound
-from mograder.core.files.atomic_file import fsync_directory
+from mograder.core.files.disk import DISK
 from mograder.core.settings import LoadedSettings
 from mograder.operations.pruning import prune as prune_course
 from mograder.sandbox.environments.pruning import Pruned
@@ -46,7 +46,7 @@ def rotate_audit(*, file: Path, keep_days: int, loaded: LoadedSettings) -> None:
     with current_hub_state(loaded) as state, _new(file) as target:
         while count := rotate(state.engine, before, lambda rows: _keep(target, rows)):
             moved += count
-    fsync_directory(file.absolute().parent)
+    DISK.fsync_directory(file.absolute().parent)
     click.echo(f"Moved {moved} lines to {file}.")
 
 

@@ -42,7 +42,7 @@ def write_file(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    fsync_directory(path.parent, disk=disk)
+    disk.fsync_directory(path.parent)
 
 
 def move_file(finished: Path, target: Path) -> None:
@@ -54,12 +54,7 @@ def move_file(finished: Path, target: Path) -> None:
     with closing_fd(os.open(finished, _SYNCED | open_flags.CLOEXEC | open_flags.BINARY)) as fd:
         DISK.fsync(fd)
     DISK.rename(Place.of(finished), Place.of(target))
-    fsync_directory(target.parent)
-
-
-def fsync_directory(path: Path, *, disk: Disk = DISK) -> None:
-    """Sync a directory, so that the names in it survive a power cut."""
-    disk.fsync_directory(path)
+    DISK.fsync_directory(target.parent)
 
 
 def set_mode(fd: int, mode: int) -> None:

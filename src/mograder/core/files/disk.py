@@ -54,8 +54,10 @@ class Disk:
     """The machine's own disk; tests pass one that fails at a chosen call."""
 
     def write(self, fd: int, data: bytes) -> None:
-        """Write all of ``data``."""
-        write_all(fd, data)
+        """Write every byte, also if the kernel accepts only a part at a time."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
 
     def fsync(self, fd: int) -> None:
         """Wait until all data written through ``fd`` survives a power cut."""
@@ -201,13 +203,6 @@ class PortableDisk(Disk):
 
 DISK = Disk() if SYSTEM == "linux" else PortableDisk()
 """The disk of this machine."""
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write every byte, also if the kernel accepts only a part at a time."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from mograder.core.files.atomic_file import fsync_directory
 from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.names import FileName
 from mograder.store.filesystem.records import make_directories
@@ -52,7 +51,7 @@ class FeedbackUpload:
             for name, path in self._grown.items():
                 self._disk.rename(Place.of(path), Place.of(self._directory / name))
             if self._grown:
-                fsync_directory(self._directory, disk=self._disk)
+                self._disk.fsync_directory(self._directory)
         return tuple(sorted(self._grown))
 
     def abandon(self) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput
 from mograder.core.files import open_flags
-from mograder.core.files.atomic_file import fsync_directory
 from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.log import get_logger
 from mograder.core.system import SYSTEM
@@ -78,4 +77,4 @@ def _make(path: Path, content: bytes, disk: Disk) -> None:
         disk.place(Place.of(temporary), Place.of(path))
     finally:
         temporary.unlink(missing_ok=True)
-    fsync_directory(path.parent, disk=disk)
+    disk.fsync_directory(path.parent)

@@ -17,7 +17,7 @@ from pathlib import Path
 from mograder.core.closing import closing_fd
 from mograder.core.errors import Conflict
 from mograder.core.files import open_flags
-from mograder.core.files.atomic_file import fsync_directory, write_file
+from mograder.core.files.atomic_file import write_file
 from mograder.core.files.disk import (
     DISK,
     UNSUPPORTED,
@@ -74,8 +74,8 @@ def exchange_or_rename(staged: Path, target: Path, *, disk: Disk = DISK) -> Path
     on one file system, and the contents of ``staged`` must be synced already.
     """
     old = _exchange_or_rename(staged, target, disk)
-    fsync_directory(target.parent, disk=disk)
-    fsync_directory(staged.parent, disk=disk)
+    disk.fsync_directory(target.parent)
+    disk.fsync_directory(staged.parent)
     return old
 
 

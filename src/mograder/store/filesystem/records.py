@@ -15,7 +15,6 @@ from pathlib import Path
 
 from mograder.core.closing import closing_fd
 from mograder.core.files import file_lock
-from mograder.core.files.atomic_file import fsync_directory
 from mograder.core.files.disk import DISK, Disk, explained_when_full
 from mograder.core.files.shared_files import SharedFile, again_if_stale
 from mograder.core.log import get_logger
@@ -115,7 +114,7 @@ class Records:
         except FileNotFoundError:
             make_directories(self._path.parent, disk=self._disk)
             fd = os.open(self._path, flags | os.O_CREAT, 0o600)
-            fsync_directory(self._path.parent, disk=self._disk)
+            self._disk.fsync_directory(self._path.parent)
         try:
             yield fd
         finally:
@@ -134,7 +133,7 @@ def make_directories(path: Path, *, mode: int = 0o700, disk: Disk = DISK) -> Non
     with explained_when_full():
         for each in reversed(missing):
             each.mkdir(mode=mode, exist_ok=True)
-            fsync_directory(each.parent, disk=disk)
+            disk.fsync_directory(each.parent)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from mograder.core.clock import Clock, SystemClock
 from mograder.core.closing import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.files import open_flags
-from mograder.core.files.atomic_file import fsync_directory, set_mode
+from mograder.core.files.atomic_file import set_mode
 from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.files.shared_files import look_for
 from mograder.core.log import get_logger
@@ -241,7 +241,7 @@ class Releases:
             if not target.exists():
                 _log.warning("Putting the release of %s back after a crash.", target.name)
                 self._disk.rename(Place.of(parked), Place.of(target))
-                fsync_directory(self._root, disk=self._disk)
+                self._disk.fsync_directory(self._root)
 
     def _sweep(self) -> None:
         """Remove staging directories that are over an hour old and belong to no current upload."""
@@ -325,7 +325,7 @@ class ReleaseUpload:
             manifest = render_manifest(self._files, kind)
             self._write_file(self._path / MANIFEST, [manifest])
             for directory, _, _ in os.walk(self._path, topdown=False):
-                fsync_directory(Path(directory), disk=self._disk)
+                self._disk.fsync_directory(Path(directory))
         release = self._releases.put_in_place(self._name, self._path)
         self._end(discard=False)
         return release
