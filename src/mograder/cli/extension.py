@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.files import print_file, read_bytes, write_private
-from mograder.cli.gradebook.book import changed_book, marker_name
+from mograder.cli.gradebook.book import changed_book, marker_name, viewed_or_empty
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.options import EXISTING_FILE, output_file_option
@@ -36,7 +35,7 @@ from mograder.grading.late.late_changes import (
     write_changes,
 )
 from mograder.grading.release.late_preview import preview_late
-from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
+from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, Extension, LateFacts
 from mograder.store.gradebook.late_work import LateWork
 
@@ -103,14 +102,8 @@ def opened(loaded: LoadedSettings, *, writes: bool) -> Iterator[Extensions]:
 
     Without ``writes`` no gradebook is made, and one of 0.3.16 is left as it is.
     """
-    with contextlib.ExitStack() as opened:
-        if writes:
-            book = opened.enter_context(changed_book(loaded))
-        elif loaded.gradebook_path.is_file():
-            book = opened.enter_context(viewed_gradebook(loaded.gradebook_path))
-        else:
-            empty = opened.enter_context(tempfile.TemporaryDirectory(prefix="mograder-gradebook-"))
-            book = opened.enter_context(Gradebook(Path(empty) / "gradebook.db"))
+    opening = changed_book(loaded) if writes else viewed_or_empty(loaded.gradebook_path)
+    with opening as book:
         yield Extensions(loaded, book, known_assignments(loaded, book), LateWork(book).facts())
 
 

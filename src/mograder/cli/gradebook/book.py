@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound
@@ -11,7 +13,7 @@ from mograder.core.name_lookup import Words, find_name, listed, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.core.system import account_name
 from mograder.grading.late.course_late import export_if_set
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 
 
@@ -35,6 +37,20 @@ def existing_book(loaded: LoadedSettings) -> Iterator[Gradebook]:
         raise NotFound(f"There is no gradebook {path}.", hint="`mograder autograde` makes it.")
     with changed_book(loaded) as book:
         yield book
+
+
+@contextmanager
+def viewed_or_empty(path: Path, *, imports: bool = True) -> Iterator[Gradebook]:
+    """View a gradebook as :func:`viewed_gradebook`; without one, an empty one that is not kept."""
+    if path.is_file():
+        with viewed_gradebook(path, imports=imports) as book:
+            yield book
+    else:
+        with (
+            TemporaryDirectory(prefix="mograder-gradebook-") as place,
+            Gradebook(Path(place) / path.name) as book,
+        ):
+            yield book
 
 
 def assignment_named(book: Gradebook, typed: str) -> str:

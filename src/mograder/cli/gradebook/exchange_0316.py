@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 
-from mograder.cli.gradebook.book import existing_book
+from mograder.cli.gradebook.book import existing_book, viewed_or_empty
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.options import EXISTING_FILE, FILE
@@ -45,7 +44,11 @@ def import_0316(*, file: Path | None, replace: bool, dry_run: bool, loaded: Load
     with 1.
     """
     path = loaded.gradebook_path
-    with _opened(path, dry_run=dry_run) as book:
+    # The marks of 0.3.16 in it are left to this command.
+    opening: AbstractContextManager[Gradebook] = (
+        viewed_or_empty(path, imports=False) if dry_run else Gradebook(path, imports=False)
+    )
+    with opening as book:
         told = book.import_0316(
             _other(file, path), SystemClock().now(), replaces=replace, dry_run=dry_run
         )
@@ -76,23 +79,6 @@ def export_0316(*, file: Path | None, replace: bool, dry_run: bool, loaded: Load
             dry_run=dry_run,
         )
     _tell(told, "exported", dry_run=dry_run)
-
-
-@contextmanager
-def _opened(path: Path, *, dry_run: bool) -> Iterator[Gradebook]:
-    """Open the course's gradebook, which leaves the marks of 0.3.16 in it to the command."""
-    if not dry_run:
-        with Gradebook(path, imports=False) as book:
-            yield book
-    elif path.is_file():
-        with viewed_gradebook(path, imports=False) as book:
-            yield book
-    else:
-        with (
-            TemporaryDirectory(prefix="mograder-gradebook-") as place,
-            Gradebook(Path(place) / path.name) as book,
-        ):
-            yield book
 
 
 def _other(file: Path | None, own: Path) -> Path | None:
