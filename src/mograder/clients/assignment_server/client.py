@@ -301,14 +301,10 @@ def register(
     """
     # The enrollment code is protected like a token.
     parse_hub_url(url, insecure=insecure, what="server")
-    connection = Connection(url, token, insecure=True, retry=retry, transport=transport)
-    try:
+    with Connection(url, token, insecure=True, retry=retry, transport=transport) as connection:
         key = secrets.token_urlsafe(_RETRY_KEY_BYTES)
         body = {"user": user, "enrollment_code": enrollment_code, "retry_key": key}
-        call = Call("POST", "/register", json=body)
-        return connection.ask(call, answers.Registered)
-    finally:
-        connection.close()
+        return connection.ask(Call("POST", "/register", json=body), answers.Registered)
 
 
 def _read(file: Path) -> bytes:

@@ -29,6 +29,7 @@ from mograder.clients.http import (
     send,
 )
 from mograder.clients.server_url import parse_hub_url
+from mograder.core.closing import Closing
 from mograder.core.errors import (
     Busy,
     Conflict,
@@ -68,7 +69,7 @@ class Call:
     files: Callable[[], Parts] | None = None
 
 
-class Connection:
+class Connection(Closing):
     """One person's connection to one server."""
 
     def __init__(

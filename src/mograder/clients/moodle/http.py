@@ -29,6 +29,7 @@ from mograder.clients.http import (
 from mograder.clients.moodle.address import parse_moodle_url
 from mograder.clients.moodle.errors import as_error, as_page_error
 from mograder.clients.moodle.models import Refused
+from mograder.core.closing import Closing
 from mograder.core.errors import MograderError, TimedOut
 
 Value = str | int | bool | Decimal
@@ -68,7 +69,7 @@ class Form:
     """The whole body instead of fields."""
 
 
-class Wire:
+class Wire(Closing):
     """The connections to one site; may be used by several threads."""
 
     def __init__(

@@ -57,11 +57,8 @@ def public_config(url: str) -> PublicConfig:
     function = "tool_mobile_get_public_config"
     call = json.dumps([{"index": 0, "methodname": function, "args": {}}])
     path = f"{_AJAX}?info={function}"
-    wire = Wire(url)
-    try:
+    with Wire(url) as wire:
         answer = wire.ask(Form(path, {}, function, safe=True, document=call))
-    finally:
-        wire.close()
     try:
         configs = _CONFIGS.validate_python(answer)
     except ValidationError as error:
@@ -89,12 +86,9 @@ def login_with_password(
         RemoteFailed: Web services are off, or the site cannot be reached.
     """
     fields = {"username": username.strip(), "password": password, "service": service}
-    wire = Wire(url)
-    try:
+    with Wire(url) as wire:
         refuse_password(wire.url, insecure=insecure)
         answer = wire.ask(Form("/login/token.php", fields, "the login", safe=True))
-    finally:
-        wire.close()
     try:
         return check_token(TokenModel.model_validate(answer).token)
     except ValidationError as error:
