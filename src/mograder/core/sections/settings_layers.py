@@ -119,7 +119,7 @@ class Layers:
             key = variables[name]
             section, _, last = key.rpartition(".")
             text = environ[name]
-            value: object = split_list(text) if _is_list(section, last) else text
+            value: object = split_list(text) if _is_list(key) else text
             self._merge(section, {last: value}, Origin.ENVIRONMENT, _refuser(name, key))
         gone = {_variable(key): hint for key, hint in _GONE.items()}
         for name in sorted(environ):
@@ -255,12 +255,11 @@ def item_keys(name: str, item: ItemSettings) -> Mapping[str, object]:
     }
 
 
-def _keys() -> Iterator[str]:
-    for name in Settings.model_fields.keys() - SECTIONS.keys() - {ITEMS}:
-        yield name
-    for section, model in SECTIONS.items():
+def _fields() -> Iterator[tuple[str, FieldInfo]]:
+    for section, model in {"": Settings, **SECTIONS}.items():
         for name, info in model.model_fields.items():
-            yield _dotted(section, _written(name, info))
+            if section or name not in (*SECTIONS, ITEMS):
+                yield _dotted(section, _written(name, info)), info
 
 
 def _written(name: str, info: FieldInfo) -> str:
@@ -271,17 +270,15 @@ def _dotted(section: str, name: str) -> str:
     return f"{section}.{name}" if section else name
 
 
-KEYS: tuple[str, ...] = tuple(sorted(_keys(), key=lambda key: ("." in key, key)))
+_FIELDS: Mapping[str, FieldInfo] = dict(_fields())
+KEYS: tuple[str, ...] = tuple(sorted(_FIELDS, key=lambda key: ("." in key, key)))
 """Every key of the settings, dotted, as the file writes it; the top-level ones first. Keys of items
 come from :func:`item_keys`."""
 
 
 def note_on(key: str) -> str:
     """Return the note on a key of :data:`KEYS`: ``NO_EFFECT``, or ""."""
-    section, _, name = key.rpartition(".")
-    fields = (SECTIONS[section] if section else Settings).model_fields
-    marked = (NO_EFFECT in info.metadata for n, info in fields.items() if _written(n, info) == name)
-    return NO_EFFECT if any(marked) else ""
+    return NO_EFFECT if NO_EFFECT in _FIELDS[key].metadata else ""
 
 
 def _variable(key: str) -> str:
@@ -293,9 +290,8 @@ def split_list(text: str) -> tuple[str, ...]:
     return tuple(part for each in text.split(",") if (part := each.strip()))
 
 
-def _is_list(section: str, name: str) -> bool:
-    info = (SECTIONS[section] if section else Settings).model_fields.get(name)
-    annotation = info.annotation if info else None
+def _is_list(key: str) -> bool:
+    annotation = _FIELDS[key].annotation
     return any(get_origin(each) is tuple for each in (annotation, *get_args(annotation)))
 
 
