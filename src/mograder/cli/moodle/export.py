@@ -11,10 +11,15 @@ import click
 from mograder.cli.files import read_bytes
 from mograder.cli.moodle.sheets import find_worksheet, people_in
 from mograder.cli.moodle.site import feedback_dir_of, item_name
-from mograder.cli.moodle.upload_feedback import comment_options, grade_lines
+from mograder.cli.moodle.upload_feedback import (
+    comment_options,
+    feedback_dir_option,
+    grade_lines,
+    grades_csv_option,
+)
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.options import DIRECTORY, EXISTING_DIRECTORY, EXISTING_FILE
+from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE
 from mograder.cli.shared.released import released_files, released_of, unreleased_option
 from mograder.cli.shared.result import Result, json_option
 from mograder.clients.moodle.worksheet import parse_worksheet, render_worksheet
@@ -34,16 +39,8 @@ from mograder.store.filesystem.files import atomic_write
     type=EXISTING_FILE,
     help="Grading worksheet from Moodle.  [default: import/ASSIGNMENT.csv, or [moodle] csv]",
 )
-@click.option(
-    "--grades-csv",
-    type=EXISTING_FILE,
-    help="CSV with student, mark, feedback.  [default: the gradebook]",
-)
-@click.option(
-    "--feedback-dir",
-    type=EXISTING_DIRECTORY,
-    help="Feedback files, USERNAME.html.  [default: feedback/ASSIGNMENT]",
-)
+@grades_csv_option
+@feedback_dir_option
 @click.option(
     "-o",
     "--output-dir",

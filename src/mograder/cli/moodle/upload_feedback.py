@@ -52,6 +52,16 @@ from mograder.store.gradebook.grading_records import StudentGrade
 _STATES = [state.value for state in WorkflowState]
 
 
+feedback_dir_option = click.option(
+    "--feedback-dir",
+    type=EXISTING_DIRECTORY,
+    help="Feedback files, USERNAME.html.  [default: feedback/ASSIGNMENT]",
+)
+grades_csv_option = click.option(
+    "--grades-csv",
+    type=EXISTING_FILE,
+    help="CSV with student, mark, feedback.  [default: the gradebook]",
+)
 comment_options = together(
     click.option(
         "--clear-comments",
@@ -69,16 +79,8 @@ comment_options = together(
 @click.command("upload-feedback")
 @click.argument("assignment")
 @site_options
-@click.option(
-    "--feedback-dir",
-    type=EXISTING_DIRECTORY,
-    help="Feedback files, USERNAME.html.  [default: feedback/ASSIGNMENT]",
-)
-@click.option(
-    "--grades-csv",
-    type=EXISTING_FILE,
-    help="CSV with student, mark, feedback.  [default: the gradebook]",
-)
+@feedback_dir_option
+@grades_csv_option
 @click.option("--grades-only", is_flag=True, help="Send neither comments nor files.")
 @click.option(
     "--workflow-state",
