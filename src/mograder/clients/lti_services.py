@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import quote, urljoin
 
 from mograder.auth.external_names import display_line
@@ -239,7 +240,7 @@ class LtiServices:
         """
         headers = [("Content-Type", _SCORE_TYPE)]
         url = _below(lineitem, "scores")
-        answer = self._demand(self._ask("POST", url, SCORE_SCOPES, headers, body=score.body()))
+        answer = self._ask("POST", url, SCORE_SCOPES, headers, body=score.body())
         kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if answer.body.strip() and not kind.endswith(("/json", "+json")):
             raise RemoteFailed("The platform's address answered with a page, and not for grades.")
@@ -270,9 +271,7 @@ class LtiServices:
         """
         url = _with(lineitems, "resource_id", resource_id)
         headers = [("Accept", _LINE_ITEMS_TYPE)]
-        answer = self._demand(
-            self._ask("GET", url, SCORE_SCOPES, headers, longest=_LINE_ITEMS_BYTES)
-        )
+        answer = self._ask("GET", url, SCORE_SCOPES, headers, longest=_LINE_ITEMS_BYTES)
         found = (_line_item(each) for each in _list(answer.json()))
         return tuple(each for each in found if each.address and each.resource_id == resource_id)
 
@@ -300,7 +299,7 @@ class LtiServices:
                 raise RemoteFailed("The platform's list has too many pages.")
             asked.add(url)
             headers = [("Accept", kind)]
-            answer = self._demand(self._ask("GET", url, scopes, headers, longest=longest))
+            answer = self._ask("GET", url, scopes, headers, longest=longest)
             yield answer
             url = _next_page(answer, url)
 
@@ -314,18 +313,16 @@ class LtiServices:
         body: bytes = b"",
         longest: int = 65_536,
     ) -> Answer:
-        """Return the answer; a token that the platform refuses is replaced once."""
-        token = self._tokens.get(scopes)
-        send = self._http.send
-        answer = send(method, url, headers=headers, body=body, bearer=token.text, longest=longest)
-        if answer.status != _NOT_AUTHORIZED:
-            return answer
-        self._tokens.drop(token)
-        token = self._tokens.get(scopes)
-        return send(method, url, headers=headers, body=body, bearer=token.text, longest=longest)
+        """Return the answer to a request; a token that the platform refuses is replaced once.
 
-    @staticmethod
-    def _demand(answer: Answer) -> Answer:
+        Raises: Refused if its status is no success.
+        """
+        send = partial(self._http.send, method, url, headers=headers, body=body, longest=longest)
+        token = self._tokens.get(scopes)
+        answer = send(bearer=token.text)
+        if answer.status == _NOT_AUTHORIZED:
+            self._tokens.drop(token)
+            answer = send(bearer=self._tokens.get(scopes).text)
         if not answer.good:
             raise Refused(f"The platform refused ({answer.status}).", status=answer.status)
         return answer
