@@ -346,22 +346,14 @@ def _mapped(people: Sequence[Person], mapping: Sequence[MappingRow]) -> dict[int
         for key in ("user_id", "email", "idnumber", "full_name"):
             wanted = row.keys.get(key, "").casefold()
             matching = [
-                person for person in people if wanted and _value(person, key).casefold() == wanted
+                person
+                for person in people
+                if wanted and str(getattr(person, key)).casefold() == wanted
             ]
             if len(matching) == 1:
                 found[matching[0].user_id] = row.username
                 break
     return found
-
-
-def _value(person: Person, key: str) -> str:
-    values = {
-        "user_id": str(person.user_id),
-        "email": person.email,
-        "idnumber": person.idnumber,
-        "full_name": person.full_name,
-    }
-    return values[key]
 
 
 def _derived(person: Person, by: NamedBy | None) -> str:
