@@ -7,7 +7,7 @@ server are converted to our own errors here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import BinaryIO, TypeVar
@@ -110,10 +110,8 @@ class Connection(Closing):
         """
         with self._server.errors():
             response = send(self._client, lambda: self._request(call), self.retry, progress)
-        try:
+        with closing(response):
             yield response
-        finally:
-            response.close()
 
     def ask(self, call: Call, shape: type[T], progress: Progress = lambda _: None) -> T:
         """Return the server's answer, validated as ``shape``.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import BinaryIO
@@ -134,10 +134,8 @@ class Wire(Closing):
             retry = replace(retry, failures=_NOT_SENT, statuses=frozenset())
         with self.errors(form):
             response = send(self._client, lambda: self._request(form, headers or {}), retry)
-        try:
+        with closing(response):
             yield response
-        finally:
-            response.close()
 
     def errors(self, form: Form) -> AbstractContextManager[None]:
         """Translate exceptions of httpx while the body of an answer to ``form`` is read."""
