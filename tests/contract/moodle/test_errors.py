@@ -110,7 +110,7 @@ def provoke(recording: Recording, replay: Replay) -> MograderError:
             wire.ask(form)
         head = {"wstoken", "wsfunction", "moodlewsrestformat"}
         asked = {name: value for name, value in form.fields.items() if name not in head}
-        Functions(wire, token).warned(recording.function, asked)
+        Functions(wire, token).warned(recording.function, **asked)
 
     try:
         with pytest.raises(MograderError) as caught:
@@ -195,9 +195,7 @@ def test_a_function_that_the_service_lacks_is_named(moodle: Replay) -> None:
     with MoodleClient(moodle.url, token_of("teach1")) as client:
         functions.offered = client.site().functions
     with pytest.raises(Forbidden, match="no function core_course_edit_module"):
-        functions.change(
-            "core_course_edit_module", {"action": "update", "id": 3, "introattachments": 1}
-        )
+        functions.change("core_course_edit_module", action="update", id=3, introattachments=1)
     wire.close()
 
 

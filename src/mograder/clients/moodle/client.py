@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from mograder.clients.moodle.errors import as_error
 from mograder.clients.moodle.files import FileTransfers
 from mograder.clients.moodle.html_text import plain
-from mograder.clients.moodle.http import Pause, Value, Wire, check_token, listed
+from mograder.clients.moodle.http import Pause, Value, Wire, check_token
 from mograder.clients.moodle.models import (
     AssignmentsModel,
     ByAssignmentModel,
@@ -88,14 +88,14 @@ class MoodleClient(FileTransfers, Closing):
     def site(self) -> Site:
         """Return the site and the signed-in user; requested once and cached."""
         if self._site is None:
-            self._site = self._ask.read(Site, "core_webservice_get_site_info", {})
+            self._site = self._ask.read(Site, "core_webservice_get_site_info")
             self._ask.offered = self._site.functions
         return self._site
 
     def courses(self) -> tuple[Course, ...]:
         """Return the courses that this account is enrolled in."""
         function = "core_enrol_get_users_courses"
-        return self._ask.read(tuple[Course, ...], function, {"userid": self.site().user_id})
+        return self._ask.read(tuple[Course, ...], function, userid=self.site().user_id)
 
     def assignments(self, course_id: int) -> tuple[Assignment, ...]:
         """Return a course's assignments; a student's list has no hidden ones.
@@ -104,9 +104,8 @@ class MoodleClient(FileTransfers, Closing):
             NotFound: There is no such course for this account; Moodle only returns a warning.
             Forbidden: Moodle refuses this account the course; the message has its reason.
         """
-        found = self._ask.read(
-            AssignmentsModel, "mod_assign_get_assignments", listed("courseids", [course_id])
-        )
+        wanted = {"courseids[0]": course_id}
+        found = self._ask.read(AssignmentsModel, "mod_assign_get_assignments", **wanted)
         courses = [course for course in found.courses if course.id == course_id]
         if not courses:
             demand_course(found.warnings, course_id)
@@ -119,9 +118,8 @@ class MoodleClient(FileTransfers, Closing):
 
     def contents(self, course_id: int) -> tuple[CourseModule, ...]:
         """Return a course's activities in the order of its page."""
-        found = self._ask.read(
-            list[SectionModel], "core_course_get_contents", {"courseid": course_id}
-        )
+        function = "core_course_get_contents"
+        found = self._ask.read(list[SectionModel], function, courseid=course_id)
         return tuple(module for section in found for module in section.modules)
 
     def grading_method(self, assignment: Assignment) -> GradingMethod:
@@ -132,8 +130,7 @@ class MoodleClient(FileTransfers, Closing):
         """
         if assignment.feedback.worksheet:
             return GradingMethod.SIMPLE
-        fields: dict[str, Value] = {"cmid": assignment.cmid}
-        module = self._optional(CourseModuleModel, "core_course_get_course_module", fields)
+        module = self._module(assignment)
         if module is None:
             return GradingMethod.UNKNOWN
         method = module.method()
@@ -146,8 +143,7 @@ class MoodleClient(FileTransfers, Closing):
         Empty if the service or the role does not give them: Moodle gives them to those who may edit
         the assignment.
         """
-        fields: dict[str, Value] = {"cmid": assignment.cmid}
-        module = self._optional(CourseModuleModel, "core_course_get_course_module", fields)
+        module = self._module(assignment)
         return () if module is None else module.scale_items()
 
     def scale_size(self, assignment: Assignment, user_id: int) -> int:
@@ -155,16 +151,24 @@ class MoodleClient(FileTransfers, Closing):
 
         It is read from Moodle's grade report on any one participant of the course.
         """
-        fields: dict[str, Value] = {"courseid": assignment.course_id, "userid": user_id}
-        report = self._optional(ReportModel, "gradereport_user_get_grade_items", fields)
+        report = self._optional(
+            ReportModel,
+            "gradereport_user_get_grade_items",
+            courseid=assignment.course_id,
+            userid=user_id,
+        )
         return 0 if report is None else report.largest(assignment.id)
 
-    def _optional(self, shape: type[T], function: str, fields: Mapping[str, Value]) -> T | None:
+    def _module(self, assignment: Assignment) -> CourseModuleModel | None:
+        function = "core_course_get_course_module"
+        return self._optional(CourseModuleModel, function, cmid=assignment.cmid)
+
+    def _optional(self, shape: type[T], function: str, **fields: Value) -> T | None:
         """Return an answer, None if the service lacks the function or Moodle refuses it."""
         if function not in self.site().functions:
             return None
         try:
-            return self._ask.read(shape, function, fields)
+            return self._ask.read(shape, function, **fields)
         except (Forbidden, InvalidInput, NotFound):
             return None
 
@@ -176,19 +180,23 @@ class MoodleClient(FileTransfers, Closing):
         With separate groups, Moodle returns an empty list for ``group`` 0 to a teacher who may not
         see all groups; call it for each of :meth:`allowed_groups` then.
         """
-        fields: dict[str, Value] = {"assignid": assignment_id, "groupid": group, "filter": ""}
-        return self._ask.read(tuple[Person, ...], "mod_assign_list_participants", fields)
+        return self._ask.read(
+            tuple[Person, ...],
+            "mod_assign_list_participants",
+            assignid=assignment_id,
+            groupid=group,
+            filter="",
+        )
 
     def allowed_groups(self, cmid: int) -> tuple[Group, ...]:
         """Return the groups of an activity that this account may see."""
         function = "core_group_get_activity_allowed_groups"
-        return tuple(self._ask.read(GroupsModel, function, {"cmid": cmid}).groups)
+        return tuple(self._ask.read(GroupsModel, function, cmid=cmid).groups)
 
     def enrolled(self, course_id: int) -> tuple[Person, ...]:
         """Return the people in a course: teachers and suspended users too."""
-        return self._ask.read(
-            tuple[Person, ...], "core_enrol_get_enrolled_users", {"courseid": course_id}
-        )
+        function = "core_enrol_get_enrolled_users"
+        return self._ask.read(tuple[Person, ...], function, courseid=course_id)
 
     def blind_identities(self, assignment_id: int) -> Mapping[int, int]:
         """Return user ids by the number N of "Participant N"."""
@@ -209,8 +217,8 @@ class MoodleClient(FileTransfers, Closing):
 
     def submission_status(self, assignment_id: int) -> Status:
         """Return the state of our own work."""
-        fields: dict[str, Value] = {"assignid": assignment_id}
-        return self._ask.read(StatusModel, "mod_assign_get_submission_status", fields).record()
+        function = "mod_assign_get_submission_status"
+        return self._ask.read(StatusModel, function, assignid=assignment_id).record()
 
     def held_feedback(self, assignment_id: int, user_id: int) -> Feedback | None:
         """Return the comment and files of a person's latest grade as stored in Moodle.
@@ -219,13 +227,14 @@ class MoodleClient(FileTransfers, Closing):
         back unchanged. Call it only for people who have a grade: Moodle creates an empty submission
         for others. None: there is nothing, or the marking workflow hides it.
         """
-        fields: dict[str, Value] = {
-            "assignid": assignment_id,
-            "userid": user_id,
-            "moodlewssettingraw": True,
-            "moodlewssettingfileurl": False,
-        }
-        status = self._ask.read(StatusModel, "mod_assign_get_submission_status", fields)
+        status = self._ask.read(
+            StatusModel,
+            "mod_assign_get_submission_status",
+            assignid=assignment_id,
+            userid=user_id,
+            moodlewssettingraw=True,
+            moodlewssettingfileurl=False,
+        )
         return status.record().feedback
 
     def save_submission(self, assignment_id: int, draft: int) -> None:
@@ -236,11 +245,8 @@ class MoodleClient(FileTransfers, Closing):
         Raises:
             Conflict: It was not saved.
         """
-        fields: dict[str, Value] = {
-            "assignmentid": assignment_id,
-            "plugindata[files_filemanager]": draft,
-        }
-        self._ask.warned("mod_assign_save_submission", fields)
+        files = {"plugindata[files_filemanager]": draft}
+        self._ask.warned("mod_assign_save_submission", assignmentid=assignment_id, **files)
 
     def submit_for_grading(self, assignment_id: int) -> None:
         """Submit a draft for grading and accept the statement, if there is one.
@@ -250,11 +256,8 @@ class MoodleClient(FileTransfers, Closing):
         Raises:
             Conflict: It was not submitted.
         """
-        fields: dict[str, Value] = {
-            "assignmentid": assignment_id,
-            "acceptsubmissionstatement": True,
-        }
-        self._ask.warned("mod_assign_submit_for_grading", fields)
+        function = "mod_assign_submit_for_grading"
+        self._ask.warned(function, assignmentid=assignment_id, acceptsubmissionstatement=True)
 
     # Grades.
 
@@ -295,7 +298,7 @@ class MoodleClient(FileTransfers, Closing):
         }
         if draft is not None:
             fields["plugindata[files_filemanager]"] = draft
-        self._ask.change("mod_assign_save_grade", fields)
+        self._ask.change("mod_assign_save_grade", **fields)
 
     def workflow_states(self, assignment_id: int) -> Mapping[int, str]:
         """Return the marking workflow states by user id; users without one are missing.
@@ -318,7 +321,7 @@ class MoodleClient(FileTransfers, Closing):
         return {flag.userid: flag.extensionduedate for flag in flags if flag.extensionduedate}
 
     def _by_assignment(self, function: str, assignment_id: int) -> ByAssignmentModel:
-        return self._ask.read(ByAssignmentModel, function, listed("assignmentids", [assignment_id]))
+        return self._ask.read(ByAssignmentModel, function, **{"assignmentids[0]": assignment_id})
 
     def _readable(self, function: str, assignment_id: int) -> ByAssignmentModel:
         """Return an answer about an assignment, if this account may see it.
@@ -339,7 +342,7 @@ class Functions:
         self._wire = wire
         self._token = token
 
-    def read(self, shape: type[T], function: str, fields: Mapping[str, Value]) -> T:
+    def read(self, shape: type[T], function: str, **fields: Value) -> T:
         """Return the answer to a read-only call, retried if the network fails.
 
         Raises:
@@ -347,7 +350,7 @@ class Functions:
         """
         return _shaped(shape, function, self._call(function, fields, safe=True))
 
-    def change(self, function: str, fields: Mapping[str, Value]) -> None:
+    def change(self, function: str, **fields: Value) -> None:
         """Call a function that changes something, once; its answer does not show the result.
 
         Raises:
@@ -355,7 +358,7 @@ class Functions:
         """
         self._call(function, fields, safe=False)
 
-    def warned(self, function: str, fields: Mapping[str, Value]) -> None:
+    def warned(self, function: str, **fields: Value) -> None:
         """Call a function whose refusal is a list of warnings.
 
         Raises:

@@ -185,11 +185,6 @@ def written(value: Value) -> str:
     return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
-def listed(name: str, values: Sequence[Value]) -> dict[str, Value]:
-    """Return a list as Moodle's form fields: ``name[0]``, ``name[1]``."""
-    return {f"{name}[{index}]": value for index, value in enumerate(values)}
-
-
 def check_token(token: str) -> str:
     """Return the token if it is well-formed.
 
