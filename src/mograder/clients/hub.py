@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from http.client import responses
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
@@ -338,7 +339,7 @@ def _source_path(name: str) -> str:
 
 def _refusal(status: int, detail: str, url: str) -> MograderError:
     """Return the error for the hub's refusal; pure. ``detail`` has uv's own words, unchanged."""
-    said = detail or f"The hub answered {status} {_phrase(status)}."
+    said = detail or f"The hub answered {status} {responses.get(status, '')}."
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return _forbidden(detail)
     family = family_of(status)
@@ -407,13 +408,6 @@ def _bounded_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _status(value: object) -> int:
     return value if isinstance(value, int) else HTTPStatus.INTERNAL_SERVER_ERROR
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
 
 
 def _media_type(response: httpx.Response) -> str:
