@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from mograder.core.settings import Settings
+from mograder.core.sections.settings_model import Settings
 from mograder.core.tasks.single_flight import Progress
 from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.graded_assignment import (

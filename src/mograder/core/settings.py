@@ -26,48 +26,13 @@ from pydantic import SecretStr
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import written_dates
 from mograder.core.log import mask
-from mograder.core.sections.settings_layers import (
-    KEYS,
-    Layers,
-    Origin,
-    item_keys,
-    note_on,
-    split_list,
-)
-from mograder.core.sections.settings_model import (
-    DatabaseSettings,
-    HubSettings,
-    ItemLimits,
-    ItemSettings,
-    LimitsSettings,
-    SecuritySettings,
-    Settings,
-)
+from mograder.core.sections.settings_layers import KEYS, Layers, item_keys, note_on
+from mograder.core.sections.settings_layers import Origin as Origin
+from mograder.core.sections.settings_layers import split_list as split_list
+from mograder.core.sections.settings_model import Settings
 from mograder.core.session_url import session_url
 from mograder.core.system import SYSTEM, is_root
 from mograder.core.systemd import NO_SERVICE, Service
-
-__all__ = [
-    "FILE_NAME",
-    "DatabaseSettings",
-    "Environ",
-    "GraderEnviron",
-    "HubSettings",
-    "ItemLimits",
-    "ItemSettings",
-    "LimitsSettings",
-    "LoadedSettings",
-    "Origin",
-    "SecuritySettings",
-    "SettingRow",
-    "Settings",
-    "default_settings",
-    "describe",
-    "load_settings",
-    "read_environ",
-    "runtime_dir",
-    "split_list",
-]
 
 FILE_NAME = "mograder.toml"
 """The file's name in the course directory."""

@@ -16,7 +16,7 @@ from mograder.clients.certificate import look_at_certificate, trusting
 from mograder.clients.front_probe import FrontSeen, Spoof, look_at_front, try_spoof
 from mograder.clients.server_url import parse_hub_url
 from mograder.core.errors import MograderError, RemoteFailed
-from mograder.core.settings import HubSettings
+from mograder.core.sections.settings_model import HubSettings
 from mograder.operations.report import Level, Line, note, ok, problem
 
 _HTTPS = 443

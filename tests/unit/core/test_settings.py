@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mograder.core.item_dates import written_dates
+from mograder.core.sections.settings_model import HubSettings
 from mograder.core.settings import (
     FILE_NAME,
-    HubSettings,
     LoadedSettings,
     Origin,
     describe,

@@ -14,7 +14,8 @@ from datetime import datetime
 from pathlib import Path
 
 from mograder.core.clock import SystemClock
-from mograder.core.settings import Environ, LoadedSettings, Settings
+from mograder.core.sections.settings_model import Settings
+from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks.single_flight import Progress
 from mograder.grading.results.grading_result import grading_key
 from mograder.grading.runs.sandbox_slots import SandboxSlots

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import MograderError, SandboxUnavailable
-from mograder.core.settings import Environ, HubSettings, LoadedSettings, runtime_dir
+from mograder.core.sections.settings_model import HubSettings
+from mograder.core.settings import Environ, LoadedSettings, runtime_dir
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import CommandRunner
 from mograder.sandbox.isolation.obstacles import Surroundings, remedy_for
