@@ -90,13 +90,13 @@ async def ask_by_keyboard(page: Page) -> None:
 
 
 async def answer_and_change(page: Page) -> None:
-    """Open the only request, and give another mark."""
+    """Open the only request, and give another mark, by the Enter key in its field."""
     await page.get_by_role("link", name="A1, Essay: request 1").click()
     await expect(page.get_by_text("Is the second part not right?")).to_be_visible()
     await page.get_by_label("Your words, which the student reads").fill("You are right.")
     await page.get_by_text("Give another mark").click()
     await page.get_by_label("New points of 10").fill("8.5")
-    await page.get_by_role("button", name="Change the mark").click()
+    await page.get_by_label("New points of 10").press("Enter")
     await expect(page.get_by_text("The new mark is recorded.")).to_be_visible()
 
 
