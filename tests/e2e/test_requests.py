@@ -52,6 +52,8 @@ async def test_a_student_asks_and_the_mark_changes(
     alice = await people.person("alice", headers=from_proxy("alice"))
     marta = await people.person("marta", headers=from_proxy("marta"))
     release = await prof.open(f"{served.url}/marking/A1/release")
+    await release.get_by_label("Note").fill("To be taken back")
+    await release.get_by_label("Note").press("Enter")
     await release.get_by_role("button", name="Release").click()
     await expect(release.get_by_text("2 students were released.")).to_be_visible()
     home = await alice.open(f"{served.url}/")
