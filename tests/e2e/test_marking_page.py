@@ -435,6 +435,26 @@ async def test_answers_that_are_read_again_late_do_not_change_whose_mark_it_is(
     assert {name for name, points in marks.items() if points == 3} == {shown}
 
 
+async def test_a_mark_of_another_marker_is_shown_in_the_field_that_has_the_keyboard(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    hub = start(3)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    await prof.onward("j")
+    second = await prof.answer()
+    async with prof.page.expect_response(f"**/answers/{second}/**"):  # read before it is marked
+        await prof.onward("k")
+    marta = await sit_down(people, hub, "marta", f"questions/Essay?answer={second}")
+    await marta.write("p", "3")
+    await marta.is_saved()
+    await prof.press("p")
+    await prof.page.keyboard.type("5")
+    await prof.onward("Enter")
+    assert await prof.answer() == second
+    await expect(prof.points).to_be_focused()
+    await expect(prof.points).to_have_value("3")
+
+
 async def test_what_is_saved_twice_by_a_double_click_is_there_once(
     start: Callable[[int], HubProcess], people: People
 ) -> None:

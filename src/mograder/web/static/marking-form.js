@@ -23,18 +23,24 @@ export const draft_of = (mark) => ({
   to: "answer",
 });
 
-// Shows a mark in the form; a field that is being written in is left alone if `gently`.
+const texts_of = (mark) => ({
+  points: number_text(points_of(mark)),
+  adjustment: mark.points === null ? number_text(mark.adjustment || null) : "",
+  comment: mark.comment,
+  reason: mark.reason,
+});
+
+// Shows a mark in the form; a field that is being written in is left alone if `gently` and nobody else changed it.
 export function fill(state, made, gently = false) {
+  const before = gently ? texts_of(draft) : {};
   shown = state;
   draft = { ...made, saved: [...made.saved] };
-  const put = (field, value) => {
-    if (gently && document.activeElement === of(field)) return;
-    if (of(field).value !== value) of(field).value = value;
-  };
-  put("points", number_text(draft.points ?? sum()));
-  put("adjustment", draft.points === null ? number_text(draft.adjustment || null) : "");
-  put("comment", draft.comment);
-  put("reason", draft.reason);
+  for (const [name, text] of Object.entries(texts_of(draft))) {
+    const field = of(name), writing = document.activeElement === field;
+    if (field.value === text || (writing && before[name]?.trim() === text.trim())) continue;
+    field.value = text;
+    if (writing && field.matches("input")) field.select();
+  }
   of("of").textContent = state.available === null ? "" : word("of", number_text(state.available));
   of("full").hidden = state.available === null;
   const group = state.group && !state.group.separate && state.group.size > 1;
