@@ -455,6 +455,87 @@ async def test_a_mark_of_another_marker_is_shown_in_the_field_that_has_the_keybo
     await expect(prof.points).to_have_value("3")
 
 
+async def test_what_the_hub_answers_late_is_of_the_answer_for_which_it_was_asked(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    hub = start(3)
+    book = Book(hub.course, 3)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    first = await prof.answer()
+    await prof.write("p", "3")
+    await prof.is_saved()
+    await prof.write("c", "Why so?")
+    await prof.is_saved()
+    asked, late = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        if route.request.method == "POST":
+            asked.set()
+            await late.wait()
+        await route.continue_()
+
+    await prof.page.route(f"**/marking/-/api/{A}/**", hold)
+    shown = []
+    for key, written, news in (
+        ("u", "One of its own", "Undone"),
+        ("b", "Another of its own", "Added"),
+    ):
+        await prof.press(key)
+        await asked.wait()
+        await prof.onward("j")
+        await prof.write("c", written)
+        late.set()
+        await expect(prof.page.locator("#news")).to_contain_text(news)
+        await expect(prof.comment).to_have_value(written)
+        await prof.is_saved()
+        shown.append(await prof.answer())
+        asked.clear()
+        late.clear()
+    kept = prof.page.get_by_role("checkbox", name="One of its own")
+    await expect(kept).not_to_be_checked()
+    marks = {name: (mark.points, mark.comment) for name, mark in book.marks("Essay").items()}
+    assert marks == {
+        first: (3, ""),
+        shown[0]: (None, "One of its own"),
+        shown[1]: (None, "Another of its own"),
+    }
+
+
+async def test_a_rubric_that_comes_late_is_not_that_of_another_question(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    hub = start(2)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    await prof.new_item("States the rate", "5")
+    await prof.is_saved()
+    prof = await sit_down(people, hub, "prof", f"answers/{await prof.answer()}")
+    jump = prof.page.locator("#jump")
+    texts = await jump.locator("option").all_text_contents()
+    [essay] = [at for at, text in enumerate(texts) if text.startswith("Essay")]
+    before, after, *_ = (at for at in range(len(texts)) if at != essay)
+    asked, late = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        asked.set()
+        await late.wait()
+        await route.continue_()
+
+    def named(at: int) -> str:
+        return texts[at].partition(" · ")[0]
+
+    await jump.select_option(index=before)
+    await expect(prof.title).to_contain_text(named(before))
+    await prof.page.route("**/questions/Essay/comments", hold)
+    await jump.select_option(index=essay)
+    await asked.wait()
+    await jump.select_option(index=after)
+    await expect(prof.title).to_contain_text(named(after))
+    async with prof.page.expect_response("**/questions/Essay/comments"):
+        late.set()
+    await prof.page.wait_for_timeout(300)
+    assert await prof.page.get_by_role("checkbox", name="States the rate").count() == 0
+
+
 async def test_what_is_saved_twice_by_a_double_click_is_there_once(
     start: Callable[[int], HubProcess], people: People
 ) -> None:

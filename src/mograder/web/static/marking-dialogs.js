@@ -8,7 +8,7 @@ import { word } from "./words.js";
 const ASK_MS = 250, AGAIN_MS = 3000, MOST = 6;
 const KEPT = "mograder-marking-note";
 
-let page = null; // what the page lets the dialogs do: place(), state(), rubric_changed(), …
+let page = null; // what the page lets the dialogs do: place(), key(), state(), rubric_changed(), …
 
 export const open_dialogs = (acts) => (page = acts);
 
@@ -66,14 +66,15 @@ of("item-form").addEventListener("submit", async (event) => {
   const points = number_in(of("item-points")), text = of("item-text").value.trim();
   if (!text) return told("item-trouble", new Error(word("textless")));
   if (Number.isNaN(points)) return told("item-trouble", new Error(word("number", of("item-points").value)));
+  const place = page.key();
   await changing(async (address) => {
-    if (!item) return page.rubric_changed(await call("POST", address, { text, points }), { added: true });
+    if (!item) return page.rubric_changed(await call("POST", address, { text, points }), place);
     const { position, version } = item;
-    return page.rubric_changed(await call("PUT", `${address}/${item.id}`, { text, points, position, version }), {});
+    return page.rubric_changed(await call("PUT", `${address}/${item.id}`, { text, points, position, version }));
   });
 });
 
-of("item-remove").addEventListener("click", () => changing(async (address) => page.rubric_changed(await call("DELETE", `${address}/${item.id}?version=${item.version}`), {})));
+of("item-remove").addEventListener("click", () => changing(async (address) => page.rubric_changed(await call("DELETE", `${address}/${item.id}?version=${item.version}`))));
 of("item-cancel").addEventListener("click", () => of("item").close());
 of("item").addEventListener("close", () => (item = null));
 
@@ -123,7 +124,7 @@ const swap = (one, other) => revising(async () => {
 
 async function revising(act) {
   try {
-    await page.rubric_changed(await act(), {});
+    await page.rubric_changed(await act());
     show_revise();
   } catch (error) {
     told("revise-trouble", error);

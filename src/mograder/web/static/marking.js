@@ -16,7 +16,7 @@ const AGAIN_MS = 2000, MOST_KEPT = 40;
 const OPEN = ["open", "answered"]; // the states of a request that waits for a decision
 const cache = new Map();
 const main = document.querySelector("main").dataset;
-let state = null, turn = 0, rubric_of = null, keeping = false;
+let state = null, turn = 0, going_to = "", rubric_of = null, keeping = false;
 
 const { here, key } = places;
 const saves = new Map(); // how often an answer's mark was saved
@@ -28,6 +28,7 @@ async function show(index, { focus = true } = {}) {
   const mine = ++turn, wanted = places.place_at(index);
   if (here()) outbox.flush(key());
   of("desk").setAttribute("aria-busy", "true");
+  going_to = wanted.question;
   const known = cache.get(outbox.key_of(wanted.id, wanted.question));
   let found = known;
   while (!found) {
@@ -82,7 +83,7 @@ async function reload() {
 
 async function load_rubric(question) {
   const found = await call("GET", at_comments(question)).catch(() => null);
-  if (!found) return;
+  if (!found || question !== going_to) return; // the answer to an older request comes last
   rubric_of = question;
   form.set_rubric(found);
 }
@@ -246,12 +247,15 @@ async function learn_groups() {
   if (await places.ask_groups() && mine === turn) await renew(wanted, mine);
 }
 
+// Of the answer that was shown when it was asked for; another may be shown when the hub has answered.
 async function undo() {
-  if (!(await outbox.flush(key()))) return announce(of("saved").textContent);
+  const wanted = here(), name = key();
+  if (!(await outbox.flush(name))) return announce(of("saved").textContent);
   try {
-    const result = await call("POST", `${at_question(here().id, here().question)}/undo`, { version: state.version });
-    took(key(), result);
-    show_mark(false);
+    const { version } = name === key() ? state : await fetch_state(wanted);
+    const result = await call("POST", `${at_question(wanted.id, wanted.question)}/undo`, { version });
+    took(name, result);
+    if (name === key()) show_mark(false);
     told();
     const points = result.mark?.points ?? null;
     announce(word("undone", points === null ? word("unmarked") : word("marked", number_text(points))));
@@ -263,14 +267,14 @@ async function undo() {
 
 // A comment written by hand becomes one to use again, and is used here.
 async function keep_comment() {
-  const text = form.current_draft().comment.trim();
+  const name = key(), text = form.current_draft().comment.trim();
   if (!text) return announce(word("textless"));
   if (keeping) return null;
   keeping = true;
   try {
     const { comment } = await call("POST", at_comments(here().question), { text, points: null });
     await load_rubric(here().question);
-    form.use(comment);
+    if (name === key()) form.use(comment);
     announce(word("added"));
   } catch (error) {
     tell_trouble("act", error.message);
@@ -279,13 +283,13 @@ async function keep_comment() {
   }
 }
 
-async function rubric_changed(result, { added = false }) {
+async function rubric_changed(result, added = "") {
   await load_rubric(here().question);
   if (result.changed) {
     await reload();
     places.load_again({ now: true });
   }
-  if (added) form.turn_on(result.comment);
+  if (added === key()) form.turn_on(result.comment);
   announce(word("changed", result.changed ?? 0));
 }
 
@@ -362,7 +366,7 @@ const acts = {
 };
 const buttons = { previous: "previous", next: "next", unmarked: "unmarked", undo: "undo", "show-history": "history", "show-keys": "keys", "new-item": "item", "revise-all": "revise", "keep": "keep" };
 
-open_dialogs({ place: here, state: () => state, rubric_changed, reload });
+open_dialogs({ place: here, key, state: () => state, rubric_changed, reload });
 on_annotate(show_note);
 for (const [id, act] of Object.entries(buttons)) of(id).addEventListener("click", acts[act]);
 of("points").addEventListener("keydown", (event) => {
