@@ -571,6 +571,21 @@ async def test_what_is_saved_twice_by_a_double_click_is_there_once(
     ]
 
 
+async def test_a_comment_that_waits_for_the_hub_is_sent_as_it_stands_there(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    hub = start(1)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    await prof.page.route("**/annotations", lambda route: route.abort(), times=1)
+    await prof.page.locator("#cells").get_by_role("button", name="Comment").first.click()
+    await prof.page.keyboard.type("Why?")
+    await prof.press("Control+Enter")
+    await expect(prof.page.locator("#note-trouble")).to_contain_text("and sent again")
+    await prof.page.keyboard.type(" And more.")
+    written = await prof.page.locator("#note-text").input_value()
+    await expect(prof.page.get_by_role("note")).to_contain_text(written)
+
+
 async def test_unsaved_text_outlives_a_dead_hub_and_a_reload_and_is_sent_again(
     start: Callable[[int], HubProcess], people: People, artifacts: Path
 ) -> None:

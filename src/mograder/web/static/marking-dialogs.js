@@ -146,6 +146,7 @@ export function show_note({ cell, from = null, to = null, note = null }, text = 
   of("note-remove").hidden = !note;
   name_note();
   told("note-trouble", null);
+  hold_note(false);
   of("note").showModal();
   of("note-text").focus();
 }
@@ -201,22 +202,32 @@ of("note").addEventListener("close", () => {
   forget_note();
 });
 
+// While a comment is on its way, also again and again: what is sent is what stands there.
+function hold_note(on) {
+  for (const field of ["note-first", "note-last", "note-text"]) of(field).readOnly = on;
+}
+
 const at_notes = ({ id }) => at_api(`/answers/${id}/annotations`);
 
 // A request whose answer was lost may have been carried out: `there` finds what it left.
 async function noting(act, there) {
   if (busy) return;
+  const mine = noted; // another may be written meanwhile, after this dialog was closed
   busy = true;
   clearTimeout(again);
+  hold_note(true);
   try {
     await act();
   } catch (error) {
-    told("note-trouble", new Error(word("noannotation", "", error.message)));
-    if (error.body?.now && noted.note) noted.note.version = error.body.now.version;
-    if (!(error instanceof Away)) return;
+    const away = error instanceof Away, why = word("noannotation", "", error.message);
+    if (noted !== mine) return announce(why);
+    hold_note(away);
+    told("note-trouble", new Error(away ? word("kept", "", why) : why));
+    if (error.body?.now && mine.note) mine.note.version = error.body.now.version;
+    if (!away) return;
     again = setTimeout(async () => {
       const state = await page.reload().catch(() => null);
-      if (!of("note").open) return;
+      if (!of("note").open || noted !== mine) return;
       if (there && state?.annotations.some(there)) of("note").close();
       else noting(act, there);
     }, AGAIN_MS);
@@ -224,7 +235,7 @@ async function noting(act, there) {
   } finally {
     busy = false;
   }
-  of("note").close();
+  if (noted === mine) of("note").close();
   await page.reload();
   announce(word("saved"));
 }
