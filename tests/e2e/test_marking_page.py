@@ -586,6 +586,30 @@ async def test_a_comment_that_waits_for_the_hub_is_sent_as_it_stands_there(
     await expect(prof.page.get_by_role("note")).to_contain_text(written)
 
 
+async def test_a_number_that_cannot_be_read_is_told_also_after_the_one_before_was_saved(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    hub = start(1)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    asked, late = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        if route.request.method == "PUT":
+            asked.set()
+            await late.wait()
+        await route.continue_()
+
+    await prof.page.route(f"**/marking/-/api/{A}/**", hold)
+    await prof.press("p")
+    await prof.page.keyboard.type("5")
+    await asked.wait()
+    await prof.page.keyboard.type("x")
+    async with prof.page.expect_response(lambda answer: answer.request.method == "PUT"):
+        late.set()
+    await prof.page.wait_for_timeout(1500)
+    await expect(prof.saved).to_have_text("Not saved: “5x” is not a number.")
+
+
 async def test_unsaved_text_outlives_a_dead_hub_and_a_reload_and_is_sent_again(
     start: Callable[[int], HubProcess], people: People, artifacts: Path
 ) -> None:

@@ -115,7 +115,7 @@ function settle(entry, turn, result) {
   else {
     store(entry);
     clearTimeout(entry.due);
-    entry.due = setTimeout(() => send(entry), SOON_MS);
+    if (!entry.held) entry.due = setTimeout(() => send(entry), SOON_MS);
   }
   for (const listener of listeners) listener(entry, result);
 }
