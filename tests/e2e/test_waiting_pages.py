@@ -19,14 +19,22 @@ from mograder.core.errors import Busy
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.admission import Obstacle, place_text
 from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.session import SessionKey
 from tests.support.browser import People
 from tests.support.hub_app import Hub, open_hub
-from tests.support.hub_copies import WORK, begin
+from tests.support.hub_copies import WORK, ask, begin
 from tests.support.identity import from_proxy
 from tests.support.looks import EVERY_LOOK, faults
 from tests.support.session_proxy import served
 
 pytestmark = pytest.mark.full
+
+MISSING = """# /// script
+# dependencies = ["no-such-package"]
+# ///
+import marimo
+app = marimo.App()
+"""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -192,6 +200,57 @@ async def test_a_form_tells_what_its_work_does_and_leads_on(
     assert await faults(page, artifacts, "form", EVERY_LOOK, axe=False) == []
     hub.runs.hold.set()
     await expect(page.get_by_role("button", name="Validate again")).to_be_visible()
+
+
+async def test_news_leave_what_a_reader_has_opened_as_it_is(
+    hub: Hub, url: str, people: People
+) -> None:
+    hub.publish("B1", files={"B1.py": MISSING.encode()})
+    await ask(hub, "POST", "/warm-cache", "prof")
+    prof = await people.person("prof", headers=from_proxy("prof"))
+    page = await prof.context.new_page()
+    async with page.expect_response("**/events?*"):
+        await page.goto(f"{url}/course/items")
+    summary = page.get_by_text("What the installer said")
+    await summary.focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("No solution found")).to_be_visible()
+    async with page.expect_response(f"{url}/course/items"):
+        hub.pool.on_change(SessionKey("alice", "A1", Mode.EDIT))
+    await page.wait_for_timeout(300)
+    await expect(page.get_by_text("No solution found")).to_be_visible()
+    await expect(summary).to_be_focused()
+
+
+async def test_news_leave_a_form_at_work_and_what_it_tells(
+    hub: Hub, url: str, people: People
+) -> None:
+    await begin(hub)
+    prof = await people.person("prof", headers=from_proxy("prof"))
+    page = await prof.context.new_page()
+    await page.goto(f"{url}/course/students/alice")
+    asked, late = asyncio.Event(), asyncio.Event()
+
+    async def refuse(route: Route) -> None:
+        asked.set()
+        await late.wait()
+        await route.fulfill(status=503, json={"detail": "Too many are validated."})
+
+    async def look_again() -> None:
+        async with page.expect_response(f"{url}/course/students/alice"):
+            await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await page.wait_for_timeout(300)
+
+    await page.route("**/validate/alice/A1", refuse)
+    validate = page.get_by_role("button", name="Validate")
+    await validate.click()
+    await asked.wait()
+    await look_again()
+    await expect(validate).to_have_attribute("aria-disabled", "true")
+    late.set()
+    for _ in range(2):
+        await expect(page.get_by_text("Too many are validated.")).to_be_visible()
+        await look_again()
 
 
 async def test_a_form_tells_why_its_work_failed_and_can_be_pressed_again(

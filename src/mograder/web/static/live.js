@@ -16,8 +16,9 @@ function soon(parts) {
   due = setTimeout(refresh, spread(parts) || SOON_MS);
 }
 
-// Takes the live parts from a fresh copy of this very page, where they differ. What a script has
-// filled in stays, a form that somebody is at is left alone, and the focus stays where it was.
+// Takes the live parts from a fresh copy of this very page, where they differ. What a script has filled
+// in or told below a form stays, as does what was opened; a form that somebody is at, or that is at work
+// (work.js), is left alone, and the focus stays where it was.
 export async function refresh() {
   clearTimeout(due);
   due = 0;
@@ -39,12 +40,23 @@ export function replace(part, other) {
     other.querySelector(`#${CSS.escape(filled.id)}`)?.replaceWith(filled.cloneNode(true));
   }
   part.hidden = other.hidden;
-  const busy = [...part.querySelectorAll("details[open]")].some((each) => each.querySelector("form"));
-  if (busy || other.innerHTML === part.innerHTML) return;
+  const folds = [...part.querySelectorAll("details")], fresh = [...other.querySelectorAll("details")];
+  const typing = folds.some((each) => each.open && each.querySelector("form"));
+  if (typing || part.querySelector("form[data-work] [aria-disabled=true]")) return;
+  for (const each of folds) {
+    const at = fresh.findIndex((one) => one.firstElementChild.textContent === each.firstElementChild.textContent);
+    if (at >= 0) fresh.splice(at, 1)[0].open = each.open;
+  }
+  for (const line of part.querySelectorAll("[data-of]")) {
+    const form = [...other.querySelectorAll("form")].find((each) => each.getAttribute("action") === line.dataset.of);
+    (form?.closest(".buttons, .acts") ?? form)?.after(line);
+  }
+  if (other.innerHTML === part.innerHTML) return;
+  const at = document.activeElement;
+  if (!part.contains(at) || at === part) return part.replaceChildren(...other.childNodes);
   const name = (each) => each.getAttribute("href") ?? each.textContent;
-  const focused = part.contains(document.activeElement) && document.activeElement !== part ? name(document.activeElement) : null;
+  const alike = () => [...part.querySelectorAll("a[href], button, summary")].filter((each) => name(each) === name(at));
+  const place = alike().indexOf(at);
   part.replaceChildren(...other.childNodes);
-  if (focused === null) return;
-  const again = [...part.querySelectorAll("a[href], button")].find((each) => name(each) === focused);
-  (again ?? part).focus({ preventScroll: true });
+  (alike()[place] ?? part).focus({ preventScroll: true });
 }

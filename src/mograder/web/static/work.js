@@ -43,6 +43,7 @@ function line_below(form) {
   if (found?.classList.contains("news-line")) return found;
   const made = document.createElement("p");
   made.setAttribute("role", "status");
+  made.dataset.of = form.getAttribute("action"); // live.js keeps it there
   group.after(made);
   return made;
 }
