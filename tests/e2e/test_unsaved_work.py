@@ -307,6 +307,20 @@ async def test_signing_out_removes_it_from_the_browser_and_a_link_to_that_page_d
     await stored(tab, left)
 
 
+async def test_a_page_that_is_open_promises_nothing_that_signing_out_has_removed(
+    scene: Framed,
+) -> None:
+    tab = await scene.open()
+    await save(tab, "mine = 4711", 503)
+    await stored(tab, 1)
+    await tab.person.context.set_extra_http_headers({})
+    await tab.person.context.clear_cookies()
+    await tab.person.open(f"{scene.address}/login?bye=1")
+    await expect(tab.ended).to_contain_text("no longer signed in")
+    await expect(tab.ended).not_to_contain_text("is kept in this browser")
+    await stored(tab, 0)
+
+
 @pytest.mark.parametrize("user", ["alice", "prof"])
 async def test_a_hostile_frame_fills_nothing_and_reaches_no_other_copy(
     scene: Framed, user: str

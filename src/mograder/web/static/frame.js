@@ -109,7 +109,11 @@ function end(title, text = word("signin")) {
   if (had) again.focus();
 }
 
-addEventListener("storage", ({ key }) => key === "mograder-bye" && end());
+addEventListener("storage", ({ key }) => {
+  if (key !== "mograder-bye") return;
+  unsaved = false; // what was kept of it was removed (signed-out.js)
+  end();
+});
 
 // Not twice in a row: a second reload would not help either.
 function reload() {
