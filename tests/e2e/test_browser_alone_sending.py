@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,26 @@ async def test_a_browser_whose_disk_is_full_still_saves_on_the_server_and_submit
     await page.click("#submit")
     await expect(page.locator("#said")).to_contain_text("Submitted")
     assert "# two" in handed_in(served)
+
+
+async def test_a_trouble_is_told_until_it_is_over(served: Course, people: People) -> None:
+    person = await people.person("alice")
+    page = await open_item(person, served)
+    await sign_in(page, "alice")
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    await page.route("**/draft?*", lambda route: route.fulfill(status=502), times=1)
+    await write(page, "# two\n")
+    said = page.locator("#said")
+    await expect(said).to_contain_text("The server did not take the draft")
+    await saved(page, "in this browser and on the server")
+    await expect(said).to_have_text("")
+    server = re.compile("/assignments")
+    await page.route(server, lambda route: route.abort())
+    await page.reload()
+    await expect(said).to_contain_text("No connection.")
+    await page.unroute(server)
+    await expect(said).to_have_text("")
 
 
 async def test_what_is_submitted_while_an_older_text_is_being_sent_comes_after_it(

@@ -11,7 +11,10 @@ import { openStore } from "./browser-store.js";
 const RETRY_MS = 15_000;
 const { item, notebook, root, open, files: place, first } = document.body.dataset;
 const $ = (id) => document.getElementById(id);
-const say = (text) => ($("said").textContent = text);
+const say = (text, until = "") => {
+  $("said").textContent = text;
+  $("said").dataset.until = until;
+};
 const clock = (moment) => new Date(moment).toLocaleString();
 
 let store;
@@ -78,12 +81,11 @@ async function pushAll() {
       work = { ...work, base: answer.tag, dirty: work.text !== text };
       await keep();
     }
-    if ($("said").dataset.offline) say("");
-    delete $("said").dataset.offline;
+    online();
   } catch (error) {
     if (error.status === 412) await chooseFromServer();
     else if (error instanceof Unreachable) offline();
-    else say(`The server did not take the draft: ${error.message} ${rest()}`);
+    else say(`The server did not take the draft: ${error.message} ${rest()}`, "online");
   } finally {
     showSaved();
   }
@@ -95,6 +97,7 @@ async function look() {
   await push();
   const { base } = work;
   standing = await server.status(item);
+  if (!work.dirty) online();
   const { draft } = standing;
   if (!choosing && !pushing && draft?.tag && draft.tag !== base && work.base === base) {
     await chooseFromServer();
@@ -104,9 +107,13 @@ async function look() {
 const lastSubmitted = () => standing?.receipt?.received ?? null;
 
 function offline() {
-  $("said").dataset.offline = "1";
   const sent = "Your work is kept in this browser and sent when the connection is back.";
-  say(`No connection. ${unkept ? rest() : sent}`);
+  say(`No connection. ${unkept ? rest() : sent}`, "online");
+}
+
+// The server has answered, and has the draft.
+function online() {
+  if ($("said").dataset.until) say("");
 }
 
 async function chooseFromServer() {
@@ -238,7 +245,7 @@ async function mayReplace(pending) {
 }
 
 function again() {
-  void push();
+  void ($("said").dataset.until ? look().catch(() => {}) : push());
   void send();
 }
 
@@ -394,7 +401,7 @@ async function main() {
   await onlyTab();
   say("Loading…");
   await begin();
-  if (!$("said").dataset.offline) say("");
+  if (!$("said").dataset.until) say("");
   listen();
   document.querySelector(".acts").hidden = false;
   const { [notebook]: _, ...files } = work.files;
