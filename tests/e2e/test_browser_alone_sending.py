@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Dialog, Page, Route, expect
 
 from mograder.core.names import ItemName
 from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserPages
@@ -80,6 +80,28 @@ async def test_a_browser_whose_disk_is_full_still_saves_on_the_server_and_submit
     await page.click("#submit")
     await expect(page.locator("#said")).to_contain_text("Submitted")
     assert "# two" in handed_in(served)
+
+
+async def test_what_is_not_saved_yet_is_told_before_the_text_before_it_is_submitted(
+    served: Course, people: People
+) -> None:
+    page = await open_item(await people.person("alice"), served)
+    await sign_in(page, "alice")
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    # marimo does not save while Python starts
+    await (await notebook(page)).evaluate("() => { text = ''; tell('editing'); }")
+    asked: list[str] = []
+
+    async def refuse(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        await dialog.dismiss()
+
+    page.on("dialog", refuse)
+    await page.click("#submit")
+    await expect(page.locator("#said")).to_have_text("Not submitted.")
+    assert asked == ["What you typed last is not saved yet. Submit what was saved before?"]
+    assert not (served.root / "submitted" / "hw1").exists()
 
 
 async def test_a_trouble_is_told_until_it_is_over(served: Course, people: People) -> None:

@@ -172,6 +172,10 @@ async function submit() {
   say("Submitting…");
   try {
     await frame.save();
+    // As while Python starts, which marimo needs to save.
+    if (unsaved && !confirm("What you typed last is not saved yet. Submit what was saved before?")) {
+      return say("Not submitted.");
+    }
     await writing;
     work = { ...work, pending: { text: work.text, at: Date.now() } };
     await keep();
