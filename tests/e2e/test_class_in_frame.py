@@ -88,6 +88,17 @@ async def test_a_message_is_shown_at_once_in_later_pages_and_until_it_is_dismiss
     await expect(second).to_have_count(0)
 
 
+async def test_a_message_is_shown_where_the_bar_is_folded_away(alices: Framed) -> None:
+    tab = await alices.open()
+    await tab.page.get_by_role("button", name="Bar").click()
+    await expect(tab.page.get_by_role("banner")).to_be_hidden()
+    await as_prof(alices, f"/board/{ITEM}/messages", text="Ten minutes left.", minutes="5")
+    await expect(tab.page.get_by_text("Ten minutes left.")).to_be_visible()
+    await tab.page.get_by_role("button", name="Bar").click()
+    await tab.page.reload()
+    await expect(tab.page.get_by_text("Ten minutes left.")).to_be_visible()
+
+
 async def test_a_hostile_page_reads_no_help_and_sends_none(alices: Framed) -> None:
     """What the frame may ask of the page around it is as before."""
     tab = await alices.open()

@@ -301,6 +301,9 @@ function fold(away) {
   of("fold").ariaExpanded = !away;
 }
 
+// A line that comes is seen, such as a message, or who works in the notebook.
+new MutationObserver((changes) => changes.some(({ addedNodes }) => addedNodes.length) && fold(false)).observe(of("bar"), { childList: true });
+
 of("fold").addEventListener("click", () => {
   fold(!body.classList.contains("folded"));
   localStorage.setItem("mograder-bar", body.className);
