@@ -141,6 +141,8 @@ async def test_problems_are_told_in_plain_words(hub: Hub) -> None:
     assert "The notebook used too much memory." in text
     assert text.count("/course/students/alice") == 1
     assert "asked for what is not theirs" in text
+    # An open page gets the contents of parts that it has.
+    assert re.search(r'id="letters" data-live [^>]* hidden>', text)
 
 
 async def test_the_log_goes_back_page_by_page(hub: Hub) -> None:
