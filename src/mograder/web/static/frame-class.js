@@ -1,14 +1,11 @@
 // Help and messages, in the bar above a notebook. What the hub sends is shown as text.
 
-import { reason, word } from "./words.js";
+import { reason, styled, word } from "./words.js";
 
 const bar = document.getElementById("bar"), at = document.body.dataset, button = document.getElementById("ask");
 const KEY = "mograder-dismissed", MOST_KEPT = 50;
 
-const style = document.createElement("link");
-style.rel = "stylesheet";
-style.href = new URL("frame-class.css", import.meta.url).href;
-document.head.append(style);
+styled("frame-class.css");
 
 const make = (tag, given = {}, ...inside) => {
   const made = Object.assign(document.createElement(tag), given);

@@ -1,11 +1,8 @@
 // Handing in from the bar: what is missing is said first, beside the notebook, in one step.
 
-import { reason, word } from "./words.js";
+import { reason, styled, word } from "./words.js";
 
-const style = document.createElement("link");
-style.rel = "stylesheet";
-style.href = new URL("frame-panel.css", import.meta.url).href;
-document.head.append(style);
+styled("frame-panel.css");
 
 function element(tag, text, act) {
   const made = document.createElement(tag);

@@ -1,14 +1,11 @@
 // Says in the bar that the notebook's machine will be shut down, with a button that moves the notebook.
 
-import { reason, word } from "./words.js";
+import { reason, styled, word } from "./words.js";
 
 const STEPS = [120, 60, 45, 30, 20, 15, 10, 5, 2, 1]; // minutes: a new number is spoken, so not each of them
 const CHECK_MS = 5000;
 
-const style = document.createElement("link");
-style.rel = "stylesheet";
-style.href = new URL("frame-machine.css", import.meta.url).href;
-document.head.append(style);
+styled("frame-machine.css");
 
 const stop = document.getElementById("stop"), again = document.querySelector("#ended a");
 const mine = document.querySelector("#bar .tag") === null; // another person's notebook is moved by that person

@@ -2,13 +2,10 @@
 
 import { progress } from "./progress.js";
 import { tell_times } from "./times.js";
-import { word } from "./words.js";
+import { styled, word } from "./words.js";
 
-const style = document.createElement("link");
-style.rel = "stylesheet";
-style.href = new URL("frame-panel.css", import.meta.url).href;
-const styled = new Promise((done) => (style.onload = style.onerror = done));
-document.head.append(style);
+const style = styled("frame-panel.css");
+const ready = new Promise((done) => (style.onload = style.onerror = done));
 
 // Reads a validation to its end, then its page; `say` is told the news, `point` a cell to show.
 export async function read(answer, where, say, point) {
@@ -25,7 +22,7 @@ async function found(where, point) {
   const result = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#result");
   if (!result) throw new Error(word("broken"));
   tell_times(result);
-  await styled;
+  await ready;
   for (const place of result.querySelectorAll("[data-cell]")) {
     const go = document.createElement("button");
     go.textContent = word("cell");

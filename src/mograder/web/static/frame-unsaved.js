@@ -5,7 +5,7 @@
 // goes to its reader's own notebook only, and none of it is shown here. What another page of the notebook
 // left stays until the hub has it.
 
-import { moment, reason, word } from "./words.js";
+import { moment, reason, styled, word } from "./words.js";
 
 const MOST = 2000000; // characters
 const WRITE_MS = 500;
@@ -19,10 +19,7 @@ const page = String(Math.random()).slice(2);
 const ended = document.getElementById("ended");
 let newest = null, written = null, shown = null, due = 0, sending = false;
 
-const style = document.createElement("link");
-style.rel = "stylesheet";
-style.href = new URL("frame-unsaved.css", import.meta.url).href;
-document.head.append(style);
+styled("frame-unsaved.css");
 
 // "": nothing is unsaved any more.
 export function keep(body) {

@@ -3,12 +3,9 @@
 // Nothing happens to an open notebook by itself: a click tells what taking the update does, and a
 // second one does it.
 
-import { reason, word } from "./words.js";
+import { reason, styled, word } from "./words.js";
 
-const style = document.createElement("link");
-style.rel = "stylesheet";
-style.href = new URL("frame-update.css", import.meta.url).href;
-document.head.append(style);
+styled("frame-update.css");
 
 const address = document.body.dataset.update, again = document.querySelector("#ended a");
 const foreign = document.querySelector("#bar .tag") !== null; // another person's notebook
