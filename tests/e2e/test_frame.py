@@ -187,6 +187,7 @@ async def test_what_is_missing_is_told_beside_the_notebook_before_it_is_handed_i
         assert await faults(tab.page, artifacts, "hand-in", whole=False) == []
         await panel.get_by_role("button", name="Not yet").click()
         await expect(panel).to_be_hidden()
+        assert await tab.active() == "validate", "the keyboard is back in the bar"
         assert not (scene.hub.course / "submitted").exists()
         await hand_in.click()
         await panel.get_by_role("button", name="Hand in all the same").click()

@@ -31,16 +31,17 @@ async function decide({ check, action }, panel, opened) {
     const list = document.createElement("ul");
     for (const each of words) list.append(element("li", each));
     const acts = document.createElement("p");
+    const close = panel.querySelector("#close");
     const leave = (where) => () => {
-      panel.hidden = true;
       done(where);
+      close.click(); // takes the focus back to the bar
     };
     const now = element("button", word("handInNow"), leave(late ? `${action}?late=replace` : action));
     now.className = "main";
     acts.append(now, element("button", word("handInLater"), leave(null)));
     acts.className = "choices";
     panel.lastElementChild.replaceChildren(element("h2", word("handIn")), list, acts);
-    panel.querySelector("#close").addEventListener("click", () => done(null), { once: true });
+    close.addEventListener("click", () => done(null), { once: true });
     opened();
   });
 }
