@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -251,6 +252,30 @@ async def test_news_leave_a_form_at_work_and_what_it_tells(
     for _ in range(2):
         await expect(page.get_by_text("Too many are validated.")).to_be_visible()
         await look_again()
+
+
+async def test_a_page_is_not_asked_for_again_while_its_form_is_at_work(
+    hub: Hub, url: str, page: Page
+) -> None:
+    await begin(hub)
+    hub.runs.hold = asyncio.Event()
+
+    async def often(route: Route) -> None:
+        """As the student's dashboard while it asks the server."""
+        text = await (await route.fetch()).text()
+        text = text.replace("<main ", '<main data-again="1" ', 1)
+        script = re.sub(r'(<script [^>]*/)work.js("></script>)', r"\1work.js\2\1again.js\2", text)
+        await route.fulfill(body=script, content_type="text/html")
+
+    await page.route(f"{url}/validation/alice/A1", often, times=1)
+    await page.goto(f"{url}/validation/alice/A1")
+    await page.get_by_role("button", name="Validate", exact=True).click()
+    await hub.runs.reached.wait()
+    await page.evaluate("window.stayed = true")
+    await page.wait_for_timeout(2500)
+    assert await page.evaluate("window.stayed") is True
+    hub.runs.hold.set()
+    await expect(page.get_by_role("button", name="Validate again")).to_be_visible()
 
 
 async def test_a_form_tells_why_its_work_failed_and_can_be_pressed_again(
