@@ -104,6 +104,29 @@ async def test_what_is_not_saved_yet_is_told_before_the_text_before_it_is_submit
     assert not (served.root / "submitted" / "hw1").exists()
 
 
+async def test_who_signs_out_is_told_of_a_submission_that_is_not_sent(
+    served: Course, people: People
+) -> None:
+    page = await open_item(await people.person("alice"), served)
+    await sign_in(page, "alice")
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    await page.route("**/submit?*", lambda route: route.abort())
+    await page.click("#submit")
+    await expect(page.locator("#said")).to_contain_text("no connection")
+    asked: list[str] = []
+
+    async def refuse(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        await dialog.dismiss()
+
+    page.on("dialog", refuse)
+    await page.click("#sign-out")
+    await expect(page.locator("#submit")).to_be_visible()
+    [message] = asked
+    assert message.startswith("A submission is not on the server yet.")
+
+
 async def test_a_trouble_is_told_until_it_is_over(served: Course, people: People) -> None:
     person = await people.person("alice")
     page = await open_item(person, served)

@@ -297,6 +297,9 @@ function askToSignIn() {
 }
 
 async function signOut() {
+  const left = work.pending ? "A submission" : work.dirty && "Your newest text";
+  const told = `${left} is not on the server yet. It stays in this browser, and is sent once you sign in here again. Sign out?`;
+  if (left && !confirm(told)) return;
   await store.keepPerson(undefined);
   location.reload();
 }
