@@ -1,6 +1,7 @@
 // Help and messages, in the bar above a notebook. What the hub sends is shown as text.
 
-import { reason, styled, word } from "./words.js";
+import { styled } from "./frame-part.js";
+import { reason, word } from "./words.js";
 
 const bar = document.getElementById("bar"), at = document.body.dataset, button = document.getElementById("ask");
 const KEY = "mograder-dismissed", MOST_KEPT = 50;

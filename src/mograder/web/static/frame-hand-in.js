@@ -1,6 +1,7 @@
 // Handing in from the bar: what is missing is said first, beside the notebook, in one step.
 
-import { reason, styled, word } from "./words.js";
+import { styled } from "./frame-part.js";
+import { reason, word } from "./words.js";
 
 styled("frame-panel.css");
 

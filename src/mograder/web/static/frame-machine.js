@@ -1,6 +1,7 @@
 // Says in the bar that the notebook's machine will be shut down, with a button that moves the notebook.
 
-import { reason, styled, word } from "./words.js";
+import { styled } from "./frame-part.js";
+import { reason, word } from "./words.js";
 
 const STEPS = [120, 60, 45, 30, 20, 15, 10, 5, 2, 1]; // minutes: a new number is spoken, so not each of them
 const CHECK_MS = 5000;

@@ -1,8 +1,9 @@
 // The result of a validation beside the notebook: read when it is there, with a way to each cell.
 
+import { styled } from "./frame-part.js";
 import { progress } from "./progress.js";
 import { tell_times } from "./times.js";
-import { styled, word } from "./words.js";
+import { word } from "./words.js";
 
 const style = styled("frame-panel.css");
 const ready = new Promise((done) => (style.onload = style.onerror = done));

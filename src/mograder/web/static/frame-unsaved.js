@@ -5,7 +5,8 @@
 // goes to its reader's own notebook only, and none of it is shown here. What another page of the notebook
 // left stays until the hub has it.
 
-import { moment, reason, styled, word } from "./words.js";
+import { styled } from "./frame-part.js";
+import { moment, reason, word } from "./words.js";
 
 const MOST = 2000000; // characters
 const WRITE_MS = 500;

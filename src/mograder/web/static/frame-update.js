@@ -3,7 +3,8 @@
 // Nothing happens to an open notebook by itself: a click tells what taking the update does, and a
 // second one does it.
 
-import { reason, styled, word } from "./words.js";
+import { styled } from "./frame-part.js";
+import { reason, word } from "./words.js";
 
 styled("frame-update.css");
 

@@ -19,6 +19,7 @@ const HAND_OVER_MS = 1000; // a page that answers does so at once
 // ---- what the hub says
 
 let in_class = null; // the module for help and messages, once needed
+const class_part = () => (in_class ??= import("./frame-class.js"));
 let due = 0, asked = 0, away = 0, last = Promise.resolve();
 let told = {};
 let joined = true, unsaved = false, too_long = false; // as the notebook's page says
@@ -52,10 +53,7 @@ async function look() {
   if (now.machine) import("./frame-machine.js").then(({ tell }) => tell(now.machine));
   if (now.update || of("update")) import("./frame-update.js").then(({ tell }) => tell(now.update));
   if (now.cell) import("./frame-cell.js").then(({ pass }) => pass(now.cell, order));
-  if (now.help || now.messages || in_class) {
-    in_class ??= import("./frame-class.js");
-    in_class.then(({ tell }) => tell(now, order));
-  }
+  if (now.help || now.messages || in_class) class_part().then(({ tell }) => tell(now, order));
   if (now.state === "ended") {
     await take_over();
     end(`${now.saved ? word("until", moment(now.saved)) : ""} ${now.title}`, now.text);
@@ -109,13 +107,10 @@ function end(title, text = word("signin")) {
   if (had) again.focus();
 }
 
-addEventListener("storage", ({ key }) => {
-  if (key !== "mograder-bye") return;
-  unsaved = false; // what was kept of it was removed (signed-out.js)
-  end();
-});
+// signed-out.js removed what was kept.
+addEventListener("storage", ({ key }) => key === "mograder-bye" && ((unsaved = false), end()));
 
-// Not twice in a row: a second reload would not help either.
+// Not twice in a row: a second one would not help.
 function reload() {
   const [navigation] = performance.getEntriesByType("navigation");
   if (navigation?.type !== "reload" || performance.now() > RELOADED_MS) location.reload();
@@ -222,9 +217,8 @@ function appeared() {
 
 async function post(button, Accept = "application/json", where = button.dataset.action) {
   const answer = await fetch(where, { method: "POST", headers: { Accept } }).catch(() => null);
-  if (!answer) throw new Error(word("unreachable"));
-  if (answer.ok) return answer;
-  throw new Error(await reason(answer));
+  if (answer?.ok) return answer;
+  throw new Error(answer ? await reason(answer) : word("unreachable"));
 }
 
 function on(id, act) {
@@ -247,10 +241,7 @@ on("leave", async (button) => {
   location.assign(document.querySelector(".back").href);
 });
 
-of("ask")?.addEventListener("click", () => {
-  in_class ??= import("./frame-class.js");
-  in_class.then(({ open_form }) => open_form(ask));
-});
+of("ask")?.addEventListener("click", () => class_part().then(({ open_form }) => open_form(ask)));
 
 on("stop", async (button) => {
   await post(button);
@@ -261,7 +252,7 @@ on("submit", async (button) => {
   const { hand_in } = await import("./frame-hand-in.js");
   const where = await hand_in(button, panel, say, open_panel);
   if (!where) return;
-  await post(button, "application/json", where);
+  await post(button, undefined, where);
   await ask();
   say(button.dataset.done, true);
 });
@@ -295,14 +286,11 @@ panel.addEventListener("keydown", (event) => event.key === "Escape" && of("close
 
 // ---- the bar itself
 
-function fold(away) {
+export function fold(away) {
   body.classList.toggle("folded", away);
   of("bar").inert = away;
   of("fold").ariaExpanded = !away;
 }
-
-// A line that comes is seen, such as a message, or who works in the notebook.
-new MutationObserver((changes) => changes.some(({ addedNodes }) => addedNodes.length) && fold(false)).observe(of("bar"), { childList: true });
 
 of("fold").addEventListener("click", () => {
   fold(!body.classList.contains("folded"));

@@ -10,13 +10,6 @@ export async function reason(answer) {
   return problem?.detail ?? word("status", "", answer.status);
 }
 
-// The stylesheet of a part that few pages need; it lies beside this script.
-export function styled(name) {
-  const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL(name, import.meta.url).href });
-  document.head.append(link);
-  return link;
-}
-
 const DAY = 86400000;
 const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate());
 const days_from = (date, now) => Math.round((midnight(date) - midnight(now)) / DAY); // a change of clocks is no day
