@@ -207,7 +207,7 @@ function say(text, fades = false) {
 
 of("said").addEventListener("click", () => say(""));
 
-// A page that takes long says why; a helper's is empty until marimo lets it into the shared notebook.
+// A page that takes long says why; a helper's is empty until marimo lets it in.
 const slow = setTimeout(() => of("said").textContent || say(word("loading")), SLOW_MS);
 
 function appeared() {

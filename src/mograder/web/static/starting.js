@@ -1,7 +1,7 @@
 // The page that waits for a session: asks for it, tells what happens, then goes there.
 
 import { progress } from "./progress.js";
-import { word } from "./words.js";
+import { reason, word } from "./words.js";
 
 const main = document.querySelector("main");
 const news = document.querySelector("#news");
@@ -63,7 +63,7 @@ async function ask() {
   if (!answer) throw new Error(word("unreachable"));
   if (!answer.ok) {
     const seconds = Number(answer.headers.get("retry-after"));
-    const message = await reason(answer);
+    const message = await reason(answer, answer.status === 403 ? "unsigned" : "status");
     throw seconds > 0 ? new Later(message, seconds) : new Error(message);
   }
   for await (const event of progress(answer)) {
@@ -72,15 +72,6 @@ async function ask() {
     else throw event.retry_after > 0 ? new Later(event.detail, event.retry_after) : new Error(event.detail);
   }
   throw new Later(word("broken"), BROKEN_OFF_S);
-}
-
-async function reason(answer) {
-  const text = await answer.text();
-  try {
-    return JSON.parse(text).detail;
-  } catch {
-    return answer.status === 403 ? word("unsigned") : word("status", "", answer.status);
-  }
 }
 
 // Shows a message that the next page does not repeat, for some seconds or until a click or a key.

@@ -5,9 +5,9 @@ export function word(name, item = "", why = "") {
   return text.replace("{item}", () => item).replace("{why}", () => why);
 }
 
-export async function reason(answer) {
+export async function reason(answer, name = "status") {
   const problem = await answer.json().catch(() => null);
-  return problem?.detail ?? word("status", "", answer.status);
+  return problem?.detail ?? word(name, "", answer.status);
 }
 
 const DAY = 86400000;
