@@ -610,6 +610,23 @@ async def test_a_number_that_cannot_be_read_is_told_also_after_the_one_before_wa
     await expect(prof.saved).to_have_text("Not saved: “5x” is not a number.")
 
 
+async def test_who_is_signed_out_while_marking_is_told_so_and_the_mark_is_sent_later(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    hub = start(1)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+    await prof.page.context.set_extra_http_headers({})
+    await prof.page.context.clear_cookies()
+    await prof.write("p", "3")
+    alert = prof.page.get_by_role("alert")
+    await expect(alert).to_contain_text("Not saved: you are signed out. Kept in this browser")
+    await prof.page.context.set_extra_http_headers(from_proxy("prof"))
+    await prof.page.evaluate(
+        "document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))"
+    )
+    await prof.is_saved()
+
+
 async def test_unsaved_text_outlives_a_dead_hub_and_a_reload_and_is_sent_again(
     start: Callable[[int], HubProcess], people: People, artifacts: Path
 ) -> None:

@@ -1,6 +1,6 @@
 // Requests to the API of marking. A hub that is away is told from one that refuses.
 
-import { reason, word } from "./words.js";
+import { word } from "./words.js";
 
 const AWAY = new Set([429, 500, 502, 503, 504]);
 
@@ -31,6 +31,7 @@ export async function call(method, address, body, more = {}) {
   if (!answer || !answer.headers.has("x-request-id") || AWAY.has(answer.status)) throw new Away(word("away"));
   if (answer.redirected || answer.status === 401) throw new Refused(401, word("signin"));
   if (answer.ok) return answer.status === 204 ? null : answer.json();
-  const copy = answer.clone();
-  throw new Refused(answer.status, await reason(answer), await copy.json().catch(() => null));
+  const told = await answer.json().catch(() => null);
+  if (answer.status === 403 && !told) throw new Refused(401, word("signin")); // so the hub answers whom it does not know
+  throw new Refused(answer.status, told?.detail ?? word("status", "", answer.status), told);
 }
