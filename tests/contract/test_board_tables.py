@@ -115,6 +115,7 @@ def test_messages_are_shown_until_their_end_or_until_they_are_taken_back(board: 
     assert board.messages(NOW + MINUTE) == (replace(MESSAGE, number=first),)
     assert not board.take_back("A2", first)
     assert board.take_back("A1", first)
+    assert not board.take_back("A1", first)
     assert board.messages(NOW + MINUTE) == ()
 
 

@@ -65,7 +65,7 @@ def test_b86_a_zip_in_a_folder_is_one_of_the_releases_files() -> None:
 
     def digests(files: Mapping[str, bytes]) -> Mapping[str, frozenset[str]]:
         listed = [RemoteFile(name, name, len(content)) for name, content in files.items()]
-        return remote_digests(listed, lambda file: files[file.address], "A1")
+        return remote_digests(listed, lambda file, _: files[file.address], "A1")
 
     here = {name: min(each) for name, each in digests(release).items()}
     assert sorted(here) == sorted(release)
@@ -78,7 +78,7 @@ def test_b86_a_zip_of_a_mac_has_the_same_names() -> None:
     apart = unicodedata.normalize("NFD", "Übung 1")
     files = {f"{apart}/{apart}.py": NOTEBOOK}
     archive = RemoteFile("all.zip", "all.zip")
-    found = remote_digests([archive], lambda _: zipped(files), "Übung 1")
+    found = remote_digests([archive], lambda *_: zipped(files), "Übung 1")
     assert set(found) == {"Übung 1.py"}
 
 

@@ -16,6 +16,7 @@ from mograder.cli.moodle.upload_feedback import (
     feedback_dir_option,
     grade_lines,
     grades_csv_option,
+    warn_of_maximum,
 )
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
@@ -89,14 +90,9 @@ def export(  # noqa: PLR0913  # one argument per option
     sheet = parse_worksheet(read_bytes(worksheet or find_worksheet(loaded, name, item, assignment)))
     known, usernames = people_in(loaded, sheet, match_column)
     released = released_of(loaded, item, unreleased=unreleased)
-    lines = grade_lines(
-        grades_csv,
-        loaded,
-        item,
-        released,
-        maximum=sheet.maximum(sheet.rows[0]) if sheet.rows else None,
-        html_comments=html_comments,
-    )
+    lines = grade_lines(grades_csv, loaded, item, released, html_comments=html_comments)
+    if grades_csv is None and sheet.rows:
+        warn_of_maximum(loaded, item, sheet.maximum(sheet.rows[0]))
     usual = feedback_dir_of(loaded, assignment, item)
     files = feedback_files(released_files(ctx, released, feedback_dir, usual))
     now: datetime = SystemClock().now().astimezone()

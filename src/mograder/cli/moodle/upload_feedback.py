@@ -46,8 +46,7 @@ from mograder.exchange.moodle.grade_upload import (
 )
 from mograder.exchange.moodle.participants import list_participants, remembered_people
 from mograder.exchange.moodle.protection import Remembered
-from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
-from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook, viewed_gradebook
 
 _STATES = [state.value for state in WorkflowState]
 
@@ -135,14 +134,10 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         people = list_participants(client, chosen, remembered_people(book, client.url), naming)
         scale = scale_of(client, chosen, people)
         lines = grade_lines(
-            grades_csv,
-            loaded,
-            name,
-            released,
-            scale=scale,
-            maximum=chosen.maximum,
-            html_comments=html_comments,
+            grades_csv, loaded, name, released, scale=scale, html_comments=html_comments
         )
+        if grades_csv is None:
+            warn_of_maximum(loaded, name, chosen.maximum)
         gathered = gather(
             lines, files, people, grades_only=grades_only, clear_comments=clear_comments
         )
@@ -169,30 +164,28 @@ def grade_lines(
     released: ReleasedCourseMarks | None = None,
     *,
     scale: Scale | None = None,
-    maximum: Decimal | None = None,
     html_comments: bool = False,
 ) -> tuple[GradeLine, ...]:
-    """Return the grades of the file, else the released ones, else those of the gradebook.
-
-    Prints to stderr if those of the gradebook are out of another number than ``maximum``, Moodle's.
-    """
+    """Return the grades of the file, else the released ones, else those of the gradebook."""
     if grades_csv is not None:
         return parse_grades(
             read_bytes(grades_csv), str(grades_csv), scale=scale, html_comments=html_comments
         )
-    grades = grades_to_send(loaded, name, released)
-    _warn_of_maximum(name, grades, maximum)
-    return from_gradebook(grades, scale=scale)
+    return from_gradebook(grades_to_send(loaded, name, released), scale=scale)
 
 
-def _warn_of_maximum(name: str, grades: Sequence[StudentGrade], maximum: Decimal | None) -> None:
-    """Tell that Moodle would take 18 of 20 for 18 of 100: marks are sent as they are."""
-    here = ", ".join({number_text(each.max_mark): None for each in grades})
-    there = "" if maximum is None else number_text(float(maximum))
-    if here and there and here != there:
+def warn_of_maximum(loaded: LoadedSettings, name: str, maximum: Decimal | None) -> None:
+    """Tell that Moodle would take 18 of 20 for 18 of 100: marks of the gradebook go as they are."""
+    path = loaded.gradebook_path
+    if maximum is None or not path.is_file():
+        return
+    with viewed_gradebook(path) as book:
+        here = [each.max_mark for each in book.assignments() if each.name == name]
+    if here and here[0] != float(maximum):
         click.echo(
-            f"Warning: {name} is marked out of {here} here, and out of {there} on "
-            "Moodle, which takes the marks as they are. Make the two equal.",
+            f"Warning: {name} is marked out of {number_text(here[0])} here, and out of "
+            f"{number_text(float(maximum))} on Moodle, which takes the marks as they are. "
+            "Make the two equal.",
             err=True,
         )
 

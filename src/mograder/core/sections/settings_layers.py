@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import PurePath
 from typing import cast, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -256,7 +256,8 @@ def item_keys(name: str, item: ItemSettings) -> Mapping[str, object]:
 
 
 def _fields() -> Iterator[tuple[str, FieldInfo]]:
-    for section, model in {"": Settings, **SECTIONS}.items():
+    sections: Mapping[str, type[BaseModel]] = {"": Settings, **SECTIONS}
+    for section, model in sections.items():
         for name, info in model.model_fields.items():
             if section or name not in (*SECTIONS, ITEMS):
                 yield _dotted(section, _written(name, info)), info
