@@ -275,7 +275,7 @@ class HubClient(Closing):
             raise _no_hub(self.url) from error
 
     def _digest(self, path: str) -> str:
-        """Return the SHA-256 of the file at a path, "" if there is none."""
+        """Return the SHA-256 of the file that the hub sends for a path, "" without such a file."""
         digest = hashlib.sha256()
         with self._sent("GET", path) as response:
             if response.status_code == HTTPStatus.NOT_FOUND:

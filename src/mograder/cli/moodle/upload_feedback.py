@@ -180,12 +180,12 @@ def warn_of_maximum(loaded: LoadedSettings, name: str, maximum: Decimal | None) 
     if maximum is None or not path.is_file():
         return
     with viewed_gradebook(path) as book:
-        here = [each.max_mark for each in book.assignments() if each.name == name]
-    if here and here[0] != float(maximum):
+        held = [number_text(each.max_mark) for each in book.assignments() if each.name == name]
+    there = number_text(float(maximum))
+    if held and held != [there]:  # as texts: a sum of marks may differ in its last digit
         click.echo(
-            f"Warning: {name} is marked out of {number_text(here[0])} here, and out of "
-            f"{number_text(float(maximum))} on Moodle, which takes the marks as they are. "
-            "Make the two equal.",
+            f"Warning: {name} is marked out of {held[0]} here, and out of {there} on Moodle, "
+            "which takes the marks as they are. Make the two equal.",
             err=True,
         )
 

@@ -1,4 +1,4 @@
-"""What a command gets of its options, the environment and the settings of its course.
+"""Reads a command's values from its options, the environment and the settings of its course.
 
 A connection to a server is a frozen dataclass; its fields are the values of its options. Its
 precedence is the order of the arguments of :func:`first`.

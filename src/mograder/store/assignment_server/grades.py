@@ -47,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """The parsed file: its entries, and the marks by username, by user id where there is none."""
+    """The parsed file. ``marks`` are by username; an entry without one is found by its user id."""
 
     entries: tuple[Entry, ...]
     marks: Mapping[str, Mark]
