@@ -48,7 +48,7 @@ ALLOWED = _table("""
     epoll_pwait2:441/441 epoll_wait:232/- eventfd:284/- eventfd2:290/19 execve:59/221
     execveat:322/281 exit:60/93 exit_group:231/94 faccessat:269/48 faccessat2:439/439
     fadvise64:221/223 fchdir:81/50 fchmod:91/52 fchmodat:268/53 fchmodat2:452/452 fchown:93/55
-    fchownat:260/54 fcntl:72/25 fdatasync:75/83 fgetxattr:193/10 flistxattr:196/13 flock:73/32
+    fchownat:260/54 fdatasync:75/83 fgetxattr:193/10 flistxattr:196/13 flock:73/32
     fork:57/- fremovexattr:199/16 fsetxattr:190/7 fstat:5/80 fstatfs:138/44 fsync:74/82
     ftruncate:77/46 futex:202/98 futex_requeue:456/456 futex_wait:455/455 futex_waitv:449/449
     futex_wake:454/454 futimesat:261/- get_robust_list:274/100 get_thread_area:211/-
@@ -94,7 +94,8 @@ ALLOWED = _table("""
     waitid:247/95 write:1/64 writev:20/66
 """)
 CHECKED = _table("""
-    clone:56/220 fallocate:285/47 ioctl:16/29 setsockopt:54/208 socket:41/198 socketpair:53/199
+    clone:56/220 fallocate:285/47 fcntl:72/25 ioctl:16/29 setsockopt:54/208 socket:41/198
+    socketpair:53/199
 """)
 """Allowed or refused by their arguments; ``fallocate`` is refused with EOPNOTSUPP."""
 FORBIDDEN = _table("""
@@ -115,7 +116,7 @@ FORBIDDEN = _table("""
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_EPERM, _ENOSYS, _EOPNOTSUPP, _EAFNOSUPPORT = 1, 38, 95, 97
+_EPERM, _EINVAL, _ENOSYS, _EOPNOTSUPP, _EAFNOSUPPORT = 1, 22, 38, 95, 97
 _NUMBER, _ARCHITECTURE, _ARG0, _ARG1, _ARG2 = 0, 4, 16, 24, 32  # offsets in struct seccomp_data
 
 _NEW_NAMESPACES = 0x7E020080
@@ -126,6 +127,8 @@ _FAMILIES = (1, 2, 10, 16)
 
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _SOL_SOCKET, _SO_LINGER = 1, 13
+_F_SETLEASE, _F_LATER = 1024, 1039
+"""The second is the first command of ``fcntl`` after those of Linux 6.18."""
 
 _JOINING = ("setns",)
 
@@ -259,6 +262,21 @@ def _no_lingering() -> list[bytes]:
     ]
 
 
+def _no_leases() -> list[bytes]:
+    """Refuse a lease on a file, for which others wait up to 45 s when they open it.
+
+    A service user's sessions own the environment's files, though they cannot write to them: one of
+    them could stop the imports of all others. Commands of later kernels are refused as well.
+    """
+    return [
+        _op(_LOAD, _ARG1),
+        _op(_JUMP_EQ, _F_SETLEASE, 1, 0),
+        _op(_JUMP_GE, _F_LATER, 0, 1),
+        _op(_RETURN, _ERRNO | _EINVAL),
+        _op(_RETURN, _ALLOW),
+    ]
+
+
 def _no_reserved_room() -> list[bytes]:
     """Refuse ``fallocate``, which fills a disk faster than the monitor can notice.
 
@@ -274,6 +292,7 @@ _CHECKS = {
     "ioctl": _no_terminal_injection,
     "fallocate": _no_reserved_room,
     "setsockopt": _no_lingering,
+    "fcntl": _no_leases,
 }
 
 

@@ -15,7 +15,7 @@ import pytest
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.isolation.seccomp import ALLOWED, CHECKED, FORBIDDEN, filter_program
 
-EPERM, ENOSYS, EOPNOTSUPP, EAFNOSUPPORT = 1, 38, 95, 97
+EPERM, EINVAL, ENOSYS, EOPNOTSUPP, EAFNOSUPPORT = 1, 22, 38, 95, 97
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
 KNOWN = ("x86_64", "aarch64")
 
@@ -72,6 +72,9 @@ with tempfile.TemporaryFile() as file:
     call("fallocate", 47 if arm else 285, file.fileno(), 0, 0, 4096)
     attempt("reserving room", lambda: os.posix_fallocate(file.fileno(), 0, 4096))
     found["reserved"] = os.fstat(file.fileno()).st_size
+    for name, lease in {"read": fcntl.F_RDLCK, "write": fcntl.F_WRLCK}.items():
+        attempt(f"lease to {name}", lambda: fcntl.fcntl(file, fcntl.F_SETLEASE, lease))
+    attempt("lock", lambda: fcntl.lockf(file, fcntl.LOCK_EX))
 if not arm:
     call("x32 getpid", 0x40000000 | 39)
 for family in (40, 38, 17, 31, 9):
@@ -259,6 +262,8 @@ def _run(program: Path) -> subprocess.CompletedProcess[str]:
         ("semget", ENOSYS),
         ("msgget", ENOSYS),
         ("fallocate", EOPNOTSUPP),
+        ("lease to read", EINVAL),
+        ("lease to write", EINVAL),
         ("family 40", EAFNOSUPPORT),
         ("family 38", EAFNOSUPPORT),
         ("family 17", EAFNOSUPPORT),
@@ -295,4 +300,5 @@ def test_what_python_needs_goes_on_working(found: dict[str, object]) -> None:
     assert {name: found[name] for name in working} == dict.fromkeys(working, "worked")
     assert found["allowed AF_INET6"] in ("worked", EAFNOSUPPORT), "some machines have none"
     assert found["reserved"] == 4096, "the C library writes it instead"
+    assert found["lock"] == "worked"
     assert (found["fork"], found["subprocess"], found["pool"]) == (5, "42\n", 3)
