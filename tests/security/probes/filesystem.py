@@ -17,7 +17,7 @@ from tests.security.probes.attempts import (
     visible_pids,
 )
 
-OWN_PLACES = ("/home/student", "/home/student/work", "/tmp", "/dev", "/dev/shm")
+OWN_PLACES = ("/home/student", "/home/student/work", "/tmp", "/dev/shm")
 OWN_MOUNTS = (*OWN_PLACES, "/proc", "/dev/pts", "/dev/mqueue")
 DEVICES = {
     *("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm"),

@@ -454,8 +454,10 @@ def bubblewrap_arguments(
     for bind in plan.binds:
         kind = "--bind" if bind.writable else "--ro-bind"
         arguments += [kind, str(bind.source), str(bind.target)]
-    # Some settings below /proc/sys belong to the namespace: the student could change them.
-    arguments += ["--remount-ro", "/proc", "--remount-ro", "/", "--chdir", str(plan.directory)]
+    # bubblewrap bounds the size of /dev by nothing but half of the machine's memory. Some settings
+    # below /proc/sys belong to the namespace: the student could change them.
+    arguments += ["--remount-ro", "/dev", "--remount-ro", "/proc", "--remount-ro", "/"]
+    arguments += ["--chdir", str(plan.directory)]
     for name, value in plan.variables:
         arguments += ["--setenv", name, value]
     return [*arguments, "--", *plan.argv]

@@ -137,6 +137,7 @@ def test_the_hosts_root_is_never_bound_and_ours_is_closed_last(each: Plan) -> No
     assert ("--ro-bind", "/") not in list(pairwise(words))
     assert ("--bind", "/") not in list(pairwise(words))
     assert ("--remount-ro", "/proc") in list(pairwise(words)), "its settings too"
+    assert ("--remount-ro", "/dev") in list(pairwise(words)), "it has no bound but the memory"
     closed = words.index("/", words.index("/proc", words.index("--remount-ro")))
     assert words[closed - 1] == "--remount-ro"
     mounting = {"--bind", "--ro-bind", "--tmpfs", "--proc", "--dev", "--symlink"}
