@@ -24,7 +24,7 @@ from mograder.sandbox.isolation.mounts import Sources
 from mograder.sandbox.isolation.policy import SANDBOXED_SESSION as INSIDE
 from mograder.sandbox.isolation.policy import Host, Plan, session_plan
 from mograder.sandbox.protocol import Mode, StartSession
-from mograder.sandbox.supervisor.config import write_etc
+from mograder.sandbox.supervisor.config import keep_cache, write_etc
 from mograder.sandbox.warm.pool import ZygotePool
 from mograder.sandbox.warm.sessions import WarmSession
 from tests.support.supervisors import LIMITS, PATIENCE, shell_environment, until
@@ -114,7 +114,7 @@ class LocalPool:
 def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
     links, directories = system_links()
     tmp_path = tmp_path_factory.mktemp("host")
-    (tmp_path / "cache").mkdir()
+    keep_cache(tmp_path / "cache", None)
     return Host(
         etc=write_etc(tmp_path / "etc", network=False),
         build_etc=write_etc(tmp_path / "etc-build", network=True),

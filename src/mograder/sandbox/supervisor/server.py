@@ -39,7 +39,13 @@ from mograder.sandbox.isolation.bwrap import (
     adopt_orphans,
     leave_the_keyring,
 )
-from mograder.sandbox.isolation.policy import SANDBOXED_BUILD, Host, build_plan, unconfined
+from mograder.sandbox.isolation.policy import (
+    SANDBOXED_BUILD,
+    UV_LOCK,
+    Host,
+    build_plan,
+    unconfined,
+)
 from mograder.sandbox.limits.cpu import put_first
 from mograder.sandbox.protocol import (
     CALL,
@@ -344,7 +350,7 @@ class Supervisor:
         Raises: :class:`SandboxUnavailable`.
         """
         cache = self._config.uv_cache
-        if not cache.is_dir():
+        if not (cache / UV_LOCK).exists():
             await asyncio.to_thread(keep_cache, cache, self._runner.uid_base)
 
     async def _run(self, command: RunCommand, tell: Callable[[list[str]], Awaitable[None]]) -> int:

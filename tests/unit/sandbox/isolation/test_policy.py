@@ -103,6 +103,7 @@ def test_a_session_sees_what_is_listed_and_nothing_else() -> None:
         str(ROOT): ("--ro-bind", str(ROOT)),
         str(ENVIRONMENT): ("--ro-bind", "/srv/course/environments/k"),
         str(UV_CACHE): ("--ro-bind", "/srv/cache"),
+        str(UV_CACHE / ".lock"): ("--ro-bind", "/run/m/etc/hosts"),
         str(SERVE.parent): ("--ro-bind", "/run/m/scripts"),
         str(WORK): ("--bind", "/srv/course/hub-notebooks/alice/A1"),
     }
