@@ -105,6 +105,11 @@ while True:
     os.mkdir(f"{number}")
     for name in range(50): open(f"{number}/{name}", "w").close()
     number += 1"""
+NAMES_IN_MEMORY = """
+number = 0
+while True:
+    open(f"/tmp/{number}", "w").close()
+    number += 1"""
 GHOST_FILLER = """
 kept = []
 while True:

@@ -32,6 +32,8 @@ _MOVED = 1 << 20
 
 _MOST_PROCESSES = 10_000
 _MEMORY_MOUNTS = ("tmp", "dev/shm", str(HOME).lstrip("/"))
+_NAME_BYTES = 1024
+"""The kernel's memory for each file of a tmpfs, beside its content; 1.1 KB were measured."""
 
 
 class GroupMeter:
@@ -191,7 +193,7 @@ def _moved(before: Stat, now: Stat) -> bool:
 
 
 def _in_memory_mounts(session: _Session) -> int:
-    """Return the bytes in the sandbox's tmpfs mounts, read through one of its processes.
+    """Return the bytes of the files in the sandbox's tmpfs mounts, read through its processes.
 
     A process that has not pivoted yet still sees the host's mounts: larger file systems than
     ``tmp_bytes`` are ignored.
@@ -202,5 +204,6 @@ def _in_memory_mounts(session: _Session) -> int:
         except OSError:
             continue
         own = [each for each in found if each.f_blocks * each.f_frsize <= session.tmp_bytes]
-        return sum((each.f_blocks - each.f_bfree) * each.f_frsize for each in own)
+        contents = sum((each.f_blocks - each.f_bfree) * each.f_frsize for each in own)
+        return contents + sum(each.f_files - each.f_ffree for each in own) * _NAME_BYTES
     return 0
