@@ -43,6 +43,12 @@ _LOOK_SECONDS, _GLANCE_SECONDS = 1.0, 0.1
 _WROTE = 8 << 20
 """Recently written bytes from which on a session counts as filling the disk."""
 
+_NAMES_PART = 20
+"""A disk with a reserve is short of names (inodes), too, when less than 1/20 of them is left.
+
+Empty files need next to no room, and `_LEAST` does not bound those in the workspaces of many items.
+"""
+
 _FORGET_SECONDS = 30.0
 """Half-life in seconds of the count of recently written bytes."""
 
@@ -116,14 +122,15 @@ class DiskWatch:
         return ends or self._keep_reserve(short)
 
     def _short_disks(self) -> set[int]:
-        """Return the device numbers of the disks with less free space than their reserve."""
+        """Return the device numbers of the disks with less free than their reserve."""
         directories = {space.device: space.directory for space in tuple(self._spaces.values())}
         short = set()
         for device, directory in directories.items():
             with contextlib.suppress(OSError):
                 found = os.statvfs(directory)
                 reserve = self._reserve.of(found.f_blocks * found.f_frsize)
-                if found.f_bavail * found.f_frsize < reserve:
+                few = reserve > 0 and found.f_favail < found.f_files // _NAMES_PART
+                if few or found.f_bavail * found.f_frsize < reserve:
                     short.add(device)
         return short
 

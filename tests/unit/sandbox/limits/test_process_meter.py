@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 
-from mograder.core.files.disk import NO_RESERVE
+from mograder.core.files.disk import NO_RESERVE, DiskReserve
 from mograder.sandbox.limits.disk_usage import DiskWatch, tree_size
 from mograder.sandbox.limits.procfs import (
     PAGE,
@@ -127,3 +127,19 @@ def test_a_workspace_is_measured_at_once_when_more_was_written_than_fits() -> No
             pause.wait(0.02)  # a walk costs at most a twentieth of the time
             ends = ends or watch.look(["one"])
     assert ends == [End("one", "workspace")]
+
+
+@pytest.mark.parametrize(("names_left", "reason"), [(49, "disk"), (50, "")])
+def test_a_disk_can_also_be_short_of_names(
+    monkeypatch: pytest.MonkeyPatch, names_left: int, reason: str
+) -> None:
+    """Empty files take none of its room, and without a name nobody can save anything."""
+    left = os.statvfs_result((4096, 4096, 100, 90, 90, 1000, names_left, names_left, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: left)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:  # /tmp may be in memory
+        watch = DiskWatch(DiskReserve(1), lambda _: [os.getpid()])
+        watch.add("one", Path(directory), 0)
+        watch.look(["one"])  # counts all that this process has written so far
+        (Path(directory) / "large").write_bytes(b"x" * (9 << 20))
+        ends = watch.look(["one"])
+    assert [end.reason for end in ends] == ([reason] if reason else [])
