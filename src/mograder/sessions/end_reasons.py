@@ -211,8 +211,9 @@ _log = logging.getLogger(__name__)
 KEPT = timedelta(days=30)
 """How long endings are kept in the database."""
 
-_KEPT_IN_MEMORY = 5000
-"""Number of endings, the newest; a page that was open asks for its session's ending soon."""
+_KEPT_IN_MEMORY = 20_000
+"""Number of endings, the newest: all of a course of 500 students with 30 items. Those that are not
+here are not told, and a new start does not remove them from the database."""
 
 
 def log_unasked_end(key: SessionKey, gone: Ended, reason: EndReason) -> None:

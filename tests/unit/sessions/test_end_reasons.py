@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -10,7 +11,7 @@ import pytest
 
 from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.execution.item_limits import limits_of
-from mograder.sandbox.protocol import Ended, LimitReason, MachineReason
+from mograder.sandbox.protocol import Ended, LimitReason, MachineReason, Mode
 from mograder.sessions.end_reasons import (
     Ending,
     EndReason,
@@ -140,6 +141,17 @@ async def test_a_start_forgets_the_last_ending_but_an_old_page_may_still_ask(rig
         assert old is not None
     async with rig.pool() as pool:
         assert pool.history.of_key(ALICE) is None, "nor does the next hub know it"
+
+
+async def test_every_ending_of_a_large_course_is_told(rig: Rig) -> None:
+    """500 students, each of whom has used 30 items within the month."""
+    pairs = ((user, item) for user in range(500) for item in range(30))
+    keys = [SessionKey(f"student-{user}", f"A{item}", Mode.EDIT) for user, item in pairs]
+    async with rig.pool() as pool:
+        session = await pool.get_or_start(ALICE, ignore_progress)
+        for key in keys:
+            pool.history.note(replace(session, id=key.url, key=key), EndReason.IDLE)
+        assert all(pool.history.of_key(key) is not None for key in keys)
 
 
 async def test_endings_survive_the_hub(rig: Rig) -> None:
