@@ -115,6 +115,19 @@ async def test_d3_uvs_cache_may_be_deleted_at_any_time(tmp_path: Path, runtime: 
         await client.close()
 
 
+async def test_the_kernel_would_end_a_build_before_the_supervisor(
+    client: SupervisorClient, tmp_path: Path
+) -> None:
+    """As a session: a service of ours has a score that protects it, which its children inherit."""
+    said: list[str] = []
+    directory = tmp_path / "work"
+    directory.mkdir()
+    look = ("/usr/bin/cat", "/proc/self/oom_score_adj")
+    command = RunCommand(argv=look, directory=directory, timeout=60)
+    assert await client.run(command, said.append) == 0
+    assert said == ["600"]
+
+
 @pytest.mark.parametrize("first", ["a start", "a warm environment"])
 async def test_d3_a_session_starts_after_uvs_cache_was_deleted(
     tmp_path: Path, runtime: Path, first: str

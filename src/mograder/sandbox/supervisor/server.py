@@ -47,6 +47,7 @@ from mograder.sandbox.isolation.policy import (
     unconfined,
 )
 from mograder.sandbox.limits.cpu import put_first
+from mograder.sandbox.limits.procfs import prefer_to_end
 from mograder.sandbox.protocol import (
     CALL,
     LINE_LIMIT,
@@ -366,7 +367,7 @@ class Supervisor:
             inside = unconfined(self._host, work=directory, environment=directory)
         lines = Lines()
         plan = build_plan(command, self._host, inside)
-        sandbox = self._runner.start(Start(plan, 0, lines.feed))
+        sandbox = self._runner.start(Start(plan, 0, lines.feed, settle=prefer_to_end))
         try:
             async with asyncio.timeout(command.timeout):
                 while not sandbox.exited.done():
