@@ -27,6 +27,7 @@ from mograder.sandbox.protocol import Mode, StartSession
 from mograder.sandbox.supervisor.config import keep_cache, write_etc
 from mograder.sandbox.warm.pool import ZygotePool
 from mograder.sandbox.warm.sessions import WarmSession
+from tests.support.hostile_sessions import told_of
 from tests.support.supervisors import LIMITS, PATIENCE, shell_environment, until
 
 SCRIPTED = Path("/usr/bin/python3")
@@ -214,6 +215,13 @@ async def test_the_only_one_stays_however_large_it_is(
     assert await local_pool.zygotes.warm(environment)
     assert await local_pool.zygotes.warm(environment)
     assert local_pool.zygotes.memory() > 30 << 20
+
+
+async def test_the_kernel_would_end_a_zygote_before_the_supervisor(local_pool: LocalPool) -> None:
+    """It may load much: an assignment's template is code of the author's."""
+    assert await local_pool.zygotes.warm(local_pool.environment("one", SERVES))
+    zygotes = list(filter(_is_zygote, psutil.Process().children(recursive=True)))
+    assert told_of(zygotes, "oom_score_adj") == {"600"}
 
 
 async def test_a_yard_stays_for_its_sessions_and_goes_with_the_last(

@@ -40,6 +40,9 @@ _MS_REC, _MS_SLAVE = 1 << 14, 1 << 19
 _MS_NOTHING_SPECIAL = 2 | 4 | 8
 """MS_NOSUID, MS_NODEV and MS_NOEXEC, the usual flags of /proc."""
 
+_OOM_SCORE = b"600"
+"""As that of a session (``procfs.prefer_to_end``): a zygote, too, is ended before the hub."""
+
 _PR_SET_PDEATHSIG = 1
 _CANNOT_EXECUTE = 127
 _CLOSE_RANGE = 436
@@ -230,6 +233,10 @@ def enter(place: Joined, launch: Launch, output: int) -> int:
 def _enter(place: Joined, launch: Launch, output: int, told: socket.socket) -> NoReturn:
     try:
         _hold_only({place.pidfd, told.fileno()}, launch, output)
+        with contextlib.suppress(OSError):
+            score = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+            os.write(score, _OOM_SCORE)
+            os.close(score)
         rights.check(rights.libc.setns(place.pidfd, place.flags), "setns")
         _go_on_inside(place, launch, output, told)
     except OSError as error:
