@@ -13,7 +13,6 @@ without which it asks nothing, when the report is closed: no line of it can repe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -226,13 +225,20 @@ async def judge(session_table: SessionTable, request: JudgeSubmission) -> tuple[
 async def _open(worker: Run, given: int, judge: AnswerJudge) -> None:
     """Close the worker's report at its end or its deadline, then give the judge what it waits for.
 
-    That is its seed, and the texts of the answers, which fit into a pipe.
+    That is its seed, and the texts of the answers. The loop does not wait for the judge to read
+    them: a pipe holds two pages only where this user has many, and the judge may be busy.
     """
     either: set[asyncio.Future[Any]] = {worker.ended, worker.report.closed}
     await asyncio.wait(either, timeout=judge.seconds.notebook, return_when=asyncio.FIRST_COMPLETED)
     worker.report.close()
-    with contextlib.suppress(BrokenPipeError):  # the judge has ended
-        os.write(given, json.dumps({"seed": judge.seed, "texts": judge.texts}).encode() + b"\n")
+    pipe = os.fdopen(os.dup(given), "wb", buffering=0)
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, pipe)
+    try:
+        transport.write(json.dumps({"seed": judge.seed, "texts": judge.texts}).encode() + b"\n")
+        await loop.create_future()  # until this is cancelled, at the judge's end
+    finally:
+        transport.abort()
 
 
 async def _start(*runs: Run) -> None:
