@@ -37,6 +37,9 @@ _WALK_SECONDS, _WALK_PART = 3.0, 20
 The first does not hold once a session has written so much that its workspace may be full.
 """
 
+_ANYWAY_SECONDS = 30.0
+"""Pause after a walk while a session is active but seems not to write: XFS counts no new names."""
+
 _LOOK_SECONDS, _GLANCE_SECONDS = 1.0, 0.1
 """Seconds between measurements of written bytes, and between reads of the free space."""
 
@@ -70,7 +73,7 @@ class _Space:
     since: int = 0
     """Bytes written since the last walk."""
     lately: float = 0.0
-    """Recently written bytes, with exponential decay."""
+    """Recently written bytes, and those that walks have found beside, with exponential decay."""
 
 
 class DiskWatch:
@@ -114,6 +117,8 @@ class DiskWatch:
         ends = []
         for session_id, space in tuple(self._spaces.items()):
             space.lately *= forget
+            pause = 0.0 if space.device in short else _ANYWAY_SECONDS
+            space.changed |= session_id in moving and now - space.walked_at > pause
             if space.device in short or space.changed or session_id in moving:
                 self._count_written(session_id, space)
                 self._walk_if_due(session_id, space, now)
@@ -151,6 +156,8 @@ class DiskWatch:
         size = tree_size(space.directory, enough)
         if size <= enough:
             size += deleted_files(self._pids(session_id), space.device, _MOST_FILES)
+        if space.walked_at > -math.inf:
+            space.lately += max(0, size - space.size - space.since)
         space.size, space.changed, space.since = size, False, 0
         space.walked_at = time.monotonic()
         space.cost = space.walked_at - begun

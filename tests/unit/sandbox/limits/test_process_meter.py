@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
 from threading import Event
 
@@ -143,3 +144,19 @@ def test_a_disk_can_also_be_short_of_names(
         (Path(directory) / "large").write_bytes(b"x" * (9 << 20))
         ends = watch.look(["one"])
     assert [end.reason for end in ends] == ([reason] if reason else [])
+
+
+def test_files_that_no_write_tells_of_are_found_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """XFS counts none for a new name, so that empty files would not count at all."""
+    watch = DiskWatch(NO_RESERVE, lambda _: [])
+    watch.add("s", tmp_path, 1 << 20)
+    assert watch.look(("s",)) == []
+    for number in range(300):
+        (tmp_path / str(number)).touch()
+    assert watch.look(("s",)) == []
+    later = time.monotonic() + 31
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert watch.look(()) == [], "it does nothing"
+    assert watch.look(("s",)) == [End("s", "workspace")]
