@@ -125,7 +125,9 @@ _NEW_NAMESPACES = 0x7E020080
 _FAMILIES = (1, 2, 10, 16)
 """AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK (libc lists the network interfaces with it)."""
 
-_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_REQUESTS = (0x5412, 0x541C, 0x5000940E, 0x50009418, 0x50009401, 0x50009417)
+"""Refused of ``ioctl``: input into a terminal (TIOCSTI, TIOCLINUX), and btrfs's BTRFS_IOC_SUBVOL_*
+and SNAP_CREATE*: a subvolume is another device, whose files no workspace counts."""
 _SOL_SOCKET, _SO_LINGER = 1, 13
 _F_SETLEASE, _F_LATER = 1024, 1039
 """The second is the first command of ``fcntl`` after those of Linux 6.18."""
@@ -236,13 +238,14 @@ def _pairs_of_unix_sockets() -> list[bytes]:
     ]
 
 
-def _no_terminal_injection() -> list[bytes]:
+def _no_requests_of_these() -> list[bytes]:
+    end = len(_REQUESTS)
+    jumps = [_op(_JUMP_EQ, each, end - at, 0) for at, each in enumerate(_REQUESTS)]
     return [
         _op(_LOAD, _ARG1),
-        _op(_JUMP_EQ, _TIOCSTI, 1, 0),
-        _op(_JUMP_EQ, _TIOCLINUX, 0, 1),
-        _op(_RETURN, _ERRNO | _EPERM),
+        *jumps,
         _op(_RETURN, _ALLOW),
+        _op(_RETURN, _ERRNO | _EPERM),
     ]
 
 
@@ -289,7 +292,7 @@ _CHECKS = {
     "clone": _clone_without_namespaces,
     "socket": _sockets_of_known_families,
     "socketpair": _pairs_of_unix_sockets,
-    "ioctl": _no_terminal_injection,
+    "ioctl": _no_requests_of_these,
     "fallocate": _no_reserved_room,
     "setsockopt": _no_lingering,
     "fcntl": _no_leases,

@@ -15,7 +15,7 @@ import pytest
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.isolation.seccomp import ALLOWED, CHECKED, FORBIDDEN, filter_program
 
-EPERM, EINVAL, ENOSYS, EOPNOTSUPP, EAFNOSUPPORT = 1, 22, 38, 95, 97
+EPERM, EINVAL, ENOTTY, ENOSYS, EOPNOTSUPP, EAFNOSUPPORT = 1, 22, 25, 38, 95, 97
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
 KNOWN = ("x86_64", "aarch64")
 
@@ -83,6 +83,9 @@ for family in (40, 38, 17, 31, 9):
 for name, kind in {"raw": socket.SOCK_RAW, "raw non-blocking": socket.SOCK_RAW | 0o4000}.items():
     attempt(name, lambda: socket.socket(socket.AF_INET, kind, 1).close())
 attempt("TIOCSTI", lambda: fcntl.ioctl(0, 0x5412, b"x"))
+for number in (0x5000940E, 0x50009418, 0x50009401, 0x50009417):
+    attempt(f"btrfs {number:x}", lambda: fcntl.ioctl(0, number, bytearray(4096)))
+attempt("another request", lambda: fcntl.ioctl(0, 0x5401, bytearray(60)))
 
 for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
     attempt(f"allowed {family.name}", lambda: socket.socket(family).close())
@@ -274,6 +277,10 @@ def _run(program: Path) -> subprocess.CompletedProcess[str]:
         ("raw", EPERM),
         ("raw non-blocking", EPERM),
         ("TIOCSTI", EPERM),
+        ("btrfs 5000940e", EPERM),
+        ("btrfs 50009418", EPERM),
+        ("btrfs 50009401", EPERM),
+        ("btrfs 50009417", EPERM),
     ],
 )
 def test_it_refuses(found: dict[str, object], call: str, errno: int) -> None:
@@ -301,4 +308,5 @@ def test_what_python_needs_goes_on_working(found: dict[str, object]) -> None:
     assert found["allowed AF_INET6"] in ("worked", EAFNOSUPPORT), "some machines have none"
     assert found["reserved"] == 4096, "the C library writes it instead"
     assert found["lock"] == "worked"
+    assert found["another request"] == ENOTTY, "as the kernel answers"
     assert (found["fork"], found["subprocess"], found["pool"]) == (5, "42\n", 3)
