@@ -31,6 +31,7 @@ from mograder.core.tasks.background_tasks import completed, to_its_end
 from mograder.core.tasks.single_flight import Progress
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.admission import Kind, Obstacle
+from mograder.sessions.capacity import weight
 from mograder.sessions.connections import PAGE_BYTES, Connections, beginning, client_of, token_in
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.manager import SessionManager
@@ -369,11 +370,12 @@ class Rehearsal:
                 trial.warm = live.usage.warm
                 trial.memory = max(trial.memory, live.usage.memory)
                 together += live.usage.memory
+                self._pool.touch(live)  # it is in use until the last of them is through
         self._together = max(self._together, together)
 
     def _outcome(self, began: float) -> Outcome:
-        queue = self._pool.admission
-        ours = sum(live.usage.memory for live in self._live.values())
+        queue, now = self._pool.admission, self._clock.steady()
+        ours = sum(weight(live.usage, now) for live in self._live.values())
         return summary(
             self.trials,
             together=self._together,

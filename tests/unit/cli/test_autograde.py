@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import unicodedata
 import zipfile
 from datetime import UTC, datetime
@@ -139,6 +140,17 @@ def test_students_are_chosen_by_name(desk: Desk) -> None:
     cli("autograde hw1 --student", "Jörg Müller", "--student", "bob")
     assert set(desk.results()) == {"bob", "Jörg Müller"}
     assert "There is no submission of bo to hw1." in cli("autograde hw1 --student bo", status=3).err
+
+
+def test_without_a_source_the_release_gives_the_questions(desk: Desk) -> None:
+    """And the packages and files that the submissions need, as on the hub."""
+    shutil.rmtree(desk.root / "source")
+    printed = cli("autograde hw1").out
+    assert printed.startswith("There is no source source/hw1: ")
+    result = desk.results()["bob"]
+    assert (result.source_sha256, len(result.release_sha256)) == ("", 64)
+    questions = [(question.key, question.available) for question in result.questions]
+    assert questions == [("Q1", 10.0), ("Q2", 5.0)]
 
 
 @pytest.mark.parametrize(

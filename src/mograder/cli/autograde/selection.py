@@ -259,9 +259,7 @@ def _source(given: Path | None, course: _Course, name: str) -> tuple[Path | None
 
 
 def _release(source: Path | None, name: str, course: _Course) -> Path | None:
-    if source is None:
-        return None
-    return find_release(source, name, course.releases)
+    return find_release(source or Path(f"{name}.py"), name, course.releases)
 
 
 def _in_zip(works: Sequence[Work], directory: Path) -> tuple[SubmittedFile, ...]:

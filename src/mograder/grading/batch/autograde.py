@@ -151,7 +151,8 @@ async def autograde(
         assignment, waiting, tools, keep, watch.ended, jobs=request.jobs, screen=screen
     )
     source = assignment.basis.source_sha256
-    if request.whole and source and any(not row.problem for row in rows):
+    every = request.whole and not request.failed  # else older results may be of another source
+    if every and source and any(not row.problem for row in rows):
         await asyncio.to_thread(_write, request.output, SOURCE_HASH, f"{source}\n")
     ordered = sorted([*rows, *current], key=lambda row: row.student.casefold())
     return Autograded(assignment, tuple(ordered), request.output)

@@ -20,7 +20,7 @@ from mograder.grading.similarity.terms import NotebookTerms, read_terms
 from mograder.notebook.integrity.guarded_cells import GRADERS_CELLS
 from mograder.notebook.source.release import with_hidden_tests
 from mograder.processes.isolated_call import IsolatedCall
-from mograder.store.course.course import read_notebook
+from mograder.store.course.course import find_release, read_notebook
 from mograder.store.filesystem.files import entry_named
 
 _FILE = "submission.py"
@@ -32,7 +32,7 @@ _MOST_LINES = 5000
 class ComparedWork:
     """The files of an assignment that are compared.
 
-    ``given`` are the files with text that is not the students' own: the source and the release.
+    ``given`` are the files with text that is not the students' own: the source and the releases.
     """
 
     autograded: Path
@@ -79,11 +79,12 @@ class Line:
 def compared_work(loaded: LoadedSettings, item: ItemName, source: Path | None) -> ComparedWork:
     """Return the files of an assignment that are compared; blocks."""
     dirs = loaded.settings.dirs
-    autograded, submitted, release = (
-        entry_named(loaded.path(each), item)
-        for each in (dirs.autograded, dirs.submitted, dirs.release)
+    autograded, submitted = (
+        entry_named(loaded.path(each), item) for each in (dirs.autograded, dirs.submitted)
     )
-    given = (source, release / f"{item}.py")
+    places = (loaded.path(each) for each in (dirs.release, loaded.settings.hub.release_dir))
+    notebook = source or Path(f"{item}.py")
+    given = (source, *(find_release(notebook, item, [place]) for place in places))
     return ComparedWork(autograded, submitted, tuple(filter(None, given)))
 
 

@@ -16,6 +16,7 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.grading.author.author_runs import AuthorRuns, AuthorTrial
 from mograder.grading.quality.quality_report import QualityReport
 from mograder.grading.quality.trials import ExaminedSource, Submissions
+from mograder.grading.results.grading_result import GradingState
 from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.grading.submissions.contract_recording import check_digests, interface_of
 from mograder.grading.submissions.submitted_text import decode_submission, read_submission
@@ -108,7 +109,7 @@ async def _judged(
     skip: tuple[str, ...],
     runs: AuthorRuns,
 ) -> Mapping[str, bool]:
-    """Return which labels pass for a submission; nothing if it has no result.
+    """Return which labels pass for a submission; those without a result are left out.
 
     Raises: MograderError if it must not be read, or cannot be judged.
     """
@@ -125,4 +126,6 @@ async def _judged(
         header=source.notebook.text,
     )
     result = await runs.judge(trial, lambda _: None)
-    return {each.label: each.passed for check in result.checks for each in check.labels}
+    lost = GradingState.NEEDS_ATTENTION
+    known = (check for check in result.checks if GradingState(check.state) is not lost)
+    return {each.label: each.passed for check in known for each in check.labels}

@@ -12,7 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mograder.grading.results.grading_result import GradedCheck, GradedLabel, GradingResult
+from mograder.grading.results.grading_result import (
+    GradedCheck,
+    GradedLabel,
+    GradingResult,
+    GradingState,
+)
 from mograder.marks import sum_of_marks
 from mograder.store.gradebook.grading_records import StudentGrade
 
@@ -178,7 +183,7 @@ def csv_rows(item: ItemStatistics) -> tuple[tuple[str | float | None, ...], ...]
 def _question(
     key: str, grades: Iterable[StudentGrade], checks: Sequence[CheckStatistics]
 ) -> QuestionStatistics | None:
-    own, others, changed = [], [], ""
+    own, shares, others, changed = [], [], [], ""
     available = 0.0
     for grade in grades:
         found = next((q for q in grade.questions if q.key == key), None)
@@ -186,20 +191,20 @@ def _question(
             continue
         rest = [q.points for q in grade.questions if q.key != key and q.points is not None]
         own.append(found.points)
+        shares.append(found.points / found.available)
         others.append(sum_of_marks(rest) if rest else 0.0)
         changed, available = max(changed, found.at), found.available
     if not own:
         return None
-    mean = statistics.fmean(own)
     return QuestionStatistics(
         key,
         available,
         len(own),
-        mean,
-        mean / available,
+        statistics.fmean(own),
+        statistics.fmean(shares),
         _correlation(own, others),
         sum(points <= 0 for points in own),
-        sum(points >= available for points in own),
+        sum(share >= 1 for share in shares),
         changed,
         tuple(checks),
     )
@@ -216,7 +221,8 @@ def _checks(results: Mapping[str, GradingResult]) -> Mapping[str, Sequence[Check
     counts: dict[tuple[str, str], _Count] = defaultdict(_Count)
     for student, result in results.items():
         for check in result.checks:
-            for label in check.labels:
+            has_result = check.state is not GradingState.NEEDS_ATTENTION
+            for label in check.labels if has_result else ():
                 counts[label.key, label.label].add(student, check, label)
     found: dict[str, list[CheckStatistics]] = defaultdict(list)
     for (key, name), count in counts.items():

@@ -7,7 +7,9 @@ they report, so the marks are proposals that a person confirms.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from mograder.core.errors import MograderError
 from mograder.grading.results.grading_result import GradedCheck, GradedLabel, GradingState
 from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.graded_assignment import GradedAssignment, source_name
@@ -17,6 +19,14 @@ from mograder.grading.validation.validate import Submission, validate
 from mograder.marks import held_to
 from mograder.notebook.grading.grading_plan import Part
 from mograder.sandbox.execution.judging import JudgedCondition
+from mograder.sandbox.execution.report import (
+    Executes,
+    ExecutionRequest,
+    ExecutionResult,
+    Outcome,
+)
+
+_LOG = 1000
 
 
 async def run_beside(
@@ -37,7 +47,7 @@ async def run_beside(
         folder=assignment.release_folder,
         uid_slot=uid_slot,
     )
-    return await validate(submission, tools.executor, tools.apart)
+    return await validate(submission, _OwnEnds(tools.executor), tools.apart)
 
 
 def unprotected_checks(
@@ -111,3 +121,22 @@ def _label(check: ValidatedCheck, wanted: float) -> GradedLabel:
         passed=check.status is CheckStatus.SUCCESS,
         conditions=tuple(conditions) if ran else (),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnEnds:
+    """Runs notebooks; raises an error for a run whose end is not the student's doing.
+
+    As the judge's worker: where the disk is nearly full, and where nothing was reported at all.
+    """
+
+    runs: Executes
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        result = await self.runs.execute(request)
+        if result.reason == "disk":
+            raise MograderError("The notebook was ended because the disk is nearly full.")
+        told = result.cells or result.problem
+        if not told and result.outcome not in (Outcome.FINISHED, Outcome.UNREADABLE):
+            raise MograderError(f"The notebook reported nothing. {result.log_tail[-_LOG:]}".strip())
+        return result

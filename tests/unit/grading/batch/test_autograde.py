@@ -377,8 +377,15 @@ async def test_0_3_16_is_told_of_the_source_only_if_all_were_graded(rig: Rig) ->
     await rig.grade()
     assert not path.exists()
     done = await rig.grade(force=True)
-    assert path.read_text() == rig.results["bob"].source_sha256 + "\n"
+    before = rig.results["bob"].source_sha256 + "\n"
+    assert path.read_text() == before
     assert done.rows
+    source = rig.root / "source/hw1/hw1.py"
+    source.write_text(source.read_text().replace("small", "too small"))
+    (rig.root / "submitted/hw1/dave.py").write_text(WRONG)
+    await rig.grade(failed=True)
+    assert rig.seen.graded == ["dave"]
+    assert path.read_text() == before, "the others' results are of that source"
 
 
 @dataclass

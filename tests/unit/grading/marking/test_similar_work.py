@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mograder.core.names import ItemName, Username
+from mograder.core.settings import load_settings
 from mograder.grading.marking.similar_work import (
     ComparedWork,
     SimilarWork,
+    compared_work,
     marked_lines,
     similar_work,
 )
@@ -84,6 +86,19 @@ def test_identical_files_are_named_however_many_or_short_they_are(tmp_path: Path
     found = compared(tmp_path, tmp_path / "release.py")
     assert found.pairs == (), "what six students share counts as common"
     assert found.identical == (("ada", "bob", "cleo", "dan", "eve", "fay"), ("gil", "hal"))
+
+
+def test_a_release_that_only_the_hub_has_is_the_teachers_text(tmp_path: Path) -> None:
+    """As of a course whose author publishes from another computer, and sends no source."""
+    published = tmp_path / "hub-release" / "A1" / "A1.py"
+    published.parent.mkdir(parents=True)
+    published.write_text(RELEASE)
+    (tmp_path / "submitted").mkdir()
+    for student in ("ada", "bob"):
+        hand_in(tmp_path, student, RELEASE, "submitted/A1")
+    work = compared_work(load_settings(tmp_path), ItemName.parse("A1"), None)
+    found = asyncio.run(similar_work(work))
+    assert (found.students, found.identical, found.without_given) == (2, (), False)
 
 
 def test_a_course_without_submissions_has_no_pairs(tmp_path: Path) -> None:

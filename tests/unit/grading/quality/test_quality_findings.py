@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+from mograder.grading.author.author_runs import AuthorTrial
 from mograder.grading.quality.quality_report import QualityReport
-from mograder.grading.quality.submission_findings import facts
+from mograder.grading.quality.submission_findings import facts, submissions_in, tell_submissions
 from mograder.grading.quality.trials import ExaminedSource
 from mograder.grading.statistics.item_statistics import CheckStatistics
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.quality.quality_finding import Fault, QualityFinding
-from tests.support.fake_judges import SOURCE
+from mograder.sandbox.execution.judging import JudgingResult
+from tests.support.author_runs import NoRuns
+from tests.support.fake_judges import FINISHED, SOLVED, SOURCE, everything_passed, release_of
 
 
 def test_checks_that_all_or_no_submissions_pass_are_told_at_their_lines() -> None:
@@ -35,6 +39,31 @@ def test_checks_that_all_or_no_submissions_pass_are_told_at_their_lines() -> Non
     assert 'check("Q1: more"' in lines[none_pass.line - 1]
     assert none_pass.message == "'Q1: more': 1 of 20 submissions pass."
     assert (unknown.line, unknown.cell) == (1, None)
+
+
+async def test_a_submission_without_a_result_counts_for_no_check(tmp_path: Path) -> None:
+    """The judge was short of memory: nobody knows whether its student passes."""
+    plan = plan_source(SOURCE, "A1.py").plan
+
+    class Lost(NoRuns):
+        async def judge(self, _: AuthorTrial, __: object, /) -> JudgingResult:
+            checks = [
+                replace(
+                    check,
+                    state="needs attention",
+                    labels=tuple(replace(x, earned=0.0, passed=False) for x in check.labels),
+                )
+                for check in everything_passed(plan)
+            ]
+            return JudgingResult("", tuple(checks), FINISHED, protected=True)
+
+    for number in range(5):
+        (tmp_path / f"s{number}.py").write_text(SOLVED)
+    notebook, release = parse_cells(SOURCE, "A1.py"), release_of(SOURCE)
+    source = ExaminedSource("A1.py", "A1.py", tmp_path, notebook, plan, release)
+    report, given = QualityReport("A1.py"), submissions_in(tmp_path, tmp_path)
+    await tell_submissions(source, given, "", Lost(), report, lambda: None)
+    assert (report.findings, report.notes) == ([], [])
 
 
 def test_a_finding_is_told_with_its_example_below_it() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mograder.core.csv_table import write_table
-from mograder.grading.results.grading_result import GradingResult
+from mograder.grading.results.grading_result import GradingResult, GradingState
 from mograder.grading.statistics.item_statistics import (
     CSV_COLUMNS,
     CheckStatistics,
@@ -70,6 +70,14 @@ def test_open_questions_do_not_count() -> None:
     assert (item.students, item.marks.students) == (2, 1)
 
 
+def test_a_mark_of_fewer_marks_counts_by_its_share() -> None:
+    """As one that stays after the source gave the question more marks, since grading it failed."""
+    older = _grade("a", 5)
+    older = replace(older, questions=(replace(older.questions[0], available=5.0),))
+    (found,) = item_statistics("A1", [older, _grade("b", 10)], {}).questions
+    assert (found.available, found.difficulty, found.full) == (10.0, 1.0, 2)
+
+
 def test_an_assignment_without_students_has_no_statistics() -> None:
     """Neither a division by zero nor a mean of nothing."""
     item = item_statistics("A1", [], {})
@@ -110,6 +118,20 @@ def test_checks_are_counted_by_label() -> None:
         ("right", 2, 2),
         ("wrong", 2, 0),
     ]
+
+
+def test_a_check_without_a_result_is_not_failed() -> None:
+    """The judge died, or the disk was full: the student may have passed it."""
+    (check,) = graded_result().checks
+    label = check.labels[0].model_copy(update={"conditions": (), "earned": 0.0})
+    open_check = check.model_copy(
+        update={"state": GradingState.NEEDS_ATTENTION, "labels": (label,)}
+    )
+    lost = graded_result(checks=(open_check,))
+    results = {"a": graded_result(), **dict.fromkeys("bcdef", lost)}
+    item = item_statistics("A1", [_grade("a", 7.5)], results)
+    (found,) = item.questions[0].checks
+    assert (found.students, found.passed, found.advice) == (1, 0, "")
 
 
 def test_conditions_with_the_same_text_count_a_student_once() -> None:

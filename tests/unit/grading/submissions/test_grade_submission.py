@@ -384,6 +384,26 @@ async def test_a_second_run_that_fails_leaves_no_mark_of_its_questions(tmp_path:
     assert marks(found)[:2] == [("Q1", 10.0, S.JUDGED), ("Q2", None, S.NEEDS_ATTENTION)]
 
 
+@pytest.mark.parametrize("source", [UNPROTECTED, None])
+@pytest.mark.parametrize(
+    "result",
+    [
+        ExecutionResult(
+            Outcome.KILLED, (CellResult(0, "_", CellStatus.INTERRUPTED),), reason="disk"
+        ),
+        ExecutionResult(Outcome.EXITED, log_tail="bwrap: No such file"),
+    ],
+    ids=["disk", "nothing"],
+)
+async def test_a_second_run_that_the_machine_ended_leaves_no_mark(
+    tmp_path: Path, source: str | None, result: ExecutionResult
+) -> None:
+    """As of the judge's worker: it is not the student's doing."""
+    found = await grade(tmp_path, source=source, runs=FakeRuns(result))
+    assert marks(found)[1] == ("Q2", None, S.NEEDS_ATTENTION)
+    assert found.result.auto_mark is None
+
+
 async def test_without_a_source_everything_is_proposed(tmp_path: Path) -> None:
     runs = run_of(
         CheckResult("Q1: area", "partial", ("three",), 1.0, 2.0, 3),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from mograder.core.names import ItemName, Username, is_rehearsal, rehearsal_user
 from mograder.sandbox.protocol import Measured, Mode, SessionUse
 from mograder.sessions.admission import Kind
 from mograder.sessions.capacity import MEGABYTE, CapacityLimits
+from mograder.sessions.idle_culler import idle
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.rehearsal import Pace, Rehearsal, Wish, clear, left_over
 from mograder.sessions.rehearsal_outcome import Outcome, State
@@ -23,7 +25,17 @@ from mograder.sessions.session import SessionKey
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.releases import Releases
 from tests.support.fake_marimo import FakeMarimo, fake_marimo
-from tests.support.session_pools import ALICE, BOB, Rig, ignore_progress, owner, soon, terms
+from tests.support.session_pools import (
+    ALICE,
+    BOB,
+    TTL,
+    Rig,
+    ignore_progress,
+    measure,
+    owner,
+    soon,
+    terms,
+)
 from tests.support.supervisors import until
 
 QUICK = Pace(look=0.01, settle=0.02, stalled=0.2, patience=20.0, news=0.05)
@@ -172,6 +184,36 @@ async def test_a_session_that_is_ended_for_its_memory_has_failed(rig: Rig, tmp_p
         outcome = await running
         assert outcome.failures == {"the session ended by itself (memory)": 1}
         assert outcome.memory_largest == 700 * MEGABYTE
+
+
+async def test_its_own_young_sessions_do_not_run_beside_it(rig: Rig, tmp_path: Path) -> None:
+    """They count with what is expected of them, which is more than they use."""
+    async with stage(rig, tmp_path) as here:
+        wish = Wish(here.release, Mode.EDIT, 5, within=0.0)
+        own = Rehearsal(here.pool, here.marimo, here.workspaces, rig.clock, wish, QUICK)
+
+        def tell(text: str) -> None:
+            if text == "Measuring the sessions":
+                measure(rig, *((live, 50) for live in here.pool.all()))
+
+        outcome = await own.run(tell)
+        assert outcome.memory_each == 50 * MEGABYTE
+        assert outcome.holds_now == outcome.holds == 2000
+
+
+async def test_its_sessions_are_in_use_until_the_last_is_through(rig: Rig, tmp_path: Path) -> None:
+    """Students may come over a longer time than a session may be idle."""
+    async with stage(rig, tmp_path) as here:
+        here.marimo.silent = True
+        running = asyncio.create_task(here.run(2))
+        await until(lambda: len(here.marimo.open) == 2)
+        rig.clock.advance(2 * TTL)
+        limit = timedelta(seconds=TTL)
+        await until(lambda: not idle(here.pool.all(), rig.clock.now(), limit))
+        assert len(here.pool.all()) == 2
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
 
 
 async def test_cancelling_it_removes_everything_also_what_is_starting(
