@@ -35,6 +35,7 @@ from mograder.operations.archive import (
     DEEPEST,
     FORMAT,
     HEADER,
+    LOST_AND_FOUND,
     MANIFEST,
     STATE,
     Header,
@@ -468,6 +469,7 @@ def _plan(loaded: LoadedSettings) -> _Plan:
 
 def _databases(loaded: LoadedSettings) -> tuple[dict[str, Path], bool]:
     """Return the existing SQLite files by setting, and whether the hub uses a database server."""
+    skipped |= {path / LOST_AND_FOUND for path in (course, *named.values())}
     url = database_url(loaded.settings.database.url, loaded.course_dir)
     file = sqlite_file(url)
     found = {"gradebook.path": loaded.gradebook_path}
