@@ -169,8 +169,9 @@ def render_worksheet(sheet: Worksheet) -> bytes:
 def fill(sheet: Worksheet, entries: Mapping[int, Entry], now: datetime) -> Filled:
     """Put marks and comments into the rows of these participants.
 
-    A row that changes gets ``now`` as its date, in local time: Moodle skips a row whose date is
-    older than the grade that it holds, so the same sheet could not be corrected twice.
+    A row that changes gets ``now`` as its date, in the zone that it has, which should be Moodle's:
+    Moodle skips a row whose date is older than the grade that it holds, so the same sheet could not
+    be corrected twice.
 
     Raises:
         InvalidInput: A mark is above the maximum, or is to be an item of a scale; raised before
