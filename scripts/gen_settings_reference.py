@@ -64,7 +64,7 @@ _ENVIRONMENT = """\
 | `MOGRADER_OIDC_SECRET` | the secret at the sign-in provider; or systemd's `oidc-secret` |
 | `MOGRADER_MAIL_PASSWORD` | the password at the mail server; or systemd's `mail-password` |
 | `MOGRADER_COURSE_DIR` | the course, when `-C` does not say |
-| `MOGRADER_<SECTION>_<KEY>` | any setting above, such as `MOGRADER_HUB_PORT`, but no item's |
+| `MOGRADER_<SECTION>_<KEY>` | any setting above that is no table, such as `MOGRADER_HUB_PORT` |
 """
 
 

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import tomllib
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -297,6 +298,20 @@ def test_export_leaves_and_erases_comments_as_upload_feedback_does(teacher: Cour
     assert "  erases the comment of Alice Ångström: “89   ”\n" in shown.out
     output = cli(*export, "--clear-comments", "--json")
     assert output.json["erased_comments"] == {"Alice Ångström": "89   "}
+
+
+def test_rows_of_an_export_are_dated_in_the_zone_of_the_course(teacher: CourseSetup) -> None:
+    """On a server in UTC they were hours older than Moodle's grades, and Moodle skipped them."""
+    config = teacher.course / "mograder.toml"
+    config.write_text(f'timezone = "Pacific/Kiritimati"\n{config.read_text()}')
+    (teacher.course / "g.csv").write_text("student,mark\nalice,90.5\n")
+    worksheet = str(RAW / "worksheet-A1-identity.csv")
+    before = datetime.now(UTC).replace(second=0, microsecond=0)
+    cli("moodle export A1 --grades-csv g.csv --worksheet", worksheet)
+    text = (teacher.course / "export" / "A1.csv").read_text("utf-8-sig")
+    (alice,) = csv.DictReader(text.splitlines())
+    dated = f"{alice['Last modified (grade)']} +1400"
+    assert before <= datetime.strptime(dated, "%A, %d %B %Y, %I:%M %p %z") <= datetime.now(UTC)
 
 
 def test_export_matches_by_whatever_column_names_the_students(teacher: CourseSetup) -> None:

@@ -76,8 +76,6 @@ class Place:
             user=self.user,
             request_mb=self.request_mb,
             sessions=self.sessions,
-            certificate="/etc/letsencrypt/live/hub/fullchain.pem",
-            key="/etc/letsencrypt/live/hub/privkey.pem",
         )
 
 

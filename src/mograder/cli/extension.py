@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -342,4 +343,5 @@ def _told(each: Extension) -> str:
     until = "" if each.until is None else f"until {moment(each.until)}"
     what = "withdrawn" if each.removed else until or "exempt from deductions"
     why = f": {each.reason}" if each.reason else ""
-    return f"{each.assignment or 'all'}, {whose}: {what}{why} (by {each.by}, {each.at[:16]})"
+    given = moment(datetime.fromisoformat(each.at))
+    return f"{each.assignment or 'all'}, {whose}: {what}{why} (by {each.by}, {given})"

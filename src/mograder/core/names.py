@@ -99,6 +99,7 @@ class Username(_Name):
     what = "username"
     allowed = re.compile(r"(?!__)[\w][\w.@+-]*")
     alphabet = "letters, digits and . _ - + @, not starting with '__'"
+    reserved = frozenset({"lost+found"})  # a directory at the top of a volume
 
     @classmethod
     def of_account(cls, text: str) -> Self:

@@ -35,6 +35,7 @@ from mograder.operations.archive import (
     DEEPEST,
     FORMAT,
     HEADER,
+    LOST_AND_FOUND,
     MANIFEST,
     STATE,
     Header,
@@ -76,6 +77,9 @@ _STATE_AGAIN = frozenset(
 _STUDENTS_DOING = frozenset({errno.EACCES, errno.ELOOP, errno.ENOTDIR, errno.ENXIO})
 """Errors that a file's owner can cause, by its mode or by replacing it with something else."""
 
+_HUBS_OWN = ("hub.notebooks_dir", "hub.release_dir", STATE)
+"""Directories that a hub has filled; the others may be those of a teacher's own machine."""
+
 _COMPANIONS = ("-wal", "-shm", "-journal")
 _STAGING = ".staging"
 
@@ -98,9 +102,14 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The trees and databases to back up, and the paths to skip."""
+    """The trees and databases to back up, and the paths to skip.
+
+    ``missing`` are messages about places outside the course that are not there: perhaps a volume is
+    not mounted.
+    """
 
     roots: tuple[Root, ...]
+    missing: tuple[str, ...]
     databases: tuple[Path, ...]
     external_database: bool
     skipped: frozenset[Path]
@@ -196,7 +205,7 @@ class _Writer:
         self._students = plan.students_member
         self._copies: dict[Path, Path] = {}
         self._files: dict[str, str] = {}
-        self._left_out: list[str] = []
+        self._left_out = list(plan.missing)
         self.by_students: list[str] = []
 
     @property
@@ -440,11 +449,16 @@ def _plan(loaded: LoadedSettings) -> _Plan:
         STATE: state,
     }
     roots = [Root(name=COURSE, path=str(course.resolve()))]
+    missing: list[str] = []
     # A directory outside the course (by a link or an absolute path) is a separate root.
     for key, path in named.items():
         real = path.resolve()
-        if real.is_dir() and not _within(real, roots):
+        if _within(real, roots):
+            continue
+        if real.is_dir():
             roots.append(Root(name=f"outside-{len(roots)}", path=str(real), key=key))
+        elif key in _HUBS_OWN:
+            missing.append(printable(f"{key}: there is no {real}"))
     databases, external = _databases(loaded)
     for key, path in databases.items():
         if not _within(path, roots):
@@ -455,10 +469,12 @@ def _plan(loaded: LoadedSettings) -> _Plan:
     skipped.add(loaded.path(hub.environments_dir))
     if hub.uv_cache_dir:
         skipped.add(loaded.path(hub.uv_cache_dir))
+    skipped |= {path / LOST_AND_FOUND for path in (course, *named.values())}
     for path in databases.values():
         skipped |= {path.with_name(path.name + end) for end in _COMPANIONS}
     return _Plan(
         roots=tuple(roots),
+        missing=tuple(missing),
         databases=tuple(databases.values()),
         external_database=external,
         skipped=frozenset(path.parent.resolve() / path.name for path in skipped),

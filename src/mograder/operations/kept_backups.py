@@ -182,7 +182,8 @@ def _read_back(kept: list[Kept]) -> Iterator[Line]:
     if verified.left_out:
         shown = "; ".join(verified.left_out[:_SHOWN])
         hint = "Let the hub's user read the files named here."
-        yield note("backups", f"{text}, without {len(verified.left_out)}: {shown}", hint)
+        tell = note if newest.complete else problem
+        yield tell("backups", f"{text}, without {len(verified.left_out)}: {shown}", hint)
         return
     yield ok("backups", f"{text}, read back without a fault")
 

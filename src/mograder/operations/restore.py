@@ -18,6 +18,7 @@ from mograder.core.files.disk import DISK, Place, explained_when_full
 from mograder.core.tasks.single_flight import Progress
 from mograder.operations.archive import (
     COURSE,
+    LOST_AND_FOUND,
     MANIFEST,
     STATE,
     Header,
@@ -32,8 +33,6 @@ from mograder.store.database.database import awaits_upgrade, open_engine, sqlite
 from mograder.store.filesystem.files import remove_tree
 
 _STAGED = ".restoring-"
-_HARMLESS = frozenset({"lost+found"})
-"""The entries of a new, empty file system."""
 _DATABASES = {"": ".mograder/hub.db", STATE: "hub.db", "database.url": ""}
 """Where the hub's database is in a root, by its key."""
 
@@ -127,7 +126,7 @@ def _ensure_directory(path: Path) -> None:
 def _demand_empty(target: Path, root: Root) -> None:
     found = [target] if os.path.lexists(target) else []
     if found and root.kind == "directory" and target.is_dir():
-        found = sorted(path for path in target.iterdir() if path.name not in _HARMLESS)
+        found = sorted(path for path in target.iterdir() if path.name != LOST_AND_FOUND)
     if not found:
         return
     option = f" or choose another place by --place {root.key}=…" if root.key else ""

@@ -81,6 +81,11 @@ def mail_server(loaded: LoadedSettings, password: str) -> MailServer:
             "[mail] user is set, but there is no password.",
             hint="Set MOGRADER_MAIL_PASSWORD, or [mail] password_file.",
         )
+    if not f"{mail.user}{password}".isascii():
+        raise InvalidInput(
+            "[mail] user and its password can have letters without accents only.",
+            hint="The sign-in at a mail server takes ASCII: choose another password there.",
+        )
     if mail.user and mail.security == "none" and not is_loopback(mail.host):
         raise InvalidInput(
             '[mail] security = "none" would send the password readable by others.',

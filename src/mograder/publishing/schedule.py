@@ -14,11 +14,19 @@ from datetime import time as daytime
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import demand_reach
 from mograder.core.names import ItemName
+from mograder.core.sections.settings_values import written_time
 
 DEFAULT_ZONE = "Europe/London"
 _MOST_WEEKS = 520
@@ -41,7 +49,7 @@ class _Words(BaseModel):
     timezone: str = DEFAULT_ZONE
     hide_unlisted: bool = False
     weeks: dict[Annotated[str, Field(pattern=r"^\d{1,3}$")], list[str]] = {}
-    items: dict[str, Annotated[datetime | date, AfterValidator(demand_reach)]] = {}
+    items: dict[str, Annotated[datetime | date, BeforeValidator(written_time)]] = {}
 
 
 def parse_zone(name: str) -> ZoneInfo:

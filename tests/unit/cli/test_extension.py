@@ -83,6 +83,15 @@ def test_what_is_withdrawn_stays_in_the_history() -> None:
     assert told[0]["reason"] == "long illness"
 
 
+def test_times_of_the_list_are_all_in_one_zone_which_is_named(course: Path) -> None:
+    cli("extension add A1 cleo --until", LATER)
+    with Gradebook(course / "gradebook.db") as book:
+        (given,) = LateWork(book).history()
+    until, at = moment(DUE + timedelta(days=2)), moment(datetime.fromisoformat(given.at))
+    told = cli("extension list").out
+    assert f"A1, cleo: until {until} (by {given.by}, {at})" in told
+
+
 def test_the_extension_of_a_group_is_for_those_in_it_now() -> None:
     cli("extension group B alice cleo")
     cli("extension add A1 --group B --until", LATER)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import secrets
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
@@ -86,3 +90,32 @@ def test_slurms_signals_reach_the_node_and_come_before_the_end_of_its_time() -> 
     assert re.search(r"(?m)^#SBATCH --signal=B:USR1@900$", script)
     assert re.search(r"(?m)^#SBATCH --requeue$", script)
     assert script.rstrip().endswith('exec "$program" node run --token-file "$MOGRADER_NODE_TOKENS"')
+
+
+def test_no_other_user_of_a_cluster_owns_what_holds_a_jobs_environments(tmp_path: Path) -> None:
+    """Anybody may make directories in /var/tmp, and rename what is in those that are theirs."""
+    program = tmp_path / "mograder"
+    program.write_text('#!/bin/sh\nprintf %s "$MOGRADER_NODE_STATE"\n')
+    program.chmod(0o755)
+    environ = {
+        "PATH": os.environ["PATH"],
+        "SLURMD_NODENAME": f"c{secrets.token_hex(8)}",
+        "MOGRADER_PROGRAM": str(program),
+        "MOGRADER_NODE_HUB": "https://hub.example.edu",
+        "MOGRADER_NODE_SHARE": SHARE,
+        "MOGRADER_NODE_TOKENS": "tokens",
+    }
+    script = DEPLOY / "slurm" / "mograder-node.sbatch"
+
+    def state(**more: str) -> Path:
+        run = ["bash", str(script)]
+        return Path(subprocess.check_output(run, env=environ | more, text=True))
+
+    own = state()
+    try:
+        assert own.parent == Path("/var/tmp")
+        assert own.stat().st_mode & 0o777 == 0o700
+    finally:
+        own.rmdir()
+    chosen = state(MOGRADER_NODE_STATE=str(tmp_path / "chosen"))
+    assert chosen == tmp_path / "chosen" / environ["SLURMD_NODENAME"]

@@ -227,6 +227,17 @@ def test_b6_a_disk_of_several_names_is_known_again(tmp_path: Path) -> None:
     assert host.told[-1] == "[deploy] mounted"
 
 
+@pytest.mark.parametrize("volume", ["auto", "none"])
+def test_b6_no_course_is_made_where_a_volume_is_missing(tmp_path: Path, volume: str) -> None:
+    """Its disk is detached while the deployment is run again: what was made would be hidden."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/fstab").write_text("UUID=1-2 /srv/mograder ext4 defaults,nofail 0 2\n")
+    host = FakeHost(tmp_path, {**_EMPTY, "test -b": (1, "")})
+    with pytest.raises(Conflict, match=r"is in /etc/fstab and not mounted.*mount /srv/mograder"):
+        ensure_volume(host, InstallOptions(volume=volume))
+    assert not (tmp_path / "srv").exists()
+
+
 def test_b6_data_that_a_volume_would_hide_is_told(tmp_path: Path) -> None:
     (tmp_path / "srv/mograder/course").mkdir(parents=True)
     with pytest.raises(Conflict, match="would hide"):

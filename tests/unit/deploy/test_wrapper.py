@@ -29,6 +29,7 @@ exit "$STATUS"
 _SYSTEMCTL = """\
 #!/bin/sh
 case "$*" in
+  "cat mograder-hub.service") printf '%s' "$UNIT" ;;
   *LoadState*) echo "$LOADED" ;;
   *ActiveState*) echo failed ;;
 esac
@@ -140,6 +141,25 @@ def test_d7_an_authority_of_the_administrators_reaches_the_command(
     authority.touch(0o600)
     assert wrapper("check", SSL_CERT_FILE=str(authority)).returncode == 0
     assert f"LoadCredential=authority:{authority}" in (tmp_path / "log").read_text()
+
+
+def test_the_hubs_further_secrets_reach_the_command(wrapper: Wrapper, tmp_path: Path) -> None:
+    """Else `mograder-hub check` misses the mail server's password, which the hub has."""
+    unit = (
+        "# /etc/systemd/system/mograder-hub.service\n[Service]\n"
+        "LoadCredential=hub-secret:/etc/mograder/hub-secret\n"
+        "# /etc/systemd/system/mograder-hub.service.d/override.conf\n[Service]\n"
+        "LoadCredential=mail-password:/etc/mograder/mail-password\n"
+        "LoadCredential=oidc-secret:/etc/mograder/oidc-secret\n"
+    )
+    assert wrapper("check", UNIT=unit).returncode == 0
+    words = (tmp_path / "log").read_text().splitlines()
+    passed = [word for word in words if word.startswith("LoadCredential=")]
+    assert sorted(passed) == [
+        f"LoadCredential=hub-secret:{tmp_path}/settings/hub-secret",
+        "LoadCredential=mail-password:/etc/mograder/mail-password",
+        "LoadCredential=oidc-secret:/etc/mograder/oidc-secret",
+    ]
 
 
 def test_an_authority_is_found_from_the_directory_in_which_it_is_named(

@@ -391,6 +391,42 @@ def test_b21_a_link_to_a_volume_is_followed_once_where_the_settings_name_it(
     assert (tmp_path / "other/alice/A1/A1.py").is_file()
 
 
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_place_of_the_hubs_that_is_not_mounted_is_told(
+    course: Path, tmp_path: Path, *, linked: bool
+) -> None:
+    """Else the backup of a hub without its volume would be a complete one, without any work."""
+    link_to_a_volume(course)
+    if not linked:
+        (course / "hub-notebooks").unlink()
+        (course / "mograder.toml").write_text(f"[hub]\nnotebooks_dir = '{tmp_path}/volume'\n")
+    (tmp_path / "volume").rename(tmp_path / "not-mounted")
+    made = back_up(loaded(course), tmp_path / "backup", quiet)
+    assert made.left_out == (f"hub.notebooks_dir: there is no {tmp_path}/volume",)
+    assert made.by_students == 0
+
+
+def test_a_place_of_a_teachers_own_machine_is_not_missed(course: Path, tmp_path: Path) -> None:
+    (course / "mograder.toml").write_text("[dirs]\nsource = '/home/of/a/teacher/source'\n")
+    assert back_up(loaded(course), tmp_path / "backup", quiet).left_out == ()
+
+
+def test_what_a_volume_has_of_its_own_is_no_part_of_it(ordinary_user: Path) -> None:
+    """Only root can read it, so that each backup would lack it."""
+    course = ordinary_user / "course"
+    volumes = [course, course / "hub-notebooks", course / "submitted"]
+    (course / "hub-notebooks/alice/A1").mkdir(parents=True)
+    for place in volumes:
+        (place / "lost+found").mkdir(parents=True)
+        (place / "lost+found").chmod(0)
+    made = back_up(loaded(course), ordinary_user / "backup", quiet)
+    assert made.left_out == ()
+    with tarfile.open(ordinary_user / "backup") as tar:
+        assert not [name for name in tar.getnames() if name.endswith("lost+found")]
+    for place in volumes:
+        (place / "lost+found").chmod(0o700)
+
+
 def test_a_state_directory_on_another_disk_is_in_it(course: Path, tmp_path: Path) -> None:
     """It holds what no setting names: sources, receipts, the secret that signs results."""
     state = course / ".mograder"

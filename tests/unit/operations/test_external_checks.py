@@ -87,9 +87,11 @@ def test_the_mail_server_is_signed_in_to_and_no_letter_is_sent(tmp_path: Path) -
         assert "STARTTLS" in plain.text
         (nobody,) = look(tmp_path, toml.replace("hub@example.edu", "hub"), mail=PASSWORD)
         assert "sender must be a mail address" in nobody.text
+        (accented,) = look(tmp_path, toml, mail=f"{PASSWORD}ü")
+        assert "letters without accents only" in accented.text
         assert box.letters == []
     (gone,) = look(tmp_path, toml, mail=PASSWORD)
-    assert {each.level for each in (refused, plain, nobody, gone)} == {Level.PROBLEM}
+    assert {each.level for each in (refused, plain, nobody, accented, gone)} == {Level.PROBLEM}
 
 
 def test_a_hub_without_other_systems_has_no_such_lines(tmp_path: Path) -> None:

@@ -137,6 +137,9 @@ def test_n1_incomplete_ones_follow_each_other_and_the_newest_complete_one_stays(
         kept = list_backups(place)
         assert [each.complete for each in kept] == [False] * min(night + 1, 2) + [True]
         assert kept[0].path == done.path
+        ((level, text),) = said(loaded)
+        assert level is Level.PROBLEM, "as a large one, which is not read back"
+        assert "without 1: course/gradebook.db: " in text
     unreadable(loaded.course_dir).unlink()
     for night in (5, 6):
         next_night(place, night)

@@ -66,6 +66,20 @@ def test_prefix_port_name_and_bounds_follow_the_settings(tmp_path: Path) -> None
 
 
 @BOTH
+def test_a_certificate_that_is_named_is_used_wherever_it_is(
+    tmp_path: Path, write: Callable[[Front], str]
+) -> None:
+    """Also one that another program gets from Let's Encrypt: Caddy then gets none by itself."""
+    live = "/etc/letsencrypt/live/hub.example.org"
+    named = FrontOptions(certificate=f"{live}/fullchain.pem", key=f"{live}/privkey.pem")
+    text = write(front(tmp_path, named))
+    assert f"{live}/fullchain.pem" in text
+    assert f"{live}/privkey.pem" in text
+    assert "tls /etc" not in caddy_config(front(tmp_path))
+    assert f"ssl_certificate {live}/fullchain.pem;" in nginx_config(front(tmp_path))
+
+
+@BOTH
 def test_sessions_of_an_origin_of_their_own_have_their_place(
     tmp_path: Path, write: Callable[[Front], str]
 ) -> None:
@@ -83,7 +97,12 @@ def test_sessions_of_an_origin_of_their_own_have_their_place(
         (FrontOptions(user="$a; evil"), {}),
         (FrontOptions(domain="a b"), {}),
         (FrontOptions(domain="a;b"), {}),
-        (FrontOptions(certificate="/etc/x;y"), {}),
+        (FrontOptions(certificate="/etc/x;y", key="/etc/key"), {}),
+        (FrontOptions(certificate="/etc/x.pem"), {}),
+        (
+            FrontOptions(session_key="/etc/key.pem"),
+            {"session_url": "https://{session}.example.net"},
+        ),
         (FrontOptions(), {"session_url": "https://hub.example.org:8443"}),
         (FrontOptions(hubs=("hub-1",)), {}),
         (FrontOptions(hubs=("hub-1:8080", "a b:1")), {}),

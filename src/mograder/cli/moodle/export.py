@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -25,6 +24,7 @@ from mograder.cli.shared.released import released_files, released_of, unreleased
 from mograder.cli.shared.result import Result, json_option
 from mograder.clients.moodle.worksheet import parse_worksheet, render_worksheet
 from mograder.core.clock import SystemClock
+from mograder.core.item_dates import course_zone
 from mograder.core.name_lookup import is_label_of
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.moodle.export import Exported
@@ -95,7 +95,7 @@ def export(  # noqa: PLR0913  # one argument per option
         warn_of_maximum(loaded, item, sheet.maximum(sheet.rows[0]))
     usual = feedback_dir_of(loaded, assignment, item)
     files = feedback_files(released_files(ctx, released, feedback_dir, usual))
-    now: datetime = SystemClock().now().astimezone()
+    now = SystemClock().now().astimezone(course_zone(settings))
     made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=clear_comments)
     output_dir.mkdir(parents=True, exist_ok=True)
     filled = output_dir / f"{name}.csv"

@@ -36,6 +36,8 @@ _PARTICIPANT = re.compile(r"(?:.*\D)?(\d{1,18})")
 _DELIMITERS = ",;\t"
 _LINE_END = re.compile(r"</p>|[\r\n]")
 _TAG = re.compile(r"<[^>]*>")
+_BEFORE_QUOTE = re.compile(r'\\(?="|\Z)')
+"""Backslashes after which PHP, unlike CSV, takes a quotation mark for a part of the cell."""
 _MOST_BYTES = 50_000_000
 _MOST_ROWS = 100_000
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -152,19 +154,24 @@ def parse_worksheet(data: bytes) -> Worksheet:
 
 
 def render_worksheet(sheet: Worksheet) -> bytes:
-    """Write a worksheet as Moodle does: UTF-8 with BOM, all columns of the original."""
+    """Write a worksheet as Moodle does: UTF-8 with BOM, all columns of the original.
+
+    A backslash that would damage this row or the next is written as HTML, which comments are.
+    """
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, delimiter=sheet.delimiter, lineterminator="\n")
     writer.writerow(sheet.columns)
-    writer.writerows(row.cells for row in sheet.rows)
+    for row in sheet.rows:
+        writer.writerow(_BEFORE_QUOTE.sub("&#92;", cell) for cell in row.cells)
     return buffer.getvalue().encode("utf-8-sig")
 
 
 def fill(sheet: Worksheet, entries: Mapping[int, Entry], now: datetime) -> Filled:
     """Put marks and comments into the rows of these participants.
 
-    A row that changes gets ``now`` as its date, in local time: Moodle skips a row whose date is
-    older than the grade that it holds, so the same sheet could not be corrected twice.
+    A row that changes gets ``now`` as its date, in the zone that it has, which should be Moodle's:
+    Moodle skips a row whose date is older than the grade that it holds, so the same sheet could not
+    be corrected twice.
 
     Raises:
         InvalidInput: A mark is above the maximum, or is to be an item of a scale; raised before

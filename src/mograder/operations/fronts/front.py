@@ -43,7 +43,7 @@ class Front:
     ``scheme``, ``host`` and ``port`` (0: the scheme's default) are the public address,
     ``upstreams`` are host and port of each hub. ``user`` is the front's expression for the
     signed-in user; empty if users sign in at the hub. ``sessions`` is the address of sessions' own
-    origins, if configured; empty paths of its certificate and key stand for the web server's
+    origins, if configured. Empty paths of certificates and keys stand for the web server's
     defaults.
     """
 
@@ -56,8 +56,8 @@ class Front:
     user: str
     request_mb: int
     sessions: SessionUrl | None
-    certificate: str
-    key: str
+    certificate: str = ""
+    key: str = ""
     session_certificate: str = ""
     session_key: str = ""
 
@@ -106,7 +106,8 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
             f"{options.user!r} is no expression for who signed in.",
             hint="Give one variable, such as $remote_user or {http.auth.user.id}.",
         )
-    live = f"/etc/letsencrypt/live/{host}"
+    certificate, key = _with_key(options.certificate, options.key)
+    own_certificate, own_key = _with_key(options.session_certificate, options.session_key)
     return Front(
         scheme=scheme,
         host=host,
@@ -117,28 +118,29 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
         user=options.user,
         request_mb=settings.limits.request_mb,
         sessions=session_url(hub.session_url, hub.public_url),
-        certificate=_file(options.certificate or f"{live}/fullchain.pem"),
-        key=_file(options.key or f"{live}/privkey.pem"),
-        session_certificate=_optional_file(options.session_certificate),
-        session_key=_optional_file(options.session_key),
+        certificate=certificate,
+        key=key,
+        session_certificate=own_certificate,
+        session_key=own_key,
     )
 
 
 def nginx_config(front: Front) -> str:
     """Return the site's file for nginx (1.18 and later, Debian's own modules)."""
-    live = f"/etc/letsencrypt/live/{front.sessions.domain}" if front.sessions else ""
+    live, domain = "/etc/letsencrypt/live", front.sessions.domain if front.sessions else ""
     return _render(
         "nginx.conf.j2",
         front,
         user=front.user or '""',
-        session_certificate=front.session_certificate or f"{live}/fullchain.pem",
-        session_key=front.session_key or f"{live}/privkey.pem",
+        certificate=front.certificate or f"{live}/{front.host}/fullchain.pem",
+        key=front.key or f"{live}/{front.host}/privkey.pem",
+        session_certificate=front.session_certificate or f"{live}/{domain}/fullchain.pem",
+        session_key=front.session_key or f"{live}/{domain}/privkey.pem",
     )
 
 
 def caddy_config(front: Front) -> str:
     """Return the site's block for Caddy (2.6, as Debian has it, and later)."""
-    own = front.certificate and not front.certificate.startswith("/etc/letsencrypt/")
     # A variable of `vars` has the username from a single sign-on in front of Caddy, which may add
     # its own bearer tokens; these requests must keep the username.
     signs_in_here = bool(front.user) and not front.user.startswith("{http.vars.")
@@ -146,7 +148,6 @@ def caddy_config(front: Front) -> str:
         "Caddyfile.j2",
         front,
         hubs=" ".join(front.upstreams),
-        own_certificate=bool(own),
         signs_in_here=signs_in_here,
     )
 
@@ -197,8 +198,11 @@ def _upstreams(hubs: tuple[str, ...], own: str) -> tuple[str, ...]:
     return hubs or (own,)
 
 
-def _optional_file(path: str) -> str:
-    return _file(path) if path else ""
+def _with_key(certificate: str, key: str) -> tuple[str, str]:
+    """Return the files of a certificate and its key, both empty if none is given."""
+    if bool(certificate) != bool(key):
+        raise InvalidInput("A certificate needs its key, and a key its certificate.")
+    return (_file(certificate), _file(key)) if certificate else ("", "")
 
 
 def _file(path: str) -> str:

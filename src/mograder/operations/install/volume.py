@@ -26,6 +26,11 @@ def ensure_volume(host: Host, options: InstallOptions, *, data: str = DATA) -> N
     if device in ("", "none"):
         if host.succeeds("mountpoint", "-q", data):
             host.say("a volume is mounted there")
+        elif _is_listed(host, data):
+            raise Conflict(
+                f"The volume of {data} is in {_FSTAB} and not mounted. Nothing was changed there.",
+                hint=f"Attach its disk, then: mount {data}; and run this again.",
+            )
         else:
             host.say("on the machine's own disk (--volume gives it one that outlives the machine)")
         host.run("install", "-d", "-m", "755", data)
@@ -97,8 +102,7 @@ def _format(host: Host, device: str) -> None:
 
 
 def _mount(host: Host, device: str, data: str) -> None:
-    lines = host.text_of(_FSTAB).splitlines()
-    if not any(line.split("#")[0].split()[1:2] == [data] for line in lines):
+    if not _is_listed(host, data):
         host.act(
             "mounting it at every start, by its UUID; the machine starts without it too (nofail)"
         )
@@ -106,9 +110,8 @@ def _mount(host: Host, device: str, data: str) -> None:
             uuid, kind = _probe(host, device, "UUID"), _probe(host, device, "TYPE")
             if not uuid:
                 raise MograderError(f"{device} has no UUID.")
-            lines.append(
-                f"UUID={uuid} {data} {kind} defaults,nofail,x-systemd.device-timeout=30s 0 2"
-            )
+            line = f"UUID={uuid} {data} {kind} defaults,nofail,x-systemd.device-timeout=30s 0 2"
+            lines = [*host.text_of(_FSTAB).splitlines(), line]
             host.replace_text(_FSTAB, "".join(f"{line}\n" for line in lines))
             host.run("systemctl", "daemon-reload")
     if host.succeeds("mountpoint", "-q", data):
@@ -117,3 +120,9 @@ def _mount(host: Host, device: str, data: str) -> None:
     if not host.dry:
         host.path(data).mkdir(parents=True, exist_ok=True)
     host.run("mount", data)
+
+
+def _is_listed(host: Host, data: str) -> bool:
+    """Return whether /etc/fstab has a volume for this place."""
+    lines = host.text_of(_FSTAB).splitlines()
+    return any(line.split("#")[0].split()[1:2] == [data] for line in lines)

@@ -99,13 +99,14 @@ def _address(info: RequestInfo) -> str:
 
 
 def _register(info: RequestInfo, user: Username, mark: str) -> None:
-    services = info.services
-    if services.roster is not None and not services.roster.allows(user, Role.STUDENT):
+    services, roster = info.services, info.services.roster
+    # A list whose file is gone would let everybody in.
+    if roster is not None and (roster.stamp() is None or not roster.allows(user, Role.STUDENT)):
         raise Forbidden(
             f"The name {user} is not on this course's list.",
             hint="Register with the name that your instructor has for you, or ask them.",
         )
-    if services.roster is None and services.people.find(user) is None:
+    if roster is None and services.people.find(user) is None:
         Username.parse_new(user)
     # Submissions under the name from before there was a register of names.
     if services.people.find(user) is None and services.submissions.anything_of(user):

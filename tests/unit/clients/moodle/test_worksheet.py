@@ -200,6 +200,20 @@ def test_a_comment_becomes_html_that_moodle_keeps() -> None:
     assert comment_html(" \n") == ""
 
 
+def test_a_backslash_before_a_quote_damages_no_row_in_moodles_reader() -> None:
+    """PHP's fgetcsv takes a quotation mark behind a backslash for a part of the cell."""
+    comments = {1: 'Write print("a \\"b\\", c").', 2: "No, not \\", 3: '\\\\"', 4: r"\(x^2\)"}
+    read = sheet("A1-identity")
+    numbers = {at: row.participant for at, row in enumerate(read.rows, start=1)}
+    entries = {numbers[at]: Entry(comment=comment_html(text)) for at, text in comments.items()}
+    written = render_worksheet(fill(read, entries, NOW).sheet)
+    assert b'\\"' not in written
+    found = parse_worksheet(written)
+    for at, text in comments.items():
+        assert same_comment(cell(found, numbers[at], COMMENTS), text)
+    assert cell(found, numbers[4], COMMENTS) == r"\(x^2\)"
+
+
 def test_a_comment_is_the_same_however_moodle_rewrote_it() -> None:
     sent = '<p style="color:red" onclick="x()">a &lt; b <code>x</code></p>\nplain'
     kept = '<p style="color:#FF0000;">a &lt; b <code>x</code></p> plain '

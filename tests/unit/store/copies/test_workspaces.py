@@ -235,3 +235,10 @@ def test_the_notebooks_may_live_on_a_volume_behind_a_link_b21(
     (tmp_path / "hub-notebooks").symlink_to("volume")
     Workspaces(tmp_path / "hub-notebooks").ensure(ALICE, release)
     assert (tmp_path / "volume" / "alice" / "A1" / "A1.py").exists()
+
+
+def test_a_directory_of_the_volume_itself_is_no_person(workspaces: Workspaces, root: Path) -> None:
+    """It is at the top of a volume for students' work, and would be a student without copies."""
+    for name in ("alice", "lost+found"):
+        (root / name).mkdir(parents=True)
+    assert workspaces.people() == (ALICE,)

@@ -177,6 +177,8 @@ async def test_only_names_on_the_roster_register(course: Course, tmp_path: Path)
     answer = await _register(course, "bob")
     assert answer.status_code == 403
     assert "not on this course's list" in answer.json()["error"]
+    roster.rename(tmp_path / "renamed while the server runs")
+    assert (await _register(course, "bob")).status_code == 403
     course.restart(roster=tmp_path / "zz")
     with pytest.raises(InvalidInput, match="no roster"):
         _ = course.services
