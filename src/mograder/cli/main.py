@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -118,6 +119,8 @@ def root() -> None:
 def main() -> NoReturn:
     """Run the command line of this process and exit with its status."""
     prepare_output()
+    # The default action would leave temporary files: copies of databases, and students' files.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()

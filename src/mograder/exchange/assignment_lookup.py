@@ -81,7 +81,8 @@ def only_course(courses: Sequence[Course]) -> int:
     """Return the number of the only course that there is.
 
     Raises:
-        InvalidInput: There are several courses, which the message lists, or none.
+        InvalidInput: There are several courses, which the message lists.
+        NotFound: There is none.
     """
     if len(courses) == 1:
         return courses[0].id

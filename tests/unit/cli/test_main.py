@@ -7,8 +7,10 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -200,6 +202,29 @@ def test_an_interrupt_ends_quietly_with_130(
 ) -> None:
     assert run(["fail"], failing(error)) == 130
     assert capfd.readouterr().err.strip() == ""
+
+
+@pytest.mark.full
+def test_a_terminated_command_leaves_no_temporary_files() -> None:
+    code = """
+        import tempfile, time, click, mograder.cli.main as main
+        @click.command()
+        def wait():
+            with tempfile.TemporaryDirectory() as place:
+                print(place, flush=True)
+                time.sleep(60)
+        run = main.run
+        main.run = lambda arguments: run(arguments, wait)
+        main.main()
+    """
+    argv = [sys.executable, "-c", textwrap.dedent(code)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        place = Path(child.stdout.readline().strip())
+        assert place.is_dir()
+        child.terminate()
+        assert child.wait() == 128 + signal.SIGTERM
+    assert not place.exists()
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written: the item's page, and the bytes that its files have on this disk."""
+    """What was written: the item's page, and the wheels that it loads."""
 
     page: BrowserPage
     wheels: tuple[Wheel, ...]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import functools
 import importlib
 import inspect
 import io
@@ -34,6 +35,8 @@ import value_encoder  # type: ignore[import-not-found]
 _MOST_OBJECTS = 100_000
 _mro = type.__dict__["__mro__"].__get__
 _name = type.__dict__["__name__"].__get__
+_WRAPPERS = (type(functools.cache(len)), functools.partial)
+"""Functions around a function, with attributes of their own such as ``cache_info``."""
 _FUNCTIONS = frozenset(
     map(
         id,
@@ -43,6 +46,7 @@ _FUNCTIONS = frozenset(
             types.MethodDescriptorType,
             types.WrapperDescriptorType,
             types.MethodWrapperType,
+            *_WRAPPERS,
         ),
     )
 )
@@ -104,7 +108,8 @@ def _kind(value: object) -> tuple[str, object]:
         function = value.__func__  # type: ignore[attr-defined]
         return "function", function.__name__ if type(function) is types.FunctionType else None
     if id(kind) in _FUNCTIONS:
-        return "function", value.__name__  # type: ignore[attr-defined]
+        name = getattr(value, "__name__", None)  # a partial has none, and a cache any that is set
+        return "function", name if type(name) is str else None
     if id(kind) in _ITERATORS:
         return "iterator", None
     if kind is types.ModuleType:
@@ -455,6 +460,8 @@ def _annotation(value: Any) -> str | None:
 
 
 def _has_attributes(value: Any) -> bool:
+    if type(value) in _WRAPPERS:
+        return True
     own = value.__dict__ if type(value) is types.FunctionType else ()
     return any(not name.startswith("__") for name in own)
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-VERSION = 3
+VERSION = 4
 _Record = TypeVar("_Record")
 
 

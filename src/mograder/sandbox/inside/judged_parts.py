@@ -204,7 +204,10 @@ _OWN_CODE = frozenset(
     (collections.__file__, dataclasses.__file__, typing.__file__, importlib.__file__)
 )
 """Modules that run code which they have made from names."""
-_OWN_NAMES = ("attr.", "networkx.utils.decorators.", "sympy.polys.monomials.")
+_OWN_NAMES = (
+    *("attr.", "networkx.utils.decorators.", "scipy.stats._distn_infrastructure."),
+    "sympy.polys.monomials.",
+)
 """Further modules that may: they run texts made of names of parameters, or of a number."""
 _IMPORTING = "<frozen importlib._bootstrap"
 _OF_CODE = frozenset(("__code__", "__defaults__", "__kwdefaults__"))

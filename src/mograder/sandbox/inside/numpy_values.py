@@ -150,11 +150,15 @@ def _judged(decoder: Any, array: Any) -> Any:
     if kind in "mM":
         decoder.note("unitless", np.datetime_data(array.dtype)[0] == "generic")
         decoder.note("gaps", bool(np.isnat(array).any()))
-    if kind == "u" and not decoder.keeps_unsigned():
-        signed = array.astype(np.int64)
-        if not (signed < 0).any():  # the largest ones stay as they are
-            return signed
-    return array
+    return signed(decoder, array)
+
+
+def signed(decoder: Any, array: Any) -> Any:
+    """Return unsigned integers as signed ones, unless they may stay; the largest ones stay."""
+    if array.dtype.kind != "u" or decoder.keeps_unsigned():
+        return array
+    found = array.astype(np.int64)
+    return array if (found < 0).any() else found
 
 
 def _decode_view(

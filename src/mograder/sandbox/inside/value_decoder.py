@@ -122,6 +122,8 @@ class Decoder:
 
     def keeps_unsigned(self) -> bool:
         """Whether unsigned integers stay so: shared objects are what they are at the other end."""
+        if self._changes:
+            self.note("unsigned")
         return self._changes or self.allows("unsigned")
 
     def value(self, tree: object, depth: int) -> Any:
@@ -148,7 +150,7 @@ class Decoder:
         self, tag: str, function: Callable[..., Any], depth: int, arguments: list[Any]
     ) -> Any:
         nodes, deepest, self._deepest = self._nodes, self._deepest, depth
-        whole = tag[:3] in _WHOLE or tag == "np.m"
+        whole = tag[:3] in _WHOLE or tag in ("np.m", "np.x")
         self._whole += whole
         value = function(self, depth, *arguments)
         self._whole -= whole

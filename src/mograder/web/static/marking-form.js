@@ -6,6 +6,7 @@ import { word } from "./words.js";
 
 const PREVIEW_MS = 400;
 const KEYS = 9;
+const DECIMALS = 1e5; // as many as the hub keeps of a sum
 
 let shown = null, draft = null, rubric = { starts_at: "zero", comments: [], retired: [] }, due = 0, rendered = "";
 let changed = () => {}, troubled = () => {};
@@ -72,7 +73,8 @@ function sum(from = draft) {
   if (!items.length && from.adjustment === null) return null;
   const start = rubric.starts_at === "full" ? (shown.available ?? 0) : 0;
   const all = items.reduce((total, id) => total + item_of(id).points, start + (from.adjustment ?? 0));
-  return Math.max(0, shown.available === null ? all : Math.min(all, shown.available));
+  const exact = Math.round(all * DECIMALS) / DECIMALS;
+  return Math.max(0, shown.available === null ? exact : Math.min(exact, shown.available));
 }
 
 export const points_of = (from) => from.points ?? sum(from);

@@ -17,6 +17,7 @@ import jinja2
 import numexpr
 import numpy as np
 import pandas as pd
+import scipy.stats
 import sympy
 from mograder.runtime import check
 _marks = {"Q1": 1}
@@ -56,6 +57,7 @@ ALLOWED = {
     "a late module of a library": "pd.DataFrame({'a': numbers}).describe().shape == (8, 1)",
     "a query of pandas": "len(pd.DataFrame({'a': numbers}).query('a > 1', engine='python')) == 1",
     "linear algebra": "np.linalg.matrix_rank(np.diag(numbers)) == 2",
+    "a distribution of scipy": "scipy.stats.norm(numbers[0], 1).cdf(1) == 0.5",
     "sympy": "sympy.diff(numbers[1] * sympy.Symbol('x'), sympy.Symbol('x')) == 2",
     "polynomials of sympy": "sympy.factor(sympy.Symbol('x') ** 2 - numbers[0]).is_Mul",
     "json": "json.loads(text) == 1",

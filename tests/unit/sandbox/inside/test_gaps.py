@@ -44,6 +44,8 @@ grid = pl.DataFrame({"v": [1.0, 2.0]})
 names = pd.Index(["a", "b", "c"])
 def squares(v):
     return v * v
+def put(out):
+    out.append(np.array([1, 2, 3]))
 def million():
     return 1e6
 ### END SOLUTION
@@ -75,12 +77,15 @@ def million():
     "check('Q23', [((grid['v'] - pl.Series([1.0, 2.0])).abs().max() < 1e-6, 'a table')])",
     "check('Q24', [(names.is_monotonic_increasing, 'sorted')])",
     "check('Q25', [(words.max() == 'c' and list(words.sort_values()) == ['a', 'b', 'c'], 'w')])",
+    "def put_by_answer():\n    out = []\n    put(out)\n    return out[0]\n"
+    "check('Q26', [(lambda: bool((np.diff(put_by_answer()) > 0).all()), 'rising')])",
 )
-COUNT = 25
+COUNT = 26
 NOTHING = """
 array = series = number = holes = days = duration = words = floats = steps = matrix = large = None
 pair = tiny = golden = masses = prices = waits = grid = names = None
 def squares(v): pass
+def put(out): pass
 def million(): pass
 """
 WRONG = {
@@ -99,7 +104,9 @@ WRONG = {
     "words = pd.Series(_c)",
     "NaN in polars": "floats = pl.Series([1.0, float('nan')])",
     "NaN in pandas": "series = pd.Series([float('nan')] * 3)\nwords = pd.Series([None] * 3)",
-    "unsigned": "steps = np.array([3, 2, 1], dtype=np.uint8)",
+    "unsigned": "steps = np.array([3, 2, 1], dtype=np.uint8)\n"
+    "def put(out): out.append(np.array([3, 2, 1], dtype=np.uint8))",
+    "unsigned in polars": "steps = pl.Series([3, 2, 1], dtype=pl.UInt8)",
     "NaN in a matrix": "matrix = sparse.csr_array([[np.nan, np.nan], [np.nan, np.nan]])",
     "half precision": "large = np.float16('inf')\nnumber = np.float16(7)\n"
     "array = np.arange(5, dtype=np.float16)",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.unit.sandbox.inside.judging import Judged, WarmPrograms, judged, notebook
@@ -123,6 +125,29 @@ def test_a_check_can_use(runs: tuple[Judged, Judged], name: str) -> None:
     for run in runs:
         assert run.ended
         assert run.passed[name] == [True], run.text
+
+
+FIBONACCI = """
+### BEGIN SOLUTION
+{}
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+### END SOLUTION
+"""
+
+
+@pytest.mark.parametrize("cached", ["author", "student"])
+def test_a_cached_function_is_a_function(
+    tmp_path: Path, programs: WarmPrograms, cached: str
+) -> None:
+    head = "import functools\nfrom mograder.runtime import check"
+    plain, quick = FIBONACCI.format(""), FIBONACCI.format("@functools.cache")
+    of_author, of_student = (quick, plain) if cached == "author" else (plain, quick)
+    cells = [head, of_author, "check('Q1', [(lambda: fib(7) == 13, 'fib')])"]
+    contract = judged(tmp_path, notebook(*cells), notebook(*cells), programs=programs).contract
+    work = notebook(head, of_student)
+    run = judged(tmp_path, notebook(*cells), work, contract=contract, programs=programs)
+    assert run.passed["Q1"] == [True], run.text
 
 
 def test_what_a_check_rests_on_is_told(runs: tuple[Judged, Judged]) -> None:

@@ -6,6 +6,7 @@ import collections
 import datetime as dt
 import decimal
 import fractions
+import functools
 import math
 import uuid
 import zoneinfo
@@ -171,6 +172,8 @@ def test_an_object_is_the_same_handle_wherever_it_stands() -> None:
         (print, "function", ("print",)),
         (lambda: 0, "function", ("<lambda>",)),
         ("".join, "function", ("join",)),
+        (functools.cache(uuid.uuid5), "function", ("uuid5",)),
+        (functools.partial(print, end=""), "function", ()),
         (int, "class", ("int",)),
         ((each for each in "x"), "iterator", ()),
         (map(str, ()), "iterator", ()),

@@ -99,6 +99,15 @@ def test_a_matrix_arrives_as_one() -> None:
     assert (got * got).tolist() == [[7, 10], [15, 22]]
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_what_comes_twice_after_a_matrix_arrives_as_one() -> None:
+    first, second = np.array([7.0]), [8.0]
+    matrix, *got = carried([np.matrix([[1.0, 2.0]]), first, second, first, second])
+    assert type(matrix) is np.matrix
+    assert (got[0].tolist(), got[1]) == ([7.0], [8.0])
+    assert (got[2] is got[0], got[3] is got[1]) == (True, True)
+
+
 @pytest.mark.parametrize(
     "value",
     [
