@@ -165,13 +165,6 @@ async def test_a_dry_run_tells_and_neither_runs_nor_writes(course: Path) -> None
     assert (runs.ran, (course / "release").exists()) == ([], False)
 
 
-async def test_without_validation_nothing_is_run(course: Path) -> None:
-    runs = Script()
-    (outcome,) = await make(course, runs, validate=False)
-    assert lines(outcome) == ["OK: source/A1/A1.py -> release/A1/A1.py"]
-    assert (runs.ran, (course / "release/A1/A1.py").is_file()) == ([], True)
-
-
 async def test_a_source_without_solutions_is_skipped_and_no_failure(course: Path) -> None:
     lecture = "source/L1/L1.py"
     (course / lecture).parent.mkdir()

@@ -81,10 +81,6 @@ def test_odd_settings_never_raise_a_mark() -> None:
     assert mark_after(50, 100) == 0
 
 
-def test_fractions_are_kept() -> None:
-    assert mark_after(72.5, 5) == 68.9
-
-
 LISTED = Settings(
     assignments=(
         Assignment(name="Other", dir="x/hw2", duedate=5),

@@ -12,7 +12,6 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.grading.validation.report import CheckStatus, ValidationReport
 from mograder.grading.validation.report_html import render_html
-from mograder.grading.validation.report_json import answer_of
 from mograder.grading.validation.report_text import render_text
 from mograder.grading.validation.validate import Submission, validate
 from mograder.sandbox.execution.report import (
@@ -253,16 +252,6 @@ async def test_the_results_are_not_searched_for_each_check() -> None:
     assert statuses(report)[1] is CheckStatus.SUCCESS
     assert statuses(report)[99] is CheckStatus.PARTIAL
     assert told.times < 10
-
-
-async def test_the_answer_has_the_keys_of_old_clients() -> None:
-    report = await judged(ran(ALL[0], c4=CellStatus.SKIPPED))
-    answer = answer_of(report, html_available=True)
-    known = answer.model_dump(mode="json")
-    assert {"checks", "cell_errors", "export_ok", "export_error", "html_available"} <= known.keys()
-    assert (known["integrity_level"], known["integrity_warnings"]) == ("source", [])
-    assert [check["status"] for check in known["checks"]] == ["success", "warn"]
-    assert known["checks"][1]["details"] == ["not run: its cell was skipped"]
 
 
 async def test_nothing_of_a_students_reaches_a_page_or_a_terminal_unescaped() -> None:
