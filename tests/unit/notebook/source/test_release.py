@@ -28,13 +28,6 @@ def release(text: str) -> ReleaseText:
     return made
 
 
-def test_a_release_says_what_was_taken_out() -> None:
-    made = release(example("source", "A2-Cooling-Coffee"))
-    assert "mograder-hidden-tests = true" in made.text
-    assert made.solution_blocks == 4
-    assert "best_rate = rates[np.argmin(misfits)]" not in made.text
-
-
 def test_a_source_made_from_a_release_does_not_claim_its_hidden_tests() -> None:
     head = "# /// script\n# dependencies = []\n# mograder-hidden-tests = true\n# ///\n"
     cell = f"@app.cell\ndef _():\n{BLOCK}    return (x,)\n"
