@@ -23,6 +23,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry, StudentGrade
 from tests.support.gradebooks import AT, MARKS, a_run
 from tests.support.graded_results import graded_result
+from tests.support.notebooks import notebook
 
 FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
 DUE = AT
@@ -34,16 +35,7 @@ name = "Assignment 1"
 dir = "A1"
 duedate = {int(DUE.timestamp())}
 """
-NOTEBOOK = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    answer = 42
-    return
-"""
+NOTEBOOK = notebook("answer = 42\nreturn", end="")
 
 
 def put(

@@ -268,46 +268,16 @@ async def test_nothing_of_a_students_reaches_a_page_or_a_terminal_unescaped() ->
     assert "\x1b" not in render_text(report)
 
 
-TESTS = """\
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+TESTS = notebook(
+    """
     # === MOGRADER: MARKS ===
     _marks = {"Q1": 10, "Q2": 6}
-    return
-
-
-@app.cell
-def _():
-    # YOUR CODE HERE
-    x = 0
-    return (x,)
-
-
-@app.cell
-def test_Q1_one(x):
-    assert x == 1
-    return
-
-
-@app.cell
-def test_Q2_later(x):
-    # HIDDEN TESTS
-    return
-
-
-@app.function
-def test_Q2_called():
-    assert 1 + 1 == 2
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+    "# YOUR CODE HERE\nx = 0",
+    "@app.cell\ndef test_Q1_one(x):\n    assert x == 1\n    return",
+    "@app.cell\ndef test_Q2_later(x):\n    # HIDDEN TESTS\n    return",
+    "@app.function\ndef test_Q2_called():\n    assert 1 + 1 == 2",
+)
 CALLED = 5
 """The index of the cell behind the notebook's that calls the function."""
 
