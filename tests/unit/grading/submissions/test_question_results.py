@@ -1,17 +1,11 @@
-"""grading.question_results: marks and states of questions, the same as everywhere else."""
+"""grading.question_results: marks and states of questions; see ``tests/unit/test_marks.py``, too."""
 
 from __future__ import annotations
 
-import html
 import itertools
-import math
-import re
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from mograder import runtime
 from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,
@@ -24,20 +18,8 @@ from mograder.grading.submissions.question_results import (
     state_of,
     totals,
 )
-from mograder.marks import Weights, question_marks, sum_of_marks
 
 S = GradingState
-_MARKS = re.compile(r"u003e([\d.]+)/[\d.]+\\u003c")
-WEIGHTS = st.sampled_from([0.5, 1.0, 2.0, 3.0, 0.1])
-CONDITIONS = st.lists(st.tuples(st.booleans(), WEIGHTS), min_size=1, max_size=5)
-QUESTIONS = st.dictionaries(
-    st.sampled_from([f"Q{n}" for n in range(1, 6)]),
-    st.tuples(
-        st.floats(0, 40).map(lambda v: round(v, 1)), st.lists(CONDITIONS, min_size=1, max_size=3)
-    ),
-    min_size=1,
-    max_size=5,
-)
 
 
 def label(name: str, earned: float, total: float, *, passed: bool = False) -> GradedLabel:
@@ -49,37 +31,6 @@ def label(name: str, earned: float, total: float, *, passed: bool = False) -> Gr
 def check(state: GradingState, *labels: GradedLabel, reason: str = "") -> GradedCheck:
     """A check in this state."""
     return GradedCheck(cell=0, line=1, hidden=False, state=state, reason=reason, labels=labels)
-
-
-@settings(max_examples=10 * settings().max_examples)
-@given(QUESTIONS)
-def test_marks_are_those_of_the_one_function_and_of_the_notebooks_own_table(
-    questions: dict[str, tuple[float, list[list[tuple[bool, float]]]]],
-) -> None:
-    marks = {key: available for key, (available, _) in questions.items()}
-    grader = runtime.Grader(marks)
-    checks, expected = [], []
-    for key, (_, labels) in questions.items():
-        for number, conditions in enumerate(labels):
-            name = f"{key}: {number}"
-            grader.check(name, [(held, "m", weight) for held, weight in conditions])
-            total = sum(weight for _, weight in conditions)
-            earned = sum(weight for held, weight in conditions if held)
-            passed = all(held for held, _ in conditions)
-            checks.append(check(S.JUDGED, label(name, earned, total, passed=passed)))
-            expected.append(ExpectedLabel(0, 1, name, key, total))
-    found = graded_questions(marks, checks, expected)
-    shown = _MARKS.findall(html.unescape(grader.scores().text))
-    for question, text in zip(found, shown[:-1], strict=True):
-        assert question.earned is not None
-        of = [each for one in checks for each in one.labels if each.key == question.key]
-        weights = {each.label: Weights(each.earned, each.total, each.passed) for each in of}
-        assert question.earned == question_marks(marks[question.key], weights)
-        assert math.isclose(question.earned, float(text), abs_tol=0.005)
-    together = totals(marks, found).auto_mark
-    assert together is not None
-    assert together == sum_of_marks(each.earned or 0.0 for each in found)
-    assert math.isclose(together, float(shown[-1]), abs_tol=0.005)
 
 
 @pytest.mark.parametrize(
