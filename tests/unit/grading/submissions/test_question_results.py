@@ -1,4 +1,4 @@
-"""grading.question_results: marks and states of questions; see ``tests/unit/test_marks.py``, too."""
+"""grading.question_results: marks and states of questions; ``test_marks.py`` compares them, too."""
 
 from __future__ import annotations
 
