@@ -1,4 +1,7 @@
-"""The release made of a source (compatibility-0.3.16.md 7, B112); most of it is in the corpus."""
+"""The release made of a source, and the templates of ``mograder new`` that sources begin with.
+
+See compatibility-0.3.16.md 7, B112; most of it is in the corpus.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,13 @@ from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import cell_hash, cell_hashes, is_editable
 from mograder.notebook.source.release import ReleaseText, make_release, with_hidden_tests
+from mograder.notebook.source.submit_cells import SUBMIT, with_submit_cells
+from mograder.notebook.source.templates import assignment_text
 
 COURSE = Path(__file__).parents[4] / "examples" / "course"
 EXAMPLES = ["A1-Measuring-Pi", "A2-Cooling-Coffee", "A3-Counting-Bicycles"]
 HEAD = "import marimo\n\napp = marimo.App()\n\n\n"
+TEMPLATE = assignment_text("A1", marimo="0.25.2")
 BLOCK = "    ### BEGIN SOLUTION\n    x = 41 + 1\n    ### END SOLUTION\n"
 
 
@@ -119,3 +125,30 @@ def test_a_release_for_grading_keeps_the_hidden_tests_of_some_cells() -> None:
         with_hidden_tests(text, "A1.py", ()).splitlines()[-20:]
         == release(text).text.splitlines()[-20:]
     )
+
+
+def test_a_hint_is_not_on_the_line_that_marimo_shows_of_a_hidden_cell() -> None:
+    lines = [line.strip() for line in TEMPLATE.splitlines()]
+    hints = [line for line in lines if line.startswith("hint(")]
+    assert hints
+    assert set(hints) == {"hint("}
+
+
+# The form that submits, as two cells of the notebook -------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", [TEMPLATE, TEMPLATE.replace("\n", "\r\n"), TEMPLATE.partition("\n\nif __")[0]]
+)
+def test_two_cells_come_last_and_all_else_stays(text: str) -> None:
+    released = with_submit_cells(text, url='https://x.org/"', assignment="A1")
+    before, after = parse_cells(text, "a").cells, parse_cells(released, "a").cells
+    assert [cell.code for cell in after[:-2]] == [cell.code for cell in before]
+    assert all(SUBMIT in cell.code for cell in after[-2:])
+    assert '"https://x.org/\\""' in after[-1].code
+    assert released.startswith(text.partition("if __name__")[0].rstrip())
+
+
+def test_a_notebook_that_has_the_cells_stays_as_it_is() -> None:
+    once = with_submit_cells(TEMPLATE, url="https://x.org", assignment="A1")
+    assert with_submit_cells(once, url="https://y.org", assignment="A1") == once
