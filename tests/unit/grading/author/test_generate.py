@@ -23,11 +23,11 @@ from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import CheckResult
 from mograder.store.course.course import find_source
 from tests.support.author_runs import NoRuns, said
+from tests.support.course import EXAMPLE_COURSE
 from tests.support.fake_judges import FINISHED
 
-EXAMPLE = Path(__file__).parents[4] / "examples" / "course"
 TEXT = assignment_text("A1", marimo="0.25.2")
-LECTURE = (EXAMPLE / "source/L01-Random-Numbers/L01-Random-Numbers.py").read_text()
+LECTURE = (EXAMPLE_COURSE / "source/L01-Random-Numbers/L01-Random-Numbers.py").read_text()
 CHECK = 'check( "Q1: The sum",'
 """How :func:`place_of` tells the first check of that text."""
 
@@ -102,7 +102,7 @@ def tree(directory: Path) -> dict[str, bytes]:
 @pytest.fixture
 def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The example course, without its releases."""
-    shutil.copytree(EXAMPLE / "source", tmp_path / "source")
+    shutil.copytree(EXAMPLE_COURSE / "source", tmp_path / "source")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -117,7 +117,7 @@ async def test_the_example_course_comes_out_as_it_is_in_the_repository(example: 
     archives = [name for name in released if name.endswith(".zip")]
     assert {name: data for name, data in released.items() if name not in archives} == {
         name: data
-        for name, data in tree(EXAMPLE / "release").items()
+        for name, data in tree(EXAMPLE_COURSE / "release").items()
         if not name.endswith(".zip") and "__marimo__" not in name
     }
     assert sorted(archives) == [

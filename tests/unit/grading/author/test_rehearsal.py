@@ -31,7 +31,6 @@ from mograder.sandbox.execution.judging import (
     RehearsalReport,
     UnsteadyLabel,
 )
-from mograder.sandbox.execution.report import ExecutionResult, Outcome
 from tests.support.author_runs import NoRuns, said
 from tests.support.fake_judges import FINISHED, SOURCE, everything_passed, release_of
 from tests.unit.notebook.grading_sources import IMPORTS, MARKS, NAME, planned, solved
@@ -44,7 +43,6 @@ CHECKS = (
 PLAN = planned(IMPORTS, MARKS, ANSWERS, *CHECKS).plan
 Q1, Q2 = (part.cell for part in PLAN.checks)
 LINES = {each.label: each.line for part in PLAN.checks if part.check for each in part.check.labels}
-WORKER = ExecutionResult(Outcome.FINISHED)
 
 
 def label(name: str, *, passed: bool = True, total: float = 1.0, reason: str = "") -> JudgedLabel:
@@ -75,7 +73,7 @@ def solution(plan: GradingPlan = PLAN, release: RunReport = RunReport()) -> Subj
 
 
 def result(*checks: JudgedCheck, rehearsal: RehearsalReport | None = None) -> JudgingResult:
-    return JudgingResult("", checks or GOOD, WORKER, True, rehearsal=rehearsal)
+    return JudgingResult("", checks or GOOD, FINISHED, True, rehearsal=rehearsal)
 
 
 def told(findings: Findings) -> tuple[list[str], list[str]]:

@@ -5,8 +5,6 @@ See compatibility-0.3.16.md 7, B112; most of it is in the corpus.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from marimo._ast.parse import parse_notebook
 
@@ -16,16 +14,11 @@ from mograder.notebook.points import cell_hash, cell_hashes, is_editable
 from mograder.notebook.source.release import ReleaseText, make_release, with_hidden_tests
 from mograder.notebook.source.submit_cells import SUBMIT, with_submit_cells
 from mograder.notebook.source.templates import assignment_text
+from tests.support.course import EXAMPLE_COURSE
 
-COURSE = Path(__file__).parents[4] / "examples" / "course"
-EXAMPLES = ["A1-Measuring-Pi", "A2-Cooling-Coffee", "A3-Counting-Bicycles"]
 HEAD = "import marimo\n\napp = marimo.App()\n\n\n"
 TEMPLATE = assignment_text("A1", marimo="0.25.2")
 BLOCK = "    ### BEGIN SOLUTION\n    x = 41 + 1\n    ### END SOLUTION\n"
-
-
-def example(where: str, name: str) -> str:
-    return (COURSE / where / name / f"{name}.py").read_bytes().decode()
 
 
 def release(text: str) -> ReleaseText:
@@ -40,9 +33,9 @@ def test_a_source_made_from_a_release_does_not_claim_its_hidden_tests() -> None:
     assert "# mograder-hidden-tests = false\n" in release(head + HEAD + cell).text
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", ["A1-Measuring-Pi", "A2-Cooling-Coffee", "A3-Counting-Bicycles"])
 def test_a_fingerprint_is_taken_of_what_marimo_itself_calls_the_code(name: str) -> None:
-    text = example("release", name)
+    text = (EXAMPLE_COURSE / "release" / name / f"{name}.py").read_bytes().decode()
     parsed = parse_notebook(text)
     assert parsed is not None
     cells = parse_cells(text, f"{name}.py").cells
