@@ -12,6 +12,7 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.grading.validation.report import CheckStatus, ValidationReport
 from mograder.grading.validation.report_html import render_html
+from mograder.grading.validation.report_json import answer_of
 from mograder.grading.validation.report_text import render_text
 from mograder.grading.validation.validate import Submission, validate
 from mograder.sandbox.execution.report import (
@@ -252,6 +253,13 @@ async def test_the_results_are_not_searched_for_each_check() -> None:
     assert statuses(report)[1] is CheckStatus.SUCCESS
     assert statuses(report)[99] is CheckStatus.PARTIAL
     assert told.times < 10
+
+
+async def test_the_answer_has_the_words_of_old_clients_for_checks_that_did_not_run() -> None:
+    report = await judged(ran(ALL[0], c4=CellStatus.SKIPPED))
+    checks = answer_of(report, html_available=True).checks
+    assert [check.status for check in checks] == ["success", "warn"]
+    assert checks[1].details == ("not run: its cell was skipped",)
 
 
 async def test_nothing_of_a_students_reaches_a_page_or_a_terminal_unescaped() -> None:
