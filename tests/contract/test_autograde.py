@@ -1,11 +1,20 @@
-"""``mograder autograde`` in real sandboxes: marks, what is up to date, and a kill in between."""
+"""``mograder autograde`` in real sandboxes: marks, what is up to date, and what ends it in between.
+
+A kill, a full disk, a gradebook that another program holds.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +24,7 @@ import pytest
 from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.fake_judges import SOLVED, SOURCE, answered, hand_in, release_of, written
 from tests.support.gradebooks import change
+from tests.support.sandbox_fixtures import IS_ROOT
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -24,31 +34,30 @@ PARTIAL = answered(SOURCE, ("area = ...", "def area(side):\n        return 2 * s
 EMPTY = release_of(SOURCE)
 
 
-@pytest.fixture(scope="module")
-def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("environments")
-
-
 @pytest.fixture
-def course(tmp_path: Path, uv_cache: Path, environments: Path) -> Path:
+def course(tmp_path: Path, uv_cache: Path, run_directory: Path) -> Path:
     root = tmp_path / "course"
     written(root)
     hand_in(root, alice=SOLVED, bob=PARTIAL, carol=EMPTY)
     (root / "mograder.toml").write_text(
-        f'[hub]\nuv_cache_dir = "{uv_cache}"\nenvironments_dir = "{environments}"\n'
+        f'[hub]\nuv_cache_dir = "{uv_cache}"\n'
+        f'environments_dir = "{run_directory / "environments"}"\n'
     )
     return root
 
 
-def grading(course: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+def grading(
+    course: Path, *options: str, within: tuple[str, ...] = (), **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, perhaps within another one."""
     return subprocess.run(
-        [_MOGRADER, "autograde", *options, "hw1"],
+        [*within, _MOGRADER, "autograde", *options, "hw1"],
         cwd=course,
         capture_output=True,
         text=True,
         timeout=_SECONDS,
         check=False,
+        env={**os.environ, **environ},
     )
 
 
@@ -137,3 +146,95 @@ def test_packages_that_cannot_be_installed_end_it_with_a_line(course: Path) -> N
     assert "mograder-no-such-package" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (course / "autograded").exists()
+
+
+# Full disks and locks ---------------------------------------------------------------------
+
+STUDENTS = [f"student{number}" for number in range(6)]
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size="$1" none "$2" || exit 99
+shift 2
+$AS "$@"
+status=$?
+cp -r "$OUT" "$KEPT"
+exit $status
+"""
+
+
+@pytest.fixture
+def class_of_six(course: Path) -> Path:
+    """A course of six, whose gradebook is in a directory of its own."""
+    shutil.rmtree(course / "submitted")
+    hand_in(course, **dict.fromkeys(STUDENTS, SOLVED))
+    (course / "marks").mkdir()
+    (course / "autograded").mkdir()
+    with (course / "mograder.toml").open("a") as settings:
+        settings.write('[gradebook]\npath = "marks/gradebook.db"\n')
+    return course
+
+
+def whole_results(autograded: Path) -> set[str]:
+    """Return the students with a page; every file that is there is whole."""
+    for path in (autograded / "hw1").glob("*"):
+        text = path.read_text()
+        assert text.endswith("\n") or (path.suffix == ".html" and text.rstrip().endswith("</html>"))
+    return {path.stem for path in (autograded / "hw1").glob("*.html")}
+
+
+@pytest.mark.parametrize(("full", "size"), [("autograded", "64k"), ("marks", "300k")])
+def test_a_full_disk_ends_it_with_a_line_and_whole_results(
+    class_of_six: Path, tmp_path: Path, full: str, size: str
+) -> None:
+    course, kept = class_of_six, tmp_path / "kept"
+    alone = "-m" if IS_ROOT else "-Urm"
+    mounting = ("unshare", alone, "sh", "-c", ON_A_SMALL_DISK, "sh", size, str(course / full))
+    own = "" if IS_ROOT else f"unshare -U --map-user={os.getuid()} --map-group={os.getgid()}"
+    out = {"OUT": str(course / "autograded"), "KEPT": str(kept), "AS": own}
+    done = grading(course, "-j", "1", within=mounting, **out)
+    assert done.returncode not in (0, 99), done.stderr
+    assert "disk is full" in done.stderr
+    assert "Free some space" in done.stderr
+    assert "Traceback" not in done.stderr
+    found = whole_results(kept)
+    assert 0 < len(found) < len(STUDENTS), found
+    shutil.rmtree(course / "autograded")
+    assert grading(course).returncode == 0
+    assert whole_results(course / "autograded") == set(STUDENTS)
+    with Gradebook(course / "marks/gradebook.db") as book:
+        assert {each.student: each.auto for each in book.grades("hw1")} == dict.fromkeys(
+            STUDENTS, 15.0
+        )
+
+
+@contextmanager
+def the_lock_file(book: Path) -> Iterator[None]:
+    """Hold the lock as 0.3.16 and this program do while they write."""
+    with book.with_name(f"{book.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def a_transaction(book: Path) -> Iterator[None]:
+    """Hold the database as a program does that knows nothing of the lock file."""
+    with closing(sqlite3.connect(book, isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+@pytest.mark.parametrize("held", [the_lock_file, a_transaction])
+def test_a_locked_gradebook_is_told_before_anything_is_graded(
+    class_of_six: Path, held: Callable[[Path], AbstractContextManager[None]]
+) -> None:
+    course = class_of_six
+    assert grading(course).returncode == 0
+    shutil.rmtree(course / "autograded")
+    with held(course / "marks" / "gradebook.db"):
+        done = grading(course)
+    assert done.returncode not in (0, 1)
+    assert "gradebook.db" in done.stderr
+    assert "try again" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (course / "autograded").exists()
+    assert grading(course).returncode == 0
+    assert whole_results(course / "autograded") == set(STUDENTS)

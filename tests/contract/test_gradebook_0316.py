@@ -26,11 +26,10 @@ from mograder.store.marking.saved_comments import Author, CommentWish, SavedComm
 from scripts.record_0316_marks import install
 from scripts.record_gradebook import TARGET
 from scripts.record_gradebook import run as run_0316
-from tests.support.gradebooks import AT, a_run, export_0316, import_0316
+from tests.support.gradebooks import AT, FAIR, a_run, export_0316, import_0316
 
 pytestmark = pytest.mark.full
 
-FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
 TIMES = ("graded_at", "autograded_at", "updated_at")
 
 

@@ -131,13 +131,6 @@ def test_submissions_are_graded_by_the_source_that_was_sent(hub: HubProcess) -> 
     )
 
 
-def test_what_is_up_to_date_is_left_out(hub: HubProcess) -> None:
-    before = runs(hub)
-    grade(hub)
-    assert ended(hub)["job"]["total"] == 1  # the link
-    assert runs(hub) == before
-
-
 def test_without_a_source_a_mark_is_a_proposal(hub: HubProcess) -> None:
     grade(hub, WITHOUT_SOURCE)
     told = ended(hub, WITHOUT_SOURCE)

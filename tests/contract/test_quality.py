@@ -11,10 +11,9 @@ import pytest
 
 from mograder.notebook.source.release import make_release
 from tests.support.command_line import cli
+from tests.support.course import EXAMPLE_COURSE, REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 PLANTED = REPOSITORY / "tests" / "data" / "quality" / "planted_faults.py"
-EXAMPLES = REPOSITORY / "examples" / "course"
 Report = dict[str, Any]
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
@@ -80,7 +79,7 @@ def test_every_planted_fault_is_found(course: Path) -> None:
 
 @pytest.mark.parametrize("name", ["A1", "A2", "A3"])
 def test_the_examples_are_clean(tmp_path: Path, uv_cache: Path, name: str) -> None:
-    shutil.copytree(EXAMPLES, tmp_path / "course")
+    shutil.copytree(EXAMPLE_COURSE, tmp_path / "course")
     with (tmp_path / "course" / "mograder.toml").open("a") as settings:
         settings.write(f'uv_cache_dir = "{uv_cache}"\n')
     (report,) = examined(name, "-C", str(tmp_path / "course"), status=0)

@@ -14,10 +14,7 @@ from tests.support.notebooks import notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
-NOTEBOOK = notebook(
-    "1",
-    end="",
-)
+NOTEBOOK = notebook("1", end="")
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from mograder.grading.results.grading_result import (
 )
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry, StudentGrade
-from tests.support.gradebooks import AT, MARKS, a_run
+from tests.support.gradebooks import AT, FAIR, MARKS, a_run
 from tests.support.graded_results import graded_result
+from tests.support.notebooks import notebook
 
-FAIR = {"Q1": 7.1, "Q2": 15.0, "Q3": 0.0}
 DUE = AT
 SETTINGS = f"""[penalties]
 enabled = true
@@ -34,23 +34,14 @@ name = "Assignment 1"
 dir = "A1"
 duedate = {int(DUE.timestamp())}
 """
-NOTEBOOK = """import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    answer = 42
-    return
-"""
+NOTEBOOK = notebook("answer = 42\nreturn", end="")
 
 
 def put(
     course: Path,
     student: str,
     late: timedelta | None,
-    points: Mapping[str, float] = FAIR,
+    points: Mapping[str, float | None] = FAIR,
     *,
     assignment: str = "A1",
 ) -> None:
@@ -71,7 +62,7 @@ def put(
 def graded_run(
     course: Path,
     student: str,
-    points: Mapping[str, float] = FAIR,
+    points: Mapping[str, float | None] = FAIR,
     received: datetime | None = None,
     *,
     assignment: str = "A1",

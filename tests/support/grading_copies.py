@@ -21,9 +21,7 @@ from mograder.grading.results.grading_result import (
 from tests.support.graded_results import graded_result
 from tests.support.notebooks import notebook
 
-NOTEBOOK = notebook(
-    "x = 1",
-)
+NOTEBOOK = notebook("x = 1")
 
 FORGED = """import marimo
 

@@ -9,6 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mograder.grading.results.grading_result import GradedCheck, GradedLabel, GradingState
+from mograder.grading.submissions.question_results import (
+    ExpectedLabel,
+    graded_questions,
+    totals,
+)
 from mograder.grading.validation.report import CheckStatus, ValidatedCheck, with_marks
 from mograder.marks import Weights, question_marks, question_weight, sum_of_marks
 from mograder.runtime import Grader
@@ -73,9 +79,21 @@ def _validated(label: str, conditions: list[tuple[bool, float]]) -> ValidatedChe
     )
 
 
+def _graded(check: ValidatedCheck) -> GradedCheck:
+    found = check.weights
+    label = GradedLabel(
+        label=check.label,
+        key=check.key,
+        earned=found.earned,
+        total=found.total,
+        passed=found.passed,
+    )
+    return GradedCheck(cell=0, line=1, hidden=False, state=GradingState.JUDGED, labels=(label,))
+
+
 @settings(max_examples=10 * settings().max_examples)
 @given(_MARKS, _RESULTS)
-def test_the_notebook_and_its_validation_give_the_same_marks(
+def test_the_notebook_its_validation_and_its_grading_give_the_same_marks(
     marks: dict[str, float], results: dict[tuple[str, str], list[tuple[bool, float]]]
 ) -> None:
     labelled = {f"{key}: {name}": conditions for (key, name), conditions in results.items()}
@@ -95,9 +113,12 @@ def test_the_notebook_and_its_validation_give_the_same_marks(
         for key, available in marks.items()
     }
     assert {key: shown[key] for key in marks} == by_key
-    assert (
-        (total or (0.0, 0.0))[0] == sum_of_marks(by_key.values()) == shown["<strong>Total</strong>"]
-    )
+    expected = [ExpectedLabel(0, 1, each.label, each.key, each.weights.total) for each in checks]
+    graded = graded_questions(marks, [_graded(check) for check in checks], expected)
+    assert {each.key: each.earned or 0.0 for each in graded if each.key in marks} == by_key
+    together = sum_of_marks(by_key.values())
+    assert together == shown["<strong>Total</strong>"] == totals(marks, graded).auto_mark
+    assert together == (total or (0.0, 0.0))[0]
 
 
 @given(_CONDITIONS, st.dictionaries(st.sampled_from("ab"), _WEIGHTS), st.sampled_from([1.0, 15.0]))

@@ -143,18 +143,6 @@ def test_a_lazy_condition_that_raises_fails_with_its_error(sidecar: Path) -> Non
     assert line["details"] == ["dividing works (ZeroDivisionError: division by zero)"]
 
 
-def test_a_lazy_condition_may_call_exit_and_the_cell_lives_on() -> None:
-    assert "SystemExit: 3" in words_of(check("Q1", [(lambda: sys.exit(3), "stays")]))
-
-
-def test_an_interrupt_is_not_swallowed() -> None:
-    def interrupted() -> bool:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        check("Q1", [(interrupted, "stays")])
-
-
 def test_a_long_error_is_clipped() -> None:
     def complains() -> bool:
         raise ValueError("x" * 100_000)
@@ -218,7 +206,11 @@ class _Own(BaseException):
 
 
 @pytest.mark.parametrize(
-    "error", [_Own("own"), GeneratorExit(), asyncio.CancelledError("gone"), RecursionError()]
+    "error",
+    [
+        *(_Own("own"), SystemExit(3), GeneratorExit()),
+        *(asyncio.CancelledError("gone"), RecursionError()),
+    ],
 )
 def test_whatever_is_raised_is_an_answer(error: BaseException) -> None:
     value = _Raises(error)

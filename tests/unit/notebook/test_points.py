@@ -17,6 +17,7 @@ from mograder.notebook.points import (
     stated_weights,
     takes_arguments,
 )
+from tests.support import notebooks
 
 HEAD = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _(check):\n"
 
@@ -156,52 +157,19 @@ def test_functions_that_take_arguments(code: str, so: bool) -> None:
     assert takes_arguments(ast.parse(code).body[0]) is so
 
 
-TESTS = """\
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+TESTS = notebooks.notebook(
+    """
     # === MOGRADER: MARKS ===
     _marks = {"Q1": 10, "Part (A)": 5}
-    return
-
-
-@app.cell
-def test_Q1_small(fib):
-    assert fib(1) == 1
-    return
-
-
-@app.cell
-def test_helper(fib):
-    assert fib(2) == 1
-    return
-
-
-@app.cell
-def test_q1_check(check):
-    check("Q1: called", [])
-    return
-
-
-@app.function
-def test_part_a():
-    assert True
-
-
-@app.function
-def test_part_a_of(n):
-    assert n
-
-
-@app.cell
-def test_Q1_answer():
-    # YOUR CODE HERE
-    return
-"""
+    """,
+    "@app.cell\ndef test_Q1_small(fib):\n    assert fib(1) == 1\n    return",
+    "@app.cell\ndef test_helper(fib):\n    assert fib(2) == 1\n    return",
+    '@app.cell\ndef test_q1_check(check):\n    check("Q1: called", [])\n    return',
+    "@app.function\ndef test_part_a():\n    assert True",
+    "@app.function\ndef test_part_a_of(n):\n    assert n",
+    "@app.cell\ndef test_Q1_answer():\n    # YOUR CODE HERE\n    return",
+    end="",
+)
 
 
 def test_cells_test_a_question_by_their_names() -> None:

@@ -23,10 +23,11 @@ from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import CheckResult
 from mograder.store.course.course import find_source
 from tests.support.author_runs import NoRuns, said
+from tests.support.course import EXAMPLE_COURSE
 from tests.support.fake_judges import FINISHED
 
-EXAMPLE = Path(__file__).parents[4] / "examples" / "course"
 TEXT = assignment_text("A1", marimo="0.25.2")
+LECTURE = (EXAMPLE_COURSE / "source/L01-Random-Numbers/L01-Random-Numbers.py").read_text()
 CHECK = 'check( "Q1: The sum",'
 """How :func:`place_of` tells the first check of that text."""
 
@@ -101,7 +102,7 @@ def tree(directory: Path) -> dict[str, bytes]:
 @pytest.fixture
 def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The example course, without its releases."""
-    shutil.copytree(EXAMPLE / "source", tmp_path / "source")
+    shutil.copytree(EXAMPLE_COURSE / "source", tmp_path / "source")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -116,7 +117,7 @@ async def test_the_example_course_comes_out_as_it_is_in_the_repository(example: 
     archives = [name for name in released if name.endswith(".zip")]
     assert {name: data for name, data in released.items() if name not in archives} == {
         name: data
-        for name, data in tree(EXAMPLE / "release").items()
+        for name, data in tree(EXAMPLE_COURSE / "release").items()
         if not name.endswith(".zip") and "__marimo__" not in name
     }
     assert sorted(archives) == [
@@ -165,17 +166,10 @@ async def test_a_dry_run_tells_and_neither_runs_nor_writes(course: Path) -> None
     assert (runs.ran, (course / "release").exists()) == ([], False)
 
 
-async def test_without_validation_nothing_is_run(course: Path) -> None:
-    runs = Script()
-    (outcome,) = await make(course, runs, validate=False)
-    assert lines(outcome) == ["OK: source/A1/A1.py -> release/A1/A1.py"]
-    assert (runs.ran, (course / "release/A1/A1.py").is_file()) == ([], True)
-
-
 async def test_a_source_without_solutions_is_skipped_and_no_failure(course: Path) -> None:
     lecture = "source/L1/L1.py"
     (course / lecture).parent.mkdir()
-    shutil.copy(EXAMPLE / "source/L01-Random-Numbers/L01-Random-Numbers.py", course / lecture)
+    (course / lecture).write_text(LECTURE)
     (outcome,) = await make(course, Script(), "L1")
     assert outcome.ok
     assert lines(outcome) == [
@@ -354,10 +348,9 @@ async def test_a_lecture_is_written_below_its_own_name(course: Path) -> None:
 
     See compatibility-0.3.16.md 7.
     """
-    source = (EXAMPLE / "source/L01-Random-Numbers/L01-Random-Numbers.py").read_text()
     for place in ("source/L1/L1.py", "source/L1/data.csv", "source/All/L2.py", "source/All/x.csv"):
         (course / place).parent.mkdir(exist_ok=True)
-        (course / place).write_text(source)
+        (course / place).write_text(LECTURE)
     runs = Script()
     outcomes = await make(course, runs, "L1", "All", lecture=True)
     assert [outcome.problems for outcome in outcomes] == [(), ()]
@@ -366,9 +359,8 @@ async def test_a_lecture_is_written_below_its_own_name(course: Path) -> None:
 
 
 async def test_a_lecture_beside_others_takes_the_layout_that_it_names(course: Path) -> None:
-    source = (EXAMPLE / "source/L01-Random-Numbers/L01-Random-Numbers.py").read_text()
-    text = source.replace("marimo.App(", 'marimo.App(layout_file="layouts/L2.slides.json", ')
-    missing = source.replace("marimo.App(", 'marimo.App(layout_file="layouts/gone.json", ')
+    text = LECTURE.replace("marimo.App(", 'marimo.App(layout_file="layouts/L2.slides.json", ')
+    missing = LECTURE.replace("marimo.App(", 'marimo.App(layout_file="layouts/gone.json", ')
     (course / "source/All/layouts").mkdir(parents=True)
     for place, content in (("L2.py", text), ("L3.py", missing), ("x.csv", "1")):
         (course / "source/All" / place).write_text(content)
@@ -377,7 +369,7 @@ async def test_a_lecture_beside_others_takes_the_layout_that_it_names(course: Pa
     assert set(tree(course / "release")) == {"L2/L2.py", "L2/layouts/L2.slides.json", "L3/L3.py"}
     assert "layout_file" in (course / "release/L2/L2.py").read_text()
     assert "layout_file" not in (course / "release/L3/L3.py").read_text()
-    told = [str(line) for line in outcome.lines]
+    told = lines(outcome)
     assert any(
         line.startswith("LEFT-OUT: ") and "x.csv: its folder is not" in line for line in told
     )
@@ -395,7 +387,7 @@ async def test_an_assignment_takes_the_folders_that_it_names_and_tells_of_others
     (outcome,) = await make(course, Script())
     assert "data/a.csv" in tree(course / "release/A1")
     assert "solutions/A1.py" not in tree(course / "release/A1")
-    told = [str(line) for line in outcome.lines if "LEFT-OUT" in str(line)]
+    told = [line for line in lines(outcome) if "LEFT-OUT" in line]
     assert len(told) == 1
     assert "solutions/: the notebook does not name this folder" in told[0]
 
@@ -405,7 +397,7 @@ async def test_a_copy_of_the_source_stays_and_is_refused_in_the_old_release(
     course: Path, lecture: bool
 ) -> None:
     if lecture:
-        shutil.copy(EXAMPLE / "source/L01-Random-Numbers/L01-Random-Numbers.py", "source/A1/A1.py")
+        (course / "source/A1/A1.py").write_text(LECTURE)
     (course / "source/A1/A1.py~").write_text(TEXT)
     (outcome,) = await make(course, Script(), lecture=lecture)
     assert not outcome.problems
@@ -423,7 +415,7 @@ async def test_a_copy_of_the_source_stays_and_is_refused_in_the_old_release(
 @pytest.mark.parametrize("lecture", [False, True])
 async def test_what_the_source_has_no_longer_stays_and_is_told(course: Path, lecture: bool) -> None:
     if lecture:
-        shutil.copy(EXAMPLE / "source/L01-Random-Numbers/L01-Random-Numbers.py", "source/A1/A1.py")
+        (course / "source/A1/A1.py").write_text(LECTURE)
     for name in ("a.csv", "b.csv"):
         (course / "source/A1" / name).write_text("1")
     (outcome,) = await make(course, Script(), lecture=lecture)
@@ -465,9 +457,8 @@ async def test_a_folder_that_only_a_block_names_is_part_of_it_and_left_out(
 async def test_links_of_a_lecture_follow_what_the_course_says_an_item_is(course: Path) -> None:
     (course / "source/L1").mkdir()
     (course / "source/Warm-up").mkdir()
-    lecture = (EXAMPLE / "source/L01-Random-Numbers/L01-Random-Numbers.py").read_text()
-    (course / "source/Warm-up/Warm-up.py").write_text(lecture)
-    text = lecture.replace("A1-Measuring-Pi", "Warm-up").replace("A2-Cooling-Coffee", "Nobody")
+    (course / "source/Warm-up/Warm-up.py").write_text(LECTURE)
+    text = LECTURE.replace("A1-Measuring-Pi", "Warm-up").replace("A2-Cooling-Coffee", "Nobody")
     (course / "source/L1/L1.py").write_text(text)
     await make(course, Script(), "L1", lecture=True)
     released = (course / "release/L1/L1.py").read_text()

@@ -1,4 +1,4 @@
-"""What an author is told of a rehearsal of grading, by the results of its runs."""
+"""What an author is told of a rehearsal of grading, and the contract that it keeps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.grading.author.author_runs import RunReport
+from mograder.grading.author.author_runs import AuthorTrial, RunReport
 from mograder.grading.author.rehearsal import (
     Findings,
     Subject,
@@ -15,8 +15,10 @@ from mograder.grading.author.rehearsal import (
     interface,
     judge_empty,
     judge_solution,
+    rehearse,
 )
-from mograder.notebook.grading.grading_plan import GradingPlan
+from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
+from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.execution.judging import (
     CrashedCheck,
     JudgedCheck,
@@ -29,8 +31,8 @@ from mograder.sandbox.execution.judging import (
     RehearsalReport,
     UnsteadyLabel,
 )
-from mograder.sandbox.execution.report import ExecutionResult, Outcome
-from tests.support.author_runs import said
+from tests.support.author_runs import NoRuns, said
+from tests.support.fake_judges import FINISHED, SOURCE, everything_passed, release_of
 from tests.unit.notebook.grading_sources import IMPORTS, MARKS, NAME, planned, solved
 
 ANSWERS = solved("err = 0", "x = 1", "def f(v): return v", "def g(v): return v")
@@ -41,7 +43,6 @@ CHECKS = (
 PLAN = planned(IMPORTS, MARKS, ANSWERS, *CHECKS).plan
 Q1, Q2 = (part.cell for part in PLAN.checks)
 LINES = {each.label: each.line for part in PLAN.checks if part.check for each in part.check.labels}
-WORKER = ExecutionResult(Outcome.FINISHED)
 
 
 def label(name: str, *, passed: bool = True, total: float = 1.0, reason: str = "") -> JudgedLabel:
@@ -72,7 +73,7 @@ def solution(plan: GradingPlan = PLAN, release: RunReport = RunReport()) -> Subj
 
 
 def result(*checks: JudgedCheck, rehearsal: RehearsalReport | None = None) -> JudgingResult:
-    return JudgingResult("", checks or GOOD, WORKER, True, rehearsal=rehearsal)
+    return JudgingResult("", checks or GOOD, FINISHED, True, rehearsal=rehearsal)
 
 
 def told(findings: Findings) -> tuple[list[str], list[str]]:
@@ -242,3 +243,51 @@ def test_the_interface_is_one_line() -> None:
         interface(answers)
         == "integral: float; x, y: array float64 (50,); finite_diff(x, y) → array"
     )
+
+
+def unanswered(check: JudgedCheck) -> JudgedCheck:
+    """Return the result of a check of the release."""
+    labels = (replace(each, earned=0.0, passed=False, conditions=()) for each in check.labels)
+    return replace(check, labels=tuple(labels))
+
+
+class Judged(NoRuns):
+    """Judges nothing: the last check of the solution has a state, and all others pass."""
+
+    def __init__(self, state: JudgedState) -> None:
+        self.kept: list[str] = []
+        self._state = state
+
+    async def judge(self, trial: AuthorTrial, _: object, /) -> JudgingResult:
+        checks = everything_passed(parse_plan(trial.files.plan))
+        if trial.files.contract is None:
+            last = replace(checks[-1], state=self._state, reason="the worker has ended")
+            checks = (*checks[:-1], last)
+        else:
+            checks = tuple(map(unanswered, checks))
+        return JudgingResult("", checks, FINISHED, protected=True, contract="the contract")
+
+    async def keep(self, trial: AuthorTrial, contract: str, /) -> None:
+        self.kept.append(contract)
+
+
+async def kept_after(state: JudgedState, place: Path) -> list[str]:
+    """Return the contracts that are kept if the last check of the solution has a state."""
+    judged = Judged(state)
+    subject = Subject(
+        "hw1.py",
+        plan_source(SOURCE, "hw1.py").plan,
+        Version(SOURCE, "hw1.py", place, RunReport()),
+        Version(release_of(SOURCE), "hw1.py", place, RunReport()),
+    )
+    assert not (await rehearse(subject, judged, lambda _: None)).errors
+    return judged.kept
+
+
+@pytest.mark.parametrize(
+    ("state", "kept"), [("judged", ["the contract"]), ("needs attention", []), ("not run", [])]
+)
+async def test_a_contract_is_kept_only_if_every_check_was_judged(
+    tmp_path: Path, state: JudgedState, kept: list[str]
+) -> None:
+    assert await kept_after(state, tmp_path) == kept

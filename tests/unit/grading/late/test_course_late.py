@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
-from mograder.core.errors import Conflict
 from mograder.core.sections.settings_model import CourseRule
 from mograder.core.settings import load_settings
 from mograder.grading.late.course_late import CourseLate
@@ -242,23 +241,6 @@ def _from_nothing(course: Course, empty: Path) -> Mapping[tuple[str, str], objec
         for step in again:
             course.take(book, step)
         return told(course, book)
-
-
-def test_a_preview_is_what_follows_when_it_is_recorded(tmp_path: Path) -> None:
-    (tmp_path / "mograder.toml").write_text(SETTINGS)
-    put(tmp_path, "alice", timedelta(hours=15))
-    put(tmp_path, "bob", timedelta(hours=-1))
-    late = CourseLate(load_settings(tmp_path, environ={}))
-    change = Extension("A1", "alice", until=DUE + timedelta(days=1))
-    with Gradebook(tmp_path / "gradebook.db") as book:
-        preview = late.preview(book, [change])
-        assert [each.differs for each in preview.grades] == [True, False]
-        assert late.preview(book, [replace(change, assignment="A2")]).grades == ()
-        work = LateWork(book)
-        work.record([change], by="ina", at=AT, version=preview.version)
-        assert late.counted(book, "A1") == tuple(each.after for each in preview.grades)
-        with pytest.raises(Conflict, match="changed meanwhile"):
-            work.record([change], by="ina", at=AT, version=preview.version)
 
 
 class ChangedMeanwhile(Gradebook):

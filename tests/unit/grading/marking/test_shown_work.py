@@ -135,14 +135,6 @@ def test_a_source_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     assert sources_or_none(tmp_path / "none.py")[1]
 
 
-def test_a_submission_is_parsed_once() -> None:
-    async def twice() -> bool:
-        works, asked = Works(), WorkToShow(submission_of(), "x.py", SOURCES)
-        return await works.show(asked) is await works.show(asked)
-
-    assert asyncio.run(twice())
-
-
 def test_of_large_submissions_few_are_kept() -> None:
     asked = [WorkToShow(f"# {number}\n{submission_of()}", "x.py", SOURCES) for number in range(3)]
 

@@ -127,17 +127,6 @@ def test_the_other_marker_is_the_one_with_fewer_requests(course: ReleasedCourse)
     assert asking(course, student="carol", rules=rules).assignee == "max"
 
 
-def test_words_alone_change_no_mark(course: ReleasedCourse) -> None:
-    course.release()
-    request = asking(course)
-    answer(course.book, request, "mia", "Which part?", seen=request.last, now=later(2))
-    request = found(course, request)
-    assert request.state is RequestState.ANSWERED
-    reply(course.book, request, "Line 7.", later(3))
-    assert found(course, request).state is RequestState.OPEN
-    assert (present(course), seen(course)) == (13.5, 13.5)
-
-
 def test_a_mark_by_grading_can_be_replaced_by_a_decision(course: ReleasedCourse) -> None:
     course.release()
     request = asking(course, "Q1")

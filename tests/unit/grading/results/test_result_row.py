@@ -49,12 +49,6 @@ def test_a_question_is_passed_only_if_all_its_labels_are() -> None:
     assert row.words_by_key([*columns, Q2]) == {"Q1": "PARTIAL", "Q2": "---"}
 
 
-def test_a_submission_without_a_result_has_failed_everywhere() -> None:
-    row = unread_row("bob", "bob.py is no regular file.")
-    assert row.needs_attention
-    assert row.words_by_key([Q1, Q2]) == {"Q1": "EXPORT_FAILED", "Q2": "EXPORT_FAILED"}
-
-
 def test_one_question_without_a_result_needs_attention() -> None:
     result = graded_result()
     lost = result.questions[0].model_copy(update={"state": GradingState.NEEDS_ATTENTION})

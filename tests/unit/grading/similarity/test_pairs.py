@@ -41,15 +41,6 @@ def test_two_honest_short_answers_are_no_pair() -> None:
     assert _pairs({"a": notebook(GIVEN, short), "b": notebook(GIVEN, also)}) == ()
 
 
-def test_the_release_and_the_solution_do_not_count() -> None:
-    """Two students who handed in nothing but the release are no pair, however long it is."""
-    body = honest(5)
-    given = (read_terms(body, "solution.py"), *GIVEN_TERMS)
-    terms = {name: read_terms(body, f"{name}.py") for name in "ab"}
-    assert similar_pairs(terms, given) == ()
-    assert [pair.code for pair in similar_pairs(terms, GIVEN_TERMS)] == [1.0]
-
-
 def test_matches_name_the_lines_of_both() -> None:
     """A side-by-side view shows them; they are lines of the files."""
     one = honest(3)

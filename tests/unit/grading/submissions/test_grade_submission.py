@@ -183,7 +183,9 @@ async def test_a_check_without_a_result_leaves_no_mark(tmp_path: Path) -> None:
     change = {"state": "needs attention", "reason": "the judge has no more memory"}
     found = await grade(tmp_path, saying((1, change)))
     assert marks(found)[:2] == [("Q1", 10.0, S.JUDGED), ("Q2", None, S.NEEDS_ATTENTION)]
-    assert (found.result.auto_mark, found.result.state) == (None, S.NEEDS_ATTENTION)
+    assert found.result.questions[1].reason == "the judge has no more memory"
+    assert (found.result.auto_mark, found.result.auto_available) == (None, None)
+    assert found.result.state is S.NEEDS_ATTENTION
 
 
 @pytest.mark.parametrize("lost", ["problem", "check"])
@@ -436,7 +438,8 @@ async def test_an_assignment_without_marks_has_questions_without(tmp_path: Path)
         each == each.model_copy(update=none) and isinstance(each, GradedQuestion)
         for each in found.result.questions
     )
-    assert (found.result.auto_mark, found.result.max_mark) == (None, 100.0)
+    result = found.result
+    assert (result.auto_mark, result.auto_available, result.max_mark) == (None, None, 100.0)
 
 
 async def test_slots_are_given_back(tmp_path: Path) -> None:

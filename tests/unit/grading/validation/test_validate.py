@@ -255,14 +255,11 @@ async def test_the_results_are_not_searched_for_each_check() -> None:
     assert told.times < 10
 
 
-async def test_the_answer_has_the_keys_of_old_clients() -> None:
+async def test_the_answer_has_the_words_of_old_clients_for_checks_that_did_not_run() -> None:
     report = await judged(ran(ALL[0], c4=CellStatus.SKIPPED))
-    answer = answer_of(report, html_available=True)
-    known = answer.model_dump(mode="json")
-    assert {"checks", "cell_errors", "export_ok", "export_error", "html_available"} <= known.keys()
-    assert (known["integrity_level"], known["integrity_warnings"]) == ("source", [])
-    assert [check["status"] for check in known["checks"]] == ["success", "warn"]
-    assert known["checks"][1]["details"] == ["not run: its cell was skipped"]
+    checks = answer_of(report, html_available=True).checks
+    assert [check.status for check in checks] == ["success", "warn"]
+    assert checks[1].details == ("not run: its cell was skipped",)
 
 
 async def test_nothing_of_a_students_reaches_a_page_or_a_terminal_unescaped() -> None:
@@ -279,46 +276,16 @@ async def test_nothing_of_a_students_reaches_a_page_or_a_terminal_unescaped() ->
     assert "\x1b" not in render_text(report)
 
 
-TESTS = """\
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+TESTS = notebook(
+    """
     # === MOGRADER: MARKS ===
     _marks = {"Q1": 10, "Q2": 6}
-    return
-
-
-@app.cell
-def _():
-    # YOUR CODE HERE
-    x = 0
-    return (x,)
-
-
-@app.cell
-def test_Q1_one(x):
-    assert x == 1
-    return
-
-
-@app.cell
-def test_Q2_later(x):
-    # HIDDEN TESTS
-    return
-
-
-@app.function
-def test_Q2_called():
-    assert 1 + 1 == 2
-
-
-if __name__ == "__main__":
-    app.run()
-"""
+    """,
+    "# YOUR CODE HERE\nx = 0",
+    "@app.cell\ndef test_Q1_one(x):\n    assert x == 1\n    return",
+    "@app.cell\ndef test_Q2_later(x):\n    # HIDDEN TESTS\n    return",
+    "@app.function\ndef test_Q2_called():\n    assert 1 + 1 == 2",
+)
 CALLED = 5
 """The index of the cell behind the notebook's that calls the function."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from mograder.core.errors import InvalidInput
@@ -24,7 +22,6 @@ from tests.unit.notebook.grading_sources import (
     told,
 )
 
-REPOSITORY = Path(__file__).parents[4]
 CHECK = 'check("Q1", [(x == 1, "one")])'
 
 
@@ -454,52 +451,3 @@ def test_a_name_that_is_given_in_a_students_cell_is_told() -> None:
 def test_mistakes_of_markers_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"hw\.py:\d+:.*never closed"):
         planned("### BEGIN SOLUTION\nx = 1")
-
-
-# --- whole sources -------------------------------------------------------------------------------
-
-LEGACY = {
-    "demo-assignment": {
-        "answers": ["finite_diff", "integral", "x", "y"],
-        "labels": [
-            ["Q1: Array creation", "Q1: Edge cases"],
-            ["Q2: Finite differences"],
-            ["Q3: Trapezoidal rule"],
-        ],
-    },
-    "demo-holistic": {
-        "answers": ["is_palindrome", "word_count"],
-        "labels": [["Q1: Palindrome checker"], ["Q2: Word counter"]],
-    },
-    "A1-Everything": {
-        "answers": ["area", "mean", "values", "word"],
-        "labels": [["Q1: The mean"], ["Q2: The area"], ["Q3: A word"], ["Without marks"]],
-    },
-}
-COURSE = {
-    "A1-Measuring-Pi": ["errors", "estimate_pi", "inside"],
-    "A2-Cooling-Coffee": ["best_rate", "misfit", "temperature", "waiting_time"],
-    "A3-Counting-Bicycles": ["Smoother", "days", "weekly_pattern"],
-    "L01-Random-Numbers": [],
-}
-
-
-@pytest.mark.parametrize("name", LEGACY)
-def test_the_assignments_for_0_3_16_are_planned_unchanged(name: str) -> None:
-    text = (REPOSITORY / "tests" / "data" / "legacy" / name / f"{name}.py").read_text()
-    made = plan_source(text, f"{name}.py")
-    assert made.errors == ()
-    assert answers(made.plan) == LEGACY[name]["answers"]
-    assert labels(made.plan.checks) == LEGACY[name]["labels"]
-
-
-@pytest.mark.parametrize("name", COURSE)
-def test_the_example_course_is_planned_unchanged(name: str) -> None:
-    path = REPOSITORY / "examples" / "course" / "source" / name / f"{name}.py"
-    made = plan_source(path.read_text(), f"{name}.py")
-    assert (made.errors, made.advice) == ((), ())
-    assert answers(made.plan) == COURSE[name]
-    checks = made.plan.checks
-    assert all(part.answers for part in checks)
-    keys = {label.key for part in checks if part.check for label in part.check.labels}
-    assert keys <= set(made.plan.marks or ())

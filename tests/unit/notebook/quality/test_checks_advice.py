@@ -9,52 +9,32 @@ from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.quality.given_away import given_away
 from mograder.notebook.quality.outside_influences import absolute_paths, outside_influences
 from mograder.notebook.source.release import make_release
+from tests.support.notebooks import SCRIPT_HEAD, notebook
 
-SOURCE = '''\
-# /// script
-# dependencies = ["marimo"]
-# ///
-
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
+SOURCE = notebook(
+    """
     import os
     from mograder.runtime import check
-    return check, os
-
-
-@app.cell
-def _(mo):
-    mo.md("""@text@""")
-    return
-
-
-@app.function
-def answer(n):
-    ### BEGIN SOLUTION
-    result = @solution@
-    ### END SOLUTION
-    return result
-
-
-@app.cell
-def _(check):
-    check("Q1", [(@visible@, "a message")])
+    """,
+    'mo.md("""the_text""")',
+    """
+    @app.function
+    def answer(n):
+        ### BEGIN SOLUTION
+        result = the_solution
+        ### END SOLUTION
+        return result
+    """,
+    """
+    check("Q1", [(the_visible, "a message")])
     ### BEGIN HIDDEN TESTS
-    check("Q1: more", [(@hidden@, "another message")])
+    check("Q1: more", [(the_hidden, "another message")])
     ### END HIDDEN TESTS
-    return
-
-
-@app.cell
-def _():
-    @unused@
-    return
-'''
+    """,
+    "the_unused",
+    head=SCRIPT_HEAD,
+)
+"""A notebook with places for parts of it."""
 
 
 def advice(**parts: str) -> list[str]:
@@ -68,14 +48,14 @@ def advice(**parts: str) -> list[str]:
         "unused": "pass",
     }
     for name, part in {**given, **parts}.items():
-        text = text.replace(f"@{name}@", part)
+        text = text.replace(f"the_{name}", part)
     release = make_release(text, filename="a.py", assignment="A1")
     assert release is not None
     plan = plan_source(text, "a.py").plan
-    notebook = parse_cells(text, "a.py")
+    parsed = parse_cells(text, "a.py")
     found = {
-        *outside_influences(notebook, plan, "a.py"),
-        *given_away(notebook, release.text, plan, "a.py"),
+        *outside_influences(parsed, plan, "a.py"),
+        *given_away(parsed, release.text, plan, "a.py"),
     }
     return [each.message for each in found]
 
@@ -151,8 +131,8 @@ def test_measured_time_counts_in_a_check_only() -> None:
 
 
 def test_a_path_of_one_machine_is_found() -> None:
-    text = SOURCE.replace("@solution@", 'open("/home/anna/data.csv")')
+    text = SOURCE.replace("the_solution", 'open("/home/anna/data.csv")')
     for name in ("text", "visible", "hidden", "unused"):
-        text = text.replace(f"@{name}@", "1")
+        text = text.replace(f"the_{name}", "1")
     (found,) = absolute_paths(parse_cells(text, "a.py"), "a.py")
     assert text.splitlines()[found.line - 1].strip().startswith("result = open")

@@ -1,8 +1,9 @@
-"""The release made of a source (compatibility-0.3.16.md 7, B112); most of it is in the corpus."""
+"""The release made of a source, and the templates of ``mograder new`` that sources begin with.
+
+See compatibility-0.3.16.md 7, B112; most of it is in the corpus.
+"""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 from marimo._ast.parse import parse_notebook
@@ -11,15 +12,13 @@ from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import cell_hash, cell_hashes, is_editable
 from mograder.notebook.source.release import ReleaseText, make_release, with_hidden_tests
+from mograder.notebook.source.submit_cells import SUBMIT, with_submit_cells
+from mograder.notebook.source.templates import assignment_text
+from tests.support.course import EXAMPLE_COURSE
 
-COURSE = Path(__file__).parents[4] / "examples" / "course"
-EXAMPLES = ["A1-Measuring-Pi", "A2-Cooling-Coffee", "A3-Counting-Bicycles"]
 HEAD = "import marimo\n\napp = marimo.App()\n\n\n"
+TEMPLATE = assignment_text("A1", marimo="0.25.2")
 BLOCK = "    ### BEGIN SOLUTION\n    x = 41 + 1\n    ### END SOLUTION\n"
-
-
-def example(where: str, name: str) -> str:
-    return (COURSE / where / name / f"{name}.py").read_bytes().decode()
 
 
 def release(text: str) -> ReleaseText:
@@ -28,22 +27,15 @@ def release(text: str) -> ReleaseText:
     return made
 
 
-def test_a_release_says_what_was_taken_out() -> None:
-    made = release(example("source", "A2-Cooling-Coffee"))
-    assert "mograder-hidden-tests = true" in made.text
-    assert made.solution_blocks == 4
-    assert "best_rate = rates[np.argmin(misfits)]" not in made.text
-
-
 def test_a_source_made_from_a_release_does_not_claim_its_hidden_tests() -> None:
     head = "# /// script\n# dependencies = []\n# mograder-hidden-tests = true\n# ///\n"
     cell = f"@app.cell\ndef _():\n{BLOCK}    return (x,)\n"
     assert "# mograder-hidden-tests = false\n" in release(head + HEAD + cell).text
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", ["A1-Measuring-Pi", "A2-Cooling-Coffee", "A3-Counting-Bicycles"])
 def test_a_fingerprint_is_taken_of_what_marimo_itself_calls_the_code(name: str) -> None:
-    text = example("release", name)
+    text = (EXAMPLE_COURSE / "release" / name / f"{name}.py").read_bytes().decode()
     parsed = parse_notebook(text)
     assert parsed is not None
     cells = parse_cells(text, f"{name}.py").cells
@@ -126,3 +118,30 @@ def test_a_release_for_grading_keeps_the_hidden_tests_of_some_cells() -> None:
         with_hidden_tests(text, "A1.py", ()).splitlines()[-20:]
         == release(text).text.splitlines()[-20:]
     )
+
+
+def test_a_hint_is_not_on_the_line_that_marimo_shows_of_a_hidden_cell() -> None:
+    lines = [line.strip() for line in TEMPLATE.splitlines()]
+    hints = [line for line in lines if line.startswith("hint(")]
+    assert hints
+    assert set(hints) == {"hint("}
+
+
+# The form that submits, as two cells of the notebook -------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", [TEMPLATE, TEMPLATE.replace("\n", "\r\n"), TEMPLATE.partition("\n\nif __")[0]]
+)
+def test_two_cells_come_last_and_all_else_stays(text: str) -> None:
+    released = with_submit_cells(text, url='https://x.org/"', assignment="A1")
+    before, after = parse_cells(text, "a").cells, parse_cells(released, "a").cells
+    assert [cell.code for cell in after[:-2]] == [cell.code for cell in before]
+    assert all(SUBMIT in cell.code for cell in after[-2:])
+    assert '"https://x.org/\\""' in after[-1].code
+    assert released.startswith(text.partition("if __name__")[0].rstrip())
+
+
+def test_a_notebook_that_has_the_cells_stays_as_it_is() -> None:
+    once = with_submit_cells(TEMPLATE, url="https://x.org", assignment="A1")
+    assert with_submit_cells(once, url="https://y.org", assignment="A1") == once

@@ -75,10 +75,3 @@ def test_what_is_nearly_a_mark_is_refused_with_the_right_one(line: str) -> None:
 def test_what_is_nearly_another_mark_is_refused_as_well(line: str, mark: str) -> None:
     with pytest.raises(InvalidInput, match=rf"A1\.py:8: .*'{mark}', on a line of its"):
         blocks(line)
-
-
-def test_all_mistakes_are_told_at_once() -> None:
-    with pytest.raises(InvalidInput) as refused:
-        blocks("### END SOLUTION", "### BEGIN SOLUTION", "### END HIDDEN TESTS", "## END SOLUTION")
-    lines = refused.value.message.split("\n")
-    assert [line.split(":")[1] for line in lines] == ["8", "10", "11"]

@@ -116,16 +116,6 @@ def test_a_column_that_an_older_program_did_not_have_is_added_by_an_export(path:
         assert found.fetchone() == ("kept", 7, None)
 
 
-def test_what_is_no_gradebook_is_refused_and_left_alone(tmp_path: Path) -> None:
-    file = tmp_path / "gradebook.db"
-    file.write_text("marks: none\n" * 100)
-    with pytest.raises(InvalidInput, match="no database"):
-        Gradebook(file)
-    assert file.read_text().startswith("marks: none")
-    with pytest.raises(InvalidInput, match="is a directory"):
-        Gradebook(tmp_path)
-
-
 def test_writers_take_turns_by_the_lock_file_of_0_3_16(
     book: Gradebook, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

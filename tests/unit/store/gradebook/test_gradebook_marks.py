@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import Engine, event
 
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
-from mograder.store.database import database
 from mograder.store.gradebook import gradebook_marks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import (
@@ -137,25 +136,6 @@ def test_a_persons_mark_counts_until_it_is_withdrawn(book: Gradebook, path: Path
     assert only(book).total == 52.1
 
 
-def test_other_work_or_another_result_under_a_persons_mark_is_flagged(book: Gradebook) -> None:
-    book.record_run(a_run(points=FAIR))
-    give(book, Analysis=30, Q1=10)
-    book.record_run(a_run(points={**FAIR, "Q1": 2.0}, later=2))
-    assert only(book).flags == ("Look again at Q1: the work or its grading changed after the mark",)
-    assert only(book).questions[0].points == 10
-    book.record_run(a_run(points=FAIR, work="second", later=3))
-    assert [q.key for q in only(book).questions if q.look_again] == ["Q1", "Analysis"]
-
-
-def test_an_unprotected_mark_counts_when_a_person_has_confirmed_it(book: Gradebook) -> None:
-    run = a_run(points=FAIR, states={"Q2": "unprotected"})
-    book.record_run(run)
-    give(book, Analysis=30)
-    grade = only(book)
-    assert (grade.questions[1].open, grade.auto, grade.total) == ("not confirmed yet", 22.1, None)
-    assert give(book, later=2, Q2=15).total == 52.1
-
-
 def test_a_submission_that_could_not_be_graded_keeps_its_marks_and_is_listed(
     book: Gradebook,
 ) -> None:
@@ -242,14 +222,6 @@ def test_without_marks_one_mark_of_100_is_given(book: Gradebook, path: Path) -> 
     assert (row["auto_mark"], row["manual_mark"], row["total_mark"]) == (None, 65.5, 65.5)
 
 
-def test_the_newer_of_one_mark_for_all_and_marks_by_question_counts(book: Gradebook) -> None:
-    book.record_run(a_run(points=FAIR))
-    give(book, Analysis=30)
-    at = AT + timedelta(minutes=2)
-    assert book.record_marks("A1", "alice", {WHOLE: MarkEntry(20)}, marker="m", at=at).total == 42.1
-    assert give(book, later=3, Analysis=10).total == 32.1
-
-
 def test_nobody_waits_for_a_question_of_no_marks(book: Gradebook) -> None:
     """Such as a survey at the end."""
     marks = {"Q1": 10.0, "Q2": 0.0, "Essay": 10.0, "Survey": 0.0}
@@ -320,29 +292,6 @@ def test_an_error_in_between_leaves_nothing_of_a_run(
         book.record_run(a_run(points={**FAIR, "Q1": 0.0}, later=2))
     assert (only(book), book.history("A1", "alice")) == before
     assert len(book.runs("A1", "alice")) == 1
-
-
-def test_a_gradebook_that_another_program_locks_is_named(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database, "_BUSY_MS", 50)
-    with Gradebook(path) as book, closing(sqlite3.connect(path)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(Busy, match=r"gradebook\.db is locked"):
-            book.record_run(a_run(points=FAIR))
-        assert book.grades("A1") == ()
-
-
-def test_a_damaged_gradebook_is_named(book: Gradebook, path: Path) -> None:
-    book.record_run(a_run(points=FAIR))
-    book.close()
-    size = path.stat().st_size
-    with path.open("r+b") as file:
-        file.seek(4096)
-        file.write(b"\xff" * (size - 4096))
-    path.with_name("gradebook.db-wal").unlink(missing_ok=True)
-    with pytest.raises(InvalidInput, match="damaged"), Gradebook(path) as damaged:
-        damaged.record_run(a_run(points=FAIR))
 
 
 def test_two_graders_at_once_lose_no_run(book: Gradebook) -> None:

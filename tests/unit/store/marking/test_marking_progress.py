@@ -27,19 +27,6 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_each_question_is_counted(path: Path) -> None:
-    with Gradebook(path) as book:
-        book.record_marks("A1", "bob", {"Essay": MarkEntry(3.0)}, marker="marta", at=AT)
-        Shares(book, random.Random(1)).share_out("A1", ["marta"], by="prof", at=AT)
-        found = MarkingProgress().of(book, "A1")
-    first, essay = found.questions
-    assert (first.key, first.state, first.total, first.waiting) == ("Q1", "automatic", 3, 0)
-    assert (essay.key, essay.state, essay.available) == ("Essay", "manual", 20.0)
-    assert (essay.total, essay.marked, essay.waiting) == (3, 1, 2)
-    assert (found.graded, found.waiting) == (3, 2)
-    assert (found.of_marker("marta"), found.of_marker("prof")) == (2, 0)
-
-
 def test_what_has_not_changed_is_not_counted_again(path: Path) -> None:
     progress = MarkingProgress()
     with Gradebook(path) as book:

@@ -18,13 +18,6 @@ def test_the_file_is_a_sorted_list_as_0_3_16_writes_it(tmp_path: Path) -> None:
     assert open_for_marking(tmp_path) == {"Week 1", "Week 2", "Ünicode"}
 
 
-def test_closing_leaves_the_others_open(tmp_path: Path) -> None:
-    (tmp_path / "marking.json").write_text('["A1", "A2"]\n')
-    assert set_open_for_marking(tmp_path, "A1", is_open=False) == {"A2"}
-    assert set_open_for_marking(tmp_path, "A1", is_open=False) == {"A2"}
-    assert (tmp_path / "marking.json").read_text() == '["A2"]\n'
-
-
 @pytest.mark.parametrize("text", ["", "no JSON", '"A1"', '{"A1": true}', "[1]", '["A1", null]'])
 def test_a_file_that_cannot_be_understood_opens_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "marking.json").write_text(text)

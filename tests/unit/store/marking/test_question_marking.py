@@ -27,7 +27,6 @@ from tests.support.gradebooks import (
     import_0316,
     only,
     put_recorded,
-    row_of,
 )
 from tests.support.threads import at_once
 
@@ -65,18 +64,6 @@ def undone(book: Gradebook, by: str = MIA, question: str = "Analysis") -> Answer
     marks = QuestionMarks(book)
     seen = marks.state("A1", "alice", question).version
     return marks.undo("A1", "alice", question, marker=by, at=AT, version=seen)
-
-
-def test_a_mark_is_exported_for_0_3_16(book: Gradebook, tmp_path: Path) -> None:
-    assert said(book, number(30, "Clear.")).total == 52.1
-    export_0316(book)
-    row = row_of(tmp_path / "gradebook.db")
-    assert (row["manual_mark"], row["total_mark"]) == (50, 52.1)
-    said(book, number(45, "All in all."), question=WHOLE)
-    export_0316(book)
-    row = row_of(tmp_path / "gradebook.db")
-    assert (row["manual_mark"], row["total_mark"], row["feedback"]) == (75, 67.1, "All in all.")
-    assert only(book).total == 67.1
 
 
 def test_a_mark_of_0_3_16_appears_and_can_be_taken_over(tmp_path: Path) -> None:

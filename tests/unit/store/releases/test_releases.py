@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.core.clock import SystemClock
-from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
+from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName
 from mograder.store.releases.published_release import parse_file
-from mograder.store.releases.releases import ItemKind, Limits, Releases
+from mograder.store.releases.releases import ItemKind, Releases
 from tests.support.clock import ManualClock
 from tests.support.releases import publish
 from tests.support.threads import at_once
@@ -262,20 +262,6 @@ def test_a_name_that_is_accepted_stays_below_its_directory(text: str) -> None:
     assert 1 <= len(parts) <= 3
     assert not any(part in ("", ".", "..") or part.startswith(".") for part in parts)
     assert "\0" not in path
-
-
-def test_the_bounds_of_an_upload_are_kept_and_named(root: Path) -> None:
-    releases = Releases(root, limits=Limits(files=2, megabytes=1))
-    with releases.stage(A1) as staged:
-        staged.add("A1.py", io.BytesIO(NOTEBOOK))
-        with pytest.raises(TooLarge, match="1 MB"):
-            staged.add("large", io.BytesIO(bytes(2**20 + 1)))
-        assert not (staged.path / "large").exists()
-    with releases.stage(A1) as staged:
-        staged.add("one", io.BytesIO(b""))
-        staged.add("two", io.BytesIO(b""))
-        with pytest.raises(TooLarge, match="2 files"):
-            staged.add("three", io.BytesIO(b""))
 
 
 def test_a_release_without_its_notebook_is_refused_and_the_old_one_stays(

@@ -42,19 +42,6 @@ def _open(root: Path) -> Submissions:
     return Submissions(root / "submitted", records=root / "records")
 
 
-def test_b157_two_in_one_second_are_both_kept_with_their_time(tmp_path: Path) -> None:
-    submissions = _open(tmp_path)
-    names = [submissions.add(ALICE, A1, data, NOW).path.name for data in (b"a", b"b", b"c")]
-    assert names == [
-        "alice_20260310T200800.py",
-        "alice_20260310T200800-1.py",
-        "alice_20260310T200800-2.py",
-    ]
-    place = tmp_path / "submitted" / "A1"
-    assert [(place / name).read_bytes() for name in names] == [b"a", b"b", b"c"]
-    assert (place / "alice.py").read_bytes() == b"c"
-
-
 @pytest.mark.full
 def test_b157_two_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     """Both to one person in one second, which is the worst that can be."""
