@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from mograder.cli.main import root
 from mograder.cli.validate import page_names
+from tests.support.command_line import cli
 from tests.support.notebooks import notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
@@ -35,11 +33,8 @@ def test_it_tells_right_from_wrong_and_changes_nothing(tmp_path: Path, uv_cache:
     odd.write_text("# /// script\n# dependencies = 3\n# ///\n" + NOTEBOOK)
     pages = tmp_path / "pages"
     files = [str(each) for each in (latin, right, wrong, odd)]
-    result = CliRunner().invoke(
-        root, ["validate", "-C", str(tmp_path), "--json", "--html", str(pages), *files]
-    )
-    assert result.exit_code == 1, result.output
-    answers = json.loads(result.stdout)
+    options = ("-C", str(tmp_path), "--html", str(pages))
+    answers = cli("validate --json", *options, *files, status=1).json
     assert [answer["ok"] for answer in answers] == [False, True, False, False]
     assert "latin.py:1: this is no UTF-8 text" in answers[0]["export_error"]
     assert answers[2]["checks"][0]["details"] == ["not one"]
@@ -50,9 +45,7 @@ def test_it_tells_right_from_wrong_and_changes_nothing(tmp_path: Path, uv_cache:
         *("latin.py", "odd.py", "right.py", "wrong.py")
     ]
 
-    result = CliRunner().invoke(root, ["validate", "-C", str(tmp_path), str(right)])
-    assert result.exit_code == 0, result.output
-    assert "1 of 1 checks pass" in result.stdout
+    assert "1 of 1 checks pass" in cli("validate -C", str(tmp_path), str(right)).out
 
 
 def test_each_report_has_a_page_of_its_own() -> None:
@@ -88,12 +81,9 @@ def test_a_beginning_names_the_source_and_a_students_file_is_held_against_its_re
         "# ///\n" + NOTEBOOK.replace("x = 1\n", "x = 3\n").replace("[(x == 1,", "[(True,")
     )
     before = mine.read_text()
-    result = CliRunner().invoke(
-        root, ["validate", "-C", str(course), "--json", "A1", str(mine), "--fix"]
-    )
-    assert result.exit_code == 1, result.output
-    assert "no file is changed" in result.stderr
-    source, own = json.loads(result.stdout)
+    printed = cli("validate --json A1 --fix", str(mine), "-C", str(course), status=1)
+    assert "no file is changed" in printed.err
+    source, own = printed.json
     assert source["ok"]
     assert (own["integrity_level"], own["ok"]) == ("source", False)
     assert own["checks"][0]["details"] == ["not one"]
@@ -107,21 +97,20 @@ def test_a_submission_reads_the_files_of_its_release(course: Path) -> None:
     mine.parent.mkdir(parents=True)
     header = '# /// script\n# mograder-assignment = "A1-Adding"\n# ///\n'
     mine.write_text(header + NOTEBOOK.replace("x = 1\n", "x = int(open('numbers.txt').read())\n"))
-    result = CliRunner().invoke(root, ["validate", "-C", str(course), str(mine)])
-    assert result.exit_code == 0, result.output
+    cli("validate -C", str(course), str(mine))
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["A2"], "There is no source 'A2'"),
-        (["A"], "may mean A-One, A-Two"),
-        (["nowhere/A1.py"], "There is no notebook"),
-        (["A1", "--release", "source/A-One"], "holds no release of"),
+        ("A2", "There is no source 'A2'"),
+        ("A", "may mean A-One, A-Two"),
+        ("nowhere/A1.py", "There is no notebook"),
+        ("A1 --release source/A-One", "holds no release of"),
     ],
 )
 def test_what_names_nothing_is_told(
-    course: Path, arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+    course: Path, arguments: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(course)
     for name in ("A-One", "A-Two"):
@@ -129,13 +118,10 @@ def test_what_names_nothing_is_told(
     (course / "source" / "A1-Adding" / "A1-Adding.py").rename(
         course / "source" / "A1-Adding" / "x.py"
     )
-    result = CliRunner().invoke(root, ["validate", "-C", str(course), *arguments])
-    assert result.exit_code != 0
-    assert words in str(result.exception) + result.output
+    assert words in cli(f"validate {arguments}", status=2).err
 
 
 def test_a_course_that_demands_a_sandbox_runs_nothing_without(course: Path) -> None:
     (course / "mograder.toml").write_text("[security]\nuse_bubblewrap = true\n")
-    result = CliRunner().invoke(root, ["validate", "-C", str(course), "A1", "--no-sandbox"])
-    assert result.exit_code == 2
-    assert "use_bubblewrap" in result.output
+    printed = cli("validate A1 --no-sandbox -C", str(course), status=2)
+    assert "use_bubblewrap" in printed.err

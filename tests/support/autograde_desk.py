@@ -38,9 +38,10 @@ class Desk:
         return path
 
 
-def open_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """Make the course, with three submissions to ``hw1``, the working directory."""
-    desk = Desk(make_course(tmp_path, {"alice": RIGHT, "bob": HALF, "carol": WRONG}))
+@pytest.fixture
+def desk(here: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """The course, with three submissions to ``hw1``, as the working directory."""
+    desk = Desk(make_course(here, {"alice": RIGHT, "bob": HALF, "carol": WRONG}))
 
     @asynccontextmanager
     async def opening(
@@ -48,9 +49,7 @@ def open_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     ) -> AsyncIterator[GradingTools]:
         desk.opened.append(jobs)
         desk.judges.gate.set()
-        yield tools_with(desk.judges, tmp_path, refusal=desk.refusal)
+        yield tools_with(desk.judges, here, refusal=desk.refusal)
 
     monkeypatch.setattr(command, "open_grading_tools", opening)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
     return desk

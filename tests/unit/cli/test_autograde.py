@@ -20,7 +20,7 @@ from mograder.grading.results.grading_result import GradingState
 from mograder.grading.results.result_row import row_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
-from tests.support.autograde_desk import Desk, open_desk
+from tests.support.autograde_desk import Desk, desk
 from tests.support.command_line import cli
 from tests.support.graded_results import graded_result
 from tests.support.grading_course import (
@@ -31,11 +31,7 @@ from tests.support.grading_course import (
     make_course,
 )
 
-
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    return open_desk(tmp_path, monkeypatch)
-
+__all__ = ["desk"]
 
 TABLE = """\
 Auto-discovered source: source/hw1/hw1.py

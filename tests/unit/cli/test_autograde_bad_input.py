@@ -15,17 +15,14 @@ from pathlib import Path
 import pytest
 
 from mograder.grading.results.grading_result import GradingState
-from tests.support.autograde_desk import Desk, open_desk
+from tests.support.autograde_desk import Desk, desk
 from tests.support.command_line import cli
 from tests.support.grading_course import RIGHT
 
+__all__ = ["desk"]
+
 OTHERS = {"alice": 15.0, "bob": 7.5, "carol": 0.0}
 HERE = Path("submitted/hw1")
-
-
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    return open_desk(tmp_path, monkeypatch)
 
 
 def _large(path: Path) -> None:

@@ -22,10 +22,9 @@ EXPORTS = "[gradebook]\nexport_0316 = true\n"
 
 
 @pytest.fixture
-def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "mograder.toml").write_text("")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def course(here: Path) -> Path:
+    (here / "mograder.toml").write_text("")
+    return here
 
 
 def test_an_import_is_previewed_and_changes_no_table_of_0_3_16(course: Path) -> None:
