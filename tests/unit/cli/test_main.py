@@ -325,8 +325,8 @@ def test_output_in_any_encoding_is_never_an_error(encoding: str, tmp_path: Path)
 
 @pytest.mark.parametrize(("words", "meant"), [("genrate", "generate"), ("hub pubish", "publish")])
 def test_a_command_that_is_mistyped_is_told_with_a_similar_one(words: str, meant: str) -> None:
-    told = cli(words, status=2).err
-    assert told.endswith(f"'{words.rpartition(" ")[2]}'. Did you mean '{meant}'?\n")
+    typed = words.rpartition(" ")[2]
+    assert cli(words, status=2).err.endswith(f"'{typed}'. Did you mean '{meant}'?\n")
     assert "Did you mean" not in cli("zzz", status=2).err
 
 

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mograder.core.item_dates import written_dates
 from mograder.core.sections.settings_model import HubSettings
-from mograder.core.settings import (
-    FILE_NAME,
-    LoadedSettings,
-    Origin,
-    describe,
-)
-
-Load = Callable[..., LoadedSettings]
-Refusal = Callable[..., str]
+from mograder.core.settings import FILE_NAME, Origin, describe
+from tests.unit.core.conftest import Load, Refusal
 
 
 def test_without_a_file_every_setting_has_its_documented_default(load: Load) -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from mograder.core.settings import LoadedSettings, Origin, describe
-
-Load = Callable[..., LoadedSettings]
-Refusal = Callable[..., str]
+from mograder.core.settings import Origin, describe
+from tests.unit.core.conftest import Load, Refusal
 
 FILE = """
 [limits]

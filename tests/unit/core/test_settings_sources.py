@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.core.settings import (
-    FILE_NAME,
-    LoadedSettings,
-    load_settings,
-    read_environ,
-    runtime_dir,
-)
-
-Load = Callable[..., LoadedSettings]
-Refusal = Callable[..., str]
+from mograder.core.settings import FILE_NAME, load_settings, read_environ, runtime_dir
+from tests.unit.core.conftest import Load, Refusal
 
 
 @pytest.mark.parametrize(
