@@ -30,6 +30,7 @@ from tests.support.moodle.recordings import recorded
 from tests.support.moodle.replay import Replay
 from tests.support.moodle.replay import token_of as moodle_token
 from tests.support.moodle.server import replaying
+from tests.support.progress import quiet
 from tests.support.served_course import DATA, HOMEWORK, make_course, serving_course, token_of
 
 ONCE = RetryPolicy(tries=1)
@@ -181,10 +182,6 @@ def alice(rig: Rig, fresh_name: Callable[[str], str]) -> Iterator[Transport]:
     transport = rig.open(fresh_name("alice"))
     yield transport
     transport.close()
-
-
-def quiet(_: str) -> None:
-    """Ignore progress."""
 
 
 def listed(transport: Transport, name: str) -> RemoteAssignment:

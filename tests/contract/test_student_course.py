@@ -19,6 +19,7 @@ from mograder.exchange.student.course import StudentCourse
 from mograder.store.copies.student_folder import StudentFolder
 from tests.support.assignment_server import Course, reply, serving
 from tests.support.clock import ManualClock
+from tests.support.progress import quiet
 
 NOTEBOOK = b"import marimo\n\napp = marimo.App()\n"
 
@@ -45,10 +46,6 @@ def alice(server: tuple[Course, str]) -> Iterator[HttpsTransport]:
 @pytest.fixture
 def course(tmp_path: Path, clock: ManualClock) -> StudentCourse:
     return StudentCourse(StudentFolder(tmp_path), clock)
-
-
-def quiet(message: str) -> None:
-    """Ignore progress."""
 
 
 def begin(course: StudentCourse, alice: HttpsTransport) -> Path:
