@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import click
 import pytest
@@ -23,7 +22,7 @@ from mograder.cli.shared.lazy import Lazy
 from mograder.core import errors
 from mograder.core.errors import MograderError
 from tests.support.command_line import cli
-from tests.support.other_system import OtherSystem
+from tests.support.other_system import SYSTEMS, OtherSystem, System
 
 HEAVY = [
     *("aiohttp", "alembic", "asyncio", "fastapi", "httpx", "jinja2", "marimo"),
@@ -272,7 +271,7 @@ NAMES = {"windows": "Windows", "macos": "macOS"}
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("system", ["windows", "macos"])
+@SYSTEMS
 @pytest.mark.parametrize(
     "command",
     [
@@ -280,21 +279,18 @@ NAMES = {"windows": "Windows", "macos": "macOS"}
         *("hub check", "hub generate-token", "hub install", "hub warm-cache", "hub nodes"),
     ],
 )
-def test_what_needs_linux_is_refused_elsewhere_in_a_sentence(
-    system: Literal["windows", "macos"], command: str
-) -> None:
-    done = OtherSystem(system).mograder(*command.split(), "--help")
-    assert done.returncode == 78
+def test_what_needs_linux_is_refused_elsewhere_in_a_sentence(system: System, command: str) -> None:
+    done = OtherSystem(system).ran(*command.split(), "--help", status=78)
     sentence, remedy = done.stderr.splitlines()
     assert sentence == f"Error: mograder {command} runs on Linux only, and this is {NAMES[system]}."
     assert "WSL" in remedy
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("system", ["windows", "macos"])
-def test_the_help_elsewhere_lists_what_runs_there(system: Literal["windows", "macos"]) -> None:
-    done = OtherSystem(system).mograder("--help")
-    assert (done.returncode, done.stderr) == (0, "")
+@SYSTEMS
+def test_the_help_elsewhere_lists_what_runs_there(system: System) -> None:
+    done = OtherSystem(system).ran("--help")
+    assert done.stderr == ""
     listed = re.findall(r"^  ([a-z][a-z-]+)  +[A-Z]", done.stdout, re.MULTILINE)
     assert listed == ANYWHERE
     others = done.stdout.partition("On Linux only:")[2]
