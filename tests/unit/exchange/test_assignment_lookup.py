@@ -170,8 +170,13 @@ def test_a_name_that_two_people_have_is_not_guessed() -> None:
     twins = [Person(8, "Kim Lee"), Person(9, "Kim Lee")]
     with pytest.raises(InvalidInput, match="may mean Kim Lee"):
         find_person("Kim Lee", twins, {})
-    assert find_person("nobody", twins, {}) is None
-    assert find_person("", [Person(8, "")], {}) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["nobody", "", "Participant ²", "participant-", f"participant {'9' * 5000}"]
+)
+def test_what_names_nobody_finds_nobody(text: str) -> None:
+    assert find_person(text, [ALICE, Person(8, "")], {}) is None
 
 
 def test_anonymous_people_are_found_by_their_number() -> None:

@@ -68,10 +68,3 @@ async def test_what_is_no_notebook_is_refused_with_its_line(tail: str) -> None:
         await inspected(tail, partial(screen, script, "A1.py", release=None))
     with pytest.raises(InvalidInput, match="not a marimo notebook"):
         await inspected(tail, partial(compare, script, "A1.py", CELL))
-
-
-@pytest.mark.full
-async def test_a_text_that_takes_too_much_to_parse_is_refused() -> None:
-    text = "x = [" + "[]," * 5_000_000 + "]\n"
-    with pytest.raises(InvalidInput, match=r"too deeply|too complex"):
-        await inspected(text, partial(check_notebook, text, "A1.py"))
