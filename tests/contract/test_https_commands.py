@@ -68,12 +68,11 @@ def test_b148_login_keeps_the_token_for_its_server(home: Path, served: Course) -
 def test_b148_a_token_that_the_server_refuses_is_not_kept(home: Path, served: Course) -> None:
     printed = cli("https login --token alice:00 --url", served.url, status=4)
     assert printed.err.startswith("Error: Authentication required.")
+    assert "mograder https login" in printed.err
     assert not (home / ".config").exists()
 
 
-def test_b148_a_server_that_is_away_is_no_obstacle(
-    home: Path,
-) -> None:
+def test_b148_a_server_that_is_away_is_no_obstacle(home: Path) -> None:
     printed = cli("https login --token alice:00 --url http://127.0.0.1:9")
     assert "cannot be reached now" in printed.err
     assert (home / ".config" / "mograder" / "https_token.json").is_file()
@@ -236,15 +235,6 @@ def test_a_receipt_is_shown_and_verified(here: Path, served: Course, alice: str)
     assert "NOT what it is for" in cli("https receipt verify hw1 --file hw1/hw1.py", status=1).out
 
 
-def test_a_changed_receipt_is_not_genuine(here: Path, served: Course, alice: str) -> None:
-    (here / "hw1.py").write_bytes(b"# my work\n")
-    cli("https submit hw1 hw1.py --url", served.url)
-    (receipt,) = (here / ".mograder" / "receipts" / "hw1").iterdir()
-    receipt.write_text(receipt.read_text().replace(alice, "mallory"))
-    printed = cli("https receipt verify", str(receipt), "--json", status=1)
-    assert json.loads(printed.out)["valid"] is False
-
-
 def test_a_forged_receipt_cannot_print_a_verdict_of_its_own(here: Path, served: Course) -> None:
     genuine = "This receipt is genuine, and the server holds the file, which counts."
     name, url = json.dumps(f"alice\n{genuine}\x1b[8m"), served.url
@@ -256,6 +246,8 @@ def test_a_forged_receipt_cannot_print_a_verdict_of_its_own(here: Path, served: 
     lines = cli("https receipt verify forged.json --url", url, status=1).out.splitlines()
     assert genuine not in lines
     assert "\x1b" not in "".join(lines)
+    told = cli("https receipt verify forged.json --json --url", url, status=1).json
+    assert told["valid"] is False
 
 
 def test_b151_feedback_tells_status_and_grade(here: Path, served: Course, alice: str) -> None:
