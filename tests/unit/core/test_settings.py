@@ -346,6 +346,7 @@ allow = ["terminal"]
 memory_mb = 4096
 processes = 32
 """
+"""``[items.NAME]``: what the administrator decides about one item, and where it is shown."""
 
 
 def test_an_items_table_is_read_and_what_is_not_set_stays_open(load: Load) -> None:
