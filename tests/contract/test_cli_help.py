@@ -29,6 +29,7 @@ PROMISED = {
     "https upload-grades": "--url --token --grades-csv --dry-run",
     "https upload-feedback": "--url --token --feedback-dir --grades-csv --dry-run",
     "config show": "-C --course-dir --json",
+    "student": "-p --port --headless --no-token",
     "moodle export": "--worksheet --grades-csv --feedback-dir -o --output-dir --match-column",
     "moodle feedback": "--course-id -c --url --token",
     "moodle fetch": "--list --course-id -c --url --token -o --output-dir",

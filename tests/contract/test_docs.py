@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -12,10 +11,8 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 from packaging.requirements import Requirement
 
-from mograder.cli.config import config
 from mograder.cli.main import root
 from mograder.core.sections.settings_layers import KEYS, note_on
 from mograder.core.sections.settings_model import NO_EFFECT
@@ -23,6 +20,7 @@ from mograder.core.wheel import PROGRAM
 from mograder.web.hub.features import OPTIONAL, ROUTES
 from mograder.web.route import Access
 from tests.contract.doc_references import Documentation, prose
+from tests.support.command_line import cli
 from tests.support.settings_reads import keys_read
 
 pytestmark = pytest.mark.full
@@ -146,11 +144,11 @@ def test_every_setting_is_read_or_marked_and_none_is_both() -> None:
 def test_every_marked_setting_is_marked_where_settings_are_shown(tmp_path: Path) -> None:
     (tmp_path / "mograder.toml").write_text("[penalties]\nenabled = true\n")
     marked = [key for key in KEYS if note_on(key)]
-    shown = CliRunner().invoke(config, ["show", "-C", str(tmp_path)]).stdout.splitlines()
+    shown = cli("config show -C", str(tmp_path)).lines
     lines = {line.split()[0]: line for line in shown if not line.startswith("#")}
     assert [key for key, line in lines.items() if f"({NO_EFFECT})" in line] == marked
-    listed = CliRunner().invoke(config, ["show", "-C", str(tmp_path), "--json"]).stdout
-    assert [each["key"] for each in json.loads(listed)["settings"] if each["note"]] == marked
+    listed = cli("config show --json -C", str(tmp_path)).json["settings"]
+    assert [each["key"] for each in listed if each["note"]] == marked
     assert _page("reference/settings.md").count(f"| *{NO_EFFECT}*") == len(marked)
 
 

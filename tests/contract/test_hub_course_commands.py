@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import httpx
 import pytest
@@ -20,7 +19,17 @@ from tests.support.command_line import cli
 from tests.support.course import copy_example_course
 from tests.support.hub_app import NOTEBOOK, SECRET
 from tests.support.moodle.teacher import ServedHub, served_hub
-from tests.support.other_system import OtherSystem
+from tests.support.other_system import SYSTEMS, OtherSystem, System
+from tests.support.updated_course import (
+    BROKEN,
+    HALF,
+    NEW,
+    OLD,
+    TEXT_CHANGED,
+    correct,
+    publish,
+    take_copy,
+)
 
 
 @pytest.fixture
@@ -217,9 +226,9 @@ def test_a_receipt_of_the_hub_is_verified_by_its_file_alone(
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("system", ["windows", "macos"])
+@SYSTEMS
 def test_a_lecturer_on_another_system_looks_after_a_hub(
-    served: ServedHub, tmp_path: Path, system: Literal["windows", "macos"]
+    served: ServedHub, tmp_path: Path, system: System
 ) -> None:
     """Generate, publish, schedule, hide, warm and update; only what needs the server is refused."""
     token = make_token(SECRET, "dana", Role.INSTRUCTOR)
@@ -235,8 +244,7 @@ def test_a_lecturer_on_another_system_looks_after_a_hub(
     (course / "users.txt").write_text("bob\nalice\n", encoding="utf-8")
 
     def run_there(*words: str, group: str = "hub", status: int = 0) -> str:
-        done = lecturer.mograder(group, *words, cwd=course)
-        assert done.returncode == status, (words, done.stdout, done.stderr)
+        done = lecturer.ran(group, *words, cwd=course, status=status)
         return done.stdout + done.stderr
 
     run_there("A7", "--no-validate", group="generate")
@@ -252,3 +260,75 @@ def test_a_lecturer_on_another_system_looks_after_a_hub(
     assert "0 copies" in run_there("update", "A7", "--preview")
     assert "void" in run_there("revoke-token", "bob", "--url", served.url)
     assert "runs on Linux only" in run_there("revoke-token", "bob", status=78)
+
+
+UPDATE = ["hub", "update", "A1"]
+PREVIEW = """\
+3 copies: 1 merge cleanly, 1 with conflicts, 1 cannot be merged, 0 need nothing.
+  zoe: 1 conflict
+"""
+
+
+@pytest.fixture
+def corrected(served: ServedHub) -> ServedHub:
+    """A hub whose item is corrected, with a clean copy, one with a conflict and a broken one."""
+    publish(served.hub, OLD)
+    for student, text in {"anna": HALF, "bert": BROKEN, "zoe": TEXT_CHANGED}.items():
+        take_copy(served.hub, student, text)
+    correct(served.hub)
+    return served
+
+
+def is_offered() -> bool:
+    """Ask the hub whether it offers the update."""
+    return cli(*UPDATE, "--preview", "--json", status=1).json["offered"] is True
+
+
+def test_a_preview_names_the_copies_and_offers_nothing(corrected: ServedHub) -> None:
+    told = cli(*UPDATE, "--preview", status=1).out
+    assert told.startswith(PREVIEW)
+    assert "  bert: the copy:" in told
+    assert not is_offered()
+
+
+def test_json_offers_nothing_without_yes(corrected: ServedHub) -> None:
+    told = cli(*UPDATE, "--json", status=1).json
+    assert not told["offered"]
+    assert {line["student"] for line in told["preview"]["copies"]} == {"anna", "bert", "zoe"}
+
+
+def test_an_update_is_offered_told_of_and_undone(corrected: ServedHub) -> None:
+    assert "\nOffered. Each copy gets it" in cli(*UPDATE, "--yes", status=1).out
+    assert is_offered()
+    assert "This release is offered already. 0 copies have it." in cli(*UPDATE, status=1).out
+    assert cli(*UPDATE, "--undo").out == "Withdrawn. 0 copies have the text from before again.\n"
+    assert not is_offered()
+
+
+def test_a_question_that_is_answered_with_no_offers_nothing(
+    corrected: ServedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("click.confirm", lambda question, **_: asked.append(question))
+    cli(*UPDATE, status=1)
+    assert asked == ["Offer the update to these copies?"]
+    assert not is_offered()
+
+
+def test_a_copy_that_needs_nothing_is_counted(served: ServedHub) -> None:
+    publish(served.hub, NEW)
+    take_copy(served.hub, "anna")
+    assert "0 cannot be merged, 1 need nothing." in cli(*UPDATE, "--preview").out
+
+
+def test_an_item_that_is_not_there_is_told(served: ServedHub) -> None:
+    assert "There is no assignment 'Z9' on the hub." in cli("hub update Z9", status=3).err
+
+
+def test_an_item_is_found_by_a_part_of_its_name(served: ServedHub) -> None:
+    served.hub.publish("A4-My-First")
+    assert "0 copies" in cli("hub update A4 --preview").out
+
+
+def test_two_wishes_at_once_are_refused(served: ServedHub) -> None:
+    cli(*UPDATE, "--preview", "--undo", status=2)

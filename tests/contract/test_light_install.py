@@ -22,7 +22,7 @@ from tests.support.light_install import (
     locked_versions,
     uv,
 )
-from tests.support.other_system import OtherSystem
+from tests.support.other_system import SYSTEMS, OtherSystem, System
 from tests.support.served_course import CODE, make_course
 from tests.support.student_side import closure
 
@@ -160,24 +160,17 @@ def test_a_student_registers_fetches_and_submits(light: LightInstall, tmp_path: 
         assert list((tmp_path / "course" / "submitted" / "hw1").glob("*alice*"))
 
 
-@pytest.mark.parametrize("system", ["windows", "macos"])
+@SYSTEMS
 def test_the_dashboard_starts_as_on_another_system(
-    system: str, light: LightInstall, tmp_path: Path
+    system: System, light: LightInstall, tmp_path: Path
 ) -> None:
-    assert system in {"windows", "macos"}
-    other = OtherSystem(
-        system,  # type: ignore[arg-type]  # asserted above
-        home=tmp_path,
-        python_command=str(light.python),
-    )
-    for command in (("student", "--help"), ("https", "--help"), ("config", "show")):
-        done = other.mograder(*command, cwd=tmp_path)
-        assert done.returncode == 0, done.stdout + done.stderr
-    done = other.python("import mograder.web.student.server, sys; print('fastapi' in sys.modules)")
-    assert done.stdout == "False\n", done.stderr
+    other = OtherSystem(system, home=tmp_path, python_command=str(light.python))
+    for words in ("student --help", "https --help", "config show"):
+        other.ran(*words.split(), cwd=tmp_path)
+    code = "import mograder.web.student.server, sys; print('fastapi' in sys.modules)"
+    assert other.printed(code) == ["False"]
     for words in ("gradebook show", "moodle sync", "https upload-grades A1"):
-        done = other.mograder(*words.split(), cwd=tmp_path)
-        assert done.returncode == 78, done.stdout + done.stderr
+        done = other.ran(*words.split(), cwd=tmp_path, status=78)
         assert "Install the rest: " in done.stderr
         assert "Traceback" not in done.stderr
     listed = other.mograder("moodle", "--help", cwd=tmp_path).stdout

@@ -11,9 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from click.testing import CliRunner
 
-from mograder.cli.main import root
 from tests.support.command_line import cli
 from tests.support.slow_body import refused_body
 from tests.support.student_dashboard import StudentProcess
@@ -64,10 +62,3 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     cli("student", *arguments, status=status)
-
-
-def test_the_options_are_those_of_0_3_16() -> None:
-    """compat-cli: DIR_OR_URL, -p/--port, --headless, --no-token."""
-    text = CliRunner().invoke(root, ["student", "--help"]).output
-    for wanted in ("[DIR_OR_URL]", "-p, --port", "--headless", "--no-token"):
-        assert wanted in text

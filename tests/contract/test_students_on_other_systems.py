@@ -1,4 +1,4 @@
-"""A student's `mograder https` commands as on Windows and macOS, against a real server."""
+"""Students' commands as on Windows and macOS: a real assignment server, and the recorded Moodle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.other_system import OtherSystem
+from mograder.clients.token_store import HTTPS, TokenStore
+from tests.support.moodle.recordings import recorded
+from tests.support.moodle.replay import token_of as moodle_token
+from tests.support.moodle.teacher import CourseSetup
+from tests.support.other_system import SYSTEMS, OtherSystem, System
 from tests.support.served_course import (
     DATA,
     HOMEWORK,
@@ -21,6 +25,11 @@ from tests.support.served_course import (
 from tests.support.work_elsewhere import draft_of, save_in_browser
 
 pytestmark = pytest.mark.full
+
+FOLDERS = {
+    "windows": Path("AppData", "Roaming", "mograder"),
+    "macos": Path("Library", "Application Support", "mograder"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +54,11 @@ def released(course: Course, notebook: bytes) -> None:
 class Student:
     """A student with a home folder, on a system."""
 
-    def __init__(self, system: OtherSystem, here: Path, token: str, url: str) -> None:
-        self.here = here
-        self._system = system
+    def __init__(self, system: System, place: Path, token: str, url: str) -> None:
+        self.home, self.here = place / "home", place / "here"
+        for folder in (self.home, self.here):
+            folder.mkdir()
+        self._system = OtherSystem(system, home=self.home)
         self.token = token
         self._server = ("--url", url, "--token", token)
 
@@ -58,9 +69,11 @@ class Student:
     def https(self, *words: str) -> str:
         """Run a command that has to work; return what it prints."""
         server = () if words[:2] == ("receipt", "show") else self._server
-        done = self._system.mograder("https", *words, *server, cwd=self.here)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return self._system.ran("https", *words, *server, cwd=self.here).stdout
+
+    def by_the_kept_token(self, *words: str) -> str:
+        """Run a command that has to work without naming the token."""
+        return self._system.ran("https", *words, *self._server[:2], cwd=self.here).stdout
 
     def refused(self, *words: str) -> tuple[int, str]:
         done = self._system.mograder("https", *words, *self._server, cwd=self.here)
@@ -74,10 +87,7 @@ class Student:
 def student(
     request: pytest.FixtureRequest, tmp_path: Path, served: Course, fresh_name: Any
 ) -> Student:
-    (tmp_path / "home").mkdir()
-    (tmp_path / "here").mkdir()
-    system = OtherSystem(request.param, home=tmp_path / "home")
-    return Student(system, tmp_path / "here", token_of(fresh_name("alice")), served.url)
+    return Student(request.param, tmp_path, token_of(fresh_name("alice")), served.url)
 
 
 def test_fetch_edit_submit_and_receipt(student: Student) -> None:
@@ -154,9 +164,7 @@ def test_a_read_only_file_with_other_line_ends_is_updated(
 def test_a_file_that_another_program_holds_is_named_and_nothing_is_lost(
     tmp_path: Path, own_course: Course, fresh_name: Any, edited: bool
 ) -> None:
-    (tmp_path / "here").mkdir()
-    windows = OtherSystem("windows", home=tmp_path)
-    student = Student(windows, tmp_path / "here", token_of(fresh_name("alice")), own_course.url)
+    student = Student("windows", tmp_path, token_of(fresh_name("alice")), own_course.url)
     student.https("fetch", "hw1", "-o", "work")
     notebook = student.here / "work" / "homework.py"
     mine = b"mine\n" if edited else HOMEWORK
@@ -176,3 +184,91 @@ def test_a_file_that_another_program_holds_is_named_and_nothing_is_lost(
     assert len(list(notebook.parent.glob("*.py"))) == 1 + edited
     kept = found["homework.py"]["kept"]
     assert (kept and Path(student.here, kept).read_bytes()) == (mine if edited else None)
+
+
+@pytest.fixture
+def odd_course(tmp_path: Path) -> Iterator[Course]:
+    """A course from before names were checked: of an assignment and files that Windows refuses."""
+    root = make_course(tmp_path / "course")
+    files = root / "aux" / "files"
+    files.mkdir(parents=True)
+    (files / "nul.py").write_bytes(HOMEWORK)
+    for number, name in enumerate(("Data.csv", "con.csv", "data.csv")):
+        (files / name).write_text(f"{number}\n")
+    with serving_course(root) as course:
+        yield course
+
+
+@pytest.mark.parametrize(
+    ("system", "names", "release"),
+    [
+        ("windows", ["%64ata.csv", "Data.csv", "co%6E.csv", "nu%6C.py"], "_aux"),
+        ("macos", ["%64ata.csv", "Data.csv", "con.csv", "nul.py"], "aux"),
+    ],
+)
+def test_odd_names_are_written_under_others_and_submitted_under_their_own(
+    odd_course: Course, tmp_path: Path, system: System, names: list[str], release: str
+) -> None:
+    student = Student(system, tmp_path, odd_course.token(), odd_course.url)
+    student.https("fetch", "aux")
+    here = student.here
+    assert sorted(path.name for path in here.iterdir() if path.is_file()) == names
+    assert (here / "%64ata.csv").read_text() == "2\n"
+    assert (here / ".mograder" / "release" / release / names[-1]).read_bytes() == HOMEWORK
+    receipt = student.json("submit", "aux", names[-1])["receipt"]
+    assert receipt["assignment"] == "aux"
+    assert {file["change"] for file in student.json("fetch", "aux")["files"]} == {"unchanged"}
+    assert [each["receipt"] for each in student.json("receipt", "show", "aux")] == [receipt]
+
+
+@SYSTEMS
+def test_a_token_is_kept_in_the_systems_own_folder(
+    own_course: Course, tmp_path: Path, system: System
+) -> None:
+    student = Student(system, tmp_path, own_course.token(), own_course.url)
+    student.https("login")
+    kept = json.loads((student.home / FOLDERS[system] / "https_tokens.json").read_text())
+    assert kept == {"servers": {own_course.url: {"token": own_course.token(), "user": "alice"}}}
+    assert not (student.home / ".config").exists()
+    assert "homework.py" in student.by_the_kept_token("fetch", "--list")
+
+
+@SYSTEMS
+def test_a_token_of_0_3_16_is_used_and_renewed(
+    own_course: Course, tmp_path: Path, system: System
+) -> None:
+    student = Student(system, tmp_path, own_course.token("bob"), own_course.url)
+    TokenStore(student.home, HTTPS).save(own_course.url, own_course.token(), "alice")
+    old = student.home / ".config" / "mograder" / "https_token.json"
+    (old.parent / "https_tokens.json").unlink()
+    assert "homework.py" in student.by_the_kept_token("fetch", "--list")
+    student.https("login")
+    assert json.loads(old.read_text())["user"] == "bob"
+
+
+@SYSTEMS
+def test_a_student_fetches_submits_and_asks_on_moodle(system: System, teacher: CourseSetup) -> None:
+    settings = {
+        "MOGRADER_MOODLE_URL": teacher.moodle.url,
+        "MOGRADER_MOODLE_TOKEN": moodle_token("alice"),
+    }
+    home, name = teacher.course.parent / "home", "A1-Introduction.py"
+    home.mkdir()
+    alice = OtherSystem(system, home=home, extra=settings)
+
+    def run(*words: str) -> str:
+        return alice.ran("moodle", *words, cwd=teacher.course).stdout
+
+    assert name in run("fetch", "--list")
+    run("fetch", "A1", "-o", "a1")
+    fetched = teacher.course / "a1" / name
+    assert fetched.read_bytes() == recorded(137).body
+    fetched.write_bytes(recorded(137).body.replace(b"\n", b"\r\n"))
+    run("fetch", "A1", "-o", "a1")
+    assert [each.name for each in fetched.parent.glob("*.py")] == [name]
+
+    teacher.at(99)
+    (teacher.course / name).write_bytes(b"# alice\nx = 1       ")
+    assert run("submit", "A1", name).startswith(f"Submitted '{name}' to 'A1. Introduction'")
+    teacher.at(104)
+    assert "submitted" in run("feedback", "A1")

@@ -11,22 +11,19 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
 from tests.support.graded_courses import SETTINGS, put
 from tests.support.moodle.replay import token_of as moodle_token
 from tests.support.moodle.teacher import ATTACHED, SUPPLIED, CourseSetup
-from tests.support.other_system import OtherSystem
+from tests.support.other_system import SYSTEMS, OtherSystem, System
 from tests.support.released_course import ReleasedCourse, open_released_course
 from tests.support.served_course import HOMEWORK, Course, make_course, serving_course, token_of
 from tests.support.similar_submissions import a_class
 
 pytestmark = pytest.mark.full
 
-System = Literal["windows", "macos"]
-SYSTEMS = pytest.mark.parametrize("system", ["windows", "macos"])
 WORKSHEET = Path(__file__).parent.parent / "data/moodle/raw/worksheet-A1-identity.csv"
 GRADES = (
     "student,mark,feedback,feedback_format\n"
@@ -48,8 +45,7 @@ class Teacher:
 
     def __call__(self, *words: str, status: int = 0) -> str:
         """Run a command and return what it printed; ``err`` is what it told besides."""
-        done = self._system.mograder(*words, cwd=self._course)
-        assert done.returncode == status, (words, done.stdout, done.stderr)
+        done = self._system.ran(*words, cwd=self._course, status=status)
         self.err = done.stderr
         return done.stdout
 
@@ -173,9 +169,7 @@ with arrivals(Path("in")) as held:
         folder.rename(f"Participant-1{end}", f"alice{end}")
     print(folder.put("bob.files/a.csv", b"1"), folder.put("alice.files", b"a file").fate)
 """
-    done = OtherSystem(system).python(code, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("updated\n")
+    assert OtherSystem(system).printed(code, tmp_path)[-1].endswith("updated")
     found = {
         each.relative_to(folder).as_posix(): each.read_text()
         for each in folder.rglob("*")
@@ -210,26 +204,26 @@ with arrivals(Path("in")):
     print("free again")
 print(list(Path("in").iterdir()))
 """
-    done = OtherSystem(system).python(code, cwd=tmp_path)
-    assert done.stdout.splitlines() == [
+    assert OtherSystem(system).printed(code, tmp_path) == [
         "Another command is fetching into in.",
         "free again",
         "[]",
-    ], done.stderr
+    ]
 
 
-def test_names_that_windows_refuses_are_encoded_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("system", "names"),
+    [
+        ("windows", ["data/au%78.csv", "what%3F.txt", "_.git/x", "end%2E", "plain.py"]),
+        ("macos", ["data/aux.csv", "what?.txt", "_.git/x", "end.", "plain.py"]),
+    ],
+)
+def test_names_that_windows_refuses_are_encoded_there(system: System, names: list[str]) -> None:
     code = """
 from mograder.exchange.unpacking import visible_path
 print(*map(visible_path, ["data/aux.csv", "what?.txt", ".git/x", "end.", "plain.py"]), sep="\\n")
 """
-    names = {
-        "windows": ["data/au%78.csv", "what%3F.txt", "_.git/x", "end%2E", "plain.py"],
-        "macos": ["data/aux.csv", "what?.txt", "_.git/x", "end.", "plain.py"],
-    }
-    for system, expected in names.items():
-        done = OtherSystem(system).python(code, cwd=tmp_path)  # type: ignore[arg-type]
-        assert done.stdout.splitlines() == expected, done.stderr
+    assert OtherSystem(system).printed(code) == names
 
 
 @SYSTEMS

@@ -23,6 +23,7 @@ from mograder.exchange.student.drafts import Elsewhere, unseen
 from mograder.store.copies.student_folder import StudentFolder
 from tests.support.clock import ManualClock
 from tests.support.fake_course import START, FakeCourse
+from tests.support.progress import quiet
 
 RELEASE, MINE, OTHER = b"x = 0\n", b"x = 1  # here\n", b"x = 2  # there\n"
 
@@ -140,7 +141,3 @@ class Folder:
     def aside(self) -> list[bytes]:
         """The texts that are kept beside the notebook."""
         return sorted(path.read_bytes() for path in (self.root / "hw1").glob("hw1.bak.*.py"))
-
-
-def quiet(message: str) -> None:
-    """Ignore progress."""

@@ -12,7 +12,7 @@ from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Accepts, FeedbackTypes
 from mograder.core.errors import Conflict, InvalidInput
 from tests.contract.moodle.conftest import SignIn
-from tests.support.moodle.replay import Replay, token_of
+from tests.support.moodle.replay import Replay
 
 
 def test_the_site_says_who_we_are_and_what_the_service_offers(
@@ -65,14 +65,6 @@ def test_a_teams_files_are_in_a_row_of_nobody(sign_in: SignIn, moodle: Replay) -
     assert rows[4].files == rows[5].files == ()
 
 
-def test_a_member_of_a_team_sees_its_files(sign_in: SignIn, moodle: Replay) -> None:
-    """310: the member's own row is handed in as well, and has no file."""
-    moodle.begin(309)
-    status = sign_in("bob").submission_status(10)
-    assert status.work is not None
-    assert [file.name for file in status.work.files] == ["team.py"]
-
-
 def test_the_worksheet_setting_saves_the_question(sign_in: SignIn, moodle: Replay) -> None:
     client = sign_in("teach1")
     a1 = client.assignments(2)[0]
@@ -109,11 +101,6 @@ def test_work_that_moodle_refuses_with_a_warning_is_a_conflict(
     moodle.begin(after)
     with pytest.raises(Conflict, match=told):
         act(sign_in("alice"))
-
-
-def test_a_second_slash_in_the_address_does_no_harm(moodle: Replay) -> None:
-    with MoodleClient(f"{moodle.url}//", token_of("alice")) as client:
-        assert client.site().username == "alice"
 
 
 @pytest.mark.parametrize("token", ["", "with space", "né", "line\nbreak"])

@@ -30,6 +30,7 @@ from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from tests.contract.moodle.conftest import SignIn, Sized
 from tests.support.clock import ManualClock
 from tests.support.moodle.replay import Replay
+from tests.support.progress import quiet
 
 RECORDED_AT = datetime(2026, 11, 20, 6, 40, tzinfo=UTC)
 AFTER_THE_DUE_DATE = datetime(2026, 12, 20, tzinfo=UTC)
@@ -56,10 +57,6 @@ def enter(sign_in: SignIn, clock: ManualClock) -> Iterator[Enter]:
 
 def listed(transport: Transport, number: int) -> RemoteAssignment:
     return next(each for each in transport.list_assignments() if each.number == number)
-
-
-def quiet(_: str) -> None:
-    """Ignore messages."""
 
 
 def asked(moodle: Replay) -> list[str]:

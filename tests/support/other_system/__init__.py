@@ -6,8 +6,8 @@ calls on files that mograder makes (through pathlib, shutil and tempfile too) fa
 there: `pretended_modules.py` and `pretended_files.py` list it. Other packages and the standard
 library see the real system. Python processes that mograder starts pretend too, except with `-I`.
 
-    OtherSystem("windows").mograder("https", "fetch", "hw1", "-o", "work", cwd=folder)
-    OtherSystem("macos").python("import mograder.core.files.disk")
+    OtherSystem("windows").ran("https", "fetch", "hw1", "-o", "work", cwd=folder)
+    OtherSystem("macos").printed("import mograder.core.files.disk; print('done')")
     with OtherSystem("windows").started("student", ...) as process: ...
 
 Paths stay those of Linux (`/`), since pathlib is real: rules for paths need `PureWindowsPath`.
@@ -22,6 +22,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+import pytest
+
+System = Literal["windows", "macos", "linux"]
+SYSTEMS = pytest.mark.parametrize("system", ["windows", "macos"])
 
 SYSTEM_VARIABLE = "PRETENDED_SYSTEM"
 """The environment variable that names the system to the subprocess."""
@@ -38,7 +43,7 @@ class OtherSystem:
     ``python_command`` is the interpreter, such as one of an environment with other packages.
     """
 
-    name: Literal["windows", "macos", "linux"]
+    name: System
     home: Path | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     python_command: str = sys.executable
@@ -48,6 +53,20 @@ class OtherSystem:
     ) -> subprocess.CompletedProcess[str]:
         """Run a mograder command to its end, and return its status and output."""
         return self._run(["-m", "mograder", *arguments], cwd, stdin, seconds)
+
+    def ran(
+        self, *arguments: str, cwd: Path | None = None, status: int = 0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a mograder command that must end with this status."""
+        done = self.mograder(*arguments, cwd=cwd)
+        assert done.returncode == status, (arguments, done.stdout, done.stderr)
+        return done
+
+    def printed(self, code: str, cwd: Path | None = None) -> list[str]:
+        """Run a piece of Python that must end well, and return the lines that it prints."""
+        done = self.python(code, cwd=cwd)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
 
     def python(
         self, code: str, *arguments: str, cwd: Path | None = None, seconds: float = 120

@@ -41,6 +41,12 @@ def marks() -> dict[str, float | None]:
     return {each["student"]: each["mark"] for each in told["A1"]}
 
 
+def without_gradebook(course: Path) -> None:
+    """Remove the gradebook, and what SQLite keeps beside it."""
+    for path in course.glob("gradebook.db*"):
+        path.unlink()
+
+
 def test_an_extension_after_judging_changes_the_mark_everywhere(course: Path) -> None:
     """Without judging again: gradebook, explain, exports, pages, and the columns for 0.3.16."""
     assert marks() == {"alice": 64.1, "bob": 67.5, "cleo": 57.4}
@@ -106,8 +112,7 @@ def test_csv_files_are_read_as_they_are_written(course: Path) -> None:
     cli("extension add all cleo --exempt --reason", "=1+1, ill")
     cli("extension export -o out.csv")
     before = marks()
-    for name in ("gradebook.db", "gradebook.db-wal", "gradebook.db-shm"):
-        (course / name).unlink(missing_ok=True)
+    without_gradebook(course)
     put(course, "alice", timedelta(hours=15))
     put(course, "cleo", timedelta(days=3))
     cli("extension import out.csv")
@@ -184,8 +189,7 @@ def test_a_mistyped_student_or_group_is_told_and_an_early_time_too() -> None:
 
 
 def test_a_deduction_of_0_3_16_stays_until_something_is_known(course: Path) -> None:
-    for name in ("gradebook.db", "gradebook.db-wal", "gradebook.db-shm"):
-        (course / name).unlink(missing_ok=True)
+    without_gradebook(course)
     (course / "mograder.toml").write_text("")
     put_recorded(course / "gradebook.db")
     assert marks()["alice"] == 60

@@ -13,7 +13,6 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import click
 import pytest
@@ -24,7 +23,8 @@ from mograder.cli.shared.failures import reference
 from mograder.cli.shared.lazy import Lazy
 from mograder.core import errors
 from mograder.core.errors import MograderError
-from tests.support.other_system import OtherSystem
+from tests.support.command_line import cli
+from tests.support.other_system import SYSTEMS, OtherSystem, System
 
 HEAVY = [
     *("aiohttp", "alembic", "asyncio", "fastapi", "httpx", "jinja2", "marimo"),
@@ -167,11 +167,8 @@ def test_a_file_that_may_not_be_used_is_named_and_is_no_bug(
 
 
 @pytest.mark.parametrize("option", ["export A1 -o", "statistics A1 --csv", "export-0316"])
-def test_a_path_that_is_empty_is_not_the_working_directory(
-    option: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["gradebook", *option.split(), ""]) == 2
-    assert capfd.readouterr().err.endswith(": It is empty.\n")
+def test_a_path_that_is_empty_is_not_the_working_directory(option: str) -> None:
+    assert cli(f"gradebook {option}", "", status=2).err.endswith(": It is empty.\n")
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("detail"), errors.NotFound("detail")])
@@ -242,13 +239,11 @@ def test_a_command_may_say_its_status_itself(error: BaseException, status: int) 
     assert run(["fail"], failing(error)) == status
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["hub", "--port", "many"]])
-def test_a_command_line_that_cannot_be_read_is_a_usage_error(arguments: list[str]) -> None:
-    done = mograder(*arguments)
-    assert done.returncode == 2
-    assert "Usage: mograder" in done.stderr
-    assert "Error: " in done.stderr
+@pytest.mark.parametrize("words", ["nonsense", "--nonsense", "hub --port many"])
+def test_a_command_line_that_cannot_be_read_is_a_usage_error(words: str) -> None:
+    told = cli(words, status=2).err
+    assert "Usage: mograder" in told
+    assert "Error: " in told
 
 
 @pytest.mark.full
@@ -301,7 +296,7 @@ NAMES = {"windows": "Windows", "macos": "macOS"}
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("system", ["windows", "macos"])
+@SYSTEMS
 @pytest.mark.parametrize(
     "command",
     [
@@ -309,30 +304,26 @@ NAMES = {"windows": "Windows", "macos": "macOS"}
         *("hub check", "hub generate-token", "hub install", "hub warm-cache", "hub nodes"),
     ],
 )
-def test_what_needs_linux_is_refused_elsewhere_in_a_sentence(
-    system: Literal["windows", "macos"], command: str
-) -> None:
-    done = OtherSystem(system).mograder(*command.split(), "--help")
-    assert done.returncode == 78
+def test_what_needs_linux_is_refused_elsewhere_in_a_sentence(system: System, command: str) -> None:
+    done = OtherSystem(system).ran(*command.split(), "--help", status=78)
     sentence, remedy = done.stderr.splitlines()
     assert sentence == f"Error: mograder {command} runs on Linux only, and this is {NAMES[system]}."
     assert "WSL" in remedy
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("system", ["windows", "macos"])
-def test_the_help_elsewhere_lists_what_runs_there(system: Literal["windows", "macos"]) -> None:
-    done = OtherSystem(system).mograder("--help")
-    assert (done.returncode, done.stderr) == (0, "")
+@SYSTEMS
+def test_the_help_elsewhere_lists_what_runs_there(system: System) -> None:
+    done = OtherSystem(system).ran("--help")
+    assert done.stderr == ""
     listed = re.findall(r"^  ([a-z][a-z-]+)  +[A-Z]", done.stdout, re.MULTILINE)
     assert listed == ANYWHERE
     others = done.stdout.partition("On Linux only:")[2]
     assert set(OTHERS) < set(re.findall("[a-z-]+", others))
 
 
-def test_the_help_on_linux_lists_everything(capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["--help"]) == 0
-    told = capfd.readouterr().out
+def test_the_help_on_linux_lists_everything() -> None:
+    told = cli("--help").out
     assert "On Linux only" not in told
     assert set(re.findall(r"^  ([a-z][a-z-]+)  +[A-Z]", told, re.MULTILINE)) >= {*ANYWHERE, *OTHERS}
 
@@ -353,21 +344,15 @@ def test_output_in_any_encoding_is_never_an_error(encoding: str, tmp_path: Path)
     assert "Traceback" not in missing.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "meant"), [(["genrate"], "generate"), (["hub", "pubish"], "publish")]
-)
-def test_a_command_that_is_mistyped_is_told_with_a_similar_one(
-    arguments: list[str], meant: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(arguments) == 2
-    assert capfd.readouterr().err.endswith(f"'{arguments[-1]}'. Did you mean '{meant}'?\n")
-    run(["zzz"])
-    assert "Did you mean" not in capfd.readouterr().err
+@pytest.mark.parametrize(("words", "meant"), [("genrate", "generate"), ("hub pubish", "publish")])
+def test_a_command_that_is_mistyped_is_told_with_a_similar_one(words: str, meant: str) -> None:
+    typed = words.rpartition(" ")[2]
+    assert cli(words, status=2).err.endswith(f"'{typed}'. Did you mean '{meant}'?\n")
+    assert "Did you mean" not in cli("zzz", status=2).err
 
 
-def test_commands_of_the_hub_stand_in_sections(capfd: pytest.CaptureFixture[str]) -> None:
-    run(["hub", "--help"])
-    told = capfd.readouterr().out
+def test_commands_of_the_hub_stand_in_sections() -> None:
+    told = cli("hub --help").out
     headings = ["\nItems:\n", "\nPeople:\n", "\nLooking after a hub:\n"]
     assert [told.count(each) for each in headings] == [1, 1, 1]
 
@@ -389,11 +374,8 @@ def test_a_shell_is_offered_commands_without_their_import(
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_completion_prints_what_a_shell_reads(
-    shell: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["completion", shell]) == 0
-    assert f"_MOGRADER_COMPLETE={shell}_complete" in capfd.readouterr().out
+def test_completion_prints_what_a_shell_reads(shell: str) -> None:
+    assert f"_MOGRADER_COMPLETE={shell}_complete" in cli(f"completion {shell}").out
 
 
 class _Terminal(io.StringIO):

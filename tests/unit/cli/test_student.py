@@ -19,20 +19,18 @@ TOKEN = "alice:" + "0" * 64
     ],
 )
 def test_a_token_in_the_settings_is_sent_to_the_server_named_there_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, token: str
+    here: Path, url: str, token: str
 ) -> None:
     settings = f'[https]\nurl = "https://course.example.org"\ntoken = "{TOKEN}"\n'
-    (tmp_path / "mograder.toml").write_text(settings)
-    monkeypatch.chdir(tmp_path)
+    (here / "mograder.toml").write_text(settings)
     https = settings_of(url).settings.https
     assert (https.url, https.token.get_secret_value()) == (url, token)
 
 
 def test_a_token_of_the_environment_is_for_the_server_that_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mograder.toml").write_text('[https]\nurl = "https://course.example.org"\n')
-    monkeypatch.chdir(tmp_path)
+    (here / "mograder.toml").write_text('[https]\nurl = "https://course.example.org"\n')
     monkeypatch.setenv("MOGRADER_HTTPS_TOKEN", TOKEN)
     https = settings_of("https://other.example.org").settings.https
     assert https.token.get_secret_value() == TOKEN

@@ -17,6 +17,7 @@ from mograder.clients.course_server import RemoteFile
 from mograder.clients.downloads import Downloader
 from mograder.clients.http import RetryPolicy
 from mograder.core.errors import Conflict, Forbidden, InvalidInput, RemoteFailed, TooLarge
+from tests.support.progress import quiet
 
 CONTENT = bytes(range(256)) * 2000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -79,10 +80,6 @@ class Server:
 
 def file(size: int | None = None, digest: str | None = None) -> RemoteFile:
     return RemoteFile("data.csv", "/assignments/hw1/files/data.csv", size, digest)
-
-
-def quiet(_: str) -> None:
-    """Ignore progress."""
 
 
 def get(server: Server, to: Path, what: RemoteFile | None = None) -> None:

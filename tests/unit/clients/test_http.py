@@ -29,13 +29,16 @@ class Server:
         return answer
 
 
+Ask = Callable[[Server], httpx.Response]
+
+
 @pytest.fixture
 def pauses() -> list[float]:
     return []
 
 
 @pytest.fixture
-def ask(pauses: list[float]) -> Iterator[Callable[[Server], httpx.Response]]:
+def ask(pauses: list[float]) -> Iterator[Ask]:
     clients: list[httpx.Client] = []
 
     def asking(server: Server) -> httpx.Response:
@@ -63,18 +66,14 @@ def busy(**headers: str) -> httpx.Response:
         httpx.Response(503),
     ],
 )
-def test_what_may_pass_is_tried_again(
-    failure: Answer, ask: Callable[[Server], httpx.Response], pauses: list[float]
-) -> None:
+def test_what_may_pass_is_tried_again(failure: Answer, ask: Ask, pauses: list[float]) -> None:
     server = Server(failure, failure, httpx.Response(200))
     assert ask(server).status_code == 200
     assert server.asked == 3
     assert len(pauses) == 2
 
 
-def test_the_pauses_grow_and_differ_from_client_to_client(
-    ask: Callable[[Server], httpx.Response], pauses: list[float]
-) -> None:
+def test_the_pauses_grow_and_differ_from_client_to_client(ask: Ask, pauses: list[float]) -> None:
     for _ in range(8):
         with pytest.raises(httpx.ConnectError):
             ask(Server(httpx.ConnectError("refused")))
@@ -83,37 +82,31 @@ def test_the_pauses_grow_and_differ_from_client_to_client(
         assert longest / 2 <= min(pause) < max(pause) <= longest
 
 
-def test_a_busy_server_is_left_alone_for_as_long_as_it_says(
-    ask: Callable[[Server], httpx.Response], pauses: list[float]
-) -> None:
+def test_a_busy_server_is_left_alone_for_as_long_as_it_says(ask: Ask, pauses: list[float]) -> None:
     assert ask(Server(busy(retry_after="7"), httpx.Response(200))).status_code == 200
     assert len(pauses) == 1
     assert 7 <= pauses[0] <= 9
 
 
-def test_nobody_waits_an_hour_for_a_server(
-    ask: Callable[[Server], httpx.Response], pauses: list[float]
-) -> None:
+def test_nobody_waits_an_hour_for_a_server(ask: Ask, pauses: list[float]) -> None:
     assert ask(Server(busy(retry_after="3600"))).status_code == 503
     assert pauses == []
 
 
-def test_a_server_that_stays_busy_is_said_to_be_busy(
-    ask: Callable[[Server], httpx.Response],
-) -> None:
+def test_a_server_that_stays_busy_is_said_to_be_busy(ask: Ask) -> None:
     server = Server(busy())
     assert ask(server).status_code == 503
     assert server.asked == 5
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 404, 409, 429, 500])
-def test_every_other_answer_is_final(status: int, ask: Callable[[Server], httpx.Response]) -> None:
+def test_every_other_answer_is_final(status: int, ask: Ask) -> None:
     server = Server(httpx.Response(status))
     assert ask(server).status_code == status
     assert server.asked == 1
 
 
-def test_a_wrong_certificate_is_not_tried_again(ask: Callable[[Server], httpx.Response]) -> None:
+def test_a_wrong_certificate_is_not_tried_again(ask: Ask) -> None:
     failure = httpx.ConnectError("certificate verify failed")
     failure.__cause__ = ssl.SSLCertVerificationError("self-signed")
     server = Server(failure)

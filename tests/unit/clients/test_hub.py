@@ -53,19 +53,6 @@ def publish(hub: FakeHub, files: list[Upload], prefix: str = "") -> tuple[Publis
         return client.publish("A1", "assignment", files, told.append), told
 
 
-def test_publish_sends_every_file_as_it_is_with_the_token(
-    hub: FakeHub, files: list[Upload]
-) -> None:
-    """B94, B98, B128."""
-    hub.streams(PUBLISH, DONE)
-    publish(hub, files)
-    (request,) = hub.received
-    assert request.query == "type=assignment"
-    assert request.headers["authorization"] == "Bearer teacher:abc"
-    assert request.headers["accept"] == NDJSON
-    assert request.files == {file.name: file.path.read_bytes() for file in files}
-
-
 def test_a_large_upload_tells_how_far_it_is(hub: FakeHub, tmp_path: Path) -> None:
     with (tmp_path / "data.bin").open("wb") as file:
         file.truncate(8 << 20)

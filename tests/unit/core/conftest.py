@@ -11,6 +11,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.settings import FILE_NAME, LoadedSettings, load_settings
 
 Load = Callable[..., LoadedSettings]
+Refusal = Callable[..., str]
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def load(tmp_path: Path) -> Load:
 
 
 @pytest.fixture
-def refusal(load: Load) -> Callable[..., str]:
+def refusal(load: Load) -> Refusal:
     """Load likewise and return the complaint that this must cause."""
 
     def refused(text: str | None = None, **kwargs: object) -> str:

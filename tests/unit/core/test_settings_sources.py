@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.core.settings import (
-    FILE_NAME,
-    LoadedSettings,
-    load_settings,
-    read_environ,
-    runtime_dir,
-)
-
-Load = Callable[..., LoadedSettings]
-Refusal = Callable[..., str]
+from mograder.core.settings import FILE_NAME, load_settings, read_environ, runtime_dir
+from tests.unit.core.conftest import Load, Refusal
 
 
 @pytest.mark.parametrize(
@@ -201,3 +192,40 @@ def test_what_another_user_may_have_put_above_is_no_course(below: Path, tmp_path
         pytest.skip("gives a file to another user")
     os.chown(tmp_path / FILE_NAME, 12345, -1)
     assert load_settings(environ={}).course_dir == below
+
+
+def test_the_variables_of_a_node_are_read(tmp_path: Path) -> None:
+    (tmp_path / "node-token").write_text(" a-token\n")
+    node = read_environ(
+        {
+            "HOME": "/home/node",
+            "CREDENTIALS_DIRECTORY": str(tmp_path),
+            "MOGRADER_NODE_SHARE": "/srv/a:/srv/b",
+            "MOGRADER_NODE_NAME": "n1",
+            "MOGRADER_NODE_HUB": "https://hub.example.edu",
+            "MOGRADER_NODE_MEMORY_MB": "4096",
+            "MOGRADER_NODE_DRAIN_SECONDS": "1.5",
+        }
+    ).node
+    assert node.shares == (Path("/srv/a"), Path("/srv/b"))
+    assert node.state == Path("/home/node/.local/state/mograder-node")
+    assert (node.name, node.memory_mb, node.drain_seconds) == ("n1", 4096, 1.5)
+    assert node.hub == "https://hub.example.edu"
+    assert node.token is not None
+    assert node.token.get_secret_value() == "a-token"
+    assert "a-token" not in repr(node)
+
+
+def test_a_nodes_directory_of_systemd_is_taken_unless_one_is_named() -> None:
+    given = {"STATE_DIRECTORY": "/var/lib/mograder-node", "MOGRADER_NODE_TOKEN": "t"}
+    assert read_environ(given).node.state == Path("/var/lib/mograder-node")
+    named = {**given, "MOGRADER_NODE_STATE": "/srv/node"}
+    assert read_environ(named).node.state == Path("/srv/node")
+    assert read_environ({}).node.token is None
+    assert read_environ({}).node.name
+
+
+@pytest.mark.parametrize("text", ["many", "-1", "inf", "nan"])
+def test_a_nodes_variable_that_is_no_number_is_named(text: str) -> None:
+    with pytest.raises(InvalidInput, match="MOGRADER_NODE_MEMORY_MB"):
+        read_environ({"MOGRADER_NODE_MEMORY_MB": text})

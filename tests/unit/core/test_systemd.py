@@ -88,28 +88,24 @@ def test_standard_error_is_the_journals_only_while_it_is_the_same_file(tmp_path:
             sys.stderr = before
 
 
-def test_b11_the_secret_comes_from_systemds_credential(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "variable", "other"),
+    [
+        ("hub_secret", "MOGRADER_HUB_SECRET", "oidc_secret"),
+        ("oidc_secret", "MOGRADER_OIDC_SECRET", "hub_secret"),
+    ],
+)
+def test_b11_a_secret_comes_from_systemds_credential_of_its_own(
+    tmp_path: Path, name: str, variable: str, other: str
+) -> None:
     """B11: LoadCredential=hub-secret:/etc/mograder/hub-secret; the variable (B15) wins."""
-    (tmp_path / "hub-secret").write_text("from the file\n")
+    (tmp_path / name.replace("_", "-")).write_text("from the file\n")
     credentials = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    secret = read_environ(credentials).hub_secret
-    assert secret is not None
-    assert secret.get_secret_value() == "from the file"
-    both = read_environ({**credentials, "MOGRADER_HUB_SECRET": "from the variable"}).hub_secret
-    assert both is not None
-    assert both.get_secret_value() == "from the variable"
-
-
-def test_the_secret_at_the_provider_is_a_credential_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "oidc-secret").write_text("from the file\n")
-    credentials = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    assert read_environ(credentials).hub_secret is None
-    secret = read_environ(credentials).oidc_secret
-    assert secret is not None
-    assert secret.get_secret_value() == "from the file"
-    both = read_environ({**credentials, "MOGRADER_OIDC_SECRET": "from the variable"}).oidc_secret
-    assert both is not None
-    assert both.get_secret_value() == "from the variable"
+    found = read_environ(credentials)
+    assert getattr(found, name).get_secret_value() == "from the file"
+    assert getattr(found, other) is None
+    both = read_environ({**credentials, variable: "from the variable"})
+    assert getattr(both, name).get_secret_value() == "from the variable"
 
 
 def test_a_credential_that_is_missing_or_empty_is_no_secret(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.hub import install as command
-from mograder.cli.main import run
 from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.operations.install import options, steps
 from mograder.operations.install.course import ensure_secret
@@ -28,6 +27,7 @@ from mograder.operations.install.steps import uninstall
 from mograder.operations.install.volume import ensure_volume
 from mograder.operations.install.written_files import put
 from mograder.processes.host import Host
+from tests.support.command_line import cli
 from tests.support.course import REPOSITORY
 from tests.unit.deploy.machine import FakeHost, make_current, version
 
@@ -344,52 +344,45 @@ def test_the_sites_authority_is_taken_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_on_the_machine_itself_it_is_hub_install(capfd: pytest.CaptureFixture[str]) -> None:
+def test_on_the_machine_itself_it_is_hub_install() -> None:
     """A dry run says what it would do and does none of it."""
-    front = ["--domain", "hub.example.org", "--internal-ca"]
-    assert run(["hub", "install", "--systemd", "--port", "8123", *front, "--dry-run"]) == 0
-    out = capfd.readouterr().out
+    front = "--domain hub.example.org --internal-ca"
+    out = cli(f"hub install --systemd --port 8123 {front} --dry-run").out
     assert "would" in out
     assert "A dry run: nothing was changed." in out
     assert not re.search(r"^\[deploy\] (installing|writing|making)", out, re.MULTILINE)
 
 
 @pytest.mark.full
-def test_hub_uninstall_leaves_the_data(capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["hub", "uninstall", "--dry-run"]) == 0
-    out = capfd.readouterr().out
+def test_hub_uninstall_leaves_the_data() -> None:
+    out = cli("hub uninstall --dry-run").out
     assert "Left as they are: /srv/mograder, /etc/mograder" in out
     assert not re.search(r"would run: rm .*/(srv|etc)/mograder( |$)", out)
 
 
 def test_an_installation_with_a_problem_does_not_say_that_the_hub_runs(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def find_one(host: Host, _: InstallOptions) -> None:
         host.verified(False, "", "the hub does not answer")
 
     monkeypatch.setattr(command, "install_hub", find_one)
-    assert run(["hub", "install", "--systemd"]) == 1
-    told = capfd.readouterr()
+    told = cli("hub install --systemd", status=1)
     assert "1 thing(s) are not as they should be" in told.err
     assert "The hub runs" not in told.out
 
 
-def test_hub_install_says_that_it_knows_systemd_only(capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["hub", "install"]) == 2
-    assert "--systemd" in capfd.readouterr().err
+def test_hub_install_says_that_it_knows_systemd_only() -> None:
+    assert "--systemd" in cli("hub install", status=2).err
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
     [("--port", "80"), ("--port", ""), ("--volume", ""), ("--sso-header", ""), ("--domain", "x{")],
 )
-def test_hub_install_checks_its_options_too(
-    capfd: pytest.CaptureFixture[str], option: str, value: str
-) -> None:
+def test_hub_install_checks_its_options_too(option: str, value: str) -> None:
     """An empty value is no value of an option that has a default."""
-    assert run(["hub", "install", "--systemd", option, value]) == 2
-    assert f"{option} wants" in capfd.readouterr().err
+    assert f"{option} wants" in cli("hub install --systemd", option, value, status=2).err
 
 
 def test_the_options_need_an_old_python_and_nothing_of_ours() -> None:

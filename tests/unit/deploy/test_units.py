@@ -1,15 +1,21 @@
-"""The units that are shipped: B12-B18, and what is ours beside them."""
+"""The units that are shipped, what is ours beside them, and what a hub needs (B9-B18)."""
 
 from __future__ import annotations
 
 import re
+import secrets
 import subprocess
+import tomllib
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
+from mograder.auth.tokens import make_token
+from mograder.core.settings import read_environ
 from mograder.operations.deploy_files import shipped_file
+from mograder.operations.preflight import secret_of
+from mograder.operations.report import Level
 from tests.support.course import REPOSITORY
 
 HUB, SESSIONS, SOCKET = "mograder-hub.service", "mograder-sessions.service", "mograder-hub.socket"
@@ -42,54 +48,78 @@ def unit(name: str) -> dict[str, list[str]]:
     return found
 
 
-def test_b12_the_hub_is_a_unit_of_that_name_and_description() -> None:
-    """B12."""
-    assert unit(HUB)["Description"] == ["mograder hub server"]
+_MOUNTS = "/srv/mograder /srv/mograder/hub-notebooks"
+"""Without a volume of the data none starts: students' work may be on a volume of its own."""
+
+_SERVICE = {
+    "User": "mograder",
+    "Group": "mograder",
+    "WorkingDirectory": "/srv/mograder/course",
+    "Type": "notify",  # so that systemd knows when it answers
+    "NotifyAccess": "main",
+    "Restart": "on-failure",
+    "RestartSec": "5",
+    "WantedBy": "multi-user.target",
+    "RequiresMountsFor": _MOUNTS,
+}
+_SANDBOXES = {
+    "Delegate": "yes",
+    "NoNewPrivileges": "yes",
+    "ProtectSystem": "strict",
+    "CapabilityBoundingSet": "",
+}
+SAYS = {
+    HUB: {
+        **_SERVICE,
+        "Description": "mograder hub server",
+        "ExecStart": "/opt/mograder/current/bin/mograder hub --headless",
+        # A credential, so that neither `ps` nor `systemctl show` tells it.
+        "LoadCredential": "hub-secret:/etc/mograder/hub-secret",
+        # As operate.md says of a full disk: nobody has to start it once there is room.
+        "StartLimitIntervalSec": "0",
+    },
+    SESSIONS: {
+        **_SERVICE,
+        **_SANDBOXES,
+        "ExecStart": "/opt/mograder/current/bin/mograder hub supervisor",
+        "EnvironmentFile": "-/etc/mograder/build.env",
+        "RuntimeDirectoryPreserve": "yes",
+    },
+    SOCKET: {
+        "ListenStream": "127.0.0.1:8080",  # connections wait there while the hub restarts
+        "WantedBy": "multi-user.target",
+        "DefaultDependencies": "no",  # the machine's start must not wait for a volume
+        "RequiresMountsFor": _MOUNTS,
+    },
+    BACKUP: {"RequiresMountsFor": _MOUNTS, "OnFailure": "mograder-alarm@%n.service"},
+    TIMER: {"Persistent": "true"},
+    NODE: {
+        **_SANDBOXES,
+        "ExecStart": "/opt/mograder/current/bin/mograder node run",
+        "LoadCredential": "node-token:/etc/mograder/node-token",
+        "TimeoutStopSec": "150s",
+    },
+}
+"""What each unit says once, by key."""
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_each_unit_says_what_is_promised(name: str) -> None:
+    """B12, B13, B14, B15, B17, B18, B21; no -C, since the course is the working directory."""
+    found = unit(name)
+    assert {key: found[key] for key in SAYS[name]} == {
+        key: [value] for key, value in SAYS[name].items()
+    }
 
 
 @pytest.mark.parametrize("name", [HUB, SESSIONS])
-def test_b13_b14_it_starts_after_the_network_as_the_service_user_in_the_course(name: str) -> None:
-    """B13, B14; Type=notify in the shipped ones, so that systemd knows when they answer."""
+def test_b16_the_course_is_named_in_the_environment_and_no_secret(name: str) -> None:
+    """B13, B15, B16; one that hangs is restarted."""
     found = unit(name)
+    assert "MOGRADER_COURSE_DIR=/srv/mograder/course" in found["Environment"]
+    assert "SECRET" not in " ".join(found["Environment"])
     assert "network.target" in found["After"][0].split()
-    assert (found["User"], found["Group"]) == (["mograder"], ["mograder"])
-    assert found["WorkingDirectory"] == ["/srv/mograder/course"]
-    assert found["Type"] == ["notify"]
-
-
-@pytest.mark.parametrize("name", [HUB, SESSIONS])
-def test_b16_the_course_is_named_in_the_environment(name: str) -> None:
-    """B16."""
-    assert "MOGRADER_COURSE_DIR=/srv/mograder/course" in unit(name)["Environment"]
-
-
-def test_b15_the_hub_has_the_secret_and_the_supervisor_has_none() -> None:
-    """B15: as a credential, so that neither `ps` nor `systemctl show` tells it."""
-    assert unit(HUB)["LoadCredential"] == ["hub-secret:/etc/mograder/hub-secret"]
-    assert "LoadCredential" not in unit(SESSIONS)
-    assert unit(SESSIONS)["EnvironmentFile"] == ["-/etc/mograder/build.env"]
-    for name in (HUB, SESSIONS):
-        assert "SECRET" not in " ".join(unit(name)["Environment"])
-
-
-def test_b17_the_commands_are_the_ones_that_mograder_has() -> None:
-    """B17: no -C, since the course is the working directory."""
-    assert unit(HUB)["ExecStart"] == ["/opt/mograder/current/bin/mograder hub --headless"]
-    supervisor = ["/opt/mograder/current/bin/mograder hub supervisor"]
-    assert unit(SESSIONS)["ExecStart"] == supervisor
-
-
-@pytest.mark.parametrize("name", [HUB, SESSIONS])
-def test_b18_it_comes_back_after_a_failure_and_starts_with_the_machine(name: str) -> None:
-    """B18."""
-    found = unit(name)
-    assert (found["Restart"], found["RestartSec"]) == (["on-failure"], ["5"])
-    assert found["WantedBy"] == ["multi-user.target"]
-
-
-def test_the_hub_starts_by_itself_as_soon_as_it_can() -> None:
-    """As operate.md says of a full disk: nobody has to start it once there is room."""
-    assert unit(HUB)["StartLimitIntervalSec"] == ["0"]
+    assert found["WatchdogSec"]
 
 
 def test_b18_enabling_the_hub_enables_what_it_needs() -> None:
@@ -98,10 +128,9 @@ def test_b18_enabling_the_hub_enables_what_it_needs() -> None:
     assert SOCKET in unit(HUB)["Wants"][0].split()
 
 
-def test_the_sessions_are_delegated_their_cgroup_and_outlive_the_hub() -> None:
+def test_the_sessions_outlive_the_hub_and_have_no_secret_of_it() -> None:
     hub, sessions = unit(HUB), unit(SESSIONS)
-    assert sessions["Delegate"] == ["yes"]
-    assert sessions["RuntimeDirectoryPreserve"] == ["yes"]
+    assert "LoadCredential" not in sessions
     assert hub["RuntimeDirectory"] != sessions["RuntimeDirectory"], "systemd removes the hub's own"
     assert SESSIONS in hub["Wants"][0].split(), "and not Requires=, BindsTo= or PartOf="
     assert not {"Requires", "PartOf", "BindsTo"} & (hub.keys() | sessions.keys())
@@ -115,44 +144,16 @@ def test_a_hub_that_cannot_start_closes_its_port_and_one_that_restarts_does_not(
     assert hub["ExecStartPost"] == [f"/bin/touch /run/{hub['RuntimeDirectory'][0]}/started"]
 
 
-@pytest.mark.parametrize("name", [HUB, SOCKET, SESSIONS, BACKUP])
-def test_b21_without_a_volume_of_the_data_none_starts(name: str) -> None:
-    """B21: students' work may be on a volume of its own."""
-    assert unit(name)["RequiresMountsFor"] == ["/srv/mograder /srv/mograder/hub-notebooks"]
-
-
-@pytest.mark.parametrize("name", [HUB, SESSIONS])
-def test_one_that_hangs_is_restarted(name: str) -> None:
-    assert unit(name)["WatchdogSec"]
-    assert unit(name)["NotifyAccess"] == ["main"]
-
-
 @pytest.mark.parametrize("name", [SESSIONS, NODE])
 def test_what_breaks_bubblewrap_is_not_among_the_hardening_of_sandboxes(name: str) -> None:
-    found = unit(name)
-    assert not BREAKS_BUBBLEWRAP & found.keys()
-    assert found["NoNewPrivileges"] == ["yes"]
-    assert found["ProtectSystem"] == ["strict"]
-    assert found["CapabilityBoundingSet"] == [""]
+    assert not BREAKS_BUBBLEWRAP & unit(name).keys()
 
 
-def test_a_node_gets_no_secret_of_the_hub_and_has_time_to_drain() -> None:
+def test_a_node_has_its_own_variables_and_time_to_drain() -> None:
     found = unit(NODE)
-    assert found["LoadCredential"] == ["node-token:/etc/mograder/node-token"]
     assert found["EnvironmentFile"] == ["-/etc/mograder/build.env", "/etc/mograder/node.env"]
-    assert found["ExecStart"] == ["/opt/mograder/current/bin/mograder node run"]
-    assert found["Delegate"] == ["yes"]
     variables = dict(each.split("=", 1) for each in found["Environment"])
-    assert found["TimeoutStopSec"] == ["150s"]
     assert int(variables["MOGRADER_NODE_DRAIN_SECONDS"]) <= 120
-
-
-def test_the_hub_listens_on_loopback_through_a_socket_of_systemds() -> None:
-    """B17's port and host; connections wait there while the hub restarts."""
-    found = unit(SOCKET)
-    assert found["ListenStream"] == ["127.0.0.1:8080"]
-    assert found["WantedBy"] == ["multi-user.target"]
-    assert found["DefaultDependencies"] == ["no"], "the machine's start must not wait for a volume"
 
 
 @pytest.mark.full
@@ -172,12 +173,29 @@ def test_systemd_finds_nothing_to_say_about_them(tmp_path: Path) -> None:
     assert (done.returncode, about_us) == (0, [])
 
 
-def test_a_backup_that_failed_starts_the_alarm() -> None:
-    assert unit(BACKUP)["OnFailure"] == ["mograder-alarm@%n.service"]
+def test_the_backup_is_the_scheduled_one() -> None:
     assert unit(BACKUP)["ExecStart"][0].endswith("mograder hub backup --scheduled")
-    assert unit(TIMER)["Persistent"] == ["true"]
 
 
 @pytest.mark.parametrize("name", [*ALL, "deploy-hub-aws.sh", "mograder-hub"])
 def test_what_an_administrator_needs_comes_with_the_program(name: str) -> None:
     assert shipped_file(name).is_file()
+
+
+def test_b9_python_3_11_is_enough_and_uv_and_marimo_come_along() -> None:
+    """B9; bubblewrap is a system package, and recommended: see B83."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["requires-python"] == ">=3.11"
+    names = {re.split(r"[^a-z0-9_-]", text)[0] for text in project["dependencies"]}
+    assert {"uv", "marimo"} <= names
+
+
+def test_b10_b11_the_secret_of_the_guide_is_a_good_one(tmp_path: Path) -> None:
+    """B10, B11: `python -c "import secrets; print(secrets.token_hex(32))" > hub-secret`."""
+    text = secrets.token_hex(32)
+    (tmp_path / "hub-secret").write_text(f"{text}\n")
+    for environ in ({"CREDENTIALS_DIRECTORY": str(tmp_path)}, {"MOGRADER_HUB_SECRET": text}):
+        found = read_environ(environ)
+        assert [line.level for line in secret_of(found)] == [Level.OK]
+        assert found.hub_secret is not None
+        assert make_token(found.hub_secret.get_secret_value(), "alice") == make_token(text, "alice")

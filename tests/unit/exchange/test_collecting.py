@@ -1,4 +1,4 @@
-"""A directory of collected submissions: what is written, and what is kept."""
+"""A directory of collected submissions: where files arrive, what is written, and what is kept."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import InvalidInput
-from mograder.exchange.collecting import CollectedFolder, CollectOutcome, Placed, arrivals
+from mograder.clients.course_server import RemoteFile
+from mograder.core.errors import Busy, InvalidInput
+from mograder.exchange.collecting import (
+    CollectedFolder,
+    CollectOutcome,
+    Placed,
+    arrivals,
+    clean,
+)
 from mograder.store.submissions.submitted_files import read_numbers
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+FILE = RemoteFile("a.py", "https://m/1/a.py", 3)
 
 
 @pytest.fixture
@@ -82,3 +90,30 @@ def test_numbers_are_written_as_0_3_16_writes_them(tmp_path: Path, folder: Colle
     for damaged in ("[1]", "{", ""):
         (tmp_path / "n.json").write_text(damaged)
         assert read_numbers(tmp_path, "n.json") == {}
+
+
+def test_a_missing_file_is_kept_for_the_next_run_and_the_rest_removed(tmp_path: Path) -> None:
+    with arrivals(tmp_path) as held:
+        wanted, other = held.place("alice", FILE, NOW), held.place("bob", FILE, NOW)
+        part = wanted.with_name(f".{wanted.name}.part")
+        for path in (part, other):
+            path.write_text("x")
+        held.keep_only([wanted])
+        assert list(held.path.iterdir()) == [part]
+    with arrivals(tmp_path) as held:
+        assert held.place("alice", FILE, NOW) == wanted
+        assert held.place("alice", FILE, NOW.replace(hour=13)) != wanted, "handed in again"
+        with pytest.raises(Busy, match="Another command"), arrivals(tmp_path):
+            pass
+    clean(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_directory_is_no_way_out(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / ".fetching").symlink_to(tmp_path / "elsewhere")
+    with arrivals(tmp_path / "in") as held:
+        held.place("alice", FILE, NOW).write_text("x")
+        assert not list((tmp_path / "elsewhere").iterdir())
+        held.keep_only(())

@@ -36,14 +36,11 @@ from mograder.store.database.database import open_engine, sqlite_url, upgrade
 from mograder.store.hub.hub_state import HubState
 from mograder.store.versions.versions import Origin, Versions
 from tests.support.command_line import cli
+from tests.support.progress import quiet
 
 NOTEBOOK = "import marimo\napp = marimo.App()\n"
 NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 VERSIONS = [b"x = %d\n" % number * 20 for number in range(4)]
-
-
-def quiet(_: str) -> None:
-    """Ignore progress."""
 
 
 @pytest.fixture

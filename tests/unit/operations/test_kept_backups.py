@@ -16,10 +16,7 @@ from mograder.operations import kept_backups
 from mograder.operations.kept_backups import back_up_scheduled, backup_lines, list_backups
 from mograder.operations.report import Level
 from tests.support.command_line import cli
-
-
-def quiet(_: str) -> None:
-    """Ignore progress."""
+from tests.support.progress import quiet
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from mograder.cli.main import root
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings
 from mograder.operations.fronts.front import (
@@ -19,6 +17,7 @@ from mograder.operations.fronts.front import (
     nginx_config,
 )
 from scripts.gen_fronts import files
+from tests.support.command_line import cli
 
 PUBLIC = {"hub.public_url": "https://hub.example.org"}
 BOTH = pytest.mark.parametrize("write", [nginx_config, caddy_config])
@@ -117,26 +116,21 @@ def test_what_would_be_no_configuration_is_refused(
 
 
 def test_the_command_prints_it(tmp_path: Path) -> None:
-    arguments = ["hub", "proxy-config", "nginx", "-C", str(tmp_path)]
-    done = CliRunner().invoke(root, [*arguments, "--domain", "hub.example.org"])
-    assert done.exit_code == 0, done.output
-    assert "server_name hub.example.org;" in done.output
-    caddy = CliRunner().invoke(root, ["hub", "proxy-config", "apache", "-C", str(tmp_path)])
-    assert caddy.exit_code == 2
+    printed = cli("hub proxy-config nginx --domain hub.example.org -C", str(tmp_path))
+    assert "server_name hub.example.org;" in printed.out
+    cli("hub proxy-config apache -C", str(tmp_path), status=2)
 
 
 @pytest.mark.parametrize("program", ["nginx", "caddy"])
 def test_each_of_several_hubs_is_named(tmp_path: Path, program: str) -> None:
-    both = ["--hub", "hub-1.internal:8080", "--hub", "[fd00::2]:8080"]
-    arguments = ["hub", "proxy-config", program, "-C", str(tmp_path), "--domain", "hub.example.org"]
-    done = CliRunner().invoke(root, [*arguments, *both])
-    assert done.exit_code == 0, done.output
-    assert "hub-1.internal:8080" in done.output
-    assert "[fd00::2]:8080" in done.output
-    assert "127.0.0.1" not in done.output
-    alone = CliRunner().invoke(root, [*arguments, *both[:2]])
-    assert "hub-1.internal:8080" in alone.output
-    assert "health_uri" not in alone.output
+    words = f"hub proxy-config {program} --domain hub.example.org --hub hub-1.internal:8080"
+    both = cli(f"{words} --hub [fd00::2]:8080 -C", str(tmp_path)).out
+    assert "hub-1.internal:8080" in both
+    assert "[fd00::2]:8080" in both
+    assert "127.0.0.1" not in both
+    alone = cli(f"{words} -C", str(tmp_path)).out
+    assert "hub-1.internal:8080" in alone
+    assert "health_uri" not in alone
 
 
 def test_the_health_of_several_hubs_is_asked_below_the_prefix(tmp_path: Path) -> None:

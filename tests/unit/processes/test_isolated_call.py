@@ -1,4 +1,4 @@
-"""A notebook that crashes the parser affects only its own validation."""
+"""A stranger's notebook is parsed where it can only harm itself (B133)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ import pickle
 import threading
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from mograder.core.errors import Busy, InvalidInput
 from mograder.grading.validation.validate import Submission, validate
+from mograder.notebook.integrity.denied_code import Denied
+from mograder.notebook.integrity.screening import Screening
 from mograder.notebook.merge.cell_merge import NotMergeable, merge
 from mograder.notebook.syntax import check_notebook
 from mograder.notebook.versions.version_diff import version_difference
 from mograder.processes import isolated_call
 from mograder.processes.isolated_call import IsolatedCall, read_answer
+from mograder.processes.notebook_calls import compare, screen
 from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,
@@ -33,6 +37,7 @@ from tests.support.notebooks import notebook
 apart = pytest.mark.full
 pytestmark = pytest.mark.timeout(120)
 
+R = TypeVar("R")
 LIMITS = Limits(processes=8, open_files=64, file_size_mb=8, tmp_mb=8)
 NOTEBOOK = notebook(
     "from mograder.runtime import check",
@@ -44,6 +49,18 @@ RAN = ExecutionResult(
     (CellResult(0, "_", CellStatus.OK), CellResult(1, "_", CellStatus.OK)),
     (CheckResult("Q1: one", "success", (), 1.0, 1.0, 1),),
 )
+CELL = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    {}\n    return\n"
+CHECK = 'check("Q1: one", [({}, "no")])'
+LONG = "# " + "x" * 40_000 + "\n"
+"""Makes a text long enough for a process of its own."""
+
+here_and_apart = pytest.mark.parametrize(
+    "tail", [pytest.param("", id="here"), pytest.param(LONG, id="apart", marks=apart)]
+)
+
+
+async def inspected(text: str, function: partial[R]) -> R:
+    return await IsolatedCall().call(function, size=len(text))
 
 
 def submission(text: str, release: str | None = None) -> Submission:
@@ -205,3 +222,42 @@ async def test_of_very_large_texts_of_one_person_one_is_in_memory(
     await read("bob", 32_000_000)
     await large
     await asyncio.gather(*(read("alice", 10_000_000) for _ in range(2)))
+
+
+def told(screening: Screening) -> list[tuple[str, int]]:
+    return [(each.message, each.line) for each in screening.denied]
+
+
+@here_and_apart
+async def test_b133_what_is_denied_is_found_with_its_line(tail: str) -> None:
+    text = CELL.format("import os; eval('1')") + tail
+    found = await inspected(text, partial(screen, text, "A1.py", release=None))
+    assert told(found) == [("denied builtin call: eval", 8), ("denied import: os", 8)]
+
+
+@here_and_apart
+async def test_b133_the_course_and_its_release_have_a_say(tail: str) -> None:
+    text = CELL.format("import os; eval('1')") + tail
+    denied = Denied(imports=frozenset({"os"}), calls=frozenset())
+    found = await inspected(text, partial(screen, text, "A1.py", release=None, denied=denied))
+    assert told(found) == [("denied import: os", 8)]
+    same = await inspected(text, partial(screen, text, "A1.py", release=text))
+    assert same == Screening()
+
+
+@here_and_apart
+async def test_a_changed_check_is_named(tail: str) -> None:
+    release, own = (CELL.format(CHECK.format(each)) + tail for each in ("x", "True"))
+    found = await inspected(own, partial(compare, own, "A1.py", release))
+    assert found == ("check(Q1)",)
+
+
+@here_and_apart
+async def test_what_is_no_notebook_is_refused_with_its_line(tail: str) -> None:
+    broken, script = CELL.format("import os =") + tail, "x = 1\n" + tail
+    with pytest.raises(InvalidInput, match=r"A1\.py:8: invalid syntax"):
+        await inspected(tail, partial(check_notebook, broken, "A1.py"))
+    with pytest.raises(InvalidInput, match="not a marimo notebook"):
+        await inspected(tail, partial(screen, script, "A1.py", release=None))
+    with pytest.raises(InvalidInput, match="not a marimo notebook"):
+        await inspected(tail, partial(compare, script, "A1.py", CELL))

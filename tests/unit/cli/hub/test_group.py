@@ -55,11 +55,14 @@ def test_a_hub_asks_for_sign_in_and_opens_a_browser_unless_told_otherwise() -> N
 
 def test_the_course_decides_what_no_option_says(tmp_path: Path) -> None:
     """B106: `[hub] port` configures the port; an option still wins."""
-    (tmp_path / "mograder.toml").write_text('[hub]\nport = 9100\ninstructors = ["eve"]\n')
-    assert loaded().settings.hub.port == 9100
-    assert loaded().settings.hub.instructors == ("eve",)
+    toml = '[hub]\nport = 9100\ninstructors = ["eve"]\n[marking]\nmarkers = ["max"]\n'
+    (tmp_path / "mograder.toml").write_text(toml)
+    found = loaded().settings
+    assert (found.hub.port, found.hub.instructors) == (9100, ("eve",))
+    assert found.marking.markers == ("max",)
     assert loaded("--port", "9200").settings.hub.port == 9200
     assert loaded("--instructors", "").settings.hub.instructors == ()
+    assert loaded("--markers", "marta, mia").settings.marking.markers == ("marta", "mia")
 
 
 def test_the_units_variable_names_the_course_unless_the_option_does(
@@ -153,13 +156,6 @@ def test_settings_that_are_no_file_and_a_course_that_is_not_there_are_told(tmp_p
     assert not missing.exists()
 
 
-def test_the_group_starts_no_server_for_a_subcommand() -> None:
-    context = hub.make_context("hub", ["publish", "--help"])
-    with context, pytest.raises(click.exceptions.Exit) as left:
-        hub.invoke(context)
-    assert left.value.exit_code == 0
-
-
 def test_a_supervisor_of_its_own_follows_the_settings(tmp_path: Path) -> None:
     (tmp_path / "mograder.toml").write_text(
         "[hub]\nsupervisor_socket = 'run/supervisor.sock'\nuv_cache_dir = 'cache'\n"
@@ -180,12 +176,6 @@ def test_a_supervisor_sandboxes_and_answers_in_the_units_directory_unless_told_o
     config = supervisor_config(load_settings(tmp_path, environ={}), environ, lone=True)
     assert (config.sandbox, config.owned) == ("bubblewrap", False)
     assert config.socket == Path("/run/mograder/supervisor.sock")
-
-
-def test_the_markers_of_the_command_line_override_those_of_the_course(tmp_path: Path) -> None:
-    (tmp_path / "mograder.toml").write_text('[marking]\nmarkers = ["max"]\n')
-    assert loaded().settings.marking.markers == ("max",)
-    assert loaded("--markers", "marta, mia").settings.marking.markers == ("marta", "mia")
 
 
 def test_the_routes_of_a_hub_are_printed_with_their_access() -> None:

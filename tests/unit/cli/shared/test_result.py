@@ -1,4 +1,4 @@
-"""The result of a command: lines for people, or JSON, and the exit status."""
+"""The result of a command: lines for people, or JSON, and the exit status; that of a check."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import click
 import pytest
 
 from mograder.cli.main import run
+from mograder.cli.shared.check_output import checked
 from mograder.cli.shared.result import Result, aligned, json_option, tell
 from mograder.core.errors import NotFound
+from mograder.operations.report import Level, Line
 
 
 @click.command()
@@ -42,3 +44,21 @@ def test_columns_of_a_table_are_two_spaces_apart() -> None:
     rows = [("ID", "Name"), ("1", "Ａ"), ("200", "")]
     assert list(aligned(rows)) == ["ID   Name", "1    Ａ", "200"]
     assert list(aligned(rows, numbers=True)) == ["ID   Name", "1      Ａ", "200"]
+
+
+@pytest.mark.parametrize(
+    ("levels", "status", "last"),
+    [
+        ([Level.OK, Level.PLAIN], 0, "Hub check: all good"),
+        ([Level.OK, Level.NOTE], 0, "Hub check: no problems; look at the 1 line marked [--]"),
+        ([Level.NOTE] * 5, 0, "Hub check: no problems; look at the 5 lines marked [--]"),
+        ([Level.NOTE, Level.PROBLEM], 1, "Hub check: 1 issue(s) found"),
+    ],
+)
+def test_the_last_line_of_a_check_says_what_there_is_to_do(
+    levels: list[Level], status: int, last: str
+) -> None:
+    """It is true also where there is something to look at."""
+    result = checked("Hub", tuple(Line("x", each, "text") for each in levels))
+    assert result.status == status
+    assert list(result.lines)[-1] == last

@@ -20,7 +20,7 @@ class Job:
         self.started = asyncio.Event()
         self.go_on = asyncio.Event()
         self.failure: Exception | None = None
-        self.tell: Progress = ignore_progress
+        self.tell: Progress = lambda _: None
 
     async def __call__(self, tell: Progress = lambda _: None) -> int:
         self.begun += 1
@@ -31,10 +31,6 @@ class Job:
         if self.failure is not None:
             raise self.failure
         return self.begun
-
-
-def ignore_progress(_: str) -> None:
-    """Ignore progress."""
 
 
 @pytest.fixture
@@ -48,7 +44,7 @@ def job() -> Job:
 
 
 async def test_all_who_ask_at_once_get_the_one_result(shared: Shared, job: Job) -> None:
-    asking = [asyncio.create_task(shared.get("key", job, ignore_progress)) for _ in range(3)]
+    asking = [asyncio.create_task(shared.get("key", job)) for _ in range(3)]
     await job.started.wait()
     assert shared.busy("key")
     job.go_on.set()
@@ -60,8 +56,8 @@ async def test_another_key_is_other_work_and_a_later_call_begins_anew(
     shared: Shared, job: Job
 ) -> None:
     job.go_on.set()
-    assert await asyncio.gather(*(shared.get(key, job, ignore_progress) for key in "ab")) == [1, 2]
-    assert await shared.get("a", job, ignore_progress) == 3
+    assert await asyncio.gather(*(shared.get(key, job) for key in "ab")) == [1, 2]
+    assert await shared.get("a", job) == 3
 
 
 async def test_progress_is_told_to_all_and_late_comers_hear_the_last_of_it(
@@ -85,7 +81,7 @@ async def test_one_who_leaves_neither_stops_the_work_nor_hears_more_of_it(
 ) -> None:
     heard: list[str] = []
     leaving = asyncio.create_task(shared.get("key", job, heard.append))
-    staying = asyncio.create_task(shared.get("key", job, ignore_progress))
+    staying = asyncio.create_task(shared.get("key", job))
     await job.started.wait()
     leaving.cancel()
     await asyncio.wait({leaving})
@@ -97,7 +93,7 @@ async def test_one_who_leaves_neither_stops_the_work_nor_hears_more_of_it(
 
 async def test_the_work_goes_on_when_nobody_waits_any_more(shared: Shared, job: Job) -> None:
     """A build that a student gave up waiting for is there for the next one."""
-    leaving = asyncio.create_task(shared.get("key", job, ignore_progress))
+    leaving = asyncio.create_task(shared.get("key", job))
     await job.started.wait()
     leaving.cancel()
     await asyncio.wait({leaving})
@@ -113,16 +109,16 @@ async def test_a_failure_is_told_to_all_and_the_next_call_tries_again(
     job.failure = InvalidInput("no such package")
     job.go_on.set()
     results = await asyncio.gather(
-        *(shared.get("key", job, ignore_progress) for _ in range(2)), return_exceptions=True
+        *(shared.get("key", job) for _ in range(2)), return_exceptions=True
     )
     assert results == [job.failure, job.failure]
     job.failure = None
-    assert await shared.get("key", job, ignore_progress) == 2
+    assert await shared.get("key", job) == 2
 
 
 async def test_a_failure_that_nobody_waits_for_is_no_noise(shared: Shared, job: Job) -> None:
     job.failure = InvalidInput("no such package")
-    leaving = asyncio.create_task(shared.get("key", job, ignore_progress))
+    leaving = asyncio.create_task(shared.get("key", job))
     await job.started.wait()
     leaving.cancel()
     job.go_on.set()
@@ -131,7 +127,7 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise(shared: Shared, job: 
 
 
 async def test_close_ends_what_is_under_way(shared: Shared, job: Job) -> None:
-    waiting = asyncio.create_task(shared.get("key", job, ignore_progress))
+    waiting = asyncio.create_task(shared.get("key", job))
     await job.started.wait()
     await shared.close()
     with pytest.raises(asyncio.CancelledError):
@@ -140,14 +136,14 @@ async def test_close_ends_what_is_under_way(shared: Shared, job: Job) -> None:
 
 
 async def test_close_also_ends_what_has_not_begun(shared: Shared, job: Job) -> None:
-    waiting = asyncio.create_task(shared.get("key", job, ignore_progress))
+    waiting = asyncio.create_task(shared.get("key", job))
     await asyncio.sleep(0)  # the caller ran, its work did not yet
     assert job.begun == 0
     await shared.close()
     await asyncio.wait({waiting})
     assert (job.begun, shared.busy("key")) == (0, False)
     job.go_on.set()
-    assert await shared.get("key", job, ignore_progress) == 1
+    assert await shared.get("key", job) == 1
 
 
 async def test_work_after_the_running_one_begins_when_that_has_ended(

@@ -40,7 +40,7 @@ from mograder.exchange.moodle.grade_upload import (
     feedback_files,
     gather,
 )
-from mograder.exchange.moodle.identities import Participants, find_person, people_of
+from mograder.exchange.moodle.identities import Participants, people_of
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.submitted_work import (
     Target,
@@ -366,11 +366,6 @@ def test_a_teams_work_in_a_zip_is_each_members(tmp_path: Path) -> None:
     files = {"anna": (Upload("anna.html", tmp_path / "anna.py"),)}
     made = export(sheet, [], files, people, usernames, AT)
     assert (made.archive, made.left_out) == (b"", 1), "Moodle would take 7 for a team's number"
-
-
-@pytest.mark.parametrize("text", ["Participant ²", "participant-", f"participant {'9' * 5000}"])
-def test_a_participant_without_a_number_is_nobody(text: str) -> None:
-    assert find_person(text, PEOPLE, {}) is None
 
 
 def test_a_mark_for_an_address_that_two_people_have_is_refused() -> None:

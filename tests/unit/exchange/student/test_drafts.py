@@ -22,8 +22,9 @@ from mograder.exchange.student.drafts import (
 )
 from mograder.exchange.student.fetch import fetch
 from tests.support.clock import ManualClock
-from tests.support.draft_course import MINE, OTHER, RELEASE, DraftCourse, Folder, quiet
+from tests.support.draft_course import MINE, OTHER, RELEASE, DraftCourse, Folder
 from tests.support.fake_course import START, FakeCourse
+from tests.support.progress import quiet
 
 
 @pytest.fixture

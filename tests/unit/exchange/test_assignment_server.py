@@ -1,4 +1,7 @@
-"""Collecting what was handed in (B147, B153, compatibility-0.3.16.md 4)."""
+"""Collecting what was handed in, and sending pages of feedback (B147, B151, B153).
+
+See compatibility-0.3.16.md 4.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.exchange.assignment_server import Collected, collect
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.exchange.assignment_server import Collected, batches, collect, find_pages
 from mograder.exchange.collecting import CollectOutcome
 from tests.support.fake_course import FakeCourse
 
@@ -132,3 +136,29 @@ def test_a_name_that_no_person_has_is_never_a_path(
     course.take("hw1", name, b"evil")
     assert gather(course, out)[name].problem
     assert {path.name for path in out.iterdir()} == {"alice.py", "bob.py", ".fetch_metadata.json"}
+
+
+def test_the_pages_of_a_directory_are_those_of_people(tmp_path: Path) -> None:
+    for name in ("bob.html", "alice.html", ".hidden.html", "notes.txt"):
+        (tmp_path / name).write_text("x")
+    assert [page.name for page in find_pages(tmp_path)] == ["alice.html", "bob.html"]
+    (tmp_path / "__instructor__.html").write_text("x")
+    with pytest.raises(InvalidInput, match="__instructor__"):
+        find_pages(tmp_path)
+
+
+def test_a_directory_without_pages_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no feedback pages"):
+        find_pages(tmp_path)
+    with pytest.raises(NotFound, match="no directory"):
+        find_pages(tmp_path / "none")
+
+
+def test_uploads_stay_small_and_none_is_empty(tmp_path: Path) -> None:
+    pages = []
+    for number, size in enumerate((4, 5, 20, 1, 1)):
+        pages.append(tmp_path / f"s{number}.html")
+        pages[-1].write_bytes(b"x" * size)
+    parts = batches(pages, 10)
+    assert [[page.stat().st_size for page in part] for part in parts] == [[4, 5], [20], [1, 1]]
+    assert batches([]) == ()
