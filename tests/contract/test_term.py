@@ -588,21 +588,6 @@ async def test_students_see_the_same_on_their_pages(rig: Rig) -> None:
                 assert f"<strong>{number(mark)}</strong> of 20 marks" in full
 
 
-async def test_a_fellow_student_sees_none_of_it(rig: Rig) -> None:
-    async with rig.person("s05") as client:
-        for path in (
-            "/course/gradebook",
-            "/course/gradebook.csv",
-            "/course/gradebook.xlsx",
-            "/course/students/s01",
-            "/marks/s01/A1",
-            "/submissions/s01/A1",
-            "/submissions/s01/A1/1/receipt",
-            "/marking/A1",
-        ):
-            assert (await client.get(path)).status_code in (403, 404), path
-
-
 async def test_marking_and_today_count_what_is_left(rig: Rig) -> None:
     unmarked = rig.term.checked.keys() - rig.term.written.keys()
     waiting = Counter(item for item, _ in unmarked)

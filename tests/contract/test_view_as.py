@@ -36,8 +36,6 @@ async def test_it_leads_an_instructor_to_the_preview(hub: Hub, query: str, leads
     assert ("The course as a student sees it" in page) == ("as=student" in leads)
 
 
-async def test_it_is_for_instructors_and_for_nothing_else(hub: Hub) -> None:
-    refused = await ask(hub, "GET", "/view-as?role=student")
-    assert (refused.status_code, refused.json()) == (403, {"detail": "Instructor access required"})
+async def test_it_is_for_nothing_else(hub: Hub) -> None:
     for query in ("role=marker", "role=student&as_of=yesterday", "role=student&as_of=9999-12-31"):
         assert (await ask(hub, "GET", f"/view-as?{query}", user="prof")).status_code == 400
