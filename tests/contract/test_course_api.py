@@ -17,7 +17,7 @@ from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
 from mograder.store.hub.hub_state import SessionRow, SessionState
 from mograder.web.hub.people import people
-from tests.support.hub_app import ORIGIN, Hub
+from tests.support.hub_app import Hub
 from tests.support.hub_copies import ask
 from tests.support.supervisors import until
 
@@ -188,28 +188,6 @@ async def test_rules_that_cannot_be_read_are_told_and_can_be_replaced(hub: Hub) 
     assert (await prof(hub, "POST", "/visibility", json={"items": {}})).status_code == 409
     response = await prof(hub, "POST", "/visibility", json={"items": {}, "replace": True})
     assert response.json() == {}
-
-
-@pytest.mark.parametrize(
-    ("fields", "rule"),
-    [
-        ({"state": "hide"}, {"hidden": True}),
-        ({"state": "show"}, None),
-        (
-            {"state": "from", "visible_from": "2030-07-01T09:00", "timezone": "Europe/London"},
-            {"visible_from": "2030-07-01T09:00:00+01:00"},
-        ),
-    ],
-)
-async def test_visibility_is_set_by_a_form(
-    hub: Hub, fields: dict[str, str], rule: dict[str, object] | None
-) -> None:
-    headers = {"Accept": "text/html", "Origin": ORIGIN}
-    response = await prof(
-        hub, "POST", "/visibility", data={"name": "A1", **fields}, headers=headers
-    )
-    assert response.status_code == 303
-    assert (await prof(hub, "GET", "/visibility")).json().get("A1") == rule
 
 
 @pytest.mark.parametrize(

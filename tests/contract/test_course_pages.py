@@ -11,7 +11,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.hub_state import EndingRow
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import NOTEBOOK, Hub
-from tests.support.hub_copies import WORK, ask, begin, press, see
+from tests.support.hub_copies import WORK, ask, begin, press, read, see
 
 COURSE = ("items", "sessions", "students", "students/alice", "people", "problems", "log")
 
@@ -52,6 +52,8 @@ async def test_who_sees_an_item_is_changed_by_a_form(hub: Hub) -> None:
     await press(hub, "/visibility", "prof", data={"name": "A1", "state": "hide"})
     for path in ("/course/items", "/"):
         assert "hidden from students" in (await see(hub, path, "prof")).text
+    await press(hub, "/visibility", "prof", data={"name": "A1", "state": "show"})
+    assert (await ask(hub, "GET", "/visibility", "prof")).json() == {}
 
 
 async def test_a_release_is_published_by_a_form_under_its_notebooks_name(hub: Hub) -> None:
@@ -197,3 +199,38 @@ async def test_pages_of_an_item_say_its_title_beside_its_name(hub: Hub) -> None:
     marking = ("", "/A1", "/A1/late", "/A1/release", "/A1/statistics", "/A1/questions/Analysis")
     for path in ("/board/A1", "/course/items/A1", *(f"/marking{each}" for each in marking)):
         assert shown in (await see(hub, path, "prof")).text, path
+
+
+@pytest.mark.parametrize(
+    ("query", "leads"),
+    [
+        ("role=student", "/?as=student"),
+        (
+            "role=student&as_of=2026-10-05T09:00",
+            "/?as=student&at=2026-10-05T08%3A00%3A00%2B00%3A00",
+        ),
+        (
+            "role=student&as_of=2026-10-05T09:00Z",
+            "/?as=student&at=2026-10-05T09%3A00%3A00%2B00%3A00",
+        ),
+        ("role=", "/"),
+    ],
+)
+async def test_view_as_of_0316_leads_an_instructor_to_the_preview(
+    hub: Hub, query: str, leads: str
+) -> None:
+    """A time without a zone is London's; and no cookie is set, since a link must change nothing.
+
+    See compatibility-0.3.16.md 2.3, ``/view-as``.
+    """
+    answer = await ask(hub, "GET", f"/view-as?{query}", user="prof")
+    assert (answer.status_code, answer.headers["location"]) == (303, leads)
+    assert answer.headers["cache-control"] == "no-store"
+    assert "set-cookie" not in answer.headers
+    page = await read(hub, answer.headers["location"], "prof")
+    assert ("The course as a student sees it" in page) == ("as=student" in leads)
+
+
+async def test_view_as_is_for_nothing_else(hub: Hub) -> None:
+    for query in ("role=marker", "role=student&as_of=yesterday", "role=student&as_of=9999-12-31"):
+        assert (await ask(hub, "GET", f"/view-as?{query}", user="prof")).status_code == 400
