@@ -12,6 +12,7 @@ from mograder.store.hub.hub_state import EndingRow
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import NOTEBOOK, Hub
 from tests.support.hub_copies import WORK, ask, begin, press, read, see
+from tests.support.page_reader import hidden_field
 
 COURSE = ("items", "sessions", "students", "students/alice", "people", "problems", "log")
 
@@ -119,9 +120,7 @@ async def test_an_instructor_reads_a_students_notebook_and_none_of_it_counts(hub
 async def test_the_list_of_people_is_changed_by_a_form_and_the_page_shows_it(hub: Hub) -> None:
     page = (await see(hub, "/course/people", "prof")).text
     assert "everybody who can sign in may come in" in page
-    stamp = re.search(r'name="stamp" value="([^"]*)"', page)
-    assert stamp is not None
-    fields = {"users": "bob\r\nalice\r\n", "stamp": stamp[1]}
+    fields = {"users": "bob\r\nalice\r\n", "stamp": hidden_field(page, "stamp")}
     answer = await press(hub, "/sync-users", "prof", data=fields)
     assert answer.headers["location"] == "/course/people?done=people"
     page = (await see(hub, "/course/people", "prof")).text

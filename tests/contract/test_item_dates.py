@@ -16,7 +16,8 @@ from mograder.store.gradebook.late_facts import Change, Extension
 from mograder.store.gradebook.late_work import LateWork
 from tests.support.graded_courses import put
 from tests.support.hub_app import Hub, HubOf
-from tests.support.hub_copies import FORM, ask, begin, press, see
+from tests.support.hub_copies import ask, begin, press, see
+from tests.support.page_reader import hidden_field
 
 DUE, CLOSES = "2026-09-10T18:00:00+00:00", "2026-09-17T18:00:00+00:00"
 TOML = """[items.A1]
@@ -101,7 +102,7 @@ async def test_an_emptied_end_does_not_bound_a_later_due_date(course: Hub) -> No
 async def test_an_item_opens_by_the_course_file_and_by_the_form(course: Hub) -> None:
     assert "A2" not in (await see(course, "/", "alice")).text
     fields = {"opens": "2026-08-31T09:00", "due": "", "closes": "", "timezone": "Europe/Berlin"}
-    answer = await ask(course, "POST", "/dates/A2", "prof", data=fields, headers=FORM)
+    answer = await press(course, "/dates/A2", "prof", data=fields)
     assert answer.headers["location"].endswith("done=dates&item=A2")
     assert "A2" in (await see(course, "/", "alice")).text
     assert (await dates_of(course, "A2"))["opens"] == "2026-08-31T07:00:00Z"
@@ -157,9 +158,8 @@ async def test_a_form_of_late_work_takes_no_date_of_another_back(course: Hub) ->
     await ask(course, "POST", "/dates/A1", "prof", json={"due": DUE})
     old = {"action": "dates", "due": "2026-09-03T18:00", "closes": "2026-09-17T18:00"} | shown
     seen = await press(course, "/marking/A1/late/preview", "prof", data=old)
-    version = re.search(r'name="version" value="([^"]*)"', seen.text)
-    assert version is not None
-    saved = await press(course, "/marking/A1/late", "prof", data=old | {"version": version[1]})
+    version = {"version": hidden_field(seen.text, "version")}
+    saved = await press(course, "/marking/A1/late", "prof", data=old | version)
     assert saved.status_code == 303
     assert (await dates_of(course))["due"] == DUE.replace("+00:00", "Z")
 
@@ -194,9 +194,7 @@ async def test_moodles_dates_count_last_and_the_page_says_whose_they_are(hub_of:
 
 async def test_a_form_that_leaves_a_date_as_it_showed_it_does_not_set_it(course: Hub) -> None:
     fields = {"due": "2026-09-03T18:00", "closes": "2026-09-09T10:00", "timezone": "UTC"}
-    assert (
-        await ask(course, "POST", "/dates/A1", "prof", data=fields, headers=FORM)
-    ).status_code == 303
+    assert (await press(course, "/dates/A1", "prof", data=fields)).status_code == 303
     told = await dates_of(course)
     assert (told["due_from"], told["closes_from"]) == ('[items."A1"]', "set by an instructor")
 
@@ -215,16 +213,13 @@ async def test_a_form_leaves_a_date_in_the_hour_that_clocks_repeat(course: Hub) 
 async def test_a_date_that_changes_marks_is_previewed_first(course: Hub) -> None:
     put(course.course, "alice", timedelta(hours=15))
     fields = {"due": "2026-12-24T12:00", "closes": "", "timezone": "UTC"}
-    seen = await ask(course, "POST", "/dates/A1", "prof", data=fields, headers=FORM)
+    seen = await press(course, "/dates/A1", "prof", data=fields)
     assert seen.status_code == 200
     assert "1 of 1 marks change." in seen.text
     assert 'action="/dates/A1"' in seen.text
     assert (await dates_of(course))["due"] == "2026-09-03T18:00:00Z"
-    version = re.search(r'name="version" value="([^"]*)"', seen.text)
-    assert version is not None
-    saved = await ask(
-        course, "POST", "/dates/A1", "prof", data={**fields, "version": version[1]}, headers=FORM
-    )
+    version = {"version": hidden_field(seen.text, "version")}
+    saved = await press(course, "/dates/A1", "prof", data=fields | version)
     assert saved.status_code == 303
     assert (await dates_of(course))["due"] == "2026-12-24T12:00:00Z"
 

@@ -22,11 +22,10 @@ from mograder.store.marking.regrade_requests import RegradeRequests
 from tests.support.feedback_pages import EVIL
 from tests.support.gradebooks import AT
 from tests.support.grader_app import PUBLIC, proxied_grader
-from tests.support.hub_app import Hub, hub, make_hub
+from tests.support.hub_app import Hub, make_hub
 from tests.support.hub_copies import press, see
+from tests.support.page_reader import hidden_field
 from tests.support.released_course import ReleasedCourse, later, open_released_course
-
-__all__ = ["hub"]
 
 MARKER, OTHER_ITEM = "marta", '["A2"]\n'
 ASKING = {"action": "ask", "question": "Essay", "text": "Is the second part not right?"}
@@ -259,8 +258,8 @@ async def test_an_extension_hides_no_marks_that_were_seen_and_its_preview_says_s
         assert "tell results of hidden tests are told after <time" in preview
         assert "Seen already, and so not hidden again: the marks of alice." in preview
         assert "A1, bob: due <time" in preview
-        seen = re.search(r'name="version" value="([^"]*)"', preview)
-        await post(other, "/marking/A1/late", "prof", **fields, version=seen[1] if seen else "")
+        version = hidden_field(preview, "version")
+        await post(other, "/marking/A1/late", "prof", **fields, version=version)
         for path in ("/", "/marks/alice/A1", "/marks/alice/A1/page"):
             assert "13.5" in (await see(other, path)).text, path
         await release(other)
@@ -452,11 +451,10 @@ async def test_a_mark_that_was_changed_meanwhile_is_not_overwritten(
     await ask(hub)
     page = (await see(hub, THREAD, "prof")).text
     (request,) = RegradeRequests(course.book).of()
-    version = re.search(r'name="version" value="([^"]*)"', page)
-    assert version is not None
+    version = hidden_field(page, "version")
     course.mark("alice", 7, marker="max")
     fields = {"action": "change", "points": "9", "text": "Yes.", "seen": str(request.last)}
-    answer = await post(hub, THREAD, "prof", **fields, version=version[1])
+    answer = await post(hub, THREAD, "prof", **fields, version=version)
     assert answer.status_code == 409
     with Gradebook(course.loaded.gradebook_path) as book:
         assert book.grades("A1")[0].final == 14.5

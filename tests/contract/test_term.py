@@ -45,6 +45,7 @@ from tests.support.hub import run_mograder
 from tests.support.hub_app import Hub, make_hub, running
 from tests.support.hub_copies import FORM
 from tests.support.mail_server import MailBox, mail_server
+from tests.support.page_reader import hidden_field
 from tests.support.shared_hub import HEADER
 from tests.support.supervisors import until
 
@@ -288,9 +289,8 @@ async def _look_for_letters(rig: Rig) -> None:
 async def _extend(rig: Rig, item: str, **fields: str) -> None:
     """Record an extension, after its preview."""
     shown = (await rig.send(f"/marking/{item}/late/preview", **fields)).text
-    version = re.search(r'name="version" value="([^"]*)"', shown)
-    assert version is not None
-    await rig.send(f"/marking/{item}/late", version=version[1], **fields)
+    version = hidden_field(shown, "version")
+    await rig.send(f"/marking/{item}/late", version=version, **fields)
 
 
 async def _live(rig: Rig) -> None:

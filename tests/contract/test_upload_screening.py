@@ -10,10 +10,8 @@ import pytest
 
 from mograder.notebook.source.release import make_release
 from mograder.notebook.source.submit_cells import with_submit_cells
-from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_app import NOTEBOOK, Hub, make_hub, running
 from tests.support.hub_copies import WORK, ask, begin, folder, send
-
-__all__ = ["hub"]
 
 SOURCE = NOTEBOOK.replace("1 + 1", "### BEGIN SOLUTION\n    x = 1\n    ### END SOLUTION")
 TO_DO = "    # YOUR CODE HERE\n    pass\n"

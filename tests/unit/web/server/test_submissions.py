@@ -14,10 +14,8 @@ from mograder.core.settings import load_settings
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import Extension
 from mograder.store.gradebook.late_work import LateWork
-from tests.support.assignment_app import Course, course
+from tests.support.assignment_app import Course
 from tests.support.fake_disks import FailingDisk
-
-__all__ = ["course"]
 
 STATUS = "/assignments/hw1/status?user=alice"
 DUE = {"name": "hw1", "due": "2026-09-02T09:00:00Z", "cutoff": "2026-09-04T11:00:00+02:00"}
