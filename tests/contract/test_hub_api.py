@@ -14,11 +14,10 @@ import pytest
 from mograder.core.errors import Busy, SandboxUnavailable, TimedOut
 from mograder.sandbox.protocol import Mode
 from mograder.web.hub.features import ROUTES
-from tests.support.hub_app import NOTEBOOK, ORIGIN, Hub, events
-from tests.support.hub_copies import ask
+from tests.support.hub_app import NOTEBOOK, Hub, events
+from tests.support.hub_copies import ask, press
 
 NDJSON = {"Accept": "application/x-ndjson"}
-FORM = {"Accept": "text/html", "Origin": ORIGIN}
 
 
 def hide(hub: Hub, name: str, **rule: object) -> None:
@@ -234,7 +233,7 @@ async def test_a_client_that_goes_away_does_not_stop_the_start(hub: Hub) -> None
 
 
 async def test_a_form_without_scripts_is_led_to_the_session(hub: Hub) -> None:
-    response = await ask(hub, "POST", "/start-edit-deep/A1", headers=FORM)
+    response = await press(hub, "/start-edit-deep/A1")
     assert (response.status_code, response.headers["location"]) == (303, "/edit/user/alice/A1/")
 
 

@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from tests.support.hub_app import ORIGIN, Hub
-from tests.support.hub_copies import FORM, ask
+from tests.support.hub_copies import ask, press
 
 
 async def invite(hub: Hub, people: str, **fields: str) -> httpx.Response:
     """Send the form."""
     data = {"people": people, "days": "7", "form": "csv", **fields}
-    return await ask(hub, "POST", "/course/invite", "prof", headers=FORM, data=data)
+    return await press(hub, "/course/invite", "prof", data=data)
 
 
 async def links(hub: Hub, people: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from mograder.sandbox.protocol import Endpoint
 from mograder.store.hub.nodes import NodeNote, Nodes
 from mograder.web.hub.machines import ROUTES as MACHINE_ROUTES
 from tests.support.hub_app import Hub, HubOf, running_hub
-from tests.support.hub_copies import FORM, ask, read
+from tests.support.hub_copies import ask, press, read
 from tests.support.joined_nodes import connected, joined, lapse, status
 
 PAGE = "/course/machines"
@@ -134,7 +134,7 @@ async def test_an_unknown_node_is_not_found(hub: Hub, name: str, action: str) ->
 
 async def test_the_forms_lead_back_to_the_page(hub: Hub) -> None:
     connected(hub.engine, "n1")
-    answer = await ask(hub, "POST", "/nodes/n1/drain", "prof", headers=FORM)
+    answer = await press(hub, "/nodes/n1/drain", "prof")
     assert answer.status_code == 303
     assert answer.headers["location"] == f"{PAGE}?done=drain-node&item=n1"
     text = await see(hub, answer.headers["location"])
