@@ -23,6 +23,7 @@ from tests.support import notebooks
 from tests.support.event_stream import listening
 from tests.support.hub_app import Hub
 from tests.support.hub_copies import ask, folder, read, see
+from tests.support.supervisors import until
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
@@ -85,11 +86,7 @@ async def written(hub: Hub, before: Sequence[CheckRow] | None = None) -> None:
     """
     board = Board(hub.engine)
     before = board.checks("A1") if before is None else before
-    for _ in range(400):
-        if board.checks("A1") != before:
-            return
-        await asyncio.sleep(0.01)  # the hub writes a few times a second
-    raise AssertionError("nothing was written")
+    await until(lambda: board.checks("A1") != before)
 
 
 async def test_a_red_cell_leads_instructors_to_the_cells_of_the_student(taught: Hub) -> None:

@@ -265,7 +265,7 @@ async def test_each_submission_has_a_receipt_that_the_hub_verifies(hub: Hub) -> 
     notebook = await begin(hub)
     first = (await ask(hub, "POST", "/submit/alice/A1")).json()["receipt"]
     notebook.write_text(OTHER)
-    await ask(hub, "POST", "/submit/alice/A1")
+    second = (await ask(hub, "POST", "/submit/alice/A1")).json()["receipt"]
     receipt = read_receipt(json.dumps(first))
     assert is_genuine(SECRET, receipt)
     assert (receipt.sequence, receipt.sha256) == (1, hashlib.sha256(WORK.encode()).hexdigest())
@@ -276,6 +276,7 @@ async def test_each_submission_has_a_receipt_that_the_hub_verifies(hub: Hub) -> 
         told = (await nobody.post("/receipts/verify", json=first)).json()
         assert (await nobody.post("/receipts/verify", json=kept)).json() == told
         assert (told["valid"], told["stored"], told["counts"]) == (True, True, False)
+        assert (await nobody.post("/receipts/verify", json=second)).json()["counts"] is True
         forged = (await nobody.post("/receipts/verify", json={**first, "late": True})).json()
         assert (forged["valid"], forged["stored"]) == (False, False)
         assert (await nobody.post("/receipts/verify", json={"x": 1})).status_code == 400

@@ -16,6 +16,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.web.hub.features import ROUTES
 from tests.support.hub_app import NOTEBOOK, Hub, events
 from tests.support.hub_copies import ask, press
+from tests.support.supervisors import until
 
 NDJSON = {"Accept": "application/x-ndjson"}
 
@@ -199,6 +200,10 @@ async def test_a_session_that_cannot_start_says_why(
     response = await ask(hub, "POST", "/start-run/L01")
     assert (response.status_code, response.json()) == (status, {"detail": failure.message})
     assert ("retry-after" in response.headers) == isinstance(failure, Busy)
+    told = {"event": "error", "status": status, "detail": str(failure)}
+    later = {"retry_after": 30} if isinstance(failure, Busy) else {}
+    streamed = await ask(hub, "POST", "/start-run/L01", headers=NDJSON)
+    assert events(streamed)[-1] == told | later
 
 
 async def test_progress_comes_as_json_lines_and_ends_with_the_plain_answer(hub: Hub) -> None:
@@ -227,6 +232,7 @@ async def test_a_client_that_goes_away_does_not_stop_the_start(hub: Hub) -> None
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
         hub.pool.hold.set()
+        await until(lambda: bool(hub.pool.running))
         again = await client.post("/start-run/L01")
     assert again.status_code == 200
     assert len(hub.pool.started) == 1
