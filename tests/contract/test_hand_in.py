@@ -24,7 +24,7 @@ from mograder.sessions.student_copies import Copies
 from mograder.store.copies.workspaces import Saved
 from mograder.store.submissions.submissions import Submissions
 from tests.support.hub_app import SECRET, Hub, HubOf
-from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, press, see
+from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, press, read
 from tests.support.notebooks import notebook
 
 TOML = """[hub]
@@ -76,26 +76,26 @@ async def test_what_is_missing_is_said_once_and_then_handed_in(hub: Hub) -> None
     assert told["words"][1] == "Written analysis is not answered."
     done = await press(hub, "/submit/alice/A1?late=replace")
     assert done.status_code == 303
-    home = (await see(hub, "/")).text
+    home = await read(hub, "/")
     assert "<strong>Handed in</strong>" in home
     assert "12 minutes late (−5 %)" in home
 
 
 async def test_the_status_never_loses_the_submission(hub: Hub) -> None:
     notebook = await begin(hub)
-    assert ">Hand in<" in (await see(hub, "/")).text
+    assert ">Hand in<" in await read(hub, "/")
     await ask(hub, "POST", "/submit/alice/A1")
-    home = (await see(hub, "/")).text
+    home = await read(hub, "/")
     assert ", on time</span>" in home
     assert "edited since" not in home
     notebook.touch()
-    assert "edited since" not in (await see(hub, "/")).text, "saved again without a change"
+    assert "edited since" not in await read(hub, "/"), "saved again without a change"
     notebook.write_text(OTHER)
-    home = (await see(hub, "/")).text
+    home = await read(hub, "/")
     assert ", on time</span>" in home
     assert "edited since: hand in again?" in home
     hub.clock.advance(3 * 86_400)
-    home = (await see(hub, "/")).text
+    home = await read(hub, "/")
     assert "<strong>Handed in</strong>" in home
     assert "hand in again?" not in home, "submissions have ended"
 
@@ -114,7 +114,7 @@ async def test_a_copy_that_was_reset_after_it_was_handed_in_is_told_from_the_sub
     told = (await ask(hub, "GET", "/standing/alice/A1")).json()
     assert (told["edited"], told["hand_in"]) == (True, True)
     assert told["saved"] == hub.clock.now().timestamp()
-    home = (await see(hub, "/")).text
+    home = await read(hub, "/")
     assert "edited since: hand in again?" in home
     assert ">submitted</span>" not in home
 
@@ -135,7 +135,7 @@ async def test_what_is_saved_while_a_submission_is_compared_is_not_called_submit
     monkeypatch.setattr(Copies, "compare", slow)
     assert (await ask(hub, "POST", "/submit/alice/A1")).status_code == 200
     assert (hub.course / "submitted" / "A1" / "alice.py").read_text() == WORK
-    home = (await see(hub, "/")).text
+    home = await read(hub, "/")
     assert ">submitted</span>" not in home
     assert "edited since: hand in again?" in home
 
@@ -144,12 +144,12 @@ async def test_a_release_that_is_withdrawn_while_somebody_hands_in_keeps_nobody_
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await begin(hub)
-    read = Path.read_bytes
+    read_bytes = Path.read_bytes
 
     def gone(path: Path) -> bytes:
         if "hub-release" in path.parts:
             raise FileNotFoundError(path)
-        return read(path)
+        return read_bytes(path)
 
     monkeypatch.setattr(Path, "read_bytes", gone)
     assert (await ask(hub, "POST", "/submit/alice/A1")).status_code == 200
@@ -166,7 +166,7 @@ async def test_what_is_saved_right_after_it_was_read_is_told_from_the_submission
         os.utime(each, (now - 60, now - 60))
     export = Copies.export
 
-    async def read(copies: Copies, copy: CopyOf) -> Saved:
+    async def export_then_save(copies: Copies, copy: CopyOf) -> Saved:
         saved = await export(copies, copy)
         hub.clock.advance(0.1)
         notebook.write_text(OTHER)
@@ -175,7 +175,7 @@ async def test_what_is_saved_right_after_it_was_read_is_told_from_the_submission
         hub.clock.advance(0.1)
         return saved
 
-    monkeypatch.setattr(Copies, "export", read)
+    monkeypatch.setattr(Copies, "export", export_then_save)
     assert (await ask(hub, "POST", "/submit/alice/A1")).status_code == 200
     assert (hub.course / "submitted" / "A1" / "alice.py").read_text() == WORK
     assert (await ask(hub, "GET", "/standing/alice/A1")).json()["edited"] is True
@@ -287,15 +287,13 @@ async def test_submissions_are_listed_read_compared_and_brought_back(hub: Hub) -
     await ask(hub, "POST", "/submit/alice/A1")
     notebook.write_text(OTHER)
     await ask(hub, "POST", "/submit/alice/A1")
-    listed = (await see(hub, "/submissions/alice/A1")).text
+    listed = await read(hub, "/submissions/alice/A1")
     assert listed.index("Submission 2") < listed.index("Submission 1")
     assert hashlib.sha256(WORK.encode()).hexdigest()[:16] in listed
     assert "Submission 2 <span" in listed.replace("\n", " ")
-    shown = (await see(hub, "/submissions/alice/A1/1")).text
-    assert "app = marimo.App()" in shown
-    assert (
-        "What has changed in the notebook since."
-        in (await see(hub, "/submissions/alice/A1/1?to=now")).text
+    assert "app = marimo.App()" in await read(hub, "/submissions/alice/A1/1")
+    assert "What has changed in the notebook since." in await read(
+        hub, "/submissions/alice/A1/1?to=now"
     )
     assert (await ask(hub, "GET", "/submissions/alice/A1/1/file")).text == WORK
     assert (await ask(hub, "GET", "/submissions/alice/A1/9")).status_code == 404
@@ -309,8 +307,8 @@ async def test_submissions_are_listed_read_compared_and_brought_back(hub: Hub) -
 async def test_an_instructors_look_at_submissions_is_in_the_log(hub: Hub) -> None:
     await begin(hub)
     await ask(hub, "POST", "/submit/alice/A1")
-    assert "By <strong>alice</strong>" in (await see(hub, "/submissions/alice/A1", "prof")).text
-    assert "Bring it back" not in (await see(hub, "/submissions/alice/A1/1", "prof")).text
+    assert "By <strong>alice</strong>" in await read(hub, "/submissions/alice/A1", "prof")
+    assert "Bring it back" not in await read(hub, "/submissions/alice/A1/1", "prof")
     assert ("prof", "read", "alice/A1 submission 1", "ok") in hub.audit()
 
 
