@@ -1,4 +1,4 @@
-"""The page on which people mark: what it holds before its script asks for anything."""
+"""The page on which people mark: what it holds by itself, and the cells that its script gets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from mograder.grading.marking.shown_work import WorkCell
+from mograder.web.marking.answer_json import cells_json
 from mograder.web.templating import load_pages
 from tests.support.hub_copies import read, see
 from tests.support.marking_course import A, MarkingCourse, course
@@ -52,3 +54,16 @@ async def test_the_page_has_every_word_that_its_scripts_say(course: MarkingCours
     assert len(said) > 60
     assert said <= known
     assert known - said <= {"status"}  # that is said by words.js
+
+
+def test_texts_beyond_a_limit_are_shown_as_they_are() -> None:
+    """A student chooses how much Markdown there is, and some of it takes a second a page."""
+    cells = [WorkCell(index, "", "", 1, "**x**" + " y" * 9000) for index in range(7)]
+    shown = [str(each["html"]) for each in cells_json(cells)]
+    assert ["<strong>" in each for each in shown] == [True] * 6 + [False]
+    assert shown[6].startswith("<pre>**x** y")
+
+
+def test_half_a_surrogate_pair_in_a_long_text_can_be_sent() -> None:
+    (cell,) = cells_json([WorkCell(0, "", "", 1, "\udc80" * 20_001)])
+    assert str(cell["html"]).encode()
