@@ -22,7 +22,7 @@ from mograder.store.marking.regrade_requests import RegradeRequests
 from tests.support.feedback_pages import EVIL
 from tests.support.gradebooks import AT
 from tests.support.grader_app import PUBLIC, proxied_grader
-from tests.support.hub_app import Hub, make_hub
+from tests.support.hub_app import Hub, built_hub
 from tests.support.hub_copies import press, read, see
 from tests.support.page_reader import hidden_field
 from tests.support.released_course import ReleasedCourse, later, open_released_course
@@ -216,14 +216,14 @@ def hidden_tests(hub: Hub) -> Iterator[tuple[Hub, ReleasedCourse]]:
     """Yield a hub and the course, with hidden tests and a due date in an hour."""
     due = int(later(60).timestamp())
     toml = f'[hub]\ninstructors = ["prof"]\n[[assignments]]\nname = "A1"\nduedate = {due}\n'
-    with open_released_course(hub.course, toml) as course:
-        other = make_hub(hub.course, toml)
-        other.publish("A1")
+    with (
+        open_released_course(hub.course, toml) as course,
+        built_hub(hub.course, toml, "A1") as other,
+    ):
         other.clock.advance((AT - other.clock.now()).total_seconds())
         course.grade_hidden("alice", "bob")
         course.release("alice")
         yield other, course
-        other.close()
 
 
 async def test_marks_with_hidden_tests_wait_for_the_deadline(hub: Hub) -> None:

@@ -31,8 +31,7 @@ from mograder.operations.front_checks import examine_front, front_lines
 from mograder.operations.fronts.front import caddy_config, nginx_config
 from mograder.operations.report import Level
 from tests.support.fronts import Place, running, two_ports
-from tests.support.hub_app import NOTEBOOK, SECRET, Hub, make_hub
-from tests.support.hub_app import running as running_app
+from tests.support.hub_app import NOTEBOOK, SECRET, Hub, running_hub
 from tests.support.process import free_port
 from tests.support.proxy_front import FRONTS
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
@@ -172,11 +171,10 @@ async def behind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     place = Place(port=port, hub_port=hub_port, user=user, request_mb=20)
     own = tmp_path / "own"
     own.mkdir()
-    hub = make_hub(tmp_path / "course", '[hub]\ninstructors = ["prof"]\n')
+    toml = '[hub]\ninstructors = ["prof"]\n'
     with running(request.param, write(place, own), port, tmp_path / "front"):
-        async with running_app(hub.app), served(hub.app, listening):
+        async with running_hub(tmp_path / "course", toml) as hub, served(hub.app, listening):
             yield Behind(hub, place.url)
-    hub.close()
 
 
 async def test_publish_and_check_go_through_it(behind: Behind, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Platforms
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook import Identity as MoodleUser
-from tests.support.hub_app import SECRET, make_hub
+from tests.support.hub_app import SECRET, HubOf, make_hub
 from tests.support.hub_copies import ask
 from tests.support.lti.state import ASSISTANT
 from tests.support.lti.tokens import LTI, sign
@@ -162,15 +162,11 @@ async def test_a_hub_below_a_path_is_launched_there(tmp_path: Path) -> None:
         assert 'href="/live/hub/lti/login?' in framed.text
 
 
-async def test_a_registered_platform_is_enough(tmp_path: Path) -> None:
-    first = make_hub(tmp_path / "course", toml_of())
+async def test_a_registered_platform_is_enough(hub_of: HubOf) -> None:
+    first = hub_of(toml_of())
     platform = LtiPlatform(issuer="https://moodle.example.org", client_id="x")
     Platforms(first.engine, LtiSettings()).put(platform, first.clock.now())
-    first.close()
-    again = make_hub(tmp_path / "course", toml_of())
-    async with again.client() as client:
-        assert (await client.get("/lti/keys")).status_code == 200
-    again.close()
+    assert (await ask(hub_of(toml_of()), "GET", "/lti/keys", "")).status_code == 200
 
 
 @pytest.mark.parametrize("url", ["", "http://hub.example.org"])
