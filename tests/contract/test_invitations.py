@@ -26,8 +26,7 @@ async def links(hub: Hub, people: str) -> dict[str, str]:
 
 
 async def use(hub: Hub, code: str) -> httpx.Response:
-    async with hub.client() as client:
-        return await client.post("/login/link", data={"code": code}, headers={"Origin": ORIGIN})
+    return await press(hub, "/login/link", "", data={"code": code})
 
 
 async def test_names_become_links_that_sign_each_person_in_once(hub: Hub) -> None:

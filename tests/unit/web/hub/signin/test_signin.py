@@ -12,6 +12,7 @@ from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.web.hub.signin.logins import safe_next
 from tests.support.hub_app import ORIGIN, SECRET, Hub
+from tests.support.hub_copies import ask, read
 
 OURS = {"Origin": ORIGIN}
 
@@ -70,8 +71,7 @@ async def test_another_site_cannot_sign_a_browser_in(hub: Hub) -> None:
 
 
 async def test_a_form_that_is_too_large_is_refused(hub: Hub) -> None:
-    async with hub.client() as client:
-        response = await client.post("/login", data={"token": "x" * 20_000}, headers=OURS)
+    response = await ask(hub, "POST", "/login", "", data={"token": "x" * 20_000}, headers=OURS)
     assert response.status_code == 413
     assert "16 KB" in response.json()["detail"]
 
@@ -95,10 +95,9 @@ async def test_a_one_time_link_works_once_and_looking_at_it_uses_up_nothing(hub:
 
 
 async def test_a_link_with_a_mangled_code_says_so(hub: Hub) -> None:
-    async with hub.client(browser=True) as client:
-        page = await client.get("/login/link", params={"code": "<script>"})
-    assert "This link does not work" in page.text
-    assert "<script>" not in page.text
+    page = await read(hub, "/login/link?code=<script>", "")
+    assert "This link does not work" in page
+    assert "<script>" not in page
 
 
 async def test_signing_out_ends_the_login_for_good(hub: Hub) -> None:
