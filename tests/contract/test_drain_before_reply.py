@@ -16,11 +16,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from mograder.web import drain_before_reply, uvicorn_protocol
-from tests.support.proxy_session import A1, RunningProxy, proxied
+from tests.support.proxy_session import A1, RunningProxy
 from tests.support.session_proxy import cookie
 from tests.support.slow_body import refused_body
-
-__all__ = ["proxied"]
 
 _FORM = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}
 

@@ -16,7 +16,7 @@ from yarl import URL
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
 from mograder.web.hub.core.audit import Event
-from tests.support.proxy_session import A1, RunningProxy, proxied
+from tests.support.proxy_session import A1, RunningProxy
 from tests.support.proxy_upstream import Upstream
 from tests.support.releases import publish
 from tests.support.session_proxy import (
@@ -28,9 +28,6 @@ from tests.support.session_proxy import (
     running_rig,
     served_on_unix,
 )
-
-__all__ = ["proxied"]
-
 
 # ---- who passes -------------------------------------------------------------------------------
 

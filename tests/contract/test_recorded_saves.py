@@ -11,10 +11,8 @@ from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.versions.versions import Origin, Version
-from tests.support.proxy_session import A1, RunningProxy, proxied
+from tests.support.proxy_session import A1, RunningProxy
 from tests.support.session_proxy import cookie
-
-__all__ = ["proxied"]
 
 ALICE, ITEM = Username("alice"), ItemName("A1")
 SAVE = "/api/kernel/save"
