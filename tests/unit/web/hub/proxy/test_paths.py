@@ -47,6 +47,25 @@ def test_session_paths_are_told_from_others(raw: bytes, expected: object) -> Non
     assert parse_session_path(raw) == expected
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"/edit/user/al%2Fice/A1/",
+        b"/edit/user/alice/A1%5C/",
+        b"/edit/user/alice/%00/",
+        b"/edit/user/alice\\x/A1/",
+        b"/edit/user/alice/A1/../../bob/A1/",
+        b"/edit/user/alice/A1/%2E%2e/x",
+        b"/s/" + CAP.encode() + b"/./x",
+        b"/edit/user/alice/user/",
+        b"/edit/user/\xff/A1/",
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(raw: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        parse_session_path(raw)
+
+
 @given(st.binary(max_size=60))
 def test_nothing_but_a_path_or_a_refusal_comes_out(tail: bytes) -> None:
     raw = b"/edit/user/" + tail
