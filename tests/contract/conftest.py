@@ -14,6 +14,7 @@ from tests.support.hub_app import hub, hub_of
 from tests.support.moodle.teacher import teacher
 from tests.support.oidc_provider import start_openid_provider
 from tests.support.postgres import PostgresServer, find_binaries, run_postgres
+from tests.support.proxy_session import proxied
 from tests.support.sandbox_fixtures import (
     client,
     cold_or_warm,
@@ -24,7 +25,7 @@ from tests.support.sandbox_fixtures import (
 )
 
 __all__ = ["client", "config", "runtime", "sessions", "start_openid_provider", "workshop"]
-__all__ += ["cold_or_warm", "hub", "hub_of", "no_pauses", "teacher"]
+__all__ += ["cold_or_warm", "hub", "hub_of", "no_pauses", "proxied", "teacher"]
 
 ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.full)]
 

@@ -23,6 +23,7 @@ from tests.support import notebooks
 from tests.support.event_stream import listening
 from tests.support.hub_app import Hub
 from tests.support.hub_copies import ask, folder, read, see
+from tests.support.supervisors import until
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
@@ -33,7 +34,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(board_tables, "_LEAST_SECONDS", 0.02)
 
 
-FORM = {"Accept": "text/html", "Origin": "http://hub.test"}
 CHECKED = notebooks.notebook(
     """
     # === MOGRADER: MARKS ===
@@ -86,18 +86,7 @@ async def written(hub: Hub, before: Sequence[CheckRow] | None = None) -> None:
     """
     board = Board(hub.engine)
     before = board.checks("A1") if before is None else before
-    for _ in range(400):
-        if board.checks("A1") != before:
-            return
-        await asyncio.sleep(0.01)  # the hub writes a few times a second
-    raise AssertionError("nothing was written")
-
-
-async def test_a_message_of_several_lines_is_one_line_in_the_audit_log(taught: Hub) -> None:
-    sent = {"text": "Please\nlook\r\nhere"}
-    assert (await ask(taught, "POST", "/board/A1/messages", "prof", data=sent)).status_code == 303
-    [row] = [what for _, action, what, _ in taught.audit() if action == "send message"]
-    assert row == "A1: Please look here"
+    await until(lambda: board.checks("A1") != before)
 
 
 async def test_a_red_cell_leads_instructors_to_the_cells_of_the_student(taught: Hub) -> None:
@@ -119,7 +108,6 @@ async def test_a_red_cell_leads_instructors_to_the_cells_of_the_student(taught: 
     assert SIGN in about
     assert "&lt;b&gt;mine&lt;/b&gt;" in about
     assert "Without outputs: the notebook is not open now" in about
-    await read(taught, f"/{link[1]}", "bob", 403)
 
 
 async def test_the_cells_of_an_open_notebook_are_shown_in_an_inert_frame(taught: Hub) -> None:
@@ -160,7 +148,6 @@ async def test_one_person_has_the_outputs_of_one_notebook_in_memory(taught: Hub)
         assert len(begun) == 1
         may_end.set()
         assert {each.status_code for each in await asyncio.gather(*waiting)} == {200}
-    await read(taught, address, "bob", 403)
     taught.pool.running.clear()
     await read(taught, address, "prof", 404)
 
@@ -226,11 +213,9 @@ async def test_the_board_of_another_item_hears_nothing_of_it(taught: Hub) -> Non
         assert await board.news() == ["course"]
 
 
-@pytest.mark.parametrize("user", ["alice", "bob"])
-async def test_a_student_does_not_hear_of_a_board(taught: Hub, user: str) -> None:
+async def test_a_student_does_not_hear_of_a_board(taught: Hub) -> None:
     headers = {"Accept": "text/event-stream"}
-    assert (await ask(taught, "GET", "/events?board=A1", user, headers=headers)).status_code == 403
-    assert (await ask(taught, "GET", "/board/A1", user)).status_code == 403
+    assert (await ask(taught, "GET", "/events?board=A1", headers=headers)).status_code == 403
 
 
 async def test_many_viewers_of_a_busy_class_cost_one_reading_a_second(
@@ -256,7 +241,7 @@ async def test_a_validation_on_the_hub_counts_as_well(taught: Hub) -> None:
     result = CheckResult(SIGN, "success", (), 1.0, 1.0, 1)
     taught.runs.result = ExecutionResult(Outcome.FINISHED, checks=(result,))
     before = Board(taught.engine).checks("A1")
-    await ask(taught, "POST", "/download/A1", headers=FORM)
+    await ask(taught, "POST", "/download/A1")
     assert (await ask(taught, "POST", "/validate/alice/A1")).status_code == 200
     await written(taught, before)
     assert "1 of 3 passed" in await page(taught)
@@ -336,14 +321,12 @@ async def test_a_request_is_about_a_question_of_the_release(
     assert Board(taught.engine).requests(taught.clock.now()) == ()
 
 
-async def test_nobody_asks_for_another_or_for_a_notebook_that_is_not_open(taught: Hub) -> None:
-    assert (await ask(taught, "POST", "/help/alice/A1", "prof", json={})).status_code == 403
-    assert (await ask(taught, "DELETE", "/help/alice/A1", "prof")).status_code == 403
+async def test_nobody_asks_for_help_with_a_notebook_that_is_not_open(taught: Hub) -> None:
     assert (await asks(taught, "dave")).status_code == 404
 
 
 async def test_a_marker_reads_the_copy_of_a_taken_request_and_no_other(taught: Hub) -> None:
-    await ask(taught, "POST", "/download/A1", headers=FORM)
+    await ask(taught, "POST", "/download/A1")
     await asks(taught)
     await read(taught, "/look/alice/A1", "marta", 403)
     await act(taught, "take", "marta")
@@ -415,6 +398,8 @@ async def test_a_message_reaches_open_notebooks_until_its_end(taught: Hub) -> No
     assert message["text"] == "Read <b>this</b>.\nNow."
     assert (message["sender"], message["seconds"]) == ("prof", 300)
     assert "Read &lt;b&gt;this&lt;/b&gt;." in await page(taught)
+    sent = [what for _, action, what, _ in taught.audit() if action == "send message"]
+    assert sent == ["A1: Read <b>this</b>. Now."], "one line"
     taught.clock.advance(301)
     assert "messages" not in await standing(taught)
 

@@ -11,7 +11,8 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.hub_state import EndingRow
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import NOTEBOOK, Hub
-from tests.support.hub_copies import WORK, ask, begin, press, see
+from tests.support.hub_copies import WORK, ask, begin, press, read, see
+from tests.support.page_reader import hidden_field
 
 COURSE = ("items", "sessions", "students", "students/alice", "people", "problems", "log")
 
@@ -34,7 +35,7 @@ async def test_items_tell_their_environment_and_who_has_begun(hub: Hub) -> None:
     hub.publish("A9")
     (hub.course / "hub-release" / "A9" / "A9.py").write_text(bad)
     await press(hub, "/warm-cache", "prof")
-    text = (await see(hub, "/course/items", "prof")).text
+    text = await read(hub, "/course/items", "prof")
     assert "environment ready" in text
     assert "environment failed" in text
     assert "no-such-package was not found" in text
@@ -45,13 +46,15 @@ async def test_who_sees_an_item_is_changed_by_a_form(hub: Hub) -> None:
     fields = {"name": "A1", "state": "from", "visible_from": "2099-10-05T09:00"}
     answer = await press(hub, "/visibility", "prof", data={**fields, "timezone": "Europe/Berlin"})
     assert answer.headers["location"] == "/course/items?done=visibility&item=A1"
-    text = (await see(hub, answer.headers["location"], "prof")).text
+    text = await read(hub, answer.headers["location"], "prof")
     assert "Who sees <strong>A1</strong> was changed" in text
     assert 'datetime="2099-10-05T09:00:00+02:00"' in text
     assert "hidden from students" not in text
     await press(hub, "/visibility", "prof", data={"name": "A1", "state": "hide"})
     for path in ("/course/items", "/"):
-        assert "hidden from students" in (await see(hub, path, "prof")).text
+        assert "hidden from students" in await read(hub, path, "prof")
+    await press(hub, "/visibility", "prof", data={"name": "A1", "state": "show"})
+    assert (await ask(hub, "GET", "/visibility", "prof")).json() == {}
 
 
 async def test_a_release_is_published_by_a_form_under_its_notebooks_name(hub: Hub) -> None:
@@ -72,7 +75,7 @@ async def test_a_form_with_two_notebooks_and_no_name_is_asked_for_one(hub: Hub) 
 
 async def test_a_session_is_stopped_from_the_list_and_the_log_tells(hub: Hub) -> None:
     hub.start("alice", "A1")
-    text = (await see(hub, "/course/sessions", "prof")).text
+    text = await read(hub, "/course/sessions", "prof")
     action = re.search(r'action="(/stop-edit/alice/A1[^"]+)"', text)
     assert action is not None
     answer = await press(hub, action[1].replace("&amp;", "&"), "prof")
@@ -84,8 +87,8 @@ async def test_a_session_is_stopped_from_the_list_and_the_log_tells(hub: Hub) ->
 async def test_long_lists_come_a_page_at_a_time(hub: Hub) -> None:
     for number in range(120):
         hub.start(f"s{number:03}", "A1")
-    first = (await see(hub, "/course/sessions", "prof")).text
-    last = (await see(hub, "/course/sessions?page=3", "prof")).text
+    first = await read(hub, "/course/sessions", "prof")
+    last = await read(hub, "/course/sessions?page=3", "prof")
     assert (first.count("s000"), last.count("s000")) != (0, 1)
     assert "1 to 50 of 120" in first
     assert "101 to 120 of 120" in last
@@ -96,10 +99,10 @@ async def test_long_lists_come_a_page_at_a_time(hub: Hub) -> None:
 async def test_students_are_found_and_those_who_are_here_come_first(hub: Hub) -> None:
     (hub.course / "allowed_users.txt").write_text("alice\nbob\nzoe\n")
     hub.start("zoe", "A1")
-    text = (await see(hub, "/course/students", "prof")).text
+    text = await read(hub, "/course/students", "prof")
     assert text.index(">zoe<") < text.index(">alice<")
     assert "1 here now" in text
-    found = (await see(hub, "/course/students?q=BO", "prof")).text
+    found = await read(hub, "/course/students?q=BO", "prof")
     assert ">bob<" in found
     assert ">alice<" not in found
 
@@ -115,14 +118,12 @@ async def test_an_instructor_reads_a_students_notebook_and_none_of_it_counts(hub
 
 
 async def test_the_list_of_people_is_changed_by_a_form_and_the_page_shows_it(hub: Hub) -> None:
-    page = (await see(hub, "/course/people", "prof")).text
+    page = await read(hub, "/course/people", "prof")
     assert "everybody who can sign in may come in" in page
-    stamp = re.search(r'name="stamp" value="([^"]*)"', page)
-    assert stamp is not None
-    fields = {"users": "bob\r\nalice\r\n", "stamp": stamp[1]}
+    fields = {"users": "bob\r\nalice\r\n", "stamp": hidden_field(page, "stamp")}
     answer = await press(hub, "/sync-users", "prof", data=fields)
     assert answer.headers["location"] == "/course/people?done=people"
-    page = (await see(hub, "/course/people", "prof")).text
+    page = await read(hub, "/course/people", "prof")
     assert "alice\nbob</textarea>" in page
     assert "Instructors and markers always may come in." in page
     again = await press(hub, "/sync-users", "prof", data=fields)
@@ -137,7 +138,7 @@ async def test_problems_are_told_in_plain_words(hub: Hub) -> None:
         hub.services.state.save_ending(row, forget_before=now)
     await see(hub, "/start-edit/bob/A1", user="alice")
     await ask(hub, "POST", "/stop-edit/bob/A1")
-    text = (await see(hub, "/course/problems", "prof")).text
+    text = await read(hub, "/course/problems", "prof")
     assert "The notebook used too much memory." in text
     assert text.count("/course/students/alice") == 1
     assert "asked for what is not theirs" in text
@@ -148,10 +149,10 @@ async def test_problems_are_told_in_plain_words(hub: Hub) -> None:
 async def test_the_log_goes_back_page_by_page(hub: Hub) -> None:
     for number in range(60):
         hub.services.state.record(hub.clock.now(), "prof", "publish", f"item {number}", "", "ok")
-    first = (await see(hub, "/course/log", "prof")).text
+    first = await read(hub, "/course/log", "prof")
     older = re.search(r'href="(/course/log\?before=\d+)"', first)
     assert older is not None
-    second = (await see(hub, older[1], "prof")).text
+    second = await read(hub, older[1], "prof")
     assert "item 59" in first
     assert "item 9<" in second
     assert "item 10<" not in second
@@ -161,25 +162,24 @@ async def test_a_preview_shows_what_a_student_will_see_then(hub: Hub) -> None:
     fields = {"name": "A2", "state": "from", "visible_from": "2099-10-05T09:00"}
     await press(hub, "/visibility", "prof", data=fields)
     await begin(hub)
-    now = (await see(hub, "/?as=student", "prof")).text
-    then = (await see(hub, "/?as=student&at=2099-10-05T10:00", "prof")).text
+    now = await read(hub, "/?as=student", "prof")
+    then = await read(hub, "/?as=student&at=2099-10-05T10:00", "prof")
     assert 'href="/edit/A2"' not in now
     assert 'href="/edit/A2"' in then
     await press(hub, "/visibility", "prof", data={"name": "A1", "state": "hide"})
-    empty = (await see(hub, "/?as=student", "prof")).text
+    empty = await read(hub, "/?as=student", "prof")
     assert "A student sees no assignment." in empty
     assert "No assignments yet." not in empty
     assert "Log</a>" in now
-    assert "as a student sees it" not in (await see(hub, "/?as=student", user="alice")).text
+    assert "as a student sees it" not in await read(hub, "/?as=student", user="alice")
     assert (await see(hub, "/?as=student&at=whenever", "prof")).status_code == 400
 
 
 async def test_tokens_are_ended_from_a_persons_page(hub: Hub) -> None:
     answer = await press(hub, "/revoke-token/alice", "prof")
     assert answer.headers["location"] == "/course/students/alice?done=revoked&item=alice"
-    assert (
-        "All tokens and logins of alice have ended"
-        in (await see(hub, answer.headers["location"], "prof")).text
+    assert "All tokens and logins of alice have ended" in await read(
+        hub, answer.headers["location"], "prof"
     )
 
 
@@ -193,7 +193,42 @@ async def test_pages_of_an_item_say_its_title_beside_its_name(hub: Hub) -> None:
     await see(hub, "/", "prof")
     shown = 'Measuring pi <span class="soft">A1</span>'
     for path in ("/", "/versions/alice/A1", "/submissions/alice/A1"):
-        assert shown in (await see(hub, path, "alice")).text, path
+        assert shown in await read(hub, path, "alice"), path
     marking = ("", "/A1", "/A1/late", "/A1/release", "/A1/statistics", "/A1/questions/Analysis")
     for path in ("/board/A1", "/course/items/A1", *(f"/marking{each}" for each in marking)):
-        assert shown in (await see(hub, path, "prof")).text, path
+        assert shown in await read(hub, path, "prof"), path
+
+
+@pytest.mark.parametrize(
+    ("query", "leads"),
+    [
+        ("role=student", "/?as=student"),
+        (
+            "role=student&as_of=2026-10-05T09:00",
+            "/?as=student&at=2026-10-05T08%3A00%3A00%2B00%3A00",
+        ),
+        (
+            "role=student&as_of=2026-10-05T09:00Z",
+            "/?as=student&at=2026-10-05T09%3A00%3A00%2B00%3A00",
+        ),
+        ("role=", "/"),
+    ],
+)
+async def test_view_as_of_0316_leads_an_instructor_to_the_preview(
+    hub: Hub, query: str, leads: str
+) -> None:
+    """A time without a zone is London's; and no cookie is set, since a link must change nothing.
+
+    See compatibility-0.3.16.md 2.3, ``/view-as``.
+    """
+    answer = await ask(hub, "GET", f"/view-as?{query}", user="prof")
+    assert (answer.status_code, answer.headers["location"]) == (303, leads)
+    assert answer.headers["cache-control"] == "no-store"
+    assert "set-cookie" not in answer.headers
+    page = await read(hub, answer.headers["location"], "prof")
+    assert ("The course as a student sees it" in page) == ("as=student" in leads)
+
+
+async def test_view_as_is_for_nothing_else(hub: Hub) -> None:
+    for query in ("role=marker", "role=student&as_of=yesterday", "role=student&as_of=9999-12-31"):
+        assert (await ask(hub, "GET", f"/view-as?{query}", user="prof")).status_code == 400

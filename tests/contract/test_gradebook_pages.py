@@ -23,7 +23,7 @@ from mograder.store.marking.regrade_requests import Message, MessageKind, Regrad
 from mograder.store.submissions.submissions import Submissions
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, running_hub
-from tests.support.hub_copies import begin, see
+from tests.support.hub_copies import begin, read, see
 from tests.support.released_course import open_released_course
 
 SETTINGS = """title = "Numerics"
@@ -71,7 +71,7 @@ def fill(made: Hub) -> None:
 
 async def rows(hub: Hub, query: str = "") -> dict[str, dict[str, str]]:
     """Return the CSV file by student."""
-    text = (await see(hub, f"/course/gradebook.csv{query}", "prof")).text
+    text = await read(hub, f"/course/gradebook.csv{query}", "prof")
     return {row["student"]: row for row in csv.DictReader(io.StringIO(text))}
 
 
@@ -85,7 +85,7 @@ async def test_work_that_was_fetched_has_the_time_at_which_it_was_handed_in(hub:
     assert (await rows(hub))["bob"]["A2 state"] == "late"
     (folder / ".fetch_metadata.json").write_text(json.dumps({"bob": at}))
     assert (await rows(hub))["bob"]["A2 state"] == "handed in"
-    page = (await see(hub, "/course/students/bob", "prof")).text
+    page = await read(hub, "/course/students/bob", "prof")
     assert hub.clock.now().isoformat(timespec="seconds") in page
     again = Submissions(hub.course / "submitted")
     again.add(Username.parse("bob"), ItemName.parse("A2"), b"y", hub.clock.now())
@@ -121,7 +121,7 @@ async def test_a_mark_is_late_by_the_submission_that_was_graded(tmp_path: Path) 
         handed.add(Username.parse("bea"), item, b"second", made.clock.now())
         found = {name: row["A1 state"] for name, row in (await rows(made)).items()}
         assert found == {"ann": "marked", "bea": "marked, newer submission"}
-        page = (await see(made, "/course/students/bea", "prof")).text
+        page = await read(made, "/course/students/bea", "prof")
         assert "marked, newer submission" in page
         assert re.search(r"Handed in.*class=.late.>late<", page, re.DOTALL)
 
@@ -147,7 +147,7 @@ async def test_totals_are_by_weight_with_and_without_what_has_no_mark(hub: Hub) 
 
 
 async def test_items_stand_in_the_order_of_their_due_dates(hub: Hub) -> None:
-    text = (await see(hub, "/course/gradebook", "prof")).text
+    text = await read(hub, "/course/gradebook", "prof")
     assert text.index(">A1<") < text.index(">A2<")
 
 
@@ -165,7 +165,7 @@ CHOSEN = {
 async def test_filters_and_orders_choose_the_lines_of_page_and_files(hub: Hub) -> None:
     for query, names in CHOSEN.items():
         assert list(await rows(hub, query)) == names, query
-        text = (await see(hub, f"/course/gradebook{query}", "prof")).text
+        text = await read(hub, f"/course/gradebook{query}", "prof")
         assert re.findall(r'href="/course/students/(\w+)"', text) == names, query
 
 
@@ -177,12 +177,12 @@ async def test_the_workbook_has_the_same_numbers(hub: Hub) -> None:
 
 
 async def test_a_students_page_tells_marks_submissions_requests_and_extensions(hub: Hub) -> None:
-    fay = (await see(hub, "/course/students/fay", "prof")).text
+    fay = await read(hub, "/course/students/fay", "prof")
     assert "<strong>50</strong> of 100" in fay
     assert "Please look at Q1." in fay
     assert 'href="/submissions/fay/A1"' in fay
     assert 'href="/marking/A1/requests/1"' in fay
-    bob = (await see(hub, "/course/students/bob", "prof")).text
+    bob = await read(hub, "/course/students/bob", "prof")
     assert "extended" in bob
     assert "ill" in bob
     assert "Please look" not in bob
@@ -190,12 +190,12 @@ async def test_a_students_page_tells_marks_submissions_requests_and_extensions(h
 
 async def test_an_empty_course_says_what_will_be_there(tmp_path: Path) -> None:
     async with running_hub(tmp_path / "course", SETTINGS) as made:
-        assert "There are no students yet." in (await see(made, "/course/gradebook", "prof")).text
+        assert "There are no students yet." in await read(made, "/course/gradebook", "prof")
         assert (await see(made, "/course/students/alice", "prof")).status_code == 200
 
 
 async def test_names_and_texts_of_students_are_escaped(hub: Hub) -> None:
     with Gradebook(hub.course / "gradebook.db") as book:
         book.put_students({"bob": "<script>alert(1)</script>", "eve": "=1+1"})
-    assert "<script>alert" not in (await see(hub, "/course/gradebook", "prof")).text
+    assert "<script>alert" not in await read(hub, "/course/gradebook", "prof")
     assert (await rows(hub))["eve"]["name"] == "'=1+1"

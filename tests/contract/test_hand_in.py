@@ -1,4 +1,7 @@
-"""Handing in on the hub: what is said before, what is proved after, and what becomes of it."""
+"""Handing in on the hub: what is said before, what is proved after, and what becomes of it.
+
+compatibility-0.3.16.md 2.3, 3; B59, B157: acknowledged means kept.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,22 @@ import asyncio
 import hashlib
 import json
 import os
+import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from mograder.auth.receipts import is_genuine, read_receipt
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.names import ItemName, Username
 from mograder.processes import isolated_call
 from mograder.sessions.session import CopyOf
 from mograder.sessions.student_copies import Copies
 from mograder.store.copies.workspaces import Saved
+from mograder.store.submissions.submissions import Submissions
 from tests.support.hub_app import SECRET, Hub, HubOf
-from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, press, see
+from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, press, read
 from tests.support.notebooks import notebook
 
 TOML = """[hub]
@@ -39,6 +47,13 @@ RELEASE = notebook(
         return
     """,
 )
+CHECKED = notebook(
+    "from mograder.runtime import check",
+    'check("Q1: sums", [(True, "")])',
+    'check("Q2: products", [(True, "")])',
+)
+ALICE, A1 = Username.parse("alice"), ItemName.parse("A1")
+NOW = datetime(2026, 3, 10, 20, 8, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -61,26 +76,26 @@ async def test_what_is_missing_is_said_once_and_then_handed_in(hub: Hub) -> None
     assert told["words"][1] == "Written analysis is not answered."
     done = await press(hub, "/submit/alice/A1?late=replace")
     assert done.status_code == 303
-    home = (await see(hub, "/")).text
+    home = await read(hub, "/")
     assert "<strong>Handed in</strong>" in home
     assert "12 minutes late (−5 %)" in home
 
 
 async def test_the_status_never_loses_the_submission(hub: Hub) -> None:
     notebook = await begin(hub)
-    assert ">Hand in<" in (await see(hub, "/")).text
+    assert ">Hand in<" in await read(hub, "/")
     await ask(hub, "POST", "/submit/alice/A1")
-    home = (await see(hub, "/")).text
+    home = await read(hub, "/")
     assert ", on time</span>" in home
     assert "edited since" not in home
     notebook.touch()
-    assert "edited since" not in (await see(hub, "/")).text, "saved again without a change"
+    assert "edited since" not in await read(hub, "/"), "saved again without a change"
     notebook.write_text(OTHER)
-    home = (await see(hub, "/")).text
+    home = await read(hub, "/")
     assert ", on time</span>" in home
     assert "edited since: hand in again?" in home
     hub.clock.advance(3 * 86_400)
-    home = (await see(hub, "/")).text
+    home = await read(hub, "/")
     assert "<strong>Handed in</strong>" in home
     assert "hand in again?" not in home, "submissions have ended"
 
@@ -99,7 +114,7 @@ async def test_a_copy_that_was_reset_after_it_was_handed_in_is_told_from_the_sub
     told = (await ask(hub, "GET", "/standing/alice/A1")).json()
     assert (told["edited"], told["hand_in"]) == (True, True)
     assert told["saved"] == hub.clock.now().timestamp()
-    home = (await see(hub, "/")).text
+    home = await read(hub, "/")
     assert "edited since: hand in again?" in home
     assert ">submitted</span>" not in home
 
@@ -120,7 +135,7 @@ async def test_what_is_saved_while_a_submission_is_compared_is_not_called_submit
     monkeypatch.setattr(Copies, "compare", slow)
     assert (await ask(hub, "POST", "/submit/alice/A1")).status_code == 200
     assert (hub.course / "submitted" / "A1" / "alice.py").read_text() == WORK
-    home = (await see(hub, "/")).text
+    home = await read(hub, "/")
     assert ">submitted</span>" not in home
     assert "edited since: hand in again?" in home
 
@@ -129,12 +144,12 @@ async def test_a_release_that_is_withdrawn_while_somebody_hands_in_keeps_nobody_
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await begin(hub)
-    read = Path.read_bytes
+    read_bytes = Path.read_bytes
 
     def gone(path: Path) -> bytes:
         if "hub-release" in path.parts:
             raise FileNotFoundError(path)
-        return read(path)
+        return read_bytes(path)
 
     monkeypatch.setattr(Path, "read_bytes", gone)
     assert (await ask(hub, "POST", "/submit/alice/A1")).status_code == 200
@@ -151,7 +166,7 @@ async def test_what_is_saved_right_after_it_was_read_is_told_from_the_submission
         os.utime(each, (now - 60, now - 60))
     export = Copies.export
 
-    async def read(copies: Copies, copy: CopyOf) -> Saved:
+    async def export_then_save(copies: Copies, copy: CopyOf) -> Saved:
         saved = await export(copies, copy)
         hub.clock.advance(0.1)
         notebook.write_text(OTHER)
@@ -160,7 +175,7 @@ async def test_what_is_saved_right_after_it_was_read_is_told_from_the_submission
         hub.clock.advance(0.1)
         return saved
 
-    monkeypatch.setattr(Copies, "export", read)
+    monkeypatch.setattr(Copies, "export", export_then_save)
     assert (await ask(hub, "POST", "/submit/alice/A1")).status_code == 200
     assert (hub.course / "submitted" / "A1" / "alice.py").read_text() == WORK
     assert (await ask(hub, "GET", "/standing/alice/A1")).json()["edited"] is True
@@ -250,7 +265,7 @@ async def test_each_submission_has_a_receipt_that_the_hub_verifies(hub: Hub) -> 
     notebook = await begin(hub)
     first = (await ask(hub, "POST", "/submit/alice/A1")).json()["receipt"]
     notebook.write_text(OTHER)
-    await ask(hub, "POST", "/submit/alice/A1")
+    second = (await ask(hub, "POST", "/submit/alice/A1")).json()["receipt"]
     receipt = read_receipt(json.dumps(first))
     assert is_genuine(SECRET, receipt)
     assert (receipt.sequence, receipt.sha256) == (1, hashlib.sha256(WORK.encode()).hexdigest())
@@ -261,6 +276,7 @@ async def test_each_submission_has_a_receipt_that_the_hub_verifies(hub: Hub) -> 
         told = (await nobody.post("/receipts/verify", json=first)).json()
         assert (await nobody.post("/receipts/verify", json=kept)).json() == told
         assert (told["valid"], told["stored"], told["counts"]) == (True, True, False)
+        assert (await nobody.post("/receipts/verify", json=second)).json()["counts"] is True
         forged = (await nobody.post("/receipts/verify", json={**first, "late": True})).json()
         assert (forged["valid"], forged["stored"]) == (False, False)
         assert (await nobody.post("/receipts/verify", json={"x": 1})).status_code == 400
@@ -271,15 +287,13 @@ async def test_submissions_are_listed_read_compared_and_brought_back(hub: Hub) -
     await ask(hub, "POST", "/submit/alice/A1")
     notebook.write_text(OTHER)
     await ask(hub, "POST", "/submit/alice/A1")
-    listed = (await see(hub, "/submissions/alice/A1")).text
+    listed = await read(hub, "/submissions/alice/A1")
     assert listed.index("Submission 2") < listed.index("Submission 1")
     assert hashlib.sha256(WORK.encode()).hexdigest()[:16] in listed
     assert "Submission 2 <span" in listed.replace("\n", " ")
-    shown = (await see(hub, "/submissions/alice/A1/1")).text
-    assert "app = marimo.App()" in shown
-    assert (
-        "What has changed in the notebook since."
-        in (await see(hub, "/submissions/alice/A1/1?to=now")).text
+    assert "app = marimo.App()" in await read(hub, "/submissions/alice/A1/1")
+    assert "What has changed in the notebook since." in await read(
+        hub, "/submissions/alice/A1/1?to=now"
     )
     assert (await ask(hub, "GET", "/submissions/alice/A1/1/file")).text == WORK
     assert (await ask(hub, "GET", "/submissions/alice/A1/9")).status_code == 404
@@ -293,6 +307,75 @@ async def test_submissions_are_listed_read_compared_and_brought_back(hub: Hub) -
 async def test_an_instructors_look_at_submissions_is_in_the_log(hub: Hub) -> None:
     await begin(hub)
     await ask(hub, "POST", "/submit/alice/A1")
-    assert "By <strong>alice</strong>" in (await see(hub, "/submissions/alice/A1", "prof")).text
-    assert "Bring it back" not in (await see(hub, "/submissions/alice/A1/1", "prof")).text
+    assert "By <strong>alice</strong>" in await read(hub, "/submissions/alice/A1", "prof")
+    assert "Bring it back" not in await read(hub, "/submissions/alice/A1/1", "prof")
     assert ("prof", "read", "alice/A1 submission 1", "ok") in hub.audit()
+
+
+# ---- what is kept ----
+
+
+async def test_b157_a_submission_is_kept_and_the_link_leads_to_it(hub: Hub) -> None:
+    await begin(hub)
+    answer = (await ask(hub, "POST", "/submit/alice/A1")).json()
+    told = answer.pop("submitted_path")
+    receipt = answer.pop("receipt")
+    assert answer == {
+        "status": "ok",
+        "tampered_checks": [],
+        "tampered_marks": False,
+        "late": False,
+    }
+    assert (receipt["user"], receipt["sequence"], receipt["late"]) == ("alice", 1, False)
+    place = hub.course / "submitted" / "A1"
+    path = place / f"alice_{hub.clock.now():%Y%m%dT%H%M%S}.py"
+    assert told == str(path)
+    assert path.read_text() == WORK
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert (place / "alice.py").readlink() == Path(path.name)
+    assert (folder(hub) / ".submitted").is_file()
+    assert ("alice", "submit", "alice/A1", "ok") in hub.audit()
+
+
+async def test_two_tabs_that_submit_at_once_keep_both(hub: Hub) -> None:
+    await begin(hub)
+    answers = await asyncio.gather(*(ask(hub, "POST", "/submit/alice/A1") for _ in range(3)))
+    assert len({answer.json()["submitted_path"] for answer in answers}) == 3
+
+
+async def test_changed_checks_are_named_by_their_question(hub: Hub) -> None:
+    (hub.course / "hub-release" / "A1" / "A1.py").write_text(CHECKED)
+    await begin(hub, CHECKED.replace('"Q2: products", [(True, "")]', '"Q2: products", []'))
+    answer = (await ask(hub, "POST", "/submit/alice/A1")).json()
+    assert answer["tampered_checks"] == ["Q2"]
+    assert answer["tampered_marks"] is False
+
+
+async def test_a_name_that_reads_as_a_submission_is_refused(hub: Hub) -> None:
+    user = "alice_20260310T200800"
+    await ask(hub, "POST", "/download/A1", user=user)
+    response = await ask(hub, "POST", f"/submit/{user}/A1", user=user)
+    assert response.status_code == 400
+
+
+def test_a_fetched_file_in_the_links_place_becomes_history(tmp_path: Path) -> None:
+    place = tmp_path / "A1"
+    place.mkdir()
+    (place / "alice.py").write_text("fetched")
+    os.utime(place / "alice.py", (NOW.timestamp(), NOW.timestamp()))
+    Submissions(tmp_path).add(ALICE, A1, b"new", NOW)
+    texts = {path.name: path.read_text() for path in place.iterdir()}
+    assert sorted(texts.values()) == ["fetched", "new", "new"]
+    assert texts["alice.py"] == "new"
+
+
+def test_there_is_an_end_to_submissions(tmp_path: Path) -> None:
+    submissions = Submissions(tmp_path)
+    (tmp_path / "A1").mkdir()
+    for number in range(1, 5001):
+        (tmp_path / "A1" / f"alice_20260310T200800-{number}.py").touch()
+    with pytest.raises(Conflict, match="5000 times"):
+        submissions.add(ALICE, A1, b"", NOW)
+    submissions.add(Username.parse("bob"), A1, b"", NOW)
+    with pytest.raises(InvalidInput):
+        submissions.add(Username.parse("bob_20260310T200800-1"), A1, b"", NOW)

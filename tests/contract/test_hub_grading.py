@@ -14,7 +14,7 @@ from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.web.hub.features import ROUTES
 from tests.support.hub_app import NOTEBOOK, Hub, HubOf, running, running_hub
-from tests.support.hub_copies import FORM, ask, read
+from tests.support.hub_copies import ask, press, read
 
 SECRET_TEXT = "the-hidden-test-of-question-one"
 SOURCE = NOTEBOOK.replace("1 + 1", f'"{SECRET_TEXT}"')
@@ -127,13 +127,11 @@ async def test_no_route_gives_a_source_out(hub: Hub, user: str) -> None:
 
 
 async def test_a_source_is_sent_by_the_items_page(hub: Hub) -> None:
-    answer = await ask(hub, "POST", "/course/source/A1", "prof", files=files(), headers=FORM)
+    answer = await press(hub, "/course/source/A1", "prof", files=files())
     assert answer.headers["location"] == "/course/items/A1?done=source&item=A1"
-    page = await ask(
-        hub, "GET", answer.headers["location"], "prof", headers={"Accept": "text/html"}
-    )
-    assert "The source of A1 was sent" in page.text
-    assert "The hub grades with the source that was sent" in page.text
+    text = await see(hub, answer.headers["location"])
+    assert "The source of A1 was sent" in text
+    assert "The hub grades with the source that was sent" in text
 
 
 # Jobs ------------------------------------------------------------------------------------
@@ -268,7 +266,7 @@ async def see(hub: Hub, path: str = "/course/items/A1") -> str:
 async def test_the_button_of_the_items_page_grades_without_scripts(hub: Hub) -> None:
     submit(hub, "alice")
     assert "1 student has submitted. Nothing is graded yet." in await see(hub)
-    answer = await ask(hub, "POST", "/autograde/A1", "prof", data={"force": "on"}, headers=FORM)
+    answer = await press(hub, "/autograde/A1", "prof", data={"force": "on"})
     assert answer.headers["location"] == "/course/items/A1?done=grading&item=A1"
     await ended(hub)
     assert hub.batch.asked == [("A1", GradingRequest(force=True))]
@@ -289,7 +287,7 @@ async def test_the_page_of_a_running_job_tells_how_far_it_is_and_offers_to_cance
     assert "1 of 2 graded." in text
     assert '<progress class="meter" max="2" value="1"' in text
     assert '<noscript><meta http-equiv="refresh"' in text
-    answer = await ask(hub, "POST", "/course/cancel-grading/A1", "prof", headers=FORM)
+    answer = await press(hub, "/course/cancel-grading/A1", "prof")
     assert answer.headers["location"] == "/course/items/A1?done=cancelled&item=A1"
     assert "after 1 of 2. What was graded is kept." in await see(hub)
 
@@ -334,5 +332,4 @@ async def test_a_graded_notebook_is_shown_as_a_page_that_can_do_nothing(hub: Hub
 
 
 async def test_an_item_that_is_not_there_has_no_page(hub: Hub) -> None:
-    answer = await ask(hub, "GET", "/course/items/zz", "prof", headers={"Accept": "text/html"})
-    assert answer.status_code == 404
+    await read(hub, "/course/items/zz", "prof", 404)

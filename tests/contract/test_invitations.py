@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from tests.support.hub_app import ORIGIN, Hub
-from tests.support.hub_copies import FORM, ask
+from tests.support.hub_copies import ask, press
 
 
 async def invite(hub: Hub, people: str, **fields: str) -> httpx.Response:
     """Send the form."""
     data = {"people": people, "days": "7", "form": "csv", **fields}
-    return await ask(hub, "POST", "/course/invite", "prof", headers=FORM, data=data)
+    return await press(hub, "/course/invite", "prof", data=data)
 
 
 async def links(hub: Hub, people: str) -> dict[str, str]:
@@ -26,8 +26,7 @@ async def links(hub: Hub, people: str) -> dict[str, str]:
 
 
 async def use(hub: Hub, code: str) -> httpx.Response:
-    async with hub.client() as client:
-        return await client.post("/login/link", data={"code": code}, headers={"Origin": ORIGIN})
+    return await press(hub, "/login/link", "", data={"code": code})
 
 
 async def test_names_become_links_that_sign_each_person_in_once(hub: Hub) -> None:

@@ -16,7 +16,8 @@ from mograder.store.gradebook.late_facts import Change, Extension
 from mograder.store.gradebook.late_work import LateWork
 from tests.support.graded_courses import put
 from tests.support.hub_app import Hub, HubOf
-from tests.support.hub_copies import FORM, ask, begin, press, see
+from tests.support.hub_copies import ask, begin, press, read, see
+from tests.support.page_reader import hidden_field
 
 DUE, CLOSES = "2026-09-10T18:00:00+00:00", "2026-09-17T18:00:00+00:00"
 TOML = """[items.A1]
@@ -99,11 +100,11 @@ async def test_an_emptied_end_does_not_bound_a_later_due_date(course: Hub) -> No
 
 
 async def test_an_item_opens_by_the_course_file_and_by_the_form(course: Hub) -> None:
-    assert "A2" not in (await see(course, "/", "alice")).text
+    assert "A2" not in await read(course, "/", "alice")
     fields = {"opens": "2026-08-31T09:00", "due": "", "closes": "", "timezone": "Europe/Berlin"}
-    answer = await ask(course, "POST", "/dates/A2", "prof", data=fields, headers=FORM)
+    answer = await press(course, "/dates/A2", "prof", data=fields)
     assert answer.headers["location"].endswith("done=dates&item=A2")
-    assert "A2" in (await see(course, "/", "alice")).text
+    assert "A2" in await read(course, "/", "alice")
     assert (await dates_of(course, "A2"))["opens"] == "2026-08-31T07:00:00Z"
 
 
@@ -138,7 +139,7 @@ async def test_dates_whose_opening_cannot_be_stored_are_not_stored_in_part(cours
 
 
 async def test_a_form_opened_before_another_change_takes_nothing_of_it_back(course: Hub) -> None:
-    page = (await see(course, "/course/items/A1", "prof")).text
+    page = await read(course, "/course/items/A1", "prof")
     shown = dict(re.findall(r'name="(\w+-shown)" value="([^"]*)"', page))
     assert set(shown) == {"opens-shown", "due-shown", "closes-shown"}
     await ask(course, "POST", "/dates/A1", "prof", json={"due": DUE})  # in another tab
@@ -152,14 +153,13 @@ async def test_a_form_opened_before_another_change_takes_nothing_of_it_back(cour
 
 
 async def test_a_form_of_late_work_takes_no_date_of_another_back(course: Hub) -> None:
-    page = (await see(course, "/marking/A1/late", "prof")).text
+    page = await read(course, "/marking/A1/late", "prof")
     shown = dict(re.findall(r'name="(\w+-shown)" value="([^"]*)"', page))
     await ask(course, "POST", "/dates/A1", "prof", json={"due": DUE})
     old = {"action": "dates", "due": "2026-09-03T18:00", "closes": "2026-09-17T18:00"} | shown
     seen = await press(course, "/marking/A1/late/preview", "prof", data=old)
-    version = re.search(r'name="version" value="([^"]*)"', seen.text)
-    assert version is not None
-    saved = await press(course, "/marking/A1/late", "prof", data=old | {"version": version[1]})
+    version = {"version": hidden_field(seen.text, "version")}
+    saved = await press(course, "/marking/A1/late", "prof", data=old | version)
     assert saved.status_code == 303
     assert (await dates_of(course))["due"] == DUE.replace("+00:00", "Z")
 
@@ -181,22 +181,20 @@ async def test_who_comes_too_early_is_told_the_time_as_it_was_written(hub_of: Hu
 async def test_moodles_dates_count_last_and_the_page_says_whose_they_are(hub_of: HubOf) -> None:
     told = "duedate = 1788500000\ncutoffdate = 1788600000\nallowsubmissionsfromdate = 1788400000\n"
     course = hub_of(f'[[assignments]]\nname = "A 1"\ndir = "A1"\n{told}', "A1")
-    assert "A1" not in (await see(course, "/", "alice")).text
-    assert (await see(course, "/course/items/A1", "prof")).text.count("(Moodle)") == 3
+    assert "A1" not in await read(course, "/", "alice")
+    assert (await read(course, "/course/items/A1", "prof")).count("(Moodle)") == 3
     answer = (
         await ask(course, "POST", "/dates/A1", "prof", json={"due": "2026-09-20T12:00Z"})
     ).json()
     assert answer["closes"] == answer["due"], "submissions do not end before the due date"
     await ask(course, "POST", "/dates/A1", "prof", json={"opens": "2026-08-20T12:00Z"})
-    assert "A1" in (await see(course, "/", "alice")).text
+    assert "A1" in await read(course, "/", "alice")
     assert (await dates_of(course))["opens_from"] == "set by an instructor"
 
 
 async def test_a_form_that_leaves_a_date_as_it_showed_it_does_not_set_it(course: Hub) -> None:
     fields = {"due": "2026-09-03T18:00", "closes": "2026-09-09T10:00", "timezone": "UTC"}
-    assert (
-        await ask(course, "POST", "/dates/A1", "prof", data=fields, headers=FORM)
-    ).status_code == 303
+    assert (await press(course, "/dates/A1", "prof", data=fields)).status_code == 303
     told = await dates_of(course)
     assert (told["due_from"], told["closes_from"]) == ('[items."A1"]', "set by an instructor")
 
@@ -215,16 +213,13 @@ async def test_a_form_leaves_a_date_in_the_hour_that_clocks_repeat(course: Hub) 
 async def test_a_date_that_changes_marks_is_previewed_first(course: Hub) -> None:
     put(course.course, "alice", timedelta(hours=15))
     fields = {"due": "2026-12-24T12:00", "closes": "", "timezone": "UTC"}
-    seen = await ask(course, "POST", "/dates/A1", "prof", data=fields, headers=FORM)
+    seen = await press(course, "/dates/A1", "prof", data=fields)
     assert seen.status_code == 200
     assert "1 of 1 marks change." in seen.text
     assert 'action="/dates/A1"' in seen.text
     assert (await dates_of(course))["due"] == "2026-09-03T18:00:00Z"
-    version = re.search(r'name="version" value="([^"]*)"', seen.text)
-    assert version is not None
-    saved = await ask(
-        course, "POST", "/dates/A1", "prof", data={**fields, "version": version[1]}, headers=FORM
-    )
+    version = {"version": hidden_field(seen.text, "version")}
+    saved = await press(course, "/dates/A1", "prof", data=fields | version)
     assert saved.status_code == 303
     assert (await dates_of(course))["due"] == "2026-12-24T12:00:00Z"
 
@@ -236,8 +231,8 @@ async def test_dates_and_extensions_are_shown_wherever_the_item_is(course: Hub) 
     with Gradebook(course.course / "gradebook.db") as book:
         LateWork(book).record([change], by="prof", at=until)
     for path in ("/course/items", "/course/items/A1", "/board/A1", "/"):
-        assert "2026-09-03T18:00:00+00:00" in (await see(course, path, "prof")).text, path
-    home = (await see(course, "/", "alice")).text
+        assert "2026-09-03T18:00:00+00:00" in await read(course, path, "prof"), path
+    home = await read(course, "/", "alice")
     assert "2026-09-06T18:00:00+00:00" in home
     assert "extended" in home
     answer = await ask(course, "GET", "/standing/alice/A1")
@@ -248,12 +243,12 @@ async def test_when_an_item_closes_is_told_once_that_is_what_comes_next(hub_of: 
     toml = "[hub]\ncollect = true\n"
     toml += "[items.A1]\ndue = 2026-08-30\ncloses = 2026-12-01\n[items.A2]\ncloses = 2026-12-02\n"
     course = hub_of(toml, "A1", "A2")
-    home = (await see(course, "/", "alice")).text
+    home = await read(course, "/", "alice")
     assert re.search(r"was due <time[^>]*>[^<]*</time>, closes <time", home)
     assert re.search(r"<span>closes <time", home)
     await begin(course)
     await ask(course, "POST", "/submit/alice/A1", "prof")
-    shown = (await see(course, "/submissions/alice/A1", "alice")).text
+    shown = await read(course, "/submissions/alice/A1", "alice")
     assert re.search(r"This item <span[^>]*>was due", shown)
 
 
@@ -263,6 +258,6 @@ async def test_the_first_page_is_in_the_order_of_what_is_next(hub_of: HubOf) -> 
     toml += "".join(f"[items.{name}]\ndue = {due}\n" for name, due in due_on.items())
     toml += "closes = 2026-08-16\n"
     course = hub_of(toml, "A1", "A2", "A3", "A4", "A5")
-    home = (await see(course, "/", "alice")).text
+    home = await read(course, "/", "alice")
     assert re.findall(r"<h3>(A\d)</h3>", home) == ["A2", "A3", "A1", "A4", "A5"]
     assert "closed <time" in home

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, func, select
 
-from mograder.auth.roles import Role
 from mograder.clients import mail
 from mograder.clients.mail import MailServer, Sending, is_address
 from mograder.core.errors import InvalidInput, RemoteFailed
@@ -38,7 +37,7 @@ from mograder.web.templating import load_pages
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, make_hub, running
-from tests.support.hub_copies import OTHER, begin
+from tests.support.hub_copies import OTHER, begin, read
 from tests.support.mail_server import PASSWORD, MailBox, mail_server, silent_server
 from tests.support.supervisors import until
 
@@ -315,9 +314,8 @@ async def test_a_refused_address_is_told_on_the_page_of_problems(
     hand_in(hub, "alice")
     hand_in(hub, "bob")
     await look(hub, box, 1)
-    async with hub.client("prof@example.edu", role=Role.INSTRUCTOR, browser=True) as client:
-        text = (await client.get("/course/problems")).text
-        today = (await client.get("/course/today")).text
+    text = await read(hub, "/course/problems", PROF)
+    today = await read(hub, "/course/today", PROF)
     assert f"alice, {ALICE}" in text
     assert "The mail server refuses it: no such user" in text
     assert "Letters by e-mail" in today
@@ -331,8 +329,7 @@ async def test_a_server_that_is_away_loses_no_letter(new_hub: NewHub, box: MailB
     hand_in(hub, "alice")
     async with running(hub.app):
         await until(lambda: _rows(hub) == 2 and Letters(hub.engine).due(hub.clock.now(), 9) == ())
-        async with hub.client("prof@example.edu", role=Role.INSTRUCTOR, browser=True) as client:
-            assert "No letters are sent" in (await client.get("/course/problems")).text
+        assert "No letters are sent" in await read(hub, "/course/problems", PROF)
     hub.clock.advance(600)
     await look(new_hub(), box, 1)
     assert box.to(ALICE) == ["[Numerics] A1 is handed in"]

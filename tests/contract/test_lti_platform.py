@@ -17,7 +17,6 @@ from tests.support.lti.tokens import (
     keys,
     launch_claims,
     recording,
-    verified,
 )
 from tests.support.lti_platform import LtiPlatform, lti_platform
 
@@ -170,26 +169,3 @@ def test_a_launch_has_the_recorded_claims(platform: LtiPlatform, name: str) -> N
         assert found[member] == recorded[member], member
     for known in ("item", "username", "idnumber", "submitend", "linkid"):
         assert found[f"{LTI}custom"][known] == recorded[f"{LTI}custom"][known]
-
-
-def test_an_authentication_request_gives_a_signed_token_once(platform: LtiPlatform) -> None:
-    form = platform.initiation("alice", platform.state.activities[1])
-    asked = {
-        "scope": "openid",
-        "response_type": "id_token",
-        "response_mode": "form_post",
-        "prompt": "none",
-        "client_id": form["client_id"],
-        "redirect_uri": f"{RECORDED_HUB}/lti/launch",
-        "login_hint": form["login_hint"],
-        "lti_message_hint": form["lti_message_hint"],
-        "state": "a-state",
-        "nonce": "a-nonce",
-    }
-    location = str(httpx.URL(f"{platform.url}/mod/lti/auth.php", params=asked))
-    address, fields = platform.authenticate(location)
-    assert (address, fields["state"]) == (f"{RECORDED_HUB}/lti/launch", "a-state")
-    claims = verified(fields["id_token"], keys("platform"))
-    assert (claims["sub"], claims["nonce"], claims["iat"]) == ("13", "a-nonce", RECORDED)
-    with pytest.raises(LookupError):
-        platform.authenticate(location)

@@ -174,9 +174,7 @@ def test_a_members_name_that_is_linked_to_another_person_lets_nobody_in(desk: De
 
 
 def test_without_names_members_are_known_by_their_links_only(desk: Desk) -> None:
-    desk.configure(
-        **{name: desk.platform.settings("client-private")[name] for name in ("client_id",)}
-    )
+    desk.configure(client_id="client-private")
     place = desk.memberships.replace("bindings/1", "bindings/2")
     desk.keeping.launched(desk.settings, "4", place, "alice")
     desk.people.link(desk.settings.issuer, "14", "bob", "", "", desk.clock.now())

@@ -1,7 +1,7 @@
-"""The session proxy over real HTTP: access, headers in both directions, streaming.
+"""The session proxy over real HTTP: access, headers in both directions, features, a path prefix.
 
 compatibility-0.3.16.md 2.1-2.3; security.md, "The session's server is theirs too", "The page is
-theirs as well".
+theirs as well"; sessions.md, "What is switched off".
 """
 
 from __future__ import annotations
@@ -9,17 +9,25 @@ from __future__ import annotations
 import re
 
 import aiohttp
+import httpx
 import pytest
 from yarl import URL
 
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
 from mograder.web.hub.core.audit import Event
-from tests.support.proxy_session import A1, RunningProxy, proxied
-from tests.support.session_proxy import DOCUMENT, FRAME, POLICY, bearer, cookie
-
-__all__ = ["proxied"]
-
+from tests.support.proxy_session import A1, RunningProxy
+from tests.support.proxy_upstream import Upstream
+from tests.support.releases import publish
+from tests.support.session_proxy import (
+    DOCUMENT,
+    FRAME,
+    POLICY,
+    bearer,
+    cookie,
+    running_rig,
+    served_on_unix,
+)
 
 # ---- who passes -------------------------------------------------------------------------------
 
@@ -148,13 +156,17 @@ async def test_a_path_without_its_slash_is_sent_to_the_one_with(proxied: Running
     "path",
     [
         "/edit/user/alice%2fA1/x/",
+        "/edit/user/alice\\x/A1/",
         "/edit/user/alice/A1%5c..%5cA2/",
         "/edit/user/alice/A1%00/",
         "/edit/user/%2e%2e/A1/",
         "/edit/user/alice/..%2fA1/x",
         "/edit/user/%ff/A1/",
         "/edit/user/alice/A1/x/%2e%2e/%2e%2e/y",
+        "/edit/user/alice/A1/../../bob/A1/",
         "/edit/user/__somebody__/A1/",
+        "/edit/user/alice/user/",
+        f"/s/{'a' * 32}/./x",
     ],
 )
 async def test_a_malformed_path_is_refused(proxied: RunningProxy, path: str) -> None:
@@ -335,7 +347,9 @@ async def test_the_same_viewer_keeps_a_capability_and_another_has_another(
 
 async def test_a_deeper_page_keeps_its_own_directory(proxied: RunningProxy) -> None:
     answer = await proxied.http.get(A1 + "/deep/er/page", headers={**cookie("alice"), **DOCUMENT})
-    assert re.search(r'<base href="/s/[\w-]+/deep/er/">', answer.text)
+    cap = re.search(r'<base href="(/s/[\w-]+/)deep/er/">', answer.text)
+    assert cap
+    assert f'data-root="{cap[1]}"' in answer.text
 
 
 async def test_a_bearer_client_gets_the_document_untouched(proxied: RunningProxy) -> None:
@@ -444,3 +458,80 @@ async def test_signing_out_and_stopping_end_a_capability(proxied: RunningProxy) 
     proxied.rig.stop(proxied.session)
     assert capabilities.resolve(prof.split("/")[2]) is None
     assert (await proxied.http.get(prof + "x")).status_code == 404
+
+
+# ---- features that are switched off -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["api/packages/add", "api/ai/chat", "api/secrets/keys", "api/kernel/execute", "lsp/copilot"],
+)
+async def test_it_is_refused_with_a_sentence_whoever_asks(proxied: RunningProxy, path: str) -> None:
+    cap = await proxied.capability()
+    before = len(proxied.upstream.seen)
+    everybody: list[tuple[str, dict[str, str]]] = [
+        (f"{A1}/", bearer("alice")),
+        (f"{A1}/", cookie("alice")),
+        (f"{A1}/", bearer("prof", Role.INSTRUCTOR)),
+        (cap, {"Origin": "null"}),
+    ]
+    for base, headers in everybody:
+        answer = await proxied.http.post(base + path, headers=headers)
+        assert answer.status_code == 403
+        assert "is switched off for this notebook" in answer.text
+        shared = "*" if base == cap else None
+        assert answer.headers.get("access-control-allow-origin") == shared
+    assert len(proxied.upstream.seen) == before
+
+
+async def test_the_terminals_socket_is_refused_on_both_ways(proxied: RunningProxy) -> None:
+    cap = await proxied.capability()
+    async with aiohttp.ClientSession() as client:
+        for path, headers in ((f"{A1}/", bearer("alice")), (cap, {"Origin": "null"})):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await client.ws_connect(f"{proxied.rig.url}{path}terminal/ws", headers=headers)
+            assert refused.value.status == 403
+
+
+async def test_what_the_instructor_allows_passes(proxied: RunningProxy) -> None:
+    allowing = b'# /// script\n# [tool.mograder]\n# allow = ["packages"]\n# ///\n'
+    publish(proxied.rig.services.releases, {"A1.py": allowing})
+    allowed = await proxied.http.post(A1 + "/api/packages/add", headers=bearer("alice"))
+    refused = await proxied.http.post(A1 + "/api/ai/chat", headers=bearer("alice"))
+    assert (allowed.status_code, refused.status_code) == (200, 403)
+
+
+async def test_a_student_keeps_settings_of_their_own(proxied: RunningProxy) -> None:
+    """They are in the workspace, so code could write them anyway."""
+    answer = await proxied.http.post(A1 + "/api/kernel/save_user_config", headers=bearer("alice"))
+    assert answer.status_code == 200
+
+
+# ---- below a path -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", ["/live/hub", ""])
+async def test_all_addresses_carry_the_prefix_whether_or_not_the_front_strips_it(sent: str) -> None:
+    async with served_on_unix(Upstream()) as path, running_rig(base_url="/live/hub") as rig:
+        rig.session(path)
+        async with httpx.AsyncClient(base_url=rig.url, trust_env=False, timeout=60) as http:
+            page = await http.get(sent + A1 + "/", headers={**cookie("alice"), **DOCUMENT})
+            found = re.search(r' src="/live/hub(/s/[^/]+/)"', page.text)
+            assert found
+            cap = found.group(1)
+            framed = await http.get(sent + cap, headers=FRAME)
+            assert f'<base href="/live/hub{cap}">' in framed.text
+            assert f'data-page="/live/hub{A1}/"' in framed.text
+            assert (await http.get(sent + cap + "x")).json()["path"] == A1 + "/x"
+            moved = await http.get(sent + cap + "redirect")
+            assert moved.headers["location"] == "/live/hub" + cap + "next?x=1"
+            tab = await http.get(sent + cap + "x", headers=DOCUMENT)
+            assert tab.headers["location"] == "/live/hub" + A1 + "/x"
+            stranger = await http.get(sent + A1 + "/", headers=DOCUMENT)
+            assert stranger.headers["location"] == "/live/hub/login?next=/live/hub" + A1 + "/"
+            slash = await http.get(sent + A1)
+            assert slash.headers["location"] == "/live/hub" + A1 + "/"
+            gone = await http.get(sent + A1 + "9/", headers={**cookie("alice"), **DOCUMENT})
+            assert gone.headers["location"] == "/live/hub/edit/A19"
+            assert (await http.get(sent + "/s/probe")).status_code == 204

@@ -14,10 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.proxy_session import A1, RunningProxy, proxied
+from tests.support.proxy_session import A1, RunningProxy
 from tests.support.session_proxy import POLICY, bearer
-
-__all__ = ["proxied"]
 
 
 async def test_a_body_streams_both_ways_at_once(proxied: RunningProxy) -> None:

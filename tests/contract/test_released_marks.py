@@ -22,11 +22,10 @@ from mograder.store.marking.regrade_requests import RegradeRequests
 from tests.support.feedback_pages import EVIL
 from tests.support.gradebooks import AT
 from tests.support.grader_app import PUBLIC, proxied_grader
-from tests.support.hub_app import Hub, hub, make_hub
-from tests.support.hub_copies import press, see
+from tests.support.hub_app import Hub, built_hub
+from tests.support.hub_copies import press, read, see
+from tests.support.page_reader import hidden_field
 from tests.support.released_course import ReleasedCourse, later, open_released_course
-
-__all__ = ["hub"]
 
 MARKER, OTHER_ITEM = "marta", '["A2"]\n'
 ASKING = {"action": "ask", "question": "Essay", "text": "Is the second part not right?"}
@@ -58,7 +57,7 @@ async def ask(hub: Hub, user: str = "alice", **more: object) -> httpx.Response:
 
 async def decide(hub: Hub, user: str, **fields: object) -> httpx.Response:
     """Send the form of the page of the request, as the person sees it."""
-    page = (await see(hub, THREAD, user)).text
+    page = await read(hub, THREAD, user)
     hidden = {
         name: found[1] if (found := re.search(rf'name="{name}" value="([^"]*)"', page)) else "1"
         for name in ("seen", "version")
@@ -78,7 +77,7 @@ def seen_mark(text: str) -> str:
 async def test_nothing_is_seen_before_the_release(hub: Hub, course: ReleasedCourse) -> None:
     for path in ("/marks/alice/A1", "/marks/alice/A1/page"):
         assert (await see(hub, path)).status_code == 404
-    assert "/marks/" not in (await see(hub, "/")).text
+    assert "/marks/" not in await read(hub, "/")
     assert (await ask(hub)).status_code == 404
 
 
@@ -94,9 +93,9 @@ async def test_the_first_page_shows_the_mark_and_the_page_its_reasons(
     answer = await release(hub)
     assert answer.headers["location"] == "/marking/A1/release?done=marks-release&item=2"
     assert ("prof", "release marks", "A1: alice, bob", "ok") in hub.audit()
-    home = (await see(hub, "/")).text
+    home = await read(hub, "/")
     assert "<strong>13.5/20</strong>" in home
-    page = (await see(hub, "/marks/alice/A1")).text
+    page = await read(hub, "/marks/alice/A1")
     assert seen_mark(page) == "13.5"
     for reason in ("Q1: sum", "ValueError: ü", "7.5 of 10 marks", "Essay is fair."):
         assert reason in page, reason
@@ -123,7 +122,7 @@ async def test_the_release_page_finds_students_by_name_and_state(
     hub: Hub, course: ReleasedCourse
 ) -> None:
     async def found(query: str = "") -> list[str]:
-        page = (await see(hub, f"/marking/A1/release{query}", "prof")).text
+        page = await read(hub, f"/marking/A1/release{query}", "prof")
         return re.findall(r'<th role="rowheader" scope="row">([^<]*)</th>', page)
 
     await release(hub, "student:alice")
@@ -141,12 +140,12 @@ async def test_the_release_page_shows_fifty_students_at_once(
 ) -> None:
     for number in range(60):
         course.grade(f"student{number:02}")
-    first = (await see(hub, "/marking/A1/release?q=student", "prof")).text
+    first = await read(hub, "/marking/A1/release?q=student", "prof")
     assert "1 to 50 of 60" in first
     assert first.count('role="rowheader"') == 50
     assert 'href="/marking/A1/release?page=2&q=student&state=#students"' in html.unescape(first)
     assert 'value="student:student59"' in first, "the form has all students"
-    second = (await see(hub, "/marking/A1/release?page=2&q=student", "prof")).text
+    second = await read(hub, "/marking/A1/release?page=2&q=student", "prof")
     assert "51 to 60 of 60" in second
 
 
@@ -155,13 +154,13 @@ async def test_later_marks_are_seen_after_the_next_release_only(
 ) -> None:
     await release(hub)
     course.mark("alice", 9, marker=MARKER)
-    assert seen_mark((await see(hub, "/marks/alice/A1")).text) == "13.5"
-    staff = (await see(hub, "/marking/A1/release", "prof")).text
+    assert seen_mark(await read(hub, "/marks/alice/A1")) == "13.5"
+    staff = await read(hub, "/marking/A1/release", "prof")
     assert "1 mark changed since the release." in staff
-    item = (await see(hub, "/course/items/A1", "prof")).text
+    item = await read(hub, "/course/items/A1", "prof")
     assert "1 mark changed since the release:" in item
     await release(hub)
-    assert seen_mark((await see(hub, "/marks/alice/A1")).text) == "16.5"
+    assert seen_mark(await read(hub, "/marks/alice/A1")) == "16.5"
 
 
 async def test_the_pages_of_marking_count_the_requests_that_wait(
@@ -170,30 +169,29 @@ async def test_the_pages_of_marking_count_the_requests_that_wait(
     course.mark("carol", 5)
     await release(hub)
     for path in ("/marking", "/marking/A1"):
-        assert "everything is marked" in (await see(hub, path, "prof")).text
+        assert "everything is marked" in await read(hub, path, "prof")
     await ask(hub)
     for user, path in (("prof", "/marking"), ("prof", "/marking/A1"), (MARKER, "/marking")):
-        page = (await see(hub, path, user)).text
+        page = await read(hub, path, user)
         assert "everything is marked" not in page
         assert "1 request waits" in page
         assert re.search(r"Requests to look again <span[^>]*>1</span>", page)
     await decide(hub, MARKER, action="keep")
-    assert "everything is marked" in (await see(hub, "/marking", "prof")).text
+    assert "everything is marked" in await read(hub, "/marking", "prof")
 
 
 async def test_an_items_page_names_the_checks_that_all_or_no_students_pass(
     hub: Hub, course: ReleasedCourse
 ) -> None:
     """Three students are too few to say anything."""
-    assert "Checks to look at" not in (await see(hub, "/course/items/A1", "prof")).text
+    assert "Checks to look at" not in await read(hub, "/course/items/A1", "prof")
     for number in range(5):
         course.grade(f"student{number}")
     page = ""
     async with asyncio.timeout(30):  # the page does not wait long for the statistics
         while "Checks to look at" not in page:
-            page = (await see(hub, "/course/items/A1", "prof")).text
+            page = await read(hub, "/course/items/A1", "prof")
     assert "Nearly every student passes." in page or "Hardly any student passes" in page
-    assert (await see(hub, "/course/items/A1")).status_code == 403
 
 
 async def test_marks_that_are_taken_back_leave_a_note(hub: Hub, course: ReleasedCourse) -> None:
@@ -201,16 +199,16 @@ async def test_marks_that_are_taken_back_leave_a_note(hub: Hub, course: Released
     fields = {"action": "take-back", "for": "student:alice"}
     assert (await post(hub, "/marking/A1/release", "prof", **fields)).status_code == 400
     await post(hub, "/marking/A1/release", "prof", **fields, note=f"A mistake. {EVIL}")
-    page = (await see(hub, "/marks/alice/A1")).text
+    page = await read(hub, "/marks/alice/A1")
     assert "These marks were taken back: " in page
     assert "A mistake." in page
     assert "<script>alert" not in page
     assert "13.5" not in page
-    home = (await see(hub, "/")).text
+    home = await read(hub, "/")
     assert "was taken back: A mistake." in home
     assert "13.5" not in home
     assert (await see(hub, "/marks/alice/A1/page")).status_code == 404
-    assert seen_mark((await see(hub, "/marks/bob/A1", "bob")).text) == "16.5"
+    assert seen_mark(await read(hub, "/marks/bob/A1", "bob")) == "16.5"
 
 
 @contextmanager
@@ -218,38 +216,38 @@ def hidden_tests(hub: Hub) -> Iterator[tuple[Hub, ReleasedCourse]]:
     """Yield a hub and the course, with hidden tests and a due date in an hour."""
     due = int(later(60).timestamp())
     toml = f'[hub]\ninstructors = ["prof"]\n[[assignments]]\nname = "A1"\nduedate = {due}\n'
-    with open_released_course(hub.course, toml) as course:
-        other = make_hub(hub.course, toml)
-        other.publish("A1")
+    with (
+        open_released_course(hub.course, toml) as course,
+        built_hub(hub.course, toml, "A1") as other,
+    ):
         other.clock.advance((AT - other.clock.now()).total_seconds())
         course.grade_hidden("alice", "bob")
         course.release("alice")
         yield other, course
-        other.close()
 
 
 async def test_marks_with_hidden_tests_wait_for_the_deadline(hub: Hub) -> None:
     with hidden_tests(hub) as (other, course):
         for path in ("/", "/marks/alice/A1", "/marks/alice/A1/page"):
-            text = (await see(other, path)).text
+            text = await read(other, path)
             assert "13.5" not in text, path
             assert "be told after" in text, path
-        staff = (await see(other, "/marking/A1/release", "prof")).text
+        staff = await read(other, "/marking/A1/release", "prof")
         assert "alice does not see their marks before" in staff
         assert "the last due date is then" in staff
         assert staff.count("told after") == 1, "bob's marks are not released"
-        page = (await see(other, "/marks/alice/A1")).text
+        page = await read(other, "/marks/alice/A1")
         assert re.findall(r'Ask to look again<span class="unseen"> at (\w+)', page) == ["Essay"]
         until = extension("A1", "bob", until=later(120))
         LateWork(course.book).record([until], by="prof", at=AT)
         other.clock.advance(3600)
-        staff = (await see(other, "/marking/A1/release", "prof")).text
+        staff = await read(other, "/marking/A1/release", "prof")
         assert "an extension of a student runs until then" in staff
-        assert "be told after" in (await see(other, "/marks/alice/A1")).text
+        assert "be told after" in await read(other, "/marks/alice/A1")
         other.clock.advance(3600)
-        staff = (await see(other, "/marking/A1/release", "prof")).text
+        staff = await read(other, "/marking/A1/release", "prof")
         assert "not see their marks" not in staff
-        assert "<strong>13.5/20</strong>" in (await see(other, "/")).text
+        assert "<strong>13.5/20</strong>" in await read(other, "/")
 
 
 async def test_an_extension_hides_no_marks_that_were_seen_and_its_preview_says_so(hub: Hub) -> None:
@@ -260,14 +258,14 @@ async def test_an_extension_hides_no_marks_that_were_seen_and_its_preview_says_s
         assert "tell results of hidden tests are told after <time" in preview
         assert "Seen already, and so not hidden again: the marks of alice." in preview
         assert "A1, bob: due <time" in preview
-        seen = re.search(r'name="version" value="([^"]*)"', preview)
-        await post(other, "/marking/A1/late", "prof", **fields, version=seen[1] if seen else "")
+        version = hidden_field(preview, "version")
+        await post(other, "/marking/A1/late", "prof", **fields, version=version)
         for path in ("/", "/marks/alice/A1", "/marks/alice/A1/page"):
-            assert "13.5" in (await see(other, path)).text, path
+            assert "13.5" in await read(other, path), path
         await release(other)
-        staff = (await see(other, "/marking/A1/release", "prof")).text
+        staff = await read(other, "/marking/A1/release", "prof")
         assert "bob does not see their marks before" in staff
-        assert "be told after" in (await see(other, "/marks/bob/A1", "bob")).text
+        assert "be told after" in await read(other, "/marks/bob/A1", "bob")
 
 
 async def test_a_release_for_nobody_known_is_refused(hub: Hub, course: ReleasedCourse) -> None:
@@ -280,7 +278,7 @@ async def test_a_group_is_released_and_no_other_student(hub: Hub, course: Releas
     """Members without a submission do not prevent the release of the others' marks."""
     members = [Membership("Tuesday", student) for student in ("bob", "carol", "zoe")]
     LateWork(course.book).record(members, by="prof", at=AT)
-    assert 'value="group:Tuesday"' in (await see(hub, "/marking/A1/release", "prof")).text
+    assert 'value="group:Tuesday"' in await read(hub, "/marking/A1/release", "prof")
     answer = await release(hub, "group:Tuesday")
     assert answer.headers["location"].endswith("done=marks-release&item=1")
     assert (await see(hub, "/marks/bob/A1", "bob")).status_code == 200
@@ -301,18 +299,18 @@ async def test_the_preview_is_what_a_release_would_show(hub: Hub, course: Releas
 async def test_from_a_question_to_another_mark(hub: Hub, course: ReleasedCourse) -> None:
     await release(hub)
     assert (await ask(hub)).headers["location"] == "/marks/alice/A1?done=ask"
-    assert "1 request waits" in (await see(hub, "/")).text
-    listed = (await see(hub, "/marking/-/requests", MARKER)).text
+    assert "1 request waits" in await read(hub, "/")
+    listed = await read(hub, "/marking/-/requests", MARKER)
     assert "alice" not in listed, "names are hidden from markers"
-    assert "alice" not in (await see(hub, THREAD, MARKER)).text
+    assert "alice" not in await read(hub, THREAD, MARKER)
     assert listed.index("For you") < listed.index(ASKING["text"]) < listed.index("For others")
     hub.clock.advance(60)
     await decide(hub, MARKER, action="answer", text="Which part?")
-    assert "1 answered: read it" in (await see(hub, "/")).text
+    assert "1 answered: read it" in await read(hub, "/")
     await ask(hub, action="reply", text="The one about waves.")
     answer = await decide(hub, MARKER, action="change", points="8,5", text="You are right.")
     assert answer.headers["location"] == f"{THREAD}?done=change"
-    page = (await see(hub, "/marks/alice/A1")).text
+    page = await read(hub, "/marks/alice/A1")
     assert seen_mark(page) == "16"
     for told in (
         "Which part?",
@@ -322,8 +320,8 @@ async def test_from_a_question_to_another_mark(hub: Hub, course: ReleasedCourse)
     ):
         assert told in page, told
     assert MARKER not in page, "students are not told who marked"
-    assert "<strong>16/20</strong>" in (await see(hub, "/")).text
-    assert "8.5 of 10 marks" in (await see(hub, "/marks/alice/A1/page")).text
+    assert "<strong>16/20</strong>" in await read(hub, "/")
+    assert "8.5 of 10 marks" in await read(hub, "/marks/alice/A1/page")
     last = course.book.history("A1", "alice")[-1]
     assert (last.points, last.marker, last.comment) == (8.5, MARKER, "Essay is fair.")
 
@@ -332,7 +330,7 @@ async def test_a_thread_can_be_read_when_the_time_is_over(hub: Hub, course: Rele
     await release(hub)
     await ask(hub)
     hub.clock.advance(15 * 24 * 3600)
-    page = (await see(hub, "/marks/alice/A1")).text
+    page = await read(hub, "/marks/alice/A1")
     assert ASKING["text"] in page
     assert "The time for requests ended" in page
     assert "Ask to look again" not in page
@@ -348,7 +346,7 @@ async def test_hostile_words_are_shown_as_text(hub: Hub, course: ReleasedCourse)
         ("/marking/-/requests", "prof"),
         (THREAD, "prof"),
     ):
-        text = (await see(hub, path, user)).text
+        text = await read(hub, path, user)
         assert "<script>alert" not in text, path
         assert "<img src=" not in text.replace('<img src="/static', ""), path
         assert "\u202e" not in text, path
@@ -368,7 +366,7 @@ async def test_a_marker_of_another_item_reads_and_answers_nothing(
     await release(hub)
     await ask(hub)
     (hub.course / "marking.json").write_text(OTHER_ITEM)
-    assert ASKING["text"] not in (await see(hub, "/marking/-/requests", MARKER)).text
+    assert ASKING["text"] not in await read(hub, "/marking/-/requests", MARKER)
     assert (await see(hub, THREAD, MARKER)).status_code == 403
     assert (await decide(hub, MARKER, action="change", points="10")).status_code == 403
     moved = THREAD.replace("A1", "A2")
@@ -417,14 +415,14 @@ async def test_a_request_about_a_question_that_was_removed_since_is_read_and_clo
     left = course.result("alice").questions[:1]
     course.grade("alice", questions=left, max_mark=10.0, source_sha256="c" * 64)
     await release(hub)
-    assert ASKING["text"] in (await see(hub, "/marks/alice/A1")).text
-    assert "no such question any more" in (await see(hub, THREAD, "prof")).text
+    assert ASKING["text"] in await read(hub, "/marks/alice/A1")
+    assert "no such question any more" in await read(hub, THREAD, "prof")
     assert (await decide(hub, "prof", action="change", points="5")).status_code == 404
     closed = await decide(hub, "prof", action="keep", text="It does not count for anybody.")
     assert closed.status_code == 303
     (request,) = RegradeRequests(course.book).of()
     assert not request.waits
-    assert "It does not count for anybody." in (await see(hub, "/marks/alice/A1")).text
+    assert "It does not count for anybody." in await read(hub, "/marks/alice/A1")
 
 
 async def test_points_that_are_no_mark_are_refused(hub: Hub, course: ReleasedCourse) -> None:
@@ -451,13 +449,12 @@ async def test_a_mark_that_was_changed_meanwhile_is_not_overwritten(
 ) -> None:
     await release(hub)
     await ask(hub)
-    page = (await see(hub, THREAD, "prof")).text
+    page = await read(hub, THREAD, "prof")
     (request,) = RegradeRequests(course.book).of()
-    version = re.search(r'name="version" value="([^"]*)"', page)
-    assert version is not None
+    version = hidden_field(page, "version")
     course.mark("alice", 7, marker="max")
     fields = {"action": "change", "points": "9", "text": "Yes.", "seen": str(request.last)}
-    answer = await post(hub, THREAD, "prof", **fields, version=version[1])
+    answer = await post(hub, THREAD, "prof", **fields, version=version)
     assert answer.status_code == 409
     with Gradebook(course.loaded.gradebook_path) as book:
         assert book.grades("A1")[0].final == 14.5
@@ -470,19 +467,19 @@ async def test_the_mark_stays_unless_points_are_given_and_the_next_request_follo
     await ask(hub)
     await ask(hub, question="Q1")
     other = "/marking/A1/requests/2"
-    checked = (await see(hub, other, "prof")).text.split('id="mark-title"')[1]
+    checked = (await read(hub, other, "prof")).split('id="mark-title"')[1]
     assert "failed:" in checked, "the question's checks"
     assert "What the student reads" in checked
-    text = (await see(hub, THREAD, "prof")).text
+    text = await read(hub, THREAD, "prof")
     main = re.findall(r'<button class="button main"[^>]*value="(\w+)"', text)
     assert main == ["keep"]
     assert re.search(r'<input id="points"[^>]*value=', text) is None
     answer = await decide(hub, "prof", action="keep", points="")
-    after = (await see(hub, answer.headers["location"], "prof")).text
+    after = await read(hub, answer.headers["location"], "prof")
     assert f'class="button main" href="{other}"' in after
     assert "1 more waits for you" in after
     await post(hub, other, "prof", action="keep", text="No.", seen="2")
-    last = (await see(hub, f"{other}?done=keep", "prof")).text
+    last = await read(hub, f"{other}?done=keep", "prof")
     assert "No other request waits for you." in last
 
 

@@ -16,7 +16,7 @@ import pytest
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from tests.support.hub_app import NOTEBOOK, Hub, HubOf
-from tests.support.hub_copies import FORM, OTHER, WORK, ask, begin, folder, kept, send
+from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, kept, press, send
 
 # ---- reset and the release ----
 
@@ -38,13 +38,6 @@ async def test_b120_without_a_copy_nothing_is_copied(hub: Hub) -> None:
     response = await ask(hub, "POST", "/reset/alice/A1")
     assert response.json() == {"status": "ok", "file_status": "not_started", "archive": None}
     assert not folder(hub).exists()
-
-
-async def test_b120_reset_ends_a_running_session_first(hub: Hub) -> None:
-    await begin(hub)
-    hub.start("alice", "A1")
-    assert (await ask(hub, "POST", "/reset/alice/A1")).status_code == 200
-    assert hub.pool.find(SessionKey("alice", "A1", Mode.EDIT)) is None
 
 
 @pytest.mark.parametrize("path", ["/reset/alice/A1", "/download-release/alice/A1"])
@@ -135,13 +128,13 @@ async def test_an_upload_and_a_reset_at_once_keep_both_works(hub: Hub) -> None:
     assert {*kept(hub), notebook.read_text()} == {WORK, OTHER, NOTEBOOK}
 
 
-async def test_a_start_waits_for_a_reset_that_is_going_on(hub: Hub) -> None:
+async def test_b120_a_reset_waits_for_a_start_and_ends_its_session(hub: Hub) -> None:
     await begin(hub)
     hub.pool.hold = asyncio.Event()
     starting = asyncio.create_task(ask(hub, "POST", "/start-edit/alice/A1"))
     await hub.pool.reached.wait()
     resetting = asyncio.create_task(ask(hub, "POST", "/reset/alice/A1"))
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(hub.pool.held_up.wait(), 10)
     assert (folder(hub) / "A1.py").read_text() == WORK
     hub.pool.hold.set()
     await asyncio.gather(starting, resetting)
@@ -208,13 +201,10 @@ async def test_a_report_with_elements_that_ours_never_have_is_not_shown(hub: Hub
     assert response.json()["detail"] == "No validation report Validate the notebook once more."
 
 
-@pytest.mark.parametrize("path", ["/reset/alice/A1", "/mark-exported/alice/A1"])
-async def test_a_form_is_answered_with_the_next_page(hub: Hub, path: str) -> None:
+async def test_a_form_is_answered_with_the_next_page(hub: Hub) -> None:
     await begin(hub)
-    response = await ask(hub, "POST", path, headers=FORM)
-    done = "reset" if "reset" in path else "exported"
-    place = f"/?done={done}&item=A1"
-    assert (response.status_code, response.headers["location"]) == (303, place)
+    response = await press(hub, "/mark-exported/alice/A1")
+    assert (response.status_code, response.headers["location"]) == (303, "/?done=exported&item=A1")
 
 
 async def test_a_copy_of_0316_opens_in_place(hub: Hub) -> None:

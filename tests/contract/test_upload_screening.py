@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import httpx
 import pytest
 
 from mograder.notebook.source.release import make_release
 from mograder.notebook.source.submit_cells import with_submit_cells
-from tests.support.hub_app import NOTEBOOK, Hub, hub, make_hub, running
+from tests.support.hub_app import NOTEBOOK, Hub, HubOf
 from tests.support.hub_copies import WORK, ask, begin, folder, send
-
-__all__ = ["hub"]
 
 SOURCE = NOTEBOOK.replace("1 + 1", "### BEGIN SOLUTION\n    x = 1\n    ### END SOLUTION")
 TO_DO = "    # YOUR CODE HERE\n    pass\n"
@@ -45,20 +40,6 @@ def told(response: httpx.Response) -> tuple[int, str]:
     """The status, and what was found, without the advice."""
     detail = str(response.json().get("detail", ""))
     return response.status_code, detail.partition(". Do without")[0]
-
-
-@pytest.fixture
-def settled(tmp_path: Path) -> Callable[[str], Hub]:
-    """A hub of a course with these settings."""
-    return lambda settings: make_hub(tmp_path / "course", settings)
-
-
-async def upload_to(made: Hub, *texts: str) -> list[tuple[int, str]]:
-    """Return a hub's answers to one upload after the other."""
-    async with running(made.app):
-        answers = [told(await send(made, text)) for text in texts]
-    made.close()
-    return answers
 
 
 async def test_b133_denied_code_is_refused_with_the_line_of_each_finding(hub: Hub) -> None:
@@ -116,33 +97,31 @@ async def test_b133_a_release_that_nobody_can_read_excuses_nothing(hub: Hub) -> 
     ],
 )
 async def test_b133_the_course_says_what_its_students_may_use(
-    settled: Callable[[str], Hub], settings: str, code: str, found: str
+    hub_of: HubOf, settings: str, code: str, found: str
 ) -> None:
     wanted = (400, f"Unsafe code: {found} (line 8)") if found else (200, "")
-    assert await upload_to(settled(f"[safety]\n{settings}\n"), write(code)) == [wanted]
+    assert told(await send(hub_of(f"[safety]\n{settings}\n"), write(code))) == wanted
 
 
 @pytest.mark.parametrize(
     ("level", "answer"), [("refuse", REFUSED), ("warn", (200, "")), ("off", (200, ""))]
 )
 async def test_b133_the_course_decides_what_becomes_of_denied_code(
-    settled: Callable[[str], Hub], level: str, answer: tuple[int, str]
+    hub_of: HubOf, level: str, answer: tuple[int, str]
 ) -> None:
-    made = settled(f'[security]\nsafety_scan = "{level}"\n')
-    assert await upload_to(made, write("import os")) == [answer]
+    made = hub_of(f'[security]\nsafety_scan = "{level}"\n')
+    assert told(await send(made, write("import os"))) == answer
 
 
 @pytest.mark.parametrize(("level", "lines"), [("refuse", 1), ("warn", 2), ("off", 0)])
 async def test_b133_who_waits_is_told_each_finding_as_it_is_made(
-    settled: Callable[[str], Hub], level: str, lines: int
+    hub_of: HubOf, level: str, lines: int
 ) -> None:
-    made = settled(f'[security]\nsafety_scan = "{level}"\n')
+    made = hub_of(f'[security]\nsafety_scan = "{level}"\n')
     code = "import os" if level == "refuse" else "import os; eval('1')"
     stream = {"Accept": "application/x-ndjson"}
     files = {"file": ("A1.py", write(code).encode())}
-    async with running(made.app):
-        answer = await ask(made, "POST", "/upload/alice/A1", files=files, headers=stream)
-    made.close()
+    answer = await ask(made, "POST", "/upload/alice/A1", files=files, headers=stream)
     assert answer.text.count('"message": "A1.py:8: denied ') == lines, answer.text
 
 

@@ -113,6 +113,8 @@ class FakePool:
     starting: Counter[SessionKey] = field(default_factory=Counter)
     _changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     reached: asyncio.Event = field(default_factory=asyncio.Event)
+    held_up: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once a change of a copy waits for the start of its session."""
     say: Callable[[str], None] = lambda _: None
     """Sends progress to waiting requests while a start is held back."""
     checks: CheckReports = field(init=False)
@@ -144,7 +146,8 @@ class FakePool:
     @asynccontextmanager
     async def without_session(self, key: SessionKey) -> AsyncIterator[None]:
         async with self._changing:
-            while self.starting[key]:  # noqa: ASYNC110 - there is no event
+            while self.starting[key]:
+                self.held_up.set()
                 await asyncio.sleep(0.005)
             await self.stop(key)
             yield

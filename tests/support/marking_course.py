@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.grading.batch.autograde import write_copy
 from mograder.grading.batch.grading_batch import run_of
 from mograder.grading.marking.answer_names import answer_id, question_address
@@ -34,6 +33,7 @@ from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.graded_results import graded_result
 from tests.support.hub_app import Hub, make_hub, running
+from tests.support.hub_copies import ask
 from tests.support.notebooks import notebook
 
 A = "hw1"
@@ -194,9 +194,7 @@ class MarkingCourse:
 
     async def ask(self, method: str, path: str, user: str = "mia", **more: Any) -> httpx.Response:
         """Send one request of a person."""
-        role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-        async with self.hub.client(user, role=role) as client:
-            return await client.request(method, path, **more)
+        return await ask(self.hub, method, path, user, **more)
 
     async def state(self, student: str, question: str = "Essay", user: str = "mia") -> Any:
         """Return an answer."""

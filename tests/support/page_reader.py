@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html import escape
 from html.parser import HTMLParser
 
@@ -28,6 +29,13 @@ class Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def hidden_field(page: str, name: str) -> str:
+    """Return the value of a form's field of this name, which a person does not type."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found is not None, f"no field {name}"
+    return found[1]
 
 
 def element(name: str, **data: object) -> str:

@@ -30,9 +30,9 @@ class RunningProxy:
     session: FakeSession
     http: httpx.AsyncClient
 
-    async def capability(self, user: str = "alice") -> str:
+    async def capability(self, user: str = "alice", session: str = A1) -> str:
         role = Role.INSTRUCTOR if user == "prof" else Role.STUDENT
-        page = await self.http.get(A1 + "/", headers={**cookie(user, role=role), **DOCUMENT})
+        page = await self.http.get(session + "/", headers={**cookie(user, role=role), **DOCUMENT})
         found = re.search(r' src="(/s/[^/]+/)"', page.text)
         assert found, page.text[:300]
         return found.group(1)

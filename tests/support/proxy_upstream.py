@@ -45,7 +45,6 @@ class Upstream:
     left: asyncio.Event = field(default_factory=asyncio.Event)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     sent: int = 0
-    received: int = 0
     close_code: int | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +65,6 @@ class Upstream:
             "@file/1-paper.pdf": self._pdf,
             "short": self._short,
             "big": self._big,
-            "refused": self._refused,
             "api/kernel/save": self._save,
             "api/kernel/save_app_config": self._save,
         }
@@ -86,9 +84,6 @@ class Upstream:
         host = next(value for name, value in scope["headers"] if name == b"host")
         location = b"http://" + host + b"/edit/user/alice/A1/next?x=1"
         await _answer(send, b"", [(b"location", location)], status=307)
-
-    async def _refused(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await _answer(send, b'{"error":"Invalid server token"}', [], status=401)
 
     async def _save(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the body, as marimo does with the notebook's text; the query is the status.
@@ -115,7 +110,6 @@ class Upstream:
     async def _stream_echo(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         async for chunk in _body(receive):
-            self.received += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 

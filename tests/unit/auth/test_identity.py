@@ -220,10 +220,6 @@ def test_repeated_credentials_are_refused() -> None:
             ask(*headers, client=PROXY)
 
 
-def test_an_empty_header_names_nobody() -> None:
-    assert ask(remote(""), client=PROXY) is None
-
-
 def test_a_name_that_unicode_turns_into_another_is_refused() -> None:
     found = known(remote("j\u00fcrgen"), client=PROXY)
     assert found.username == "j\u00fcrgen"

@@ -49,10 +49,6 @@ def _wide() -> jws.JWSRegistry:
     return registry
 
 
-def test_a_token_of_our_own_key_is_verified() -> None:
-    assert verify(KEY.sign({"sub": "13"}), KEYS, algorithms=RS256) == {"sub": "13"}
-
-
 @pytest.mark.parametrize(
     ("key", "algorithm"),
     [(EC, "ES256"), (ED, "EdDSA"), (ED, "Ed25519")],
@@ -221,14 +217,9 @@ def test_a_sealed_key_opens_with_its_secret_only() -> None:
             PrivateKey.unsealed(text, secret)
 
 
-def test_the_public_key_holds_nothing_private() -> None:
-    assert KEY.public().keys() == {"kty", "n", "e", "use", "alg", "kid"}
-
-
 @pytest.mark.parametrize(
     "text", ["[" * 2900, '"alg"', '["alg"]', '"alg b64"', "null", '{"alg":"RS256"', "{}"]
 )
 def test_a_header_that_is_no_record_is_refused(text: str) -> None:
-    header = urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
     with pytest.raises(InvalidToken):
-        verify(f"{header}.e30.AAAA", KEYS, algorithms=["RS256"])
+        verify(f"{encoded(text)}.e30.AAAA", KEYS, algorithms=["RS256"])

@@ -38,12 +38,6 @@ def test_the_table_is_of_the_version_that_marimo_uses() -> None:
     assert {"numpy", "pandas", "matplotlib", "scipy"} <= table.packages.keys()
 
 
-def test_nothing_is_asked_for_packages_that_pyodide_has(asked: list[list[str]]) -> None:
-    text = notebook("marimo", "mograder", "numpy>=2", "Pandas", "pywin32; sys_platform == 'win32'")
-    assert advise_browser(text, "hw.py") == ()
-    assert asked == []
-
-
 def test_a_version_that_pyodide_does_not_have_is_told(asked: list[list[str]]) -> None:
     (found,) = advise_browser(notebook("marimo", "numpy<2"), "hw.py")
     has = distribution().packages["numpy"]
@@ -59,16 +53,18 @@ def test_a_package_that_nobody_built_for_the_browser_is_told(asked: list[list[st
     assert asked == [["torch"]]
 
 
-def test_plain_python_is_not_told(asked: list[list[str]]) -> None:
-    assert advise_browser(notebook("seaborn"), "hw.py") == ()
-    assert asked == [["seaborn"]]
-
-
-def test_nothing_is_said_where_the_index_does_not_answer(asked: list[list[str]]) -> None:
-    assert advise_browser(notebook("nonsense"), "hw.py") == ()
-    assert asked == [["nonsense"]]
-
-
-def test_an_unreadable_header_has_other_findings(asked: list[list[str]]) -> None:
-    assert advise_browser("# /// script\n# dependencies = [\n# ///\n", "hw.py") == ()
-    assert asked == []
+@pytest.mark.parametrize(
+    ("text", "resolved"),
+    [
+        (notebook("marimo", "mograder", "numpy>=2", "Pandas", "x; sys_platform == 'win32'"), []),
+        (notebook("seaborn"), [["seaborn"]]),
+        (notebook("nonsense"), [["nonsense"]]),
+        ("# /// script\n# dependencies = [\n# ///\n", []),
+    ],
+    ids=["pyodide has them", "plain python", "the index does not answer", "unreadable"],
+)
+def test_nothing_is_told_and_only_what_pyodide_has_not_is_resolved(
+    asked: list[list[str]], text: str, resolved: list[list[str]]
+) -> None:
+    assert advise_browser(text, "hw.py") == ()
+    assert asked == resolved

@@ -8,6 +8,7 @@ import httpx
 
 from mograder.web.hub.app import create_app
 from tests.support.hub_app import Hub, running
+from tests.support.hub_copies import ask
 
 
 async def _nobody() -> bool:
@@ -16,8 +17,7 @@ async def _nobody() -> bool:
 
 async def test_a_hub_that_can_start_sessions_is_ready(hub: Hub) -> None:
     """Nobody has to sign in to ask."""
-    async with hub.client() as client:
-        answer = await client.get("/ready")
+    answer = await ask(hub, "GET", "/ready", "")
     assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
 
 
@@ -35,6 +35,5 @@ async def test_without_a_database_it_lives_and_is_not_ready(hub: Hub) -> None:
     hub.engine.dispose()
     with hub.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE users RENAME TO gone")
-    async with hub.client() as client:
-        assert (await client.get("/health")).status_code == 200
-        assert (await client.get("/ready")).status_code == 503
+    assert (await ask(hub, "GET", "/health", "")).status_code == 200
+    assert (await ask(hub, "GET", "/ready", "")).status_code == 503

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.graded_courses import DUE, SETTINGS, grades, put
 from tests.support.grader_app import proxied_grader
+from tests.support.page_reader import hidden_field
 
 OK, SEEN, FORBIDDEN = httpx.codes.OK, httpx.codes.SEE_OTHER, httpx.codes.FORBIDDEN
 LATE = "/marking/A1/late"
@@ -41,15 +42,9 @@ async def record(client: httpx.AsyncClient, fields: dict[str, str]) -> str:
     """Look at the preview of a change and record it; return the preview."""
     seen = await client.post(f"{LATE}/preview", data=fields)
     assert seen.status_code == OK
-    saved = await client.post(LATE, data={**fields, "version": version(seen.text)})
+    saved = await client.post(LATE, data={**fields, "version": hidden_field(seen.text, "version")})
     assert (saved.status_code, saved.headers["location"]) == (SEEN, f"{LATE}?done=late")
     return seen.text
-
-
-def version(page: str) -> str:
-    found = re.search(r'name="version" value="([^"]*)"', page)
-    assert found is not None
-    return found[1]
 
 
 async def test_a_change_is_previewed_then_recorded(client: httpx.AsyncClient, course: Path) -> None:
@@ -64,7 +59,7 @@ async def test_a_change_is_previewed_then_recorded(client: httpx.AsyncClient, co
     assert "The change was recorded." in page
     assert "by ina" in page
     assert grades(course)["alice"].final == 67.5
-    again = await client.post(LATE, data={**ADD, "version": version(seen)})
+    again = await client.post(LATE, data={**ADD, "version": hidden_field(seen, "version")})
     assert again.status_code == httpx.codes.CONFLICT
     await record(client, {"action": "remove", "student": "alice"})
     assert grades(course)["alice"].final == 64.1
@@ -110,7 +105,7 @@ async def test_the_rule_groups_and_files_have_previews_too(
     file = {"file": ("x.csv", text.encode(), "text/csv")}
     seen = await client.post(f"{LATE}/preview", files=file)
     assert "1 of 2 marks change." in seen.text
-    fields = {"action": "csv", "csv": text, "version": version(seen.text)}
+    fields = {"action": "csv", "csv": text, "version": hidden_field(seen.text, "version")}
     assert (await client.post(LATE, data=fields)).status_code == SEEN
     assert grades(course)["alice"].final == 67.5
 

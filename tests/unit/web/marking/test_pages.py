@@ -1,4 +1,4 @@
-"""The page on which people mark: what it holds before its script asks for anything."""
+"""The page on which people mark: what it holds by itself, and the cells that its script gets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import re
 
 import pytest
 
+from mograder.grading.marking.shown_work import WorkCell
+from mograder.web.marking.answer_json import cells_json
 from mograder.web.templating import load_pages
+from tests.support.hub_copies import read, see
 from tests.support.marking_course import A, MarkingCourse, course
 
 __all__ = ["course"]
@@ -19,7 +22,7 @@ _WORDS = re.compile(r'word\((?:"(\w+)"|[^"]* \? "(\w+)" : "(\w+)")')
 async def test_the_page_names_no_student_and_frames_only_ours(
     course: MarkingCourse, path: str
 ) -> None:
-    answer = await course.ask("GET", f"/marking/{A}/{path}", headers={"Accept": "text/html"})
+    answer = await see(course.hub, f"/marking/{A}/{path}", "mia")
     assert answer.status_code == 200
     assert not re.search(r"\b(alice|bob|eve)\b", answer.text)
     policy = answer.headers["content-security-policy"]
@@ -30,19 +33,14 @@ async def test_the_page_names_no_student_and_frames_only_ours(
 
 
 async def test_a_key_with_any_characters_has_a_page(course: MarkingCourse) -> None:
-    answer = await course.ask(
-        "GET", f"/marking/{A}/questions/~=PGI-Jm9uZQ", headers={"Accept": "text/html"}
-    )
-    assert answer.status_code == 200
-    assert "&lt;b&gt;&amp;one" in answer.text
-    assert "<b>&one" not in answer.text
+    page = await read(course.hub, f"/marking/{A}/questions/~=PGI-Jm9uZQ", "mia")
+    assert "&lt;b&gt;&amp;one" in page
+    assert "<b>&one" not in page
 
 
 async def test_the_page_has_every_word_that_its_scripts_say(course: MarkingCourse) -> None:
-    answer = await course.ask(
-        "GET", f"/marking/{A}/questions/Essay", headers={"Accept": "text/html"}
-    )
-    _, _, words = answer.text.partition('id="words"')
+    page = await read(course.hub, f"/marking/{A}/questions/Essay", "mia")
+    _, _, words = page.partition('id="words"')
     known = set(re.findall(r' data-(\w+)="', words))
     scripts = load_pages().static.by_name
     said = {
@@ -56,3 +54,16 @@ async def test_the_page_has_every_word_that_its_scripts_say(course: MarkingCours
     assert len(said) > 60
     assert said <= known
     assert known - said <= {"status"}  # that is said by words.js
+
+
+def test_texts_beyond_a_limit_are_shown_as_they_are() -> None:
+    """A student chooses how much Markdown there is, and some of it takes a second a page."""
+    cells = [WorkCell(index, "", "", 1, "**x**" + " y" * 9000) for index in range(7)]
+    shown = [str(each["html"]) for each in cells_json(cells)]
+    assert ["<strong>" in each for each in shown] == [True] * 6 + [False]
+    assert shown[6].startswith("<pre>**x** y")
+
+
+def test_half_a_surrogate_pair_in_a_long_text_can_be_sent() -> None:
+    (cell,) = cells_json([WorkCell(0, "", "", 1, "\udc80" * 20_001)])
+    assert str(cell["html"]).encode()

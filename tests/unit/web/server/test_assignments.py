@@ -14,9 +14,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.web.server.services import ServerOptions
-from tests.support.assignment_app import Course, course
-
-__all__ = ["course"]
+from tests.support.assignment_app import Course
 
 FILE = "/assignments/hw1/files/homework.py"
 

@@ -7,9 +7,7 @@ import pytest
 from mograder.core.names import ItemName
 from mograder.core.settings import load_settings
 from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserPages
-from tests.support.assignment_app import Course, course
-
-__all__ = ["course"]
+from tests.support.assignment_app import Course
 
 HW1 = ItemName.parse("hw1")
 SCRIPT = b"export const answer = 42;\n" * 100

@@ -12,9 +12,7 @@ import pytest
 
 from mograder.core.sections.settings_model import HttpsSettings, Settings
 from mograder.core.settings import LoadedSettings
-from tests.support.assignment_app import Course, course
-
-__all__ = ["course"]
+from tests.support.assignment_app import Course
 
 LINE = re.compile(
     r'uvx --from "mograder-hub @ (http://course\.test(/client/[0-9a-f]{16}/mograder_hub-[^"/]+\.whl))'

@@ -7,10 +7,8 @@ import hashlib
 import httpx
 
 from mograder.store.assignment_server.drafts import DRAFT_LIMIT
-from tests.support.assignment_app import Course, course
+from tests.support.assignment_app import Course
 from tests.support.fake_disks import FailingDisk
-
-__all__ = ["course"]
 
 PATH = "/assignments/hw1/draft?user=alice"
 FIRST = {"If-None-Match": "*"}

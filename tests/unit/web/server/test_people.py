@@ -17,10 +17,12 @@ from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
 from mograder.store.assignment_server.name_registry import How, NameRegistry
 from mograder.store.assignment_server.secret import ensure_secret, read_secret
-from tests.support.assignment_app import CODE, Course, course
+from mograder.web.problems import TooManyAttempts
+from mograder.web.server import limits as limits_module
+from mograder.web.server.limits import RegistrationLimits
+from tests.support.assignment_app import CODE, Course
+from tests.support.clock import ManualClock
 from tests.support.threads import at_once
-
-__all__ = ["course"]
 
 
 async def _register(
@@ -256,3 +258,28 @@ async def test_a_name_that_no_file_on_windows_can_have_is_not_given_out(course: 
     assert "Windows reserves the name AUX" in answer.json()["error"]
     course.services.people.note(["aux"], How.RESET, course.services.clock.now())
     assert (await _register(course, "aux")).status_code == 200  # a name from before this rule
+
+
+def test_other_addresses_do_not_reset_the_counters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits_module, "_MOST_ADDRESSES", 50)
+    limits = RegistrationLimits(ManualClock())
+    for number in range(1980):
+        limits.failed(f"10.0.{number // 200}.{number % 200}", "alice")
+    for _ in range(19):
+        limits.failed("192.0.2.1", "mallory")
+    limits.check("192.0.2.1", "mallory")
+    limits.failed("192.0.2.1", "mallory")
+    for address in ("192.0.2.1", "192.0.2.2"):  # by itself, and all together
+        with pytest.raises(TooManyAttempts):
+            limits.check(address, "mallory")
+    assert len(limits._failed) == 50
+
+
+def test_one_address_locks_out_itself_only() -> None:
+    limits = RegistrationLimits(ManualClock())
+    for number in range(200):
+        limits.check("192.0.2.1", f"guess{number}")
+        limits.failed("192.0.2.1", f"guess{number}")
+    with pytest.raises(TooManyAttempts):
+        limits.check("192.0.2.1", "another")
+    limits.check("192.0.2.2", "alice")

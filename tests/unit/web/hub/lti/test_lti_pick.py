@@ -14,6 +14,7 @@ from mograder.auth.deep_linking import PickHandle, make_handle
 from tests.support.hub_app import SECRET
 from tests.support.lti.tokens import verified
 from tests.support.lti_hub import ORIGIN, POLICY, LtiHub, Tab, lti_hub
+from tests.support.page_reader import hidden_field
 
 SOURCE = """import marimo
 
@@ -49,9 +50,7 @@ async def asked(tab: Tab, username: str = "teach1") -> httpx.Response:
 def handle_of(page: httpx.Response) -> str:
     """The handle in the page's form."""
     assert page.status_code == 200, page.text
-    found = re.search(r'name="handle" value="([^"]+)"', page.text)
-    assert found is not None
-    return found[1]
+    return hidden_field(page.text, "handle")
 
 
 async def pick(tab: Tab, handle: str, *items: str, origin: str = ORIGIN) -> httpx.Response:
@@ -74,15 +73,14 @@ async def test_a_teacher_picks_items_and_the_platform_has_their_links(lti: LtiHu
         sent = await pick(tab, handle_of(page), "A1", "L01")
         assert sent.status_code == 200
         address = re.search(r'action="([^"]+)"', sent.text)
-        token = re.search(r'name="JWT" value="([^"]+)"', sent.text)
+        token = hidden_field(sent.text, "JWT")
         assert address is not None
-        assert token is not None
         assert address[1].startswith(f"{lti.platform.url}/mod/lti/contentitem_return.php")
         assert not [each for each in page.headers if each == "set-cookie"]
         assert "mograder_session" not in str(sent.headers)
     place = address[1].replace("&amp;", "&")
     async with httpx.AsyncClient(trust_env=False) as browser:
-        assert (await browser.post(place, data={"JWT": token[1]})).status_code == 200
+        assert (await browser.post(place, data={"JWT": token})).status_code == 200
     assert lti.platform.picked == [
         {
             "type": "ltiResourceLink",
@@ -98,7 +96,7 @@ async def test_a_teacher_picks_items_and_the_platform_has_their_links(lti: LtiHu
         {"type": "ltiResourceLink", "title": "L01", "custom": {"item": "L01"}},
     ]
     assert lti.platform.hub_keys is not None
-    claims = verified(token[1], lti.platform.hub_keys)
+    claims = verified(token, lti.platform.hub_keys)
     assert claims["iss"] == "client-full"
     assert claims["aud"] == lti.platform.url
     assert claims["exp"] - claims["iat"] == 330

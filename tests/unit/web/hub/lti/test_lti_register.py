@@ -15,7 +15,7 @@ import pytest
 from mograder.auth.login_links import make_code
 from mograder.core.sections.external_settings import LtiPlatform, LtiSettings
 from mograder.store.external.lti_platforms import UNREGISTERED, Platforms, Registrations
-from tests.support.hub_app import Hub, make_hub, running
+from tests.support.hub_app import Hub, running_hub
 from tests.support.lti_platform import LtiPlatform as FakePlatform
 from tests.support.lti_platform import lti_platform
 
@@ -35,11 +35,9 @@ async def hub(tmp_path: Path, platform: FakePlatform) -> AsyncIterator[Hub]:
         f'title = "Numerics"\n[hub]\npublic_url = "{HUB}"\n'
         '[[lti.platform]]\nissuer = "https://other.example.org"\nclient_id = "c"\n'
     )
-    made = make_hub(tmp_path / "course", toml)
     platform.serve(HUB)
-    async with running(made.app):
+    async with running_hub(tmp_path / "course", toml) as made:
         yield made
-    made.close()
 
 
 def expected(platform: FakePlatform, **more: object) -> LtiPlatform:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mograder.auth.roles import Role
 from mograder.store.external.external_tables import ScoreState
 from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.people.people import end_removed
-from tests.support.hub_copies import ask
+from tests.support.hub_copies import ask, press, read
 from tests.support.lti.state import Activity, Grade
 from tests.support.lti_hub import LtiHub, lti_hub
 from tests.support.released_course import ReleasedCourse, open_released_course
+from tests.support.supervisors import until
 
-AGAIN = "/course/lti/scores/A1"
+ITEM, AGAIN = "/course/items/A1", "/course/lti/scores/A1"
 
 
 @pytest.fixture
@@ -35,13 +35,6 @@ def course(lti: LtiHub) -> Iterator[ReleasedCourse]:
     """The course of the hub, with marks of alice and bob."""
     with open_released_course(lti.hub.course) as made:
         yield made
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait for the work in the background."""
-    async with asyncio.timeout(30):
-        while not true():  # noqa: ASYNC110 - the work is in a thread, which sets no event
-            await asyncio.sleep(0.02)
 
 
 def there(lti: LtiHub, activity: Activity) -> Grade:
@@ -66,8 +59,7 @@ async def test_a_mark_released_on_the_page_is_on_the_platform_by_itself(
     assert await release(lti) == 303
     await until(lambda: any(row.sent_at for row in LtiScores(lti.hub.engine).of("A1")))
     assert there(lti, activity).given == pytest.approx(67.5)
-    async with lti.hub.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
-        text = (await prof.get("/course/items/A1")).text
+    text = await read(lti.hub, ITEM, "prof")
     assert "1 of 1 mark is there" in text
     assert "1 student with a released mark has not come" in text
 
@@ -81,13 +73,11 @@ async def test_the_page_tells_why_a_mark_is_not_there_and_sends_it_again(
     lti.platform.state.change("alice", enrolled=False)
     assert await release(lti) == 303
     await until(lambda: _count(lti, ScoreState.REFUSED) == 1)
-    async with lti.hub.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
-        text = (await prof.get("/course/items/A1")).text
-        assert "no student there" in text
-        lti.platform.state.change("alice", enrolled=True)
-        lti.hub.clock.advance(5)
-        answer = await prof.post(AGAIN, headers={"Sec-Fetch-Site": "same-origin"})
-        assert answer.headers["location"].endswith("/course/items/A1?done=marks-sent-again&item=1")
+    assert "no student there" in await read(lti.hub, ITEM, "prof")
+    lti.platform.state.change("alice", enrolled=True)
+    lti.hub.clock.advance(5)
+    answer = await press(lti.hub, AGAIN, "prof")
+    assert answer.headers["location"].endswith(f"{ITEM}?done=marks-sent-again&item=1")
     await until(lambda: there(lti, activity).given is not None)
     assert ("prof", "send marks again", "A1: 1", "ok") in lti.hub.audit()
 
@@ -107,19 +97,15 @@ async def test_a_deleted_activity_is_named_with_its_course_and_can_be_put_away(
     lti.hub.clock.advance(4000)
     _service(lti).due.set()
     await until(lambda: _gone(lti) > 0)
-    async with lti.hub.client("alice", browser=True) as alice:
-        asked = {"number": str(_gone(lti))}
-        assert (await alice.post(f"{AGAIN}/put-away", data=asked)).status_code == 403
-    async with lti.hub.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
-        text = (await prof.get("/course/items/A1")).text
-        assert "To A1 · Numerics &amp; Co: does not exist any more" in text
-        assert "1 of 1 mark is there" in text
-        own = {"Sec-Fetch-Site": "same-origin"}
-        answer = await prof.post(f"{AGAIN}/put-away", data=asked, headers=own)
-        assert answer.status_code == 303
-        text = (await prof.get(answer.headers["location"])).text
-        assert "was put away" in text
-        assert "does not exist any more" not in text
+    text = await read(lti.hub, ITEM, "prof")
+    assert "To A1 · Numerics &amp; Co: does not exist any more" in text
+    assert "1 of 1 mark is there" in text
+    gone = {"number": str(_gone(lti))}
+    answer = await press(lti.hub, f"{AGAIN}/put-away", "prof", data=gone)
+    assert answer.status_code == 303
+    text = await read(lti.hub, answer.headers["location"], "prof")
+    assert "was put away" in text
+    assert "does not exist any more" not in text
 
 
 def _gone(lti: LtiHub) -> int:
@@ -138,9 +124,8 @@ async def test_a_member_who_comes_is_let_in_and_others_are_not(lti: LtiHub) -> N
         await tab.launch("alice", lti.activity("A1"))
         assert (await tab.browser.get("/", headers={"Accept": "text/html"})).status_code == 200
     assert (await ask(lti.hub, "GET", "/", "mallory")).status_code == 403
-    async with lti.hub.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
-        people = await prof.get("/course/people")
-        assert "members of the course on the learning platform may come in" in people.text
+    people = await read(lti.hub, "/course/people", "prof")
+    assert "members of the course on the learning platform may come in" in people
 
 
 async def test_the_students_page_shows_the_members(lti: LtiHub) -> None:
@@ -149,8 +134,7 @@ async def test_the_students_page_shows_the_members(lti: LtiHub) -> None:
     service = _service(lti)
     lti.hub.clock.advance(700)
     await asyncio.to_thread(service.rosters.run, lambda: False)
-    async with lti.hub.client("prof", role=Role.INSTRUCTOR, browser=True) as prof:
-        text = (await prof.get("/course/students")).text
+    text = await read(lti.hub, "/course/students", "prof")
     assert "Carol &amp; Co M" in text
     assert "Carol &amp;amp;" not in text
     assert "On the learning platform" in text

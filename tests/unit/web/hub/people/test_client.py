@@ -29,12 +29,9 @@ async def test_anybody_gets_the_page_and_the_wheel(hub: Hub) -> None:
     assert command == "validate NOTEBOOK.py"
     async with hub.client() as client:
         answer = await client.get(path)
-        again = await client.get(path, headers={"If-None-Match": answer.headers["etag"]})
-        head = await client.head(path)
         other = await client.get(path.replace("mograder_hub-", "mograder_hub-9"))
     assert hashlib.sha256(answer.content).hexdigest() == digest
-    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
-    assert (again.status_code, head.status_code, other.status_code) == (304, 200, 404)
+    assert other.status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,7 @@ from mograder.web.hub.proxy.headers import (
     session_headers,
     upstream_headers,
 )
-from tests.support.hub_app import Hub, hub
-
-__all__ = ["hub"]
+from tests.support.hub_app import Hub
 
 BASE = "/edit/user/alice/A1"
 

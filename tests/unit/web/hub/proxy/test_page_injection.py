@@ -10,7 +10,6 @@ from mograder.web.hub.proxy.page_injection import (
     HEAD_WITHIN,
     STORAGE,
     Page,
-    base_for,
     hold_files,
     insert_after_head,
     insert_at_beginning,
@@ -52,13 +51,6 @@ def test_the_insert_before_a_frames_charset_is_ascii() -> None:
     assert STORAGE.isascii()
 
 
-@pytest.mark.parametrize(
-    ("rest", "base"), [("", "/s/c/"), ("page", "/s/c/"), ("a/b/page", "/s/c/a/b/")]
-)
-def test_a_page_keeps_its_own_directory(rest: str, base: str) -> None:
-    assert base_for("/s/c", rest) == base
-
-
 def page(root: str = "/s/c", *, opaque: bool = True) -> Page:
     return Page(root, "/edit/user/alice/A1/", "alice", opaque=opaque)
 
@@ -83,12 +75,6 @@ def test_a_page_of_an_ordinary_origin_gets_stand_ins_for_denied_storage_alone() 
     assert insert.count(b"<script") == 2
     assert STORAGE in insert
     assert b"<base" not in insert, "it is where its files are"
-
-
-def test_a_deeper_page_has_its_own_directory() -> None:
-    insert = page_insert(page(), "a/b/page")
-    assert b'<base href="/s/c/a/b/">' in insert
-    assert b'data-root="/s/c/"' in insert
 
 
 SET = "../_marimo/0.25.2-0123456789abcdef/assets"

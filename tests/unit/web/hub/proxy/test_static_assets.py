@@ -38,13 +38,15 @@ def base(root: Path) -> str:
     return f"/s/_marimo/{name}"
 
 
-@pytest.fixture
-def client(root: Path) -> httpx.AsyncClient:
-    app = ContextMiddleware(
-        AssetServer(root), base_url="/hub", public_url="", trusts=lambda _: False
-    )
+def client_of(server: AssetServer) -> httpx.AsyncClient:
+    app = ContextMiddleware(server, base_url="/hub", public_url="", trusts=lambda _: False)
     transport = httpx.ASGITransport(app=app)
     return httpx.AsyncClient(transport=transport, base_url="http://hub.test/hub")
+
+
+@pytest.fixture
+def client(root: Path) -> httpx.AsyncClient:
+    return client_of(AssetServer(root))
 
 
 async def test_a_file_is_kept_for_ever_and_cannot_act_as_a_page(
@@ -140,9 +142,7 @@ async def test_a_set_that_vanished_is_not_found_and_found_when_it_is_back(
 
 async def test_the_memory_for_bodies_is_bounded(root: Path, base: str) -> None:
     server = AssetServer(root, held_bytes=60)
-    app = ContextMiddleware(server, base_url="", public_url="", trusts=lambda _: False)
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://hub.test") as client:
+    async with client_of(server) as client:
         for accepts in ("br", "gzip", "identity", "br"):
             for name in ("index.js", "pixel.svg"):
                 headers = {"Accept-Encoding": accepts}

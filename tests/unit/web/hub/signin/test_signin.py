@@ -10,10 +10,9 @@ import pytest
 from mograder.auth.login_links import make_code
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.web.hub.core.audit import LoginThrottle
 from mograder.web.hub.signin.logins import safe_next
-from tests.support.clock import ManualClock
 from tests.support.hub_app import ORIGIN, SECRET, Hub
+from tests.support.hub_copies import ask, read
 
 OURS = {"Origin": ORIGIN}
 
@@ -21,14 +20,6 @@ OURS = {"Origin": ORIGIN}
 async def sign_in(client: httpx.AsyncClient, token: str, target: str = "") -> httpx.Response:
     """Paste a token into the page."""
     return await client.post("/login", data={"token": token, "next": target}, headers=OURS)
-
-
-def add_link(hub: Hub, minutes: int = 15) -> str:
-    """Make a one-time link for carol and return its code."""
-    code = make_code()
-    expires = hub.clock.now() + timedelta(minutes=minutes)
-    hub.services.state.add_link(code.hash, "carol", Role.STUDENT, expires)
-    return code.text
 
 
 async def test_a_pasted_token_becomes_the_login_cookie(hub: Hub) -> None:
@@ -65,7 +56,9 @@ async def test_many_wrong_tokens_are_slowed_down_but_a_right_one_works(hub: Hub)
         refused = await sign_in(client, "alice:00")
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "60")
         right = await sign_in(client, make_token(SECRET, "alice"))
-    assert right.status_code == 303
+        assert right.status_code == 303
+        hub.clock.advance(61)
+        assert (await sign_in(client, "alice:00")).status_code == 403, "a minute later"
 
 
 async def test_another_site_cannot_sign_a_browser_in(hub: Hub) -> None:
@@ -78,14 +71,15 @@ async def test_another_site_cannot_sign_a_browser_in(hub: Hub) -> None:
 
 
 async def test_a_form_that_is_too_large_is_refused(hub: Hub) -> None:
-    async with hub.client() as client:
-        response = await client.post("/login", data={"token": "x" * 20_000}, headers=OURS)
+    response = await ask(hub, "POST", "/login", "", data={"token": "x" * 20_000}, headers=OURS)
     assert response.status_code == 413
     assert "16 KB" in response.json()["detail"]
 
 
 async def test_a_one_time_link_works_once_and_looking_at_it_uses_up_nothing(hub: Hub) -> None:
-    code = add_link(hub)
+    made, expires = make_code(), hub.clock.now() + timedelta(minutes=15)
+    hub.services.state.add_link(made.hash, "carol", Role.STUDENT, expires)
+    code = made.text
     async with hub.client(browser=True) as client:
         for _ in range(2):
             page = await client.get("/login/link", params={"code": code})
@@ -100,19 +94,10 @@ async def test_a_one_time_link_works_once_and_looking_at_it_uses_up_nothing(hub:
         assert "set-cookie" not in again.headers
 
 
-async def test_an_expired_link_does_not_work(hub: Hub) -> None:
-    code = add_link(hub, minutes=1)
-    hub.clock.advance(61)
-    async with hub.client(browser=True) as client:
-        response = await client.post("/login/link", data={"code": code}, headers=OURS)
-    assert response.status_code == 403
-
-
 async def test_a_link_with_a_mangled_code_says_so(hub: Hub) -> None:
-    async with hub.client(browser=True) as client:
-        page = await client.get("/login/link", params={"code": "<script>"})
-    assert "This link does not work" in page.text
-    assert "<script>" not in page.text
+    page = await read(hub, "/login/link?code=<script>", "")
+    assert "This link does not work" in page
+    assert "<script>" not in page
 
 
 async def test_signing_out_ends_the_login_for_good(hub: Hub) -> None:
@@ -140,14 +125,6 @@ async def test_signing_in_ends_the_browsers_login_of_before(hub: Hub) -> None:
         assert (await elsewhere.get("/assignments")).status_code == 403
 
 
-async def test_another_site_cannot_sign_anybody_out(hub: Hub) -> None:
-    async with hub.client(browser=True) as client:
-        await sign_in(client, make_token(SECRET, "alice"))
-        refused = await client.post("/logout", headers={"Origin": "https://evil.test"})
-        assert refused.status_code == 403
-        assert (await client.get("/assignments")).status_code == 200
-
-
 @pytest.mark.parametrize(
     ("text", "prefix", "safe"),
     [
@@ -168,12 +145,3 @@ def test_after_signing_in_one_only_goes_to_a_path_of_this_hub(
     text: str, prefix: str, safe: str
 ) -> None:
     assert safe_next(text, prefix) == safe
-
-
-def test_failures_are_forgotten_after_a_minute() -> None:
-    clock = ManualClock()
-    login_throttle = LoginThrottle(clock)
-    assert [login_throttle.failed("a") for _ in range(21)] == [True] * 20 + [False]
-    assert login_throttle.failed("b")
-    clock.advance(61)
-    assert login_throttle.failed("a")

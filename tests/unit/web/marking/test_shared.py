@@ -1,4 +1,7 @@
-"""Reports that take long are made once, and again when their data has changed."""
+"""What pages of marking share: the gradebook, and reports that take long.
+
+These are made once, and again when their data has changed.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from mograder.core.errors import InvalidInput
+from mograder.core.settings import load_settings
+from mograder.web.marking.gradebook import SharedGradebook
 from mograder.web.marking.reports import Reports, stamp_of
 
 
@@ -58,3 +64,22 @@ def test_the_stamp_changes_with_files(tmp_path: Path) -> None:
     one = stamp_of(paths)
     (tmp_path / "f").write_text("2")
     assert len({empty, one, stamp_of(paths)}) == 3
+
+
+def test_the_gradebook_is_opened_once_when_it_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "gradebook.db"
+    with SharedGradebook(load_settings(tmp_path, environ={})) as shared:
+        assert not path.exists()
+        assert shared.get() is shared.get()
+        assert shared.get().assignments() == ()
+    shared.close()  # twice is harmless
+
+
+def test_a_gradebook_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "gradebook.db"
+    path.mkdir()
+    with SharedGradebook(load_settings(tmp_path, environ={})) as shared:
+        with pytest.raises(InvalidInput, match="is a directory"):
+            shared.get()
+        path.rmdir()
+        assert shared.get().students() == {}

@@ -1,4 +1,8 @@
-"""external.lti_platforms: registrations, activities and the hub's own keys, on each database."""
+"""The tables of signing in by other systems, on each database.
+
+Platforms, their activities and registrations, the hub's own keys, links of people, values for one
+use, and providers' logins.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,15 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from mograder.auth.jose import KeySet, verify
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.sections.external_settings import LtiSettings
-from mograder.store.database.database import reading
+from mograder.store.database.database import open_engine, reading
+from mograder.store.external.external_people import (
+    ExternalPeople,
+    ProviderLogins,
+    UsedStates,
+    used_states,
+)
 from mograder.store.external.external_tables import Link, has_platforms, lti_keys, lti_registrations
 from mograder.store.external.lti_platforms import (
     LONGEST_USE,
@@ -23,6 +33,7 @@ from mograder.store.external.lti_platforms import (
     Platforms,
     Registrations,
 )
+from tests.support.clock import ManualClock
 from tests.support.hub_app import SECRET
 from tests.support.lti.tokens import NOW, OTHER, PLATFORM
 from tests.support.threads import at_once
@@ -39,6 +50,8 @@ LINK = Link(
     lineitems="https://moodle.example.org/mod/lti/services.php/4/lineitems?type_id=1",
     seen_at=NOW,
 )
+MOODLE, ELSEWHERE = "https://moodle.test", "https://other.test"
+SOON = NOW + timedelta(minutes=10)
 INVITED = PLATFORM.model_copy(update={"client_id": UNREGISTERED, "roster": "allow"})
 
 
@@ -54,14 +67,6 @@ def test_platforms_of_the_settings_come_before_registered_ones(engine: Engine) -
     assert platforms.remove(*OTHER.key)
     assert not platforms.remove(*OTHER.key)
     assert platforms.all() == (PLATFORM,)
-
-
-def test_an_issuer_without_client_id_is_found_only_if_it_has_one_platform(engine: Engine) -> None:
-    platforms = Platforms(engine, LtiSettings())
-    platforms.put(PLATFORM, NOW)
-    assert platforms.find(PLATFORM.issuer) == PLATFORM
-    platforms.put(PLATFORM.model_copy(update={"client_id": "second"}), NOW)
-    assert platforms.find(PLATFORM.issuer) is None
 
 
 def test_an_activity_is_written_when_it_changes_or_was_not_seen_for_long(engine: Engine) -> None:
@@ -124,7 +129,7 @@ def test_private_keys_are_neither_published_nor_stored_in_the_clear(engine: Engi
     key = keys.current(NOW)
     (public,) = keys.public_set(NOW)["keys"]
     assert public["kid"] == key.kid
-    assert not {"d", "p", "q", "dp", "dq", "qi"} & public.keys()
+    assert public.keys() == {"kty", "n", "e", "use", "alg", "kid"}
     with reading(engine) as connection:
         (row,) = connection.execute(select(lti_keys)).all()
     assert row.kid == key.kid
@@ -134,8 +139,7 @@ def test_private_keys_are_neither_published_nor_stored_in_the_clear(engine: Engi
 
 def test_people_who_launch_an_activity_at_once_make_one_row(engine: Engine) -> None:
     links = Links(engine)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(links.saw, [LINK] * 24))
+    at_once(24, lambda _: links.saw(LINK))
     assert links.all() == (LINK,)
 
 
@@ -180,3 +184,96 @@ def test_settings_of_a_newer_mograder_are_refused_with_the_remedy(engine: Engine
     with pytest.raises(InvalidInput, match="cannot be read") as refused:
         registrations.find("hash", NOW)
     assert "hub lti register" in refused.value.hint
+
+
+# ---- people ----
+
+
+def test_a_link_is_found_by_issuer_and_subject(engine: Engine) -> None:
+    people = ExternalPeople(engine)
+    people.link(MOODLE, "13", "alice", "Alice \0 Å", "", NOW)
+    people.link(ELSEWHERE, "13", "al", "", "prof", NOW)
+    assert people.username_of(MOODLE, "13") == "alice"
+    assert people.username_of(ELSEWHERE, "13") == "al"
+    assert people.username_of(MOODLE, "14") == ""
+    assert people.issuers_of("alice") == {MOODLE}
+    (alice,) = people.people(MOODLE)
+    assert (alice.username, alice.linked_by, alice.linked_at) == ("alice", "", NOW)
+    assert [each.username for each in people.people()] == ["alice", "al"]
+
+
+@pytest.mark.parametrize(("subject", "username"), [("14", "alice"), ("13", "bob"), ("13", "alice")])
+def test_a_subject_has_one_user_and_a_user_one_subject(
+    engine: Engine, subject: str, username: str
+) -> None:
+    people = ExternalPeople(engine)
+    people.link(MOODLE, "13", "alice", "", "", NOW)
+    with pytest.raises(Conflict):
+        people.link(MOODLE, subject, username, "", "", NOW)
+    people.link(ELSEWHERE, subject, username, "", "", NOW)
+
+
+def test_a_link_can_be_removed(engine: Engine) -> None:
+    people = ExternalPeople(engine)
+    people.link(MOODLE, "13", "alice", "", "", NOW)
+    people.link(ELSEWHERE, "13", "alice", "", "", NOW)
+    assert people.unlink(MOODLE, "alice")
+    assert not people.unlink(MOODLE, "alice")
+    people.link(MOODLE, "14", "alice", "", "prof", NOW)
+    assert (people.username_of(MOODLE, "13"), people.username_of(MOODLE, "14")) == ("", "alice")
+    assert people.username_of(ELSEWHERE, "13") == "alice"
+
+
+def test_a_value_counts_once(engine: Engine) -> None:
+    used = UsedStates(engine, ManualClock(NOW))
+    assert used.use("state", SOON)
+    assert not used.use("state", SOON)
+    assert used.use("another", SOON)
+
+
+def test_of_two_processes_at_once_one_wins(engine: Engine, url: str) -> None:
+    engines = [engine, open_engine(url)]
+    with ThreadPoolExecutor(8) as pool:
+        for value in map(str, range(20)):
+            uses = [UsedStates(engines[each % 2], ManualClock(NOW)) for each in range(8)]
+            wins = list(pool.map(lambda use, value=value: use.use(value, SOON), uses))
+            assert wins.count(True) == 1
+    engines[1].dispose()
+
+
+def test_values_that_ended_are_removed_and_only_hashes_are_stored(engine: Engine) -> None:
+    clock = ManualClock(NOW)
+    used = UsedStates(engine, clock)
+    assert used.use("old", NOW + timedelta(seconds=60))
+    assert used.use("long", NOW + timedelta(days=1))
+    clock.advance(601)
+    assert used.use("new", clock.now() + timedelta(seconds=60))
+    with reading(engine) as connection:
+        hashes = set(connection.execute(select(used_states.c.hash)).scalars())
+    assert len(hashes) == 2
+    assert all(len(each) == 64 for each in hashes)
+    assert not used.use("long", SOON)
+
+
+def test_logins_are_found_by_session_and_by_subject(engine: Engine) -> None:
+    logins = ProviderLogins(engine)
+    day = NOW + timedelta(days=1)
+    logins.add("login-1", MOODLE, "13", "s1", until=day, now=NOW)
+    logins.add("login-2", MOODLE, "13", "s2", until=day, now=NOW)
+    logins.add("login-3", MOODLE, "14", "", until=day, now=NOW)
+    logins.add("login-4", ELSEWHERE, "13", "s1", until=day, now=NOW)
+    assert logins.logins(MOODLE, sid="s1") == ("login-1",)
+    assert set(logins.logins(MOODLE, subject="13")) == {"login-1", "login-2"}
+    assert logins.logins(MOODLE, sid="s1", subject="15") == ()
+    with pytest.raises(ValueError, match="session or a subject"):
+        logins.logins(MOODLE)
+    assert logins.logins(MOODLE, sid="s1", subject="13") == ("login-1",)
+    assert logins.logins(MOODLE, sid="s9", subject="14") == ("login-3",)
+
+
+def test_logins_that_expired_are_removed(engine: Engine) -> None:
+    logins = ProviderLogins(engine)
+    logins.add("login-1", MOODLE, "13", "s1", until=SOON, now=NOW)
+    later = SOON + timedelta(seconds=1)
+    logins.add("login-2", MOODLE, "14", "s2", until=later + timedelta(days=1), now=later)
+    assert logins.logins(MOODLE, subject="13") == ()
