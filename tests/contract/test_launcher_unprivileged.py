@@ -59,7 +59,7 @@ def place() -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("modules", "expected"),
     [
-        pytest.param(CONTRACT, 19, id="contract"),
+        pytest.param(CONTRACT, 16, id="contract"),
         pytest.param(WARM_STARTS, 8, id="warm-starts"),
     ],
 )

@@ -12,11 +12,7 @@ import sys
 import pytest
 
 from mograder.sandbox.supervisor.lease import boot_time
-from tests.support.supervisors import (
-    PATIENCE,
-    Sessions,
-    until,
-)
+from tests.support.supervisors import PATIENCE, until
 
 pytestmark = pytest.mark.full
 
@@ -37,14 +33,6 @@ print(child.pid, flush=True)
 threading.Timer(0.1, end_process).start()
 time.sleep(600)
 """
-
-
-async def test_an_end_says_whether_a_hub_asked_for_it(sessions: Sessions) -> None:
-    await sessions.start("asked", "touch up; exec sleep 600")
-    await sessions.client.stop("session-asked")
-    assert (await sessions.outcome("asked")).asked
-    await sessions.client.start(sessions.request("crashed", "exit 3"))
-    assert not (await sessions.outcome("crashed")).asked
 
 
 def test_the_kernel_ends_a_process_that_is_stopped() -> None:

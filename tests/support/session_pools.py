@@ -24,6 +24,7 @@ from mograder.sandbox.protocol import (
     StartSession,
 )
 from mograder.sessions.capacity import MEGABYTE, UNKNOWN, CapacityLimits
+from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import LiveSession, SessionKey
@@ -238,6 +239,13 @@ def gone(session: LiveSession) -> Coroutine[None, None, None]:
     over = asyncio.Event()
     session.on_stop.append(over.set)
     return soon(over.wait())
+
+
+def why_ended(pool: SessionManager, session: LiveSession) -> EndReason:
+    """Return why a session has ended."""
+    ending = pool.history.of_session(session.id)
+    assert ending is not None
+    return ending.reason
 
 
 def measure(rig: Rig, *sizes: tuple[LiveSession, int], cpu: float = 0.0) -> None:

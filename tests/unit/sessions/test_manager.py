@@ -16,7 +16,16 @@ from mograder.sessions import manager as pool_module
 from mograder.sessions import startup
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
-from tests.support.session_pools import ALICE, BOB, LECTURE, Rig, gone, ignore_progress, soon
+from tests.support.session_pools import (
+    ALICE,
+    BOB,
+    LECTURE,
+    Rig,
+    gone,
+    ignore_progress,
+    soon,
+    why_ended,
+)
 from tests.support.supervisors import until
 
 # --- reports of checks ----------------------------------------------------------------------
@@ -248,9 +257,7 @@ async def test_only_what_the_launcher_does_not_have_any_more_is_lost(rig: Rig) -
         rig.launcher.lose()
         await end
         assert pool.all() == [kept]
-        ending = pool.history.of_session(lost.id)
-        assert ending is not None
-        assert ending.reason is EndReason.LOST
+        assert why_ended(pool, lost) is EndReason.LOST
 
 
 async def test_a_stray_without_a_session_here_is_stopped_after_a_break(rig: Rig) -> None:
@@ -350,6 +357,7 @@ async def test_a_lecture_that_was_published_again_is_started_anew(rig: Rig) -> N
         assert both[0] is both[1]
         assert both[0].version == "2"
         assert list(rig.launcher.requests) == [both[0].id]
+        assert why_ended(pool, first) is EndReason.REPLACED, "a page that was open says so"
 
 
 async def test_one_that_is_dead_is_not_given_to_who_asks_before_the_launcher_tells(
@@ -362,9 +370,7 @@ async def test_one_that_is_dead_is_not_given_to_who_asks_before_the_launcher_tel
         await until(lambda: bool(first.on_stop))
         rig.launcher.die(first.id, status=137, reason="memory")
         assert await asking is not first
-        ending = pool.history.of_session(first.id)
-        assert ending is not None
-        assert ending.reason is EndReason.MEMORY, "the launcher knows why"
+        assert why_ended(pool, first) is EndReason.MEMORY, "the launcher knows why"
 
 
 async def test_one_that_is_dead_is_ended_if_the_launcher_does_not_tell(
@@ -376,9 +382,7 @@ async def test_one_that_is_dead_is_ended_if_the_launcher_does_not_tell(
         rig.launcher.dead.add(first.endpoint)
         assert await pool.get_or_start(ALICE, ignore_progress) is not first
         assert list(rig.launcher.requests) != [first.id]
-        ending = pool.history.of_session(first.id)
-        assert ending is not None
-        assert ending.reason is EndReason.CRASHED
+        assert why_ended(pool, first) is EndReason.CRASHED
 
 
 async def test_who_goes_away_while_a_dead_one_is_waited_for_leaves_nothing_behind(

@@ -233,28 +233,19 @@ async def test_a_new_hub_adopts_sessions_of_a_node_that_is_not_connected_yet(rig
 async def test_a_removed_node_is_disconnected_and_its_sessions_end_after_a_lease(
     rig: NodeRig,
 ) -> None:
-    node = FakeNode("one")
-    link = await rig.connect(node)
+    """Also where it sends no status, which would be answered by no lease."""
+    link = await rig.connect(FakeNode("one"))
     await rig.start("a")
+    other = await rig.connect(FakeNode("honest"))
     rig.nodes.remove("one")
-    await asyncio.sleep(0.6)  # a lease is renewed at most twice a second
-    node.report()
     async with asyncio.timeout(PATIENCE):
         await link.connection.wait_closed()
+    assert other.connection.alive
     assert {each.session_id for each in await rig.launcher.sessions()} == {"session-a"}
     rig.lapse("one")
     rig.clock.advance(LEASE)
     await until(lambda: bool(rig.ended))
     assert rig.ended[0].reason == "machine"
-
-
-async def test_a_removed_node_that_sends_no_status_is_disconnected(rig: NodeRig) -> None:
-    removed, honest = FakeNode("removed"), FakeNode("honest")
-    link, other = await rig.connect(removed), await rig.connect(honest)
-    rig.nodes.remove("removed")
-    async with asyncio.timeout(PATIENCE):
-        await link.connection.wait_closed()
-    assert other.connection.alive
 
 
 async def test_a_node_is_disconnected_when_another_key_has_joined_under_its_name(
