@@ -132,13 +132,10 @@ async def test_a_student_who_comes_is_not_kept_waiting(rig: Rig, tmp_path: Path)
 
 async def test_no_start_of_a_rehearsal_is_before_a_students(rig: Rig, tmp_path: Path) -> None:
     async with stage(rig, tmp_path, terms(starts=1)) as here:
-        rig.server.up.clear()
-        first = asyncio.create_task(here.pool.get_or_start(ALICE, ignore_progress))
-        await soon(rig.server.asked.wait())
+        first = await rig.begin(here.pool)
         running = asyncio.create_task(here.run(2))
         await until(lambda: len(here.pool.admission.waiting(Kind.REHEARSAL)) == 2)
-        second = asyncio.create_task(here.pool.get_or_start(BOB, ignore_progress))
-        await until(lambda: here.pool.states()["waiting"] == 1)
+        second = await rig.line_up(here.pool, BOB)
         rig.server.up.set()
         await asyncio.gather(first, second)
         assert [owner(each) for each in rig.launcher.requests.values()][:2] == ["alice", "bob"]
