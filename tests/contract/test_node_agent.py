@@ -147,25 +147,29 @@ async def test_a_hub_that_another_one_has_replaced_is_refused(
 
 async def test_bytes_flow_between_the_hub_and_a_session(hub: LeasingHub, node: NodeConfig) -> None:
     session_id = await start(hub, node, "bytes", f"exec /usr/bin/python3 -c '{_SHOUTS}' \"$2\"")
-    transport = await asyncio.wait_for(hub.link.open_session(session_id), PATIENCE)
-    reader = asyncio.StreamReader()
-    protocol = asyncio.StreamReaderProtocol(reader)
-    transport.set_protocol(protocol)
-    protocol.connection_made(transport)
-    transport.resume_reading()
+    reader, transport = await opened(hub, session_id)
     for word in (b"hello", b"again"):
         transport.write(word)
         assert await asyncio.wait_for(reader.readexactly(5), PATIENCE) == word.upper()
     await hub.link.connection.call(StopSession(session_id=session_id))
     assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
     transport.abort()
-    refused = await asyncio.wait_for(hub.link.open_session(session_id), PATIENCE)
-    closed = asyncio.StreamReader()
-    refused.set_protocol(asyncio.StreamReaderProtocol(closed))
-    refused.get_protocol().connection_made(refused)
-    refused.resume_reading()
+    closed, refused = await opened(hub, session_id)
     assert await asyncio.wait_for(closed.read(), PATIENCE) == b""
     refused.abort()
+
+
+async def opened(
+    hub: LeasingHub, session_id: str
+) -> tuple[asyncio.StreamReader, asyncio.Transport]:
+    """Connect to a session's server."""
+    transport = await asyncio.wait_for(hub.link.open_session(session_id), PATIENCE)
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    transport.resume_reading()
+    return reader, transport
 
 
 @pytest.mark.timeout(400)
@@ -206,12 +210,7 @@ async def _first_line(hub: LeasingHub, session_id: str, path: str) -> bytes:
     """Ask a session's server until it answers; return the first line of the answer."""
     async with asyncio.timeout(PATIENCE):
         while True:
-            transport = await hub.link.open_session(session_id)
-            reader = asyncio.StreamReader()
-            protocol = asyncio.StreamReaderProtocol(reader)
-            transport.set_protocol(protocol)
-            protocol.connection_made(transport)
-            transport.resume_reading()
+            reader, transport = await opened(hub, session_id)
             transport.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             line = await reader.readline()
             transport.abort()

@@ -5,19 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from mograder.sandbox.client.bootstrap import command_config
-from mograder.sandbox.supervisor.config import SupervisorConfig
+from tests.support.supervisors import make_config
 
 
 def test_it_has_its_own_files_and_touches_no_cgroup_of_the_hubs(tmp_path: Path) -> None:
     """At its end a supervisor that divides cgroups removes the zygotes' group, and kills in it."""
-    hubs = SupervisorConfig(
-        runtime=tmp_path / "hub",
-        socket=tmp_path / "hub" / "socket",
-        uv_cache=tmp_path / "cache",
-        sandbox="bubblewrap",
-        uid_base=100_000,
-        owned=False,
-    )
+    hubs = make_config(tmp_path / "hub", tmp_path, owned=False)
     own = command_config(hubs, tmp_path / "own", warm=3)
     assert hubs.divide_cgroups
     assert not own.divide_cgroups

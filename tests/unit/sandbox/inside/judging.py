@@ -22,21 +22,14 @@ from mograder.notebook.grading.answer_texts import texts_of
 from mograder.notebook.grading.grading_plan import render_plan
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.inside import serve
+from tests.support.judging_rig import notebook
 from tests.unit.sandbox.inside.codec import frames, value_decoder
 from tests.unit.sandbox.inside.warm_programs import ENDS
 
+__all__ = ["notebook"]
+
 PROGRAMS = ("answer_judge.py", "answer_worker.py")
 INSIDE = Path(serve.__file__).parent
-HEAD = "import marimo\n\napp = marimo.App()\n"
-
-
-def notebook(*cells: str) -> str:
-    """Return the text of a notebook of these cells, each with all of its names returned."""
-    parts = [HEAD]
-    for cell in cells:
-        body = "".join(f"    {line}\n" if line else "\n" for line in cell.strip().split("\n"))
-        parts.append(f"\n@app.cell\ndef _():\n{body}    return\n")
-    return "\n".join(parts)
 
 
 class Programs:

@@ -17,7 +17,6 @@ from tests.unit.sandbox.inside.codec import Undecodable, decoded, rules, value_d
 _ONES = ["np.a", "<i8", [2]]
 _TWO = struct.pack("<qq", 1, 1)
 _ROWS = ["pd.r", 0, 2, 1, None]
-_ENTRIES = ["np.a", "|i1", [1]]
 
 
 def _list_of(depth: int) -> list[Any]:
