@@ -1,9 +1,10 @@
-"""A program executed by a zygote's child runs as if it had been started directly."""
+"""A program executed by a zygote's child runs as if it had been started directly, with limits."""
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,26 @@ def test_a_zygote_that_starts_again_has_the_same_room_for_titles() -> None:
     program = [sys.executable, "-c", AGAIN, str(Path(serve.__file__).parent), room]
     said = subprocess.run(program, check=True, capture_output=True, text=True, timeout=100)
     assert said.stdout == "2048 True True\n"
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+sys.path.insert(0, sys.argv[1])
+import serve
+serve.set_limits({{"RLIMIT_NOFILE": {wanted}}})
+print(resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+
+
+def _limited(wanted: int) -> str:
+    place = str(Path(serve.__file__).parent)
+    command = [sys.executable, "-c", LIMITED.format(wanted=wanted), place]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.strip()
+
+
+def test_a_limit_beyond_the_machines_is_cut_to_that() -> None:
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] > 64
+    assert _limited(1 << 20) == "(64, 64)"
+    assert _limited(32) == "(32, 32)"

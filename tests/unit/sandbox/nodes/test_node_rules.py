@@ -1,14 +1,26 @@
-"""A node's own rules: how long its lease counts, when it ends, which paths it takes."""
+"""A node's own rules: its lease, its end, the paths that it takes, what it removes."""
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.sandbox.nodes.node_supervisor import MARGIN_SECONDS, Drain, NodePaths, Statuses
+from mograder.sandbox.environments.builder import LOCK
+from mograder.sandbox.environments.pruning import finished_environments
+from mograder.sandbox.environments.record import keep
+from mograder.sandbox.nodes.node_supervisor import (
+    MARGIN_SECONDS,
+    Drain,
+    NodePaths,
+    Statuses,
+    prune_unused,
+)
 from tests.support.clock import ManualClock
+from tests.support.supervisors import shell_environment
 
 
 def test_a_lease_counts_from_when_the_status_was_sent_less_the_margin() -> None:
@@ -120,3 +132,25 @@ def test_an_environment_is_this_nodes_own_whatever_its_path_on_the_hub(tmp_path:
     for name in ("/etc/..", "/", "/x/short", "/x/.building-1234"):
         with pytest.raises(InvalidInput):
             paths.own(Path(name))
+
+
+DAY = 86_400
+
+
+def environment(root: Path, name: str, days: float) -> None:
+    """An environment that was last used some days ago."""
+    shell_environment(root / name, "true")
+    (root / name / LOCK).write_text("")
+    then = time.time() - days * DAY
+    os.utime(root / name / LOCK, (then, then))
+
+
+def test_only_what_was_not_used_for_a_month_is_removed(tmp_path: Path) -> None:
+    for name, days in (("recent-1", 29.0), ("unused-1", 31.0), ("running-", 31.0)):
+        environment(tmp_path, name, days)
+
+    kept = keep(tmp_path / "running-")
+    assert prune_unused(tmp_path) == ("unused-1",)
+    os.close(kept)
+    left = [path.name for path in finished_environments(tmp_path)]
+    assert left == ["recent-1", "running-"]
