@@ -1,0 +1,147 @@
+"""What a supervisor does before it serves: strays, its log file, its Python; and its settings."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mograder.core.errors import SandboxUnavailable
+from mograder.sandbox.client.bootstrap import command_config
+from mograder.sandbox.supervisor.config import demand_own_interpreter, end_strays
+from tests.support.supervisors import make_config
+
+# --- strays: processes with a session's socket open -----------------------------------------------
+
+
+@pytest.fixture
+def sockets() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="mg-", dir="/tmp") as directory:
+        yield Path(directory)
+
+
+def listener(path: Path) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    listening.listen()
+    return listening
+
+
+def sleeper(*keep: socket.socket) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sleep", "600"], pass_fds=[each.fileno() for each in keep])
+
+
+@pytest.mark.full
+def test_only_what_holds_a_sessions_socket_is_ended(sockets: Path) -> None:
+    (sockets / "s").mkdir()
+    with listener(sockets / "s" / "a.sock") as ours, listener(sockets / "other.sock") as other:
+        stray, bystander, stranger = sleeper(ours), sleeper(), sleeper(other)
+        (sockets / "s" / "a.sock").unlink()  # also when its name has gone
+    try:
+        assert end_strays(sockets / "s") == 1
+        assert stray.wait(10) == -9
+        assert bystander.poll() is None
+        assert stranger.poll() is None
+    finally:
+        for process in (stray, bystander, stranger):
+            process.kill()
+            process.wait()
+
+
+def test_who_asks_is_never_ended(sockets: Path) -> None:
+    with listener(sockets / "a.sock"):
+        assert end_strays(sockets) == 0
+
+
+def test_nothing_there_is_nothing_to_do(sockets: Path) -> None:
+    assert end_strays(sockets / "nowhere") == 0
+
+
+# --- the log file -----------------------------------------------------------------------------
+
+LOGS = """
+import logging, os, sys
+from pathlib import Path
+from mograder.core.log import configure_logging
+from mograder.sandbox.supervisor.config import LogFile
+configure_logging(to=LogFile(Path(sys.argv[1])))
+log = logging.getLogger("mograder.supervisor")
+for number in range(300):
+    log.info("%d %s", number, "x" * 10_000)
+os.write(2, b"the last words")
+"""
+
+
+@pytest.mark.full
+def test_an_older_file_is_kept_and_standard_error_follows_to_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "supervisor.log"
+    subprocess.run([sys.executable, "-c", LOGS, str(path)], check=True)
+    older = path.with_name("supervisor.log.1")
+    assert sorted(path.parent.iterdir()) == [path, older]
+    assert max(path.stat().st_size, older.stat().st_size) <= 1 << 20
+    text = path.read_text()
+    assert "299 xxx" in text
+    assert text.endswith("the last words")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+# --- the Python that the hub runs in ----------------------------------------------------------
+
+
+def test_a_python_that_the_hubs_user_cannot_execute_is_said_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demand_own_interpreter()
+    program = tmp_path / "python"
+    program.write_text("")
+    program.chmod(0o644)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(SandboxUnavailable, match="cannot execute the hub's own Python") as refused:
+        demand_own_interpreter()
+    assert "Install mograder where that user" in refused.value.hint
+
+
+@pytest.mark.full
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_python_below_a_private_directory_of_roots_is_noticed(tmp_path: Path) -> None:
+    """As one in the home of root is, for a hub that became another user after its start."""
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    (private / "python").symlink_to(sys.executable)
+    code = (
+        "import os, sys\n"
+        "from mograder.sandbox.supervisor.config import demand_own_interpreter as ask\n"
+        "os.setresuid(65534, 65534, 65534); ask()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [str(private / "python"), "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "who cannot execute the hub's own Python" in done.stderr
+
+
+# --- a command's own supervisor beside a running hub's -----------------------------------------
+
+
+def test_it_has_its_own_files_and_touches_no_cgroup_of_the_hubs(tmp_path: Path) -> None:
+    """At its end a supervisor that divides cgroups removes the zygotes' group, and kills in it."""
+    hubs = make_config(tmp_path / "hub", tmp_path, owned=False)
+    own = command_config(hubs, tmp_path / "own", warm=3)
+    assert hubs.divide_cgroups
+    assert not own.divide_cgroups
+    assert own.socket.parent == own.runtime == tmp_path / "own"
+    assert own.log == tmp_path / "own" / "supervisor.log"
+    assert (own.owned, own.warm_environments) == (True, 3)
+    assert own.uv_cache == hubs.uv_cache
