@@ -175,21 +175,12 @@ async def test_closing_empties_the_line(rig: Rig) -> None:
 # --- memory ---------------------------------------------------------------------------------
 
 
-async def test_a_start_that_does_not_fit_waits_until_another_session_ends(rig: Rig) -> None:
+async def test_sessions_that_turn_out_small_make_room_as_they_grow_up(rig: Rig) -> None:
     told: list[str] = []
     async with rig.pool(terms(memory_mb=TWO)) as pool:
-        for key in (ALICE, BOB):
-            await pool.get_or_start(key, ignore_progress)
+        sessions = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB)]
         third = await rig.line_up(pool, CAROL, told.append)
         assert any("memory is in use" in text for text in told)
-        await pool.stop(ALICE)
-        await third
-
-
-async def test_sessions_that_turn_out_small_make_room_as_they_grow_up(rig: Rig) -> None:
-    async with rig.pool(terms(memory_mb=TWO)) as pool:
-        sessions = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB)]
-        third = await rig.line_up(pool, CAROL)
         measure(rig, *((session, 10) for session in sessions))
         assert waiting(pool) == 1, "their cells have yet to run"
         rig.clock.advance(YOUNG_SECONDS)
