@@ -232,44 +232,27 @@ def _run(program: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+REFUSED: dict[int, tuple[str, ...]] = {
+    EPERM: (
+        *("keyctl", "unshare user", "clone user", "clone net", "clone mount", "mount", "ptrace"),
+        *("setns", "bpf", "raw", "raw non-blocking", "TIOCSTI"),
+    ),
+    ENOSYS: (
+        *("clone3", "io_uring_setup", "memfd_create", "memfd_secret", "mq_open", "seccomp"),
+        *("landlock_create_ruleset", "get_mempolicy", "one above the list", "a negative one"),
+        *("shmget", "semget", "msgget"),
+    ),
+    EOPNOTSUPP: ("fallocate",),
+    EAFNOSUPPORT: (
+        *(f"family {number}" for number in (40, 38, 17, 31, 9)),
+        *(f"pair of family {number}" for number in (40, 17)),
+    ),
+}
+
+
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("call", "errno"),
-    [
-        ("keyctl", EPERM),
-        ("unshare user", EPERM),
-        ("clone user", EPERM),
-        ("clone net", EPERM),
-        ("clone mount", EPERM),
-        ("clone3", ENOSYS),
-        ("io_uring_setup", ENOSYS),
-        ("mount", EPERM),
-        ("ptrace", EPERM),
-        ("setns", EPERM),
-        ("bpf", EPERM),
-        ("memfd_create", ENOSYS),
-        ("memfd_secret", ENOSYS),
-        ("mq_open", ENOSYS),
-        ("seccomp", ENOSYS),
-        ("landlock_create_ruleset", ENOSYS),
-        ("get_mempolicy", ENOSYS),
-        ("one above the list", ENOSYS),
-        ("a negative one", ENOSYS),
-        ("shmget", ENOSYS),
-        ("semget", ENOSYS),
-        ("msgget", ENOSYS),
-        ("fallocate", EOPNOTSUPP),
-        ("family 40", EAFNOSUPPORT),
-        ("family 38", EAFNOSUPPORT),
-        ("family 17", EAFNOSUPPORT),
-        ("family 31", EAFNOSUPPORT),
-        ("family 9", EAFNOSUPPORT),
-        ("pair of family 40", EAFNOSUPPORT),
-        ("pair of family 17", EAFNOSUPPORT),
-        ("raw", EPERM),
-        ("raw non-blocking", EPERM),
-        ("TIOCSTI", EPERM),
-    ],
+    ("call", "errno"), [(call, errno) for errno, calls in REFUSED.items() for call in calls]
 )
 def test_it_refuses(found: dict[str, object], call: str, errno: int) -> None:
     assert found[call] == errno
