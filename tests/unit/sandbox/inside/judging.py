@@ -196,11 +196,6 @@ class Judged:
     seconds: float
 
     @property
-    def ended(self) -> bool:
-        """Whether the judge came to its end."""
-        return bool(self.lines) and self.lines[-1] == {"kind": "end"}
-
-    @property
     def contract(self) -> dict[str, Any]:
         """The contract that was recorded."""
         found = next(dict(each) for each in self.lines if each["kind"] == "contract")
@@ -239,9 +234,13 @@ def judged(
     seconds: dict[str, float] | None = None,
     program: str = "answer_judge.py",
     programs: Programs = COLD,
+    refused: bool = False,
     **options_of_judge: object,
 ) -> Judged:
-    """Judge a submission by a source; without a contract, one is recorded."""
+    """Judge a submission by a source; without a contract, one is recorded.
+
+    The judge has to come to its end, unless it is to have ``refused`` what it was given.
+    """
     plan = plan_source(source, "source.py").plan
     checks = [hashlib.sha256(part.code.strip().encode()).hexdigest() for part in plan.checks]
     interface = [each.name for each in plan.answers]
@@ -271,7 +270,9 @@ def judged(
         process.wait(120)
         elapsed = time.monotonic() - started_at
         lines = [json.loads(line) for line in path.read_text().splitlines()]
-        return Judged(lines, process.pid, worker_.process.pid, elapsed)
+        run = Judged(lines, process.pid, worker_.process.pid, elapsed)
+        assert refused or lines[-1:] == [{"kind": "end"}], run.text
+        return run
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[io.FileIO, io.FileIO]:

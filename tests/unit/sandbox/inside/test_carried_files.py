@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.sandbox.inside import codec
-
-assert codec  # it has put the programs' directory on the path
-carried_files = importlib.import_module("carried_files")
+from tests.unit.sandbox.inside.codec import carried_files
 
 TREE = {"a.txt": b"a", "below": {"b": b"b", "empty": {}}}
 
