@@ -353,11 +353,6 @@ def test_a_judge_has_no_file_of_the_submission_and_writes_nowhere() -> None:
     assert told["private"] == 9
 
 
-def test_worker_and_judge_share_no_path_but_environment_and_programs() -> None:
-    both = {bind.source for bind in worker().binds} & {bind.source for bind in judging().binds}
-    assert both == {ROOT, BUILT, HOST.scripts}
-
-
 def test_only_the_zygote_of_judges_sees_their_directory() -> None:
     plain = zygote_group_plan(BUILT, (ROOT,), HOST)
     of_judges = zygote_group_plan(BUILT, (ROOT,), HOST, FOLDER)

@@ -98,10 +98,6 @@ def test_asking_whether_it_is_ours_changes_nothing(tree: Path) -> None:
     (tree / "cgroup.controllers").write_text("cpu pids\n")
     refusal = SessionGroups.refusal(proc=proc, managed=nowhere)
     assert refusal == f"{tree} has no memory controller"
-
-
-def test_without_the_controllers_there_is_none(tree: Path) -> None:
-    (tree / "cgroup.controllers").write_text("cpu pids\n")
     assert _find(tree) is None
 
 

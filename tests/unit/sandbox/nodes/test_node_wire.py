@@ -36,7 +36,7 @@ from tests.support.supervisors import PATIENCE, until
 
 
 async def _use_a_session() -> None:
-    """Make more requests than connections wait at a time, and use a WebSocket."""
+    """Make more requests than connections wait at a time, a large one, and use a WebSocket."""
     async with (
         session_server() as sockets,
         wire_hub() as hub,
@@ -45,6 +45,7 @@ async def _use_a_session() -> None:
     ):
         found = await asyncio.gather(*(_echoed(client, b"%d" % each) for each in range(9)))
         assert found == [b"%d" % each for each in range(9)]
+        assert await _echoed(client, b"y" * LARGE) == b"y" * LARGE
         async with client.ws_connect("http://s/ws") as websocket:
             await websocket.send_str("ping")
             assert await websocket.receive_str(timeout=PATIENCE) == "ping"
@@ -57,17 +58,6 @@ async def test_requests_and_websockets_reach_a_session_of_a_node() -> None:
 
 async def test_the_wire_works_on_the_event_loop_of_asyncio_too() -> None:
     await _use_a_session()
-
-
-@on_uvloop
-async def test_ten_megabytes_pass_both_ways() -> None:
-    async with (
-        session_server() as sockets,
-        wire_hub() as hub,
-        wire_node(hub, "node-a", sockets),
-        next_client(hub) as client,
-    ):
-        assert await _echoed(client, b"y" * LARGE) == b"y" * LARGE
 
 
 async def _echoed(client: aiohttp.ClientSession, body: bytes) -> bytes:
