@@ -318,7 +318,7 @@ async def test_only_runs_are_cancelled(connection: Connection, supervisor: Super
     await asyncio.wait({again})
 
 
-# --- the client, which makes the connection again when it broke -----------------------------------
+# --- the client, which makes the connection again when it broke ------------------------------
 
 COMMAND = RunCommand(argv=("true",), directory=Path("/"), timeout=1)
 

@@ -157,7 +157,7 @@ def test_a_set_has_packs(environment: Path, root: Path) -> None:
     assert packs <= read_assets(root, name).files.keys()
 
 
-# --- packs, from which a page of an opaque origin cuts them out ---------------------------------
+# --- packs, from which a page of an opaque origin cuts them out ------------------------------
 
 NAME = "0.25.2-0123456789abcdef"
 FILES = {

@@ -113,7 +113,7 @@ def _none_marked(mark: str) -> bool:
     return True
 
 
-# --- the namespace helper, which starts programs in namespaces that are there ---------------------
+# --- the namespace helper, which starts programs in namespaces that are there ----------------
 
 WITH_HELPER = """
 import signal
