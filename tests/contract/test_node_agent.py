@@ -110,14 +110,14 @@ def _is_sleeping(process: psutil.Process) -> bool:
         return False
 
 
-async def the_sleeper(runtime: Path) -> list[psutil.Process]:
-    """The one program in this test's sandbox, once it runs."""
+async def sleepers(runtime: Path, count: int = 1) -> list[psutil.Process]:
+    """The programs in this test's sandboxes, once they run."""
 
     def found() -> list[psutil.Process]:
         inside = supervisor_of(runtime).children(recursive=True)
         return [each for each in inside if _is_sleeping(each)]
 
-    await until(lambda: len(found()) == 1)
+    await until(lambda: len(found()) == count)
     return found()
 
 
@@ -224,10 +224,12 @@ async def test_when_the_hub_is_silent_every_process_is_gone_and_the_node_comes_b
     del agent
     hub = await next_hub(wire, seconds=5.0)
     await start(hub, node, "cut")
-    inside = await the_sleeper(runtime)
+    running = executing(hub, start_request(node, "run", SLEEPER))
+    inside = await sleepers(runtime, 2)
     await hub.status()
     hub.silent = True
     await until_gone(inside)
+    await asyncio.wait({running})
     await asyncio.wait_for(hub.lost.wait(), PATIENCE)
     again = await next_hub(wire)
     assert (await again.status()).sessions == ()
@@ -314,7 +316,7 @@ async def test_a_run_ends_when_it_is_cancelled(
     request = start_request(node, "run", SLEEPER)
     running = executing(hub, request)
     await until((request.directory / "up").exists)
-    inside = await the_sleeper(runtime)
+    inside = await sleepers(runtime)
     assert (await hub.status()).runs == 1
     running.cancel()
     await asyncio.wait({running})
@@ -420,14 +422,3 @@ async def test_a_hub_that_is_silent_is_left_before_the_lease_ends(
     await asyncio.wait_for(hub.lost.wait(), PATIENCE)
     again = await next_hub(wire)
     assert (await again.status()).sessions == (session_id,)
-
-
-async def test_a_run_ends_with_the_lease(hub: LeasingHub, node: NodeConfig, runtime: Path) -> None:
-    request = start_request(node, "run", SLEEPER)
-    running = executing(hub, request)
-    inside = await the_sleeper(runtime)
-    hub.seconds = 5.0
-    await hub.status()
-    hub.silent = True
-    await until_gone(inside)
-    await asyncio.wait({running})

@@ -37,8 +37,7 @@ def test_uv_installs_it_offline_and_the_runtime_imports_from_there(tmp_path: Pat
     program = (
         "import mograder.runtime as r, importlib.metadata as m;"
         "print(r.__file__); print(m.version('mograder'));"
-        "print(m.requires('mograder')); print(r.count_response_words('x'));"
-        "import sys; print(sorted(n for n in sys.modules if n.startswith('mograder')))"
+        "print(m.requires('mograder')); print(r.count_response_words('x'))"
     )
     answer = subprocess.run(
         [sys.executable, "-c", program],
@@ -50,15 +49,7 @@ def test_uv_installs_it_offline_and_the_runtime_imports_from_there(tmp_path: Pat
     ).stdout.splitlines()
     assert Path(answer[0]) == target / "mograder" / "runtime.py"
     assert answer[1] == wheel.name.split("-")[1]
-    assert answer[2:4] == ["None", "None"]
-    companions = [
-        "mograder",
-        "mograder.judging",
-        "mograder.marks",
-        "mograder.remote",
-        "mograder.runtime",
-    ]
-    assert answer[4] == str(companions)
+    assert answer[2:] == ["None", "None"]
 
 
 @pytest.mark.full

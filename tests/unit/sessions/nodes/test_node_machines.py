@@ -122,7 +122,7 @@ async def test_a_start_goes_on_elsewhere_when_its_node_is_lost(rig: NodeRig) -> 
     assert not rig.ended, "a start that goes on is no end"
 
 
-# --- stopping --------------------------------------------------------------------------------
+# --- stopping -----------------------------------------------------------------------------------
 
 
 async def test_a_session_of_the_previous_hub_is_found_by_its_row(rig: NodeRig) -> None:
@@ -180,7 +180,7 @@ async def test_a_node_stays_cut_off_until_the_last_stop_that_waits_for_its_lease
     assert not rig.leases.refused
 
 
-# --- lost nodes ------------------------------------------------------------------------------
+# --- lost nodes -----------------------------------------------------------------------------------
 
 
 async def test_sessions_of_a_lost_node_end_with_its_lease_and_not_before(rig: NodeRig) -> None:
@@ -281,7 +281,7 @@ async def test_a_node_that_connects_again_replaces_its_old_connection(rig: NodeR
     assert not rig.ended
 
 
-# --- what a node may say ---------------------------------------------------------------------
+# --- what a node may say --------------------------------------------------------------------------
 
 
 async def test_a_node_speaks_for_its_own_sessions_only(rig: NodeRig) -> None:
@@ -370,7 +370,7 @@ async def test_an_end_on_a_draining_node_is_a_move_unless_a_limit_was_exceeded(
     assert [each.reason for each in rig.ended] == ["moved", "memory", "moved"]
 
 
-# --- capacity, environments, runs ------------------------------------------------------------
+# --- capacity, environments, runs -----------------------------------------------------------------
 
 
 async def test_the_capacity_follows_the_nodes(rig: NodeRig) -> None:
