@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.sandbox.environments.locked_builds import LockedBuilds, order_of
 from mograder.sandbox.environments.record import read_record
 from mograder.sandbox.environments.static_assets import ASSETS, read_assets
+from tests.support.programs import printed_by
 from tests.support.supervisors import (
     Sessions,
     make_config,
@@ -131,14 +131,7 @@ async def test_a_build_cannot_read_the_course(environments: Environments, tmp_pa
 
 
 def _python(built: Environment, code: str) -> str:
-    done = subprocess.run(
-        [str(built.directory / "env/bin/python"), "-I", "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return done.stdout.strip()
+    return printed_by(built.directory / "env/bin/python", "-I", "-c", code).strip()
 
 
 async def test_a_node_builds_the_same_by_the_lock(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import ssl
-import subprocess
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from tests.support.node_wire import (
     wire_hub,
 )
 from tests.support.process import free_port
+from tests.support.programs import printed_by
 from tests.support.proxy_front import FRONTS
 
 pytestmark = pytest.mark.full
@@ -75,14 +75,10 @@ async def test_a_node_connects_through_a_front(program: str, user: str, tmp_path
 def certificate(tmp_path: Path) -> Path:
     """A key and a certificate of its own, in one file, for 127.0.0.1."""
     path = tmp_path / "hub.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-subj", "/CN=hub", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(path), "-out", str(tmp_path / "certificate.pem")),
-        ],
-        check=True,
-        capture_output=True,
+    printed_by(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+        *("-nodes", "-subj", "/CN=hub", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-keyout", path, "-out", tmp_path / "certificate.pem"),
     )
     with path.open("a") as whole:
         whole.write((tmp_path / "certificate.pem").read_text())

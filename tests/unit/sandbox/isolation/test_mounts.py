@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.isolation.mounts import MountSpace, Sources, give_to
+from tests.support.programs import printed_by
 from tests.unit.sandbox import mount_probe
 
 
@@ -33,14 +33,7 @@ def test_a_mount_space(check: str, tmp_path: Path) -> None:
     (course / "work" / "A1.py").write_text("A1")
     (course / "file").write_text("file")
     course.chmod(0o700)
-    done = subprocess.run(
-        [sys.executable, str(mount_probe.__file__), check, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    printed_by(sys.executable, mount_probe.__file__, check, tmp_path)
     assert course.stat().st_mode & 0o777 == 0o700, "the host's own rights stay as they are"
     assert not any(path.is_mount() for path in tmp_path.rglob("*"))
 

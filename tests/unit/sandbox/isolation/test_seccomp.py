@@ -14,6 +14,7 @@ import pytest
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.isolation.seccomp import ALLOWED, CHECKED, FORBIDDEN, filter_program
+from tests.support.programs import printed_by
 
 EPERM, ENOSYS, EOPNOTSUPP, EAFNOSUPPORT = 1, 38, 95, 97
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
@@ -215,21 +216,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         pytest.skip("no filter for this machine, and so no sandbox")
     program = tmp_path_factory.mktemp("seccomp") / "filter"
     program.write_bytes(filter_program())
-    probe = _run(program)
-    assert probe.returncode == 0, probe.stderr
-    answer: dict[str, object] = json.loads(probe.stdout)
+    printed = printed_by(sys.executable, "-c", PROBE, program, stdin=subprocess.DEVNULL)
+    answer: dict[str, object] = json.loads(printed)
     return answer
-
-
-def _run(program: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", PROBE, str(program)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 REFUSED: dict[int, tuple[str, ...]] = {
