@@ -60,7 +60,7 @@ def place() -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("modules", "expected"),
     [
-        pytest.param(CONTRACT, 16, id="contract"),
+        pytest.param(CONTRACT, 13, id="contract"),
         pytest.param(WARM_STARTS, 8, id="warm-starts"),
     ],
 )
