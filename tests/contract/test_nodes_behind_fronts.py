@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from mograder.core.errors import Forbidden, RemoteFailed
@@ -20,6 +18,7 @@ from tests.support.node_wire import (
     WireHub,
     answer_calls,
     client_of,
+    echoed,
     next_client,
     on_uvloop,
     session_server,
@@ -40,20 +39,15 @@ async def _use(hub: WireHub, url: str) -> None:
         stack.push_async_callback(dialer.close)
         dialer.connect()
         async with next_client(hub) as client:
-            found = await asyncio.gather(*(_echoed(client, b"%d" % n) for n in range(20)))
+            found = await asyncio.gather(*(echoed(client, b"%d" % n) for n in range(20)))
             assert found == [b"%d" % n for n in range(20)]
-            assert await _echoed(client, b"y" * LARGE) == b"y" * LARGE
+            assert await echoed(client, b"y" * LARGE) == b"y" * LARGE
             async with client.ws_connect("http://s/ws") as websocket:
                 await websocket.send_str("ping")
                 assert await websocket.receive_str() == "ping"
         dialer.cut()
         async with client_of(await hub.next_link()) as again:
-            assert await _echoed(again, b"again") == b"again"
-
-
-async def _echoed(client: aiohttp.ClientSession, body: bytes) -> bytes:
-    async with client.post("http://s/echo", data=io.BytesIO(body)) as answer:
-        return await answer.read()
+            assert await echoed(again, b"again") == b"again"
 
 
 @pytest.mark.parametrize("user", ["", "X"], ids=["hub signs in", "front signs in"])

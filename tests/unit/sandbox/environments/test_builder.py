@@ -24,6 +24,7 @@ from mograder.sandbox.environments.builder import Environment, Environments, Sha
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.environments.static_assets import ASSETS, read_assets
 from mograder.sandbox.protocol import RunCommand
+from tests.support.session_pools import ignore_progress
 
 UV_SAYS = ("  × No solution found when resolving dependencies:", "  ╰─▶ Because nope was not found")
 PREFERRED = "marimo==0.25.2\n"
@@ -121,10 +122,6 @@ def make(
     """Environments below ``root``, as the next hub's would be."""
     (place / wheel).touch()
     return Environments(root, uv, wheel=place / wheel, marimo="0.25.2", timeout=60, locks=locks)
-
-
-def ignore_progress(_: str) -> None:
-    """Ignore progress."""
 
 
 async def test_it_is_built_once_and_known_from_then_on(

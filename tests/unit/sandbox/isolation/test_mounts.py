@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,15 +12,16 @@ import pytest
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.isolation.mounts import MountSpace, Sources, give_to
 from tests.support.programs import printed_by
+from tests.support.supervisors import short_directory
 from tests.unit.sandbox import mount_probe
 
 
 @pytest.fixture
 def walkable() -> Iterator[Path]:
     """A directory that every uid can walk to; pytest's own are private."""
-    with tempfile.TemporaryDirectory(prefix="mg-", dir="/tmp") as directory:
-        Path(directory).chmod(0o711)
-        yield Path(directory)
+    with short_directory() as directory:
+        directory.chmod(0o711)
+        yield directory
 
 
 @pytest.mark.full

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -26,6 +25,7 @@ from tests.support.node_wire import (
     WireHub,
     answer_calls,
     client_of,
+    echoed,
     knock,
     next_client,
     on_uvloop,
@@ -46,9 +46,9 @@ async def _use_a_session() -> None:
         wire_node(hub, "node-a", sockets, parked=2),
         next_client(hub) as client,
     ):
-        found = await asyncio.gather(*(_echoed(client, b"%d" % each) for each in range(9)))
+        found = await asyncio.gather(*(echoed(client, b"%d" % each) for each in range(9)))
         assert found == [b"%d" % each for each in range(9)]
-        assert await _echoed(client, b"y" * LARGE) == b"y" * LARGE
+        assert await echoed(client, b"y" * LARGE) == b"y" * LARGE
         async with client.ws_connect("http://s/ws") as websocket:
             await websocket.send_str("ping")
             assert await websocket.receive_str(timeout=PATIENCE) == "ping"
@@ -61,11 +61,6 @@ async def test_requests_and_websockets_reach_a_session_of_a_node() -> None:
 
 async def test_the_wire_works_on_the_event_loop_of_asyncio_too() -> None:
     await _use_a_session()
-
-
-async def _echoed(client: aiohttp.ClientSession, body: bytes) -> bytes:
-    async with client.post("http://s/echo", data=io.BytesIO(body)) as answer:
-        return await answer.read()
 
 
 @on_uvloop
@@ -112,7 +107,7 @@ async def test_the_end_of_a_node_is_told_and_the_node_comes_back() -> None:
         with pytest.raises(ConnectionResetError):
             await link.open_session(SESSION)
         async with wire_node(hub, token, sockets), next_client(hub) as client:
-            assert await _echoed(client, b"again") == b"again"
+            assert await echoed(client, b"again") == b"again"
 
 
 @on_uvloop
@@ -156,7 +151,7 @@ async def test_a_cut_closes_the_connections_of_sessions_and_connects_again() -> 
         message = await websocket.receive(timeout=PATIENCE)
         assert message.type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
         async with client_of(await hub.next_link()) as again:
-            assert await _echoed(again, b"again") == b"again"
+            assert await echoed(again, b"again") == b"again"
 
 
 @on_uvloop
@@ -232,7 +227,7 @@ async def test_a_node_in_a_hurry_dials_twice_and_keeps_one_connection(
         )
         dialer.connect()
         async with next_client(hub) as client:
-            assert await _echoed(client, b"once") == b"once"
+            assert await echoed(client, b"once") == b"once"
         assert len(hub.events) == 1
         assert "another machine" not in caplog.text
         await dialer.close()

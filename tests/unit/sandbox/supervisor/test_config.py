@@ -7,7 +7,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,15 +20,15 @@ from mograder.sandbox.supervisor.config import (
     refresh_resolver,
     write_etc,
 )
-from tests.support.supervisors import make_config
+from tests.support.supervisors import make_config, short_directory
 
 # --- strays: processes with a session's socket open ------------------------------------------
 
 
 @pytest.fixture
 def sockets() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="mg-", dir="/tmp") as directory:
-        yield Path(directory)
+    with short_directory() as directory:
+        yield directory
 
 
 def listener(path: Path) -> socket.socket:
