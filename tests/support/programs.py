@@ -16,4 +16,5 @@ def printed_by(*command: object, seconds: float = 100.0, **options: Any) -> str:
         words, capture_output=True, text=True, timeout=seconds, check=False, **options
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    printed: str = done.stdout
+    return printed
