@@ -63,6 +63,17 @@ class Place:
     async def supervisor(self) -> int:
         return (await live_supervisor(self.client)).pid
 
+    @asynccontextmanager
+    async def broken(self) -> AsyncIterator[None]:
+        """Break the connection while the supervisor is stopped, until the block ends."""
+        pid = await self.supervisor()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert await asyncio.to_thread(hang_up, [pid], str(self.config.socket))
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     async def running(self) -> set[str]:
         """Return the sessions that the supervisor lists."""
         return {info.session_id for info in await self.client.sessions()}
@@ -174,15 +185,10 @@ async def test_a_break_while_the_supervisor_is_stopped_is_survived(
     async with opened(make_config(runtime, tmp_path), tmp_path) as place:
         session = await place.pool.get_or_start(_key("a"), ignore_progress)
         before = await place.count(session)
-        pid = await place.supervisor()
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            assert await asyncio.to_thread(hang_up, [pid], str(place.config.socket))
+        async with place.broken():
             asking = asyncio.create_task(place.running())
             assert (await place.count(session))[0] == before[0], "it works meanwhile"
             assert place.pool.find(session.key) is session
-        finally:
-            os.kill(pid, signal.SIGCONT)
         assert await asking == {session.id}
         assert place.pool.find(session.key) is session
 
@@ -193,14 +199,9 @@ async def test_a_session_ended_during_a_break_is_noticed(runtime: Path, tmp_path
             await place.pool.get_or_start(_key(name), ignore_progress) for name in ("a", "b")
         ]
         await place.count(ended)
-        pid = await place.supervisor()
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            assert await asyncio.to_thread(hang_up, [pid], str(place.config.socket))
+        async with place.broken():
             (place.spawner.directories[ended.id] / "end").touch()
             await until((place.spawner.directories[ended.id] / "ended").exists)
-        finally:
-            os.kill(pid, signal.SIGCONT)
         await until(lambda: place.pool.all() == [kept])
         assert place.pool.history.of_session(ended.id) is not None
 

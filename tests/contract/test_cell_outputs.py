@@ -18,22 +18,13 @@ from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Limits
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree
+from tests.support.judging_rig import notebook
 from tests.support.launchers import open_local
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 
 LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=600)
 Run = Callable[..., Awaitable[ExecutionResult]]
-
-
-def notebook(*cells: str) -> str:
-    """A notebook's text, of cells' bodies."""
-    text = ["import marimo\n\napp = marimo.App()\n"]
-    text.append("with app.setup:\n    import marimo as mo\n    import matplotlib.pyplot as plt\n")
-    for cell in cells:
-        body = "\n".join(f"    {line}" for line in cell.splitlines())
-        text.append(f"@app.cell\ndef _():\n{body}\n    return\n")
-    return "\n\n".join(text)
 
 
 @pytest.fixture
@@ -46,7 +37,7 @@ async def run(
         executor = Executor(local.launcher, tmp_path / "copies", remove_tree)
 
         async def run(*cells: str) -> ExecutionResult:
-            text = notebook(*cells)
+            text = notebook(*cells, setup="import marimo as mo\nimport matplotlib.pyplot as plt")
             return await executor.execute(
                 ExecutionRequest(text, "A1.py", directory, LIMITS, 120, outputs=True)
             )

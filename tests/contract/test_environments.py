@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from importlib import metadata
 from pathlib import Path
@@ -20,11 +19,13 @@ from mograder.sandbox.environments.locked_builds import LockedBuilds, order_of
 from mograder.sandbox.environments.record import read_record
 from mograder.sandbox.environments.static_assets import ASSETS, read_assets
 from mograder.sandbox.protocol import RunCommand
+from tests.support.programs import printed_by
 from tests.support.supervisors import (
     Sessions,
     make_config,
     real_config,
     real_environments,
+    shell,
     shell_environment,
     supervised,
 )
@@ -99,22 +100,6 @@ async def test_a_requirement_that_cannot_be_met_is_told_in_uvs_words(
     assert list(own.glob(".building-*")) == []
 
 
-async def test_d3_uvs_cache_may_be_deleted_at_any_time(tmp_path: Path, runtime: Path) -> None:
-    """Between two starts of the hub too: the supervisor goes on, and makes it again."""
-    cache = tmp_path / "home" / ".cache" / "uv"
-    client = SupervisorClient(real_config(runtime, tmp_path, cache))
-    try:
-        await client.open()
-        shutil.rmtree(tmp_path / "home")
-        directory = runtime / "work"
-        directory.mkdir()
-        command = RunCommand(argv=("/usr/bin/true",), directory=directory, timeout=60)
-        assert await client.run(command, lambda _: None) == 0
-        assert cache.is_dir()
-    finally:
-        await client.close()
-
-
 async def test_the_kernel_would_end_a_build_before_the_supervisor(
     client: SupervisorClient, tmp_path: Path
 ) -> None:
@@ -128,19 +113,24 @@ async def test_the_kernel_would_end_a_build_before_the_supervisor(
     assert said == ["600"]
 
 
-@pytest.mark.parametrize("first", ["a start", "a warm environment"])
-async def test_d3_a_session_starts_after_uvs_cache_was_deleted(
-    tmp_path: Path, runtime: Path, first: str
+@pytest.mark.parametrize("first", ["a build", "a start", "a warm environment"])
+async def test_d3_uvs_cache_may_be_deleted_at_any_time(
+    tmp_path: Path, runtime: Path, workshop: Path, first: str
 ) -> None:
-    """It has the cache below its environment."""
+    """Between two starts of the hub too: the supervisor goes on, and makes it again.
+
+    A session has it below its environment.
+    """
     cache = tmp_path / "home" / ".cache" / "uv"
     async with supervised(make_config(runtime, tmp_path, uv_cache=cache)) as client:
         sessions = Sessions(client, tmp_path)
         shutil.rmtree(tmp_path / "home")
-        if first == "a warm environment":
-            await client.warm(shell_environment(tmp_path / "environment", "exit 1"))
-        else:
+        if first == "a build":
+            assert await client.run(shell(workshop, "true"), lambda _: None) == 0
+        elif first == "a start":
             await sessions.start("one", "touch up; exec sleep 600")
+        else:
+            await client.warm(shell_environment(tmp_path / "environment", "exit 1"))
         assert cache.is_dir()
 
 
@@ -155,14 +145,7 @@ async def test_a_build_cannot_read_the_course(environments: Environments, tmp_pa
 
 
 def _python(built: Environment, code: str) -> str:
-    done = subprocess.run(
-        [str(built.directory / "env/bin/python"), "-I", "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return done.stdout.strip()
+    return printed_by(built.directory / "env/bin/python", "-I", "-c", code).strip()
 
 
 async def test_a_node_builds_the_same_by_the_lock(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -17,25 +18,17 @@ from mograder.sandbox.execution.report import (
     Outcome,
 )
 from mograder.sandbox.execution.runner import Executor
-from mograder.sandbox.protocol import Limits, Measured, News
+from mograder.sandbox.protocol import Measured, News
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree
+from tests.support import judging_rig
+from tests.support.judging_rig import LIMITS
 from tests.support.launchers import Local, open_local
 from tests.support.supervisors import inside_of, until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
-LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400)
-
-
-def notebook(*cells: str) -> str:
-    """A notebook's text, of cells' bodies; a cell that starts with ``@`` brings its own head."""
-    text = ["import marimo\n\napp = marimo.App()\n"]
-    text.append("with app.setup:\n    import os\n    from mograder.runtime import check\n")
-    for cell in cells:
-        body = "\n".join(f"    {line}" for line in cell.splitlines())
-        text.append(f"@app.cell\ndef _():\n{body}\n    return\n")
-    return "\n\n".join(text)
+notebook = partial(judging_rig.notebook, setup="import os\nfrom mograder.runtime import check")
 
 
 @dataclass

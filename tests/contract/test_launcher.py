@@ -83,12 +83,14 @@ async def ids(launcher: Launcher) -> list[str]:
 
 async def test_a_session_runs_from_start_to_stop(setup: LauncherSetup) -> None:
     one, two = setup.spec("one"), setup.spec("two")
+    assert await setup.launcher.stop("session-unknown") is False
     first, second = await setup.launcher.start(one), await setup.launcher.start(two)
     assert first.session_id == one.session_id
     assert first.endpoint != second.endpoint
     assert await ids(setup.launcher) == ["session-one", "session-two"]
     assert first in await setup.launcher.sessions()
     assert await setup.launcher.stop(one.session_id)
+    assert await setup.launcher.stop(one.session_id) is False
     assert await ids(setup.launcher) == ["session-two"]
     await setup.recorder.wait_until(
         lambda: [e.session_id for e in setup.recorder.exits] == ["session-one"]
@@ -96,29 +98,14 @@ async def test_a_session_runs_from_start_to_stop(setup: LauncherSetup) -> None:
     assert await setup.launcher.stop(two.session_id)
 
 
-async def test_an_id_is_in_use_until_its_session_has_ended(setup: LauncherSetup) -> None:
+async def test_an_id_is_in_use_until_its_session_has_ended_which_is_told_once(
+    setup: LauncherSetup,
+) -> None:
     spec = setup.spec("one")
     await setup.launcher.start(spec)
     with pytest.raises(Conflict):
         await setup.launcher.start(spec)
     assert await ids(setup.launcher) == ["session-one"]
-    await setup.crash(spec, "out of patience\n")
-    await setup.recorder.wait_until(lambda: bool(setup.recorder.exits))
-    await setup.launcher.start(spec)
-    assert await setup.launcher.stop(spec.session_id)
-
-
-async def test_stopping_what_does_not_run_is_no_error(setup: LauncherSetup) -> None:
-    assert await setup.launcher.stop("session-unknown") is False
-    spec = setup.spec("one")
-    await setup.launcher.start(spec)
-    assert await setup.launcher.stop(spec.session_id)
-    assert await setup.launcher.stop(spec.session_id) is False
-
-
-async def test_an_end_is_told_once_with_the_last_words(setup: LauncherSetup) -> None:
-    spec = setup.spec("one")
-    await setup.launcher.start(spec)
     await setup.crash(spec, "out of patience\n")
     await setup.recorder.wait_until(lambda: bool(setup.recorder.exits))
     assert setup.recorder.exits == [
@@ -127,6 +114,8 @@ async def test_an_end_is_told_once_with_the_last_words(setup: LauncherSetup) -> 
     assert await ids(setup.launcher) == []
     assert await setup.launcher.stop(spec.session_id) is False
     assert len(setup.recorder.exits) == 1
+    await setup.launcher.start(spec)
+    assert await setup.launcher.stop(spec.session_id)
 
 
 async def test_its_own_end_is_told_and_takes_all_along(setup: LauncherSetup) -> None:

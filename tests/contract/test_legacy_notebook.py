@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.legacy import SOURCE, line
+from tests.support.programs import printed_by
 
 pytestmark = pytest.mark.full
 
@@ -29,20 +29,12 @@ HIDING: Mapping[str, str] = {"# ]\n# ///": "# ]\n# mograder-hidden-tests = true\
 """All solved, in a notebook whose release had hidden tests: no marks are promised."""
 
 
-def _run(notebook: Path, command: list[str]) -> tuple[str, list[dict[str, object]]]:
-    """The output of the run, and the lines of its sidecar file."""
+def _run(notebook: Path, command: list[str]) -> list[dict[str, object]]:
+    """Run it; return the lines of its sidecar file."""
     sidecar = notebook.with_name("checks.jsonl")
-    done = subprocess.run(
-        [sys.executable, *command],
-        check=False,
-        cwd=notebook.parent,
-        env={**os.environ, "MOGRADER_SIDECAR_PATH": str(sidecar)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout, [json.loads(each) for each in sidecar.read_text().splitlines()]
+    variables = {**os.environ, "MOGRADER_SIDECAR_PATH": str(sidecar)}
+    printed_by(sys.executable, *command, cwd=notebook.parent, env=variables)
+    return [json.loads(each) for each in sidecar.read_text().splitlines()]
 
 
 def _copy(directory: Path, answers: Mapping[str, str]) -> Path:
@@ -56,7 +48,7 @@ def _copy(directory: Path, answers: Mapping[str, str]) -> Path:
 
 
 def test_a_started_notebook_says_what_is_missing(tmp_path: Path) -> None:
-    _, lines = _run(_copy(tmp_path, STARTED), [SOURCE.name])
+    lines = _run(_copy(tmp_path, STARTED), [SOURCE.name])
     assert lines == [
         line("Q1: The mean", "partial", ["the mean of 2, 4 and 6 is **4**"], 1, 2),
         line("Q2: The area", "partial", ["the area grows with the square"], 3, 5),
@@ -79,7 +71,7 @@ def test_the_editors_kernel_shows_boxes_marks_and_scores(
 ) -> None:
     notebook, page = _copy(tmp_path, answers), tmp_path / "page.html"
     export = ["-m", "marimo", "-q", "export", "html", "--no-sandbox", SOURCE.name]
-    _, lines = _run(notebook, [*export, "-o", str(page)])
+    lines = _run(notebook, [*export, "-o", str(page)])
     html = page.read_text()
     assert {str(each["label"]) for each in lines} >= {"Q1: The mean", "Q2: The area"}
     assert [text for text in shown if text not in html] == []

@@ -110,14 +110,14 @@ def _is_sleeping(process: psutil.Process) -> bool:
         return False
 
 
-async def the_sleeper(runtime: Path) -> list[psutil.Process]:
-    """The one program in this test's sandbox, once it runs."""
+async def sleepers(runtime: Path, count: int = 1) -> list[psutil.Process]:
+    """The programs in this test's sandboxes, once they run."""
 
     def found() -> list[psutil.Process]:
         inside = supervisor_of(runtime).children(recursive=True)
         return [each for each in inside if _is_sleeping(each)]
 
-    await until(lambda: len(found()) == 1)
+    await until(lambda: len(found()) == count)
     return found()
 
 
@@ -147,25 +147,29 @@ async def test_a_hub_that_another_one_has_replaced_is_refused(
 
 async def test_bytes_flow_between_the_hub_and_a_session(hub: LeasingHub, node: NodeConfig) -> None:
     session_id = await start(hub, node, "bytes", f"exec /usr/bin/python3 -c '{_SHOUTS}' \"$2\"")
-    transport = await asyncio.wait_for(hub.link.open_session(session_id), PATIENCE)
-    reader = asyncio.StreamReader()
-    protocol = asyncio.StreamReaderProtocol(reader)
-    transport.set_protocol(protocol)
-    protocol.connection_made(transport)
-    transport.resume_reading()
+    reader, transport = await opened(hub, session_id)
     for word in (b"hello", b"again"):
         transport.write(word)
         assert await asyncio.wait_for(reader.readexactly(5), PATIENCE) == word.upper()
     await hub.link.connection.call(StopSession(session_id=session_id))
     assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
     transport.abort()
-    refused = await asyncio.wait_for(hub.link.open_session(session_id), PATIENCE)
-    closed = asyncio.StreamReader()
-    refused.set_protocol(asyncio.StreamReaderProtocol(closed))
-    refused.get_protocol().connection_made(refused)
-    refused.resume_reading()
+    closed, refused = await opened(hub, session_id)
     assert await asyncio.wait_for(closed.read(), PATIENCE) == b""
     refused.abort()
+
+
+async def opened(
+    hub: LeasingHub, session_id: str
+) -> tuple[asyncio.StreamReader, asyncio.Transport]:
+    """Connect to a session's server."""
+    transport = await asyncio.wait_for(hub.link.open_session(session_id), PATIENCE)
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    transport.resume_reading()
+    return reader, transport
 
 
 @pytest.mark.timeout(400)
@@ -206,12 +210,7 @@ async def _first_line(hub: LeasingHub, session_id: str, path: str) -> bytes:
     """Ask a session's server until it answers; return the first line of the answer."""
     async with asyncio.timeout(PATIENCE):
         while True:
-            transport = await hub.link.open_session(session_id)
-            reader = asyncio.StreamReader()
-            protocol = asyncio.StreamReaderProtocol(reader)
-            transport.set_protocol(protocol)
-            protocol.connection_made(transport)
-            transport.resume_reading()
+            reader, transport = await opened(hub, session_id)
             transport.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             line = await reader.readline()
             transport.abort()
@@ -225,10 +224,12 @@ async def test_when_the_hub_is_silent_every_process_is_gone_and_the_node_comes_b
     del agent
     hub = await next_hub(wire, seconds=5.0)
     await start(hub, node, "cut")
-    inside = await the_sleeper(runtime)
+    running = executing(hub, start_request(node, "run", SLEEPER))
+    inside = await sleepers(runtime, 2)
     await hub.status()
     hub.silent = True
     await until_gone(inside)
+    await asyncio.wait({running})
     await asyncio.wait_for(hub.lost.wait(), PATIENCE)
     again = await next_hub(wire)
     assert (await again.status()).sessions == ()
@@ -315,7 +316,7 @@ async def test_a_run_ends_when_it_is_cancelled(
     request = start_request(node, "run", SLEEPER)
     running = executing(hub, request)
     await until((request.directory / "up").exists)
-    inside = await the_sleeper(runtime)
+    inside = await sleepers(runtime)
     assert (await hub.status()).runs == 1
     running.cancel()
     await asyncio.wait({running})
@@ -421,14 +422,3 @@ async def test_a_hub_that_is_silent_is_left_before_the_lease_ends(
     await asyncio.wait_for(hub.lost.wait(), PATIENCE)
     again = await next_hub(wire)
     assert (await again.status()).sessions == (session_id,)
-
-
-async def test_a_run_ends_with_the_lease(hub: LeasingHub, node: NodeConfig, runtime: Path) -> None:
-    request = start_request(node, "run", SLEEPER)
-    running = executing(hub, request)
-    inside = await the_sleeper(runtime)
-    hub.seconds = 5.0
-    await hub.status()
-    hub.silent = True
-    await until_gone(inside)
-    await asyncio.wait({running})

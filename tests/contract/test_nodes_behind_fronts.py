@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import ssl
-import subprocess
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from mograder.core.errors import Forbidden, RemoteFailed
@@ -21,12 +18,14 @@ from tests.support.node_wire import (
     WireHub,
     answer_calls,
     client_of,
+    echoed,
     next_client,
     on_uvloop,
     session_server,
     wire_hub,
 )
 from tests.support.process import free_port
+from tests.support.programs import printed_by
 from tests.support.proxy_front import FRONTS
 
 pytestmark = pytest.mark.full
@@ -40,20 +39,15 @@ async def _use(hub: WireHub, url: str) -> None:
         stack.push_async_callback(dialer.close)
         dialer.connect()
         async with next_client(hub) as client:
-            found = await asyncio.gather(*(_echoed(client, b"%d" % n) for n in range(20)))
+            found = await asyncio.gather(*(echoed(client, b"%d" % n) for n in range(20)))
             assert found == [b"%d" % n for n in range(20)]
-            assert await _echoed(client, b"y" * LARGE) == b"y" * LARGE
+            assert await echoed(client, b"y" * LARGE) == b"y" * LARGE
             async with client.ws_connect("http://s/ws") as websocket:
                 await websocket.send_str("ping")
                 assert await websocket.receive_str() == "ping"
         dialer.cut()
         async with client_of(await hub.next_link()) as again:
-            assert await _echoed(again, b"again") == b"again"
-
-
-async def _echoed(client: aiohttp.ClientSession, body: bytes) -> bytes:
-    async with client.post("http://s/echo", data=io.BytesIO(body)) as answer:
-        return await answer.read()
+            assert await echoed(again, b"again") == b"again"
 
 
 @pytest.mark.parametrize("user", ["", "X"], ids=["hub signs in", "front signs in"])
@@ -75,14 +69,10 @@ async def test_a_node_connects_through_a_front(program: str, user: str, tmp_path
 def certificate(tmp_path: Path) -> Path:
     """A key and a certificate of its own, in one file, for 127.0.0.1."""
     path = tmp_path / "hub.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-subj", "/CN=hub", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(path), "-out", str(tmp_path / "certificate.pem")),
-        ],
-        check=True,
-        capture_output=True,
+    printed_by(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+        *("-nodes", "-subj", "/CN=hub", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-keyout", path, "-out", tmp_path / "certificate.pem"),
     )
     with path.open("a") as whole:
         whole.write((tmp_path / "certificate.pem").read_text())

@@ -35,6 +35,7 @@ from tests.support.supervisors import (
     make_config,
     names_inside,
     shell,
+    short_directory,
     supervised,
     supervisor_process,
     until,
@@ -131,20 +132,6 @@ async def test_another_user_gets_no_answer(client: SupervisorClient, runtime: Pa
                 assert await loop.sock_recv(stranger, 100) == b""
 
 
-async def test_nonsense_on_one_connection_harms_no_other(
-    client: SupervisorClient, runtime: Path
-) -> None:
-    reader, writer = await asyncio.open_unix_connection(runtime / "supervisor.sock")
-    writer.write(b'{"kind": "call", "id": "x"}\nno json at all\n')
-    writer.write(b"x" * (2 << 20))  # longer than any message may be
-    async with asyncio.timeout(PATIENCE):
-        with contextlib.suppress(ConnectionError):
-            await writer.drain()
-            assert await reader.read() == b""
-    writer.close()
-    assert await client.sessions() == ()
-
-
 # --- hubs come and go -----------------------------------------------------------------------
 
 
@@ -173,31 +160,26 @@ async def test_the_environment_of_a_live_session_is_kept(
     os.close(taken)
 
 
-async def test_one_of_a_hubs_own_ends_itself_when_no_hub_comes_back(
+async def test_one_of_a_hubs_own_ends_itself_when_no_hub_comes_back_and_a_kept_one_stays(
     runtime: Path, tmp_path: Path
 ) -> None:
-    client = SupervisorClient(make_config(runtime, tmp_path, linger=0.2))
-    sessions = Sessions(client, tmp_path)
-    await sessions.start("left", SLEEPER)
-    family = family_of(client)
-    await break_off(client)
-    await until_gone(family)
-    await client.shutdown()
-    assert _leftovers(runtime) == []
-
-
-async def test_one_that_a_service_manager_keeps_stays_without_a_hub(
-    runtime: Path, tmp_path: Path
-) -> None:
-    config = make_config(runtime, tmp_path, linger=0.05, owned=False)
-    connection, child = await connect_or_spawn(config)
-    await connection.close()
-    await asyncio.sleep(0.3)  # longer than it would linger
-    following = await connect(runtime / "supervisor.sock")
-    assert not following.hello.owned
-    await following.shutdown()
-    await following.close()
-    await reap(child)
+    """A service manager keeps it, which would end later than the hub's own."""
+    with short_directory() as elsewhere:
+        kept = make_config(elsewhere, elsewhere, linger=0.05, owned=False)
+        connection, child = await connect_or_spawn(kept)
+        await connection.close()
+        client = SupervisorClient(make_config(runtime, tmp_path, linger=0.2))
+        await Sessions(client, tmp_path).start("left", SLEEPER)
+        family = family_of(client)
+        await break_off(client)
+        await until_gone(family)
+        await client.shutdown()
+        assert _leftovers(runtime) == []
+        following = await connect(kept.socket)
+        assert not following.hello.owned
+        await following.shutdown()
+        await following.close()
+        await reap(child)
 
 
 async def test_shutdown_ends_all_and_leaves_nothing(
@@ -312,6 +294,11 @@ async def test_a_call_that_cannot_be_read_is_answered_with_an_error(
         assert isinstance(answer, Failed)
         assert (answer.id, answer.family) == (number, "RemoteFailed")
         assert "cannot read this request" in answer.message
+    writer.write(b"x" * (2 << 20))  # longer than any message may be
+    async with asyncio.timeout(PATIENCE):
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+            assert await reader.read() == b""
     writer.close()
     assert await client.sessions() == (), "and the supervisor goes on"
 

@@ -30,6 +30,7 @@ from tests.support.launchers import (
     zygotes_of,
 )
 from tests.support.marimo import MarimoClient, open_editor
+from tests.support.notebooks import notebook
 from tests.support.supervisors import (
     live_supervisor,
     names_below,
@@ -39,7 +40,6 @@ from tests.support.supervisors import (
     until,
     until_gone,
 )
-from tests.support.warm_notebooks import PLOT, SLIDER
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 LONG = pytest.mark.long
@@ -93,6 +93,28 @@ async def session(
     assert await local.launcher.stop(spec.session_id)
 
 
+SLIDER = notebook(
+    """
+    import marimo as mo
+    slider = mo.ui.slider(1, 10)
+    slider
+    return (slider,)
+    """,
+    'f"chosen: {slider.value * 100}"',
+    end="",
+)
+PLOT = """import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import matplotlib.pyplot as plt
+    plt.plot([1, 4, 9])
+    {last}
+    return
+"""
 EMPTY = SLIDER.partition("@app.cell")[0] + "@app.cell\ndef _():\n    1\n    return\n"
 
 
@@ -247,13 +269,8 @@ async def test_many_at_once_are_all_warm_and_leave_nothing(local: Local, environ
     assert await local.starts() == {"warm": 8}
     await asyncio.gather(*(local.launcher.stop(spec.session_id) for spec in specs))
     supervisor = await live_supervisor(local.launcher)
-    left = [
-        "bwrap",
-        "bwrap",
-        "cat",
-        "python",
-        "python",
-    ]  # the namespace helper, the zygote group and its zygote
+    # The namespace helper, the zygote group and its zygote.
+    left = ["bwrap", "bwrap", "cat", "python", "python"]
     await until(lambda: names_below(supervisor) == left)
 
 

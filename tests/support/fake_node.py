@@ -208,10 +208,9 @@ class FakeNode:
 
     def _stop(self, call_id: int, operation: StopSession) -> Done:
         lives = operation.session_id in self.sessions
-        if isinstance(operation, StopSession):
-            self.stopped.add(operation.session_id)
-            if lives:
-                self.end(operation.session_id, status=0)
+        self.stopped.add(operation.session_id)
+        if lives:
+            self.end(operation.session_id, status=0)
         return Done(id=call_id, stopped=lives)
 
     def _obey(self, call_id: int, operation: GrantLease | PrepareEnvironment) -> Done | Failed:

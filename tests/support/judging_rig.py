@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -28,9 +29,11 @@ LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory
 DEADLINES = Deadlines(call=20.0, check=60.0, submission=200.0, notebook=100.0)
 
 
-def notebook(*cells: str) -> str:
-    """Return the text of a notebook of these cells."""
+def notebook(*cells: str, setup: str = "") -> str:
+    """Return the text of a notebook of these cells, which may begin with a setup cell."""
     parts = ["import marimo\n\napp = marimo.App()\n"]
+    if setup:
+        parts.append(f"\nwith app.setup:\n{indent(setup, '    ')}\n")
     for cell in cells:
         body = "".join(f"    {line}\n" if line else "\n" for line in cell.strip().split("\n"))
         parts.append(f"\n@app.cell\ndef _():\n{body}    return\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import io
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
@@ -244,3 +245,9 @@ def client_of(link: NodeLink, session_id: str = SESSION) -> aiohttp.ClientSessio
     connections = NodeConnections({link.name: link}.get)
     endpoint = Endpoint(Path(f"{session_id}.sock"), link.name)
     return aiohttp.ClientSession(connector=connections.connector(endpoint))
+
+
+async def echoed(client: aiohttp.ClientSession, body: bytes) -> bytes:
+    """Send bytes to a session's server in pieces, and return what comes back."""
+    async with client.post("http://s/echo", data=io.BytesIO(body)) as answer:
+        return await answer.read()

@@ -24,6 +24,7 @@ from mograder.sandbox.protocol import (
     StartSession,
 )
 from mograder.sessions.capacity import MEGABYTE, UNKNOWN, CapacityLimits
+from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import LiveSession, SessionKey
@@ -31,6 +32,7 @@ from mograder.store.database.database import open_engine, upgrade
 from mograder.store.hub.hub_state import HubState
 from tests.support.clock import ManualClock
 from tests.support.fake_launcher import InMemoryLauncher
+from tests.support.supervisors import until
 
 ALICE = SessionKey("alice", "A1", Mode.EDIT)
 BOB = SessionKey("bob", "A1", Mode.EDIT)
@@ -214,6 +216,30 @@ class Rig:
     def rows(self) -> list[tuple[str, str, str]]:
         """Return the recorded sessions: user, item and state."""
         return [(row.username, row.item, row.state.value) for row in self.state.sessions()]
+
+    async def begin(
+        self, pool: SessionManager, key: SessionKey = ALICE
+    ) -> asyncio.Task[LiveSession]:
+        """Begin a start whose server answers only once ``server.up`` is set."""
+        self.server.up.clear()
+        self.server.asked.clear()
+        task = asyncio.create_task(pool.get_or_start(key, ignore_progress))
+        await soon(self.server.asked.wait())
+        return task
+
+    async def line_up(
+        self, pool: SessionManager, key: SessionKey, tell: Progress = ignore_progress
+    ) -> asyncio.Task[LiveSession]:
+        """Begin a start that has to wait, as the only one."""
+        task = asyncio.create_task(pool.get_or_start(key, tell))
+        await until(lambda: waiting(pool) == 1)
+        return task
+
+    def why_ended(self, pool: SessionManager, session: LiveSession) -> EndReason:
+        """Return why a session has ended."""
+        ending = pool.history.of_session(session.id)
+        assert ending is not None
+        return ending.reason
 
 
 @asynccontextmanager

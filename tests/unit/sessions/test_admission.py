@@ -264,27 +264,6 @@ async def test_who_asked_first_stands_first_even_if_its_software_took_longer() -
     await queue.close()
 
 
-async def test_a_small_start_does_not_overtake_a_large_one() -> None:
-    queue = Queue(terms(memory_mb=300))
-    await queue.come(1, 200)
-    await queue.come(2, 200)
-    await queue.come(3, 50)
-    assert queue.inside == [1]
-    await queue.end(1)
-    assert queue.inside == [1, 2, 3]
-    await queue.close()
-
-
-async def test_a_large_one_that_goes_away_no_longer_keeps_the_small_ones_out() -> None:
-    queue = Queue(terms(memory_mb=300))
-    await queue.come(1, 200)
-    await queue.come(2, 200)
-    await queue.come(3, 50)
-    await queue.leave(2)
-    assert queue.inside == [1, 3]
-    await queue.close()
-
-
 async def test_one_who_is_cancelled_at_the_moment_of_being_let_in_takes_no_place() -> None:
     queue = Queue(terms(starts=1))
     for number in (1, 2, 3):

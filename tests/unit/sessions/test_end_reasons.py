@@ -93,10 +93,13 @@ async def test_each_end_has_its_reason(rig: Rig) -> None:
     async with rig.pool() as pool:
         session = await pool.get_or_start(ALICE, ignore_progress)
         assert (pool.history.of_session(session.id), pool.history.of_key(ALICE)) == (None, None)
+        heard: list[Ending | None] = []
+        session.on_stop.append(lambda: heard.append(pool.history.of_session(session.id)))
         await pool.stop(ALICE)
         ending = pool.history.of_session(session.id)
         assert ending == Ending(ALICE, session.id, EndReason.STOPPED, rig.clock.now())
         assert pool.history.of_key(ALICE) == ending
+        assert heard == [ending], "it is known when open pages hear of the end"
         assert pool.tally.endings == {EndReason.STOPPED: 1}
 
 
@@ -119,15 +122,6 @@ async def test_a_limit_a_crash_and_a_loss_are_told_apart(rig: Rig) -> None:
             (EndReason.CRASHED, "fault"),
             (EndReason.LOST, ""),
         ]
-
-
-async def test_the_reason_is_known_when_open_pages_hear_of_the_end(rig: Rig) -> None:
-    async with rig.pool() as pool:
-        session = await pool.get_or_start(ALICE, ignore_progress)
-        heard: list[Ending | None] = []
-        session.on_stop.append(lambda: heard.append(pool.history.of_session(session.id)))
-        await pool.stop(ALICE)
-        assert [each.reason for each in heard if each is not None] == [EndReason.STOPPED]
 
 
 async def test_a_start_forgets_the_last_ending_but_an_old_page_may_still_ask(rig: Rig) -> None:
@@ -208,17 +202,6 @@ async def test_a_reason_of_a_newer_program_is_a_crash_to_this_one(rig: Rig) -> N
         ending = pool.history.of_key(ALICE)
         assert ending is not None
         assert ending.reason is EndReason.CRASHED
-
-
-async def test_a_lecture_published_again_says_so_to_the_page_that_was_open(rig: Rig) -> None:
-    rig.spawner.versions["L01"] = "1"
-    async with rig.pool() as pool:
-        first = await pool.get_or_start(LECTURE, ignore_progress)
-        rig.spawner.versions["L01"] = "2"
-        await pool.get_or_start(LECTURE, ignore_progress)
-        ending = pool.history.of_session(first.id)
-        assert ending is not None
-        assert ending.reason is EndReason.REPLACED
 
 
 @pytest.mark.parametrize("reason", EndReason)

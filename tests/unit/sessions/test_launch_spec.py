@@ -57,8 +57,21 @@ class Numbers(HubState):
 class Place:
     releases: Releases
     workspaces: Workspaces
-    environments: Ready
-    spawner: Spawner
+    environments: Ready = field(default_factory=Ready)
+    decided: dict[str, ItemSettings] = field(default_factory=dict)
+    """What the administrator says of items."""
+
+    @property
+    def spawner(self) -> Spawner:
+        return Spawner(
+            self.releases,
+            self.workspaces,
+            cast(Environments, self.environments),
+            Numbers(),
+            limits_of(LimitsSettings()),
+            self.decided,
+            asset_url="../_marimo",
+        )
 
     def publish(self, name: str, kind: ItemKind, text: bytes = NOTEBOOK) -> Release:
         return publish(self.releases, {f"{name}.py": text}, name, kind)
@@ -75,17 +88,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    releases, workspaces = Releases(tmp_path / "releases"), Workspaces(tmp_path / "workspaces")
-    environments = Ready()
-    spawner = Spawner(
-        releases,
-        workspaces,
-        cast(Environments, environments),
-        Numbers(),
-        limits_of(LimitsSettings()),
-        asset_url="../_marimo",
-    )
-    return Place(releases, workspaces, environments, spawner)
+    return Place(Releases(tmp_path / "releases"), Workspaces(tmp_path / "workspaces"))
 
 
 async def test_an_edit_is_of_the_students_copy(place: Place) -> None:
@@ -157,18 +160,10 @@ async def test_the_release_says_what_a_session_may_use_and_a_copy_does_not(place
 async def test_the_administrator_says_more_than_the_release(place: Place) -> None:
     place.copied(LIMITED)
     place.publish("L01", ItemKind.LECTURE, LIMITED)
-    decided = ItemSettings(allow=("lsp",), limits=ItemLimits(memory_mb=128))
-    spawner = Spawner(
-        place.releases,
-        place.workspaces,
-        cast(Environments, place.environments),
-        Numbers(),
-        limits_of(LimitsSettings()),
-        {"A1": decided},
-    )
-    request = await spawner.request(ALICE, "session-id", ignore_progress)
+    place.decided["A1"] = ItemSettings(allow=("lsp",), limits=ItemLimits(memory_mb=128))
+    request = await place.request()
     assert (request.limits.memory_mb, request.allow) == (128, ("lsp",))
-    request = await spawner.request(LECTURE, "session-id", ignore_progress)
+    request = await place.request(LECTURE)
     assert (request.limits.memory_mb, request.allow) == (64, ("ai",)), "only the item that it names"
 
 

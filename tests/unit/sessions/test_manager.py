@@ -69,10 +69,8 @@ async def test_those_who_ask_while_it_starts_wait_for_the_same_one(rig: Rig) -> 
 
 
 async def test_one_who_gives_up_waiting_does_not_stop_the_start(rig: Rig) -> None:
-    rig.server.up.clear()
     async with rig.pool() as pool:
-        impatient = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
-        await soon(rig.server.asked.wait())
+        impatient = await rig.begin(pool)
         impatient.cancel()
         await asyncio.wait({impatient})
         rig.server.up.set()
@@ -99,10 +97,8 @@ async def test_a_launcher_that_cannot_start_leaves_no_row(rig: Rig) -> None:
 
 
 async def test_a_death_while_starting_is_told_with_its_last_words(rig: Rig) -> None:
-    rig.server.up.clear()
     async with rig.pool() as pool:
-        asking = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
-        await soon(rig.server.asked.wait())
+        asking = await rig.begin(pool)
         (session_id,) = rig.launcher.requests
         rig.launcher.die(session_id, status=3, log_tail="Traceback\nImportError: no numpy\n\n")
         with pytest.raises(SandboxUnavailable, match=r"status 3\).*ImportError: no numpy"):
@@ -203,13 +199,13 @@ async def test_a_start_during_a_stop_waits_for_its_end(rig: Rig) -> None:
         stop = asyncio.create_task(pool.stop(ALICE))
         await soon(rig.launcher.stopping.wait())
         again = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
-        await asyncio.wait({again}, timeout=0.05)
-        assert list(rig.launcher.requests) == [first.id]
+        other = await pool.get_or_start(BOB, ignore_progress)
+        assert list(rig.launcher.requests) == [first.id, other.id]
         rig.launcher.go_on.set()
         second = await again
         assert await stop
-        assert list(rig.launcher.requests) == [second.id]
-        assert rig.rows() == [("alice", "A1", "running")]
+        assert list(rig.launcher.requests) == [other.id, second.id]
+        assert sorted(rig.rows()) == [("alice", "A1", "running"), ("bob", "A1", "running")]
 
 
 async def test_a_stop_whose_asker_hangs_up_is_finished(rig: Rig) -> None:
@@ -248,9 +244,7 @@ async def test_only_what_the_launcher_does_not_have_any_more_is_lost(rig: Rig) -
         rig.launcher.lose()
         await end
         assert pool.all() == [kept]
-        ending = pool.history.of_session(lost.id)
-        assert ending is not None
-        assert ending.reason is EndReason.LOST
+        assert rig.why_ended(pool, lost) is EndReason.LOST
 
 
 async def test_a_stray_without_a_session_here_is_stopped_after_a_break(rig: Rig) -> None:
@@ -299,10 +293,8 @@ async def test_sessions_are_kept_while_the_launcher_cannot_be_reached(rig: Rig) 
 
 
 async def test_a_start_of_which_the_launcher_knows_nothing_any_more_fails(rig: Rig) -> None:
-    rig.server.up.clear()
     async with rig.pool() as pool:
-        asking = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
-        await soon(rig.server.asked.wait())
+        asking = await rig.begin(pool)
         rig.launcher.requests.clear()
         rig.launcher.lose()
         with pytest.raises(SandboxUnavailable, match="while it was starting"):
@@ -311,10 +303,8 @@ async def test_a_start_of_which_the_launcher_knows_nothing_any_more_fails(rig: R
 
 
 async def test_a_start_goes_on_after_a_break(rig: Rig) -> None:
-    rig.server.up.clear()
     async with rig.pool() as pool:
-        asking = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
-        await soon(rig.server.asked.wait())
+        asking = await rig.begin(pool)
         for times in (1, 2):
             rig.launcher.lose()
             await soon(rig.launcher.matched(times))
@@ -350,6 +340,7 @@ async def test_a_lecture_that_was_published_again_is_started_anew(rig: Rig) -> N
         assert both[0] is both[1]
         assert both[0].version == "2"
         assert list(rig.launcher.requests) == [both[0].id]
+        assert rig.why_ended(pool, first) is EndReason.REPLACED, "a page that was open says so"
 
 
 async def test_one_that_is_dead_is_not_given_to_who_asks_before_the_launcher_tells(
@@ -362,9 +353,7 @@ async def test_one_that_is_dead_is_not_given_to_who_asks_before_the_launcher_tel
         await until(lambda: bool(first.on_stop))
         rig.launcher.die(first.id, status=137, reason="memory")
         assert await asking is not first
-        ending = pool.history.of_session(first.id)
-        assert ending is not None
-        assert ending.reason is EndReason.MEMORY, "the launcher knows why"
+        assert rig.why_ended(pool, first) is EndReason.MEMORY, "the launcher knows why"
 
 
 async def test_one_that_is_dead_is_ended_if_the_launcher_does_not_tell(
@@ -376,9 +365,7 @@ async def test_one_that_is_dead_is_ended_if_the_launcher_does_not_tell(
         rig.launcher.dead.add(first.endpoint)
         assert await pool.get_or_start(ALICE, ignore_progress) is not first
         assert list(rig.launcher.requests) != [first.id]
-        ending = pool.history.of_session(first.id)
-        assert ending is not None
-        assert ending.reason is EndReason.CRASHED
+        assert rig.why_ended(pool, first) is EndReason.CRASHED
 
 
 async def test_who_goes_away_while_a_dead_one_is_waited_for_leaves_nothing_behind(

@@ -8,8 +8,7 @@ import pytest
 
 from mograder.core.errors import Conflict
 from mograder.sessions.manager import SessionManager
-from tests.support.session_pools import ALICE, BOB, Rig, ignore_progress, soon, terms, waiting
-from tests.support.supervisors import until
+from tests.support.session_pools import ALICE, BOB, Rig, ignore_progress, soon, terms
 
 
 class Change:
@@ -52,10 +51,8 @@ async def test_a_start_waits_until_a_change_is_over(rig: Rig) -> None:
 
 
 async def test_a_change_ends_a_session_that_was_just_starting(rig: Rig) -> None:
-    rig.server.up.clear()
     async with rig.pool() as pool:
-        starting = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
-        await soon(rig.server.asked.wait())
+        starting = await rig.begin(pool)
         change = Change(pool)
         await settle()
         assert not change.begun.is_set()
@@ -67,12 +64,9 @@ async def test_a_change_ends_a_session_that_was_just_starting(rig: Rig) -> None:
 
 
 async def test_a_change_takes_a_start_out_of_the_line(rig: Rig) -> None:
-    rig.server.up.clear()
     async with rig.pool(terms(starts=1)) as pool:
-        first = asyncio.create_task(pool.get_or_start(BOB, ignore_progress))
-        await soon(rig.server.asked.wait())
-        starting = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
-        await until(lambda: waiting(pool) == 1)
+        first = await rig.begin(pool, BOB)
+        starting = await rig.line_up(pool, ALICE)
         change = Change(pool)
         with pytest.raises(Conflict, match="stopped before its turn"):
             await starting

@@ -32,9 +32,7 @@ async def test_who_is_idle_makes_room_for_those_who_wait_the_oldest_first(rig: R
         second = await pool.get_or_start(BOB, ignore_progress)
         rig.clock.advance(100)
         await pool.get_or_start(CAROL, ignore_progress)
-        ending = pool.history.of_session(first.id)
-        assert ending is not None
-        assert ending.reason is EndReason.PRESSURE
+        assert rig.why_ended(pool, first) is EndReason.PRESSURE
         assert pool.find(BOB) is second
         assert pool.tally.endings == {EndReason.PRESSURE: 1}
 
@@ -84,9 +82,7 @@ async def test_sessions_leave_a_drained_machine_unless_somebody_is_at_work(
         left = gone(away)
         rig.clock.advance(61)
         await left
-        ending = pool.history.of_session(away.id)
-        assert ending is not None
-        assert ending.reason is EndReason.MOVED
+        assert rig.why_ended(pool, away) is EndReason.MOVED
         assert {live.key for live in pool.all()} == {BOB, CAROL}
 
 
@@ -117,9 +113,7 @@ async def test_a_server_is_asked_for_its_pages_before_it_is_put_away(rig: Rig) -
         rig.pages.open[session.base_url] = None
         rig.clock.advance(10)
         await end
-        ending = pool.history.of_session(session.id)
-        assert ending is not None
-        assert ending.reason is EndReason.IDLE
+        assert rig.why_ended(pool, session) is EndReason.IDLE
 
 
 async def test_a_kernel_that_computes_is_not_idle_until_it_rests(rig: Rig) -> None:

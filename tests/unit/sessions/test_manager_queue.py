@@ -30,13 +30,10 @@ from tests.support.supervisors import until
 
 
 async def test_only_so_many_start_at_a_time_and_the_others_know_their_place(rig: Rig) -> None:
-    rig.server.up.clear()
     told: list[str] = []
     async with rig.pool(terms(starts=1)) as pool:
-        first = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
-        await soon(rig.server.asked.wait())
-        second = asyncio.create_task(pool.get_or_start(BOB, told.append))
-        await until(lambda: waiting(pool) == 1)
+        first = await rig.begin(pool)
+        second = await rig.line_up(pool, BOB, told.append)
         assert any(text.startswith("You are number 1 in line: many") for text in told)
         assert pool.states() == {"waiting": 1, "starting": 1, "running": 0, "ending": 0}
         assert pool.tally.queue_length == 1
@@ -60,10 +57,7 @@ async def test_a_hundred_at_once_start_in_the_order_in_which_they_asked(rig: Rig
 async def test_a_session_that_runs_is_found_without_waiting(rig: Rig) -> None:
     async with rig.pool(terms(starts=1)) as pool:
         session = await pool.get_or_start(ALICE, ignore_progress)
-        rig.server.up.clear()
-        rig.server.asked.clear()
-        other = asyncio.create_task(pool.get_or_start(BOB, ignore_progress))
-        await soon(rig.server.asked.wait())
+        other = await rig.begin(pool, BOB)
         assert await pool.get_or_start(ALICE, ignore_progress) is session
         rig.server.up.set()
         await other
@@ -86,10 +80,8 @@ async def test_a_start_that_fails_gives_its_place_to_the_next(rig: Rig) -> None:
 
 async def test_the_time_to_start_counts_from_being_let_in(rig: Rig) -> None:
     """However long the line is, who waits in it has all the time to start."""
-    rig.server.up.clear()
     async with rig.pool(terms(starts=1, start_timeout=0.3)) as pool:
-        first = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
-        await soon(rig.server.asked.wait())
+        first = await rig.begin(pool)
         second = asyncio.create_task(pool.get_or_start(BOB, ignore_progress))
         with pytest.raises(TimedOut):
             await first
@@ -115,10 +107,8 @@ async def test_a_full_line_is_busy_and_says_for_how_long(rig: Rig) -> None:
 async def test_who_gives_up_waiting_leaves_the_line_unless_somebody_else_waits_too(
     rig: Rig,
 ) -> None:
-    rig.server.up.clear()
     async with rig.pool(terms(starts=1)) as pool:
-        first = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
-        await soon(rig.server.asked.wait())
+        first = await rig.begin(pool)
         asking = [asyncio.create_task(pool.get_or_start(BOB, ignore_progress)) for _ in range(2)]
         await until(lambda: waiting(pool) == 1)
         asking[0].cancel()
@@ -148,12 +138,9 @@ async def test_who_gives_up_before_the_line_never_enters_it(rig: Rig) -> None:
 
 
 async def test_stop_takes_one_who_waits_out_of_the_line(rig: Rig) -> None:
-    rig.server.up.clear()
     async with rig.pool(terms(starts=1)) as pool:
-        first = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
-        await soon(rig.server.asked.wait())
-        second = asyncio.create_task(pool.get_or_start(BOB, ignore_progress))
-        await until(lambda: waiting(pool) == 1)
+        first = await rig.begin(pool)
+        second = await rig.line_up(pool, BOB)
         assert await pool.stop(BOB)
         with pytest.raises(Conflict, match="before its turn"):
             await second
@@ -164,12 +151,9 @@ async def test_stop_takes_one_who_waits_out_of_the_line(rig: Rig) -> None:
 
 async def test_what_was_published_while_one_waited_is_what_starts(rig: Rig) -> None:
     rig.spawner.versions["L01"] = "1"
-    rig.server.up.clear()
     async with rig.pool(terms(starts=1)) as pool:
-        first = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
-        await soon(rig.server.asked.wait())
-        second = asyncio.create_task(pool.get_or_start(LECTURE, ignore_progress))
-        await until(lambda: waiting(pool) == 1)
+        first = await rig.begin(pool)
+        second = await rig.line_up(pool, LECTURE)
         rig.spawner.versions["L01"] = "2"
         rig.server.up.set()
         assert (await second).version == "2"
@@ -191,23 +175,12 @@ async def test_closing_empties_the_line(rig: Rig) -> None:
 # --- memory ---------------------------------------------------------------------------------
 
 
-async def test_a_start_that_does_not_fit_waits_until_another_session_ends(rig: Rig) -> None:
+async def test_sessions_that_turn_out_small_make_room_as_they_grow_up(rig: Rig) -> None:
     told: list[str] = []
     async with rig.pool(terms(memory_mb=TWO)) as pool:
-        for key in (ALICE, BOB):
-            await pool.get_or_start(key, ignore_progress)
-        third = asyncio.create_task(pool.get_or_start(CAROL, told.append))
-        await until(lambda: waiting(pool) == 1)
-        assert any("memory is in use" in text for text in told)
-        await pool.stop(ALICE)
-        await third
-
-
-async def test_sessions_that_turn_out_small_make_room_as_they_grow_up(rig: Rig) -> None:
-    async with rig.pool(terms(memory_mb=TWO)) as pool:
         sessions = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, BOB)]
-        third = asyncio.create_task(pool.get_or_start(CAROL, ignore_progress))
-        await until(lambda: waiting(pool) == 1)
+        third = await rig.line_up(pool, CAROL, told.append)
+        assert any("memory is in use" in text for text in told)
         measure(rig, *((session, 10) for session in sessions))
         assert waiting(pool) == 1, "their cells have yet to run"
         rig.clock.advance(YOUNG_SECONDS)
@@ -234,8 +207,7 @@ async def test_sessions_that_grow_keep_the_next_one_out(rig: Rig) -> None:
         session = await pool.get_or_start(ALICE, ignore_progress)
         measure(rig, (session, 900))
         assert (session.usage.memory, session.usage.processes) == (900 * MEGABYTE, 3)
-        second = asyncio.create_task(pool.get_or_start(BOB, ignore_progress))
-        await until(lambda: waiting(pool) == 1)
+        second = await rig.line_up(pool, BOB)
         measure(rig, (session, 100))
         await second
 
@@ -250,8 +222,7 @@ async def test_adopted_sessions_count_though_nothing_is_known_of_them(rig: Rig) 
         usage = adopted.usage
         assert (usage.memory, usage.cpu, usage.warm, usage.busy) == (0, 0.0, None, False)
         assert pool.tally.starts == {}, "the hub before counted them"
-        third = asyncio.create_task(pool.get_or_start(CAROL, ignore_progress))
-        await until(lambda: waiting(pool) == 1)
+        third = await rig.line_up(pool, CAROL)
         rig.launcher.die(adopted.id)
         await third
 
@@ -289,10 +260,8 @@ async def test_measures_that_come_while_the_hub_adopts_are_not_lost(rig: Rig) ->
 
 
 async def test_how_sessions_started_is_counted(rig: Rig) -> None:
-    rig.server.up.clear()
     async with rig.pool() as pool:
-        asking = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
-        await soon(rig.server.asked.wait())
+        asking = await rig.begin(pool)
         (session_id,) = rig.launcher.requests
         rig.launcher.tell(Arrived(session_id=session_id, warm=False, fallback="another marimo"))
         rig.server.up.set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from mograder.sessions.connections import (
     connections,
     exported_page,
 )
+from tests.support.supervisors import short_directory
 
 
 @asynccontextmanager
@@ -32,8 +32,8 @@ async def server(reply: bytes) -> AsyncIterator[tuple[Endpoint, list[bytes]]]:
         writer.write(reply)
         writer.close()
 
-    with tempfile.TemporaryDirectory(prefix="mg-", dir="/tmp") as directory:
-        path = Path(directory) / "s.sock"
+    with short_directory() as directory:
+        path = directory / "s.sock"
         async with await asyncio.start_unix_server(answer, path):
             yield Endpoint(path), requests
 
@@ -44,16 +44,11 @@ async def test_a_server_that_is_well_says_so_below_its_own_address() -> None:
     assert requests == [b"GET /edit/user/alice/A1/health HTTP/1.1"]
 
 
-async def test_a_server_that_is_not_well_is_told_from_one_that_is() -> None:
-    reply = b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"
-    async with server(reply) as (endpoint, _):
-        assert not await answers(endpoint, "/edit/user/alice/A1")
-
-
-async def test_a_redirect_is_not_followed() -> None:
-    """Student code could answer so: the hub must not fetch what it names."""
-    reply = b"HTTP/1.1 302 There\r\nLocation: http://192.0.2.1/secret\r\nContent-Length: 0\r\n\r\n"
-    async with server(reply) as (endpoint, requests):
+@pytest.mark.parametrize("head", ["500 Oh", "302 There\r\nLocation: http://192.0.2.1/secret"])
+async def test_a_server_that_is_not_well_is_told_from_one_that_is(head: str) -> None:
+    """Student code could answer by a redirect: the hub must not fetch what it names."""
+    async with server(f"HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n".encode()) as found:
+        endpoint, requests = found
         assert not await answers(endpoint, "/edit/user/alice/A1")
     assert len(requests) == 1
 
@@ -133,8 +128,8 @@ async def test_a_server_that_never_finishes_tells_nothing() -> None:
         writer.close()
         over.set()
 
-    with tempfile.TemporaryDirectory(prefix="mg-", dir="/tmp") as directory:
-        path = Path(directory) / "s.sock"
+    with short_directory() as directory:
+        path = directory / "s.sock"
         async with await asyncio.start_unix_server(hang, path):
             assert await connections(Endpoint(path), "/b", seconds=0.05) is None
             async with asyncio.timeout(40):

@@ -1,4 +1,4 @@
-"""The hub's end of the connection: a malformed message closes the connection at most."""
+"""A hub's connection to its supervisor, and the client that keeps one: what breaks and ends it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from mograder.sandbox.client import supervisor_client as connection_module
 from mograder.sandbox.client.supervisor_client import (
     Connection,
     ConnectionLost,
+    SupervisorClient,
     connect,
     connect_or_spawn,
 )
@@ -38,9 +39,12 @@ from mograder.sandbox.protocol import (
     Limits,
     ListSessions,
     News,
+    Operation,
+    RunCommand,
+    Subscribe,
     encode,
 )
-from tests.support.supervisors import PATIENCE, make_config, short_directory
+from tests.support.supervisors import PATIENCE, client_of, make_config, short_directory
 
 ENDED = Ended(session_id="session-a", status=0, log_tail="")
 ARRIVED = Arrived(session_id="session-a", warm=False)
@@ -56,25 +60,36 @@ RUN = Execute(
 
 
 class Supervisor:
-    """Answers every greeting, leaves other calls open, and sends a test's messages.
+    """Answers every greeting, and other calls if it ``obeys``; sends a test's messages.
 
-    ``heard`` has the other calls.
+    ``heard`` has the other calls, and ``breaks`` is how many of them still cost the connection.
     """
 
     def __init__(self) -> None:
         self._writer: asyncio.StreamWriter | None = None
         self.heard: asyncio.Queue[Call] = asyncio.Queue()
+        self.obeys = False
+        self.breaks = 0
+        self.connections = 0
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
+        self.connections += 1
         with contextlib.closing(writer):
             while line := await reader.readline():
                 call = CALL.validate_json(line)
-                if isinstance(call.operation, Hello):
-                    done = Done(id=call.id, course="c")
-                    writer.write(encode(done))
-                else:
+                greets = isinstance(call.operation, Hello | Subscribe)
+                if not greets:
                     self.heard.put_nowait(call)
+                    self.breaks -= 1
+                if not greets and self.breaks >= 0:
+                    return
+                if greets or self.obeys:
+                    writer.write(encode(Done(id=call.id, version="0.1", status=3)))
+
+    def asked(self) -> list[Operation]:
+        """Return what the calls asked for that were heard by now."""
+        return [self.heard.get_nowait().operation for _ in range(self.heard.qsize())]
 
     def say(self, words: bytes) -> None:
         assert self._writer is not None
@@ -291,14 +306,79 @@ async def test_a_run_without_an_answer_in_time_is_ended(
         await running
 
 
-async def test_only_runs_are_cancelled(supervisor: Supervisor) -> None:
-    with short_directory() as directory:
-        async with await asyncio.start_unix_server(supervisor.converse, directory / "s"):
-            connection = await connect(directory / "s")
-            asking = asyncio.create_task(connection.call(ListSessions()))
-            await heard(supervisor)
-            asking.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await asking
-            await connection.close()
-    assert supervisor.heard.empty()
+async def test_only_runs_are_cancelled(connection: Connection, supervisor: Supervisor) -> None:
+    asking = asyncio.create_task(connection.call(ListSessions()))
+    await heard(supervisor)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    again = asyncio.create_task(connection.call(ListSessions()))
+    assert (await heard(supervisor)).operation == ListSessions(), "nothing was sent in between"
+    again.cancel()
+    await asyncio.wait({again})
+
+
+# --- the client, which makes the connection again when it broke ------------------------------
+
+COMMAND = RunCommand(argv=("true",), directory=Path("/"), timeout=1)
+
+
+@pytest.fixture
+async def client(supervisor: Supervisor, tmp_path: Path) -> AsyncIterator[SupervisorClient]:
+    with short_directory() as runtime:
+        config = make_config(runtime, tmp_path)
+        async with await asyncio.start_unix_server(supervisor.converse, config.socket):
+            supervisor.obeys = True
+            client = client_of(config)
+            yield client
+            await client.close()
+
+
+async def test_all_who_ask_at_once_share_one_connection(
+    client: SupervisorClient, supervisor: Supervisor
+) -> None:
+    answers = await asyncio.gather(*(client.sessions() for _ in range(10)))
+    assert answers == [()] * 10
+    assert supervisor.connections == 1
+
+
+async def test_a_caller_that_goes_away_leaves_the_connection_to_the_others(
+    client: SupervisorClient, supervisor: Supervisor
+) -> None:
+    first, second = (asyncio.create_task(client.open()) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).alive
+    assert supervisor.connections == 1
+
+
+async def test_what_does_no_harm_twice_is_asked_again_on_a_new_connection(
+    client: SupervisorClient, supervisor: Supervisor
+) -> None:
+    lost = asyncio.Event()
+    client.watch(lambda _: None, lost.set)
+    supervisor.breaks = 2
+    assert await client.sessions() == ()
+    assert supervisor.asked() == [ListSessions()] * 3
+    assert supervisor.connections == 3
+    assert lost.is_set()
+
+
+async def test_what_may_have_been_done_is_not_done_twice(
+    client: SupervisorClient, supervisor: Supervisor
+) -> None:
+    supervisor.breaks = 1
+    with pytest.raises(ConnectionLost, match="was lost"):
+        await client.run(COMMAND, lambda _: None)
+    assert supervisor.asked() == [COMMAND]
+    assert await client.run(COMMAND, lambda _: None) == 3
+
+
+async def test_a_supervisor_that_is_nowhere_is_told_and_asked_for_again(tmp_path: Path) -> None:
+    with short_directory() as runtime:
+        config = make_config(runtime, tmp_path)
+        client, supervisor = client_of(config), Supervisor()
+        assert not await client.answers()
+        async with await asyncio.start_unix_server(supervisor.converse, config.socket):
+            assert await client.answers()
+            await client.close()

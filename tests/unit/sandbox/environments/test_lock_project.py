@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tomllib
 import zipfile
@@ -13,6 +12,7 @@ from uv import find_uv_bin
 
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import NO_MOGRADER, lock_project
+from tests.support.programs import printed_by
 
 
 def test_marimo_is_added_unless_it_is_asked_for() -> None:
@@ -59,21 +59,14 @@ def _lock(script: Script, place: Path) -> list[str]:
     _wheel(wheels, "needs-mograder", "mograder>=7")
     (place / "pyproject.toml").write_text(lock_project(script))
     (place / "overrides.txt").write_text(NO_MOGRADER)
-    done = subprocess.run(
-        [
-            *(find_uv_bin(), "pip", "compile", "pyproject.toml", "--override", "overrides.txt"),
-            *("--no-index", "--find-links", str(wheels), "--offline", "--no-config", "--quiet"),
-            *("--no-header", "--no-annotate", "--python", sys.executable),
-            *("--cache-dir", str(place / "cache")),
-        ],
+    printed = printed_by(
+        *(find_uv_bin(), "pip", "compile", "pyproject.toml", "--override", "overrides.txt"),
+        *("--no-index", "--find-links", wheels, "--offline", "--no-config", "--quiet"),
+        *("--no-header", "--no-annotate", "--python", sys.executable),
+        *("--cache-dir", place / "cache"),
         cwd=place,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return printed.split()
 
 
 def _wheel(directory: Path, name: str, needs: str = "") -> None:

@@ -13,13 +13,8 @@ from mograder.core.errors import Conflict, InvalidInput, SandboxUnavailable
 from mograder.sandbox.environments.locked_builds import LockedBuilds, order_of
 from mograder.sandbox.environments.record import read_record
 from mograder.sandbox.protocol import PrepareEnvironment
-from tests.unit.sandbox.environments.test_builder import (
-    HASHED,
-    NUMPY,
-    Uv,
-    ignore_progress,
-    make,
-)
+from tests.support.session_pools import ignore_progress
+from tests.unit.sandbox.environments.test_builder import HASHED, NUMPY, Uv, make
 
 
 async def order(place: Path, uv: Uv) -> PrepareEnvironment:

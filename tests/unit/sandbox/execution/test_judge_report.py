@@ -1,4 +1,4 @@
-"""A judge's report counts only if all of it fits the plan and the contract."""
+"""A judge's report, and that of trials, count only if all of it fits the plan and the contract."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.sandbox.execution.judging import read_judge_report
+from mograder.sandbox.execution.judging import (
+    CrashedCheck,
+    NeverFailed,
+    PassedJunk,
+    RehearsalReport,
+    UnsteadyLabel,
+    read_judge_report,
+    read_rehearsal,
+)
 from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel
 from tests.support.judging_rig import notebook
 
@@ -103,3 +111,60 @@ def test_a_recorded_contract_is_of_the_same_source() -> None:
         recorded(Contract("0" * 64, (), LABELS))
     with pytest.raises(ValueError, match="missing"):
         read(judged(0), judged(1), END, contract=None)
+
+
+# --- trials of an author's checks ------------------------------------------------------------
+
+ANSWERS = {"kind": "rehearsal answers", "answers": [["x", "float"], ["f", "(n) → number"]]}
+AGAIN = {"kind": "rehearsal again", "cell": 3, "label": "Q1", "message": "far"}
+JUNK = {
+    "kind": "rehearsal junk",
+    "cell": 4,
+    "labels": ["Q2"],
+    "name": "x",
+    "junk": "nan",
+    "words": "is NaN",
+}
+CRASH = {"kind": "rehearsal crash", "cell": 4, "name": "x", "words": "is 0"}
+NEVER = {"kind": "rehearsal never", "cell": 4, "label": "Q2", "message": "there"}
+LAST = {"kind": "rehearsal end", "done": 2, "trials": 5, "missed": [4]}
+
+
+def lines(*told: object) -> list[str]:
+    return [json.dumps(each) for each in told]
+
+
+def test_the_trials_are_taken_out_of_the_other_lines() -> None:
+    others = lines({"kind": "given"}, {"kind": "end"})
+    report, rest = read_rehearsal(
+        [others[0], *lines(ANSWERS, AGAIN, JUNK, CRASH, NEVER, LAST), others[1]]
+    )
+    assert rest == others
+    assert report == RehearsalReport(
+        {"x": "float", "f": "(n) → number"},
+        (UnsteadyLabel(3, "Q1", "far"),),
+        (PassedJunk(4, "x", "nan", "is NaN", ("Q2",)),),
+        (NeverFailed(4, "Q2", "there"),),
+        2,
+        5,
+        (4,),
+        (CrashedCheck(4, "x", "is 0"),),
+    )
+
+
+def test_a_report_without_trials_is_left_as_it_is() -> None:
+    assert read_rehearsal(lines({"kind": "end"})) == (None, ['{"kind": "end"}'])
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        (ANSWERS,),
+        ({**JUNK, "more": 1}, LAST),
+        ({**AGAIN, "cell": "3"}, LAST),
+        ({"kind": "rehearsal of another version"}, LAST),
+    ],
+)
+def test_any_other_line_of_trials_is_refused(told: tuple[object, ...]) -> None:
+    with pytest.raises(ValueError, match=r" at |end of the rehearsal"):
+        read_rehearsal(lines(*told))

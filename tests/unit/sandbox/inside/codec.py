@@ -1,4 +1,4 @@
-"""The codec's modules, imported by their bare names as in a sandbox, and values to carry."""
+"""The sandbox's modules, imported by their bare names as in there, and values to carry."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ frames = importlib.import_module("frames")
 value_encoder = importlib.import_module("value_encoder")
 value_decoder = importlib.import_module("value_decoder")
 answer_server = importlib.import_module("answer_server")
+answer_session = importlib.import_module("answer_session")
+answer_calls = importlib.import_module("answer_calls")
+carried_files = importlib.import_module("carried_files")
+grading_contract = importlib.import_module("grading_contract")
+junk_answers = importlib.import_module("junk_answers")
+label_results = importlib.import_module("label_results")
+polars_values = importlib.import_module("polars_values")
+shared_objects = importlib.import_module("shared_objects")
 
 FrameError, Unencodable = frames.FrameError, rules.Unencodable
 Undecodable, HandleFacts = rules.Undecodable, rules.HandleFacts

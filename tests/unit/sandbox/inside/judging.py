@@ -22,21 +22,14 @@ from mograder.notebook.grading.answer_texts import texts_of
 from mograder.notebook.grading.grading_plan import render_plan
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.inside import serve
+from tests.support.judging_rig import notebook
 from tests.unit.sandbox.inside.codec import frames, value_decoder
 from tests.unit.sandbox.inside.warm_programs import ENDS
 
+__all__ = ["notebook"]
+
 PROGRAMS = ("answer_judge.py", "answer_worker.py")
 INSIDE = Path(serve.__file__).parent
-HEAD = "import marimo\n\napp = marimo.App()\n"
-
-
-def notebook(*cells: str) -> str:
-    """Return the text of a notebook of these cells, each with all of its names returned."""
-    parts = [HEAD]
-    for cell in cells:
-        body = "".join(f"    {line}\n" if line else "\n" for line in cell.strip().split("\n"))
-        parts.append(f"\n@app.cell\ndef _():\n{body}    return\n")
-    return "\n".join(parts)
 
 
 class Programs:
@@ -203,11 +196,6 @@ class Judged:
     seconds: float
 
     @property
-    def ended(self) -> bool:
-        """Whether the judge came to its end."""
-        return bool(self.lines) and self.lines[-1] == {"kind": "end"}
-
-    @property
     def contract(self) -> dict[str, Any]:
         """The contract that was recorded."""
         found = next(dict(each) for each in self.lines if each["kind"] == "contract")
@@ -246,9 +234,13 @@ def judged(
     seconds: dict[str, float] | None = None,
     program: str = "answer_judge.py",
     programs: Programs = COLD,
+    refused: bool = False,
     **options_of_judge: object,
 ) -> Judged:
-    """Judge a submission by a source; without a contract, one is recorded."""
+    """Judge a submission by a source; without a contract, one is recorded.
+
+    The judge has to come to its end, unless it is to have ``refused`` what it was given.
+    """
     plan = plan_source(source, "source.py").plan
     checks = [hashlib.sha256(part.code.strip().encode()).hexdigest() for part in plan.checks]
     interface = [each.name for each in plan.answers]
@@ -278,7 +270,9 @@ def judged(
         process.wait(120)
         elapsed = time.monotonic() - started_at
         lines = [json.loads(line) for line in path.read_text().splitlines()]
-        return Judged(lines, process.pid, worker_.process.pid, elapsed)
+        run = Judged(lines, process.pid, worker_.process.pid, elapsed)
+        assert refused or lines[-1:] == [{"kind": "end"}], run.text
+        return run
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[io.FileIO, io.FileIO]:

@@ -69,7 +69,6 @@ def judge(tmp_path: Path, reference: Judged) -> Callable[..., Judged]:
 
 def of(run: Judged, label: str) -> dict[str, Any]:
     """Return the line of the check that has a label."""
-    assert run.ended, run.text
     return next(
         check for check in run.checks if label in [each["label"] for each in check["labels"]]
     )
@@ -89,7 +88,6 @@ ALL = {
 
 
 def test_the_authors_own_solution_passes_and_gives_the_contract(reference: Judged) -> None:
-    assert reference.ended
     assert reference.passed == ALL
     expected = {each["label"]: each["total"] for each in reference.contract["labels"]}
     assert expected["Q1"] == 3
@@ -182,7 +180,7 @@ def test_random_inputs_are_the_same_whenever_a_submission_is_judged(
 
 def test_a_contract_of_another_source_is_refused(tmp_path: Path, reference: Judged) -> None:
     other = reference.contract | {"source_sha256": "0" * 64}
-    run = judged(tmp_path, SOURCE, submission(), contract=other)
+    run = judged(tmp_path, SOURCE, submission(), contract=other, refused=True)
     assert run.lines == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -12,10 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.sandbox.inside.codec import FrameError, frames
+from tests.unit.sandbox.inside.codec import FrameError, answer_session, frames, rules
 
-answer_session = importlib.import_module("answer_session")
-codec_rules = importlib.import_module("codec_rules")
 NoAnswer = answer_session.NoAnswer
 LIMITS = answer_session.Limits(notebook=5.0, call=0.5, check=5.0, submission=20.0)
 
@@ -71,7 +68,7 @@ def test_an_answer_is_its_status_and_parts(pipes: tuple[Any, Ends]) -> None:
     assert (reply.status, reply.parts) == ("value", [5, "printed"])
 
 
-MOST = codec_rules.PRINTED
+MOST = rules.PRINTED
 
 
 @pytest.mark.parametrize(
@@ -89,7 +86,7 @@ MOST = codec_rules.PRINTED
         lambda n: [0, "gone", "x"],
         lambda n: [n],
         lambda n: [],
-        lambda n: [n, "error", [], "x" * (codec_rules.TEXT + 1), ""],
+        lambda n: [n, "error", [], "x" * (rules.TEXT + 1), ""],
         lambda n: [n, "stop", None],
     ],
 )

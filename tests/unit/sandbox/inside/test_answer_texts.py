@@ -60,7 +60,6 @@ def test_the_text_is_that_of_the_statement_that_defines_the_answer(
     recorded: Judged, tmp_path: Path, answer: str, passed: list[bool]
 ) -> None:
     run = judged(tmp_path, source(), notebook(IMPORTS, GIVEN, answer), contract=recorded.contract)
-    assert run.ended, run.text
     assert run.passed == {"Q1": passed}, run.text
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.unit.sandbox.inside.codec import HandleFacts
+from tests.unit.sandbox.inside.codec import HandleFacts, shared_objects
 from tests.unit.sandbox.inside.judging import Worker, notebook, worker
 
-shared_objects = importlib.import_module("shared_objects")
 pytestmark = pytest.mark.full
 
 CHECK = "assert False, 'a check'"

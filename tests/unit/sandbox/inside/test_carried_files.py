@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mograder.sandbox.inside import serve
-
-sys.path.append(str(Path(serve.__file__).parent))
-carried_files = importlib.import_module("carried_files")
+from tests.unit.sandbox.inside.codec import carried_files
 
 TREE = {"a.txt": b"a", "below": {"b": b"b", "empty": {}}}
 

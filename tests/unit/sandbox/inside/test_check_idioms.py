@@ -76,7 +76,6 @@ def test_an_idiom_holds_apart_from_the_answer(
 ) -> None:
     holds = not any(each in code for each in APART)
     for run in (recorded, kept):
-        assert run.ended
         assert run.passed[f"I{number}"] == [holds], run.checks[number]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 import sys
 
 import pytest
 
 from tests.support.course import REPOSITORY
+from tests.support.programs import printed_by
 from tests.unit.sandbox.inside import codec_fuzz
 
 _SHARDS = 20
@@ -43,14 +43,8 @@ def test_ten_million_mutated_frames_give_a_value_or_our_exception(
 def _shard(seed: int, count: int) -> None:
     """Run in a process of its own whose address space can grow by 512 MiB."""
     module = "tests.unit.sandbox.inside.codec_fuzz"
-    done = subprocess.run(
-        [sys.executable, "-m", module, str(seed), str(count), "512"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"seed {seed}: {done.stderr[-4000:]}"
-    told = json.loads(done.stdout)
+    print("seed", seed)
+    command = (sys.executable, "-m", module, seed, count, 512)
+    told = json.loads(printed_by(*command, seconds=1800, cwd=REPOSITORY))
     assert told["decoded"] + told["refused"] + told["broken"] == count
     assert told["grown_mib"] < _MOST_GROWN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 from types import SimpleNamespace
@@ -12,13 +11,12 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from tests.unit.sandbox.inside import codec
-
-grading_contract = importlib.import_module("grading_contract")
-label_results = importlib.import_module("label_results")
-answer_calls = importlib.import_module("answer_calls")
-shared_objects = importlib.import_module("shared_objects")
-assert codec.rules  # it has put the programs' directory on the path
+from tests.unit.sandbox.inside.codec import (
+    answer_calls,
+    grading_contract,
+    label_results,
+    shared_objects,
+)
 
 Use, ExpectedLabel = grading_contract.Use, grading_contract.ExpectedLabel
 CONTRACT = grading_contract.Contract(

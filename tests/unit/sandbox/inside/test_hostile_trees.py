@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import struct
 import time
 from collections.abc import Callable
@@ -12,12 +11,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.unit.sandbox.inside.codec import Undecodable, decoded, rules, value_decoder
+from tests.unit.sandbox.inside.codec import (
+    Undecodable,
+    decoded,
+    polars_values,
+    rules,
+    shared_objects,
+    value_decoder,
+)
 
 _ONES = ["np.a", "<i8", [2]]
 _TWO = struct.pack("<qq", 1, 1)
 _ROWS = ["pd.r", 0, 2, 1, None]
-_ENTRIES = ["np.a", "|i1", [1]]
 
 
 def _list_of(depth: int) -> list[Any]:
@@ -288,7 +293,7 @@ _VIEWS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", list(_VIEWS))
 def test_hostile_views_of_a_shared_array_are_refused(name: str) -> None:
-    links = importlib.import_module("shared_objects").Links(bytes)
+    links = shared_objects.Links(bytes)
     links.given(np.arange(10.0), 1)
     links.given([], 3)
     with pytest.raises(Undecodable):
@@ -381,9 +386,8 @@ def test_a_nan_of_sympy_is_a_gap() -> None:
 
 def test_a_panic_of_polars_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is no ``Exception``; beyond year 9999 there is one."""
-    values = importlib.import_module("polars_values")
     monkeypatch.setattr(
-        values, "_can_be_told", lambda *_: str(pl.Series([2**31 - 1]).cast(pl.Date))
+        polars_values, "_can_be_told", lambda *_: str(pl.Series([2**31 - 1]).cast(pl.Date))
     )
     with pytest.raises(Undecodable, match="polars refuses"):
         decoded(*_polars(["Date", None, None], "<i4", 0, "<i"))

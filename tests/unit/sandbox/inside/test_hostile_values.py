@@ -16,7 +16,7 @@ import pandas as pd  # type: ignore[import-untyped]
 import polars as pl
 import pytest
 
-from tests.unit.sandbox.inside.codec import answer_server, frames, unpacked, value_encoder
+from tests.unit.sandbox.inside.codec import packed, unpacked
 
 CALLED: list[str] = []
 """The methods that were called since the test began."""
@@ -82,14 +82,6 @@ class _Meta(type):
 
 for _name in ("__hash__", "__eq__", "__instancecheck__", "__subclasscheck__", "__getattribute__"):
     setattr(_Meta, _name, _recording(f"metaclass {_name}"))
-
-
-def packed(value: object) -> bytes:
-    """Return the frame of a value; the exceptions that an object causes are not hidden."""
-    table = answer_server.HandleTable()
-    tree, buffers = value_encoder.encode(value, table.facts)
-    data: bytes = frames.pack([tree], buffers)
-    return data
 
 
 def _made(base: type, *arguments: Any) -> Any:

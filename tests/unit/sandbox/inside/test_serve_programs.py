@@ -1,16 +1,17 @@
-"""A program executed by a zygote's child runs as if it had been started directly."""
+"""A program executed by a zygote's child runs as if it had been started directly, with limits."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
+import resource
 import sys
 from pathlib import Path
 
 import pytest
 
 from mograder.sandbox.inside import serve
+from tests.support.programs import printed_by
 
 pytestmark = pytest.mark.full
 
@@ -55,26 +56,41 @@ def test_garbage_of_cells_is_collected_as_often_as_anywhere_else(tmp_path: Path)
     (tmp_path / "caches").mkdir()
     report, told = os.pipe()
     options = {"fd": told, "rlimits": {}, "caches": str(tmp_path / "caches"), "outputs": False}
-    arguments = (str(Path(serve.__file__).parent), json.dumps(options), "--", "A1.py")
-    subprocess.run(
-        [sys.executable, "-c", CHILD, *arguments],
-        check=True,
+    printed_by(
+        *(sys.executable, "-c", CHILD, Path(serve.__file__).parent),
+        *(json.dumps(options), "--", "A1.py"),
         cwd=tmp_path,
         env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)},
         pass_fds=[told],
-        timeout=100,
     )
     os.close(told)
     with os.fdopen(report) as lines:
         cells = [each for line in lines if (each := json.loads(line))["kind"] == "cell"]
-    fresh = subprocess.run(
-        [sys.executable, "-c", FRESH], check=True, capture_output=True, text=True
-    )
-    assert [each["output_tail"] for each in cells] == [fresh.stdout]
+    assert [each["output_tail"] for each in cells] == [printed_by(sys.executable, "-c", FRESH)]
 
 
 def test_a_zygote_that_starts_again_has_the_same_room_for_titles() -> None:
     room = "{}".ljust(2048)
-    program = [sys.executable, "-c", AGAIN, str(Path(serve.__file__).parent), room]
-    said = subprocess.run(program, check=True, capture_output=True, text=True, timeout=100)
-    assert said.stdout == "2048 True True\n"
+    said = printed_by(sys.executable, "-c", AGAIN, Path(serve.__file__).parent, room)
+    assert said == "2048 True True\n"
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+sys.path.insert(0, sys.argv[1])
+import serve
+serve.set_limits({{"RLIMIT_NOFILE": {wanted}}})
+print(resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+
+
+def _limited(wanted: int) -> str:
+    code = LIMITED.format(wanted=wanted)
+    return printed_by(sys.executable, "-c", code, Path(serve.__file__).parent).strip()
+
+
+def test_a_limit_beyond_the_machines_is_cut_to_that() -> None:
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] > 64
+    assert _limited(1 << 20) == "(64, 64)"
+    assert _limited(32) == "(32, 32)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 from collections import Counter, deque
@@ -16,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 
 from tests.unit.sandbox.inside import codec
+from tests.unit.sandbox.inside.codec import shared_objects
 
-shared_objects = importlib.import_module("shared_objects")
 data_bytes = codec.value_encoder.data_bytes
 Undecodable, rules = codec.Undecodable, codec.rules
 

@@ -111,11 +111,6 @@ def test_surrogates_of_texts_are_replaced(value: str) -> None:
     assert carried(value) == clean
 
 
-def test_constants_are_the_constants() -> None:
-    assert carried((None, True, False, ...)) == (None, True, False, ...)
-    assert [carried(each) is each for each in (None, True, False, ...)] == [True] * 4
-
-
 def test_a_deque_keeps_its_length_and_a_defaultdict_loses_its_factory() -> None:
     assert carried(collections.deque([1], 3)).maxlen == 3
     value: dict[str, object] = collections.defaultdict(list, a=1)

@@ -24,11 +24,22 @@ from mograder.sandbox.isolation.policy import (
     bubblewrap_arguments,
     build_plan,
     first_configuration,
+    judge_plan,
     rlimits,
     session_plan,
     unconfined,
+    unconfined_judge,
+    worker_plan,
+    zygote_group_plan,
 )
-from mograder.sandbox.protocol import Limits, RunCommand, StartSession
+from mograder.sandbox.protocol import (
+    AnswerJudge,
+    AnswerWorker,
+    Deadlines,
+    Limits,
+    RunCommand,
+    StartSession,
+)
 
 HOST = Host(
     etc=Path("/run/m/etc"),
@@ -281,3 +292,80 @@ def test_the_page_loads_its_files_from_the_shared_set(mode: str) -> None:
     of_hub = session_plan(asked, (), host, SANDBOXED_SESSION, fd=9, assets=name)
     assert ("--asset-url", f"{asked.asset_url}/{name}") in pairwise(of_hub.argv)
     assert shared.argv[-1] == "A1.py"
+
+
+# --- worker and judge of a submission --------------------------------------------------------
+
+COPY, FOLDER = Path("/srv/state/workers/1"), Path("/srv/state/judges/abc")
+BUILT = Path("/srv/course/environments/k")
+ENDS = (5, 6, 7, 8)
+
+
+def worker() -> Plan:
+    request = AnswerWorker(
+        session_id="worker-1",
+        directory=COPY,
+        notebook="A1.py",
+        environment=BUILT,
+        uid_slot=1,
+        limits=LIMITS,
+        interface=("x",),
+        skip=(3, "ab"),
+    )
+    return worker_plan(request, (ROOT,), HOST, SANDBOXED_SESSION, ENDS)
+
+
+def judge(*, records: bool = False) -> AnswerJudge:
+    seconds = Deadlines(notebook=1, call=2, check=3, submission=4)
+    return AnswerJudge(
+        session_id="judge-12",
+        directory=FOLDER,
+        notebook="plan.json",
+        environment=BUILT,
+        uid_slot=2,
+        limits=LIMITS,
+        seconds=seconds,
+        seed="s",
+        records=records,
+    )
+
+
+def judging(*, records: bool = False) -> Plan:
+    return judge_plan(judge(records=records), (ROOT,), HOST, SANDBOXED_SESSION, (*ENDS, 9))
+
+
+def test_a_worker_has_its_copy_and_nothing_of_the_course() -> None:
+    own = [bind.source for bind in worker().binds if bind.source != HOST.scripts]
+    assert own == [ROOT, BUILT, COPY]
+    assert [bind.target for bind in worker().binds if bind.writable] == [WORK]
+    assert not worker().network
+    told = json.loads(worker().argv[2])
+    assert (told["answers"], told["interface"], told["skip"]) == (8, ["x"], [3, "ab"])
+
+
+def test_a_judge_has_no_file_of_the_submission_and_writes_nowhere() -> None:
+    own = [bind.source for bind in judging().binds if bind.source != HOST.scripts]
+    assert own == [ROOT, BUILT, FOLDER, FOLDER / "files"]
+    assert not [bind for bind in judging().binds if bind.writable]
+    assert not judging().network
+    told = json.loads(judging().argv[2])
+    assert told["plan"] == "/opt/mograder/judged/plan.json"
+    assert told["contract"] == "/opt/mograder/judged/contract.json"
+    assert json.loads(judging(records=True).argv[2])["contract"] is None
+    assert told["private"] == 9
+
+
+def test_only_the_zygote_of_judges_sees_their_directory() -> None:
+    plain = zygote_group_plan(BUILT, (ROOT,), HOST)
+    of_judges = zygote_group_plan(BUILT, (ROOT,), HOST, FOLDER)
+    assert [bind for bind in of_judges.binds if bind not in plain.binds] == [
+        bind for bind in judging().binds if FOLDER in (bind.source, *bind.source.parents)
+    ]
+    assert of_judges.directory == WORK
+
+
+def test_without_a_sandbox_a_judge_writes_nothing_into_its_directory() -> None:
+    inside = unconfined_judge(HOST, directory=FOLDER, environment=BUILT)
+    plan = judge_plan(judge(), (ROOT,), HOST, inside, (*ENDS, 9))
+    assert plan.directory == PurePosixPath(FOLDER / "files")
+    assert dict(plan.variables)["XDG_CACHE_HOME"] == "/tmp/cache"

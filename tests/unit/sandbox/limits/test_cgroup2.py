@@ -14,7 +14,8 @@ import pytest
 from mograder.sandbox.client.bootstrap import command_config
 from mograder.sandbox.limits.cgroup2 import GroupEvents, Reading, SessionGroup, SessionGroups
 from mograder.sandbox.protocol import Limits
-from mograder.sandbox.supervisor.config import SupervisorConfig, cgroups_of
+from mograder.sandbox.supervisor.config import cgroups_of
+from tests.support.supervisors import make_config
 
 LIMITS = Limits(processes=64, open_files=1, file_size_mb=1, tmp_mb=1, memory_mb=400, cpu_weight=250)
 
@@ -61,14 +62,7 @@ def test_the_supervisor_of_a_command_leaves_the_hubs_part_of_the_tree_alone(
     tree: Path, tmp_path: Path
 ) -> None:
     """At its end it would kill the zygotes, which are in no branch of its own."""
-    hubs = SupervisorConfig(
-        runtime=tmp_path / "run",
-        socket=tmp_path / "run" / "socket",
-        uv_cache=tmp_path / "cache",
-        sandbox="bubblewrap",
-        uid_base=100_000,
-        owned=False,
-    )
+    hubs = make_config(tmp_path / "run", tmp_path, owned=False)
     place = {"proc": tree.parent.parent.parent / "proc", "managed": Path("/nonexistent")}
     assert cgroups_of(hubs, **place) is not None
     (tree / "zygotes/cgroup.procs").write_text("77")
@@ -104,10 +98,6 @@ def test_asking_whether_it_is_ours_changes_nothing(tree: Path) -> None:
     (tree / "cgroup.controllers").write_text("cpu pids\n")
     refusal = SessionGroups.refusal(proc=proc, managed=nowhere)
     assert refusal == f"{tree} has no memory controller"
-
-
-def test_without_the_controllers_there_is_none(tree: Path) -> None:
-    (tree / "cgroup.controllers").write_text("cpu pids\n")
     assert _find(tree) is None
 
 

@@ -1,33 +1,38 @@
-"""A node's own rules: how long its lease counts, when it ends, which paths it takes."""
+"""A node's own rules: its lease, its end, the paths that it takes, what it removes."""
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.sandbox.nodes.node_supervisor import MARGIN_SECONDS, Drain, NodePaths, Statuses
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from mograder.sandbox.environments.builder import LOCK
+from mograder.sandbox.environments.pruning import finished_environments
+from mograder.sandbox.environments.record import keep
+from mograder.sandbox.nodes.node_supervisor import (
+    MARGIN_SECONDS,
+    Drain,
+    NodePaths,
+    Statuses,
+    prune_unused,
+)
+from tests.support.clock import ManualClock
+from tests.support.supervisors import shell_environment
 
 
 def test_a_lease_counts_from_when_the_status_was_sent_less_the_margin() -> None:
-    clock = Clock()
-    statuses = Statuses(clock)
+    clock = ManualClock()
+    statuses = Statuses(clock.steady)
     number = statuses.next_number()
-    clock.now += 4  # the hub was slow
+    clock.advance(4)  # the hub was slow
     assert statuses.end_of(number, 12) == 1000 + 12 - MARGIN_SECONDS
 
 
 def test_a_status_that_was_not_sent_lately_gives_no_lease() -> None:
-    statuses = Statuses(Clock())
+    statuses = Statuses(ManualClock().steady)
     first = statuses.next_number()
     with pytest.raises(InvalidInput):
         statuses.end_of(first + 1, 12)
@@ -38,25 +43,25 @@ def test_a_status_that_was_not_sent_lately_gives_no_lease() -> None:
 
 
 def test_a_hub_is_overdue_after_a_third_of_a_lease_and_some_seconds_at_least() -> None:
-    clock = Clock()
-    statuses = Statuses(clock)
+    clock = ManualClock()
+    statuses = Statuses(clock.steady)
     statuses.end_of(statuses.next_number(), 63)
-    clock.now += 20
+    clock.advance(20)
     assert not statuses.is_overdue()
-    clock.now += 1
+    clock.advance(1)
     assert statuses.is_overdue()
     statuses.end_of(statuses.next_number(), 6)
-    clock.now += 3.9
+    clock.advance(3.9)
     assert not statuses.is_overdue()
-    clock.now += 0.2
+    clock.advance(0.2)
     assert statuses.is_overdue()
     statuses.expect()
     assert not statuses.is_overdue()
 
 
 def test_a_drain_ends_when_the_node_is_empty_or_its_time_is_over() -> None:
-    clock = Clock()
-    drain = Drain(20, clock)
+    clock = ManualClock()
+    drain = Drain(20, clock.steady)
     assert not drain.is_over(busy=False)
     drain.leave(hurry=False)
     assert drain.draining
@@ -68,9 +73,9 @@ def test_a_drain_ends_when_the_node_is_empty_or_its_time_is_over() -> None:
     drain.leave(hurry=True)
     drain.stay()
     assert drain.is_over(busy=False), "its engine has asked for the end, and kills it otherwise"
-    clock.now += 19
+    clock.advance(19)
     assert not drain.is_over(busy=True)
-    clock.now += 1
+    clock.advance(1)
     assert drain.is_over(busy=True)
 
 
@@ -86,16 +91,16 @@ def test_a_second_signal_ends_it_at_once_and_a_hubs_wish_never_does() -> None:
 
 
 def test_sessions_end_evenly_over_the_second_half_of_a_drain() -> None:
-    clock = Clock()
-    drain, sessions = Drain(120, clock), 60
+    clock = ManualClock()
+    drain, sessions = Drain(120, clock.steady), 60
     assert (drain.due(sessions), drain.seconds_granted()) == (0, None)
     drain.leave(hurry=True)
     assert (drain.due(sessions), drain.seconds_granted()) == (0, 60)
-    clock.now += 60
+    clock.advance(60)
     assert (drain.due(sessions), drain.seconds_granted()) == (0, 0)
     ends = []
     for _ in range(40):
-        clock.now += 1.5
+        clock.advance(1.5)
         ends.append(drain.due(sessions))
         sessions -= ends[-1]
     assert sessions == 0
@@ -103,12 +108,12 @@ def test_sessions_end_evenly_over_the_second_half_of_a_drain() -> None:
 
 
 def test_sessions_that_leave_by_themselves_are_not_replaced_by_others() -> None:
-    clock = Clock()
-    drain = Drain(20, clock)
+    clock = ManualClock()
+    drain = Drain(20, clock.steady)
     drain.leave(hurry=True)
-    clock.now += 12
+    clock.advance(12)
     assert drain.due(10) == 2
-    clock.now += 3
+    clock.advance(3)
     assert drain.due(4) == 0, "five may still go on"
     drain.leave(hurry=True)
     assert drain.due(4) == 4
@@ -127,3 +132,25 @@ def test_an_environment_is_this_nodes_own_whatever_its_path_on_the_hub(tmp_path:
     for name in ("/etc/..", "/", "/x/short", "/x/.building-1234"):
         with pytest.raises(InvalidInput):
             paths.own(Path(name))
+
+
+DAY = 86_400
+
+
+def environment(root: Path, name: str, days: float) -> None:
+    """An environment that was last used some days ago."""
+    shell_environment(root / name, "true")
+    (root / name / LOCK).write_text("")
+    then = time.time() - days * DAY
+    os.utime(root / name / LOCK, (then, then))
+
+
+def test_only_what_was_not_used_for_a_month_is_removed(tmp_path: Path) -> None:
+    for name, days in (("recent-1", 29.0), ("unused-1", 31.0), ("running-", 31.0)):
+        environment(tmp_path, name, days)
+
+    kept = keep(tmp_path / "running-")
+    assert prune_unused(tmp_path) == ("unused-1",)
+    os.close(kept)
+    left = [path.name for path in finished_environments(tmp_path)]
+    assert left == ["recent-1", "running-"]

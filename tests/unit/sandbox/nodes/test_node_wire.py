@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import io
+import logging
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -13,7 +16,7 @@ from mograder.core.errors import Forbidden, InvalidInput, RemoteFailed
 from mograder.sandbox.client.supervisor_client import ConnectionLost
 from mograder.sandbox.nodes import transports
 from mograder.sandbox.nodes.node_dialer import Hub, NodeDialer, probe
-from mograder.sandbox.nodes.transports import CONTROL, HeadReader
+from mograder.sandbox.nodes.transports import CONTROL, HeadReader, Relay
 from mograder.sandbox.protocol import Done, ListSessions, encode
 from mograder.sessions.nodes.node_link import NodeLink
 from tests.support.node_wire import (
@@ -22,6 +25,7 @@ from tests.support.node_wire import (
     WireHub,
     answer_calls,
     client_of,
+    echoed,
     knock,
     next_client,
     on_uvloop,
@@ -31,19 +35,20 @@ from tests.support.node_wire import (
     wire_hub,
     wire_node,
 )
-from tests.support.supervisors import PATIENCE, until
+from tests.support.supervisors import PATIENCE, short_directory, until
 
 
 async def _use_a_session() -> None:
-    """Make more requests than connections wait at a time, and use a WebSocket."""
+    """Make more requests than connections wait at a time, a large one, and use a WebSocket."""
     async with (
         session_server() as sockets,
         wire_hub() as hub,
         wire_node(hub, "node-a", sockets, parked=2),
         next_client(hub) as client,
     ):
-        found = await asyncio.gather(*(_echoed(client, b"%d" % each) for each in range(9)))
+        found = await asyncio.gather(*(echoed(client, b"%d" % each) for each in range(9)))
         assert found == [b"%d" % each for each in range(9)]
+        assert await echoed(client, b"y" * LARGE) == b"y" * LARGE
         async with client.ws_connect("http://s/ws") as websocket:
             await websocket.send_str("ping")
             assert await websocket.receive_str(timeout=PATIENCE) == "ping"
@@ -56,22 +61,6 @@ async def test_requests_and_websockets_reach_a_session_of_a_node() -> None:
 
 async def test_the_wire_works_on_the_event_loop_of_asyncio_too() -> None:
     await _use_a_session()
-
-
-@on_uvloop
-async def test_ten_megabytes_pass_both_ways() -> None:
-    async with (
-        session_server() as sockets,
-        wire_hub() as hub,
-        wire_node(hub, "node-a", sockets),
-        next_client(hub) as client,
-    ):
-        assert await _echoed(client, b"y" * LARGE) == b"y" * LARGE
-
-
-async def _echoed(client: aiohttp.ClientSession, body: bytes) -> bytes:
-    async with client.post("http://s/echo", data=io.BytesIO(body)) as answer:
-        return await answer.read()
 
 
 @on_uvloop
@@ -118,7 +107,7 @@ async def test_the_end_of_a_node_is_told_and_the_node_comes_back() -> None:
         with pytest.raises(ConnectionResetError):
             await link.open_session(SESSION)
         async with wire_node(hub, token, sockets), next_client(hub) as client:
-            assert await _echoed(client, b"again") == b"again"
+            assert await echoed(client, b"again") == b"again"
 
 
 @on_uvloop
@@ -162,7 +151,7 @@ async def test_a_cut_closes_the_connections_of_sessions_and_connects_again() -> 
         message = await websocket.receive(timeout=PATIENCE)
         assert message.type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
         async with client_of(await hub.next_link()) as again:
-            assert await _echoed(again, b"again") == b"again"
+            assert await echoed(again, b"again") == b"again"
 
 
 @on_uvloop
@@ -238,13 +227,13 @@ async def test_a_node_in_a_hurry_dials_twice_and_keeps_one_connection(
         )
         dialer.connect()
         async with next_client(hub) as client:
-            assert await _echoed(client, b"once") == b"once"
+            assert await echoed(client, b"once") == b"once"
         assert len(hub.events) == 1
         assert "another machine" not in caplog.text
         await dialer.close()
-    dialer.connect()  # no hub is there: both fail, and it goes on
-    await asyncio.sleep(1.0)
-    assert not dialer.connected
+    with caplog.at_level(logging.DEBUG, "mograder"):
+        dialer.connect()  # no hub is there: both fail, and it goes on
+        await until(lambda: caplog.text.count("no connection to the hub") > 1)
     await dialer.close()
 
 
@@ -351,3 +340,125 @@ async def test_a_connection_that_was_closed_twice_can_be_aborted() -> None:
         first = HeadReader()
         first.connection_made(ClosedTwice({"socket": connection}))
         first.abort()
+
+
+# --- the relay to a session's socket: back-pressure and ends ----------------------------------
+
+
+class Pipe(asyncio.Transport):
+    """A hub's connection that only notes what is done with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reading = False
+        self.resumed = asyncio.Event()
+        self.closed = ""
+        self.written = b""
+        self.protocol: asyncio.BaseProtocol = asyncio.Protocol()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_reading(self) -> bool:
+        return self._reading
+
+    def pause_reading(self) -> None:
+        self._reading = False
+
+    def resume_reading(self) -> None:
+        self._reading = True
+        self.resumed.set()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return bool(self.closed)
+
+    def close(self) -> None:
+        self._end("closed")
+
+    def abort(self) -> None:
+        self._end("aborted")
+
+    def _end(self, how: str) -> None:
+        if not self.closed:
+            self.closed = how
+            assert isinstance(self.protocol, asyncio.Protocol)
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+    def received(self, data: bytes) -> None:
+        assert isinstance(self.protocol, asyncio.Protocol)
+        self.protocol.data_received(data)
+
+
+Connection = tuple[Pipe, Relay, asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def relayed(first: bytes = b"") -> AsyncIterator[Connection]:
+    """A hub's connection at a relay, and the end of a session's server, which reads nothing yet."""
+    streams: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    pipe, relay = Pipe(), Relay()
+    with short_directory() as directory:
+
+        def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            streams.put_nowait((reader, writer))
+
+        async with await asyncio.start_unix_server(serve, directory / "s"):
+            await relay.start(pipe, first, directory / "s")
+            reader, writer = await streams.get()
+            yield pipe, relay, reader, writer
+            relay.abort()
+            writer.close()
+
+
+async def test_a_session_that_does_not_read_stops_the_hub_from_sending() -> None:
+    async with relayed(b"first") as (pipe, _, reader, _writer):
+        assert await reader.readexactly(5) == b"first"
+        assert pipe.is_reading()
+        sent = 0
+        while pipe.is_reading():
+            pipe.received(b"x" * 2**16)
+            sent += 2**16
+        assert sent < 8 * 2**20
+        pipe.resumed.clear()
+        await reader.readexactly(sent)
+        await asyncio.wait_for(pipe.resumed.wait(), PATIENCE)
+
+
+async def test_a_hub_that_does_not_read_stops_the_session_from_sending() -> None:
+    async with relayed() as (pipe, _, _reader, writer):
+        assert isinstance(pipe.protocol, asyncio.Protocol)
+        pipe.protocol.pause_writing()
+        writer.write(b"x" * 2**23)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert pipe.written == b""
+        pipe.protocol.resume_writing()
+        await asyncio.wait_for(writer.drain(), PATIENCE)
+        assert pipe.written.startswith(b"x")
+
+
+async def test_the_end_of_the_session_is_passed_on_after_all_that_it_sent() -> None:
+    async with relayed() as (pipe, relay, _, writer):
+        writer.write(b"the end")
+        writer.close()
+        await asyncio.wait_for(relay.ended, PATIENCE)
+        assert (pipe.written, pipe.closed) == (b"the end", "closed")
+
+
+async def test_the_end_of_the_hubs_connection_is_passed_on() -> None:
+    async with relayed(b"the end") as (pipe, _, reader, _writer):
+        pipe.close()
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b"the end"
+
+
+async def test_without_a_server_the_hubs_connection_is_closed() -> None:
+    pipe, relay = Pipe(), Relay()
+    await relay.start(pipe, b"", Path("/nowhere/s"))
+    await asyncio.wait_for(relay.ended, PATIENCE)
+    assert pipe.closed == "aborted"

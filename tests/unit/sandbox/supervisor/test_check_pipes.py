@@ -51,6 +51,11 @@ class Rig:
         await until(lambda: len(self.lines(session_id)) >= count)
         return self.lines(session_id)
 
+    async def more(self) -> None:
+        """Wait until something else was told."""
+        before = len(self.told)
+        await until(lambda: len(self.told) > before)
+
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
@@ -129,8 +134,7 @@ async def test_a_flood_is_read_more_slowly_and_only_its_own_student_loses(rig: R
     for _ in range(8):
         flood(loud)
         os.write(quiet, LINE)
-        before = len(rig.told)
-        await until(lambda n=before: len(rig.told) > n)  # type: ignore[misc]
+        await rig.more()
     seconds = asyncio.get_running_loop().time() - started
     assert len(await rig.hear(8)) == 8
     # A hundred at once, then five a second; the last read goes beyond it by its size.
@@ -185,8 +189,7 @@ async def test_the_pipe_of_a_session_that_has_ended_is_closed_also_while_it_is_n
     end = rig.open()
     for _ in range(5):
         flood(end)
-        seen = len(rig.told)
-        await until(lambda n=seen: len(rig.told) > n)  # type: ignore[misc]
+        await rig.more()
     rig.pipes.close("session-a")
     rig.pipes.close("session-a")
     with pytest.raises(BrokenPipeError):

@@ -1,9 +1,14 @@
-"""The end of a lease: what is called, and what may start in which term."""
+"""The end of a lease: what is called and killed, and what may start in which term."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -89,3 +94,51 @@ async def test_a_log_that_hangs_delays_no_end() -> None:
     finally:
         _LOG.removeHandler(handler)
     await asyncio.sleep(0)
+
+
+_STOPPED = """
+import os, signal
+from mograder.sandbox.supervisor.lease import KillTimer, boot_time
+timer = KillTimer()
+timer.set(boot_time() + 0.1)
+timer.set(0.0)
+timer.set(boot_time() + {seconds})
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+_HANGS = """
+import subprocess, sys, threading, time
+from mograder.sandbox.supervisor.lease import end_process
+child = subprocess.Popen(["/bin/sleep", "600"])
+print(child.pid, flush=True)
+threading.Timer(0.1, end_process).start()
+time.sleep(600)
+"""
+
+
+@pytest.mark.full
+def test_the_kernel_ends_a_process_that_is_stopped() -> None:
+    """Not before the last time that was set, and not by one that was taken back."""
+    begun = boot_time()
+    process = subprocess.Popen([sys.executable, "-c", _STOPPED.format(seconds=1.0)])
+    assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert boot_time() - begun >= 1.0
+
+
+@pytest.mark.full
+def test_a_supervisor_that_hangs_ends_with_its_children() -> None:
+    """Its main thread may wait for a share whose server is gone."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HANGS], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    with process.stdout as words:
+        child = int(words.readline())
+    assert process.wait(PATIENCE) == -signal.SIGKILL
+    asyncio.run(until(lambda: _has_ended(child)))
+
+
+def _has_ended(pid: int) -> bool:
+    """Collect the status of an orphan, which the test process has adopted."""
+    with contextlib.suppress(ChildProcessError):
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    return True

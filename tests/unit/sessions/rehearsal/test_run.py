@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,15 +13,24 @@ from pathlib import Path
 import pytest
 
 from mograder.core.clock import SystemClock
-from mograder.core.errors import Conflict, SandboxUnavailable
+from mograder.core.errors import Conflict, RemoteFailed, SandboxUnavailable
 from mograder.core.names import ItemName, Username, is_rehearsal, rehearsal_user
-from mograder.sandbox.protocol import Measured, Mode, SessionUse
+from mograder.sandbox.protocol import Endpoint, Measured, Mode, SessionUse
+from mograder.sessions import rehearsal
 from mograder.sessions.admission import Kind
 from mograder.sessions.capacity import MEGABYTE, CapacityLimits
 from mograder.sessions.idle_culler import idle
 from mograder.sessions.manager import SessionManager
-from mograder.sessions.rehearsal import Pace, Rehearsal, Wish, clear, left_over
-from mograder.sessions.rehearsal_outcome import Outcome, State
+from mograder.sessions.rehearsal import CellRun, Pace, Rehearsal, Wish, clear, left_over
+from mograder.sessions.rehearsal_outcome import (
+    STALLED_SECONDS,
+    Outcome,
+    Seconds,
+    State,
+    Trial,
+    plan,
+    summary,
+)
 from mograder.sessions.session import SessionKey
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.releases import Releases
@@ -28,6 +38,7 @@ from tests.support.fake_marimo import FakeMarimo, fake_marimo
 from tests.support.session_pools import (
     ALICE,
     BOB,
+    PATIENCE,
     TTL,
     Rig,
     ignore_progress,
@@ -144,13 +155,10 @@ async def test_a_student_who_comes_is_not_kept_waiting(rig: Rig, tmp_path: Path)
 
 async def test_no_start_of_a_rehearsal_is_before_a_students(rig: Rig, tmp_path: Path) -> None:
     async with stage(rig, tmp_path, terms(starts=1)) as here:
-        rig.server.up.clear()
-        first = asyncio.create_task(here.pool.get_or_start(ALICE, ignore_progress))
-        await soon(rig.server.asked.wait())
+        first = await rig.begin(here.pool)
         running = asyncio.create_task(here.run(2))
         await until(lambda: len(here.pool.admission.waiting(Kind.REHEARSAL)) == 2)
-        second = asyncio.create_task(here.pool.get_or_start(BOB, ignore_progress))
-        await until(lambda: here.pool.states()["waiting"] == 1)
+        second = await rig.line_up(here.pool, BOB)
         rig.server.up.set()
         await asyncio.gather(first, second)
         assert [owner(each) for each in rig.launcher.requests.values()][:2] == ["alice", "bob"]
@@ -261,3 +269,114 @@ async def test_what_a_killed_hub_left_is_removed_and_nothing_of_students(
         assert next_pool.history.of_key(FIRST) is None
         assert (here.root / "alice" / "A1" / "A1.py").is_file()
         assert not (here.root / "__rehearsal-1").exists()
+
+
+# --- a page without a browser: what it does, and what it does not believe ---------------------
+
+BASE = "/edit/user/__rehearsal-1/A1"
+
+
+def ticks() -> Callable[[], float]:
+    """A clock that goes on by one second at each look."""
+    numbers = itertools.count()
+    return lambda: float(next(numbers))
+
+
+@asynccontextmanager
+async def page_of(fake: FakeMarimo) -> AsyncIterator[CellRun]:
+    async with (
+        asyncio.timeout(PATIENCE),
+        rehearsal.opened(fake, Endpoint(fake.socket), BASE, ticks()) as page,
+    ):
+        yield page
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+async def test_all_cells_run_and_the_page_stays_open(tmp_path: Path, by_itself: bool) -> None:
+    async with fake_marimo(tmp_path) as fake:
+        fake.by_itself = by_itself
+        async with page_of(fake) as page:
+            await page.run_all()
+            assert (page.first_output, page.all_cells, page.errors) == (0.0, 1.0, 0)
+            assert fake.open == {f"{BASE}/ws"}
+        assert fake.pages == [f"{BASE}/"]
+
+
+async def test_cells_with_an_error_are_counted(tmp_path: Path) -> None:
+    output = {"mimetype": "application/vnd.marimo+error", "data": []}
+    error: dict[str, object] = {"op": "cell-op", "data": {"cell_id": "b", "output": output}}
+    async with fake_marimo(tmp_path) as fake:
+        fake.extra = (error, {"op": "nonsense"}, error)
+        async with page_of(fake) as page:
+            await page.run_all()
+            assert page.errors == 2
+
+
+async def test_a_server_that_refuses_or_leaves_is_a_failure(tmp_path: Path) -> None:
+    async with fake_marimo(tmp_path) as fake:
+        fake.broken = True
+        async with page_of(fake) as page:
+            with pytest.raises(RemoteFailed, match="closed the connection"):
+                await page.run_all()
+        fake.status = 500
+        async with page_of(fake) as page:
+            with pytest.raises(RemoteFailed, match="its page with 500"):
+                await page.run_all()
+        fake.status, fake.page = 200, "no token"
+        async with page_of(fake) as page:
+            fake.broken = False
+            with pytest.raises(RemoteFailed, match="run all cells with 401"):
+                await page.run_all()
+
+
+async def test_messages_without_end_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "_MOST_MESSAGE", 1000)
+    async with fake_marimo(tmp_path) as fake:
+        fake.extra = ({"op": "cell-op", "data": "x" * 2000},)
+        async with page_of(fake) as page:
+            with pytest.raises(RemoteFailed, match="closed the connection"):
+                await page.run_all()
+
+
+# --- the figures ------------------------------------------------------------------------------
+
+
+def trial(number: int, state: State, seconds: float | None, megabytes: int = 0) -> Trial:
+    key = SessionKey(f"__rehearsal-{number}", "A1", Mode.EDIT)
+    asked = 100.0 + number
+    end = None if seconds is None else asked + seconds
+    return Trial(key, state, asked, end, end, end, megabytes * MEGABYTE, warm=True, errors=2)
+
+
+def test_times_count_from_the_request_and_memory_says_how_many_fit() -> None:
+    trials = [trial(n, State.FINISHED, float(n), 50) for n in range(1, 20)]
+    trials += [trial(20, State.FINISHED, 100.0, 90), trial(21, State.NO_ROOM, None)]
+    trials[-1].warm = None
+    total = 1000 * MEGABYTE
+    found = summary(
+        trials, together=1040 * MEGABYTE, total=total, used=500 * MEGABYTE, seconds=30.0
+    )
+    assert found.all_cells == Seconds(median=10.5, p95=19.0, worst=100.0)
+    assert (found.memory_each, found.memory_largest) == (50 * MEGABYTE, 90 * MEGABYTE)
+    assert (found.holds, found.holds_now) == (20, 10)
+    assert (found.states[State.FINISHED], found.states[State.NO_ROOM]) == (20, 1)
+    assert (found.warm, found.errors) == (20, 2)
+
+
+def test_without_a_single_session_there_are_no_figures() -> None:
+    failed = trial(1, State.FAILED, None)
+    failed.failure, failed.warm = "no sandbox", False
+    found = summary([failed], together=0, total=100, used=200, seconds=1.0)
+    assert (found.started, found.memory_each, found.holds, found.holds_now) == (None, 0, 0, 0)
+    assert found.failures == {"no sandbox": 1}
+
+
+def test_the_estimate_says_how_many_fit_and_how_long_it_takes() -> None:
+    each, total = 100 * MEGABYTE, 1000 * MEGABYTE
+    all_fit = plan(5, 60.0, each=each, total=total, used=0, start=1.0, places=2)
+    assert (all_fit.fits, all_fit.seconds) == (5, 70.0)
+    some = plan(50, 0.0, each=each, total=total, used=total // 2, start=2.0, places=2)
+    assert (some.fits, some.seconds) == (5, 5.0 + STALLED_SECONDS + 10)
+    assert plan(5, 0.0, each=each, total=total, used=2 * total, start=1.0, places=1).fits == 0
