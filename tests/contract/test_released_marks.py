@@ -57,7 +57,7 @@ async def ask(hub: Hub, user: str = "alice", **more: object) -> httpx.Response:
 
 async def decide(hub: Hub, user: str, **fields: object) -> httpx.Response:
     """Send the form of the page of the request, as the person sees it."""
-    page = await read(hub, THREAD, user)
+    page = (await see(hub, THREAD, user)).text
     hidden = {
         name: found[1] if (found := re.search(rf'name="{name}" value="([^"]*)"', page)) else "1"
         for name in ("seen", "version")

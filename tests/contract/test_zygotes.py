@@ -27,8 +27,7 @@ from mograder.sandbox.protocol import Mode, StartSession
 from mograder.sandbox.supervisor.config import keep_cache, write_etc
 from mograder.sandbox.warm.pool import ZygotePool
 from mograder.sandbox.warm.sessions import WarmSession
-from tests.support.hostile_sessions import told_of
-from tests.support.supervisors import LIMITS, PATIENCE, shell_environment, until
+from tests.support.supervisors import LIMITS, PATIENCE, shell_environment, told_of, until
 
 SCRIPTED = Path("/usr/bin/python3")
 """The only python that a sandbox sees without an environment."""

@@ -220,3 +220,12 @@ def names_inside(client: SupervisorClient) -> list[str]:
 def shell(workshop: Path, script: str, *, timeout: float = PATIENCE) -> RunCommand:
     """A build command that runs a line of shell."""
     return RunCommand(argv=("/bin/sh", "-c", script), directory=workshop, timeout=timeout)
+
+
+def told_of(processes: list[psutil.Process], name: str) -> set[str]:
+    """Return the content of this file of ``/proc`` for each process."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(OSError):
+            found.add(Path(f"/proc/{process.pid}/{name}").read_text().split()[-1])
+    return found

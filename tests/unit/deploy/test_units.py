@@ -77,6 +77,7 @@ SAYS = {
         "LoadCredential": "hub-secret:/etc/mograder/hub-secret",
         # As operate.md says of a full disk: nobody has to start it once there is room.
         "StartLimitIntervalSec": "0",
+        "NoNewPrivileges": "yes",
     },
     SESSIONS: {
         **_SERVICE,

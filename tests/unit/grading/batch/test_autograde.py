@@ -441,3 +441,36 @@ async def test_verification_tells_what_does_not_fit(rig: Rig) -> None:
     source.write_text(source.read_text() + "\n")
     release.write_text(release.read_text() + "\n")
     assert told()["carol"] == ("the source has changed since", "the release has changed since")
+
+
+async def test_what_is_up_to_date_is_left_out(rig: Rig) -> None:
+    await rig.grade()
+    done = await rig.grade()
+    assert rig.judges.asked == []
+    assert rig.seen.begun == [(3, 0), (0, 3)]
+    assert [(row.student, row.auto_mark, row.fresh) for row in done.rows] == [
+        ("alice", 15, False),
+        ("bob", 7.5, False),
+        ("carol", 0, False),
+    ]
+
+
+async def test_a_file_that_cannot_be_read_is_one_row(rig: Rig) -> None:
+    submitted = rig.root / "submitted" / "hw1"
+    (submitted / "dave.py").symlink_to("../../source/hw1/hw1.py")
+    (submitted / "eve.py").write_bytes(b"#" * 17_000_000)
+    (submitted / "frank.py").write_bytes("# ü".encode("latin-1"))
+    done = await rig.grade()
+    linked = "is a link, and not to a submission of its student."
+    states = {row.student: (row.state, row.problem.partition(" ")[2]) for row in done.rows[3:]}
+    assert states == {
+        "dave": (
+            GradingState.NEEDS_ATTENTION,
+            f"{linked} Put the notebook itself in its place.",
+        ),
+        "eve": (GradingState.NEEDS_ATTENTION, "is larger than 16 MB."),
+        "frank": (GradingState.NOT_RUN, states["frank"][1]),
+    }
+    assert "dave" not in rig.results
+    assert (rig.output / "frank.py").read_text().startswith("import marimo")
+    assert len(rig.judges.asked) == 3

@@ -226,3 +226,14 @@ def test_a_thread_is_bounded(course: ReleasedCourse) -> None:
     withdraw(course.book, found(course, request), later(4))
     with pytest.raises(Forbidden, match="at most 20 messages"):
         asking(course)
+
+
+def test_words_alone_change_no_mark(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course)
+    answer(course.book, request, "mia", "Which part?", seen=request.last, now=later(2))
+    request = found(course, request)
+    assert request.state is RequestState.ANSWERED
+    reply(course.book, request, "Line 7.", later(3))
+    assert found(course, request).state is RequestState.OPEN
+    assert (present(course), seen(course)) == (13.5, 13.5)

@@ -21,6 +21,7 @@ from mograder.grading.release.released_pages import (
     released_marks,
     render_marks_page,
     view_marks,
+    write_released_pages,
 )
 from mograder.grading.release.releasing import (
     ReleaseState,
@@ -31,6 +32,7 @@ from mograder.grading.release.releasing import (
 )
 from mograder.grading.release.student_marks import marks_of_student
 from mograder.grading.release.telling import telling, untold_students
+from mograder.grading.results.grading_result import GradingState
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.late_facts import Membership
 from mograder.store.gradebook.late_work import LateWork
@@ -40,6 +42,7 @@ from mograder.store.marking.question_marking import Change, QuestionMarks
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from tests.support.feedback_pages import EVIL, GRADE, WORK
 from tests.support.gradebooks import AT, change, export_0316
+from tests.support.graded_results import graded_result
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 
 OPEN = Disclosure(Level.POINTS)
@@ -403,3 +406,40 @@ def test_a_preview_says_nothing_of_hidden_tests_where_there_are_none(tmp_path: P
         course.release(minutes=1)
         given = [extension("A1", "bob", until=later(100))]
         assert preview_late(course.loaded, course.book, given, later(2)).told == ()
+
+
+NOT_RUN = GradingState.NOT_RUN
+
+
+def test_without_any_release_nothing_is_said(course: ReleasedCourse) -> None:
+    assert released_marks(course.feedback()) is None
+    assert states(course)["alice"] is ReleaseState.NOT_RELEASED
+    assert states(course)["carol"] is ReleaseState.NO_MARK
+
+
+def test_all_with_a_mark_are_released_and_the_others_named(course: ReleasedCourse) -> None:
+    done = course.release()
+    assert done.students == ("alice", "bob")
+    assert done.left_out == (("carol", "Essay is not marked yet"),)
+    assert visible(course) == {"alice": 13.5, "bob": 16.5}
+    assert states(course)["alice"] is ReleaseState.RELEASED
+
+
+def test_hostile_text_is_inert_on_the_page(course: ReleasedCourse) -> None:
+    evil = graded_result().checks[0].model_copy(update={"reason": EVIL, "state": NOT_RUN})
+    course.grade("alice", checks=(evil,))
+    course.mark("alice", 6)
+    course.release("alice")
+    page = page_of(course)
+    assert "&lt;script&gt;" in page
+    assert "<script" not in page
+
+
+def test_pages_are_written_for_released_marks_only(course: ReleasedCourse, tmp_path: Path) -> None:
+    course.release("alice")
+    feedback = course.feedback(1)
+    marks = released_marks(feedback) or {}
+    place = tmp_path / "pages"
+    place.mkdir()
+    assert list(write_released_pages(feedback, marks.values(), place)) == []
+    assert [page.name for page in place.iterdir()] == ["alice.html"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.sections.settings_model import SafetySettings
+from mograder.notebook.integrity.denied_code import DEFAULT_DENIED
 from mograder.notebook.integrity.screening import (
     Screening,
     denied_by,
@@ -86,3 +87,49 @@ def test_an_author_is_told_of_answers_that_students_will_be_refused_for() -> Non
     allowed = denied_by(SafetySettings(allow_imports=("glob",)))
     assert screen_source(SOURCE, "A1.py", allowed) == ()
     assert screen_source("x = = 1", "A1.py") == ()
+
+
+def test_what_stands_as_released_is_nobodys_fault() -> None:
+    """The form that hands in imports os, and the author's cell pathlib.
+
+    See compatibility-0.3.16.md 7.
+    """
+    release = released()
+    assert "import os as _os" in release
+    assert screen_submission(release, "A1.py", release=release) == Screening()
+
+
+def test_what_a_student_wrote_is_told_with_its_line() -> None:
+    release = released()
+    text = release.replace("    # YOUR CODE HERE\n    pass\n", "    import os\n    open('f')\n")
+    found = screen_submission(text, "A1.py", release=release)
+    assert found.unsafe == (
+        f"Unsafe code: denied import: os (line {line_of(text, '    import os')}); "
+        f"denied builtin call: open (line {line_of(text, 'open(')})"
+    )
+
+
+def test_without_a_release_the_header_of_a_student_excuses_nothing() -> None:
+    release = released()
+    assert set(told(screen_submission(release, "A1.py", release=None))) == {
+        "denied import: pathlib",
+        "denied import: os",
+    }
+
+
+def test_a_course_allows_and_denies_in_its_settings() -> None:
+    settings = SafetySettings(
+        allow_imports=("os", "numpy"),
+        deny_imports=("numpy",),
+        allow_calls=("open",),
+        deny_calls=("print", "eval"),
+    )
+    denied = denied_by(settings)
+    assert denied.imports == (DEFAULT_DENIED.imports - {"os"}) | {"numpy"}
+    assert denied.calls == (DEFAULT_DENIED.calls - {"open"}) | {"print"}
+    assert denied_by(SafetySettings()) == DEFAULT_DENIED
+    text = "import os, numpy\nopen('f')\nprint()\n"
+    assert told(screen_submission(text, "A1.py", release=None, denied=denied)) == [
+        "denied import: numpy",
+        "denied builtin call: print",
+    ]

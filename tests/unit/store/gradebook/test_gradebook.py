@@ -183,3 +183,13 @@ def test_looking_makes_and_changes_nothing(old: Path, tmp_path: Path) -> None:
     again = existing_gradebook(old)
     assert again is not None
     again.close()
+
+
+def test_what_is_no_gradebook_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "gradebook.db"
+    file.write_text("marks: none\n" * 100)
+    with pytest.raises(InvalidInput, match="no database"):
+        Gradebook(file)
+    assert file.read_text().startswith("marks: none")
+    with pytest.raises(InvalidInput, match="is a directory"):
+        Gradebook(tmp_path)

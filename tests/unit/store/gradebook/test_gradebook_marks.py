@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
+from mograder.store.database import database
 from mograder.store.gradebook import gradebook_marks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import (
@@ -356,3 +357,34 @@ def test_a_list_takes_as_many_queries_for_many_rows_as_for_one(
         book.record_run(a_run(f"student{number}", FAIR))
         book.record_run(a_run("alice", FAIR, assignment=f"B{number}"))
     assert count() == one
+
+
+def test_the_newer_of_one_mark_for_all_and_marks_by_question_counts(book: Gradebook) -> None:
+    book.record_run(a_run(points=FAIR))
+    give(book, Analysis=30)
+    at = AT + timedelta(minutes=2)
+    assert book.record_marks("A1", "alice", {WHOLE: MarkEntry(20)}, marker="m", at=at).total == 42.1
+    assert give(book, later=3, Analysis=10).total == 32.1
+
+
+def test_a_gradebook_that_another_program_locks_is_named(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_MS", 50)
+    with Gradebook(path) as book, closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Busy, match=r"gradebook\.db is locked"):
+            book.record_run(a_run(points=FAIR))
+        assert book.grades("A1") == ()
+
+
+def test_a_damaged_gradebook_is_named(book: Gradebook, path: Path) -> None:
+    book.record_run(a_run(points=FAIR))
+    book.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    path.with_name("gradebook.db-wal").unlink(missing_ok=True)
+    with pytest.raises(InvalidInput, match="damaged"), Gradebook(path) as damaged:
+        damaged.record_run(a_run(points=FAIR))

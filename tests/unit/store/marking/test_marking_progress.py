@@ -102,3 +102,16 @@ def test_some_students_marks_are_those_of_all(path: Path) -> None:
         by_student = {each.student: each for each in book.grades("A1")}
         assert book.grades("A1", ("carol", "bob")) == (by_student["bob"], by_student["carol"])
         assert book.grades("A1", ()) == ()
+
+
+def test_each_question_is_counted(path: Path) -> None:
+    with Gradebook(path) as book:
+        book.record_marks("A1", "bob", {"Essay": MarkEntry(3.0)}, marker="marta", at=AT)
+        Shares(book, random.Random(1)).share_out("A1", ["marta"], by="prof", at=AT)
+        found = MarkingProgress().of(book, "A1")
+    first, essay = found.questions
+    assert (first.key, first.state, first.total, first.waiting) == ("Q1", "automatic", 3, 0)
+    assert (essay.key, essay.state, essay.available) == ("Essay", "manual", 20.0)
+    assert (essay.total, essay.marked, essay.waiting) == (3, 1, 2)
+    assert (found.graded, found.waiting) == (3, 2)
+    assert (found.of_marker("marta"), found.of_marker("prof")) == (2, 0)

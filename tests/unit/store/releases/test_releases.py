@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.core.clock import SystemClock
-from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.names import ItemName
 from mograder.store.releases.published_release import parse_file
-from mograder.store.releases.releases import ItemKind, Releases
+from mograder.store.releases.releases import ItemKind, Limits, Releases
 from tests.support.clock import ManualClock
 from tests.support.releases import publish
 from tests.support.threads import at_once
@@ -318,3 +318,17 @@ def test_two_who_publish_at_once_both_succeed_and_one_is_last(releases: Releases
     release = releases.get(A1)
     assert release is not None
     assert release.notebook.read_bytes() == (release.directory / "twin.py").read_bytes()
+
+
+def test_the_bounds_of_an_upload_are_kept_and_named(root: Path) -> None:
+    releases = Releases(root, limits=Limits(files=2, megabytes=1))
+    with releases.stage(A1) as staged:
+        staged.add("A1.py", io.BytesIO(NOTEBOOK))
+        with pytest.raises(TooLarge, match="1 MB"):
+            staged.add("large", io.BytesIO(bytes(2**20 + 1)))
+        assert not (staged.path / "large").exists()
+    with releases.stage(A1) as staged:
+        staged.add("one", io.BytesIO(b""))
+        staged.add("two", io.BytesIO(b""))
+        with pytest.raises(TooLarge, match="2 files"):
+            staged.add("three", io.BytesIO(b""))

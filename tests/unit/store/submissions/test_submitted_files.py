@@ -149,3 +149,20 @@ def test_names_that_could_mislead_are_refused(folder: Path, name: str | bytes) -
 def test_a_directory_that_cannot_be_read_is_an_error(folder: Path) -> None:
     with pytest.raises(InvalidInput, match="cannot be read"):
         submitted_files(folder / "missing")
+
+
+def test_names_with_spaces_and_accents_are_students(folder: Path) -> None:
+    for name in ("Jörg Müller.py", "Participant-12.py", "o'neill@example.org.py"):
+        (folder / name).write_text("x")
+    assert problems(folder) == {}
+    assert set(by_student(folder)) == {"Jörg Müller", "Participant-12", "o'neill@example.org"}
+
+
+def test_what_is_no_regular_file_is_told(folder: Path) -> None:
+    (folder / "alice.py").mkdir()
+    os.mkfifo(folder / "bob.py")
+    (folder / "carol.py").write_text("x")
+    assert problems(folder) == {
+        "alice.py": "alice.py is no regular file. Put the notebook itself in its place.",
+        "bob.py": "bob.py is no regular file. Put the notebook itself in its place.",
+    }
