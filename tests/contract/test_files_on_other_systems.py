@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.other_system import SYSTEMS, OtherSystem, System
+from tests.support.other_system import OtherSystem, System
+from tests.support.other_system.marks import SYSTEMS
 
 pytestmark = pytest.mark.full
 

@@ -19,7 +19,8 @@ from tests.support.command_line import cli
 from tests.support.course import copy_example_course
 from tests.support.hub_app import NOTEBOOK, SECRET
 from tests.support.moodle.teacher import ServedHub, served_hub
-from tests.support.other_system import SYSTEMS, OtherSystem, System
+from tests.support.other_system import OtherSystem, System
+from tests.support.other_system.marks import SYSTEMS
 from tests.support.updated_course import (
     BROKEN,
     HALF,

@@ -22,7 +22,8 @@ from tests.support.light_install import (
     locked_versions,
     uv,
 )
-from tests.support.other_system import SYSTEMS, OtherSystem, System
+from tests.support.other_system import OtherSystem, System
+from tests.support.other_system.marks import SYSTEMS
 from tests.support.served_course import CODE, make_course
 from tests.support.student_side import closure
 

@@ -13,7 +13,8 @@ from mograder.clients.token_store import HTTPS, TokenStore
 from tests.support.moodle.recordings import recorded
 from tests.support.moodle.replay import token_of as moodle_token
 from tests.support.moodle.teacher import CourseSetup
-from tests.support.other_system import SYSTEMS, OtherSystem, System
+from tests.support.other_system import OtherSystem, System
+from tests.support.other_system.marks import SYSTEMS
 from tests.support.served_course import (
     DATA,
     HOMEWORK,

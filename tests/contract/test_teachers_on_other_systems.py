@@ -17,7 +17,8 @@ import pytest
 from tests.support.graded_courses import SETTINGS, put
 from tests.support.moodle.replay import token_of as moodle_token
 from tests.support.moodle.teacher import ATTACHED, SUPPLIED, CourseSetup
-from tests.support.other_system import SYSTEMS, OtherSystem, System
+from tests.support.other_system import OtherSystem, System
+from tests.support.other_system.marks import SYSTEMS
 from tests.support.released_course import ReleasedCourse, open_released_course
 from tests.support.served_course import HOMEWORK, Course, make_course, serving_course, token_of
 from tests.support.similar_submissions import a_class

@@ -23,10 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import pytest
-
 System = Literal["windows", "macos", "linux"]
-SYSTEMS = pytest.mark.parametrize("system", ["windows", "macos"])
 
 SYSTEM_VARIABLE = "PRETENDED_SYSTEM"
 """The environment variable that names the system to the subprocess."""

@@ -24,7 +24,8 @@ from mograder.cli.shared.lazy import Lazy
 from mograder.core import errors
 from mograder.core.errors import MograderError
 from tests.support.command_line import cli
-from tests.support.other_system import SYSTEMS, OtherSystem, System
+from tests.support.other_system import OtherSystem, System
+from tests.support.other_system.marks import SYSTEMS
 
 HEAVY = [
     *("aiohttp", "alembic", "asyncio", "fastapi", "httpx", "jinja2", "marimo"),
