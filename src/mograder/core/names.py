@@ -15,6 +15,9 @@ from mograder.core import portable_names
 from mograder.core.errors import InvalidInput
 from mograder.core.name_lookup import nfc
 
+LOST_AND_FOUND = "lost+found"
+"""The directory at the top of a volume that its file system has made, which only root can read."""
+
 INSTRUCTOR = "__instructor__"
 """The reserved user of 0.3.16's instructor tokens (compatibility-0.3.16.md 1)."""
 
@@ -99,7 +102,7 @@ class Username(_Name):
     what = "username"
     allowed = re.compile(r"(?!__)[\w][\w.@+-]*")
     alphabet = "letters, digits and . _ - + @, not starting with '__'"
-    reserved = frozenset({"lost+found"})  # a directory at the top of a volume
+    reserved = frozenset({LOST_AND_FOUND})
 
     @classmethod
     def of_account(cls, text: str) -> Self:

@@ -45,9 +45,6 @@ OUTSIDE = frozenset(
 )
 """The keys of places outside the course, each a root of its own: settings, and :data:`STATE`."""
 
-LOST_AND_FOUND = "lost+found"
-"""The directory at the top of a volume that its file system has made, which only root can read."""
-
 _MOST_TEXT = 256 << 20
 """Most bytes of the manifest: enough for a million files."""
 

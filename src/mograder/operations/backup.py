@@ -28,6 +28,7 @@ from mograder import __version__
 from mograder.core.errors import Busy, Conflict, InvalidInput, is_disk_full
 from mograder.core.files.atomic_file import move_file
 from mograder.core.log import printable
+from mograder.core.names import LOST_AND_FOUND
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks.single_flight import Progress
 from mograder.operations.archive import (
@@ -35,7 +36,6 @@ from mograder.operations.archive import (
     DEEPEST,
     FORMAT,
     HEADER,
-    LOST_AND_FOUND,
     MANIFEST,
     STATE,
     Header,
