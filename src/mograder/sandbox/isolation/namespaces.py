@@ -41,7 +41,6 @@ _MS_NOTHING_SPECIAL = 2 | 4 | 8
 """MS_NOSUID, MS_NODEV and MS_NOEXEC, the usual flags of /proc."""
 
 _OOM_SCORE = b"600"
-"""As that of a session (``procfs.prefer_to_end``): a zygote, too, is ended before the hub."""
 
 _PR_SET_PDEATHSIG = 1
 _CANNOT_EXECUTE = 127
@@ -230,13 +229,23 @@ def enter(place: Joined, launch: Launch, output: int) -> int:
     return descriptors[0]
 
 
+def prefer_to_end(pid: int) -> None:
+    """Raise ``oom_score_adj`` so that the kernel kills this process or its forks first.
+
+    This protects the hub and the supervisor. A session cannot lower a value set by root.
+    """
+    with contextlib.suppress(OSError):  # it has ended, or we may not: then nothing changes
+        descriptor = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, _OOM_SCORE)
+        finally:
+            os.close(descriptor)
+
+
 def _enter(place: Joined, launch: Launch, output: int, told: socket.socket) -> NoReturn:
     try:
         _hold_only({place.pidfd, told.fileno()}, launch, output)
-        with contextlib.suppress(OSError):
-            score = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-            os.write(score, _OOM_SCORE)
-            os.close(score)
+        prefer_to_end(os.getpid())  # a zygote, too
         rights.check(rights.libc.setns(place.pidfd, place.flags), "setns")
         _go_on_inside(place, launch, output, told)
     except OSError as error:

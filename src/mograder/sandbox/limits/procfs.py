@@ -25,7 +25,6 @@ _BLOCK = 512
 
 _PAGE_TABLES = re.compile(rb"^VmPTE:\s*(\d+) kB", re.MULTILINE)
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
-_OOM_SCORE = b"600"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,19 +175,6 @@ def written_by(pids: Iterable[int]) -> int:
         except (OSError, ValueError):
             continue
     return total
-
-
-def prefer_to_end(pid: int) -> None:
-    """Raise ``oom_score_adj`` so that the kernel kills this process or its forks first.
-
-    This protects the hub and the supervisor. A session cannot lower a value set by root.
-    """
-    with contextlib.suppress(OSError):  # it has ended, or we may not: then nothing changes
-        descriptor = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, _OOM_SCORE)
-        finally:
-            os.close(descriptor)
 
 
 def sockets_of(pid: int) -> dict[int, str]:

@@ -39,6 +39,7 @@ from mograder.sandbox.isolation.bwrap import (
     adopt_orphans,
     leave_the_keyring,
 )
+from mograder.sandbox.isolation.namespaces import prefer_to_end
 from mograder.sandbox.isolation.policy import (
     SANDBOXED_BUILD,
     UV_LOCK,
@@ -47,7 +48,6 @@ from mograder.sandbox.isolation.policy import (
     unconfined,
 )
 from mograder.sandbox.limits.cpu import put_first
-from mograder.sandbox.limits.procfs import prefer_to_end
 from mograder.sandbox.protocol import (
     CALL,
     LINE_LIMIT,

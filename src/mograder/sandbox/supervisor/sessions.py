@@ -16,6 +16,7 @@ from mograder.core.files.disk import NO_RESERVE, DiskReserve
 from mograder.core.files.shared_files import look_for
 from mograder.sandbox.environments.record import RECORD, keep, read_record
 from mograder.sandbox.isolation.bwrap import Runner, Sandboxed, Start
+from mograder.sandbox.isolation.namespaces import prefer_to_end
 from mograder.sandbox.isolation.policy import (
     SANDBOXED_SESSION,
     Host,
@@ -31,7 +32,6 @@ from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
 from mograder.sandbox.limits.cpu import Processors, put_back
 from mograder.sandbox.limits.monitor import Monitor
 from mograder.sandbox.limits.process_meter import GroupMeter, Meter, ProcessMeter, helpers_memory
-from mograder.sandbox.limits.procfs import prefer_to_end
 from mograder.sandbox.protocol import (
     LONGEST_TAIL,
     AnswerJudge,
