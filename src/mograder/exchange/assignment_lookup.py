@@ -82,7 +82,7 @@ def only_course(courses: Sequence[Course]) -> int:
 
     Raises:
         InvalidInput: There are several courses, which the message lists.
-        NotFound: There is none.
+        NotFound: There is no course.
     """
     if len(courses) == 1:
         return courses[0].id

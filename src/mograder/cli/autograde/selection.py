@@ -115,7 +115,7 @@ def choose_from_zip(
     opened = ZipOfSubmissions.read(archive, wanted.worksheet, loaded, name)
     works = opened.unpack(target)
     submissions = _in_zip([work for work in works if work.places()], target.directory)
-    files = AssignmentFiles(name, source, _release(source, name, course))
+    files = AssignmentFiles(name, source, find_release(source, name, course.releases))
     notes += tuple(f"{work.name}: {work.why}" for work in works if work.why)
     chosen = Chosen(files, submissions, wanted.output or course.autograded / name, notes=notes)
     chosen = _only(chosen, wanted.students)
@@ -185,7 +185,7 @@ def _choose(
     course = _course_of(loaded, directory)
     source, notes = _source(wanted.source, course, name)
     chosen = Chosen(
-        AssignmentFiles(name, source, _release(source, name, course)),
+        AssignmentFiles(name, source, find_release(source, name, course.releases)),
         found,
         wanted.output or course.autograded / name,
         whole=files is None,
@@ -256,10 +256,6 @@ def _source(given: Path | None, course: _Course, name: str) -> tuple[Path | None
     if len(notebooks) > 1:
         notes.append(f"There are {len(notebooks)} notebooks; name another by --source.")
     return notebooks[0], tuple(notes)
-
-
-def _release(source: Path | None, name: str, course: _Course) -> Path | None:
-    return find_release(source or Path(f"{name}.py"), name, course.releases)
 
 
 def _in_zip(works: Sequence[Work], directory: Path) -> tuple[SubmittedFile, ...]:

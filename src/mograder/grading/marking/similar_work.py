@@ -83,8 +83,7 @@ def compared_work(loaded: LoadedSettings, item: ItemName, source: Path | None) -
         entry_named(loaded.path(each), item) for each in (dirs.autograded, dirs.submitted)
     )
     places = (loaded.path(each) for each in (dirs.release, loaded.settings.hub.release_dir))
-    notebook = source or Path(f"{item}.py")
-    given = (source, *(find_release(notebook, item, [place]) for place in places))
+    given = (source, *(find_release(source, item, [place]) for place in places))
     return ComparedWork(autograded, submitted, tuple(filter(None, given)))
 
 

@@ -108,16 +108,18 @@ def _meant(argument: str, names: Sequence[str], base: Path) -> str:
         raise InvalidInput(error.message, hint=error.hint) from error
 
 
-def find_release(notebook: Path, assignment: str, bases: Sequence[Path]) -> Path | None:
+def find_release(notebook: Path | None, assignment: str, bases: Sequence[Path]) -> Path | None:
     """Return the released notebook that a student's notebook was made from; None if not found.
 
     ``assignment`` is the name in the notebook's header; if empty, its directory's name is used.
+    Without a notebook the release is found by the assignment's name alone.
     """
-    name = ItemName.valid(assignment or notebook.parent.name)
+    name = ItemName.valid(assignment or (notebook.parent.name if notebook else ""))
     if name is None:
         return None
     folders = [entry_named(base, name) for base in bases]
-    files = (notebook.name, f"{name}.py")
+    own = f"{name}.py"
+    files = (notebook.name if notebook else own, own)
     places = [entry_named(folder, file) for folder in folders for file in files]
     return next((place for place in places if place.is_file()), None)
 
