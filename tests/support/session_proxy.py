@@ -149,7 +149,7 @@ async def running_rig(
             Dispatcher(proxy, proxy, _own),
             base_url=base_url,
             public_url="",
-            trusts=hub.services.policy.trusted.include,
+            trusts=hub.services.policy.trusts,
         )
         listening = socket.create_server(("127.0.0.1", port))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -80,29 +80,15 @@ class Revocations(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TrustedPeers:
-    """The peers that may name a user in the trusted header."""
-
-    networks: tuple[Network, ...]
-    unix_socket: bool
-
-    def include(self, client: str | None) -> bool:
-        """Return whether this peer may name a user; ``None`` is one on the hub's Unix socket."""
-        if client is None:
-            return self.unix_socket
-        return is_within(client, self.networks)
-
-
-@dataclass(frozen=True, slots=True)
 class AuthPolicy:
     """The rules of one hub.
 
-    ``instructors`` have that role with any credential, ``markers`` theirs with that of a student.
+    Peers in the networks ``trusted`` may name a user in the trusted header. ``instructors`` have that role with any credential, ``markers`` theirs with that of a student.
     """
 
     secret: str = field(repr=False)
     trusted_header: str
-    trusted: TrustedPeers
+    trusted: tuple[Network, ...]
     dev: bool
     instructors: frozenset[str]
     markers: frozenset[str] = frozenset()
@@ -111,6 +97,10 @@ class AuthPolicy:
     def staff(self) -> frozenset[str]:
         """All who instruct or mark."""
         return self.instructors | self.markers
+
+    def trusts(self, client: str | None) -> bool:
+        """Return whether the peer at this address may name a user; no peer of an unknown one."""
+        return client is not None and is_within(client, self.trusted)
 
     def role_of(self, username: str, proven: Role) -> Role:
         """Return a user's role; ``proven`` is the one that the credential proves."""
@@ -123,28 +113,24 @@ class AuthPolicy:
             raise InvalidInput("The hub's secret is empty.", hint="Set MOGRADER_HUB_SECRET.")
 
 
-def parse_networks(texts: Iterable[str]) -> TrustedPeers:
-    """Return the peers of a list of addresses, networks and ``unix``.
+def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Return the networks of a list of addresses and networks.
 
     Raises: InvalidInput naming the entry that is not valid.
     """
     networks = []
-    unix_socket = False
     for text in texts:
-        if text == "unix":
-            unix_socket = True
-            continue
         try:
             networks.append(ipaddress.ip_network(text))
         except ValueError as error:
             raise InvalidInput(
-                f"{text!r} is not an address, a network or 'unix'.",
+                f"{text!r} is not an address or a network.",
                 hint="Correct [hub] trusted_proxies.",
             ) from error
-    return TrustedPeers(tuple(networks), unix_socket)
+    return tuple(networks)
 
 
-def trusted_peers(listed: Sequence[str] | None, *, sandboxed: bool) -> TrustedPeers:
+def trusted_peers(listed: Sequence[str] | None, *, sandboxed: bool) -> tuple[Network, ...]:
     """Return the peers of ``[hub] trusted_proxies``, or the default if it is unset.
 
     The default is loopback if sessions are sandboxed and so have no network; without a sandbox no
@@ -196,7 +182,7 @@ class Authenticator:
         if login and found.bearer is None:
             return self._identity(login.role, Method.COOKIE, login)
         if named:
-            method = Method.HEADER if self._policy.trusted.include(client) else Method.DEV
+            method = Method.HEADER if self._policy.trusts(client) else Method.DEV
             # Beside a foreign bearer token a login keeps its id, but its role is not used.
             return self._by_login(named, method, login)
         if found.bearer is not None:
@@ -220,7 +206,7 @@ class Authenticator:
 
     def _named(self, values: Sequence[bytes], client: str | None, *, host_known: bool) -> str:
         """Return the user in the header if it counts (trusted peer or dev mode), else ''."""
-        if not values or not (self._policy.dev or self._policy.trusted.include(client)):
+        if not values or not (self._policy.dev or self._policy.trusts(client)):
             return ""
         text = named_user(values)
         if text and not host_known:

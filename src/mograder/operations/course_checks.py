@@ -123,17 +123,16 @@ def proxies_line(loaded: LoadedSettings) -> Line:
     """
     hub, sandboxed = loaded.settings.hub, loaded.settings.security.use_bubblewrap is not False
     peers = trusted_peers(hub.trusted_proxies, sandboxed=sandboxed)
-    wide = [str(each) for each in peers.networks if _is_wide(each)]
-    loopback = any(each.is_loopback for each in peers.networks)
+    wide = [str(each) for each in peers if _is_wide(each)]
+    loopback = any(each.is_loopback for each in peers)
     if wide:
         text = f"trusted_proxies: {', '.join(wide)} may name any user in {hub.trusted_header}"
         return problem("proxies", text, "List the addresses of your own fronts only.")
     if loopback and not sandboxed:
         text = "trusted_proxies: without a sandbox student code on this machine may name any user"
-        return problem("proxies", text, "Let the front use the hub's Unix socket, or a sandbox.")
-    listed = ", ".join(map(str, peers.networks)) or "nobody"
-    unix = " and the hub's Unix socket" if peers.unix_socket else ""
-    return ok("proxies", f"trusted_proxies: {listed}{unix}")
+        return problem("proxies", text, "Run sessions in a sandbox, or put the front on another machine and list its address.")
+    listed = ", ".join(map(str, peers)) or "nobody"
+    return ok("proxies", f"trusted_proxies: {listed}")
 
 
 def _is_wide(network: Network) -> bool:

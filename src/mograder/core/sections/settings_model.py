@@ -288,8 +288,8 @@ class HubSettings(Section):
     trusted_proxies: Annotated[
         tuple[Annotated[str, AfterValidator(peer)], ...] | None, BeforeValidator(listed)
     ] = None
-    """Peers that may name a user in the header: addresses, networks, or "unix" for the hub's own
-    Unix socket. Unset: loopback if sessions are sandboxed, no peer otherwise."""
+    """Peers that may name a user in the header: addresses or networks. Unset: loopback if sessions
+    are sandboxed, no peer otherwise."""
     base_url: Annotated[str, AfterValidator(normalise_base_url)] = ""
     """The path prefix under which browsers find the hub, such as "/live/hub"."""
     public_url: Annotated[str, AfterValidator(normalise_public_url)] = ""

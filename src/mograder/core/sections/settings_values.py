@@ -126,17 +126,15 @@ def user(text: str) -> str:
 
 
 def peer(text: str) -> str:
-    """Return an address, a network or ``unix`` in the usual spelling.
+    """Return an address or a network in the usual spelling.
 
     Raises: ValueError for anything else.
     """
-    if text == "unix":
-        return text
     try:
         return str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text))
     except ValueError as error:
         raise ValueError(
-            "must list addresses, networks such as 10.0.0.0/8, or 'unix'"
+            "must list addresses or networks such as 10.0.0.0/8"
             f" ({text!r}: {str(error).removeprefix(repr(text)).strip()})"
         ) from error
 

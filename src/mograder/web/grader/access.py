@@ -109,7 +109,7 @@ def proxy_rules(
     return ProxyRules(
         frozenset(map(Username.claimed, instructors)),
         frozenset(map(Username.claimed, markers)),
-        peers.networks,
+        peers,
         local_proxy=local_proxy,
     )
 

@@ -102,7 +102,7 @@ def create_app(services: Services, notifier: Notifier | None = None) -> ASGIApp:
         api.router.routes.extend(_installed(feature.routes))
     own = AppMiddleware(PersonalTurns(api), hub, admit)
     assets = AssetServer(services.loaded.path(settings.environments_dir) / ASSETS)
-    trusts = services.policy.trusted.include
+    trusts = services.policy.trusts
     origins = SessionOrigins(url, proxy) if url else None
     door = services.nodes.door if services.nodes is not None else None
     return ContextMiddleware(
