@@ -147,7 +147,8 @@ def secret_lines(
     loaded: LoadedSettings, *, kept: tuple[Path, ...] = (SECRET_FILE, _ENVIRONMENT_FILE)
 ) -> Iterator[Line]:
     """Yield a line for every file with a secret that users other than its owner may read."""
-    private = [*kept, loaded.course_dir / ".mograder-secret", loaded.state_dir / "hub.db"]
+    state = [loaded.state_dir / name for name in ("hub.db", "grading-secret")]
+    private = [*kept, loaded.course_dir / ".mograder-secret", *state]
     if _has_secret(loaded):
         private.append(loaded.course_dir / FILE_NAME)
     oidc, mail = loaded.settings.oidc, loaded.settings.mail

@@ -11,6 +11,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings, read_environ
+from mograder.grading.results.grading_result import grading_key
 from mograder.notebook.pep723 import read_script
 from mograder.operations.course_checks import (
     environment_lines,
@@ -44,6 +45,17 @@ def test_b11_a_secret_that_others_can_read_is_a_problem(tmp_path: Path) -> None:
     secret.chmod(0o600)
     (line,) = secret_lines(settings, kept=(secret,))
     assert line.level is Level.OK
+
+
+def test_the_key_of_marks_is_a_secret_too(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path, environ={})
+    grading_key(settings)
+    (line,) = secret_lines(settings, kept=())
+    assert line.level is Level.OK
+    (key,) = settings.state_dir.iterdir()
+    key.chmod(0o644)
+    (line,) = secret_lines(settings, kept=())
+    assert (line.level, line.hint) == (Level.PROBLEM, f"chmod 600 {key}")
 
 
 @pytest.mark.parametrize(
