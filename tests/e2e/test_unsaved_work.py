@@ -125,6 +125,22 @@ async def test_work_that_is_too_long_to_be_kept_is_told_and_not_promised(scene: 
     assert kept(scene) == []
 
 
+async def test_work_for_which_the_browser_has_no_room_is_sent_by_the_open_page(
+    scene: Framed,
+) -> None:
+    tab = await scene.open()
+    await tab.page.evaluate("""() => {
+        Storage.prototype.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };
+    }""")
+    await save(tab, "mine = 4711", 503)
+    await expect(tab.page.locator("#saved")).to_have_text("Not saved yet")
+    await scene.hub.pool.stop(_KEY)
+    await expect(tab.page.locator("#kept")).to_contain_text("not saved (")
+    [text] = kept(scene)
+    assert "mine = 4711" in text
+    await stored(tab, 0)
+
+
 async def test_work_of_a_page_that_was_left_is_offered_until_it_is_discarded(
     scene: Framed, artifacts: Path
 ) -> None:

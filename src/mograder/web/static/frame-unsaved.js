@@ -39,8 +39,11 @@ function write() {
   due = setTimeout(write, WRITE_MS);
 }
 
+let refused = null; // what the browser's storage, full or off, did not take: kept while this page is open
+
 // What is kept of each page; `sent` once it is a version.
 function read() {
+  if (refused) return refused;
   try {
     return [JSON.parse(localStorage.getItem(key)) ?? []].flat();
   } catch {
@@ -49,10 +52,13 @@ function read() {
 }
 
 function store(all) {
+  refused = null;
   try {
     if (all.length) localStorage.setItem(key, JSON.stringify(all));
     else localStorage.removeItem(key);
-  } catch { /* the browser's storage is full or off: it stays in this page only */ }
+  } catch {
+    refused = all;
+  }
 }
 
 const same = (one) => (each) => each.page === one.page && each.at === one.at;

@@ -58,7 +58,7 @@ async function look() {
     await take_over();
     end(`${now.saved ? word("until", moment(now.saved)) : ""} ${now.title}`, now.text);
   }
-  if (older || now.state === "ended") keeping.then(() => holds() && keeper().then(({ offer }) => offer()));
+  if (older || now.state === "ended") keeping.then(() => keeps() && keeper().then(({ offer }) => offer()));
   older = false;
 }
 
@@ -90,7 +90,7 @@ function tell_due({ due: by, closes, submitted, late, hand_in }) {
 // Shown in the notebook's place: a page without its session can do nothing any more. No title: not signed in.
 function end(title, text = word("signin")) {
   if (!ended.hidden) return;
-  const kept = (unsaved && !too_long) || holds();
+  const kept = keeps();
   const had = [frame, body].includes(document.activeElement);
   const again = ended.lastElementChild;
   ended.hidden = false;
@@ -127,6 +127,8 @@ function holds() {
     return false;
   }
 }
+
+const keeps = () => (unsaved && !too_long) || holds();
 
 // The frame is removed at the end, so what it holds is asked for before.
 async function take_over() {
