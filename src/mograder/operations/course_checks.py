@@ -130,7 +130,11 @@ def proxies_line(loaded: LoadedSettings) -> Line:
         return problem("proxies", text, "List the addresses of your own fronts only.")
     if loopback and not sandboxed:
         text = "trusted_proxies: without a sandbox student code on this machine may name any user"
-        return problem("proxies", text, "Run sessions in a sandbox, or put the front on another machine and list its address.")
+        return problem(
+            "proxies",
+            text,
+            "Run sessions in a sandbox, or put the front on another machine and list its address.",
+        )
     listed = ", ".join(map(str, peers)) or "nobody"
     return ok("proxies", f"trusted_proxies: {listed}")
 

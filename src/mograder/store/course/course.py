@@ -322,7 +322,7 @@ def is_path(argument: str, *, separator: str = os.sep) -> bool:
 def shown(path: Path) -> str:
     """Return a path for messages: relative to the working directory if it is below it."""
     here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    return str(path.relative_to(here)) if here in path.parents else str(path)
 
 
 def _at(path: Path) -> SourceItem:

@@ -12,6 +12,7 @@ from mograder.store.course.course import (
     find_source,
     is_path,
     read_notebook,
+    shown,
     staged_release,
     support_files,
     write_new,
@@ -258,3 +259,12 @@ def test_a_name_outside_a_course_says_where_there_is_none(tmp_path: Path) -> Non
     (tmp_path / "mograder.toml").write_text("")
     with pytest.raises(InvalidInput, match="There is no source 'A4'"):
         find_source("A4", tmp_path / "source")
+
+
+def test_a_path_is_shown_from_the_working_directory_on_and_that_directory_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shown(tmp_path / "source" / "A1.py") == "source/A1.py"
+    assert shown(tmp_path) == str(tmp_path)
+    assert shown(Path("/elsewhere")) == "/elsewhere"
