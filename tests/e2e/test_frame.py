@@ -20,7 +20,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
 from tests.support.browser import People, notebook
-from tests.support.framed_session import ITEM, LECTURE, Framed, framed
+from tests.support.framed_session import ITEM, LECTURE, Framed, frame_at_work, framed
 from tests.support.identity import from_proxy
 from tests.support.looks import EVERY_LOOK, faults
 
@@ -392,8 +392,7 @@ async def test_a_restarted_marimo_gets_the_page_loaded_again_once(scene: Framed)
     refused = "fetch(new URL('refused', document.baseURI), {method: 'POST'}).then(() => 1)"
     async with tab.page.expect_navigation():
         await tab.frame.evaluate(f"void {refused}")
-    frame = await notebook(tab.page)
-    await frame.wait_for_function("window.line?.readyState === 1")
+    frame = await frame_at_work(tab.page)
     await tab.page.evaluate("document.querySelector('iframe').classList.add('old')")
     await frame.evaluate(refused)
     await frame.evaluate("document.title = 'told after that'")

@@ -77,11 +77,16 @@ class Framed:
     async def show(self, person: Person, path: str) -> Tab:
         """Open a session's page in a new tab."""
         page = await person.open(f"{self.address}{path}")
-        frame = await notebook(page)
-        await frame.wait_for_function("window.line?.readyState === 1")
-        await expect(page.locator("#fold[aria-expanded]")).to_be_visible()  # the bar is at work
-        await page.wait_for_load_state("load")  # the bar has greeted the frame
-        return Tab(person, page, frame)
+        return Tab(person, page, await frame_at_work(page))
+
+
+async def frame_at_work(page: Page) -> Frame:
+    """Return the session's page in the frame, once it and the bar hear of one another."""
+    frame = await notebook(page)
+    await frame.wait_for_function("window.line?.readyState === 1")
+    await expect(page.locator("#fold[aria-expanded]")).to_be_visible()  # the bar is at work
+    await page.wait_for_load_state("load")  # the bar has greeted the frame
+    return frame
 
 
 @dataclass
