@@ -52,14 +52,13 @@ async def gradebook_page(request: Request, app: CurrentApp) -> Response:
     """Show the class's work; the parameters choose, as :class:`Choice`."""
     choice = _choice(request)
     table, lines = await _chosen(app, choice)
-    counted = (await app.copy_counts.look()).at is not None
     shown = partial(
         page,
         request,
         "gradebook/class.html",
         here="gradebook",
         table=table,
-        counted=counted,
+        counted=app.copy_counts.last.at is not None,
         lines=lines,
         choice=choice,
         states=tuple(WorkState),
