@@ -99,8 +99,10 @@ def test_marks_that_tell_of_hidden_tests_wait_as_on_students_pages(
     due = '[[assignments]]\nname = "hw1"\nduedate = 4102444800\n'
     with open_released_course(tmp_path / "due", due, assignment="hw1") as course:
         course.grade_hidden("alice")
-        course.release()
         monkeypatch.chdir(tmp_path / "due")
+        printed = cli("gradebook release hw1 --by prof").out
+        assert "see their marks.\nNot before " in printed
+        assert printed.endswith(", as they tell results of hidden tests: alice.\n")
         said = https(served, "upload-grades", "hw1").err
         assert "Held back until 2" in said
         assert ", as they tell results of hidden tests: alice.\n" in said

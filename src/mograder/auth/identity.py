@@ -83,7 +83,8 @@ class Revocations(Protocol):
 class AuthPolicy:
     """The rules of one hub.
 
-    Peers in the networks ``trusted`` may name a user in the trusted header. ``instructors`` have that role with any credential, ``markers`` theirs with that of a student.
+    Peers in the networks ``trusted`` may name a user in the trusted header. ``instructors`` have
+    that role with any credential, ``markers`` theirs with that of a student.
     """
 
     secret: str = field(repr=False)

@@ -13,11 +13,12 @@ from mograder.cli.shared.options import together
 from mograder.cli.shared.released import warn_of_reservations
 from mograder.core.clock import SystemClock
 from mograder.core.item_dates import given_zone, read_moment
-from mograder.core.name_lookup import counted
+from mograder.core.name_lookup import counted, listed
 from mograder.core.settings import LoadedSettings
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, chosen_students, take_back
 from mograder.grading.release.releasing import release as release_marks
+from mograder.grading.release.telling import telling, untold_students
 from mograder.grading.results.grading_result import grading_key
 
 _options = together(
@@ -67,11 +68,16 @@ def release(  # one argument per option
         done = release_marks(
             feedback, chosen, at=at, by=by or marker_name(), note=note, dry_run=dry_run
         )
+        tells = telling(feedback)
+        waiting = [each for each in untold_students(feedback, tells) if each in done.students]
     _tell(
         done,
         f"{name}: {_who_sees(len(done.students), at)}.",
         dry_run=dry_run,
     )
+    if waiting:
+        told = f"Not before {when(tells.ahead.later)}, as they tell results of hidden tests: "
+        click.echo(plain(f"{told}{listed(waiting)}."))
 
 
 @click.command("withdraw")
