@@ -116,6 +116,14 @@ class Tab:
         await self.frame.wait_for_function("!document.hasFocus()")
         await self.page.keyboard.press(key)
 
+    async def click(self, target: Locator) -> None:
+        """Click a part of the bar that has just appeared.
+
+        Not at its place: Chromium sends clicks there to the frame until it has heard that the bar
+        has moved the frame down.
+        """
+        await target.dispatch_event("click")
+
     async def active(self) -> str:
         """The id of what has the keyboard in the hub's page."""
         return str(await self.page.evaluate("document.activeElement.id"))
