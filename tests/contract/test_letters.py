@@ -37,7 +37,7 @@ from mograder.web.templating import load_pages
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, make_hub, running
-from tests.support.hub_copies import OTHER, begin, read
+from tests.support.hub_copies import OTHER, ask, begin, press, read
 from tests.support.mail_server import PASSWORD, MailBox, mail_server, silent_server
 from tests.support.supervisors import until
 
@@ -452,3 +452,36 @@ def test_settings_that_cannot_work_stop_the_start(
     (tmp_path / "mograder.toml").write_text(toml().replace(*change))
     with pytest.raises(InvalidInput, match=told):
         open_post(load_settings(tmp_path, environ={}), Letters(engine), password)
+
+
+async def test_invitations_go_out_by_letter_and_those_without_an_address_are_shown(
+    new_hub: NewHub, box: MailBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "SETTINGS", SETTINGS.replace('"students.example.edu"', '""'))
+    hub = new_hub()
+    people = "carol, Carol Doe, carol@example.org\ndora"
+    async with running(hub.app):
+        data = {"people": people, "days": "7", "form": "mail"}
+        page = (await press(hub, "/course/invite", PROF, data=data)).text
+    assert "1 goes out by e-mail" in page
+    assert "dora" in page
+    assert "carol" not in page
+    await look(hub, box, 1)
+    (letter,) = box.letters
+    assert letter["To"] == "carol@example.org"
+    text = letter.get_content()
+    (link,) = re.findall(r"https://hub\.example\.edu/login/link\?code=(\S+)", text)
+    assert "This link signs you in as carol, once, until Tue 08 Sep" in text
+    headers = {"Accept": "text/html", "Origin": "https://hub.example.edu"}
+    answer = await ask(hub, "POST", "/login/link", "", data={"code": link}, headers=headers)
+    assert "set-cookie" in answer.headers
+    with hub.engine.connect() as connection:
+        assert not any(connection.execute(select(letters.c.text)).scalars()), "no link is kept"
+
+
+async def test_a_hub_without_letters_sends_no_invitations(hub: Hub) -> None:
+    data = {"people": "alice", "days": "7", "form": "mail"}
+    answer = await press(hub, "/course/invite", "prof", data=data)
+    assert answer.status_code == 400
+    assert "This hub sends no letters." in answer.text
+    assert hub.audit() == []

@@ -73,7 +73,7 @@ class Letters:
             connection.execute(
                 update(letters)
                 .where(c.state == LetterState.SENDING)
-                .values(state=LetterState.FAILED, error=interrupted, at=now)
+                .values(state=LetterState.FAILED, error=interrupted, at=now, text="")
             )
             connection.execute(delete(letters).where(c.at < now - _KEPT, c.kind != _BEGUN))
             begun: datetime | None = connection.execute(
@@ -114,8 +114,8 @@ class Letters:
             return connection.execute(waiting.values(**values)).rowcount == 1
 
     def end(self, key: str, state: LetterState, now: datetime, error: str = "") -> None:
-        """Note what became of a letter."""
-        self._set([key], state=state, at=now, error=error)
+        """Note what became of a letter; its text, which may have a one-time link, is forgotten."""
+        self._set([key], state=state, at=now, error=error, text="")
 
     def postpone(self, keys: Iterable[str], until: datetime, error: str) -> None:
         """Let letters that were not sent wait."""

@@ -8,12 +8,13 @@ that is found again, as each is for some days, gives no second letter, and none 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from functools import cache, cached_property, partial
 from urllib.parse import quote
 
+from mograder.clients.mail import is_address
 from mograder.core.item_dates import course_zone
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
 from mograder.core.settings import LoadedSettings
@@ -74,6 +75,24 @@ def find_events(app: HubApp, home: str, since: datetime, now: datetime) -> Itera
     }
     for kind in app.services.loaded.settings.mail.events:
         yield from finders[kind]()
+
+
+def write_links(
+    app: HubApp, links: Iterable[tuple[str, str, str]], until: datetime
+) -> frozenset[str]:
+    """Write letters with one-time links; return the people of whom no address is known; blocks.
+
+    ``links`` have a person, the address or "", and the link.
+    """
+    post, now = app.of(Post), app.services.clock.now()
+    events = _Events(app, now, now, post.home)
+    found = {user: (told or events.address(user), link) for user, told, link in links}
+    known = {user: each for user, each in found.items() if is_address(each[0])}
+    post.letters.add(
+        events.letter(("invited", user, "", link), link, address=address, values={"until": until})
+        for user, (address, link) in known.items()
+    )
+    return frozenset(found.keys() - known.keys())
 
 
 @dataclass(frozen=True)
@@ -192,27 +211,35 @@ class _Events:
 
         Its letter leads to the page ``where``; ``values`` are the template's.
         """
-        key, (kind, user, item, *_) = letter_key(*event), event
+        link = "/".join((self.home, *(quote(each, safe="") for each in where)))
+        return letter_key(*event), partial(self.letter, event, link, values=values)
 
-        def row() -> LetterRow:
-            names = {"title": self.app.checks.title, "time": self._time}
-            letter = self.app.pages.render("letter.txt", "", event=event, **names, **values)
-            subject, _, text = letter.strip().partition("\n")
-            link = "/".join((self.home, *(quote(each, safe="") for each in where)))
-            return LetterRow(
-                key,
-                kind,
-                user,
-                item,
-                self._address(user),
-                f"[{self.app.title}] {subject}"[:900],
-                f"{text}\n\n{link}\n\n-- \n{self.app.title}\n",
-                self.now,
-                self.now,
-                LetterState.WAITING if text and self._comes_in(user) else LetterState.SENT,
-            )
-
-        return key, row
+    def letter(
+        self,
+        event: tuple[str, ...],
+        link: str,
+        /,
+        *,
+        address: str = "",
+        values: Mapping[str, object],
+    ) -> LetterRow:
+        """Return the letter about an event, which leads to ``link``; ``values`` are the template's."""
+        kind, user, item, *_ = event
+        names = {"title": self.app.checks.title, "time": self._time}
+        letter = self.app.pages.render("letter.txt", "", event=event, **names, **values)
+        subject, _, text = letter.strip().partition("\n")
+        return LetterRow(
+            letter_key(*event),
+            kind,
+            user,
+            item,
+            address or self.address(user),
+            f"[{self.app.title}] {subject}"[:900],
+            f"{text}\n\n{link}\n\n-- \n{self.app.title}\n",
+            self.now,
+            self.now,
+            LetterState.WAITING if text and self._comes_in(user) else LetterState.SENT,
+        )
 
     def _comes_in(self, user: str) -> bool:
         """Return whether a person may sign in, and so read the page that a letter names."""
@@ -220,7 +247,8 @@ class _Events:
             return False
         return self.app.services.admits(user)
 
-    def _address(self, user: str) -> str:
+    def address(self, user: str) -> str:
+        """Return a person's mail address, "" if none is known."""
         domain = self.app.services.loaded.settings.mail.domain
         found = self._told.get(user) or (user if "@" in user else "")
         return found or (f"{user}@{domain}" if domain else "")

@@ -32,6 +32,7 @@ from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
 from mograder.core.tasks.periodic import every
+from mograder.exchange.post import Post
 from mograder.operations.accounts import is_recorded
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import LiveSession
@@ -195,6 +196,7 @@ def people(request: Request, app: CurrentApp) -> Response:
         by_platform=roster.more is not None and roster.more.decides(),
         instructors=sorted(app.services.policy.instructors),
         external=_signs_in_elsewhere(app),
+        writes=app.find(Post) is not None,
     )
 
 
