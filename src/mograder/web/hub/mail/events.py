@@ -218,12 +218,11 @@ class _Events:
         self,
         event: tuple[str, ...],
         link: str,
-        /,
         *,
         address: str = "",
         values: Mapping[str, object],
     ) -> LetterRow:
-        """Return the letter about an event, which leads to ``link``; ``values`` are the template's."""
+        """Return the letter about an event with its link; ``values`` are the template's."""
         kind, user, item, *_ = event
         names = {"title": self.app.checks.title, "time": self._time}
         letter = self.app.pages.render("letter.txt", "", event=event, **names, **values)
