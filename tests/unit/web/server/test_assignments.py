@@ -300,6 +300,15 @@ async def test_a_manifest_that_is_spoilt_later_counts_as_it_was(course: Course) 
     assert (await course.submit("alice", b"late")).status_code == 403
 
 
+async def test_a_manifest_that_is_spoilt_before_the_first_request_counts_as_it_was(
+    course: Course,
+) -> None:
+    course.write_manifest({"name": "hw1", "cutoff": "2026-08-01T09:00:00Z"})
+    assert course.services
+    (course.root / "assignments.json").write_text("[{")
+    assert (await course.submit("alice", b"late")).status_code == 403
+
+
 async def test_a_course_without_a_directory_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no directory"):
         _ = Course(ServerOptions(tmp_path / "zz")).services
