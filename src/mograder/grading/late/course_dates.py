@@ -60,7 +60,7 @@ class CourseDates:
         self._path = loaded.gradebook_path
         self._disk = disk
         self._book = book
-        self._late = CourseLate(loaded, catalogue=catalogue)
+        self._late = CourseLate(loaded, catalogue=catalogue, lenient=True)
         self._lock = threading.Lock()
         self._asked = -_AGAIN_SECONDS
         self._seen: _Stamp = ()
