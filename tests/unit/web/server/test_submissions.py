@@ -120,7 +120,7 @@ async def test_the_first_file_of_a_form_or_the_body_itself_is_taken(
             400,
             "Invalid username: it reads as the name of a submission",
         ),
-        ("?user=alice&user=bob", 400, "The query has a field twice."),
+        ("?user=alice&user=bob", 400, "The request has a field twice."),
     ],
 )
 async def test_a_bad_name_is_refused_in_0316s_words(
