@@ -52,8 +52,7 @@ async def invite(request: Request, app: CurrentApp) -> Response:
     """
     fields = await read_form(request, MEGABYTE)
     until = app.services.clock.now() + timedelta(days=_days(fields.get("days", "")))
-    context = request_context(request)
-    address = f"{context.scheme}://{context.host}{context.prefix}/login/link?code="
+    address = f"{request_context(request).address_here}/login/link?code="
     people = _people(app, fields.get("people", ""), address)
     await to_thread.run_sync(_keep, app, people, until)
     for each in people:
