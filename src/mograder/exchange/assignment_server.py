@@ -67,11 +67,11 @@ def collect(
     try:
         with arrivals(out) as held:
             held.keep_only(())
+            collecting = _Collecting(source, out, held, now)
             try:
-                collecting = _Collecting(source, out, held, now)
                 found = [collecting.take(each, progress, force=force) for each in listed]
+            finally:  # an interrupted run must not leave new files with the times of earlier ones
                 collecting.write_times()
-            finally:
                 held.keep_only(())
     except OSError as error:
         raise InvalidInput(f"{out} cannot be written: {error.strerror}.") from error

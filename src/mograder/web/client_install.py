@@ -20,7 +20,6 @@ from starlette.responses import FileResponse, Response
 from mograder.core.sections.settings_model import Settings
 from mograder.core.wheel import PROGRAM
 from mograder.store.client_wheel import ClientWheel, ClientWheels
-from mograder.web.context import RequestContext
 
 UV_LINES: Mapping[str, str] = {
     "Windows": 'powershell -ExecutionPolicy ByPass -c "irm https://astral.sh/uv/install.ps1 | iex"',
@@ -50,12 +49,13 @@ class ClientInstall:
     folder: str
 
 
-def client_install(
-    wheel: ClientWheel, context: RequestContext, settings: Settings, server: str
-) -> ClientInstall:
-    """Return the lines for a course; ``server`` is the assignment server's address, "" for none."""
-    origin = f"{context.scheme}://{context.host}{context.prefix}"
-    address = f"{origin}/client/{quote(wheel.address)}"
+def client_install(wheel: ClientWheel, here: str, settings: Settings, server: str) -> ClientInstall:
+    """Return the lines for a course.
+
+    ``here`` is the public address of what hands out the wheel; ``server`` is the assignment
+    server's, "" for none.
+    """
+    address = f"{here.rstrip('/')}/client/{quote(wheel.address)}"
     requirement = f"{PROGRAM} @ {address}#sha256={wheel.sha256}"
     moodle = "" if server else _moodle_settings(settings)
     command = "student" if server or moodle else "validate NOTEBOOK.py"

@@ -80,6 +80,11 @@ class RequestContext:
         return f"{self.prefix}/events?since={self.began:.3f}"
 
     @property
+    def address_here(self) -> str:
+        """The public address of this server, as far as the request tells, without a last slash."""
+        return f"{self.scheme}://{self.host}{self.prefix}"
+
+    @property
     def secure(self) -> bool:
         """Whether the browser used HTTPS, so that cookies may be ``Secure``."""
         return self.scheme == "https"

@@ -180,6 +180,13 @@ def test_a_submission_without_a_result_is_status_1(desk: Desk) -> None:
     assert len(desk.judges.asked) == 1
 
 
+def test_failed_says_nothing_of_what_is_up_to_date(desk: Desk) -> None:
+    cli("autograde hw1")
+    desk.submit("alice.py", WRONG)
+    assert cli("autograde hw1 --failed").lines[-1] == "No submission has failed — nothing to do."
+    assert desk.results()["alice"].auto_mark == 15
+
+
 def test_students_are_chosen_by_name(desk: Desk) -> None:
     desk.submit(f"{unicodedata.normalize('NFD', 'Jörg Müller')}.py")
     cli("autograde hw1 --student", "Jörg Müller", "--student", "bob")

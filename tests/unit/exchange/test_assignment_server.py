@@ -129,6 +129,25 @@ def test_one_that_cannot_be_downloaded_keeps_no_other_back(course: FakeCourse, o
     assert "alice" not in times(out)
 
 
+def test_a_run_that_is_interrupted_keeps_the_times_of_what_arrived(
+    course: FakeCourse, out: Path
+) -> None:
+    """Grading takes the time of a submission from there, and keeps it with the result."""
+    gather(course, out)
+    course.take("hw1", "alice", b"# late")
+    course.take("hw1", "bob", b"# late, too")
+    before = times(out)
+
+    def stop(message: str) -> None:
+        if message == "Fetching bob.py":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect(course, course.assignment("hw1"), out, stop, NOW)
+    assert (out / "alice.py").read_bytes() == b"# late"
+    assert times(out) == before | {"alice": course.times["hw1", "alice"].timestamp()}
+
+
 @pytest.mark.parametrize("name", ["../evil", "__instructor__", "a/b", ""])
 def test_a_name_that_no_person_has_is_never_a_path(
     course: FakeCourse, out: Path, name: str

@@ -83,7 +83,9 @@ class Output:
             left_out = counted(skipped, "up-to-date submission")
             self.say(f"Skipping {left_out} (use --force to re-grade all)")
         if not total:
-            self.say("All submissions are up to date — nothing to do.")
+            # With --failed none is skipped, and results may be of an earlier source or submission.
+            why = "All submissions are up to date" if skipped else "No submission has failed"
+            self.say(f"{why} — nothing to do.")
             return
         self._tell_source(assignment)
         workers = counted(self._jobs, "worker")

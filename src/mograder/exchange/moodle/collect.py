@@ -7,7 +7,7 @@ everything first and then puts each file into its place (:mod:`mograder.exchange
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -82,14 +82,21 @@ def collect(
     with arrivals(target.directory) as held:
         folder = CollectedFolder(target.directory, held, now)
         times = read_numbers(target.directory)
-        for work in works:
-            _take_over(work, folder, times)
-        done = _fetch(client, wanted, held, folder, progress)
-        for work in wanted:
-            if work.modified is not None and done[work.name].fate is CollectOutcome.FETCHED:
-                times[work.name] = int(work.modified.timestamp())
+        done: dict[str, Work] = {}
+        try:
+            for work in works:
+                _take_over(work, folder, times)
+            for work in _fetch(client, wanted, held, folder, progress):
+                done[work.name] = work
+        finally:  # also of what is in its place before a failure or an interruption
+            times |= {
+                name: int(work.modified.timestamp())
+                for name, work in done.items()
+                if work.modified is not None and work.fate is CollectOutcome.FETCHED
+            }
+            if times:
+                folder.write_numbers(METADATA, times)
         finished = tuple(done.get(work.name, work) for work in works)
-        folder.write_numbers(METADATA, times)
         _write_late(finished, target.directory, folder)
     return finished
 
@@ -100,8 +107,8 @@ def _fetch(
     held: Arrivals,
     folder: CollectedFolder,
     progress: Progress,
-) -> dict[str, Work]:
-    """Download all files and put complete work into its place; return the results by name."""
+) -> Iterator[Work]:
+    """Download all files and put complete work into its place; yield the outcome of each."""
     places = {
         work.name: [
             (file, held.place(f"{work.name}/{path}", file, work.modified))
@@ -110,18 +117,16 @@ def _fetch(
         for work in wanted
     }
     missing, problem = _download(client, places, progress)
-    done: dict[str, Work] = {}
     absent: list[Path] = []
     for work in wanted:
         arrived = [place for _, place in places[work.name]]
         if all(place.is_file() for place in arrived):
-            done[work.name] = put_work(work, (place.read_bytes() for place in arrived), folder)
+            yield put_work(work, (place.read_bytes() for place in arrived), folder)
         else:
             own = (str(missing[place]) for place in arrived if place in missing)
-            done[work.name] = replace(work, fate=CollectOutcome.FAILED, why=next(own, problem))
+            yield replace(work, fate=CollectOutcome.FAILED, why=next(own, problem))
             absent += arrived
     held.keep_only(absent)
-    return done
 
 
 def _download(

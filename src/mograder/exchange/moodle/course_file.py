@@ -86,8 +86,9 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
             news["hidden"].append(assignment.name)
             continue
         table = tomlkit.table() if table is None else table
+        names = str(table.get("name", "")), assignment.name
         changed = _fill(table, assignment)
-        changed |= _fill_directory(table, assignment, directories, used)
+        changed |= _fill_directory(table, names, directories, used)
         changed |= _fill_files(table, assignment, gap=not fresh)
         if fresh:
             if not assignment.attachments:
@@ -241,12 +242,16 @@ def _fill_files(table: Table, assignment: Assignment, *, gap: bool) -> bool:
 
 
 def _fill_directory(
-    table: Table, assignment: Assignment, directories: Sequence[str], used: set[str]
+    table: Table, names: tuple[str, str], directories: Sequence[str], used: set[str]
 ) -> bool:
-    """Set the item's local directory, unless the teacher did, or another assignment has it."""
+    """Set the item's local directory, unless the teacher did, or another assignment has it.
+
+    ``names`` are the assignment's name until now and its present one. A directory that belongs to
+    the first has its submissions and marks already.
+    """
     if table.get("dir"):
         return False
-    found = counterpart(assignment.name, directories)
+    found = next(filter(None, (counterpart(name, directories) for name in names)), "")
     if not found or found in used:
         return False
     used.add(found)

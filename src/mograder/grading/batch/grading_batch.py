@@ -94,9 +94,8 @@ async def _grade_one(
     try:
         data = await asyncio.to_thread(read_submission, file.path)
         submitted = SubmittedNotebook(file.student, file.path, data, file.received, file.receipt)
-        if screen is not None and (problem := await screen(submitted)):
-            return unread_row(file.student, problem)
-        graded = await grade_submission(assignment, submitted, tools)
+        refusal = "" if screen is None else await screen(submitted)
+        graded = await grade_submission(assignment, submitted, tools, refusal)
         page = await _page(graded, tools.apart)
     except MograderError as error:
         return unread_row(file.student, str(error))

@@ -29,6 +29,7 @@ from mograder.grading.late.late_work import (
     Work,
     openings,
 )
+from mograder.store.assignment_server.assignments import Catalogue
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.late_facts import LateFacts
 from mograder.store.gradebook.late_work import LateWork
@@ -42,6 +43,7 @@ class CourseDates:
     """The dates of a course; thread-safe, and every method may read files.
 
     ``book`` returns an open gradebook; without it the course's file is opened for each reading.
+    ``catalogue`` is as for :class:`CourseLate`.
     Mutable state: ``_facts``, what the gradebook said when its files had the stamp ``_seen``,
     ``_opens``, the openings by them, and ``_asked``, when a share's server was last asked.
     """
@@ -51,13 +53,14 @@ class CourseDates:
         loaded: LoadedSettings,
         book: Callable[[], Gradebook] | None = None,
         *,
+        catalogue: Catalogue | None = None,
         disk: Disk = DISK,
     ) -> None:
         self._loaded = loaded
         self._path = loaded.gradebook_path
         self._disk = disk
         self._book = book
-        self._late = CourseLate(loaded)
+        self._late = CourseLate(loaded, catalogue=catalogue, lenient=True)
         self._lock = threading.Lock()
         self._asked = -_AGAIN_SECONDS
         self._seen: _Stamp = ()

@@ -107,14 +107,24 @@ class RuleLine:
 class CourseLate:
     """Late work by a course's settings, its assignment server's manifest and its gradebook.
 
-    ``submitted`` has the directories of submissions, whose times of fetching count. All that reads
-    a gradebook raises :class:`InvalidInput` when a stored policy is damaged.
+    ``submitted`` has the directories of submissions, whose times of fetching count. ``catalogue``
+    is that of an assignment server that runs, which keeps its last valid manifest. All methods
+    raise :class:`InvalidInput` when a stored policy is damaged, or the manifest is, since marks
+    would be without their deductions; with ``lenient`` a damaged manifest counts as none.
     """
 
-    def __init__(self, loaded: LoadedSettings, *, submitted: Path | None = None) -> None:
+    def __init__(
+        self,
+        loaded: LoadedSettings,
+        *,
+        submitted: Path | None = None,
+        catalogue: Catalogue | None = None,
+        lenient: bool = False,
+    ) -> None:
         self._loaded = loaded
         self._submitted = submitted or loaded.path(loaded.settings.dirs.submitted)
-        self._catalogue = Catalogue(loaded.course_dir, None)
+        self._catalogue = catalogue or Catalogue(loaded.course_dir, None)
+        self._lenient = lenient
 
     def counted(
         self, book: Gradebook, assignment: str, students: Collection[str] | None = None
@@ -256,6 +266,8 @@ class CourseLate:
         except NotFound:
             return None
         except MograderError as error:
+            if not self._lenient:
+                raise
             _log.warning("%s", error.message)
             return None
 

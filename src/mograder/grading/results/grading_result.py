@@ -187,19 +187,18 @@ _SECRET = "grading-secret"  # noqa: S105 - a file's name
 def grading_key(loaded: LoadedSettings) -> bytes:
     """Return the key of a course's signatures.
 
-    It is derived from the secret of the course's assignment server, or without one from a secret in
-    the state directory, which is made (mode 0600) if missing. Once that exists it is used even if a
-    server comes later, so that old signatures remain valid.
+    It is derived from a secret in the state directory, which is made (mode 0600) if missing: a copy
+    of the secret of the course's assignment server, if there is one. Once it exists it is used even
+    if a server comes later, or gets another secret, so that old signatures remain valid.
 
     Raises:
         InvalidInput: The secret cannot be read or written, or is empty.
         Busy: The disk is full.
     """
     own, server = loaded.state_dir / _SECRET, loaded.course_dir / SECRET_FILE
-    if server.exists() and not own.exists():
-        return derived_key(read_secret(server), _PURPOSE)
+    known = read_secret(server) if server.exists() and not own.exists() else ""
     own.parent.mkdir(parents=True, exist_ok=True)
-    return derived_key(ensure_secret(own), _PURPOSE)
+    return derived_key(ensure_secret(own, known), _PURPOSE)
 
 
 def sign_result(key: bytes, result: GradingResult) -> str:

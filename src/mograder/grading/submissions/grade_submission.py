@@ -87,16 +87,19 @@ class GradedNotebook:
 
 
 async def grade_submission(
-    assignment: GradedAssignment, submitted: SubmittedNotebook, tools: GradingTools
+    assignment: GradedAssignment,
+    submitted: SubmittedNotebook,
+    tools: GradingTools,
+    refusal: str = "",
 ) -> GradedNotebook:
-    """Grade a submission.
+    """Grade a submission; with a ``refusal``, the reason why it must not run, nothing of it runs.
 
     Nothing that a student does raises an exception: it becomes a state with a reason. If there is
     no result for another reason, the state is "needs attention", and ``problem`` says why.
     """
     grading = _Grading(assignment, submitted, tools)
     try:
-        await grading.run()
+        await grading.run(refusal)
     except MograderError as error:
         grading.give_up(GradingState.NEEDS_ATTENTION, str(error))
     except Exception as error:  # noqa: BLE001  (a mistake of ours must not end that of others)
@@ -124,7 +127,7 @@ class _Grading:
     state: GradingState | None = None
     started: float = field(default_factory=time.monotonic)
 
-    async def run(self) -> None:
+    async def run(self, refusal: str) -> None:
         """Read and run the submission.
 
         Raises:
@@ -139,6 +142,9 @@ class _Grading:
             self.known = await self.tools.apart.call(read, size=len(self.text))
         except InvalidInput as error:
             self.give_up(GradingState.NOT_RUN, str(error))
+            return
+        if refusal:
+            self.give_up(GradingState.NEEDS_ATTENTION, refusal)
             return
         with self.tools.slots.pair() as (worker, judge):
             if assignment.source is None:

@@ -39,10 +39,21 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the list: its user id or username as ``key``, and its JSON object."""
+    """One entry of the list: its JSON object, and its user id and username, one may be empty."""
 
-    key: str
     values: Mapping[str, JsonValue]
+    userid: str = ""
+    username: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the person to whom it is told."""
+        return self.username or self.userid
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Identifies the entry: its user id, which may be another person's name, or its name."""
+        return (self.userid, "") if self.userid else ("", self.username)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,37 +129,33 @@ class Grades:
             return 0o600
 
 
-def _merged(known: Sequence[Entry], news: Sequence[Entry]) -> dict[str, dict[str, JsonValue]]:
+def _merged(
+    known: Sequence[Entry], news: Sequence[Entry]
+) -> dict[tuple[str, str], dict[str, JsonValue]]:
     """Return the entries by key after an upload.
 
     A person's entry by username alone and one that has the user id, too, are one: with two, the
     older could be the one that the person sees.
     """
     merged = {each.key: dict(each.values) for each in known}
-    numbered = {name: each.key for each in known if (name := _name_in(each.values)) != each.key}
+    numbered = {each.name: each.key for each in known if each.userid}
     for each in news:
-        name = _name_in(each.values)
-        key = numbered.get(name, each.key) if name == each.key else each.key
+        key = each.key if each.userid else numbered.get(each.name, each.key)
         held: dict[str, JsonValue] = {}
-        if name != key and _name_in(merged.get(name, {})) == name:
-            held = merged.pop(name, {})
-        merged[key] = {**held, **merged.get(key, {}), **each.values}
-        if name != key:
+        if key[0]:
+            name = each.username or _person(merged.get(key, {}).get("username")) or each.userid
             numbered[name] = key
+            held = merged.pop(("", name), held)
+        merged[key] = {**held, **merged.get(key, {}), **each.values}
     return merged
-
-
-def _name_in(values: Mapping[str, JsonValue]) -> str:
-    name = values.get("username")
-    return name.strip() if isinstance(name, str) else ""
 
 
 def _parse(content: bytes) -> _Reading:
     entries = parse_entries(content)
     marks: dict[str, Mark] = {}
     for each in entries:
-        mark, name = _mark(each), _name_in(each.values) or each.key
-        marks[name] = mark if name == each.key else marks.get(name, mark)
+        alone = not (each.username and each.userid)
+        marks[each.name] = _mark(each) if alone else marks.get(each.name, _mark(each))
     return _Reading(entries, marks)
 
 
@@ -157,11 +164,16 @@ def _entry(number: int, value: object) -> Entry:
         raise InvalidInput(f"Grade {number} is not an object")
     if not _is_plain(value, _DEEPEST):
         raise InvalidInput(f"Grade {number} is nested too deeply, or has a number too large")
-    for name in ("userid", "username"):
-        person = value.get(name)
-        if isinstance(person, int | str) and not isinstance(person, bool) and str(person).strip():
-            return Entry(str(person).strip(), value)
-    raise InvalidInput(f"Grade {number} has neither 'userid' nor 'username'")
+    entry = Entry(value, *(_person(value.get(name)) for name in ("userid", "username")))
+    if not entry.name:
+        raise InvalidInput(f"Grade {number} has neither 'userid' nor 'username'")
+    return entry
+
+
+def _person(value: object) -> str:
+    """Return a user id or username as text, "" for none."""
+    is_one = isinstance(value, int | str) and not isinstance(value, bool)
+    return str(value).strip() if is_one else ""
 
 
 def _mark(entry: Entry) -> Mark:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +33,9 @@ class How(StrEnum):
     USED = "used"
     REVOKED = "revoked"
     RESET = "reset"
+
+
+_ENDED = frozenset({How.REVOKED, How.RESET})
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +124,14 @@ class NameRegistry:
             return self._known[_key(user)]
 
     def note(self, users: Iterable[str], how: How, now: datetime) -> None:
-        """Record that tokens were issued or used; names that are taken already are unchanged.
+        """Record that tokens were issued or used; names with such tokens already are unchanged.
 
         Raises: ``OSError``, :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         with self._lock, self._records.alone() as add:
             self._read()
             known = ((user, self.find(user)) for user in users)
-            new = [user for user, old in known if old is None or not old.taken]
+            new = [user for user, old in known if old is None or old.how in _ENDED]
             events = [_Event(user=user, how=how, at=now) for user in new]
             if events:
                 add([each.model_dump_json().encode() for each in events], how is not How.USED)
@@ -170,11 +173,10 @@ def taken(user: str) -> Conflict:
 
 def _after(known: Known | None, event: _Event) -> Known:
     epoch = known.epoch if known else 0
-    if event.how in (How.REVOKED, How.RESET):
+    if event.how in _ENDED:
         return Known(event.user, event.how, event.at, epoch + 1)
-    if known is not None and known.taken:
-        # A token issued or used after a revocation ends that state; otherwise keep the state.
-        return replace(known, how=event.how) if known.how is How.REVOKED else known
+    if known is not None and known.how not in _ENDED:
+        return known
     return Known(event.user, event.how, event.at, epoch, event.retry)
 
 

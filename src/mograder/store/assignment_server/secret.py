@@ -43,9 +43,10 @@ def read_secret(path: Path, *, hint: str = _MADE) -> str:
     return secret
 
 
-def ensure_secret(path: Path, *, disk: Disk = DISK) -> str:
+def ensure_secret(path: Path, first: str = "", *, disk: Disk = DISK) -> str:
     """Return the secret; if there is none, create a file (mode 0600) of 32 random bytes in hex.
 
+    ``first`` is a secret to begin with instead.
     The file is created atomically, so two servers that start at once get the same secret.
 
     Raises: as :func:`read_secret`, :class:`~mograder.core.errors.Busy` when the disk is full.
@@ -53,7 +54,7 @@ def ensure_secret(path: Path, *, disk: Disk = DISK) -> str:
     if not os.path.lexists(path):
         try:
             with explained_when_full(), suppress(FileExistsError):
-                _make(path, f"{secrets.token_hex(32)}\n".encode(), disk)
+                _make(path, f"{first or secrets.token_hex(32)}\n".encode(), disk)
         except PermissionError as error:
             raise InvalidInput(
                 f"The secret cannot be written to {path}.",

@@ -17,6 +17,7 @@ from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username
 from mograder.store.assignment_server.name_registry import How
 from mograder.web.context import context_of
+from mograder.web.request_body import single_fields
 from mograder.web.server.services import Services
 
 _MOST_FIELDS = 20
@@ -86,10 +87,7 @@ def read_query(request: Request) -> dict[str, str]:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError as error:
         raise InvalidInput("The query cannot be read.") from error
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise InvalidInput("The query has a field twice.")
-    return fields
+    return single_fields(pairs)
 
 
 async def identify(request: Request, services: Services) -> Caller | None:

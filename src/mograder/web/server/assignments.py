@@ -86,8 +86,8 @@ def _entry(assignment: Assignment, info: RequestInfo) -> dict[str, JsonValue]:
     if assignment.entry:
         entry = dict(assignment.entry)
     files = entry.setdefault("files", [_file(assignment, each) for each in assignment.files])
-    if isinstance(entry.get("due"), str) and assignment.deadline.due:
-        entry.setdefault("duedate", int(assignment.deadline.due.timestamp()))
+    if entry.get("due") and assignment.deadline.due:
+        entry["duedate"] = int(assignment.deadline.due.timestamp())
     caller, dates = info.asker, info.services.dates
     own = dates.usual(assignment.name)
     if not caller.instructor:

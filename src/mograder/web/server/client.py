@@ -18,7 +18,8 @@ async def page(info: RequestInfo) -> Response:
     services, context = info.services, context_of(info.request.scope)
     settings = services.options.settings
     wheel = await services.read(services.client_wheels.current)
-    own = f"{context.scheme}://{context.host}{context.prefix}/"
+    # Behind a front the request does not tell the scheme, nor a path before ours.
+    own = settings.https.url or f"{context.address_here}/"
     below = replace(context, prefix=f"{context.prefix}/client")
     html = services.pages.render(
         "client.html",
@@ -26,7 +27,7 @@ async def page(info: RequestInfo) -> Response:
         course=settings.title or "Your course",
         viewer=None,
         local="mograder serve",
-        install=client_install(wheel, context, settings, settings.https.url or own),
+        install=client_install(wheel, own, settings, own),
         uv_lines=UV_LINES,
     )
     headers = {name.decode(): value.decode() for name, value in security_headers(below)}

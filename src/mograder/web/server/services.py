@@ -140,7 +140,7 @@ def open_services(
     _warn_of(catalogue, submitted)
     loaded, clock = options.loaded or default_settings(root), clock or SystemClock()
     rules = loaded.path(loaded.settings.hub.release_dir) / ".visibility.json"
-    dates = CourseDates(loaded)
+    dates = CourseDates(loaded, catalogue=catalogue)
     return Services(
         options=options,
         secret=secret,

@@ -11,9 +11,10 @@ from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
 from mograder.auth.receipts import LONGEST, moment, read_receipt
-from mograder.core.errors import Forbidden, InvalidInput, MograderError
+from mograder.core.errors import Forbidden, InvalidInput, MograderError, TooLarge
 from mograder.core.item_dates import OwnDates
 from mograder.core.names import FileName
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.assignment_server.assignments import Assignment
 from mograder.store.assignment_server.grades import Mark
 from mograder.store.submissions.history import Submission
@@ -136,8 +137,11 @@ async def _receive(info: RequestInfo, size: int) -> tuple[Assignment, OwnDates, 
             # Looked up here and not before: each switch to a thread costs time.
             assignment = find_open(info)
             dates = services.dates.own(assignment.name, info.whose)
-            kept = _keep(info, assignment, dates, submitted_bytes(kind, body), now)
-            return assignment, dates, kept
+            data = submitted_bytes(kind, body)
+            if len(data) > MAX_NOTEBOOK:
+                most = f"{MAX_NOTEBOOK // 1_000_000} MB"
+                raise TooLarge(f"A notebook may have at most {most}: no larger one can be graded.")
+            return assignment, dates, _keep(info, assignment, dates, data, now)
 
         return await services.write(keep)
 

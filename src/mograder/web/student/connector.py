@@ -21,7 +21,7 @@ from mograder.clients.moodle.transport import MoodleTransport
 from mograder.clients.server_url import parse_hub_url
 from mograder.clients.token_store import HTTPS, MOODLE, TokenStore, user_of
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
-from mograder.core.settings import Environ, LoadedSettings
+from mograder.core.settings import Environ, LoadedSettings, Origin
 from mograder.exchange.student.course import Known
 from mograder.store.copies.student_folder import StudentFolder
 
@@ -208,13 +208,12 @@ def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
         return MoodleConnector(settings.moodle.url, settings.moodle.course_id, tokens)
     server = settings.https.url
     known = StudentFolder(loaded.course_dir).known(Known)
-    remembered = known.server if known and not server else ""
-    return HttpsConnector(
-        server or remembered,
-        TokenStore(environ.home, HTTPS),
-        settled=bool(server),
-        token=settings.https.token.get_secret_value(),
-    )
+    address = server or (known.server if known else "")
+    tokens, token = TokenStore(environ.home, HTTPS), settings.https.token.get_secret_value()
+    # As for the commands, a kept token counts before that of mograder.toml, which may be void.
+    if loaded.origins["https.token"] is not Origin.ENVIRONMENT and tokens.find(address):
+        token = ""
+    return HttpsConnector(address, tokens, settled=bool(server), token=token)
 
 
 def demand_owner(owner: str, user: str) -> None:

@@ -149,6 +149,15 @@ def test_two_assignments_never_get_one_directory() -> None:
     assert [each.get("dir") for each in read["assignments"]] == ["A1-Intro", None]
 
 
+def test_an_assignment_that_is_renamed_on_moodle_keeps_its_directory() -> None:
+    """Until now it had the one that belongs to its name, and its marks are under that."""
+    text = '[[assignments]]\nname = "A1. Introduction"\nid = 1\n'
+    renamed = [Assignment(1, 3, 2, "Getting started")]
+    merged = merge(text, CourseOnMoodle(COURSE.url, 2, renamed), ["A1-Intro"])
+    (table,) = tomllib.loads(merged.text)["assignments"]
+    assert (table["name"], table["dir"]) == ("Getting started", "A1-Intro")
+
+
 def test_a_file_that_is_no_toml_is_refused() -> None:
     with pytest.raises(InvalidInput, match=r"mograder\.toml cannot be read"):
         merge("title = \n", COURSE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -28,11 +29,13 @@ from mograder.clients.moodle.records import (
 )
 from mograder.clients.moodle.worksheet import parse_worksheet
 from mograder.clients.moodle.zips import FILE, Submitted, read_submissions
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import Conflict, InvalidInput, MograderError, RemoteFailed
 from mograder.core.names import Username
-from mograder.exchange.collecting import CollectOutcome
+from mograder.core.tasks.single_flight import Progress
+from mograder.exchange.collecting import CollectedFolder, CollectOutcome
 from mograder.exchange.grades_csv import GradeLine
-from mograder.exchange.moodle.collect import plan_collection
+from mograder.exchange.moodle import collect as collect_module
+from mograder.exchange.moodle.collect import collect, plan_collection
 from mograder.exchange.moodle.export import export
 from mograder.exchange.moodle.grade_upload import (
     UploadOptions,
@@ -47,6 +50,7 @@ from mograder.exchange.moodle.submitted_work import (
     Work,
     choose_notebook,
     plan_zip,
+    put_work,
     unpack_zip,
 )
 from mograder.store.submissions.submitted_files import METADATA
@@ -270,6 +274,59 @@ def test_feedback_that_the_assignment_would_drop_is_refused_before_moodle_is_ask
     ):
         draft(client, assignment, PARTICIPANTS, found, Remembered({}, {}), options)
     assert "--grades-only" in problem.value.hint
+
+
+class Downloads(MoodleClient):
+    """A Moodle whose downloads arrive, or all fail."""
+
+    works = True
+
+    def download_all(
+        self,
+        files: Sequence[tuple[RemoteFile, Path]],
+        progress: Progress = print,
+        *,
+        workers: int = 4,
+    ) -> Mapping[Path, MograderError]:
+        if not self.works:
+            raise RemoteFailed("The connection broke.")
+        for _, path in files:
+            path.write_bytes(b"# newer")
+        return {}
+
+
+def test_an_interrupted_run_keeps_the_times_of_what_is_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Grading takes the time of a submission from there, and keeps it with the result."""
+    (tmp_path / METADATA).write_text('{"alice": 5, "bob": 6}')
+    works = tuple(plan(tmp_path, handed_in(4, "A1.py"), handed_in(5, "A1.py")).values())
+
+    def put(work: Work, contents: Iterable[bytes], folder: CollectedFolder) -> Work:
+        if work.name == "bob":
+            raise KeyboardInterrupt
+        return put_work(work, contents, folder)
+
+    monkeypatch.setattr(collect_module, "put_work", put)
+    with Downloads("http://127.0.0.1:9", "0" * 32) as moodle, pytest.raises(KeyboardInterrupt):
+        collect(moodle, works, Target(tmp_path), print, AT)
+    assert (tmp_path / "alice.py").read_bytes() == b"# newer"
+    assert json.loads((tmp_path / METADATA).read_text()) == {"alice": AT.timestamp(), "bob": 6}
+
+
+def test_revealed_work_keeps_its_time_where_the_rest_cannot_be_fetched(tmp_path: Path) -> None:
+    (tmp_path / METADATA).write_text(json.dumps({"Participant-1": AT.timestamp()}))
+    (tmp_path / "Participant-1.py").write_text("# alice's")
+    people = (replace(PEOPLE[0], formerly=1), PEOPLE[1])
+    participants = Participants(people, PARTICIPANTS.usernames)
+    rows = (handed_in(4, "A1.py"), handed_in(5, "A1.py"))
+    works = plan_collection(A1, rows, participants, Target(tmp_path, ("A1.py",)))
+    moodle = Downloads("http://127.0.0.1:9", "0" * 32)
+    moodle.works = False
+    with moodle, pytest.raises(RemoteFailed):
+        collect(moodle, works, Target(tmp_path), print, AT)
+    assert (tmp_path / "alice.py").read_text() == "# alice's"
+    assert json.loads((tmp_path / METADATA).read_text()) == {"alice": AT.timestamp()}
 
 
 def test_two_people_of_one_name_in_a_worksheet_keep_their_own_work(tmp_path: Path) -> None:

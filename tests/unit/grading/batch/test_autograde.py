@@ -334,7 +334,19 @@ async def test_denied_code_is_not_run_if_so_wished(rig: Rig) -> None:
     assert "os" in done.rows[0].problem
     assert done.rows[2].state is GradingState.NOT_RUN
     assert rig.judges.asked == [HALF]
-    assert "alice" not in rig.results
+    assert rig.results["alice"].problem == done.rows[0].problem
+
+
+async def test_denied_code_does_not_keep_the_mark_of_an_earlier_submission(rig: Rig) -> None:
+    await rig.grade()
+    text = RIGHT.replace("x = 6", "import os; x = 6")
+    (rig.root / "submitted/hw1/alice.py").write_text(text)
+    done = await rig.grade(denied=DEFAULT_DENIED)
+    assert done.rows[0].needs_attention
+    with rig.book as book:
+        (alice,) = (each for each in book.grades("hw1") if each.student == "alice")
+    assert alice.final is None
+    assert "safety check failed" in alice.flags[0]
 
 
 async def test_0_3_16_is_told_of_the_source_only_if_all_were_graded(rig: Rig) -> None:

@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
+from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import CourseRule
 from mograder.core.settings import load_settings
+from mograder.grading.late.course_dates import CourseDates
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import late_sentence
 from mograder.store.gradebook.gradebook import Gradebook
@@ -290,6 +292,21 @@ def test_the_server_of_the_course_gives_extensions_too(tmp_path: Path) -> None:
     with Gradebook(tmp_path / "gradebook.db") as book:
         found = {each.student: each.final for each in late.grades(book, "A1")}
         assert found == {"alice": 67.5, "bob": 64.1}
+
+
+def test_no_mark_goes_without_its_deduction_since_the_servers_dates_are_spoilt(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mograder.toml").write_text("[penalties]\nenabled = true\n")
+    (tmp_path / "assignments.json").write_text(f'[{{"name": "A1", "due": "{DUE.isoformat()}" ')
+    put(tmp_path, "alice", timedelta(hours=15))
+    loaded = load_settings(tmp_path, environ={})
+    with (
+        Gradebook(tmp_path / "gradebook.db") as book,
+        pytest.raises(InvalidInput, match=r"assignments\.json cannot be used"),
+    ):
+        CourseLate(loaded).grades(book, "A1")
+    assert CourseDates(loaded).usual("A1").due is None, "pages of dates go on"
 
 
 def test_where_a_time_came_from_is_told(tmp_path: Path) -> None:

@@ -94,7 +94,15 @@ def test_the_servers_secret_is_used_where_there_is_no_other(tmp_path: Path) -> N
     (tmp_path / ".mograder-secret").write_text("server\n")
     loaded = load_settings(tmp_path, environ={})
     assert grading_key(loaded) == derived_key("server", "grading")
-    assert not (tmp_path / ".mograder").exists()
+
+
+def test_a_new_secret_of_the_server_does_not_void_old_signatures(tmp_path: Path) -> None:
+    """It is replaced to end all tokens (docs/how-to/serve-a-course.md); results stay valid."""
+    (tmp_path / ".mograder-secret").write_text("server\n")
+    loaded = load_settings(tmp_path, environ={})
+    key = grading_key(loaded)
+    (tmp_path / ".mograder-secret").write_text("another\n")
+    assert grading_key(loaded) == key
 
 
 def test_a_server_that_comes_later_does_not_void_old_signatures(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ class Storage(RuleBasedStateMachine):
         """Upload a grade, perhaps while the disk goes."""
         model = self._model(user)
         try:
-            self._grades(FailingDisk(calls)).merge([Entry(user, {"userid": user, "grade": grade})])
+            self._grades(FailingDisk(calls)).merge([Entry({"userid": user, "grade": grade}, user)])
         except Unplugged:
             mark = self._grades().of(user)
             seen = mark.grade if mark else None

@@ -281,11 +281,31 @@ def test_a_manifest_that_is_wrong_is_told_at_the_start(
         _ = course.services
 
 
+@pytest.mark.parametrize("due", ["2026-09-02T09:00:00+00:00", 1788339600])
+@pytest.mark.parametrize("earlier", [{}, {"duedate": 1773172800}, {"duedate": None}])
+async def test_a_due_date_is_told_as_duedate_in_place_of_another_one_there(
+    course: Course, due: object, earlier: dict[str, object]
+) -> None:
+    """0.3.16's clients show ``duedate`` only, and ``due`` is what counts."""
+    course.write_manifest({"name": "hw1", **earlier, "due": due})
+    (told,) = (await course.ask("GET", "/assignments", "alice")).json()
+    assert (told["due"], told["duedate"]) == (due, 1788339600)
+
+
 async def test_a_manifest_that_is_spoilt_later_counts_as_it_was(course: Course) -> None:
     course.write_manifest({"name": "hw1", "cutoff": "2026-09-02T09:00:00Z"})
     assert (await course.ask("GET", "/assignments", "alice")).status_code == 200
     (course.root / "assignments.json").write_text("[{")
     course.clock.advance(timedelta(days=3).total_seconds())
+    assert (await course.submit("alice", b"late")).status_code == 403
+
+
+async def test_a_manifest_that_is_spoilt_before_the_first_request_counts_as_it_was(
+    course: Course,
+) -> None:
+    course.write_manifest({"name": "hw1", "cutoff": "2026-08-01T09:00:00Z"})
+    assert course.services
+    (course.root / "assignments.json").write_text("[{")
     assert (await course.submit("alice", b"late")).status_code == 403
 
 

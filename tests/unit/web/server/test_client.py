@@ -15,7 +15,7 @@ from mograder.core.settings import LoadedSettings
 from tests.support.assignment_app import Course
 
 LINE = re.compile(
-    r'uvx --from "mograder-hub @ (http://course\.test(/client/[0-9a-f]{16}/mograder_hub-[^"/]+\.whl))'
+    r'uvx --from "mograder-hub @ (https?://[\w./]+?(/client/[0-9a-f]{16}/mograder_hub-[^"/]+\.whl))'
     r'#sha256=([0-9a-f]{64})" mograder student ([^\s<]+)<'
 )
 
@@ -84,5 +84,7 @@ async def test_the_line_names_the_address_of_the_settings(course: Course) -> Non
     course.restart(loaded=LoadedSettings(settings, course.root, {}, ()))
     text = (await course.ask("GET", "/client")).text
     assert (await line_of(course))[2] == public
+    wheels = [match[1] for match in LINE.finditer(html.unescape(text))]
+    assert [each.partition("client/")[0] for each in wheels] == [public] * 3
     assert "mkdir numerics-friends-i\n" in text
     assert "<Friends>" not in text

@@ -84,6 +84,27 @@ def test_two_entries_of_one_person_become_one_and_no_other_persons_goes(tmp_path
     assert (grades.of("bob"), grades.of("12")) == (Mark("5", ""), Mark("6", ""))
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_user_id_that_is_another_persons_name_replaces_nothing_of_theirs(
+    tmp_path: Path, order: int
+) -> None:
+    """Names may be numbers; the gradebook's uploads have names, those from Moodle both."""
+    rows = [b'[{"username": "12", "grade": 4}]', b'[{"userid": 12, "username": "bob", "grade": 5}]']
+    grades = Grades(tmp_path / "hw1")
+    for row in rows[::order]:
+        grades.merge(parse_entries(row))
+    assert grades.merge(parse_entries(b'[{"userid": 12, "feedback": "Fine."}]')) == 2
+    assert (grades.of("bob"), grades.of("12")) == (Mark("5", "Fine."), Mark("4", ""))
+
+
+def test_an_entry_by_user_id_gets_its_name_later(tmp_path: Path) -> None:
+    grades = Grades(tmp_path / "hw1")
+    grades.merge(parse_entries(b'[{"userid": 12, "grade": 4}, {"username": "bob", "Q1": 1}]'))
+    assert grades.merge(parse_entries(b'[{"userid": 12, "username": "bob"}]')) == 1
+    assert grades.merge(parse_entries(b'[{"username": "bob", "grade": 5}]')) == 1
+    assert (grades.of("bob"), grades.of("12")) == (Mark("5", ""), None)
+
+
 @pytest.mark.parametrize(
     ("body", "error"),
     [

@@ -161,6 +161,16 @@ async def test_a_revoked_persons_name_stays_taken(course: Course) -> None:
     assert (alice["user"], alice["how"]) == ("alice", "revoked")
 
 
+async def test_a_revoked_person_with_a_new_token_is_not_listed_as_revoked(course: Course) -> None:
+    await _register(course, "alice")
+    await course.ask("POST", "/people/alice/revoke", "prof")
+    course.clock.advance(60)
+    course.services.people.note(["alice"], How.ISSUED, course.clock.now())
+    assert (await course.ask("GET", "/me", "alice")).status_code == 200
+    (alice,) = (await course.ask("GET", "/people", "prof")).json()["people"]
+    assert alice == {"user": "alice", "since": "2026-09-01T09:01:00.000Z", "how": "issued"}
+
+
 async def test_what_the_command_line_ends_a_running_server_notices(course: Course) -> None:
     headers = {"Authorization": f"Bearer {course.token('alice')}"}
     assert (await course.ask("GET", "/me", headers=headers)).status_code == 200

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.settings import load_settings
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import Extension
 from mograder.store.gradebook.late_work import LateWork
@@ -120,7 +121,7 @@ async def test_the_first_file_of_a_form_or_the_body_itself_is_taken(
             400,
             "Invalid username: it reads as the name of a submission",
         ),
-        ("?user=alice&user=bob", 400, "The query has a field twice."),
+        ("?user=alice&user=bob", 400, "The request has a field twice."),
     ],
 )
 async def test_a_bad_name_is_refused_in_0316s_words(
@@ -148,6 +149,14 @@ async def test_what_is_too_large_is_refused_with_the_bound(course: Course) -> No
     answer = await course.submit("alice", b"x" * (32 * 1024 * 1024 + 1))
     assert answer.status_code == 413
     assert "32 MB" in answer.json()["error"]
+
+
+async def test_what_could_not_be_graded_is_refused_while_it_can_be_mended(course: Course) -> None:
+    answer = await course.submit("alice", b"x" * (MAX_NOTEBOOK + 1))
+    assert answer.status_code == 413
+    assert "at most 16 MB: no larger one can be graded" in answer.json()["error"]
+    assert not course.place().exists()
+    assert (await course.submit("alice", b"x" * MAX_NOTEBOOK)).status_code == 200
 
 
 async def test_the_same_bytes_again_are_no_second_submission(course: Course) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mograder.clients.token_store import HTTPS, TokenStore
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings, read_environ
 from mograder.exchange.student.course import Known
@@ -44,6 +45,17 @@ def test_b152_a_token_of_the_environment_signs_in_without_a_form(tmp_path: Path)
     assert transport is not None
     assert transport.user == "alice"
     transport.close()
+
+
+def test_b152_a_kept_token_counts_before_that_of_the_settings(tmp_path: Path) -> None:
+    """As for the commands: a student whose token was renewed stays signed in with the new one."""
+    settings = f'[https]\nurl = "{SERVER}"\ntoken = "old:{"0" * 64}"\n'
+    of_settings = connector(tmp_path, settings).resume()
+    TokenStore(tmp_path, HTTPS).save(SERVER, "kept:" + "1" * 64, "kept")
+    kept = connector(tmp_path, settings).resume()
+    given = connector(tmp_path, settings, MOGRADER_HTTPS_TOKEN="given:" + "2" * 64).resume()
+    found = [each.user for each in (of_settings, kept, given) if each is not None]
+    assert found == ["old", "kept", "given"]
 
 
 def test_a_course_on_moodle_is_told_in_a_sentence(tmp_path: Path) -> None:

@@ -51,8 +51,7 @@ async def change(request: Request, app: CurrentApp, caller: Caller) -> Response:
 
 def feed(user: str, key: str, request: Request, app: CurrentApp) -> Response:
     """Send the calendar of the person for whom the address is signed."""
-    context = request_context(request)
-    home = f"{context.scheme}://{context.host}{context.prefix}/"
+    home = f"{request_context(request).address_here}/"
     text = _feed(app, user, key, home)
     headers = {"Cache-Control": "private, no-cache", "Referrer-Policy": "no-referrer"}
     return Response(text, headers=headers, media_type="text/calendar; charset=utf-8")

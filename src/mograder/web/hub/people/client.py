@@ -35,7 +35,7 @@ async def lines_for(request: Request, app: HubApp) -> ClientInstall:
     wheel = await to_thread.run_sync(app.of(ClientWheels).current)
     loaded = app.services.loaded
     server = "" if loaded.on_moodle else loaded.settings.https.url
-    return client_install(wheel, request_context(request), loaded.settings, server)
+    return client_install(wheel, request_context(request).address_here, loaded.settings, server)
 
 
 async def lines_if_any(request: Request, app: HubApp) -> ClientInstall | None:

@@ -62,8 +62,7 @@ async def invite(request: Request, app: CurrentApp) -> Response:
     if by_mail and post is None:
         raise InvalidInput("This hub sends no letters.", hint="Set [mail] in mograder.toml.")
     until = app.services.clock.now() + timedelta(days=_days(fields.get("days", "")))
-    context = request_context(request)
-    here = f"{context.scheme}://{context.host}{context.prefix}"
+    here = request_context(request).address_here
     home = post.home if by_mail and post is not None else here
     people = _people(app, fields.get("people", ""), f"{home}/login/link?code=")
     await to_thread.run_sync(_keep, app, people, until)
