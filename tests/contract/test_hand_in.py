@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -250,6 +251,23 @@ async def test_large_notebooks_of_one_person_do_not_hold_up_what_others_hand_in(
     assert not any(each.done() for each in many)
     may_end.set()
     assert {each.status_code for each in await asyncio.gather(*many)} == {200}
+
+
+async def test_what_work_loses_after_the_last_moment_is_said_without_a_due_date(
+    hub_of: HubOf,
+) -> None:
+    """The rule's hard limit leaves no marks, whatever the due date."""
+    rule = '[penalties]\nenabled = true\nhard_limit = "2026-08-31T10:00Z"\n'
+    hub = hub_of(f"[hub]\ncollect = true\n{rule}", "A1")
+    await begin(hub)
+    told = (await ask(hub, "GET", "/hand-in/alice/A1")).json()
+    assert "It is after the last moment: −100 % of the mark." in told["words"]
+    await ask(hub, "POST", "/submit/alice/A1")
+    for path in ("/", "/submissions/alice/A1"):
+        shown = " ".join((await read(hub, path)).split())
+        assert re.search(r"</time>, after the last moment \(−100 %\)", shown), path
+    answer = (await ask(hub, "GET", "/standing/alice/A1")).json()
+    assert answer["late"] == "after the last moment, −100 %"
 
 
 async def test_after_the_end_nothing_is_taken_but_from_those_with_an_extension(hub: Hub) -> None:

@@ -193,10 +193,11 @@ async def test_a_confirmation_tells_the_time_and_the_digest_of_the_submission(
     assert (letter["From"], letter["Auto-Submitted"]) == ("numerics@example.edu", "auto-generated")
 
 
-def test_a_confirmation_has_no_digest_of_a_submission_that_came_after_it() -> None:
+def confirmation(late: tuple[str, str] = ("", "")) -> str:
+    """Return the letter about a submission, without a due date, after which another one came."""
     now = ManualClock().now()
     later = Submission("alice", "alice.py", now + timedelta(seconds=1), 2, sha256="0" * 64)
-    text = load_pages().render(
+    return load_pages().render(
         "letter.txt",
         "",
         event=("handed-in", "alice", "A1"),
@@ -205,10 +206,19 @@ def test_a_confirmation_has_no_digest_of_a_submission_that_came_after_it() -> No
         at=now,
         sent=lambda: later,
         own=OwnDates,
-        late=lambda: ("", ""),
+        late=lambda _: late,
     )
+
+
+def test_a_confirmation_has_no_digest_of_a_submission_that_came_after_it() -> None:
+    text = confirmation()
     assert "Your submission of A1 arrived" in text
     assert "SHA-256" not in text
+
+
+def test_a_confirmation_tells_what_work_without_a_due_date_loses() -> None:
+    text = " ".join(confirmation(("after the last moment", "−100 %")).split())
+    assert text.endswith("+00:00. It is after the last moment (−100 % of the mark).")
 
 
 async def test_late_work_is_confirmed_as_late(new_hub: NewHub, box: MailBox) -> None:

@@ -158,11 +158,14 @@ class CourseLate:
         """Return the deduction if work were received at its time; ``work`` is not graded yet.
 
         ``book`` opens the gradebook, None without one. It is read only where late days of the term
-        are shared, since other work may have used them.
+        may lower the deduction, since other work may have used them.
         """
         late_days, works = self._late_days(facts), [work]
         terms = {work.assignment: self.terms(work.assignment, facts)}
-        if late_days and book is not None:
+        alone = late_work(terms, 0, works)[work.assignment, work.student]
+        if not (late_days and alone.percent):
+            return alone
+        if book is not None:
             with book() as opened:
                 records = LateWork(opened).read(None, (work.student,))
             for name, grades in records.grades.items():

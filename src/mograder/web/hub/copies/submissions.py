@@ -154,7 +154,7 @@ def _lines(
     person = _person(app, copy)
     lines = []
     for each in sorted(person.submissions, key=lambda each: -each.sequence):
-        late = late_at(app, copy.user, copy.item, each.received)
+        late = late_at(app, copy.user, copy.item, each.received, work.own)
         lines.append((each, each == person.counting, late))
     return lines, work
 
