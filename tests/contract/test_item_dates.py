@@ -257,7 +257,10 @@ async def test_the_first_page_is_in_the_order_of_what_is_next(hub_of: HubOf) -> 
     toml = "[hub]\ncollect = true\n"
     toml += "".join(f"[items.{name}]\ndue = {due}\n" for name, due in due_on.items())
     toml += "closes = 2026-08-16\n"
-    course = hub_of(toml, "A1", "A2", "A3", "A4", "A5")
+    toml += "".join(
+        f"[items.A{at}]\ncloses = 2026-{day}\n" for at, day in ((6, "08-20"), (7, "09-05"))
+    )
+    course = hub_of(toml, *(f"A{number}" for number in range(1, 8)))
     home = await read(course, "/", "alice")
-    assert re.findall(r"<h3>(A\d)</h3>", home) == ["A2", "A3", "A1", "A4", "A5"]
+    assert re.findall(r"<h3>(A\d)</h3>", home) == ["A2", "A3", "A7", "A1", "A4", "A6", "A5"]
     assert "closed <time" in home
