@@ -239,6 +239,21 @@ async def test_dates_and_extensions_are_shown_wherever_the_item_is(course: Hub) 
     assert answer.json()["due"] == until.timestamp()
 
 
+async def test_a_preview_of_another_day_has_the_dates_as_they_stand_on_that_day(
+    hub_of: HubOf,
+) -> None:
+    course = hub_of("[items.A1]\ndue = 2026-09-03\ncloses = 2026-09-05\n", "A1", "A2")
+    await ask(course, "POST", "/dates/A2", "prof", json={"due": DUE})
+    change = Extension("A2", "prof", until=datetime(2026, 12, 1, tzinfo=UTC))
+    with Gradebook(course.course / "gradebook.db") as book:
+        LateWork(book).record([change], by="prof", at=course.clock.now())
+    home = await read(course, "/?as=student&at=2026-09-07T12:00&timezone=UTC", "prof")
+    assert re.findall(r"<h3>(A\d)</h3>", home) == ["A2", "A1"]
+    assert "<span>closed <time" in home
+    assert DUE in home
+    assert "extended" not in home, "the instructor's own extension is not a student's"
+
+
 async def test_when_an_item_closes_is_told_once_that_is_what_comes_next(hub_of: HubOf) -> None:
     toml = "[hub]\ncollect = true\n"
     toml += "[items.A1]\ndue = 2026-08-30\ncloses = 2026-12-01\n[items.A2]\ncloses = 2026-12-02\n"
