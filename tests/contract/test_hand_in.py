@@ -101,6 +101,18 @@ async def test_the_status_never_loses_the_submission(hub: Hub) -> None:
     assert "hand in again?" not in home, "submissions have ended"
 
 
+async def test_the_first_page_tells_what_came_by_another_door_without_a_copy(hub: Hub) -> None:
+    """The assignment server of a course keeps its submissions in the same place."""
+    Submissions(hub.course / "submitted").add(ALICE, A1, WORK.encode(), hub.clock.now())
+    home = await read(hub, "/")
+    assert "not started" in home
+    assert "<strong>Handed in</strong>" in home
+    assert 'href="/submissions/alice/A1"' in home
+    assert "Handed in</strong>" not in await read(hub, "/", "bob")
+    for path in ("/submissions/alice/A1", "/submissions/alice/A1/1"):
+        assert "to=now" not in await read(hub, path), "there is nothing to compare it with"
+
+
 async def test_a_copy_that_was_reset_after_it_was_handed_in_is_told_from_the_submission(
     hub: Hub,
 ) -> None:
