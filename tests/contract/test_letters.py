@@ -296,11 +296,14 @@ async def test_the_days_letter_tells_what_closes_and_what_is_not_graded(
     due = "2026-08-30T08:00:00Z\ncloses = 2026-09-03T08:00:00Z"
     hub = new_hub('["digest"]', due=due)
     hand_in(hub, "alice")
+    with Gradebook(hub.course / "gradebook.db") as book:
+        book.record_run(a_run("bob", FAIR))
     await look(hub, box, 1)
     text = box.letters[0].get_content()
     assert "A1: closes Thu 03 Sep, 10:00 CEST" in text
     assert "due" not in text
     assert "A1: 1 handed in and not graded" in text
+    assert "A1: 1 answer waits for a mark" in text
 
 
 async def test_what_happened_before_letters_were_set_up_gives_none(
