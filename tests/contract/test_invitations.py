@@ -12,6 +12,7 @@ import pytest
 from mograder.auth.roles import Role
 from tests.support.hub_app import ORIGIN, Hub
 from tests.support.hub_copies import ask, press, read
+from tests.support.identity import Members
 
 
 async def invite(hub: Hub, people: str, **fields: str) -> httpx.Response:
@@ -60,23 +61,10 @@ async def test_who_is_invited_is_added_to_the_list_if_there_is_one(hub: Hub) -> 
     assert hub.services.roster.listed() == ("alice", "bob")
 
 
-class Members:
-    """The members of a course on a learning platform."""
-
-    def decides(self) -> bool:
-        return True
-
-    def has(self, username: str) -> bool:
-        return username == "dora"
-
-    def version(self) -> int:
-        return 0
-
-
 async def test_a_guest_of_a_course_of_platform_members_may_come_in(hub: Hub) -> None:
     """Without a list only the platform's members may, so that the link would lead nowhere."""
     roster = hub.services.roster
-    roster.more = Members()
+    roster.more = Members("dora")
     assert "New names are added to the list" in await read(hub, "/course/people", "prof")
     await invite(hub, "alice")
     assert [roster.allows(name, Role.STUDENT) for name in ("alice", "bob", "dora")] == [

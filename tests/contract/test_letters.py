@@ -37,7 +37,8 @@ from mograder.web.templating import load_pages
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, make_hub, running
-from tests.support.hub_copies import OTHER, begin, read
+from tests.support.hub_copies import OTHER, ask, begin, press, read
+from tests.support.identity import Members
 from tests.support.mail_server import PASSWORD, MailBox, mail_server, silent_server
 from tests.support.supervisors import until
 
@@ -288,6 +289,21 @@ async def test_a_reminder_does_not_say_what_a_hub_cannot_know(
     hub.clock.advance(60)
     await look(hub, box, 2)
     assert all("have not" not in each.get_content() for each in box.letters)
+
+
+async def test_a_reminder_goes_to_all_who_can_still_hand_in(new_hub: NewHub, box: MailBox) -> None:
+    """Members of a platform's course are not on the list, and what was begun may be hidden now."""
+    hub = new_hub('["due"]')
+    hub.services.roster.more = Members("carol")
+    for name in ("alice", "carol"):
+        await ask(hub, "POST", "/download/A1", name)
+    await press(hub, "/visibility", PROF, data={"name": "A1", "state": "hide"})
+    hub.clock.advance(60)
+    await look(hub, box, 2)
+    assert sorted(str(each["To"]) for each in box.letters) == [
+        ALICE,
+        "carol@students.example.edu",
+    ]
 
 
 async def test_the_days_letter_tells_what_closes_and_what_is_not_graded(
