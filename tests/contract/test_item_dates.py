@@ -192,6 +192,19 @@ async def test_moodles_dates_count_last_and_the_page_says_whose_they_are(hub_of:
     assert (await dates_of(course))["opens_from"] == "set by an instructor"
 
 
+async def test_the_page_of_late_work_takes_and_refuses_the_same_dates(hub_of: HubOf) -> None:
+    """A later due date moves Moodle's end with it; an emptied one may leave an end before it."""
+    moodle = '[[assignments]]\nname = "A1"\nduedate = 1788500000\ncutoffdate = 1788600000\n'
+    course = hub_of(f"{moodle}[items.A2]\ndue = 2026-12-01T18:00Z\n", "A1", "A2")
+    await ask(course, "POST", "/dates/A2", "prof", json={"due": DUE, "closes": CLOSES})
+    for item, due, status in (("A1", "2026-09-20T12:00", 200), ("A2", "", 400)):
+        sent = {"action": "dates", "due": due}
+        seen = await press(course, f"/marking/{item}/late/preview", "prof", data=sent)
+        assert seen.status_code == status, seen.text
+        saved = await press(course, f"/dates/{item}", "prof", data={"due": due})
+        assert saved.status_code == (303 if status == 200 else status), saved.text
+
+
 async def test_a_form_that_leaves_a_date_as_it_showed_it_does_not_set_it(course: Hub) -> None:
     fields = {"due": "2026-09-03T18:00", "closes": "2026-09-09T10:00", "timezone": "UTC"}
     assert (await press(course, "/dates/A1", "prof", data=fields)).status_code == 303
