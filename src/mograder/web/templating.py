@@ -31,7 +31,7 @@ _MEDIA_TYPES = {
 }
 
 
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d) (?:[A-Z]{2,5}|[+-]\d\d(?:\d\d)?)\b")
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d) ([A-Z]{2,5}|[+-]\d\d(?:\d\d)?)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +129,13 @@ def timed(sentence: str) -> Markup:
 
 def _time_element(found: re.Match[str]) -> str:
     try:
-        at = datetime.strptime(found[1], "%Y-%m-%d %H:%M").astimezone()
+        first = datetime.strptime(found[1], "%Y-%m-%d %H:%M").astimezone()
+        again = first.replace(tzinfo=None, fold=1).astimezone()
     except (ValueError, OverflowError):
         return found[0]
-    return f'<time datetime="{at.isoformat()}">{found[0]}</time>'
+    # Clocks show an hour twice in autumn: the zone's name says which of the two is meant.
+    meant = [at for at in (first, again) if f"{at:%Z}" == found[2]]
+    return f'<time datetime="{meant[0].isoformat()}">{found[0]}</time>' if meant else found[0]
 
 
 def path_segment(name: str) -> str:
