@@ -176,6 +176,21 @@ async def test_the_workbook_has_the_same_numbers(hub: Hub) -> None:
     assert ("prof", "export gradebook", "XLSX", "ok") in hub.audit()
 
 
+async def test_a_mark_with_many_decimals_is_one_number_on_all_pages(hub: Hub) -> None:
+    marks, now = {"Q1": 10.0}, hub.clock.now()
+    with Gradebook(hub.course / "gradebook.db") as book:
+        book.record_run(a_run("gus", {"Q1": 20 / 3}, marks=marks, assignment="A2"))
+        requests = RegradeRequests(book)
+        number = requests.ask("A2", "gus", "Q1", Message(MessageKind.ASKED, "gus", now, "Why?"))
+        kept = Message(MessageKind.KEPT, "prof", now, "", before=20 / 3, after=20 / 3)
+        requests.add(number, kept, seen=requests.find(number).last)
+    marking = ("?names=1", "/release", "/late", f"/requests/{number}")
+    course = ("/course/gradebook", "/course/students/gus")
+    for path in (*course, *(f"/marking/A2{each}" for each in marking)):
+        text = await read(hub, path, "prof")
+        assert set(re.findall(r"6[.]6\d+", text)) == {"6.67"}, path
+
+
 async def test_a_students_page_tells_marks_submissions_requests_and_extensions(hub: Hub) -> None:
     fay = await read(hub, "/course/students/fay", "prof")
     assert "<strong>50</strong> of 100" in fay

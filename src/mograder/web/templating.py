@@ -22,6 +22,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from mograder.core.csv_table import number_text
 from mograder.grading.pages.page_templates import readable
 
 _MEDIA_TYPES = {
@@ -91,6 +92,7 @@ def load_pages() -> Pages:
     environment.filters["utc"] = in_utc
     environment.filters["readable"] = readable
     environment.filters["timed"] = timed
+    environment.filters["points"] = functools.partial(number_text, places=2)
     return Pages(environment, load_static(files("mograder.web") / "static"))
 
 
