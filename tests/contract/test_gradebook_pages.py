@@ -23,7 +23,7 @@ from mograder.store.marking.regrade_requests import Message, MessageKind, Regrad
 from mograder.store.submissions.submissions import Submissions
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, running_hub
-from tests.support.hub_copies import begin, read, see
+from tests.support.hub_copies import begin, press, read, see
 from tests.support.released_course import open_released_course
 
 SETTINGS = """title = "Numerics"
@@ -201,6 +201,17 @@ async def test_a_students_page_tells_marks_submissions_requests_and_extensions(h
     assert "extended" in bob
     assert "ill" in bob
     assert "Please look" not in bob
+
+
+async def test_a_students_page_tells_the_messages_that_are_above_their_open_notebooks(
+    hub: Hub,
+) -> None:
+    await press(hub, "/board/A2/messages", "prof", data={"text": "Read task 3 again."})
+    hub.start("alice", "A2")
+    hub.start("bob", "A1")
+    assert "Read task 3 again." in await read(hub, "/course/students/alice", "prof")
+    for other in ("bob", "carol"):
+        assert "Read task 3 again." not in await read(hub, f"/course/students/{other}", "prof")
 
 
 async def test_an_empty_course_says_what_will_be_there(tmp_path: Path) -> None:
