@@ -364,6 +364,26 @@ async def test_a_server_that_is_away_loses_no_letter(new_hub: NewHub, box: MailB
     assert box.to(ALICE) == ["[Numerics] A1 is handed in"]
 
 
+def test_a_reminder_that_waited_until_the_item_was_due_is_not_sent_any_more(
+    engine: Engine, box: MailBox
+) -> None:
+    rows, clock = Letters(engine), ManualClock()
+    now = clock.now()
+    for kind in ("due", "digest", "released"):
+        rows.add([LetterRow(kind, kind, "alice", "A1", ALICE, kind, "text", now, now)])
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        away = a_server(closed.getsockname()[1])
+    for server in (away, a_server(box.port)):
+        Post(rows, server, "").look(clock, lambda *_: iter(()))
+        clock.advance(86_400 + 600)
+    assert box.to(ALICE) == ["released"]
+    failed = Letters(engine).failed(now, 9)
+    assert {each.kind for each in failed} == {"due", "digest"}
+    assert {each.error for each in failed} == {
+        "The mail server took no letters while this one was true."
+    }
+
+
 async def test_a_letter_during_which_the_connection_ended_is_not_sent_again(
     new_hub: NewHub, box: MailBox
 ) -> None:
