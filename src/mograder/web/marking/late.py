@@ -131,6 +131,7 @@ def _values(marking: MarkingApp, name: str) -> dict[str, Any]:
     terms, counted = late.terms(name, facts), late.counted(book, name)
     return {
         "dates": terms.due,
+        "elsewhere": sorted(terms.due.extensions.keys() - facts.by_student(name).keys()),
         "enabled": terms.rule.enabled,
         "extensions": facts.of_assignment(name),
         "groups": facts.groups(),
