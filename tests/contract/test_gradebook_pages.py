@@ -23,7 +23,7 @@ from mograder.store.marking.regrade_requests import Message, MessageKind, Regrad
 from mograder.store.submissions.submissions import Submissions
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, running_hub
-from tests.support.hub_copies import begin, read, see
+from tests.support.hub_copies import begin, press, read, see
 from tests.support.released_course import open_released_course
 
 SETTINGS = """title = "Numerics"
@@ -176,6 +176,21 @@ async def test_the_workbook_has_the_same_numbers(hub: Hub) -> None:
     assert ("prof", "export gradebook", "XLSX", "ok") in hub.audit()
 
 
+async def test_a_mark_with_many_decimals_is_one_number_on_all_pages(hub: Hub) -> None:
+    marks, now = {"Q1": 10.0}, hub.clock.now()
+    with Gradebook(hub.course / "gradebook.db") as book:
+        book.record_run(a_run("gus", {"Q1": 20 / 3}, marks=marks, assignment="A2"))
+        requests = RegradeRequests(book)
+        number = requests.ask("A2", "gus", "Q1", Message(MessageKind.ASKED, "gus", now, "Why?"))
+        kept = Message(MessageKind.KEPT, "prof", now, "", before=20 / 3, after=20 / 3)
+        requests.add(number, kept, seen=requests.find(number).last)
+    marking = ("?names=1", "/release", "/late", f"/requests/{number}")
+    course = ("/course/gradebook", "/course/students/gus")
+    for path in (*course, *(f"/marking/A2{each}" for each in marking)):
+        text = await read(hub, path, "prof")
+        assert set(re.findall(r"6[.]6\d+", text)) == {"6.67"}, path
+
+
 async def test_a_students_page_tells_marks_submissions_requests_and_extensions(hub: Hub) -> None:
     fay = await read(hub, "/course/students/fay", "prof")
     assert "<strong>50</strong> of 100" in fay
@@ -186,6 +201,17 @@ async def test_a_students_page_tells_marks_submissions_requests_and_extensions(h
     assert "extended" in bob
     assert "ill" in bob
     assert "Please look" not in bob
+
+
+async def test_a_students_page_tells_the_messages_that_are_above_their_open_notebooks(
+    hub: Hub,
+) -> None:
+    await press(hub, "/board/A2/messages", "prof", data={"text": "Read task 3 again."})
+    hub.start("alice", "A2")
+    hub.start("bob", "A1")
+    assert "Read task 3 again." in await read(hub, "/course/students/alice", "prof")
+    for other in ("bob", "carol"):
+        assert "Read task 3 again." not in await read(hub, f"/course/students/{other}", "prof")
 
 
 async def test_an_empty_course_says_what_will_be_there(tmp_path: Path) -> None:

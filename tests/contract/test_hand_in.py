@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,6 +99,18 @@ async def test_the_status_never_loses_the_submission(hub: Hub) -> None:
     home = await read(hub, "/")
     assert "<strong>Handed in</strong>" in home
     assert "hand in again?" not in home, "submissions have ended"
+
+
+async def test_the_first_page_tells_what_came_by_another_door_without_a_copy(hub: Hub) -> None:
+    """The assignment server of a course keeps its submissions in the same place."""
+    Submissions(hub.course / "submitted").add(ALICE, A1, WORK.encode(), hub.clock.now())
+    home = await read(hub, "/")
+    assert "not started" in home
+    assert "<strong>Handed in</strong>" in home
+    assert 'href="/submissions/alice/A1"' in home
+    assert "Handed in</strong>" not in await read(hub, "/", "bob")
+    for path in ("/submissions/alice/A1", "/submissions/alice/A1/1"):
+        assert "to=now" not in await read(hub, path), "there is nothing to compare it with"
 
 
 async def test_a_copy_that_was_reset_after_it_was_handed_in_is_told_from_the_submission(
@@ -250,6 +263,23 @@ async def test_large_notebooks_of_one_person_do_not_hold_up_what_others_hand_in(
     assert not any(each.done() for each in many)
     may_end.set()
     assert {each.status_code for each in await asyncio.gather(*many)} == {200}
+
+
+async def test_what_work_loses_after_the_last_moment_is_said_without_a_due_date(
+    hub_of: HubOf,
+) -> None:
+    """The rule's hard limit leaves no marks, whatever the due date."""
+    rule = '[penalties]\nenabled = true\nhard_limit = "2026-08-31T10:00Z"\n'
+    hub = hub_of(f"[hub]\ncollect = true\n{rule}", "A1")
+    await begin(hub)
+    told = (await ask(hub, "GET", "/hand-in/alice/A1")).json()
+    assert "It is after the last moment: −100 % of the mark." in told["words"]
+    await ask(hub, "POST", "/submit/alice/A1")
+    for path in ("/", "/submissions/alice/A1"):
+        shown = " ".join((await read(hub, path)).split())
+        assert re.search(r"</time>, after the last moment \(−100 %\)", shown), path
+    answer = (await ask(hub, "GET", "/standing/alice/A1")).json()
+    assert answer["late"] == "after the last moment, −100 %"
 
 
 async def test_after_the_end_nothing_is_taken_but_from_those_with_an_extension(hub: Hub) -> None:

@@ -9,8 +9,10 @@ import io
 import httpx
 import pytest
 
+from mograder.auth.roles import Role
 from tests.support.hub_app import ORIGIN, Hub
-from tests.support.hub_copies import ask, press
+from tests.support.hub_copies import ask, press, read
+from tests.support.identity import Members
 
 
 async def invite(hub: Hub, people: str, **fields: str) -> httpx.Response:
@@ -57,6 +59,19 @@ async def test_who_is_invited_is_added_to_the_list_if_there_is_one(hub: Hub) -> 
     allowed.write_text("bob\n")
     await invite(hub, "alice")
     assert hub.services.roster.listed() == ("alice", "bob")
+
+
+async def test_a_guest_of_a_course_of_platform_members_may_come_in(hub: Hub) -> None:
+    """Without a list only the platform's members may, so that the link would lead nowhere."""
+    roster = hub.services.roster
+    roster.more = Members("dora")
+    assert "New names are added to the list" in await read(hub, "/course/people", "prof")
+    await invite(hub, "alice")
+    assert [roster.allows(name, Role.STUDENT) for name in ("alice", "bob", "dora")] == [
+        True,
+        False,
+        True,
+    ]
 
 
 async def test_an_invitation_changes_no_other_line_of_the_list(hub: Hub) -> None:

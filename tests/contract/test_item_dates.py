@@ -192,6 +192,19 @@ async def test_moodles_dates_count_last_and_the_page_says_whose_they_are(hub_of:
     assert (await dates_of(course))["opens_from"] == "set by an instructor"
 
 
+async def test_the_page_of_late_work_takes_and_refuses_the_same_dates(hub_of: HubOf) -> None:
+    """A later due date moves Moodle's end with it; an emptied one may leave an end before it."""
+    moodle = '[[assignments]]\nname = "A1"\nduedate = 1788500000\ncutoffdate = 1788600000\n'
+    course = hub_of(f"{moodle}[items.A2]\ndue = 2026-12-01T18:00Z\n", "A1", "A2")
+    await ask(course, "POST", "/dates/A2", "prof", json={"due": DUE, "closes": CLOSES})
+    for item, due, status in (("A1", "2026-09-20T12:00", 200), ("A2", "", 400)):
+        sent = {"action": "dates", "due": due}
+        seen = await press(course, f"/marking/{item}/late/preview", "prof", data=sent)
+        assert seen.status_code == status, seen.text
+        saved = await press(course, f"/dates/{item}", "prof", data={"due": due})
+        assert saved.status_code == (303 if status == 200 else status), saved.text
+
+
 async def test_a_form_that_leaves_a_date_as_it_showed_it_does_not_set_it(course: Hub) -> None:
     fields = {"due": "2026-09-03T18:00", "closes": "2026-09-09T10:00", "timezone": "UTC"}
     assert (await press(course, "/dates/A1", "prof", data=fields)).status_code == 303
@@ -239,6 +252,21 @@ async def test_dates_and_extensions_are_shown_wherever_the_item_is(course: Hub) 
     assert answer.json()["due"] == until.timestamp()
 
 
+async def test_a_preview_of_another_day_has_the_dates_as_they_stand_on_that_day(
+    hub_of: HubOf,
+) -> None:
+    course = hub_of("[items.A1]\ndue = 2026-09-03\ncloses = 2026-09-05\n", "A1", "A2")
+    await ask(course, "POST", "/dates/A2", "prof", json={"due": DUE})
+    change = Extension("A2", "prof", until=datetime(2026, 12, 1, tzinfo=UTC))
+    with Gradebook(course.course / "gradebook.db") as book:
+        LateWork(book).record([change], by="prof", at=course.clock.now())
+    home = await read(course, "/?as=student&at=2026-09-07T12:00&timezone=UTC", "prof")
+    assert re.findall(r"<h3>(A\d)</h3>", home) == ["A2", "A1"]
+    assert "<span>closed <time" in home
+    assert DUE in home
+    assert "extended" not in home, "the instructor's own extension is not a student's"
+
+
 async def test_when_an_item_closes_is_told_once_that_is_what_comes_next(hub_of: HubOf) -> None:
     toml = "[hub]\ncollect = true\n"
     toml += "[items.A1]\ndue = 2026-08-30\ncloses = 2026-12-01\n[items.A2]\ncloses = 2026-12-02\n"
@@ -257,7 +285,10 @@ async def test_the_first_page_is_in_the_order_of_what_is_next(hub_of: HubOf) -> 
     toml = "[hub]\ncollect = true\n"
     toml += "".join(f"[items.{name}]\ndue = {due}\n" for name, due in due_on.items())
     toml += "closes = 2026-08-16\n"
-    course = hub_of(toml, "A1", "A2", "A3", "A4", "A5")
+    toml += "".join(
+        f"[items.A{at}]\ncloses = 2026-{day}\n" for at, day in ((6, "08-20"), (7, "09-05"))
+    )
+    course = hub_of(toml, *(f"A{number}" for number in range(1, 8)))
     home = await read(course, "/", "alice")
-    assert re.findall(r"<h3>(A\d)</h3>", home) == ["A2", "A3", "A1", "A4", "A5"]
+    assert re.findall(r"<h3>(A\d)</h3>", home) == ["A2", "A3", "A7", "A1", "A4", "A6", "A5"]
     assert "closed <time" in home

@@ -38,6 +38,7 @@ from tests.support.clock import ManualClock
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, make_hub, running
 from tests.support.hub_copies import OTHER, ask, begin, press, read
+from tests.support.identity import Members
 from tests.support.mail_server import PASSWORD, MailBox, mail_server, silent_server
 from tests.support.supervisors import until
 
@@ -193,10 +194,11 @@ async def test_a_confirmation_tells_the_time_and_the_digest_of_the_submission(
     assert (letter["From"], letter["Auto-Submitted"]) == ("numerics@example.edu", "auto-generated")
 
 
-def test_a_confirmation_has_no_digest_of_a_submission_that_came_after_it() -> None:
+def confirmation(late: tuple[str, str] = ("", "")) -> str:
+    """Return the letter about a submission, without a due date, after which another one came."""
     now = ManualClock().now()
     later = Submission("alice", "alice.py", now + timedelta(seconds=1), 2, sha256="0" * 64)
-    text = load_pages().render(
+    return load_pages().render(
         "letter.txt",
         "",
         event=("handed-in", "alice", "A1"),
@@ -205,10 +207,19 @@ def test_a_confirmation_has_no_digest_of_a_submission_that_came_after_it() -> No
         at=now,
         sent=lambda: later,
         own=OwnDates,
-        late=lambda: ("", ""),
+        late=lambda _: late,
     )
+
+
+def test_a_confirmation_has_no_digest_of_a_submission_that_came_after_it() -> None:
+    text = confirmation()
     assert "Your submission of A1 arrived" in text
     assert "SHA-256" not in text
+
+
+def test_a_confirmation_tells_what_work_without_a_due_date_loses() -> None:
+    text = " ".join(confirmation(("after the last moment", "−100 %")).split())
+    assert text.endswith("+00:00. It is after the last moment (−100 % of the mark).")
 
 
 async def test_late_work_is_confirmed_as_late(new_hub: NewHub, box: MailBox) -> None:
@@ -280,17 +291,35 @@ async def test_a_reminder_does_not_say_what_a_hub_cannot_know(
     assert all("have not" not in each.get_content() for each in box.letters)
 
 
+async def test_a_reminder_goes_to_all_who_can_still_hand_in(new_hub: NewHub, box: MailBox) -> None:
+    """Members of a platform's course are not on the list, and what was begun may be hidden now."""
+    hub = new_hub('["due"]')
+    hub.services.roster.more = Members("carol")
+    for name in ("alice", "carol"):
+        await ask(hub, "POST", "/download/A1", name)
+    await press(hub, "/visibility", PROF, data={"name": "A1", "state": "hide"})
+    hub.clock.advance(60)
+    await look(hub, box, 2)
+    assert sorted(str(each["To"]) for each in box.letters) == [
+        ALICE,
+        "carol@students.example.edu",
+    ]
+
+
 async def test_the_days_letter_tells_what_closes_and_what_is_not_graded(
     new_hub: NewHub, box: MailBox
 ) -> None:
     due = "2026-08-30T08:00:00Z\ncloses = 2026-09-03T08:00:00Z"
     hub = new_hub('["digest"]', due=due)
     hand_in(hub, "alice")
+    with Gradebook(hub.course / "gradebook.db") as book:
+        book.record_run(a_run("bob", FAIR))
     await look(hub, box, 1)
     text = box.letters[0].get_content()
     assert "A1: closes Thu 03 Sep, 10:00 CEST" in text
     assert "due" not in text
     assert "A1: 1 handed in and not graded" in text
+    assert "A1: 1 answer waits for a mark" in text
 
 
 async def test_what_happened_before_letters_were_set_up_gives_none(
@@ -333,6 +362,26 @@ async def test_a_server_that_is_away_loses_no_letter(new_hub: NewHub, box: MailB
     hub.clock.advance(600)
     await look(new_hub(), box, 1)
     assert box.to(ALICE) == ["[Numerics] A1 is handed in"]
+
+
+def test_a_reminder_that_waited_until_the_item_was_due_is_not_sent_any_more(
+    engine: Engine, box: MailBox
+) -> None:
+    rows, clock = Letters(engine), ManualClock()
+    now = clock.now()
+    for kind in ("due", "digest", "released"):
+        rows.add([LetterRow(kind, kind, "alice", "A1", ALICE, kind, "text", now, now)])
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        away = a_server(closed.getsockname()[1])
+    for server in (away, a_server(box.port)):
+        Post(rows, server, "").look(clock, lambda *_: iter(()))
+        clock.advance(86_400 + 600)
+    assert box.to(ALICE) == ["released"]
+    failed = Letters(engine).failed(now, 9)
+    assert {each.kind for each in failed} == {"due", "digest"}
+    assert {each.error for each in failed} == {
+        "The mail server took no letters while this one was true."
+    }
 
 
 async def test_a_letter_during_which_the_connection_ended_is_not_sent_again(

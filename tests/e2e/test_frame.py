@@ -16,9 +16,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
+from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
+from mograder.store.submissions.submissions import Submissions
 from tests.support.browser import People, notebook
 from tests.support.framed_session import ITEM, LECTURE, Framed, frame_at_work, framed
 from tests.support.identity import from_proxy
@@ -200,6 +202,22 @@ async def test_what_is_missing_is_told_beside_the_notebook_before_it_is_handed_i
         await tab.said.click()
         await tab.page.screenshot(path=artifacts / "handed-in-1280.png")
         assert await tab.page.locator("#bar").evaluate("bar => bar.clientHeight") < 45, "one row"
+
+
+async def test_after_the_end_of_submissions_the_bar_asks_for_no_other_one(
+    tmp_path: Path, people: People
+) -> None:
+    """By the browser's clock, as the bar says that the item is closed; the hub's is far behind."""
+    async with framed(
+        tmp_path, people, settings="[items.A1]\ncloses = 2026-09-20T08:00Z\n"
+    ) as scene:
+        tab = await scene.open()
+        sent = Submissions(scene.hub.course / "submitted")
+        sent.add(Username("alice"), ItemName(ITEM), b"x = 1", scene.hub.clock.now())
+        await tab.frame.evaluate("parent.postMessage({ mograder: 'saved' }, '*')")
+        saved = tab.page.locator("#saved")
+        await expect(saved).to_contain_text("edited since handed in ")
+        await expect(saved).not_to_contain_text("hand in again?")
 
 
 @pytest.mark.parametrize("how", ["Escape", "Validate"])

@@ -94,12 +94,13 @@ class OwnDates:
 
     def urgency(self, now: datetime, *, handed_in: bool) -> tuple[int, float]:
         """Return the key by which lists are in the order of what is next."""
-        if self.due is None:
+        last = self.due or self.closes
+        if last is None:
             return (2, 0.0)
-        if self.due >= now:
-            return (1, self.due.timestamp())
+        if last >= now:
+            return (1, last.timestamp())
         waits = not handed_in and not self.is_closed(now)
-        return (0 if waits else 3, -self.due.timestamp())
+        return (0 if waits else 3, -last.timestamp())
 
 
 @dataclass(frozen=True, slots=True)

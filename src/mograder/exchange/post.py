@@ -24,6 +24,8 @@ _BACK = timedelta(days=3)
 _AT_ONCE = 50
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=5), timedelta(hours=4)
 _GIVEN_UP = timedelta(days=3)
+_OF_A_DAY, _DAY = frozenset({"due", "digest"}), timedelta(days=1)
+"""The kinds of letters that are wrong a day later: the item was due, and the day is over."""
 _log = get_logger(__name__)
 
 
@@ -64,10 +66,10 @@ class Post:
     def _send(self, rows: tuple[LetterRow, ...], now: datetime) -> bool:
         """Send letters; return false if the rest has to wait."""
         waiting = {each.key: each for each in rows}
-        for row in (each for each in rows if not is_address(each.address)):
-            del waiting[row.key]
-            known = f"{row.address} is no mail address." if row.address else "no address is known."
-            self.letters.end(row.key, LetterState.FAILED, now, known)
+        for row in rows:
+            if why := _why_not(row, now):
+                del waiting[row.key]
+                self.letters.end(row.key, LetterState.FAILED, now, why)
         try:
             self._deliver(waiting, now)
         except RemoteFailed as error:
@@ -110,6 +112,15 @@ class Post:
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic reply
         message.set_content(row.text, cte="quoted-printable")
         return message.as_bytes()
+
+
+def _why_not(row: LetterRow, now: datetime) -> str:
+    """Return why a letter is not to be sent any more, "" for one that is."""
+    if row.kind in _OF_A_DAY and now - row.at > _DAY:
+        return "The mail server took no letters while this one was true."
+    if is_address(row.address):
+        return ""
+    return f"{row.address} is no mail address." if row.address else "no address is known."
 
 
 def _reason(sending: Sending, words: str) -> str:

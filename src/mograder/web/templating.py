@@ -22,6 +22,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from mograder.core.csv_table import number_text
 from mograder.grading.pages.page_templates import readable
 
 _MEDIA_TYPES = {
@@ -31,7 +32,7 @@ _MEDIA_TYPES = {
 }
 
 
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d) (?:[A-Z]{2,5}|[+-]\d\d(?:\d\d)?)\b")
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d) ([A-Z]{2,5}|[+-]\d\d(?:\d\d)?)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ def load_pages() -> Pages:
     environment.filters["utc"] = in_utc
     environment.filters["readable"] = readable
     environment.filters["timed"] = timed
+    environment.filters["points"] = functools.partial(number_text, places=2)
     return Pages(environment, load_static(files("mograder.web") / "static"))
 
 
@@ -129,10 +131,13 @@ def timed(sentence: str) -> Markup:
 
 def _time_element(found: re.Match[str]) -> str:
     try:
-        at = datetime.strptime(found[1], "%Y-%m-%d %H:%M").astimezone()
+        first = datetime.strptime(found[1], "%Y-%m-%d %H:%M").astimezone()
+        again = first.replace(tzinfo=None, fold=1).astimezone()
     except (ValueError, OverflowError):
         return found[0]
-    return f'<time datetime="{at.isoformat()}">{found[0]}</time>'
+    # Clocks show an hour twice in autumn: the zone's name says which of the two is meant.
+    meant = [at for at in (first, again) if f"{at:%Z}" == found[2]]
+    return f'<time datetime="{meant[0].isoformat()}">{found[0]}</time>' if meant else found[0]
 
 
 def path_segment(name: str) -> str:

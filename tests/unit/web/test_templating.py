@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -18,6 +19,23 @@ def test_each_time_of_a_sentence_becomes_an_element_and_all_else_is_escaped() ->
     assert told.count(f'<time datetime="{local}">{moment(AT)}</time>') == 2
     assert told.startswith("&lt;b&gt;due <time")
     assert told.endswith("by receipt 17")
+
+
+def test_the_hour_that_clocks_repeat_is_told_by_the_name_of_its_zone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as here:
+        here.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        hours = [datetime(2026, 10, 25, hour, 30, tzinfo=UTC) for hour in (0, 1)]
+        told = [timed(moment(at)) for at in hours]
+        other = timed("2026-10-25 02:30 UTC")
+    time.tzset()
+    assert told == [
+        f'<time datetime="2026-10-25T02:30:00+0{ahead}:00">2026-10-25 02:30 {zone}</time>'
+        for ahead, zone in ((2, "CEST"), (1, "CET"))
+    ]
+    assert other == "2026-10-25 02:30 UTC", "not this machine's zone, so left as it is"
 
 
 @pytest.mark.parametrize("text", ["", "2026-99-99 18:00 UTC", "at 18:00 UTC", "2026-11-25 18:00"])

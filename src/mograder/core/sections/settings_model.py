@@ -193,7 +193,7 @@ class PenaltiesSettings(Section):
 
     enabled: bool = False
     grace_minutes: float = 5
-    """Minutes after the due date in which a submission is not late, nor counts as later."""
+    """Minutes after the due date for which nothing is deducted; days begin after them."""
     per_day: float = 5.0
     """Per cent of the mark for each day that has begun."""
     max: float = 100.0
@@ -220,7 +220,7 @@ class LateRule(Section):
     enabled: bool | None = None
     """Whether late submissions have deductions."""
     grace_minutes: _Amount | None = None
-    """Minutes after the due date in which a submission is not late."""
+    """Minutes after the due date for which nothing is deducted."""
     per_day: _Amount | None = None
     """Per cent of the mark for each day that has begun."""
     max: _Amount | None = None

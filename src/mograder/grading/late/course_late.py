@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mograder.core.clock import from_unix_or_none
 from mograder.core.errors import MograderError, NotFound
+from mograder.core.item_dates import ItemDates
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.sections.settings_model import CourseRule, LateRule, PenaltiesSettings
@@ -37,7 +38,13 @@ from mograder.store.gradebook.gradebook_0316 import Outcome
 from mograder.store.gradebook.gradebook_rows import NO_WORK
 from mograder.store.gradebook.gradebook_rows import Work as RecordedWork
 from mograder.store.gradebook.grading_records import Penalty, StudentGrade
-from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, LateFacts, Membership
+from mograder.store.gradebook.late_facts import (
+    ALL_ASSIGNMENTS,
+    Change,
+    LateFacts,
+    Membership,
+    PolicyChange,
+)
 from mograder.store.gradebook.late_work import (
     LateRecords,
     LateWork,
@@ -168,11 +175,14 @@ class CourseLate:
         """Return the deduction if work were received at its time; ``work`` is not graded yet.
 
         ``book`` opens the gradebook, None without one. It is read only where late days of the term
-        are shared, since other work may have used them.
+        may lower the deduction, since other work may have used them.
         """
         late_days, works = self._late_days(facts), [work]
         terms = {work.assignment: self.terms(work.assignment, facts)}
-        if late_days and book is not None:
+        alone = late_work(terms, 0, works)[work.assignment, work.student]
+        if not (late_days and alone.percent):
+            return alone
+        if book is not None:
             with book() as opened:
                 records = LateWork(opened).read(None, (work.student,))
             for name, grades in records.grades.items():
@@ -209,6 +219,25 @@ class CourseLate:
         settings, served = self._loaded.settings, self._served(assignment)
         dates = due_dates(assignment, settings, served, stored).with_facts(facts, assignment)
         return Terms(dates, rule.model_copy(update=off), is_set)
+
+    def dates_change(
+        self,
+        facts: LateFacts,
+        assignment: str,
+        due: datetime | None,
+        closes: datetime | None,
+        opens: datetime | None = None,
+    ) -> PolicyChange:
+        """Return the change by which dates are stored; None for those from elsewhere.
+
+        Raises:
+            InvalidInput: With the dates that stay they are in an impossible order.
+        """
+        unset = facts.after([facts.with_dates(assignment, None, None)])
+        others = self.terms(assignment, unset).due
+        dates = ItemDates(opens, due or others.general, closes or others.closes_by_hand)
+        dates.demand_order(assignment)
+        return facts.with_dates(assignment, due, closes)
 
     def rule(self, assignment: str, facts: LateFacts) -> PenaltiesSettings:
         """Return the keys in force, of an assignment or of the course for an empty name.

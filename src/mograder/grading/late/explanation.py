@@ -33,14 +33,15 @@ def late_sentence(grade: StudentGrade, deduction: Deduction) -> str:
 
 def no_deduction(deduction: Deduction) -> str:
     """Return why nothing is deducted; "" where times are not known or deductions are off."""
-    received = "" if deduction.time is None else f"received {_received(deduction.time)}"
+    time = deduction.time
+    received = "" if time is None else f"received {_received(time)}"
     if deduction.basis is Basis.EXEMPT:
         return f"No deduction: exempt{f'; {received}' if received else ''}"
-    if not received:
+    if time is None:
         return ""
     if deduction.basis is not Basis.TIMES or deduction.due is None:
         return received[0].upper() + received[1:]
-    if deduction.days:
+    if time.received > deduction.due:
         return f"No deduction: {reason(deduction)}"
     return f"Submitted in time: {_due(deduction)}, {received}"
 
@@ -64,7 +65,11 @@ def moment(time: datetime) -> str:
 def _days(deduction: Deduction) -> str:
     if deduction.limit is Limit.HARD and deduction.hard_limit is not None:
         return f"after the last moment, {moment(deduction.hard_limit)}"
-    parts = [f"{counted(deduction.days, 'day')} late{_grace(deduction)}"]
+    minutes = f"{marks_text(deduction.grace.total_seconds() / 60)} min"
+    if not deduction.days:
+        return f"late, within {minutes} grace"
+    after = f" after {minutes} grace" if deduction.grace else ""
+    parts = [f"{counted(deduction.days, 'day')} late{after}"]
     if deduction.free:
         parts.append(f"of which {deduction.free} without deduction as late days of the term")
     if deduction.limit is Limit.CUT_OFF:
@@ -72,11 +77,6 @@ def _days(deduction: Deduction) -> str:
     elif deduction.limit is Limit.MOST:
         parts.append("the largest deduction")
     return ", ".join(parts)
-
-
-def _grace(deduction: Deduction) -> str:
-    minutes = deduction.grace.total_seconds() / 60
-    return f" after {marks_text(minutes)} min grace" if minutes else ""
 
 
 def _due(deduction: Deduction) -> str:

@@ -205,10 +205,22 @@ def _by_places(
         place = found.get(cell.index, place)
         if cell.index not in found and plain_code(cell.code) not in handed_out:
             groups[place].append(cell)
-    for place, group in groups.items():
+    for place, there in groups.items():
+        group = _without_spare(there, len(places[place]))
         for cell, answered in zip(group, _answered(group, places[place]), strict=True):
             keys = (key for key, indexes in sources.questions if answered & set(indexes))
             yield _shown(cell), frozenset(keys)
+
+
+def _without_spare(cells: Sequence[Cell], count: int) -> Sequence[Cell]:
+    """Return the cells of a place without empty ones, as long as more than ``count`` are left."""
+    spare, kept = len(cells) - count, []
+    for cell in reversed(cells):
+        if spare > 0 and not cell.code.strip():
+            spare -= 1
+        else:
+            kept.append(cell)
+    return kept[::-1]
 
 
 def _matched(given: Sequence[SourceCell], cells: Sequence[Cell]) -> dict[int, int]:

@@ -83,7 +83,7 @@ class Allowlist:
         return tuple(listed)
 
     def add(self, users: Iterable[Username]) -> None:
-        """Add names below the lines of the list, if there is one.
+        """Add names below the lines of the list; to a new one where only ``more`` may enter.
 
         Raises: :class:`Conflict` if it cannot be read, :class:`~mograder.core.errors.Busy` when the
         disk is full.
@@ -97,8 +97,9 @@ class Allowlist:
                     f"{path.name} cannot be read, so nobody was added to it.",
                     hint="Mend the file first.",
                 ) from error
-            new = sorted({*users} - (known or frozenset()))
-            if known is None or not new:
+            if known is None and self.more is not None and self.more.decides():
+                self.replace(users)
+            if known is None or not (new := sorted({*users} - known)):
                 return
             lines = [path.read_bytes().rstrip(), *map(str.encode, new), b""]
             atomic_write(path, b"\n".join(lines), disk=self._disk)

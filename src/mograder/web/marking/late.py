@@ -17,7 +17,6 @@ from starlette.responses import Response
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import (
     LAST_MINUTE,
-    ItemDates,
     given_zone,
     is_changed,
     read_moment,
@@ -132,6 +131,7 @@ def _values(marking: MarkingApp, name: str) -> dict[str, Any]:
     terms, counted = late.terms(name, facts), late.counted(book, name)
     return {
         "dates": terms.due,
+        "elsewhere": sorted(terms.due.extensions.keys() - facts.by_student(name).keys()),
         "enabled": terms.rule.enabled,
         "extensions": facts.of_assignment(name),
         "groups": facts.groups(),
@@ -185,9 +185,8 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
             dates, stored = marking.dates.of(name), facts.policy(name)
             shown = {"due": dates.general, "closes": dates.closes}
             given = typed_dates(name, fields, shown)
-            ItemDates(None, **(shown | given)).demand_order(name)
             due, closes = given.get("due", stored.set_due), given.get("closes", stored.closes)
-            return [facts.with_dates(name, due, closes)]
+            return [CourseLate(marking.loaded).dates_change(facts, name, due, closes)]
         case "policy":
             typed = {key: fields[key] for key in RULE_KEYS if key in fields}
             # An unchanged field changes nothing: another instructor may have stored a value since.

@@ -68,7 +68,7 @@ function tell_saved(now = told) {
   if (cut) words.push(word(out ? "unsigned" : unsaved ? "cutUnsaved" : "cut"));
   else if (unsaved && ended.hidden) words.push(word("unsaved"));
   const kept = [moment(now.submitted), now.late || (now.due && word("onTime"))].filter(Boolean).join(", ");
-  if (now.submitted) words.push(word(now.edited ? "changed" : "submitted", kept));
+  if (now.submitted) words.push(now.edited ? word("changed", kept, past(now.closes) ? "" : word("again")) : word("submitted", kept));
   if (now.saved && !(unsaved && ended.hidden)) words.push(word("saved", moment(now.saved)));
   place.ariaLive = cut ? "polite" : "off";
   place.className = cut ? "cut" : "";
@@ -77,8 +77,10 @@ function tell_saved(now = told) {
   for (const button of document.querySelectorAll(".acts button")) button.disabled = away > 0;
 }
 
+const past = (seconds) => seconds && seconds * 1000 < Date.now();
+
 function tell_due({ due: by, closes, submitted, late, hand_in }) {
-  const past = (seconds) => seconds && seconds * 1000 < Date.now(), words = [];
+  const words = [];
   if (past(closes)) words.push(word("closed", moment(closes, true)));
   else if (by && !(submitted && past(by))) words.push(word(past(by) ? "wasDue" : "due", moment(by, true)));
   if (!submitted && late && !past(closes)) words.push(word("lateNow", late));

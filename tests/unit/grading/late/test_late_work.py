@@ -304,6 +304,8 @@ def test_a_deduction_is_a_sum_with_its_reasons() -> None:
         f"5 % will be deducted (1 day late after 5 min grace; {times})"
     )
     assert sentence(work(terms(), -1)).startswith(f"Submitted in time: due {due}, received")
+    within = sentence(work(terms(), 2 / 1440))  # which all pages of the hub call late
+    assert within.startswith(f"No deduction: late, within 5 min grace; due {due}, received")
 
 
 @pytest.mark.parametrize(

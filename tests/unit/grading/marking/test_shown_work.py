@@ -75,6 +75,17 @@ def test_a_moved_cell_is_told_by_its_names() -> None:
     assert any(cell.code.startswith("plot") for cell, _ in cells), "it is shown"
 
 
+def test_empty_cells_that_a_student_made_by_chance_are_not_shown() -> None:
+    """In marimo a key makes one; an answer that was emptied is still shown as such."""
+    text, empty = submission_of(), "@app.cell\ndef _():\n    return\n\n\n"
+    cell = '@app.cell\ndef _():\n    plot = "my plot"\n    return (plot,)\n\n\n'
+    assert cell in text
+    more = text.replace(cell, empty * 2 + cell + empty * 2)
+    assert own(more, "Q4") == ['plot = "my plot"']
+    assert "" not in own(more, WHOLE)
+    assert own(text.replace(cell, empty * 3), "Q4") == [""]
+
+
 def test_given_texts_that_marimo_has_only_saved_in_its_own_form_are_no_work_of_a_student() -> None:
     text = submission_of()
     saved = MarimoConvert.from_py(text).to_py()

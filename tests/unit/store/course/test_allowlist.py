@@ -10,6 +10,7 @@ import pytest
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
 from mograder.store.course.allowlist import Allowlist
+from tests.support.identity import Members
 
 STUDENT, INSTRUCTOR = Role.STUDENT, Role.INSTRUCTOR
 
@@ -89,26 +90,10 @@ def test_markers_enter_without_being_on_the_list(path: Path, roster: Allowlist) 
     assert not roster.allows("marta", STUDENT)
 
 
-class _More:
-    """Users of another system, who count if ``counts``."""
-
-    def __init__(self, *users: str, counts: bool = True) -> None:
-        self.users, self.counts = users, counts
-
-    def decides(self) -> bool:
-        return self.counts
-
-    def has(self, username: str) -> bool:
-        return username in self.users
-
-    def version(self) -> object:
-        return self.users
-
-
 def test_users_of_another_system_may_enter_besides_the_listed(
     roster: Allowlist, path: Path
 ) -> None:
-    roster.more = _More("dora")
+    roster.more = Members("dora")
     assert roster.allows("dora", STUDENT)
     assert not roster.allows("alice", STUDENT)
     path.write_text("alice\n")
@@ -119,16 +104,16 @@ def test_users_of_another_system_may_enter_besides_the_listed(
 
 
 def test_another_system_that_does_not_decide_changes_nothing(roster: Allowlist) -> None:
-    roster.more = _More("dora", counts=False)
+    roster.more = Members("dora", counts=False)
     assert roster.allows("alice", STUDENT)
 
 
 def test_the_version_changes_with_either(roster: Allowlist, path: Path) -> None:
     seen = {roster.version()}
-    roster.more = _More("dora")
+    roster.more = Members("dora")
     seen.add(roster.version())
     path.write_text("alice\n")
     seen.add(roster.version())
-    roster.more = _More()
+    roster.more = Members()
     seen.add(roster.version())
     assert len(seen) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -45,6 +46,17 @@ async def record(client: httpx.AsyncClient, fields: dict[str, str]) -> str:
     saved = await client.post(LATE, data={**fields, "version": hidden_field(seen.text, "version")})
     assert (saved.status_code, saved.headers["location"]) == (SEEN, f"{LATE}?done=late")
     return seen.text
+
+
+async def test_extensions_of_the_assignment_server_are_named_beside_those_given_here(
+    client: httpx.AsyncClient, course: Path
+) -> None:
+    entry = {"name": "A1", "extensions": {"dora": "2027-01-01T18:00:00Z"}}
+    (course / "A1").mkdir()
+    (course / "assignments.json").write_text(json.dumps([entry]))
+    assert "<code>assignments.json</code>: dora." in (await client.get(LATE)).text
+    await record(client, ADD | {"student": "dora"})
+    assert "<code>assignments.json</code>: dora" not in (await client.get(LATE)).text
 
 
 async def test_a_change_is_previewed_then_recorded(client: httpx.AsyncClient, course: Path) -> None:

@@ -51,6 +51,18 @@ async def test_an_instructor_sees_every_assignment_with_its_numbers(marked: Hub)
     assert "empty" not in words
 
 
+async def test_what_is_not_graded_is_not_called_marked(marked: Hub) -> None:
+    with Gradebook(marked.course / "gradebook.db") as book:
+        book.record_run(a_run("dora", {"Q1": 7.5}, marks={"Q1": 10.0}, assignment="A2"))
+    assert "A2 1 submitted 1 graded by machine everything is marked" in _words(
+        await read(marked, "/marking", "prof")
+    )
+    (marked.course / "submitted" / "A2" / "eve.py").write_text("")
+    for path in ("/marking", "/marking/A2"):
+        words = _words(await read(marked, path, "prof"))
+        assert "2 submitted 1 graded by machine all that is graded is marked" in words
+
+
 async def test_a_marker_sees_only_what_is_open_and_no_switch(marked: Hub) -> None:
     html = await read(marked, "/marking", "marta")
     assert "A1" in _words(html)

@@ -110,8 +110,8 @@ def hand_in_of(
         return HandIn(own, lateness=own.lateness(now), url=url)
     sent = app.submissions.counting(user, item)
     edited = sent is not None and copy is not None and _differs(app, user, item, copy, sent)
-    late, cost = late_at(app, user, item, sent.received if sent else now)
-    again = late_at(app, user, item, now) if edited else ()
+    late, cost = late_at(app, user, item, sent.received if sent else now, own)
+    again = late_at(app, user, item, now, own) if edited else ()
     return HandIn(own, sent, edited, late, cost, ", ".join(filter(None, again)), url)
 
 
@@ -137,16 +137,19 @@ def moodle_base(settings: Settings) -> str:
     return url if url.startswith(("https://", "http://")) else ""
 
 
-def late_at(app: HubApp, user: str, item: str, at: datetime) -> tuple[str, str]:
+def late_at(app: HubApp, user: str, item: str, at: datetime, own: OwnDates) -> tuple[str, str]:
     """Return how late handing in at a time is, in words, and what it costs, in per cent.
 
-    Both are "" for nothing; the cost also if it is not known.
+    Both are "" for nothing; the cost also if it is not known. ``own`` are the person's dates, which
+    do not matter after the rule's ``hard_limit``.
     """
-    late, percent = app.dates.own(item, user).lateness(at), 0.0
+    late, percent = own.lateness(at), 0.0
     try:
-        percent = app.dates.if_received(item, user, at).percent if late else 0.0
+        percent = app.dates.if_received(item, user, at).percent
     except MograderError as error:
         _log.error("the deduction for %s of %s cannot be computed: %s", item, user, error)
+    if percent and not late:
+        late = "after the last moment"
     return late, f"−{percent:g} %" if percent else ""
 
 
@@ -237,7 +240,7 @@ def _missing(
     told, waiting = _checks(app, copy, app.services.workspaces.facts(copy.user, copy.item))
     words = [told, _open([*waiting, *unanswered])]
     now, own = app.services.clock.now(), app.dates.own(copy.item, copy.user)
-    late, cost = late_at(app, copy.user, copy.item, now)
+    late, cost = late_at(app, copy.user, copy.item, now, own)
     if late:
         words.append(f"It is {late}{f': {cost} of the mark' if cost else ''}.")
         sent = app.submissions.counting(copy.user, copy.item)

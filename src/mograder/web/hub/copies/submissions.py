@@ -49,6 +49,7 @@ async def submissions_page(
         copy=copy,
         lines=lines,
         work=work,
+        begun=await to_thread.run_sync(_has_copy, app, copy),
         now=app.services.clock.now(),
         mine=copy.user == caller.username,
         done=done,
@@ -76,6 +77,7 @@ async def submission_page(
         "submission.html",
         copy=copy,
         submission=found,
+        begun=await to_thread.run_sync(_has_copy, app, copy),
         changes=changes,
         extract=extract(data.decode("utf-8", "replace"), first),
         mine=copy.user == caller.username,
@@ -123,6 +125,10 @@ async def verify_receipt(
     return await to_thread.run_sync(verdict_of, app.services.secret, app.submissions, receipt)
 
 
+def _has_copy(app: HubApp, copy: CopyOf) -> bool:
+    return app.services.workspaces.has_copy(copy.user, copy.item)
+
+
 def _person(app: HubApp, copy: CopyOf) -> Person:
     return app.submissions.of(copy.user, copy.item)
 
@@ -153,7 +159,7 @@ def _lines(
     person = _person(app, copy)
     lines = []
     for each in sorted(person.submissions, key=lambda each: -each.sequence):
-        late = late_at(app, copy.user, copy.item, each.received)
+        late = late_at(app, copy.user, copy.item, each.received, work.own)
         lines.append((each, each == person.counting, late))
     return lines, work
 

@@ -86,6 +86,8 @@ async def student_page(user: str, request: Request, app: CurrentApp) -> Response
     """Show all about one student; only this student's folder is read."""
     name = Username.of_account(user)
     values = await to_thread.run_sync(_values, app, name)
+    sessions = [each for each in app.services.pool.all() if each.key.user == name]
+    opened = sorted({each.key.item for each in sessions})
     done, item = outcome(request)
     return page(
         request,
@@ -94,7 +96,8 @@ async def student_page(user: str, request: Request, app: CurrentApp) -> Response
         here="gradebook",
         **values,
         name=name,
-        sessions=[each for each in app.services.pool.all() if each.key.user == name],
+        sessions=sessions,
+        messages=[each for one in opened for each in app.desk.messages(one)],
         help=[each for each in app.desk.requests() if each.username == name],
         now=app.services.clock.now(),
         number=number_text,
@@ -170,7 +173,6 @@ def _values(app: HubApp, user: Username) -> dict[str, object]:
         "line": line,
         "full_name": line.name,
         "items": list(zip(table.columns, line.works, strict=True)),
-        "messages": [each for one in table.columns for each in app.desk.messages(one.item)],
         "requests": RegradeRequests(book).of(student=user) if book else (),
         "extensions": _extensions(LateWork(book).facts(), user) if book else (),
     }

@@ -68,9 +68,9 @@ class AssignmentLine:
     copy: CopyFacts | None
     result: ValidationResult | None
     hand_in: HandIn
-    is_next: bool
+    is_next: bool = False
     """Whether handing in is what the person does next."""
-    mark: StudentMark | None
+    mark: StudentMark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,8 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         return page(request, "welcome.html")
     preview = _preview(request, visitor)
     shown = preview.identity if preview else visitor
-    views, lines, marks, offered = await to_thread.run_sync(_look, app, shown, preview)
+    now = (preview.at if preview else None) or app.services.clock.now()
+    views, lines, marks, offered = await to_thread.run_sync(_look, app, shown, preview, now)
     listed = {line.view.name for line in lines}
     settings = app.services.loaded.settings
     sessions = [s for s in visible_sessions(app, visitor) if s.key.user == visitor.username]
@@ -105,7 +106,7 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         sessions=sessions,
         leaving=_leaving(app, sessions),
         offered=offered,
-        now=app.services.clock.now(),
+        now=now,
         ended=ended,
         preview=preview,
         collects=settings.hub.collect,
@@ -144,18 +145,22 @@ def _offered(app: HubApp) -> frozenset[str]:
 
 
 def _look(
-    app: HubApp, identity: Identity, preview: Preview | None
+    app: HubApp, identity: Identity, preview: Preview | None, now: datetime
 ) -> tuple[list[ItemView], list[AssignmentLine], Mapping[str, StudentMark], frozenset[str]]:
     """Read a person's items, for each assignment its copy and result, all marks, and `_offered`."""
     app.checks.look()
-    moodle = moodle_pages(app.services.loaded.settings)
-    views = app.items.survey(identity, preview.at if preview else None)
-    if preview:  # a preview does not show the instructor's own copies
-        views = [dataclasses.replace(view, has_copy=False) for view in views if view.visible]
+    views = app.items.survey(identity, now)
+    if preview:  # of a student who has none: the instructor's own copies are not shown
+        visible = (view for view in views if view.visible)
+        views = [dataclasses.replace(each, has_copy=False, updated=False) for each in visible]
     found = [view for view in views if view.kind is ItemKind.ASSIGNMENT]
-    marks = {} if preview else _marks(app, identity)
-    lines = [_line(app, identity, view, moodle, marks.get(view.name)) for view in found]
-    now = app.services.clock.now()
+    marks: Mapping[str, StudentMark] = {}
+    if preview:
+        usual = app.dates.usual
+        lines = [AssignmentLine(each, None, None, HandIn(usual(each.name))) for each in found]
+    else:
+        marks, moodle = _marks(app, identity), moodle_pages(app.services.loaded.settings)
+        lines = [_line(app, identity, view, moodle, marks.get(view.name)) for view in found]
     return views, sorted(lines, key=partial(_urgency, now)), marks, _offered(app)
 
 

@@ -197,16 +197,13 @@ def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
     stored, asked = facts.policy(item), given.model_fields_set
     due = given.due if "due" in asked else stored.set_due
     closes = given.closes if "closes" in asked else stored.closes
-    changed = (due, closes) != (stored.set_due, stored.closes)
     rule, held = None, app.visibility.of(item)
     if "opens" in asked and given.opens != held.visible_from:
         rule = Visibility(visible_from=given.opens) if given.opens else app.visibility.usual(item)
-    opens = (rule or held).visible_from
-    unset = facts.after([facts.with_dates(item, None, None)])
-    dates = CourseLate(app.services.loaded).terms(item, unset).due
-    ItemDates(opens, due or dates.general, closes or dates.closes_by_hand).demand_order(item)
-    change = facts.with_dates(item, due, closes) if changed else None
-    return _Change(item, change, rule, facts.version)
+    opens, late = (rule or held).visible_from, CourseLate(app.services.loaded)
+    change = late.dates_change(facts, item, due, closes, opens)
+    changed = (due, closes) != (stored.set_due, stored.closes)
+    return _Change(item, change if changed else None, rule, facts.version)
 
 
 def _preview(app: HubApp, change: PolicyChange) -> Preview:

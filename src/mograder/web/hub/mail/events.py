@@ -186,15 +186,17 @@ class _Events:
                     yield self._event(event, comes=comes)
 
     def due(self) -> Iterator[LetterEvent]:
-        visible = (e for e in self._assignments if self.app.visibility.of(e).visible(self.now))
-        for item in visible:
+        services = self.app.services
+        for item in self._assignments:
             done, dates = self.app.submissions.arrivals(item), self.app.dates.of(item)
+            visible = self.app.visibility.of(item).visible(self.now)
             for user in self._students:
                 due = dates.of(user)
-                if due is not None and user not in done and self.now < due <= self.now + _SOON:
-                    event = ("due", user, item, due.isoformat())
-                    collects = self.app.services.loaded.settings.hub.collect
-                    yield self._event(event, due=due, collects=collects)
+                if due is None or user in done or not self.now < due <= self.now + _SOON:
+                    continue
+                if visible or services.workspaces.has_copy(user, item):
+                    event, collects = ("due", user, item), services.loaded.settings.hub.collect
+                    yield self._event((*event, due.isoformat()), due=due, collects=collects)
 
     def digest(self) -> Iterator[LetterEvent]:
         here = self.now.astimezone(self._zone)
@@ -278,10 +280,11 @@ class _Events:
 
     @cached_property
     def _students(self) -> tuple[Username, ...]:
+        """Whoever has begun something or is on the list; not all of them may still come in."""
         services = self.app.services
-        listed = services.roster.listed()
-        names = services.workspaces.people() if listed is None else map(Username.valid, listed)
-        return tuple(e for e in names if e is not None and e not in services.policy.staff)
+        listed = map(Username.valid, services.roster.listed() or ())
+        names = {*services.workspaces.people(), *listed} - services.policy.staff
+        return tuple(each for each in names if each is not None)
 
     @cached_property
     def _zone(self) -> tzinfo | None:

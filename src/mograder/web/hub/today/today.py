@@ -75,8 +75,6 @@ async def today_page(request: Request, app: CurrentApp) -> Response:
         found=found,
         asking=[each for each in app.desk.requests() if not each.helper],
         stuck=await _stuck(app),
-        problems=found.problems,
-        failed=found.failed,
         collects=app.services.loaded.settings.hub.collect,
         now=app.services.clock.now(),
         title_of=question_title,

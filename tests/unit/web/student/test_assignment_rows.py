@@ -1,0 +1,50 @@
+"""The rows of the student's own dashboard, as its page shows them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mograder.clients.course_server import RemoteAssignment, WorkState, WorkStatus
+from mograder.exchange.student.course import KnownItem
+from mograder.store.copies.student_folder import Notebook
+from mograder.web.student.assignment_rows import AssignmentRow
+from mograder.web.templating import load_pages
+
+NOW = datetime(2026, 9, 1, 9, tzinfo=UTC)
+
+
+def row(standing: WorkStatus, due: datetime | None = None) -> str:
+    """Return the dashboard with one assignment, whose notebook is in its folder."""
+    item = KnownItem(
+        folder="A1", assignment=RemoteAssignment("1", "A1", due=due), standing=standing
+    )
+    notebook = Notebook("A1", Path("A1/A1.py"), NOW.timestamp())
+    line = AssignmentRow(item, notebook, "edited", None, None, None, False, (), False, None)
+    page = {"course": "C", "local": "here", "viewer": None, "now": NOW, "done": "", "known": None}
+    more = {"looking": False, "trouble": "", "done_item": "", "lines": [line]}
+    return load_pages().render("student/home.html", "", **page, **more)
+
+
+@pytest.mark.parametrize(
+    ("reason", "asks"), [("", True), ("It is handed in already; only your teacher …", False)]
+)
+def test_edited_work_is_to_be_submitted_again_where_the_server_takes_it(
+    reason: str, asks: bool
+) -> None:
+    standing = WorkStatus(
+        WorkState.SUBMITTED, submitted_at=NOW, can_submit=not reason, why_not=reason
+    )
+    text = row(standing)
+    assert "edited since" in text
+    assert ("submit again?" in text, ">Submit again<" in text) == (asks, asks)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_due_date_that_was_missed_stands_out_after_late_work_too(*, late: bool) -> None:
+    sent = NOW - timedelta(hours=1 if late else 3)
+    standing = WorkStatus(WorkState.SUBMITTED, submitted_at=sent, late=late)
+    text = row(standing, NOW - timedelta(hours=2))
+    assert ('<span class="late">was due' in text) == late
