@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mograder.store.gradebook.grading_records import (
-    MANUAL,
     NEEDS_ATTENTION,
     GradingRun,
     QuestionGrade,
@@ -73,7 +72,7 @@ def compare_runs(
         known = held.get(run.student, {})
         is_same_work = works.get(run.student) == run.submission_sha256
         for question in run.questions:
-            if question.state == MANUAL or (question.state == NEEDS_ATTENTION and is_same_work):
+            if question.state == NEEDS_ATTENTION and is_same_work:
                 continue
             before = known.get(question.key)
             graded = None if before is None else before.graded
