@@ -103,7 +103,7 @@ def read_rows(
     """Return what is known of all students, of some or of one, ordered by username.
 
     With ``question``, only what :func:`question_grade` needs of it: the marks of grading for other
-    questions are left out, which are most of a large course's.
+    questions that people have not marked are left out, which are most of a large course's.
     """
     known = read_assignment(connection, assignment) or AssignmentRow(assignment)
     own = rows_of(student_work, assignment, student)
@@ -111,7 +111,9 @@ def read_rows(
     works = {row.student: work_from_row(row) for row in held}
     own = rows_of(question_marks, assignment, student)
     if question is not None:
-        own &= (question_marks.c.question == question) | (question_marks.c.marker != MACHINE)
+        c = question_marks.c
+        given = select(c.question).where(c.assignment == assignment, c.marker != MACHINE)
+        own &= (c.question == question) | c.question.in_(given)
     marks = by_student(_columns(connection, question_marks, MARK_COLUMNS, own), RecordedMark)
     own = rows_of(grading_runs, assignment, student)
     runs = by_student(_columns(connection, grading_runs, _RUN_FACTS, own), RunFacts)

@@ -102,7 +102,7 @@ def short_grade(assignment: str, student: str, work: Work, run: int | None) -> S
 def question_grade(rows: StudentRows, key: str) -> QuestionGrade | None:
     """Return the mark of one question that counts; None if there is no such question.
 
-    As :func:`grade_of`; of other questions, ``rows`` needs only the newest marks by people. The
+    As :func:`grade_of`; of other questions, ``rows`` needs only those that people have marked. The
     key :data:`WHOLE` stands for all questions without checks together.
     """
     whole = whole_mark(rows)
