@@ -201,6 +201,19 @@ def whole_mark(rows: StudentRows) -> QuestionGrade | None:
     )
 
 
+def row_for_comment(rows: StudentRows) -> RecordedMark:
+    """Return a row for a comment alone, which leaves the mark for the whole as it is.
+
+    So the history still tells on which work that was given, and out of how many marks.
+    """
+    held = latest_by_question(rows.marks)[1].get(WHOLE)
+    if held is not None and whole_mark(rows) is not None:
+        return held
+    run = rows.runs[-1].number if rows.runs else None
+    available = available_to_people(rows.assignment)
+    return RecordedMark(0, WHOLE, None, available, MANUAL, "", "", run, "")
+
+
 def is_superseded(rows: StudentRows, key: str) -> bool:
     """Return whether the points that a person gave do not count, since newer ones do.
 

@@ -22,7 +22,18 @@ from mograder.store.gradebook.grading_records import (
     MarkEntry,
     Penalty,
 )
-from tests.support.gradebooks import AT, FAIR, MARKS, a_run, export_0316, give, only, row_of
+from tests.support.gradebooks import (
+    AT,
+    FAIR,
+    MARKS,
+    a_run,
+    change,
+    export_0316,
+    give,
+    import_0316,
+    only,
+    row_of,
+)
 from tests.support.threads import at_once
 
 
@@ -365,6 +376,20 @@ def test_the_newer_of_one_mark_for_all_and_marks_by_question_counts(book: Gradeb
     at = AT + timedelta(minutes=2)
     assert book.record_marks("A1", "alice", {WHOLE: MarkEntry(20)}, marker="m", at=at).total == 42.1
     assert give(book, later=3, Analysis=10).total == 32.1
+
+
+def test_a_comment_alone_confirms_no_mark_of_other_work(book: Gradebook, path: Path) -> None:
+    book.record_run(a_run(points=FAIR))
+    book.record_marks("A1", "alice", {WHOLE: MarkEntry(30)}, marker="mia", at=AT)
+    book.record_run(a_run(points=FAIR, work="second", later=5))
+    (flag,) = only(book).flags
+    assert "Look again" in flag
+    said = book.record_marks("A1", "alice", {}, marker="ben", at=AT, comment="It came late.")
+    assert (said.total, said.comment, said.flags) == (52.1, "It came late.", (flag,))
+    export_0316(book)
+    change(path, "UPDATE submissions SET feedback = 'Thanks.', updated_at = 'later'")
+    assert import_0316(book) == [("alice", "done", "a comment")]
+    assert (only(book).comment, only(book).flags) == ("Thanks.", (flag,))
 
 
 def test_a_gradebook_that_another_program_locks_is_named(
