@@ -342,6 +342,10 @@ def test_marks_that_were_seen_are_seen_again_when_they_are_released_anew(tmp_pat
             course.mark(student, 3)
         course.release(minutes=5)
         assert told(course, 6) == {"alice", "bob"}, "they know the results of their work"
+        course.grade_hidden("bob", seconds=9.0)
+        course.mark("bob", 2)
+        course.release("bob", minutes=6)
+        assert told(course, 6.5) == {"alice", "bob"}, "the same work was graded again"
         course.grade_hidden("alice", "bob", submission_sha256="c" * 64)
         for student in ("alice", "bob"):
             course.mark(student, 4)
