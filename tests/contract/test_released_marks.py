@@ -326,6 +326,22 @@ async def test_from_a_question_to_another_mark(hub: Hub, course: ReleasedCourse)
     assert (last.points, last.marker, last.comment) == (8.5, MARKER, "Essay is fair.")
 
 
+async def test_a_thread_tells_no_points_of_marks_that_were_taken_back(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    fields = {"action": "take-back", "for": "all", "note": "They come on Friday."}
+    await post(hub, "/marking/A1/release", "prof", **fields)
+    await decide(hub, MARKER, action="change", points="8.5", text="You are right.")
+    page = (await see(hub, "/marks/alice/A1")).text
+    assert "You are right." in page
+    assert "The mark was changed." in page
+    assert "8.5" not in page
+    await release(hub)
+    assert "8.5" in (await see(hub, "/marks/alice/A1")).text
+
+
 async def test_a_thread_can_be_read_when_the_time_is_over(hub: Hub, course: ReleasedCourse) -> None:
     await release(hub)
     await ask(hub)
