@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mograder.store.gradebook.grading_records import (
+    MANUAL,
     NEEDS_ATTENTION,
     GradingRun,
     QuestionGrade,
@@ -63,7 +64,7 @@ def compare_runs(
     """Return the changes of recorded marks by runs that are not recorded yet.
 
     ``works`` are the digests of the submissions that were graded last, by student. A run of the
-    same one that needs attention gives no mark, and recording it would change none.
+    same one that needs attention changes no mark, unless a question lacked one before.
     """
     held = {grade.student: {each.key: each for each in grade.questions} for grade in grades}
     found = sorted(runs, key=lambda run: run.student.casefold())
@@ -71,10 +72,13 @@ def compare_runs(
     for run in found:
         known = held.get(run.student, {})
         is_same_work = works.get(run.student) == run.submission_sha256
+        lacks = any(each.state == NEEDS_ATTENTION for each in known.values())
+        keeps_all = run.state == NEEDS_ATTENTION and not lacks
         for question in run.questions:
-            if question.state == NEEDS_ATTENTION and is_same_work:
-                continue
             before = known.get(question.key)
+            kept = question.state == NEEDS_ATTENTION or (keeps_all and question.state != MANUAL)
+            if is_same_work and before is not None and kept:
+                continue
             graded = None if before is None else before.graded
             if graded != question.points:
                 marker = before.marker if before is not None else ""

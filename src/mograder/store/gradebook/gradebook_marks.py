@@ -216,19 +216,28 @@ def put_assignment(connection: Connection, assignment: AssignmentRow) -> None:
 
 
 def _changed(before: StudentRows, run: GradingRun) -> Iterable[RunQuestion]:
-    """Yield the questions whose mark by grading is another one now."""
+    """Yield the questions whose mark by grading is another one now.
+
+    A question that needs attention keeps its mark of the same submission. If all questions have
+    one, the others keep theirs, too: :func:`explaining_run` names one run for all of them.
+    """
     graded, _ = latest_by_question(before.marks)
     works = {each.number: each.submission_sha256 for each in before.runs}
+    lacks = any(mark.state == NEEDS_ATTENTION for mark in graded.values())
+    keeps_all = run.state == NEEDS_ATTENTION and not lacks
     for question in run.questions:
         last = graded.get(question.key)
-        if last is None:
+        if (
+            last is None
+            or last.state == REMOVED
+            or works.get(last.run or 0) != run.submission_sha256
+        ):
             yield question
             continue
-        is_same_work = works.get(last.run or 0) == run.submission_sha256
-        if question.state == NEEDS_ATTENTION and is_same_work and last.state != REMOVED:
-            continue  # the mark of the same submission stays
+        if question.state == NEEDS_ATTENTION or (keeps_all and question.state != MANUAL):
+            continue
         news = (question.points, question.available, question.state, question.reason)
-        if not is_same_work or news != (last.points, last.available, last.state, last.comment):
+        if news != (last.points, last.available, last.state, last.comment):
             yield question
     if run.questions:
         keys = {question.key for question in run.questions}
