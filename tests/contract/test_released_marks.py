@@ -16,6 +16,7 @@ from mograder.grading.late.late_changes import extension
 from mograder.grading.release import look_again
 from mograder.grading.release.look_again import RequestRules
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
 from mograder.store.gradebook.late_facts import Membership
 from mograder.store.gradebook.late_work import LateWork
 from mograder.store.marking.regrade_requests import RegradeRequests
@@ -324,6 +325,31 @@ async def test_from_a_question_to_another_mark(hub: Hub, course: ReleasedCourse)
     assert "8.5 of 10 marks" in await read(hub, "/marks/alice/A1/page")
     last = course.book.history("A1", "alice")[-1]
     assert (last.points, last.marker, last.comment) == (8.5, MARKER, "Essay is fair.")
+
+
+async def test_one_mark_for_a_submission_can_be_asked_about(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    """Its checks have no marks of their own, so none of them can get another one."""
+    (question,) = course.result("alice").questions[:1]
+    found = question.model_copy(update={"available": None, "earned": None})
+    course.grade("alice", questions=(found,), max_mark=100.0, source_sha256="c" * 64)
+    given = {WHOLE: MarkEntry(60, "Good.")}
+    course.book.record_marks("A1", "alice", given, marker=MARKER, at=AT)
+    await release(hub)
+    page = await read(hub, "/marks/alice/A1")
+    assert page.count('name="action" value="ask"') == 1
+    assert '<input type="hidden" name="question" value="">' in page
+    await ask(hub, question="")
+    answer = await decide(hub, MARKER, action="change", points="65", text="You are right.")
+    assert answer.status_code == 303
+    page = await read(hub, "/marks/alice/A1")
+    assert "60 → <strong>65</strong>" in page
+    assert page.count("You are right.") == 2, "in the thread, and as the reason"
+    course.book.record_marks("A1", "bob", {WHOLE: MarkEntry(8)}, marker=MARKER, at=AT)
+    await release(hub)
+    page = await read(hub, "/marks/bob/A1", "bob")
+    assert re.findall(r'name="question" value="(.*?)"', page) == ["Q1", ""], "not about Essay alone"
 
 
 async def test_a_thread_tells_no_points_of_marks_that_were_taken_back(
