@@ -412,7 +412,8 @@ def _flags(grade: StudentGrade, rows: StudentRows) -> Iterable[str]:
     if changed:
         yield f"Look again at {', '.join(changed)}: the work or its grading changed after the mark"
     known = {WHOLE, *(each.key for each in grade.questions)}
-    gone = {m.question for m in rows.marks if m.marker != MACHINE and m.question not in known}
+    given = latest_by_question(rows.marks)[1]
+    gone = [key for key, mark in given.items() if mark.points is not None and key not in known]
     if gone:
         yield f"The marks of {', '.join(sorted(gone))} do not count: there is no such question now"
     if grade.whole is not None and grade.whole.look_again:

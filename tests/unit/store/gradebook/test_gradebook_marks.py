@@ -339,6 +339,15 @@ def test_a_mark_under_changed_questions_is_flagged(book: Gradebook) -> None:
     )
 
 
+def test_a_mark_that_was_taken_back_is_not_told_of_a_removed_question(book: Gradebook) -> None:
+    book.record_run(a_run(points=FAIR))
+    give(book, Q3=5)
+    book.record_marks("A1", "alice", {"Q3": MarkEntry(None)}, marker="mia", at=AT)
+    fewer = {"Q1": 10.0, "Q2": 15.0}
+    book.record_run(a_run(points={"Q1": 7.1, "Q2": 15.0}, marks=fewer, later=2))
+    assert only(book).flags == ()
+
+
 @pytest.fixture
 def queries() -> Iterator[list[str]]:
     """The statements that are executed."""
