@@ -417,7 +417,8 @@ def _flags(grade: StudentGrade, rows: StudentRows) -> Iterable[str]:
     if gone:
         yield f"The marks of {', '.join(sorted(gone))} do not count: there is no such question now"
     if grade.whole is not None and grade.whole.look_again:
-        yield "Look again: the work changed after the mark for the questions without checks"
+        what = "the work or its maximum changed after the mark for the questions without checks"
+        yield f"Look again: {what}"
     if grade.whole is not None and grade.whole.state == IMPORTED:
         yield "The mark from 0.3.16 is from the text of a notebook, not saved by a marker"
     if grade.whole is not None and grade.whole.state == DOUBTFUL:

@@ -339,6 +339,14 @@ def test_a_mark_under_changed_questions_is_flagged(book: Gradebook) -> None:
     )
 
 
+def test_a_mark_for_all_is_flagged_after_another_maximum_of_the_same_work(book: Gradebook) -> None:
+    book.record_run(a_run(points=FAIR))
+    book.record_marks("A1", "alice", {WHOLE: MarkEntry(30)}, marker="mia", at=AT)
+    book.record_run(a_run(points=FAIR, marks={**MARKS, "Analysis": 40.0}, later=2))
+    (flag,) = only(book).flags
+    assert "the work or its maximum changed" in flag
+
+
 def test_a_mark_that_was_taken_back_is_not_told_of_a_removed_question(book: Gradebook) -> None:
     book.record_run(a_run(points=FAIR))
     give(book, Q3=5)
