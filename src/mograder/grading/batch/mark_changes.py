@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mograder.store.gradebook.grading_records import (
-    MANUAL,
     NEEDS_ATTENTION,
     GradingRun,
     QuestionGrade,
     StudentGrade,
 )
+from mograder.store.gradebook.mark_counting import kept_questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,10 @@ def compare_runs(
     for run in found:
         known = held.get(run.student, {})
         is_same_work = works.get(run.student) == run.submission_sha256
-        lacks = any(each.state == NEEDS_ATTENTION for each in known.values())
-        keeps_all = run.state == NEEDS_ATTENTION and not lacks
-        for question in run.questions:
+        states = {key: each.state for key, each in known.items()} if is_same_work else {}
+        kept = kept_questions(run, states)
+        for question in (each for each in run.questions if each.key not in kept):
             before = known.get(question.key)
-            kept = question.state == NEEDS_ATTENTION or (keeps_all and question.state != MANUAL)
-            if is_same_work and before is not None and kept:
-                continue
             graded = None if before is None else before.graded
             if graded != question.points:
                 marker = before.marker if before is not None else ""

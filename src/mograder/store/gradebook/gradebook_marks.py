@@ -34,7 +34,6 @@ from mograder.store.gradebook.gradebook_tables import (
 from mograder.store.gradebook.grading_records import (
     MACHINE,
     MANUAL,
-    NEEDS_ATTENTION,
     REMOVED,
     GradingRun,
     RecordedMark,
@@ -46,6 +45,7 @@ from mograder.store.gradebook.mark_counting import (
     StudentRows,
     explaining_run,
     grade_of,
+    kept_questions,
     latest_by_question,
     short_grade,
 )
@@ -216,28 +216,20 @@ def put_assignment(connection: Connection, assignment: AssignmentRow) -> None:
 
 
 def _changed(before: StudentRows, run: GradingRun) -> Iterable[RunQuestion]:
-    """Yield the questions whose mark by grading is another one now.
-
-    A question that needs attention keeps its mark of the same submission. If all questions have
-    one, the others keep theirs, too: :func:`explaining_run` names one run for all of them.
-    """
+    """Yield the questions whose mark by grading is another one now."""
     graded, _ = latest_by_question(before.marks)
     works = {each.number: each.submission_sha256 for each in before.runs}
-    lacks = any(mark.state == NEEDS_ATTENTION for mark in graded.values())
-    keeps_all = run.state == NEEDS_ATTENTION and not lacks
+    own = {
+        key: mark
+        for key, mark in graded.items()
+        if mark.state != REMOVED and works.get(mark.run or 0) == run.submission_sha256
+    }
+    kept = kept_questions(run, {key: mark.state for key, mark in own.items()})
     for question in run.questions:
-        last = graded.get(question.key)
-        if (
-            last is None
-            or last.state == REMOVED
-            or works.get(last.run or 0) != run.submission_sha256
-        ):
-            yield question
-            continue
-        if question.state == NEEDS_ATTENTION or (keeps_all and question.state != MANUAL):
-            continue
+        last = own.get(question.key)
         news = (question.points, question.available, question.state, question.reason)
-        if news != (last.points, last.available, last.state, last.comment):
+        held = last and (last.points, last.available, last.state, last.comment)
+        if question.key not in kept and news != held:
             yield question
     if run.questions:
         keys = {question.key for question in run.questions}

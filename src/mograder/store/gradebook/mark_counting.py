@@ -23,6 +23,7 @@ from mograder.store.gradebook.grading_records import (
     REMOVED,
     UNPROTECTED,
     WHOLE,
+    GradingRun,
     QuestionGrade,
     RecordedMark,
     StudentGrade,
@@ -319,6 +320,20 @@ def explaining_run(rows: StudentRows) -> RunFacts:
     own = [run for run in rows.runs if run.submission_sha256 == last.submission_sha256]
     left = own if any(run.number in marking for run in own) else rows.runs
     return next((run for run in reversed(left) if run.state != NEEDS_ATTENTION), last)
+
+
+def kept_questions(run: GradingRun, states: Mapping[str, str]) -> frozenset[str]:
+    """Return the questions of which a run leaves the marks of its submission by an earlier one.
+
+    ``states`` are those of these marks. A question that needs attention keeps its mark. If none
+    needs it already, the others keep theirs, too: one run explains all (:func:`explaining_run`).
+    """
+    keeps_all = run.state == NEEDS_ATTENTION and NEEDS_ATTENTION not in states.values()
+    return frozenset(
+        each.key
+        for each in run.questions
+        if each.state == NEEDS_ATTENTION or (keeps_all and each.state != MANUAL)
+    ).intersection(states)
 
 
 def replaces_automatic(question: QuestionGrade) -> bool:
