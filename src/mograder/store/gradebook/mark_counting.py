@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
+from operator import attrgetter
 
 from mograder.marks import sum_of_marks
 from mograder.store.gradebook.gradebook_rows import AssignmentRow, Work, unix_time
@@ -190,13 +192,16 @@ def whole_mark(rows: StudentRows) -> QuestionGrade | None:
     if single and max(single) > mark.number:
         return None
     available = available_to_people(rows.assignment)
+    same = attrgetter("points", "available", "state", "run")
+    people = (m for m in reversed(rows.marks) if m.question == WHOLE and m.marker != MACHINE)
+    *_, first = takewhile(lambda each: same(each) == same(mark), people)  # then only comments came
     return QuestionGrade(
         WHOLE,
         mark.points,
         available,
         mark.state,
-        marker=mark.marker,
-        at=mark.at,
+        marker=first.marker,
+        at=first.at,
         open="not confirmed yet" if mark.state == IMPORTED and rows.runs else "",
         look_again=_is_other_work(mark, rows.runs) or mark.available != available,
     )

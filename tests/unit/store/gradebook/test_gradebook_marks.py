@@ -409,6 +409,15 @@ def test_a_comment_alone_confirms_no_mark_of_other_work(book: Gradebook, path: P
     assert (only(book).comment, only(book).flags) == ("Thanks.", (flag,))
 
 
+def test_a_comment_alone_leaves_the_mark_to_its_marker(book: Gradebook) -> None:
+    book.record_run(a_run(points=FAIR))
+    for points, marker in ((20, "ben"), (30, "mia")):
+        book.record_marks("A1", "alice", {WHOLE: MarkEntry(points)}, marker=marker, at=AT)
+    said = book.record_marks("A1", "alice", {}, marker="ben", at=AT, comment="It came late.")
+    assert said.whole is not None
+    assert (said.whole.points, said.whole.marker, said.comment) == (30, "mia", "It came late.")
+
+
 def test_a_gradebook_that_another_program_locks_is_named(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
