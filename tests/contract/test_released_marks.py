@@ -26,7 +26,7 @@ from tests.support.grader_app import PUBLIC, proxied_grader
 from tests.support.hub_app import Hub, built_hub
 from tests.support.hub_copies import press, read, see
 from tests.support.page_reader import hidden_field
-from tests.support.released_course import ReleasedCourse, later, open_released_course
+from tests.support.released_course import ESSAY, ReleasedCourse, later, open_released_course
 
 MARKER, OTHER_ITEM = "marta", '["A2"]\n'
 ASKING = {"action": "ask", "question": "Essay", "text": "Is the second part not right?"}
@@ -366,6 +366,22 @@ async def test_a_thread_tells_no_points_of_marks_that_were_taken_back(
     assert "8.5" not in page
     await release(hub)
     assert "8.5" in (await see(hub, "/marks/alice/A1")).text
+
+
+async def test_a_decision_that_the_student_does_not_see_yet_says_so(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    added = ESSAY.model_copy(update={"key": "Added"})
+    questions = (*course.result("alice").questions, added)
+    course.grade("alice", questions=questions, max_mark=30.0, source_sha256="c" * 64)
+    answer = await decide(hub, MARKER, action="change", points="8.5")
+    assert seen_mark(await read(hub, "/marks/alice/A1")) == "13.5"
+    page = await read(hub, answer.headers["location"], MARKER)
+    assert "The new mark is recorded." in page
+    assert "The student sees it now" not in page
+    assert "and no other question waits" in page
 
 
 async def test_a_thread_can_be_read_when_the_time_is_over(hub: Hub, course: ReleasedCourse) -> None:
