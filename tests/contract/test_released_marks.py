@@ -16,6 +16,7 @@ from mograder.grading.late.late_changes import extension
 from mograder.grading.release import look_again
 from mograder.grading.release.look_again import RequestRules
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
 from mograder.store.gradebook.late_facts import Membership
 from mograder.store.gradebook.late_work import LateWork
 from mograder.store.marking.regrade_requests import RegradeRequests
@@ -25,7 +26,7 @@ from tests.support.grader_app import PUBLIC, proxied_grader
 from tests.support.hub_app import Hub, built_hub
 from tests.support.hub_copies import press, read, see
 from tests.support.page_reader import hidden_field
-from tests.support.released_course import ReleasedCourse, later, open_released_course
+from tests.support.released_course import ESSAY, ReleasedCourse, later, open_released_course
 
 MARKER, OTHER_ITEM = "marta", '["A2"]\n'
 ASKING = {"action": "ask", "question": "Essay", "text": "Is the second part not right?"}
@@ -324,6 +325,63 @@ async def test_from_a_question_to_another_mark(hub: Hub, course: ReleasedCourse)
     assert "8.5 of 10 marks" in await read(hub, "/marks/alice/A1/page")
     last = course.book.history("A1", "alice")[-1]
     assert (last.points, last.marker, last.comment) == (8.5, MARKER, "Essay is fair.")
+
+
+async def test_one_mark_for_a_submission_can_be_asked_about(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    """Its checks have no marks of their own, so none of them can get another one."""
+    (question,) = course.result("alice").questions[:1]
+    found = question.model_copy(update={"available": None, "earned": None})
+    course.grade("alice", questions=(found,), max_mark=100.0, source_sha256="c" * 64)
+    given = {WHOLE: MarkEntry(60, "Good.")}
+    course.book.record_marks("A1", "alice", given, marker=MARKER, at=AT)
+    await release(hub)
+    page = await read(hub, "/marks/alice/A1")
+    assert page.count('name="action" value="ask"') == 1
+    assert '<input type="hidden" name="question" value="">' in page
+    await ask(hub, question="")
+    answer = await decide(hub, MARKER, action="change", points="65", text="You are right.")
+    assert answer.status_code == 303
+    page = await read(hub, "/marks/alice/A1")
+    assert "60 → <strong>65</strong>" in page
+    assert page.count("You are right.") == 2, "in the thread, and as the reason"
+    course.book.record_marks("A1", "bob", {WHOLE: MarkEntry(8)}, marker=MARKER, at=AT)
+    await release(hub)
+    page = await read(hub, "/marks/bob/A1", "bob")
+    assert re.findall(r'name="question" value="(.*?)"', page) == ["Q1", ""], "not about Essay alone"
+
+
+async def test_a_thread_tells_no_points_of_marks_that_were_taken_back(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    fields = {"action": "take-back", "for": "all", "note": "They come on Friday."}
+    await post(hub, "/marking/A1/release", "prof", **fields)
+    await decide(hub, MARKER, action="change", points="8.5", text="You are right.")
+    page = (await see(hub, "/marks/alice/A1")).text
+    assert "You are right." in page
+    assert "The mark was changed." in page
+    assert "8.5" not in page
+    await release(hub)
+    assert "8.5" in (await see(hub, "/marks/alice/A1")).text
+
+
+async def test_a_decision_that_the_student_does_not_see_yet_says_so(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    added = ESSAY.model_copy(update={"key": "Added"})
+    questions = (*course.result("alice").questions, added)
+    course.grade("alice", questions=questions, max_mark=30.0, source_sha256="c" * 64)
+    answer = await decide(hub, MARKER, action="change", points="8.5")
+    assert seen_mark(await read(hub, "/marks/alice/A1")) == "13.5"
+    page = await read(hub, answer.headers["location"], MARKER)
+    assert "The new mark is recorded." in page
+    assert "The student sees it now" not in page
+    assert "and no other question waits" in page
 
 
 async def test_a_thread_can_be_read_when_the_time_is_over(hub: Hub, course: ReleasedCourse) -> None:

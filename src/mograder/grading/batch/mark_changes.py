@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mograder.store.gradebook.grading_records import (
-    MANUAL,
     NEEDS_ATTENTION,
     GradingRun,
     QuestionGrade,
     StudentGrade,
 )
+from mograder.store.gradebook.mark_counting import kept_questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def compare_runs(
     """Return the changes of recorded marks by runs that are not recorded yet.
 
     ``works`` are the digests of the submissions that were graded last, by student. A run of the
-    same one that needs attention gives no mark, and recording it would change none.
+    same one that needs attention changes no mark, unless a question lacked one before.
     """
     held = {grade.student: {each.key: each for each in grade.questions} for grade in grades}
     found = sorted(runs, key=lambda run: run.student.casefold())
@@ -72,9 +72,9 @@ def compare_runs(
     for run in found:
         known = held.get(run.student, {})
         is_same_work = works.get(run.student) == run.submission_sha256
-        for question in run.questions:
-            if question.state == MANUAL or (question.state == NEEDS_ATTENTION and is_same_work):
-                continue
+        states = {key: each.state for key, each in known.items()} if is_same_work else {}
+        kept = kept_questions(run, states)
+        for question in (each for each in run.questions if each.key not in kept):
             before = known.get(question.key)
             graded = None if before is None else before.graded
             if graded != question.points:

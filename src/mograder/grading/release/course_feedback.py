@@ -45,6 +45,14 @@ class CourseFeedback:
         """Return the present marks with what explains them, as :meth:`grades`."""
         return works_of(self.key, self.book, self.assignment, self._counted(students))
 
+    def is_same_work(self, student: str, one: int | None, other: int | None) -> bool:
+        """Return whether two runs of a student, by their numbers, graded the same submission."""
+        if one == other:
+            return True
+        runs = [self.book.run(self.assignment, student, each or 0) for each in (one, other)]
+        works = {run.submission_sha256 for run in runs if run is not None}
+        return None not in runs and len(works) == 1
+
     @property
     def autograded(self) -> Path:
         """The directory of graded submissions."""

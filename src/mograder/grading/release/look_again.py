@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -103,7 +103,9 @@ def ask(
     stands = standing(MarkReleases(book).rows_for(assignment, student), now)
     _demand_open(rules, stands, now)
     assert stands.shown is not None
-    question = question_named(parse_marks(stands.shown.grade).grade, key)
+    question = _question_or_none(parse_marks(stands.shown.grade).grade, key)
+    if question is None:
+        raise InvalidInput(f"{assignment} has no question {key[:100]!r}.")
     requests = RegradeRequests(book)
     _refuse_flood(requests.of(assignment, student, key))
     assignee = _assignee(book, rules.to, (assignment, student), question, requests.of(assignment))
@@ -221,25 +223,11 @@ def _record_mark(book: Gradebook, request: RegradeRequest, made: Decision, now: 
     marks.give(request.assignment, request.student, change)
 
 
-def question_named(grade: StudentGrade, key: str) -> QuestionGrade:
-    """Return a question of a student; :data:`WHOLE` is the mark of the whole submission.
-
-    Raises:
-        InvalidInput: There is none with this key.
-    """
-    found = _question_or_none(grade, key)
-    if found is None:
-        raise InvalidInput(f"{grade.assignment} has no question {key[:100]!r}.")
-    return found
-
-
 def _question_or_none(grade: StudentGrade, key: str) -> QuestionGrade | None:
-    for question in grade.questions:
-        if question.key == key:
-            return question
-    if key == WHOLE and grade.whole is not None:
-        return replace(grade.whole, comment=grade.comment)
-    return None
+    """Return a question of a student; :data:`WHOLE` is the mark of the whole submission."""
+    if key == WHOLE:
+        return grade.whole
+    return next((each for each in grade.questions if each.key == key), None)
 
 
 def points_seen(stands: Standing, key: str, present: float | None) -> float | None:

@@ -89,4 +89,5 @@ def differ(one: StudentGrade, other: StudentGrade) -> bool:
 
 def _seen(grade: StudentGrade) -> object:
     questions = [(each.key, each.points, each.available, each.comment) for each in grade.questions]
-    return questions, grade.total, grade.penalty_pct, grade.final, grade.comment
+    marks = grade.total, grade.penalty_pct, grade.final, grade.max_mark
+    return questions, marks, grade.comment

@@ -22,7 +22,6 @@ from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
 from mograder.grading.release.telling import telling
 from mograder.grading.results.recorded_results import NO_RESULT, LastResult, result_of_run
 from mograder.store.filesystem.files import atomic_write
-from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases, standing
 
 _PRIVATE = 0o600
@@ -46,8 +45,11 @@ def render_marks_page(
     Raises: as :func:`view_marks`.
     """
     work, notebook = marks.work(_explained(feedback, marks)), ShownNotebook()
-    if _is_latest_work(feedback.book, marks):
-        notebook = shown_notebook(feedback.autograded, marks.grade.student)
+    student = marks.grade.student
+    last = feedback.book.last_run(feedback.assignment, student)  # its files are there
+    newest = None if last is None else last.number
+    if marks.run is None or feedback.is_same_work(student, marks.run, newest):
+        notebook = shown_notebook(feedback.autograded, student)
     return render_feedback_page(work, disclosure, notebook)
 
 
@@ -94,12 +96,3 @@ def _explained(feedback: CourseFeedback, marks: ReleasedMarks) -> LastResult:
             hint="Tell your instructor.",
         )
     return found
-
-
-def _is_latest_work(book: Gradebook, marks: ReleasedMarks) -> bool:
-    """Return whether the files of the last grading are of the submission of these marks."""
-    work = marks.grade.assignment, marks.grade.student
-    if marks.run is None:
-        return True
-    run, last = book.run(*work, marks.run), book.last_run(*work)
-    return run is not None and last is not None and run.submission_sha256 == last.submission_sha256

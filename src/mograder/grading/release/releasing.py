@@ -243,16 +243,7 @@ def _is_same(
     before = readable_marks(last)
     if last is None or before is None or differ(before.grade, marks.grade):
         return False
-    if before.reasons != marks.reasons or not _is_same_work(feedback, before, marks):
+    same_work = feedback.is_same_work(marks.grade.student, before.run, marks.run)
+    if before.reasons != marks.reasons or not same_work:
         return False
     return stands.waiting is None or (at is not None and last.visible_from == at)
-
-
-def _is_same_work(feedback: CourseFeedback, before: ReleasedMarks, marks: ReleasedMarks) -> bool:
-    """Return whether the results that explain two marks are of the same submission."""
-    if before.run == marks.run:
-        return True
-    owner = feedback.assignment, marks.grade.student
-    runs = (feedback.book.run(*owner, each.run or 0) for each in (before, marks))
-    one, other = (run and run.submission_sha256 for run in runs)
-    return one == other

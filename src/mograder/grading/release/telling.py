@@ -26,7 +26,7 @@ _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """What students are told of an assignment's marks at a time.
+    """What students are told of an assignment's marks at the time of ``feedback``.
 
     Attributes:
         ahead: Of marks that are released now, to a student who was told none before.
@@ -35,7 +35,7 @@ class Telling:
             where ``ahead`` holds nothing back.
     """
 
-    now: datetime
+    feedback: CourseFeedback
     ahead: Disclosure
     due: DueDates
     steps: Sequence[tuple[datetime, datetime | None]] = ()
@@ -43,7 +43,7 @@ class Telling:
     @property
     def is_extended(self) -> bool:
         """Whether the general due date has passed, so that only extensions still run."""
-        return self.due.general is not None and self.due.general <= self.now
+        return self.due.general is not None and self.due.general <= self.feedback.now
 
     def of(self, rows: Sequence[ReleaseRow]) -> Disclosure:
         """Return what a student is told of the marks that are shown; ``rows`` are the student's.
@@ -53,13 +53,13 @@ class Telling:
         """
         if self.ahead.later is None:
             return self.ahead
-        shown = standing(rows, self.now).shown
+        shown = standing(rows, self.feedback.now).shown
         told = [row for row in rows if self._was_told(row, rows)]
         if shown is None or not told:
             return self.ahead
         own = self.due.of(shown.student)
-        is_over = own is None or own <= self.now
-        if is_over or shown is told[-1] or _is_same_work(shown, told[-1]):
+        is_over = own is None or own <= self.feedback.now
+        if is_over or shown is told[-1] or self._is_same_work(shown, told[-1]):
             return replace(self.ahead, later=None)
         return self.ahead
 
@@ -67,7 +67,12 @@ class Telling:
         """Return what a student would be told of marks (their JSON) that are released now."""
         if not rows:
             return self.ahead
-        return self.of((*rows, replace(rows[-1], visible_from=self.now, at=self.now, grade=marks)))
+        now = self.feedback.now
+        return self.of((*rows, replace(rows[-1], visible_from=now, at=now, grade=marks)))
+
+    def _is_same_work(self, row: ReleaseRow, other: ReleaseRow) -> bool:
+        one, two, same = readable_marks(row), readable_marks(other), self.feedback.is_same_work
+        return one is not None and two is not None and same(row.student, one.run, two.run)
 
     def _was_told(self, row: ReleaseRow, rows: Sequence[ReleaseRow]) -> bool:
         """Return whether a release was shown at a time when nothing was held back."""
@@ -78,7 +83,7 @@ class Telling:
             first = max(row.visible_from, since, last or _BEGINNING)
             if end is None or first < end:
                 before = [each for each in rows if each.at <= first]
-                return first <= self.now and standing(before, first).shown is row
+                return first <= self.feedback.now and standing(before, first).shown is row
         return False
 
 
@@ -87,13 +92,13 @@ def telling(feedback: CourseFeedback, facts: LateFacts | None = None) -> Telling
 
     ``facts`` are those in force, read if they are not given.
     """
-    work, name, now = LateWork(feedback.book), feedback.assignment, feedback.now
+    work, name = LateWork(feedback.book), feedback.assignment
     late = CourseLate(feedback.loaded)
     due = late.terms(name, work.facts() if facts is None else facts).due
-    ahead = Disclosure.of(feedback.loaded.settings, name, due=due.last, now=now)
+    ahead = Disclosure.of(feedback.loaded.settings, name, due=due.last, now=feedback.now)
     if ahead.later is None:
-        return Telling(now, ahead, due)
-    return Telling(now, ahead, due, _steps(late, name, work.changes()))
+        return Telling(feedback, ahead, due)
+    return Telling(feedback, ahead, due, _steps(late, name, work.changes()))
 
 
 def untold_students(feedback: CourseFeedback, tells: Telling) -> Sequence[str]:
@@ -129,8 +134,3 @@ def _steps(
         facts = facts.after(each for _, each in group)
         steps.append((at, late.terms(assignment, facts).due.last))
     return steps
-
-
-def _is_same_work(row: ReleaseRow, other: ReleaseRow) -> bool:
-    one, two = readable_marks(row), readable_marks(other)
-    return one is not None and two is not None and one.run == two.run

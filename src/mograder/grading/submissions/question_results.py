@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -63,7 +62,7 @@ def totals(marks: Mapping[str, float] | None, questions: Iterable[GradedQuestion
     """Return the marks of all questions together; those of checks only if all have a result."""
     if marks is None:
         return Totals(None, None, _HOLISTIC)
-    everything = math.fsum(marks.values())
+    everything = sum_of_marks(marks.values())
     counted = [
         each
         for each in questions
@@ -72,7 +71,7 @@ def totals(marks: Mapping[str, float] | None, questions: Iterable[GradedQuestion
     if any(each.earned is None for each in counted):
         return Totals(None, None, everything)
     earned = sum_of_marks(each.earned for each in counted if each.earned is not None)
-    available = math.fsum(each.available for each in counted if each.available is not None)
+    available = sum_of_marks(each.available for each in counted if each.available is not None)
     return Totals(earned, available, everything)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -149,7 +148,7 @@ def with_marks(
     earned = sum_of_marks(
         question_marks(available[key], *_weights(of, expected)) for key, of in questions.items()
     )
-    whole = math.fsum(available[key] for key in questions)
+    whole = sum_of_marks(available[key] for key in questions)
     return tuple(marked.get(check.label, check) for check in checks), (earned, whole)
 
 

@@ -29,6 +29,7 @@ from mograder.store.gradebook.mark_counting import (
     grade_of,
     latest_by_question,
     replaces_automatic,
+    row_for_comment,
 )
 from mograder.store.gradebook.rubrics import insert_details, read_details
 
@@ -61,37 +62,27 @@ def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -
             _demand_reason(grade, key, entry.points, entry.details)
     _refuse_changed(given, rows)
     run = rows.runs[-1].number if rows.runs else None
-    entries = tuple(_entries(given, grade))
+    entries = tuple(_entries(given))
     held = _held_details(connection, rows, entries)
     for key, entry in entries:
         if key in given.marks:
             details = _with_saved(entry, held.get(key))
-        else:  # a comment alone leaves the mark for the whole as it is
+            mark = RecordedMark(0, key, entry.points, known.get(key), MANUAL, "", "", run, "")
+        else:
             details = held.get(key) if grade.whole is not None else None
-        mark = RecordedMark(
-            0,
-            key,
-            entry.points,
-            known.get(key),
-            _state(key, given, grade),
-            entry.comment,
-            given.marker,
-            run,
-            utc_iso(given.at),
-        )
-        rows = insert_mark(connection, rows, mark)
+            mark = row_for_comment(rows)
+        said = replace(mark, comment=entry.comment, marker=given.marker, at=utc_iso(given.at))
+        rows = insert_mark(connection, rows, said)
         if details is not None:
             insert_details(connection, rows.marks[-1].number, details)
     return put_work(connection, rows)
 
 
-def _entries(given: GivenMarks, grade: StudentGrade) -> Iterable[tuple[str, MarkEntry]]:
-    """Yield the rows to add; a comment alone leaves the mark for the whole as it is."""
+def _entries(given: GivenMarks) -> Iterable[tuple[str, MarkEntry]]:
+    """Yield the rows to add; a comment alone is one of the whole."""
     entries = dict(given.marks)
     if given.comment is not None:
-        points = grade.whole.points if grade.whole else None
-        whole = entries.get(WHOLE, MarkEntry(points))
-        entries[WHOLE] = MarkEntry(whole.points, given.comment)
+        entries[WHOLE] = MarkEntry(entries.get(WHOLE, MarkEntry(None)).points, given.comment)
     # The mark for the whole comes first, so that those by question are the newer ones.
     yield from sorted(entries.items(), key=lambda entry: entry[0] != WHOLE)
 
@@ -112,13 +103,6 @@ def _with_saved(entry: MarkEntry, held: MarkDetails | None) -> MarkDetails | Non
     if held is None or not held.saved or entry.points is None:
         return entry.details
     return replace(entry.details or MarkDetails(), saved=held.saved)
-
-
-def _state(key: str, given: GivenMarks, grade: StudentGrade) -> str:
-    """Return the state of a row; a comment alone confirms no mark that 0.3.16 left in doubt."""
-    if key not in given.marks and grade.whole is not None:
-        return grade.whole.state
-    return MANUAL
 
 
 def _demand_reason(

@@ -34,7 +34,6 @@ from mograder.store.gradebook.gradebook_tables import (
 from mograder.store.gradebook.grading_records import (
     MACHINE,
     MANUAL,
-    NEEDS_ATTENTION,
     REMOVED,
     GradingRun,
     RecordedMark,
@@ -46,6 +45,7 @@ from mograder.store.gradebook.mark_counting import (
     StudentRows,
     explaining_run,
     grade_of,
+    kept_questions,
     latest_by_question,
     short_grade,
 )
@@ -103,7 +103,7 @@ def read_rows(
     """Return what is known of all students, of some or of one, ordered by username.
 
     With ``question``, only what :func:`question_grade` needs of it: the marks of grading for other
-    questions are left out, which are most of a large course's.
+    questions that people have not marked are left out, which are most of a large course's.
     """
     known = read_assignment(connection, assignment) or AssignmentRow(assignment)
     own = rows_of(student_work, assignment, student)
@@ -111,7 +111,9 @@ def read_rows(
     works = {row.student: work_from_row(row) for row in held}
     own = rows_of(question_marks, assignment, student)
     if question is not None:
-        own &= (question_marks.c.question == question) | (question_marks.c.marker != MACHINE)
+        c = question_marks.c
+        given = select(c.question).where(c.assignment == assignment, c.marker != MACHINE)
+        own &= (c.question == question) | c.question.in_(given)
     marks = by_student(_columns(connection, question_marks, MARK_COLUMNS, own), RecordedMark)
     own = rows_of(grading_runs, assignment, student)
     runs = by_student(_columns(connection, grading_runs, _RUN_FACTS, own), RunFacts)
@@ -217,16 +219,17 @@ def _changed(before: StudentRows, run: GradingRun) -> Iterable[RunQuestion]:
     """Yield the questions whose mark by grading is another one now."""
     graded, _ = latest_by_question(before.marks)
     works = {each.number: each.submission_sha256 for each in before.runs}
+    own = {
+        key: mark
+        for key, mark in graded.items()
+        if mark.state != REMOVED and works.get(mark.run or 0) == run.submission_sha256
+    }
+    kept = kept_questions(run, {key: mark.state for key, mark in own.items()})
     for question in run.questions:
-        last = graded.get(question.key)
-        if last is None:
-            yield question
-            continue
-        is_same_work = works.get(last.run or 0) == run.submission_sha256
-        if question.state == NEEDS_ATTENTION and is_same_work and last.state != REMOVED:
-            continue  # the mark of the same submission stays
+        last = own.get(question.key)
         news = (question.points, question.available, question.state, question.reason)
-        if not is_same_work or news != (last.points, last.available, last.state, last.comment):
+        held = last and (last.points, last.available, last.state, last.comment)
+        if question.key not in kept and news != held:
             yield question
     if run.questions:
         keys = {question.key for question in run.questions}

@@ -50,6 +50,7 @@ from mograder.store.gradebook.mark_counting import (
     available_to_people,
     grade_of,
     manual_percent,
+    row_for_comment,
 )
 
 _PERCENT = 100.0
@@ -127,9 +128,9 @@ def _step(
     if not replaces and newest_given(rows) > (last.mark if last is not None else 0):
         return replace(step, told=Told(*row.key, Outcome.CONFLICT, _both(row, grade)))
     mark = replace(
-        given or _unchanged(grade, rows.assignment),
+        given or row_for_comment(rows),
         comment=row.feedback,
-        run=rows.runs[-1].number if rows.runs else None,
+        marker=EARLIER_MARKER,
         # Later than a release of the marks before, so that the change is noticed.
         at=_utc_of(row.graded_at, at) if last is None and not rows.runs else utc_iso(at),
     )
@@ -159,15 +160,8 @@ def _given(
     doubtful = is_doubtful(row, theirs)
     state = DOUBTFUL if doubtful else MANUAL if row.graded_at else IMPORTED
     points, available = _points(row, theirs), available_to_people(theirs)
-    return RecordedMark(0, WHOLE, points, available, state, "", EARLIER_MARKER, None, "")
-
-
-def _unchanged(grade: StudentGrade, assignment: AssignmentRow) -> RecordedMark:
-    """Return a row of the history for a comment, which leaves the mark for the whole as it is."""
-    points = grade.whole.points if grade.whole is not None else None
-    state = grade.whole.state if grade.whole is not None else MANUAL
-    available = available_to_people(assignment)
-    return RecordedMark(0, WHOLE, points, available, state, "", EARLIER_MARKER, None, "")
+    run = rows.runs[-1].number if rows.runs else None
+    return RecordedMark(0, WHOLE, points, available, state, "", "", run, "")
 
 
 def _points(row: Row0316, assignment: AssignmentRow) -> float:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
+from operator import attrgetter
 
 from mograder.marks import sum_of_marks
 from mograder.store.gradebook.gradebook_rows import AssignmentRow, Work, unix_time
@@ -23,6 +25,7 @@ from mograder.store.gradebook.grading_records import (
     REMOVED,
     UNPROTECTED,
     WHOLE,
+    GradingRun,
     QuestionGrade,
     RecordedMark,
     StudentGrade,
@@ -102,7 +105,7 @@ def short_grade(assignment: str, student: str, work: Work, run: int | None) -> S
 def question_grade(rows: StudentRows, key: str) -> QuestionGrade | None:
     """Return the mark of one question that counts; None if there is no such question.
 
-    As :func:`grade_of`; of other questions, ``rows`` needs only the newest marks by people. The
+    As :func:`grade_of`; of other questions, ``rows`` needs only those that people have marked. The
     key :data:`WHOLE` stands for all questions without checks together.
     """
     whole = whole_mark(rows)
@@ -189,16 +192,32 @@ def whole_mark(rows: StudentRows) -> QuestionGrade | None:
     if single and max(single) > mark.number:
         return None
     available = available_to_people(rows.assignment)
+    same = attrgetter("points", "available", "state", "run")
+    people = (m for m in reversed(rows.marks) if m.question == WHOLE and m.marker != MACHINE)
+    *_, first = takewhile(lambda each: same(each) == same(mark), people)  # then only comments came
     return QuestionGrade(
         WHOLE,
         mark.points,
         available,
         mark.state,
-        marker=mark.marker,
-        at=mark.at,
+        marker=first.marker,
+        at=first.at,
         open="not confirmed yet" if mark.state == IMPORTED and rows.runs else "",
         look_again=_is_other_work(mark, rows.runs) or mark.available != available,
     )
+
+
+def row_for_comment(rows: StudentRows) -> RecordedMark:
+    """Return a row for a comment alone, which leaves the mark for the whole as it is.
+
+    So the history still tells on which work that was given, and out of how many marks.
+    """
+    held = latest_by_question(rows.marks)[1].get(WHOLE)
+    if held is not None and whole_mark(rows) is not None:
+        return held
+    run = rows.runs[-1].number if rows.runs else None
+    available = available_to_people(rows.assignment)
+    return RecordedMark(0, WHOLE, None, available, MANUAL, "", "", run, "")
 
 
 def is_superseded(rows: StudentRows, key: str) -> bool:
@@ -308,6 +327,20 @@ def explaining_run(rows: StudentRows) -> RunFacts:
     return next((run for run in reversed(left) if run.state != NEEDS_ATTENTION), last)
 
 
+def kept_questions(run: GradingRun, states: Mapping[str, str]) -> frozenset[str]:
+    """Return the questions of which a run leaves the marks of its submission by an earlier one.
+
+    ``states`` are those of these marks. A question that needs attention keeps its mark. If none
+    needs it already, the others keep theirs, too: one run explains all (:func:`explaining_run`).
+    """
+    keeps_all = run.state == NEEDS_ATTENTION and NEEDS_ATTENTION not in states.values()
+    return frozenset(
+        each.key
+        for each in run.questions
+        if each.state == NEEDS_ATTENTION or (keeps_all and each.state != MANUAL)
+    ).intersection(states)
+
+
 def replaces_automatic(question: QuestionGrade) -> bool:
     """Return whether another mark than grading's needs a reason."""
     return question.state != MANUAL and question.graded is not None
@@ -399,11 +432,13 @@ def _flags(grade: StudentGrade, rows: StudentRows) -> Iterable[str]:
     if changed:
         yield f"Look again at {', '.join(changed)}: the work or its grading changed after the mark"
     known = {WHOLE, *(each.key for each in grade.questions)}
-    gone = {m.question for m in rows.marks if m.marker != MACHINE and m.question not in known}
+    given = latest_by_question(rows.marks)[1]
+    gone = [key for key, mark in given.items() if mark.points is not None and key not in known]
     if gone:
         yield f"The marks of {', '.join(sorted(gone))} do not count: there is no such question now"
     if grade.whole is not None and grade.whole.look_again:
-        yield "Look again: the work changed after the mark for the questions without checks"
+        what = "the work or its maximum changed after the mark for the questions without checks"
+        yield f"Look again: {what}"
     if grade.whole is not None and grade.whole.state == IMPORTED:
         yield "The mark from 0.3.16 is from the text of a notebook, not saved by a marker"
     if grade.whole is not None and grade.whole.state == DOUBTFUL:

@@ -96,19 +96,19 @@ def _students(connection: Connection, assignment: str) -> Iterable[str]:
 
 
 def _marked_by(
-    connection: Connection, assignment: str, markers: Iterable[str]
+    connection: Connection, assignment: str, markers: Sequence[str]
 ) -> Mapping[str, str]:
-    """Return the students of whom one of the markers marked the last answer, and that marker."""
+    """Return the students with a mark by one of the markers; the last of these counts.
+
+    A comment is no mark, and another person's mark of one question leaves the others.
+    """
     marks = question_marks.c
     own = (marks.assignment == assignment) & (marks.marker != MACHINE)
-    last = select(func.max(marks.id)).where(own).group_by(marks.student)
-    wanted = select(marks.student, marks.marker, marks.points).where(marks.id.in_(last))
-    names = set(markers)
-    return {
-        student: marker
-        for student, marker, points in connection.execute(wanted)
-        if marker in names and points is not None
-    }
+    last = select(func.max(marks.id)).where(own).group_by(marks.student, marks.question)
+    given = select(marks.student, marks.marker).where(
+        marks.id.in_(last), marks.points.is_not(None), marks.marker.in_(markers)
+    )
+    return {row.student: row.marker for row in connection.execute(given.order_by(marks.id))}
 
 
 class Separations:

@@ -50,11 +50,13 @@ _NO_MARKS = "No marks of {item} are released."
 class _Shown:
     """The content of the page: the marks, the requests by question, and the last time for them.
 
-    ``view`` is None if marks were taken back.
+    ``view`` is None if marks were taken back. ``whole`` is whether a person gave one mark for all
+    questions without checks.
     """
 
     stands: Standing
     view: FeedbackView | None
+    whole: bool
     requests: Mapping[str, RegradeRequest]
     closes: datetime | None
 
@@ -128,13 +130,13 @@ def _standing(app: HubApp, copy: CopyOf) -> tuple[Sequence[ReleaseRow], Standing
 def _shown(app: HubApp, copy: CopyOf) -> _Shown:
     rows, found = _standing(app, copy)
     book, feedback = app.marking.book(), feedback_of(app.marking, copy.item)
-    view = None
+    view, whole = None, False
     if found.shown is not None:
-        told = telling(feedback).of(rows)
-        view = view_marks(feedback, parse_marks(found.shown.grade), told)
+        told, marks = telling(feedback).of(rows), parse_marks(found.shown.grade)
+        view, whole = view_marks(feedback, marks, told), marks.grade.whole is not None
     requests = RegradeRequests(book).of(copy.item, copy.user)
     by_question = {each.question: each for each in requests}
-    return _Shown(found, view, by_question, _rules(app).closes(found))
+    return _Shown(found, view, whole, by_question, _rules(app).closes(found))
 
 
 def _page(app: HubApp, copy: CopyOf) -> str:

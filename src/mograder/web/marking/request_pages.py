@@ -107,9 +107,9 @@ async def change_thread(
     The form's fields: ``action``, ``text``, ``points``, ``to``, ``seen`` and ``version``.
     """
     fields = await read_form(request, _FORM_BYTES)
-    action = await to_thread.run_sync(_change, marking, marker, a, number, fields)
-    await marking.record(request, f"request: {action}", f"{a}: {number}"[:200])
-    where = with_outcome(f"/marking/{path_segment(a)}/requests/{path_segment(number)}", action)
+    done = await to_thread.run_sync(_change, marking, marker, a, number, fields)
+    await marking.record(request, f"request: {fields['action']}", f"{a}: {number}"[:200])
+    where = with_outcome(f"/marking/{path_segment(a)}/requests/{path_segment(number)}", done)
     return go_to(request, where)
 
 
@@ -208,7 +208,7 @@ def _people(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str,
 def _change(
     marking: MarkingApp, marker: Marker, assignment: str, number: str, fields: Mapping[str, str]
 ) -> str:
-    """Carry out the action of a form, and return it."""
+    """Carry out the action of a form; return the page's word for what came of it."""
     book, now = marking.book(), marking.clock.now()
     request = _find(book, assignment, number)
     if not may_answer(marker, request):
@@ -227,7 +227,9 @@ def _change(
         case "keep" | "change":
             points = _points(fields.get("points", "")) if action == "change" else None
             made = Decision(marker.name, text, points, seen, fields.get("version", "")[:200])
-            look_again.decide(feedback_of(marking, assignment), request, made)
+            done = look_again.decide(feedback_of(marking, assignment), request, made)
+            if action == "change" and not done.released:
+                return "keep" if done.after == done.before else "change-unseen"
         case _:
             raise InvalidInput("The field action must be answer, keep, change, assign or reopen.")
     return action

@@ -29,6 +29,18 @@ def test_the_marks_of_questions_that_would_be_removed_are_told(tmp_path: Path) -
     assert round(after - before, 6) == sum(each.difference for each in compared.changes) == -30
 
 
+def test_the_mark_of_a_question_whose_checks_were_taken_out_is_told(tmp_path: Path) -> None:
+    """People mark it from then on."""
+    again = a_run(points={"Q2": 15.0, "Q3": 0.0}, later=5)
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        book.record_run(a_run(points=FAIR))
+        compared = compare_runs(book.grades("A1"), [again], {"alice": again.submission_sha256})
+        book.record_run(again)
+        left = {each.key: each.points for each in only(book).questions}
+    assert compared.changes == (MarkChange("alice", "Q1", 7.1, None),)
+    assert (compared.lose, left["Q1"]) == (1, None)
+
+
 def test_marks_of_an_earlier_submission_do_not_outlast_a_newer_one_without_a_result(
     tmp_path: Path,
 ) -> None:
@@ -46,3 +58,23 @@ def test_marks_of_an_earlier_submission_do_not_outlast_a_newer_one_without_a_res
         assert compared.without_result == ("alice",)
         assert len(compared.changes) == lost
         assert left == (nothing if lost else FAIR)
+
+
+def test_a_run_without_some_results_changes_no_mark_that_another_run_explains(
+    tmp_path: Path,
+) -> None:
+    """Else a page would tell the new mark of one question with the checks of the earlier run."""
+    failed = "needs attention"
+    points = {"Q1": 2.0, "Q2": 15.0, "Q3": None}
+    again = a_run(points=points, state=failed, states={"Q3": failed}, later=5)
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        book.record_run(a_run(points=FAIR))
+        for _ in range(2):
+            compared = compare_runs(book.grades("A1"), [again], {"alice": again.submission_sha256})
+            book.record_run(again)
+            assert compared.changes == ()
+            assert {
+                each.key: each.points for each in only(book).questions if each.key in FAIR
+            } == FAIR
+            (run,) = book.explaining_runs("A1")
+            assert run.state == "judged"

@@ -175,6 +175,18 @@ def test_to_release_the_same_marks_again_does_nothing(course: ReleasedCourse) ->
     assert course.release("alice", minutes=1, at=later(9)).students == ()
 
 
+def test_a_mark_out_of_another_maximum_is_released_again(course: ReleasedCourse) -> None:
+    """Grading one student with another table of marks changes the maximum of all."""
+    course.release()
+    question, essay = course.result("alice").questions
+    more = essay.model_copy(update={"available": 15.0})
+    course.grade("alice", questions=(question, more), max_mark=25.0, source_sha256="c" * 64)
+    assert states(course, 1)["bob"] is ReleaseState.CHANGED
+    assert "bob" in course.release(minutes=1).students
+    shown = released_marks(course.feedback(1)) or {}
+    assert {each.grade.max_mark for each in shown.values()} == {25.0}
+
+
 def test_a_release_that_waits_can_be_put_off_or_brought_forward(course: ReleasedCourse) -> None:
     course.release("alice", at=later(60))
     assert course.release("alice", at=later(60)).students == ()
@@ -342,6 +354,10 @@ def test_marks_that_were_seen_are_seen_again_when_they_are_released_anew(tmp_pat
             course.mark(student, 3)
         course.release(minutes=5)
         assert told(course, 6) == {"alice", "bob"}, "they know the results of their work"
+        course.grade_hidden("bob", seconds=9.0)
+        course.mark("bob", 2)
+        course.release("bob", minutes=6)
+        assert told(course, 6.5) == {"alice", "bob"}, "the same work was graded again"
         course.grade_hidden("alice", "bob", submission_sha256="c" * 64)
         for student in ("alice", "bob"):
             course.mark(student, 4)

@@ -94,3 +94,10 @@ def test_the_last_result_of_a_label_counts_as_in_the_notebook() -> None:
         check(S.JUDGED, label("Q1: a", 0, 1)),
     ]
     assert graded_questions({"Q1": 5.0}, checks, [])[0].earned == 0.0
+
+
+def test_the_maximum_has_no_more_decimals_than_its_marks() -> None:
+    marks = {"Q1": 1.1, "Q2": 2.2}
+    checks = [check(S.JUDGED, *(label(key, 1.0, 1.0, passed=True) for key in marks))]
+    found = totals(marks, graded_questions(marks, checks, []))
+    assert (found.auto_mark, found.auto_available, found.max_mark) == (3.3, 3.3, 3.3)

@@ -22,7 +22,18 @@ from mograder.store.gradebook.grading_records import (
     MarkEntry,
     Penalty,
 )
-from tests.support.gradebooks import AT, FAIR, MARKS, a_run, export_0316, give, only, row_of
+from tests.support.gradebooks import (
+    AT,
+    FAIR,
+    MARKS,
+    a_run,
+    change,
+    export_0316,
+    give,
+    import_0316,
+    only,
+    row_of,
+)
 from tests.support.threads import at_once
 
 
@@ -328,6 +339,23 @@ def test_a_mark_under_changed_questions_is_flagged(book: Gradebook) -> None:
     )
 
 
+def test_a_mark_for_all_is_flagged_after_another_maximum_of_the_same_work(book: Gradebook) -> None:
+    book.record_run(a_run(points=FAIR))
+    book.record_marks("A1", "alice", {WHOLE: MarkEntry(30)}, marker="mia", at=AT)
+    book.record_run(a_run(points=FAIR, marks={**MARKS, "Analysis": 40.0}, later=2))
+    (flag,) = only(book).flags
+    assert "the work or its maximum changed" in flag
+
+
+def test_a_mark_that_was_taken_back_is_not_told_of_a_removed_question(book: Gradebook) -> None:
+    book.record_run(a_run(points=FAIR))
+    give(book, Q3=5)
+    book.record_marks("A1", "alice", {"Q3": MarkEntry(None)}, marker="mia", at=AT)
+    fewer = {"Q1": 10.0, "Q2": 15.0}
+    book.record_run(a_run(points={"Q1": 7.1, "Q2": 15.0}, marks=fewer, later=2))
+    assert only(book).flags == ()
+
+
 @pytest.fixture
 def queries() -> Iterator[list[str]]:
     """The statements that are executed."""
@@ -365,6 +393,29 @@ def test_the_newer_of_one_mark_for_all_and_marks_by_question_counts(book: Gradeb
     at = AT + timedelta(minutes=2)
     assert book.record_marks("A1", "alice", {WHOLE: MarkEntry(20)}, marker="m", at=at).total == 42.1
     assert give(book, later=3, Analysis=10).total == 32.1
+
+
+def test_a_comment_alone_confirms_no_mark_of_other_work(book: Gradebook, path: Path) -> None:
+    book.record_run(a_run(points=FAIR))
+    book.record_marks("A1", "alice", {WHOLE: MarkEntry(30)}, marker="mia", at=AT)
+    book.record_run(a_run(points=FAIR, work="second", later=5))
+    (flag,) = only(book).flags
+    assert "Look again" in flag
+    said = book.record_marks("A1", "alice", {}, marker="ben", at=AT, comment="It came late.")
+    assert (said.total, said.comment, said.flags) == (52.1, "It came late.", (flag,))
+    export_0316(book)
+    change(path, "UPDATE submissions SET feedback = 'Thanks.', updated_at = 'later'")
+    assert import_0316(book) == [("alice", "done", "a comment")]
+    assert (only(book).comment, only(book).flags) == ("Thanks.", (flag,))
+
+
+def test_a_comment_alone_leaves_the_mark_to_its_marker(book: Gradebook) -> None:
+    book.record_run(a_run(points=FAIR))
+    for points, marker in ((20, "ben"), (30, "mia")):
+        book.record_marks("A1", "alice", {WHOLE: MarkEntry(points)}, marker=marker, at=AT)
+    said = book.record_marks("A1", "alice", {}, marker="ben", at=AT, comment="It came late.")
+    assert said.whole is not None
+    assert (said.whole.points, said.whole.marker, said.comment) == (30, "mia", "It came late.")
 
 
 def test_a_gradebook_that_another_program_locks_is_named(

@@ -82,3 +82,17 @@ def test_they_agree_for_a_gradebook_of_0_3_16(tmp_path: Path) -> None:
         compare(book)
         book.record_run(a_run("alice", {"Q1": 1.0, "Q2": 2.0, "Q3": 3.0}))
         compare(book)
+
+
+def test_they_agree_where_a_marked_question_was_removed_since(tmp_path: Path) -> None:
+    """Its mark, which replaced the older one for the whole, does not count any more."""
+    marks = {"Q1": 10.0, "Essay": 20.0, "Analysis": 30.0}
+    fewer = {"Q1": 10.0, "Analysis": 30.0}
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        book.record_run(a_run(points={"Q1": 5.0}, marks=marks))
+        for key, points in ((WHOLE, 25.0), ("Essay", 10.0)):
+            book.record_marks("A1", "alice", {key: MarkEntry(points)}, marker="mia", at=AT)
+        compare(book)
+        book.record_run(a_run(points={"Q1": 5.0}, marks=fewer, later=5))
+        compare(book)
+        assert answers_to(book, "A1", "Analysis")["alice"].open == ""

@@ -14,6 +14,7 @@ from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import marking_shares
+from mograder.store.gradebook.grading_records import MarkEntry
 from mograder.store.marking.shares import Separations, Shares
 from tests.support.gradebooks import AT, FAIR, a_run, give
 
@@ -50,6 +51,18 @@ def test_what_is_marked_stays_with_its_marker_and_counts(book: Gradebook) -> Non
     assert Counter(made.values()) == {"mia": 5, "ben": 5}
     assert {made[student] for student in STUDENTS[:4]} == {"mia"}
     assert Counter(shared(book, "ben").values()) == {"ben": 10}
+
+
+def test_a_comment_and_a_mark_by_an_instructor_take_nothing_from_a_marker(book: Gradebook) -> None:
+    for student in STUDENTS[:4]:
+        give(book, student=student, Analysis=1.0)  # by mia
+    for student in STUDENTS[:2]:
+        book.record_marks("A1", student, {}, marker="mia", at=AT, comment="Late.")
+    for student in STUDENTS[2:4]:
+        marks = {"Q1": MarkEntry(10.0)}
+        book.record_marks("A1", student, marks, marker="prof", at=AT)
+    made = [shared(book, "mia", "ben", seed=seed) for seed in range(5)]
+    assert {each[student] for each in made for student in STUDENTS[:4]} == {"mia"}
 
 
 def test_shares_without_markers_free_all(book: Gradebook) -> None:
