@@ -15,9 +15,11 @@ from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.people.people import end_removed
 from tests.support.hub_copies import ask, press, read
-from tests.support.lti.state import Activity, Grade
+from tests.support.lti.state import ASSISTANT, Activity, Grade
 from tests.support.lti_hub import LtiHub, lti_hub
+from tests.support.proxy_upstream import Upstream
 from tests.support.released_course import ReleasedCourse, open_released_course
+from tests.support.session_proxy import served_on_unix
 from tests.support.supervisors import until
 
 ITEM, AGAIN = "/course/items/A1", "/course/lti/scores/A1"
@@ -154,6 +156,26 @@ async def test_who_leaves_the_course_there_loses_open_sessions(lti: LtiHub) -> N
     await asyncio.to_thread(service.rosters.run, lambda: False)
     await end_removed(app)
     assert lti.hub.pool.all() == []
+
+
+async def test_an_assistant_there_keeps_the_own_notebook_when_the_list_changes(
+    tmp_path: Path,
+) -> None:
+    """The login has the role, and neither the settings nor the list name the assistant."""
+    async with (
+        lti_hub(tmp_path / "course", assistants=True) as rig,
+        rig.tab() as tab,
+        served_on_unix(Upstream()) as socket,
+    ):
+        (rig.hub.course / "allowed_users.txt").write_text("bob\n")
+        rig.platform.state.change("tutor", roles=ASSISTANT)
+        await tab.launch("tutor", rig.activity("A1"))
+        rig.hub.start("tutor", "A1", server=socket)
+        rig.hub.start("alice", "A1", server=socket, number=2)
+        page = await tab.browser.get("/edit/user/tutor/A1/", headers=rig.marks())
+        assert "<iframe" in page.text
+        await end_removed(_app(rig))
+        assert [live.key.user for live in rig.hub.pool.all()] == ["tutor"]
 
 
 async def test_nobody_is_let_in_by_a_launch_that_was_refused(lti: LtiHub) -> None:
