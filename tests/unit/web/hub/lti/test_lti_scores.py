@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from mograder.auth.roles import Role
 from mograder.store.external.external_tables import ScoreState
 from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.people.people import end_removed
+from tests.support.hub_app import make_hub, running
 from tests.support.hub_copies import ask, press, read
 from tests.support.lti.state import ASSISTANT, Activity, Grade
 from tests.support.lti_hub import LtiHub, lti_hub
@@ -158,6 +160,33 @@ async def test_who_leaves_the_course_there_loses_open_sessions(lti: LtiHub) -> N
     assert lti.hub.pool.all() == []
 
 
+async def test_who_has_launched_is_let_in_by_the_next_hub_too(lti: LtiHub) -> None:
+    """Until a reading tells who is in the course; a hub that was updated has no memory."""
+    lti.platform.state.change("alice", active=False)
+    await lti.sign_in("bob")
+    lti.hub.clock.advance(700)
+    await asyncio.to_thread(_service(lti).rosters.run, lambda: False)
+    lti.platform.state.change("alice", active=True)
+    lti.hub.clock.advance(60)
+    await lti.sign_in("alice")
+    lti.hub.services.state.record(lti.hub.clock.now(), "mallory", "sign in", "", "", "ok")
+    again = make_hub(lti.hub.course, (lti.hub.course / "mograder.toml").read_text())
+    again.clock.advance((lti.hub.clock.now() - again.clock.now()).total_seconds())
+    allows = again.services.roster.allows
+    async with running(again.app):
+        assert [name for name in ("alice", "bob", "mallory") if allows(name, Role.STUDENT)] == [
+            "alice",
+            "bob",
+        ]
+        lti.platform.state.change("alice", active=False)
+        again.clock.advance(700)
+        lti.hub.clock.advance(700)  # the platform's clock
+        await asyncio.to_thread(_opened(again.app).of(LtiService).rosters.run, lambda: False)
+        assert not allows("alice", Role.STUDENT)
+        assert allows("bob", Role.STUDENT)
+    again.close()
+
+
 async def test_an_assistant_there_keeps_the_own_notebook_when_the_list_changes(
     tmp_path: Path,
 ) -> None:
@@ -197,6 +226,10 @@ def _service(lti: LtiHub) -> LtiService:
 
 def _app(lti: LtiHub) -> HubApp:
     """Return the running hub's object, which a request would get."""
-    context: Any = lti.hub.app
-    app: HubApp = context._app._own._app
-    return app
+    return _opened(lti.hub.app)
+
+
+def _opened(app: object) -> HubApp:
+    context: Any = app
+    opened: HubApp = context._app._own._app
+    return opened
