@@ -20,6 +20,7 @@ from mograder.auth.external_names import (
     ProvenPerson,
     Refusal,
     check_new_name,
+    display_line,
     parsed_name,
 )
 from mograder.auth.identity import Method
@@ -39,6 +40,7 @@ from mograder.web.hub.core.parts import identity_of
 from mograder.web.hub.signin.logins import end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
 
+_LONGEST_NAME = 100
 _MOST_REFUSED = 500
 _KNOWN_HERE = re.compile(
     rf"(?P<issuer>\S+): {Refusal.KNOWN_HERE} \(subject (?P<subject>.{{1,255}})\)"
@@ -64,7 +66,7 @@ async def complete(
     if not isinstance(name, Refusal) and front and present and present.username != name:
         name = Refusal.FRONT_DISAGREES
     if isinstance(name, Refusal):
-        told = "" if isinstance(person.name, Refusal) else person.name
+        told = "" if isinstance(person.name, Refusal) else display_line(person.name, _LONGEST_NAME)
         # The log tells the subject, which an instructor needs to link the person.
         subject = f"subject {person.subject}"
         return await refuse(request, app, name, issuer=person.issuer, name=told, detail=subject)
