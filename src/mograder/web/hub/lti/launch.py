@@ -20,7 +20,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from mograder.auth.cookies import LIFETIME
 from mograder.auth.external_names import ProvenPerson, Refusal
-from mograder.auth.identity import Method
 from mograder.auth.jose import InvalidToken
 from mograder.auth.lti_addresses import addresses_of
 from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
@@ -242,7 +241,7 @@ async def _answer(
         return framed(request, platform, await no("invalid", detail=_WRONG_ADDRESS))
     person, place = await to_thread.run_sync(_person_and_place, app, platform, found)
     present = identify(request.scope, app.services.authenticator)
-    if present is not None and present.method is Method.HEADER:
+    if present is not None and present.front:
         request.scope[IDENTITY] = present  # a front that names another person forbids the launch
     target = f"{request_context(request).prefix}{place}"
     response = await complete(request, app, person, target, old_login=state.login_id)

@@ -23,7 +23,6 @@ from mograder.auth.external_names import (
     display_line,
     parsed_name,
 )
-from mograder.auth.identity import Method
 from mograder.auth.lti_addresses import addresses_of
 from mograder.auth.signin_state import Flow, SignInState
 from mograder.core.errors import Conflict, MograderError
@@ -62,8 +61,8 @@ async def complete(
     if linked:
         link = f"{name} {person.issuer} {person.subject}"
         await app.audit.granted(Event(name, "link person", link, where))
-    front = present is not None and present.method is Method.HEADER
-    if not isinstance(name, Refusal) and front and present and present.username != name:
+    front = present.username if present is not None and present.front else ""
+    if not isinstance(name, Refusal) and front not in ("", name):
         name = Refusal.FRONT_DISAGREES
     if isinstance(name, Refusal):
         told = "" if isinstance(person.name, Refusal) else display_line(person.name, _LONGEST_NAME)

@@ -33,6 +33,18 @@ async def test_a_pasted_token_becomes_the_login_cookie(hub: Hub) -> None:
     assert ("alice", "sign in", "", "ok") in hub.audit()
 
 
+async def test_the_page_tells_each_time_that_a_token_does_not_count_behind_a_front(
+    hub: Hub,
+) -> None:
+    headers = {"X-Remote-User": "alice", "Accept": "text/html"}
+    transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers) as browser:
+        for _ in range(2):  # the second time with the login that the first has set
+            text = (await browser.get("/login")).text
+            assert "and a token cannot change that" in text
+        assert "mograder_session" in browser.cookies
+
+
 async def test_every_wrong_token_gets_the_same_answer(hub: Hub) -> None:
     for token in ("", "alice", "alice:" + "0" * 64, "nobody:" + "0" * 64, "x" * 9999):
         async with hub.client(browser=True) as client:
