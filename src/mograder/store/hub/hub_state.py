@@ -105,13 +105,16 @@ class HubState:
         with reading(self._engine) as connection:
             return connection.execute(wanted).one_or_none() is not None
 
-    def records(self, username: str) -> bool:
+    def records(self, username: str, besides: str | None = None) -> bool:
         """Return whether the user is known, or named by an action in the audit log.
 
-        A user with a token or a link that was not used yet is in that log only.
+        A user with a token or a link that was not used yet is in that log only. ``besides``: not
+        if these are the words of all the actions that name the user.
         """
         told = (audit.c.who == username) | (audit.c.what == username)
         told &= audit.c.outcome == "ok"  # a refusal may have any name
+        if besides is not None:
+            told &= audit.c.what != besides
         with reading(self._engine) as connection:
             found = connection.execute(select(audit.c.number).where(told).limit(1)).one_or_none()
         return found is not None or self.knows(username)

@@ -170,6 +170,26 @@ async def test_a_name_that_is_known_here_is_given_to_nobody_by_a_platform_with_i
     assert same.status_code == 303
 
 
+async def test_a_name_that_the_proxy_has_named_is_known(hub: Hub, app: HubApp) -> None:
+    transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
+    headers = {"X-Remote-User": "alice"}
+    for _ in range(2):  # by a program, which keeps no cookie
+        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+            assert (await client.get("/", headers=headers)).status_code == 200
+    assert hub.audit() == [("alice", "sign in", "by the web server in front", "ok")]
+    assert "knows the name “alice” from elsewhere" in (await came(hub, app, ALICE)).text
+    by_session(hub)
+    assert (await came(hub, app, ALICE, proxy_name="alice")).status_code == 403
+    assert ExternalPeople(hub.engine).people() == ()
+
+
+async def test_a_name_that_the_proxy_alone_knows_is_the_persons_own_in_the_same_browser(
+    hub: Hub, app: HubApp
+) -> None:
+    assert (await came(hub, app, ALICE, proxy_name="alice")).status_code == 303
+    assert ExternalPeople(hub.engine).username_of(MOODLE, "13") == "alice"
+
+
 def number(hub: Hub, user_id: int, username: str = "alice", site: str = MOODLE) -> None:
     """Record a person of Moodle, as `mograder moodle` does."""
     with Gradebook(hub.services.loaded.gradebook_path) as book:
