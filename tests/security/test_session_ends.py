@@ -210,6 +210,17 @@ async def test_ones_own_page_lasts_a_day_from_its_opening(asked: Hub) -> None:
     assert await status(asked, root) == 404
 
 
+async def test_a_page_that_is_opened_again_has_its_own_day(asked: Hub) -> None:
+    """Where the session has run since yesterday, as with a page that was left open."""
+    login = by_login(asked, "alice")
+    first = await page_of(asked, login)
+    asked.clock.advance(LIFETIME - 60)
+    again = await page_of(asked, login)
+    asked.clock.advance(61)
+    assert await status(asked, first) == 404
+    assert await status(asked, again) == 200
+
+
 async def test_who_was_taken_off_the_instructors_while_the_hub_was_down_is_none(asked: Hub) -> None:
     """Sessions and their pages' addresses may go on over a restart; the settings count now."""
     root = await page_of(asked, by_login(asked, "prof"))
