@@ -83,7 +83,7 @@ class Allowlist:
         return tuple(listed)
 
     def add(self, users: Iterable[Username]) -> None:
-        """Add names below the lines of the list, if there is one.
+        """Add names below the lines of the list, if there is one, or ``more`` decides beside it.
 
         Raises: :class:`Conflict` if it cannot be read, :class:`~mograder.core.errors.Busy` when the
         disk is full.
@@ -98,9 +98,11 @@ class Allowlist:
                     hint="Mend the file first.",
                 ) from error
             new = sorted({*users} - (known or frozenset()))
-            if known is None or not new:
+            anybody = known is None and (self.more is None or not self.more.decides())
+            if anybody or not new:
                 return
-            lines = [path.read_bytes().rstrip(), *map(str.encode, new), b""]
+            before = _HEADING.encode() if known is None else path.read_bytes().rstrip()
+            lines = [before, *map(str.encode, new), b""]
             atomic_write(path, b"\n".join(lines), disk=self._disk)
 
     def stamp(self) -> Stamp | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,19 @@ async def test_a_member_who_comes_is_let_in_and_others_are_not(lti: LtiHub) -> N
     assert (await ask(lti.hub, "GET", "/", "mallory")).status_code == 403
     people = await read(lti.hub, "/course/people", "prof")
     assert "members of the course on the learning platform may come in" in people
+
+
+async def test_who_is_invited_may_come_in_beside_the_members(lti: LtiHub) -> None:
+    form = {"people": "dora", "days": "7", "form": "csv"}
+    sent = await press(lti.hub, "/course/invite", "prof", data=form)
+    (code,) = re.findall(r"code=([\w-]+)", sent.text)
+    async with lti.hub.client(browser=True) as browser:
+        assert (await browser.post("/login/link", data={"code": code})).status_code == 303
+        assert (await browser.get("/")).status_code == 200
+    assert (await ask(lti.hub, "GET", "/", "mallory")).status_code == 403
+    people = " ".join((await read(lti.hub, "/course/people", "prof")).split())
+    assert "and 1 person on this list" in people
+    assert "To let everybody in again" not in people, "only the members would be"
 
 
 async def test_the_students_page_shows_the_members(lti: LtiHub) -> None:
