@@ -36,7 +36,6 @@ from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import mode_of
 from mograder.web.hub.core.parts import IDENTITY
-from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.items.dates import dates_in_words, keep_told
 from mograder.web.hub.lti.pick import pick_page
 from mograder.web.hub.lti.service import LtiService
@@ -44,6 +43,7 @@ from mograder.web.hub.signin.external_signin import (
     complete,
     forget_state,
     framed,
+    framed_failure,
     keep_state,
     refuse,
     remembered_name,
@@ -83,7 +83,7 @@ async def login(request: Request, app: CurrentApp) -> Response:
     try:
         begun = _begun(app, platform, fields)
     except InvalidInput as error:
-        return framed(request, platform, failure_page(request, error))
+        return framed_failure(request, platform, error)
     picks = _wants_to_pick(app, begun)
     if not picks and not _in_tab(request, begun):
         shown = page(request, "lti_frame.html", again=_again(request, begun))

@@ -35,7 +35,8 @@ from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
 from mograder.web.hub.core.audit import BY_FRONT, Event, LoginThrottle
 from mograder.web.hub.core.hub_app import HubApp
-from mograder.web.hub.core.parts import identity_of
+from mograder.web.hub.core.parts import IDENTITY, identity_of
+from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.signin.logins import end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
 
@@ -258,6 +259,12 @@ def _cleared(name: str, flow: Flow, prefix: str, *, secure: bool) -> str:
 
 def _append(response: Response, cookie: str) -> None:
     response.headers.append("set-cookie", cookie)
+
+
+def framed_failure(request: Request, platform: LtiPlatform, error: MograderError) -> Response:
+    """Return the page about a failure for a frame of this platform, without the person's login."""
+    request.scope[IDENTITY] = None  # a platform of the same site gets the cookie in its frame, too
+    return framed(request, platform, failure_page(request, error))
 
 
 def framed(request: Request, platform: LtiPlatform, response: Response) -> Response:
