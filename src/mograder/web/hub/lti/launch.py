@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from functools import partial
 from urllib.parse import urlencode
 
 from anyio import to_thread
@@ -206,8 +205,14 @@ async def _answer(
     state: SignInState,
     fields: Mapping[str, str],
 ) -> Response:
-    """Check the platform's message, and do what it asks for."""
-    no = partial(refuse, request, app, issuer=platform.issuer)
+    """Check the platform's message, and do what it asks for; a refusal may stand in its frame."""
+
+    async def no(reason: str, detail: str = "", status: int = 403) -> Response:
+        refusal = await refuse(
+            request, app, reason, issuer=platform.issuer, detail=detail, status=status
+        )
+        return framed(request, platform, refusal)
+
     if "id_token" not in fields:
         trouble = fields.get("error", "")[:60]
         return await no("invalid", detail=_TROUBLES.get(trouble, "It reports a failure."))
@@ -220,13 +225,13 @@ async def _answer(
         return await no("unreachable", detail=str(error), status=502)
     except (InvalidToken, Forbidden) as error:
         reason = "foreign course" if isinstance(error, Forbidden) else "invalid"
-        return framed(request, platform, await no(reason, detail=str(error)))
+        return await no(reason, detail=str(error))
     if not await to_thread.run_sync(_use, app, state):
         return await no("used")
     if found.message is Message.PICK:
         return await pick_page(request, app, platform, found, state)
     if request.headers.get("sec-fetch-dest", "document") != "document":
-        return framed(request, platform, await no("invalid", detail=_WRONG_ADDRESS))
+        return await no("invalid", detail=_WRONG_ADDRESS)
     person, place = await to_thread.run_sync(_person_and_place, app, platform, found)
     present = identify(request.scope, app.services.authenticator)
     if present is not None and present.front:

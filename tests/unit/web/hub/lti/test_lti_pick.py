@@ -141,6 +141,30 @@ async def test_the_platforms_own_data_comes_back_as_it_was(lti: LtiHub) -> None:
     assert claims[f"{DEEP_LINKING}data"] == data
 
 
+async def test_what_hinders_the_page_is_told_in_the_platforms_frame(lti: LtiHub) -> None:
+    """A page that the frame may not show would be an empty dialogue."""
+
+    async def come(**changed: str) -> httpx.Response:
+        begun = await tab.send("/lti/login", lti.platform.initiation("teach1"), "iframe")
+        _, fields = lti.platform.authenticate(begun.headers["location"])
+        answer = await tab.send("/lti/launch", {**fields, **changed}, "iframe")
+        again = await tab.send("/lti/launch", fields, "iframe")
+        return again if answer.status_code == 200 else answer
+
+    async with lti.tab() as tab:
+        lti.platform.always("keys", 500)
+        down = await come()
+        lti.platform.always("keys", None)
+        lti.hub.clock.advance(6)
+        for answer, words in (
+            (down, "cannot be asked at the moment"),
+            (await come(id_token="x"), "not valid"),
+            (await come(), "was completed already"),
+        ):
+            assert words in answer.text
+            assert f"frame-ancestors {lti.platform.url}" in answer.headers[POLICY], words
+
+
 async def test_a_handle_counts_once(lti: LtiHub) -> None:
     async with lti.tab() as tab:
         handle = handle_of(await asked(tab))
