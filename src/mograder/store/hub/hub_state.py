@@ -199,9 +199,14 @@ class HubState:
             connection.execute(delete(links).where(links.c.username.in_(codes.values())))
             connection.execute(insert(links), rows)
 
-    def use_link(self, code_hash: str, now: datetime) -> LinkRow | None:
-        """Remove a link and return its user; None if it is unknown, already used or expired."""
+    def use_link(self, code_hash: str, now: datetime, only: str = "") -> LinkRow | None:
+        """Remove a link and return its user; None if it is unknown, already used or expired.
+
+        ``only``: a link of anybody else is left, and counts as unknown.
+        """
         used = delete(links).where(links.c.code_hash == code_hash).returning(*links.c)
+        if only:
+            used = used.where(links.c.username == only)
         with writing(self._engine) as connection:
             row = connection.execute(used).one_or_none()
         return None if row is None or row.expires <= now else LinkRow(*row)

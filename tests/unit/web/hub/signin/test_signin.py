@@ -106,6 +106,20 @@ async def test_a_one_time_link_works_once_and_looking_at_it_uses_up_nothing(hub:
         assert "set-cookie" not in again.headers
 
 
+async def test_a_link_for_another_person_than_the_front_names_is_not_used_up(hub: Hub) -> None:
+    made, expires = make_code(), hub.clock.now() + timedelta(minutes=15)
+    hub.services.state.add_link(made.hash, "carol", Role.STUDENT, expires)
+    transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
+    data, headers = {"code": made.text}, {**OURS, "Accept": "text/html"}
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers) as browser:
+        answers = [
+            await browser.post("/login/link", data=data, headers={"X-Remote-User": name})
+            for name in ("prof", "prof", "carol")
+        ]
+    assert [each.status_code for each in answers] == [403, 403, 303]
+    assert "A link for somebody else was not used up." in answers[1].text
+
+
 async def test_a_link_with_a_mangled_code_says_so(hub: Hub) -> None:
     page = await read(hub, "/login/link?code=<script>", "")
     assert "This link does not work" in page
