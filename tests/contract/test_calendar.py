@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from mograder.auth.roles import Role
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_facts import Extension
 from mograder.store.gradebook.late_work import LateWork
@@ -35,9 +36,15 @@ def hub(hub_of: HubOf) -> Hub:
     return hub_of(TOML, "A1", "Exam")
 
 
-async def turn(hub: Hub, action: str = "make", user: str = "alice", prefix: str = "") -> str:
+async def turn(
+    hub: Hub,
+    action: str = "make",
+    user: str = "alice",
+    prefix: str = "",
+    role: Role = Role.STUDENT,
+) -> str:
     """Make or end an address; return its path, "" without one."""
-    async with hub.client(user, browser=True) as client:
+    async with hub.client(user, role=role, browser=True) as client:
         await client.post(f"{prefix}/calendar", data={"action": action}, headers=FORM)
         text = (await client.get(f"{prefix}/calendar")).text
     found = re.search(r'value="(http[^"]+[.]ics)"', text)
@@ -70,6 +77,15 @@ async def test_a_calendar_tells_what_is_due_with_extensions_and_nothing_hidden(h
     await begin(hub)
     await ask(hub, "POST", "/submit/alice/A1")
     assert "SUMMARY:A1 is due (handed in)" in (await fetch(hub, await turn(hub))).text
+
+
+@pytest.mark.parametrize("user", ["dana", "__instructor__"])
+async def test_an_instructor_by_a_token_has_one_though_not_on_the_list(hub: Hub, user: str) -> None:
+    (hub.course / "allowed_users.txt").write_text("alice\n")
+    address = await turn(hub, user=user, role=Role.INSTRUCTOR)
+    assert "SUMMARY:A1 is due" in (await fetch(hub, address)).text
+    hub.services.revocations.bump_epoch(user)
+    assert (await fetch(hub, address)).status_code == 404
 
 
 async def test_an_address_is_ended_by_a_new_one_by_hand_and_with_all_tokens(hub: Hub) -> None:

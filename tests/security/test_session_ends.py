@@ -19,6 +19,7 @@ from starlette.types import Message
 from mograder.auth.cookies import COOKIE, LIFETIME, Login, make_cookie
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
+from mograder.store.hub.hub_tables import CapabilityRow
 from mograder.web.hub.core.capabilities import Capabilities
 from tests.support.hub_app import ORIGIN, SECRET, Hub, hub
 from tests.support.hub_copies import ask
@@ -208,6 +209,36 @@ async def test_ones_own_page_lasts_a_day_from_its_opening(asked: Hub) -> None:
     assert await status(asked, root) == 200
     asked.clock.advance(61)
     assert await status(asked, root) == 404
+
+
+async def test_a_page_that_is_opened_again_has_its_own_day(asked: Hub) -> None:
+    """Where the session has run since yesterday, as with a page that was left open."""
+    login = by_login(asked, "alice")
+    first = await page_of(asked, login)
+    asked.clock.advance(LIFETIME - 60)
+    again = await page_of(asked, login)
+    asked.clock.advance(61)
+    assert await status(asked, first) == 404
+    assert await status(asked, again) == 200
+
+
+async def test_a_page_that_opens_while_its_tokens_are_revoked_does_not_outlive_them(
+    asked: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, login = asked.services.state, by_login(asked, "alice")
+    store = state.add_capability
+
+    def store_and_revoke(row: CapabilityRow) -> None:
+        store(row)
+        asked.services.revocations.bump_epoch("alice")
+        asked.services.capabilities.revoke_user("alice")
+
+    monkeypatch.setattr(state, "add_capability", store_and_revoke)
+    async with asked.client() as client:
+        shown = await client.get(SESSION + "/", headers={**login, "Accept": "text/html"})
+    assert shown.status_code == 404
+    assert asked.services.capabilities.all() == ()
+    assert state.capabilities() == ()
 
 
 async def test_who_was_taken_off_the_instructors_while_the_hub_was_down_is_none(asked: Hub) -> None:

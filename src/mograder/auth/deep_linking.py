@@ -21,6 +21,9 @@ _LIFE = 300
 _BEHIND = 30
 """Seconds: Moodle refuses a token whose time is ahead of its own clock."""
 
+_LONGEST = 128 * 1024
+"""Characters of a handle, as many as its form may have: it holds the platform's own data."""
+
 
 @dataclass(frozen=True, slots=True)
 class PickedItem:
@@ -94,4 +97,4 @@ def make_handle(secret: str, handle: PickHandle) -> str:
 
 def read_handle(secret: str, text: str) -> PickHandle | None:
     """Return a handle of this hub, None for another text; its cookie says whether it is fresh."""
-    return read_signed_record(derived_key(secret, _PURPOSE), text, PickHandle)
+    return read_signed_record(derived_key(secret, _PURPOSE), text, PickHandle, _LONGEST)

@@ -56,6 +56,7 @@ class Identity:
 
     ``proven`` is the role that the credential proves, before the lists of the settings count.
     ``since`` is the Unix time from which the day of its login counts, None for a bearer token.
+    ``front``: a trusted proxy names this user in the same request, whatever the credential.
     """
 
     username: str
@@ -65,6 +66,7 @@ class Identity:
     fresh: Login | None
     proven: Role = field(default=Role.STUDENT, compare=False)
     since: int | None = field(default=None, compare=False)
+    front: bool = field(default=False, compare=False)
 
 
 class Revocations(Protocol):
@@ -180,10 +182,11 @@ class Authenticator:
         login = self._login(found.logins)
         if login and named and login.username != named:
             login = None
+        front = bool(named) and self._policy.trusts(client)
         if login and found.bearer is None:
-            return self._identity(login.role, Method.COOKIE, login)
+            return self._identity(login.role, Method.COOKIE, login, front=front)
         if named:
-            method = Method.HEADER if self._policy.trusts(client) else Method.DEV
+            method = Method.HEADER if front else Method.DEV
             # Beside a foreign bearer token a login keeps its id, but its role is not used.
             return self._by_login(named, method, login)
         if found.bearer is not None:
@@ -250,10 +253,17 @@ class Authenticator:
         return self._identity(Role.STUDENT, method, fresh, fresh)
 
     def _identity(
-        self, proven: Role, method: Method, login: Login, fresh: Login | None = None
+        self,
+        proven: Role,
+        method: Method,
+        login: Login,
+        fresh: Login | None = None,
+        *,
+        front: bool = False,
     ) -> Identity:
-        role = self._policy.role_of(login.username, proven)
-        return Identity(login.username, role, method, login.login_id, fresh, proven, login.issued)
+        user, since = login.username, login.issued
+        role, front = self._policy.role_of(user, proven), front or method is Method.HEADER
+        return Identity(user, role, method, login.login_id, fresh, proven, since, front)
 
 
 def _unknown_host(what: str) -> InvalidInput:

@@ -154,6 +154,14 @@ def check_times(claims: Mapping[str, object], now: datetime, *, oldest: int = OL
         raise InvalidToken("The token was issued too long ago.", hint="Begin again.")
 
 
+def is_for(claims: Mapping[str, object], client_id: str) -> bool:
+    """Return whether a token was made for a client: for it alone, or with it as the party."""
+    audience = claims.get("aud")
+    named = audience if isinstance(audience, list) else [audience]
+    alone = "azp" not in claims and len(named) == 1
+    return client_id in named and (alone or claims.get("azp") == client_id)
+
+
 def text_claim(claims: Mapping[str, object], name: str, longest: int = 255) -> str:
     """Return a claim that must be a text of printable characters, at most ``longest`` of them.
 

@@ -15,7 +15,7 @@ from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
 from mograder.auth.external_names import Refusal, display_line
-from mograder.auth.jose import InvalidToken, check_times, text_claim
+from mograder.auth.jose import InvalidToken, check_times, is_for, text_claim
 from mograder.auth.signin_state import SignInState
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.web_origin import origin_of
@@ -224,11 +224,7 @@ def _check_parties(claims: Mapping[str, object], issuer: str, client_id: str) ->
     """Check who issued a token and for whom; both are compared exactly."""
     if claims.get("iss") != issuer:
         raise InvalidToken("The token is of another issuer.")
-    audience = claims.get("aud")
-    listed = audience if isinstance(audience, list) else [audience]
-    if client_id not in listed:
-        raise InvalidToken("The token is for another program.")
-    if ("azp" in claims or len(listed) > 1) and claims.get("azp") != client_id:
+    if not is_for(claims, client_id):
         raise InvalidToken("The token is for another program.")
 
 

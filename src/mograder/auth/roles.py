@@ -17,7 +17,8 @@ class Role(StrEnum):
 
 
 CREDENTIAL_ROLES = (Role.STUDENT, Role.INSTRUCTOR)
-"""The roles that a token, a sign-in link or a cookie can prove; markers are named in settings."""
+"""The roles that a token or a sign-in link can prove; markers are named in the settings, or by a
+learning platform for one login."""
 
 
 def may_open_work(username: str, role: Role, owner: str) -> bool:

@@ -35,6 +35,7 @@ _MEMBERS_BYTES = 4 << 20
 _LINE_ITEMS_BYTES = 1 << 20
 _RESULTS_BYTES = 16 << 20
 _LONGEST_ID = 255
+_HIGHEST = 1e12
 _NEXT = re.compile(r'<([^<>]{1,2000})>\s*;[^,<]*\brel="?next"?')
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _EARLIER = 30
@@ -136,7 +137,7 @@ def _parsed(answer: Answer, asked: frozenset[str], begun: float) -> AccessToken:
         raise RemoteFailed("The platform's answer holds no access token that can be used.")
     granted = values.get("scope")
     life = values.get("expires_in")
-    seconds = float(life) if isinstance(life, int | float) and life > 0 else _DEFAULT_LIFE
+    seconds = life if isinstance(life, int | float) and life > 0 else _DEFAULT_LIFE
     return AccessToken(
         text,
         frozenset(granted.split()) if isinstance(granted, str) else asked,
@@ -350,9 +351,10 @@ def _result(entry: Mapping[str, object]) -> Result:
 
 
 def _number(value: object) -> float | None:
+    """Return a number, None for one that no mark is; JSON has integers of any length."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    return float(value) if abs(value) < _HIGHEST else None
 
 
 def _line_item(entry: Mapping[str, object]) -> LineItem:

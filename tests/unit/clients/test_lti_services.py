@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from mograder.auth.lti_tool import SCORE_SCOPES
 from mograder.clients.guarded_http import GuardedHttp
-from mograder.clients.lti_services import AccessTokens, LtiServices, Score
+from mograder.clients.lti_services import AccessTokens, LtiServices, Result, Score
 from mograder.core.errors import RemoteFailed
 from tests.support.clock import ManualClock
 from tests.support.lti.tokens import RECORDED_PLATFORM, recording
@@ -116,6 +117,29 @@ def test_a_token_is_kept_until_five_minutes_before_its_end() -> None:
 def test_an_answer_without_a_usable_token_is_refused(body: str) -> None:
     with pytest.raises(RemoteFailed):
         tokens(lambda _: httpx.Response(200, text=body)).get(["a"])
+
+
+def test_numbers_that_no_computer_counts_with_are_none() -> None:
+    huge = 10**400
+    told = {"access_token": "secret-token", "expires_in": huge, "scope": " ".join(SCORE_SCOPES)}
+    marks: list[dict[str, object]] = [
+        {"userId": "1", "resultScore": huge, "resultMaximum": 10},
+        {"userId": "2", "resultScore": 5, "resultMaximum": -huge},
+        {"userId": "3", "resultScore": float("nan"), "resultMaximum": 10},
+        {"userId": "4", "resultScore": 5, "resultMaximum": 10},
+    ]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asks_token = request.url.path.endswith("token.php")
+        return httpx.Response(200, text=json.dumps(told if asks_token else marks))
+
+    found = LtiServices(http(answer), tokens(answer)).results(f"{RECORDED_PLATFORM}/lineitem")
+    assert found == {
+        "1": Result(None, 10),
+        "2": Result(5, 1),
+        "3": Result(None, 10),
+        "4": Result(5, 10),
+    }
 
 
 def test_the_time_of_an_assertion_lies_back() -> None:

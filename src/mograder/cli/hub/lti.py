@@ -24,7 +24,6 @@ from mograder.core.web_origin import origin_of
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import UNREGISTERED, Keys, Platforms, Registrations
-from mograder.store.hub.hub_state import HubState
 
 
 @click.group()
@@ -174,8 +173,9 @@ def link(*, issuer: str, subject: str, username: str, loaded: LoadedSettings) ->
     """
     user = Username.claimed(username)
     with current_hub_state(loaded) as state:
-        if issuer not in _issuers(loaded, state):
-            known = ", ".join(sorted(_issuers(loaded, state))) or "none"
+        issuers = Platforms(state.engine, loaded.settings.lti).issuers(loaded.settings.oidc.issuer)
+        if issuer not in issuers:
+            known = ", ".join(issuers) or "none"
             raise NotFound(f"This hub knows no platform or provider {issuer}; it knows {known}.")
         now = SystemClock().now()
         ExternalPeople(state.engine).link(issuer, subject, user, "", HERE, now)
@@ -237,13 +237,6 @@ def _as_toml(platform: LtiPlatform) -> str:
     document = tomlkit.document()
     document.add("lti", tomlkit.table(is_super_table=True).add("platform", tables))
     return tomlkit.dumps(document)
-
-
-def _issuers(loaded: LoadedSettings, state: HubState) -> frozenset[str]:
-    """Return the issuers of the hub's platforms and of its provider."""
-    platforms = Platforms(state.engine, loaded.settings.lti).all()
-    provider = loaded.settings.oidc.issuer
-    return frozenset({*(each.issuer for each in platforms), provider} - {""})
 
 
 def _day(moment: datetime) -> str:

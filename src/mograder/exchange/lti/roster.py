@@ -137,9 +137,9 @@ class RosterNames:
             if course not in read or at >= read[course]
         }
 
-    def launched(self, username: str, course: Course) -> None:
-        """Let in a person whom the platform has just sent: it does so for members only."""
-        self._launched = {**self._launched, username: (course, self._clock.now())}
+    def launched(self, username: str, course: Course, at: datetime) -> None:
+        """Let in a person whom the platform sent ``at`` a time: it does so for members only."""
+        self._launched = {**self._launched, username: (course, at)}
 
     def decides(self) -> bool:
         """Return whether any platform's members are let in, and others only by the file."""

@@ -83,7 +83,7 @@ class Allowlist:
         return tuple(listed)
 
     def add(self, users: Iterable[Username]) -> None:
-        """Add names below the lines of the list; to a new one where only ``more`` may enter.
+        """Add names below the lines of the list; begin one where ``more`` decides without it.
 
         Raises: :class:`Conflict` if it cannot be read, :class:`~mograder.core.errors.Busy` when the
         disk is full.
@@ -97,11 +97,12 @@ class Allowlist:
                     f"{path.name} cannot be read, so nobody was added to it.",
                     hint="Mend the file first.",
                 ) from error
-            if known is None and self.more is not None and self.more.decides():
-                self.replace(users)
-            if known is None or not (new := sorted({*users} - known)):
+            new = sorted({*users} - (known or frozenset()))
+            anybody = known is None and (self.more is None or not self.more.decides())
+            if anybody or not new:
                 return
-            lines = [path.read_bytes().rstrip(), *map(str.encode, new), b""]
+            before = _HEADING.encode() if known is None else path.read_bytes().rstrip()
+            lines = [before, *map(str.encode, new), b""]
             atomic_write(path, b"\n".join(lines), disk=self._disk)
 
     def stamp(self) -> Stamp | None:

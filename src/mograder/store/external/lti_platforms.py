@@ -77,6 +77,10 @@ class Platforms:
         ]
         return found[0] if len(found) == 1 else None
 
+    def issuers(self, provider: str) -> tuple[str, ...]:
+        """Return the issuers of the platforms and the provider, which is "" for none; sorted."""
+        return tuple(sorted({provider, *(each.issuer for each in self.all())} - {""}))
+
     def registered(self) -> tuple[Registration, ...]:
         """Return the platforms in the database, the oldest first."""
         with reading(self._engine) as connection:

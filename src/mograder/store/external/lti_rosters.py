@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     and_,
     delete,
+    func,
     insert,
     select,
     update,
@@ -23,6 +24,7 @@ from mograder.store.database.database import reading, upsert, writing
 from mograder.store.database.row_tables import rows_of, values_of
 from mograder.store.external.external_tables import COURSE, Course, Roster, lti_members, lti_rosters
 from mograder.store.hub.hub_state import bounded
+from mograder.store.hub.hub_tables import audit
 
 _NAME, _TEXT = 200, 1000
 _ROLE, _MOST_ROLES = re.compile(r"[!-~]{1,90}"), 10
@@ -89,6 +91,14 @@ class LtiRosters:
         noted = update(lti_rosters).where(_of(lti_rosters, course))
         with writing(self._engine) as connection:
             connection.execute(noted.values(error=bounded(error, _TEXT)))
+
+    def launches(self, issuer: str, since: datetime) -> tuple[tuple[str, datetime], ...]:
+        """Return who has come from a platform since then, and when last, by the audit log."""
+        c = audit.c
+        came = (c.action == "sign in", c.outcome == "ok", c.what == f"lti {issuer}", c.at >= since)
+        wanted = select(c.who, func.max(c.at)).where(*came).group_by(c.who)
+        with reading(self._engine) as connection:
+            return tuple((who, at) for who, at in connection.execute(wanted))
 
     def members(self, course: Course) -> tuple[RosterMember, ...]:
         """Return the members of the last complete reading."""

@@ -105,13 +105,16 @@ class HubState:
         with reading(self._engine) as connection:
             return connection.execute(wanted).one_or_none() is not None
 
-    def records(self, username: str) -> bool:
+    def records(self, username: str, besides: str | None = None) -> bool:
         """Return whether the user is known, or named by an action in the audit log.
 
-        A user with a token or a link that was not used yet is in that log only.
+        A user with a token or a link that was not used yet is in that log only. ``besides``: not
+        if these are the words of all the actions that name the user.
         """
         told = (audit.c.who == username) | (audit.c.what == username)
         told &= audit.c.outcome == "ok"  # a refusal may have any name
+        if besides is not None:
+            told &= audit.c.what != besides
         with reading(self._engine) as connection:
             found = connection.execute(select(audit.c.number).where(told).limit(1)).one_or_none()
         return found is not None or self.knows(username)
@@ -196,9 +199,14 @@ class HubState:
             connection.execute(delete(links).where(links.c.username.in_(codes.values())))
             connection.execute(insert(links), rows)
 
-    def use_link(self, code_hash: str, now: datetime) -> LinkRow | None:
-        """Remove a link and return its user; None if it is unknown, already used or expired."""
+    def use_link(self, code_hash: str, now: datetime, only: str = "") -> LinkRow | None:
+        """Remove a link and return its user; None if it is unknown, already used or expired.
+
+        ``only``: a link of anybody else is left, and counts as unknown.
+        """
         used = delete(links).where(links.c.code_hash == code_hash).returning(*links.c)
+        if only:
+            used = used.where(links.c.username == only)
         with writing(self._engine) as connection:
             row = connection.execute(used).one_or_none()
         return None if row is None or row.expires <= now else LinkRow(*row)

@@ -25,6 +25,7 @@ from mograder.core.settings import LoadedSettings
 from mograder.store.course.allowlist import Allowlist
 from mograder.web.app import SAFE_METHODS, Header
 from mograder.web.context import RequestContext, context_of, request_context
+from mograder.web.hub.core.audit import BY_FRONT, AuditTrail, Event
 from mograder.web.hub.core.counts import CourseNumbers
 from mograder.web.hub.core.help_desk import HelpDesk
 from mograder.web.hub.core.parts import IDENTITY, identity_of, part
@@ -93,6 +94,9 @@ async def admit(request: Request, headers: list[Header]) -> Response | None:
             await part(request, CourseNumbers).look()
         if request.method not in SAFE_METHODS:
             check_unsafe(identity, request.scope["headers"], context.own_origins)
+        if identity is not None and identity.front and identity.fresh is not None:
+            event = Event(identity.username, "sign in", BY_FRONT, context.address)
+            await part(request, AuditTrail).signed_in(event)
     except MograderError as error:
         return await answer_problem(request, error)
     return None

@@ -13,6 +13,7 @@ from functools import partial
 from anyio import to_thread
 from fastapi import Request
 
+from mograder.auth.cookies import LIFETIME
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
@@ -20,6 +21,8 @@ from mograder.store.hub.hub_state import HubState
 from mograder.web.context import request_context
 from mograder.web.hub.core.parts import identity_of
 
+BY_FRONT = "by the web server in front"
+"""The words for a sign-in by the trusted header."""
 _QUIET_SECONDS = 60.0
 _MOST_REFUSED = 20
 _MOST_FAILED = 20
@@ -79,6 +82,11 @@ class AuditTrail:
         if self._is_news(event):
             await self._write(event, "ok")
 
+    async def signed_in(self, event: Event) -> None:
+        """Record a sign-in by the front, once a day for equal events: programs keep no cookie."""
+        if self._is_news(event, LIFETIME):
+            await self._write(event, "ok")
+
     async def refused(self, event: Event) -> None:
         """Record a refusal, unless an equal one or too many others were in the same minute."""
         await self._tell_rest(self._clock.steady() - _QUIET_SECONDS)
@@ -106,9 +114,9 @@ class AuditTrail:
                 event = Event(last.who, last.action, f"and {minute.more} more", last.where)
                 await self._write(event, "refused")
 
-    def _is_news(self, event: Event) -> bool:
+    def _is_news(self, event: Event, quiet: float = _QUIET_SECONDS) -> bool:
         now = self._clock.steady()
-        if now - self._lately.get(event, -_QUIET_SECONDS) < _QUIET_SECONDS:
+        if now - self._lately.get(event, -quiet) < quiet:
             return False
         if len(self._lately) >= _REMEMBERED:
             self._lately.clear()

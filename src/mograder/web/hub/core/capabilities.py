@@ -30,6 +30,8 @@ from mograder.store.hub.hub_tables import CapabilityRow
 
 _RANDOM_BYTES = 24  # 192 bits; 32 url-safe characters
 _LONGEST = 64
+_SHARED = timedelta(seconds=LIFETIME // 2)
+"""The time for which pages that are opened later get the same capability."""
 _MOST_OF_ONE = 1000
 """Capabilities of one person in one session: behind a front that signs people in, a client that
 keeps no cookie has a new login with each request."""
@@ -103,12 +105,16 @@ class Capabilities:
         return Capability("", session_id, viewer.username, viewer.proven, viewer.login_id, ends)
 
     def known(self, visit: Capability) -> str | None:
-        """Return the viewer's capability if this process has issued it, else None; no I/O."""
+        """Return the viewer's capability if this process has issued it, else None; no I/O.
+
+        In one's own session it has half a day left at least: an older one is not known any more.
+        """
         cap = self._issued.get(visit.viewer)
-        return cap if cap is not None and self.resolve(cap) is not None else None
+        found = None if cap is None else self.resolve(cap)
+        return cap if found is not None and visit.ends - found.ends < _SHARED else None
 
     def issue(self, visit: Capability) -> str:
-        """Return the viewer's capability for a visit, a new one the first time (writes).
+        """Return the viewer's capability for a visit, a new one unless it is known (writes).
 
         Raises: :class:`Busy` when the person has too many in this session.
         """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from fastapi import Depends, Request
 
-from mograder.auth.identity import Identity, Method
+from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.names import ItemName
 from mograder.grading.late.course_dates import CourseDates
@@ -115,7 +115,7 @@ def _viewer(who: Identity, *, machines: bool) -> Viewer:
         instructor=who.role is Role.INSTRUCTOR,
         marks=who.role is not Role.STUDENT,
         can_sign_out=bool(who.login_id),
-        by_front=who.method is Method.HEADER,
+        by_front=who.front,
         machines=machines,
     )
 

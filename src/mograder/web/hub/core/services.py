@@ -88,6 +88,6 @@ class Services:
     nodes: HubNodes | None = None
     """The nodes, where there are some."""
 
-    def admits(self, user: str) -> bool:
+    def admits(self, user: str, proven: Role = Role.STUDENT) -> bool:
         """Return whether a person may use the hub, by their own role; reads the list."""
-        return self.roster.allows(user, self.policy.role_of(user, Role.STUDENT))
+        return self.roster.allows(user, self.policy.role_of(user, proven))

@@ -12,9 +12,10 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
+from mograder.auth.roles import Role
 from mograder.auth.signing import derived_key, is_signature_of, signature_of
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.names import Username
+from mograder.core.names import INSTRUCTOR, Username
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
@@ -32,7 +33,7 @@ def calendar_page(request: Request, app: CurrentApp, caller: Caller) -> Response
     turn = state.calendar_turn(user)
     address = ""
     if turn % 2:
-        key = signature_of(_key(app), _record(app, user, turn))
+        key = signature_of(_key(app), _record(app, user, turn, caller.proven))
         where = f"{context.prefix}/calendar/{quote(user, safe='')}/{key}.ics"
         address = f"{context.scheme}://{context.host}{where}"
     return page(request, "calendar.html", address=address)
@@ -59,12 +60,13 @@ def feed(user: str, key: str, request: Request, app: CurrentApp) -> Response:
 
 def _feed(app: HubApp, name: str, key: str, home: str) -> str:
     """Return the calendar; blocks. Raises: NotFound for an address that is not valid any more."""
-    user, services = Username.valid(name), app.services
+    services = app.services
+    user = Username(name) if name == INSTRUCTOR else Username.valid(name)
     turn = 0 if user is None else services.state.calendar_turn(user)
-    own = _record(app, user, turn) if user is not None and turn % 2 else None
-    if user is None or own is None or not is_signature_of(_key(app), own, key):
+    role = None if user is None or turn % 2 == 0 else _signed_role(app, user, turn, key)
+    if user is None or role is None:
         raise NotFound("There is no such calendar.", hint="Make a new address on the first page.")
-    if not services.admits(user):
+    if not services.admits(user, role):
         raise NotFound("There is no such calendar.", hint="Its person is not on the course's list.")
     now = services.clock.now()
     items = [
@@ -97,9 +99,17 @@ def _key(app: HubApp) -> bytes:
     return derived_key(app.services.secret, "calendar")
 
 
-def _record(app: HubApp, user: str, turn: int) -> dict[str, object]:
+def _signed_role(app: HubApp, user: str, turn: int, key: str) -> Role | None:
+    """Return the role for which a key was signed, None for one that is not valid."""
+    records = ((role, _record(app, user, turn, role)) for role in Role)
+    return next((role for role, own in records if is_signature_of(_key(app), own, key)), None)
+
+
+def _record(app: HubApp, user: str, turn: int, proven: Role) -> dict[str, object]:
+    """Return what is signed; the list of users need not name who has a role by a credential."""
     epoch = app.services.revocations.epoch(user)
-    return {"user": user, "turn": turn, "epoch": epoch}
+    own: dict[str, object] = {"user": user, "turn": turn, "epoch": epoch}
+    return own if proven is Role.STUDENT else own | {"role": proven}
 
 
 ROUTES = (

@@ -9,9 +9,7 @@ on these addresses: the token says who is there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from urllib.parse import urlencode
 
 from anyio import to_thread
@@ -20,7 +18,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from mograder.auth.cookies import LIFETIME
 from mograder.auth.external_names import ProvenPerson, Refusal
-from mograder.auth.identity import Method
 from mograder.auth.jose import InvalidToken
 from mograder.auth.lti_addresses import addresses_of
 from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
@@ -37,7 +34,6 @@ from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import mode_of
 from mograder.web.hub.core.parts import IDENTITY
-from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.items.dates import dates_in_words, keep_told
 from mograder.web.hub.lti.pick import pick_page
 from mograder.web.hub.lti.service import LtiService
@@ -45,6 +41,7 @@ from mograder.web.hub.signin.external_signin import (
     complete,
     forget_state,
     framed,
+    framed_failure,
     keep_state,
     refuse,
     remembered_name,
@@ -66,15 +63,6 @@ _STATE_SECONDS = 900
 _SENT = ("iss", "login_hint", "target_link_uri", "client_id", "lti_message_hint")
 
 
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """The first step of a launch, as the platform's page asks for it."""
-
-    platform: LtiPlatform
-    fields: Mapping[str, str]
-    target: str
-
-
 async def login(request: Request, app: CurrentApp) -> Response:
     """Begin a launch: redirect to the platform in a tab, show a link to a tab in a frame.
 
@@ -82,26 +70,26 @@ async def login(request: Request, app: CurrentApp) -> Response:
     """
     fields, platform = await _fields_and_platform(request, app)
     try:
-        begun = _begun(app, platform, fields)
+        _check(app, fields)
     except InvalidInput as error:
-        return framed(request, platform, failure_page(request, error))
-    picks = _wants_to_pick(app, begun)
-    if not picks and not _in_tab(request, begun):
-        shown = page(request, "lti_frame.html", again=_again(request, begun))
-        return framed(request, begun.platform, shown)
+        return framed_failure(request, platform, error)
+    picks = _wants_to_pick(app, fields)
+    again = f"{request_context(request).prefix}{LOGIN}?{_query(fields)}"
+    if not picks and not _in_tab(request, fields):
+        return framed(request, platform, page(request, "lti_frame.html", again=again))
     if not picks and request.method == "POST":
         # The browser sends the login of before with a GET of ours only, and it ends with this one.
-        return RedirectResponse(_again(request, begun), 303)
+        return RedirectResponse(again, 303)
     lti, present = app.of(LtiService), identify(request.scope, app.services.authenticator)
     state = new_state(
         "lti",
-        issuer=begun.platform.issuer,
-        client_id=begun.platform.client_id,
+        issuer=platform.issuer,
+        client_id=platform.client_id,
         target="",
         now=app.services.clock.now(),
         login_id="" if present is None else present.login_id,
     )
-    answer = RedirectResponse(_question(begun, state, f"{lti.own_url}{LAUNCH}"), 303)
+    answer = RedirectResponse(_question(platform, fields, state, f"{lti.own_url}{LAUNCH}"), 303)
     keep_state(request, app, answer, state)
     return answer
 
@@ -157,58 +145,56 @@ async def _fields_and_platform(
     return fields, platform
 
 
-def _begun(app: HubApp, platform: LtiPlatform, fields: Mapping[str, str]) -> _Begun:
-    """Return the first step of a launch, checked. Raises: InvalidInput."""
-    target = fields.get("target_link_uri", "")
-    if not is_own_address(target, app.of(LtiService).own_url):
+def _check(app: HubApp, fields: Mapping[str, str]) -> None:
+    """Check the first step of a launch. Raises: InvalidInput."""
+    if not is_own_address(fields.get("target_link_uri", ""), app.of(LtiService).own_url):
         raise InvalidInput("The activity leads to another server than this hub.")
     if not fields.get("login_hint"):
         raise InvalidInput("The platform did not say whom it sends.")
-    sent = {name: fields[name] for name in _SENT if fields.get(name)} | {"tab": "1"}
-    if len(urlencode(sent)) > _LONGEST_QUERY:
+    if len(_query(fields)) > _LONGEST_QUERY:
         raise InvalidInput("The platform's request is too long.")
-    return _Begun(platform, fields, target)
 
 
-def _wants_to_pick(app: HubApp, begun: _Begun) -> bool:
+def _query(fields: Mapping[str, str]) -> str:
+    """Return the query of the address that begins again in a tab."""
+    return urlencode({name: fields[name] for name in _SENT if fields.get(name)} | {"tab": "1"})
+
+
+def _wants_to_pick(app: HubApp, fields: Mapping[str, str]) -> bool:
     """Return whether the platform seems to ask for links, which goes on in its frame.
 
     This chooses the page only; the signed message decides what happens. Moodle's hint says it
     also where the tool has no address of its own for this.
     """
     pick = f"{app.of(LtiService).own_url}{PICK}"
-    hint = begun.fields.get("lti_message_hint", "")
-    return begun.target.partition("?")[0] == pick or any(each in hint for each in _PICKING_HINTS)
+    hint, target = fields.get("lti_message_hint", ""), fields["target_link_uri"]
+    return target.partition("?")[0] == pick or any(each in hint for each in _PICKING_HINTS)
 
 
-def _in_tab(request: Request, begun: _Begun) -> bool:
+def _in_tab(request: Request, fields: Mapping[str, str]) -> bool:
     """Return whether a page of its own asks; browsers that do not tell, after our link only."""
     where = request.headers.get("sec-fetch-dest", "")
-    return where == "document" or (not where and begun.fields.get("tab") == "1")
+    return where == "document" or (not where and fields.get("tab") == "1")
 
 
-def _again(request: Request, begun: _Begun) -> str:
-    """Return the address that begins again in a tab."""
-    sent = {name: begun.fields[name] for name in _SENT if begun.fields.get(name)}
-    return f"{request_context(request).prefix}{LOGIN}?{urlencode(sent | {'tab': '1'})}"
-
-
-def _question(begun: _Begun, state: SignInState, back: str) -> str:
+def _question(
+    platform: LtiPlatform, fields: Mapping[str, str], state: SignInState, back: str
+) -> str:
     """Return the platform's address that asks who the person is."""
-    auth = addresses_of(begun.platform).auth
+    auth = addresses_of(platform).auth
     query = {
         "scope": "openid",
         "response_type": "id_token",
         "response_mode": "form_post",
         "prompt": "none",
-        "client_id": begun.platform.client_id,
+        "client_id": platform.client_id,
         "redirect_uri": back,
-        "login_hint": begun.fields["login_hint"],
+        "login_hint": fields["login_hint"],
         "state": state.state,
         "nonce": state.nonce,
     }
-    if begun.fields.get("lti_message_hint"):
-        query["lti_message_hint"] = begun.fields["lti_message_hint"]
+    if fields.get("lti_message_hint"):
+        query["lti_message_hint"] = fields["lti_message_hint"]
     return f"{auth}{'&' if '?' in auth else '?'}{urlencode(query)}"
 
 
@@ -219,8 +205,14 @@ async def _answer(
     state: SignInState,
     fields: Mapping[str, str],
 ) -> Response:
-    """Check the platform's message, and do what it asks for."""
-    no = partial(refuse, request, app, issuer=platform.issuer)
+    """Check the platform's message, and do what it asks for; a refusal may stand in its frame."""
+
+    async def no(reason: str, detail: str = "", status: int = 403) -> Response:
+        refusal = await refuse(
+            request, app, reason, issuer=platform.issuer, detail=detail, status=status
+        )
+        return framed(request, platform, refusal)
+
     if "id_token" not in fields:
         trouble = fields.get("error", "")[:60]
         return await no("invalid", detail=_TROUBLES.get(trouble, "It reports a failure."))
@@ -233,16 +225,16 @@ async def _answer(
         return await no("unreachable", detail=str(error), status=502)
     except (InvalidToken, Forbidden) as error:
         reason = "foreign course" if isinstance(error, Forbidden) else "invalid"
-        return framed(request, platform, await no(reason, detail=str(error)))
+        return await no(reason, detail=str(error))
     if not await to_thread.run_sync(_use, app, state):
         return await no("used")
     if found.message is Message.PICK:
         return await pick_page(request, app, platform, found, state)
     if request.headers.get("sec-fetch-dest", "document") != "document":
-        return framed(request, platform, await no("invalid", detail=_WRONG_ADDRESS))
+        return await no("invalid", detail=_WRONG_ADDRESS)
     person, place = await to_thread.run_sync(_person_and_place, app, platform, found)
     present = identify(request.scope, app.services.authenticator)
-    if present is not None and present.method is Method.HEADER:
+    if present is not None and present.front:
         request.scope[IDENTITY] = present  # a front that names another person forbids the launch
     target = f"{request_context(request).prefix}{place}"
     response = await complete(request, app, person, target, old_login=state.login_id)

@@ -31,9 +31,14 @@ from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.context import request_context
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.lti.service import LtiService
-from mograder.web.hub.signin.external_signin import forget_state, framed, refuse, state_under_way
+from mograder.web.hub.signin.external_signin import (
+    forget_state,
+    framed,
+    framed_failure,
+    refuse,
+    state_under_way,
+)
 from mograder.web.pages import page
 from mograder.web.request_body import read_form
 from mograder.web.route import ANYONE, Route
@@ -91,10 +96,9 @@ async def pick(request: Request, app: CurrentApp) -> Response:
         raise _expired()
     wanted = [value for name, value in fields.items() if name.startswith("item")]
     try:
-        response = await _links(request, app, handle, wanted)
+        return framed(request, platform, await _links(request, app, handle, wanted))
     except InvalidInput as error:
-        response = failure_page(request, error)
-    return framed(request, platform, response)
+        return framed_failure(request, platform, error)
 
 
 async def _links(request: Request, app: HubApp, handle: PickHandle, wanted: list[str]) -> Response:

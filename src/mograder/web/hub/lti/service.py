@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from mograder.core.clock import Clock
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.core.tasks.periodic import every
 from mograder.exchange.lti.roster import (
+    VALID,
     CourseMembers,
     RosterNames,
     load_courses,
@@ -121,7 +123,7 @@ async def _at_work(hub: HubApp, lti: LtiService) -> AsyncIterator[None]:
     the requests to platforms that are under way are the last ones.
     """
     await asyncio.to_thread(lti.keys.current, hub.services.clock.now())
-    await asyncio.to_thread(lti.rosters.load)
+    await asyncio.to_thread(lti.rosters.resume)
     hub.services.roster.more = lti.rosters.names
     stop = threading.Event()
     send, read = (
@@ -206,6 +208,25 @@ class RosterKeeping:
                 refresh(self.rosters, self.services(platform), platform, roster, now)
         self.load()
 
+    def resume(self) -> None:
+        """Load, and let in whom platforms sent to an earlier hub and no reading has told of yet.
+
+        The log of these launches has the issuer only. So they count where it is one platform's,
+        and until the next reading of the course that was read last.
+        """
+        self.load()
+        oldest = self.clock.now() - VALID
+        issuers = Counter(each.issuer for each in self.platforms())
+        read = {each.roster.course: each.roster.read_at or oldest for each in self.courses()}
+        for platform in self.platforms():
+            if platform.roster != "allow" or issuers[platform.issuer] > 1:
+                continue
+            own = (each for each in read if (each.issuer, each.client_id) == platform.key)
+            course = max(own, key=read.__getitem__, default=Course(*platform.key, ""))
+            since = max(oldest, read.get(course, oldest))
+            for username, at in self.rosters.launches(platform.issuer, since):
+                self.names.launched(username, course, at)
+
     def load(self) -> None:
         """Let in the members of the last readings of the courses that decide it."""
         decides = any(each.roster == "allow" for each in self.platforms())
@@ -222,7 +243,7 @@ class RosterKeeping:
         if memberships_url:
             self.rosters.remember(course, memberships_url)
         if platform.roster == "allow":
-            self.names.launched(username, course)
+            self.names.launched(username, course, self.clock.now())
 
     def courses(self) -> tuple[CourseMembers, ...]:
         """Return the courses with a roster, and their members."""

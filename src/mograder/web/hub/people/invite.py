@@ -52,7 +52,7 @@ class Invited:
 
 
 async def invite(request: Request, app: CurrentApp) -> Response:
-    """Make links for the people of a form, and put them on the list of users if there is one.
+    """Make links for the people of a form, and put them on the list of users if one counts.
 
     The form's fields: ``people``, one a line, with an address after a comma or without; ``days``;
     and ``form``, "csv" for a file, "mail" for letters. The page shows the links that no letter has.

@@ -233,8 +233,13 @@ async def end_removed(app: HubApp) -> None:
     visits = await to_thread.run_sync(capabilities.all)
     role_of = app.services.policy.role_of
     roles = {(each.session_id, each.username, role_of(each.username, each.role)) for each in visits}
-    seen = frozenset(session for session, _, role in roles if role is Role.INSTRUCTOR)
-    people = (live for live in app.services.pool.all() if not is_rehearsal(live.key.user))
+    people = [live for live in app.services.pool.all() if not is_rehearsal(live.key.user)]
+    owners = {(live.id, live.key.user) for live in people}
+    seen = frozenset(
+        session
+        for session, user, role in roles
+        if role is Role.INSTRUCTOR or (role is Role.MARKER and (session, user) in owners)
+    )
     sessions = [(live, _role(app, live, seen)) for live in people]
 
     def removed() -> list[LiveSession]:
@@ -270,7 +275,11 @@ async def _follow_revocations(app: HubApp) -> None:
 
 
 def _role(app: HubApp, live: LiveSession, seen: frozenset[str]) -> Role:
-    """Return the role under which a session may go on: INSTRUCTOR if its user or a viewer is."""
+    """Return the role under which a session may go on.
+
+    It is INSTRUCTOR for one that is ``seen`` by an instructor, or by its user with a login as
+    staff: a learning platform's role is in the login only.
+    """
     user = live.key.user
     if user == INSTRUCTOR or live.id in seen:
         return Role.INSTRUCTOR

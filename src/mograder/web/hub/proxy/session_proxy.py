@@ -248,10 +248,15 @@ class SessionProxy:
         return Page(root, f"{own}/", name, opaque=True)
 
     async def _issued(self, session: LiveSession, viewer: Identity) -> str:
-        capabilities = self._services.capabilities
+        capabilities, user = self._services.capabilities, viewer.username
         visit = capabilities.visit(session.id, session.key.user, viewer)
-        known = capabilities.known(visit)
-        return known if known is not None else await to_thread(capabilities.issue, visit)
+        if (known := capabilities.known(visit)) is not None:
+            return known
+        epoch = self._services.revocations.epoch(user)
+        cap = await to_thread(capabilities.issue, visit)
+        if self._services.revocations.epoch(user) != epoch:  # perhaps before it could be ended
+            await to_thread(capabilities.revoke_user, user)
+        return cap
 
     async def _show(
         self, session: LiveSession, viewer: Identity, exchange: Exchange, cookies: HeaderList

@@ -14,7 +14,6 @@ from starlette.responses import Response
 from mograder.auth.lti_tool import ToolAddresses
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
-from mograder.core.sections.external_settings import LtiPlatform
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Keys, Platforms
@@ -47,7 +46,7 @@ def sign_in(request: Request, app: CurrentApp) -> Response:
         - {each.key for each in own},
         keys=Keys(engine, app.services.secret).facts(),
         refused=refused_people(app, people),
-        issuers=_issuers(app, platforms.all()),
+        issuers=platforms.issuers(app.services.loaded.settings.oidc.issuer),
         sheet=sheet_of(found, request),
         wanted=wanted,
     )
@@ -62,7 +61,7 @@ async def link(request: Request, app: CurrentApp, caller: Caller) -> Response:
         raise InvalidInput("Give the person's id there: in Moodle the number of the profile.")
 
     def make() -> None:
-        if issuer not in _issuers(app, _platforms(app).all()):
+        if issuer not in _platforms(app).issuers(app.services.loaded.settings.oidc.issuer):
             raise NotFound("This hub knows no such platform or provider.")
         now = app.services.clock.now()
         people = ExternalPeople(app.services.state.engine)
@@ -92,11 +91,6 @@ async def unlink(request: Request, app: CurrentApp) -> Response:
 
 def _platforms(app: HubApp) -> Platforms:
     return Platforms(app.services.state.engine, app.services.loaded.settings.lti)
-
-
-def _issuers(app: HubApp, platforms: tuple[LtiPlatform, ...]) -> tuple[str, ...]:
-    provider = app.services.loaded.settings.oidc.issuer
-    return tuple(sorted({provider, *(each.issuer for each in platforms)} - {""}))
 
 
 ROUTES = (

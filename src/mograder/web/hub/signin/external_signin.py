@@ -20,9 +20,9 @@ from mograder.auth.external_names import (
     ProvenPerson,
     Refusal,
     check_new_name,
+    display_line,
     parsed_name,
 )
-from mograder.auth.identity import Method
 from mograder.auth.lti_addresses import addresses_of
 from mograder.auth.signin_state import Flow, SignInState
 from mograder.core.errors import Conflict, MograderError
@@ -33,12 +33,14 @@ from mograder.store.external.external_people import ExternalPeople, ExternalPers
 from mograder.store.gradebook.gradebook import existing_gradebook
 from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
-from mograder.web.hub.core.audit import Event, LoginThrottle
+from mograder.web.hub.core.audit import BY_FRONT, Event, LoginThrottle
 from mograder.web.hub.core.hub_app import HubApp
-from mograder.web.hub.core.parts import identity_of
+from mograder.web.hub.core.parts import IDENTITY, identity_of
+from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.signin.logins import end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
 
+_LONGEST_NAME = 100
 _MOST_REFUSED = 500
 _KNOWN_HERE = re.compile(
     rf"(?P<issuer>\S+): {Refusal.KNOWN_HERE} \(subject (?P<subject>.{{1,255}})\)"
@@ -55,16 +57,16 @@ async def complete(
     an id of its own, also for the same person.
     """
     prefix, present = request_context(request).prefix, identity_of(request)
-    name, linked = await to_thread.run_sync(_user_of, app, person)
+    front = present.username if present is not None and present.front else ""
+    name, linked = await to_thread.run_sync(_user_of, app, person, front)
     where = request_context(request).address
     if linked:
         link = f"{name} {person.issuer} {person.subject}"
         await app.audit.granted(Event(name, "link person", link, where))
-    front = present is not None and present.method is Method.HEADER
-    if not isinstance(name, Refusal) and front and present and present.username != name:
+    if not isinstance(name, Refusal) and front not in ("", name):
         name = Refusal.FRONT_DISAGREES
     if isinstance(name, Refusal):
-        told = "" if isinstance(person.name, Refusal) else person.name
+        told = "" if isinstance(person.name, Refusal) else display_line(person.name, _LONGEST_NAME)
         # The log tells the subject, which an instructor needs to link the person.
         subject = f"subject {person.subject}"
         return await refuse(request, app, name, issuer=person.issuer, name=told, detail=subject)
@@ -102,8 +104,12 @@ async def refuse(
     )
 
 
-def _user_of(app: HubApp, person: ProvenPerson) -> tuple[Username | Refusal, bool]:
-    """Return the user name of a person, and whether this sign-in linked them to it."""
+def _user_of(app: HubApp, person: ProvenPerson, front: str) -> tuple[Username | Refusal, bool]:
+    """Return the user name of a person, and whether this sign-in linked them to it.
+
+    ``front`` is whom the web server in front names in this browser: that this user has come by it
+    before keeps nobody from the same name.
+    """
     people = ExternalPeople(app.services.state.engine)
     linked = people.username_of(person.issuer, person.subject)
     if linked:
@@ -112,7 +118,8 @@ def _user_of(app: HubApp, person: ProvenPerson) -> tuple[Username | Refusal, boo
     if isinstance(name, Refusal):
         return name, False
     issuers = people.issuers_of(name)
-    used = bool(issuers) or _is_used(app, person, name)
+    besides = BY_FRONT if name == front else None
+    used = bool(issuers) or _is_used(app, person, name, besides)
     refusal = check_new_name(person, linked=person.issuer in issuers, used=used)
     if refusal is not None:
         return refusal, False
@@ -126,7 +133,7 @@ def _user_of(app: HubApp, person: ProvenPerson) -> tuple[Username | Refusal, boo
     return name, True
 
 
-def _is_used(app: HubApp, person: ProvenPerson, name: Username) -> bool:
+def _is_used(app: HubApp, person: ProvenPerson, name: Username, besides: str | None) -> bool:
     """Return whether a user name is known by more than may be this person's at a first sign-in.
 
     A list of names, such as that of allowed users, or of students without marks, shows nothing yet.
@@ -134,7 +141,7 @@ def _is_used(app: HubApp, person: ProvenPerson, name: Username) -> bool:
     in the gradebook: an instructor's account has read both from there, and marks are sent to this
     number. A credential, a workspace or a role is not: somebody has used the name on this hub.
     """
-    if _has_come(app, name):
+    if _has_come(app, name, besides):
         return True
     if not _has_work(app, name):
         return False
@@ -179,11 +186,11 @@ def refused_people(app: HubApp, people: Iterable[ExternalPerson]) -> tuple[Refus
     return tuple(found)
 
 
-def _has_come(app: HubApp, name: Username) -> bool:
+def _has_come(app: HubApp, name: Username, besides: str | None) -> bool:
     services = app.services
     if name in services.policy.staff:
         return True
-    return services.state.records(name) or services.workspaces.has_folder(name)
+    return services.state.records(name, besides) or services.workspaces.has_folder(name)
 
 
 def _has_work(app: HubApp, name: Username) -> bool:
@@ -252,6 +259,12 @@ def _cleared(name: str, flow: Flow, prefix: str, *, secure: bool) -> str:
 
 def _append(response: Response, cookie: str) -> None:
     response.headers.append("set-cookie", cookie)
+
+
+def framed_failure(request: Request, platform: LtiPlatform, error: MograderError) -> Response:
+    """Return the page about a failure for a frame of this platform, without the person's login."""
+    request.scope[IDENTITY] = None  # a platform of the same site gets the cookie in its frame, too
+    return framed(request, platform, failure_page(request, error))
 
 
 def framed(request: Request, platform: LtiPlatform, response: Response) -> Response:

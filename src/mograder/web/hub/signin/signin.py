@@ -62,12 +62,16 @@ async def link_page(request: Request, app: CurrentApp, visitor: Visitor) -> Resp
 
 
 async def use_link(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Use up a one-time link and set the login cookie."""
+    """Use up a one-time link and set the login cookie.
+
+    Not a link for another person than the web server in front names: the cookie would not count.
+    """
+    front = visitor.username if visitor is not None and visitor.front else ""
     form = await read_form(request)
     code = form.get("code", "") or request.query_params.get("code", "")
     claims = None
     if _CODE.fullmatch(code):
-        claims = await to_thread.run_sync(_use_code, app, code)
+        claims = await to_thread.run_sync(_use_code, app, code, front)
     if claims is None:
         return await _turned_away(request, app, "link.html", code="")
     return await _signed_in(request, app, visitor, claims, "")
@@ -120,8 +124,8 @@ def _verify(app: HubApp, token: str) -> Claims | None:
     return verify_token(app.services.secret, token.strip(), app.services.revocations.epoch)
 
 
-def _use_code(app: HubApp, code: str) -> Claims | None:
-    row = app.services.state.use_link(hash_code(code), app.services.clock.now())
+def _use_code(app: HubApp, code: str, only: str) -> Claims | None:
+    row = app.services.state.use_link(hash_code(code), app.services.clock.now(), only)
     return None if row is None else Claims(row.username, row.role)
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from mograder.auth.cookies import LIFETIME
+from mograder.auth.deep_linking import PickHandle, make_handle
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
@@ -240,6 +241,24 @@ async def test_only_the_page_with_the_link_can_be_framed_by_the_platform_only(lt
         home = await tab.browser.get("/", headers={"Accept": "text/html"})
         for answer in (unknown, no_cookie, launched, home):
             assert "frame-ancestors 'none'" in answer.headers[POLICY]
+
+
+async def test_a_failure_in_a_frame_does_not_show_who_is_signed_in(lti: LtiHub) -> None:
+    """A platform of the hub's own site gets the login's cookie into its frame."""
+    form = lti.platform.initiation("alice", lti.activity())
+    async with lti.tab() as tab:
+        await tab.launch("alice", lti.activity())
+        wrong = form | {"target_link_uri": "https://evil.example.org/"}
+        begun = await tab.browser.get("/lti/login", params=wrong, headers=lti.marks("iframe"))
+        handle = PickHandle("s" * 43, lti.platform.url, "client-full", "1", "11", "x", None, True)
+        own = {"Origin": ORIGIN, "Accept": "text/html"}
+        data = {"handle": make_handle(SECRET, handle)}
+        picked = await tab.browser.post("/lti/pick", data=data, headers=own)
+    for answer in (begun, picked):
+        assert f"frame-ancestors {lti.platform.url}" in answer.headers[POLICY]
+        assert answer.status_code == 400
+        assert "alice" not in answer.text
+        assert "/logout" not in answer.text
 
 
 async def test_a_launch_in_a_frame_sets_no_login(lti: LtiHub) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from mograder.auth.deep_linking import PickHandle, make_handle
 from tests.support.hub_app import SECRET
-from tests.support.lti.tokens import verified
+from tests.support.lti.tokens import DEEP_LINKING, keys, sign, verified
 from tests.support.lti_hub import ORIGIN, POLICY, LtiHub, Tab, lti_hub
 from tests.support.page_reader import hidden_field
 
@@ -124,6 +124,45 @@ async def test_students_do_not_pick(lti: LtiHub) -> None:
     async with lti.tab() as tab:
         lti.platform.state.change("teach1", roles=("Learner",))
         assert (await asked(tab)).status_code == 403
+
+
+async def test_the_platforms_own_data_comes_back_as_it_was(lti: LtiHub) -> None:
+    data = "".join(f'"{number}\n' for number in range(4000))[:20_000]
+    async with lti.tab() as tab:
+        form = lti.platform.initiation("teach1")
+        begun = await tab.send("/lti/login", form, "iframe")
+        _, fields = lti.platform.authenticate(begun.headers["location"])
+        told = verified(fields["id_token"], keys("platform"))
+        told[f"{DEEP_LINKING}deep_linking_settings"]["data"] = data
+        page = await tab.send("/lti/launch", fields | {"id_token": sign(told)}, "iframe")
+        sent = await pick(tab, handle_of(page), "A1")
+    assert lti.platform.hub_keys is not None
+    claims = verified(hidden_field(sent.text, "JWT"), lti.platform.hub_keys)
+    assert claims[f"{DEEP_LINKING}data"] == data
+
+
+async def test_what_hinders_the_page_is_told_in_the_platforms_frame(lti: LtiHub) -> None:
+    """A page that the frame may not show would be an empty dialogue."""
+
+    async def come(**changed: str) -> httpx.Response:
+        begun = await tab.send("/lti/login", lti.platform.initiation("teach1"), "iframe")
+        _, fields = lti.platform.authenticate(begun.headers["location"])
+        answer = await tab.send("/lti/launch", {**fields, **changed}, "iframe")
+        again = await tab.send("/lti/launch", fields, "iframe")
+        return again if answer.status_code == 200 else answer
+
+    async with lti.tab() as tab:
+        lti.platform.always("keys", 500)
+        down = await come()
+        lti.platform.always("keys", None)
+        lti.hub.clock.advance(6)
+        for answer, words in (
+            (down, "cannot be asked at the moment"),
+            (await come(id_token="x"), "not valid"),
+            (await come(), "was completed already"),
+        ):
+            assert words in answer.text
+            assert f"frame-ancestors {lti.platform.url}" in answer.headers[POLICY], words
 
 
 async def test_a_handle_counts_once(lti: LtiHub) -> None:

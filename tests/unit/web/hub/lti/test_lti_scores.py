@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mograder.auth.roles import Role
 from mograder.store.external.external_tables import ScoreState
 from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.people.people import end_removed
+from tests.support.hub_app import make_hub, running
 from tests.support.hub_copies import ask, press, read
-from tests.support.lti.state import Activity, Grade
+from tests.support.lti.state import ASSISTANT, Activity, Grade
 from tests.support.lti_hub import LtiHub, lti_hub
+from tests.support.proxy_upstream import Upstream
 from tests.support.released_course import ReleasedCourse, open_released_course
+from tests.support.session_proxy import served_on_unix
 from tests.support.supervisors import until
 
 ITEM, AGAIN = "/course/items/A1", "/course/lti/scores/A1"
@@ -128,6 +133,19 @@ async def test_a_member_who_comes_is_let_in_and_others_are_not(lti: LtiHub) -> N
     assert "members of the course on the learning platform may come in" in people
 
 
+async def test_who_is_invited_may_come_in_beside_the_members(lti: LtiHub) -> None:
+    form = {"people": "dora", "days": "7", "form": "csv"}
+    sent = await press(lti.hub, "/course/invite", "prof", data=form)
+    (code,) = re.findall(r"code=([\w-]+)", sent.text)
+    async with lti.hub.client(browser=True) as browser:
+        assert (await browser.post("/login/link", data={"code": code})).status_code == 303
+        assert (await browser.get("/")).status_code == 200
+    assert (await ask(lti.hub, "GET", "/", "mallory")).status_code == 403
+    people = " ".join((await read(lti.hub, "/course/people", "prof")).split())
+    assert "and 1 person on this list" in people
+    assert "To let everybody in again" not in people, "only the members would be"
+
+
 async def test_the_students_page_shows_the_members(lti: LtiHub) -> None:
     async with lti.tab() as tab:
         await tab.launch("alice", lti.activity("A1"))
@@ -156,6 +174,53 @@ async def test_who_leaves_the_course_there_loses_open_sessions(lti: LtiHub) -> N
     assert lti.hub.pool.all() == []
 
 
+async def test_who_has_launched_is_let_in_by_the_next_hub_too(lti: LtiHub) -> None:
+    """Until a reading tells who is in the course; a hub that was updated has no memory."""
+    lti.platform.state.change("alice", active=False)
+    await lti.sign_in("bob")
+    lti.hub.clock.advance(700)
+    await asyncio.to_thread(_service(lti).rosters.run, lambda: False)
+    lti.platform.state.change("alice", active=True)
+    lti.hub.clock.advance(60)
+    await lti.sign_in("alice")
+    lti.hub.services.state.record(lti.hub.clock.now(), "mallory", "sign in", "", "", "ok")
+    again = make_hub(lti.hub.course, (lti.hub.course / "mograder.toml").read_text())
+    again.clock.advance((lti.hub.clock.now() - again.clock.now()).total_seconds())
+    allows = again.services.roster.allows
+    async with running(again.app):
+        assert [name for name in ("alice", "bob", "mallory") if allows(name, Role.STUDENT)] == [
+            "alice",
+            "bob",
+        ]
+        lti.platform.state.change("alice", active=False)
+        again.clock.advance(700)
+        lti.hub.clock.advance(700)  # the platform's clock
+        await asyncio.to_thread(_opened(again.app).of(LtiService).rosters.run, lambda: False)
+        assert not allows("alice", Role.STUDENT)
+        assert allows("bob", Role.STUDENT)
+    again.close()
+
+
+async def test_an_assistant_there_keeps_the_own_notebook_when_the_list_changes(
+    tmp_path: Path,
+) -> None:
+    """The login has the role, and neither the settings nor the list name the assistant."""
+    async with (
+        lti_hub(tmp_path / "course", assistants=True) as rig,
+        rig.tab() as tab,
+        served_on_unix(Upstream()) as socket,
+    ):
+        (rig.hub.course / "allowed_users.txt").write_text("bob\n")
+        rig.platform.state.change("tutor", roles=ASSISTANT)
+        await tab.launch("tutor", rig.activity("A1"))
+        rig.hub.start("tutor", "A1", server=socket)
+        rig.hub.start("alice", "A1", server=socket, number=2)
+        page = await tab.browser.get("/edit/user/tutor/A1/", headers=rig.marks())
+        assert "<iframe" in page.text
+        await end_removed(_app(rig))
+        assert [live.key.user for live in rig.hub.pool.all()] == ["tutor"]
+
+
 async def test_nobody_is_let_in_by_a_launch_that_was_refused(lti: LtiHub) -> None:
     async with lti.tab() as tab:
         answer = await tab.launch("alice", lti.activity("A1"), changed={"exp": 1})
@@ -175,6 +240,10 @@ def _service(lti: LtiHub) -> LtiService:
 
 def _app(lti: LtiHub) -> HubApp:
     """Return the running hub's object, which a request would get."""
-    context: Any = lti.hub.app
-    app: HubApp = context._app._own._app
-    return app
+    return _opened(lti.hub.app)
+
+
+def _opened(app: object) -> HubApp:
+    context: Any = app
+    opened: HubApp = context._app._own._app
+    return opened

@@ -76,9 +76,18 @@ def app(hub: Hub) -> HubApp:
 
 
 async def came(
-    hub: Hub, app: HubApp, person: ProvenPerson, target: str = "", *, proxy_name: str = ""
+    hub: Hub,
+    app: HubApp,
+    person: ProvenPerson,
+    target: str = "",
+    *,
+    proxy_name: str = "",
+    login: str = "",
 ) -> httpx.Response:
-    """Have a person come from another system, maybe named by the proxy; return the answer."""
+    """Have a person come from another system, maybe named by the proxy; return the answer.
+
+    ``login`` is the cookie of a login that the browser has.
+    """
     routes = FastAPI()
 
     @routes.get("/came")
@@ -88,8 +97,10 @@ async def came(
     own = ContextMiddleware(AppMiddleware(routes, app, admit))
     transport = httpx.ASGITransport(own)
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
-        named = {"X-Remote-User": proxy_name} if proxy_name else {}
-        return await client.get("/came", headers=named)
+        headers = {"X-Remote-User": proxy_name} if proxy_name else {}
+        if login:
+            headers["Cookie"] = f"mograder_session={login}"
+        return await client.get("/came", headers=headers)
 
 
 async def test_a_newcomer_is_linked_and_signed_in(hub: Hub, app: HubApp) -> None:
@@ -113,6 +124,20 @@ async def test_a_link_is_in_the_audit_log_though_the_proxy_names_somebody_else(
     assert answer.status_code == 403
     assert ExternalPeople(hub.engine).username_of(MOODLE, "13") == "alice"
     assert ("alice", "link person", f"alice {MOODLE} 13", "ok") in hub.audit()
+
+
+async def test_the_proxys_name_counts_beside_the_login_that_it_began(hub: Hub, app: HubApp) -> None:
+    """The next page would be alice's all the same, since the new login contradicts the proxy."""
+    alice, bob = (
+        replace(ALICE, method="oidc", subject=name, name=name) for name in ("alice", "bob")
+    )
+    cookie = (await came(hub, app, alice, proxy_name="alice")).cookies["mograder_session"]
+    answer = await came(hub, app, bob, proxy_name="alice", login=cookie)
+    assert answer.status_code == 403
+    assert "Your institution signs you in as <strong>alice</strong>" in answer.text
+    assert "set-cookie" not in answer.headers
+    again = await came(hub, app, alice, proxy_name="alice", login=cookie)
+    assert again.status_code == 303
 
 
 async def test_a_providers_sign_out_finds_a_login_as_long_as_its_notebook_may_be_open(
@@ -143,6 +168,26 @@ async def test_a_name_that_is_known_here_is_given_to_nobody_by_a_platform_with_i
     assert ExternalPeople(hub.engine).username_of(MOODLE, "13") == ""
     same = await came(hub, app, replace(ALICE, same_names=True))
     assert same.status_code == 303
+
+
+async def test_a_name_that_the_proxy_has_named_is_known(hub: Hub, app: HubApp) -> None:
+    transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
+    headers = {"X-Remote-User": "alice"}
+    for _ in range(2):  # by a program, which keeps no cookie
+        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+            assert (await client.get("/", headers=headers)).status_code == 200
+    assert hub.audit() == [("alice", "sign in", "by the web server in front", "ok")]
+    assert "knows the name “alice” from elsewhere" in (await came(hub, app, ALICE)).text
+    by_session(hub)
+    assert (await came(hub, app, ALICE, proxy_name="alice")).status_code == 403
+    assert ExternalPeople(hub.engine).people() == ()
+
+
+async def test_a_name_that_the_proxy_alone_knows_is_the_persons_own_in_the_same_browser(
+    hub: Hub, app: HubApp
+) -> None:
+    assert (await came(hub, app, ALICE, proxy_name="alice")).status_code == 303
+    assert ExternalPeople(hub.engine).username_of(MOODLE, "13") == "alice"
 
 
 def number(hub: Hub, user_id: int, username: str = "alice", site: str = MOODLE) -> None:
@@ -191,7 +236,8 @@ async def test_staff_get_no_name_by_a_number(hub: Hub, app: HubApp) -> None:
     [
         ("", "Share launcher's name with tool"),
         ("../x", "a user name of this hub cannot look like that"),
-        ("x" * 300, "a user name of this hub cannot look like that"),
+        ("x" * 300, f"calls you “{'x' * 99}…”"),
+        ("x\ud800\0y", "calls you “x  y”"),  # half a character, which JSON can name
         ("<img src=x onerror=alert(1)>", "&lt;img src=x onerror"),
         (Refusal.OTHER_DOMAIN, "belongs to another organisation"),
     ],

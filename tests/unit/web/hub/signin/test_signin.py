@@ -33,6 +33,18 @@ async def test_a_pasted_token_becomes_the_login_cookie(hub: Hub) -> None:
     assert ("alice", "sign in", "", "ok") in hub.audit()
 
 
+async def test_the_page_tells_each_time_that_a_token_does_not_count_behind_a_front(
+    hub: Hub,
+) -> None:
+    headers = {"X-Remote-User": "alice", "Accept": "text/html"}
+    transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers) as browser:
+        for _ in range(2):  # the second time with the login that the first has set
+            text = (await browser.get("/login")).text
+            assert "and a token cannot change that" in text
+        assert "mograder_session" in browser.cookies
+
+
 async def test_every_wrong_token_gets_the_same_answer(hub: Hub) -> None:
     for token in ("", "alice", "alice:" + "0" * 64, "nobody:" + "0" * 64, "x" * 9999):
         async with hub.client(browser=True) as client:
@@ -92,6 +104,20 @@ async def test_a_one_time_link_works_once_and_looking_at_it_uses_up_nothing(hub:
         assert again.status_code == 403
         assert "It was used already" in again.text
         assert "set-cookie" not in again.headers
+
+
+async def test_a_link_for_another_person_than_the_front_names_is_not_used_up(hub: Hub) -> None:
+    made, expires = make_code(), hub.clock.now() + timedelta(minutes=15)
+    hub.services.state.add_link(made.hash, "carol", Role.STUDENT, expires)
+    transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
+    data, headers = {"code": made.text}, {**OURS, "Accept": "text/html"}
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers) as browser:
+        answers = [
+            await browser.post("/login/link", data=data, headers={"X-Remote-User": name})
+            for name in ("prof", "prof", "carol")
+        ]
+    assert [each.status_code for each in answers] == [403, 403, 303]
+    assert "A link for somebody else was not used up." in answers[1].text
 
 
 async def test_a_link_with_a_mangled_code_says_so(hub: Hub) -> None:
