@@ -220,11 +220,11 @@ class CopyUpdates:
     async def settle(self, copy: CopyOf, report: Progress) -> CopyUpdateRow | None:
         """Do what waits for a copy that is about to be opened; return what was done, or None.
 
-        Nothing is done to a copy with a session. Failures are logged and told, and change nothing:
-        the notebook opens as it is.
+        Nothing is done to a copy with a session, or with one that starts. Failures are logged and
+        told, and change nothing: the notebook opens as it is.
         """
         try:
-            if self._pool.find(copy.key) is not None:
+            if self._pool.is_wanted(copy.key):
                 return None
             standing = await self.standing(copy)
             if not standing.state.waits:
@@ -267,7 +267,7 @@ class CopyUpdates:
 
     async def _settle(self, copy: CopyOf, tell: Progress) -> CopyUpdateRow | None:
         """Do what waits, once for all who open the copy at the same time."""
-        if self._pool.find(copy.key) is not None:
+        if self._pool.is_wanted(copy.key):
             return None
         async with self._pool.without_session(copy.key):
             state = (await self.standing(copy)).state

@@ -220,6 +220,10 @@ class SessionManager:
         """Return the session if it answers; memory only."""
         return self._live.get(key)
 
+    def is_wanted(self, key: SessionKey) -> bool:
+        """Return whether a session of a key answers, is starting, or waits in line for that."""
+        return key in self._live or self._starts.busy(key)
+
     def by_id(self, session_id: str) -> LiveSession | None:
         """Return the session with this id if it answers; memory only."""
         return self._by_id.get(session_id)
