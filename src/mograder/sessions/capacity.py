@@ -155,6 +155,11 @@ class MemoryLedger:
         if usage is not None:
             usage.warm = news.warm
 
+    def expected(self, session_id: str) -> int:
+        """Return the bytes with which a session was admitted; :data:`UNKNOWN` if it was not."""
+        usage = self._usages.get(session_id)
+        return UNKNOWN if usage is None else usage.expected
+
     def __len__(self) -> int:
         """Return the number of sessions and runs."""
         return len(self._usages) + len(self._runs)

@@ -294,7 +294,8 @@ class NodeMachines:
         Raises: the last error if there is no node but those that failed; :class:`Busy` if there is
         no usable one for a while.
         """
-        expected = min(UNKNOWN, request.limits.memory_mb << 20 or UNKNOWN)
+        expected = self._registry.expected(request.session_id)
+        expected = min(expected, request.limits.memory_mb << 20 or expected)
 
         def choose(loads: Sequence[NodeLoad]) -> str | None:
             others = [load for load in loads if load.name not in failed]

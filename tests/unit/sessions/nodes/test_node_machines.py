@@ -25,6 +25,7 @@ from mograder.sandbox.protocol import (
     StopSession,
     encode,
 )
+from mograder.sessions.capacity import MemoryLedger
 from mograder.sessions.nodes.node_registry import node_capacity
 from mograder.store.hub.nodes import NodeRow
 from tests.support.fake_node import MEGABYTE, FakeNode, linked
@@ -40,6 +41,20 @@ async def test_a_burst_is_spread_over_the_nodes(rig: NodeRig) -> None:
     places = await asyncio.gather(*(rig.start(f"n{number}") for number in range(6)))
     assert sorted(places) == ["one"] * 3 + ["two"] * 3, "not all that one takes at a time"
     assert len(one.sessions) == len(two.sessions) == 3
+
+
+async def test_a_session_starts_where_the_memory_is_free_that_it_was_admitted_with(
+    rig: NodeRig,
+) -> None:
+    warm = await rig.joined("warm", zygotes=(KEY,), memory_mb=1000, session_mb=500)
+    ledger = MemoryLedger(rig.clock)
+    rig.registry.expected = ledger.expected
+    assert await rig.start("a") == "warm"
+    warm.report()
+    await until(lambda: rig.node("warm").session_ids == {"session-a"})
+    await rig.joined("roomy")
+    ledger.open("session-b", 900 * MEGABYTE)
+    assert [await rig.start("b"), await rig.start("c")] == ["roomy", "warm"]
 
 
 async def test_a_session_says_its_node_and_the_row_says_it_before_the_node_starts(

@@ -214,6 +214,7 @@ async def _open_pool(
     if hosting.nodes is not None:
         pool.culler.moving = hosting.nodes.drained
         pool.culler.reached = hosting.nodes.reached
+        hosting.nodes.registry.expected = pool.admission.expected
     pool.after_end = spawner.ended
     await pool.open()
     stack.push_async_callback(pool.close)
