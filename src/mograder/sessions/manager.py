@@ -272,7 +272,9 @@ class SessionManager:
 
     async def _start(self, key: SessionKey, tell: Progress) -> LiveSession:
         asked, number = self._clock.steady(), next(self._numbers)
-        self.admission.demand_room()
+        kind = Kind.REHEARSAL if is_rehearsal(key.user) else Kind.STUDENT
+        if kind is Kind.STUDENT:
+            self.admission.demand_room()
         session_id = secrets.token_urlsafe(12)
         tell("Preparing the software that this notebook needs")
         # Read first: a release that is published after this makes this session out of date.
@@ -282,7 +284,6 @@ class SessionManager:
         await self._ends.wait(key)
         if key not in self._askers:  # all have left before there was a place to leave
             raise Conflict("Nobody waits for the notebook any more.", hint="Open it again.")
-        kind = Kind.REHEARSAL if is_rehearsal(key.user) else Kind.STUDENT
         ticket = Ticket(kind, number, session_id, self._expected(key), key, tell)
         usage = await self.admission.enter(ticket)
         try:
@@ -292,7 +293,7 @@ class SessionManager:
             tell("Starting the notebook")
             live = await self._launch(key, request, version, usage)
         except BaseException as error:
-            if isinstance(error, MograderError):
+            if isinstance(error, MograderError) and kind is Kind.STUDENT:
                 self.tally.starts[kind_of(usage.warm), "failed"] += 1
             self._ledger.close(session_id)
             raise
