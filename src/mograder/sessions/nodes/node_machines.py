@@ -272,6 +272,7 @@ class NodeMachines:
             node.begin(run_id)
             yield node
         except MograderError as error:
+            node.note_failure()
             _log.warning("a run on node %s failed: %.300s", node.name, error)
             raise failure_on(node.name, error) from error
         finally:

@@ -482,6 +482,17 @@ async def test_a_run_goes_to_the_node_with_the_most_free_memory(rig: NodeRig) ->
     assert all(load.reserved_memory == 0 for load in rig.registry.loads())
 
 
+async def test_the_next_runs_go_elsewhere_when_one_has_failed_on_a_node(rig: NodeRig) -> None:
+    away = Failed(id=0, family="NotFound", message="There is no notebook 'A1.py' to open.")
+    await rig.joined("shareless", memory_mb=8000, failure=away)
+    await rig.joined("small", memory_mb=1000)
+    lines: list[str] = []
+    with pytest.raises(RemoteFailed, match="shareless cannot reach"):
+        await rig.launcher.execute(run_of(rig.place), lines.append)
+    await rig.launcher.execute(run_of(rig.place), lines.append)
+    assert lines == ["run on small"]
+
+
 def run_of(directory: Path) -> Execute:
     """A run of a notebook."""
     return Execute(
