@@ -21,10 +21,6 @@ MEGABYTE = 2**20
 _UNBOUNDED = 1 << 60
 
 
-def _always(_: int) -> bool:
-    return True
-
-
 @dataclass(slots=True)
 class CapacityLimits:
     """Limits for all sessions of a hub; times in seconds, memory in bytes.
@@ -44,7 +40,7 @@ class CapacityLimits:
     starts: int
     line: int
     largest: int = 0
-    fits: Callable[[int], bool] = _always
+    fits: Callable[[int], bool] = lambda _: True
 
     @property
     def most_expected(self) -> int:

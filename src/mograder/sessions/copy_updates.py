@@ -270,13 +270,11 @@ class CopyUpdates:
         if self._pool.is_wanted(copy.key):
             return None
         async with self._pool.without_session(copy.key):
-            state = (await self.standing(copy)).state
-            if state is Standing.WITHDRAWN:
+            standing = await self.standing(copy)
+            if standing.state is Standing.WITHDRAWN and standing.row is not None:
                 tell("Putting back what the author has withdrawn")
-                standing = await self.standing(copy)
-                assert standing.row is not None
                 return await self._go_back(copy, standing.row, edited=False)
-            if not state.waits:
+            if not standing.state.waits:
                 return None
             tell("Bringing the author's corrections into your notebook")
             return await self._merge(copy)
