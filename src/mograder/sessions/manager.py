@@ -442,7 +442,8 @@ class SessionManager:
     def _record_end(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
         """Remove a session from the live ones, record its ending and return that."""
         ending = self.history.note(live, reason, detail)
-        self.tally.endings[reason] += 1
+        if not is_rehearsal(live.key.user):
+            self.tally.endings[reason] += 1
         self._closing.add(live.id)
         self._forget(live)
         return ending
