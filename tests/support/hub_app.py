@@ -196,6 +196,9 @@ class FakePool:
     def find(self, key: SessionKey) -> FakeSession | None:
         return self.running.get(key)
 
+    def is_wanted(self, key: SessionKey) -> bool:
+        return key in self.running or self.starting[key] > 0
+
     def all(self) -> list[FakeSession]:
         return list(self.running.values())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -196,8 +197,14 @@ def _move_in(path: Path, target: Path) -> None:
 
     Raises: :class:`Conflict` when the target was created since it was checked.
     """
+    mode = path.lstat().st_mode
+    closed = stat.S_ISDIR(mode) and not mode & stat.S_IWUSR
     try:
+        if closed:  # only a directory that its owner may write to can be moved to another one
+            path.chmod(stat.S_IMODE(mode) | stat.S_IWUSR)
         DISK.place(Place.of(path), Place.of(target))
+        if closed:
+            target.chmod(stat.S_IMODE(mode))
     except FileExistsError as error:
         raise Conflict(
             f"{target} was made meanwhile; it was left as it is, and not all is restored.",

@@ -154,7 +154,7 @@ class AdmissionQueue:
     Mutable state: ``_lines``, in the order of their numbers, and ``_starting``, of each kind.
     ``pressed`` is set while the first student waits for memory. ``_calm`` is cleared when students
     wait for a place, and set again once none is waiting or in progress. Call :meth:`pump` when
-    memory may have become free.
+    memory may have become free. ``expected`` is that of the ledger.
     """
 
     def __init__(
@@ -176,6 +176,7 @@ class AdmissionQueue:
         self._starting: dict[Kind, set[Ticket]] = {kind: set() for kind in Kind}
         self._admissions: deque[float] = deque(maxlen=_PACES)
         self._telling: asyncio.TimerHandle | None = None
+        self.expected = ledger.expected
         self.pressed = asyncio.Event()
         self._calm = asyncio.Event()
         self._calm.set()

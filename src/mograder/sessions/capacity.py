@@ -21,10 +21,6 @@ MEGABYTE = 2**20
 _UNBOUNDED = 1 << 60
 
 
-def _always(_: int) -> bool:
-    return True
-
-
 @dataclass(slots=True)
 class CapacityLimits:
     """Limits for all sessions of a hub; times in seconds, memory in bytes.
@@ -44,7 +40,7 @@ class CapacityLimits:
     starts: int
     line: int
     largest: int = 0
-    fits: Callable[[int], bool] = _always
+    fits: Callable[[int], bool] = lambda _: True
 
     @property
     def most_expected(self) -> int:
@@ -154,6 +150,11 @@ class MemoryLedger:
         usage = self._usages.get(news.session_id)
         if usage is not None:
             usage.warm = news.warm
+
+    def expected(self, session_id: str) -> int:
+        """Return the bytes with which a session was admitted; :data:`UNKNOWN` if it was not."""
+        usage = self._usages.get(session_id)
+        return UNKNOWN if usage is None else usage.expected
 
     def __len__(self) -> int:
         """Return the number of sessions and runs."""

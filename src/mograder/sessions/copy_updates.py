@@ -220,11 +220,11 @@ class CopyUpdates:
     async def settle(self, copy: CopyOf, report: Progress) -> CopyUpdateRow | None:
         """Do what waits for a copy that is about to be opened; return what was done, or None.
 
-        Nothing is done to a copy with a session. Failures are logged and told, and change nothing:
-        the notebook opens as it is.
+        Nothing is done to a copy with a session, or with one that starts. Failures are logged and
+        told, and change nothing: the notebook opens as it is.
         """
         try:
-            if self._pool.find(copy.key) is not None:
+            if self._pool.is_wanted(copy.key):
                 return None
             standing = await self.standing(copy)
             if not standing.state.waits:
@@ -267,16 +267,14 @@ class CopyUpdates:
 
     async def _settle(self, copy: CopyOf, tell: Progress) -> CopyUpdateRow | None:
         """Do what waits, once for all who open the copy at the same time."""
-        if self._pool.find(copy.key) is not None:
+        if self._pool.is_wanted(copy.key):
             return None
         async with self._pool.without_session(copy.key):
-            state = (await self.standing(copy)).state
-            if state is Standing.WITHDRAWN:
+            standing = await self.standing(copy)
+            if standing.state is Standing.WITHDRAWN and standing.row is not None:
                 tell("Putting back what the author has withdrawn")
-                standing = await self.standing(copy)
-                assert standing.row is not None
                 return await self._go_back(copy, standing.row, edited=False)
-            if not state.waits:
+            if not standing.state.waits:
                 return None
             tell("Bringing the author's corrections into your notebook")
             return await self._merge(copy)

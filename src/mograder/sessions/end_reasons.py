@@ -159,8 +159,8 @@ _EXPLANATIONS = {
     ),
     EndReason.MEMORY: Explanation(
         "Your {notebook} used too much memory and was stopped.",
-        "It needed more than {memory}. Open it again, and load less data at once, or "
-        "delete large variables that you no longer need.",
+        "It needed more than {memory}, or more than the server had left. Open it again, and "
+        "load less data at once, or delete large variables that you no longer need.",
     ),
     EndReason.PROCESSES: Explanation(
         "Your {notebook} started too many processes and was stopped.",

@@ -73,6 +73,21 @@ def relief(candidates: Iterable[LiveSession], shortage: int) -> list[LiveSession
     return chosen
 
 
+def put_right(sessions: Iterable[LiveSession], step: timedelta, now: datetime) -> None:
+    """Correct the times of activity after the machine's clock was set forward by ``step``.
+
+    After it was set back none is in the future, where it would count as use until then.
+    """
+
+    def right(at: datetime) -> datetime:
+        return min(at + max(step, timedelta()), now)
+
+    for live in sessions:
+        live.last_seen = right(live.last_seen)
+        live.paged = live.paged and right(live.paged)
+        live.computed = live.computed and right(live.computed)
+
+
 def attend(sessions: Iterable[LiveSession], now: datetime) -> None:
     """Set ``paged`` and ``computed`` of sessions with an open page or a computing kernel."""
     for live in sessions:
@@ -142,6 +157,7 @@ class IdleCuller:
         self.moving: Callable[[LiveSession], bool] = lambda _: False
         self.reached: Callable[[LiveSession], bool] = lambda _: True
         self._asking = asyncio.Semaphore(_AT_ONCE)
+        self._origin = self._steady_origin()
 
     async def end_idle(self) -> None:
         """End idle sessions every few seconds, until cancelled."""
@@ -167,7 +183,13 @@ class IdleCuller:
             await asyncio.sleep(min(_PRESSED_SECONDS, self._ttl.total_seconds() / 4))
             self._queue.pump()
 
+    def _steady_origin(self) -> datetime:
+        """Return the time of day at which the steady time was 0, as the clock is set now."""
+        return self._clock.now() - timedelta(seconds=self._clock.steady())
+
     def _take_stock(self) -> None:
+        before, self._origin = self._origin, self._steady_origin()
+        put_right(self._sessions(), self._origin - before, self._clock.now())
         for live in self._sessions():
             rest(live.usage, self._clock.steady())
         attend(self._sessions(), self._clock.now())

@@ -220,6 +220,10 @@ class SessionManager:
         """Return the session if it answers; memory only."""
         return self._live.get(key)
 
+    def is_wanted(self, key: SessionKey) -> bool:
+        """Return whether a session of a key answers, is starting, or waits in line for that."""
+        return key in self._live or self._starts.busy(key)
+
     def by_id(self, session_id: str) -> LiveSession | None:
         """Return the session with this id if it answers; memory only."""
         return self._by_id.get(session_id)
@@ -268,7 +272,9 @@ class SessionManager:
 
     async def _start(self, key: SessionKey, tell: Progress) -> LiveSession:
         asked, number = self._clock.steady(), next(self._numbers)
-        self.admission.demand_room()
+        kind = Kind.REHEARSAL if is_rehearsal(key.user) else Kind.STUDENT
+        if kind is Kind.STUDENT:
+            self.admission.demand_room()
         session_id = secrets.token_urlsafe(12)
         tell("Preparing the software that this notebook needs")
         # Read first: a release that is published after this makes this session out of date.
@@ -278,7 +284,6 @@ class SessionManager:
         await self._ends.wait(key)
         if key not in self._askers:  # all have left before there was a place to leave
             raise Conflict("Nobody waits for the notebook any more.", hint="Open it again.")
-        kind = Kind.REHEARSAL if is_rehearsal(key.user) else Kind.STUDENT
         ticket = Ticket(kind, number, session_id, self._expected(key), key, tell)
         usage = await self.admission.enter(ticket)
         try:
@@ -288,7 +293,7 @@ class SessionManager:
             tell("Starting the notebook")
             live = await self._launch(key, request, version, usage)
         except BaseException as error:
-            if isinstance(error, MograderError):
+            if isinstance(error, MograderError) and kind is Kind.STUDENT:
                 self.tally.starts[kind_of(usage.warm), "failed"] += 1
             self._ledger.close(session_id)
             raise
@@ -437,7 +442,8 @@ class SessionManager:
     def _record_end(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
         """Remove a session from the live ones, record its ending and return that."""
         ending = self.history.note(live, reason, detail)
-        self.tally.endings[reason] += 1
+        if not is_rehearsal(live.key.user):
+            self.tally.endings[reason] += 1
         self._closing.add(live.id)
         self._forget(live)
         return ending

@@ -150,7 +150,7 @@ class UpdateOffers:
         return done
 
     async def _undo(self, copy: CopyOf, done: Withdrawal) -> None:
-        if self._pool.find(copy.key) is not None:
+        if self._pool.is_wanted(copy.key):
             done.waiting.append(str(copy.user))
             return
         try:

@@ -98,6 +98,7 @@ SAYS = {
         **_SANDBOXES,
         "ExecStart": "/opt/mograder/current/bin/mograder node run",
         "LoadCredential": "node-token:/etc/mograder/node-token",
+        "Restart": "on-failure",  # a node that was drained has ended well, and stays ended
         "TimeoutStopSec": "150s",
     },
 }

@@ -14,6 +14,7 @@ import re
 import shutil
 import socket
 import sqlite3
+import stat
 import tarfile
 import tempfile
 import threading
@@ -422,6 +423,23 @@ def test_what_a_volume_has_of_its_own_is_no_part_of_it(ordinary_user: Path) -> N
         assert not [name for name in tar.getnames() if name.endswith("lost+found")]
     for place in volumes:
         (place / "lost+found").chmod(0o700)
+
+
+def test_a_directory_that_its_owner_has_protected_comes_back_protected(ordinary_user: Path) -> None:
+    course = ordinary_user / "course"
+    for name in ("source/A1/A1.py", "submitted/A1/alice.py"):
+        (course / name).parent.mkdir(parents=True)
+        (course / name).write_text("work")
+    (course / "source").chmod(0o555)
+    file = ordinary_user / "backup.tar.gz"
+    back_up(load_settings(course, environ={}), file, quiet)
+    restore(file, ordinary_user / "again", {}, quiet)
+    again = ordinary_user / "again"
+    assert sorted(each.name for each in again.iterdir()) == ["source", "submitted"]
+    assert (again / "source/A1/A1.py").read_text() == "work"
+    assert stat.S_IMODE((again / "source").stat().st_mode) == 0o555
+    for each in (course, again):  # or the fixture cannot remove them
+        (each / "source").chmod(0o755)
 
 
 def test_a_state_directory_on_another_disk_is_in_it(course: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.execution.item_limits import limits_of
+from mograder.sandbox.limits.procfs import Memory
+from mograder.sandbox.limits.rules import View, decide
 from mograder.sandbox.protocol import Ended, LimitReason, MachineReason, Mode
 from mograder.sessions.end_reasons import (
     Ending,
@@ -50,7 +52,15 @@ def test_the_limits_are_told_in_numbers() -> None:
     assert "512 MB" in text(EndReason.WORKSPACE)
     assert "77 processes" in text(EndReason.PROCESSES)
     two = limits_of(LimitsSettings(memory_mb=2048))
-    assert "more than 2 GB." in describe(Ending(ALICE, "s", EndReason.MEMORY, NOW), two).text
+    assert "more than 2 GB," in describe(Ending(ALICE, "s", EndReason.MEMORY, NOW), two).text
+
+
+def test_what_is_told_of_memory_is_true_where_the_machine_had_none_left() -> None:
+    """The session that grows most ends for that, however little it has."""
+    grows = View("s", memory=200 << 20, limit=2048 << 20, grown=100 << 20)
+    (end,) = decide([grows], Memory(available=1, total=4 << 30), now=0.0)
+    ending = Ending(ALICE, "s", EndReason(end.reason), NOW)
+    assert "or more than the server had left." in describe(ending, LIMITS).text
 
 
 def test_the_last_words_of_a_crash_are_told_as_they_are() -> None:
@@ -62,7 +72,7 @@ def test_an_ending_tells_the_limits_that_it_ran_under() -> None:
     """They may be the item's own, or have been changed since."""
     ran_under = LIMITS.model_copy(update={"memory_mb": 512})
     ending = Ending(ALICE, "s", EndReason.MEMORY, NOW, limits=ran_under)
-    assert "more than 512 MB." in describe(ending, LIMITS).text
+    assert "more than 512 MB," in describe(ending, LIMITS).text
 
 
 def _ended(status: int, reason: str = "") -> Ended:

@@ -37,6 +37,21 @@ async def test_an_idle_session_is_culled_and_an_active_one_is_not(
     assert rig.rows() == [("bob", "A1", "running")]
 
 
+@pytest.mark.parametrize("hours", [9, -9])
+async def test_a_clock_that_is_set_ends_no_session_in_use_and_keeps_no_idle_one(
+    rig: Rig, hours: int
+) -> None:
+    async with rig.pool(ttl=SHORT) as pool:
+        session = await pool.get_or_start(ALICE, ignore_progress)
+        rig.clock.set_by(hours * 3600)
+        await asyncio.sleep(10 * SHORT)  # it is looked at some times
+        assert pool.all() == [session]
+        culled = gone(session)
+        rig.clock.advance(10)
+        await culled
+        assert pool.all() == []
+
+
 async def test_websockets_count_as_activity_when_they_open_and_close(rig: Rig) -> None:
     async with rig.pool() as pool:
         session = await pool.get_or_start(ALICE, ignore_progress)

@@ -213,6 +213,7 @@ class FolderCopy:
             if not self._notebooks and _is_notebook(name, opened):
                 return  # it may be another student's submission in the same folder
             self._files -= 1
+            self._check_bounds()  # an empty file, too
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with target.open("wb") as copy:
                 while data := opened.read(_COPY_BYTES):

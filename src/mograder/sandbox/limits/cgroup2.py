@@ -36,8 +36,9 @@ _DELEGATED = ("user.delegate", "trusted.delegate")
 _FIRST = 1000
 """The weight of the supervisor, of the hub that started it, and of the zygotes."""
 
-_ALL = 100 * (os.cpu_count() or 1)
-"""The weight of all sessions together: that of one busy process on every CPU."""
+_EACH, _MOST_WEIGHT = 100, 10_000
+"""The weight of all sessions together: that of one busy process on every CPU, up to the kernel's
+largest, which it has from a hundred CPUs on."""
 
 PERIOD = 20_000
 """Period of ``cpu.max`` in microseconds. The usual 100 ms are as long as a whole start."""
@@ -195,9 +196,11 @@ class SessionGroups:
             raise refusal
         self._zygotes.mkdir(exist_ok=True)
         self._sessions.mkdir(exist_ok=True)
-        for branch, weight in ((own, _FIRST), (self._zygotes, _FIRST), (self._sessions, _ALL)):
+        processors = os.cpu_count() or 1
+        together = min(_EACH * processors, _MOST_WEIGHT)
+        for branch, weight in ((own, _FIRST), (self._zygotes, _FIRST), (self._sessions, together)):
             _write(branch / "cpu.weight", str(weight))
-        _cap(self._sessions, FOR_SESSIONS * (os.cpu_count() or 1))
+        _cap(self._sessions, FOR_SESSIONS * processors)
         _hand_down(self._sessions)
         for stale in _branches(self._sessions):
             _log.warning("a killed supervisor left the cgroup %s", stale.name)

@@ -272,6 +272,7 @@ class NodeMachines:
             node.begin(run_id)
             yield node
         except MograderError as error:
+            node.note_failure()
             _log.warning("a run on node %s failed: %.300s", node.name, error)
             raise failure_on(node.name, error) from error
         finally:
@@ -294,7 +295,8 @@ class NodeMachines:
         Raises: the last error if there is no node but those that failed; :class:`Busy` if there is
         no usable one for a while.
         """
-        expected = min(UNKNOWN, request.limits.memory_mb << 20 or UNKNOWN)
+        expected = self._registry.expected(request.session_id)
+        expected = min(expected, request.limits.memory_mb << 20 or expected)
 
         def choose(loads: Sequence[NodeLoad]) -> str | None:
             others = [load for load in loads if load.name not in failed]

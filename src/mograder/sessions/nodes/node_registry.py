@@ -22,7 +22,7 @@ from mograder.core.errors import (
 from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.client.supervisor_client import ANSWER_SECONDS, Connection
 from mograder.sandbox.protocol import Done, Measured, NodeStatus, Operation
-from mograder.sessions.capacity import MEGABYTE, YOUNG_SECONDS, CapacityLimits
+from mograder.sessions.capacity import MEGABYTE, UNKNOWN, YOUNG_SECONDS, CapacityLimits
 from mograder.sessions.nodes.placement import NodeLoad, dependable, fits
 
 _FAILING_SECONDS = 30.0
@@ -176,7 +176,8 @@ class ConnectedNode:
 class NodeRegistry:
     """The connected nodes; for use on the event loop only. Mutable state: ``_nodes``.
 
-    ``on_change`` is called when the capacity of all nodes may have changed.
+    ``on_change`` is called when the capacity of all nodes may have changed. ``expected`` returns
+    the bytes with which a session was admitted, by its id.
     """
 
     def __init__(self, clock: Clock, lease_seconds: float) -> None:
@@ -185,6 +186,7 @@ class NodeRegistry:
         self._nodes: dict[str, ConnectedNode] = {}
         self._change = asyncio.Event()
         self.on_change: Callable[[Sequence[NodeLoad]], None] = lambda loads: None
+        self.expected: Callable[[str], int] = lambda _: UNKNOWN
 
     def changed(self) -> Sequence[NodeLoad]:
         """Note that a node came, went, or reported; return the loads of those that count."""

@@ -5,7 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mograder.sandbox.execution.runner import folder_digest
+import pytest
+
+from mograder.core.errors import TooLarge
+from mograder.sandbox.execution.item_limits import CopyBounds
+from mograder.sandbox.execution.runner import FolderCopy, folder_digest
+
+
+def test_empty_files_count_too_where_a_copy_has_a_most_number_of_files(tmp_path: Path) -> None:
+    (tmp_path / "hw1").mkdir()
+    for number in range(3):
+        (tmp_path / "hw1" / f"{number}.csv").touch()
+    FolderCopy(tmp_path / "enough", CopyBounds(files=3), notebooks=False).copy(tmp_path / "hw1")
+    with pytest.raises(TooLarge, match="more than 2 files"):
+        FolderCopy(tmp_path / "few", CopyBounds(files=2), notebooks=False).copy(tmp_path / "hw1")
 
 
 def test_the_digest_of_a_folder_is_of_names_and_contents_of_what_a_run_gets(tmp_path: Path) -> None:

@@ -58,6 +58,15 @@ def test_a_delegated_cgroup_is_divided(tree: Path) -> None:
     assert (tree / "zygotes/cgroup.procs").read_text() == "77"
 
 
+def test_no_weight_is_larger_than_the_kernel_takes_with_many_processors(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more than 10,000 it refuses the write, and no session would be limited by it."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 128)
+    assert _find(tree) is not None
+    assert (tree / BRANCHES[2] / "cpu.weight").read_text() == "10000"
+
+
 def test_the_supervisor_of_a_command_leaves_the_hubs_part_of_the_tree_alone(
     tree: Path, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ from mograder.sandbox.protocol import (
     StopSession,
     encode,
 )
+from mograder.sessions.capacity import MemoryLedger
 from mograder.sessions.nodes.node_registry import node_capacity
 from mograder.store.hub.nodes import NodeRow
 from tests.support.fake_node import MEGABYTE, FakeNode, linked
@@ -40,6 +41,20 @@ async def test_a_burst_is_spread_over_the_nodes(rig: NodeRig) -> None:
     places = await asyncio.gather(*(rig.start(f"n{number}") for number in range(6)))
     assert sorted(places) == ["one"] * 3 + ["two"] * 3, "not all that one takes at a time"
     assert len(one.sessions) == len(two.sessions) == 3
+
+
+async def test_a_session_starts_where_the_memory_is_free_that_it_was_admitted_with(
+    rig: NodeRig,
+) -> None:
+    warm = await rig.joined("warm", zygotes=(KEY,), memory_mb=1000, session_mb=500)
+    ledger = MemoryLedger(rig.clock)
+    rig.registry.expected = ledger.expected
+    assert await rig.start("a") == "warm"
+    warm.report()
+    await until(lambda: rig.node("warm").session_ids == {"session-a"})
+    await rig.joined("roomy")
+    ledger.open("session-b", 900 * MEGABYTE)
+    assert [await rig.start("b"), await rig.start("c")] == ["roomy", "warm"]
 
 
 async def test_a_session_says_its_node_and_the_row_says_it_before_the_node_starts(
@@ -465,6 +480,17 @@ async def test_a_run_goes_to_the_node_with_the_most_free_memory(rig: NodeRig) ->
     executed = await rig.launcher.execute(run_of(rig.place), lines.append)
     assert (executed.status, lines) == (0, ["run on large"])
     assert all(load.reserved_memory == 0 for load in rig.registry.loads())
+
+
+async def test_the_next_runs_go_elsewhere_when_one_has_failed_on_a_node(rig: NodeRig) -> None:
+    away = Failed(id=0, family="NotFound", message="There is no notebook 'A1.py' to open.")
+    await rig.joined("shareless", memory_mb=8000, failure=away)
+    await rig.joined("small", memory_mb=1000)
+    lines: list[str] = []
+    with pytest.raises(RemoteFailed, match="shareless cannot reach"):
+        await rig.launcher.execute(run_of(rig.place), lines.append)
+    await rig.launcher.execute(run_of(rig.place), lines.append)
+    assert lines == ["run on small"]
 
 
 def run_of(directory: Path) -> Execute:

@@ -178,6 +178,17 @@ async def test_failures_are_told_and_end_nothing_else(rig: Rig, tmp_path: Path) 
         assert here.nothing_is_left()
 
 
+async def test_its_starts_and_ends_do_not_count_and_need_no_place_in_the_students_line(
+    rig: Rig, tmp_path: Path
+) -> None:
+    async with stage(rig, tmp_path, terms(line=0)) as here:
+        assert (await here.run(1)).states == {State.FINISHED: 1}
+        rig.launcher.failure = SandboxUnavailable("No sandbox.")
+        assert (await here.run(1)).states == {State.FAILED: 1}
+        assert not here.pool.tally.starts
+        assert not here.pool.tally.endings
+
+
 async def test_a_session_that_is_ended_for_its_memory_has_failed(rig: Rig, tmp_path: Path) -> None:
     async with stage(rig, tmp_path) as here:
         here.marimo.silent = True

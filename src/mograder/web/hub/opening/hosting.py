@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
 from mograder.sandbox.machines import Machines
 from mograder.sessions.capacity import CapacityLimits, capacity_limits
 from mograder.sessions.connections import Connections, LocalConnections
+from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.nodes import Nodes
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
     from mograder.web.hub.core.node_door import HubNodes
+
+_LOOK_SECONDS = 1.0
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +38,18 @@ def own_machine(loaded: LoadedSettings, supervisor: Machines) -> Hosting:
     settings = loaded.settings
     limits = capacity_limits(settings.hub.session_ttl, settings.limits)
     return Hosting(supervisor, limits, LocalConnections(), loaded.state_dir)
+
+
+async def nodes_ended(state: HubState) -> None:
+    """Wait for the leases of nodes on which a hub had sessions before it had none any more.
+
+    The nodes end these by then. Until then a notebook that is opened would run at two places.
+    """
+    told = False
+    while on := {row.node for row in await asyncio.to_thread(state.sessions) if row.node}:
+        if not on & await asyncio.to_thread(Nodes(state.engine).holding):
+            return
+        if not told:
+            _log.warning("sessions may run on the nodes %s; their leases are waited for", on)
+            told = True
+        await asyncio.sleep(_LOOK_SECONDS)

@@ -72,7 +72,9 @@ async def _end_own_sessions(builder: SupervisorClient) -> None:
 
 
 def _runs_directory(loaded: LoadedSettings, epoch: int) -> Path:
-    """Return this hub's own directory for runs; remove those of earlier hubs.
+    """Return this hub's own directory for runs; remove those of earlier hubs, named by epochs.
+
+    Whatever else is there stays: the setting may name a directory of other files by mistake.
 
     Raises: :class:`InvalidInput` if it cannot be made.
     """
@@ -81,7 +83,8 @@ def _runs_directory(loaded: LoadedSettings, epoch: int) -> Path:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for earlier in directory.iterdir():
-            remove_tree(earlier)
+            if earlier.name.isdecimal():
+                remove_tree(earlier)
         own.mkdir(mode=0o700)
     except OSError as error:
         raise InvalidInput(

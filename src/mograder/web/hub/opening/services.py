@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    nullcontext,
-)
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from importlib import metadata
 
@@ -46,7 +41,7 @@ from mograder.store.releases.releases import Limits, Releases
 from mograder.store.versions.versions import Versions
 from mograder.web.hub.core.capabilities import Capabilities
 from mograder.web.hub.core.services import Services
-from mograder.web.hub.opening.hosting import Hosting, own_machine
+from mograder.web.hub.opening.hosting import Hosting, nodes_ended, own_machine
 from mograder.web.hub.opening.hub_at_work import HubAtWork, Standby, begin_work
 from mograder.web.hub.opening.hub_grading import open_grading
 from mograder.web.hub.opening.preparation import HubSandbox, Preparation, shared_locks
@@ -214,6 +209,7 @@ async def _open_pool(
     if hosting.nodes is not None:
         pool.culler.moving = hosting.nodes.drained
         pool.culler.reached = hosting.nodes.reached
+        hosting.nodes.registry.expected = pool.admission.expected
     pool.after_end = spawner.ended
     await pool.open()
     stack.push_async_callback(pool.close)
@@ -279,20 +275,24 @@ def _text(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret is not None else ""
 
 
-def _hosting(
+@asynccontextmanager
+async def _hosting(
     loaded: LoadedSettings,
     state: HubState,
     clock: Clock,
     supervisor: SupervisorClient,
     epoch: int,
-) -> AbstractAsyncContextManager[Hosting]:
-    """Return what runs the sessions; nodes are let in during the block, if it has some.
+) -> AsyncIterator[Hosting]:
+    """Yield what runs the sessions; nodes are let in during the block, if it has some.
 
     Raises: as :func:`~mograder.web.hub.opening.hub_nodes.open_nodes`.
     """
     if not loaded.settings.nodes.enabled:
-        return nullcontext(own_machine(loaded, supervisor))
+        await nodes_ended(state)
+        yield own_machine(loaded, supervisor)
+        return
     # Nodes are imported only where there are some.
     from mograder.web.hub.opening.hub_nodes import open_nodes  # noqa: PLC0415
 
-    return open_nodes(loaded, state, clock, supervisor, epoch)
+    async with open_nodes(loaded, state, clock, supervisor, epoch) as hosting:
+        yield hosting
