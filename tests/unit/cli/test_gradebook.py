@@ -437,6 +437,19 @@ def test_an_import_is_previewed_and_changes_no_table_of_0_3_16(course: Path) -> 
     assert cli("gradebook import-0316").out == "0 rows imported.\n"
 
 
+@pytest.mark.parametrize(
+    "words", ["release A1", "withdraw A1 --note Later", "import A1 marks.csv", "export-0316"]
+)
+def test_a_dry_run_leaves_the_gradebook_as_it_is(course: Path, words: str) -> None:
+    """It neither imports the marks of 0.3.16 nor exports marks to it, as a change of marks does."""
+    (course / "mograder.toml").write_text(EXPORTS)
+    path = put_recorded(course / "gradebook.db")
+    before = path.read_bytes()
+    cli("gradebook export A1 -o marks.csv")
+    assert "Dry run" in cli("gradebook", *words.split(), "--dry-run").out
+    assert path.read_bytes() == before
+
+
 def test_the_first_command_that_changes_marks_imports_and_tells(
     course: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

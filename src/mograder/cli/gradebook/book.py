@@ -26,8 +26,8 @@ def changed_book(loaded: LoadedSettings) -> Iterator[Gradebook]:
 
 
 @contextmanager
-def existing_book(loaded: LoadedSettings) -> Iterator[Gradebook]:
-    """Open the gradebook as :func:`changed_book`.
+def existing_book(loaded: LoadedSettings, *, writes: bool = True) -> Iterator[Gradebook]:
+    """Open the gradebook as :func:`changed_book`; without ``writes`` (``--dry-run``), view it.
 
     Raises:
         NotFound: There is none.
@@ -35,7 +35,7 @@ def existing_book(loaded: LoadedSettings) -> Iterator[Gradebook]:
     path = loaded.gradebook_path
     if not path.is_file():
         raise NotFound(f"There is no gradebook {path}.", hint="`mograder autograde` makes it.")
-    with changed_book(loaded) as book:
+    with changed_book(loaded) if writes else viewed_gradebook(path) as book:
         yield book
 
 

@@ -199,7 +199,7 @@ def import_marks(
     FILE is one that `mograder gradebook export ASSIGNMENT` wrote, in which people have filled in or
     changed marks and comments. Only what differs is recorded, and all rows are checked first.
     """
-    with existing_book(loaded) as book:
+    with existing_book(loaded, writes=not dry_run) as book:
         name = assignment_named(book, assignment)
         changes = filled_marks(read_bytes(file), str(file), book.grades(name))
         for each in changes:

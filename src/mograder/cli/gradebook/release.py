@@ -58,7 +58,7 @@ def release(  # one argument per option
     to Moodle and to an assignment server send released marks only.
     """
     at = None if visible is None else read_moment(visible, given_zone(loaded.settings))
-    with existing_book(loaded) as book:
+    with existing_book(loaded, writes=not dry_run) as book:
         name = assignment_named(book, assignment)
         now = SystemClock().now()
         chosen = chosen_students(book, name, students, groups)
@@ -92,7 +92,7 @@ def withdraw(
     Students read the note in their place. Marks that were uploaded to Moodle or to an assignment
     server stay there.
     """
-    with existing_book(loaded) as book:
+    with existing_book(loaded, writes=not dry_run) as book:
         name = assignment_named(book, assignment)
         now = SystemClock().now()
         feedback = CourseFeedback(loaded, book, name, grading_key(loaded), now)
