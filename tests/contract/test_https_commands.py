@@ -364,12 +364,14 @@ def test_b152_url_and_token_come_from_options_environment_cache_and_file(
 
 
 def test_b155_the_token_in_the_file_goes_to_the_server_in_the_file_only(
-    here: Path, served: Course
+    here: Path, served: Course, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / "mograder.toml").write_text(
         f'[https]\nurl = "https://other.example.org"\ntoken = "{token_of("fay")}"\n'
     )
     cli("https fetch --list --url", served.url, status=4)
+    monkeypatch.setenv("MOGRADER_HTTPS_URL", served.url)
+    cli("https fetch --list", status=4)
 
 
 _NO_URL = "No HTTPS URL configured. Provide --url or set [https] url in mograder.toml"
