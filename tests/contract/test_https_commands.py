@@ -68,6 +68,14 @@ def test_b148_login_keeps_the_token_for_its_server(home: Path, served: Course) -
     cli("https fetch --list --url", served.url)
 
 
+def test_b148_login_takes_the_token_of_the_environment_as_its_help_says(
+    served: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOGRADER_HTTPS_TOKEN", f" {token_of('alice')}\n")
+    printed = cli("https login --url", served.url)
+    assert printed.out == f"Token cached for {served.url} (user: alice)\n"
+
+
 def test_b148_a_token_that_the_server_refuses_is_not_kept(home: Path, served: Course) -> None:
     printed = cli("https login --token alice:00 --url", served.url, status=4)
     assert printed.err.startswith("Error: Authentication required.")

@@ -69,12 +69,16 @@ class Server:
         return self.named_url
 
     @property
+    def told_token(self) -> str:
+        """The token from the option or the environment; "" without one."""
+        of_environment = self.loaded.origins["https.token"] is Origin.ENVIRONMENT
+        return first(self.given_token, self.loaded.settings.https.token if of_environment else "")
+
+    @property
     def token(self) -> str:
         """The token: from the option, the environment, the cache for this address, the file."""
-        of_environment = self.loaded.origins["https.token"] is Origin.ENVIRONMENT
-        told = first(self.given_token, self.loaded.settings.https.token if of_environment else "")
-        if told:
-            return told
+        if self.told_token:
+            return self.told_token
         cached = self.tokens.find(self.url)
         return first(cached.token if cached else "", token_in_file(self.loaded, self.url))
 
