@@ -150,7 +150,8 @@ def test_show_lists_students_by_assignments_and_one_student(graded: Path) -> Non
         ("bob", None),
     ]
     assert told["A1"][0]["questions"][3]["marker"] == "mia"
-    assert "It has none of any student" in cli("gradebook show A1 --student zoe", status=3).err
+    for words in ("show A1 --student zoe", "show --student zoe", "explain A1 zoe"):
+        assert "It has: alice, bob.\n" in cli("gradebook", *words.split(), status=3).err
 
 
 def test_explain_tells_conditions_markers_and_the_penalty(graded: Path) -> None:

@@ -63,8 +63,10 @@ def assignment_named(book: Gradebook, typed: str) -> str:
     return find_name(typed, names, Words(where="in the gradebook", empty="It has none yet."))
 
 
-def grade_named(grades: Sequence[StudentGrade], student: str) -> StudentGrade:
-    """Return the marks of a student.
+def grade_named(
+    grades: Sequence[StudentGrade], student: str, where: str = "this assignment"
+) -> StudentGrade:
+    """Return the marks of a student; ``where`` is of which assignments they are, in words.
 
     Raises:
         NotFound: The student has none.
@@ -73,9 +75,9 @@ def grade_named(grades: Sequence[StudentGrade], student: str) -> StudentGrade:
     for grade in grades:
         if nfc(grade.student) == wanted:
             return grade
-    known = listed([each.student for each in grades])
+    known = listed(sorted({each.student for each in grades}))
     raise NotFound(
-        f"The gradebook has no marks of {student!r} for this assignment.",
+        f"The gradebook has no marks of {student!r} for {where}.",
         hint=f"It has: {known}." if known else "It has none of any student.",
     )
 
