@@ -473,10 +473,13 @@ def test_work_in_a_browser_is_told_taken_and_gone_on_with(
     assert (work.read_text(), work.name in printed.out) == (THERE, True)
     assert list(work.parent.glob("*.bak.*")) == []
     work.write_text(THERE + "# and here\n")
-    assert "Draft: another text, saved " in cli("https feedback hw1 --url", served.url).out
+    status = ("feedback", "hw1", "--url", served.url)
+    assert "Draft: another text, saved " in cli("https", *status).out
+    assert cli("https", *status, "--json").json["other_draft"] is not None
     answer = cli("https submit hw1 --json", str(work), "--url", served.url).json
     assert (answer["submitted"], answer["kept"]) == (True, None)
-    assert "Draft:" not in cli("https feedback hw1 --url", served.url).out
+    assert "Draft:" not in cli("https", *status).out
+    assert cli("https", *status, "--json").json["other_draft"] is None
 
 
 def test_a_submission_over_newer_work_in_a_browser_is_asked_about(

@@ -304,6 +304,7 @@ def _as_json(release: LocalRelease, kind: ItemKind, done: _Done) -> dict[str, ob
     if found is not None:
         answer["new"], answer["changed"] = found.new, found.changed
         answer["unchanged"], answer["removed"] = found.unchanged, found.removed
+        answer["type_before"] = found.kind_before or None
     return answer
 
 

@@ -240,6 +240,7 @@ def test_json_is_all_that_a_script_reads(hub: FakeHub) -> None:
         "changed": [],
         "unchanged": [],
         "removed": [],
+        "type_before": None,
         "source": "none",
     }
     for more, published in (["--dry-run"], False), ([], True):
@@ -302,6 +303,8 @@ def test_a_dry_run_tells_exactly_what_would_change_on_the_hub(hub: FakeHub, cour
         "  removed: gone.txt",
         "Dry run — not publishing.",
     ]
+    told = cli("hub publish A1 --force --dry-run --json").json
+    assert (told["type_before"], told["type"]) == ("lecture", "assignment")
     assert hub.received == []
 
 
