@@ -268,6 +268,8 @@ def policy(
     assignment before one of the course; `none` as its value withdraws it. The keys are those of
     [penalties].
     """
+    if is_default and entries:
+        raise click.UsageError("Give KEY=VALUE or --default, not both.")
     writes = not dry_run and (is_default or bool(entries))
     with opened(loaded, writes=writes) as extensions:
         name = extensions.named(assignment or "all")
