@@ -177,6 +177,16 @@ def test_without_a_hub_or_a_token_nothing_is_sent(
     assert hub.received == []
 
 
+def test_commands_that_it_names_can_be_typed_as_they_are(hub: FakeHub, course: Path) -> None:
+    """Assignments of a Moodle are called so."""
+    name = "A2. Sums"
+    (course / "release" / name).mkdir()
+    (course / "release" / name / f"{name}.py").write_text("import marimo\n")
+    hub.streams("/publish/A2.%20Sums", {**DONE, "copies": 2})
+    told = cli("hub publish A2 --force").out
+    assert f"mograder hub update '{name}' --preview" in told
+
+
 def test_options_win_over_variables(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     """B97, B98."""
     monkeypatch.setenv("MOGRADER_HUB_URL", "http://127.0.0.1:1")
