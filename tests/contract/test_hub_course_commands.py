@@ -137,6 +137,26 @@ def test_a_schedule_replaces_all_that_was_set(served: ServedHub, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("named", "option", "moment"),
+    [
+        ("", [], "2030-12-01T09:00:00+00:00"),
+        ("", ["--timezone", "Europe/Athens"], "2030-12-01T09:00:00+02:00"),
+        (
+            "timezone = 'Asia/Tokyo'\n",
+            ["--timezone", "Europe/Athens"],
+            "2030-12-01T09:00:00+09:00",
+        ),
+    ],
+)
+def test_a_schedule_that_names_no_zone_is_in_that_of_the_option(
+    served: ServedHub, tmp_path: Path, named: str, option: list[str], moment: str
+) -> None:
+    (tmp_path / "term.toml").write_text(f"{named}[items]\nA1 = 2030-12-01\n")
+    cli("hub schedule term.toml", *option)
+    assert json.loads(_rules(served)) == {"A1": {"visible_from": moment}}
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "start = ",
