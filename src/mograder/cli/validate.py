@@ -32,6 +32,8 @@ from mograder.store.filesystem.files import atomic_write
 
 _LONGEST = 3600
 _MOST_STEPS = 20
+_FETCHED = ".mograder/release"
+"""Where ``fetch`` keeps releases, below the directory that it writes into."""
 _Read = tuple[str, str | None, Path | None] | ValidationReport
 """The texts of a notebook and of its release, or the report of a file that cannot be read."""
 
@@ -142,7 +144,7 @@ def _releases(loaded: LoadedSettings) -> tuple[Path, ...]:
     See compatibility-0.3.16.md 4.
     """
     settings = loaded.settings
-    wanted = (settings.dirs.release, settings.hub.release_dir, ".mograder/release")
+    wanted = (settings.dirs.release, settings.hub.release_dir, _FETCHED)
     return tuple(map(loaded.path, wanted))
 
 
@@ -204,7 +206,7 @@ def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> _Read:
     elif release is None and _is_below(path, loaded.settings.dirs.source, loaded):
         found = None
     else:
-        bases = _releases(loaded) if release is None else (release,)
+        bases = (*_releases(loaded), path.parent / _FETCHED) if release is None else (release,)
         found = find_release(path, read_key(text, "mograder-assignment"), bases)
     if release is not None and found is None:
         raise InvalidInput(f"{shown(release)} holds no release of {shown(path)}.")

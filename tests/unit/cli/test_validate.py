@@ -63,3 +63,21 @@ def test_a_submission_without_a_release_reads_nothing(here: Path, runs: FakeRuns
     (here / "submitted" / "A1" / "ada.py").write_text(NOTEBOOK)
     cli("validate submitted/A1/ada.py", status=1)
     assert [request.folder for request in runs.asked] == [None]
+
+
+@pytest.mark.parametrize("place", [".", "hw1"])
+def test_a_fetched_notebook_is_compared_with_its_release_from_any_directory(
+    here: Path, runs: FakeRuns, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """As `mograder https fetch hw1 -o hw1/` leaves them (B149)."""
+    check = 'from mograder.runtime import check\n\ncheck("Q1: one", [({}, "not one")])'
+    for name, condition in {".mograder/release/hw1/work.py": "x == 1", "work.py": "True"}.items():
+        path = here / "hw1" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(notebook("x = 1", check.format(condition)))
+    monkeypatch.chdir(here / place)
+    file = "hw1/work.py" if place == "." else "work.py"
+    (answer,) = cli("validate --json", file, status=1).json
+    assert answer["integrity_level"] == "source"
+    (request,) = runs.asked
+    assert "x == 1" in request.text
