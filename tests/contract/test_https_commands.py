@@ -399,6 +399,18 @@ def test_b149_after_signing_in_no_command_needs_the_address(here: Path, served: 
     assert "Status: submitted" in cli("https feedback hw1").out
 
 
+def test_the_settings_of_the_course_count_in_a_folder_that_was_fetched_into(
+    here: Path, served: Course, fresh_name: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "mograder.toml").write_text(f'[https]\nurl = "{served.url}"\n')
+    monkeypatch.setenv("MOGRADER_HTTPS_TOKEN", token_of(fresh_name("alice")))
+    (here / "hw1").mkdir()
+    monkeypatch.chdir(here / "hw1")
+    cli("https fetch hw1")
+    cli("https submit hw1 homework.py")
+    assert "Status: submitted" in cli("https feedback hw1").out
+
+
 def test_an_address_is_not_guessed_for_a_sign_in_nor_among_several(served: Course) -> None:
     cli("https login --token", token_of("alice"), "--url", served.url)
     assert _NO_URL in cli("https login --token alice:00", status=2).err
