@@ -411,6 +411,18 @@ def test_an_exported_file_is_filled_in_and_taken_back(graded: Path, course: Path
     assert cli("gradebook import A1 marks.csv").out == "A1: 0 students changed.\n"
 
 
+@pytest.mark.parametrize("comment", ["One\n\ntwo", "One\r\n\r\ntwo"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_line_ends_of_another_system_are_no_change(
+    graded: Path, course: Path, comment: str, ends: str
+) -> None:
+    """Some editors, and git, change those within a comment, too."""
+    cli("gradebook mark A1 alice --comment", comment)
+    text = cli("gradebook export A1").out
+    (course / "marks.csv").write_text(text, "utf-8", newline=ends)
+    assert cli("gradebook import A1 marks.csv").out == "A1: 0 students changed.\n"
+
+
 def test_a_file_with_one_wrong_row_changes_nothing(graded: Path, course: Path) -> None:
     (course / "m.csv").write_text(
         "student,Q2,Q9\nbob,12,1\nzoe,1,\nbob,2,\nalice,16,\n,1,\n", "utf-8"
