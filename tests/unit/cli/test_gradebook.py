@@ -297,7 +297,7 @@ def test_a_mark_in_the_place_of_gradings_is_kept_with_its_reason(graded: Path) -
         (["mark", "A1", "zoe", "Q1=1"], 3, "no marks of 'zoe'"),
         (["mark", "B7", "bob", "Q1=1"], 3, "There is no assignment 'B7' in the gradebook"),
         (["export", "--format", "moodle"], 2, "--format moodle is for the marks of one ASSIGNMENT"),
-        (["export", "A1", "--format", "https", "--by", "question"], 2, "one ASSIGNMENT"),
+        (["export", "A1", "--format", "https", "--by", "question"], 2, "--by assignment."),
         (["export", "--by", "question"], 2, "--by question is for the marks of one"),
     ],
 )
