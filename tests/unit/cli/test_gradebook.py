@@ -229,6 +229,9 @@ def test_a_student_is_found_by_another_form_of_the_same_name(graded: Path) -> No
     assert cli("gradebook show A1 --student", typed).out.count("zo\u00eb") == 1
     assert "A1, zo\u00eb: " in cli("gradebook explain A1", typed).out
     assert "A1, zo\u00eb: " in cli("gradebook mark A1", typed, "Analysis=40").out
+    assert "zo\u00eb" in cli("gradebook release A1 --student", typed).out
+    cli("extension group \u00dcbung", typed)
+    assert "zo\u00eb" in cli("gradebook release A1 --group", "U\u0308bung").out
 
 
 def test_a_number_leaves_the_comments_of_markers(graded: Path) -> None:
