@@ -71,9 +71,10 @@ def revoke_token(
 ) -> None:
     """End all tokens and logins of a person.
 
-    With --url or --ssh the hub there does it; else the database of the course here is changed,
-    and a hub that runs on it notices within seconds. generate-token then makes a new one, where
-    the hub's database is at hand. The exit status is 3 for a name of which the hub has no record.
+    With --url or --ssh the hub there does it; else, whatever the environment names, the database of
+    the course here is changed, and a hub that runs on it notices within seconds. generate-token
+    then makes a new one, where the hub's database is at hand. The exit status is 3 for a name of
+    which the hub has no record.
     """
     user = Username.of_account(username)
     if address.given:
@@ -82,6 +83,9 @@ def revoke_token(
     else:
         without = f"{ctx.command_path} without --url or --ssh"
         known = server_part(without, "mograder.cli.hub.tokens:revoke_here")(user, course_dir)
+        if address.known:
+            told = "Warning: only the course here was changed. --url asks the hub at an address."
+            click.echo(told, err=True)
     if not known:
         raise NotFound(
             f"This hub has no record of {user}.",
