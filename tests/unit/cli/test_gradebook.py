@@ -294,6 +294,7 @@ def test_a_mark_in_the_place_of_gradings_is_kept_with_its_reason(graded: Path) -
         (["mark", "A1", "bob", "Q1"], 2, "'Q1' is not QUESTION=POINTS"),
         (["mark", "A1", "bob", "Q1=many"], 2, "'many' is not a number of points"),
         (["mark", "A1", "bob", "Q1=11"], 2, "Q1 can have 0 to 10 marks, not 11"),
+        (["mark", "A1", "bob", "Analysis=30", "Analysis=40"], 2, "one mark for each question"),
         (["mark", "A1", "bob", "Q1=nan"], 2, "not nan"),
         (["mark", "A1", "bob", "Q1=1"], 2, "reason: grading gave 7.1 marks for Q1."),
         (["mark", "A1", "bob", "Q1=1", "--reason", " "], 2, "Say why the mark is another one."),

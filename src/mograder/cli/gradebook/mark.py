@@ -71,7 +71,10 @@ def mark(  # one argument per option
     A mark counts before the one by grading, and before earlier ones; `none` instead of points
     withdraws those that people gave. Another mark than grading's needs a --reason. Comments stay.
     """
-    points = dict(map(_parts, marks))
+    parts = [_parts(each) for each in marks]
+    points = dict(parts)
+    if len(points) < len(parts):
+        raise click.UsageError("Give one mark for each question.")
     if whole is not None:
         points[WHOLE] = _points(whole)
     if not points and comment is None:
