@@ -8,12 +8,14 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mograder.core.settings import load_settings
+from mograder.grading.late.explanation import moment
 from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,
@@ -465,6 +467,16 @@ def test_a_dry_run_leaves_the_gradebook_as_it_is(course: Path, words: str) -> No
     cli("gradebook export A1 -o marks.csv")
     assert "Dry run" in cli("gradebook", *words.split(), "--dry-run").out
     assert path.read_bytes() == before
+
+
+def test_the_time_of_a_release_is_told_with_its_zone(course: Path) -> None:
+    """It may be typed in that of the course, and this machine may have another one."""
+    (course / "mograder.toml").write_text('timezone = "Asia/Tokyo"\n')
+    put_recorded(course / "gradebook.db")
+    told = cli("gradebook release A1 --at 2030-01-01").out
+    then = datetime(2029, 12, 31, 15, tzinfo=UTC)
+    assert f"will see their marks from {moment(then)}.\n" in told
+    assert f"{then.astimezone():%Z}" in told
 
 
 def test_the_first_command_that_changes_marks_imports_and_tells(
