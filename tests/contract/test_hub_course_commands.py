@@ -5,6 +5,7 @@ B35, B36; compatibility-0.3.16.md 10.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -333,6 +334,16 @@ def test_a_question_that_is_answered_with_no_offers_nothing(
     monkeypatch.setattr("click.confirm", lambda question, **_: asked.append(question))
     cli(*UPDATE, status=1)
     assert asked == ["Offer the update to these copies?"]
+    assert not is_offered()
+
+
+def test_a_script_that_cannot_be_asked_is_told_the_option(
+    corrected: ServedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    printed = cli(*UPDATE, status=5)
+    assert printed.out.startswith(PREVIEW)
+    assert "Run it again with --yes." in printed.err
     assert not is_offered()
 
 
