@@ -68,6 +68,14 @@ def test_b148_login_keeps_the_token_for_its_server(home: Path, served: Course) -
     cli("https fetch --list --url", served.url)
 
 
+def test_b148_login_takes_the_token_of_the_environment_as_its_help_says(
+    served: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOGRADER_HTTPS_TOKEN", f" {token_of('alice')}\n")
+    printed = cli("https login --url", served.url)
+    assert printed.out == f"Token cached for {served.url} (user: alice)\n"
+
+
 def test_b148_a_token_that_the_server_refuses_is_not_kept(home: Path, served: Course) -> None:
     printed = cli("https login --token alice:00 --url", served.url, status=4)
     assert printed.err.startswith("Error: Authentication required.")
@@ -364,12 +372,14 @@ def test_b152_url_and_token_come_from_options_environment_cache_and_file(
 
 
 def test_b155_the_token_in_the_file_goes_to_the_server_in_the_file_only(
-    here: Path, served: Course
+    here: Path, served: Course, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / "mograder.toml").write_text(
         f'[https]\nurl = "https://other.example.org"\ntoken = "{token_of("fay")}"\n'
     )
     cli("https fetch --list --url", served.url, status=4)
+    monkeypatch.setenv("MOGRADER_HTTPS_URL", served.url)
+    cli("https fetch --list", status=4)
 
 
 _NO_URL = "No HTTPS URL configured. Provide --url or set [https] url in mograder.toml"
@@ -386,6 +396,18 @@ def test_b149_after_signing_in_no_command_needs_the_address(here: Path, served: 
     cli("https fetch hw1 -o hw1/")
     assert (here / "hw1" / "homework.py").read_bytes() == HOMEWORK
     cli("https submit hw1 hw1/homework.py")
+    assert "Status: submitted" in cli("https feedback hw1").out
+
+
+def test_the_settings_of_the_course_count_in_a_folder_that_was_fetched_into(
+    here: Path, served: Course, fresh_name: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "mograder.toml").write_text(f'[https]\nurl = "{served.url}"\n')
+    monkeypatch.setenv("MOGRADER_HTTPS_TOKEN", token_of(fresh_name("alice")))
+    (here / "hw1").mkdir()
+    monkeypatch.chdir(here / "hw1")
+    cli("https fetch hw1")
+    cli("https submit hw1 homework.py")
     assert "Status: submitted" in cli("https feedback hw1").out
 
 
@@ -463,10 +485,13 @@ def test_work_in_a_browser_is_told_taken_and_gone_on_with(
     assert (work.read_text(), work.name in printed.out) == (THERE, True)
     assert list(work.parent.glob("*.bak.*")) == []
     work.write_text(THERE + "# and here\n")
-    assert "Draft: another text, saved " in cli("https feedback hw1 --url", served.url).out
+    status = ("feedback", "hw1", "--url", served.url)
+    assert "Draft: another text, saved " in cli("https", *status).out
+    assert cli("https", *status, "--json").json["other_draft"] is not None
     answer = cli("https submit hw1 --json", str(work), "--url", served.url).json
     assert (answer["submitted"], answer["kept"]) == (True, None)
-    assert "Draft:" not in cli("https feedback hw1 --url", served.url).out
+    assert "Draft:" not in cli("https", *status).out
+    assert cli("https", *status, "--json").json["other_draft"] is None
 
 
 def test_a_submission_over_newer_work_in_a_browser_is_asked_about(

@@ -5,6 +5,7 @@ B35, B36; compatibility-0.3.16.md 10.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,6 +135,26 @@ def test_a_schedule_replaces_all_that_was_set(served: ServedHub, tmp_path: Path)
         "A4": {"visible_from": "2030-10-28T09:30:00+00:00"},
         "L01": {"hidden": True},
     }
+
+
+@pytest.mark.parametrize(
+    ("named", "option", "moment"),
+    [
+        ("", [], "2030-12-01T09:00:00+00:00"),
+        ("", ["--timezone", "Europe/Athens"], "2030-12-01T09:00:00+02:00"),
+        (
+            "timezone = 'Asia/Tokyo'\n",
+            ["--timezone", "Europe/Athens"],
+            "2030-12-01T09:00:00+09:00",
+        ),
+    ],
+)
+def test_a_schedule_that_names_no_zone_is_in_that_of_the_option(
+    served: ServedHub, tmp_path: Path, named: str, option: list[str], moment: str
+) -> None:
+    (tmp_path / "term.toml").write_text(f"{named}[items]\nA1 = 2030-12-01\n")
+    cli("hub schedule term.toml", *option)
+    assert json.loads(_rules(served)) == {"A1": {"visible_from": moment}}
 
 
 @pytest.mark.parametrize(
@@ -313,6 +334,16 @@ def test_a_question_that_is_answered_with_no_offers_nothing(
     monkeypatch.setattr("click.confirm", lambda question, **_: asked.append(question))
     cli(*UPDATE, status=1)
     assert asked == ["Offer the update to these copies?"]
+    assert not is_offered()
+
+
+def test_a_script_that_cannot_be_asked_is_told_the_option(
+    corrected: ServedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    printed = cli(*UPDATE, status=5)
+    assert printed.out.startswith(PREVIEW)
+    assert "Run it again with --yes." in printed.err
     assert not is_offered()
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mograder.store.gradebook.gradebook import Gradebook, Identity
 from tests.support.command_line import cli
+from tests.support.moodle.replay import Reply, Request
 from tests.support.moodle.teacher import CourseSetup, ServedHub, served_hub
 
 NAMES = {
@@ -111,6 +113,24 @@ def test_b33_a_dry_run_shows_the_users_and_changes_nothing(
         "mograder.toml",
         "students.csv",
     ]
+
+
+def test_names_on_moodle_cannot_write_to_the_terminal(
+    teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """People choose their names there; an escape sequence could hide a line, or forge one."""
+    answer = teacher.moodle.answer
+
+    def altered(request: Request) -> Reply:
+        reply = answer(request)
+        body = reply.body.replace(b"Alice", b"\\u001b[2JAl").replace(b"A2. ", b"A2\\u001b[2J. ")
+        return replace(reply, body=body)
+
+    monkeypatch.setattr(teacher.moodle, "answer", altered)
+    printed = cli("moodle sync-users --dry-run", *MAP)
+    assert "  alice  ( [2JAl Ångström)" in printed.lines
+    assert "A2 [2J. " in cli("moodle sync --dry-run").out
+    assert "A2 [2J. " in cli("moodle upload-feedback Z9", status=3).err
 
 
 def test_b34_without_a_hub_the_list_is_written_into_the_course(teacher: CourseSetup) -> None:

@@ -164,6 +164,7 @@ def test_b142_b143_tokens_from_a_secret(
     people = "".join(f"{name}: {_token(SECRET, name)}\n" for name in ("alice", "bob", "carol"))
     instructor = f"\ninstructor: {_token(SECRET, '__instructor__')}\n"
     assert printed.out == people + instructor
+    assert ("others can register" in printed.err) is (way != "cwd"), "nothing notes the names"
 
 
 def test_b142_without_a_secret_or_with_two_it_says_so(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.shared.options import PATH
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.core.settings import FILE_NAME, LoadedSettings, SettingRow, describe, load_settings
 
@@ -21,7 +22,7 @@ def config() -> None:
 @click.option(
     "-C",
     "--course-dir",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The course; otherwise MOGRADER_COURSE_DIR, the working directory or the nearest above.",
 )
 @json_option

@@ -33,6 +33,7 @@ from mograder.grading.late.late_changes import (
     policy_change,
     read_changes,
     removal,
+    rule_value,
     write_changes,
 )
 from mograder.grading.release.late_preview import preview_late
@@ -91,7 +92,7 @@ class Extensions:
         """Print the rule in force, and where each key comes from."""
         late = CourseLate(self.loaded)
         for each in late.rule_lines(assignment, self.facts):
-            click.echo(plain(f"{each.key} = {_shown(each.value)}  ({each.origin})"))
+            click.echo(plain(f"{each.key} = {rule_value(each.value)}  ({each.origin})"))
         if assignment != ALL_ASSIGNMENTS:
             due = late.terms(assignment, self.facts).due.general
             click.echo(f"Due: {'no due date' if due is None else moment(due)}")
@@ -128,14 +129,6 @@ def _line(each: ComparedGrade) -> str:
 
 def _mark(value: float | None) -> str:
     return number_text(value) or "no mark"
-
-
-def _shown(value: object) -> str:
-    if value is None or value == "":
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return number_text(value) if isinstance(value, float) else str(value)
 
 
 _GROUP = click.option("--group", help="The group, instead of students.")
@@ -268,7 +261,11 @@ def policy(
     assignment before one of the course; `none` as its value withdraws it. The keys are those of
     [penalties].
     """
+    if is_default and entries:
+        raise click.UsageError("Give KEY=VALUE or --default, not both.")
     writes = not dry_run and (is_default or bool(entries))
+    if "=" in (assignment or ""):
+        raise click.UsageError("Name the assignment before KEY=VALUE, or `all` for the course.")
     with opened(loaded, writes=writes) as extensions:
         name = extensions.named(assignment or "all")
         if is_default:

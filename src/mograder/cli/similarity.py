@@ -130,6 +130,7 @@ def _json(name: str, found: SimilarWork, verdicts: _Verdicts) -> dict[str, objec
         "assignment": name,
         "compared": found.students,
         "unread": list(found.unread),
+        "without_given": found.without_given,
         "groups": [list(each) for each in found.groups],
         "identical": [list(each) for each in found.identical],
         "pairs": [_pair_json(pair, verdicts) for pair in found.pairs],

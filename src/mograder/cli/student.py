@@ -61,16 +61,15 @@ def settings_of(folder_or_url: str) -> LoadedSettings:
     """
     from mograder.core.settings import Origin, load_settings  # noqa: PLC0415
 
-    if "://" not in folder_or_url:
-        return load_settings(_place(Path(folder_or_url)))
-    written = load_settings(_place(Path()))
-    told = {"https.url": folder_or_url, "transport": "https"}
-    url = written.settings.https.url
-    if url and written.origins["https.token"] is Origin.FILE:
-        from mograder.clients.token_store import server_key  # noqa: PLC0415
+    told = {"https.url": folder_or_url, "transport": "https"} if "://" in folder_or_url else {}
+    course = _place(Path() if told else Path(folder_or_url))
+    loaded = load_settings(course, overrides=told)
+    if loaded.origins["https.token"] is not Origin.FILE:
+        return loaded
+    from mograder.cli.https.server import token_in_file  # noqa: PLC0415
 
-        told |= {} if server_key(url) == server_key(folder_or_url) else {"https.token": ""}
-    return load_settings(written.course_dir, overrides=told)
+    token = token_in_file(loaded, loaded.settings.https.url)
+    return load_settings(course, overrides=told | {"https.token": token})
 
 
 def _place(folder: Path) -> Path:

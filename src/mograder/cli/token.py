@@ -22,6 +22,11 @@ from mograder.store.assignment_server.name_registry import PEOPLE_FILE, How, Nam
 from mograder.store.assignment_server.secret import SECRET_FILE, read_secret
 
 _LIMIT = 4096
+_UNNOTED = (
+    "the server does not learn of these names. Until their tokens are used, others can register "
+    "them, and for a name whose tokens were ended this one is void. Run it on the server, in the "
+    "directory that is served."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ def token(
     """Make the tokens of a served course.
 
     One for each person is printed, and the instructor's. Run it in the directory that is served,
-    where the secret is. A name that is given out here cannot be registered by somebody else.
+    where the secret is: a name that is given out there cannot be registered by somebody else.
     """
     source = Source(secret_file, secret_stdin, secret)
     key = source.read()
@@ -95,7 +100,9 @@ def token(
     if revoke or reset:
         _end(people, names, How.REVOKED if revoke else How.RESET)
         return
-    if people is not None:
+    if people is None:
+        click.echo(f"Warning: {_UNNOTED}", err=True)
+    else:
         _note(people, names)
     print_lines(key, names, people.epoch if people else _never)
 

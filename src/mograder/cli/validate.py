@@ -32,7 +32,9 @@ from mograder.store.filesystem.files import atomic_write
 
 _LONGEST = 3600
 _MOST_STEPS = 20
-_Read = tuple[str, str | None, Path] | ValidationReport
+_FETCHED = ".mograder/release"
+"""Where ``fetch`` keeps releases, below the directory that it writes into."""
+_Read = tuple[str, str | None, Path | None] | ValidationReport
 """The texts of a notebook and of its release, or the report of a file that cannot be read."""
 
 _TRUSTED = "Code that you trust as your own runs without one with --no-sandbox."
@@ -128,9 +130,8 @@ def _warn(notebooks: Sequence[Path], loaded: LoadedSettings, *, no_sandbox: bool
     if not UNPROTECTED:
         return
     click.echo(f"Warning: {UNPROTECTED}", err=True)
-    submitted = loaded.path(loaded.settings.dirs.submitted).resolve()
     for path in notebooks:
-        if path.resolve().is_relative_to(submitted):
+        if _is_below(path, loaded.settings.dirs.submitted, loaded):
             raise SandboxUnavailable(
                 f"{shown(path)} is a submission, and {SYSTEM_NAME} has no sandbox for it.",
                 hint=_TRUSTED,
@@ -143,7 +144,7 @@ def _releases(loaded: LoadedSettings) -> tuple[Path, ...]:
     See compatibility-0.3.16.md 4.
     """
     settings = loaded.settings
-    wanted = (settings.dirs.release, settings.hub.release_dir, ".mograder/release")
+    wanted = (settings.dirs.release, settings.hub.release_dir, _FETCHED)
     return tuple(map(loaded.path, wanted))
 
 
@@ -200,19 +201,24 @@ def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> _Read:
         text = read_notebook(path)
     except (InvalidInput, TooLarge) as error:
         return ValidationReport(shown(path), Outcome.UNREADABLE, str(error))
-    sources = loaded.path(loaded.settings.dirs.source)
     if release is not None and release.is_file():
-        return text, read_notebook(release), path.parent
-    if release is None and path.resolve().is_relative_to(sources.resolve()):
-        return text, None, path.parent
-    bases = _releases(loaded) if release is None else (release,)
-    found = find_release(path, read_key(text, "mograder-assignment"), bases)
+        found: Path | None = release
+    elif release is None and _is_below(path, loaded.settings.dirs.source, loaded):
+        found = None
+    else:
+        bases = (*_releases(loaded), path.parent / _FETCHED) if release is None else (release,)
+        found = find_release(path, read_key(text, "mograder-assignment"), bases)
     if release is not None and found is None:
         raise InvalidInput(f"{shown(release)} holds no release of {shown(path)}.")
-    if found is None:
-        return text, None, path.parent
-    submitted = path.resolve().is_relative_to(loaded.path(loaded.settings.dirs.submitted).resolve())
-    return text, read_notebook(found), found.parent if submitted else path.parent
+    released = None if found is None else read_notebook(found)
+    if _is_below(path, loaded.settings.dirs.submitted, loaded):
+        return text, released, None if found is None else found.parent
+    return text, released, path.parent
+
+
+def _is_below(path: Path, directory: str, loaded: LoadedSettings) -> bool:
+    """Return whether a notebook is in a directory of the course."""
+    return path.resolve().is_relative_to(loaded.path(directory).resolve())
 
 
 def _write_pages(

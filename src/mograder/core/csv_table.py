@@ -52,14 +52,15 @@ class Table:
 def read_table(data: bytes, name: str) -> Table:
     """Read a CSV file whose first line names its columns; ``name`` is its name in messages.
 
-    The delimiter is taken from the first line. Blank rows are left out.
+    The delimiter is taken from the first line. Blank rows are left out, and lines in a cell end as
+    in ours: an editor of Windows changes all in the file.
 
     Raises:
         InvalidInput: It is not CSV in UTF-8, or a row has more values than there are columns.
         TooLarge: It has more than 100 000 rows.
     """
     try:
-        text = data.decode("utf-8-sig")
+        text = _with_our_line_ends(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{name} is not UTF-8 text.", hint="Save it as CSV UTF-8.") from error
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
@@ -117,8 +118,12 @@ def number_text(value: float | None, places: int = 5) -> str:
 def spreadsheet_text(text: str) -> str:
     """Return a cell's text that a spreadsheet program does not take for a formula."""
     # The csv module does not quote a carriage return, at which a reader would end the row.
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _with_our_line_ends(text)
     return _TEXT + text if text.startswith(_FORMULA) else text
+
+
+def _with_our_line_ends(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _cell(value: str | float | None) -> str:

@@ -39,6 +39,8 @@ FILE_NAME = "mograder.toml"
 STATE_DIR = ".mograder"
 """The name of the program's own directory in a course: database, environments, logs."""
 
+_FETCHED = ("release", "seen")
+"""Names in `STATE_DIR` beside a fetched notebook, which that of a course does not have."""
 _MAX_FILE_BYTES = 1_000_000
 _TOML_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _NO_SECONDS = re.compile(
@@ -345,8 +347,9 @@ def _found_upwards() -> Path:
     to.
     """
     here = Path().absolute()
-    if (here / STATE_DIR).is_dir():  # a course without a file of settings
-        return here
+    state = here / STATE_DIR
+    if state.is_dir() and not any((state / name).exists() for name in _FETCHED):
+        return here  # a course without a file of settings
     for directory in (here, *here.parents):
         file = directory / FILE_NAME
         if directory == here and os.path.lexists(file):

@@ -230,7 +230,7 @@ def _marks(row: Row, questions: Mapping[int, str], grade: StudentGrade) -> Mappi
 
 def _comment(row: Row, column: int | None, grade: StudentGrade) -> str | None:
     text = row.cell(column)
-    return text if text and text != grade.comment.strip() else None
+    return text if text and text != grade.comment.replace("\r\n", "\n").strip() else None
 
 
 def _unknown(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
+from shlex import quote
 
 from mograder.core.errors import MograderError
 from mograder.core.name_lookup import nfc
@@ -143,7 +144,7 @@ def _of_row(row: Row0316, assignment: AssignmentRow) -> Iterator[Line]:
         yield note("gradebook-zero", text, "Compare the mark on Moodle or the server.")
     if is_stale(row.total_mark, row.penalty_pct, row.penalised_mark):
         text = f"{who}: the mark after the penalty does not belong to the total"
-        yield note("gradebook-penalty", text, f"mograder feedback {row.assignment}")
+        yield note("gradebook-penalty", text, f"mograder feedback {quote(row.assignment)}")
 
 
 def _of_totals(who: str, row: Row0316, assignment: AssignmentRow) -> Iterator[Line]:

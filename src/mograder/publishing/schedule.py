@@ -46,7 +46,7 @@ class _Words(BaseModel):
 
     start: Annotated[date, AfterValidator(demand_reach)] | None = None
     time: daytime = daytime(9, 0)
-    timezone: str = DEFAULT_ZONE
+    timezone: str = ""
     hide_unlisted: bool = False
     weeks: dict[Annotated[str, Field(pattern=r"^\d{1,3}$")], list[str]] = {}
     items: dict[str, Annotated[datetime | date, BeforeValidator(written_time)]] = {}
@@ -70,8 +70,10 @@ def zone_of_form(fields: Mapping[str, str]) -> ZoneInfo:
     return parse_zone((fields.get("timezone") or "UTC")[:60])
 
 
-def parse_schedule(text: str, filename: str) -> Schedule:
+def parse_schedule(text: str, filename: str, timezone: str = DEFAULT_ZONE) -> Schedule:
     """Return the schedule in a TOML text; ``filename`` is its name in messages.
+
+    ``timezone`` is that of a text that names none.
 
     Raises: :class:`InvalidInput` naming the key that is wrong.
     """
@@ -83,7 +85,7 @@ def parse_schedule(text: str, filename: str) -> Schedule:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise InvalidInput(f"{filename}: {place}: {first['msg']}.") from error
-    zone = parse_zone(words.timezone)
+    zone = parse_zone(words.timezone or timezone)
     opens = dict(_weekly(words, zone, filename))
     for name, day in words.items.items():
         opens[ItemName.parse(name)] = _in_zone(day, zone, words.time)

@@ -279,6 +279,11 @@ def test_a_notebook_of_jupyter_is_told_with_the_remedy(desk: Desk) -> None:
     printed = cli("autograde hw1")
     note = "Not graded, since they are notebooks of Jupyter: dave.ipynb. Convert each by `marimo"
     assert note in printed.out
+    (answer,) = cli("autograde hw1 --json").json["assignments"]
+    assert note in answer["notes"][-1], "a program learns of dave, too"
+    assert note in cli("autograde hw1 --preview").out
+    (answer,) = cli("autograde hw1 --preview --json").json["preview"]
+    assert note in answer["notes"][-1]
     _without_submissions(desk)
     desk.submit("dave.ipynb", "{}")
     told = cli("autograde hw1", status=2).err

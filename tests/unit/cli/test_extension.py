@@ -161,6 +161,10 @@ def test_a_stored_rule_counts_before_the_settings(course: Path) -> None:
     assert "max = 100  (default)" in told
     cli("extension policy all --default")
     assert marks()["cleo"] == 47.2
+    stored = cli("extension policy A1 enabled=false per_day=20").out
+    assert "Recorded: A1: enabled = false, per_day = 20.\n" in stored, "as it is typed"
+    assert "not both" in cli("extension policy A1 per_day=20 --default", status=2).err
+    assert "or `all` for the course" in cli("extension policy per_day=20", status=2).err
     cli("extension policy A1 late_days=1", status=2)
     cli("extension policy A1 per_week=1", status=2)
     cli("extension policy A1 per_day=-1", status=2)

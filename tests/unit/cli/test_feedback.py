@@ -101,6 +101,8 @@ def test_without_penalties_nothing_is_deducted(course: Path) -> None:
     cli("feedback A1")
     cli("feedback A1 --no-penalties")
     assert grades(course)["alice"].final == 67.5
+    told = cli("extension policy A1").lines
+    assert told[0] == "enabled = false  (mograder feedback --no-penalties)", "the rule in force"
     assert "67.5 −" not in page(course, "alice")
     (course / "mograder.toml").write_text(SETTINGS.replace("true", "false"))
     cli("feedback A1")

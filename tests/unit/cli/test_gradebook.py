@@ -8,12 +8,14 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mograder.core.settings import load_settings
+from mograder.grading.late.explanation import moment
 from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,
@@ -150,7 +152,8 @@ def test_show_lists_students_by_assignments_and_one_student(graded: Path) -> Non
         ("bob", None),
     ]
     assert told["A1"][0]["questions"][3]["marker"] == "mia"
-    assert "It has none of any student" in cli("gradebook show A1 --student zoe", status=3).err
+    for words in ("show A1 --student zoe", "show --student zoe", "explain A1 zoe"):
+        assert "It has: alice, bob.\n" in cli("gradebook", *words.split(), status=3).err
 
 
 def test_explain_tells_conditions_markers_and_the_penalty(graded: Path) -> None:
@@ -228,6 +231,9 @@ def test_a_student_is_found_by_another_form_of_the_same_name(graded: Path) -> No
     assert cli("gradebook show A1 --student", typed).out.count("zo\u00eb") == 1
     assert "A1, zo\u00eb: " in cli("gradebook explain A1", typed).out
     assert "A1, zo\u00eb: " in cli("gradebook mark A1", typed, "Analysis=40").out
+    assert "zo\u00eb" in cli("gradebook release A1 --student", typed).out
+    cli("extension group \u00dcbung", typed)
+    assert "zo\u00eb" in cli("gradebook release A1 --group", "U\u0308bung").out
 
 
 def test_a_number_leaves_the_comments_of_markers(graded: Path) -> None:
@@ -290,13 +296,14 @@ def test_a_mark_in_the_place_of_gradings_is_kept_with_its_reason(graded: Path) -
         (["mark", "A1", "bob", "Q1"], 2, "'Q1' is not QUESTION=POINTS"),
         (["mark", "A1", "bob", "Q1=many"], 2, "'many' is not a number of points"),
         (["mark", "A1", "bob", "Q1=11"], 2, "Q1 can have 0 to 10 marks, not 11"),
+        (["mark", "A1", "bob", "Analysis=30", "Analysis=40"], 2, "one mark for each question"),
         (["mark", "A1", "bob", "Q1=nan"], 2, "not nan"),
         (["mark", "A1", "bob", "Q1=1"], 2, "reason: grading gave 7.1 marks for Q1."),
         (["mark", "A1", "bob", "Q1=1", "--reason", " "], 2, "Say why the mark is another one."),
         (["mark", "A1", "zoe", "Q1=1"], 3, "no marks of 'zoe'"),
         (["mark", "B7", "bob", "Q1=1"], 3, "There is no assignment 'B7' in the gradebook"),
         (["export", "--format", "moodle"], 2, "--format moodle is for the marks of one ASSIGNMENT"),
-        (["export", "A1", "--format", "https", "--by", "question"], 2, "one ASSIGNMENT"),
+        (["export", "A1", "--format", "https", "--by", "question"], 2, "--by assignment."),
         (["export", "--by", "question"], 2, "--by question is for the marks of one"),
     ],
 )
@@ -410,6 +417,18 @@ def test_an_exported_file_is_filled_in_and_taken_back(graded: Path, course: Path
     assert cli("gradebook import A1 marks.csv").out == "A1: 0 students changed.\n"
 
 
+@pytest.mark.parametrize("comment", ["One\n\ntwo", "One\r\n\r\ntwo"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_line_ends_of_another_system_are_no_change(
+    graded: Path, course: Path, comment: str, ends: str
+) -> None:
+    """Some editors, and git, change those within a comment, too."""
+    cli("gradebook mark A1 alice --comment", comment)
+    text = cli("gradebook export A1").out
+    (course / "marks.csv").write_text(text, "utf-8", newline=ends)
+    assert cli("gradebook import A1 marks.csv").out == "A1: 0 students changed.\n"
+
+
 def test_a_file_with_one_wrong_row_changes_nothing(graded: Path, course: Path) -> None:
     (course / "m.csv").write_text(
         "student,Q2,Q9\nbob,12,1\nzoe,1,\nbob,2,\nalice,16,\n,1,\n", "utf-8"
@@ -435,6 +454,29 @@ def test_an_import_is_previewed_and_changes_no_table_of_0_3_16(course: Path) -> 
     assert path.read_bytes() == before
     assert cli("gradebook import-0316").out == told.replace("Dry run — nothing was changed.\n", "")
     assert cli("gradebook import-0316").out == "0 rows imported.\n"
+
+
+@pytest.mark.parametrize(
+    "words", ["release A1", "withdraw A1 --note Later", "import A1 marks.csv", "export-0316"]
+)
+def test_a_dry_run_leaves_the_gradebook_as_it_is(course: Path, words: str) -> None:
+    """It neither imports the marks of 0.3.16 nor exports marks to it, as a change of marks does."""
+    (course / "mograder.toml").write_text(EXPORTS)
+    path = put_recorded(course / "gradebook.db")
+    before = path.read_bytes()
+    cli("gradebook export A1 -o marks.csv")
+    assert "Dry run" in cli("gradebook", *words.split(), "--dry-run").out
+    assert path.read_bytes() == before
+
+
+def test_the_time_of_a_release_is_told_with_its_zone(course: Path) -> None:
+    """It may be typed in that of the course, and this machine may have another one."""
+    (course / "mograder.toml").write_text('timezone = "Asia/Tokyo"\n')
+    put_recorded(course / "gradebook.db")
+    told = cli("gradebook release A1 --at 2030-01-01").out
+    then = datetime(2029, 12, 31, 15, tzinfo=UTC)
+    assert f"will see their marks from {moment(then)}.\n" in told
+    assert f"{then.astimezone():%Z}" in told
 
 
 def test_the_first_command_that_changes_marks_imports_and_tells(

@@ -167,9 +167,16 @@ def test_a_file_that_may_not_be_used_is_named_and_is_no_bug(
     assert "Traceback" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["export A1 -o", "statistics A1 --csv", "export-0316"])
-def test_a_path_that_is_empty_is_not_the_working_directory(option: str) -> None:
-    assert cli(f"gradebook {option}", "", status=2).err.endswith(": It is empty.\n")
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("gradebook export A1 -o", "gradebook statistics A1 --csv", "gradebook export-0316"),
+        *("gradebook check -C", "hub prune -C", "config show -C", "hub check"),
+    ],
+)
+def test_a_path_that_is_empty_is_not_the_working_directory(words: str) -> None:
+    """As "$COURSE" is that was never set: nothing is done in some other course instead."""
+    assert cli(words, "", status=2).err.endswith(": It is empty.\n")
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("detail"), errors.NotFound("detail")])

@@ -27,6 +27,23 @@ def test_a_token_in_the_settings_is_sent_to_the_server_named_there_alone(
     assert (https.url, https.token.get_secret_value()) == (url, token)
 
 
+@pytest.mark.parametrize(
+    ("url", "token"),
+    [
+        ("https://Course.example.org/", TOKEN),
+        ("https://other.example.org", ""),
+    ],
+)
+def test_it_is_not_sent_to_another_server_that_the_environment_names_either(
+    here: Path, monkeypatch: pytest.MonkeyPatch, url: str, token: str
+) -> None:
+    settings = f'[https]\nurl = "https://course.example.org"\ntoken = "{TOKEN}"\n'
+    (here / "mograder.toml").write_text(settings)
+    monkeypatch.setenv("MOGRADER_HTTPS_URL", url)
+    https = settings_of(".").settings.https
+    assert (https.url, https.token.get_secret_value()) == (url, token)
+
+
 def test_a_token_of_the_environment_is_for_the_server_that_is_named(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,6 +186,14 @@ def test_a_directory_where_a_hub_has_run_is_a_course_without_a_file(below: Path)
     assert load_settings(environ={}).course_dir == below
 
 
+@pytest.mark.parametrize("kept", ["release", "seen"])
+def test_a_directory_that_an_assignment_was_fetched_into_is_none(
+    below: Path, tmp_path: Path, kept: str
+) -> None:
+    (below / ".mograder" / kept).mkdir(parents=True)
+    assert load_settings(environ={}).course_dir == tmp_path
+
+
 def test_what_another_user_may_have_put_above_is_no_course(below: Path, tmp_path: Path) -> None:
     """Its settings name the servers that tokens are sent to."""
     if os.geteuid() != 0:

@@ -162,9 +162,9 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     done = _graded(chosen, how, loaded, output)
     if csv_file is not None:
         _write_table(csv_file, done, output)
-    told = {"version": 1, "assignments": [answer_of(each) for each in done]}
+    answers = [answer_of(*each) for each in zip(chosen, done, strict=True)]
     failed = any(row.needs_attention for each in done for row in each.rows)
-    return Result(told, status=int(failed))
+    return Result({"version": 1, "assignments": answers}, status=int(failed))
 
 
 def _refuse_contradictions(
@@ -242,8 +242,8 @@ def _preview(chosen: Sequence[Chosen], how: _How, loaded: LoadedSettings, output
             found = asyncio.run(_compare_all(chosen, how, loaded, gradebook, Path(place), output))
         finally:
             output.close()
-    answers = [preview_json(name, compared) for name, compared in found.items()]
-    lines = (plain(line) for each in found.items() for line in preview_lines(*each))
+    answers = [preview_json(*each) for each in found]
+    lines = (plain(line) for each in found for line in preview_lines(*each))
     return Result({"version": 1, "preview": answers}, lines)
 
 
@@ -254,19 +254,19 @@ async def _compare_all(
     gradebook: Gradebook,
     place: Path,
     output: Output,
-) -> dict[str, ComparedRuns]:
-    found: dict[str, ComparedRuns] = {}
+) -> list[tuple[Chosen, ComparedRuns]]:
+    found: list[tuple[Chosen, ComparedRuns]] = []
     async with _opened(how, loaded, output) as tools:
         for number, each in enumerate(chosen):
             seen = _Seen()
             output.prepares()
             request = _request(each, how, loaded)
             request = replace(request, output=place / str(number), force=True)
-            graded = await autograde(request, tools, seen, output)
+            await autograde(request, tools, seen, output)
             output.close()
-            name = graded.assignment.name
+            name = each.files.name
             works = {who: digest for who, (digest, _) in gradebook.last_works(name).items()}
-            found[name] = compare_runs(gradebook.grades(name), seen.runs, works)
+            found.append((each, compare_runs(gradebook.grades(name), seen.runs, works)))
     return found
 
 

@@ -194,12 +194,13 @@ def _marks(row: ResultRow) -> str:
     return f"{marks} ({number_text(row.waiting)} wait)" if row.waiting else marks
 
 
-def answer_of(done: Autograded) -> dict[str, object]:
+def answer_of(chosen: Chosen, done: Autograded) -> dict[str, object]:
     """Return what came of grading an assignment as ``--json`` prints it."""
     return {
         "assignment": done.assignment.name,
         "output": str(done.output),
         "warnings": list(done.assignment.warnings),
+        "notes": list(chosen.notes),
         "submissions": [_answer_row(row) for row in done.rows],
     }
 
@@ -255,8 +256,9 @@ def _coloured(word: str, wide: int) -> str:
 _NONE = "-"
 
 
-def preview_lines(assignment: str, compared: ComparedRuns) -> Iterator[str]:
+def preview_lines(chosen: Chosen, compared: ComparedRuns) -> Iterator[str]:
     """Yield the lines for people."""
+    yield from chosen.notes
     wide = max((len(each.student) for each in compared.changes), default=0)
     for change in compared.changes:
         yield f"  {change.student:<{wide}}  {change.question}: {_told(change)}"
@@ -265,16 +267,17 @@ def preview_lines(assignment: str, compared: ComparedRuns) -> Iterator[str]:
         yield f"  {student}: no result{'' if student in changed else ', so nothing would change'}"
     same = compared.judged - compared.gain - compared.lose
     yield (
-        f"{assignment}: {compared.judged} judged; {compared.gain} gain marks, "
+        f"{chosen.files.name}: {compared.judged} judged; {compared.gain} gain marks, "
         f"{compared.lose} lose marks, {same} keep theirs."
     )
     yield "Preview — nothing was recorded. Without --preview it is."
 
 
-def preview_json(assignment: str, compared: ComparedRuns) -> dict[str, object]:
+def preview_json(chosen: Chosen, compared: ComparedRuns) -> dict[str, object]:
     """Return the same for programs."""
     return {
-        "assignment": assignment,
+        "assignment": chosen.files.name,
+        "notes": list(chosen.notes),
         "judged": compared.judged,
         "without_result": list(compared.without_result),
         "changes": [

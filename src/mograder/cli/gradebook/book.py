@@ -26,8 +26,8 @@ def changed_book(loaded: LoadedSettings) -> Iterator[Gradebook]:
 
 
 @contextmanager
-def existing_book(loaded: LoadedSettings) -> Iterator[Gradebook]:
-    """Open the gradebook as :func:`changed_book`.
+def existing_book(loaded: LoadedSettings, *, writes: bool = True) -> Iterator[Gradebook]:
+    """Open the gradebook as :func:`changed_book`; without ``writes`` (``--dry-run``), view it.
 
     Raises:
         NotFound: There is none.
@@ -35,7 +35,7 @@ def existing_book(loaded: LoadedSettings) -> Iterator[Gradebook]:
     path = loaded.gradebook_path
     if not path.is_file():
         raise NotFound(f"There is no gradebook {path}.", hint="`mograder autograde` makes it.")
-    with changed_book(loaded) as book:
+    with changed_book(loaded) if writes else viewed_gradebook(path) as book:
         yield book
 
 
@@ -63,8 +63,10 @@ def assignment_named(book: Gradebook, typed: str) -> str:
     return find_name(typed, names, Words(where="in the gradebook", empty="It has none yet."))
 
 
-def grade_named(grades: Sequence[StudentGrade], student: str) -> StudentGrade:
-    """Return the marks of a student.
+def grade_named(
+    grades: Sequence[StudentGrade], student: str, where: str = "this assignment"
+) -> StudentGrade:
+    """Return the marks of a student; ``where`` is of which assignments they are, in words.
 
     Raises:
         NotFound: The student has none.
@@ -73,9 +75,9 @@ def grade_named(grades: Sequence[StudentGrade], student: str) -> StudentGrade:
     for grade in grades:
         if nfc(grade.student) == wanted:
             return grade
-    known = listed([each.student for each in grades])
+    known = listed(sorted({each.student for each in grades}))
     raise NotFound(
-        f"The gradebook has no marks of {student!r} for this assignment.",
+        f"The gradebook has no marks of {student!r} for {where}.",
         hint=f"It has: {known}." if known else "It has none of any student.",
     )
 

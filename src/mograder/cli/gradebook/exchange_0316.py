@@ -17,7 +17,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import CourseLate
-from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
+from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_0316 import Outcome, Told
 
 _dry_run = click.option(
@@ -69,10 +69,9 @@ def export_0316(*, file: Path | None, replace: bool, dry_run: bool, loaded: Load
     changed since it was imported or exported last stays as it is, and the command ends with 1:
     import it first. [gradebook] export_0316 = true does this after each command that changes marks.
     """
-    path = loaded.gradebook_path
-    with viewed_gradebook(path) if dry_run else existing_book(loaded) as book:
+    with existing_book(loaded, writes=not dry_run) as book:
         told = book.export_0316(
-            _other(file, path),
+            _other(file, loaded.gradebook_path),
             CourseLate(loaded).deductions(book),
             SystemClock().now(),
             replaces=replace,

@@ -77,7 +77,9 @@ def export(
         detailed = assignment is not None and form in (_CSV, _JSON)
         by = _BY_QUESTION if detailed else _BY_ASSIGNMENT
     if form in (_MOODLE, _HTTPS) and (assignment is None or by == _BY_QUESTION):
-        raise click.UsageError(f"--format {form} is for the marks of one ASSIGNMENT.")
+        raise click.UsageError(
+            f"--format {form} is for the marks of one ASSIGNMENT, --by assignment."
+        )
     if form == _CSV and assignment is None and by == _BY_QUESTION:
         raise click.UsageError("--by question is for the marks of one ASSIGNMENT.")
     with viewed_gradebook(loaded.gradebook_path) as book:

@@ -71,7 +71,10 @@ def mark(  # one argument per option
     A mark counts before the one by grading, and before earlier ones; `none` instead of points
     withdraws those that people gave. Another mark than grading's needs a --reason. Comments stay.
     """
-    points = dict(map(_parts, marks))
+    parts = [_parts(each) for each in marks]
+    points = dict(parts)
+    if len(points) < len(parts):
+        raise click.UsageError("Give one mark for each question.")
     if whole is not None:
         points[WHOLE] = _points(whole)
     if not points and comment is None:
@@ -199,7 +202,7 @@ def import_marks(
     FILE is one that `mograder gradebook export ASSIGNMENT` wrote, in which people have filled in or
     changed marks and comments. Only what differs is recorded, and all rows are checked first.
     """
-    with existing_book(loaded) as book:
+    with existing_book(loaded, writes=not dry_run) as book:
         name = assignment_named(book, assignment)
         changes = filled_marks(read_bytes(file), str(file), book.grades(name))
         for each in changes:

@@ -7,7 +7,7 @@ from datetime import datetime
 import click
 
 from mograder.cli.gradebook.book import assignment_named, existing_book, marker_name
-from mograder.cli.shared.console import plain, when
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.options import together
 from mograder.cli.shared.released import warn_of_reservations
@@ -15,6 +15,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.item_dates import given_zone, read_moment
 from mograder.core.name_lookup import counted, listed
 from mograder.core.settings import LoadedSettings
+from mograder.grading.late.explanation import moment
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, chosen_students, take_back
 from mograder.grading.release.releasing import release as release_marks
@@ -59,7 +60,7 @@ def release(  # one argument per option
     to Moodle and to an assignment server send released marks only.
     """
     at = None if visible is None else read_moment(visible, given_zone(loaded.settings))
-    with existing_book(loaded) as book:
+    with existing_book(loaded, writes=not dry_run) as book:
         name = assignment_named(book, assignment)
         now = SystemClock().now()
         chosen = chosen_students(book, name, students, groups)
@@ -98,7 +99,7 @@ def withdraw(
     Students read the note in their place. Marks that were uploaded to Moodle or to an assignment
     server stay there.
     """
-    with existing_book(loaded) as book:
+    with existing_book(loaded, writes=not dry_run) as book:
         name = assignment_named(book, assignment)
         now = SystemClock().now()
         feedback = CourseFeedback(loaded, book, name, grading_key(loaded), now)
@@ -111,7 +112,7 @@ def withdraw(
 
 def _who_sees(students: int, at: datetime | None) -> str:
     see = ("sees" if students == 1 else "see") if at is None else "will see"
-    return f"{counted(students, 'student')} {see} their marks{f' from {when(at)}' if at else ''}"
+    return f"{counted(students, 'student')} {see} their marks{f' from {moment(at)}' if at else ''}"
 
 
 def _tell(done: Released, summary: str, *, dry_run: bool) -> None:

@@ -60,12 +60,12 @@ def show(*, assignment: str | None, student: str | None, loaded: LoadedSettings)
         late = CourseLate(loaded)
         course = {name: late.grades(book, name) for name in names}
     if student is not None:
+        where = "any assignment" if assignment is None else names[0]
+        grade_named([each for grades in course.values() for each in grades], student, where)
         course = {
             name: tuple(each for each in grades if nfc(each.student) == nfc(student))
             for name, grades in course.items()
         }
-        if assignment is not None or not any(course.values()):
-            grade_named([each for grades in course.values() for each in grades], student)
     if assignment is None:
         rows = [[_text(cell) for cell in row] for row in course_rows(course)]
         lines = _table(["Student", *course], rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -120,7 +121,7 @@ def _gradebook_rows(server: Server, assignment: str, *, unreleased: bool) -> tup
     if not rows and released is None:
         raise NotFound(
             f"The gradebook {shown(server.loaded.gradebook_path)} has no marks for {assignment}.",
-            hint=f"Grade it first (mograder autograde {assignment}), or give --grades-csv.",
+            hint=f"Grade it first (mograder autograde {quote(assignment)}), or give --grades-csv.",
         )
     return rows
 

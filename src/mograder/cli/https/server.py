@@ -22,7 +22,7 @@ from mograder.clients.course_server import RemoteAssignment
 from mograder.clients.token_store import HTTPS, TokenStore, server_key
 from mograder.core.errors import RemoteFailed
 from mograder.core.name_lookup import listed
-from mograder.core.settings import LoadedSettings, Origin, read_environ
+from mograder.core.settings import LoadedSettings, Origin, load_settings, read_environ
 from mograder.exchange.assignment_lookup import choose_remote
 
 _NO_URL = "No HTTPS URL configured. Provide --url or set [https] url in mograder.toml"
@@ -69,19 +69,18 @@ class Server:
         return self.named_url
 
     @property
-    def token(self) -> str:
-        """The token: from the option, the environment, the cache for this address, the settings.
-
-        The one in ``mograder.toml`` is for the server named there, and is sent to no other.
-        """
-        https = self.loaded.settings.https
+    def told_token(self) -> str:
+        """The token from the option or the environment; "" without one."""
         of_environment = self.loaded.origins["https.token"] is Origin.ENVIRONMENT
-        told = first(self.given_token, https.token if of_environment else "")
-        if told:
-            return told
+        return first(self.given_token, self.loaded.settings.https.token if of_environment else "")
+
+    @property
+    def token(self) -> str:
+        """The token: from the option, the environment, the cache for this address, the file."""
+        if self.told_token:
+            return self.told_token
         cached = self.tokens.find(self.url)
-        its_own = not https.url or server_key(https.url) == server_key(self.url)
-        return first(cached.token if cached else "", https.token if its_own else "")
+        return first(cached.token if cached else "", token_in_file(self.loaded, self.url))
 
     @property
     def tokens(self) -> TokenStore:
@@ -122,6 +121,18 @@ server_options = gathered(
     course_option,
 )
 """Adds ``--url --token --insecure -C``; the command receives them as ``server``."""
+
+
+def token_in_file(loaded: LoadedSettings, url: str) -> str:
+    """Return the token in ``mograder.toml``, which is for the server named there; "" for another.
+
+    The file is read alone, since the environment may have named another server in ``loaded``.
+    """
+    if loaded.origins["https.token"] is not Origin.FILE:
+        return ""
+    https = load_settings(loaded.course_dir, environ={}).settings.https
+    its_own = not https.url or server_key(https.url) == server_key(url)
+    return https.token.get_secret_value() if its_own else ""
 
 
 def offered_assignment(

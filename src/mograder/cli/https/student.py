@@ -38,9 +38,9 @@ def login(*, server: Server) -> Result:
     server. The file is readable by you alone. A token that the server refuses is not kept; a
     server that cannot be reached now is no obstacle.
     """
-    if not (server.given_token or "").strip():
+    token = server.told_token
+    if not token:
         raise click.UsageError("Missing option '--token'.")
-    token = server.token
     user = user_of(token)
     if not user:
         raise InvalidInput(

@@ -8,7 +8,7 @@ import click
 
 from mograder.cli.shared.check_output import checked
 from mograder.cli.shared.course_settings import given_options, load_course
-from mograder.cli.shared.options import course_dir_option
+from mograder.cli.shared.options import PATH, course_dir_option
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.settings import read_environ
@@ -18,7 +18,7 @@ from mograder.operations.trial_session import examine_session
 
 
 @click.command("check")
-@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.argument("directory", required=False, type=PATH)
 @click.option(
     "--url",
     help="The address that browsers use: also try what the web server in front does there.",

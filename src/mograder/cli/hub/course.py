@@ -25,7 +25,7 @@ from mograder.core.errors import NotFound
 from mograder.core.item_dates import LAST_MINUTE, Visibility, read_moment, read_opening
 from mograder.core.name_lookup import Words, find_name, find_or_new
 from mograder.core.names import Username
-from mograder.publishing.schedule import DEFAULT_ZONE, parse_schedule, parse_zone
+from mograder.publishing.schedule import DEFAULT_ZONE, Schedule, parse_schedule, parse_zone
 from mograder.store.course.allowlist import parse_users
 
 _MOMENT = "%a %d %b %Y, %H:%M"
@@ -71,9 +71,10 @@ def revoke_token(
 ) -> None:
     """End all tokens and logins of a person.
 
-    With --url or --ssh the hub there does it; else the database of the course here is changed,
-    and a hub that runs on it notices within seconds. generate-token then makes a new one, where
-    the hub's database is at hand. The exit status is 3 for a name of which the hub has no record.
+    With --url or --ssh the hub there does it; else, whatever the environment names, the database of
+    the course here is changed, and a hub that runs on it notices within seconds. generate-token
+    then makes a new one, where the hub's database is at hand. The exit status is 3 for a name of
+    which the hub has no record.
     """
     user = Username.of_account(username)
     if address.given:
@@ -82,6 +83,9 @@ def revoke_token(
     else:
         without = f"{ctx.command_path} without --url or --ssh"
         known = server_part(without, "mograder.cli.hub.tokens:revoke_here")(user, course_dir)
+        if address.known:
+            told = "Warning: only the course here was changed. --url asks the hub at an address."
+            click.echo(told, err=True)
     if not known:
         raise NotFound(
             f"This hub has no record of {user}.",
@@ -152,13 +156,15 @@ def schedule(
     `none` returns to the hub's mograder.toml. Without an option it shows the dates.
 
     WHAT may also be a TOML file: start, time, timezone, hide_unlisted, [weeks] and [items]. It
-    replaces all openings that were set before.
+    replaces all openings that were set before. Without a timezone there, --timezone counts, else
+    Europe/London.
     """
     given = {"opens": opens, "due": due, "closes": closes}
     texts = {key: text for key, text in given.items() if text is not None}
     file = Path(what)
     if not texts and (file.is_file() or what.endswith(".toml")):
-        _open_by_file(file, address, dry_run=dry_run)
+        plan = parse_schedule(read_text(file), file.name, timezone or DEFAULT_ZONE)
+        _open_by_file(plan, address, dry_run=dry_run)
         return
     if dry_run:
         raise click.UsageError("--dry-run is for a schedule's file, and this is none.")
@@ -171,8 +177,7 @@ def schedule(
         click.echo(line)
 
 
-def _open_by_file(file: Path, address: Address, *, dry_run: bool) -> None:
-    plan = parse_schedule(read_text(file), file.name)
+def _open_by_file(plan: Schedule, address: Address, *, dry_run: bool) -> None:
     changes = {name: Visibility(visible_from=moment) for name, moment in plan.opens.items()}
     with address.client() as client:
         published = hub_course.items(client)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -223,7 +224,9 @@ def _remedy(release: LocalRelease, found: Differences) -> list[str]:
     """Return lines that say how to make the files here and on Moodle equal again."""
     lines = ["Nothing was sent. To fix it:"]
     if found.missing or found.differing:
-        lines.append(f"  - `mograder moodle upload {release.name}` puts what is here on Moodle;")
+        lines.append(
+            f"  - `mograder moodle upload {quote(release.name)}` puts what is here on Moodle;"
+        )
     if found.differing or found.extra:
         lines.append(
             f"  - or bring what Moodle has into {release.directory}, by `mograder generate` or by "
@@ -280,7 +283,7 @@ def _send(release: LocalRelease, kind: ItemKind, client: HubClient, *, warm: boo
         have = "1 student has" if published.copies == 1 else f"{published.copies} students have"
         tell(
             f"{have} a copy of an earlier release. What an update would do to them: "
-            f"mograder hub update {release.name} --preview"
+            f"mograder hub update {quote(release.name)} --preview"
         )
     if not published.warmed and warm:
         tell("Warming uv cache...")
@@ -304,6 +307,7 @@ def _as_json(release: LocalRelease, kind: ItemKind, done: _Done) -> dict[str, ob
     if found is not None:
         answer["new"], answer["changed"] = found.new, found.changed
         answer["unchanged"], answer["removed"] = found.unchanged, found.removed
+        answer["type_before"] = found.kind_before or None
     return answer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 import click
@@ -13,6 +14,7 @@ from mograder.cli.shared.result import Result, json_option, tell, wants_json
 from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import Undone, UpdateLine, UpdateStatus
+from mograder.core.errors import Conflict
 from mograder.core.name_lookup import Words, find_name
 
 _SHOWN = 40
@@ -59,13 +61,24 @@ def _update(client: HubClient, item: str, *, only_preview: bool, yes: bool) -> R
         tell(line)
     wanted = complete and not only_preview and not found.offered
     lines: Iterable[str] = ()
-    if wanted and (yes or click.confirm("Offer the update to these copies?", err=True)):
+    if wanted and (yes or _agrees()):
         found = hub_course.offer(client, item)
         lines = ["Offered. Each copy gets it when its student opens it next."]
     elif found.offered:
         lines = _offer_lines(found)
     failed = not complete or any(line.reason for line in copies)
     return Result(found.model_dump(mode="json"), lines, int(failed))
+
+
+def _agrees() -> bool:
+    """Ask whether to offer the update. Raises: Conflict if there is nobody to ask."""
+    try:
+        return click.confirm("Offer the update to these copies?", err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        told = "Nothing was offered, since there is nobody to ask."
+        raise Conflict(told, hint="Run it again with --yes.") from None
 
 
 def _undo(client: HubClient, item: str) -> Result:

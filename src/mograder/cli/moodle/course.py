@@ -139,7 +139,7 @@ def _lines(merged: Merged, count: int, *, changed: bool, dry_run: bool) -> Itera
         ("hidden from students, not added", merged.hidden),
     ):
         for name in names:
-            yield f"  {word}: {name}"
+            yield plain(f"  {word}: {name}")
     if dry_run:
         yield "Dry run — nothing was changed."
     elif changed:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from mograder.cli.moodle.site import moodle_url, token_store
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
 from mograder.clients.moodle.address import refuse_password
 from mograder.clients.moodle.client import MoodleClient
@@ -49,7 +50,7 @@ def login(
     with MoodleClient(address, got) as client:
         site = client.site()
         token_store().save(client.url, got, site.username, site.full_name)
-    click.echo(f"Signed in to {site.name or address} as {site.full_name}.")
+    click.echo(plain(f"Signed in to {site.name or address} as {site.full_name}."))
 
 
 def _sign_in(address: str, username: str | None, *, sso: bool, insecure: bool) -> str:

@@ -8,6 +8,7 @@ import click
 
 from mograder.cli.files import read_bytes
 from mograder.cli.moodle.site import Site, site_options
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.options import EXISTING_FILE, insecure_option, together
 from mograder.cli.shared.remote import Address
 from mograder.cli.shared.result import Result, json_option, tell
@@ -96,7 +97,7 @@ def sync_users(  # one argument per option
     users = participants.users()
     if dry_run:
         for user, name in users.items():
-            tell(f"  {user}  ({name})")
+            tell(plain(f"  {user}  ({name})"))
     else:
         _write(loaded, url, participants, naming, address if to_hub else None)
     listed = [{"username": user, "full_name": name} for user, name in users.items()]

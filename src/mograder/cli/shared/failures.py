@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 
 import click
 
-from mograder.cli.shared.console import colour_wanted, coloured
+from mograder.cli.shared.console import colour_wanted, coloured, plain
 from mograder.core.errors import Busy, InvalidInput, MograderError, Unsupported, is_disk_full
 from mograder.core.wheel import PROGRAM
 
@@ -41,9 +41,9 @@ def tell(error: Exception, *, debug: bool) -> None:
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, MograderError):
-        _say(f"Error: {error.message}")
+        _say(_lines_of(f"Error: {error.message}"))
         if error.hint:
-            click.echo(error.hint, err=True)
+            click.echo(_lines_of(error.hint), err=True)
         return
     _say(f"Error: something went wrong inside mograder (reference {reference(error)}).")
     if not debug:
@@ -52,6 +52,11 @@ def tell(error: Exception, *, debug: bool) -> None:
             "and report them with the reference.",
             err=True,
         )
+
+
+def _lines_of(text: str) -> str:
+    """Return a sentence without control characters: it may have names of a server in it."""
+    return "\n".join(map(plain, text.split("\n")))
 
 
 def _say(message: str) -> None:

@@ -63,7 +63,7 @@ def together(*options: Option) -> Option:
 course_dir_option = click.option(
     "-C",
     "--course-dir",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=None,
     help="Course directory.  [env var: MOGRADER_COURSE_DIR; default: .]",
 )

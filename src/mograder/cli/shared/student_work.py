@@ -18,6 +18,7 @@ from mograder.clients.course_server import (
     KeepsDrafts,
     NeedsDecision,
     RemoteAssignment,
+    RemoteDraft,
     Transport,
     WorkState,
     WorkStatus,
@@ -148,6 +149,7 @@ class StudentWork:
         found = self.find(named)
         returned = read_feedback(self.transport, found, out)
         status = returned.status
+        draft = status.draft if self._another_draft(found, status) else None
         told = {
             "assignment": found.name,
             "status": status.state,
@@ -160,11 +162,10 @@ class StudentWork:
             "can_submit": status.can_submit,
             "why_not": status.why_not,
             "graded_attempt": status.graded_attempt or None,
+            "other_draft": draft.saved if draft else None,
             self.pages_key: [str(path) for path in returned.pages],
         }
-        return Result(
-            told, _status_lines(found, returned, another=self._another_draft(found, status))
-        )
+        return Result(told, _status_lines(found, returned, draft))
 
     def _another_draft(self, found: RemoteAssignment, status: WorkStatus) -> bool:
         """Return whether the draft is another text than what counts; line ends do not matter."""
@@ -292,9 +293,12 @@ def _submitted_lines(
 
 
 def _status_lines(
-    assignment: RemoteAssignment, returned: Returned, *, another: bool
+    assignment: RemoteAssignment, returned: Returned, draft: RemoteDraft | None
 ) -> Iterator[str]:
-    """Yield lines about the state of the work; the first ones are those of 0.3.16."""
+    """Yield lines about the state of the work; the first ones are those of 0.3.16.
+
+    ``draft`` is one of another text than what counts.
+    """
     status = returned.status
     yield f"Assignment: {plain(assignment.name)}"
     yield f"Status: {status.state}"
@@ -307,8 +311,8 @@ def _status_lines(
         yield from (f"  {plain(line)}" for line in status.feedback.splitlines())
     else:
         yield "No submission yet." if status.state is WorkState.NEW else "Not yet graded."
-    if status.draft is not None and another:
-        yield f"Draft: another text, saved {when(status.draft.saved)}"
+    if draft is not None:
+        yield f"Draft: another text, saved {when(draft.saved)}"
     yield from (f"Page: {plain(shown(page.absolute()))}" for page in returned.pages)
     if status.feedback_available and not returned.pages:
         yield "There are pages of feedback: -o DIRECTORY saves them."

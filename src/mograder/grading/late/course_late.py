@@ -213,12 +213,10 @@ class CourseLate:
     def terms(self, assignment: str, facts: LateFacts) -> Terms:
         """Return the due dates and the rule of an assignment."""
         stored = facts.policy(assignment)
-        rule = self.rule(assignment, facts)
-        off = {"enabled": False} if stored.off else {}
-        is_set = stored.off or self.origin_of("enabled", assignment, facts) != "default"
+        is_set = self.origin_of("enabled", assignment, facts) != "default"
         settings, served = self._loaded.settings, self._served(assignment)
         dates = due_dates(assignment, settings, served, stored).with_facts(facts, assignment)
-        return Terms(dates, rule.model_copy(update=off), is_set)
+        return Terms(dates, self.rule(assignment, facts), is_set)
 
     def dates_change(
         self,
@@ -278,13 +276,14 @@ class CourseLate:
 
     def _rules(self, assignment: str, facts: LateFacts) -> Sequence[tuple[str, LateRule]]:
         """Return the rules over ``[penalties]``, the one that counts first at the front."""
-        item = self._loaded.settings.of_item(assignment)
+        item, stored = self._loaded.settings.of_item(assignment), facts.policy(assignment)
         rules = [
-            ("stored for the assignment", facts.policy(assignment).rule),
+            ("mograder feedback --no-penalties", LateRule(enabled=False) if stored.off else None),
+            ("stored for the assignment", stored.rule),
             (f"[items.{assignment}.penalties]", item.penalties),
             ("stored for the course", facts.policy(ALL_ASSIGNMENTS).rule),
         ]
-        return [(name, rule) for name, rule in (rules if assignment else rules[2:]) if rule]
+        return [(name, rule) for name, rule in (rules if assignment else rules[3:]) if rule]
 
     def _served(self, assignment: str) -> ServedAssignment | None:
         """Return an assignment of the course's assignment server, None without one."""

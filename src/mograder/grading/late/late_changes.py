@@ -7,7 +7,7 @@ from datetime import UTC, datetime, tzinfo
 
 from pydantic import ValidationError
 
-from mograder.core.csv_table import Row, Table, read_table, refuse, write_table
+from mograder.core.csv_table import Row, Table, number_text, read_table, refuse, write_table
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import LAST_MINUTE, read_moment
 from mograder.core.name_lookup import Words, find_name, listed, nfc
@@ -129,7 +129,7 @@ def described(change: Change) -> str:
         dates = {"due": change.policy.set_due, "closes": change.policy.closes}
         told = ", ".join(
             [f"{key} {moment(at)}" for key, at in dates.items() if at is not None]
-            + [f"{key} = {value}" for key, value in keys.items()]
+            + [f"{key} = {rule_value(value)}" for key, value in keys.items()]
         )
         told = told or "as in the settings"
         return f"{change.assignment or 'the course'}: {told}"
@@ -138,6 +138,15 @@ def described(change: Change) -> str:
         what = "extension withdrawn"
     whose = change.student or f"the group {change.group}"
     return f"{whose}, {change.assignment or 'all assignments'}: {what}"
+
+
+def rule_value(value: object) -> str:
+    """Return the value of a rule's key as it is typed."""
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return number_text(value) if isinstance(value, float) else str(value)
 
 
 def read_changes(

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.name_lookup import nfc
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import (
     ReleasedMarks,
@@ -90,14 +91,16 @@ def chosen_students(
     """
     if not students and not groups:
         return None
+    spelled = {nfc(grade.student): grade.student for grade in book.grades(assignment)}
     known = LateWork(book).facts().groups() if groups else {}
     for group in groups:
-        if group not in known:
+        if nfc(group) not in known:
             listed = ", ".join(sorted(known)) or "none"
             raise NotFound(f"There is no group {group[:100]!r}.", hint=f"The groups: {listed}.")
-    members = {student for group in groups for student in known[group]}
-    with_work = {grade.student for grade in book.grades(assignment, members)} if members else ()
-    return frozenset(students).union(with_work)
+    members = {student for group in groups for student in known[nfc(group)]} & spelled.keys()
+    return frozenset(
+        spelled.get(name, name) for name in members.union(nfc(each) for each in students)
+    )
 
 
 def release_states(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from shlex import quote
 
 from sqlalchemy import Connection
 
@@ -52,7 +53,7 @@ def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -
     if rows.work is None:
         raise NotFound(
             f"The gradebook has no submission of {rows.student} for {rows.assignment.name}.",
-            hint=f"Grade it first: mograder autograde {rows.assignment.name}",
+            hint=f"Grade it first: mograder autograde {quote(rows.assignment.name)}",
         )
     grade = grade_of(rows)
     known = markable(grade, rows.assignment)
@@ -135,7 +136,7 @@ def _refuse_invalid(given: GivenMarks, grade: StudentGrade, known: Mapping[str, 
             # 0.3.16 counts all questions as automatic if the source's run made no check.
             raise InvalidInput(
                 f"mograder 0.3.16 left no question of {grade.assignment} to people.",
-                hint=f"Grade it again here: mograder autograde {grade.assignment}",
+                hint=f"Grade it again here: mograder autograde {quote(grade.assignment)}",
             )
         if key not in known:
             listed = ", ".join(filter(None, known)) or "none"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from shlex import quote
 
 from sqlalchemy import Connection, select
 
@@ -263,7 +264,7 @@ def _state(connection: Connection, rows: StudentRows, question: str) -> AnswerMa
     if rows.work is None:
         raise NotFound(
             f"The gradebook has no submission of this student for {rows.assignment.name}.",
-            hint=f"Grade it first: mograder autograde {rows.assignment.name}",
+            hint=f"Grade it first: mograder autograde {quote(rows.assignment.name)}",
         )
     grade = grade_of(rows)
     found = question_grade(rows, question)

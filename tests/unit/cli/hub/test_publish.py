@@ -177,6 +177,16 @@ def test_without_a_hub_or_a_token_nothing_is_sent(
     assert hub.received == []
 
 
+def test_commands_that_it_names_can_be_typed_as_they_are(hub: FakeHub, course: Path) -> None:
+    """Assignments of a Moodle are called so."""
+    name = "A2. Sums"
+    (course / "release" / name).mkdir()
+    (course / "release" / name / f"{name}.py").write_text("import marimo\n")
+    hub.streams("/publish/A2.%20Sums", {**DONE, "copies": 2})
+    told = cli("hub publish A2 --force").out
+    assert f"mograder hub update '{name}' --preview" in told
+
+
 def test_options_win_over_variables(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     """B97, B98."""
     monkeypatch.setenv("MOGRADER_HUB_URL", "http://127.0.0.1:1")
@@ -240,6 +250,7 @@ def test_json_is_all_that_a_script_reads(hub: FakeHub) -> None:
         "changed": [],
         "unchanged": [],
         "removed": [],
+        "type_before": None,
         "source": "none",
     }
     for more, published in (["--dry-run"], False), ([], True):
@@ -302,6 +313,8 @@ def test_a_dry_run_tells_exactly_what_would_change_on_the_hub(hub: FakeHub, cour
         "  removed: gone.txt",
         "Dry run — not publishing.",
     ]
+    told = cli("hub publish A1 --force --dry-run --json").json
+    assert (told["type_before"], told["type"]) == ("lecture", "assignment")
     assert hub.received == []
 
 

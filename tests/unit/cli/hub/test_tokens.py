@@ -150,6 +150,16 @@ def test_revoking_ends_old_tokens_and_the_log_tells(state: HubState) -> None:
     ]
 
 
+def test_revoking_here_is_told_where_the_environment_names_another_hub(
+    state: HubState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("hub generate-token alice")
+    assert cli("hub revoke-token alice").err == ""
+    monkeypatch.setenv("MOGRADER_HUB_URL", "https://hub.example.org")
+    assert "only the course here was changed" in cli("hub revoke-token alice").err
+    assert state.epoch("alice") == 2
+
+
 def test_a_name_that_the_hub_does_not_know_is_told_and_void_all_the_same(state: HubState) -> None:
     """A token may have been made where the hub's database is not at hand."""
     elsewhere = make_token(SECRET, "alcie", Role.STUDENT)

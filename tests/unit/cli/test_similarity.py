@@ -1,0 +1,13 @@
+"""``mograder similarity`` as a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.command_line import cli
+
+
+def test_a_program_learns_too_that_the_teachers_text_counts(here: Path) -> None:
+    (here / "submitted" / "A1").mkdir(parents=True)
+    assert "the teacher's text counts, too" in cli("similarity A1").out
+    assert cli("similarity A1 --json").json["without_given"] is True

@@ -1,0 +1,83 @@
+"""``mograder validate`` as a command: the folder that a notebook reads. None is really run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+import mograder.cli.validate
+from mograder.grading.runs.workbench import Workbench
+from mograder.sandbox.protocol import Limits
+from tests.support.command_line import cli
+from tests.support.fake_judges import FakeJudges, FakeRuns
+from tests.support.notebooks import notebook
+
+NOTEBOOK = notebook("x = 1")
+LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> FakeRuns:
+    """Executor of the command, in place of a workbench with sandboxes."""
+    made = FakeRuns()
+
+    @asynccontextmanager
+    async def opened(*_: object, **__: object) -> AsyncIterator[Workbench]:
+        async def cold(_: Path) -> None:
+            return None
+
+        yield Workbench(made, FakeJudges(), LIMITS, None, cold)
+
+    monkeypatch.setattr(mograder.cli.validate, "open_workbench", opened)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        ("", "release/A1"),
+        ("--release release", "release/A1"),
+        ("--release release/A1/A1.py", "release/A1"),
+        ("--release release/A1/A1.py mine/A1.py", "mine"),
+    ],
+)
+def test_a_submission_reads_its_release_and_no_other_submission(
+    here: Path, runs: FakeRuns, words: str, folder: str
+) -> None:
+    files = ("release/A1/A1.py", "submitted/A1/ada.py", "submitted/A1/bob.py", "mine/A1.py")
+    for name in files:
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text(NOTEBOOK)
+    file = () if "mine" in words else ("submitted/A1/ada.py",)
+    cli("validate", *words.split(), *file, status=1)
+    (request,) = runs.asked
+    assert request.folder is not None
+    assert request.folder.resolve() == here / folder
+
+
+def test_a_submission_without_a_release_reads_nothing(here: Path, runs: FakeRuns) -> None:
+    (here / "submitted" / "A1").mkdir(parents=True)
+    (here / "submitted" / "A1" / "ada.py").write_text(NOTEBOOK)
+    cli("validate submitted/A1/ada.py", status=1)
+    assert [request.folder for request in runs.asked] == [None]
+
+
+@pytest.mark.parametrize("place", [".", "hw1"])
+def test_a_fetched_notebook_is_compared_with_its_release_from_any_directory(
+    here: Path, runs: FakeRuns, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """As `mograder https fetch hw1 -o hw1/` leaves them (B149)."""
+    check = 'from mograder.runtime import check\n\ncheck("Q1: one", [({}, "not one")])'
+    for name, condition in {".mograder/release/hw1/work.py": "x == 1", "work.py": "True"}.items():
+        path = here / "hw1" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(notebook("x = 1", check.format(condition)))
+    monkeypatch.chdir(here / place)
+    file = "hw1/work.py" if place == "." else "work.py"
+    (answer,) = cli("validate --json", file, status=1).json
+    assert answer["integrity_level"] == "source"
+    (request,) = runs.asked
+    assert "x == 1" in request.text
