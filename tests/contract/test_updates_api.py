@@ -301,6 +301,39 @@ async def test_a_student_who_goes_back_is_not_merged_again_unless_they_say_so(hu
     assert RIGHT in notebooks["alice"].read_text()
 
 
+async def put_version_back(hub: Hub, number: int) -> None:
+    """Put a version of alice's copy back, as from the page of its versions."""
+    path = f"/timeline/alice/A1/{number}/restore"
+    assert (await ask(hub, "POST", path)).status_code == 200
+
+
+async def test_a_version_from_before_a_merge_is_of_the_release_that_it_came_from(hub: Hub) -> None:
+    notebook = (await merged(hub, "alice"))["alice"]
+    await put_version_back(hub, 2)
+    assert notebook.read_text() == HALF
+    page = await read(hub, "/update/alice/A1")
+    assert "You went back to your text from before" in page
+    assert "Take the update after all" in page
+    correct(hub, NEW.replace("It is wrong.", "Look again."))
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    answer = (await ask(hub, "POST", "/update/alice/A1")).json()
+    assert answer["conflicts"] == []
+    assert "Look again." in (text := notebook.read_text())
+    assert RIGHT in text
+    assert WRONG not in text
+    assert "of a disc of radius 2" in text
+    assert ANSWER in text
+
+
+async def test_a_merged_version_that_is_put_back_has_the_update_again(hub: Hub) -> None:
+    notebook = (await merged(hub, "alice"))["alice"]
+    text = notebook.read_text()
+    await put_version_back(hub, 2)
+    await put_version_back(hub, 3)
+    assert notebook.read_text() == text
+    assert await state(hub, "alice") == "merged"
+
+
 async def test_undoing_what_was_never_offered_is_refused(hub: Hub) -> None:
     assert (await ask(hub, "DELETE", "/updates/A1", user="prof")).status_code == 404
     assert (await ask(hub, "POST", "/update/alice/A1/undo")).status_code == 409

@@ -15,7 +15,7 @@ from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.releases import Releases
-from mograder.store.versions.versions import Origin, Version, Versions, digest_of
+from mograder.store.versions.versions import REPLACING, Origin, Version, Versions, digest_of
 
 _log = get_logger(__name__)
 
@@ -61,7 +61,8 @@ class CopyRecorder:
         """Record the copy's file if it is not as last recorded; return the newest version.
 
         Return None if there is no readable notebook of a size that can be opened. A first version
-        that is the item's release is recorded as such.
+        that is the item's release is recorded as such. A text that the copy had before is of the
+        release that it was of then.
 
         Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded.
         """
@@ -69,8 +70,13 @@ class CopyRecorder:
             text = self._text(user, item)
             if text is None:
                 return None
-            first = partial(self._first, item, text) if origin is Origin.FOUND else None
-            return self.versions.record(user, item, text, origin, self._clock.now(), first=first)
+            first = release = None
+            if origin is Origin.FOUND:
+                first = partial(self._first, item, text)
+            elif origin in REPLACING:
+                release = self._earlier_release(user, item, text)
+            now = self._clock.now()
+            return self.versions.record(user, item, text, origin, now, release=release, first=first)
 
     def renewed(self, user: Username, item: ItemName, origin: Origin) -> Version | None:
         """Record the copy's file, which has just been replaced by the release's, as :meth:`found`.
@@ -102,6 +108,12 @@ class CopyRecorder:
             return self._workspaces.read(user, item, f"{item}.py", MAX_NOTEBOOK).data
         except (NotFound, InvalidInput, Conflict):
             return None
+
+    def _earlier_release(self, user: Username, item: ItemName, text: bytes) -> str | None:
+        """Return the release of the newest version with this text; None if none is known."""
+        digest = digest_of(text)
+        same = (each for each in self.versions.all(user, item) if each.digest == digest)
+        return next((each.release for each in same if each.release), None)
 
     def _first(self, item: ItemName, text: bytes) -> tuple[Origin, str | None]:
         """Return the origin of a copy's first version, and its release's digest if it is that."""

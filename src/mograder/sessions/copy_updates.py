@@ -101,12 +101,19 @@ _WITHDRAWN = {
 
 
 def standing_of(
-    offer: OfferRow | None, row: CopyUpdateRow | None, *, present: str, behind: bool
+    offer: OfferRow | None,
+    row: CopyUpdateRow | None,
+    *,
+    present: str,
+    behind: bool,
+    went_back: bool = False,
 ) -> CopyStanding:
     """Return the state of a copy; ``row`` is of the last update that was merged into it.
 
     ``present`` is the digest of the item's release, "" without one, and ``behind`` is whether the
-    copy comes from an earlier one. An offer of a release that was replaced since does not count.
+    copy comes from an earlier one. With ``went_back`` it comes from another release than the one
+    that was merged into it: the student has put a version from before back. An offer of a release
+    that was replaced since does not count.
     """
     if offer is None:
         return CopyStanding(Standing.NONE)
@@ -115,6 +122,8 @@ def standing_of(
         return CopyStanding(_WITHDRAWN[own.state] if own else Standing.NONE, offer, own)
     if own is not None and own.state is not UpdateState.REFUSED:
         state = _OFFERED[own.state]
+        if state is Standing.MERGED and went_back:
+            state = Standing.UNDONE
         stale = state is not Standing.MERGED and offer.release != present
         return CopyStanding(Standing.NONE if stale else state, offer, own)
     if present != offer.release or not behind:
@@ -325,8 +334,11 @@ class CopyUpdates:
         row = stores.rows.copy(user, item)
         if offer.withdrawn:
             return standing_of(offer, row, present="", behind=False)
-        present = self._present_digest(item)
-        found = standing_of(offer, row, present=present, behind=self._behind(copy, present))
+        present, came_from = self._present_digest(item), stores.versions.release_of(user, item)
+        # A release whose data files only have changed has the same digest, and is newer.
+        behind = came_from != present or self._is_older(copy)
+        went_back = row is not None and came_from != row.release
+        found = standing_of(offer, row, present=present, behind=behind, went_back=went_back)
         if found.state is Standing.OFFERED and not stores.workspaces.has_copy(user, item):
             return CopyStanding(Standing.NONE, offer)
         return found
@@ -335,13 +347,8 @@ class CopyUpdates:
         present = self._stores.history.present(item)
         return "" if present is None else present.digest
 
-    def _behind(self, copy: CopyOf, present: str) -> bool:
-        """Return whether a copy comes from another release than the present one.
-
-        One whose data files only have changed has the same digest, and is newer than the copy.
-        """
-        if self._stores.versions.release_of(copy.user, copy.item) != present:
-            return True
+    def _is_older(self, copy: CopyOf) -> bool:
+        """Return whether a copy was made or merged before the present release was published."""
         release = self._stores.releases.get(copy.item)
         return release is not None and self._stores.workspaces.updated(copy.user, release)
 
