@@ -334,6 +334,27 @@ async def test_a_merged_version_that_is_put_back_has_the_update_again(hub: Hub) 
     assert await state(hub, "alice") == "merged"
 
 
+async def test_a_copy_that_was_made_anew_is_of_the_release_that_it_was_made_from(hub: Hub) -> None:
+    notebook = take_copy(hub, "alice", HALF)
+    notebook.unlink()
+    second = OLD.replace("of a circle", "of a disc")
+    correct(hub, second)
+    await ask(hub, "POST", "/download/A1")
+    assert notebook.read_text() == second
+    correct(hub, second.replace("of a disc", "of a round table"))
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    answer = (await ask(hub, "POST", "/update/alice/A1")).json()
+    assert answer["conflicts"] == []
+    assert "of a round table" in notebook.read_text()
+    lost = HALF.encode()
+    hub.clock.advance(40 * 86400)
+    (copy,) = Thinning(hub.engine).due(hub.clock.now(), 9)
+    Thinning(hub.engine).thin(copy, hub.clock.now())
+    versions = hub.services.recorder.versions
+    texts = [versions.text("alice", "A1", each.number) for each in versions.all("alice", "A1")]
+    assert lost in texts
+
+
 async def test_undoing_what_was_never_offered_is_refused(hub: Hub) -> None:
     assert (await ask(hub, "DELETE", "/updates/A1", user="prof")).status_code == 404
     assert (await ask(hub, "POST", "/update/alice/A1/undo")).status_code == 409

@@ -60,9 +60,9 @@ class CopyRecorder:
     ) -> Version | None:
         """Record the copy's file if it is not as last recorded; return the newest version.
 
-        Return None if there is no readable notebook of a size that can be opened. A first version
-        that is the item's release is recorded as such. A text that the copy had before is of the
-        release that it was of then.
+        Return None if there is no readable notebook of a size that can be opened. A text that is
+        the item's release, as of a notebook that was made anew, is recorded as such. A text that
+        is put back is of the release that it was of before.
 
         Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded.
         """
@@ -70,15 +70,15 @@ class CopyRecorder:
             text = self._text(user, item)
             if text is None:
                 return None
-            first = release = None
+            found = release = None
             if origin is Origin.FOUND:
-                first = partial(self._first, item, text)
+                found = partial(self._found, item, text)
             elif origin in REPLACING:
                 release = self._earlier_release(user, item, text)
             now = self._clock.now()
-            return self.versions.record(user, item, text, origin, now, release=release, first=first)
+            return self.versions.record(user, item, text, origin, now, release=release, found=found)
 
-    def renewed(self, user: Username, item: ItemName, origin: Origin) -> Version | None:
+    def renewed(self, user: Username, item: ItemName) -> Version | None:
         """Record the copy's file, which has just been replaced by the release's, as :meth:`found`.
 
         Raises: as :meth:`found`.
@@ -88,7 +88,10 @@ class CopyRecorder:
             if text is None:
                 return None
             now, release = self._clock.now(), digest_of(text)
-            return self.versions.record(user, item, text, origin, now, release=release)
+            found = partial(_of_release, release)
+            return self.versions.record(
+                user, item, text, Origin.RESET, now, release=release, found=found
+            )
 
     def look(self, user: Username, item: ItemName) -> None:
         """As :meth:`found`; only log a failure, which must not keep a session from starting.
@@ -115,11 +118,16 @@ class CopyRecorder:
         same = (each for each in self.versions.all(user, item) if each.digest == digest)
         return next((each.release for each in same if each.release), None)
 
-    def _first(self, item: ItemName, text: bytes) -> tuple[Origin, str | None]:
-        """Return the origin of a copy's first version, and its release's digest if it is that."""
+    def _found(self, item: ItemName, text: bytes, before: bool) -> tuple[Origin, str | None]:
+        """Return the origin of a text that was found, and the release's digest if it is that."""
         try:
             release = self._releases.get(item)
             released = None if release is None else release.notebook.read_bytes()
         except (MograderError, OSError):
             released = None
-        return (Origin.RELEASE, digest_of(text)) if text == released else (Origin.FOUND, None)
+        return _of_release(digest_of(text), before) if text == released else (Origin.FOUND, None)
+
+
+def _of_release(release: str, before: bool) -> tuple[Origin, str]:
+    """Return the origin of a release's text, by whether the copy had another one before."""
+    return Origin.RESET if before else Origin.RELEASE, release

@@ -165,23 +165,24 @@ class Versions:
         now: datetime,
         *,
         release: str | None = None,
-        first: Callable[[], tuple[Origin, str | None]] | None = None,
+        found: Callable[[bool], tuple[Origin, str | None]] | None = None,
     ) -> Version:
         """Add a version and return it; return the newest one if it has the same text.
 
         It is durable when this returns. ``release`` is the digest of the release that the copy
-        comes from as of now, None if that has not changed. ``first`` returns the origin and the
-        release to record if the copy has no version yet.
+        comes from as of now, None if that has not changed. ``found`` returns the origin and the
+        release to record of another text than the newest; it is told whether the copy has one.
         """
         digest = hash_of(text)
         with self.alone(user, item):
             for _ in range(_ATTEMPTS):
                 copy = self._copy(user, item)
-                if not copy.newest and first is not None:
-                    origin, release = first()
-                wanted = copy.release if release is None else self._release_number(release)
                 newest = copy.version
-                if newest is not None and newest.digest == digest:
+                unchanged = newest is not None and newest.digest == digest
+                if found is not None and not unchanged:
+                    origin, release = found(newest is not None)
+                wanted = copy.release if release is None else self._release_number(release)
+                if newest is not None and unchanged:
                     return self._unchanged(copy, newest, wanted)
                 row = {
                     "number": copy.newest + 1,
