@@ -11,7 +11,7 @@ import pytest
 from mograder.core.names import ItemName, Username
 from mograder.store.versions.version_thinning import Thinning
 from tests.support.hub_app import Hub, open_hub
-from tests.support.hub_copies import ask, press, read
+from tests.support.hub_copies import ask, press, read, send
 from tests.support.updated_course import (
     ANSWER,
     BROKEN,
@@ -353,6 +353,35 @@ async def test_a_copy_that_was_made_anew_is_of_the_release_that_it_was_made_from
     versions = hub.services.recorder.versions
     texts = [versions.text("alice", "A1", each.number) for each in versions.all("alice", "A1")]
     assert lost in texts
+
+
+@pytest.mark.parametrize("way", ["reset", "download-release", "upload"])
+async def test_what_takes_the_place_of_a_merged_copy_has_no_places_to_look_at(
+    hub: Hub, way: str
+) -> None:
+    take_copy(hub, "alice", TEXT_CHANGED)
+    await offer(hub)
+    await ask(hub, "POST", "/update/alice/A1")
+    assert "1 place to look at" in await read(hub, "/update/alice/A1")
+    if way == "upload":
+        done = await send(hub, NEW.replace("# YOUR ANSWER\n    area = 0", ANSWER))
+    else:
+        done = await ask(hub, "POST", f"/{way}/alice/A1")
+    assert done.status_code == 200
+    assert await state(hub, "alice") is None
+    assert "There is no update" in await read(hub, "/update/alice/A1")
+
+
+async def test_work_of_an_earlier_release_that_is_uploaded_may_have_the_update_again(
+    hub: Hub,
+) -> None:
+    notebook = (await merged(hub, "alice"))["alice"]
+    assert (await send(hub, DONE)).status_code == 200
+    assert "Take the update after all" in await read(hub, "/update/alice/A1")
+    answer = (await ask(hub, "POST", "/update/alice/A1")).json()
+    assert answer["conflicts"] == []
+    assert RIGHT in (text := notebook.read_text())
+    assert "around = 2 * 3.14159 * 2" in text
 
 
 async def test_undoing_what_was_never_offered_is_refused(hub: Hub) -> None:
