@@ -156,6 +156,23 @@ async def test_a_correction_of_a_data_file_alone_is_an_update_too(hub: Hub) -> N
     assert (notebook.parent / "own.csv").read_text() == "mine\n"
 
 
+async def test_a_data_file_that_is_corrected_after_an_offer_can_be_offered_too(hub: Hub) -> None:
+    correct(hub, OLD, {"data.csv": b"1\n"})
+    notebook, _ = take_copy(hub, "alice", HALF), take_copy(hub, "bob")
+    correct(hub, NEW, {"data.csv": b"1\n"})
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    await ask(hub, "POST", "/update/alice/A1")
+    assert await state(hub, "bob") == "offered"
+    correct(hub, NEW, {"data.csv": b"2\n"})
+    assert not (await ask(hub, "GET", "/updates/A1", user="prof")).json()["offered"]
+    assert await state(hub, "bob") is None
+    offered = await ask(hub, "POST", "/updates/A1", user="prof")
+    assert (offered.status_code, offered.json()["offered"]) == (200, True)
+    assert "No cell of your notebook would change" in await read(hub, "/update/alice/A1")
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    assert (notebook.parent / "data.csv").read_text() == "2\n"
+
+
 async def test_conflicts_are_listed_to_the_student(hub: Hub) -> None:
     take_copy(hub, "alice", TEXT_CHANGED)
     await offer(hub)

@@ -110,10 +110,10 @@ def standing_of(
 ) -> CopyStanding:
     """Return the state of a copy; ``row`` is of the last update that was merged into it.
 
-    ``present`` is the digest of the item's release, "" without one, and ``behind`` is whether the
-    copy comes from an earlier one. With ``went_back`` it comes from another release than the one
-    that was merged into it: the student has put a version from before back. An offer of a release
-    that was replaced since does not count.
+    ``present`` is the digest of the item's release, "" without one or where its data files are not
+    those of the offer. ``behind`` is whether the copy comes from an earlier one. With ``went_back``
+    it comes from another release than the one that was merged into it: the student has put a
+    version from before back. An offer of a release that was replaced since does not count.
     """
     if offer is None:
         return CopyStanding(Standing.NONE)
@@ -202,6 +202,11 @@ class CopyUpdates:
     def is_waiting(self, copy: CopyOf) -> bool:
         """Return whether something is to be done with a copy at its next start; blocks."""
         return self._standing(copy).state.waits
+
+    def is_offered(self, offer: OfferRow, item: ItemName) -> bool:
+        """Return whether an offer is of the release that is published now, as it is; blocks."""
+        at = offer.offered_at
+        return not offer.withdrawn and self._stores.history.is_as_of(item, offer.release, at)
 
     async def propose(self, copy: CopyOf) -> MergeProposal:
         """Return what merging the item's present release into a copy would give.
@@ -356,18 +361,15 @@ class CopyUpdates:
         row = stores.rows.copy(user, item)
         if offer.withdrawn:
             return standing_of(offer, row, present="", behind=False)
-        present, came_from = self._present_digest(item), stores.versions.release_of(user, item)
+        present = offer.release if self.is_offered(offer, item) else ""
+        came_from = stores.versions.release_of(user, item)
         # A release whose data files only have changed has the same digest, and is newer.
-        behind = came_from != present or self._is_older(copy)
+        behind = came_from != offer.release or self._is_older(copy)
         went_back = row is not None and came_from != row.release
         found = standing_of(offer, row, present=present, behind=behind, went_back=went_back)
         if found.state is Standing.OFFERED and not stores.workspaces.has_copy(user, item):
             return CopyStanding(Standing.NONE, offer)
         return found
-
-    def _present_digest(self, item: ItemName) -> str:
-        present = self._stores.history.present(item)
-        return "" if present is None else present.digest
 
     def _is_older(self, copy: CopyOf) -> bool:
         """Return whether a copy was made or merged before the present release was published."""

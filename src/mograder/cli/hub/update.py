@@ -81,7 +81,8 @@ def _preview_lines(lines: Sequence[UpdateLine], *, complete: bool) -> Iterator[s
     clean = len(lines) - len(refused) - len(conflicts) - nothing
     yield (
         f"{len(lines)} {'copy' if len(lines) == 1 else 'copies'}: {clean} merge cleanly, "
-        f"{len(conflicts)} with conflicts, {len(refused)} cannot be merged, {nothing} need nothing."
+        f"{len(conflicts)} with conflicts, {len(refused)} cannot be merged, "
+        f"{nothing} with no cell to change."
     )
     for line in conflicts[:_SHOWN]:
         plural = "" if line.conflicts == 1 else "s"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, MograderError
@@ -110,6 +110,14 @@ class KeptReleases:
         with reading(self._engine) as connection:
             rows = connection.execute(wanted).all()
         return tuple(KeptRelease(row.digest, json.loads(row.files), row.published) for row in rows)
+
+    def since(self, item: ItemName) -> datetime | None:
+        """Return when the newest release of an item was found; None without one."""
+        published = kept_releases.c.published
+        newest = select(func.max(published)).where(kept_releases.c.item == item)
+        with reading(self._engine) as connection:
+            found: datetime | None = connection.execute(newest).scalar_one()
+        return found
 
     def text(self, digest: str) -> str | None:
         """Return the text of a release's notebook, None if it is not kept."""
@@ -252,6 +260,14 @@ class ReleaseHistory:
         digest = self._kept.keep(release, self._clock.now())
         text = self._kept.text(digest) if digest else None
         return None if text is None else KeptText(digest, text)
+
+    def is_as_of(self, item: ItemName, digest: str, at: datetime) -> bool:
+        """Return whether a release is the published one, with the data files of that time."""
+        present = self.present(item)
+        if present is None or present.digest != digest:
+            return False
+        since = self._kept.since(item)
+        return since is not None and since <= at
 
     def origin(self, user: Username, item: ItemName, mine: str) -> KeptText | None:
         """Return the release that a copy came from, None if it cannot be told.

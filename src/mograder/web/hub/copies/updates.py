@@ -280,7 +280,7 @@ class StudentLine:
 
 @dataclass(frozen=True, slots=True)
 class PreviewCounts:
-    """The copies of a preview: how many merge cleanly, with conflicts, not, or need nothing."""
+    """The copies of a preview: how many merge cleanly, with conflicts, not, or change no cell."""
 
     clean: int
     conflicts: int
