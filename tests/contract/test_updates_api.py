@@ -401,6 +401,16 @@ async def test_work_of_an_earlier_release_that_is_uploaded_may_have_the_update_a
     assert "around = 2 * 3.14159 * 2" in text
 
 
+async def test_a_student_who_went_back_finds_the_update_again_under_versions(hub: Hub) -> None:
+    link = 'href="/update/alice/A1"'
+    take_copy(hub, "alice", HALF)
+    assert link not in await read(hub, "/versions/alice/A1")
+    await offer(hub)
+    for path in ("/update/alice/A1", "/update/alice/A1/undo"):
+        await ask(hub, "POST", path)
+        assert link in await read(hub, "/versions/alice/A1")
+
+
 async def test_undoing_what_was_never_offered_is_refused(hub: Hub) -> None:
     assert (await ask(hub, "DELETE", "/updates/A1", user="prof")).status_code == 404
     assert (await ask(hub, "POST", "/update/alice/A1/undo")).status_code == 409
