@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
+from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.versions.version_thinning import Thinning
+from mograder.store.versions.versions import Versions
 from tests.support.hub_app import Hub, open_hub
 from tests.support.hub_copies import ask, press, read, send
 from tests.support.updated_course import (
@@ -181,6 +186,28 @@ async def test_conflicts_are_listed_to_the_student(hub: Hub) -> None:
     page = await read(hub, "/update/alice/A1")
     assert "1 place to look at" in page
     assert "Put my text from before back" in page
+
+
+@pytest.mark.parametrize(("store", "write"), [(Versions, "record"), (UpdateRows, "save")])
+async def test_conflicts_are_listed_also_where_the_merge_was_cut_short(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, store: type, write: str
+) -> None:
+    take_copy(hub, "alice", TEXT_CHANGED.replace("The area is wrong.", "Mine."))
+    await offer(hub)
+    made, begun = getattr(store, write), count(1)
+
+    def cut_short(*given: Any, **more: Any) -> Any:
+        if next(begun) == 2:  # after the new text is in place
+            raise Busy("The hub was ended.")
+        return made(*given, **more)
+
+    with monkeypatch.context() as cut:
+        cut.setattr(store, write, cut_short)
+        assert (await ask(hub, "POST", "/update/alice/A1")).status_code == 503
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    page = await read(hub, "/update/alice/A1")
+    assert "2 places to look at" in page
+    assert "Replaced: Q1: the area" in page
 
 
 async def test_a_copy_that_does_not_parse_opens_as_it_is_and_merges_when_it_is_mended(

@@ -29,6 +29,7 @@ from mograder.store.copies.copy_updates import (
     OfferRow,
     UpdateRows,
     UpdateState,
+    cells_in,
     stored_cells,
 )
 from mograder.store.copies.workspaces import Workspaces
@@ -397,24 +398,26 @@ class CopyUpdates:
         """Put a merge in place. A crash leaves the old or the new text, and a row that says so.
 
         The row of a merge that was cut short once the new text was in place keeps the version from
-        before it: merging once more changes nothing then.
+        before it, and what was done to its cells: merging once more changes nothing then.
         """
         stores, user, item = self._stores, plan.copy.user, plan.copy.item
         self._reserve.demand_room(stores.workspaces.space())
         now, text = self._clock.now(), merged.text.encode()
         mine = plan.mine.encode()
         before = stores.versions.record(user, item, mine, Origin.FOUND, now).number
+        cells = MergedCells(merged.replaced, merged.added, merged.removed, merged.conflicts)
         # Else the merge has failed before, and the copy may have been edited since.
         if plan.begun is not None and plan.begun.after == digest_of(mine):
-            before = plan.begun.before
-        row = replace(self._row(plan), before=before, after=digest_of(text))
+            before, cells = plan.begun.before, cells_in(plan.begun)
+        row = self._row(plan)
+        row = replace(row, before=before, after=digest_of(text), cells=stored_cells(cells))
         stores.rows.save(row)
         release, known = stores.history.to_merge(item, plan.new, plan.base)
         changes = stores.workspaces.merge(user, release, text, known, now)
         files = tuple(each.sentence for each in changes if each.is_told)
         stores.versions.record(user, item, text, Origin.MERGE, now, release=plan.new.digest)
-        cells = MergedCells(merged.replaced, merged.added, merged.removed, merged.conflicts, files)
-        done = replace(row, state=UpdateState.MERGED, cells=stored_cells(cells))
+        told = stored_cells(replace(cells, files=files))
+        done = replace(row, state=UpdateState.MERGED, cells=told)
         stores.rows.save(done)
         return done
 
