@@ -188,6 +188,15 @@ async def test_conflicts_are_listed_to_the_student(hub: Hub) -> None:
     assert "Put my text from before back" in page
 
 
+async def test_of_a_changed_check_it_is_not_said_that_the_students_stays(hub: Hub) -> None:
+    take_copy(hub, "alice", HALF.replace("The area is wrong.", "Mine."))
+    await offer(hub)
+    await ask(hub, "POST", "/update/alice/A1")
+    page = await read(hub, "/update/alice/A1")
+    assert "This cell runs as it was released." in page
+    assert "your cell stays" not in page
+
+
 @pytest.mark.parametrize(("store", "write"), [(Versions, "record"), (UpdateRows, "save")])
 async def test_conflicts_are_listed_also_where_the_merge_was_cut_short(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, store: type, write: str
