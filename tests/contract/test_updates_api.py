@@ -178,6 +178,20 @@ async def test_a_data_file_that_is_corrected_after_an_offer_can_be_offered_too(h
     assert (notebook.parent / "data.csv").read_text() == "2\n"
 
 
+async def test_an_update_that_cannot_be_put_in_place_leaves_the_data_files(hub: Hub) -> None:
+    correct(hub, OLD, {"data.csv": b"1\n", "gone.csv": b"1\n"})
+    notebook = take_copy(hub, "alice", HALF)
+    for number in range(1, 201):
+        notebook.with_name(f"A1.bak.20260101T000000-{number}.py").touch()
+    correct(hub, NEW, {"data.csv": b"2\n"})
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    refused = await ask(hub, "POST", "/update/alice/A1")
+    assert "200 earlier versions" in refused.text
+    assert notebook.read_text() == HALF
+    found = {name: (notebook.parent / name).read_text() for name in ("data.csv", "gone.csv")}
+    assert found == {"data.csv": "1\n", "gone.csv": "1\n"}
+
+
 async def test_conflicts_are_listed_to_the_student(hub: Hub) -> None:
     take_copy(hub, "alice", TEXT_CHANGED)
     await offer(hub)

@@ -309,6 +309,8 @@ class Workspaces:
         """
         item = release.name
         with self._lock(user, item):
+            if not self._has_text(user, item, text):
+                self._demand_few(user, item)  # else its data files would change alone
             with pinned(release) as (fd, current):
                 if current.version != release.version:
                     raise Conflict(f"{item} has just been published again.", hint="Try again.")
@@ -321,10 +323,9 @@ class Workspaces:
         item = release.name
         untouched = self.file_status(user, item) is FileStatus.UPLOADED
         marked = max(int(now.timestamp() * 1e9), int(release.updated.timestamp() * 1e9) + 1)
-        with suppress(NotFound, InvalidInput):
-            if self._below.read(_path(user, item, f"{item}.py"), len(text)) == text:
-                self._mark(user, item, _FETCHED, modified_ns=marked)
-                return
+        if self._has_text(user, item, text):
+            self._mark(user, item, _FETCHED, modified_ns=marked)
+            return
         how = NewFile(modified_ns=marked) if untouched else _PLAIN
         self._replace(user, item, io.BytesIO(text), now, how)
         if untouched:
@@ -379,14 +380,18 @@ class Workspaces:
         now: datetime,
         how: NewFile = _PLAIN,
     ) -> str | None:
+        self._demand_few(user, item)
+        path = _path(user, item, f"{item}.py")
+        return self._below.replace_keeping(path, archive_names(item, now), source, how)
+
+    def _demand_few(self, user: Username, item: ItemName) -> None:
+        """Refuse to replace a notebook once more. Raises: Conflict if too many are kept."""
         kept = self.archives(user, item)
         if len(kept) >= MOST_ARCHIVES or sum(each.size for each in kept) >= MOST_ARCHIVED:
             raise Conflict(
                 f"There are {len(kept)} earlier versions of {item} in its folder already.",
                 hint="Delete some of the .bak files in the editor's file browser, then try again.",
             )
-        path = _path(user, item, f"{item}.py")
-        return self._below.replace_keeping(path, archive_names(item, now), source, how)
 
     def _make(self, user: Username, item: ItemName) -> None:
         """Create the student's directory of an item. Raises: Conflict if there are too many."""
@@ -434,6 +439,11 @@ class Workspaces:
         except NotFound:
             return False
         return True
+
+    def _has_text(self, user: Username, item: ItemName, text: bytes) -> bool:
+        with suppress(NotFound, InvalidInput):
+            return self._below.read(_path(user, item, f"{item}.py"), len(text)) == text
+        return False
 
     def _look(self, user: Username, item: ItemName, name: str) -> FileInfo | None:
         return self._below.look(_path(user, item, name))
