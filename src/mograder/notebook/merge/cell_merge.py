@@ -306,19 +306,16 @@ def fitting_release(mine: str, releases: Sequence[str]) -> int | None:
     """
     hashes = read_key(mine, CELL_HASHES)
     same = [each for each, text in enumerate(releases) if read_key(text, CELL_HASHES) == hashes]
-    shares = {each: _shared_lines(mine, releases[each]) for each in same}
+    lines = frozenset(map(str.strip, mine.splitlines()))
+    shares = {each: _shared_lines(lines, releases[each]) for each in same}
     best = max(same, key=lambda each: (shares[each], -each), default=None)
     if best is None or (not hashes and shares[best] < _ENOUGH):
         return None
     return best
 
 
-def _shared_lines(text: str, release: str) -> float:
-    """Return the share (0 to 1) of a release's own lines in a text; neither is parsed."""
-    own = _lines(release)
-    return len(own & _lines(text)) / len(own) if own else 0.0
-
-
-def _lines(text: str) -> frozenset[str]:
-    stripped = (line.strip() for line in text.splitlines())
-    return frozenset(line for line in stripped if not _FRAME.fullmatch(line))
+def _shared_lines(lines: frozenset[str], release: str) -> float:
+    """Return the share (0 to 1) of a release's own lines that are among those of a text."""
+    stripped = (line.strip() for line in release.splitlines())
+    own = frozenset(line for line in stripped if not _FRAME.fullmatch(line))
+    return len(own & lines) / len(own) if own else 0.0
