@@ -51,6 +51,7 @@ def terms(draw: st.DrawFn) -> tuple[str, str, str, str]:
     base = draw(releases())
     better = draw(corrected(base))
     old, new, newest = (written(each) for each in (base, better, draw(corrected(better))))
+    assume(old != new != newest)
     mine = written(draw(edited(base)), hashes=False)
     own = old[: old.index("import marimo")] + mine[mine.index("import marimo") :]
     note("\n=== NEXT ===\n".join([old, new, newest]) + "\n=== COPY ===\n" + own)
