@@ -477,6 +477,20 @@ async def test_the_next_release_is_merged_into_a_merged_copy(hub: Hub) -> None:
 # ---- pages ----
 
 
+async def test_the_first_page_leads_to_an_update_only_where_there_is_one(hub: Hub) -> None:
+    link = 'href="/update/alice/A1"'
+    take_copy(hub, "alice", HALF)
+    await offer(hub)
+    page = await read(hub, "/")
+    assert "update available" in page
+    assert link in page
+    correct(hub, NEW.replace("It is wrong.", "Look again."))
+    page = await read(hub, "/")
+    assert "update available" in page
+    assert "Get the update" in page
+    assert link not in page
+
+
 async def test_the_pages_show_a_students_text_as_text(hub: Hub) -> None:
     take_copy(
         hub,

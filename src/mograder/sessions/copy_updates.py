@@ -204,9 +204,9 @@ class CopyUpdates:
         """Return whether something is to be done with a copy at its next start; blocks."""
         return self._standing(copy).state.waits
 
-    def is_offered(self, offer: OfferRow, item: ItemName) -> bool:
+    def is_offered(self, offer: OfferRow) -> bool:
         """Return whether an offer is of the release that is published now, as it is; blocks."""
-        at = offer.offered_at
+        item, at = ItemName(offer.item), offer.offered_at
         return not offer.withdrawn and self._stores.history.is_as_of(item, offer.release, at)
 
     async def propose(self, copy: CopyOf) -> MergeProposal:
@@ -362,7 +362,7 @@ class CopyUpdates:
         row = stores.rows.copy(user, item)
         if offer.withdrawn:
             return standing_of(offer, row, present="", behind=False)
-        present = offer.release if self.is_offered(offer, item) else ""
+        present = offer.release if self.is_offered(offer) else ""
         came_from = stores.versions.release_of(user, item)
         # A release whose data files only have changed has the same digest, and is newer.
         behind = came_from != offer.release or self._is_older(copy)

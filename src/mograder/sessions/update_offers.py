@@ -164,7 +164,7 @@ class UpdateOffers:
         return UpdateOverview(
             "" if present is None else present.digest,
             offer,
-            offer is not None and self._updates.is_offered(offer, item),
+            offer is not None and self._updates.is_offered(offer),
             () if offer is None else self._stores.rows.copies(item, offer.number),
             self._previews.of(item),
         )
@@ -174,7 +174,7 @@ class UpdateOffers:
         if present is None:
             raise NotFound(f"{item} is not published.")
         last = self._stores.rows.offer(item)
-        if last is not None and self._updates.is_offered(last, item):
+        if last is not None and self._updates.is_offered(last):
             raise Conflict(f"This release of {item} is offered already.")
         return self._stores.rows.make_offer(item, present.digest, who, self._clock.now())
 

@@ -263,8 +263,8 @@ class ReleaseHistory:
 
     def is_as_of(self, item: ItemName, digest: str, at: datetime) -> bool:
         """Return whether a release is the published one, with the data files of that time."""
-        present = self.present(item)
-        if present is None or present.digest != digest:
+        release = self._releases.get(item)
+        if release is None or self._kept.keep(release, self._clock.now()) != digest:
             return False
         since = self._kept.since(item)
         return since is not None and since <= at
