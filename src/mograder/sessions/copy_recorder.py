@@ -61,8 +61,8 @@ class CopyRecorder:
         """Record the copy's file if it is not as last recorded; return the newest version.
 
         Return None if there is no readable notebook of a size that can be opened. A text that is
-        the item's release, as of a notebook that was made anew, is recorded as such. A text that
-        is put back is of the release that it was of before.
+        the item's release, as after a reset, is recorded as such. A text that is put back is of
+        the release that it was of before.
 
         Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded.
         """
@@ -70,28 +70,16 @@ class CopyRecorder:
             text = self._text(user, item)
             if text is None:
                 return None
-            found = release = None
+            told, release = None, None
             if origin is Origin.FOUND:
-                found = partial(self._found, item, text)
+                told = partial(self._told, item, text)
+            elif origin is Origin.RESET:
+                release = digest_of(text)
+                told = partial(_of_release, release)
             elif origin in REPLACING:
-                release = self._earlier_release(user, item, text)
+                release = self.versions.release_of_text(user, item, text)
             now = self._clock.now()
-            return self.versions.record(user, item, text, origin, now, release=release, found=found)
-
-    def renewed(self, user: Username, item: ItemName) -> Version | None:
-        """Record the copy's file, which has just been replaced by the release's, as :meth:`found`.
-
-        Raises: as :meth:`found`.
-        """
-        with self.versions.alone(user, item):
-            text = self._text(user, item)
-            if text is None:
-                return None
-            now, release = self._clock.now(), digest_of(text)
-            found = partial(_of_release, release)
-            return self.versions.record(
-                user, item, text, Origin.RESET, now, release=release, found=found
-            )
+            return self.versions.record(user, item, text, origin, now, release=release, told=told)
 
     def look(self, user: Username, item: ItemName) -> None:
         """As :meth:`found`; only log a failure, which must not keep a session from starting.
@@ -112,13 +100,7 @@ class CopyRecorder:
         except (NotFound, InvalidInput, Conflict):
             return None
 
-    def _earlier_release(self, user: Username, item: ItemName, text: bytes) -> str | None:
-        """Return the release of the newest version with this text; None if none is known."""
-        digest = digest_of(text)
-        same = (each for each in self.versions.all(user, item) if each.digest == digest)
-        return next((each.release for each in same if each.release), None)
-
-    def _found(self, item: ItemName, text: bytes, before: bool) -> tuple[Origin, str | None]:
+    def _told(self, item: ItemName, text: bytes, before: bool) -> tuple[Origin, str | None]:
         """Return the origin of a text that was found, and the release's digest if it is that."""
         try:
             release = self._releases.get(item)
@@ -128,6 +110,6 @@ class CopyRecorder:
         return _of_release(digest_of(text), before) if text == released else (Origin.FOUND, None)
 
 
-def _of_release(release: str, before: bool) -> tuple[Origin, str]:
+def _of_release(release: str, before: bool) -> tuple[Origin, str | None]:
     """Return the origin of a release's text, by whether the copy had another one before."""
     return Origin.RESET if before else Origin.RELEASE, release

@@ -167,28 +167,19 @@ class _Plan:
 class CopyUpdates:
     """Merges updates into copies and undoes them; for one event loop. Files and SQL are in threads.
 
-    ``reserve`` is the disk space that must stay free.
+    ``reserve`` is the disk space that must stay free. Previews use ``stores``, and the processes
+    of ``merger``, too.
     """
 
     def __init__(
         self, pool: SessionManager, stores: UpdateStores, clock: Clock, *, reserve: DiskReserve
     ) -> None:
         self._pool = pool
-        self._stores = stores
+        self.stores = stores
         self._clock = clock
         self._reserve = reserve
-        self._merger = CopyMerger()
+        self.merger = CopyMerger()
         self._settling: SingleFlight[CopyOf, CopyUpdateRow | None] = SingleFlight()
-
-    @property
-    def stores(self) -> UpdateStores:
-        """The stores, for previews."""
-        return self._stores
-
-    @property
-    def merger(self) -> CopyMerger:
-        """The processes that merge, for previews."""
-        return self._merger
 
     async def close(self) -> None:
         """Wait until no copy is being changed."""
@@ -207,7 +198,7 @@ class CopyUpdates:
     def is_offered(self, offer: OfferRow) -> bool:
         """Return whether an offer is of the release that is published now, as it is; blocks."""
         item, at = ItemName(offer.item), offer.offered_at
-        return not offer.withdrawn and self._stores.history.is_as_of(item, offer.release, at)
+        return not offer.withdrawn and self.stores.history.is_as_of(item, offer.release, at)
 
     async def propose(self, copy: CopyOf) -> MergeProposal:
         """Return what merging the item's present release into a copy would give.
@@ -216,18 +207,18 @@ class CopyUpdates:
         why it cannot be merged.
         """
         question = await asyncio.to_thread(self.question, copy)
-        return await self._merger.propose(question, copy.user)
+        return await self.merger.propose(question, copy.user)
 
     def question(self, copy: CopyOf, present: KeptText | None = None) -> MergeQuestion:
         """Return the texts of a copy's merge with the item's present release; blocks.
 
         Raises: as :meth:`propose`.
         """
-        new = present or self._stores.history.present(copy.item)
+        new = present or self.stores.history.present(copy.item)
         if new is None:
             raise NotFound(f"{copy.item} is not published any more.")
-        mine = self._stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
-        base = self._stores.history.origin(copy.user, copy.item, mine)
+        mine = self.stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
+        base = self.stores.history.origin(copy.user, copy.item, mine)
         return MergeQuestion(None if base is None else base.text, new.text, mine)
 
     # ---- changing ----
@@ -296,13 +287,11 @@ class CopyUpdates:
         if self._pool.find(copy.key) is not None:
             return None
         async with self._pool.without_session(copy.key):
-            state = (await self.standing(copy)).state
-            if state is Standing.WITHDRAWN:
+            standing = await self.standing(copy)
+            if standing.state is Standing.WITHDRAWN and standing.row is not None:
                 tell("Putting back what the author has withdrawn")
-                standing = await self.standing(copy)
-                assert standing.row is not None
                 return await self._go_back(copy, standing.row, edited=False)
-            if not state.waits:
+            if not standing.state.waits:
                 return None
             tell("Bringing the author's corrections into your notebook")
             return await self._merge(copy)
@@ -311,7 +300,7 @@ class CopyUpdates:
         """Merge the offer into a copy that has no session."""
         plan = await asyncio.to_thread(self._plan, copy)
         try:
-            merged = await self._merger.merge(plan.question)
+            merged = await self.merger.merge(plan.question)
         except InvalidInput as error:
             return await to_its_end(self._refuse, plan, error.message)
         return await to_its_end(self._put, plan, merged)
@@ -320,7 +309,7 @@ class CopyUpdates:
         """Put the text from before into a copy that has no session; keep an edited one."""
         if not edited and await self._is_edited(copy, row):
             kept = replace(row, state=UpdateState.KEPT, at=self._clock.now())
-            await to_its_end(self._stores.rows.save, kept)
+            await to_its_end(self.stores.rows.save, kept)
             return kept
         return await to_its_end(self._put_back, copy, row)
 
@@ -329,12 +318,12 @@ class CopyUpdates:
         present, texts = await asyncio.to_thread(self._around, copy, row)
         if present in texts:
             return False
-        return not any([await self._merger.same(present, text) for text in texts])
+        return not any([await self.merger.same(present, text) for text in texts])
 
     # ---- in threads ----
 
     def _replaced(self, copy: CopyOf, from_elsewhere: bool) -> None:
-        stores, user, item = self._stores, copy.user, copy.item
+        stores, user, item = self.stores, copy.user, copy.item
         came_from, row = stores.versions.release_of(user, item), stores.rows.copy(user, item)
         if from_elsewhere and came_from:
             text = stores.workspaces.text(user, item, MAX_NOTEBOOK)
@@ -346,16 +335,16 @@ class CopyUpdates:
 
     def _around(self, copy: CopyOf, row: CopyUpdateRow) -> tuple[str, list[str]]:
         """Return a copy's text, and those before and right after a merge that are still there."""
-        versions = self._stores.versions
+        versions = self.stores.versions
         every = versions.all(copy.user, copy.item)
         own = (each for each in every if each.number == row.before or each.digest == row.after)
         numbers = {each.number for each in own}
         found = [versions.text(copy.user, copy.item, number) for number in numbers]
-        present = self._stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
+        present = self.stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
         return present, [text.decode() for text in found]
 
     def _standing(self, copy: CopyOf) -> CopyStanding:
-        stores, user, item = self._stores, copy.user, copy.item
+        stores, user, item = self.stores, copy.user, copy.item
         offer = stores.rows.offer(item)
         if offer is None:
             return CopyStanding(Standing.NONE)
@@ -374,15 +363,15 @@ class CopyUpdates:
 
     def _is_older(self, copy: CopyOf) -> bool:
         """Return whether a copy was made or merged before the present release was published."""
-        release = self._stores.releases.get(copy.item)
-        return release is not None and self._stores.workspaces.updated(copy.user, release)
+        release = self.stores.releases.get(copy.item)
+        return release is not None and self.stores.workspaces.updated(copy.user, release)
 
     def _plan(self, copy: CopyOf) -> _Plan:
-        rows, history = self._stores.rows, self._stores.history
+        rows, history = self.stores.rows, self.stores.history
         offer, new = rows.offer(copy.item), history.present(copy.item)
         if offer is None or offer.withdrawn or new is None or new.digest != offer.release:
             raise Conflict(f"The update of {copy.item} has just been withdrawn or replaced.")
-        mine = self._stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
+        mine = self.stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
         last = rows.copy(copy.user, copy.item)
         begun = last is not None and last.state is UpdateState.MERGING
         cut_short = last if begun and last and last.offer == offer.number else None
@@ -391,7 +380,7 @@ class CopyUpdates:
 
     def _refuse(self, plan: _Plan, reason: str) -> CopyUpdateRow:
         row = replace(self._row(plan), state=UpdateState.REFUSED, reason=reason)
-        self._stores.rows.save(row)
+        self.stores.rows.save(row)
         return row
 
     def _put(self, plan: _Plan, merged: Merge) -> CopyUpdateRow:
@@ -400,7 +389,7 @@ class CopyUpdates:
         The row of a merge that was cut short once the new text was in place keeps the version from
         before it, and what was done to its cells: merging once more changes nothing then.
         """
-        stores, user, item = self._stores, plan.copy.user, plan.copy.item
+        stores, user, item = self.stores, plan.copy.user, plan.copy.item
         self._reserve.demand_room(stores.workspaces.space())
         now, text = self._clock.now(), merged.text.encode()
         mine = plan.mine.encode()
@@ -432,11 +421,11 @@ class CopyUpdates:
         )
 
     def _put_back(self, copy: CopyOf, row: CopyUpdateRow) -> CopyUpdateRow:
-        stores, user, item = self._stores, copy.user, copy.item
+        stores, user, item = self.stores, copy.user, copy.item
         now = self._clock.now()
         present = stores.workspaces.text(user, item, MAX_NOTEBOOK).encode()
         before = stores.versions.text(user, item, row.before)
-        came_from = _release_of(stores.versions, copy, row.before)
+        came_from = stores.versions.release_of_text(user, item, before) or ""
         stores.versions.record(user, item, present, Origin.FOUND, now)
         if present != before:  # else the merge was cut short, or changed nothing
             self._reserve.demand_room(stores.workspaces.space())
@@ -445,9 +434,3 @@ class CopyUpdates:
         undone = replace(row, state=UpdateState.UNDONE, at=now)
         stores.rows.save(undone)
         return undone
-
-
-def _release_of(versions: Versions, copy: CopyOf, number: int) -> str:
-    """Return the release that a version came from, "" if that is not known."""
-    every = versions.all(copy.user, copy.item)
-    return next((each.release for each in every if each.number == number), "")

@@ -224,10 +224,7 @@ class Copies:
         recorder.found(user, item)
         done = do()
         try:
-            if origin is Origin.RESET:
-                recorder.renewed(user, item)
-            else:
-                recorder.found(user, item, origin)
+            recorder.found(user, item, origin)
         except MograderError as error:  # it will be found, and recorded, when it is next opened
             _log.warning("the new text of %s/%s was not recorded: %s", user, item, error)
         return done
