@@ -286,6 +286,18 @@ async def test_undo_brings_back_each_text_that_was_not_edited(hub: Hub) -> None:
     assert ("prof", "undo update", "alice/A1", "ok") in log
 
 
+async def test_undo_leaves_a_copy_that_nobody_has_edited_one_of_those(hub: Hub) -> None:
+    notebook = take_copy(hub, "alice")
+    await offer(hub)
+    assert (await ask(hub, "POST", "/update/alice/A1")).status_code == 200
+    hub.clock.advance(3600)
+    answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert (answer["undone"], notebook.read_text()) == (["alice"], OLD)
+    status = (await ask(hub, "GET", "/status/alice/A1")).json()
+    assert status["file_status"] == "uploaded"
+    assert "edited" not in await read(hub, "/")
+
+
 async def test_undo_keeps_what_was_written_after_a_merge_that_failed_at_first(hub: Hub) -> None:
     notebook = take_copy(hub, "alice", HALF)
     others = [notebook.with_name(f"A1.bak.20260101T000000-{n}.py") for n in range(1, 201)]

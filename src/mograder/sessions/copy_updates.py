@@ -429,7 +429,7 @@ class CopyUpdates:
         stores.versions.record(user, item, present, Origin.FOUND, now)
         if present != before:  # else the merge was cut short, or changed nothing
             self._reserve.demand_room(stores.workspaces.space())
-            stores.workspaces.restore(user, item, before, now)
+            stores.workspaces.unmerge(user, item, before, now)
         stores.versions.record(user, item, before, Origin.RESTORE, now, release=came_from)
         undone = replace(row, state=UpdateState.UNDONE, at=now)
         stores.rows.save(undone)
