@@ -31,6 +31,7 @@ from tests.support.updated_course import (
     correct,
     publish,
     take_copy,
+    with_cells,
 )
 
 
@@ -74,6 +75,16 @@ async def test_a_preview_says_what_becomes_of_each_copy_and_changes_nothing(hub:
     assert lines["untouched"]["changed"]
     assert (lines["half"]["replaced"], lines["half"]["conflicts"]) == (2, 0)
     assert {name: path.read_text() for name, path in notebooks.items()} == STAGES
+
+
+async def test_a_conflict_that_changes_nothing_is_counted_once(hub: Hub) -> None:
+    take_copy(hub, "alice", TEXT_CHANGED)
+    correct(hub, with_cells(OLD, lambda cells: [cells[0], *cells[2:]]))  # without that text
+    await ask(hub, "POST", "/updates/A1/preview", user="prof")
+    page = await read(hub, "/course/updates/A1", "prof")
+    assert "0 copies merge cleanly, 1 with conflicts" in " ".join(page.split())
+    assert "1 conflict</span>" in page
+    assert "0 with no cell to change" in page
 
 
 async def test_a_preview_of_nothing_is_refused(hub: Hub) -> None:
