@@ -286,7 +286,7 @@ def test_a_lecturer_on_another_system_looks_after_a_hub(
 
 UPDATE = ["hub", "update", "A1"]
 PREVIEW = """\
-3 copies: 1 merge cleanly, 1 with conflicts, 1 cannot be merged, 0 need nothing.
+3 copies: 1 merge cleanly, 1 with conflicts, 1 cannot be merged, 0 with no cell to change.
   zoe: 1 conflict
 """
 
@@ -350,7 +350,7 @@ def test_a_script_that_cannot_be_asked_is_told_the_option(
 def test_a_copy_that_needs_nothing_is_counted(served: ServedHub) -> None:
     publish(served.hub, NEW)
     take_copy(served.hub, "anna")
-    assert "0 cannot be merged, 1 need nothing." in cli(*UPDATE, "--preview").out
+    assert "0 cannot be merged, 1 with no cell to change." in cli(*UPDATE, "--preview").out
 
 
 def test_an_item_that_is_not_there_is_told(served: ServedHub) -> None:

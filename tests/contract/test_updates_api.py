@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
+from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.versions.version_thinning import Thinning
+from mograder.store.versions.versions import Versions
 from tests.support.hub_app import Hub, open_hub
-from tests.support.hub_copies import ask, press, read
+from tests.support.hub_copies import ask, press, read, send
 from tests.support.updated_course import (
     ANSWER,
     BROKEN,
@@ -26,6 +31,7 @@ from tests.support.updated_course import (
     correct,
     publish,
     take_copy,
+    with_cells,
 )
 
 
@@ -69,6 +75,16 @@ async def test_a_preview_says_what_becomes_of_each_copy_and_changes_nothing(hub:
     assert lines["untouched"]["changed"]
     assert (lines["half"]["replaced"], lines["half"]["conflicts"]) == (2, 0)
     assert {name: path.read_text() for name, path in notebooks.items()} == STAGES
+
+
+async def test_a_conflict_that_changes_nothing_is_counted_once(hub: Hub) -> None:
+    take_copy(hub, "alice", TEXT_CHANGED)
+    correct(hub, with_cells(OLD, lambda cells: [cells[0], *cells[2:]]))  # without that text
+    await ask(hub, "POST", "/updates/A1/preview", user="prof")
+    page = await read(hub, "/course/updates/A1", "prof")
+    assert "0 copies merge cleanly, 1 with conflicts" in " ".join(page.split())
+    assert "1 conflict</span>" in page
+    assert "0 with no cell to change" in page
 
 
 async def test_a_preview_of_nothing_is_refused(hub: Hub) -> None:
@@ -156,6 +172,37 @@ async def test_a_correction_of_a_data_file_alone_is_an_update_too(hub: Hub) -> N
     assert (notebook.parent / "own.csv").read_text() == "mine\n"
 
 
+async def test_a_data_file_that_is_corrected_after_an_offer_can_be_offered_too(hub: Hub) -> None:
+    correct(hub, OLD, {"data.csv": b"1\n"})
+    notebook, _ = take_copy(hub, "alice", HALF), take_copy(hub, "bob")
+    correct(hub, NEW, {"data.csv": b"1\n"})
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    await ask(hub, "POST", "/update/alice/A1")
+    assert await state(hub, "bob") == "offered"
+    correct(hub, NEW, {"data.csv": b"2\n"})
+    assert not (await ask(hub, "GET", "/updates/A1", user="prof")).json()["offered"]
+    assert await state(hub, "bob") is None
+    offered = await ask(hub, "POST", "/updates/A1", user="prof")
+    assert (offered.status_code, offered.json()["offered"]) == (200, True)
+    assert "No cell of your notebook would change" in await read(hub, "/update/alice/A1")
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    assert (notebook.parent / "data.csv").read_text() == "2\n"
+
+
+async def test_an_update_that_cannot_be_put_in_place_leaves_the_data_files(hub: Hub) -> None:
+    correct(hub, OLD, {"data.csv": b"1\n", "gone.csv": b"1\n"})
+    notebook = take_copy(hub, "alice", HALF)
+    for number in range(1, 201):
+        notebook.with_name(f"A1.bak.20260101T000000-{number}.py").touch()
+    correct(hub, NEW, {"data.csv": b"2\n"})
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    refused = await ask(hub, "POST", "/update/alice/A1")
+    assert "200 earlier versions" in refused.text
+    assert notebook.read_text() == HALF
+    found = {name: (notebook.parent / name).read_text() for name in ("data.csv", "gone.csv")}
+    assert found == {"data.csv": "1\n", "gone.csv": "1\n"}
+
+
 async def test_conflicts_are_listed_to_the_student(hub: Hub) -> None:
     take_copy(hub, "alice", TEXT_CHANGED)
     await offer(hub)
@@ -164,6 +211,37 @@ async def test_conflicts_are_listed_to_the_student(hub: Hub) -> None:
     page = await read(hub, "/update/alice/A1")
     assert "1 place to look at" in page
     assert "Put my text from before back" in page
+
+
+async def test_of_a_changed_check_it_is_not_said_that_the_students_stays(hub: Hub) -> None:
+    take_copy(hub, "alice", HALF.replace("The area is wrong.", "Mine."))
+    await offer(hub)
+    await ask(hub, "POST", "/update/alice/A1")
+    page = await read(hub, "/update/alice/A1")
+    assert "This cell runs as it was released." in page
+    assert "your cell stays" not in page
+
+
+@pytest.mark.parametrize(("store", "write"), [(Versions, "record"), (UpdateRows, "save")])
+async def test_conflicts_are_listed_also_where_the_merge_was_cut_short(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, store: type, write: str
+) -> None:
+    take_copy(hub, "alice", TEXT_CHANGED.replace("The area is wrong.", "Mine."))
+    await offer(hub)
+    made, begun = getattr(store, write), count(1)
+
+    def cut_short(*given: Any, **more: Any) -> Any:
+        if next(begun) == 2:  # after the new text is in place
+            raise Busy("The hub was ended.")
+        return made(*given, **more)
+
+    with monkeypatch.context() as cut:
+        cut.setattr(store, write, cut_short)
+        assert (await ask(hub, "POST", "/update/alice/A1")).status_code == 503
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    page = await read(hub, "/update/alice/A1")
+    assert "2 places to look at" in page
+    assert "Replaced: Q1: the area" in page
 
 
 async def test_a_copy_that_does_not_parse_opens_as_it_is_and_merges_when_it_is_mended(
@@ -217,6 +295,18 @@ async def test_undo_brings_back_each_text_that_was_not_edited(hub: Hub) -> None:
     log = hub.audit()
     assert ("prof", "undo update", "A1", "ok") in log
     assert ("prof", "undo update", "alice/A1", "ok") in log
+
+
+async def test_undo_leaves_a_copy_that_nobody_has_edited_one_of_those(hub: Hub) -> None:
+    notebook = take_copy(hub, "alice")
+    await offer(hub)
+    assert (await ask(hub, "POST", "/update/alice/A1")).status_code == 200
+    hub.clock.advance(3600)
+    answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert (answer["undone"], notebook.read_text()) == (["alice"], OLD)
+    status = (await ask(hub, "GET", "/status/alice/A1")).json()
+    assert status["file_status"] == "uploaded"
+    assert "edited" not in await read(hub, "/")
 
 
 async def test_undo_keeps_what_was_written_after_a_merge_that_failed_at_first(hub: Hub) -> None:
@@ -301,6 +391,99 @@ async def test_a_student_who_goes_back_is_not_merged_again_unless_they_say_so(hu
     assert RIGHT in notebooks["alice"].read_text()
 
 
+async def put_version_back(hub: Hub, number: int) -> None:
+    """Put a version of alice's copy back, as from the page of its versions."""
+    path = f"/timeline/alice/A1/{number}/restore"
+    assert (await ask(hub, "POST", path)).status_code == 200
+
+
+async def test_a_version_from_before_a_merge_is_of_the_release_that_it_came_from(hub: Hub) -> None:
+    notebook = (await merged(hub, "alice"))["alice"]
+    await put_version_back(hub, 2)
+    assert notebook.read_text() == HALF
+    page = await read(hub, "/update/alice/A1")
+    assert "You went back to your text from before" in page
+    assert "Take the update after all" in page
+    correct(hub, NEW.replace("It is wrong.", "Look again."))
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    answer = (await ask(hub, "POST", "/update/alice/A1")).json()
+    assert answer["conflicts"] == []
+    assert "Look again." in (text := notebook.read_text())
+    assert RIGHT in text
+    assert WRONG not in text
+    assert "of a disc of radius 2" in text
+    assert ANSWER in text
+
+
+async def test_a_merged_version_that_is_put_back_has_the_update_again(hub: Hub) -> None:
+    notebook = (await merged(hub, "alice"))["alice"]
+    text = notebook.read_text()
+    await put_version_back(hub, 2)
+    await put_version_back(hub, 3)
+    assert notebook.read_text() == text
+    assert await state(hub, "alice") == "merged"
+
+
+async def test_a_copy_that_was_made_anew_is_of_the_release_that_it_was_made_from(hub: Hub) -> None:
+    notebook = take_copy(hub, "alice", HALF)
+    notebook.unlink()
+    second = OLD.replace("of a circle", "of a disc")
+    correct(hub, second)
+    await ask(hub, "POST", "/download/A1")
+    assert notebook.read_text() == second
+    correct(hub, second.replace("of a disc", "of a round table"))
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    answer = (await ask(hub, "POST", "/update/alice/A1")).json()
+    assert answer["conflicts"] == []
+    assert "of a round table" in notebook.read_text()
+    lost = HALF.encode()
+    hub.clock.advance(40 * 86400)
+    (copy,) = Thinning(hub.engine).due(hub.clock.now(), 9)
+    Thinning(hub.engine).thin(copy, hub.clock.now())
+    versions = hub.services.recorder.versions
+    texts = [versions.text("alice", "A1", each.number) for each in versions.all("alice", "A1")]
+    assert lost in texts
+
+
+@pytest.mark.parametrize("way", ["reset", "download-release", "upload"])
+async def test_what_takes_the_place_of_a_merged_copy_has_no_places_to_look_at(
+    hub: Hub, way: str
+) -> None:
+    take_copy(hub, "alice", TEXT_CHANGED)
+    await offer(hub)
+    await ask(hub, "POST", "/update/alice/A1")
+    assert "1 place to look at" in await read(hub, "/update/alice/A1")
+    if way == "upload":
+        done = await send(hub, NEW.replace("# YOUR ANSWER\n    area = 0", ANSWER))
+    else:
+        done = await ask(hub, "POST", f"/{way}/alice/A1")
+    assert done.status_code == 200
+    assert await state(hub, "alice") is None
+    assert "There is no update" in await read(hub, "/update/alice/A1")
+
+
+async def test_work_of_an_earlier_release_that_is_uploaded_may_have_the_update_again(
+    hub: Hub,
+) -> None:
+    notebook = (await merged(hub, "alice"))["alice"]
+    assert (await send(hub, DONE)).status_code == 200
+    assert "Take the update after all" in await read(hub, "/update/alice/A1")
+    answer = (await ask(hub, "POST", "/update/alice/A1")).json()
+    assert answer["conflicts"] == []
+    assert RIGHT in (text := notebook.read_text())
+    assert "around = 2 * 3.14159 * 2" in text
+
+
+async def test_a_student_who_went_back_finds_the_update_again_under_versions(hub: Hub) -> None:
+    link = 'href="/update/alice/A1"'
+    take_copy(hub, "alice", HALF)
+    assert link not in await read(hub, "/versions/alice/A1")
+    await offer(hub)
+    for path in ("/update/alice/A1", "/update/alice/A1/undo"):
+        await ask(hub, "POST", path)
+        assert link in await read(hub, "/versions/alice/A1")
+
+
 async def test_undoing_what_was_never_offered_is_refused(hub: Hub) -> None:
     assert (await ask(hub, "DELETE", "/updates/A1", user="prof")).status_code == 404
     assert (await ask(hub, "POST", "/update/alice/A1/undo")).status_code == 409
@@ -315,6 +498,20 @@ async def test_the_next_release_is_merged_into_a_merged_copy(hub: Hub) -> None:
 
 
 # ---- pages ----
+
+
+async def test_the_first_page_leads_to_an_update_only_where_there_is_one(hub: Hub) -> None:
+    link = 'href="/update/alice/A1"'
+    take_copy(hub, "alice", HALF)
+    await offer(hub)
+    page = await read(hub, "/")
+    assert "update available" in page
+    assert link in page
+    correct(hub, NEW.replace("It is wrong.", "Look again."))
+    page = await read(hub, "/")
+    assert "update available" in page
+    assert "Get the update" in page
+    assert link not in page
 
 
 async def test_the_pages_show_a_students_text_as_text(hub: Hub) -> None:

@@ -66,7 +66,9 @@ def test_an_opened_copy_costs_few_transactions(kept: Versions, engine: Engine) -
 
     def transactions(user: str) -> int:
         before = len(begun)
-        kept.record(user, "A1", b"a = 1\n", Origin.FOUND, NOW, first=lambda: (Origin.RELEASE, "r1"))
+        kept.record(
+            user, "A1", b"a = 1\n", Origin.FOUND, NOW, told=lambda _: (Origin.RELEASE, "r1")
+        )
         return len(begun) - before
 
     kept.record("anna", "A1", b"a = 1\n", Origin.RELEASE, NOW, release="r1")

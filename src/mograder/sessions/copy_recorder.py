@@ -15,7 +15,7 @@ from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.releases import Releases
-from mograder.store.versions.versions import Origin, Version, Versions, digest_of
+from mograder.store.versions.versions import REPLACING, Origin, Version, Versions, digest_of
 
 _log = get_logger(__name__)
 
@@ -60,8 +60,9 @@ class CopyRecorder:
     ) -> Version | None:
         """Record the copy's file if it is not as last recorded; return the newest version.
 
-        Return None if there is no readable notebook of a size that can be opened. A first version
-        that is the item's release is recorded as such.
+        Return None if there is no readable notebook of a size that can be opened. A text that is
+        the item's release, as after a reset, is recorded as such. A text that is put back is of
+        the release that it was of before.
 
         Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded.
         """
@@ -69,20 +70,16 @@ class CopyRecorder:
             text = self._text(user, item)
             if text is None:
                 return None
-            first = partial(self._first, item, text) if origin is Origin.FOUND else None
-            return self.versions.record(user, item, text, origin, self._clock.now(), first=first)
-
-    def renewed(self, user: Username, item: ItemName, origin: Origin) -> Version | None:
-        """Record the copy's file, which has just been replaced by the release's, as :meth:`found`.
-
-        Raises: as :meth:`found`.
-        """
-        with self.versions.alone(user, item):
-            text = self._text(user, item)
-            if text is None:
-                return None
-            now, release = self._clock.now(), digest_of(text)
-            return self.versions.record(user, item, text, origin, now, release=release)
+            told, release = None, None
+            if origin is Origin.FOUND:
+                told = partial(self._told, item, text)
+            elif origin is Origin.RESET:
+                release = digest_of(text)
+                told = partial(_of_release, release)
+            elif origin in REPLACING:
+                release = self.versions.release_of_text(user, item, text)
+            now = self._clock.now()
+            return self.versions.record(user, item, text, origin, now, release=release, told=told)
 
     def look(self, user: Username, item: ItemName) -> None:
         """As :meth:`found`; only log a failure, which must not keep a session from starting.
@@ -103,11 +100,16 @@ class CopyRecorder:
         except (NotFound, InvalidInput, Conflict):
             return None
 
-    def _first(self, item: ItemName, text: bytes) -> tuple[Origin, str | None]:
-        """Return the origin of a copy's first version, and its release's digest if it is that."""
+    def _told(self, item: ItemName, text: bytes, before: bool) -> tuple[Origin, str | None]:
+        """Return the origin of a text that was found, and the release's digest if it is that."""
         try:
             release = self._releases.get(item)
             released = None if release is None else release.notebook.read_bytes()
         except (MograderError, OSError):
             released = None
-        return (Origin.RELEASE, digest_of(text)) if text == released else (Origin.FOUND, None)
+        return _of_release(digest_of(text), before) if text == released else (Origin.FOUND, None)
+
+
+def _of_release(release: str, before: bool) -> tuple[Origin, str | None]:
+    """Return the origin of a release's text, by whether the copy had another one before."""
+    return Origin.RESET if before else Origin.RELEASE, release

@@ -244,10 +244,11 @@ def _without_repeats(versions: Sequence[Version]) -> tuple[Version, ...]:
     A text that is handed in later is a version but never the file's, so the file is found to
     differ from the newest version when it is next looked at.
     """
+    again_by = (Origin.FOUND, Origin.EDITOR, Origin.RESET)
     kept: list[Version] = []
     state = ""
     for version in reversed(versions):
-        again = version.origin in (Origin.FOUND, Origin.EDITOR) and version.digest == state
+        again = version.origin in again_by and version.digest == state
         if not again:
             kept.append(version)
         if version.origin is not Origin.UNSAVED:

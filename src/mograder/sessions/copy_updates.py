@@ -29,6 +29,7 @@ from mograder.store.copies.copy_updates import (
     OfferRow,
     UpdateRows,
     UpdateState,
+    cells_in,
     stored_cells,
 )
 from mograder.store.copies.workspaces import Workspaces
@@ -101,12 +102,19 @@ _WITHDRAWN = {
 
 
 def standing_of(
-    offer: OfferRow | None, row: CopyUpdateRow | None, *, present: str, behind: bool
+    offer: OfferRow | None,
+    row: CopyUpdateRow | None,
+    *,
+    present: str,
+    behind: bool,
+    went_back: bool = False,
 ) -> CopyStanding:
     """Return the state of a copy; ``row`` is of the last update that was merged into it.
 
-    ``present`` is the digest of the item's release, "" without one, and ``behind`` is whether the
-    copy comes from an earlier one. An offer of a release that was replaced since does not count.
+    ``present`` is the digest of the item's release, "" without one or where its data files are not
+    those of the offer. ``behind`` is whether the copy comes from an earlier one. With ``went_back``
+    it comes from another release than the one that was merged into it: the student has put a
+    version from before back. An offer of a release that was replaced since does not count.
     """
     if offer is None:
         return CopyStanding(Standing.NONE)
@@ -115,6 +123,8 @@ def standing_of(
         return CopyStanding(_WITHDRAWN[own.state] if own else Standing.NONE, offer, own)
     if own is not None and own.state is not UpdateState.REFUSED:
         state = _OFFERED[own.state]
+        if state is Standing.MERGED and went_back:
+            state = Standing.UNDONE
         stale = state is not Standing.MERGED and offer.release != present
         return CopyStanding(Standing.NONE if stale else state, offer, own)
     if present != offer.release or not behind:
@@ -157,28 +167,19 @@ class _Plan:
 class CopyUpdates:
     """Merges updates into copies and undoes them; for one event loop. Files and SQL are in threads.
 
-    ``reserve`` is the disk space that must stay free.
+    ``reserve`` is the disk space that must stay free. Previews use ``stores``, and the processes
+    of ``merger``, too.
     """
 
     def __init__(
         self, pool: SessionManager, stores: UpdateStores, clock: Clock, *, reserve: DiskReserve
     ) -> None:
         self._pool = pool
-        self._stores = stores
+        self.stores = stores
         self._clock = clock
         self._reserve = reserve
-        self._merger = CopyMerger()
+        self.merger = CopyMerger()
         self._settling: SingleFlight[CopyOf, CopyUpdateRow | None] = SingleFlight()
-
-    @property
-    def stores(self) -> UpdateStores:
-        """The stores, for previews."""
-        return self._stores
-
-    @property
-    def merger(self) -> CopyMerger:
-        """The processes that merge, for previews."""
-        return self._merger
 
     async def close(self) -> None:
         """Wait until no copy is being changed."""
@@ -194,6 +195,11 @@ class CopyUpdates:
         """Return whether something is to be done with a copy at its next start; blocks."""
         return self._standing(copy).state.waits
 
+    def is_offered(self, offer: OfferRow) -> bool:
+        """Return whether an offer is of the release that is published now, as it is; blocks."""
+        item, at = ItemName(offer.item), offer.offered_at
+        return not offer.withdrawn and self.stores.history.is_as_of(item, offer.release, at)
+
     async def propose(self, copy: CopyOf) -> MergeProposal:
         """Return what merging the item's present release into a copy would give.
 
@@ -201,18 +207,18 @@ class CopyUpdates:
         why it cannot be merged.
         """
         question = await asyncio.to_thread(self.question, copy)
-        return await self._merger.propose(question, copy.user)
+        return await self.merger.propose(question, copy.user)
 
     def question(self, copy: CopyOf, present: KeptText | None = None) -> MergeQuestion:
         """Return the texts of a copy's merge with the item's present release; blocks.
 
         Raises: as :meth:`propose`.
         """
-        new = present or self._stores.history.present(copy.item)
+        new = present or self.stores.history.present(copy.item)
         if new is None:
             raise NotFound(f"{copy.item} is not published any more.")
-        mine = self._stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
-        base = self._stores.history.origin(copy.user, copy.item, mine)
+        mine = self.stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
+        base = self.stores.history.origin(copy.user, copy.item, mine)
         return MergeQuestion(None if base is None else base.text, new.text, mine)
 
     # ---- changing ----
@@ -265,6 +271,17 @@ class CopyUpdates:
                 )
             return await self._go_back(copy, standing.row, edited=edited)
 
+    async def replaced(self, copy: CopyOf, *, from_elsewhere: bool = False) -> None:
+        """Note that something else took the place of a copy's text; failures are logged.
+
+        What the last update did to it does not count any more, unless it came before that update.
+        With ``from_elsewhere`` its own lines tell the release that it came from.
+        """
+        try:
+            await to_its_end(self._replaced, copy, from_elsewhere)
+        except MograderError as error:
+            _log.warning("the update of %s of %s still counts: %s", copy.item, copy.user, error)
+
     async def _settle(self, copy: CopyOf, tell: Progress) -> CopyUpdateRow | None:
         """Do what waits, once for all who open the copy at the same time."""
         if self._pool.is_wanted(copy.key):
@@ -283,7 +300,7 @@ class CopyUpdates:
         """Merge the offer into a copy that has no session."""
         plan = await asyncio.to_thread(self._plan, copy)
         try:
-            merged = await self._merger.merge(plan.question)
+            merged = await self.merger.merge(plan.question)
         except InvalidInput as error:
             return await to_its_end(self._refuse, plan, error.message)
         return await to_its_end(self._put, plan, merged)
@@ -292,7 +309,7 @@ class CopyUpdates:
         """Put the text from before into a copy that has no session; keep an edited one."""
         if not edited and await self._is_edited(copy, row):
             kept = replace(row, state=UpdateState.KEPT, at=self._clock.now())
-            await to_its_end(self._stores.rows.save, kept)
+            await to_its_end(self.stores.rows.save, kept)
             return kept
         return await to_its_end(self._put_back, copy, row)
 
@@ -301,54 +318,60 @@ class CopyUpdates:
         present, texts = await asyncio.to_thread(self._around, copy, row)
         if present in texts:
             return False
-        return not any([await self._merger.same(present, text) for text in texts])
+        return not any([await self.merger.same(present, text) for text in texts])
 
     # ---- in threads ----
 
+    def _replaced(self, copy: CopyOf, from_elsewhere: bool) -> None:
+        stores, user, item = self.stores, copy.user, copy.item
+        came_from, row = stores.versions.release_of(user, item), stores.rows.copy(user, item)
+        if from_elsewhere and came_from:
+            text = stores.workspaces.text(user, item, MAX_NOTEBOOK)
+            came_from = stores.history.fitting(item, text) or came_from
+            now = self._clock.now()
+            stores.versions.record(user, item, text.encode(), Origin.FOUND, now, release=came_from)
+        if row is not None and row.release == came_from:
+            stores.rows.forget(user, item)
+
     def _around(self, copy: CopyOf, row: CopyUpdateRow) -> tuple[str, list[str]]:
         """Return a copy's text, and those before and right after a merge that are still there."""
-        versions = self._stores.versions
+        versions = self.stores.versions
         every = versions.all(copy.user, copy.item)
         own = (each for each in every if each.number == row.before or each.digest == row.after)
         numbers = {each.number for each in own}
         found = [versions.text(copy.user, copy.item, number) for number in numbers]
-        present = self._stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
+        present = self.stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
         return present, [text.decode() for text in found]
 
     def _standing(self, copy: CopyOf) -> CopyStanding:
-        stores, user, item = self._stores, copy.user, copy.item
+        stores, user, item = self.stores, copy.user, copy.item
         offer = stores.rows.offer(item)
         if offer is None:
             return CopyStanding(Standing.NONE)
         row = stores.rows.copy(user, item)
         if offer.withdrawn:
             return standing_of(offer, row, present="", behind=False)
-        present = self._present_digest(item)
-        found = standing_of(offer, row, present=present, behind=self._behind(copy, present))
+        present = offer.release if self.is_offered(offer) else ""
+        came_from = stores.versions.release_of(user, item)
+        # A release whose data files only have changed has the same digest, and is newer.
+        behind = came_from != offer.release or self._is_older(copy)
+        went_back = row is not None and came_from != row.release
+        found = standing_of(offer, row, present=present, behind=behind, went_back=went_back)
         if found.state is Standing.OFFERED and not stores.workspaces.has_copy(user, item):
             return CopyStanding(Standing.NONE, offer)
         return found
 
-    def _present_digest(self, item: ItemName) -> str:
-        present = self._stores.history.present(item)
-        return "" if present is None else present.digest
-
-    def _behind(self, copy: CopyOf, present: str) -> bool:
-        """Return whether a copy comes from another release than the present one.
-
-        One whose data files only have changed has the same digest, and is newer than the copy.
-        """
-        if self._stores.versions.release_of(copy.user, copy.item) != present:
-            return True
-        release = self._stores.releases.get(copy.item)
-        return release is not None and self._stores.workspaces.updated(copy.user, release)
+    def _is_older(self, copy: CopyOf) -> bool:
+        """Return whether a copy was made or merged before the present release was published."""
+        release = self.stores.releases.get(copy.item)
+        return release is not None and self.stores.workspaces.updated(copy.user, release)
 
     def _plan(self, copy: CopyOf) -> _Plan:
-        rows, history = self._stores.rows, self._stores.history
+        rows, history = self.stores.rows, self.stores.history
         offer, new = rows.offer(copy.item), history.present(copy.item)
         if offer is None or offer.withdrawn or new is None or new.digest != offer.release:
             raise Conflict(f"The update of {copy.item} has just been withdrawn or replaced.")
-        mine = self._stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
+        mine = self.stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
         last = rows.copy(copy.user, copy.item)
         begun = last is not None and last.state is UpdateState.MERGING
         cut_short = last if begun and last and last.offer == offer.number else None
@@ -357,31 +380,33 @@ class CopyUpdates:
 
     def _refuse(self, plan: _Plan, reason: str) -> CopyUpdateRow:
         row = replace(self._row(plan), state=UpdateState.REFUSED, reason=reason)
-        self._stores.rows.save(row)
+        self.stores.rows.save(row)
         return row
 
     def _put(self, plan: _Plan, merged: Merge) -> CopyUpdateRow:
         """Put a merge in place. A crash leaves the old or the new text, and a row that says so.
 
         The row of a merge that was cut short once the new text was in place keeps the version from
-        before it: merging once more changes nothing then.
+        before it, and what was done to its cells: merging once more changes nothing then.
         """
-        stores, user, item = self._stores, plan.copy.user, plan.copy.item
+        stores, user, item = self.stores, plan.copy.user, plan.copy.item
         self._reserve.demand_room(stores.workspaces.space())
         now, text = self._clock.now(), merged.text.encode()
         mine = plan.mine.encode()
         before = stores.versions.record(user, item, mine, Origin.FOUND, now).number
+        cells = MergedCells(merged.replaced, merged.added, merged.removed, merged.conflicts)
         # Else the merge has failed before, and the copy may have been edited since.
         if plan.begun is not None and plan.begun.after == digest_of(mine):
-            before = plan.begun.before
-        row = replace(self._row(plan), before=before, after=digest_of(text))
+            before, cells = plan.begun.before, cells_in(plan.begun)
+        row = self._row(plan)
+        row = replace(row, before=before, after=digest_of(text), cells=stored_cells(cells))
         stores.rows.save(row)
         release, known = stores.history.to_merge(item, plan.new, plan.base)
         changes = stores.workspaces.merge(user, release, text, known, now)
         files = tuple(each.sentence for each in changes if each.is_told)
         stores.versions.record(user, item, text, Origin.MERGE, now, release=plan.new.digest)
-        cells = MergedCells(merged.replaced, merged.added, merged.removed, merged.conflicts, files)
-        done = replace(row, state=UpdateState.MERGED, cells=stored_cells(cells))
+        told = stored_cells(replace(cells, files=files))
+        done = replace(row, state=UpdateState.MERGED, cells=told)
         stores.rows.save(done)
         return done
 
@@ -396,22 +421,16 @@ class CopyUpdates:
         )
 
     def _put_back(self, copy: CopyOf, row: CopyUpdateRow) -> CopyUpdateRow:
-        stores, user, item = self._stores, copy.user, copy.item
+        stores, user, item = self.stores, copy.user, copy.item
         now = self._clock.now()
         present = stores.workspaces.text(user, item, MAX_NOTEBOOK).encode()
         before = stores.versions.text(user, item, row.before)
-        came_from = _release_of(stores.versions, copy, row.before)
+        came_from = stores.versions.release_of_text(user, item, before) or ""
         stores.versions.record(user, item, present, Origin.FOUND, now)
         if present != before:  # else the merge was cut short, or changed nothing
             self._reserve.demand_room(stores.workspaces.space())
-            stores.workspaces.restore(user, item, before, now)
+            stores.workspaces.unmerge(user, item, before, now)
         stores.versions.record(user, item, before, Origin.RESTORE, now, release=came_from)
         undone = replace(row, state=UpdateState.UNDONE, at=now)
         stores.rows.save(undone)
         return undone
-
-
-def _release_of(versions: Versions, copy: CopyOf, number: int) -> str:
-    """Return the release that a version came from, "" if that is not known."""
-    every = versions.all(copy.user, copy.item)
-    return next((each.release for each in every if each.number == number), "")

@@ -221,14 +221,10 @@ class Copies:
         """
         self._reserve.demand_room(self._workspaces.space())
         recorder, user, item = self._recorder, copy.user, copy.item
-        before = recorder.found(user, item)
+        recorder.found(user, item)
         done = do()
         try:
-            if origin is Origin.RESET:
-                new = Origin.RELEASE if before is None else Origin.RESET
-                recorder.renewed(user, item, new)
-            else:
-                recorder.found(user, item, origin)
+            recorder.found(user, item, origin)
         except MograderError as error:  # it will be found, and recorded, when it is next opened
             _log.warning("the new text of %s/%s was not recorded: %s", user, item, error)
         return done

@@ -67,19 +67,15 @@ class Preview:
 class UpdateOverview:
     """An item's update: its last offer, the copies that it reached, and the last preview.
 
-    ``present`` is the digest of the published release, "" without one.
+    ``present`` is the digest of the published release, "" without one, and ``offered`` is whether
+    that is offered, with the data files that it has now.
     """
 
     present: str
     offer: OfferRow | None
+    offered: bool
     copies: Sequence[CopyUpdateRow]
     preview: Preview | None
-
-    @property
-    def offered(self) -> bool:
-        """Whether the present release is offered."""
-        offer = self.offer
-        return offer is not None and not offer.withdrawn and offer.release == self.present
 
     @property
     def previewed(self) -> bool:
@@ -168,6 +164,7 @@ class UpdateOffers:
         return UpdateOverview(
             "" if present is None else present.digest,
             offer,
+            offer is not None and self._updates.is_offered(offer),
             () if offer is None else self._stores.rows.copies(item, offer.number),
             self._previews.of(item),
         )
@@ -177,7 +174,7 @@ class UpdateOffers:
         if present is None:
             raise NotFound(f"{item} is not published.")
         last = self._stores.rows.offer(item)
-        if last is not None and not last.withdrawn and last.release == present.digest:
+        if last is not None and self._updates.is_offered(last):
             raise Conflict(f"This release of {item} is offered already.")
         return self._stores.rows.make_offer(item, present.digest, who, self._clock.now())
 

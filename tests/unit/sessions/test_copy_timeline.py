@@ -26,9 +26,10 @@ def version(number: int, text: str, origin: Origin = Origin.EDITOR) -> Version:
     return Version(number, NOW, origin, digest=text, size=1, release="")
 
 
-def test_a_state_that_was_found_again_after_unsaved_work_is_listed_once() -> None:
+@pytest.mark.parametrize("again", [Origin.FOUND, Origin.RESET])
+def test_a_state_that_was_found_again_after_unsaved_work_is_listed_once(again: Origin) -> None:
     versions = (
-        version(4, "a", Origin.FOUND),
+        version(4, "a", again),
         version(3, "b", Origin.UNSAVED),
         version(2, "a"),
         version(1, "z", Origin.RELEASE),

@@ -90,11 +90,12 @@ def _undo(client: HubClient, item: str) -> Result:
 def _preview_lines(lines: Sequence[UpdateLine], *, complete: bool) -> Iterator[str]:
     refused = [line for line in lines if line.reason]
     conflicts = [line for line in lines if line.conflicts]
-    nothing = sum(not line.changed and not line.reason for line in lines)
+    nothing = sum(not (line.changed or line.reason or line.conflicts) for line in lines)
     clean = len(lines) - len(refused) - len(conflicts) - nothing
     yield (
         f"{len(lines)} {'copy' if len(lines) == 1 else 'copies'}: {clean} merge cleanly, "
-        f"{len(conflicts)} with conflicts, {len(refused)} cannot be merged, {nothing} need nothing."
+        f"{len(conflicts)} with conflicts, {len(refused)} cannot be merged, "
+        f"{nothing} with no cell to change."
     )
     for line in conflicts[:_SHOWN]:
         plural = "" if line.conflicts == 1 else "s"

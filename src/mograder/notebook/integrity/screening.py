@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import SafetySettings
-from mograder.notebook.cells import Cell, CellKind, parse_cells
+from mograder.notebook.cells import Cell, CellKind, parse_cells, split_lines
 from mograder.notebook.findings import Finding
 from mograder.notebook.integrity.denied_code import DEFAULT_DENIED, UNCHECKED, Denied, scan
 from mograder.notebook.points import cell_hash, is_editable
@@ -104,4 +104,4 @@ def _code_lines(cell: Cell) -> Iterable[int]:
     """Return the lines of a cell's code; decorators and default values are not in its hash."""
     if cell.kind is CellKind.CELL and cell.code_first < cell.body_first:
         return ()
-    return range(cell.code_first, cell.code_first + len(cell.code.splitlines()))
+    return range(cell.code_first, cell.code_first + len(split_lines(cell.code)))

@@ -26,6 +26,7 @@ from mograder.notebook.merge.cell_states import (
 from mograder.notebook.merge.merge_decisions import Decision, Outcome, Texts, decide, drop_repeated
 from mograder.notebook.merge.merge_faults import Unsettled, settle
 from mograder.notebook.merge.merge_pieces import Piece, is_beside
+from mograder.notebook.outside_cells import strays
 from mograder.notebook.points import is_marks_cell, labels_in
 
 COPY = "the copy"
@@ -104,11 +105,13 @@ def _merge(base: str | None, new: str, mine: str) -> Merge:
     released = _notebook(new, "the new release")
     if len(own.cells) > _MOST_CELLS:
         raise NotMergeable(f"{COPY}: it has more than {_MOST_CELLS} cells.")
+    old = None if base is None else _notebook(base, "the old release")
+    _refuse_strays(own, [each for each in (released, old) if each is not None])
     cells, beside = _without_beside(own.cells)
-    if base is None:
+    if old is None:
         states = states_by_hashes(released, cells, own.text)
     else:
-        states = states_by_release(_notebook(base, "the old release"), released, cells)
+        states = states_by_release(old, released, cells)
     _attach(states, beside)
     texts = Texts(released, own)
     decisions = decide(_in_order(states), texts)
@@ -128,6 +131,14 @@ def _notebook(text: str, what: str) -> NotebookText:
         return parse_cells(plain_text(text), what)
     except InvalidInput as error:
         raise NotMergeable(error.message, hint=error.hint) from error
+
+
+def _refuse_strays(own: NotebookText, releases: Sequence[NotebookText]) -> None:
+    """Refuse a copy with code of the student's outside of all cells, which would be lost."""
+    authors = {each.lines[found.line - 1] for each in releases for found in strays(each, COPY)}
+    for found in strays(own, COPY):
+        if own.lines[found.line - 1] not in authors:
+            raise NotMergeable(f"{COPY}:{found.line}: {found.message}", hint=found.hint)
 
 
 def _without_beside(cells: Sequence[Cell]) -> tuple[list[Cell], dict[int, list[Cell]]]:
@@ -295,19 +306,16 @@ def fitting_release(mine: str, releases: Sequence[str]) -> int | None:
     """
     hashes = read_key(mine, CELL_HASHES)
     same = [each for each, text in enumerate(releases) if read_key(text, CELL_HASHES) == hashes]
-    shares = {each: _shared_lines(mine, releases[each]) for each in same}
+    lines = frozenset(map(str.strip, mine.splitlines()))
+    shares = {each: _shared_lines(lines, releases[each]) for each in same}
     best = max(same, key=lambda each: (shares[each], -each), default=None)
     if best is None or (not hashes and shares[best] < _ENOUGH):
         return None
     return best
 
 
-def _shared_lines(text: str, release: str) -> float:
-    """Return the share (0 to 1) of a release's own lines in a text; neither is parsed."""
-    own = _lines(release)
-    return len(own & _lines(text)) / len(own) if own else 0.0
-
-
-def _lines(text: str) -> frozenset[str]:
-    stripped = (line.strip() for line in text.splitlines())
-    return frozenset(line for line in stripped if not _FRAME.fullmatch(line))
+def _shared_lines(lines: frozenset[str], release: str) -> float:
+    """Return the share (0 to 1) of a release's own lines that are among those of a text."""
+    stripped = (line.strip() for line in release.splitlines())
+    own = frozenset(line for line in stripped if not _FRAME.fullmatch(line))
+    return len(own & lines) / len(own) if own else 0.0

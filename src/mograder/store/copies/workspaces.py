@@ -274,10 +274,15 @@ class Workspaces:
         """
         with self._lock(user, item):
             self._make(user, item)
-            kept = self._replace(user, item, io.BytesIO(data), now)
-            if self._look(user, item, _UPLOADED) is None:
-                self._mark(user, item, _UPLOADED, modified_ns=0)
-        return kept
+            return self._put_text(user, item, data, now)
+
+    def unmerge(self, user: Username, item: ItemName, data: bytes, now: datetime) -> None:
+        """Put the text from before a merge back; a copy that was not edited still counts as such.
+
+        Raises: as :meth:`upload`.
+        """
+        with self._lock(user, item):
+            self._put_text(user, item, data, now, unedited=self._is_unedited(user, item))
 
     def renew(
         self, user: Username, release: Release, now: datetime, *, only_replace: bool = False
@@ -309,6 +314,8 @@ class Workspaces:
         """
         item = release.name
         with self._lock(user, item):
+            if not self._has_text(user, item, text):
+                self._demand_few(user, item)  # else its data files would change alone
             with pinned(release) as (fd, current):
                 if current.version != release.version:
                     raise Conflict(f"{item} has just been published again.", hint="Try again.")
@@ -319,19 +326,25 @@ class Workspaces:
     def _put_merged(self, user: Username, release: Release, text: bytes, now: datetime) -> None:
         """Replace the text by a merged one; a copy that was not edited still counts as such."""
         item = release.name
-        untouched = self.file_status(user, item) is FileStatus.UPLOADED
-        marked = max(int(now.timestamp() * 1e9), int(release.updated.timestamp() * 1e9) + 1)
-        with suppress(NotFound, InvalidInput):
-            if self._below.read(_path(user, item, f"{item}.py"), len(text)) == text:
-                self._mark(user, item, _FETCHED, modified_ns=marked)
-                return
-        how = NewFile(modified_ns=marked) if untouched else _PLAIN
-        self._replace(user, item, io.BytesIO(text), now, how)
-        if untouched:
-            self._mark(user, item, _UPLOADED, modified_ns=marked)
+        if not self._has_text(user, item, text):
+            self._put_text(user, item, text, now, unedited=self._is_unedited(user, item))
+        marked = max(_nanoseconds(now), _nanoseconds(release.updated) + 1)
+        self._mark(user, item, _FETCHED, modified_ns=marked)
+
+    def _put_text(
+        self, user: Username, item: ItemName, text: bytes, now: datetime, *, unedited: bool = False
+    ) -> str | None:
+        """Replace the text and return the name of the kept one; ``unedited``: not as an edit."""
+        at = _nanoseconds(now) if unedited else None
+        kept = self._replace(user, item, io.BytesIO(text), now, NewFile(modified_ns=at))
+        if unedited:
+            self._mark(user, item, _UPLOADED, modified_ns=at)
         elif self._look(user, item, _UPLOADED) is None:
             self._mark(user, item, _UPLOADED, modified_ns=0)
-        self._mark(user, item, _FETCHED, modified_ns=marked)
+        return kept
+
+    def _is_unedited(self, user: Username, item: ItemName) -> bool:
+        return self.file_status(user, item) is FileStatus.UPLOADED
 
     def mark_exported(self, user: Username, item: ItemName, modified_ns: int | None = None) -> None:
         """Record an export of the notebook: as of now, or of its version ``modified_ns`` (B122).
@@ -366,7 +379,7 @@ class Workspaces:
             kept = self._replace(user, release.name, source, now, how)
         self._drop_marker(user, release.name, _EXPORTED)
         # Not earlier than the notebook's time, which would mean that it was edited.
-        marked = max(int(now.timestamp() * 1e9), modified)
+        marked = max(_nanoseconds(now), modified)
         for marker in (_UPLOADED, _FETCHED):
             self._mark(user, release.name, marker, modified_ns=marked)
         return kept
@@ -379,14 +392,18 @@ class Workspaces:
         now: datetime,
         how: NewFile = _PLAIN,
     ) -> str | None:
+        self._demand_few(user, item)
+        path = _path(user, item, f"{item}.py")
+        return self._below.replace_keeping(path, archive_names(item, now), source, how)
+
+    def _demand_few(self, user: Username, item: ItemName) -> None:
+        """Refuse to replace a notebook once more. Raises: Conflict if too many are kept."""
         kept = self.archives(user, item)
         if len(kept) >= MOST_ARCHIVES or sum(each.size for each in kept) >= MOST_ARCHIVED:
             raise Conflict(
                 f"There are {len(kept)} earlier versions of {item} in its folder already.",
                 hint="Delete some of the .bak files in the editor's file browser, then try again.",
             )
-        path = _path(user, item, f"{item}.py")
-        return self._below.replace_keeping(path, archive_names(item, now), source, how)
 
     def _make(self, user: Username, item: ItemName) -> None:
         """Create the student's directory of an item. Raises: Conflict if there are too many."""
@@ -435,6 +452,11 @@ class Workspaces:
             return False
         return True
 
+    def _has_text(self, user: Username, item: ItemName, text: bytes) -> bool:
+        with suppress(NotFound, InvalidInput):
+            return self._below.read(_path(user, item, f"{item}.py"), len(text)) == text
+        return False
+
     def _look(self, user: Username, item: ItemName, name: str) -> FileInfo | None:
         return self._below.look(_path(user, item, name))
 
@@ -472,6 +494,10 @@ def _person(name: str) -> Username | None:
 def _printable(name: str) -> str:
     text = os.fsencode(name).decode("utf-8", "replace")
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def _nanoseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1e9)
 
 
 def _path(*parts: str) -> str:

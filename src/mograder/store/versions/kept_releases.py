@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, MograderError
@@ -110,6 +110,14 @@ class KeptReleases:
         with reading(self._engine) as connection:
             rows = connection.execute(wanted).all()
         return tuple(KeptRelease(row.digest, json.loads(row.files), row.published) for row in rows)
+
+    def since(self, item: ItemName) -> datetime | None:
+        """Return when the newest release of an item was found; None without one."""
+        published = kept_releases.c.published
+        newest = select(func.max(published)).where(kept_releases.c.item == item)
+        with reading(self._engine) as connection:
+            found: datetime | None = connection.execute(newest).scalar_one()
+        return found
 
     def text(self, digest: str) -> str | None:
         """Return the text of a release's notebook, None if it is not kept."""
@@ -253,16 +261,28 @@ class ReleaseHistory:
         text = self._kept.text(digest) if digest else None
         return None if text is None else KeptText(digest, text)
 
+    def is_as_of(self, item: ItemName, digest: str, at: datetime) -> bool:
+        """Return whether a release is the published one, with the data files of that time."""
+        release = self._releases.get(item)
+        if release is None or self._kept.keep(release, self._clock.now()) != digest:
+            return False
+        since = self._kept.since(item)
+        return since is not None and since <= at
+
     def origin(self, user: Username, item: ItemName, mine: str) -> KeptText | None:
         """Return the release that a copy came from, None if it cannot be told.
 
         The copy's timeline says so; for older copies the text is compared with the kept releases.
         """
-        digest = self._versions.release_of(user, item) or self._kept.fitting(item, mine)
+        digest = self._versions.release_of(user, item) or self.fitting(item, mine)
         if not digest:
             return None
         text = self._kept.text(digest)
         return self._in_timeline(user, item, digest) if text is None else KeptText(digest, text)
+
+    def fitting(self, item: ItemName, mine: str) -> str:
+        """Return the digest of the release that a text came from, told by it; "" if none."""
+        return self._kept.fitting(item, mine)
 
     def to_merge(
         self, item: ItemName, new: KeptText, base: KeptText | None

@@ -165,23 +165,24 @@ class Versions:
         now: datetime,
         *,
         release: str | None = None,
-        first: Callable[[], tuple[Origin, str | None]] | None = None,
+        told: Callable[[bool], tuple[Origin, str | None]] | None = None,
     ) -> Version:
         """Add a version and return it; return the newest one if it has the same text.
 
         It is durable when this returns. ``release`` is the digest of the release that the copy
-        comes from as of now, None if that has not changed. ``first`` returns the origin and the
-        release to record if the copy has no version yet.
+        comes from as of now, None if that has not changed. ``told`` returns the origin and the
+        release of another text than the newest one's, by whether there is one.
         """
         digest = hash_of(text)
         with self.alone(user, item):
             for _ in range(_ATTEMPTS):
                 copy = self._copy(user, item)
-                if not copy.newest and first is not None:
-                    origin, release = first()
-                wanted = copy.release if release is None else self._release_number(release)
                 newest = copy.version
-                if newest is not None and newest.digest == digest:
+                unchanged = newest is not None and newest.digest == digest
+                if told is not None and not unchanged:
+                    origin, release = told(newest is not None)
+                wanted = copy.release if release is None else self._release_number(release)
+                if newest is not None and unchanged:
                     return self._unchanged(copy, newest, wanted)
                 row = {
                     "number": copy.newest + 1,
@@ -231,6 +232,12 @@ class Versions:
         )
         with reading(self._engine) as connection:
             return connection.execute(wanted).scalar_one_or_none() or ""
+
+    def release_of_text(self, user: str, item: str, text: bytes) -> str | None:
+        """Return the release of the newest version with this text; None if none is known."""
+        digest = digest_of(text)
+        same = (each for each in self.all(user, item) if each.digest == digest)
+        return next((each.release for each in same if each.release), None)
 
     def forget(self, user: str) -> int:
         """Remove all versions of a person's copies; return how many there were."""

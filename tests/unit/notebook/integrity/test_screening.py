@@ -68,6 +68,15 @@ def test_what_stands_around_a_released_cell_is_looked_at(trick: tuple[str, str])
     assert told(found) == ["denied builtin call: open"]
 
 
+def test_what_only_some_programs_call_the_end_of_a_line_excuses_nothing_below() -> None:
+    release = notebook("pages = 'FORM FEEDS'".replace("FORM FEEDS", "\x0c" * 12))
+    text = release.replace(
+        "\n\nif __name__", "\n\n@app.cell\ndef _():\n    open('f')\n\n\nif __name__"
+    )
+    assert text != release
+    assert told(screen_submission(text, "A1.py", release=release)) == ["denied builtin call: open"]
+
+
 @pytest.mark.parametrize("text", ["x = = 1\n", "app._unparsable_cell('''x = = 1''')\n"])
 def test_work_that_is_half_done_is_no_offence(text: str) -> None:
     found = screen_submission(text, "A1.py", release=released())

@@ -305,6 +305,15 @@ def test_what_is_no_notebook_is_not_merged(mine: str, reason: str) -> None:
         merge(OLD, notebook(*CELLS[:5]), mine)
 
 
+def test_code_outside_of_all_cells_is_not_lost_but_told() -> None:
+    stray = "def helper(n):\n    return n\n\n\n@app.cell"
+    mine = copy(CELLS).replace("@app.cell", stray, 1)
+    new = notebook(*replaced(CELLS, CHECK_1=CHECK_1.replace("42", "43")))
+    with pytest.raises(NotMergeable, match=r"^the copy:13: this stands outside of all cells"):
+        merge(OLD, new, mine)
+    assert merge(OLD.replace("@app.cell", stray, 1), new, mine).text == new  # it is the author's
+
+
 def test_a_copy_of_endlessly_many_cells_is_not_merged() -> None:
     with pytest.raises(NotMergeable, match="more than 2000 cells"):
         merge(OLD, notebook(*CELLS[:5]), notebook(*["1"] * 2001))

@@ -45,6 +45,19 @@ def cases(draw: st.DrawFn, *, honest: bool = False) -> tuple[str, str, str]:
     return old, new, own
 
 
+@st.composite
+def terms(draw: st.DrawFn) -> tuple[str, str, str, str]:
+    """A release, two corrections of it one after the other, and a copy of the first one."""
+    base = draw(releases())
+    better = draw(corrected(base))
+    old, new, newest = (written(each) for each in (base, better, draw(corrected(better))))
+    assume(old != new != newest)
+    mine = written(draw(edited(base)), hashes=False)
+    own = old[: old.index("import marimo")] + mine[mine.index("import marimo") :]
+    note("\n=== NEXT ===\n".join([old, new, newest]) + "\n=== COPY ===\n" + own)
+    return old, new, newest, own
+
+
 @dataclass(frozen=True)
 class Case:
     """The texts of a merge; ``known`` is the old release where it is at hand."""
@@ -161,6 +174,28 @@ def test_every_merge_keeps_what_it_must(texts: tuple[str, str, str], knows: bool
     what_ran_still_runs(case, found)
     a_second_merge_changes_nothing(case, found)
     the_students_cells_keep_their_order(case, found)
+
+
+def plain_lines(text: str) -> set[str]:
+    """The lines of a notebook's cells, also of those that are comments, perhaps of comments."""
+    lines = (line for cell in cells_of(text) for line in code_of(cell).split("\n"))
+    return {line.strip().lstrip("# ").replace('(r"""', '("""') for line in lines}
+
+
+@SOME
+@given(terms(), st.booleans())
+def test_two_updates_one_after_the_other_lose_nothing(
+    texts: tuple[str, str, str, str], knows: bool
+) -> None:
+    old, new, newest, mine = texts
+    first = merged(old if knows else None, new, mine)
+    found = merged(new if knows else None, newest, first.text) if first is not None else None
+    if found is None:
+        return
+    assert plain_lines(mine) <= set[str]().union(*map(plain_lines, (old, new, newest, found.text)))
+    all_that_decides_about_marks_is_as_released(Case(old, newest, mine, None), found)
+    again = merge(new if knows else None, newest, found.text)
+    assert list(map(code_of, cells_of(again.text))) == list(map(code_of, cells_of(found.text)))
 
 
 @SOME

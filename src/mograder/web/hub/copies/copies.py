@@ -23,6 +23,7 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import Busy, InvalidInput
 from mograder.notebook.integrity.screening import denied_by
+from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.session import CopyOf
 from mograder.store.copies.workspaces import FileStatus, Saved
 from mograder.store.releases.releases import ItemKind, Release
@@ -127,6 +128,7 @@ async def upload(
             await _screen(app, copy, data, release, report)
             report("Putting it in its place")
             await app.copies.upload(copy, data)
+        await app.of(CopyUpdates).replaced(copy, from_elsewhere=True)
         await app.results.forget(copy.user, copy.item)
         await app.audit.record_foreign(request, copy.user, "upload", str(copy))
         return Uploaded(path=_place(app, copy))
@@ -170,6 +172,7 @@ async def reset(
         release = await to_thread.run_sync(_obtainable, app, caller, copy)
         report(STOPPING)
         archive = await app.copies.reset(copy, release)
+        await app.of(CopyUpdates).replaced(copy)
         await app.results.forget(copy.user, copy.item)
         await app.audit.record_foreign(request, copy.user, "reset", str(copy))
         return Reset(file_status=await file_status(app, copy), archive=archive)
@@ -186,6 +189,7 @@ async def download_release(
         release = await to_thread.run_sync(_obtainable, app, caller, copy)
         report("Copying the release")
         archive = await app.copies.take_release(copy, release)
+        await app.of(CopyUpdates).replaced(copy)
         await app.results.forget(copy.user, copy.item)
         await app.audit.record_foreign(request, copy.user, "download release", str(copy))
         return Taken(path=_place(app, copy), archive=archive)

@@ -23,14 +23,6 @@ from mograder.web.pages import page, with_outcome
 from mograder.web.route import OWNER, Route
 from mograder.web.templating import path_segment
 
-_STATES = {
-    UpdateState.MERGING: Standing.OFFERED,
-    UpdateState.MERGED: Standing.MERGED,
-    UpdateState.REFUSED: Standing.REFUSED,
-    UpdateState.UNDONE: Standing.UNDONE,
-    UpdateState.KEPT: Standing.KEPT,
-}
-
 
 class NotebookUpdate(Body):
     """An update as the bar above a notebook shows it; ``number`` tells offers apart."""
@@ -128,7 +120,7 @@ def in_bar(found: CopyStanding) -> NotebookUpdate | None:
 
 def updated(row: CopyUpdateRow) -> CopyUpdated:
     """Return the JSON of what was done to a copy."""
-    return CopyUpdated(state=_STATES[row.state], reason=row.reason, **asdict(cells_in(row)))
+    return CopyUpdated(state=Standing(row.state), reason=row.reason, **asdict(cells_in(row)))
 
 
 def _page(copy: CopyOf, state: Standing) -> str:

@@ -36,6 +36,7 @@ from mograder.notebook.versions.version_diff import (
     VersionDifference,
 )
 from mograder.sessions.copy_timeline import Compared, CopyTimelines, Timeline
+from mograder.sessions.copy_updates import CopyUpdates, Standing
 from mograder.sessions.session import CopyOf
 from mograder.store.versions.version_thinning import Thinning
 from mograder.store.versions.versions import Origin, Version
@@ -186,6 +187,7 @@ async def versions_page(
         older=older[_ON_A_PAGE - 1].number if len(older) > _ON_A_PAGE else 0,
         newest=len(older) == len(timeline.versions),
         archives=archives,
+        update=(await app.of(CopyUpdates).standing(copy)).state is not Standing.NONE,
         mine=copy.user == caller.username,
         running=app.services.pool.find(copy.key) is not None,
     )

@@ -280,7 +280,7 @@ class StudentLine:
 
 @dataclass(frozen=True, slots=True)
 class PreviewCounts:
-    """The copies of a preview: how many merge cleanly, with conflicts, not, or need nothing."""
+    """The copies of a preview: how many merge cleanly, with conflicts, not, or change no cell."""
 
     clean: int
     conflicts: int
@@ -335,7 +335,7 @@ async def look(name: str, user: str, request: Request, app: CurrentApp) -> Respo
 def _counts(lines: Sequence[PreviewLine]) -> PreviewCounts:
     refused = sum(bool(line.reason) for line in lines)
     conflicts = sum(bool(line.conflicts) for line in lines)
-    nothing = sum(not line.changed and not line.reason for line in lines)
+    nothing = sum(not (line.changed or line.reason or line.conflicts) for line in lines)
     clean = len(lines) - refused - conflicts - nothing
     return PreviewCounts(clean, conflicts, refused, nothing)
 

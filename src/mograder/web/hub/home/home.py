@@ -140,8 +140,9 @@ async def view_as(request: Request) -> Response:
 
 def _offered(app: HubApp) -> frozenset[str]:
     """Return the items with an update that is merged into copies."""
-    offers = app.of(CopyUpdates).stores.rows.offers()
-    return frozenset(item for item, offer in offers.items() if not offer.withdrawn)
+    updates = app.of(CopyUpdates)
+    offers = updates.stores.rows.offers()
+    return frozenset(item for item, offer in offers.items() if updates.is_offered(offer))
 
 
 def _look(
