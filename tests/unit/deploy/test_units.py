@@ -123,6 +123,15 @@ def test_b16_the_course_is_named_in_the_environment_and_no_secret(name: str) -> 
     assert found["WatchdogSec"]
 
 
+def test_the_hub_trusts_the_authorities_that_its_check_trusts() -> None:
+    """Else `mograder-hub check` finds a provider well whose certificate the hub refuses."""
+    wrapper = (REPOSITORY / "deploy" / "mograder-hub").read_text("utf-8")
+    files = re.findall(r"-p EnvironmentFile=(\S+)", wrapper)
+    assert (
+        unit(HUB)["EnvironmentFile"] == files == ["-/etc/mograder/build.env", "-/etc/mograder/env"]
+    )
+
+
 def test_b18_enabling_the_hub_enables_what_it_needs() -> None:
     """B18: `systemctl enable --now mograder-hub`."""
     assert set(unit(HUB)["Also"][0].split()) == {SOCKET, SESSIONS}
