@@ -24,6 +24,7 @@ from mograder.operations.install.options import STEPS, InstallOptions
 from mograder.operations.install.program import examine, point_at
 from mograder.operations.install.services import UNIT_PLACE, ensure_services
 from mograder.operations.install.steps import uninstall
+from mograder.operations.install.verification import next_steps
 from mograder.operations.install.volume import ensure_volume
 from mograder.operations.install.written_files import put
 from mograder.processes.host import Host
@@ -32,6 +33,21 @@ from tests.support.course import REPOSITORY
 from tests.unit.deploy.machine import FakeHost, make_current, version
 
 _UNIT = f"{UNIT_PLACE}/mograder-hub.service"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "way"),
+    [
+        (InstallOptions(domain="hub.example.org"), "--url https://hub.example.org"),
+        # Its port is open on its own loopback only, and the course is written elsewhere.
+        (InstallOptions(), "--ssh LOGIN@MACHINE"),
+        (InstallOptions(port=9000), "--ssh LOGIN@MACHINE --ssh-port 9000"),
+    ],
+)
+def test_the_next_step_after_an_install_reaches_the_hub_from_elsewhere(
+    chosen: InstallOptions, way: str
+) -> None:
+    assert f"     mograder hub publish A1 {way} --token TOKEN\n" in next_steps(chosen)
 
 
 @pytest.mark.full
