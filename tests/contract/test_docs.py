@@ -20,6 +20,8 @@ from mograder.core.sections.settings_model import NO_EFFECT
 from mograder.core.settings import load_settings
 from mograder.core.wheel import PROGRAM
 from mograder.publishing.schedule import parse_schedule
+from mograder.store.gradebook.gradebook_0316 import metadata as metadata_0316
+from mograder.store.gradebook.gradebook_tables import metadata
 from mograder.web.hub.features import OPTIONAL, ROUTES
 from mograder.web.route import Access
 from tests.contract.doc_references import Documentation, prose
@@ -42,6 +44,14 @@ def test_a_generated_page_is_what_the_code_says(page: str) -> None:
     command = [sys.executable, "-m", f"scripts.gen_{page}_reference", "--check"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_reference_of_files_names_every_table_of_the_gradebook() -> None:
+    rows = re.findall(
+        r"^\| (`.+?) \| ", _page("reference/files.md").partition("The gradebook")[2], re.MULTILINE
+    )
+    named = {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
+    assert {*metadata.tables, *metadata_0316.tables} == named - {"alembic_version"}
 
 
 WHO = {
