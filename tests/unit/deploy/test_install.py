@@ -359,6 +359,17 @@ def test_the_sites_authority_is_taken_back(tmp_path: Path) -> None:
     assert f"[deploy] would run: rm -f {name}" in host.told
 
 
+def test_a_node_on_the_machine_ends_with_its_program(tmp_path: Path) -> None:
+    """Its unit would start a program that is gone every few seconds, without an end."""
+    node = tmp_path / UNIT_PLACE.strip("/") / "mograder-node.service"
+    node.parent.mkdir(parents=True)
+    node.touch()
+    host = FakeHost(tmp_path, dry=True)
+    uninstall(host)
+    assert "[deploy] would run: systemctl disable --quiet --now mograder-node.service" in host.told
+    assert f"[deploy] would run: rm -f {UNIT_PLACE}/mograder-node.service" in host.told
+
+
 @pytest.mark.full
 def test_on_the_machine_itself_it_is_hub_install() -> None:
     """A dry run says what it would do and does none of it."""

@@ -18,6 +18,9 @@ WRAPPER = "/usr/local/sbin/mograder-hub"
 UPKEEP_UNITS = ("mograder-backup.service", "mograder-backup.timer", "mograder-alarm@.service")
 """Units that an administrator enables."""
 
+NODE_UNIT = "mograder-node.service"
+"""An administrator copies it where a machine is a node, perhaps beside the hub."""
+
 _MICROSECONDS = 1_000_000
 _OURS = "Wants=mograder-sessions.service"
 
