@@ -52,12 +52,12 @@ class Refused(Exception):
 
 def main(arguments: Sequence[str]) -> int:
     """Make a release of the version that is given."""
-    try:
-        (version,) = arguments
-        made = _make(version)
-    except ValueError:
+    if len(arguments) != 1:
         print("Say which version: make release VERSION=1.0.0", file=sys.stderr)
         return 2
+    (version,) = arguments
+    try:
+        made = _make(version)
     except Refused as refused:
         print(f"[release] {refused}", file=sys.stderr)
         return 1

@@ -11,6 +11,7 @@ import pytest
 from packaging.version import Version
 
 from mograder import __version__
+from scripts import release
 from scripts.gen_install_lines import (
     CHANGE_LOG,
     Section,
@@ -137,6 +138,15 @@ def test_what_is_no_version_of_a_release_is_refused(
 ) -> None:
     assert main(arguments) == status
     assert told in capsys.readouterr().err
+
+
+def test_a_fault_on_the_way_does_not_ask_for_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> Path:
+        raise ValueError("day is out of range for month")
+
+    monkeypatch.setattr(release, "_make", fail)
+    with pytest.raises(ValueError, match="out of range"):
+        main(["1.1.0"])
 
 
 def test_the_notes_are_the_change_logs_and_say_how_to_install() -> None:
