@@ -146,6 +146,13 @@ def test_the_sessions_outlive_the_hub_and_have_no_secret_of_it() -> None:
     assert not {"Requires", "PartOf", "BindsTo"} & (hub.keys() | sessions.keys())
 
 
+def test_the_page_on_fronts_tells_how_the_socket_gets_another_address() -> None:
+    """Its address counts and not ``[hub] host``; a hub uses the first of several, so ours goes."""
+    page = (REPOSITORY / "docs" / "how-to" / "behind-a-proxy.md").read_text("utf-8")
+    address = unit(SOCKET)["ListenStream"][0].replace("127.0.0.1", "0.0.0.0")
+    assert f"[Socket]\nListenStream=\nListenStream={address}\n" in page
+
+
 def test_a_hub_that_cannot_start_closes_its_port_and_one_that_restarts_does_not() -> None:
     """What connects is then refused, and the front shows its page; see test_front_without_hub."""
     hub = unit(HUB)
