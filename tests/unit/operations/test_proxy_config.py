@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
+from mograder.core.sections.settings_model import LimitsSettings
 from mograder.core.settings import load_settings
 from mograder.operations.fronts.front import (
     Front,
@@ -18,6 +19,7 @@ from mograder.operations.fronts.front import (
 )
 from scripts.gen_fronts import files
 from tests.support.command_line import cli
+from tests.support.course import REPOSITORY
 
 PUBLIC = {"hub.public_url": "https://hub.example.org"}
 BOTH = pytest.mark.parametrize("write", [nginx_config, caddy_config])
@@ -32,6 +34,13 @@ def front(course: Path, options: FrontOptions | None = None, **settings: object)
 def test_the_shipped_files_are_what_the_command_writes() -> None:
     for path, text in files().items():
         assert path.read_text() == text, "run make reference"
+
+
+def test_the_guides_own_nginx_lets_the_bodies_through_that_the_hub_takes() -> None:
+    """By default nginx refuses more than 1 MB, with which a notebook cannot be saved any more."""
+    page = (REPOSITORY / "docs" / "how-to" / "behind-a-proxy.md").read_text("utf-8")
+    (block,) = (each for each in page.split("```nginx\n")[1:] if each.startswith("server {"))
+    assert f"client_max_body_size {LimitsSettings().request_mb}m;" in block.partition("```")[0]
 
 
 def test_the_trusted_header_is_deleted_unless_somebody_signs_in(tmp_path: Path) -> None:
