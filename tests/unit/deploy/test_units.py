@@ -146,6 +146,18 @@ def test_the_sessions_outlive_the_hub_and_have_no_secret_of_it() -> None:
     assert not {"Requires", "PartOf", "BindsTo"} & (hub.keys() | sessions.keys())
 
 
+def test_the_unit_by_hand_finds_the_program_that_the_page_installs() -> None:
+    """``uv run`` takes the first ``.venv`` in the working directory and those above it."""
+    page = (
+        (REPOSITORY / "docs" / "how-to" / "deploy.md").read_text("utf-8").partition("## By hand")[2]
+    )
+    (course,) = re.findall(r"^WorkingDirectory=(.+)$", page, re.MULTILINE)
+    (uv,) = re.findall(r"^ExecStart=(\S+) run mograder hub ", page, re.MULTILINE)
+    (home,) = re.findall(r"python3 -m venv (\S+)$", page, re.MULTILINE)
+    assert Path(home) in {each / ".venv" for each in (Path(course), *Path(course).parents)}
+    assert f"ln -s {home}/bin/uv {uv}\n" in page
+
+
 def test_the_page_on_fronts_tells_how_the_socket_gets_another_address() -> None:
     """Its address counts and not ``[hub] host``; a hub uses the first of several, so ours goes."""
     page = (REPOSITORY / "docs" / "how-to" / "behind-a-proxy.md").read_text("utf-8")
