@@ -145,6 +145,27 @@ def test_what_an_earlier_run_wrote_before_it_broke_off_is_taken(tmp_path: Path) 
 
 
 @pytest.mark.full
+def test_a_new_network_of_the_site_reaches_the_hub_and_its_builds(tmp_path: Path) -> None:
+    """The services read these variables when they start; the supervisor's restart is told only."""
+    make_current(tmp_path, version(tmp_path, "1.0.0"))
+    ensure_services(FakeHost(tmp_path), 8080, program_changed=True)
+    since = f"{time.monotonic() - 30:.0f}000000"
+    for each in tmp_path.rglob("mograder*"):  # all that is there is older than the services
+        os.utime(each, (1, 1), follow_symlinks=False)
+    os.utime(tmp_path / "opt/mograder/current", (1, 1), follow_symlinks=False)
+    for chosen, restarted in (
+        (InstallOptions(), []),
+        (InstallOptions(index_url="https://mirror.example.org/"), ["mograder-hub.service"]),
+    ):
+        host = FakeHost(tmp_path, {"systemctl show -P ActiveEnterTimestampMonotonic": (0, since)})
+        ensure_network(host, chosen)
+        ensure_services(host, 8080, program_changed=False)
+        names = [line.rpartition(" ")[2] for line in host.ran if " restart " in line]
+        assert names == restarted
+        assert ("systemctl restart mograder-sessions" in host.text) == bool(restarted)
+
+
+@pytest.mark.full
 def test_a_dry_run_says_of_each_thing_that_it_is_not_done(tmp_path: Path) -> None:
     """Beside the restart: somebody's own unit, and the site's authority."""
     certificate = tmp_path / "site.crt"

@@ -8,6 +8,7 @@ import time
 from mograder.core.errors import MograderError
 from mograder.operations.deploy_files import shipped_file
 from mograder.operations.install.course import HUB_UNIT
+from mograder.operations.install.network import BUILD_ENV
 from mograder.operations.install.program import CURRENT, UNITS, unit_text
 from mograder.operations.install.written_files import SETTINGS, put
 from mograder.operations.service_checks import HUB, SESSIONS, SOCKET
@@ -47,7 +48,7 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
     host.run("systemctl", "enable", "--quiet", *UNITS)
     if not is_active(host, SESSIONS):
         start(host, SESSIONS)
-    elif program_changed or SESSIONS in written:
+    elif program_changed or SESSIONS in written or is_behind(host, SESSIONS, BUILD_ENV):
         host.say(
             "the session supervisor goes on as it is, since its restart ends every session. When"
         )
@@ -58,7 +59,12 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
     if not is_active(host, HUB):
         host.attempt("systemctl", "reset-failed", HUB)
         start(host, SOCKET, HUB, verb="restart" if new_socket else "start")
-    elif new_socket or written or program_changed or is_behind(host, HUB, HUB_UNIT, CURRENT):
+    elif (
+        new_socket
+        or written
+        or program_changed
+        or is_behind(host, HUB, HUB_UNIT, CURRENT, BUILD_ENV)
+    ):
         host.act("restarting the hub; sessions go on")
         start(host, *([SOCKET] if new_socket else []), HUB, verb="restart")
 
