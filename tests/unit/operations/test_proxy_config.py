@@ -56,6 +56,15 @@ def test_the_trusted_header_is_deleted_unless_somebody_signs_in(tmp_path: Path) 
     assert "header_up X-Remote-User {http.auth.user.id}" in caddy_config(told)
 
 
+@pytest.mark.parametrize("user", ["$remote_user", "{http.auth.user.id}"])
+def test_a_front_that_names_people_needs_a_header_that_the_hub_believes(
+    tmp_path: Path, user: str
+) -> None:
+    with pytest.raises(InvalidInput, match="trusted_header is empty"):
+        front(tmp_path, FrontOptions(user=user), trusted_header="")
+    assert 'proxy_set_header X-Remote-User "";' in nginx_config(front(tmp_path, trusted_header=""))
+
+
 def test_prefix_port_name_and_bounds_follow_the_settings(tmp_path: Path) -> None:
     here = front(
         tmp_path,
