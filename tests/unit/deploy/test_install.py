@@ -433,6 +433,11 @@ def test_hub_install_checks_its_options_too(option: str, value: str) -> None:
     assert f"{option} wants" in cli("hub install --systemd", option, value, status=2).err
 
 
+def test_a_dry_run_too_says_that_the_sites_authority_is_not_there() -> None:
+    told = cli("hub install --systemd --ca-file /nowhere --dry-run", status=2)
+    assert "--ca-file /nowhere cannot be read" in told.err
+
+
 def test_the_options_need_an_old_python_and_nothing_of_ours() -> None:
     """The script runs that file on an administrator's computer."""
     tree = ast.parse(Path(options.__file__).read_text("utf-8"), feature_version=(3, 8))
