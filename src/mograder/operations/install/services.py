@@ -49,22 +49,16 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
     if not is_active(host, SESSIONS):
         start(host, SESSIONS)
     elif program_changed or SESSIONS in written or is_behind(host, SESSIONS, BUILD_ENV):
-        host.say(
-            "the session supervisor goes on as it is, since its restart ends every session. When"
-        )
-        host.say("nobody is at work: systemctl restart mograder-sessions")
+        host.say("the session supervisor goes on as it is, since its restart ends every session.")
+        host.say("When nobody is at work: systemctl restart mograder-sessions")
     # A socket that listens takes another port only when it is started anew, which the hub has to
     # let go.
     new_socket = SOCKET in written or is_behind(host, SOCKET, f"{UNIT_PLACE}/{SOCKET}")
+    behind = program_changed or is_behind(host, HUB, HUB_UNIT, CURRENT, BUILD_ENV)
     if not is_active(host, HUB):
         host.attempt("systemctl", "reset-failed", HUB)
         start(host, SOCKET, HUB, verb="restart" if new_socket else "start")
-    elif (
-        new_socket
-        or written
-        or program_changed
-        or is_behind(host, HUB, HUB_UNIT, CURRENT, BUILD_ENV)
-    ):
+    elif new_socket or written or behind:
         host.act("restarting the hub; sessions go on")
         start(host, *([SOCKET] if new_socket else []), HUB, verb="restart")
 
