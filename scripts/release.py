@@ -43,6 +43,12 @@ _ITEM = "A1-Measuring-Pi"
 _MARKS = {"alice": 35.0, "bob": 0.0}
 """What checks give to the solution, and to a release that nobody has worked on."""
 
+_SENTENCE = re.compile(r"^[^#\s]", re.MULTILINE)
+"""The beginning of a line that is no heading."""
+
+_FILE_LINK = re.compile(r"\[([^]]+)]\((?!https?:)([^)]+)\)")
+"""A link of the change log to a file of the checkout, which the page of a release has not."""
+
 _SUMS = "SHA256SUMS"
 
 
@@ -52,12 +58,12 @@ class Refused(Exception):
 
 def main(arguments: Sequence[str]) -> int:
     """Make a release of the version that is given."""
-    try:
-        (version,) = arguments
-        made = _make(version)
-    except ValueError:
+    if len(arguments) != 1:
         print("Say which version: make release VERSION=1.0.0", file=sys.stderr)
         return 2
+    (version,) = arguments
+    try:
+        made = _make(version)
     except Refused as refused:
         print(f"[release] {refused}", file=sys.stderr)
         return 1
@@ -122,7 +128,7 @@ def with_date(change_log: str, version: str, date: str) -> str:
     Raises: :class:`Refused` if the first section is another version's, or empty.
     """
     known = sections(change_log)
-    if not known or known[0].version != version or not known[0].text:
+    if not known or known[0].version != version or not _SENTENCE.search(known[0].text):
         raise Refused(
             f"CHANGELOG.md has to begin with a section '## {version} - {UNRELEASED}' "
             "that says what users notice."
@@ -232,8 +238,9 @@ def checksums(place: Path) -> str:
 def notes(section: Section) -> str:
     """Return the text for the release's page."""
     wheel = f"mograder_hub-{section.version}-py3-none-any.whl"
+    text = _FILE_LINK.sub(r"\1 (`\2`)", section.text)
     return (
-        f"# mograder {section.version}\n\n{section.date}\n\n{section.text}\n\n"
+        f"# mograder {section.version}\n\n{section.date}\n\n{text}\n\n"
         "### Install\n\n"
         "Download the wheel and the checksums, and in an environment of its own:\n\n"
         "```console\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,11 @@ from packaging.requirements import Requirement
 from mograder.cli.main import root
 from mograder.core.sections.settings_layers import KEYS, note_on
 from mograder.core.sections.settings_model import NO_EFFECT
+from mograder.core.settings import load_settings
 from mograder.core.wheel import PROGRAM
+from mograder.publishing.schedule import parse_schedule
+from mograder.store.gradebook.gradebook_0316 import metadata as metadata_0316
+from mograder.store.gradebook.gradebook_tables import metadata
 from mograder.web.hub.features import OPTIONAL, ROUTES
 from mograder.web.route import Access
 from tests.contract.doc_references import Documentation, prose
@@ -39,6 +44,14 @@ def test_a_generated_page_is_what_the_code_says(page: str) -> None:
     command = [sys.executable, "-m", f"scripts.gen_{page}_reference", "--check"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_reference_of_files_names_every_table_of_the_gradebook() -> None:
+    rows = re.findall(
+        r"^\| (`.+?) \| ", _page("reference/files.md").partition("The gradebook")[2], re.MULTILINE
+    )
+    named = {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
+    assert {*metadata.tables, *metadata_0316.tables} == named - {"alembic_version"}
 
 
 WHO = {
@@ -150,6 +163,20 @@ def test_every_marked_setting_is_marked_where_settings_are_shown(tmp_path: Path)
     listed = cli("config show --json -C", str(tmp_path)).json["settings"]
     assert [each["key"] for each in listed if each["note"]] == marked
     assert _page("reference/settings.md").count(f"| *{NO_EFFECT}*") == len(marked)
+
+
+_TOML = re.compile(r"^ *```toml\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda path: path.name)
+def test_the_settings_that_a_page_shows_are_taken(page: Path, tmp_path: Path) -> None:
+    """A hub does not start with a key that is not known, or that is in another table."""
+    for table in map(textwrap.dedent, _TOML.findall(page.read_text("utf-8"))):
+        if "[weeks]" in table:
+            assert parse_schedule(table, page.name).opens
+        elif "[tool.mograder]" not in table:  # which is in the header of a notebook
+            (tmp_path / "mograder.toml").write_text(table, "utf-8")
+            load_settings(tmp_path, environ={})
 
 
 _PROSE = sorted([*DOCS.rglob("*.md"), REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md"])

@@ -11,6 +11,7 @@ import pytest
 from packaging.version import Version
 
 from mograder import __version__
+from scripts import release
 from scripts.gen_install_lines import (
     CHANGE_LOG,
     Section,
@@ -114,6 +115,7 @@ def test_a_release_gets_its_date_once() -> None:
         (LOG, "1.0.0"),
         (LOG, "1.2.0"),
         (LOG.replace("- New.\n", ""), "1.1.0"),
+        (LOG.replace("- New.\n", "### For students\n"), "1.1.0"),
         ("# Changes", "1.0.0"),
     ],
 )
@@ -139,11 +141,26 @@ def test_what_is_no_version_of_a_release_is_refused(
     assert told in capsys.readouterr().err
 
 
+def test_a_fault_on_the_way_does_not_ask_for_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> Path:
+        raise ValueError("day is out of range for month")
+
+    monkeypatch.setattr(release, "_make", fail)
+    with pytest.raises(ValueError, match="out of range"):
+        main(["1.1.0"])
+
+
 def test_the_notes_are_the_change_logs_and_say_how_to_install() -> None:
     text = notes(Section("1.1.0", "2027-02-03", "### For students\n\n- New."))
     assert "### For students\n\n- New.\n" in text
     assert "sha256sum --check" in text
     assert list(mistakes(text, "1.1.0")) == []
+
+
+def test_the_notes_link_to_no_file_of_the_checkout() -> None:
+    """On the page of a release such a link leads nowhere."""
+    text = notes(Section("1.1.0", "2027-02-03", "[A](docs/a.md#b), [B](https://b.example/)."))
+    assert "\n\nA (`docs/a.md#b`), [B](https://b.example/).\n" in text
 
 
 def test_the_list_of_parts_is_the_same_for_the_same_wheel(tmp_path: Path) -> None:

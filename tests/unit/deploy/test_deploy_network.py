@@ -273,6 +273,14 @@ def test_another_port_than_that_of_the_settings_is_refused(tmp_path: Path) -> No
         ensure_course(FakeHost(tmp_path), InstallOptions())
 
 
+def test_caddy_asks_the_socket_and_not_an_address_of_the_settings(tmp_path: Path) -> None:
+    """A hub by hand may have listened there; with the socket, nothing does."""
+    host = course(tmp_path, '[hub]\nhost = "10.0.3.5"\n')
+    said = front_text(host, InstallOptions(domain="hub.example.org"))
+    assert "reverse_proxy 127.0.0.1:8080 {" in said
+    assert "10.0.3.5" not in said
+
+
 def test_a_name_in_capitals_is_the_same(tmp_path: Path) -> None:
     """Configurations have it in small letters; the site's own lines were left out."""
     options = InstallOptions(

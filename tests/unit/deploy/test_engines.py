@@ -115,6 +115,15 @@ def faults(pod: dict[str, Any]) -> list[str]:
     return found
 
 
+def test_the_page_tells_how_a_command_becomes_the_user_in_a_pod_that_starts_as_root() -> None:
+    """``kubectl exec`` starts a command as the pod's user, beside the entry point."""
+    assert {pod["securityContext"]["runAsUser"] for _, pod in pods("nfs")} == {0}
+    words = "setpriv --reuid 1000 --regid 1000 --clear-groups"
+    page = REPOSITORY / "docs" / "how-to" / "nodes-with-kubernetes.md"
+    for file in (DEPLOY / "image" / "entrypoint", page):
+        assert words in file.read_text("utf-8")
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", ["base", "nfs"])
 def test_every_resource_has_the_fields_of_the_published_schemas(name: str, version: str) -> None:

@@ -24,6 +24,7 @@ from mograder.operations.install.options import STEPS, InstallOptions
 from mograder.operations.install.program import examine, point_at
 from mograder.operations.install.services import UNIT_PLACE, ensure_services
 from mograder.operations.install.steps import uninstall
+from mograder.operations.install.verification import next_steps
 from mograder.operations.install.volume import ensure_volume
 from mograder.operations.install.written_files import put
 from mograder.processes.host import Host
@@ -32,6 +33,21 @@ from tests.support.course import REPOSITORY
 from tests.unit.deploy.machine import FakeHost, make_current, version
 
 _UNIT = f"{UNIT_PLACE}/mograder-hub.service"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "way"),
+    [
+        (InstallOptions(domain="hub.example.org"), "--url https://hub.example.org"),
+        # Its port is open on its own loopback only, and the course is written elsewhere.
+        (InstallOptions(), "--ssh LOGIN@MACHINE"),
+        (InstallOptions(port=9000), "--ssh LOGIN@MACHINE --ssh-port 9000"),
+    ],
+)
+def test_the_next_step_after_an_install_reaches_the_hub_from_elsewhere(
+    chosen: InstallOptions, way: str
+) -> None:
+    assert f"     mograder hub publish A1 {way} --token TOKEN\n" in next_steps(chosen)
 
 
 @pytest.mark.full
@@ -126,6 +142,27 @@ def test_what_an_earlier_run_wrote_before_it_broke_off_is_taken(tmp_path: Path) 
         ensure_services(host, 8123, program_changed=False)
         assert [line for line in host.ran if " restart " in line] == restarted
         assert "systemctl daemon-reload" in host.ran
+
+
+@pytest.mark.full
+def test_a_new_network_of_the_site_reaches_the_hub_and_its_builds(tmp_path: Path) -> None:
+    """The services read these variables when they start; the supervisor's restart is told only."""
+    make_current(tmp_path, version(tmp_path, "1.0.0"))
+    ensure_services(FakeHost(tmp_path), 8080, program_changed=True)
+    since = f"{time.monotonic() - 30:.0f}000000"
+    for each in tmp_path.rglob("mograder*"):  # all that is there is older than the services
+        os.utime(each, (1, 1), follow_symlinks=False)
+    os.utime(tmp_path / "opt/mograder/current", (1, 1), follow_symlinks=False)
+    for chosen, restarted in (
+        (InstallOptions(), []),
+        (InstallOptions(index_url="https://mirror.example.org/"), ["mograder-hub.service"]),
+    ):
+        host = FakeHost(tmp_path, {"systemctl show -P ActiveEnterTimestampMonotonic": (0, since)})
+        ensure_network(host, chosen)
+        ensure_services(host, 8080, program_changed=False)
+        names = [line.rpartition(" ")[2] for line in host.ran if " restart " in line]
+        assert names == restarted
+        assert ("systemctl restart mograder-sessions" in host.text) == bool(restarted)
 
 
 @pytest.mark.full
@@ -343,6 +380,17 @@ def test_the_sites_authority_is_taken_back(tmp_path: Path) -> None:
     assert f"[deploy] would run: rm -f {name}" in host.told
 
 
+def test_a_node_on_the_machine_ends_with_its_program(tmp_path: Path) -> None:
+    """Its unit would start a program that is gone every few seconds, without an end."""
+    node = tmp_path / UNIT_PLACE.strip("/") / "mograder-node.service"
+    node.parent.mkdir(parents=True)
+    node.touch()
+    host = FakeHost(tmp_path, dry=True)
+    uninstall(host)
+    assert "[deploy] would run: systemctl disable --quiet --now mograder-node.service" in host.told
+    assert f"[deploy] would run: rm -f {UNIT_PLACE}/mograder-node.service" in host.told
+
+
 @pytest.mark.full
 def test_on_the_machine_itself_it_is_hub_install() -> None:
     """A dry run says what it would do and does none of it."""
@@ -383,6 +431,11 @@ def test_hub_install_says_that_it_knows_systemd_only() -> None:
 def test_hub_install_checks_its_options_too(option: str, value: str) -> None:
     """An empty value is no value of an option that has a default."""
     assert f"{option} wants" in cli("hub install --systemd", option, value, status=2).err
+
+
+def test_a_dry_run_too_says_that_the_sites_authority_is_not_there() -> None:
+    told = cli("hub install --systemd --ca-file /nowhere --dry-run", status=2)
+    assert "--ca-file /nowhere cannot be read" in told.err
 
 
 def test_the_options_need_an_old_python_and_nothing_of_ours() -> None:

@@ -124,6 +124,15 @@ def test_b16_the_course_is_named_in_the_environment_and_no_secret(name: str) -> 
     assert found["WatchdogSec"]
 
 
+def test_the_hub_trusts_the_authorities_that_its_check_trusts() -> None:
+    """Else `mograder-hub check` finds a provider well whose certificate the hub refuses."""
+    wrapper = (REPOSITORY / "deploy" / "mograder-hub").read_text("utf-8")
+    files = re.findall(r"-p EnvironmentFile=(\S+)", wrapper)
+    assert (
+        unit(HUB)["EnvironmentFile"] == files == ["-/etc/mograder/build.env", "-/etc/mograder/env"]
+    )
+
+
 def test_b18_enabling_the_hub_enables_what_it_needs() -> None:
     """B18: `systemctl enable --now mograder-hub`."""
     assert set(unit(HUB)["Also"][0].split()) == {SOCKET, SESSIONS}
@@ -136,6 +145,25 @@ def test_the_sessions_outlive_the_hub_and_have_no_secret_of_it() -> None:
     assert hub["RuntimeDirectory"] != sessions["RuntimeDirectory"], "systemd removes the hub's own"
     assert SESSIONS in hub["Wants"][0].split(), "and not Requires=, BindsTo= or PartOf="
     assert not {"Requires", "PartOf", "BindsTo"} & (hub.keys() | sessions.keys())
+
+
+def test_the_unit_by_hand_finds_the_program_that_the_page_installs() -> None:
+    """``uv run`` takes the first ``.venv`` in the working directory and those above it."""
+    page = (
+        (REPOSITORY / "docs" / "how-to" / "deploy.md").read_text("utf-8").partition("## By hand")[2]
+    )
+    (course,) = re.findall(r"^WorkingDirectory=(.+)$", page, re.MULTILINE)
+    (uv,) = re.findall(r"^ExecStart=(\S+) run mograder hub ", page, re.MULTILINE)
+    (home,) = re.findall(r"python3 -m venv (\S+)$", page, re.MULTILINE)
+    assert Path(home) in {each / ".venv" for each in (Path(course), *Path(course).parents)}
+    assert f"ln -s {home}/bin/uv {uv}\n" in page
+
+
+def test_the_page_on_fronts_tells_how_the_socket_gets_another_address() -> None:
+    """Its address counts and not ``[hub] host``; a hub uses the first of several, so ours goes."""
+    page = (REPOSITORY / "docs" / "how-to" / "behind-a-proxy.md").read_text("utf-8")
+    address = unit(SOCKET)["ListenStream"][0].replace("127.0.0.1", "0.0.0.0")
+    assert f"[Socket]\nListenStream=\nListenStream={address}\n" in page
 
 
 def test_a_hub_that_cannot_start_closes_its_port_and_one_that_restarts_does_not() -> None:

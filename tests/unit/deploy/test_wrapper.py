@@ -59,11 +59,12 @@ def wrapper(tmp_path: Path, data: Path) -> Wrapper:
         "systemctl": _SYSTEMCTL,
         "systemd-escape": "#!/bin/sh\necho srv-mograder.mount\n",
         "mountpoint": "#!/bin/sh\nexit 1\n",
+        "id": '#!/bin/sh\nif [ "$1" = -u ]; then echo "$WHO"; fi\n',
     }
     for name, text in scripts.items():
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
-    text = WRAPPER.read_text("utf-8").replace("id mograder ", "id root ")
+    text = WRAPPER.read_text("utf-8")
     places = (("srv/mograder", "data"), ("opt/mograder", "top"), ("etc/mograder", "settings"))
     for place, ours in places:
         text = text.replace(f"/{place}", str(tmp_path / ours))
@@ -73,7 +74,7 @@ def wrapper(tmp_path: Path, data: Path) -> Wrapper:
     def run(
         *arguments: str, cwd: Path | None = None, **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        state = {"STARTS": "yes", "STATUS": "0", "LOADED": "not-found", **variables}
+        state = {"STARTS": "yes", "STATUS": "0", "LOADED": "not-found", "WHO": "0", **variables}
         return subprocess.run(
             ["env", "--default-signal=INT,HUP", "sh", str(program), *arguments],
             cwd=cwd,
@@ -131,6 +132,15 @@ def test_d1_every_other_obstacle_to_the_command_is_named(
     done = wrapper("check", STARTS="no")
     assert done.returncode == 69
     assert said in done.stderr
+
+
+def test_without_sudo_it_does_not_say_that_the_secret_is_missing(
+    wrapper: Wrapper, tmp_path: Path
+) -> None:
+    """Only root can read the secret, so it is no sign that it is gone."""
+    (tmp_path / "settings/hub-secret").unlink()
+    done = wrapper("check", STARTS="no", WHO="1000")
+    assert (done.returncode, done.stderr) == (69, "Error: This wants root: sudo mograder-hub …\n")
 
 
 def test_d7_an_authority_of_the_administrators_reaches_the_command(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
+from mograder.core.sections.settings_model import LimitsSettings
 from mograder.core.settings import load_settings
 from mograder.operations.fronts.front import (
     Front,
@@ -18,6 +19,7 @@ from mograder.operations.fronts.front import (
 )
 from scripts.gen_fronts import files
 from tests.support.command_line import cli
+from tests.support.course import REPOSITORY
 
 PUBLIC = {"hub.public_url": "https://hub.example.org"}
 BOTH = pytest.mark.parametrize("write", [nginx_config, caddy_config])
@@ -34,6 +36,13 @@ def test_the_shipped_files_are_what_the_command_writes() -> None:
         assert path.read_text() == text, "run make reference"
 
 
+def test_the_guides_own_nginx_lets_the_bodies_through_that_the_hub_takes() -> None:
+    """By default nginx refuses more than 1 MB, with which a notebook cannot be saved any more."""
+    page = (REPOSITORY / "docs" / "how-to" / "behind-a-proxy.md").read_text("utf-8")
+    (block,) = (each for each in page.split("```nginx\n")[1:] if each.startswith("server {"))
+    assert f"client_max_body_size {LimitsSettings().request_mb}m;" in block.partition("```")[0]
+
+
 def test_the_trusted_header_is_deleted_unless_somebody_signs_in(tmp_path: Path) -> None:
     """security.md, "Who is asking": shipped configurations delete what a client sends in it."""
     nobody = front(tmp_path, trusted_header="Remote-Name")
@@ -45,6 +54,15 @@ def test_the_trusted_header_is_deleted_unless_somebody_signs_in(tmp_path: Path) 
     assert "auth_basic_user_file" in nginx_config(somebody), "else a client's own word"
     told = front(tmp_path, FrontOptions(user="{http.auth.user.id}"))
     assert "header_up X-Remote-User {http.auth.user.id}" in caddy_config(told)
+
+
+@pytest.mark.parametrize("user", ["$remote_user", "{http.auth.user.id}"])
+def test_a_front_that_names_people_needs_a_header_that_the_hub_believes(
+    tmp_path: Path, user: str
+) -> None:
+    with pytest.raises(InvalidInput, match="trusted_header is empty"):
+        front(tmp_path, FrontOptions(user=user), trusted_header="")
+    assert 'proxy_set_header X-Remote-User "";' in nginx_config(front(tmp_path, trusted_header=""))
 
 
 def test_prefix_port_name_and_bounds_follow_the_settings(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mograder.core.errors import InvalidInput
+from mograder.core.sections.settings_model import HubSettings
 from mograder.core.sections.settings_values import normalise_public_url
 from mograder.core.session_url import SessionUrl, session_url
 from mograder.core.settings import LoadedSettings
@@ -106,6 +107,11 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
             f"{options.user!r} is no expression for who signed in.",
             hint="Give one variable, such as $remote_user or {http.auth.user.id}.",
         )
+    if options.user and not hub.trusted_header:
+        raise InvalidInput(
+            "[hub] trusted_header is empty: the hub believes nobody who names the user.",
+            hint='Set it, such as trusted_header = "X-Remote-User".',
+        )
     certificate, key = _with_key(options.certificate, options.key)
     own_certificate, own_key = _with_key(options.session_certificate, options.session_key)
     return Front(
@@ -114,7 +120,7 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
         port=port,
         prefix=hub.base_url,
         upstreams=_upstreams(options.hubs, hub.here),
-        header=hub.trusted_header,
+        header=hub.trusted_header or HubSettings().trusted_header,
         user=options.user,
         request_mb=settings.limits.request_mb,
         sessions=session_url(hub.session_url, hub.public_url),
@@ -154,8 +160,7 @@ def caddy_config(front: Front) -> str:
 
 def _render(template: str, front: Front, **values: object) -> str:
     values |= {"retry_seconds": _RETRY_SECONDS, "hub_is_down": _HUB_IS_DOWN}
-    header = front.header or "X-Remote-User"
-    return _environment().get_template(template).render(front=front, header=header, **values)
+    return _environment().get_template(template).render(front=front, **values)
 
 
 @cache

@@ -78,6 +78,8 @@ def front_text(host: Host, options: InstallOptions) -> str:
         user=user,
         session_certificate=options.session_certificate,
         session_key=options.session_key if options.session_certificate else "",
+        # Where mograder-hub.socket listens, whatever [hub] host says.
+        hubs=(f"127.0.0.1:{options.port}",),
     )
     front = front_of(load_settings(host.path(COURSE)), chosen)
     text = caddy_config(front)

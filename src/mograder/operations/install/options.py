@@ -166,7 +166,7 @@ def check(values: dict[str, str]) -> None:
             raise Refused(
                 f"No password belongs into --{name}: packages that notebooks bring can read it."
             )
-    if values.get("ca-file") and not values.get("dry-run"):
+    if values.get("ca-file"):
         _check_authority(values["ca-file"])
 
 

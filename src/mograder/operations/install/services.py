@@ -8,6 +8,7 @@ import time
 from mograder.core.errors import MograderError
 from mograder.operations.deploy_files import shipped_file
 from mograder.operations.install.course import HUB_UNIT
+from mograder.operations.install.network import BUILD_ENV
 from mograder.operations.install.program import CURRENT, UNITS, unit_text
 from mograder.operations.install.written_files import SETTINGS, put
 from mograder.operations.service_checks import HUB, SESSIONS, SOCKET
@@ -17,6 +18,9 @@ UNIT_PLACE = "/etc/systemd/system"
 WRAPPER = "/usr/local/sbin/mograder-hub"
 UPKEEP_UNITS = ("mograder-backup.service", "mograder-backup.timer", "mograder-alarm@.service")
 """Units that an administrator enables."""
+
+NODE_UNIT = "mograder-node.service"
+"""An administrator copies it where a machine is a node, perhaps beside the hub."""
 
 _MICROSECONDS = 1_000_000
 _OURS = "Wants=mograder-sessions.service"
@@ -44,18 +48,17 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
     host.run("systemctl", "enable", "--quiet", *UNITS)
     if not is_active(host, SESSIONS):
         start(host, SESSIONS)
-    elif program_changed or SESSIONS in written:
-        host.say(
-            "the session supervisor goes on as it is, since its restart ends every session. When"
-        )
-        host.say("nobody is at work: systemctl restart mograder-sessions")
+    elif program_changed or SESSIONS in written or is_behind(host, SESSIONS, BUILD_ENV):
+        host.say("the session supervisor goes on as it is, since its restart ends every session.")
+        host.say("When nobody is at work: systemctl restart mograder-sessions")
     # A socket that listens takes another port only when it is started anew, which the hub has to
     # let go.
     new_socket = SOCKET in written or is_behind(host, SOCKET, f"{UNIT_PLACE}/{SOCKET}")
+    behind = program_changed or is_behind(host, HUB, HUB_UNIT, CURRENT, BUILD_ENV)
     if not is_active(host, HUB):
         host.attempt("systemctl", "reset-failed", HUB)
         start(host, SOCKET, HUB, verb="restart" if new_socket else "start")
-    elif new_socket or written or program_changed or is_behind(host, HUB, HUB_UNIT, CURRENT):
+    elif new_socket or written or behind:
         host.act("restarting the hub; sessions go on")
         start(host, *([SOCKET] if new_socket else []), HUB, verb="restart")
 

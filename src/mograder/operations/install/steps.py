@@ -26,6 +26,7 @@ from mograder.operations.install.program import (
     version_of,
 )
 from mograder.operations.install.services import (
+    NODE_UNIT,
     UNIT_PLACE,
     UPKEEP_UNITS,
     WRAPPER,
@@ -114,7 +115,7 @@ def uninstall(host: Host) -> None:
     """
     ensure_system(host)
     host.step(f"Removing the services and programs; what is in {DATA} and {SETTINGS} stays")
-    for name in (*UNITS, *UPKEEP_UNITS):
+    for name in (*UNITS, *UPKEEP_UNITS, NODE_UNIT):
         unit = f"{UNIT_PLACE}/{name}"
         if host.path(unit).exists():
             if "@" not in name:  # a template is not enabled, and has no instance that goes on

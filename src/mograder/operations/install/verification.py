@@ -19,8 +19,7 @@ What to do next:
   1. Edit {course}/mograder.toml: how students hand in ([moodle] or [https]), [hub] instructors.
      Then: sudo systemctl restart mograder-hub (sessions go on)
   2. Publish, from the machine where the course is written:
-     mograder hub publish A1 --url {address} --token TOKEN
-     (with --force if the course is not on Moodle)
+     mograder hub publish A1 {way} --token TOKEN
   3. Prepare the environments: sudo mograder-hub warm-cache --all
 {front}Look after it: sudo mograder-hub check · journalctl -u mograder-hub -f
 Back it up:    umask 077; sudo mograder-hub backup - > backup.tar.gz"""
@@ -80,13 +79,12 @@ def demand_no_problems(host: Host) -> None:
 
 def next_steps(options: InstallOptions) -> str:
     """Return what an administrator does after an installation."""
-    address = f"https://{options.domain}" if options.domain else f"http://127.0.0.1:{options.port}"
+    if options.domain:
+        address = f"https://{options.domain}"
+        return _NEXT.format(at=f" at {address}/", course=COURSE, way=f"--url {address}", front="")
+    port = "" if options.port == InstallOptions().port else f" --ssh-port {options.port}"
     front = (
         "  4. Put a web server with HTTPS and your sign-in in front: mograder hub proxy-config\n"
     )
-    return _NEXT.format(
-        at=f" at {address}/" if options.domain else "",
-        course=COURSE,
-        address=address,
-        front="" if options.domain else front,
-    )
+    # Until then the hub listens on this machine's loopback only.
+    return _NEXT.format(at="", course=COURSE, way=f"--ssh LOGIN@MACHINE{port}", front=front)

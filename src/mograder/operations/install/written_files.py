@@ -50,11 +50,8 @@ def _keep(host: Host, name: str, data: bytes) -> None:
     host.path(_KEPT).mkdir(mode=0o700, parents=True, exist_ok=True)
     write_file(host.path(copy), data, 0o600)
     known = any(_named(line) == name for line in _lines(host))
-    reason = (
-        "was changed by somebody"
-        if known
-        else ("was not written by this script, as far as it knows")
-    )
+    foreign = "was not written by this script, as far as it knows"
+    reason = "was changed by somebody" if known else foreign
     host.warn(f"{name} {reason}; it is written again, and that copy is kept: {copy}")
 
 
