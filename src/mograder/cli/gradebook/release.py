@@ -76,8 +76,8 @@ def release(  # one argument per option
         f"{name}: {_who_sees(len(done.students), at)}.",
         dry_run=dry_run,
     )
-    if waiting:
-        told = f"Not before {when(tells.ahead.later)}, as they tell results of hidden tests: "
+    if waiting and tells.ahead.later is not None:
+        told = f"Not before {moment(tells.ahead.later)}, as they tell results of hidden tests: "
         click.echo(plain(f"{told}{listed(waiting)}."))
 
 
