@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -118,6 +119,9 @@ class Storage(RuleBasedStateMachine):
     def submit_while_the_disk_goes(self, user: Username, data: bytes, calls: int) -> None:
         """A server fails at any write; the next one finds the old state or the new."""
         model = self._model(user)
+        # A directory's time has ticks of milliseconds: within one, the other servers would not see
+        # a file without a record.
+        time.sleep(0.02)
         server = self._open(FailingDisk(calls))
         try:
             kept = server.add(user, ITEM, data, self.now, Terms(once=True))

@@ -193,10 +193,12 @@ async def test_who_has_launched_is_let_in_by_the_next_hub_too(lti: LtiHub) -> No
             "bob",
         ]
         lti.platform.state.change("alice", active=False)
-        again.clock.advance(700)
-        lti.hub.clock.advance(700)  # the platform's clock
-        await asyncio.to_thread(_opened(again.app).of(LtiService).rosters.run, lambda: False)
-        assert not allows("alice", Role.STUDENT)
+        async with asyncio.timeout(60):
+            while allows("alice", Role.STUDENT):  # the hub reads by itself at its start, too
+                again.clock.advance(700)
+                lti.hub.clock.advance(700)  # the platform's clock
+                rosters = _opened(again.app).of(LtiService).rosters
+                await asyncio.to_thread(rosters.run, lambda: False)
         assert allows("bob", Role.STUDENT)
     again.close()
 
