@@ -16,7 +16,7 @@ from mograder.sandbox.execution.report import CheckResult, ExecutionResult, Outc
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey
-from mograder.store.hub.board import Board, CheckRow
+from mograder.store.hub.board import MOST_MESSAGES, Board, CheckRow
 from mograder.web.hub.board import board_tables, help_requests
 from mograder.web.hub.board.board import MOST_MESSAGE
 from tests.support import notebooks
@@ -385,11 +385,10 @@ async def test_a_page_is_told_to_load_again_only_while_its_own_session_is_shared
 # Messages ----------------------------------------------------------------------------------
 
 
-async def send(hub: Hub, text: str, minutes: str = "5") -> httpx.Response:
-    """Have the instructor send a message to the notebooks of A1."""
-    return await ask(
-        hub, "POST", "/board/A1/messages", "prof", data={"text": text, "minutes": minutes}
-    )
+async def send(hub: Hub, text: str, minutes: str = "5", to: str = "") -> httpx.Response:
+    """Have the instructor send a message to the notebooks of A1, or to one student's."""
+    data = {"text": text, "minutes": minutes, "to": to}
+    return await ask(hub, "POST", "/board/A1/messages", "prof", data=data)
 
 
 async def test_a_message_reaches_open_notebooks_until_its_end(taught: Hub) -> None:
@@ -402,6 +401,23 @@ async def test_a_message_reaches_open_notebooks_until_its_end(taught: Hub) -> No
     assert sent == ["A1: Read <b>this</b>. Now."], "one line"
     taught.clock.advance(301)
     assert "messages" not in await standing(taught)
+
+
+async def test_a_message_to_one_student_is_above_that_notebook_only(taught: Hub) -> None:
+    for number in range(MOST_MESSAGES):
+        await send(taught, f"Everybody {number}.")
+    assert (await send(taught, "Alice, look at line 3.", to="alice")).status_code == 303
+    assert (await send(taught, "Bob, well done.", to="bob")).status_code == 303
+    shown = (await standing(taught))["messages"]
+    assert [each["text"] for each in shown if each["alone"]] == ["Alice, look at line 3."]
+    assert len(shown) == MOST_MESSAGES + 1
+    assert "<option>alice</option>" in await page(taught)
+    assert "prof to bob, " in await page(taught)
+    projected = await page(taught, "?names=no")
+    assert "Everybody 0." in projected
+    assert "well done" not in projected
+    assert [row[2] for row in taught.audit() if "bob" in row[2]] == ["A1 of bob: Bob, well done."]
+    assert (await send(taught, "x", to="../x")).status_code == 400
 
 
 async def test_a_message_is_taken_back(taught: Hub) -> None:

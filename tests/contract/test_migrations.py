@@ -47,6 +47,16 @@ def test_a_new_database_can_be_opened_and_upgraded_by_many_at_once(url: str) -> 
     assert sorted(map(str, at_once(6, use))) == list("123456")
 
 
+def test_a_database_from_before_messages_to_one_student_gets_their_column(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(text("ALTER TABLE item_messages DROP COLUMN username"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0016'"))
+    upgrade(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
 def test_a_database_of_a_newer_program_is_refused_with_the_reason(engine: Engine) -> None:
     with writing(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

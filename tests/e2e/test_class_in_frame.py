@@ -86,6 +86,8 @@ async def test_a_message_is_shown_at_once_in_later_pages_and_until_it_is_dismiss
     await expect(shown).to_have_count(0)
     await as_prof(alices, f"/board/{ITEM}/messages/2")
     await expect(second).to_have_count(0)
+    await as_prof(alices, f"/board/{ITEM}/messages", text="Well done.", minutes="5", to="alice")
+    await expect(tab.page.get_by_text("Message from prof to you alone: Well done.")).to_be_visible()
 
 
 async def test_a_message_is_shown_where_the_bar_is_folded_away(alices: Framed) -> None:

@@ -86,7 +86,10 @@ help_requests = table_of(
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """A message to all open notebooks of an item, shown ``until`` then."""
+    """A message to the open notebooks of an item, shown ``until`` then.
+
+    ``username`` is the student who alone gets it, "" for everybody.
+    """
 
     number: int
     item: Name
@@ -94,9 +97,12 @@ class MessageRow:
     sender: Name
     sent_at: datetime
     until: datetime
+    username: Name = ""
 
 
-item_messages = table_of("item_messages", metadata, MessageRow, ("number",), Index(None, "until"))
+item_messages = table_of(
+    "item_messages", metadata, MessageRow, ("number",), Index(None, "until"), username=""
+)
 
 
 class Board:
@@ -213,11 +219,12 @@ class Board:
     def send(self, message: MessageRow) -> int:
         """Add a message, whose number is given by the database; return the number.
 
-        Raises: Conflict if the item has :data:`MOST_MESSAGES` already.
+        Raises: Conflict if the item has :data:`MOST_MESSAGES` for the same people already.
         """
         c, values = item_messages.c, values_of(message)
         del values["number"]
-        shown = (c.item == message.item, c.until > message.sent_at)
+        same = (c.item == message.item, c.username == message.username)
+        shown = (*same, c.until > message.sent_at)
         with writing(self._engine) as connection:
             count = connection.execute(select(func.count()).where(*shown)).scalar_one()
             if count >= MOST_MESSAGES:

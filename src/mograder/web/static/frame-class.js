@@ -138,13 +138,13 @@ function remove(number) {
 function tell_messages(messages) {
   const away = dismissed(), now = new Set(messages.map(({ number }) => number));
   for (const number of [...shown.keys()]) if (!now.has(number)) remove(number);
-  for (const { number, text, sender, seconds } of messages) {
+  for (const { number, text, sender, seconds, alone } of messages) {
     if (shown.has(number) || away.has(number)) continue;
     const words = make("span", { role: "status" });
     const place = make("p", { className: "class-line" }, words, make("button", { type: "button", textContent: word("dismiss"), onclick: () => dismiss(number) }));
     bar.append(place);
     // Only now: a status speaks of what changes in it.
-    words.append(make("strong", { textContent: word("message", sender) }), ` ${text}`);
+    words.append(make("strong", { textContent: word(alone ? "messageAlone" : "message", sender) }), ` ${text}`);
     shown.set(number, { place, timer: setTimeout(remove, seconds * 1000, number) });
   }
 }

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
-from mograder.core.names import ItemName
+from mograder.core.names import ItemName, Username
 from mograder.core.tasks.periodic import every
 from mograder.sandbox.protocol import Mode
 from mograder.store.hub.board import Board
@@ -74,15 +74,20 @@ async def board(name: str, request: Request, app: CurrentApp, caller: Caller) ->
         names=view is not View.NAMELESS,
         table=table,
         requests=app.desk.requests(item),
-        messages=app.desk.messages(item),
+        messages=[
+            each
+            for each in app.desk.messages(item)
+            if view is not View.NAMELESS or not each.username
+        ],
         me=caller.username,
         instructor=caller.role is Role.INSTRUCTOR,
+        students=sorted(each.user for each in await app.of(BoardTables).lines(item)),
         longest=MOST_MESSAGE,
     )
 
 
 async def send(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show a message above all open notebooks of an item."""
+    """Show a message above all open notebooks of an item, or one student's: the field ``to``."""
     item = await _item(app, name)
     fields = await read_form(request)
     text = plain_words(fields.get("text", ""), MOST_MESSAGE, lines=True)
@@ -92,8 +97,10 @@ async def send(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
     if not (minutes.isascii() and minutes.isdigit() and 0 < int(minutes[:6]) <= _MOST_MINUTES):
         raise InvalidInput(f"A message is shown for 1 to {_MOST_MINUTES} minutes.")
     until = app.services.clock.now() + timedelta(minutes=int(minutes[:6]))
-    await app.desk.send(item, text, caller.username, until)
-    await app.audit.record(request, "send message", f"{item}: {' '.join(text.split())}"[:300])
+    user = Username.of_account(fields["to"]) if fields.get("to") else ""
+    await app.desk.send(item, text, caller.username, until, user)
+    to = f"{item} of {user}" if user else item
+    await app.audit.record(request, "send message", f"{to}: {' '.join(text.split())}"[:300])
     return go_to(request, with_outcome(page_of(item), "message", item))
 
 

@@ -67,10 +67,11 @@ class HelpDesk:
         """Return the open requests of an item, or of all, the oldest first."""
         return tuple(each for each in self._requests.values() if not item or each.item == item)
 
-    def messages(self, item: str) -> tuple[MessageRow, ...]:
-        """Return the messages to the notebooks of an item that are shown now."""
+    def messages(self, item: str, user: str = "") -> tuple[MessageRow, ...]:
+        """Return the messages to the notebooks of an item, or to a user's, that are shown now."""
         now = self._clock.now()
-        return tuple(each for each in self._messages if each.item == item and each.until > now)
+        shown = (each for each in self._messages if each.item == item and each.until > now)
+        return tuple(each for each in shown if not user or each.username in ("", user))
 
     def took(self, helper: str, user: str, item: str) -> bool:
         """Return whether a person has taken the request of a copy, and so may read the copy."""
@@ -109,9 +110,12 @@ class HelpDesk:
         """End the request of a copy; return it, None if there was none."""
         return await self._do(partial(self._board.end, item, user))
 
-    async def send(self, item: str, text: str, sender: str, until: datetime) -> int:
-        """Send a message to the open notebooks of an item; return its number. Raises: Conflict."""
-        message = MessageRow(0, item, text, sender, self._clock.now(), until)
+    async def send(self, item: str, text: str, sender: str, until: datetime, user: str = "") -> int:
+        """Send a message to the open notebooks of an item, or to a user's; return its number.
+
+        Raises: Conflict.
+        """
+        message = MessageRow(0, item, text, sender, self._clock.now(), until, user)
         return await self._do(partial(self._board.send, message))
 
     async def take_back(self, item: str, number: int) -> bool:

@@ -97,7 +97,7 @@ async def student_page(user: str, request: Request, app: CurrentApp) -> Response
         **values,
         name=name,
         sessions=sessions,
-        messages=[each for one in opened for each in app.desk.messages(one)],
+        messages=[each for one in opened for each in app.desk.messages(one, name)],
         help=[each for each in app.desk.requests() if each.username == name],
         now=app.services.clock.now(),
         number=number_text,

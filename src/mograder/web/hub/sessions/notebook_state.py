@@ -48,12 +48,16 @@ class SessionMachine(Body):
 
 
 class NotebookMessage(Body):
-    """A message of an instructor to all open notebooks of an item; ``seconds`` are left."""
+    """A message of an instructor; ``seconds`` are left.
+
+    ``alone`` is whether it is for this student, and not for all open notebooks of the item.
+    """
 
     number: int
     text: str
     sender: str
     seconds: int
+    alone: bool
 
 
 class NotebookState(Body):
@@ -124,14 +128,14 @@ async def standing(
             machine=_machine(app, live.endpoint.node),
             update=update,
             help=help_of(app, copy) if mode is Mode.EDIT else None,
-            messages=_messages(app, copy.item),
+            messages=_messages(app, copy),
             cell=asked_of_page(app, caller, live) if same else None,
         )
     words = await to_thread.run_sync(partial(_words, app, caller, key, session, helps=together))
     return NotebookState(state="ended", title=words.title, text=words.text, **work)
 
 
-def _messages(app: HubApp, item: str) -> list[NotebookMessage]:
+def _messages(app: HubApp, copy: CopyOf) -> list[NotebookMessage]:
     now = app.services.clock.now()
     return [
         NotebookMessage(
@@ -139,8 +143,9 @@ def _messages(app: HubApp, item: str) -> list[NotebookMessage]:
             text=each.text,
             sender=shown_name(each.sender),
             seconds=max(1, int((each.until - now).total_seconds())),
+            alone=bool(each.username),
         )
-        for each in app.desk.messages(item)
+        for each in app.desk.messages(copy.item, copy.user)
     ]
 
 
