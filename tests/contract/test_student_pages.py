@@ -115,6 +115,16 @@ async def test_b55_a_result_names_the_failing_cell_and_why_marks_are_partial(hub
     assert (await read(hub, "/versions/alice/A1")).count("1 of 2 checks passed") == 1
     await press(hub, "/reset/alice/A1")
     assert "1 of 2 checks pass" not in await read(hub, "/")
+    (folder(hub) / "A1.py").write_text(f"{GRADED}# better\n")
+    labels = ("Q1: shape", "Q2: size")
+    checks = tuple(CheckResult(each, "success", (), 1.0, 1.0, 2) for each in labels)
+    hub.runs.result = ExecutionResult(Outcome.FINISHED, (), checks)
+    await press(hub, "/validate/alice/A1")
+    versions = await read(hub, "/versions/alice/A1")
+    assert re.findall(r"\d of \d checks passed", versions) == [
+        "2 of 2 checks passed",
+        "1 of 2 checks passed",
+    ]
 
 
 async def test_a_form_of_a_validation_that_takes_long_is_answered_by_its_result(hub: Hub) -> None:

@@ -73,6 +73,22 @@ the same copy is its dictionary, none if ``base`` is 0. ``depth`` says nothing m
 the next revision. ``digest`` is the beginning of the text's SHA-256.
 """
 
+version_checks = Table(
+    "version_checks",
+    metadata,
+    Column(
+        "copy",
+        Integer,
+        ForeignKey("version_copies.copy", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("digest", LargeBinary(16), primary_key=True),
+    Column("passed", SmallInteger, nullable=False),
+    Column("checks", SmallInteger, nullable=False),
+)
+"""How many of its checks passed when a text of a copy was validated last."""
+
 version_releases = Table(
     "version_releases",
     metadata,

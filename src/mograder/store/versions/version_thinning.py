@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from mograder.store.database.database import reading, writing
-from mograder.store.versions.version_tables import version_copies, versions
+from mograder.store.versions.version_tables import version_checks, version_copies, versions
 from mograder.store.versions.versions import (
     MOST_BYTES,
     MOST_VERSIONS,
@@ -137,6 +137,10 @@ class Thinning:
                 numbers = [row.number for row in gone[start : start + _REMOVED_AT_ONCE]]
                 which = versions.c.copy == head.copy, versions.c.number.in_(numbers)
                 connection.execute(delete(versions).where(*which))
+            left = select(versions.c.digest).where(versions.c.copy == head.copy)
+            c = version_checks.c
+            unused = delete(version_checks).where(c.copy == head.copy, c.digest.not_in(left))
+            connection.execute(unused)
         return Thinned(len(gone), freed)
 
 

@@ -30,9 +30,14 @@ from sqlalchemy import (
 )
 
 from mograder.core.errors import Busy, Conflict, MograderError
-from mograder.store.database.database import reading, writing
+from mograder.store.database.database import reading, upsert, writing
 from mograder.store.filesystem.group_commit import GroupCommit
-from mograder.store.versions.version_tables import version_copies, version_releases, versions
+from mograder.store.versions.version_tables import (
+    version_checks,
+    version_copies,
+    version_releases,
+    versions,
+)
 from mograder.store.versions.version_texts import Piece, hash_of, read_text, stored
 
 MOST_VERSIONS = 2000
@@ -239,6 +244,24 @@ class Versions:
         same = (each for each in self.all(user, item) if each.digest == digest)
         return next((each.release for each in same if each.release), None)
 
+    def note_checks(self, user: str, item: str, text: bytes, passed: int, checks: int) -> None:
+        """Record how many checks passed in a text of a copy; nothing of one without versions."""
+        which = select(version_copies.c.copy).where(*_named(user, item))
+        with writing(self._engine, fleeting=True) as connection:
+            copy = connection.execute(which).scalar_one_or_none()
+            if copy is not None:
+                counts = {"passed": passed, "checks": checks}
+                row = {"copy": copy, "digest": hash_of(text), **counts}
+                connection.execute(upsert(connection, version_checks, row), row)
+
+    def checks(self, user: str, item: str) -> Mapping[str, tuple[int, int]]:
+        """Return how many checks passed and there were, by the digests of the texts validated."""
+        c = version_checks.c
+        wanted = select(c.digest, c.passed, c.checks).join(version_copies)
+        with reading(self._engine) as connection:
+            rows = connection.execute(wanted.where(*_named(user, item)))
+            return {bytes(digest).hex(): (passed, checks) for digest, passed, checks in rows}
+
     def forget(self, user: str) -> int:
         """Remove all versions of a person's copies; return how many there were."""
         which = version_copies.c.username == str(user)
@@ -246,7 +269,8 @@ class Versions:
         of_user = select(version_copies.c.copy).where(which).scalar_subquery()
         with writing(self._engine) as connection:
             total = int(connection.execute(count).scalar_one())
-            connection.execute(delete(versions).where(versions.c.copy.in_(of_user)))
+            for table in (versions, version_checks):
+                connection.execute(delete(table).where(table.c.copy.in_(of_user)))
             connection.execute(delete(version_copies).where(which))
         return total
 

@@ -153,7 +153,7 @@ class _Cells(BaseModel):
 class Row:
     """A version in a list; ``added`` and ``removed`` are lines, None where none were counted.
 
-    ``checks`` says how many passed, "" where no validation is known.
+    ``checks`` says how many passed when its text was validated, "" if it never was.
     """
 
     version: Version
@@ -367,24 +367,14 @@ async def _rows(
     app: HubApp, copy: CopyOf, timeline: Timeline, shown: Sequence[Version]
 ) -> list[Row]:
     lines = await app.of(CopyTimelines).changes(copy, timeline, shown)
-    validated, checks = _validated(app, copy, timeline)
+    noted = await to_thread.run_sync(app.services.recorder.versions.checks, copy.user, copy.item)
     rows = []
     for each in shown:
         added, removed = lines.get(each.number, (None, None))
-        told = checks if each == validated else ""
+        passed, checks = noted.get(each.digest, (0, 0))
+        told = f"{passed} of {counted(checks, 'check')} passed" if checks else ""
         rows.append(Row(each, each == timeline.present, added, removed, told))
     return rows
-
-
-def _validated(app: HubApp, copy: CopyOf, timeline: Timeline) -> tuple[Version | None, str]:
-    """Return the version that was validated last, and how many of its checks passed."""
-    result = app.results.of(copy.user, copy.item)
-    if result is None or not result.answer.checks:
-        return None, ""
-    saved = (each for each in timeline.versions if each.origin is not Origin.UNSAVED)
-    passed = sum(each.passed for each in result.answer.checks)
-    version = next((each for each in saved if each.saved <= result.at), None)
-    return version, f"{passed} of {counted(len(result.answer.checks), 'check')} passed"
 
 
 def _pair(timeline: Timeline, version: Version, to: Other) -> tuple[Version, Version] | None:

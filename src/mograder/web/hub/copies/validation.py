@@ -14,7 +14,8 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.auth.identity import Identity
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.grading.validation.report import ValidationReport
 from mograder.grading.validation.report_html import has_our_elements_only, render_html
@@ -38,6 +39,7 @@ from mograder.web.hub.core.responses import deliver
 from mograder.web.inert_page import inert_page
 from mograder.web.route import OWNER, Route
 
+_log = get_logger(__name__)
 _SECONDS = 120.0
 """0.3.16's limit on a notebook's run; the course's own limit may be shorter."""
 
@@ -59,6 +61,7 @@ async def validate(
         now = app.services.clock.now()
         await app.results.put(owner, item, ValidationResult(read_at, answer))
         app.of(CheckLog).validated(owner, item, answer, now)
+        await to_thread.run_sync(_note_checks, app, copy, text, answer)
         return answer
 
     return await deliver(request, job, page_of(user, a))
@@ -76,6 +79,15 @@ def _told(app: HubApp, copy: CopyOf, found: ValidationReport) -> ValidationAnswe
     """
     kept = app.services.workspaces.put_report(copy.user, copy.item, render_html(found))
     return answer_of(found, html_available=kept)
+
+
+def _note_checks(app: HubApp, copy: CopyOf, text: str, answer: ValidationAnswer) -> None:
+    """Record beside the copy's versions with this text how many checks passed."""
+    passed, versions = sum(each.passed for each in answer.checks), app.services.recorder.versions
+    try:
+        versions.note_checks(copy.user, copy.item, text.encode(), passed, len(answer.checks))
+    except MograderError as error:  # the result is there all the same
+        _log.warning("the checks of a version could not be noted: %s", error)
 
 
 def _text(app: HubApp, user: Username, item: ItemName) -> str:

@@ -1,9 +1,11 @@
-"""Add the student to whom alone a message is; no version was released since 0016."""
+"""Add messages to one student, and the checks of versions; no version was released since 0016."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+
+from mograder.store.versions.version_tables import version_checks
 
 revision = "0017"
 down_revision = "0016"
@@ -12,7 +14,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    known = {column["name"] for column in sa.inspect(op.get_bind()).get_columns("item_messages")}
+    connection = op.get_bind()
+    version_checks.create(connection, checkfirst=True)
+    known = {column["name"] for column in sa.inspect(connection).get_columns("item_messages")}
     if "username" not in known:  # a new database has it from 0016
         username = sa.Column("username", sa.String(200), nullable=False, server_default="")
         op.add_column("item_messages", username)
