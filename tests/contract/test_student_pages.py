@@ -16,6 +16,7 @@ from mograder.sandbox.execution.report import (
     ExecutionResult,
     Outcome,
 )
+from mograder.store.hub.board import Board, CheckRow
 from mograder.web.hub.copies.copy_pages import extract
 from tests.support.hub_app import NOTEBOOK, Hub, HubOf
 from tests.support.hub_copies import WORK, begin, folder, kept, press, read, see
@@ -125,6 +126,22 @@ async def test_b55_a_result_names_the_failing_cell_and_why_marks_are_partial(hub
         "2 of 2 checks passed",
         "1 of 2 checks passed",
     ]
+
+
+async def test_the_first_page_tells_progress_before_a_validation(hub: Hub) -> None:
+    (hub.course / "hub-release" / "A1" / "A1.py").write_text(GRADED)
+    notebook = await begin(hub, GRADED)
+    now = hub.clock.now()
+    reports = {"Q1: shape": "danger", "Q2: size": "success", "Q9: my own": "success"}
+    Board(hub.engine).record(
+        [
+            CheckRow("A1", "alice", label, status, 0.0, 1.0, 1, now, now, None)
+            for label, status in reports.items()
+        ]
+    )
+    notebook.write_text(f"{GRADED}# mine\n")
+    assert "1 of 2 checks passed when it ran last." in await read(hub, "/")
+    assert "when it ran last" not in await read(hub, "/", "bob")
 
 
 async def test_a_form_of_a_validation_that_takes_long_is_answered_by_its_result(hub: Hub) -> None:

@@ -6,7 +6,7 @@ as :mod:`mograder.store.hub.hub_state`; every method may raise :class:`~mograder
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -141,6 +141,12 @@ class Board:
     def checks(self, item: str) -> tuple[CheckRow, ...]:
         """Return what is known of an item's checks."""
         wanted = select(board_checks).where(board_checks.c.item == item)
+        return rows_of(self._engine, CheckRow, wanted)
+
+    def checks_of(self, username: str, items: Collection[str]) -> tuple[CheckRow, ...]:
+        """Return what is known of the checks in one student's copies of items."""
+        c = board_checks.c
+        wanted = select(board_checks).where(c.item.in_(items), c.username == username)
         return rows_of(self._engine, CheckRow, wanted)
 
     def forget_old(self, now: datetime) -> None:

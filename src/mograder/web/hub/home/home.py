@@ -6,7 +6,7 @@ An instructor may preview it as a student who has not begun, now or at a later t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -28,7 +28,8 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.end_reasons import Ending, Explanation
 from mograder.sessions.session import LiveSession, spinner_of
-from mograder.store.copies.copy_facts import CopyFacts
+from mograder.store.copies.copy_facts import CopyFacts, CopyState
+from mograder.store.hub.board import Board
 from mograder.store.releases.releases import ItemKind
 from mograder.web.context import request_context
 from mograder.web.hub.copies.hand_in import HandIn, course_page, hand_in_of, moodle_pages
@@ -62,7 +63,10 @@ class EndedLine:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentLine:
-    """One assignment; ``copy``, ``result`` and ``mark`` are None before they exist."""
+    """One assignment; ``copy``, ``result`` and ``mark`` are None before they exist.
+
+    ``passed`` is how many of ``checks`` passed when the edited copy ran last, by what it says.
+    """
 
     view: ItemView
     copy: CopyFacts | None
@@ -71,6 +75,8 @@ class AssignmentLine:
     is_next: bool = False
     """Whether handing in is what the person does next."""
     mark: StudentMark | None = None
+    passed: int = 0
+    checks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,10 @@ def _look(
         lines = [AssignmentLine(each, None, None, HandIn(usual(each.name))) for each in found]
     else:
         marks, moodle = _marks(app, identity), moodle_pages(app.services.loaded.settings)
-        lines = [_line(app, identity, view, moodle, marks.get(view.name)) for view in found]
+        names = [view.name for view in found]
+        ran = Board(app.services.state.engine).checks_of(person(identity), names)
+        passed = {(row.item, row.label) for row in ran if row.status == "success"}
+        lines = [_line(app, identity, view, moodle, marks.get(view.name), passed) for view in found]
     return views, sorted(lines, key=partial(_urgency, now)), marks, _offered(app)
 
 
@@ -185,13 +194,17 @@ def _line(
     view: ItemView,
     moodle: Mapping[str, str],
     mark: StudentMark | None,
+    passed: Set[tuple[str, str]],
 ) -> AssignmentLine:
     user, name = person(identity), view.release.name
     copy = app.services.workspaces.facts(user, name) if view.has_copy else None
     result = app.results.of(user, name) if copy else None
     hand_in = hand_in_of(app, user, name, copy, moodle.get(name, ""))
     is_next = hand_in.is_next(copy, app.services.clock.now())
-    return AssignmentLine(view, copy, result, hand_in, is_next, mark)
+    edited = copy is not None and copy.state is not CopyState.DOWNLOADED
+    labels = [each.label for each in app.checks.of(name)] if edited else []
+    counts = sum((name, each) in passed for each in labels), len(labels)
+    return AssignmentLine(view, copy, result, hand_in, is_next, mark, *counts)
 
 
 def _preview(request: Request, visitor: Identity) -> Preview | None:
