@@ -65,6 +65,7 @@ class Upstream:
             "@file/1-paper.pdf": self._pdf,
             "short": self._short,
             "big": self._big,
+            "refused": self._refused,
             "api/kernel/save": self._save,
             "api/kernel/save_app_config": self._save,
         }
@@ -84,6 +85,9 @@ class Upstream:
         host = next(value for name, value in scope["headers"] if name == b"host")
         location = b"http://" + host + b"/edit/user/alice/A1/next?x=1"
         await _answer(send, b"", [(b"location", location)], status=307)
+
+    async def _refused(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _answer(send, b'{"error":"Invalid server token"}', [], status=401)
 
     async def _save(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the body, as marimo does with the notebook's text; the query is the status.
