@@ -144,7 +144,7 @@ function tell_messages(messages) {
     const place = make("p", { className: "class-line" }, words, make("button", { type: "button", textContent: word("dismiss"), onclick: () => dismiss(number) }));
     bar.append(place);
     // Only now: a status speaks of what changes in it.
-    words.append(make("strong", { textContent: word(alone ? "messageAlone" : "message", sender) }), ` ${text}`);
+    words.append(make("strong", { textContent: word("message", sender, alone ? word("alone") : "") }), ` ${text}`);
     shown.set(number, { place, timer: setTimeout(remove, seconds * 1000, number) });
   }
 }

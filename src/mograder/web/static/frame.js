@@ -8,7 +8,7 @@ import { moment, reason, word } from "./words.js";
 const of = (id) => document.getElementById(id);
 const frame = of("notebook"), panel = of("panel"), ended = of("ended"), body = document.body, at = body.dataset;
 const origin = at.origin || new URL(frame.src).origin;
-const ASK_MS = 1500; // between two questions
+const ASK_MS = 1500;
 const AWAY_MS = 30000; // at most, while it does not answer
 const RELOADED_MS = 10000;
 const LONGEST = 2000;
@@ -89,7 +89,7 @@ function tell_due({ due: by, closes, submitted, late, hand_in }) {
   of("submit")?.classList.toggle("main", Boolean(hand_in));
 }
 
-// Shown in the notebook's place: a page without its session can do nothing any more. No title: not signed in.
+// Shown in the notebook's place. No title: not signed in.
 function end(title, text = word("signin")) {
   if (!ended.hidden) return;
   const kept = keeps();
@@ -112,7 +112,7 @@ function end(title, text = word("signin")) {
 // signed-out.js removed what was kept.
 addEventListener("storage", ({ key }) => key === "mograder-bye" && ((unsaved = false), end()));
 
-// Not twice in a row: a second one would not help.
+// Not twice in a row.
 function reload() {
   const [navigation] = performance.getEntriesByType("navigation");
   if (navigation?.type !== "reload" || performance.now() > RELOADED_MS) location.reload();
@@ -120,7 +120,7 @@ function reload() {
 
 // ---- work that is not saved
 
-const keeper = () => import("./frame-unsaved.js"); // most pages need it never
+const keeper = () => import("./frame-unsaved.js");
 
 function holds() {
   try {
