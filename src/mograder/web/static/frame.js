@@ -12,9 +12,9 @@ const ASK_MS = 1500;
 const AWAY_MS = 30000; // at most, while it does not answer
 const RELOADED_MS = 10000;
 const LONGEST = 2000;
-const FADE_MS = 12000; // long enough to be read twice
+const FADE_MS = 12000;
 const SLOW_MS = 3000;
-const HAND_OVER_MS = 1000; // a page that answers does so at once
+const HAND_OVER_MS = 1000;
 
 // ---- what the hub says
 
@@ -146,14 +146,15 @@ let older = holds(); // left by a page that was closed before
 let keeping = Promise.resolve();
 let handed_over = () => {};
 
-async function keep_unsaved(text) {
+function keep_unsaved(text) {
   unsaved = text !== "";
   too_long = text === null;
   tell_saved();
-  if (too_long) return;
-  const { keep, offer } = await keeper();
-  keep(text);
-  if (!ended.hidden) offer(); // it came late
+  // In their order, which imports do not keep.
+  if (!too_long) keeping = keeping.catch(() => {}).then(keeper).then(({ keep, offer }) => {
+    keep(text);
+    if (!ended.hidden) offer(); // it came late
+  });
 }
 
 // ---- what the notebook's page asks
@@ -172,7 +173,7 @@ const asks = new Map([
   ["shown", () => appeared()],
   ["kept-name", () => say(word("name"), true)],
   ["offline", () => at.offline !== undefined && say(word("offline"), true)],
-  ["unsaved", ({ body: text }) => at.unsaved && (text === null || typeof text === "string") && (keeping = keep_unsaved(text))],
+  ["unsaved", ({ body: text }) => at.unsaved && (text === null || typeof text === "string") && keep_unsaved(text)],
   ["cell-put", (said) => import("./frame-cell.js").then(({ answer }) => answer(said))],
   ["handed-over", () => handed_over()],
   ["files", (asked) => at.files && import("./frame-files.js").then(({ hand_in }) => hand_in(asked, at.files, frame, order))],
