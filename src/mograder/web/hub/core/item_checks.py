@@ -48,7 +48,11 @@ class ItemChecks:
         """
         name = ItemName.valid(item)
         release = None if name is None else self._releases.get(name)
-        return () if release is None else self._read(release)[1]
+        return () if release is None else self.columns(release)
+
+    def columns(self, release: Release) -> tuple[Column, ...]:
+        """Return the checks of a release, as :meth:`of`; blocks."""
+        return self._read(release)[1]
 
     def look(self) -> None:
         """Read the releases that are new; blocks."""

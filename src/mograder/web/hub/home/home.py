@@ -6,7 +6,7 @@ An instructor may preview it as a student who has not begun, now or at a later t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -65,7 +65,8 @@ class EndedLine:
 class AssignmentLine:
     """One assignment; ``copy``, ``result`` and ``mark`` are None before they exist.
 
-    ``passed`` is how many of ``checks`` passed when the edited copy ran last, by what it says.
+    ``passed`` is how many of ``checks`` passed when an edited copy that was not validated ran last,
+    by what it says.
     """
 
     view: ItemView
@@ -144,11 +145,14 @@ async def view_as(request: Request) -> Response:
     return go_to(request, f"/?{urlencode(query)}")
 
 
-def _offered(app: HubApp) -> frozenset[str]:
-    """Return the items with an update that is merged into copies."""
+def _offered(app: HubApp, views: Iterable[ItemView]) -> frozenset[str]:
+    """Return the items that were updated since their copy was made, and are merged into copies."""
+    updated = {view.name for view in views if view.updated}
+    if not updated:
+        return frozenset()
     updates = app.of(CopyUpdates)
     offers = updates.stores.rows.offers()
-    return frozenset(item for item, offer in offers.items() if updates.is_offered(offer))
+    return frozenset(each for each in updated & offers.keys() if updates.is_offered(offers[each]))
 
 
 def _look(
@@ -167,11 +171,9 @@ def _look(
         lines = [AssignmentLine(each, None, None, HandIn(usual(each.name))) for each in found]
     else:
         marks, moodle = _marks(app, identity), moodle_pages(app.services.loaded.settings)
-        names = [view.name for view in found]
-        ran = Board(app.services.state.engine).checks_of(person(identity), names)
-        passed = {(row.item, row.label) for row in ran if row.status == "success"}
-        lines = [_line(app, identity, view, moodle, marks.get(view.name), passed) for view in found]
-    return views, sorted(lines, key=partial(_urgency, now)), marks, _offered(app)
+        lines = [_line(app, identity, view, moodle, marks.get(view.name)) for view in found]
+        lines = _with_progress(app, identity, lines)
+    return views, sorted(lines, key=partial(_urgency, now)), marks, _offered(app, views)
 
 
 def _urgency(now: datetime, line: AssignmentLine) -> tuple[int, float]:
@@ -194,17 +196,35 @@ def _line(
     view: ItemView,
     moodle: Mapping[str, str],
     mark: StudentMark | None,
-    passed: Set[tuple[str, str]],
 ) -> AssignmentLine:
     user, name = person(identity), view.release.name
     copy = app.services.workspaces.facts(user, name) if view.has_copy else None
     result = app.results.of(user, name) if copy else None
     hand_in = hand_in_of(app, user, name, copy, moodle.get(name, ""))
     is_next = hand_in.is_next(copy, app.services.clock.now())
-    edited = copy is not None and copy.state is not CopyState.DOWNLOADED
-    labels = [each.label for each in app.checks.of(name)] if edited else []
-    counts = sum((name, each) in passed for each in labels), len(labels)
-    return AssignmentLine(view, copy, result, hand_in, is_next, mark, *counts)
+    return AssignmentLine(view, copy, result, hand_in, is_next, mark)
+
+
+def _with_progress(
+    app: HubApp, identity: Identity, lines: Sequence[AssignmentLine]
+) -> list[AssignmentLine]:
+    """Return the lines with what edited copies said of their checks, where none was validated."""
+    ran = [
+        line.view.name
+        for line in lines
+        if line.result is None and line.copy and line.copy.state is not CopyState.DOWNLOADED
+    ]
+    if not ran:
+        return list(lines)
+    known = Board(app.services.state.engine).checks_of(person(identity), ran)
+    passed = {(row.item, row.label) for row in known if row.status == "success"}
+
+    def with_counts(line: AssignmentLine) -> AssignmentLine:
+        columns = app.checks.columns(line.view.release)
+        own = sum((line.view.name, each.label) in passed for each in columns)
+        return dataclasses.replace(line, passed=own, checks=len(columns))
+
+    return [with_counts(line) if line.view.name in ran else line for line in lines]
 
 
 def _preview(request: Request, visitor: Identity) -> Preview | None:
