@@ -282,13 +282,18 @@ def test_a_copy_that_changes_meanwhile_is_left_alone(
     assert kept.text("anna", "A1", 11) == b"new\n"
 
 
+def of_few_versions(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> tuple[Versions, Thinning]:
+    """Versions of copies that may have twenty, and their thinning."""
+    for module in (versions, version_thinning):
+        monkeypatch.setattr(module, "MOST_VERSIONS", 20)
+    return Versions(engine), Thinning(engine)
+
+
 def test_a_flood_costs_bounded_room_and_only_middle_versions(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether it is thinned in time or not; what was saved before the flood stays readable."""
-    for module in (versions, version_thinning):
-        monkeypatch.setattr(module, "MOST_VERSIONS", 20)
-    kept, thinning = Versions(engine), Thinning(engine)
+    kept, thinning = of_few_versions(engine, monkeypatch)
     honest = [b"honest %d\n" % number for number in range(5)]
     for number, text in enumerate(honest):
         kept.record("anna", "A1", text, Origin.EDITOR, NOW + number * HOUR)
@@ -311,9 +316,7 @@ def test_a_version_of_a_flood_that_is_thinned_meanwhile_can_be_read(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes the newest one's place, and may be stored as a difference from one that goes."""
-    for module in (versions, version_thinning):
-        monkeypatch.setattr(module, "MOST_VERSIONS", 20)
-    kept, thinning = Versions(engine), Thinning(engine)
+    kept, thinning = of_few_versions(engine, monkeypatch)
     for number in range(41):
         at = NOW + number * timedelta(milliseconds=10)
         kept.record("anna", "A1", b"flood %d\n" % number, Origin.EDITOR, at)

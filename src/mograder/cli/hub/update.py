@@ -71,7 +71,7 @@ def _update(client: HubClient, item: str, *, only_preview: bool, yes: bool) -> R
 
 
 def _agrees() -> bool:
-    """Ask whether to offer the update. Raises: Conflict if there is nobody to ask."""
+    """Ask whether to offer the update. Raises: Conflict if no person can be asked."""
     try:
         return click.confirm("Offer the update to these copies?", err=True)
     except click.Abort:

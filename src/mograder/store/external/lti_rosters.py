@@ -93,7 +93,7 @@ class LtiRosters:
             connection.execute(noted.values(error=bounded(error, _TEXT)))
 
     def launches(self, issuer: str, since: datetime) -> tuple[tuple[str, datetime], ...]:
-        """Return who has come from a platform since then, and when last, by the audit log."""
+        """Return the users that a platform has sent since then, and when last, by the audit log."""
         c = audit.c
         came = (c.action == "sign in", c.outcome == "ok", c.what == f"lti {issuer}", c.at >= since)
         wanted = select(c.who, func.max(c.at)).where(*came).group_by(c.who)

@@ -144,7 +144,7 @@ class Board:
         return rows_of(self._engine, CheckRow, wanted)
 
     def checks_of(self, username: str, items: Collection[str]) -> tuple[CheckRow, ...]:
-        """Return what is known of the checks in one student's copies of items."""
+        """Return the reports of checks in one student's copies of items."""
         c = board_checks.c
         wanted = select(board_checks).where(c.item.in_(items), c.username == username)
         return rows_of(self._engine, CheckRow, wanted)

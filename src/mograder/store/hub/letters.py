@@ -114,7 +114,7 @@ class Letters:
             return connection.execute(waiting.values(**values)).rowcount == 1
 
     def end(self, key: str, state: LetterState, now: datetime, error: str = "") -> None:
-        """Note what became of a letter; its text, which may have a one-time link, is forgotten."""
+        """Record the end of a letter; its text, which may have a one-time link, is removed."""
         self._set([key], state=state, at=now, error=error, text="")
 
     def postpone(self, keys: Iterable[str], until: datetime, error: str) -> None:

@@ -46,16 +46,17 @@ its newest version, 0 without one; ``kept`` how many versions there are, with ``
 milliseconds since 1970.
 """
 
+
+def _of_copy() -> Column[int]:
+    """Return a column, a part of the key, for the copy to which a row belongs."""
+    owner = ForeignKey("version_copies.copy", ondelete="CASCADE")
+    return Column("copy", Integer, owner, primary_key=True, autoincrement=False)
+
+
 versions = Table(
     "versions",
     metadata,
-    Column(
-        "copy",
-        Integer,
-        ForeignKey("version_copies.copy", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    _of_copy(),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("saved", BigInteger, nullable=False),
     Column("origin", SmallInteger, nullable=False),
@@ -76,13 +77,7 @@ the next revision. ``digest`` is the beginning of the text's SHA-256.
 version_checks = Table(
     "version_checks",
     metadata,
-    Column(
-        "copy",
-        Integer,
-        ForeignKey("version_copies.copy", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    _of_copy(),
     Column("digest", LargeBinary(16), primary_key=True),
     Column("passed", SmallInteger, nullable=False),
     Column("checks", SmallInteger, nullable=False),

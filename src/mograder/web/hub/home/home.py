@@ -208,7 +208,7 @@ def _line(
 def _with_progress(
     app: HubApp, identity: Identity, lines: Sequence[AssignmentLine]
 ) -> list[AssignmentLine]:
-    """Return the lines with what edited copies said of their checks, where none was validated."""
+    """Return the lines with the checks that edited copies reported, where none was validated."""
     ran = [
         line.view.name
         for line in lines
