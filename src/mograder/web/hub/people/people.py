@@ -229,28 +229,28 @@ async def end_removed(app: HubApp) -> None:
 
     Where an instructor looks at one, it goes on, and only its student's pages end.
     """
-    roster, capabilities = app.services.roster, app.services.capabilities
-    visits = await to_thread.run_sync(capabilities.all)
-    role_of = app.services.policy.role_of
-    roles = {(each.session_id, each.username, role_of(each.username, each.role)) for each in visits}
+    # Before the visits are read, so that an instructor's visit to one of these is among them.
     people = [live for live in app.services.pool.all() if not is_rehearsal(live.key.user)]
+    for live in await to_thread.run_sync(_removed, app, people):
+        _log.info("ending a session of %s, who was removed from the roster", live.key.user)
+        await app.services.pool.stop(live.key, EndReason.REMOVED)
+
+
+def _removed(app: HubApp, people: Sequence[LiveSession]) -> list[LiveSession]:
+    """Close the pages of those removed from the roster, and return which sessions are to end."""
+    roster, capabilities = app.services.roster, app.services.capabilities
+    role_of = app.services.policy.role_of
+    visits = capabilities.all()
+    roles = {(each.session_id, each.username, role_of(each.username, each.role)) for each in visits}
     owners = {(live.id, live.key.user) for live in people}
     seen = frozenset(
         session
         for session, user, role in roles
         if role is Role.INSTRUCTOR or (role is Role.MARKER and (session, user) in owners)
     )
-    sessions = [(live, _role(app, live, seen)) for live in people]
-
-    def removed() -> list[LiveSession]:
-        for user in {user for _, user, role in roles if not roster.allows(user, role)}:
-            capabilities.forget_user(user)
-        return [live for live, role in sessions if not roster.allows(live.key.user, role)]
-
-    gone = await to_thread.run_sync(removed) if sessions or roles else []
-    for live in gone:
-        _log.info("ending a session of %s, who was removed from the roster", live.key.user)
-        await app.services.pool.stop(live.key, EndReason.REMOVED)
+    for user in {user for _, user, role in roles if not roster.allows(user, role)}:
+        capabilities.forget_user(user)
+    return [live for live in people if not roster.allows(live.key.user, _role(app, live, seen))]
 
 
 def open_watch(app: HubApp) -> Run:
