@@ -24,6 +24,7 @@ from mograder.sessions.session import CopyOf
 from mograder.sessions.student_copies import Copies
 from mograder.store.copies.workspaces import Saved
 from mograder.store.submissions.submissions import Submissions
+from mograder.web.hub.copies import hand_in
 from tests.support.hub_app import SECRET, Hub, HubOf
 from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, press, read
 from tests.support.notebooks import notebook
@@ -208,6 +209,20 @@ async def test_late_work_replaces_what_was_on_time_only_if_that_is_said(hub: Hub
     assert counts.read_text() == OTHER
 
 
+async def test_the_same_work_again_late_keeps_the_time_at_which_it_came(hub: Hub) -> None:
+    """The answer to the first try may have been lost."""
+    await begin(hub)
+    first = (await ask(hub, "POST", "/submit/alice/A1")).json()
+    for hours in (2, 3 * 24):  # late, and after the end
+        hub.clock.advance(hours * 3600)
+        told = (await ask(hub, "GET", "/hand-in/alice/A1")).json()
+        assert (told["late"], told["closed"]) == (False, "")
+        for path in ("/submit/alice/A1", "/submit/alice/A1?late=replace"):
+            again = (await ask(hub, "POST", path)).json()
+            assert (again["late"], again["receipt"]) == (False, first["receipt"])
+    assert len(list((hub.course / "submitted" / "A1").glob("alice_*.py"))) == 1
+
+
 async def test_a_question_asked_in_time_does_not_let_late_work_replace_what_was_on_time(
     hub: Hub,
 ) -> None:
@@ -238,6 +253,45 @@ async def test_what_is_handed_in_at_the_last_moment_is_not_late_while_it_is_comp
     answer = await ask(hub, "POST", "/submit/alice/A1")
     assert answer.status_code == 200, answer.text
     assert answer.json()["late"] is False
+
+
+async def test_the_question_before_goes_by_the_time_at_which_it_was_asked(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(*_: object, **_more: object) -> tuple[str, ...]:
+        hub.clock.advance(3 * 86_400)
+        return ()
+
+    await begin(hub)
+    hub.clock.advance(3600)
+    monkeypatch.setattr(Copies, "compare", slow)
+    told = (await ask(hub, "GET", "/hand-in/alice/A1")).json()
+    assert (told["late"], told["closed"]) == (False, "")
+
+
+async def test_work_is_kept_before_it_is_compared_and_a_comparison_may_fail_to_end(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bool] = []
+
+    async def endless(*_: object, **_more: object) -> tuple[str, ...]:
+        kept.append((hub.course / "submitted" / "A1" / "alice.py").exists())
+        await asyncio.Event().wait()
+        return ()
+
+    await begin(hub)
+    monkeypatch.setattr(Copies, "compare", endless)
+    monkeypatch.setattr(hand_in, "_COMPARE_SECONDS", 0.01)
+    assert (await ask(hub, "POST", "/submit/alice/A1")).json()["tampered_marks"] is False
+    assert kept == [True]
+
+
+async def test_pages_of_a_hidden_item_tell_nothing_to_those_without_work(hub: Hub) -> None:
+    rules = {"items": {"A1": {"hidden": True}}}
+    assert (await ask(hub, "POST", "/visibility", "prof", json=rules)).status_code == 200
+    for path in ("/submissions/alice/A1", "/versions/alice/A1"):
+        assert (await ask(hub, "GET", path)).status_code == 404
+        assert (await ask(hub, "GET", path, "prof")).status_code == 200
 
 
 async def test_large_notebooks_of_one_person_do_not_hold_up_what_others_hand_in(

@@ -13,6 +13,7 @@ import pytest
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
 from mograder.store.copies.copy_updates import UpdateRows
+from mograder.store.submissions.submissions import Submissions
 from mograder.store.versions.version_thinning import Thinning
 from mograder.store.versions.versions import Versions
 from tests.support.hub_app import Hub, open_hub
@@ -413,6 +414,19 @@ async def test_a_version_from_before_a_merge_is_of_the_release_that_it_came_from
     assert WRONG not in text
     assert "of a disc of radius 2" in text
     assert ANSWER in text
+
+
+async def test_a_submission_that_is_no_version_is_of_the_release_that_its_lines_tell(
+    hub: Hub,
+) -> None:
+    """It came by another way, or its version was thinned away."""
+    notebook = (await merged(hub, "alice"))["alice"]
+    sent = HALF.replace(ANSWER, f"{ANSWER}  # by mail")
+    now = hub.clock.now()
+    Submissions(hub.course / "submitted").add(Username("alice"), ItemName("A1"), sent.encode(), now)
+    assert (await press(hub, "/submissions/alice/A1/1/restore")).status_code == 303
+    assert notebook.read_text() == sent
+    assert "Take the update after all" in await read(hub, "/update/alice/A1")
 
 
 async def test_a_merged_version_that_is_put_back_has_the_update_again(hub: Hub) -> None:

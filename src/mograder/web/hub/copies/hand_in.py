@@ -5,6 +5,7 @@ A submission goes into the course's own ``submitted/``, never to Moodle (B59).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ from mograder.web.pages import page
 from mograder.web.receipts import receipt_of
 from mograder.web.route import OWNER, Route
 
+_COMPARE_SECONDS = 5.0
 _log = get_logger(__name__)
 
 
@@ -155,17 +157,15 @@ def late_at(app: HubApp, user: str, item: str, at: datetime, own: OwnDates) -> t
 
 async def look_before(copy: KnownCopy, app: CurrentApp, caller: Caller) -> MissingWork:
     """Return what is missing in the notebook as it was saved last, and what being late costs."""
-    saved = await app.copies.export(copy)
-    release = await to_thread.run_sync(app.items.shown, caller, copy)
-    unanswered = await _compared(app, find_unanswered, copy, saved.data, release)
-    return await to_thread.run_sync(_missing, app, copy, caller, unanswered)
+    return await _look(copy, app, caller, app.services.clock.now())
 
 
 async def hand_in(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Submit the notebook, or show first what is missing; the page's button then submits it."""
-    missing = await look_before(copy, app, caller)
+    now = app.services.clock.now()
+    missing = await _look(copy, app, caller, now)
     if not missing.words and not missing.closed:
-        return await submit(copy, request, app, caller)
+        return await _submit(copy, request, app, caller, now)
     where = f"{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
     return page(
         request,
@@ -188,15 +188,29 @@ async def submit(
 
     Work that is late replaces a submission that was on time only with ``late=replace``.
     """
+    return await _submit(copy, request, app, caller, app.services.clock.now(), late)
+
+
+async def _look(copy: CopyOf, app: HubApp, caller: Identity, now: datetime) -> MissingWork:
+    saved = await app.copies.export(copy)
+    release = await to_thread.run_sync(app.items.shown, caller, copy)
+    unanswered = await _compared(app, find_unanswered, copy, saved.data, release)
+    return await to_thread.run_sync(_missing, app, copy, caller, saved, now, unanswered)
+
+
+async def _submit(
+    copy: CopyOf, request: Request, app: HubApp, caller: Identity, now: datetime, late: str = ""
+) -> Response:
+    """Submit the newest complete save.
+
+    ``now`` is when the button was pressed, before the text is read: what is saved later has a later
+    time, so that it is told from it.
+    """
 
     async def job(report: Report) -> Submitted:
-        # Before the text is read: what is saved later has a later time, so that it is told from it.
-        now = app.services.clock.now()
         saved = await app.copies.export(copy)
-        report("Comparing it with what was handed out")
-        release = await to_thread.run_sync(app.items.shown, caller, copy)
-        changed = await _compared(app, compare, copy, saved.data, release, ("marks",))
         report("Keeping your submission")
+        # First: a comparison may have to wait, and the hub may be stopped meanwhile.
         kept = await to_thread.run_sync(_keep, app, caller, copy, saved, now, late)
         await app.audit.record(request, "submit", str(copy))
         app.notifier.notify(copy.user, Part.COPIES)
@@ -205,6 +219,9 @@ async def submit(
                 "What you handed in on time still counts: this late version was kept beside it.",
                 hint="To let the late one count, hand in once more and confirm it.",
             )
+        report("Comparing it with what was handed out")
+        release = await to_thread.run_sync(app.items.shown, caller, copy)
+        changed = await _compared(app, compare, copy, saved.data, release, ("marks",))
         receipt = receipt_of(app.services.secret, copy.item, kept.submission)
         return Submitted(
             submitted_path=str(kept.path),
@@ -220,14 +237,18 @@ async def submit(
 def _keep(
     app: HubApp, caller: Identity, copy: CopyOf, saved: Saved, now: datetime, late: str
 ) -> Kept:
-    own = app.dates.own(copy.item, copy.user)
+    own, kept = app.dates.own(copy.item, copy.user), None
     if own.is_closed(now) and caller.role is not Role.INSTRUCTOR:
-        raise Conflict(
-            f"Submissions to {copy.item} have ended. Nothing was changed.",
-            hint="Ask your instructor if you should have more time.",
-        )
-    terms = Terms(due=own.due, replace=late == "replace")
-    kept = app.submissions.add(copy.user, copy.item, saved.data, now, terms)
+        # The answer to the first try may have been lost.
+        kept = app.submissions.repeated(copy.user, copy.item, saved.data)
+        if kept is None:
+            raise Conflict(
+                f"Submissions to {copy.item} have ended. Nothing was changed.",
+                hint="Ask your instructor if you should have more time.",
+            )
+    if kept is None:
+        terms = Terms(due=own.due, replace=late == "replace", once=own.is_late(now))
+        kept = app.submissions.add(copy.user, copy.item, saved.data, now, terms)
     if kept.counts:  # what was saved while it was compared is not in it
         at = max(saved.modified_ns, int(now.timestamp() * 1e9))
         app.services.workspaces.mark_submitted(copy.user, copy.item, at)
@@ -235,11 +256,18 @@ def _keep(
 
 
 def _missing(
-    app: HubApp, copy: CopyOf, caller: Identity, unanswered: tuple[str, ...]
+    app: HubApp,
+    copy: CopyOf,
+    caller: Identity,
+    saved: Saved,
+    now: datetime,
+    unanswered: tuple[str, ...],
 ) -> MissingWork:
     told, waiting = _checks(app, copy, app.services.workspaces.facts(copy.user, copy.item))
     words = [told, _open([*waiting, *unanswered])]
-    now, own = app.services.clock.now(), app.dates.own(copy.item, copy.user)
+    if app.submissions.repeated(copy.user, copy.item, saved.data):  # its time stays
+        return MissingWork(words=[each for each in words if each])
+    own = app.dates.own(copy.item, copy.user)
     late, cost = late_at(app, copy.user, copy.item, now, own)
     if late:
         words.append(f"It is {late}{f': {cost} of the mark' if cost else ''}.")
@@ -281,7 +309,8 @@ async def _compared(
 ) -> tuple[str, ...]:
     """Return what a function finds beside the release, ``otherwise`` if it cannot compare them.
 
-    What cannot be compared is handed in all the same.
+    What cannot be compared is handed in all the same, and at a deadline a whole class waits for
+    this: what is not compared in time has nothing found in it.
     """
     if release is None:
         return ()
@@ -290,9 +319,12 @@ async def _compared(
     except FileNotFoundError:  # it was just withdrawn, or is being replaced
         return ()
     try:
-        return await app.copies.compare(look, copy, data, released)
+        async with asyncio.timeout(_COMPARE_SECONDS):
+            return await app.copies.compare(look, copy, data, released)
     except InvalidInput:
         return otherwise
+    except TimeoutError:
+        return ()
 
 
 def _differs(

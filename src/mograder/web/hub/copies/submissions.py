@@ -13,10 +13,12 @@ from anyio import to_thread
 from fastapi import Query, Request
 from starlette.responses import Response
 
+from mograder.auth.identity import Identity
 from mograder.auth.receipts import LONGEST, Receipt, read_receipt
 from mograder.core.errors import NotFound
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.sessions.copy_timeline import CopyTimelines
+from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.session import CopyOf
 from mograder.store.submissions.history import Person, Submission
 from mograder.store.versions.versions import Origin
@@ -40,7 +42,7 @@ async def submissions_page(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """List a person's submissions of an item, the newest first."""
-    lines, work = await to_thread.run_sync(_lines, app, copy)
+    lines, work = await to_thread.run_sync(_lines, app, copy, caller)
     await app.audit.record_foreign(request, copy.user, "read", f"{copy} submissions")
     done, _ = outcome(request)
     return page(
@@ -110,7 +112,12 @@ async def bring_back(
 
     async def put() -> str | None:
         _, data = await to_thread.run_sync(_read, app, copy, number)
-        return await app.copies.put(copy, data, Origin.RESTORE)
+        of_text = app.services.recorder.versions.release_of_text
+        release = await to_thread.run_sync(of_text, copy.user, copy.item, data)
+        kept = await app.copies.put(copy, data, Origin.RESTORE)
+        if release is None:  # it is no version, or not any more
+            await app.of(CopyUpdates).replaced(copy, from_elsewhere=True)
+        return kept
 
     where = f"/submissions/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
     done = with_outcome(where, "restored")
@@ -151,12 +158,17 @@ def _read(app: HubApp, copy: CopyOf, number: int) -> tuple[Submission, bytes]:
 
 
 def _lines(
-    app: HubApp, copy: CopyOf
+    app: HubApp, copy: CopyOf, caller: Identity
 ) -> tuple[list[tuple[Submission, bool, tuple[str, str]]], HandIn]:
-    """Return each submission, whether it counts, how late it was and the cost; and the work."""
+    """Return each submission, whether it counts, how late it was and the cost; and the work.
+
+    Raises: NotFound without anything of the person, for those who may not see the item.
+    """
     facts = app.services.workspaces.facts(copy.user, copy.item)
-    work = hand_in_of(app, copy.user, copy.item, facts)
     person = _person(app, copy)
+    if facts is None and not person.submissions:
+        app.items.demand_shown(caller, copy)
+    work = hand_in_of(app, copy.user, copy.item, facts)
     lines = []
     for each in sorted(person.submissions, key=lambda each: -each.sequence):
         late = late_at(app, copy.user, copy.item, each.received, work.own)

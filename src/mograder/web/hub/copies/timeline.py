@@ -176,6 +176,8 @@ async def versions_page(
     """
     timeline = await app.of(CopyTimelines).of(copy)
     archives = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
+    if not timeline.versions and not archives:
+        await to_thread.run_sync(app.items.demand_shown, caller, copy)
     older = [each for each in timeline.versions if each.number < below]
     await app.audit.record_foreign(request, copy.user, "read", f"{copy} versions")
     return page(

@@ -136,6 +136,14 @@ class Items:
             return None
         return self.releases.get(copy.item)
 
+    def demand_shown(self, identity: Identity, copy: CopyOf) -> None:
+        """Refuse a page that tells an item's title or dates to a person who may not know them.
+
+        Raises: NotFound.
+        """
+        if self.shown(identity, copy) is None:
+            raise NotFound(f"There is nothing of {copy.item} here.")
+
     def take_copy(self, identity: Identity, name: str) -> tuple[Release, str | None]:
         """Create a person's copy of an item if there is none; never overwrite one (B66, B69).
 
