@@ -75,6 +75,15 @@ def test_a_release_that_is_published_once_more_is_the_newest_again(
     assert [each.digest for each in kept.all(A1)] == [digest_of(b"one"), digest_of(b"two")]
 
 
+def test_a_clock_that_was_ahead_does_not_make_an_old_release_the_newest(
+    kept: KeptReleases, publish: Publish
+) -> None:
+    kept.keep(publish({"A1.py": "one"}), NOW + 24 * HOUR)
+    kept.keep(publish({"A1.py": "two"}), NOW)
+    assert [each.digest for each in kept.all(A1)] == [digest_of(b"two"), digest_of(b"one")]
+    assert kept.since(A1) == NOW
+
+
 def test_another_data_file_makes_another_release_of_the_same_text(
     kept: KeptReleases, publish: Publish
 ) -> None:
