@@ -453,6 +453,21 @@ def test_a_server_that_hangs_up_at_a_refused_address_holds_up_no_other_letter(
     assert "no such user" in failed.error
 
 
+def test_a_hub_that_stops_sends_no_further_letter(engine: Engine, box: MailBox) -> None:
+    rows, clock = Letters(engine), ManualClock()
+    now = clock.now()
+    post = Post(rows, a_server(box.port), "")
+    rows.add(
+        [
+            LetterRow(key, "handed-in", "alice", "A1", ALICE, key, "text", now, now)
+            for key in ("one", "two")
+        ]
+    )
+    post.ends.set()
+    post.look(clock, lambda *_: iter(()))
+    assert (box.letters, len(rows.due(now, 5))) == ([], 2)
+
+
 def test_a_subject_or_address_cannot_add_a_header(engine: Engine, box: MailBox) -> None:
     rows, clock = Letters(engine), ManualClock()
     now, subject = clock.now(), "Your marks\r\nBcc: eve@example.edu"
@@ -466,6 +481,8 @@ def test_a_subject_or_address_cannot_add_a_header(engine: Engine, box: MailBox) 
         "<a@b.example>",
         "alice",
         "ä@b.c",
+        "=?utf-8?q?=0A?=@b.example",
+        "=??q??=@b.example",
     ):
         assert not is_address(address)
 

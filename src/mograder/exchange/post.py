@@ -5,6 +5,7 @@ The events are found by ``web.hub.mail``.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -38,12 +39,16 @@ Find = Callable[[datetime, datetime], Iterator[LetterEvent]]
 
 @dataclass
 class Post:
-    """The hub's letters. Mutable state: ``problem``, why the mail server sends none, else ""."""
+    """The hub's letters. Mutable state: ``problem``, why the mail server sends none, else "".
+
+    ``ends`` is set when the hub stops: no further letter is sent then.
+    """
 
     letters: Letters
     server: MailServer
     home: str
     problem: str = ""
+    ends: threading.Event = field(default_factory=threading.Event, repr=False)
     _since: datetime | None = field(default=None, repr=False)
 
     def look(self, clock: Clock, find: Find) -> None:
@@ -59,7 +64,7 @@ class Post:
         self.letters.add([events[key]() for key in sorted(new)])
         if new:
             _log.info("%d letters were written", len(new))
-        while rows := self.letters.due(now, _AT_ONCE):
+        while not self.ends.is_set() and (rows := self.letters.due(now, _AT_ONCE)):
             if not self._send(rows, now):
                 break
 
@@ -87,6 +92,8 @@ class Post:
             return
         with self.server.connected() as smtp:
             for row in tuple(waiting.values()):
+                if self.ends.is_set():
+                    return
                 begin = partial(self.letters.begin, row.key)
                 sent = self.server.send(smtp, row.address, self._message(row), begin)
                 del waiting[row.key]

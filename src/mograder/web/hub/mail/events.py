@@ -8,17 +8,19 @@ that is found again, as each is for some days, gives no second letter, and none 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from functools import cache, cached_property, partial
+from itertools import product
 from urllib.parse import quote
 
 from mograder.clients.mail import is_address
 from mograder.core.item_dates import course_zone
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
 from mograder.core.settings import LoadedSettings
-from mograder.core.tasks.periodic import every
+from mograder.core.tasks.periodic import Job, every
 from mograder.exchange.post import LetterEvent, Post
 from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release.course_feedback import CourseFeedback
@@ -51,7 +53,18 @@ def open_mail(hub: HubApp) -> Run:
     )
     find = partial(find_events, hub, post.home)
     look = partial(asyncio.to_thread, post.look, services.clock, find)
-    return partial(every, _LOOK_SECONDS, "letters", look)
+    return partial(_at_work, post, look)
+
+
+@asynccontextmanager
+async def _at_work(post: Post, look: Job) -> AsyncIterator[None]:
+    """Send letters during the block; at its end the one that is being sent is the last."""
+    post.ends.clear()
+    async with every(_LOOK_SECONDS, "letters", look):
+        try:
+            yield
+        finally:
+            post.ends.set()
 
 
 def open_post(loaded: LoadedSettings, letters: Letters, password: str) -> Post:
@@ -177,13 +190,13 @@ class _Events:
     def updated(self) -> Iterator[LetterEvent]:
         offers = UpdateRows(self.app.services.state.engine).offers()
         new = {k: v for k, v in offers.items() if v.offered_at >= self.since and not v.withdrawn}
-        for user in self.app.services.workspaces.people() if new else ():
-            for copy in self.app.services.workspaces.facts_of(user):
-                if (offer := new.get(copy.item)) is not None:
-                    event = ("updated", user, copy.item, str(offer.number))
-                    # A copy that was begun since, or has it already, gets none.
-                    comes = partial(self.app.of(CopyUpdates).is_waiting, CopyOf(user, copy.item))
-                    yield self._event(event, comes=comes)
+        workspaces = self.app.services.workspaces
+        for user, item in product(workspaces.people() if new else (), map(ItemName, new)):
+            if workspaces.has_copy(user, item):
+                event = ("updated", user, item, str(new[item].number))
+                # A copy that was begun since, or has it already, gets none.
+                comes = partial(self.app.of(CopyUpdates).is_waiting, CopyOf(user, item))
+                yield self._event(event, comes=comes)
 
     def due(self) -> Iterator[LetterEvent]:
         services = self.app.services
