@@ -251,6 +251,16 @@ async def test_marks_with_hidden_tests_wait_for_the_deadline(hub: Hub) -> None:
         assert "<strong>13.5/20</strong>" in await read(other, "/")
 
 
+async def test_the_time_for_requests_begins_when_marks_are_told(hub: Hub) -> None:
+    with hidden_tests(hub) as (other, course):
+        until = extension("A1", "bob", until=later(21 * 24 * 60))
+        LateWork(course.book).record([until], by="prof", at=AT)
+        other.clock.advance(22 * 86_400)
+        assert "Ask to look again" in await read(other, "/marks/alice/A1")
+        await ask(other)
+        assert "The time for requests" not in await read(other, "/marks/alice/A1")
+
+
 async def test_an_extension_hides_no_marks_that_were_seen_and_its_preview_says_so(hub: Hub) -> None:
     with hidden_tests(hub) as (other, _):
         other.clock.advance(3601)

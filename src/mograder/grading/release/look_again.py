@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from mograder.core.csv_table import number_text
 from mograder.core.errors import Conflict, Forbidden, InvalidInput
 from mograder.grading.pages.page_templates import readable
 from mograder.grading.release.course_feedback import CourseFeedback
@@ -49,16 +50,21 @@ RequestsTo = Literal["marker", "other", "instructors"]
 
 @dataclass(frozen=True, slots=True)
 class RequestRules:
-    """The settings of requests: ``days`` after the release (0: none), and the person asked."""
+    """The settings of requests: ``days`` after the release (0: none), and the person asked.
+
+    ``told_from`` is when marks that were held back for others' due dates were told.
+    """
 
     days: int
     to: RequestsTo
+    told_from: datetime | None = None
 
     def closes(self, stands: Standing) -> datetime | None:
         """Return until when a student may ask about visible marks; None if not at all."""
         if stands.shown is None or not self.days:
             return None
-        began = stands.shown.visible_from or stands.shown.at
+        visible = stands.shown.visible_from or stands.shown.at
+        began = max(visible, self.told_from or visible)
         return began + timedelta(days=self.days)
 
 
@@ -199,6 +205,11 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
     question = _question_or_none(grade, request.question)
     present = None if question is None else question.points
     before = points_seen(stands, request.question, present)
+    if made.points is None and present != before:
+        raise Conflict(
+            f"The mark was changed to {number_text(present)} since it was released.",
+            hint="Give the points that shall count.",
+        )
     if made.points is None or made.points == present == before:
         message = Message(MessageKind.KEPT, made.by, now, said, before=before, after=before)
         requests.add(request.number, message, seen=made.seen)

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
+from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.feedback.feedback_view import FeedbackView
 from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release import look_again
@@ -136,7 +137,7 @@ def _shown(app: HubApp, copy: CopyOf) -> _Shown:
         view, whole = view_marks(feedback, marks, told), marks.grade.whole is not None
     requests = RegradeRequests(book).of(copy.item, copy.user)
     by_question = {each.question: each for each in requests}
-    return _Shown(found, view, whole, by_question, _rules(app).closes(found))
+    return _Shown(found, view, whole, by_question, _rules(app, copy, found).closes(found))
 
 
 def _page(app: HubApp, copy: CopyOf) -> str:
@@ -148,13 +149,13 @@ def _page(app: HubApp, copy: CopyOf) -> str:
 
 
 def _ask(app: HubApp, copy: CopyOf, fields: Mapping[str, str]) -> str:
-    _standing(app, copy)
+    _, stands = _standing(app, copy)
     book, now = app.marking.book(), app.services.clock.now()
     question, text = fields.get("question", "")[:1000], fields.get("text", "")
     action = fields.get("action", "")
     if action == "ask":
         marks = (str(copy.item), str(copy.user), question)
-        look_again.ask(book, _rules(app), marks, text, now)
+        look_again.ask(book, _rules(app, copy, stands), marks, text, now)
         return action
     found = RegradeRequests(book).of(copy.item, copy.user, question)
     if not found:
@@ -168,9 +169,12 @@ def _ask(app: HubApp, copy: CopyOf, fields: Mapping[str, str]) -> str:
     return action
 
 
-def _rules(app: HubApp) -> RequestRules:
-    marking = app.services.loaded.settings.marking
-    return RequestRules(marking.requests_days, marking.requests_to)
+def _rules(app: HubApp, copy: CopyOf, stands: Standing) -> RequestRules:
+    settings, told_from = app.services.loaded.settings, None
+    if stands.shown is not None and parse_marks(stands.shown.grade).hidden_tests:
+        last = telling(feedback_of(app.marking, copy.item)).due.last
+        told_from = Disclosure.of(settings, copy.item, due=last, now=stands.shown.at).later
+    return RequestRules(settings.marking.requests_days, settings.marking.requests_to, told_from)
 
 
 ROUTES = (

@@ -189,6 +189,15 @@ def test_a_decision_after_an_interruption_tells_the_right_difference(
     assert seen(course) == 16
 
 
+def test_a_mark_that_was_changed_since_is_not_told_as_kept(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course)
+    course.mark("alice", 8.5)
+    with pytest.raises(Conflict, match=r"changed to 8\.5 since"):
+        decide(course.feedback(5), request, Decision("mia", "It stays.", None, request.last))
+    assert found(course, request).waits
+
+
 def test_a_closed_request_takes_no_more_words_until_it_is_reopened(course: ReleasedCourse) -> None:
     course.release()
     request = asking(course)
