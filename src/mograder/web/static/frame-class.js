@@ -124,8 +124,8 @@ function dismissed() {
 
 function dismiss(number) {
   const kept = [...dismissed(), number].slice(-MOST_KEPT);
+  remove(number); // first: what is stored may be full
   localStorage.setItem(KEY, JSON.stringify(kept));
-  remove(number);
 }
 
 function remove(number) {

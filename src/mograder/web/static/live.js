@@ -1,7 +1,7 @@
 // A page that stays true while it is open: the hub tells which parts have changed, nothing polls.
 
 import { listen, spread } from "./stream.js";
-import { tell_times } from "./times.js";
+import { ask_here, tell_times } from "./times.js";
 
 const SOON_MS = 200;
 
@@ -29,6 +29,7 @@ export async function refresh() {
   if (mine !== asked) return; // the page was asked for again: this answer is older, however late it comes
   const fresh = new DOMParser().parseFromString(text, "text/html");
   tell_times(fresh);
+  ask_here(fresh);
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);
     if (other) replace(part, other);

@@ -25,17 +25,17 @@ export function tell_times(root) {
 }
 
 // Fields that ask for a time ask for it in the reader's zone, and say so.
-function ask_here() {
+export function ask_here(root) {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  for (const field of document.querySelectorAll("input[data-utc]")) {
+  for (const field of root.querySelectorAll("input[data-utc]")) {
     const moment = new Date(field.dataset.utc);
     if (Number.isNaN(moment.valueOf())) continue;
     field.value = new Date(moment - moment.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
   }
-  for (const field of document.querySelectorAll("input[name=timezone]")) field.value = zone;
-  for (const label of document.querySelectorAll("[data-zone]")) label.textContent = zone;
+  for (const field of root.querySelectorAll("input[name=timezone]")) field.value = zone;
+  for (const label of root.querySelectorAll("[data-zone]")) label.textContent = zone;
 }
 
 tell_times(document);
-ask_here();
+ask_here(document);
 setInterval(() => document.hidden || tell_times(document), AGAIN_MS);
