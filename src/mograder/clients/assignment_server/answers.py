@@ -249,8 +249,12 @@ def _received(receipt: Mapping[str, object] | None) -> datetime | None:
 
 
 def path_of(assignment: str, *steps: str) -> str:
-    """Return the URL path of an assignment's resource, each step encoded separately."""
-    return "/".join(["/assignments", *(quote(step, safe="") for step in (assignment, *steps))])
+    """Return the URL path of an assignment's resource, each step encoded separately.
+
+    What a path may have as it is (RFC 3986, ``pchar``) stays: 0.3.16 does not decode paths.
+    """
+    encoded = (quote(step, safe="!$&'()*+,;=:@") for step in (assignment, *steps))
+    return "/".join(["/assignments", *encoded])
 
 
 def _file_of(assignment: str, file: File) -> RemoteFile:
