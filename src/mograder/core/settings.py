@@ -44,8 +44,8 @@ _FETCHED = ("release", "seen")
 _MAX_FILE_BYTES = 1_000_000
 _TOML_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _NO_SECONDS = re.compile(
-    r"^([ \t]*(?:opens|due|closes|hard_limit)[ \t]*=[ \t]*\d{4}-\d\d-\d\d[T ]\d\d:\d\d)"
-    r"(?=[ \t]*(?:Z|[+-]\d\d:\d\d)?[ \t]*(?:#.*)?$)",
+    r"^([ \t]*[\w.\"'-]+[ \t]*=[ \t]*(?:\d{4}-\d\d-\d\d[T ])?\d\d:\d\d)"
+    r"(?=[ \t]*(?:Z|[+-]\d\d:\d\d)?[ \t]*(?:#.*)?\r?$)",
     re.MULTILINE,
 )
 _TABLE_LINE = re.compile(r"[ \t]*\[\[?(.+?)\]\]?[ \t]*(?:#.*)?$")
@@ -447,7 +447,7 @@ def _with_old_assignments(tree: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def with_seconds(text: str) -> str:
-    """Return the text of a ``mograder.toml`` with the seconds that TOML 1.0 demands of a time.
+    """Return a TOML text with the seconds that TOML 1.0 demands of a time.
 
     People write ``due = 2026-12-01T18:00``.
     """

@@ -26,7 +26,8 @@ from pydantic import (
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import demand_reach
 from mograder.core.names import ItemName
-from mograder.core.sections.settings_values import written_time
+from mograder.core.sections.settings_values import complaint, written_time
+from mograder.core.settings import with_seconds
 
 DEFAULT_ZONE = "Europe/London"
 _MOST_WEEKS = 520
@@ -78,31 +79,40 @@ def parse_schedule(text: str, filename: str, timezone: str = DEFAULT_ZONE) -> Sc
     Raises: :class:`InvalidInput` naming the key that is wrong.
     """
     try:
-        words = _Words.model_validate(tomllib.loads(text))
+        words = _Words.model_validate(tomllib.loads(with_seconds(text)))
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput(f"{filename}: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"{filename}: {place}: {first['msg']}.") from error
+        is_unknown = first["type"] == "extra_forbidden"
+        what = "is not a key of a schedule" if is_unknown else complaint(first)
+        raise InvalidInput(f"{filename}: {place} {what}.") from error
     zone = parse_zone(words.timezone or timezone)
     opens = dict(_weekly(words, zone, filename))
     for name, day in words.items.items():
-        opens[ItemName.parse(name)] = _in_zone(day, zone, words.time)
+        opens[_item(name, filename)] = _in_zone(day, zone, words.time)
     ordered = sorted(opens.items(), key=lambda entry: (entry[1], entry[0]))
     return Schedule(dict(ordered), words.hide_unlisted, zone)
 
 
-def _weekly(words: _Words, zone: ZoneInfo, filename: str) -> list[tuple[str, datetime]]:
+def _weekly(words: _Words, zone: ZoneInfo, filename: str) -> list[tuple[ItemName, datetime]]:
     if words.weeks and words.start is None:
         raise InvalidInput(f"{filename}: [weeks] needs a date in 'start'.")
-    found: list[tuple[str, datetime]] = []
+    found: list[tuple[ItemName, datetime]] = []
     for number, names in words.weeks.items():
         if not 1 <= int(number) <= _MOST_WEEKS or words.start is None:
             raise InvalidInput(f"{filename}: there is no week {number}; the first is 1.")
         day = words.start + timedelta(weeks=int(number) - 1)
-        found += [(ItemName.parse(name), _in_zone(day, zone, words.time)) for name in names]
+        found += [(_item(name, filename), _in_zone(day, zone, words.time)) for name in names]
     return found
+
+
+def _item(name: str, filename: str) -> ItemName:
+    try:
+        return ItemName.parse(name)
+    except InvalidInput as error:
+        raise InvalidInput(f"{filename}: {error.message}", hint=error.hint) from error
 
 
 def _in_zone(day: date | datetime, zone: ZoneInfo, at: daytime) -> datetime:

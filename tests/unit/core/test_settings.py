@@ -199,6 +199,14 @@ def test_the_environment_is_converted_and_lists_are_split_at_commas(load: Load) 
     assert loaded.warnings == ()
 
 
+def test_an_empty_variable_hides_no_server_of_the_file(load: Load) -> None:
+    """CI passes a secret that is not set as an empty text."""
+    names = ("MOODLE_URL", "HTTPS_URL", "HTTPS_TOKEN")
+    environ = {f"MOGRADER_{each}": " " for each in names}
+    settings = load('[moodle]\nurl = "https://m.example"\n', environ=environ).settings
+    assert settings.moodle.url == "https://m.example"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -268,6 +276,7 @@ def test_describe_lists_every_key_and_masks_secrets(load: Load) -> None:
     [
         ("2026-12-01T18:00:00+01:00", "2026-12-01T17:00:00+00:00"),
         ("2026-12-01T18:00", "2026-12-01T17:00:00+00:00"),
+        ("2026-12-01T18:00\r", "2026-12-01T17:00:00+00:00"),
         ("2026-12-01 18:00  # at noon of our colleagues", "2026-12-01T17:00:00+00:00"),
         ("2026-12-01T18:00+02:00", "2026-12-01T16:00:00+00:00"),
         ("2026-12-01T18:00:00", "2026-12-01T17:00:00+00:00"),

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from mograder.core.errors import InvalidInput
 from mograder.publishing.schedule import parse_schedule
 
 LONDON = ZoneInfo("Europe/London")
@@ -18,9 +19,25 @@ LONDON = ZoneInfo("Europe/London")
         ("2026-10-21", datetime(2026, 10, 21, 10, 30, tzinfo=LONDON)),
         ('"2026-10-21"', datetime(2026, 10, 21, 10, 30, tzinfo=LONDON)),
         ("2026-10-21T08:00:00", datetime(2026, 10, 21, 8, 0, tzinfo=LONDON)),
+        ("2026-10-21T08:00", datetime(2026, 10, 21, 8, 0, tzinfo=LONDON)),
         ('"2026-10-21T00:00"', datetime(2026, 10, 21, 0, 0, tzinfo=LONDON)),
     ],
 )
 def test_a_day_opens_at_the_time_of_the_file_also_as_a_text(written: str, opens: datetime) -> None:
     plan = parse_schedule(f'time = "10:30"\n[items]\nA2 = {written}\n', "term.toml")
     assert plan.opens == {"A2": opens}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("strt = 2026-10-05", "term.toml: strt is not a key of a schedule."),
+        ("time = 'nine'", "term.toml: time must be"),
+        ("[items]\n'../x' = 2026-10-05", "term.toml: Invalid name '../x'"),
+        ("[items]\nA2 = '5 Oct'", "term.toml: items.A2 must be a time such as"),
+    ],
+)
+def test_a_mistake_is_told_with_the_file_and_the_key(text: str, words: str) -> None:
+    with pytest.raises(InvalidInput) as told:
+        parse_schedule(text, "term.toml")
+    assert told.value.message.startswith(words)

@@ -57,6 +57,8 @@ _GONE: Mapping[str, str] = {
 }
 """The remedies for settings of an earlier version, by key."""
 _FILE_ONLY = frozenset({"assignments", "edit_links"})
+_SET_OR_NOT = frozenset({"moodle.url", "https.url", "https.token"})
+"""Keys of which an empty variable is none, as for 0.3.16: CI passes secrets that are not set so."""
 _NOT_SETTINGS = frozenset(
     f"MOGRADER_HUB_{each}"
     for each in ("SECRET", "URL", "INSTRUCTOR_TOKEN", "SSH", "SSH_OPTIONS", "MODE")
@@ -119,6 +121,8 @@ class Layers:
             key = variables[name]
             section, _, last = key.rpartition(".")
             text = environ[name]
+            if not text.strip() and key in _SET_OR_NOT:
+                continue
             value: object = split_list(text) if _is_list(key) else text
             self._merge(section, {last: value}, Origin.ENVIRONMENT, _refuser(name, key))
         gone = {_variable(key): hint for key, hint in _GONE.items()}
