@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from mograder.clients.moodle.grade_text import parse_mark
 from mograder.core.csv_table import Row, Table, number_text, read_table, refuse, write_table
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.name_lookup import nfc
 from mograder.exchange.grades_csv import COLUMNS, moodle_comment
 from mograder.store.gradebook.grading_records import MarkEntry, QuestionGrade, StudentGrade
 
@@ -199,7 +200,7 @@ def _column(title: str, spelled: Mapping[str, int], table: Table) -> int | None:
 def _grade(
     row: Row, person: int, known: Mapping[str, StudentGrade], seen: set[str]
 ) -> StudentGrade:
-    student = row.cell(person)
+    student = nfc(row.cell(person))
     if student not in known:
         raise InvalidInput("the gradebook has no submission of this student.")
     if student in seen:

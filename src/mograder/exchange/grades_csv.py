@@ -16,6 +16,7 @@ from mograder.clients.assignment_server.client import GradeRow
 from mograder.clients.moodle.grade_text import Scale, comment_html, parse_mark
 from mograder.core.csv_table import Row, number_text, read_table, refuse
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.name_lookup import nfc
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.mark_counting import waiting_for
 
@@ -129,7 +130,7 @@ def parse_grades(
     if scale is not None:
         hint = f"Write the items of the scale: {scale.listed()}."
     refuse(f"{name} cannot be used; nothing was sent.", problems, hint)
-    _refuse_twice(((line.line, line.who, line.who.casefold()) for line in lines), name)
+    _refuse_twice(((line.line, line.who, nfc(line.who).casefold()) for line in lines), name)
     return tuple(lines)
 
 

@@ -160,7 +160,16 @@ def test_a_mapping_file_that_is_wrong_names_the_line(data: bytes, problem: str) 
 
 
 @pytest.mark.parametrize(
-    "text", ["ann", "ALICE@example.edu", "s1001", "4", "alice ångström", " ann "]
+    "text",
+    [
+        "ann",
+        "ALICE@example.edu",
+        "s1001",
+        "4",
+        "alice ångström",
+        "Alice A\u030angstro\u0308m",
+        " ann ",
+    ],
 )
 def test_a_line_of_grades_finds_its_person_by_whatever_names_them(text: str) -> None:
     assert find_person(text, [BOB, ALICE], {4: Username("ann")}) is ALICE

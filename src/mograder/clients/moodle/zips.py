@@ -122,7 +122,9 @@ def _submissions(archive: zipfile.ZipFile) -> Iterator[Submitted]:
         content = read_entry(archive, entry, limit, too_much)
         left -= len(content)
         path = PurePosixPath(found["path"] or found["flat"])
-        number = int(found["number"] or 0)
+        # In a zip without folders, a full name may look like another person's entry.
+        is_ambiguous = "_assignsubmission_" in (found["flat"] or "")
+        number = 0 if is_ambiguous else int(found["number"] or 0)
         yield Submitted(number, found["person"], found["plugin"], path, content)
 
 

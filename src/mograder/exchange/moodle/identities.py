@@ -17,6 +17,7 @@ from mograder.clients.moodle.records import Person
 from mograder.clients.moodle.worksheet import IDENTIFIER, Worksheet, WorksheetRow
 from mograder.core.csv_table import Row, read_table
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
+from mograder.core.name_lookup import nfc
 from mograder.core.names import Username
 from mograder.store.gradebook.gradebook import Identity
 
@@ -113,7 +114,7 @@ class Participants:
         Raises:
             InvalidInput: It may mean two people.
         """
-        wanted = text.strip().casefold()
+        wanted = nfc(text.strip()).casefold()
         named = [each for each in self.people if self.local_name(each).casefold() == wanted]
         if len(named) == 1:
             return named[0]
@@ -196,7 +197,7 @@ def find_person(
     Raises:
         InvalidInput: It may mean two people.
     """
-    wanted = text.strip().casefold()
+    wanted = nfc(text.strip()).casefold()
     if not wanted:
         return None
     tests = (
@@ -344,7 +345,7 @@ def _mapped(people: Sequence[Person], mapping: Sequence[MappingRow]) -> dict[int
     found: dict[int, str] = {}
     for row in mapping:
         for key in ("user_id", "email", "idnumber", "full_name"):
-            wanted = row.keys.get(key, "").casefold()
+            wanted = nfc(row.keys.get(key, "")).casefold()
             matching = [
                 person
                 for person in people

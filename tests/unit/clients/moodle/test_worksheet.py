@@ -233,6 +233,15 @@ def test_submissions_are_read_from_folders_and_flat(name: str) -> None:
     assert all(found.values())
 
 
+def test_a_full_name_that_looks_like_an_entry_is_nobodys() -> None:
+    """Without folders, another student may have chosen it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("Alice_8_assignsubmission_file_12_assignsubmission_file_a.py", b"x")
+    (found,) = read_submissions(buffer.getvalue())
+    assert found.participant == 0
+
+
 def test_a_blind_zip_has_numbers_for_names() -> None:
     files = read_submissions((RAW / "submissions-A3.zip").read_bytes())
     assert [(file.participant, file.person) for file in files] == [
