@@ -95,7 +95,14 @@ def coloured(text: str) -> str:
 
 
 def prepare_output() -> None:
-    """Make this process's output accept every character, whatever its encoding."""
+    """Make this process's output accept every character, whatever its encoding.
+
+    A standard stream that the caller has closed becomes the null device, in the order of their
+    descriptors, so that no file that is opened later gets one of these.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
     codecs.register_error(_HANDLER, _replaced)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # a test's stream may have none
