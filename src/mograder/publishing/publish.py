@@ -14,6 +14,7 @@ from mograder.core.errors import InvalidInput, MograderError, TooLarge
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.portable_names import refuse_new_problems
+from mograder.core.tasks.background_tasks import to_its_end
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.findings import refuse
@@ -58,7 +59,7 @@ async def publish_release(
     await environments.prepare(script, progress)
     if current is not None:
         await asyncio.to_thread(_keep, keep, current)
-    published = await asyncio.to_thread(staged.commit, kind)
+    published = await to_its_end(staged.commit, kind)
     await asyncio.to_thread(_keep, keep, published)
     return published
 

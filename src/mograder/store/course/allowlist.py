@@ -79,7 +79,8 @@ class Allowlist:
         listed = sorted({Username.claimed(name) for name in map(str.strip, users) if name})
         text = "".join(f"{line}\n" for line in (heading, *listed))
         # Write to the target of a symbolic link, so that an administrator's link stays.
-        atomic_write(self._path.resolve(), text.encode(), disk=self._disk)
+        with self._adding:  # else names that are being added could bring the old list back
+            atomic_write(self._path.resolve(), text.encode(), disk=self._disk)
         return tuple(listed)
 
     def add(self, users: Iterable[Username]) -> None:

@@ -30,6 +30,7 @@ from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName, Username
+from mograder.core.tasks.background_tasks import to_its_end
 from mograder.grading.batch.grading_jobs import GradingJobs, GradingRequest
 from mograder.publishing.publish import check_upload
 from mograder.store.gradebook.grading_records import (
@@ -397,7 +398,7 @@ async def replace(
     async def job(report: Report) -> SourceKept:
         async with closing(form), staging(sources.stage, item, uploads(form)) as staged:
             await to_thread.run_sync(check_upload, item, staged.path)
-            await to_thread.run_sync(sources.commit, staged)
+            await to_its_end(sources.commit, staged)
         await app.audit.record(request, "send source", item)
         app.notifier.notify_instructors(Part.MARKS)
         return SourceKept(files=list(staged.files))
