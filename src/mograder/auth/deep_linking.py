@@ -63,7 +63,7 @@ def _content_item(item: PickedItem) -> dict[str, object]:
         "title": item.name,
         "custom": {"item": item.name},
     }
-    if item.maximum is not None:
+    if item.maximum:  # a platform can scale nothing to 0
         found["lineItem"] = {
             "label": item.name,
             "scoreMaximum": item.maximum,

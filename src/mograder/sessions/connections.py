@@ -145,7 +145,7 @@ async def share_editing(endpoint: Endpoint, base_url: str, via: Connections) -> 
     try:
         async with client_of(via, endpoint, _SECONDS) as client:
             return await _share(client, f"http://session{base_url}")
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+    except (aiohttp.ClientError, OSError, ValueError) as error:
         _log.info("a session could not be shared: %r", error)
         return False
 
@@ -158,7 +158,7 @@ async def exported_page(endpoint: Endpoint, base_url: str, via: Connections) -> 
     try:
         async with client_of(via, endpoint, _SECONDS) as client:
             return await _export(client, f"http://session{base_url}")
-    except (aiohttp.ClientError, OSError, TimeoutError, ValidationError) as error:
+    except (aiohttp.ClientError, OSError, ValueError) as error:
         _log.info("the outputs of a session could not be read: %r", error)
         return b""
 

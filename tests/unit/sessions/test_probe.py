@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import aiohttp
@@ -28,9 +28,9 @@ async def server(reply: bytes) -> AsyncIterator[tuple[Endpoint, list[bytes]]]:
     requests: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        requests.append((await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0])
-        writer.write(reply)
-        writer.close()
+        with closing(writer), suppress(asyncio.IncompleteReadError):
+            requests.append((await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0])
+            writer.write(reply)
 
     with short_directory() as directory:
         path = directory / "s.sock"
@@ -71,6 +71,13 @@ async def test_a_list_of_sessions_that_takes_long_to_parse_is_none() -> None:
     async with server(answer(ids)) as (endpoint, requests):
         assert await exported_page(endpoint, "/edit/user/alice/A1", LocalConnections()) == b""
     assert requests == [b"GET /edit/user/alice/A1/api/sessions HTTP/1.1"]
+
+
+async def test_a_session_whose_name_is_no_header_has_no_page() -> None:
+    """Student code chooses it."""
+    async with server(answer(b'{"a\\nb": 1}')) as (endpoint, requests):
+        assert await exported_page(endpoint, "/edit/user/alice/A1", LocalConnections()) == b""
+    assert len(requests) == 2
 
 
 # --- open pages -----------------------------------------------------------------------------

@@ -94,6 +94,7 @@ class _Entry(BaseModel):
         }
 
 
+_ENTRIES = TypeAdapter(list[_Entry])
 _RAW = TypeAdapter(list[dict[str, JsonValue]])
 
 
@@ -165,11 +166,13 @@ class Catalogue:
     def _parse(self, content: bytes) -> Mapping[str, Assignment]:
         try:
             raw = _RAW.validate_json(content.removeprefix(BOM_UTF8))
-            entries = [_Entry.model_validate(each) for each in raw]
+            entries = _ENTRIES.validate_python(raw)
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise InvalidInput(f"{place or 'its content'}: {first['msg']}") from error
+            number, *keys = first["loc"] or (None,)
+            first_part = f"entry {number + 1}" if isinstance(number, int) else "its content"
+            place = ".".join(map(str, (first_part, *keys)))
+            raise InvalidInput(f"{place}: {first['msg']}") from error
         listed: dict[str, Assignment] = {}
         for entry, values in zip(entries, raw, strict=True):
             name = ItemName.parse(entry.name)

@@ -6,6 +6,7 @@ applies changes that are not recorded.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -123,11 +124,10 @@ class LateFacts:
 
     def groups(self) -> Mapping[str, tuple[str, ...]]:
         """Return the students of each group, both in alphabetical order."""
-        names = sorted({group for group, _ in self.members})
-        return {
-            name: tuple(sorted(student for group, student in self.members if group == name))
-            for name in names
-        }
+        found: dict[str, list[str]] = defaultdict(list)
+        for group, student in sorted(self.members):
+            found[group].append(student)
+        return {group: tuple(students) for group, students in found.items()}
 
     def of_assignment(self, assignment: str) -> tuple[Extension, ...]:
         """Return what is in force for an assignment, with exemptions from all."""
@@ -137,9 +137,10 @@ class LateFacts:
 
     def by_student(self, assignment: str) -> Mapping[str, tuple[Extension, ...]]:
         """Return what concerns each student with an extension, in person or by a group."""
-        members = self.groups()
+        in_force = self.of_assignment(assignment)
+        members = self.groups() if any(each.group for each in in_force) else {}
         found: dict[str, tuple[Extension, ...]] = {}
-        for each in self.of_assignment(assignment):
+        for each in in_force:
             for student in (each.student,) if each.student else members.get(each.group, ()):
                 found[student] = (*found.get(student, ()), each)
         return found

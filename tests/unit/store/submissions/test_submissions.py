@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import NotFound
-from mograder.core.names import ItemName, Username
+from mograder.core.names import INSTRUCTOR, ItemName, Username
 from mograder.store.submissions.submissions import Submissions, Terms
 from tests.support.course import REPOSITORY
 from tests.support.fake_disks import OldDisk
@@ -158,3 +158,10 @@ def test_an_old_file_system_keeps_submissions_too(tmp_path: Path) -> None:
         "alice_20260310T200800.py",
     ]
     assert (place / "alice.py").read_bytes() == b"two"
+
+
+def test_the_shared_instructor_login_keeps_its_submissions(tmp_path: Path) -> None:
+    """Lecturers try to hand in, too."""
+    prof = Username.of_account(INSTRUCTOR)
+    kept = _open(tmp_path).add(prof, A1, b"mine", NOW)
+    assert _open(tmp_path).counting(prof, A1) == kept.submission
