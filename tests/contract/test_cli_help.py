@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -139,3 +142,12 @@ def test_an_environment_variable_is_read_by_the_settings_and_not_by_an_option() 
         if option.envvar is not None
     }
     assert read == {"--debug"}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_a_command_runs_with_closed_standard_streams(closed: str, tmp_path: Path) -> None:
+    """Services and ``pythonw`` start programs so."""
+    line = f"{sys.executable} -m mograder config show {closed}"
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -295,3 +295,12 @@ def test_the_answer_returns_the_platforms_own_data() -> None:
     item = PickedItem("A1", 10.0)
     assert answer_claims(handle, [item], NOW)[f"{DEEP_LINKING}data"] == "its own"
     assert f"{DEEP_LINKING}data" not in answer_claims(replace(handle, data=None), [item], NOW)
+
+
+def test_an_item_without_marks_has_no_line_in_the_platforms_gradebook() -> None:
+    issuer, back = "https://moodle.example.org", "https://moodle.example.org/back"
+    handle = PickHandle("s", issuer, "client-full", "1", "7", back, None, multiple=True)
+    picked = [PickedItem("A1", 10.0), PickedItem("A2", 0.0), PickedItem("L1", None)]
+    found = answer_claims(handle, picked, NOW)[f"{DEEP_LINKING}content_items"]
+    assert isinstance(found, list)
+    assert ["lineItem" in each for each in found] == [True, False, False]

@@ -104,6 +104,7 @@ def test_the_shapes_of_0_3_16_are_enough() -> None:
         ("data 1.csv", "/assignments/hw1/files/data%201.csv", "data%201.csv"),
         ("50%.csv", "/assignments/hw1/files/50%.csv", "50%25.csv"),
         ("ü.csv", "", "%C3%BC.csv"),
+        ("a,b+c (2).csv", "", "a,b+c%20(2).csv"),
     ],
 )
 def test_a_files_address_is_encoded_once(name: str, given: str, address: str) -> None:
