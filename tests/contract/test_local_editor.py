@@ -20,7 +20,7 @@ from tests.support.processes import processes_now
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
 NOTEBOOK = "import marimo\n\napp = marimo.App()\n"
-VARIABLES = {"PATH": os.defpath, "HOME": "/nonexistent"}
+VARIABLES = {"PATH": os.defpath}
 DASHBOARD = """\
 import asyncio, sys
 from pathlib import Path
@@ -56,7 +56,7 @@ def notebook(tmp_path: Path) -> Path:
 @asynccontextmanager
 async def editors(place: Path) -> AsyncIterator[LocalEditors]:
     """Editors that are all gone afterwards."""
-    own = LocalEditors(place / "editors", VARIABLES)
+    own = LocalEditors(place / "editors", {**VARIABLES, "HOME": str(place)})
     try:
         yield own
     finally:

@@ -19,6 +19,8 @@ from tests.support.supervisors import make_config
 
 LIMITS = Limits(processes=64, open_files=1, file_size_mb=1, tmp_mb=1, memory_mb=400, cpu_weight=250)
 
+UNMANAGED = Path("/dev/null/systemd")
+"""Where no system manager is: nothing can be made below a device."""
 BRANCHES = ("supervisor", "zygotes", "sessions-c")
 
 
@@ -40,7 +42,7 @@ def tree(tmp_path: Path) -> Path:
 
 def _find(tree: Path, **choices: Path) -> SessionGroups | None:
     proc = tree.parent.parent.parent / "proc"
-    return SessionGroups.find("c", proc=proc, **{"managed": Path("/nonexistent"), **choices})
+    return SessionGroups.find("c", proc=proc, **{"managed": UNMANAGED, **choices})
 
 
 def test_a_delegated_cgroup_is_divided(tree: Path) -> None:
@@ -72,7 +74,7 @@ def test_the_supervisor_of_a_command_leaves_the_hubs_part_of_the_tree_alone(
 ) -> None:
     """At its end it would kill the zygotes, which are in no branch of its own."""
     hubs = make_config(tmp_path / "run", tmp_path, owned=False)
-    place = {"proc": tree.parent.parent.parent / "proc", "managed": Path("/nonexistent")}
+    place = {"proc": tree.parent.parent.parent / "proc", "managed": UNMANAGED}
     assert cgroups_of(hubs, **place) is not None
     (tree / "zygotes/cgroup.procs").write_text("77")
     (tree / "cgroup.procs").write_text("123\n")  # a command that is started beside the hub
@@ -100,7 +102,7 @@ def test_without_a_cgroup_of_its_own_there_is_none(tree: Path, words: str) -> No
 
 def test_asking_whether_it_is_ours_changes_nothing(tree: Path) -> None:
     """`hub check` asks beside a running hub."""
-    proc, nowhere = tree.parent.parent.parent / "proc", Path("/nonexistent")
+    proc, nowhere = tree.parent.parent.parent / "proc", UNMANAGED
     before = sorted(tree.rglob("*"))
     assert SessionGroups.refusal(proc=proc, managed=nowhere) == ""
     assert sorted(tree.rglob("*")) == before
