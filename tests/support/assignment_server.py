@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -116,7 +116,7 @@ class Handler(Quiet):
             self.course.rude(self)
             return
         path = parts.path.removeprefix(self.course.prefix)
-        code, body = route(path.strip("/").split("/"), parse_qs(parts.query))
+        code, body = route([unquote(s) for s in path.strip("/").split("/")], parse_qs(parts.query))
         reply(self, code, body)
 
 
