@@ -166,18 +166,18 @@ def _is_here(url: str) -> bool:
 
 
 def _address(url: str, assignment: str) -> str:
-    return f"{_server(url)}/assignments/{_encoded(assignment)}"
+    return f"{_server(url)}/assignments/{_encoded(assignment, _PLAIN)}"
 
 
-def _encoded(name: str) -> str:
-    """Return a name percent-encoded as a single segment of a path.
+def _encoded(name: str, plain: str = "") -> str:
+    """Return a name percent-encoded, but for the characters ``plain``, as one part of an address.
 
     Raises:
         ValueError: the name is empty, or one of ``.`` and ``..``.
     """
     if name in ("", ".", ".."):
         raise ValueError(f"{name!r} is no name of an assignment or a user.")
-    return quote(name, safe=_PLAIN)
+    return quote(name, safe=plain)
 
 
 def _listing(body: bytes) -> dict[str, list[object]]:
