@@ -30,7 +30,7 @@ export async function call(method, address, body, more = {}) {
   // A front that answers in the hub's place has no number of the request, and tells nothing.
   if (!answer || !answer.headers.has("x-request-id") || AWAY.has(answer.status)) throw new Away(word("away"));
   if (answer.redirected || answer.status === 401) throw new Refused(401, word("signin"));
-  if (answer.ok) return answer.status === 204 ? null : answer.json();
+  if (answer.ok) return answer.status === 204 ? null : answer.json().catch(() => Promise.reject(new Away(word("away"))));
   const told = await answer.json().catch(() => null);
   if (answer.status === 403 && !told) throw new Refused(401, word("signin")); // so the hub answers whom it does not know
   throw new Refused(answer.status, told?.detail ?? word("status", "", answer.status), told);

@@ -243,8 +243,9 @@ async function noting(act, there) {
 // ---- the history of a mark
 
 export async function show_history() {
-  const { id, question } = page.place();
+  const { id, question } = page.place(), asked = page.key();
   const { entries } = await call("GET", `${at_question(id, question)}/history`);
+  if (asked !== page.key()) return;
   of("changes").replaceChildren(...entries.map((each) => make(
     "li", {},
     make("strong", {}, each.points !== null ? word("marked", number_text(each.points)) : word(each.marker ? "cleared" : "forpeople")),

@@ -114,6 +114,7 @@ const lacks_reason = () => overrides() && !draft.reason.trim();
 
 of("points").addEventListener("input", () => {
   const points = number_in(of("points"));
+  if (!Number.isNaN(points)) of("adjustment").value = "";
   change(Number.isNaN(points) ? {} : { points, adjustment: null });
 });
 of("adjustment").addEventListener("input", () => {

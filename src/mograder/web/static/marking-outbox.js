@@ -25,7 +25,7 @@ export const on_change = (listener) => listeners.push(listener);
 export function keep(place, label, draft, version, { wait = SOON_MS, held = "" } = {}) {
   const key = key_of(place.id, place.question);
   const entry = entries.get(key) ?? { key, id: place.id, question: place.question, version, turn: 0 };
-  Object.assign(entry, { label, draft: { ...draft }, turn: entry.turn + 1, held, trouble: held, refused: Boolean(held) });
+  Object.assign(entry, { label, draft: { ...draft }, turn: entry.turn + 1, held, trouble: held, refused: Boolean(held), signed_out: false });
   entries.set(key, entry);
   store(entry);
   clearTimeout(entry.due);
@@ -139,10 +139,10 @@ function same(mark, draft) {
   return points && alike(mark.saved, draft.saved) && mark.comment.trim() === draft.comment.trim() && mark.reason.trim() === draft.reason.trim();
 }
 
-function store(entry) {
+function store(entry, at = Date.now()) {
   const { key, id, question, label, draft, version, held = "", conflict = null } = entry;
   try {
-    localStorage.setItem(prefix + key, JSON.stringify({ key, id, question, label, draft, version, held, conflict, tab, at: Date.now() }));
+    localStorage.setItem(prefix + key, JSON.stringify({ key, id, question, label, draft, version, held, conflict, tab, at }));
   } catch { storing = false; }
 }
 
@@ -164,6 +164,9 @@ function tell(entry) {
 }
 
 addEventListener("online", send_all);
+// Another tab may take up what a closed one has not saved.
+addEventListener("pagehide", () => entries.forEach((each) => store(each, 0)));
+addEventListener("pageshow", () => entries.forEach((each) => store(each)));
 addEventListener("beforeunload", (event) => {
   if (entries.size) event.preventDefault();
 });

@@ -36,12 +36,17 @@ async function show(index, { focus = true } = {}) {
     if (!found) await soon();
     if (mine !== turn) return;
   }
-  if (rubric_of !== wanted.question) await load_rubric(wanted.question);
+  while (rubric_of !== wanted.question) { // without it a mark by rubric would be shown as none
+    if (mine !== turn) return;
+    await load_rubric(wanted.question);
+    if (rubric_of !== wanted.question) await soon();
+  }
   if (mine !== turn) return;
   const at = places.index_of_key(outbox.key_of(wanted.id, wanted.question)); // the others may have been read again
   if (at < 0) return show(0, { focus });
   places.select(at);
   display(found, focus);
+  of("desk").removeAttribute("aria-busy");
   if (known) renew(wanted, mine);
   const next = places.place_at(places.next_waiting(at)) ?? places.place_at(at + 1);
   if (next) prefetch(next);
@@ -64,7 +69,7 @@ function fail(error) {
 // Shows a newer state of the answer that is shown; the text being written stays.
 async function renew(wanted, mine) {
   const fresh = await fetch_state(wanted).catch(() => null);
-  if (!fresh || mine !== turn) return null;
+  if (!fresh || mine !== turn || key() !== outbox.key_of(wanted.id, wanted.question)) return null; // another is shown, or will be
   if (JSON.stringify(fresh) !== JSON.stringify(state)) display(fresh, false);
   return fresh;
 }
@@ -82,7 +87,7 @@ async function reload() {
 }
 
 async function load_rubric(question) {
-  const found = await call("GET", at_comments(question)).catch(() => null);
+  const found = await call("GET", at_comments(question)).catch(fail);
   if (!found || question !== going_to) return; // the answer to an older request comes last
   rubric_of = question;
   form.set_rubric(found);
@@ -95,7 +100,6 @@ function display(found, focus) {
   tell_trouble("load", "");
   tell_trouble("act", "");
   of("desk").hidden = false;
-  of("desk").removeAttribute("aria-busy");
   of("place").textContent = word("answer", places.by_question ? found.label : `${found.label}: ${found.title}`, word("position", ...places.position()));
   if (other) show_answer(found);
   else show_annotations(found);
@@ -177,7 +181,7 @@ outbox.on_change((entry, result) => {
 function told() {
   if (!state || !here()) return;
   tell_mark();
-  show_saved(outbox.entry_of(key()), { decide: show_conflict, go: go_to });
+  show_saved(outbox.entry_of(key()), { decide: compare, go: go_to });
 }
 
 // The hub has saved a mark.
@@ -204,6 +208,12 @@ function go_to(entry) {
   if (index >= 0) return show(index);
   location.assign(places.page_of(entry));
   return null;
+}
+
+// At its own question, whose rubric both marks are told by.
+async function compare(entry) {
+  if (!places.is_here(entry)) await go_to(entry);
+  if (places.is_here(entry)) show_conflict(entry);
 }
 
 on_decided(async (entry, outcome, text) => {
@@ -336,7 +346,7 @@ function unfold(name) {
 function decide() {
   const stuck = outbox.unsaved().filter((each) => each.conflict);
   const chosen = stuck.find(places.is_here) ?? stuck[0];
-  if (chosen) show_conflict(chosen);
+  if (chosen) compare(chosen);
 }
 
 function annotate() {
