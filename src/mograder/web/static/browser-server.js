@@ -31,6 +31,8 @@ export function serverOf(root, person) {
       }
     }
     if (!answer.ok) throw new Refused(answer.status, content);
+    // Such as the page of a front that asks for a login.
+    if (content === undefined && answer.status !== 204) throw new Unreachable("The answer is not the server's.");
     return content;
   };
 

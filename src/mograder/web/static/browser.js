@@ -229,9 +229,9 @@ async function sendOne(pending, late = false) {
     if (error instanceof Refused && error.answer.reason === "late-would-replace" && !late) {
       if (confirm(`${error.message}\n\nReplace it by this late one?`)) return sendOne(pending, true);
     }
-    // 5xx and 429 pass; anything else is the server's decision.
-    const passes = error.status === 429 || error.status >= 500;
-    if (!passes) await drop(pending);
+    // 5xx and 429 pass, and so does what another program answers in the server's place.
+    const isDecided = error instanceof Refused && error.answer.error && error.status !== 429 && error.status < 500;
+    if (isDecided) await drop(pending);
     say(`Not submitted: ${error.message}`);
   }
 }
@@ -326,7 +326,7 @@ async function begin() {
     theirs = await server.draft(item);
     standing = await server.status(item);
   } catch (error) {
-    if (error.status === 401) {
+    if (error.status === 401 && error.answer.error) {
       await store.keepPerson(undefined);
       person = await askToSignIn();
       server = serverOf(root, person);
