@@ -2,7 +2,7 @@
 
 import { keep_true } from "./live.js";
 import { progress } from "./progress.js";
-import { reason, word } from "./words.js";
+import { reason, signed_out, word } from "./words.js";
 
 keep_true(document.querySelector("main").dataset.events);
 
@@ -71,6 +71,7 @@ async function send(form, item, files, news) {
   const kind = form.querySelector("#type").value;
   const address = form.dataset.publish + encodeURIComponent(item) + (kind ? `?type=${kind}` : "");
   const answer = await fetch(address, { method: "POST", body, headers: { Accept: "application/x-ndjson" } });
+  if (signed_out(answer)) throw new Error(word("signin"));
   if (!answer.ok) throw new Error(await reason(answer));
   for await (const event of progress(answer)) {
     if (event.event === "progress") news.textContent = event.message;

@@ -3,7 +3,7 @@
 import { keep_true, refresh } from "./live.js";
 import { progress } from "./progress.js";
 import { tell_times } from "./times.js";
-import { reason, word } from "./words.js";
+import { reason, signed_out, word } from "./words.js";
 
 const said = document.querySelector("#said");
 
@@ -24,6 +24,7 @@ async function stop(form) {
   said.textContent = word("stopping", form.dataset.stop);
   try {
     const answer = await fetch(form.action, { method: "POST", headers: { Accept: "application/json" } });
+    if (signed_out(answer)) return form.submit();
     if (!answer.ok) throw new Error(await reason(answer));
     document.querySelector("#sessions").focus();
     await refresh();
@@ -39,6 +40,7 @@ async function validate(form) {
   fill(form, paragraph("soft", word("asking")));
   try {
     const answer = await fetch(form.action, { method: "POST", headers: { Accept: "application/x-ndjson" } });
+    if (signed_out(answer)) return form.submit();
     if (!answer.ok) throw new Error(await reason(answer));
     for await (const event of progress(answer)) {
       if (event.event === "progress") fill(form, paragraph("soft", `${event.message}…`));
@@ -48,6 +50,7 @@ async function validate(form) {
     throw new Error(word("broken"));
   } catch (error) {
     fill(form, paragraph("verdict bad", word("unvalidated", name, error.message)));
+    slot_of(form).removeAttribute("data-filled"); // the next refresh takes it away
     said.textContent = word("unvalidated", name, error.message);
   }
 }

@@ -24,6 +24,8 @@ export async function refresh() {
   due = 0;
   const mine = ++asked;
   const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } }).catch(() => null);
+  const typing = document.activeElement?.closest("form") || document.querySelector("details[open] form");
+  if (answer?.redirected && !typing) return location.reload(); // to the page for signing in
   if (!answer?.ok || answer.redirected) return;
   const text = await answer.text();
   if (mine !== asked) return; // the page was asked for again: this answer is older, however late it comes

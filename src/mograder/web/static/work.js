@@ -2,7 +2,7 @@
 // the next page is shown: the form's own, or the one that the answer names.
 
 import { progress } from "./progress.js";
-import { reason, word } from "./words.js";
+import { reason, signed_out, word } from "./words.js";
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
@@ -24,7 +24,7 @@ for (const form of document.querySelectorAll("form[data-begin]")) form.requestSu
 async function work(form, news) {
   const body = new URLSearchParams(new FormData(form));
   const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/x-ndjson" } });
-  if (answer.status === 401) return form.submit(); // nothing was done; the answer to a form is the sign-in page
+  if (signed_out(answer)) return form.submit(); // nothing was done; the answer to a form is the sign-in page
   if (!answer.ok) throw new Error(await reason(answer));
   let next = "";
   for await (const event of progress(answer)) { // to its end: a request that is left looks like a failure
