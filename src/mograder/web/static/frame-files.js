@@ -25,6 +25,7 @@ export async function hand_in({ set, rest, failed }, root, frame, order) {
   busy = true;
   if (rest) {
     await pack(root, set, "rest");
+    busy = false;
     localStorage.setItem(NOTE, set);
   } else {
     order("files", { coming: true });

@@ -33,8 +33,8 @@ function offered() {
 function merged(update) {
   const said = update.conflicts ? word("updateConflicts", update.conflicts) : word("updateMerged");
   const ok = button("updateOk", () => {
-    localStorage.setItem(key(update), "seen");
     place.remove();
+    localStorage.setItem(key(update), "seen");
   });
   put(said, link("updateShown"), ok);
 }
