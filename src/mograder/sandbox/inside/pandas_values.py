@@ -14,6 +14,7 @@ sparse and Arrow's columns are not; neither is a frame that has one.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 
@@ -194,7 +195,9 @@ def _decode_index(decoder: Any, depth: int, column: object, name: object, freque
         return index
     if not isinstance(index, _OF_MOMENTS) or len(index) > _MOST_WITH_FREQUENCY:
         raise rules.Undecodable("a frequency of no moments, or of too many")
-    index.freq = value_decoder.matched(frequency, _FREQUENCY)
+    found = value_decoder.matched(frequency, _FREQUENCY)
+    with contextlib.suppress(ValueError):  # texts do not tell holidays, or a week's first day
+        index.freq = found
     return index
 
 

@@ -50,6 +50,8 @@ _MATRICES = {each.__name__: each for each in (sympy.Matrix, sympy.ImmutableMatri
 _SYMBOL = re.compile(r"\\?[^\W\d]\w*(?:[_^]?\{\w{1,50}\})?'{0,3}")
 """Names, also of TeX; with operators and parentheses, ``str`` would show an expression."""
 _FACT = re.compile("[a-z_]{1,30}")
+_DOUBLE = 53
+"""Bits of a double number."""
 _EXPONENT = 100_000
 """The largest power of two of a Float: ``int`` of a larger one would fill the memory."""
 _BITS = 20_000
@@ -134,6 +136,9 @@ def _decode_float(decoder: Any, depth: int, number: object, exponent: object, bi
     mantissa = _whole(decoder, number, depth)
     power = value_decoder.integer(exponent, -_EXPONENT, _EXPONENT)
     precision = value_decoder.integer(bits, 1, _BITS)
+    # sympy compares in the lower precision of two numbers: with one bit, 4 is equal to 10/3.
+    if precision < _DOUBLE and not decoder.allows("half"):
+        precision = _DOUBLE
     if mantissa == 0:
         return sympy.Float(0.0, precision=precision)
     sign, size = int(mantissa < 0), abs(mantissa)

@@ -243,7 +243,6 @@ _BUFFERS: dict[str, tuple[Any, ...]] = {
     "codes beyond the levels": (["pd.m", [_ROWS], [_ONES], [None]], _numbers(0, 2)),
     "equal levels": (["pd.m", [["pd.i", _ONES, None, None]], [_ONES], [None]], _TWO, _TWO),
     "a frequency of an index of numbers": (["pd.i", _ONES, None, "D"], _TWO),
-    "a frequency that is not so": (["pd.i", ["np.a", "<M8[s]", [2]], None, "D"], _numbers(0, 5)),
     "a mask of another length": (["pd.k", _ONES, ["np.a", "|b1", [1]]], _TWO, b"\x00"),
     "a mask of numbers": (["pd.k", _ONES, _ONES], _TWO, _TWO),
     "a numpy matrix of one dimension": (["np.x", _ONES], _TWO),

@@ -28,6 +28,7 @@ from tests.unit.sandbox.inside.codec import (
     TABLES,
     carried,
     rules,
+    strictly,
 )
 
 _DTYPES = st.one_of(
@@ -150,6 +151,24 @@ def test_an_index_arrives_as_it_was(value: Any) -> None:
     got = carried(value)
     pd.testing.assert_index_equal(got, value, exact=True)
     assert getattr(got, "freq", None) == getattr(value, "freq", None)
+
+
+def test_a_frequency_that_its_text_does_not_tell_is_none() -> None:
+    value = pd.date_range("2020-01-01", periods=3, freq=pd.offsets.Week())
+    got = carried(value)
+    assert got.equals(value)
+    assert got.freq is None
+
+
+def test_a_number_of_few_bits_is_not_equal_to_what_it_is_not() -> None:
+    """sympy compares in the lower precision."""
+    third = sympy.Rational(10, 3)
+    vague = sympy.Float(4, precision=1)
+    assert sympy.simplify(vague - third) == 0
+    got, rounded = (strictly(each) for each in (vague, sympy.N(third, 5)))
+    assert float(got) == 4
+    assert sympy.simplify(got - third) != 0
+    assert abs(rounded - third) < 1e-4
 
 
 @pytest.mark.parametrize("value", TABLES, ids=lambda each: str(each.shape))
