@@ -157,7 +157,8 @@ def check_logout_token(
     Raises: InvalidToken.
     """
     _check_parties(claims, issuer, client_id)
-    check_times(claims, now, oldest=LOGOUT_OLDEST)
+    # Older providers send no "exp", which the standard has demanded since the end of 2023.
+    check_times({"exp": now.timestamp(), **claims}, now, oldest=LOGOUT_OLDEST)
     events = claims.get("events")
     if not isinstance(events, dict) or not isinstance(events.get(_LOGOUT), dict):
         raise InvalidToken("The token is no logout token.")

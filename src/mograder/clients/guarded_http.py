@@ -31,7 +31,9 @@ _MOST_ADDRESSES = 8
 _SECONDS = 5.0
 """The time to connect, between bytes, and for the body of an answer as a whole."""
 
-_EMBEDDING = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")))
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Its addresses end with the IPv4 address to which they lead; machines with IPv6 only use them."""
+_EMBEDDING = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "2002::/16")))
 """IPv6 networks whose addresses lead to an IPv4 address that they hold."""
 
 
@@ -115,7 +117,8 @@ class GuardedHttp:
         if bearer:
             sent["Authorization"] = f"Bearer {bearer}"
         with httpx.Client(
-            timeout=_SECONDS,
+            # So that a second address is tried when the first one swallows what is sent to it.
+            timeout=httpx.Timeout(_SECONDS, connect=_SECONDS * 0.48),
             follow_redirects=False,
             trust_env=False,
             verify=trusted_authorities(),
@@ -207,6 +210,8 @@ def _may_ask(address: Address, *, private: bool) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return _may_ask(address.ipv4_mapped, private=private)
+        if address in _NAT64:
+            return _may_ask(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF), private=False)
         if address.is_site_local or any(address in each for each in _EMBEDDING):
             return False
     if address.is_link_local or address.is_multicast or address.is_unspecified:

@@ -111,6 +111,11 @@ def test_some_addresses_are_never_asked(address: str) -> None:
         http(never, address, private_network=True).send("GET", "https://moodle.test/")
 
 
+def test_a_public_server_may_be_asked_by_way_of_a_nat64() -> None:
+    """A machine that has IPv6 only reaches a server with IPv4 so (RFC 6052)."""
+    assert http(good, "64:ff9b::808:808").send("GET", "https://moodle.test/x").good
+
+
 def test_a_private_network_may_be_allowed() -> None:
     allowed = http(good, "10.1.2.3", private_network=True)
     assert allowed.send("GET", "https://moodle.test/x").good
