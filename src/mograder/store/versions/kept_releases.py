@@ -85,9 +85,9 @@ class KeptReleases:
         except (OSError, MograderError, UnicodeDecodeError) as error:
             _log.warning("the release of %s cannot be kept: %s", release.name, error)
             return ""
-        digest, newest = digest_of(text), self.all(release.name)[:1]
-        if [(each.digest, each.files) for each in newest] != [(digest, files)]:
-            self._add(release.name, digest, json.dumps(files, sort_keys=True), text, now)
+        digest = digest_of(text)
+        if not self._is_newest(release.name, digest, files):
+            self._add(release.name, digest, files, text, now)
         self._seen[release.name] = (version, digest)
         return digest
 
@@ -156,15 +156,23 @@ class KeptReleases:
                     origin.setdefault(name, set()).add(digest)
         return KnownFiles(_frozen(released), _frozen(origin))
 
-    def _add(self, item: ItemName, digest: str, files: str, text: bytes, now: datetime) -> None:
-        data = compress(text, b"")
+    def _is_newest(self, item: ItemName, digest: str, files: dict[str, str]) -> bool:
+        newest = self.all(item)[:1]
+        return [(each.digest, each.files) for each in newest] == [(digest, files)]
+
+    def _add(
+        self, item: ItemName, digest: str, files: dict[str, str], text: bytes, now: datetime
+    ) -> None:
+        data, listed = compress(text, b""), json.dumps(files, sort_keys=True)
         for last in (False, True):
             try:
                 with writing(self._engine) as connection:
-                    _put(connection, item, digest, files, now)
+                    _put(connection, item, digest, listed, now)
                     _put_text(connection, digest, len(text), data)
                     _forget_oldest(connection, item)
-            except Conflict:  # another hub has just done it
+            except Conflict:
+                if self._is_newest(item, digest, files):  # another hub has just kept it
+                    return
                 if last:
                     raise
             else:
