@@ -153,7 +153,8 @@ install_version() {
   local name="${mograder_version##*/}"
   step "mograder in $top"
   home="$top/versions/$(printf %s "$name" | cut -d- -f2)-$(sha256sum "$mograder_version" | head -c 8)"
-  if [ -e "$home/.complete" ]; then say "${home##*/}: there"; return; fi
+  # Its Python may be gone, as after an upgrade of the distribution.
+  if [ -e "$home/.complete" ] && "$home/bin/python" -c '' 2>/dev/null; then say "${home##*/}: there"; return; fi
   say "installing ${home##*/}"
   rm -rf "$home"
   mkdir -p "$top/versions"
@@ -168,6 +169,7 @@ install_version() {
 
 deploy_here() {
   [ "$(id -u)" = 0 ] || fail "This wants root: run it with sudo."
+  umask 022 # the service reads what is installed here
   command -v apt-get >/dev/null || fail "This is for Ubuntu and Debian; here is no apt-get."
   cd /
   if [ -n "$instead" ]; then

@@ -6,6 +6,7 @@ Data is never removed, and an existing ``mograder.toml``, secret or file system 
 
 from __future__ import annotations
 
+import os
 import re
 
 from mograder.core.errors import MograderError, NotFound
@@ -49,12 +50,16 @@ from mograder.operations.install.written_files import SETTINGS
 from mograder.operations.service_checks import HUB, SOCKET
 from mograder.processes.host import Host
 
+_UMASK = 0o022
+"""The service and the front read what is installed, whatever mask the administrator works with."""
+
 
 def install(host: Host, options: InstallOptions) -> None:
     """Make a service of the hub, by the steps that ``options.STEPS`` names, and try it.
 
     Raises: :class:`MograderError` if a step fails; running it again goes on there.
     """
+    os.umask(_UMASK)
     ensure_system(host)
     ensure_network(host, options)
     ensure_packages(host, options)
@@ -74,6 +79,7 @@ def roll_back(host: Host) -> None:
 
     Raises: :class:`NotFound` if no version before is kept, :class:`MograderError`.
     """
+    os.umask(_UMASK)
     options = InstallOptions(port=_port_in_use(host))
     ensure_system(host)
     host.step("Going back to the version before")

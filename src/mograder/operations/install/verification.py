@@ -22,7 +22,7 @@ What to do next:
      mograder hub publish A1 {way} --token TOKEN
   3. Prepare the environments: sudo mograder-hub warm-cache --all
 {front}Look after it: sudo mograder-hub check · journalctl -u mograder-hub -f
-Back it up:    umask 077; sudo mograder-hub backup - > backup.tar.gz"""
+Back it up:    (umask 077; sudo mograder-hub backup - > backup.tar.gz)"""
 """Without a token: this output may be kept in a log."""
 
 
