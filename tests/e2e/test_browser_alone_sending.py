@@ -147,6 +147,30 @@ async def test_a_trouble_is_told_until_it_is_over(served: Course, people: People
     await expect(said).to_have_text("")
 
 
+@pytest.mark.parametrize("status", [200, 404])
+async def test_a_submission_that_waits_outlives_what_another_program_answers(
+    served: Course, people: People, status: int
+) -> None:
+    """A front asks for a login, or is being mended."""
+    person = await people.person("alice")
+    page = await open_item(person, served)
+    await sign_in(page, "alice")
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    server = re.compile("/assignments")
+
+    async def other(route: Route) -> None:
+        await route.fulfill(status=status, content_type="text/html", body="<h1>Later</h1>")
+
+    await page.route(server, other)
+    await page.click("#submit")
+    await expect(page.locator("#said")).to_contain_text("Not submitted")
+    await page.unroute(server)
+    await page.reload()
+    await expect(page.locator("#said")).to_contain_text("Submitted", timeout=30_000)
+    assert "# one" in handed_in(served)
+
+
 async def test_what_is_submitted_while_an_older_text_is_being_sent_comes_after_it(
     served: Course, people: People
 ) -> None:

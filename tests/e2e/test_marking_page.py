@@ -501,6 +501,40 @@ async def test_what_the_hub_answers_late_is_of_the_answer_for_which_it_was_asked
     }
 
 
+async def test_an_answer_that_is_read_again_is_not_shown_in_place_of_the_one_gone_to(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    prof = await sit_down(people, start(3), "prof", "questions/Essay")
+    first, title = await prof.answer(), await prof.title.text_content() or ""
+    await prof.onward("j")
+    second = await prof.answer()
+    saved, gone, read, asked = (asyncio.Event() for _ in range(4))
+
+    async def hold(route: Route) -> None:
+        if route.request.method == "POST":
+            await saved.wait()
+        elif f"/{first}/" in route.request.url:
+            await gone.wait()
+        elif f"/{second}/" in route.request.url:
+            asked.set()
+            await read.wait()
+        await route.continue_()
+
+    await prof.page.route(f"**/marking/-/api/{A}/answers/**", hold)
+    await prof.press("l", "Enter")
+    await prof.page.keyboard.type("Why?")
+    await prof.press("Control+Enter", "Escape", "k")
+    saved.set()
+    await asked.wait()
+    gone.set()
+    await expect(prof.title).to_have_text(title)
+    async with prof.page.expect_response(f"**/{second}/**"):
+        read.set()
+    await prof.page.wait_for_timeout(300)
+    await expect(prof.title).to_have_text(title)
+    assert await prof.answer() == first
+
+
 async def test_a_rubric_that_comes_late_is_not_that_of_another_question(
     start: Callable[[int], HubProcess], people: People
 ) -> None:
@@ -661,6 +695,17 @@ async def test_unsaved_text_outlives_a_dead_hub_and_a_reload_and_is_sent_again(
     assert book.marks("Essay")[name].comment == "Written while nobody listened. And more."
     await prof.page.reload()
     assert prof.asked_to_stay == ["beforeunload"]
+    await asyncio.to_thread(hub.kill)
+    await prof.write("c", " Once more.")
+    await expect(alert).to_contain_text("Not saved")
+    context = prof.page.context
+    async with prof.page.expect_event("close"):
+        await prof.page.close(run_before_unload=True)
+    await asyncio.to_thread(hub.restart)
+    other = Desk(await context.new_page())
+    await other.page.goto(address)
+    await expect(other.comment).to_have_value("Written while nobody listened. And more. Once more.")
+    await other.is_saved()
 
 
 async def read_before_saved(page: Page) -> None:
