@@ -131,7 +131,9 @@ class Held:
 class HubClient(Closing):
     """A connection to one hub as one person; use it as a context manager.
 
-    ``url`` is the address in the browser, path prefix included (``https://host/live/hub/``).
+    ``url`` is the address in the browser, path prefix included (``https://host/live/hub/``). Every
+    request raises :class:`~mograder.core.errors.MograderError` if the hub refuses, cannot be
+    reached, or is no hub that we know; an old release or source then stays as it was.
     """
 
     def __init__(
@@ -168,11 +170,7 @@ class HubClient(Closing):
     def publish(
         self, name: str, kind: str, files: Sequence[Upload], progress: Progress
     ) -> Published:
-        """Replace the hub's release of an item, with progress while its environment is built.
-
-        Raises:
-            MograderError: The hub refused or could not be reached; the old release stays.
-        """
+        """Replace the hub's release of an item, with progress while its environment is built."""
         with (
             opened(files, progress) as parts,
             self._sent(
@@ -189,11 +187,7 @@ class HubClient(Closing):
             return replace(TypeAdapter(Published).validate_python(answer), warmed=warmed)
 
     def held(self, name: str, files: Sequence[str]) -> Held:
-        """Return the files that the hub holds of an item; 0.3.16 is asked for each of ``files``.
-
-        Raises:
-            MograderError: The hub refused or could not be reached.
-        """
+        """Return the files that the hub holds of an item; 0.3.16 is asked for each of ``files``."""
         path = f"/release/{quote(name, safe='')}"
         held = self._held(path)
         if held is not None:
@@ -205,19 +199,12 @@ class HubClient(Closing):
         """Return what the hub holds as an item's source; None if it takes none.
 
         A hub takes none that has its own, or is too old to grade.
-
-        Raises:
-            MograderError: The hub refused or could not be reached.
         """
         held = self._held(_source_path(name))
         return None if held is None or held.own else held
 
     def send_source(self, name: str, files: Sequence[Upload], progress: Progress) -> None:
-        """Replace the hub's source of an item.
-
-        Raises:
-            MograderError: The hub refused or could not be reached; the old source stays.
-        """
+        """Replace the hub's source of an item."""
         with opened(files, progress) as parts:
             sent = [("files", part) for part in parts]
             with self._sent("PUT", _source_path(name), files=sent) as response:
@@ -233,20 +220,12 @@ class HubClient(Closing):
             return TypeAdapter(Held).validate_python(answer)
 
     def ask(self, method: str, path: str, body: object = None) -> bytes:
-        """Return the JSON of the hub's answer to a short request; ``path`` begins with a slash.
-
-        Raises:
-            MograderError: The hub refused or could not be reached.
-        """
+        """Return the JSON of the hub's answer to a short request; ``path`` begins with a slash."""
         with self._sent(method, path, json=body) as response:
             return self._body(response)
 
     def read(self, shape: type[T], method: str, path: str, body: object = None) -> T:
-        """Return the hub's answer to a short request, validated as ``shape``.
-
-        Raises:
-            MograderError: The hub refused, could not be reached, or is no hub that we know.
-        """
+        """Return the hub's answer to a short request, validated as ``shape``."""
         with self._known():
             return TypeAdapter(shape).validate_json(self.ask(method, path, body))
 
@@ -257,9 +236,6 @@ class HubClient(Closing):
 
         ``progress`` is called with each line of progress. Closing the connection, as an exception
         of ``progress`` does, ends work that the hub does for this connection alone.
-
-        Raises:
-            MograderError: As :meth:`read`.
         """
         with self._sent(method, path, json=body, headers={"Accept": _STREAM}) as response:
             answer = self._follow(response, progress)

@@ -1,6 +1,7 @@
 """An instructor's requests to a hub: its users, its items with their dates, updates and rehearsals.
 
-See compatibility-0.3.16.md 2.3.
+See compatibility-0.3.16.md 2.3. Every function raises the errors of a request of
+:class:`~mograder.clients.hub.HubClient`.
 """
 
 from __future__ import annotations
@@ -42,11 +43,7 @@ class ItemDatesAnswer(HubAnswer):
 
 
 def sync_users(client: HubClient, users: Sequence[str]) -> int:
-    """Replace the hub's list of users; return how many are on it.
-
-    Raises:
-        MograderError: The hub refused or could not be reached, as for all functions here.
-    """
+    """Replace the hub's list of users; return how many are on it."""
     return client.read(_Count, "POST", "/sync-users", {"users": list(users)}).count
 
 
@@ -136,11 +133,7 @@ class Undone(HubAnswer):
 
 
 def preview(client: HubClient, item: str, progress: Progress) -> UpdateStatus:
-    """Have the hub compute what an update would do to each copy; nothing is changed.
-
-    Raises:
-        MograderError: The hub refused or could not be reached, as for all functions here.
-    """
+    """Have the hub compute what an update would do to each copy; nothing is changed."""
     return client.follow(UpdateStatus, "POST", f"{_path(item)}/preview", messages(progress))
 
 
@@ -200,11 +193,7 @@ class Rehearsed(HubAnswer):
 
 
 def plan(client: HubClient, item: str, students: int, within: float) -> Plan:
-    """Return what a rehearsal would take.
-
-    Raises:
-        MograderError: The hub refused or could not be reached, as for all functions here.
-    """
+    """Return what a rehearsal would take."""
     path = f"/rehearsal/{quote(item, safe='')}?students={students}&within={within:g}"
     return client.read(Plan, "GET", path)
 

@@ -39,7 +39,7 @@ class OidcProvider:
 
     Its description is kept for an hour. A failed request for it is not repeated for some seconds:
     callers that wait for it would else each wait for a request of their own. Mutable state: the
-    description and the last failure, under a lock.
+    description and the last failure, under a lock. Every request may raise :class:`RemoteFailed`.
     """
 
     def __init__(self, settings: OidcSettings, secret: str, clock: Clock | None = None) -> None:
@@ -106,20 +106,14 @@ class OidcProvider:
         return Tokens(id_token, access)
 
     def userinfo(self, access: str) -> Mapping[str, object]:
-        """Return the claims of userinfo, {} if the provider has none.
-
-        Raises: RemoteFailed.
-        """
+        """Return the claims of userinfo, {} if the provider has none."""
         provider = self.describe()
         if not provider.userinfo_url or not access:
             return {}
         return _members(self._get("userinfo", provider, provider.userinfo_url, access))
 
     def key_set(self) -> object:
-        """Return the provider's parsed key set.
-
-        Raises: RemoteFailed.
-        """
+        """Return the provider's parsed key set."""
         provider = self.describe()
         return self._get("keys", provider, provider.keys_url)
 

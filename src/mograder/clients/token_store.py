@@ -128,7 +128,10 @@ MOODLE = Kind(
 
 
 class TokenStore:
-    """The tokens of one kind below one home directory; several processes may use it at once."""
+    """The tokens of one kind below one home directory; several processes may use it at once.
+
+    A change raises :class:`InvalidInput` if the directory cannot be written.
+    """
 
     def __init__(self, home: Path, kind: Kind) -> None:
         self._directory = user_folder(home)
@@ -154,11 +157,7 @@ class TokenStore:
         return tuple(self._all())
 
     def save(self, url: str, token: str, user: str = "", full_name: str = "") -> None:
-        """Store a token for a server, readable by its owner only, beside those of all others.
-
-        Raises:
-            InvalidInput: The directory cannot be written.
-        """
+        """Store a token for a server, readable by its owner only, beside those of all others."""
         key = self._kind.key(url)
         old = _Old(
             url=url.strip().rstrip("/"), token=token, user=user, username=user, fullname=full_name
@@ -174,11 +173,7 @@ class TokenStore:
             self._write(entries)
 
     def forget(self, url: str) -> None:
-        """Remove the token for a server from both files.
-
-        Raises:
-            InvalidInput: The directory cannot be written.
-        """
+        """Remove the token for a server from both files."""
         key = self._kind.key(url)
         if key not in self._all():
             return
@@ -214,11 +209,7 @@ class TokenStore:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Lock the files for one process, so that of two concurrent sign-ins both stay.
-
-        Raises:
-            InvalidInput: The directory cannot be written.
-        """
+        """Lock the files for one process, so that of two concurrent sign-ins both stay."""
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with os.fdopen(file_lock.open_lock(self._directory / self._kind.lock)) as lock:

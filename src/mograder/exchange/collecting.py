@@ -136,7 +136,10 @@ class Placed:
 
 
 class CollectedFolder:
-    """The files of one directory of submissions; no name may lead out of it."""
+    """The files of one directory of submissions; no name may lead out of it.
+
+    A change raises :class:`~mograder.core.errors.MograderError` if it cannot be made.
+    """
 
     def __init__(self, directory: Path, held: Arrivals, now: datetime) -> None:
         """``now`` is when the run began, and names the directory for replaced files."""
@@ -149,9 +152,6 @@ class CollectedFolder:
 
         A link to a submission of a hub's or server's history is replaced, since its target has a
         name of its own. Any other link, or a directory, is kept beside the file.
-
-        Raises:
-            MograderError: It cannot be written.
         """
         how = NewFile(mode=_MODE, modified_ns=None if modified is None else _nanoseconds(modified))
         self._make_parent(name)
@@ -179,19 +179,12 @@ class CollectedFolder:
         """Give an earlier fetched file or directory another name.
 
         If the new name is taken, the old one goes to ``.replaced/``.
-
-        Raises:
-            MograderError: It cannot be renamed.
         """
         if self._is_here(old) and not self._beneath.move(old, new):
             self._beneath.move(old, self._place_of(old))
 
     def set_aside(self, name: str) -> None:
-        """Move an earlier fetched file to ``.replaced/``, if there is one.
-
-        Raises:
-            MograderError: It cannot be moved.
-        """
+        """Move an earlier fetched file to ``.replaced/``, if there is one."""
         if self._is_here(name):
             self._beneath.move(name, self._place_of(name))
 

@@ -70,7 +70,11 @@ class Call:
 
 
 class Connection(Closing):
-    """One person's connection to one server."""
+    """One person's connection to one server.
+
+    Every request raises :class:`~mograder.core.errors.MograderError` if the server refuses, cannot
+    be reached, or is not an assignment server.
+    """
 
     def __init__(
         self,
@@ -114,11 +118,7 @@ class Connection(Closing):
             yield response
 
     def ask(self, call: Call, shape: type[T], progress: Progress = lambda _: None) -> T:
-        """Return the server's answer, validated as ``shape``.
-
-        Raises:
-            MograderError: It refused, cannot be reached, or is not an assignment server.
-        """
+        """Return the server's answer, validated as ``shape``."""
         body = self.read(call, _LARGEST_ANSWER, progress)
         try:
             return TypeAdapter(shape).validate_json(body)
@@ -126,11 +126,7 @@ class Connection(Closing):
             raise self.no_server() from error
 
     def read(self, call: Call, limit: int, progress: Progress = lambda _: None) -> bytes:
-        """Return the body of a successful answer, at most ``limit`` bytes.
-
-        Raises:
-            MograderError: As :meth:`ask`.
-        """
+        """Return the body of a successful answer, at most ``limit`` bytes."""
         with self.sent(call, progress) as response, self._server.errors():
             self.demand(response, HTTPStatus.OK)
             return bounded_body(response, limit, _ANSWER_SECONDS)

@@ -335,7 +335,11 @@ class MoodleClient(FileTransfers, Closing):
 
 
 class Functions:
-    """The web-service functions for the owner of a token; ``offered`` is empty until known."""
+    """The web-service functions for the owner of a token; ``offered`` is empty until known.
+
+    Every call raises :class:`~mograder.core.errors.MograderError` if Moodle refuses, cannot be
+    reached, or answers in another form.
+    """
 
     def __init__(self, wire: Wire, token: str) -> None:
         self.offered: frozenset[str] = frozenset()
@@ -343,27 +347,15 @@ class Functions:
         self._token = token
 
     def read(self, shape: type[T], function: str, **fields: Value) -> T:
-        """Return the answer to a read-only call, retried if the network fails.
-
-        Raises:
-            MograderError: Moodle refused, cannot be reached, or answers in another form.
-        """
+        """Return the answer to a read-only call, retried if the network fails."""
         return _shaped(shape, function, self._call(function, fields, safe=True))
 
     def change(self, function: str, **fields: Value) -> None:
-        """Call a function that changes something, once; its answer does not show the result.
-
-        Raises:
-            MograderError: Moodle refused, or cannot be reached.
-        """
+        """Call a function that changes something, once; its answer does not show the result."""
         self._call(function, fields, safe=False)
 
     def warned(self, function: str, **fields: Value) -> None:
-        """Call a function whose refusal is a list of warnings.
-
-        Raises:
-            MograderError: Moodle warned, refused, or cannot be reached.
-        """
+        """Call a function whose refusal is a list of warnings."""
         answer = self._call(function, fields, safe=False)
         warnings = _shaped(list[Warned], function, answer or [])
         if warnings:

@@ -70,7 +70,11 @@ class Form:
 
 
 class Wire(Closing):
-    """The connections to one site; may be used by several threads."""
+    """The connections to one site; may be used by several threads.
+
+    Every request raises :class:`~mograder.core.errors.MograderError` if Moodle refuses, cannot be
+    reached, or closes the connection.
+    """
 
     def __init__(
         self,
@@ -100,20 +104,12 @@ class Wire(Closing):
         self._client.close()
 
     def call(self, function: str, token: str, fields: Mapping[str, Value], *, safe: bool) -> object:
-        """Return a web-service function's answer; ``None`` is a success too.
-
-        Raises:
-            MograderError: Moodle refused, or could not be reached.
-        """
+        """Return a web-service function's answer; ``None`` is a success too."""
         head = {"wstoken": token, "wsfunction": function, "moodlewsrestformat": "json"}
         return self.ask(Form(_REST, {**head, **fields}, function, safe=safe))
 
     def ask(self, form: Form) -> object:
-        """Send a form and return the JSON of the answer.
-
-        Raises:
-            MograderError: Moodle refused, or could not be reached.
-        """
+        """Send a form and return the JSON of the answer."""
         with self.sent(form) as response, self.errors(form):
             if response.status_code != httpx.codes.OK:
                 self.refuse(response, form)
@@ -124,11 +120,7 @@ class Wire(Closing):
     def sent(
         self, form: Form, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
-        """Send a form and yield the answer before its body is read.
-
-        Raises:
-            MograderError: Moodle could not be reached, or closed the connection.
-        """
+        """Send a form and yield the answer, whatever its status, before its body is read."""
         retry = self.retry
         if not form.safe:
             retry = replace(retry, failures=_NOT_SENT, statuses=frozenset())

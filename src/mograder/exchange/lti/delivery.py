@@ -48,18 +48,18 @@ class ActivityAddress:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Sends the marks of one platform."""
+    """Sends the marks of one platform.
+
+    Its methods raise Busy when the hub's database does not answer; a mark that was taken from the
+    queue is then tried again after the lease.
+    """
 
     services: LtiServices
     queue: LtiScores
     clock: Clock
 
     def deliver(self, row: ScoreRow, activity: ActivityAddress) -> bool:
-        """Send a mark that was taken from the queue; return false if the platform does not work.
-
-        Raises: Busy when the hub's database does not answer; the mark is tried again after the
-        lease.
-        """
+        """Send a mark that was taken from the queue; return false if the platform does not work."""
         try:
             self._send(row, activity)
         except Refused as error:
@@ -88,10 +88,7 @@ class Delivery:
             self.queue.took(row, self.clock.now())
 
     def look(self, rows: Sequence[ScoreRow], activity: ActivityAddress) -> bool:
-        """Compare marks of one grade item with what is there; false if the platform does not work.
-
-        Raises: as :meth:`deliver`.
-        """
+        """Compare marks of a grade item with what is there; false if the platform does not work."""
         first = rows[0]
         try:
             try:

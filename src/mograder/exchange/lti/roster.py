@@ -1,4 +1,7 @@
-"""The members of platforms' courses: who may enter by them, and how they are read."""
+"""The members of platforms' courses: who may enter by them, and how they are read.
+
+A function that takes ``rosters`` raises Busy when the hub's database does not answer.
+"""
 
 from __future__ import annotations
 
@@ -77,10 +80,7 @@ def read_members(
 def refresh(
     rosters: LtiRosters, services: LtiServices, platform: LtiPlatform, roster: Roster, now: datetime
 ) -> bool:
-    """Read a course's members and keep them, or why that failed; return whether it worked.
-
-    Raises: Busy when the hub's database does not answer.
-    """
+    """Read a course's members and keep them, or why that failed; return whether it worked."""
     try:
         members = read_members(services, platform, roster)
     except RemoteFailed as error:
@@ -163,10 +163,7 @@ class RosterNames:
 def load_courses(
     rosters: LtiRosters, platforms: Collection[LtiPlatform], linked: Mapping[str, Mapping[str, str]]
 ) -> tuple[CourseMembers, ...]:
-    """Return what is known of the courses with a roster; ``linked`` has usernames by issuer and id.
-
-    Raises: Busy when the hub's database does not answer.
-    """
+    """Return what is known of courses with a roster; ``linked`` has usernames by issuer and id."""
     found = []
     for platform, roster in wanted_rosters(platforms, rosters.all()):
         members = rosters.members(roster.course)
