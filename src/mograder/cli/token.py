@@ -104,7 +104,7 @@ def token(
         click.echo(f"Warning: {_UNNOTED}", err=True)
     else:
         _note(people, names)
-    print_lines(key, names, people.epoch if people else _never)
+    print_lines(key, names, people.epoch if people else lambda _: 0)
 
 
 def _parse(name: str, *, instructor: bool) -> Username:
@@ -128,10 +128,6 @@ def _note(people: NameRegistry, names: tuple[Username, ...]) -> None:
         people.note(names, How.ISSUED, SystemClock().now())
     except (OSError, MograderError) as error:
         click.echo(f"Warning: these names can still be registered by others: {error}", err=True)
-
-
-def _never(_: str) -> int:
-    return 0
 
 
 def print_lines(secret: str, names: Sequence[Username], epoch_of: Callable[[str], int]) -> None:

@@ -153,7 +153,8 @@ class CollectedFolder:
         A link to a submission of a hub's or server's history is replaced, since its target has a
         name of its own. Any other link, or a directory, is kept beside the file.
         """
-        how = NewFile(mode=_MODE, modified_ns=None if modified is None else _nanoseconds(modified))
+        modified_ns = None if modified is None else int(modified.timestamp() * 1e9)
+        how = NewFile(mode=_MODE, modified_ns=modified_ns)
         self._make_parent(name)
         linked = self._linked(name)
         try:
@@ -228,7 +229,3 @@ def _free(directory: Path, name: str) -> str:
     """Return an unused name in a directory, made from ``name``."""
     names = (f"{name}-{number}" if number else name for number in count())
     return next(each for each in names if not (directory / each).exists())
-
-
-def _nanoseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1e9)

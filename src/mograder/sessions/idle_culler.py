@@ -221,10 +221,8 @@ class IdleCuller:
         return len(chosen)
 
     def _selected(self, rule: _Rule) -> Sequence[LiveSession]:
-        return rule(self._reached(), self._clock.now())
-
-    def _reached(self) -> Sequence[LiveSession]:
-        return [live for live in self._sessions() if self.reached(live)]
+        reached = [live for live in self._sessions() if self.reached(live)]
+        return rule(reached, self._clock.now())
 
     async def _end_all(
         self,

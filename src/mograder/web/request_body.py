@@ -281,7 +281,7 @@ class FileParts:
                 "on_header_end": self._header_ends,
                 "on_headers_finished": self._headers_finished,
                 "on_part_data": self._data,
-                "on_part_end": self._part_ends,
+                "on_part_end": self.close,
                 "on_end": self._form_ends,
             },
         )
@@ -344,9 +344,6 @@ class FileParts:
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._target is not None:
             self._target.write(data[start:end])
-
-    def _part_ends(self) -> None:
-        self.close()
 
     def _form_ends(self) -> None:
         self._ended = True

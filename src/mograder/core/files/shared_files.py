@@ -48,7 +48,7 @@ class SharedFile:
         """
         if self._shared is None:
             self._shared = self._is_shared()
-        if self._shared and (now or self._is_due()):
+        if self._shared and (now or time.monotonic() - self._asked >= _AGAIN_SECONDS):
             self._ask()
         return os.stat(self._name)  # noqa: PTH116 - called for every request; Path.stat is slower
 
@@ -59,9 +59,6 @@ class SharedFile:
             return self._disk.is_shared(Path(os.path.realpath(self._name)).parent)
         except OSError:
             return None
-
-    def _is_due(self) -> bool:
-        return time.monotonic() - self._asked >= _AGAIN_SECONDS
 
     def _ask(self) -> None:
         """Ask which file has the name now, then for that file's status."""

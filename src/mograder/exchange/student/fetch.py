@@ -184,7 +184,7 @@ def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, _A
     with tempfile.TemporaryDirectory(
         prefix="unpacking-", dir=workshop, ignore_cleanup_errors=True
     ) as scratch:
-        for number, name in enumerate(name for name in arrived if _is_zip(name)):
+        for number, name in enumerate(name for name in arrived if name.lower().endswith(".zip")):
             into = Path(scratch) / str(number)
             into.mkdir()
             new = [inner for inner in unpack(arrived[name], into) if fold(inner) not in taken]
@@ -244,7 +244,7 @@ class _Place:
             self._beneath.make_directory(parent, mode=0o755)
         target = reachable(self._out / PurePosixPath(name))
         there = target.is_symlink() or target.exists()
-        if there and _same(source, target):
+        if there and target.is_file() and same_file(source, target):
             return Change.UNCHANGED, None
         with source.open("rb") as stream:
             if not there or self._as_fetched(name, target):
@@ -276,14 +276,6 @@ class _Place:
         return _Record()
 
 
-def _same(source: Path, target: Path) -> bool:
-    return target.is_file() and same_file(source, target)
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _is_zip(name: str) -> bool:
-    return name.lower().endswith(".zip")

@@ -22,7 +22,7 @@ from mograder.grading.submissions.contract_recording import (
     interface_of,
 )
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading.grading_plan import GradingPlan, Part, PlannedLabel, render_plan
+from mograder.notebook.grading.grading_plan import GradingPlan, Part, render_plan
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.grading.label_answers import LabelAnswers, answers_of_labels
 from mograder.notebook.points import key_of
@@ -172,7 +172,8 @@ def judged_otherwise(subject: Subject, result: JudgingResult) -> Iterator[tuple[
         for each in planned:
             if each.label in own and each.label not in judged:
                 why = check.reason or "it did not run"
-                yield _key(each), _apart(subject, part, each.line, each.label or "", why)
+                key = each.key or key_of(each.label or "")
+                yield key, _apart(subject, part, each.line, each.label or "", why)
         for label, found in judged.items():
             line = lines.get(label, part.line)
             if not found.passed:
@@ -182,10 +183,6 @@ def judged_otherwise(subject: Subject, result: JudgingResult) -> Iterator[tuple[
                 weights = f"{own[label].total_weight:g} in the notebook, but {found.total:g}"
                 message = f"the conditions of {label!r} weigh {weights} when judged apart."
                 yield found.key, Finding(subject.filename, line, message, _COMPARE)
-
-
-def _key(label: PlannedLabel) -> str:
-    return label.key or key_of(label.label or "")
 
 
 def _why(label: JudgedLabel) -> str:

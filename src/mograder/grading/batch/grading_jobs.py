@@ -139,7 +139,7 @@ class GradingJobs:
         row = await asyncio.to_thread(self._rows.of, item)
         if row is None or self._current is None or row.number != self._current.number:
             return row
-        return _counted(row, self._counts)
+        return replace(row, **dataclasses.asdict(self._counts))
 
     async def cancel(self, item: str) -> bool:
         """End a job that is queued or running; return false if there is none.
@@ -258,7 +258,3 @@ def _request_of(row: JobRow) -> GradingRequest:
 
 def _request_to_go_on(row: JobRow) -> GradingRequest:
     return replace(_request_of(row), since=row.asked_at if row.started_at else None)
-
-
-def _counted(row: JobRow, counts: Counts) -> JobRow:
-    return replace(row, **dataclasses.asdict(counts))

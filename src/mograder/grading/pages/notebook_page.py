@@ -193,7 +193,8 @@ def _page_cell(
     outputs = () if result is None or _is_score_table(cell.code) else result.outputs
     shown = tuple(_output(output, levels, number) for output in outputs)
     failed = result is not None and result.status is CellStatus.ERROR
-    prose = bool(shown) and not failed and _is_prose(cell.code)
+    # A cell that is one mo.md(...) is read where it is shown.
+    prose = bool(shown) and not failed and _method_called(cell.code) == "md"
     return PageCell(
         number,
         cell.first,
@@ -220,11 +221,6 @@ def _note(cell: Cell, result: CellResult | None) -> str:
     if result.status is CellStatus.INTERRUPTED:
         return "The run ended while this cell was running."
     return _NO_TABLE if _is_score_table(cell.code) else ""
-
-
-def _is_prose(code: str) -> bool:
-    """Whether a cell is one ``mo.md(...)``, which is read where it is shown."""
-    return _method_called(code) == "md"
 
 
 def _is_score_table(code: str) -> bool:

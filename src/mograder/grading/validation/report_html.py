@@ -40,7 +40,7 @@ def render_html(report: ValidationReport) -> str:
         warn=CheckStatus.WARN,
         headline=headline,
         marks_of=marks_of_check,
-        place=_place,
+        place=lambda line: place_of(line).capitalize(),
         styled=styled,
     )
 
@@ -53,7 +53,3 @@ def has_our_elements_only(page: bytes) -> bool:
     """
     names = (found[1].removeprefix(b"/").decode() for found in _OPENINGS.finditer(page))
     return all(name in _ELEMENTS or name == "!doctype html>" for name in names)
-
-
-def _place(line: int | None) -> str:
-    return place_of(line).capitalize()

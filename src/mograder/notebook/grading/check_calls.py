@@ -204,12 +204,9 @@ def _bound(tree: ast.Module, there: Checkers, known: Checkers) -> Checkers:
         elif isinstance(node, ast.Assign | ast.AnnAssign) and _passes_on(node, there):
             value = node.value
             bound = direct if value is not None and there.is_direct(value) else indirect
-            bound |= {target.id for target in _targets(node) if isinstance(target, ast.Name)}
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            bound |= {target.id for target in targets if isinstance(target, ast.Name)}
     return Checkers(frozenset(direct), frozenset(indirect - direct), known.owners)
-
-
-def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
-    return node.targets if isinstance(node, ast.Assign) else [node.target]
 
 
 def _passes_on(node: ast.AST, checkers: Checkers) -> bool:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mograder.notebook.cells import (
-    Cell,
     NotebookText,
     parse_cells,
     plain_text,
@@ -160,7 +159,7 @@ def _pair(marks: list[_Mark], filename: str, findings: list[Finding]) -> Iterato
 def _misplaced(blocks: list[Block], notebook: NotebookText, filename: str) -> Iterator[Finding]:
     for block in blocks:
         begun, ended = notebook.cell_at(block.begin), notebook.cell_at(block.end)
-        if begun is None or not _inside(begun, block.begin):
+        if begun is None or not begun.body_first <= block.begin <= begun.last:
             message = f"the {block.kind} block begins outside of a cell."
             yield Finding(filename, block.begin, message, "Put it into the cell's code.")
         elif begun is not ended:
@@ -172,7 +171,3 @@ def _misplaced(blocks: list[Block], notebook: NotebookText, filename: str) -> It
         elif begun.return_first and block.end > begun.return_first:
             message = f"the {block.kind} block holds the cell's own return line."
             yield Finding(filename, block.end, message, "End the block before it.")
-
-
-def _inside(cell: Cell, line: int) -> bool:
-    return cell.body_first <= line <= cell.last

@@ -168,7 +168,8 @@ def _read(found: Mapping[str, bytes], beside: Path | None) -> Pyodide:
     wheels = {}
     for package in lock.packages.values() if beside else ():
         file = Path(beside or "", Path(package.file_name).name)
-        if file.suffix == ".whl" and _is(file, package.sha256):
+        there = file.suffix == ".whl" and file.is_file()
+        if there and hashlib.sha256(file.read_bytes()).hexdigest() == package.sha256:
             wheels[canonicalize_name(package.name)] = (package.version, file)
     return Pyodide(
         files={name: found[name] for name in _FILES},
@@ -182,7 +183,3 @@ def _read(found: Mapping[str, bytes], beside: Path | None) -> Pyodide:
         },
         wheels=wheels,
     )
-
-
-def _is(file: Path, sha256: str) -> bool:
-    return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256

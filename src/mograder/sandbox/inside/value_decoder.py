@@ -321,10 +321,6 @@ def _of_library(tag: str) -> tuple[int, Callable[..., Any]]:
     return _DECODERS[tag]
 
 
-def _int(decoder: Decoder, depth: int, digits: object) -> int:
-    return int(matched(digits, _HEX_INT), 16)
-
-
 def _whole(tree: object) -> int:
     """An integer that stands inside another value: 64 bits, or more as hex."""
     if type(tree) is list and len(tree) == 2 and tree[0] == "i":
@@ -408,14 +404,6 @@ def _after(function: Callable[..., Any], make: Callable[[Any], Any]) -> Callable
     return lambda *arguments: make(function(*arguments))
 
 
-def _range(decoder: Decoder, depth: int, *bounds: object) -> range:
-    return range(*map(_whole, bounds))
-
-
-def _date(decoder: Decoder, depth: int, written: object) -> datetime.date:
-    return datetime.date.fromisoformat(matched(written, _DATE))
-
-
 def _time(decoder: Decoder, depth: int, written: object, fold: object, where: object) -> object:
     value = datetime.time.fromisoformat(matched(written, _TIME))
     return value.replace(fold=integer(fold, 0, 1), tzinfo=zone(where))
@@ -442,14 +430,6 @@ def _decimal(decoder: Decoder, depth: int, written: object) -> decimal.Decimal:
     if value.is_finite() and abs(value.adjusted()) > rules.DECIMAL_EXPONENT:
         raise rules.Undecodable("a Decimal too large")
     return value
-
-
-def _fraction(decoder: Decoder, depth: int, top: object, bottom: object) -> fractions.Fraction:
-    return fractions.Fraction(_whole(top), _whole(bottom))
-
-
-def _uuid(decoder: Decoder, depth: int, digits: object) -> uuid.UUID:
-    return uuid.UUID(matched(digits, _UUID))
 
 
 def _namedtuple(
@@ -493,7 +473,7 @@ def _namedtuple_class(name: str, fields: tuple[str, ...]) -> Any:
 
 _DECODERS: dict[str, tuple[int, Callable[..., Any]]] = {
     "...": (0, lambda decoder, depth: Ellipsis),
-    "i": (1, _int),
+    "i": (1, lambda decoder, depth, digits: int(matched(digits, _HEX_INT), 16)),
     "f": (1, _float),
     "c": (2, _complex),
     "s": (0, _str),
@@ -508,14 +488,14 @@ _DECODERS: dict[str, tuple[int, Callable[..., Any]]] = {
     "C": (1, _after(_dict, collections.Counter)),
     "O": (1, _after(_dict, collections.OrderedDict)),
     "D": (1, _after(_dict, lambda built: collections.defaultdict(None, built))),
-    "r": (3, _range),
-    "da": (1, _date),
+    "r": (3, lambda decoder, depth, *bounds: range(*map(_whole, bounds))),
+    "da": (1, lambda decoder, depth, written: datetime.date.fromisoformat(matched(written, _DATE))),
     "ti": (3, _time),
     "dt": (3, _datetime),
     "td": (3, _timedelta),
     "de": (1, _decimal),
-    "fr": (2, _fraction),
-    "u": (1, _uuid),
+    "fr": (2, lambda decoder, depth, top, bottom: fractions.Fraction(_whole(top), _whole(bottom))),
+    "u": (1, lambda decoder, depth, digits: uuid.UUID(matched(digits, _UUID))),
     "nt": (3, _namedtuple),
     "h": (4, Decoder.handle),
     "@": (1, Decoder.reference),

@@ -306,10 +306,6 @@ def _bytes(encoder: Encoder, value: bytes | bytearray, depth: int) -> Any:
     return [tag, None]
 
 
-def _complex(encoder: Encoder, value: complex, depth: int) -> Any:
-    return ["c", value.real.hex(), value.imag.hex()]
-
-
 def _items(tag: str) -> Callable[..., Any]:
     def encode_items(encoder: Encoder, value: Iterable[object], depth: int) -> Any:
         return [tag, encoder.items(value, tuple(value), depth)]
@@ -421,7 +417,7 @@ _TYPES: dict[type, Callable[..., Any]] = {
     int: _int,
     str: _str,
     float: lambda encoder, value, depth: ["f", value.hex()],
-    complex: _complex,
+    complex: lambda encoder, value, depth: ["c", value.real.hex(), value.imag.hex()],
     type(Ellipsis): lambda encoder, value, depth: ["..."],
     bytes: _bytes,
     bytearray: _bytes,

@@ -143,7 +143,8 @@ class StudentFolder:
             data = _bytes(notebook.path, MAX_NOTEBOOK)
         sent = self.sent(notebook)
         if sent is not None and (
-            sent.digest in digests(data or b"") or (not sent.digest and _same(sent, notebook))
+            sent.digest in digests(data or b"")
+            or (not sent.digest and abs(sent.file_mtime - notebook.mtime) < 1e-3)
         ):
             return CopyState.SUBMITTED
         released = self.released(notebook)
@@ -182,7 +183,7 @@ class StudentFolder:
             self.set_aside(notebook.folder, now)
         waiting = Waiting(
             file=notebook.path.name,
-            digest=_digest(data),
+            digest=hashlib.sha256(data).hexdigest(),
             file_mtime=notebook.mtime,
             kept_at=now,
             late=late,
@@ -323,14 +324,6 @@ def _notebooks(directory: Path) -> list[Path]:
     files = sorted(directory.glob("*.py"))[:_MOST_LOOKED_AT]
     plain = (path for path in files if path.is_file() and not path.name.startswith("."))
     return [path for path in plain if not _EARLIER.search(path.stem)]
-
-
-def _same(sent: SentNotebook, notebook: Notebook) -> bool:
-    return abs(sent.file_mtime - notebook.mtime) < 1e-3
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _checked(name: str) -> str:

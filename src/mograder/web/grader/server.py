@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -119,7 +118,7 @@ async def _serve_proxied(options: ProxiedGraderOptions) -> None:
         server = _server(app, options.base_url, options.rules.trusts)
         _say(f"Launching ASGI grader for: {options.loaded.course_dir}")
         _say(f"  base-url: {options.base_url or '/'}")
-        _say(f"  bind: {options.host}:{_port_of(listener)}")
+        _say(f"  bind: {options.host}:{listener.getsockname()[1]}")
         with until_signalled(server):
             await server.serve(sockets=[listener])
 
@@ -129,10 +128,6 @@ def _server(
 ) -> Server:
     asgi = create_app(app, base_url=base_url, trusts=trusts)
     return Server(configuration(asgi, grace_seconds=_GRACE_SECONDS, lifespan="on", ws="none"))
-
-
-def _port_of(listener: socket.socket) -> int:
-    return int(listener.getsockname()[1])
 
 
 def _warn(loaded: LoadedSettings) -> None:

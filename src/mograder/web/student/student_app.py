@@ -64,12 +64,8 @@ async def deliver(request: Request, job: Callable[[Report], Awaitable[str]]) -> 
     """
     running = student_app(request).work.begin(job)
     if wanted(request) is Wants.PROGRESS:
-        return progress_response(running, request, _leading_to)
+        return progress_response(running, request, lambda path: {"url": path})
     return go_to(request, await running.result())
-
-
-def _leading_to(path: str) -> dict[str, object]:
-    return {"url": path}
 
 
 async def answer_problem(request: Request, error: MograderError) -> Response:

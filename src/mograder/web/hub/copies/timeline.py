@@ -31,7 +31,6 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.versions.cell_put_back import PutBack
 from mograder.notebook.versions.version_diff import (
     CellChange,
-    Line,
     LineChange,
     VersionDifference,
 )
@@ -396,17 +395,15 @@ def told_changes(difference: VersionDifference, earlier: int = 0, later: int = 0
     return VersionChanges(
         earlier=earlier,
         later=later,
-        outside=[_line(each) for each in difference.outside],
+        outside=[
+            LineEntry.model_validate(each, from_attributes=True) for each in difference.outside
+        ],
         cells=[
             CellChanges.model_validate(each, from_attributes=True) for each in difference.differing
         ],
         problem=difference.problem,
         cut=difference.cut,
     )
-
-
-def _line(line: Line) -> LineEntry:
-    return LineEntry.model_validate(line, from_attributes=True)
 
 
 def _page_of(copy: CopyOf) -> str:

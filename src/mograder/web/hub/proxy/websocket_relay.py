@@ -14,7 +14,6 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 
 import aiohttp
-from starlette.types import Message
 
 from mograder.core.log import get_logger
 from mograder.core.rate_limit import RateLimit
@@ -167,7 +166,9 @@ class _Relay:
         while True:
             message = await self.exchange.receive()
             if message["type"] != "websocket.receive":
-                return _left(message)
+                return legal_close(
+                    message.get("code"), message.get("reason") or "", otherwise=_GOING_AWAY
+                )
             self.pool.touch(self.visit.session)
             text = message.get("text")
             size = size_of(message["bytes"] if text is None else text)
@@ -223,10 +224,6 @@ def size_of(data: str | bytes) -> int:
     if isinstance(data, bytes) or data.isascii():
         return len(data)
     return len(data.encode("utf-8", "replace"))
-
-
-def _left(message: Message) -> Close:
-    return legal_close(message.get("code"), message.get("reason") or "", otherwise=_GOING_AWAY)
 
 
 def _closed_by_server(message: aiohttp.WSMessage, socket: Upgraded) -> Close:
