@@ -1,7 +1,10 @@
 """Probe how a web server in front of a hub handles requests (`hub check --url`).
 
 If a front passes on a client's own ``X-Remote-User``, any client can sign in as any user. Only a
-request through the front itself shows this (security.md).
+request through the front itself shows this (security.md). Both probes raise
+:class:`~mograder.core.errors.InvalidInput` for an address that is not valid, and
+:class:`~mograder.core.errors.RemoteFailed` if the hub cannot be reached or its certificate is not
+accepted.
 """
 
 from __future__ import annotations
@@ -62,10 +65,6 @@ def look_at_front(
     """Request a page, a session path and a WebSocket at the public address.
 
     ``trust`` is the TLS context of the WebSocket; the other requests use ``transport``.
-
-    Raises:
-        InvalidInput: ``url`` is not valid.
-        RemoteFailed: The hub cannot be reached or its certificate is not accepted.
     """
     base = parse_hub_url(url, insecure=True)
     parsed = httpx.URL(base)
@@ -135,9 +134,7 @@ def try_spoof(
     name with plain text; so a page means that the header was believed.
 
     Raises:
-        InvalidInput: The URL is not valid.
         NotFound: There is no hub at that address.
-        RemoteFailed: The hub cannot be reached.
     """
     base = parse_hub_url(url, insecure=True)
     hub = Server("the hub", base, "Check the address, and that the hub is running.")
