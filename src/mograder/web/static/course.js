@@ -1,8 +1,8 @@
 // The instructors' pages: they stay true while they are open, and a folder can be dropped on Publish.
 
 import { keep_true } from "./live.js";
-import { progress } from "./progress.js";
-import { reason, signed_out, word } from "./words.js";
+import { progress, signed_out } from "./progress.js";
+import { reason, word } from "./words.js";
 
 keep_true(document.querySelector("main").dataset.events);
 

@@ -1,9 +1,9 @@
 // The first page without reloads: it stays true, Stop answers in place, and so does Validate.
 
 import { keep_true, refresh } from "./live.js";
-import { progress } from "./progress.js";
+import { progress, signed_out } from "./progress.js";
 import { tell_times } from "./times.js";
-import { reason, signed_out, word } from "./words.js";
+import { reason, word } from "./words.js";
 
 const said = document.querySelector("#said");
 

@@ -10,3 +10,8 @@ export async function* progress(answer) {
     if (done) return;
   }
 }
+
+// Whether the hub, or a front, asks for a login; the hub's other refusals are JSON.
+export function signed_out({ status, headers }) {
+  return status === 401 || (status === 403 && !headers.get("content-type")?.includes("json"));
+}

@@ -10,11 +10,6 @@ export async function reason(answer, name = "status") {
   return problem?.detail ?? word(name, "", answer.status);
 }
 
-// Whether the hub, or a front, asks for a login; the hub's other refusals are JSON.
-export function signed_out({ status, headers }) {
-  return status === 401 || (status === 403 && !headers.get("content-type")?.includes("json"));
-}
-
 const DAY = 86400000;
 const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate());
 const days_from = (date, now) => Math.round((midnight(date) - midnight(now)) / DAY); // a change of clocks is no day

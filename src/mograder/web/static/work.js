@@ -1,8 +1,8 @@
 // Forms that start work of seconds or minutes (`data-work`): what it does is told below the button, then
 // the next page is shown: the form's own, or the one that the answer names.
 
-import { progress } from "./progress.js";
-import { reason, signed_out, word } from "./words.js";
+import { progress, signed_out } from "./progress.js";
+import { reason, word } from "./words.js";
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
