@@ -4,23 +4,36 @@ Names are plain text here: Moodle sends them escaped for HTML, in places twice. 
 zone, and are None for Moodle's 0. Use ``user_id`` as the key of people: an ordinary teacher sees no
 usernames.
 
-Records that Moodle's JSON has in nearly the same form are validated by pydantic, with Moodle's name
-of a field as its alias; ``models.py`` makes all others.
+Records of Moodle's JSON are validated by pydantic, with Moodle's name of a field, or the path to
+it, as its alias. Unknown fields are ignored.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, AliasPath, BeforeValidator, Field
 
-from mograder.clients.course_server import RemoteFile
 from mograder.clients.file_upload import Upload
-from mograder.clients.moodle.fields import Count, Moment, Plain, Points, Stripped, Text
+from mograder.clients.moodle.fields import (
+    Count,
+    File,
+    Loose,
+    Moment,
+    Plain,
+    PluginComment,
+    PluginFiles,
+    PluginFormat,
+    Points,
+    Stripped,
+    Text,
+    made_of,
+    number,
+)
 
 
 def _names(key: str) -> BeforeValidator:
@@ -41,8 +54,6 @@ def _without_slash(url: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Site:
     """The site and the signed-in user (core_webservice_get_site_info)."""
-
-    __pydantic_config__ = ConfigDict(hide_input_in_errors=True)
 
     url: Annotated[str, AfterValidator(_without_slash), Field(validation_alias="siteurl")]
     user_id: Annotated[int, Field(validation_alias="userid")]
@@ -94,34 +105,94 @@ class FeedbackTypes:
     """True only if no rubric or marking guide is active: Moodle hides it then."""
 
 
+class _Config(Loose):
+    plugin: str
+    subtype: str
+    name: str
+    value: Text = ""
+
+
+def _value(configs: list[_Config], *wanted: str) -> str:
+    return next((c.value for c in configs if (c.subtype, c.plugin, c.name) == wanted), "")
+
+
+def _is_on(configs: list[_Config], subtype: str, plugin: str) -> bool:
+    return _value(configs, subtype, plugin, "enabled") == "1"
+
+
+def _accepts(configs: list[_Config]) -> Accepts:
+    limit = _value(configs, "assignsubmission", "file", "maxsubmissionsizebytes")
+    types = _value(configs, "assignsubmission", "file", "filetypeslist")
+    return Accepts(
+        files=_is_on(configs, "assignsubmission", "file"),
+        online_text=_is_on(configs, "assignsubmission", "onlinetext"),
+        max_bytes=int(limit) if limit.isdecimal() else 0,
+        file_types=tuple(kind.lower() for kind in re.split(r"[\s,;]+", types) if kind),
+    )
+
+
+def _feedback_types(configs: list[_Config]) -> FeedbackTypes:
+    return FeedbackTypes(
+        comments=_is_on(configs, "assignfeedback", "comments"),
+        files=_is_on(configs, "assignfeedback", "file"),
+        worksheet=_is_on(configs, "assignfeedback", "offline"),
+    )
+
+
+def _maximum(grade: float) -> Decimal | None:
+    return number(grade) if grade > 0 else None
+
+
+def _scale(grade: float) -> int:
+    return -int(grade) if grade < 0 else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """An assignment and those of its settings that change what a client must do.
 
     ``maximum`` is None if there are no points: ungraded, or a scale, and then ``scale`` is the
-    scale's id, else 0. ``drafts``: saving does not submit.
+    scale's id, else 0. ``drafts``: saving does not submit. ``attachments`` are missing before it
+    opens. Settings of plugins that are off count as absent (mod_assign_get_assignments).
     """
 
     id: int
     cmid: int
-    course_id: int
-    name: str
-    opens: datetime | None = None
-    due: datetime | None = None
-    cutoff: datetime | None = None
-    maximum: Decimal | None = None
-    scale: int = 0
-    drafts: bool = False
-    statement: str = ""
-    """The statement to accept when submitting; empty if there is none."""
-    team: bool = False
-    revealed: bool = False
-    """It was marked anonymously, and the identities have been revealed."""
-    workflow: bool = False
-    reopens: str = "none"
-    accepts: Accepts = Accepts()
-    feedback: FeedbackTypes = FeedbackTypes()
-    attachments: tuple[RemoteFile, ...] = ()
+    course_id: Annotated[int, Field(validation_alias="course")]
+    name: Plain
+    opens: Annotated[Moment, Field(validation_alias="allowsubmissionsfromdate")] = None
+    due: Annotated[Moment, Field(validation_alias="duedate")] = None
+    cutoff: Annotated[Moment, Field(validation_alias="cutoffdate")] = None
+    maximum: Annotated[
+        Decimal | None, made_of(float, _maximum), Field(validation_alias="grade")
+    ] = None
+    scale: Annotated[int, made_of(float, _scale), Field(validation_alias="grade")] = 0
+    drafts: Annotated[bool, Field(validation_alias="submissiondrafts")] = False
+    team: Annotated[bool, Field(validation_alias="teamsubmission")] = False
+    workflow: Annotated[bool, Field(validation_alias="markingworkflow")] = False
+    reopens: Annotated[Text, Field(validation_alias="attemptreopenmethod")] = "none"
+    accepts: Annotated[
+        Accepts, made_of(list[_Config], _accepts), Field(validation_alias="configs")
+    ] = Accepts()
+    feedback: Annotated[
+        FeedbackTypes, made_of(list[_Config], _feedback_types), Field(validation_alias="configs")
+    ] = FeedbackTypes()
+    attachments: Annotated[tuple[File, ...], Field(validation_alias="introattachments")] = ()
+    has_statement: Annotated[bool, Field(validation_alias="requiresubmissionstatement")] = False
+    own_statement: Annotated[Plain, Field(validation_alias="submissionstatement")] = ""
+    blind: Annotated[bool, Field(validation_alias="blindmarking")] = False
+    identified: Annotated[bool, Field(validation_alias="revealidentities")] = False
+
+    @property
+    def statement(self) -> str:
+        """The statement to accept when submitting; empty if there is none."""
+        own = self.own_statement or "This submission is my own work."
+        return own if self.has_statement else ""
+
+    @property
+    def revealed(self) -> bool:
+        """Whether it was marked anonymously, and the identities have been revealed."""
+        return self.blind and self.identified
 
 
 class GradingMethod(StrEnum):
@@ -188,55 +259,96 @@ class Submission:
     """
 
     id: int
-    user_id: int
-    attempt: int
-    state: SubmissionState
-    modified: datetime | None = None
-    group_id: int = 0
-    files: tuple[RemoteFile, ...] = ()
-    grading_status: str = ""
+    user_id: Annotated[int, Field(default=0, validation_alias="userid")]
+    attempt: Annotated[int, Field(default=0, validation_alias="attemptnumber")]
+    state: Annotated[SubmissionState, Field(validation_alias="status")]
+    modified: Annotated[Moment, Field(validation_alias="timemodified")] = None
+    group_id: Annotated[Count, Field(validation_alias="groupid")] = 0
+    files: Annotated[PluginFiles, Field(validation_alias="plugins")] = ()
+    grading_status: Annotated[Text, Field(validation_alias="gradingstatus")] = ""
+
+
+_SHOWN = AliasChoices("gradefordisplay", AliasPath("grade", "gradefordisplay"))
+_PLUGINS = AliasChoices("plugins", "feedbackplugins")
+"""The second names are those of an attempt before the latest one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
     """Feedback as shown to a student; ``shown`` is the displayed grade, as plain text."""
 
-    grade: Decimal | None = None
-    shown: str = ""
-    comment: str = ""
-    files: tuple[RemoteFile, ...] = ()
-    comment_format: int = 1
+    grade: Annotated[Points, Field(validation_alias=AliasPath("grade", "grade"))] = None
+    shown: Annotated[Plain, Field(validation_alias=_SHOWN)] = ""
+    comment: Annotated[PluginComment, Field(validation_alias=_PLUGINS)] = ""
+    files: Annotated[PluginFiles, Field(validation_alias=_PLUGINS)] = ()
+    comment_format: Annotated[PluginFormat, Field(validation_alias=_PLUGINS)] = 1
     """Moodle's number for the format of the comment: 1 is HTML."""
+
+
+def _with_feedback(attempt: object) -> object:
+    """Return an earlier attempt with its feedback, which Moodle puts beside its number."""
+    return {**attempt, "feedback": attempt} if isinstance(attempt, dict) else attempt
 
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """The grade and feedback of an attempt before the latest one; ``attempt`` counts from 0."""
 
-    attempt: int
+    attempt: Annotated[int, Field(validation_alias="attemptnumber")]
     feedback: Feedback
+
+
+def _newest(attempts: list[Earlier]) -> Earlier | None:
+    """Return the newest attempt that has a grade or feedback."""
+    given = (
+        each
+        for each in attempts
+        if each.feedback.grade is not None or each.feedback.comment or each.feedback.files
+    )
+    return max(given, key=lambda earlier: earlier.attempt, default=None)
+
+
+def _is_there(value: object) -> object:
+    """Return whether an object is given, neither null nor PHP's empty list."""
+    return bool(value) if isinstance(value, dict | list | None) else value
+
+
+def _list_as_nothing(value: object) -> object:
+    """Return None for PHP's empty list."""
+    return None if value == [] else value
+
+
+def _last(name: str) -> Any:
+    """Return the alias of a field of the last attempt, which is missing for a teacher."""
+    return Field(validation_alias=AliasPath("lastattempt", name))
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state of one person's work.
+    """The state of one person's work (mod_assign_get_submission_status).
 
     ``submission`` is None before the first save; ``team`` has a team's files. ``graded`` may be
     true while ``feedback`` is None: the marking workflow has not released it. ``takes_part`` is
-    False for an account that cannot submit here, such as a teacher's. ``earlier`` is the newest
-    attempt before the latest one that has a grade or feedback.
+    False for an account that cannot submit here, such as a teacher's, and ``enabled`` says nothing
+    then. ``earlier`` is the newest attempt before the latest one that has a grade or feedback.
     """
 
-    submission: Submission | None = None
-    team: Submission | None = None
-    enabled: bool = True
-    locked: bool = False
-    graded: bool = False
-    can_edit: bool = False
-    extended_to: datetime | None = None
-    feedback: Feedback | None = None
-    takes_part: bool = True
-    earlier: Earlier | None = None
+    submission: Annotated[Submission | None, _last("submission")] = None
+    team: Annotated[Submission | None, _last("teamsubmission")] = None
+    enabled: Annotated[bool, _last("submissionsenabled")] = True
+    locked: Annotated[bool, _last("locked")] = False
+    graded: Annotated[bool, _last("graded")] = False
+    can_edit: Annotated[bool, _last("canedit")] = False
+    extended_to: Annotated[Moment, _last("extensionduedate")] = None
+    feedback: Annotated[Feedback | None, BeforeValidator(_list_as_nothing)] = None
+    takes_part: Annotated[
+        bool, BeforeValidator(_is_there), Field(validation_alias="lastattempt")
+    ] = False
+    earlier: Annotated[
+        Earlier | None,
+        made_of(list[Annotated[Earlier, BeforeValidator(_with_feedback)]], _newest),
+        Field(validation_alias="previousattempts"),
+    ] = None
 
     @property
     def work(self) -> Submission | None:
