@@ -12,7 +12,7 @@ import hashlib
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -155,10 +155,25 @@ def labels_in(code: str, renamed: tuple[str, ...] = ()) -> Iterator[tuple[str, i
 def has_conditions(code: str, label: str) -> bool:
     """Whether the check ``label`` is called with literal conditions, ``[(x == 1, "not one")]``."""
     tree = parse_python(code)
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree else []
-    told = (call for call in calls if _is_text(call.args[:1], label))
-    given = (each for call in told for each in (*call.args[1:], *(k.value for k in call.keywords)))
-    return any(_holds_tuples(node) for argument in given for node in ast.walk(argument))
+    calls = calls_of(label, ast.walk(tree)) if tree is not None else ()
+    told = (node for _, conditions in calls if conditions for node in ast.walk(conditions))
+    return any(map(_holds_tuples, told))
+
+
+def calls_of(label: str, nodes: Iterable[ast.AST]) -> Iterator[tuple[ast.Call, ast.expr | None]]:
+    """Yield the calls among nodes that are given a label as text, with their conditions."""
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            given, conditions = check_arguments(node)
+            if isinstance(given, ast.Constant) and given.value == label:
+                yield node, conditions
+
+
+def check_arguments(call: ast.Call) -> tuple[ast.expr | None, ast.expr | None]:
+    """Return the label and the conditions that a call of ``check`` is given, by place or name."""
+    named = {each.arg: each.value for each in call.keywords}
+    label, conditions = (*call.args, None, None)[:2]
+    return label or named.get("label"), conditions or named.get("checks")
 
 
 def stated_weights(notebook: NotebookText) -> Mapping[str, float]:
@@ -189,10 +204,6 @@ def _stated_weight(entry: ast.expr) -> float | None:
         case ast.Tuple(elts=[_, _, ast.Constant(value=int() | float() as weight)]):
             return float(weight) if 0 <= weight <= _MOST_MARKS else None
     return None
-
-
-def _is_text(nodes: Sequence[ast.expr], text: str) -> bool:
-    return any(isinstance(node, ast.Constant) and node.value == text for node in nodes)
 
 
 def _holds_tuples(node: ast.AST) -> bool:
