@@ -36,6 +36,11 @@ from mograder.clients.moodle.fields import (
 )
 
 
+def _key(*path: str) -> Any:
+    """Return the alias of a field: its name in Moodle's JSON, or the path to it."""
+    return Field(validation_alias=AliasPath(*path))
+
+
 def _names(key: str) -> BeforeValidator:
     """Return a validator that replaces each object of a list by its text under a key."""
 
@@ -55,11 +60,11 @@ def _without_slash(url: str) -> str:
 class Site:
     """The site and the signed-in user (core_webservice_get_site_info)."""
 
-    url: Annotated[str, AfterValidator(_without_slash), Field(validation_alias="siteurl")]
-    user_id: Annotated[int, Field(validation_alias="userid")]
-    name: Annotated[Plain, Field(validation_alias="sitename")] = ""
+    url: Annotated[str, AfterValidator(_without_slash), _key("siteurl")]
+    user_id: Annotated[int, _key("userid")]
+    name: Annotated[Plain, _key("sitename")] = ""
     username: Text = ""
-    full_name: Annotated[Plain, Field(validation_alias="fullname")] = ""
+    full_name: Annotated[Plain, _key("fullname")] = ""
     functions: Annotated[frozenset[str], _names("name")] = frozenset()
 
 
@@ -68,7 +73,7 @@ class Course:
     """A course that the user is enrolled in (core_enrol_get_users_courses)."""
 
     id: int
-    full_name: Annotated[Plain, Field(validation_alias="fullname")] = ""
+    full_name: Annotated[Plain, _key("fullname")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,8 @@ class CourseModule:
     ``instance`` is the assignment's id where ``kind`` is ``assign``.
     """
 
-    cmid: Annotated[int, Field(validation_alias="id")]
-    kind: Annotated[str, Field(validation_alias="modname")]
+    cmid: Annotated[int, _key("id")]
+    kind: Annotated[str, _key("modname")]
     name: Plain
     instance: int = 0
     visible: bool = True
@@ -158,30 +163,26 @@ class Assignment:
 
     id: int
     cmid: int
-    course_id: Annotated[int, Field(validation_alias="course")]
+    course_id: Annotated[int, _key("course")]
     name: Plain
-    opens: Annotated[Moment, Field(validation_alias="allowsubmissionsfromdate")] = None
-    due: Annotated[Moment, Field(validation_alias="duedate")] = None
-    cutoff: Annotated[Moment, Field(validation_alias="cutoffdate")] = None
-    maximum: Annotated[
-        Decimal | None, made_of(float, _maximum), Field(validation_alias="grade")
-    ] = None
-    scale: Annotated[int, made_of(float, _scale), Field(validation_alias="grade")] = 0
-    drafts: Annotated[bool, Field(validation_alias="submissiondrafts")] = False
-    team: Annotated[bool, Field(validation_alias="teamsubmission")] = False
-    workflow: Annotated[bool, Field(validation_alias="markingworkflow")] = False
-    reopens: Annotated[Text, Field(validation_alias="attemptreopenmethod")] = "none"
-    accepts: Annotated[
-        Accepts, made_of(list[_Config], _accepts), Field(validation_alias="configs")
-    ] = Accepts()
-    feedback: Annotated[
-        FeedbackTypes, made_of(list[_Config], _feedback_types), Field(validation_alias="configs")
-    ] = FeedbackTypes()
-    attachments: Annotated[tuple[File, ...], Field(validation_alias="introattachments")] = ()
-    has_statement: Annotated[bool, Field(validation_alias="requiresubmissionstatement")] = False
-    own_statement: Annotated[Plain, Field(validation_alias="submissionstatement")] = ""
-    blind: Annotated[bool, Field(validation_alias="blindmarking")] = False
-    identified: Annotated[bool, Field(validation_alias="revealidentities")] = False
+    opens: Annotated[Moment, _key("allowsubmissionsfromdate")] = None
+    due: Annotated[Moment, _key("duedate")] = None
+    cutoff: Annotated[Moment, _key("cutoffdate")] = None
+    maximum: Annotated[Decimal | None, made_of(float, _maximum), _key("grade")] = None
+    scale: Annotated[int, made_of(float, _scale), _key("grade")] = 0
+    drafts: Annotated[bool, _key("submissiondrafts")] = False
+    team: Annotated[bool, _key("teamsubmission")] = False
+    workflow: Annotated[bool, _key("markingworkflow")] = False
+    reopens: Annotated[Text, _key("attemptreopenmethod")] = "none"
+    accepts: Annotated[Accepts, made_of(list[_Config], _accepts), _key("configs")] = Accepts()
+    feedback: Annotated[FeedbackTypes, made_of(list[_Config], _feedback_types), _key("configs")] = (
+        FeedbackTypes()
+    )
+    attachments: Annotated[tuple[File, ...], _key("introattachments")] = ()
+    has_statement: Annotated[bool, _key("requiresubmissionstatement")] = False
+    own_statement: Annotated[Plain, _key("submissionstatement")] = ""
+    blind: Annotated[bool, _key("blindmarking")] = False
+    identified: Annotated[bool, _key("revealidentities")] = False
 
     @property
     def statement(self) -> str:
@@ -215,15 +216,15 @@ class Person:
     identities have been revealed.
     """
 
-    user_id: Annotated[int, Field(validation_alias="id")]
-    full_name: Annotated[Plain, Field(validation_alias="fullname")] = ""
+    user_id: Annotated[int, _key("id")]
+    full_name: Annotated[Plain, _key("fullname")] = ""
     username: Text = ""
     email: Stripped = ""
     idnumber: Stripped = ""
     roles: Annotated[frozenset[str], _names("shortname")] = frozenset()
-    group: Annotated[Count, Field(validation_alias="groupid")] = 0
-    team: Annotated[Plain, Field(validation_alias="groupname")] = ""
-    extended: Annotated[bool, Field(validation_alias="grantedextension")] = False
+    group: Annotated[Count, _key("groupid")] = 0
+    team: Annotated[Plain, _key("groupname")] = ""
+    extended: Annotated[bool, _key("grantedextension")] = False
     participant: int = 0
     formerly: int = 0
 
@@ -261,11 +262,11 @@ class Submission:
     id: int
     user_id: Annotated[int, Field(default=0, validation_alias="userid")]
     attempt: Annotated[int, Field(default=0, validation_alias="attemptnumber")]
-    state: Annotated[SubmissionState, Field(validation_alias="status")]
-    modified: Annotated[Moment, Field(validation_alias="timemodified")] = None
-    group_id: Annotated[Count, Field(validation_alias="groupid")] = 0
-    files: Annotated[PluginFiles, Field(validation_alias="plugins")] = ()
-    grading_status: Annotated[Text, Field(validation_alias="gradingstatus")] = ""
+    state: Annotated[SubmissionState, _key("status")]
+    modified: Annotated[Moment, _key("timemodified")] = None
+    group_id: Annotated[Count, _key("groupid")] = 0
+    files: Annotated[PluginFiles, _key("plugins")] = ()
+    grading_status: Annotated[Text, _key("gradingstatus")] = ""
 
 
 _SHOWN = AliasChoices("gradefordisplay", AliasPath("grade", "gradefordisplay"))
@@ -277,7 +278,7 @@ _PLUGINS = AliasChoices("plugins", "feedbackplugins")
 class Feedback:
     """Feedback as shown to a student; ``shown`` is the displayed grade, as plain text."""
 
-    grade: Annotated[Points, Field(validation_alias=AliasPath("grade", "grade"))] = None
+    grade: Annotated[Points, _key("grade", "grade")] = None
     shown: Annotated[Plain, Field(validation_alias=_SHOWN)] = ""
     comment: Annotated[PluginComment, Field(validation_alias=_PLUGINS)] = ""
     files: Annotated[PluginFiles, Field(validation_alias=_PLUGINS)] = ()
@@ -294,7 +295,7 @@ def _with_feedback(attempt: object) -> object:
 class Earlier:
     """The grade and feedback of an attempt before the latest one; ``attempt`` counts from 0."""
 
-    attempt: Annotated[int, Field(validation_alias="attemptnumber")]
+    attempt: Annotated[int, _key("attemptnumber")]
     feedback: Feedback
 
 
@@ -318,11 +319,6 @@ def _list_as_nothing(value: object) -> object:
     return None if value == [] else value
 
 
-def _last(name: str) -> Any:
-    """Return the alias of a field of the last attempt, which is missing for a teacher."""
-    return Field(validation_alias=AliasPath("lastattempt", name))
-
-
 @dataclass(frozen=True, slots=True)
 class Status:
     """The state of one person's work (mod_assign_get_submission_status).
@@ -333,21 +329,19 @@ class Status:
     then. ``earlier`` is the newest attempt before the latest one that has a grade or feedback.
     """
 
-    submission: Annotated[Submission | None, _last("submission")] = None
-    team: Annotated[Submission | None, _last("teamsubmission")] = None
-    enabled: Annotated[bool, _last("submissionsenabled")] = True
-    locked: Annotated[bool, _last("locked")] = False
-    graded: Annotated[bool, _last("graded")] = False
-    can_edit: Annotated[bool, _last("canedit")] = False
-    extended_to: Annotated[Moment, _last("extensionduedate")] = None
+    submission: Annotated[Submission | None, _key("lastattempt", "submission")] = None
+    team: Annotated[Submission | None, _key("lastattempt", "teamsubmission")] = None
+    enabled: Annotated[bool, _key("lastattempt", "submissionsenabled")] = True
+    locked: Annotated[bool, _key("lastattempt", "locked")] = False
+    graded: Annotated[bool, _key("lastattempt", "graded")] = False
+    can_edit: Annotated[bool, _key("lastattempt", "canedit")] = False
+    extended_to: Annotated[Moment, _key("lastattempt", "extensionduedate")] = None
     feedback: Annotated[Feedback | None, BeforeValidator(_list_as_nothing)] = None
-    takes_part: Annotated[
-        bool, BeforeValidator(_is_there), Field(validation_alias="lastattempt")
-    ] = False
+    takes_part: Annotated[bool, BeforeValidator(_is_there), _key("lastattempt")] = False
     earlier: Annotated[
         Earlier | None,
         made_of(list[Annotated[Earlier, BeforeValidator(_with_feedback)]], _newest),
-        Field(validation_alias="previousattempts"),
+        _key("previousattempts"),
     ] = None
 
     @property
@@ -360,11 +354,11 @@ class Status:
 class Grade:
     """A grade as Moodle stores it, of the latest attempt; None if it holds no number."""
 
-    user_id: Annotated[int, Field(validation_alias="userid")]
-    attempt: Annotated[int, Field(validation_alias="attemptnumber")] = 0
+    user_id: Annotated[int, _key("userid")]
+    attempt: Annotated[int, _key("attemptnumber")] = 0
     grade: Points = None
     grader: int = 0
-    modified: Annotated[Moment, Field(validation_alias="timemodified")] = None
+    modified: Annotated[Moment, _key("timemodified")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,16 +413,14 @@ def _needs_browser(login: object) -> object:
 class PublicConfig:
     """A site's public configuration: whether and how a user can get a token."""
 
-    url: Annotated[str, AfterValidator(_without_slash), Field(validation_alias="wwwroot")]
-    name: Annotated[Plain, Field(validation_alias="sitename")] = ""
-    web_services: Annotated[bool, Field(validation_alias="enablewebservices")] = False
-    maintenance: Annotated[bool, Field(validation_alias="maintenanceenabled")] = False
-    browser_login: Annotated[
-        bool, BeforeValidator(_needs_browser), Field(validation_alias="typeoflogin")
-    ] = False
+    url: Annotated[str, AfterValidator(_without_slash), _key("wwwroot")]
+    name: Annotated[Plain, _key("sitename")] = ""
+    web_services: Annotated[bool, _key("enablewebservices")] = False
+    maintenance: Annotated[bool, _key("maintenanceenabled")] = False
+    browser_login: Annotated[bool, BeforeValidator(_needs_browser), _key("typeoflogin")] = False
     """Passwords are typed in a browser only (single sign-on)."""
-    launch_url: Annotated[Text, Field(validation_alias="launchurl")] = ""
-    message: Annotated[Plain, Field(validation_alias="maintenancemessage")] = ""
+    launch_url: Annotated[Text, _key("launchurl")] = ""
+    message: Annotated[Plain, _key("maintenancemessage")] = ""
 
 
 @dataclass(frozen=True, slots=True)
