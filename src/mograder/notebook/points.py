@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python
+from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python, statements_of
 
 MARKS = "# === MOGRADER: MARKS ==="
 _MOST_MARKS = 1_000_000
@@ -217,8 +217,7 @@ def _label(prefix: str, literal: str) -> str | None:
         return None
     if "\\" not in literal and not literal.startswith(('"""', "'''")):
         return literal[1:-1]
-    tree = parse_python(prefix + literal)
-    match tree and tree.body:
+    match statements_of(prefix + literal):
         case [ast.Expr(value=ast.Constant(value=str(label)))]:
             return label
     return None
@@ -226,8 +225,7 @@ def _label(prefix: str, literal: str) -> str | None:
 
 def marks_statement(cell: Cell) -> tuple[int, ast.expr | None] | None:
     """Return the line in the file of ``_marks = …`` in a cell, and its value, or None."""
-    tree = parse_python(cell.code)
-    for node in tree.body if tree is not None else ():
+    for node in statements_of(cell.code):
         if not isinstance(node, ast.Assign | ast.AnnAssign):
             continue
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -270,8 +268,7 @@ def plain_code(code: str) -> str:
     the notebook; comments before and behind the call stay as they are.
     """
     code = code.strip()
-    tree = parse_python(code) if "mo.md(" in code else None
-    match tree and tree.body:
+    match statements_of(code) if "mo.md(" in code else []:
         case [
             ast.Expr(
                 ast.Call(ast.Attribute(ast.Name(id="mo"), "md"), [literal], keywords=[]) as call
