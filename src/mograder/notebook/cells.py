@@ -96,6 +96,10 @@ class NotebookText:
         """Return the cell that contains a line (from 1), or None."""
         return next((cell for cell in self.cells if cell.first <= line <= cell.last), None)
 
+    def lines_of(self, cell: Cell) -> tuple[str, ...]:
+        """Return a cell's lines without their ends."""
+        return tuple(line.rstrip("\r\n") for line in self.lines[cell.first - 1 : cell.last])
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class LineEdit:
@@ -156,6 +160,12 @@ def parse_python(source: str) -> ast.Module | None:
         return strictly_parsed(source)
     except NotPython:
         return None
+
+
+def statements_of(source: str) -> list[ast.stmt]:
+    """Return the statements of Python code, none if it cannot be parsed."""
+    tree = parse_python(source)
+    return [] if tree is None else tree.body
 
 
 def split_lines(text: str) -> tuple[str, ...]:

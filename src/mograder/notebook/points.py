@@ -12,11 +12,11 @@ import hashlib
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python
+from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python, statements_of
 
 MARKS = "# === MOGRADER: MARKS ==="
 _MOST_MARKS = 1_000_000
@@ -155,10 +155,25 @@ def labels_in(code: str, renamed: tuple[str, ...] = ()) -> Iterator[tuple[str, i
 def has_conditions(code: str, label: str) -> bool:
     """Whether the check ``label`` is called with literal conditions, ``[(x == 1, "not one")]``."""
     tree = parse_python(code)
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree else []
-    told = (call for call in calls if _is_text(call.args[:1], label))
-    given = (each for call in told for each in (*call.args[1:], *(k.value for k in call.keywords)))
-    return any(_holds_tuples(node) for argument in given for node in ast.walk(argument))
+    calls = calls_of(label, ast.walk(tree)) if tree is not None else ()
+    told = (node for _, conditions in calls if conditions for node in ast.walk(conditions))
+    return any(map(_holds_tuples, told))
+
+
+def calls_of(label: str, nodes: Iterable[ast.AST]) -> Iterator[tuple[ast.Call, ast.expr | None]]:
+    """Yield the calls among nodes that are given a label as text, with their conditions."""
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            given, conditions = check_arguments(node)
+            if isinstance(given, ast.Constant) and given.value == label:
+                yield node, conditions
+
+
+def check_arguments(call: ast.Call) -> tuple[ast.expr | None, ast.expr | None]:
+    """Return the label and the conditions that a call of ``check`` is given, by place or name."""
+    named = {each.arg: each.value for each in call.keywords}
+    label, conditions = (*call.args, None, None)[:2]
+    return label or named.get("label"), conditions or named.get("checks")
 
 
 def stated_weights(notebook: NotebookText) -> Mapping[str, float]:
@@ -191,10 +206,6 @@ def _stated_weight(entry: ast.expr) -> float | None:
     return None
 
 
-def _is_text(nodes: Sequence[ast.expr], text: str) -> bool:
-    return any(isinstance(node, ast.Constant) and node.value == text for node in nodes)
-
-
 def _holds_tuples(node: ast.AST) -> bool:
     elements = node.elts if isinstance(node, ast.List | ast.Tuple) else ()
     return any(isinstance(each, ast.Tuple) for each in elements)
@@ -206,8 +217,7 @@ def _label(prefix: str, literal: str) -> str | None:
         return None
     if "\\" not in literal and not literal.startswith(('"""', "'''")):
         return literal[1:-1]
-    tree = parse_python(prefix + literal)
-    match tree and tree.body:
+    match statements_of(prefix + literal):
         case [ast.Expr(value=ast.Constant(value=str(label)))]:
             return label
     return None
@@ -215,8 +225,7 @@ def _label(prefix: str, literal: str) -> str | None:
 
 def marks_statement(cell: Cell) -> tuple[int, ast.expr | None] | None:
     """Return the line in the file of ``_marks = …`` in a cell, and its value, or None."""
-    tree = parse_python(cell.code)
-    for node in tree.body if tree is not None else ():
+    for node in statements_of(cell.code):
         if not isinstance(node, ast.Assign | ast.AnnAssign):
             continue
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -259,8 +268,7 @@ def plain_code(code: str) -> str:
     the notebook; comments before and behind the call stay as they are.
     """
     code = code.strip()
-    tree = parse_python(code) if "mo.md(" in code else None
-    match tree and tree.body:
+    match statements_of(code) if "mo.md(" in code else []:
         case [
             ast.Expr(
                 ast.Call(ast.Attribute(ast.Name(id="mo"), "md"), [literal], keywords=[]) as call

@@ -5,15 +5,14 @@ from __future__ import annotations
 import ast
 import re
 
-from mograder.notebook.cells import parse_python, plain_text
+from mograder.notebook.cells import plain_text, statements_of
 
 _FILES_OF_APP = ("layout_file", "css_file", "html_head_file")
 
 
 def app_call(text: str) -> ast.Call | None:
     """Return the call of ``marimo.App(...)`` in a notebook's text, or None."""
-    tree = parse_python(plain_text(text))
-    for node in tree.body if tree is not None else ():
+    for node in statements_of(plain_text(text)):
         match node:
             case ast.Assign(
                 targets=[ast.Name(id="app")],

@@ -27,7 +27,6 @@ from mograder.clients.moodle.models import (
     GroupsModel,
     ReportModel,
     SectionModel,
-    StatusModel,
     Warned,
 )
 from mograder.clients.moodle.records import (
@@ -114,7 +113,7 @@ class MoodleClient(FileTransfers, Closing):
                 hint="Check the number: it is the id= in the course page's address. --course-id, "
                 "or [moodle] course_id in mograder.toml. Your enrolment may also be suspended.",
             )
-        return tuple(assignment.record() for assignment in courses[0].assignments)
+        return courses[0].assignments
 
     def contents(self, course_id: int) -> tuple[CourseModule, ...]:
         """Return a course's activities in the order of its page."""
@@ -212,13 +211,12 @@ class MoodleClient(FileTransfers, Closing):
             Forbidden: This account may not see them: Moodle returns an empty list and a warning.
         """
         found = self._readable("mod_assign_get_submissions", assignment_id)
-        rows = (s for each in found.assignments for s in each.submissions)
-        return tuple(row.record() for row in rows)
+        return tuple(row for each in found.assignments for row in each.submissions)
 
     def submission_status(self, assignment_id: int) -> Status:
         """Return the state of our own work."""
         function = "mod_assign_get_submission_status"
-        return self._ask.read(StatusModel, function, assignid=assignment_id).record()
+        return self._ask.read(Status, function, assignid=assignment_id)
 
     def held_feedback(self, assignment_id: int, user_id: int) -> Feedback | None:
         """Return the comment and files of a person's latest grade as stored in Moodle.
@@ -228,14 +226,14 @@ class MoodleClient(FileTransfers, Closing):
         for others. None: there is nothing, or the marking workflow hides it.
         """
         status = self._ask.read(
-            StatusModel,
+            Status,
             "mod_assign_get_submission_status",
             assignid=assignment_id,
             userid=user_id,
             moodlewssettingraw=True,
             moodlewssettingfileurl=False,
         )
-        return status.record().feedback
+        return status.feedback
 
     def save_submission(self, assignment_id: int, draft: int) -> None:
         """Save our work; the files of ``draft`` replace all previous ones.
@@ -408,8 +406,9 @@ def _shaped(shape: type[T], function: str, answer: object) -> T:
         return TypeAdapter(shape).validate_python(answer)
     except ValidationError as error:
         where = ".".join(str(step) for step in error.errors()[0]["loc"])
+        # Without pydantic's error, which repeats the value: a name or a grade.
         raise RemoteFailed(
             f"Moodle's answer to {function} has another form than we know (at {where!r}).",
             hint="This Moodle may be newer or older than the ones we know (4.1 to 5.1); "
             "a proxy may also have changed the answer.",
-        ) from error
+        ) from None

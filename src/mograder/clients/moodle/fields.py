@@ -1,13 +1,16 @@
-"""Values of Moodle's JSON, converted to ours: times, grades, texts."""
+"""Values of Moodle's JSON, converted to ours: times, grades, texts, files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetPydanticSchema
+from pydantic_core.core_schema import no_info_after_validator_function
 
+from mograder.clients.course_server import RemoteFile
 from mograder.clients.moodle.html_text import plain
 from mograder.core.clock import from_unix_or_none
 
@@ -77,3 +80,74 @@ Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 
 Points = Annotated[Decimal | None, BeforeValidator(_number)]
 """A grade; None for null and for a negative number."""
+
+
+def made_of(shape: object, make: Callable[[Any], object]) -> GetPydanticSchema:
+    """Validate a value in Moodle's form, and convert it to the annotated type by ``make``."""
+    return GetPydanticSchema(
+        lambda _, schema_of: no_info_after_validator_function(make, schema_of(shape))
+    )
+
+
+class Loose(BaseModel):
+    """The base of all models: unknown fields are ignored, and no value is repeated in an error."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+
+class _File(Loose):
+    filename: str
+    filepath: Text = "/"
+    filesize: int | None = None
+    fileurl: Text = ""
+
+    def record(self) -> RemoteFile:
+        """Return the record; the name of a file in a folder includes the folder."""
+        return RemoteFile(
+            f"{self.filepath}{self.filename}".lstrip("/"), self.fileurl, self.filesize
+        )
+
+
+File = Annotated[RemoteFile, made_of(_File, _File.record)]
+"""A file in any list of Moodle's."""
+
+
+class _FileArea(Loose):
+    files: tuple[File, ...] = ()
+
+
+class _Editor(Loose):
+    text: Text = ""
+    format: int = 1
+
+
+class _Plugin(Loose):
+    type: str
+    fileareas: list[_FileArea] = Field(default_factory=list)
+    editorfields: list[_Editor] = Field(default_factory=list)
+
+
+def _plugin(plugins: list[_Plugin], kind: str) -> _Plugin:
+    return next((each for each in plugins if each.type == kind), _Plugin(type=kind))
+
+
+def _files(plugins: list[_Plugin]) -> tuple[RemoteFile, ...]:
+    return tuple(file for area in _plugin(plugins, "file").fileareas for file in area.files)
+
+
+def _comment(plugins: list[_Plugin]) -> str:
+    return "\n".join(editor.text for editor in _plugin(plugins, "comments").editorfields)
+
+
+def _comment_format(plugins: list[_Plugin]) -> int:
+    return next((editor.format for editor in _plugin(plugins, "comments").editorfields), 1)
+
+
+PluginFiles = Annotated[tuple[RemoteFile, ...], made_of(list[_Plugin], _files)]
+"""The files in a list of plugins of a submission or of feedback."""
+
+PluginComment = Annotated[str, made_of(list[_Plugin], _comment)]
+"""The comment in a list of plugins of feedback."""
+
+PluginFormat = Annotated[int, made_of(list[_Plugin], _comment_format)]
+"""Moodle's number for the format of that comment."""

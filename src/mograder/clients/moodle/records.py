@@ -4,23 +4,41 @@ Names are plain text here: Moodle sends them escaped for HTML, in places twice. 
 zone, and are None for Moodle's 0. Use ``user_id`` as the key of people: an ordinary teacher sees no
 usernames.
 
-Records that Moodle's JSON has in nearly the same form are validated by pydantic, with Moodle's name
-of a field as its alias; ``models.py`` makes all others.
+Records of Moodle's JSON are validated by pydantic, with Moodle's name of a field, or the path to
+it, as its alias. Unknown fields are ignored.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, AliasPath, BeforeValidator, Field
 
-from mograder.clients.course_server import RemoteFile
 from mograder.clients.file_upload import Upload
-from mograder.clients.moodle.fields import Count, Moment, Plain, Points, Stripped, Text
+from mograder.clients.moodle.fields import (
+    Count,
+    File,
+    Loose,
+    Moment,
+    Plain,
+    PluginComment,
+    PluginFiles,
+    PluginFormat,
+    Points,
+    Stripped,
+    Text,
+    made_of,
+    number,
+)
+
+
+def _key(*path: str) -> Any:
+    """Return the alias of a field: its name in Moodle's JSON, or the path to it."""
+    return Field(validation_alias=AliasPath(*path))
 
 
 def _names(key: str) -> BeforeValidator:
@@ -42,13 +60,11 @@ def _without_slash(url: str) -> str:
 class Site:
     """The site and the signed-in user (core_webservice_get_site_info)."""
 
-    __pydantic_config__ = ConfigDict(hide_input_in_errors=True)
-
-    url: Annotated[str, AfterValidator(_without_slash), Field(validation_alias="siteurl")]
-    user_id: Annotated[int, Field(validation_alias="userid")]
-    name: Annotated[Plain, Field(validation_alias="sitename")] = ""
+    url: Annotated[str, AfterValidator(_without_slash), _key("siteurl")]
+    user_id: Annotated[int, _key("userid")]
+    name: Annotated[Plain, _key("sitename")] = ""
     username: Text = ""
-    full_name: Annotated[Plain, Field(validation_alias="fullname")] = ""
+    full_name: Annotated[Plain, _key("fullname")] = ""
     functions: Annotated[frozenset[str], _names("name")] = frozenset()
 
 
@@ -57,7 +73,7 @@ class Course:
     """A course that the user is enrolled in (core_enrol_get_users_courses)."""
 
     id: int
-    full_name: Annotated[Plain, Field(validation_alias="fullname")] = ""
+    full_name: Annotated[Plain, _key("fullname")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +83,8 @@ class CourseModule:
     ``instance`` is the assignment's id where ``kind`` is ``assign``.
     """
 
-    cmid: Annotated[int, Field(validation_alias="id")]
-    kind: Annotated[str, Field(validation_alias="modname")]
+    cmid: Annotated[int, _key("id")]
+    kind: Annotated[str, _key("modname")]
     name: Plain
     instance: int = 0
     visible: bool = True
@@ -94,34 +110,90 @@ class FeedbackTypes:
     """True only if no rubric or marking guide is active: Moodle hides it then."""
 
 
+class _Config(Loose):
+    plugin: str
+    subtype: str
+    name: str
+    value: Text = ""
+
+
+def _value(configs: list[_Config], *wanted: str) -> str:
+    return next((c.value for c in configs if (c.subtype, c.plugin, c.name) == wanted), "")
+
+
+def _is_on(configs: list[_Config], subtype: str, plugin: str) -> bool:
+    return _value(configs, subtype, plugin, "enabled") == "1"
+
+
+def _accepts(configs: list[_Config]) -> Accepts:
+    limit = _value(configs, "assignsubmission", "file", "maxsubmissionsizebytes")
+    types = _value(configs, "assignsubmission", "file", "filetypeslist")
+    return Accepts(
+        files=_is_on(configs, "assignsubmission", "file"),
+        online_text=_is_on(configs, "assignsubmission", "onlinetext"),
+        max_bytes=int(limit) if limit.isdecimal() else 0,
+        file_types=tuple(kind.lower() for kind in re.split(r"[\s,;]+", types) if kind),
+    )
+
+
+def _feedback_types(configs: list[_Config]) -> FeedbackTypes:
+    return FeedbackTypes(
+        comments=_is_on(configs, "assignfeedback", "comments"),
+        files=_is_on(configs, "assignfeedback", "file"),
+        worksheet=_is_on(configs, "assignfeedback", "offline"),
+    )
+
+
+def _maximum(grade: float) -> Decimal | None:
+    return number(grade) if grade > 0 else None
+
+
+def _scale(grade: float) -> int:
+    return -int(grade) if grade < 0 else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """An assignment and those of its settings that change what a client must do.
 
     ``maximum`` is None if there are no points: ungraded, or a scale, and then ``scale`` is the
-    scale's id, else 0. ``drafts``: saving does not submit.
+    scale's id, else 0. ``drafts``: saving does not submit. ``attachments`` are missing before it
+    opens. Settings of plugins that are off count as absent (mod_assign_get_assignments).
     """
 
     id: int
     cmid: int
-    course_id: int
-    name: str
-    opens: datetime | None = None
-    due: datetime | None = None
-    cutoff: datetime | None = None
-    maximum: Decimal | None = None
-    scale: int = 0
-    drafts: bool = False
-    statement: str = ""
-    """The statement to accept when submitting; empty if there is none."""
-    team: bool = False
-    revealed: bool = False
-    """It was marked anonymously, and the identities have been revealed."""
-    workflow: bool = False
-    reopens: str = "none"
-    accepts: Accepts = Accepts()
-    feedback: FeedbackTypes = FeedbackTypes()
-    attachments: tuple[RemoteFile, ...] = ()
+    course_id: Annotated[int, _key("course")]
+    name: Plain
+    opens: Annotated[Moment, _key("allowsubmissionsfromdate")] = None
+    due: Annotated[Moment, _key("duedate")] = None
+    cutoff: Annotated[Moment, _key("cutoffdate")] = None
+    maximum: Annotated[Decimal | None, made_of(float, _maximum), _key("grade")] = None
+    scale: Annotated[int, made_of(float, _scale), _key("grade")] = 0
+    drafts: Annotated[bool, _key("submissiondrafts")] = False
+    team: Annotated[bool, _key("teamsubmission")] = False
+    workflow: Annotated[bool, _key("markingworkflow")] = False
+    reopens: Annotated[Text, _key("attemptreopenmethod")] = "none"
+    accepts: Annotated[Accepts, made_of(list[_Config], _accepts), _key("configs")] = Accepts()
+    feedback: Annotated[FeedbackTypes, made_of(list[_Config], _feedback_types), _key("configs")] = (
+        FeedbackTypes()
+    )
+    attachments: Annotated[tuple[File, ...], _key("introattachments")] = ()
+    has_statement: Annotated[bool, _key("requiresubmissionstatement")] = False
+    own_statement: Annotated[Plain, _key("submissionstatement")] = ""
+    blind: Annotated[bool, _key("blindmarking")] = False
+    identified: Annotated[bool, _key("revealidentities")] = False
+
+    @property
+    def statement(self) -> str:
+        """The statement to accept when submitting; empty if there is none."""
+        own = self.own_statement or "This submission is my own work."
+        return own if self.has_statement else ""
+
+    @property
+    def revealed(self) -> bool:
+        """Whether it was marked anonymously, and the identities have been revealed."""
+        return self.blind and self.identified
 
 
 class GradingMethod(StrEnum):
@@ -144,15 +216,15 @@ class Person:
     identities have been revealed.
     """
 
-    user_id: Annotated[int, Field(validation_alias="id")]
-    full_name: Annotated[Plain, Field(validation_alias="fullname")] = ""
+    user_id: Annotated[int, _key("id")]
+    full_name: Annotated[Plain, _key("fullname")] = ""
     username: Text = ""
     email: Stripped = ""
     idnumber: Stripped = ""
     roles: Annotated[frozenset[str], _names("shortname")] = frozenset()
-    group: Annotated[Count, Field(validation_alias="groupid")] = 0
-    team: Annotated[Plain, Field(validation_alias="groupname")] = ""
-    extended: Annotated[bool, Field(validation_alias="grantedextension")] = False
+    group: Annotated[Count, _key("groupid")] = 0
+    team: Annotated[Plain, _key("groupname")] = ""
+    extended: Annotated[bool, _key("grantedextension")] = False
     participant: int = 0
     formerly: int = 0
 
@@ -188,55 +260,89 @@ class Submission:
     """
 
     id: int
-    user_id: int
-    attempt: int
-    state: SubmissionState
-    modified: datetime | None = None
-    group_id: int = 0
-    files: tuple[RemoteFile, ...] = ()
-    grading_status: str = ""
+    user_id: Annotated[int, Field(default=0, validation_alias="userid")]
+    attempt: Annotated[int, Field(default=0, validation_alias="attemptnumber")]
+    state: Annotated[SubmissionState, _key("status")]
+    modified: Annotated[Moment, _key("timemodified")] = None
+    group_id: Annotated[Count, _key("groupid")] = 0
+    files: Annotated[PluginFiles, _key("plugins")] = ()
+    grading_status: Annotated[Text, _key("gradingstatus")] = ""
+
+
+_SHOWN = AliasChoices("gradefordisplay", AliasPath("grade", "gradefordisplay"))
+_PLUGINS = AliasChoices("plugins", "feedbackplugins")
+"""The second names are those of an attempt before the latest one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
     """Feedback as shown to a student; ``shown`` is the displayed grade, as plain text."""
 
-    grade: Decimal | None = None
-    shown: str = ""
-    comment: str = ""
-    files: tuple[RemoteFile, ...] = ()
-    comment_format: int = 1
+    grade: Annotated[Points, _key("grade", "grade")] = None
+    shown: Annotated[Plain, Field(validation_alias=_SHOWN)] = ""
+    comment: Annotated[PluginComment, Field(validation_alias=_PLUGINS)] = ""
+    files: Annotated[PluginFiles, Field(validation_alias=_PLUGINS)] = ()
+    comment_format: Annotated[PluginFormat, Field(validation_alias=_PLUGINS)] = 1
     """Moodle's number for the format of the comment: 1 is HTML."""
+
+
+def _with_feedback(attempt: object) -> object:
+    """Return an earlier attempt with its feedback, which Moodle puts beside its number."""
+    return {**attempt, "feedback": attempt} if isinstance(attempt, dict) else attempt
 
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """The grade and feedback of an attempt before the latest one; ``attempt`` counts from 0."""
 
-    attempt: int
+    attempt: Annotated[int, _key("attemptnumber")]
     feedback: Feedback
+
+
+def _newest(attempts: list[Earlier]) -> Earlier | None:
+    """Return the newest attempt that has a grade or feedback."""
+    given = (
+        each
+        for each in attempts
+        if each.feedback.grade is not None or each.feedback.comment or each.feedback.files
+    )
+    return max(given, key=lambda earlier: earlier.attempt, default=None)
+
+
+def _is_there(value: object) -> object:
+    """Return whether an object is given, neither null nor PHP's empty list."""
+    return bool(value) if isinstance(value, dict | list | None) else value
+
+
+def _list_as_nothing(value: object) -> object:
+    """Return None for PHP's empty list."""
+    return None if value == [] else value
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state of one person's work.
+    """The state of one person's work (mod_assign_get_submission_status).
 
     ``submission`` is None before the first save; ``team`` has a team's files. ``graded`` may be
     true while ``feedback`` is None: the marking workflow has not released it. ``takes_part`` is
-    False for an account that cannot submit here, such as a teacher's. ``earlier`` is the newest
-    attempt before the latest one that has a grade or feedback.
+    False for an account that cannot submit here, such as a teacher's, and ``enabled`` says nothing
+    then. ``earlier`` is the newest attempt before the latest one that has a grade or feedback.
     """
 
-    submission: Submission | None = None
-    team: Submission | None = None
-    enabled: bool = True
-    locked: bool = False
-    graded: bool = False
-    can_edit: bool = False
-    extended_to: datetime | None = None
-    feedback: Feedback | None = None
-    takes_part: bool = True
-    earlier: Earlier | None = None
+    submission: Annotated[Submission | None, _key("lastattempt", "submission")] = None
+    team: Annotated[Submission | None, _key("lastattempt", "teamsubmission")] = None
+    enabled: Annotated[bool, _key("lastattempt", "submissionsenabled")] = True
+    locked: Annotated[bool, _key("lastattempt", "locked")] = False
+    graded: Annotated[bool, _key("lastattempt", "graded")] = False
+    can_edit: Annotated[bool, _key("lastattempt", "canedit")] = False
+    extended_to: Annotated[Moment, _key("lastattempt", "extensionduedate")] = None
+    feedback: Annotated[Feedback | None, BeforeValidator(_list_as_nothing)] = None
+    takes_part: Annotated[bool, BeforeValidator(_is_there), _key("lastattempt")] = False
+    earlier: Annotated[
+        Earlier | None,
+        made_of(list[Annotated[Earlier, BeforeValidator(_with_feedback)]], _newest),
+        _key("previousattempts"),
+    ] = None
 
     @property
     def work(self) -> Submission | None:
@@ -248,11 +354,11 @@ class Status:
 class Grade:
     """A grade as Moodle stores it, of the latest attempt; None if it holds no number."""
 
-    user_id: Annotated[int, Field(validation_alias="userid")]
-    attempt: Annotated[int, Field(validation_alias="attemptnumber")] = 0
+    user_id: Annotated[int, _key("userid")]
+    attempt: Annotated[int, _key("attemptnumber")] = 0
     grade: Points = None
     grader: int = 0
-    modified: Annotated[Moment, Field(validation_alias="timemodified")] = None
+    modified: Annotated[Moment, _key("timemodified")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,16 +413,14 @@ def _needs_browser(login: object) -> object:
 class PublicConfig:
     """A site's public configuration: whether and how a user can get a token."""
 
-    url: Annotated[str, AfterValidator(_without_slash), Field(validation_alias="wwwroot")]
-    name: Annotated[Plain, Field(validation_alias="sitename")] = ""
-    web_services: Annotated[bool, Field(validation_alias="enablewebservices")] = False
-    maintenance: Annotated[bool, Field(validation_alias="maintenanceenabled")] = False
-    browser_login: Annotated[
-        bool, BeforeValidator(_needs_browser), Field(validation_alias="typeoflogin")
-    ] = False
+    url: Annotated[str, AfterValidator(_without_slash), _key("wwwroot")]
+    name: Annotated[Plain, _key("sitename")] = ""
+    web_services: Annotated[bool, _key("enablewebservices")] = False
+    maintenance: Annotated[bool, _key("maintenanceenabled")] = False
+    browser_login: Annotated[bool, BeforeValidator(_needs_browser), _key("typeoflogin")] = False
     """Passwords are typed in a browser only (single sign-on)."""
-    launch_url: Annotated[Text, Field(validation_alias="launchurl")] = ""
-    message: Annotated[Plain, Field(validation_alias="maintenancemessage")] = ""
+    launch_url: Annotated[Text, _key("launchurl")] = ""
+    message: Annotated[Plain, _key("maintenancemessage")] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from mograder.grading.pages.clean_markup import PAGE_ELEMENTS, clean_markup
 from mograder.grading.pages.marimo_elements import HeadingLevels, json_text
 from mograder.grading.pages.page_images import image_url
 from mograder.grading.pages.page_templates import readable, render_page
-from mograder.notebook.cells import Cell, parse_cells, parse_python
+from mograder.notebook.cells import Cell, parse_cells, statements_of
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 
 AS_IT_RAN = "The notebook as it ran"
@@ -230,11 +230,8 @@ def _is_score_table(code: str) -> bool:
 
 def _method_called(code: str) -> str:
     """Return the name of the method whose call is all that a cell is; "" for any other cell."""
-    tree = parse_python(code)
-    if tree is None or len(tree.body) != 1:
-        return ""
-    match tree.body[0]:
-        case ast.Expr(value=ast.Call(func=ast.Attribute(attr=name))):
+    match statements_of(code):
+        case [ast.Expr(value=ast.Call(func=ast.Attribute(attr=name)))]:
             return name
     return ""
 

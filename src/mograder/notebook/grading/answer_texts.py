@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Mapping
 from itertools import chain
 
-from mograder.notebook.cells import CellKind, NotebookText, parse_cells, parse_python, split_lines
+from mograder.notebook.cells import CellKind, NotebookText, parse_cells, split_lines, statements_of
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.scopes import bound_names
 
@@ -36,8 +36,8 @@ def answer_texts(notebook: NotebookText, names: Collection[str]) -> Mapping[str,
     if not names:
         return found
     for cell in notebook.cells:
-        tree = None if cell.kind is CellKind.UNPARSABLE else parse_python(cell.code)
-        for node in () if tree is None else tree.body:
+        code = "" if cell.kind is CellKind.UNPARSABLE else cell.code
+        for node in statements_of(code):
             for name in bound_names([node]) & set(names):
                 found[name] = _text(cell.code, node)
     left = _MOST_BYTES

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from mograder.notebook.cells import tokens_of
 from mograder.notebook.parsing import CellNames
-from mograder.notebook.points import key_of
+from mograder.notebook.points import check_arguments, key_of
 
 UNPROTECTED = "mograder: unprotected"
 """The comment with which an author lets checks run beside the answers."""
@@ -134,15 +134,14 @@ def is_unprotected(code: str) -> bool:
 
 def _calls_of(node: ast.Call, checkers: Checkers) -> Iterator[CheckCall]:
     if checkers.is_direct(node.func):
-        named = (each.value for each in node.keywords if each.arg == "label")
-        label, key = _label(next(iter((*node.args[:1], *named)), None))
-        written = tuple(_written(node.args[1])) if len(node.args) > 1 else ()
-        yield CheckCall(node.lineno, label, key, conditions=written)
+        given, conditions = check_arguments(node)
+        label, key = _label(given)
+        yield CheckCall(node.lineno, label, key, conditions=tuple(_written(conditions)))
     elif any(map(checkers.is_checker, (node.func, *_arguments(node)))):
         yield CheckCall(node.lineno, None, None)
 
 
-def _written(conditions: ast.expr) -> Iterator[WrittenCondition]:
+def _written(conditions: ast.expr | None) -> Iterator[WrittenCondition]:
     for each in conditions.elts if isinstance(conditions, ast.List | ast.Tuple) else ():
         match each:
             case ast.Tuple(elts=[_, ast.Constant(value=str(message)), *_]):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.grading_plan import GradingPlan, Part, Role
 from mograder.notebook.parsing import parse_python
+from mograder.notebook.points import check_arguments
 from mograder.notebook.scopes import closure, names_read, names_stored
 
 _COMPREHENSIONS = (ast.ListComp, ast.GeneratorExp, ast.SetComp)
@@ -283,16 +284,15 @@ class _Review:
 
     def _conditions_of(self, call: ast.Call) -> ast.expr | None:
         """Return the list of conditions in a call with a label of this check."""
-        named = {each.arg: each.value for each in call.keywords}
-        label, given = (*call.args, None, None)[:2]
+        label, given = check_arguments(call)
         known = self._part.check.labels if self._part.check is not None else ()
         line = self._part.line + call.lineno - 1
-        match label or named.get("label"):
+        match label:
             case ast.Constant(value=text):
                 told = any(each.label == text for each in known)
             case _:
                 told = any(each.label is None and each.line == line for each in known)
-        return (given or named.get("checks")) if told else None
+        return given if told else None
 
     def _grows(self, node: ast.expr) -> bool:
         match node:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mograder.notebook.grading.grading_plan import GradingPlan, Part
 from mograder.notebook.parsing import parse_python
+from mograder.notebook.points import calls_of
 from mograder.notebook.scopes import closure, names_read, names_stored
 
 _LONGEST = 60
@@ -49,26 +50,15 @@ def _labels(plan: GradingPlan, part: Part) -> Iterator[LabelAnswers]:
         if planned.label is None:
             continue
         names, condition = frozenset(part.answers), ""
-        calls = _calls_of(nodes, planned.label)
+        calls = dict(calls_of(planned.label, nodes))
         if calls:
             names &= _answers(plan, part, _reached(calls, nodes))
-            condition = next(filter(None, map(_condition, calls)), "")
+            condition = next(filter(None, map(_condition, calls.values())), "")
         key = planned.key or planned.label
         yield LabelAnswers(planned.label, key, planned.line, names, condition)
 
 
-def _calls_of(nodes: list[ast.AST], label: str) -> list[ast.Call]:
-    """Return the calls that are given a label as their first argument, or by its name."""
-    found = []
-    for node in nodes:
-        if isinstance(node, ast.Call):
-            given = [*node.args[:1], *(each.value for each in node.keywords if each.arg == "label")]
-            if any(isinstance(each, ast.Constant) and each.value == label for each in given):
-                found.append(node)
-    return found
-
-
-def _reached(calls: list[ast.Call], nodes: list[ast.AST]) -> frozenset[str]:
+def _reached(calls: Iterable[ast.Call], nodes: list[ast.AST]) -> frozenset[str]:
     """Return the names that calls read, directly or through names of their cell."""
     own = names_stored(*nodes[:1])
     reads: dict[str, set[str]] = defaultdict(set)
@@ -110,14 +100,12 @@ def _answers(plan: GradingPlan, part: Part, names: frozenset[str]) -> frozenset[
     return found
 
 
-def _condition(call: ast.Call) -> str:
+def _condition(given: ast.expr | None) -> str:
     """Return the text of the only condition in a check's list, if it is short."""
-    named = [each.value for each in call.keywords if each.arg == "checks"]
-    for given in (*call.args[1:2], *named):
-        lists = [each for each in ast.walk(given) if isinstance(each, ast.List) and each.elts]
-        match lists:
-            case [ast.List(elts=[ast.Tuple(elts=[condition, *_])]), *_]:
-                body = condition.body if isinstance(condition, ast.Lambda) else condition
-                text = ast.unparse(body)
-                return text if len(text) <= _LONGEST else ""
+    nodes = ast.walk(given) if given is not None else ()
+    match [each for each in nodes if isinstance(each, ast.List) and each.elts]:
+        case [ast.List(elts=[ast.Tuple(elts=[condition, *_])]), *_]:
+            body = condition.body if isinstance(condition, ast.Lambda) else condition
+            text = ast.unparse(body)
+            return text if len(text) <= _LONGEST else ""
     return ""

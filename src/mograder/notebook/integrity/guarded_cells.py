@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mograder.notebook.cells import Cell, NotebookText, parse_python
+from mograder.notebook.cells import Cell, NotebookText, parse_python, statements_of
 from mograder.notebook.points import is_marks_cell, key_of, labels_in, named_tests
 from mograder.notebook.scopes import bound_names
 
@@ -51,9 +51,8 @@ def guarded_cells(
             labels, keys = (cell.name, *labels), {tests[cell.name]}
         if is_marks_cell(cell):
             labels = (MARKS_LABEL, *labels)
-        lines = (line.rstrip("\r\n") for line in notebook.lines[cell.first - 1 : cell.last])
         public = frozenset(name for name in names if not name.startswith("_"))
-        yield GuardedCell(labels, cell, tuple(lines), public, frozenset(keys))
+        yield GuardedCell(labels, cell, notebook.lines_of(cell), public, frozenset(keys))
 
 
 @lru_cache(_CODES)
@@ -62,10 +61,10 @@ def _of_code(code: str) -> tuple[tuple[str, ...], frozenset[str]]:
 
     An import of the checks has a label too.
     """
-    tree = parse_python(code)
+    statements = statements_of(code)
     labels = tuple(label for label, _ in labels_in(code))
-    names = frozenset[str]() if tree is None else bound_names(tree.body)
-    nodes = () if tree is None else ast.walk(tree)
+    names = bound_names(statements)
+    nodes = (node for statement in statements for node in ast.walk(statement))
     if not names.isdisjoint(CHECKERS) or any(map(_imports_runtime, nodes)):
         labels = (*labels, SOURCE_LABEL)
     return labels, names

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mograder.notebook.cell_graph import CellGraph, GraphCell, graph_of
-from mograder.notebook.cells import Cell, NotebookText, parse_python
+from mograder.notebook.cells import Cell, NotebookText
 from mograder.notebook.merge.cell_pairs import code_of, names_in
 from mograder.notebook.merge.merge_decisions import Decision, Outcome, Texts
-from mograder.notebook.merge.merge_pieces import Piece, additions_piece, without_imports
+from mograder.notebook.merge.merge_pieces import Piece, additions_piece, imports_in, without_imports
 from mograder.notebook.parsing import CellNames
 from mograder.notebook.scopes import bound_names
 
@@ -198,10 +198,7 @@ class _Settling:
 
     def _imports_kept(self, decision: Decision, own: Cell, needed: list[str]) -> bool:
         """Keep the imports of these names that a cell which decides about marks had."""
-        tree = parse_python(own.code)
-        imports = (ast.Import, ast.ImportFrom)
-        body = [] if tree is None else [each for each in tree.body if isinstance(each, imports)]
-        kept = [each for each in body if bound_names([each]) & set(needed)]
+        kept = [each for each in imports_in(own.code) if bound_names([each]) & set(needed)]
         piece = additions_piece("\n".join(map(ast.unparse, kept)))
         present = frozenset[str]().union(*(each.names.defined for _, each in self._live()))
         if not kept or piece.names.defined & present:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python
+from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python, statements_of
 from mograder.notebook.integrity.guarded_cells import GuardedCell
 from mograder.notebook.merge.cell_pairs import code_of, names_in, names_of
 from mograder.notebook.parsing import CellNames
@@ -51,12 +51,12 @@ class Piece:
 
 def released_piece(notebook: NotebookText, cell: Cell) -> Piece:
     """Return a cell of the new release as it is."""
-    return Piece(_lines(notebook, cell), names_in(cell), code_of(cell), cell, released=True)
+    return Piece(notebook.lines_of(cell), names_in(cell), code_of(cell), cell, released=True)
 
 
 def own_piece(notebook: NotebookText, cell: Cell) -> Piece:
     """Return a cell of the copy as it is."""
-    return Piece(_lines(notebook, cell), names_in(cell), code_of(cell), cell)
+    return Piece(notebook.lines_of(cell), names_in(cell), code_of(cell), cell)
 
 
 def beside_piece(cell: Cell) -> Piece:
@@ -95,9 +95,9 @@ def without_imports(piece: Piece, names: Collection[str], other: Cell) -> Piece 
         return None
     if cell.return_last and cell.last > cell.return_last:  # comments below the cell's end
         return None
-    theirs = set(map(ast.dump, _imports(other.code)))
+    theirs = set(map(ast.dump, imports_in(other.code)))
     lines = cell.code.split("\n")
-    doubled = [each for each in _imports(cell.code) if not bound_names([each]).isdisjoint(names)]
+    doubled = [each for each in imports_in(cell.code) if not bound_names([each]).isdisjoint(names)]
     bound = bound_names(doubled)
     if not set(names) <= bound or not set(map(ast.dump, doubled)) <= theirs:
         return None
@@ -132,7 +132,7 @@ def remains_of(own: Cell, old: GuardedCell | None, new: Cell) -> Remains:
     added = _additions(own.code, before.code)
     if added is None:
         return Remains("", aside=True)
-    given = {ast.dump(node) for node in _body(new.code)}
+    given = {ast.dump(node) for node in statements_of(new.code)}
     taken = names_in(new).defined | names_in(new).private | names_in(before).private
     lines = own.code.split("\n")
     parts = []
@@ -149,22 +149,18 @@ def remains_of(own: Cell, old: GuardedCell | None, new: Cell) -> Remains:
 
 def _additions(code: str, before: str) -> list[ast.stmt] | None:
     """Return the statements that were added to a cell's code; None if others were changed."""
-    if parse_python(code) is None:
+    tree = parse_python(code)
+    if tree is None:
         return None
-    expected = [ast.dump(node) for node in _body(before)]
+    expected = [ast.dump(node) for node in statements_of(before)]
     added = []
-    for node in _body(code):
+    for node in tree.body:
         if expected and ast.dump(node) == expected[0]:
             expected.pop(0)
         else:
             added.append(node)
     lines = code.split("\n")
     return added if not expected and all(_is_alone(node, lines) for node in added) else None
-
-
-def _body(code: str) -> list[ast.stmt]:
-    tree = parse_python(code)
-    return [] if tree is None else tree.body
 
 
 def _is_alone(node: ast.stmt, lines: list[str]) -> bool:
@@ -174,8 +170,9 @@ def _is_alone(node: ast.stmt, lines: list[str]) -> bool:
     return node.col_offset == 0 and (not behind or behind.startswith(b"#"))
 
 
-def _imports(code: str) -> list[ast.stmt]:
-    return [node for node in _body(code) if isinstance(node, ast.Import | ast.ImportFrom)]
+def imports_in(code: str) -> list[ast.stmt]:
+    """Return the imports at the top level of a cell's code."""
+    return [node for node in statements_of(code) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def _commented(code: str) -> tuple[str, ...]:
@@ -187,8 +184,3 @@ def _written(code: tuple[str, ...], names: CellNames, *, beside: bool = False) -
     body = (f"{_INDENT}{line}" if line else "" for line in code)
     lines = ("@app.cell", "def _():", *body, f"{_INDENT}return")
     return Piece(lines, names, "\n".join(code).strip(), beside=beside)
-
-
-def _lines(notebook: NotebookText, cell: Cell) -> tuple[str, ...]:
-    found = notebook.lines[cell.first - 1 : cell.last]
-    return tuple(line.rstrip("\n") for line in found)

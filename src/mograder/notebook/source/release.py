@@ -21,6 +21,7 @@ from mograder.notebook.cells import (
     parse_python,
     plain_text,
     replace_lines,
+    statements_of,
 )
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.header_edit import check_header, read_key, set_keys
@@ -173,8 +174,7 @@ def _placeholder(lines: Sequence[str]) -> str | None:
     found = _PLACEHOLDER.fullmatch(stripped[0])
     if found is None or stripped[1:] != [TO_DO, "pass", f"mo.md({found['name']})"]:
         return None
-    tree = parse_python(found["literal"])
-    match tree and tree.body:
+    match statements_of(found["literal"]):
         case [ast.Expr(value=ast.Constant(value=str(value)))]:
             return None if _AWKWARD.search(value) else value
     return None
@@ -240,8 +240,7 @@ def _neighbours(lines: Sequence[str], blocks: Sequence[Block]) -> set[tuple[str,
 
 def _gives_answer(line: str, answers: Collection[str]) -> bool:
     """Whether a line assigns an answer a value other than an initial one such as 0 or []."""
-    tree = parse_python(line)
-    statement = tree.body[0] if tree is not None and tree.body else None
+    statement = next(iter(statements_of(line)), None)
     if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
         return False
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]

@@ -13,8 +13,8 @@ from mograder.notebook.cells import (
     NotebookText,
     guard_line,
     parse_cells,
-    parse_python,
     replace_lines,
+    statements_of,
 )
 from mograder.notebook.scopes import bound_names
 from mograder.notebook.versions.cell_matching import match_cells, moved_cells
@@ -68,13 +68,13 @@ def put_back_cell(present: str, earlier: str, cell: int, filename: str) -> PutBa
         raise NotFound("The earlier version has no such cell.")
     wanted = then.cells[cell]
     pairs = match_cells(then.cells, now.cells)
-    lines = _lines_of(then, wanted)
+    lines = then.lines_of(wanted)
     place = pairs.get(cell)
     if place is None:
         edit = _insertion(now, _before(pairs, cell), wanted, lines)
     else:
         edit = LineEdit(now.cells[place].first, now.cells[place].last, lines)
-        if _lines_of(now, now.cells[place]) == lines:
+        if now.lines_of(now.cells[place]) == lines:
             raise Conflict("This cell is in your notebook as it was then.")
     text = replace_lines(now.lines, [edit])
     result = _parsed(text, filename)
@@ -97,10 +97,6 @@ def _parsed(text: str, filename: str) -> NotebookText:
         return parse_cells(text, filename)
     except InvalidInput as error:
         raise InvalidInput(f"One cell cannot be put back: {error.message}", hint=_WHOLE) from error
-
-
-def _lines_of(notebook: NotebookText, cell: Cell) -> tuple[str, ...]:
-    return tuple(line.rstrip("\r\n") for line in notebook.lines[cell.first - 1 : cell.last])
 
 
 def _before(pairs: dict[int, int], cell: int) -> int | None:
@@ -139,6 +135,5 @@ def _twice(wanted: Cell, result: NotebookText) -> tuple[str, ...]:
 
 
 def _names(cell: Cell) -> frozenset[str]:
-    tree = parse_python(cell.code)
-    names = frozenset[str]() if tree is None else bound_names(tree.body)
+    names = bound_names(statements_of(cell.code))
     return frozenset(name for name in names if not name.startswith("_"))

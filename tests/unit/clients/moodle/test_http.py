@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -189,6 +190,17 @@ def test_an_answer_of_another_form_is_named_by_its_function() -> None:
         pytest.raises(RemoteFailed, match=r"core_webservice_get_site_info .*siteurl"),
     ):
         client.site()
+
+
+def test_a_value_of_another_form_is_not_repeated() -> None:
+    answer = {"lastattempt": {"canedit": "Alice"}}
+    answers = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
+    with (
+        MoodleClient(URL, SECRET, transport=answers) as client,
+        pytest.raises(RemoteFailed, match=r"lastattempt\.canedit") as caught,
+    ):
+        client.submission_status(1)
+    assert "Alice" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(

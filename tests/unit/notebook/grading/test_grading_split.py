@@ -199,6 +199,7 @@ ABOVE = '    (x == 1, "one"),'
     ("code", "visible"),
     [
         (f'check("Q1: a", [\n{ABOVE}\n' + hidden('    (x == 2, "two"),') + "\n])", ("one",)),
+        (f'check("Q1: a", checks=[\n{ABOVE}\n' + hidden('    (x, "x"),') + "\n])", ("one",)),
         ('check("Q1: a", [\n' + hidden('    (x == 2, "two"),') + f"\n{ABOVE}\n])", ()),
         (hidden("y = 2") + '\ncheck("Q1: a", [(x == y, "equal")])', ()),
         ('check("Q1: a", [\n    (lambda: x == 1, "one"),\n' + hidden('    (x, "x"),') + "\n])", ()),
