@@ -8,6 +8,7 @@ user who made the change.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,6 +24,9 @@ from sqlalchemy import (
     Table,
     Text,
 )
+
+from mograder.store.database.row_tables import Converted
+from mograder.store.gradebook.gradebook_rows import checks_json, checks_of, texts_of
 
 metadata = MetaData()
 
@@ -63,8 +67,12 @@ student_work = Table(
     Column("earlier_mark", Float),
     Column("earlier_submitted", Text, nullable=False, server_default=""),
     Column("cell_errors", Integer, nullable=False, server_default="0"),
-    Column("tampered", Text, nullable=False, server_default="[]"),
-    Column("checks", Text, nullable=False, server_default="[]"),
+    Column(
+        "tampered", Converted(Text(), json.dumps, texts_of), nullable=False, server_default="[]"
+    ),
+    Column(
+        "checks", Converted(Text(), checks_json, checks_of), nullable=False, server_default="[]"
+    ),
     PrimaryKeyConstraint("assignment", "student", name="pk_student_work"),
 )
 """One row for each student and assignment with graded or marked work, as ``gradebook_rows.Work``.
