@@ -295,8 +295,8 @@ extensions = _log(
     "extensions",
     Column("assignment", Text, nullable=False),
     Column("student", Text, nullable=False, server_default=""),
-    Column("student_group", Text, nullable=False, server_default=""),
-    Column("until", String(40)),
+    Column("student_group", Text, key="group", nullable=False, server_default=""),
+    Column("until", _TIME),
     Column("exempt", Boolean, nullable=False, server_default="0"),
     Column("removed", Boolean, nullable=False, server_default="0"),
     Column("reason", Text, nullable=False, server_default=""),
@@ -309,7 +309,8 @@ An empty ``assignment`` means all assignments; that is for exemptions only.
 
 group_members = _log(
     "group_members",
-    *_texts("student_group", "student"),
+    Column("student_group", Text, key="group", nullable=False),
+    Column("student", Text, nullable=False),
     Column("removed", Boolean, nullable=False, server_default="0"),
 )
 """The groups of students that extensions and releases may name."""
