@@ -141,12 +141,12 @@ def columns_of(table: Table, row: type[DataclassInstance], **names: str) -> list
     return [table.c[names.get(each.name, each.name)] for each in fields(row)]
 
 
-def values_of(row: DataclassInstance, *, but: str = "") -> dict[str, Any]:
+def values_of(row: DataclassInstance, *but: str) -> dict[str, Any]:
     """Return a row's values by column; unlike ``asdict`` without a copy of each of them.
 
-    ``but`` is a field that is left out: the number that the database gives a new row.
+    ``but`` are fields that are left out, such as the number that the database gives a new row.
     """
-    return {each.name: getattr(row, each.name) for each in fields(row) if each.name != but}
+    return {each.name: getattr(row, each.name) for each in fields(row) if each.name not in but}
 
 
 def rows_of(engine: Engine, kind: Callable[..., T], wanted: Select[Any]) -> tuple[T, ...]:

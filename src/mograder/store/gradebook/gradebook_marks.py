@@ -149,7 +149,7 @@ def insert_run(connection: Connection, run: GradingRun) -> int:
 def insert_mark(connection: Connection, rows: StudentRows, mark: RecordedMark) -> StudentRows:
     """Add a row to a student's history of marks; return all that is known of the student then."""
     own = {"assignment": rows.assignment.name, "student": rows.student}
-    number = add_row(connection, question_marks, **own, **values_of(mark, but="number"))
+    number = add_row(connection, question_marks, **own, **values_of(mark, "number"))
     return replace(rows, marks=(*rows.marks, replace(mark, number=number)))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, func, select
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.database.database import add_row
+from mograder.store.database.row_tables import values_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import answer_annotations, grading_runs, student_work
 from mograder.store.gradebook.rubrics import Rubric, read_rubric
@@ -237,10 +238,9 @@ def _annotation(row: Row[Any]) -> Annotation:
 def _insert(
     connection: Connection, owner: tuple[str, str], news: Annotation, *, removed: bool = False
 ) -> Annotation:
-    own = ("annotation", "submission_sha256", "text", "saved_comment", "by", "at")
-    values = {name: getattr(news, name) for name in own}
-    values |= {"assignment": owner[0], "student": owner[1], "removed": removed}
-    number = add_row(connection, answer_annotations, **values, **asdict(news.place))
+    values = values_of(news, "place", "version") | values_of(news.place)
+    owned = {"assignment": owner[0], "student": owner[1], "removed": removed}
+    number = add_row(connection, answer_annotations, **owned, **values)
     return replace(news, version=number)
 
 

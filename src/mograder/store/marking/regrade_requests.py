@@ -228,5 +228,5 @@ def _threads(connection: Connection, where: ColumnElement[bool]) -> defaultdict[
 
 
 def _insert(connection: Connection, request: int, message: Message) -> None:
-    values = values_of(message, but="number") | {"kind": message.kind.value}
+    values = values_of(message, "number") | {"kind": message.kind.value}
     add_row(connection, regrade_messages, request=request, **values)

@@ -233,7 +233,7 @@ def _insert(
 ) -> SavedComment:
     made = replace(news, by=author.name, at=utc_iso(author.at))
     owner = {"assignment": assignment, "question": question}
-    number = add_row(connection, saved_comments, **owner, **values_of(made, but="version"))
+    number = add_row(connection, saved_comments, **owner, **values_of(made, "version"))
     return replace(made, version=number)
 
 
