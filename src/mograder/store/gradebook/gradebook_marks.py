@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, Select, Table, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
+from mograder.core.errors import NotFound
 from mograder.store.database.database import add_row, upsert
 from mograder.store.database.row_tables import columns_of, values_of
 from mograder.store.gradebook.gradebook_rows import (
@@ -219,6 +220,13 @@ def _put_graded(
         received = "" if run.received is None else utc_iso(run.received)
         work = replace(work, received=received, receipt=run.receipt)
     put_work(connection, replace(rows, work=work))
+
+
+def demand_work(connection: Connection, assignment: str, student: str) -> None:
+    """Check that a student has graded work. Raises: :class:`NotFound`."""
+    own = rows_of(student_work, assignment, student)
+    if connection.execute(select(student_work.c.student).where(own)).first() is None:
+        raise NotFound(f"The gradebook has no submission of this student for {assignment}.")
 
 
 def rows_of(table: Table, assignment: str, student: _Students) -> ColumnElement[bool]:
