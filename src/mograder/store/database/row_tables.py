@@ -76,25 +76,27 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class Json(TypeDecorator[Any]):
-    """A value that is stored as JSON; ``kind`` is its type."""
+class Converted(TypeDecorator[Any]):
+    """Values that are stored as texts: ``dump`` returns the text of one, ``load`` its value."""
 
     impl = Text
     cache_ok = True
 
-    def __init__(self, kind: Any, impl: TypeEngine[str]) -> None:
+    def __init__(
+        self, impl: TypeEngine[str], dump: Callable[[Any], str], load: Callable[[str], Any]
+    ) -> None:
         super().__init__()
         self.impl = impl  # type: ignore[assignment]
-        self.kind = kind
-        self._adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        self.dump = dump
+        self.load = load
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
-        """Return the JSON."""
-        return self._adapter.dump_json(value).decode()
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Return the text."""
+        return None if value is None else self.dump(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """Return the value of the JSON."""
-        return None if value is None else self._adapter.validate_json(value)
+        """Return the value of the text."""
+        return None if value is None else self.load(value)
 
 
 _TYPES: Mapping[type, type[TypeEngine[Any]]] = {
@@ -131,9 +133,20 @@ def table_of(
     return Table(name, metadata, *columns.values(), *rest, sqlite_autoincrement=len(key) == 1)
 
 
-def values_of(row: DataclassInstance) -> dict[str, Any]:
-    """Return a row's values by column; unlike ``asdict`` without a copy of each of them."""
-    return {each.name: getattr(row, each.name) for each in fields(row)}
+def columns_of(table: Table, row: type[DataclassInstance], **names: str) -> list[Column[Any]]:
+    """Return the columns of a dataclass's fields, in their order.
+
+    ``names`` are those of the columns that are called otherwise than their field, by field.
+    """
+    return [table.c[names.get(each.name, each.name)] for each in fields(row)]
+
+
+def values_of(row: DataclassInstance, *but: str) -> dict[str, Any]:
+    """Return a row's values by column; unlike ``asdict`` without a copy of each of them.
+
+    ``but`` are fields that are left out, such as the number that the database gives a new row.
+    """
+    return {each.name: getattr(row, each.name) for each in fields(row) if each.name not in but}
 
 
 def rows_of(engine: Engine, kind: Callable[..., T], wanted: Select[Any]) -> tuple[T, ...]:
@@ -156,11 +169,16 @@ def _column(name: str, hint: Any, primary: bool, default: Any) -> Column[Any]:
     if optional:
         (kind,) = (each for each in get_args(kind) if each is not NoneType)
     if get_origin(kind) is tuple:
-        given = [Json(kind, *given or [Text()])]
+        given = [_json(kind, *given or [Text()])]
     stored = given[0] if given else _type_of(kind)
     return Column(
         name, stored, *foreign, primary_key=primary, nullable=optional, server_default=default
     )
+
+
+def _json(kind: Any, impl: TypeEngine[str]) -> Converted:
+    adapter = TypeAdapter(kind)
+    return Converted(impl, lambda value: adapter.dump_json(value).decode(), adapter.validate_json)
 
 
 def _type_of(kind: Any) -> TypeEngine[Any]:

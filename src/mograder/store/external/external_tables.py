@@ -32,6 +32,7 @@ from mograder.store.database.row_tables import (
     HASH,
     NAME,
     TEXT,
+    Converted,
     Hash,
     Line,
     Name,
@@ -138,6 +139,11 @@ COURSE = ("issuer", "client_id", "context")
 
 lti_rosters = table_of("lti_rosters", metadata, Roster, COURSE, error="")
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 lti_members = Table(
     "lti_members",
     metadata,
@@ -147,7 +153,7 @@ lti_members = Table(
     Column("subject", ID, primary_key=True),
     Column("username", NAME, nullable=False),
     Column("display_name", NAME, nullable=False),
-    Column("roles", TEXT, nullable=False),
+    Column("roles", Converted(TEXT, " ".join, _words), nullable=False),
 )
 """The members of the last complete reading; ``username`` is empty if the platform tells none."""
 

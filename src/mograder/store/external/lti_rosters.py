@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import (
     ColumnElement,
     Engine,
-    Row,
     Table,
     and_,
     delete,
@@ -21,7 +20,7 @@ from sqlalchemy import (
 )
 
 from mograder.store.database.database import reading, upsert, writing
-from mograder.store.database.row_tables import rows_of, values_of
+from mograder.store.database.row_tables import columns_of, rows_of, values_of
 from mograder.store.external.external_tables import COURSE, Course, Roster, lti_members, lti_rosters
 from mograder.store.hub.hub_state import bounded
 from mograder.store.hub.hub_tables import audit
@@ -103,11 +102,8 @@ class LtiRosters:
     def members(self, course: Course) -> tuple[RosterMember, ...]:
         """Return the members of the last complete reading."""
         c = lti_members.c
-        wanted = (
-            select(lti_members).where(_of(lti_members, course)).order_by(c.display_name, c.subject)
-        )
-        with reading(self._engine) as connection:
-            return tuple(map(_member, connection.execute(wanted)))
+        wanted = select(*columns_of(lti_members, RosterMember)).where(_of(lti_members, course))
+        return rows_of(self._engine, RosterMember, wanted.order_by(c.display_name, c.subject))
 
 
 def _of(table: Table, course: Course) -> ColumnElement[bool]:
@@ -115,13 +111,6 @@ def _of(table: Table, course: Course) -> ColumnElement[bool]:
 
 
 def _member_values(member: RosterMember) -> dict[str, object]:
-    return {
-        "subject": member.subject,
-        "username": member.username,
-        "display_name": bounded(member.display_name, _NAME),
-        "roles": " ".join(filter(_ROLE.fullmatch, member.roles[:_MOST_ROLES])),
-    }
-
-
-def _member(row: Row[tuple[object, ...]]) -> RosterMember:
-    return RosterMember(row.subject, row.username, row.display_name, tuple(row.roles.split()))
+    name = bounded(member.display_name, _NAME)
+    roles = tuple(filter(_ROLE.fullmatch, member.roles[:_MOST_ROLES]))
+    return values_of(member) | {"display_name": name, "roles": roles}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 
@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import reading, writing
-from mograder.store.database.row_tables import rows_of, values_of
+from mograder.store.database.row_tables import columns_of, rows_of, values_of
 from mograder.store.external.external_tables import (
     PlatformKey,
     ScoreRow,
@@ -77,7 +77,7 @@ class DueScore:
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
-_ROWS = select(*(lti_scores.c[each.name] for each in fields(ScoreRow)))
+_ROWS = select(*columns_of(lti_scores, ScoreRow))
 
 _LOOKED_AT = (ScoreState.TAKEN, ScoreState.SENT, ScoreState.CHANGED, ScoreState.GONE)
 

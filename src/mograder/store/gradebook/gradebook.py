@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ from mograder.store.database.database import (
     upsert,
     writing,
 )
+from mograder.store.database.row_tables import columns_of, values_of
 from mograder.store.gradebook import gradebook_marks
 from mograder.store.gradebook.export_0316 import (
     Deductions,
@@ -222,10 +223,10 @@ class Gradebook(Closing):
 
     def identities(self, site: str) -> tuple[Identity, ...]:
         """Return the known users of a Moodle site, ordered by their Moodle user id."""
-        columns = (column for column in identities.c if column.name != "site")
-        wanted = select(*columns).where(identities.c.site == site).order_by(identities.c.user_id)
+        wanted = select(*columns_of(identities, Identity)).where(identities.c.site == site)
         with self.reading() as connection:
-            return tuple(Identity(**row) for row in connection.execute(wanted).mappings())
+            found = connection.execute(wanted.order_by(identities.c.user_id))
+            return tuple(Identity(*row) for row in found)
 
     def put_identities(
         self, site: str, people: Iterable[Identity], stated: Collection[str] = ()
@@ -256,7 +257,7 @@ class Gradebook(Closing):
                         hint="Is one of them gone? Then say by --map FILE (columns username and "
                         "user_id) whose the username is now, and name it there once.",
                     )
-                _put(connection, identities, {"site": site, **asdict(person)})
+                _put(connection, identities, {"site": site, **values_of(person)})
 
     def record_run(self, run: GradingRun) -> int:
         """Record the result of grading one submission, in one transaction; return its number.
@@ -591,7 +592,7 @@ def _write_sent(
 ) -> None:
     """Insert rows, or replace existing ones, with ``now`` as their time of upload."""
     for sent in rows:
-        key = {"site": site, "assignment_id": assignment_id, "user_id": sent.user_id}
+        key = {"site": site, "assignment_id": assignment_id}
         row = {**key, **_sent_values(sent), "uploaded_at": now.isoformat()}
         connection.execute(upsert(connection, table, row), row)
 
@@ -605,11 +606,10 @@ def _remove_sent(
 
 
 def _sent_values(sent: SentGrade) -> dict[str, Any]:
-    values = asdict(replace(sent, files=None))
-    del values["user_id"]
-    if sent.files is not None:
-        values["files"] = json.dumps(list(map(astuple, sent.files)), ensure_ascii=False)
-    return values
+    if sent.files is None:
+        return values_of(sent)
+    files = json.dumps(list(map(astuple, sent.files)), ensure_ascii=False)
+    return values_of(sent) | {"files": files}
 
 
 def _sent_from_row(row: RowMapping) -> SentGrade:

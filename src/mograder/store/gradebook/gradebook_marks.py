@@ -14,16 +14,14 @@ from sqlalchemy import Connection, Row, Select, Table, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
+from mograder.core.errors import NotFound
 from mograder.store.database.database import add_row, upsert
+from mograder.store.database.row_tables import columns_of, values_of
 from mograder.store.gradebook.gradebook_rows import (
-    SHORT_COLUMNS,
-    WORK_COLUMNS,
     AssignmentRow,
     Work,
     assignment_of,
     by_student,
-    work_columns,
-    work_from_row,
 )
 from mograder.store.gradebook.gradebook_tables import (
     grading_runs,
@@ -51,32 +49,15 @@ from mograder.store.gradebook.mark_counting import (
 )
 
 _Students: TypeAlias = str | Collection[str] | None
-_RUN_COLUMNS = (
-    "assignment",
-    "student",
-    "submission_sha256",
-    "problem",
-    "result",
-    "signature",
-)
-_RUN_FACTS = ("student", "id", "submission_sha256", "state", "problem")
-MARK_COLUMNS = (
-    "student",
-    "id",
-    "question",
-    "points",
-    "available",
-    "state",
-    "comment",
-    "marker",
-    "run",
-    "at",
-)
-"""The student, and what :class:`RecordedMark` is made of."""
+_WORK = (student_work.c.student, *columns_of(student_work, Work))
+_SHORT_WORK = _WORK[:-3]
+"""Those without the findings of the last grading, most of which must be parsed."""
 
-_ASSIGNMENTS = select(
-    *(marked_assignments.c[name] for name in ("name", "max_mark", "marks", "automatic"))
-)
+MARKS = select(question_marks.c.student, *columns_of(question_marks, RecordedMark, number="id"))
+"""The student, and the columns of :class:`RecordedMark`."""
+
+_RUNS = select(grading_runs.c.student, *columns_of(grading_runs, RunFacts, number="id"))
+_ASSIGNMENTS = select(marked_assignments)
 
 
 def read_assignment(connection: Connection, name: str) -> AssignmentRow | None:
@@ -107,16 +88,15 @@ def read_rows(
     """
     known = read_assignment(connection, assignment) or AssignmentRow(assignment)
     own = rows_of(student_work, assignment, student)
-    held = connection.execute(_selected(student_work, WORK_COLUMNS).where(own))
-    works = {row.student: work_from_row(row) for row in held}
+    works = {row[0]: Work(*row[1:]) for row in connection.execute(select(*_WORK).where(own))}
     own = rows_of(question_marks, assignment, student)
     if question is not None:
         c = question_marks.c
         given = select(c.question).where(c.assignment == assignment, c.marker != MACHINE)
         own &= (c.question == question) | c.question.in_(given)
-    marks = by_student(_columns(connection, question_marks, MARK_COLUMNS, own), RecordedMark)
+    marks = by_student(_oldest_first(connection, MARKS, question_marks, own), RecordedMark)
     own = rows_of(grading_runs, assignment, student)
-    runs = by_student(_columns(connection, grading_runs, _RUN_FACTS, own), RunFacts)
+    runs = by_student(_oldest_first(connection, _RUNS, grading_runs, own), RunFacts)
     return tuple(
         StudentRows(known, each, works.get(each), marks.get(each, ()), runs.get(each, ()))
         for each in sorted(works.keys() | marks.keys() | runs.keys(), key=str.casefold)
@@ -133,9 +113,7 @@ def read_short_grades(
         .where((runs.assignment == held.assignment) & (runs.student == held.student))
         .scalar_subquery()
     )
-    wanted = select(held.assignment, newest, *(held[name] for name in SHORT_COLUMNS)).where(
-        held.assignment.in_(assignments)
-    )
+    wanted = select(held.assignment, newest, *_SHORT_WORK).where(held.assignment.in_(assignments))
     if students is not None:
         wanted = wanted.where(held.student.in_(students))
     rows = connection.execute(wanted).all()
@@ -158,13 +136,8 @@ def insert_run(connection: Connection, run: GradingRun) -> int:
         _write_assignment(connection, run)
     before = rows = read_student(connection, run.assignment, run.student)
     at = utc_iso(run.at)
-    number = add_row(
-        connection,
-        grading_runs,
-        **{name: getattr(run, name) for name in _RUN_COLUMNS},
-        state=str(run.state),
-        at=at,
-    )
+    kept = {each.name: getattr(run, each.name) for each in grading_runs.c if each.name != "id"}
+    number = add_row(connection, grading_runs, **kept | {"state": str(run.state), "at": at})
     for question in _changed(before, run):
         key, state = question.key, str(question.state)
         values = question.points, question.available, state, question.reason, MACHINE, number, at
@@ -176,9 +149,8 @@ def insert_run(connection: Connection, run: GradingRun) -> int:
 
 def insert_mark(connection: Connection, rows: StudentRows, mark: RecordedMark) -> StudentRows:
     """Add a row to a student's history of marks; return all that is known of the student then."""
-    values = {name: getattr(mark, name) for name in MARK_COLUMNS[2:]}
     own = {"assignment": rows.assignment.name, "student": rows.student}
-    number = add_row(connection, question_marks, **own, **values)
+    number = add_row(connection, question_marks, **own, **values_of(mark, "number"))
     return replace(rows, marks=(*rows.marks, replace(mark, number=number)))
 
 
@@ -190,7 +162,7 @@ def put_work(connection: Connection, rows: StudentRows) -> StudentGrade:
     grade = grade_of(rows)
     work = replace(rows.work or Work(), total=grade.total)
     key = {"assignment": rows.assignment.name, "student": rows.student}
-    put(connection, student_work, key | work_columns(work))
+    put(connection, student_work, key | values_of(work))
     return grade
 
 
@@ -250,6 +222,13 @@ def _put_graded(
     put_work(connection, replace(rows, work=work))
 
 
+def demand_work(connection: Connection, assignment: str, student: str) -> None:
+    """Check that a student has graded work. Raises: :class:`NotFound`."""
+    own = rows_of(student_work, assignment, student)
+    if connection.execute(select(student_work.c.student).where(own)).first() is None:
+        raise NotFound(f"The gradebook has no submission of this student for {assignment}.")
+
+
 def rows_of(table: Table, assignment: str, student: _Students) -> ColumnElement[bool]:
     """Return the condition for the rows of an assignment, and of a student, of some or of all."""
     named: ColumnElement[bool] = table.c.assignment == assignment
@@ -259,15 +238,11 @@ def rows_of(table: Table, assignment: str, student: _Students) -> ColumnElement[
     return named & (table.c.student == student if one else table.c.student.in_(student))
 
 
-def _columns(
-    connection: Connection, table: Table, names: Iterable[str], where: ColumnElement[bool]
+def _oldest_first(
+    connection: Connection, wanted: Select[Any], table: Table, where: ColumnElement[bool]
 ) -> Iterable[Row[Any]]:
-    """Return columns of rows, oldest first; as tuples, since mappings take several times longer."""
-    return connection.execute(_selected(table, names).where(where).order_by(table.c.id)).all()
-
-
-def _selected(table: Table, names: Iterable[str]) -> Select[Any]:
-    return select(*(table.c[name] for name in names))
+    """Return columns of rows; as tuples, since mappings take several times longer."""
+    return connection.execute(wanted.where(where).order_by(table.c.id)).all()
 
 
 def put(connection: Connection, table: Table, row: Mapping[str, object]) -> None:

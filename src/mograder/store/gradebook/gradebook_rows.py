@@ -59,36 +59,10 @@ class Work:
 
 NO_WORK = Work()
 
-SHORT_COLUMNS = (
-    "student",
-    "total",
-    "received",
-    "receipt",
-    "earlier_auto",
-    "earlier_pct",
-    "earlier_mark",
-    "earlier_submitted",
-)
-"""The student, and the fields of :class:`Work` that need no parsing."""
 
-WORK_COLUMNS = (*SHORT_COLUMNS, "cell_errors", "tampered", "checks")
-"""The student, and all fields of :class:`Work`."""
-
-
-def work_from_row(row: Row[Any]) -> Work:
-    """Return a row of :data:`WORK_COLUMNS`."""
-    values = list(row)[1:]
-    values[-2:] = tuple(map(str, list_of(row.tampered))), checks_of(row.checks)
-    return Work(*values)
-
-
-def work_columns(work: Work) -> dict[str, object]:
-    """Return the fields of a work as columns of ``student_work``."""
-    columns = {name: getattr(work, name) for name in WORK_COLUMNS[1:]}
-    return columns | {
-        "tampered": json.dumps(list(work.tampered)),
-        "checks": checks_json(work.checks),
-    }
+def texts_of(text: object) -> tuple[str, ...]:
+    """Return the texts of a JSON list."""
+    return tuple(map(str, list_of(text)))
 
 
 def checks_of(text: object) -> tuple[CheckResult, ...]:

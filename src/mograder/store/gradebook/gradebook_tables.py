@@ -8,7 +8,9 @@ user who made the change.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -23,8 +25,17 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.types import TypeEngine
+
+from mograder.core.clock import utc_iso
+from mograder.store.database.row_tables import Converted
+from mograder.store.gradebook.gradebook_rows import checks_json, checks_of, texts_of
 
 metadata = MetaData()
+
+_MOMENT = String(40)
+_TIME = Converted(_MOMENT, utc_iso, datetime.fromisoformat)
+"""A moment that its records hold as an aware time, instead of as a text."""
 
 
 def _texts(*names: str) -> Iterator[Column[str]]:
@@ -63,8 +74,12 @@ student_work = Table(
     Column("earlier_mark", Float),
     Column("earlier_submitted", Text, nullable=False, server_default=""),
     Column("cell_errors", Integer, nullable=False, server_default="0"),
-    Column("tampered", Text, nullable=False, server_default="[]"),
-    Column("checks", Text, nullable=False, server_default="[]"),
+    Column(
+        "tampered", Converted(Text(), json.dumps, texts_of), nullable=False, server_default="[]"
+    ),
+    Column(
+        "checks", Converted(Text(), checks_json, checks_of), nullable=False, server_default="[]"
+    ),
     PrimaryKeyConstraint("assignment", "student", name="pk_student_work"),
 )
 """One row for each student and assignment with graded or marked work, as ``gradebook_rows.Work``.
@@ -161,9 +176,11 @@ question_marks = Table(
 """
 
 
-def _log(name: str, *columns: Column[Any], index: Sequence[str] = ()) -> Table:
+def _log(
+    name: str, *columns: Column[Any], index: Sequence[str] = (), at: TypeEngine[Any] = _MOMENT
+) -> Table:
     """Return a table whose rows are only added, with the user who made each, and when."""
-    made = Column("by", String(200), nullable=False), Column("at", String(40), nullable=False)
+    made = Column("by", String(200), nullable=False), Column("at", at, nullable=False)
     number = Column("id", Integer, primary_key=True)
     indexes = [Index(f"ix_{name}_{index[-1]}", *index)] if index else []
     return Table(name, metadata, number, *columns, *made, *indexes)
@@ -241,10 +258,11 @@ answer_separations = _log(
 mark_releases = _log(
     "mark_releases",
     *_texts("assignment", "student"),
-    Column("visible_from", String(40)),
+    Column("visible_from", _TIME),
     Column("note", Text, nullable=False, server_default=""),
     Column("grade", Text, nullable=False, server_default=""),
     index=("assignment", "student"),
+    at=_TIME,
 )
 """Marks that students may see, from a time on; ``visible_from`` None takes them back.
 
@@ -256,6 +274,7 @@ regrade_requests = _log(
     "regrade_requests",
     *_texts("assignment", "student", "question"),
     index=("assignment", "student"),
+    at=_TIME,
 )
 """Requests of students to look at a question's mark again; their texts are messages."""
 
@@ -265,9 +284,10 @@ regrade_messages = _log(
     Column("kind", String(20), nullable=False),
     Column("text", Text, nullable=False, server_default=""),
     Column("assignee", String(200), nullable=False, server_default=""),
-    Column("points_before", Float),
-    Column("points_after", Float),
+    Column("points_before", Float, key="before"),
+    Column("points_after", Float, key="after"),
     index=("request",),
+    at=_TIME,
 )
 """The thread of a request: asked, answered, assigned, changed, kept, reopened, withdrawn."""
 
@@ -275,8 +295,8 @@ extensions = _log(
     "extensions",
     Column("assignment", Text, nullable=False),
     Column("student", Text, nullable=False, server_default=""),
-    Column("student_group", Text, nullable=False, server_default=""),
-    Column("until", String(40)),
+    Column("student_group", Text, key="group", nullable=False, server_default=""),
+    Column("until", _TIME),
     Column("exempt", Boolean, nullable=False, server_default="0"),
     Column("removed", Boolean, nullable=False, server_default="0"),
     Column("reason", Text, nullable=False, server_default=""),
@@ -289,7 +309,8 @@ An empty ``assignment`` means all assignments; that is for exemptions only.
 
 group_members = _log(
     "group_members",
-    *_texts("student_group", "student"),
+    Column("student_group", Text, key="group", nullable=False),
+    Column("student", Text, nullable=False),
     Column("removed", Boolean, nullable=False, server_default="0"),
 )
 """The groups of students that extensions and releases may name."""

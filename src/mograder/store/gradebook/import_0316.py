@@ -33,7 +33,7 @@ from mograder.store.gradebook.gradebook_marks import (
     read_assignment,
     read_rows,
 )
-from mograder.store.gradebook.gradebook_rows import AssignmentRow, Work, checks_of, list_of
+from mograder.store.gradebook.gradebook_rows import AssignmentRow, Work, checks_of, texts_of
 from mograder.store.gradebook.gradebook_tables import grading_runs, student_names
 from mograder.store.gradebook.grading_records import (
     DOUBTFUL,
@@ -199,7 +199,7 @@ def _work(row: Row0316, rows: StudentRows, held: Row0316 | None) -> Work:
             earlier_auto=row.auto_mark,
             earlier_submitted=row.submitted_at,
             cell_errors=int(row.cell_errors),
-            tampered=tuple(map(str, list_of(row.tampered))),
+            tampered=texts_of(row.tampered),
             checks=checks_of(row.check_results),
         )
     before = (held.penalty_pct, held.penalised_mark) if held is not None else (None, None)

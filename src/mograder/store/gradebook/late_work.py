@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, select
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.store.database.database import add_row
+from mograder.store.database.row_tables import columns_of, values_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import (
     read_assignments,
@@ -51,6 +52,10 @@ class LateRecords:
     works: Mapping[tuple[str, str], Work]
 
 
+_EXTENSIONS = select(*columns_of(extensions, Extension)).order_by(extensions.c.id)
+_MEMBERS = select(*columns_of(group_members, Membership), group_members.c.at).order_by(
+    group_members.c.id
+)
 _POLICIES = TypeAdapter(StoredPolicy)
 
 
@@ -151,24 +156,10 @@ def _facts(connection: Connection) -> LateFacts:
 
 
 def _changes(connection: Connection) -> Iterable[tuple[datetime, Change]]:
-    for row in connection.execute(select(extensions).order_by(extensions.c.id)):
-        extension = Extension(
-            row.assignment,
-            row.student,
-            row.student_group,
-            None if row.until is None else datetime.fromisoformat(row.until),
-            row.exempt,
-            row.reason,
-            row.removed,
-            row.by,
-            row.at,
-        )
-        yield datetime.fromisoformat(row.at), extension
-    for row in connection.execute(select(group_members).order_by(group_members.c.id)):
-        yield (
-            datetime.fromisoformat(row.at),
-            Membership(row.student_group, row.student, row.removed),
-        )
+    for row in connection.execute(_EXTENSIONS):
+        yield datetime.fromisoformat(row.at), Extension(*row)
+    for *values, at in connection.execute(_MEMBERS):
+        yield datetime.fromisoformat(at), Membership(*values)
     for row in connection.execute(select(late_policies).order_by(late_policies.c.id)):
         changed = PolicyChange(row.assignment, _policy(row.assignment, row.policy))
         yield datetime.fromisoformat(row.at), changed
@@ -188,15 +179,9 @@ def _insert(connection: Connection, change: Change, by: str, at: datetime) -> No
     made = {"by": by, "at": utc_iso(at)}
     match change:
         case Extension():
-            columns = ("assignment", "student", "exempt", "removed", "reason")
-            values = {name: getattr(change, name) for name in columns}
-            until = None if change.until is None else utc_iso(change.until)
-            add_row(
-                connection, extensions, **values, student_group=change.group, until=until, **made
-            )
-        case Membership(group, student, removed):
-            values = {"student_group": group, "student": student, "removed": removed}
-            add_row(connection, group_members, **values, **made)
+            add_row(connection, extensions, **values_of(change) | made)
+        case Membership():
+            add_row(connection, group_members, **values_of(change), **made)
         case PolicyChange():
             text = _POLICIES.dump_json(change.policy, exclude_defaults=True).decode()
             policy = None if text == "{}" else text

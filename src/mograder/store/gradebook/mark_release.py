@@ -13,10 +13,9 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, func, insert, literal, select, tuple_
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import Connection, Select, String, Table, func, insert, literal, select, tuple_
 
-from mograder.core.clock import utc_iso
+from mograder.store.database.row_tables import values_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import (
     answer_annotations,
@@ -28,6 +27,8 @@ from mograder.store.gradebook.gradebook_tables import (
     rubrics,
     saved_comments,
 )
+
+_ROWS = select(mark_releases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +87,21 @@ class MarkReleases:
 
     def rows(self, assignment: str) -> Mapping[str, Sequence[ReleaseRow]]:
         """Return the rows of an assignment by student, oldest first."""
-        return _grouped(self._read(mark_releases.c.assignment == assignment), "student")
+        return _grouped(self._read(_ROWS.filter_by(assignment=assignment)), "student")
 
     def since(self, at: datetime) -> Mapping[tuple[str, str], Sequence[ReleaseRow]]:
         """Return rows by assignment and student, oldest first.
 
         They are those of students with a row that was added or becomes visible at ``at`` or later.
         """
-        c, text = mark_releases.c, utc_iso(at)
-        recent = select(c.assignment, c.student).where((c.at >= text) | (c.visible_from >= text))
-        rows = self._read(tuple_(c.assignment, c.student).in_(recent))
+        c = mark_releases.c
+        recent = select(c.assignment, c.student).where((c.at >= at) | (c.visible_from >= at))
+        rows = self._read(_ROWS.where(tuple_(c.assignment, c.student).in_(recent)))
         return _grouped(rows, "assignment", "student")
 
     def rows_of(self, student: str) -> Mapping[str, Sequence[ReleaseRow]]:
         """Return the rows of a student by assignment, oldest first."""
-        return _grouped(self._read(mark_releases.c.student == student), "assignment")
+        return _grouped(self._read(_ROWS.filter_by(student=student)), "assignment")
 
     def shown(self, now: datetime, student: str | None = None) -> frozenset[tuple[str, str]]:
         """Return the assignments and students of marks that are visible; the marks are not read."""
@@ -108,15 +109,12 @@ class MarkReleases:
         wanted = select(c.id, c.assignment, c.student, c.visible_from, no, no, no, c.at)
         if student is not None:
             wanted = wanted.where(c.student == student)
-        with self._book.reading() as connection:
-            every = map(_row, connection.execute(wanted.order_by(c.id)))
-            rows = _grouped(every, "assignment", "student")
+        rows = _grouped(self._read(wanted), "assignment", "student")
         return frozenset(key for key, found in rows.items() if standing(found, now).shown)
 
     def rows_for(self, assignment: str, student: str) -> Sequence[ReleaseRow]:
         """Return the rows of a student and an assignment, oldest first."""
-        table = mark_releases.c
-        return self._read((table.assignment == assignment) & (table.student == student))
+        return self._read(_ROWS.filter_by(assignment=assignment, student=student))
 
     def newest(self) -> Mapping[str, int]:
         """Return the number of each assignment's newest row, which is another after any change."""
@@ -149,16 +147,17 @@ class MarkReleases:
                 student for student, at in said if student in last and at >= last[student]
             )
 
-    def _read(self, where: ColumnElement[bool]) -> tuple[ReleaseRow, ...]:
-        wanted = select(mark_releases).where(where).order_by(mark_releases.c.id)
+    def _read(self, wanted: Select[Any]) -> tuple[ReleaseRow, ...]:
         with self._book.reading() as connection:
-            return tuple(map(_row, connection.execute(wanted)))
+            found = connection.execute(wanted.order_by(mark_releases.c.id))
+            return tuple(ReleaseRow(*row) for row in found)
 
 
 def _last_of(table: Table, assignment: str) -> Select[Any]:
-    """Return a query for each student and the time of the newest row."""
+    """Return a query for each student and the time of the newest row, as a text."""
     rows = table.c
-    wanted = select(rows.student, func.max(rows.at)).where(rows.assignment == assignment)
+    newest = func.max(rows.at, type_=String)
+    wanted = select(rows.student, newest).where(rows.assignment == assignment)
     return wanted.group_by(rows.student)
 
 
@@ -185,18 +184,8 @@ def insert_releases(
     note: str = "",
 ) -> None:
     """Add rows in a transaction of the gradebook."""
-    rows = [
-        {
-            "assignment": assignment,
-            "student": new.student,
-            "visible_from": None if new.visible_from is None else utc_iso(new.visible_from),
-            "note": note,
-            "grade": new.grade,
-            "by": by,
-            "at": utc_iso(at),
-        }
-        for new in news
-    ]
+    made = {"assignment": assignment, "note": note, "by": by, "at": at}
+    rows = [{**made, **values_of(new)} for new in news]
     if rows:
         connection.execute(insert(mark_releases), rows)
 
@@ -235,10 +224,3 @@ def _grouped(rows: Iterable[ReleaseRow], *by: str) -> Mapping[Any, Sequence[Rele
     for row in rows:
         found[key(row)].append(row)
     return found
-
-
-def _row(row: Sequence[Any]) -> ReleaseRow:
-    number, assignment, student, visible, note, grade, by, at = row
-    begins = None if visible is None else datetime.fromisoformat(visible)
-    made = datetime.fromisoformat(at)
-    return ReleaseRow(number, assignment, student, begins, note, grade, by, made)

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
-from sqlalchemy import Connection, Row, Table, func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from mograder.core.errors import InvalidInput
 from mograder.marks import sum_of_marks
+from mograder.store.database.row_tables import columns_of
 from mograder.store.gradebook.gradebook_tables import mark_details, rubrics, saved_comments
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 
@@ -46,6 +46,9 @@ class SavedComment:
     by: str
     at: str
     retired: bool = False
+
+
+_COMMENTS = select(*columns_of(saved_comments, SavedComment, version="id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,34 +95,16 @@ def rubric_entry(rubric: Rubric, question: str, entry: MarkEntry, available: flo
 
 def read_rubric(connection: Connection, assignment: str, question: str) -> Rubric:
     """Return the saved comments of a question."""
-    start = newest(connection, rubrics, ("assignment", "question"), assignment, question)
-    found = [
-        SavedComment(
-            row.comment,
-            row.text,
-            row.points,
-            row.position,
-            row.id,
-            row.by,
-            row.at,
-            row.retired,
-        )
-        for row in newest(connection, saved_comments, ("comment",), assignment, question)
-    ]
-    ordered = sorted(found, key=lambda each: (each.position, each.comment))
-    return Rubric(
-        StartsAt(start[0].starts_at) if start else StartsAt.ZERO,
-        {each.comment: each for each in ordered},
+    starts, c = rubrics.c, saved_comments.c
+    start = select(starts.starts_at).where(
+        starts.assignment == assignment, starts.question == question
     )
-
-
-def newest(
-    connection: Connection, table: Table, keys: Sequence[str], assignment: str, question: str
-) -> Sequence[Row[Any]]:
-    """Return the newest row of each entry of a question in a table whose rows are only added."""
-    own = (table.c.assignment == assignment) & (table.c.question == question)
-    last = select(func.max(table.c.id)).where(own).group_by(*(table.c[key] for key in keys))
-    return connection.execute(select(table).where(table.c.id.in_(last))).all()
+    starts_at = connection.execute(start.order_by(starts.id.desc()).limit(1)).scalar()
+    own = (c.assignment == assignment) & (c.question == question)
+    last = select(func.max(c.id)).where(own).group_by(c.comment)
+    found = [SavedComment(*row) for row in connection.execute(_COMMENTS.where(c.id.in_(last)))]
+    found.sort(key=lambda each: (each.position, each.comment))
+    return Rubric(StartsAt(starts_at or StartsAt.ZERO), {each.comment: each for each in found})
 
 
 def insert_details(connection: Connection, mark: int, details: MarkDetails) -> None:

@@ -227,8 +227,7 @@ class Board:
 
         Raises: Conflict if the item has :data:`MOST_MESSAGES` for the same people already.
         """
-        c, values = item_messages.c, values_of(message)
-        del values["number"]
+        c, values = item_messages.c, values_of(message, "number")
         same = (c.item == message.item, c.username == message.username)
         shown = (*same, c.until > message.sent_at)
         with writing(self._engine) as connection:

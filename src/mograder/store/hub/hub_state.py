@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
 
 from sqlalchemy import (
@@ -33,7 +32,7 @@ from mograder.store.database.database import (
     upsert,
     writing,
 )
-from mograder.store.database.row_tables import rows_of, values_of
+from mograder.store.database.row_tables import columns_of, rows_of, values_of
 from mograder.store.hub.hub_tables import (
     AuditRow,
     CapabilityRow,
@@ -333,7 +332,7 @@ class HubState:
 
 # Built once: building a statement takes as long as executing it.
 _ADD_SESSION = insert(sessions)
-_SESSIONS = select(*(sessions.c[each.name] for each in fields(SessionRow)))
+_SESSIONS = select(*columns_of(sessions, SessionRow))
 _CHANGE_SESSION = update(sessions).where(sessions.c.session_id == bindparam("which"))
 _REMOVE_SESSION = delete(sessions).where(sessions.c.session_id == bindparam("which"))
 _ADD_CAPABILITY = insert(capabilities)

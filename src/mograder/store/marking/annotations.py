@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,8 +17,10 @@ from sqlalchemy import Connection, Row, func, select
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.database.database import add_row
+from mograder.store.database.row_tables import values_of
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_tables import answer_annotations, grading_runs, student_work
+from mograder.store.gradebook.gradebook_marks import demand_work, rows_of
+from mograder.store.gradebook.gradebook_tables import answer_annotations, grading_runs
 from mograder.store.gradebook.rubrics import Rubric, read_rubric
 
 MOST_ANNOTATIONS = 500
@@ -200,22 +202,15 @@ def _find(
 
 
 def _last_work(connection: Connection, assignment: str, student: str) -> str:
-    runs, held = grading_runs.c, student_work.c
-    own = (held.assignment == assignment) & (held.student == student)
-    if connection.execute(select(held.student).where(own)).first() is None:
-        raise NotFound(f"The gradebook has no submission of this student for {assignment}.")
-    graded = select(runs.submission_sha256).where(
-        (runs.assignment == assignment) & (runs.student == student)
-    )
+    demand_work(connection, assignment, student)
+    runs = grading_runs.c
+    graded = select(runs.submission_sha256).where(rows_of(grading_runs, assignment, student))
     return connection.execute(graded.order_by(runs.id.desc()).limit(1)).scalar() or ""
 
 
 def _rows(connection: Connection, assignment: str, student: str | None) -> list[Row[Any]]:
     """Return the newest row of each annotation that is not removed."""
-    table = answer_annotations.c
-    own = table.assignment == assignment
-    if student is not None:
-        own &= table.student == student
+    table, own = answer_annotations.c, rows_of(answer_annotations, assignment, student)
     last = select(func.max(table.id)).where(own).group_by(table.annotation)
     wanted = select(answer_annotations).where(table.id.in_(last), ~table.removed)
     return list(connection.execute(wanted.order_by(table.id)))
@@ -237,10 +232,9 @@ def _annotation(row: Row[Any]) -> Annotation:
 def _insert(
     connection: Connection, owner: tuple[str, str], news: Annotation, *, removed: bool = False
 ) -> Annotation:
-    own = ("annotation", "submission_sha256", "text", "saved_comment", "by", "at")
-    values = {name: getattr(news, name) for name in own}
-    values |= {"assignment": owner[0], "student": owner[1], "removed": removed}
-    number = add_row(connection, answer_annotations, **values, **asdict(news.place))
+    values = values_of(news, "place", "version") | values_of(news.place)
+    owned = {"assignment": owner[0], "student": owner[1], "removed": removed}
+    number = add_row(connection, answer_annotations, **owned, **values)
     return replace(news, version=number)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, func, select
 
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_marks import MARK_COLUMNS, read_rows
+from mograder.store.gradebook.gradebook_marks import MARKS, read_rows
 from mograder.store.gradebook.gradebook_tables import question_marks
 from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,
@@ -43,6 +43,5 @@ def last_given(
     own = (question_marks.c.assignment == assignment) & (question_marks.c.question == question)
     given = own & (question_marks.c.marker != MACHINE)
     last = select(func.max(question_marks.c.id)).where(given).group_by(question_marks.c.student)
-    columns = (question_marks.c[name] for name in MARK_COLUMNS)
-    found = connection.execute(select(*columns).where(question_marks.c.id.in_(last)))
+    found = connection.execute(MARKS.where(question_marks.c.id.in_(last)))
     return {row[0]: RecordedMark(*row[1:]) for row in found}

@@ -7,7 +7,6 @@ form a thread. Rows are only added, and the state of a request follows from its 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,9 +14,9 @@ from enum import StrEnum
 from sqlalchemy import Connection, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import add_row
+from mograder.store.database.row_tables import columns_of, values_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import regrade_messages, regrade_requests
 from mograder.store.gradebook.mark_release import NewRelease, insert_releases
@@ -76,6 +75,9 @@ class Message:
     before: float | None = None
     after: float | None = None
     number: int = 0
+
+
+_MESSAGE = columns_of(regrade_messages, Message, number="id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,7 @@ class RegradeRequests:
                 _insert(connection, known.number, message)
                 return known.number
             owner = {"assignment": assignment, "student": student, "question": question}
-            made = {"by": message.by, "at": utc_iso(message.at)}
-            number = add_row(connection, regrade_requests, **owner, **made)
+            number = add_row(connection, regrade_requests, **owner, by=message.by, at=message.at)
             _insert(connection, number, message)
             return number
 
@@ -209,42 +210,23 @@ def _of(assignment: str | None, student: str | None, question: str | None) -> Co
 
 
 def _read(connection: Connection, where: ColumnElement[bool]) -> tuple[RegradeRequest, ...]:
-    wanted = select(regrade_requests).where(where).order_by(regrade_requests.c.id)
+    c = regrade_requests.c
+    wanted = select(c.id, c.assignment, c.student, c.question).where(where).order_by(c.id)
     found = connection.execute(wanted).all()
     threads = _threads(connection, where) if found else {}
-    return tuple(
-        RegradeRequest(
-            row.id, row.assignment, row.student, row.question, tuple(threads.get(row.id, ()))
-        )
-        for row in found
-    )
+    return tuple(RegradeRequest(*row, tuple(threads[row.id])) for row in found)
 
 
-def _threads(connection: Connection, where: ColumnElement[bool]) -> dict[int, Sequence[Message]]:
+def _threads(connection: Connection, where: ColumnElement[bool]) -> defaultdict[int, list[Message]]:
     threads: defaultdict[int, list[Message]] = defaultdict(list)
-    wanted = (
-        select(regrade_messages)
-        .where(regrade_messages.c.request.in_(select(regrade_requests.c.id).where(where)))
-        .order_by(regrade_messages.c.id)
-    )
-    for row in connection.execute(wanted):
-        _, request, kind, text, assignee, before, after, by, at = row
-        moment = datetime.fromisoformat(at)
-        message = Message(MessageKind(kind), by, moment, text, assignee, before, after, row.id)
-        threads[request].append(message)
-    return dict(threads)
+    c = regrade_messages.c
+    own = c.request.in_(select(regrade_requests.c.id).where(where))
+    wanted = select(c.request, *_MESSAGE).where(own).order_by(c.id)
+    for request, kind, *values in connection.execute(wanted):
+        threads[request].append(Message(MessageKind(kind), *values))
+    return threads
 
 
 def _insert(connection: Connection, request: int, message: Message) -> None:
-    add_row(
-        connection,
-        regrade_messages,
-        request=request,
-        kind=message.kind.value,
-        text=message.text,
-        assignee=message.assignee,
-        points_before=message.before,
-        points_after=message.after,
-        by=message.by,
-        at=utc_iso(message.at),
-    )
+    values = values_of(message, "number") | {"kind": message.kind.value}
+    add_row(connection, regrade_messages, request=request, **values)

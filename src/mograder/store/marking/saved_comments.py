@@ -19,6 +19,7 @@ from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.store.database.database import add_row
+from mograder.store.database.row_tables import values_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import read_rows
 from mograder.store.gradebook.gradebook_tables import rubrics, saved_comments
@@ -49,10 +50,6 @@ class Author:
     name: str
     at: datetime
     own: str = ""
-
-    def columns(self) -> Mapping[str, str]:
-        """Return the columns that say so."""
-        return {"by": self.name, "at": utc_iso(self.at)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +184,7 @@ class SavedComments:
             if read_rubric(connection, assignment, question).starts_at is starts_at:
                 return 0
             row = {"assignment": assignment, "question": question, "starts_at": str(starts_at)}
-            add_row(connection, rubrics, **row, **author.columns())
+            add_row(connection, rubrics, **row, by=author.name, at=utc_iso(author.at))
             return _recalculate(connection, assignment, question, author)
 
     def preview(
@@ -234,12 +231,10 @@ def _refuse_changed(now: SavedComment, version: int) -> None:
 def _insert(
     connection: Connection, assignment: str, question: str, news: SavedComment, author: Author
 ) -> SavedComment:
-    made_by = author.columns()
-    own = ("comment", "text", "points", "position", "retired")
-    values = {name: getattr(news, name) for name in own}
-    values |= {"assignment": assignment, "question": question}
-    number = add_row(connection, saved_comments, **values, **made_by)
-    return replace(news, version=number, by=made_by["by"], at=made_by["at"])
+    made = replace(news, by=author.name, at=utc_iso(author.at))
+    owner = {"assignment": assignment, "question": question}
+    number = add_row(connection, saved_comments, **owner, **values_of(made, "version"))
+    return replace(made, version=number)
 
 
 def _recalculate(connection: Connection, assignment: str, question: str, author: Author) -> int:

@@ -13,9 +13,10 @@ from datetime import datetime
 from sqlalchemy import Connection, func, insert, select
 
 from mograder.core.clock import utc_iso
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import InvalidInput
 from mograder.store.database.database import add_row
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook_marks import demand_work
 from mograder.store.gradebook.gradebook_tables import (
     answer_separations,
     marking_shares,
@@ -140,13 +141,8 @@ class Separations:
         Raises:
             NotFound: The student has no graded work.
         """
-        held = student_work.c
         owner = {"assignment": assignment, "question": question, "student": student}
-        known = select(held.student).where(
-            (held.assignment == assignment) & (held.student == student)
-        )
         with self._book.writing() as connection:
-            if connection.execute(known).first() is None:
-                raise NotFound(f"The gradebook has no submission of this student for {assignment}.")
+            demand_work(connection, assignment, student)
             made = {"separate": separate, "by": by, "at": utc_iso(at)}
             add_row(connection, answer_separations, **owner, **made)
