@@ -623,6 +623,7 @@ async def test_unsaved_text_outlives_a_dead_hub_and_a_reload_and_is_sent_again(
     await prof.page.reload()
     assert prof.asked_to_stay == ["beforeunload"]
     await expect(prof.comment).to_have_value("Written while nobody listened. And more.")
+    await prof.page.unroute_all(behavior="wait")
     await asyncio.to_thread(hub.kill)
     await prof.write("c", " Once more.")
     await expect(alert).to_contain_text("Not saved")

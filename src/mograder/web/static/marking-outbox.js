@@ -12,7 +12,7 @@ const prefix = `mograder-marking:${main.home}:${main.marker}:${main.assignment}:
 const tab = own_tab();
 const entries = new Map();
 const listeners = [];
-let failures = 0, retry = 0, storing = true;
+let failures = 0, retry = 0, storing = true, leaving = false;
 
 export const key_of = (id, question) => `${id}/${question}`;
 export const entry_of = (key) => entries.get(key);
@@ -139,10 +139,10 @@ function same(mark, draft) {
   return points && alike(mark.saved, draft.saved) && mark.comment.trim() === draft.comment.trim() && mark.reason.trim() === draft.reason.trim();
 }
 
-function store(entry, at = Date.now()) {
+function store(entry) {
   const { key, id, question, label, draft, version, held = "", conflict = null } = entry;
   try {
-    localStorage.setItem(prefix + key, JSON.stringify({ key, id, question, label, draft, version, held, conflict, tab, at }));
+    localStorage.setItem(prefix + key, JSON.stringify({ key, id, question, label, draft, version, held, conflict, tab, at: leaving ? 0 : Date.now() }));
   } catch { storing = false; }
 }
 
@@ -164,9 +164,13 @@ function tell(entry) {
 }
 
 addEventListener("online", send_all);
-// Another tab may take up what a closed one has not saved.
-addEventListener("pagehide", () => entries.forEach((each) => store(each, 0)));
-addEventListener("pageshow", () => entries.forEach((each) => store(each)));
+// Another tab may take up what a closed one has not saved, also what it still tries to send.
+function leave(gone) {
+  leaving = gone;
+  entries.forEach(store);
+}
+addEventListener("pagehide", () => leave(true));
+addEventListener("pageshow", () => leave(false));
 addEventListener("beforeunload", (event) => {
   if (entries.size) event.preventDefault();
 });
