@@ -186,7 +186,7 @@ class Assignment:
 
     @property
     def statement(self) -> str:
-        """The statement to accept when submitting; empty if there is none."""
+        """The text that a student accepts when submitting, "" if the assignment has none."""
         own = self.own_statement or "This submission is my own work."
         return own if self.has_statement else ""
 

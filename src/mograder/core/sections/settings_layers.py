@@ -58,7 +58,10 @@ _GONE: Mapping[str, str] = {
 """The remedies for settings of an earlier version, by key."""
 _FILE_ONLY = frozenset({"assignments", "edit_links"})
 _SET_OR_NOT = frozenset({"moodle.url", "https.url", "https.token"})
-"""Keys of which an empty variable is none, as for 0.3.16: CI passes secrets that are not set so."""
+"""Keys that an empty variable does not replace, as in 0.3.16.
+
+CI systems pass a secret that is not set as an empty text.
+"""
 _NOT_SETTINGS = frozenset(
     f"MOGRADER_HUB_{each}"
     for each in ("SECRET", "URL", "INSTRUCTOR_TOKEN", "SSH", "SSH_OPTIONS", "MODE")

@@ -70,6 +70,14 @@ class Telling:
         now = self.feedback.now
         return self.of((*rows, replace(rows[-1], visible_from=now, at=now, grade=marks)))
 
+    def held_until(self, row: ReleaseRow) -> datetime | None:
+        """Return until when marks that a row released were held back; None if they were not."""
+        marks = readable_marks(row)
+        if marks is None or not marks.hidden_tests:
+            return None
+        settings, name = self.feedback.loaded.settings, self.feedback.assignment
+        return Disclosure.of(settings, name, due=self.due.last, now=row.at).later
+
     def _is_same_work(self, row: ReleaseRow, other: ReleaseRow) -> bool:
         one, two, same = readable_marks(row), readable_marks(other), self.feedback.is_same_work
         return one is not None and two is not None and same(row.student, one.run, two.run)

@@ -15,7 +15,6 @@ from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
-from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.feedback.feedback_view import FeedbackView
 from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release import look_again
@@ -23,7 +22,7 @@ from mograder.grading.release.look_again import LONGEST_TEXT, RequestRules
 from mograder.grading.release.released_marks import parse_marks
 from mograder.grading.release.released_pages import render_marks_page, view_marks
 from mograder.grading.release.student_marks import StudentMark, marks_of_student
-from mograder.grading.release.telling import telling
+from mograder.grading.release.telling import Telling, telling
 from mograder.sessions.session import CopyOf
 from mograder.store.gradebook.mark_release import (
     MarkReleases,
@@ -131,13 +130,13 @@ def _standing(app: HubApp, copy: CopyOf) -> tuple[Sequence[ReleaseRow], Standing
 def _shown(app: HubApp, copy: CopyOf) -> _Shown:
     rows, found = _standing(app, copy)
     book, feedback = app.marking.book(), feedback_of(app.marking, copy.item)
-    view, whole = None, False
+    view, whole, tells = None, False, telling(feedback)
     if found.shown is not None:
-        told, marks = telling(feedback).of(rows), parse_marks(found.shown.grade)
+        told, marks = tells.of(rows), parse_marks(found.shown.grade)
         view, whole = view_marks(feedback, marks, told), marks.grade.whole is not None
     requests = RegradeRequests(book).of(copy.item, copy.user)
     by_question = {each.question: each for each in requests}
-    return _Shown(found, view, whole, by_question, _rules(app, copy, found).closes(found))
+    return _Shown(found, view, whole, by_question, _rules(app, tells, found).closes(found))
 
 
 def _page(app: HubApp, copy: CopyOf) -> str:
@@ -155,7 +154,8 @@ def _ask(app: HubApp, copy: CopyOf, fields: Mapping[str, str]) -> str:
     action = fields.get("action", "")
     if action == "ask":
         marks = (str(copy.item), str(copy.user), question)
-        look_again.ask(book, _rules(app, copy, stands), marks, text, now)
+        rules = _rules(app, telling(feedback_of(app.marking, copy.item)), stands)
+        look_again.ask(book, rules, marks, text, now)
         return action
     found = RegradeRequests(book).of(copy.item, copy.user, question)
     if not found:
@@ -169,12 +169,10 @@ def _ask(app: HubApp, copy: CopyOf, fields: Mapping[str, str]) -> str:
     return action
 
 
-def _rules(app: HubApp, copy: CopyOf, stands: Standing) -> RequestRules:
-    settings, told_from = app.services.loaded.settings, None
-    if stands.shown is not None and parse_marks(stands.shown.grade).hidden_tests:
-        last = telling(feedback_of(app.marking, copy.item)).due.last
-        told_from = Disclosure.of(settings, copy.item, due=last, now=stands.shown.at).later
-    return RequestRules(settings.marking.requests_days, settings.marking.requests_to, told_from)
+def _rules(app: HubApp, tells: Telling, stands: Standing) -> RequestRules:
+    marking = app.services.loaded.settings.marking
+    told_from = None if stands.shown is None else tells.held_until(stands.shown)
+    return RequestRules(marking.requests_days, marking.requests_to, told_from)
 
 
 ROUTES = (

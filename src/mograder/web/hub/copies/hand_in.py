@@ -237,16 +237,17 @@ async def _submit(
 def _keep(
     app: HubApp, caller: Identity, copy: CopyOf, saved: Saved, now: datetime, late: str
 ) -> Kept:
-    own, kept = app.dates.own(copy.item, copy.user), None
+    own = app.dates.own(copy.item, copy.user)
     if own.is_closed(now) and caller.role is not Role.INSTRUCTOR:
         # The answer to the first try may have been lost.
-        kept = app.submissions.repeated(copy.user, copy.item, saved.data)
-        if kept is None:
+        repeated = app.submissions.repeated(copy.user, copy.item, saved.data)
+        if repeated is None:
             raise Conflict(
                 f"Submissions to {copy.item} have ended. Nothing was changed.",
                 hint="Ask your instructor if you should have more time.",
             )
-    if kept is None:
+        kept = repeated
+    else:
         terms = Terms(due=own.due, replace=late == "replace", once=own.is_late(now))
         kept = app.submissions.add(copy.user, copy.item, saved.data, now, terms)
     if kept.counts:  # what was saved while it was compared is not in it
