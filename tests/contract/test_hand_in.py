@@ -238,10 +238,12 @@ async def test_a_question_asked_in_time_does_not_let_late_work_replace_what_was_
     assert (hub.course / "submitted" / "A1" / "alice.py").read_text() == WORK
 
 
-async def test_what_is_handed_in_at_the_last_moment_is_not_late_while_it_is_compared(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With a whole class at the deadline a comparison waits for its turn."""
+@pytest.fixture
+async def slow_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """A hub with work at the last moment, where each comparison ends three days later.
+
+    With a whole class at the deadline a comparison waits for its turn.
+    """
 
     async def slow(*_: object, **_more: object) -> tuple[str, ...]:
         hub.clock.advance(3 * 86_400)
@@ -250,22 +252,19 @@ async def test_what_is_handed_in_at_the_last_moment_is_not_late_while_it_is_comp
     await begin(hub)
     hub.clock.advance(3600)
     monkeypatch.setattr(Copies, "compare", slow)
-    answer = await ask(hub, "POST", "/submit/alice/A1")
+    return hub
+
+
+async def test_what_is_handed_in_at_the_last_moment_is_not_late_while_it_is_compared(
+    slow_hub: Hub,
+) -> None:
+    answer = await ask(slow_hub, "POST", "/submit/alice/A1")
     assert answer.status_code == 200, answer.text
     assert answer.json()["late"] is False
 
 
-async def test_the_question_before_goes_by_the_time_at_which_it_was_asked(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def slow(*_: object, **_more: object) -> tuple[str, ...]:
-        hub.clock.advance(3 * 86_400)
-        return ()
-
-    await begin(hub)
-    hub.clock.advance(3600)
-    monkeypatch.setattr(Copies, "compare", slow)
-    told = (await ask(hub, "GET", "/hand-in/alice/A1")).json()
+async def test_the_question_before_goes_by_the_time_at_which_it_was_asked(slow_hub: Hub) -> None:
+    told = (await ask(slow_hub, "GET", "/hand-in/alice/A1")).json()
     assert (told["late"], told["closed"]) == (False, "")
 
 
