@@ -6,6 +6,7 @@ is the test's, so its page can be small, or hostile.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -110,10 +111,15 @@ class Tab:
     async def press(self, target: Locator, key: str) -> None:
         """Press a key on a part of the bar, as soon as the browser sends keys to it.
 
-        The frame has a process of its own, which Chromium takes the keyboard from a moment later.
+        The frame has a process of its own, which Chromium takes the keyboard from a moment later;
+        not at all, if the bar gave it to the frame just before: then it is taken once more.
         """
         await target.focus()
-        await self.frame.wait_for_function("!document.hasFocus()")
+        async with asyncio.timeout(60):
+            while await self.frame.evaluate("document.hasFocus()"):
+                await asyncio.sleep(0.1)
+                await target.blur()
+                await target.focus()
         await self.page.keyboard.press(key)
 
     async def click(self, target: Locator) -> None:
