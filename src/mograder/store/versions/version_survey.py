@@ -9,9 +9,8 @@ from sqlalchemy import Engine, func, inspect, select
 
 from mograder.core.errors import NotFound
 from mograder.store.database.database import reading
-from mograder.store.versions.version_deltas import Damaged
 from mograder.store.versions.version_tables import version_copies, versions
-from mograder.store.versions.version_texts import read_text
+from mograder.store.versions.version_texts import Damaged, read_text
 
 
 @dataclass(frozen=True, slots=True)
