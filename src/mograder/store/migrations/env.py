@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mograder.store.copies import update_tables
+from mograder.store.copies import copy_updates
 from mograder.store.database.migrating import run
 from mograder.store.external import external_people, external_tables
 from mograder.store.hub import (
@@ -25,7 +25,7 @@ _TABLES = (
     grading_jobs.grading_jobs,
     letters.letters,
     nodes.nodes,
-    update_tables.update_offers,
+    copy_updates.update_offers,
     validation_results.results,
     version_tables.versions,
 )
