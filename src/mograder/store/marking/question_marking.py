@@ -1,4 +1,4 @@
-"""Marking one question of one student: its mark as it stands, a change, and taking one back.
+"""Marking one question: the mark of each student as it stands, a change, and taking one back.
 
 Each change is one transaction. A marker names the version of the mark that was looked at; if
 another person, or grading, changed the mark meanwhile, nothing is saved.
@@ -6,25 +6,27 @@ another person, or grading, changed the mark meanwhile, nothing is saved.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from shlex import quote
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.gradebook.given_marks import GivenMarks, markable, record_given
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import (
+    MARKS,
     insert_mark,
     put_work,
     read_rows,
     read_student,
 )
-from mograder.store.gradebook.gradebook_tables import student_work
+from mograder.store.gradebook.gradebook_tables import question_marks, student_work
 from mograder.store.gradebook.grading_records import (
+    EARLIER_MARKER,
     MACHINE,
     MANUAL,
     WHOLE,
@@ -349,3 +351,32 @@ def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: 
         rubric = read_rubric(connection, rows.assignment.name, now.question.key)
         points = rubric.points(before.details, before.mark.available or 0.0)
     return replace(before, mark=replace(before.mark, points=points, marker=marker))
+
+
+def answers_to(book: Gradebook, assignment: str, question: str) -> Mapping[str, QuestionGrade]:
+    """Return the mark of each student's answer to a question, by student.
+
+    Students whose work has no such question are left out.
+    """
+    with book.reading() as connection:
+        rows = read_rows(connection, assignment, question=question)
+    found = ((each.student, question_grade(each, question)) for each in rows)
+    return {student: grade for student, grade in found if grade is not None}
+
+
+def markers_of(book: Gradebook, assignment: str) -> frozenset[str]:
+    """Return the people whose marks of an assignment count."""
+    marks = (each for grade in book.grades(assignment) for each in (*grade.questions, grade.whole))
+    found = {each.marker for each in marks if each is not None}
+    return frozenset(found - {MACHINE, EARLIER_MARKER})
+
+
+def last_given(
+    connection: Connection, assignment: str, question: str
+) -> Mapping[str, RecordedMark]:
+    """Return the last mark by a person of each student's question, also one taken back."""
+    own = (question_marks.c.assignment == assignment) & (question_marks.c.question == question)
+    given = own & (question_marks.c.marker != MACHINE)
+    last = select(func.max(question_marks.c.id)).where(given).group_by(question_marks.c.student)
+    found = connection.execute(MARKS.where(question_marks.c.id.in_(last)))
+    return {row[0]: RecordedMark(*row[1:]) for row in found}
