@@ -3,20 +3,23 @@
 The latter is the newest version of its kind before it, its key. Mograders before the first release
 stored a difference from a version that was one itself; these can be read, too. All texts are
 compressed; for a difference the key is the dictionary, so what two saves share takes no space.
+:func:`survey` counts the versions, and reads a sample of them back.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Engine, bindparam, func, inspect, select
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import get_logger
-from mograder.store.versions.version_tables import versions
+from mograder.store.database.database import reading
+from mograder.store.versions.version_tables import version_copies, versions
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -81,6 +84,29 @@ class StoredText:
         return {"base": self.base, "depth": int(self.base > 0), "data": self.data}
 
 
+@dataclass(frozen=True, slots=True)
+class DamagedVersion:
+    """A version that cannot be read back."""
+
+    user: str
+    item: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The versions of all copies: ``bytes`` is the size of their data, ``looked`` that read back.
+
+    ``damaged`` are those of the sample that could not be read.
+    """
+
+    copies: int
+    versions: int
+    bytes: int
+    looked: int = 0
+    damaged: tuple[DamagedVersion, ...] = ()
+
+
 def stored(text: bytes, key: Piece | None) -> StoredText:
     """Return how a text is stored; ``key`` is the newest version that may be its key, if any."""
     if key is not None and not key.base:
@@ -106,6 +132,44 @@ def read_text(connection: Connection, copy: int, number: int) -> bytes:
     except NotFound as error:
         raise Damaged(f"A part of the version {number} is missing.") from error
     return _text_of(Piece(*row), base)
+
+
+def count(engine: Engine) -> Survey:
+    """Return the numbers alone."""
+    c = version_copies.c
+    wanted = select(
+        func.count(),
+        func.coalesce(func.sum(c.kept), 0),
+        func.coalesce(func.sum(c.bytes), 0),
+    ).where(c.kept > 0)
+    with reading(engine) as connection:
+        copies, kept, size = connection.execute(wanted).one()
+    return Survey(int(copies), int(kept), int(size))
+
+
+def survey(engine: Engine, sample: int, seconds: float) -> Survey | None:
+    """Read back the newest versions of some copies, chosen by chance, with their keys.
+
+    It takes about ``seconds`` at most. Return None if the database has no versions yet, because an
+    older mograder wrote it.
+    """
+    with reading(engine) as connection:
+        if not inspect(connection).has_table(versions.name):
+            return None
+    found, c = count(engine), version_copies.c
+    wanted = select(c.copy, c.username, c.item, c.newest).where(c.kept > 0)
+    until, looked, damaged = time.monotonic() + seconds, 0, []
+    with reading(engine) as connection:
+        rows = connection.execute(wanted.order_by(func.random()).limit(sample)).all()
+        for row in rows:
+            if time.monotonic() > until:
+                break
+            looked += 1
+            try:
+                read_text(connection, row.copy, row.newest)
+            except (Damaged, NotFound):
+                damaged.append(DamagedVersion(row.username, row.item, row.newest))
+    return Survey(found.copies, found.versions, found.bytes, looked, tuple(damaged))
 
 
 def compress(text: bytes, base: bytes) -> bytes:
