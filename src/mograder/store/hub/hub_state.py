@@ -55,6 +55,7 @@ from mograder.store.hub.hub_tables import (
 
 __all__ = [
     "AuditRow",
+    "CachedRevocations",
     "CapabilityRow",
     "EndingRow",
     "HubState",
@@ -421,7 +422,9 @@ def _unguarded(connection: Connection) -> Iterator[None]:
 
 
 class CachedRevocations:
-    """Epochs and revoked logins; thread-safe, loaded by the constructor.
+    """Epochs and revoked logins in memory; thread-safe, loaded by the constructor.
+
+    Implements :class:`mograder.auth.identity.Revocations`: every request checks them, without SQL.
 
     Mutable state: ``_epochs`` and ``_logins``, each replaced as a whole after the database has
     the change, so that readers need no lock and a crash loses no change.
