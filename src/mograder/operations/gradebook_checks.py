@@ -20,10 +20,10 @@ from mograder.operations.report import Line, note, ok, problem
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.gradebook_0316 import Gradebook0316, Row0316
-from mograder.store.gradebook.gradebook_rows import AssignmentRow
 from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,
     MACHINE,
+    AssignmentRow,
     RecordedRun,
     StudentGrade,
 )

@@ -35,9 +35,8 @@ from mograder.store.assignment_server.assignments import Assignment as ServedAss
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_0316 import Outcome
-from mograder.store.gradebook.gradebook_rows import NO_WORK
-from mograder.store.gradebook.gradebook_rows import Work as RecordedWork
-from mograder.store.gradebook.grading_records import Penalty, StudentGrade
+from mograder.store.gradebook.grading_records import NO_WORK, Penalty, StudentGrade
+from mograder.store.gradebook.grading_records import Work as RecordedWork
 from mograder.store.gradebook.late_facts import (
     ALL_ASSIGNMENTS,
     Change,

@@ -25,9 +25,14 @@ from mograder.store.gradebook.gradebook_0316 import (
     submissions,
 )
 from mograder.store.gradebook.gradebook_marks import put, read_assignments, read_rows
-from mograder.store.gradebook.gradebook_rows import AssignmentRow, Work, checks_json, text_of
 from mograder.store.gradebook.gradebook_tables import grading_runs, student_names
-from mograder.store.gradebook.grading_records import Penalty
+from mograder.store.gradebook.grading_records import (
+    AssignmentRow,
+    Penalty,
+    Work,
+    checks_json,
+    text_of,
+)
 from mograder.store.gradebook.mark_counting import (
     StudentRows,
     grade_of,

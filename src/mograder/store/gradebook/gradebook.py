@@ -56,7 +56,6 @@ from mograder.store.gradebook.export_0316 import (
     prepare_export,
     write_export,
 )
-from mograder.store.gradebook.given_marks import GivenMarks, record_given
 from mograder.store.gradebook.gradebook_0316 import (
     Gradebook0316,
     Told,
@@ -68,8 +67,7 @@ from mograder.store.gradebook.gradebook_0316 import (
     put_exchanged,
     read_gradebook,
 )
-from mograder.store.gradebook.gradebook_marks import rows_of
-from mograder.store.gradebook.gradebook_rows import AssignmentRow
+from mograder.store.gradebook.gradebook_marks import GivenMarks, record_given, rows_of
 from mograder.store.gradebook.gradebook_tables import (
     grading_runs,
     identities,
@@ -80,6 +78,7 @@ from mograder.store.gradebook.gradebook_tables import (
     uploads,
 )
 from mograder.store.gradebook.grading_records import (
+    AssignmentRow,
     GradingRun,
     MarkEntry,
     RecordedMark,

@@ -20,15 +20,15 @@ from sqlalchemy import Column, Connection, Float, Integer, MetaData, Table, Text
 from sqlalchemy import func as sql
 
 from mograder.store.database.database import upsert
-from mograder.store.gradebook.gradebook_rows import (
+from mograder.store.gradebook.gradebook_tables import exchanged_0316, student_work
+from mograder.store.gradebook.grading_records import (
+    MACHINE,
     AssignmentRow,
     assignment_of,
     json_of,
     number_or_none,
     text_of,
 )
-from mograder.store.gradebook.gradebook_tables import exchanged_0316, student_work
-from mograder.store.gradebook.grading_records import MACHINE
 from mograder.store.gradebook.mark_counting import StudentRows
 
 metadata = MetaData()

@@ -33,7 +33,6 @@ from mograder.store.gradebook.gradebook_marks import (
     read_assignment,
     read_rows,
 )
-from mograder.store.gradebook.gradebook_rows import AssignmentRow, Work, checks_of, texts_of
 from mograder.store.gradebook.gradebook_tables import grading_runs, student_names
 from mograder.store.gradebook.grading_records import (
     DOUBTFUL,
@@ -41,8 +40,12 @@ from mograder.store.gradebook.grading_records import (
     IMPORTED,
     MANUAL,
     WHOLE,
+    AssignmentRow,
     RecordedMark,
     StudentGrade,
+    Work,
+    checks_of,
+    texts_of,
 )
 from mograder.store.gradebook.mark_counting import (
     CLOSE,

@@ -23,9 +23,8 @@ from mograder.store.gradebook.gradebook_marks import (
     read_rows,
     read_short_grades,
 )
-from mograder.store.gradebook.gradebook_rows import Work
 from mograder.store.gradebook.gradebook_tables import extensions, group_members, late_policies
-from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.grading_records import StudentGrade, Work
 from mograder.store.gradebook.late_facts import (
     Change,
     Extension,

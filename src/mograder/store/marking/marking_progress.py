@@ -15,7 +15,6 @@ from sqlalchemy import ScalarSelect, Table, func, select
 
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import read_assignment
-from mograder.store.gradebook.gradebook_rows import AssignmentRow
 from mograder.store.gradebook.gradebook_tables import (
     grading_runs,
     marked_assignments,
@@ -23,7 +22,12 @@ from mograder.store.gradebook.gradebook_tables import (
     question_marks,
     student_work,
 )
-from mograder.store.gradebook.grading_records import WHOLE, QuestionGrade, StudentGrade
+from mograder.store.gradebook.grading_records import (
+    WHOLE,
+    AssignmentRow,
+    QuestionGrade,
+    StudentGrade,
+)
 from mograder.store.gradebook.mark_counting import whole_ungraded
 from mograder.store.marking.shares import Shares
 

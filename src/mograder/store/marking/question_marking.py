@@ -15,14 +15,16 @@ from sqlalchemy import Connection, func, select
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.gradebook.given_marks import GivenMarks, markable, record_given
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import (
     MARKS,
+    GivenMarks,
     insert_mark,
+    markable,
     put_work,
     read_rows,
     read_student,
+    record_given,
 )
 from mograder.store.gradebook.gradebook_tables import question_marks, student_work
 from mograder.store.gradebook.grading_records import (
