@@ -50,9 +50,10 @@ from mograder.store.database.database import (
 )
 from mograder.store.database.row_tables import columns_of, values_of
 from mograder.store.gradebook import gradebook_marks
-from mograder.store.gradebook.export_0316 import (
+from mograder.store.gradebook.exchange_0316 import (
     Deductions,
     compare_export,
+    import_gradebook,
     prepare_export,
     write_export,
 )
@@ -85,7 +86,6 @@ from mograder.store.gradebook.grading_records import (
     RecordedRun,
     StudentGrade,
 )
-from mograder.store.gradebook.import_0316 import import_gradebook
 from mograder.store.gradebook.mark_counting import explaining_run, grade_of
 
 GRADEBOOK_MIGRATIONS = Path(__file__).parents[1] / "gradebook_migrations"

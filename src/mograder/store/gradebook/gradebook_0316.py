@@ -1,7 +1,7 @@
 """The gradebook of mograder 0.3.16: its three tables, and their rows as they were exchanged last.
 
 The tables are in the course's ``gradebook.db`` if 0.3.16 made it, or in another file
-(compatibility-0.3.16.md 9). Only ``import_0316`` and ``export_0316`` use them. ``exchanged_0316``
+(compatibility-0.3.16.md 9). They are read and written by ``exchange_0316`` only. ``exchanged_0316``
 has each row as it was imported or exported last: from it follows whether 0.3.16 has changed it
 since, and whether people have marked the work here since.
 """
