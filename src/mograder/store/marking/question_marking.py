@@ -1,7 +1,8 @@
 """Marking one question: the mark of each student as it stands, a change, and taking one back.
 
 Each change is one transaction. A marker names the version of the mark that was looked at; if
-another person, or grading, changed the mark meanwhile, nothing is saved.
+another person, or grading, changed the mark meanwhile, nothing is saved. Equal answers are marked
+together, but for those that a marker takes out of their group.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from sqlalchemy import Connection, func, select
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, NotFound
+from mograder.store.database.database import add_row
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import (
     MARKS,
     GivenMarks,
+    demand_work,
     insert_mark,
     markable,
     put_work,
@@ -26,7 +29,11 @@ from mograder.store.gradebook.gradebook_marks import (
     read_student,
     record_given,
 )
-from mograder.store.gradebook.gradebook_tables import question_marks, student_work
+from mograder.store.gradebook.gradebook_tables import (
+    answer_separations,
+    question_marks,
+    student_work,
+)
 from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,
     MACHINE,
@@ -250,6 +257,42 @@ class QuestionMarks:
             before = _before(connection, now, rows, marker)
             write_mark(connection, rows, before, at)
             return _state(connection, read_student(connection, assignment, student), question)
+
+
+class Separations:
+    """The answers of a gradebook that are marked apart from the equal ones."""
+
+    def __init__(self, book: Gradebook) -> None:
+        self._book = book
+
+    def of(self, assignment: str, question: str) -> frozenset[str]:
+        table = answer_separations.c
+        own = (table.assignment == assignment) & (table.question == question)
+        last = select(func.max(table.id)).where(own).group_by(table.student)
+        wanted = select(table.student).where(table.id.in_(last), table.separate)
+        with self._book.reading() as connection:
+            return frozenset(connection.execute(wanted).scalars())
+
+    def put(
+        self,
+        assignment: str,
+        question: str,
+        student: str,
+        *,
+        separate: bool,
+        by: str,
+        at: datetime,
+    ) -> None:
+        """Take an answer out of its group, or put it back.
+
+        Raises:
+            NotFound: The student has no graded work.
+        """
+        owner = {"assignment": assignment, "question": question, "student": student}
+        with self._book.writing() as connection:
+            demand_work(connection, assignment, student)
+            made = {"separate": separate, "by": by, "at": utc_iso(at)}
+            add_row(connection, answer_separations, **owner, **made)
 
 
 def write_mark(

@@ -1,6 +1,6 @@
-"""What markers do with an assignment's answers: sharing them out, and taking them out of groups.
+"""The shares of markers: which marker is to mark all of a student's answers to an assignment.
 
-A share is a row for each student: the marker who is to mark all of the answers. The newest counts.
+A share is a row for each student. The newest counts.
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ from sqlalchemy import Connection, func, insert, select
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput
-from mograder.store.database.database import add_row
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_marks import demand_work
 from mograder.store.gradebook.gradebook_tables import (
-    answer_separations,
     marking_shares,
     question_marks,
     student_work,
@@ -110,39 +107,3 @@ def _marked_by(
         marks.id.in_(last), marks.points.is_not(None), marks.marker.in_(markers)
     )
     return {row.student: row.marker for row in connection.execute(given.order_by(marks.id))}
-
-
-class Separations:
-    """The answers of a gradebook that are marked apart from the equal ones."""
-
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
-
-    def of(self, assignment: str, question: str) -> frozenset[str]:
-        table = answer_separations.c
-        own = (table.assignment == assignment) & (table.question == question)
-        last = select(func.max(table.id)).where(own).group_by(table.student)
-        wanted = select(table.student).where(table.id.in_(last), table.separate)
-        with self._book.reading() as connection:
-            return frozenset(connection.execute(wanted).scalars())
-
-    def put(
-        self,
-        assignment: str,
-        question: str,
-        student: str,
-        *,
-        separate: bool,
-        by: str,
-        at: datetime,
-    ) -> None:
-        """Take an answer out of its group, or put it back.
-
-        Raises:
-            NotFound: The student has no graded work.
-        """
-        owner = {"assignment": assignment, "question": question, "student": student}
-        with self._book.writing() as connection:
-            demand_work(connection, assignment, student)
-            made = {"separate": separate, "by": by, "at": utc_iso(at)}
-            add_row(connection, answer_separations, **owner, **made)
