@@ -22,6 +22,7 @@ from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.mark_counting import replaces_automatic
 from mograder.store.gradebook.rubrics import Rubric
 from mograder.store.marking.annotations import Annotations
+from mograder.store.marking.marking_progress import Shares
 from mograder.store.marking.question_marking import (
     AnswerChanged,
     AnswerMark,
@@ -31,7 +32,6 @@ from mograder.store.marking.question_marking import (
 )
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.marking.saved_comments import SavedComments
-from mograder.store.marking.shares import Shares
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.answer_access import (
     Answers,
