@@ -1,4 +1,4 @@
-"""Who is to mark the answers to each assignment, and how many are left, in numbers.
+"""The shares of markers in each assignment's answers, and how many are left, in numbers.
 
 A share is a row for each student: the marker who is to mark all of the answers. The newest counts.
 Counting takes long in a large course, and most assignments do not change while one is marked. So
