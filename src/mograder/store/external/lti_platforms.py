@@ -265,6 +265,7 @@ class Keys:
 
 
 _NEWEST = (lti_keys.c.created_at.desc(), lti_keys.c.kid)
+
 REGISTRATION_LIFE: Final = timedelta(hours=1)
 """The lifetime of an unused address."""
 
