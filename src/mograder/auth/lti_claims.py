@@ -21,8 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from mograder.auth.external_names import display_line
 from mograder.auth.jose import InvalidToken, check_times, is_for, text_claim
-from mograder.auth.lti_addresses import addresses_of, platform_origin
-from mograder.auth.lti_tool import DATES
+from mograder.auth.lti_addresses import DATES, addresses_of, platform_origin
 from mograder.auth.roles import Role
 from mograder.auth.signing import derived_key, read_signed_record, signed_record
 from mograder.core.clock import within_reach
@@ -261,7 +260,7 @@ def _item(claims: Mapping[str, object], own_url: str) -> str:
 
 
 def _dates(custom: Mapping[str, object]) -> ItemDates | None:
-    """Return the dates in the custom values that :data:`~mograder.auth.lti_tool.DATES` names.
+    """Return the dates in the custom values that :data:`~mograder.auth.lti_addresses.DATES` names.
 
     One that is missing, cannot be read or has no offset from UTC is None.
     """
