@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mograder.store.copies import copy_updates
-from mograder.store.database.migrating import run
+from mograder.store.database.database import run_migrations
 from mograder.store.external import external_people, external_tables
 from mograder.store.hub import (
     active_hub,
@@ -30,4 +30,4 @@ _TABLES = (
     version_tables.versions,
 )
 assert all(each.metadata is metadata for each in _TABLES)
-run(metadata)
+run_migrations(metadata)
