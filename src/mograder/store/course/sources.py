@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -117,7 +116,7 @@ class ContractStore:
 
     def read(self, digest: str) -> str | None:
         """Return a contract's text, or None if there is none or it cannot be read."""
-        with suppress(OSError, UnicodeDecodeError):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
             return self._path(digest).read_text(encoding="utf-8")
         return None
 
