@@ -30,9 +30,9 @@ from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
+from mograder.store.filesystem.files import Unnamed, written
 from mograder.store.filesystem.group_commit import GroupCommit
 from mograder.store.filesystem.records import Records, locked_directory, make_directories
-from mograder.store.filesystem.tmpfile import Unnamed, written
 from mograder.store.submissions.history import RECORD, History, Person, Submission
 from mograder.store.submissions.submitted_files import names_for, reads_as_a_submission
 
