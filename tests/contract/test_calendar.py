@@ -12,8 +12,7 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.late_facts import Extension
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import Extension, LateWork
 from tests.support.hub_app import Hub, HubOf, built_hub
 from tests.support.hub_copies import FORM, ask, begin
 

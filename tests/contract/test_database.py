@@ -16,6 +16,7 @@ from mograder.core.errors import Busy, Conflict, NotFound
 from mograder.store.database.database import open_engine, reading, upgrade, writing
 from mograder.store.hub.hub_state import (
     AuditRow,
+    CachedRevocations,
     CapabilityRow,
     EndingRow,
     HubState,
@@ -23,7 +24,6 @@ from mograder.store.hub.hub_state import (
     SessionRow,
     SessionState,
 )
-from mograder.store.hub.revocations import CachedRevocations
 from tests.support.clock import ManualClock
 from tests.support.postgres import PostgresServer
 from tests.support.threads import at_once

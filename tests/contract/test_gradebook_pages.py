@@ -16,8 +16,7 @@ import pytest
 from mograder.core.names import ItemName, Username
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
-from mograder.store.gradebook.late_facts import Extension
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import Extension, LateWork
 from mograder.store.gradebook.mark_release import MarkReleases, NewRelease
 from mograder.store.marking.regrade_requests import Message, MessageKind, RegradeRequests
 from mograder.store.submissions.submissions import Submissions

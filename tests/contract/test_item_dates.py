@@ -12,8 +12,7 @@ import pytest
 
 from mograder.grading.late.course_late import CourseLate, Preview
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.late_facts import Change, Extension
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import Change, Extension, LateWork
 from tests.support.graded_courses import put
 from tests.support.hub_app import Hub, HubOf
 from tests.support.hub_copies import ask, begin, press, read, see

@@ -24,8 +24,7 @@ from mograder.grading.release.released_marks import ReleasedMarks, render_marks
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook, Identity
 from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.gradebook.late_facts import Extension
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import Extension, LateWork
 from mograder.store.gradebook.mark_release import MarkReleases, NewRelease
 from mograder.store.hub.letters import LetterRow, Letters, LetterState, letters
 from mograder.store.marking.regrade_requests import Message, MessageKind, RegradeRequests

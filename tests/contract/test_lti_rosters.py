@@ -17,7 +17,7 @@ from mograder.exchange.lti.roster import RosterNames
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.external_tables import Course
-from mograder.store.external.lti_rosters import LtiRosters
+from mograder.store.external.lti_platforms import LtiRosters
 from mograder.web.hub.lti.service import RosterKeeping, platform_services
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import AT

@@ -19,8 +19,7 @@ from mograder.core.item_dates import Visibility
 from mograder.core.names import is_rehearsal
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.rehearsal import Pace
-from mograder.store.releases.visibility import VisibilityRules
-from mograder.store.releases.warm_times import WarmTimes
+from mograder.store.releases.release_times import VisibilityRules, WarmTimes
 from mograder.web.hub import rehearsal
 from mograder.web.hub.items.warming import Warming
 from mograder.web.hub.rehearsal import Rehearsals

@@ -17,8 +17,7 @@ from mograder.grading.release import look_again
 from mograder.grading.release.look_again import RequestRules
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
-from mograder.store.gradebook.late_facts import Membership
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import LateWork, Membership
 from mograder.store.marking.regrade_requests import RegradeRequests
 from tests.support.feedback_pages import EVIL
 from tests.support.gradebooks import AT

@@ -29,7 +29,7 @@ from mograder.sandbox.execution.judging import (
 )
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel, render_contract
-from mograder.store.course.contracts import ContractStore
+from mograder.store.course.sources import ContractStore
 from tests.support.notebooks import SCRIPT_HEAD, notebook
 
 KEY = hashlib.sha256(b"a key").digest()

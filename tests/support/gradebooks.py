@@ -12,10 +12,10 @@ from pathlib import Path
 
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import put
-from mograder.store.gradebook.gradebook_rows import CheckResult
 from mograder.store.gradebook.gradebook_tables import student_work
 from mograder.store.gradebook.grading_records import (
     MANUAL,
+    CheckResult,
     GradingRun,
     MarkEntry,
     Penalty,

@@ -46,9 +46,8 @@ from mograder.store.course.allowlist import Allowlist
 from mograder.store.course.sources import open_sources
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.hub.hub_state import HubState
+from mograder.store.hub.hub_state import CachedRevocations, HubState
 from mograder.store.hub.hub_tables import SessionRow, SessionState
-from mograder.store.hub.revocations import CachedRevocations
 from mograder.store.releases.releases import ItemKind, Releases
 from mograder.store.versions.versions import Versions
 from mograder.web.hub.app import create_app

@@ -36,7 +36,7 @@ from mograder.store.gradebook.grading_records import MarkEntry, QuestionGrade, S
 from mograder.store.hub.board import Board
 from mograder.store.hub.grading_jobs import JobState, KeptJobs
 from mograder.store.hub.hub_state import EndingRow
-from mograder.store.marking.shares import Shares
+from mograder.store.marking.marking_progress import Shares
 from mograder.store.releases.releases import ItemKind
 from tests.support.gradebooks import AT, a_run
 from tests.support.hub_app import NOTEBOOK, SECRET, Hub, make_hub

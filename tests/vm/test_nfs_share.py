@@ -37,8 +37,8 @@ from mograder.store.course.allowlist import Allowlist
 from mograder.store.database.database import open_engine
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.filesystem.untrusted_dir import UntrustedDir
+from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.releases.releases import Release, Releases
-from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from tests.support.course import REPOSITORY
 from tests.support.notebooks import notebook

@@ -1,14 +1,19 @@
-"""The claims of an id_token of LTI 1.3, checked and brought into one form.
+"""The claims of LTI 1.3: those of a platform's id_token, checked and in one form, and our answer's.
 
 A platform's token is only as trustworthy as the part of the platform that filled in a claim: any
 teacher of any course can write ``custom`` values, so they never say who a person is or may do,
 unless the hub's settings name one of them.
+
+A platform's request for links (deep linking) is answered from the page of picking. It is in a frame
+of the platform, where the hub knows no login. Its handle says what the platform's signed request
+allowed, and counts once, with the cookie of that request only.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,16 +21,16 @@ from urllib.parse import parse_qs, urlsplit
 
 from mograder.auth.external_names import display_line
 from mograder.auth.jose import InvalidToken, check_times, is_for, text_claim
-from mograder.auth.lti_addresses import addresses_of, platform_origin
-from mograder.auth.lti_tool import DATES
+from mograder.auth.lti_addresses import DATES, addresses_of, platform_origin
 from mograder.auth.roles import Role
+from mograder.auth.signing import derived_key, read_signed_record, signed_record
 from mograder.core.clock import within_reach
 from mograder.core.errors import Forbidden
 from mograder.core.item_dates import ItemDates
 from mograder.core.sections.external_settings import LtiPlatform
 
 _LTI = "https://purl.imsglobal.org/spec/lti/claim/"
-_DEEP_LINKING = "https://purl.imsglobal.org/spec/lti-dl/claim/deep_linking_settings"
+_DEEP_LINKING = "https://purl.imsglobal.org/spec/lti-dl/claim/"
 _GRADES = "https://purl.imsglobal.org/spec/lti-ags/claim/endpoint"
 _NAMES_AND_ROLES = "https://purl.imsglobal.org/spec/lti-nrps/claim/namesroleservice"
 _MEMBERSHIP = "http://purl.imsglobal.org/vocab/lis/v2/membership"
@@ -37,6 +42,14 @@ _LONGEST_TITLE = 500
 _LONGEST_NAME = 200
 _LONGEST_DATA = 20_000
 _MOST_ROLES = 100
+
+_PICKING = "lti-pick"
+_ANSWER_SECONDS = 300
+_BEHIND = 30
+"""Seconds: Moodle refuses a token whose time is ahead of its own clock."""
+
+_LONGEST_HANDLE = 128 * 1024
+"""Characters of a handle, as many as its form may have: it holds the platform's own data."""
 
 
 class Message(StrEnum):
@@ -247,7 +260,7 @@ def _item(claims: Mapping[str, object], own_url: str) -> str:
 
 
 def _dates(custom: Mapping[str, object]) -> ItemDates | None:
-    """Return the dates in the custom values that :data:`~mograder.auth.lti_tool.DATES` names.
+    """Return the dates in the custom values that :data:`~mograder.auth.lti_addresses.DATES` names.
 
     One that is missing, cannot be read or has no offset from UTC is None.
     """
@@ -289,7 +302,7 @@ def _services(claims: Mapping[str, object], platform: LtiPlatform) -> LaunchServ
 
 
 def _picking(claims: Mapping[str, object], platform: LtiPlatform) -> Picking:
-    asked = _part(claims, _DEEP_LINKING)
+    asked = _part(claims, f"{_DEEP_LINKING}deep_linking_settings")
     types, url, data = asked.get("accept_types"), _told(asked.get("deep_link_return_url")), None
     if not isinstance(types, list) or "ltiResourceLink" not in types:
         raise InvalidToken("The platform does not accept links to activities here.")
@@ -315,3 +328,78 @@ def _told(value: object) -> str:
     Moodle leaves the member out, sends null or an empty text, or the name of the variable.
     """
     return "" if not isinstance(value, str) or value.startswith("$") else value
+
+
+@dataclass(frozen=True, slots=True)
+class PickedItem:
+    """An item that was picked; ``maximum`` is the highest mark, None for an item without marks."""
+
+    name: str
+    maximum: float | None
+
+
+def answer_claims(
+    handle: PickHandle, items: Sequence[PickedItem], now: datetime
+) -> dict[str, object]:
+    """Return the claims of the answer to a request for links, with these items.
+
+    No item has an address: Moodle would look for a tool by it, and lose the connection to this one.
+    """
+    moment = int(now.timestamp())
+    claims: dict[str, object] = {
+        "iss": handle.client_id,
+        "aud": handle.issuer,
+        "iat": moment - _BEHIND,
+        "exp": moment + _ANSWER_SECONDS,
+        "nonce": secrets.token_urlsafe(16),
+        f"{_LTI}deployment_id": handle.deployment,
+        f"{_LTI}message_type": "LtiDeepLinkingResponse",
+        f"{_LTI}version": VERSION,
+        f"{_DEEP_LINKING}content_items": [_content_item(each) for each in items],
+    }
+    if handle.data is not None:
+        claims[f"{_DEEP_LINKING}data"] = handle.data
+    return claims
+
+
+def _content_item(item: PickedItem) -> dict[str, object]:
+    found: dict[str, object] = {
+        "type": "ltiResourceLink",
+        "title": item.name,
+        "custom": {"item": item.name},
+    }
+    if item.maximum:  # a platform can scale nothing to 0
+        found["lineItem"] = {
+            "label": item.name,
+            "scoreMaximum": item.maximum,
+            "resourceId": item.name,
+            "tag": "grade",
+        }
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class PickHandle:
+    """One page of picking; ``state`` is the sign-in's, which its cookie is named after.
+
+    ``data`` is the platform's own, None if it sent none.
+    """
+
+    state: str
+    issuer: str
+    client_id: str
+    deployment: str
+    subject: str
+    return_url: str
+    data: str | None
+    multiple: bool
+
+
+def make_handle(secret: str, handle: PickHandle) -> str:
+    """Return the handle as text for a form."""
+    return signed_record(derived_key(secret, _PICKING), handle)
+
+
+def read_handle(secret: str, text: str) -> PickHandle | None:
+    """Return a handle of this hub, None for another text; its cookie says whether it is fresh."""
+    return read_signed_record(derived_key(secret, _PICKING), text, PickHandle, _LONGEST_HANDLE)

@@ -38,8 +38,13 @@ from mograder.grading.late.late_changes import (
 )
 from mograder.grading.release.late_preview import preview_late
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change, Extension, LateFacts
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import (
+    ALL_ASSIGNMENTS,
+    Change,
+    Extension,
+    LateFacts,
+    LateWork,
+)
 
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Tell whose marks would change, and record nothing."

@@ -31,8 +31,7 @@ from mograder.store.course.course import shown
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.gradebook.late_facts import LateFacts, PolicyChange
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import LateFacts, LateWork, PolicyChange
 from mograder.store.submissions.submitted_files import reads_as_a_submission
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from mograder.auth.lti_tool import CONFIGURATION, ToolAddresses, registration_document
+from mograder.auth.lti_addresses import CONFIGURATION, ToolAddresses, registration_document
 from mograder.clients.guarded_http import Answer, GuardedHttp
 from mograder.clients.http import check_token
 from mograder.core.errors import InvalidInput, RemoteFailed

@@ -19,7 +19,7 @@ from functools import partial
 from urllib.parse import quote, urljoin
 
 from mograder.auth.external_names import display_line
-from mograder.auth.lti_tool import RESULT, ROSTER_SCOPE, SCORE_SCOPES
+from mograder.auth.lti_addresses import RESULT, ROSTER_SCOPE, SCORE_SCOPES
 from mograder.clients.guarded_http import Answer, GuardedHttp
 from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed

@@ -28,7 +28,7 @@ from mograder.store.database.database import (
     sqlite_file,
 )
 from mograder.store.filesystem.files import entry_named
-from mograder.store.versions.version_survey import Survey, survey
+from mograder.store.versions.version_texts import Survey, survey
 
 USERS = "allowed_users.txt"
 SECRET_FILE = Path("/etc/mograder/hub-secret")

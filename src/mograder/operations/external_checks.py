@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mograder.auth.jose import KeySet, PrivateKey
-from mograder.auth.lti_addresses import addresses_of
-from mograder.auth.lti_tool import scopes_of
+from mograder.auth.lti_addresses import addresses_of, scopes_of
 from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.key_sets import KeyRequest
 from mograder.clients.lti_services import AccessTokens

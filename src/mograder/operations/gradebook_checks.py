@@ -18,16 +18,16 @@ from mograder.core.settings import LoadedSettings
 from mograder.notebook.integrity.guarded_cells import FEEDBACK
 from mograder.operations.report import Line, note, ok, problem
 from mograder.store.filesystem.files import entry_named
+from mograder.store.gradebook.exchange_0316 import is_doubtful
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.gradebook_0316 import Gradebook0316, Row0316
-from mograder.store.gradebook.gradebook_rows import AssignmentRow
 from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,
     MACHINE,
+    AssignmentRow,
     RecordedRun,
     StudentGrade,
 )
-from mograder.store.gradebook.import_0316 import is_doubtful
 from mograder.store.gradebook.mark_counting import is_stale
 from mograder.store.submissions.submitted_files import submitted_files
 

@@ -27,8 +27,7 @@ from mograder.processes.notebook_calls import screen
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import CopyOf
-from mograder.store.copies.earlier_versions import parse_archive
-from mograder.store.copies.workspaces import Saved, Workspaces
+from mograder.store.copies.workspaces import Saved, Workspaces, parse_archive
 from mograder.store.releases.published_release import Release
 from mograder.store.versions.versions import Origin
 

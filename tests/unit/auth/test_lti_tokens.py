@@ -7,9 +7,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mograder.auth.deep_linking import PickedItem, PickHandle, answer_claims
 from mograder.auth.jose import InvalidToken, KeySet, UnknownKey, verify
-from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
+from mograder.auth.lti_claims import (
+    Launch,
+    Message,
+    PickedItem,
+    PickHandle,
+    answer_claims,
+    is_own_address,
+    launch_of,
+    role_on_hub,
+)
 from mograder.auth.roles import Role
 from mograder.core.errors import MograderError
 from mograder.core.item_dates import NO_DATES, ItemDates

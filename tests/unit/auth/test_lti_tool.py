@@ -1,11 +1,11 @@
-"""auth.lti_tool: the hub's addresses for platforms, and what it asks a platform for."""
+"""The hub's addresses for platforms, and what it asks a platform for."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from mograder.auth.lti_tool import (
+from mograder.auth.lti_addresses import (
     CONFIGURATION,
     DATES,
     ROSTER_SCOPE,

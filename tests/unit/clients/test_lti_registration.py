@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mograder.auth.lti_tool import CONFIGURATION, ToolAddresses
+from mograder.auth.lti_addresses import CONFIGURATION, ToolAddresses
 from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.lti_registration import register
 from mograder.core.errors import InvalidInput, MograderError, RemoteFailed

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mograder.auth.lti_tool import SCORE_SCOPES
+from mograder.auth.lti_addresses import SCORE_SCOPES
 from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.lti_services import AccessTokens, LtiServices, Result, Score
 from mograder.core.errors import RemoteFailed

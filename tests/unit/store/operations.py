@@ -16,8 +16,8 @@ from mograder.core.names import ItemName, Username
 from mograder.store.copies.merged_files import KnownFiles
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.allowlist import Allowlist
+from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.releases.releases import Release, Releases
-from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from tests.support.releases import publish
 

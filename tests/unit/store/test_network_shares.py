@@ -36,8 +36,8 @@ from mograder.store.filesystem.files import PARKED, remove_tree
 from mograder.store.filesystem.records import LOCK, Records, locked_directory
 from mograder.store.filesystem.untrusted_dir import UntrustedDir
 from mograder.store.marking import open_marking
+from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.releases.releases import Releases
-from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from tests.support.fake_disks import ShareDisk, flock_on_nfs
 from tests.support.releases import publish

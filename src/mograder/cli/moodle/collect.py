@@ -34,8 +34,7 @@ from mograder.exchange.moodle.participants import (
 from mograder.exchange.moodle.submitted_work import Target, Work
 from mograder.grading.late.course_late import CourseLate
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
-from mograder.store.gradebook.late_facts import LateFacts
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import LateFacts, LateWork
 
 
 @click.command("fetch-submissions")

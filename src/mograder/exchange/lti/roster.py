@@ -16,7 +16,7 @@ from mograder.core.log import get_logger
 from mograder.core.names import Username
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.store.external.external_tables import Course, Roster
-from mograder.store.external.lti_rosters import LtiRosters, RosterMember
+from mograder.store.external.lti_platforms import LtiRosters, RosterMember
 
 VALID = timedelta(days=1)
 """How long a complete reading counts if later ones fail, and a launch until the next reading."""

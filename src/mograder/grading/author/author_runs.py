@@ -30,8 +30,8 @@ from mograder.sandbox.execution.report import (
 )
 from mograder.sandbox.inside.grading_contract import parse_contract
 from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines
-from mograder.store.course.contracts import contracts_of
 from mograder.store.course.course import read_notebook
+from mograder.store.course.sources import contracts_of
 
 if sys.platform == "linux":
     from mograder.sandbox.execution.runner import folder_digest

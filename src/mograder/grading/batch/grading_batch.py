@@ -28,8 +28,7 @@ from mograder.grading.submissions.submitted_text import read_submission
 from mograder.grading.validation.report import CheckStatus
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.report import CellResult
-from mograder.store.gradebook.gradebook_rows import CheckResult
-from mograder.store.gradebook.grading_records import GradingRun, RunQuestion
+from mograder.store.gradebook.grading_records import CheckResult, GradingRun, RunQuestion
 from mograder.store.submissions.submitted_files import SubmittedFile
 
 _log = get_logger(__name__)

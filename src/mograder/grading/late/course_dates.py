@@ -31,8 +31,7 @@ from mograder.grading.late.late_work import (
 )
 from mograder.store.assignment_server.assignments import Catalogue
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
-from mograder.store.gradebook.late_facts import LateFacts
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import LateFacts, LateWork
 
 _AGAIN_SECONDS = 1.0
 _log = get_logger(__name__)

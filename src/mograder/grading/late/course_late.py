@@ -35,19 +35,16 @@ from mograder.store.assignment_server.assignments import Assignment as ServedAss
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_0316 import Outcome
-from mograder.store.gradebook.gradebook_rows import NO_WORK
-from mograder.store.gradebook.gradebook_rows import Work as RecordedWork
-from mograder.store.gradebook.grading_records import Penalty, StudentGrade
-from mograder.store.gradebook.late_facts import (
+from mograder.store.gradebook.grading_records import NO_WORK, Penalty, StudentGrade
+from mograder.store.gradebook.grading_records import Work as RecordedWork
+from mograder.store.gradebook.late_work import (
     ALL_ASSIGNMENTS,
     Change,
     LateFacts,
-    Membership,
-    PolicyChange,
-)
-from mograder.store.gradebook.late_work import (
     LateRecords,
     LateWork,
+    Membership,
+    PolicyChange,
 )
 from mograder.store.gradebook.mark_counting import is_stale, mark_after
 from mograder.store.submissions.submitted_files import read_numbers

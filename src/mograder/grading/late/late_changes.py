@@ -17,15 +17,15 @@ from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import moment
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.late_facts import (
+from mograder.store.gradebook.late_work import (
     ALL_ASSIGNMENTS,
     Change,
     Extension,
     LateFacts,
+    LateWork,
     Membership,
     PolicyChange,
 )
-from mograder.store.gradebook.late_work import LateWork
 
 COLUMNS = ("assignment", "student", "group", "until", "exempt", "reason")
 """The columns of a CSV of extensions."""

@@ -23,7 +23,7 @@ from mograder.core.item_dates import (
 from mograder.core.name_lookup import nfc
 from mograder.core.sections.settings_model import PenaltiesSettings, Settings
 from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
-from mograder.store.gradebook.late_facts import LateFacts, StoredPolicy
+from mograder.store.gradebook.late_work import LateFacts, StoredPolicy
 
 _NONE = StoredPolicy()
 

@@ -17,8 +17,7 @@ from mograder.grading.late.explanation import moment
 from mograder.grading.release.course_feedback import NO_KEY, CourseFeedback
 from mograder.grading.release.telling import shown_with_hidden_tests, telling
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.late_facts import Change, LateFacts, PolicyChange
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import Change, LateFacts, LateWork, PolicyChange
 from mograder.store.gradebook.mark_release import MarkReleases
 
 

@@ -29,8 +29,7 @@ from mograder.store.gradebook.grading_records import (
     StudentGrade,
 )
 from mograder.store.gradebook.mark_release import MarkReleases, Standing, standing
-from mograder.store.marking.answer_states import markers_of
-from mograder.store.marking.question_marking import Change, QuestionMarks
+from mograder.store.marking.question_marking import Change, QuestionMarks, markers_of
 from mograder.store.marking.regrade_requests import (
     Message,
     MessageKind,

@@ -18,8 +18,7 @@ from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
 from mograder.grading.release.telling import telling
 from mograder.grading.results.recorded_results import NO_RESULT
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.late_facts import LateFacts
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import LateFacts, LateWork
 from mograder.store.gradebook.mark_release import MarkReleases, ReleaseRow, standing
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests, RequestState
 

@@ -17,8 +17,7 @@ from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.late_work import DueDates
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import readable_marks
-from mograder.store.gradebook.late_facts import Change, LateFacts, Membership
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import Change, LateFacts, LateWork, Membership
 from mograder.store.gradebook.mark_release import MarkReleases, ReleaseRow, standing
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)

@@ -23,7 +23,7 @@ from mograder.grading.runs.sandboxed_runner import open_sandboxed
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.judging import Judges
 from mograder.sandbox.execution.report import Executes
-from mograder.store.course.contracts import ContractStore, contracts_of
+from mograder.store.course.sources import ContractStore, contracts_of
 
 assert sys.platform == "linux"  # grading needs supervisors
 

@@ -33,7 +33,7 @@ from mograder.sandbox.inside.grading_contract import (
     render_contract,
 )
 from mograder.sandbox.protocol import Deadlines, Limits
-from mograder.store.course.contracts import ContractStore
+from mograder.store.course.sources import ContractStore
 
 _REMEDY = "Correct it, or mark the check with `# mograder: unprotected`."
 _log = get_logger(__name__)

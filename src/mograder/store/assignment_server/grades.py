@@ -1,23 +1,29 @@
-"""``grades.json``: the list of grades that an instructor uploads for an assignment.
+"""Grades and feedback documents that an instructor uploads for an assignment.
 
 See compatibility-0.3.16.md 4; B147.
 
-Entries keep all keys of the upload. They are merged under a lock, and the file is replaced
-atomically: readers see the old grades or the new ones.
+The grades are in ``<root>/<assignment>/grades.json``, the documents in
+``<root>/<assignment>/feedback/<user>.html``. Entries of grades keep all keys of the upload. They
+are merged under a lock. Each file is replaced atomically: readers see the old one or the new.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import JsonValue
 from pydantic_core import from_json
 
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.core.files.disk import DISK, Disk
+from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
+from mograder.core.names import FileName
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
 from mograder.store.filesystem.records import locked_directory, make_directories
@@ -195,3 +201,59 @@ def _is_plain(value: object, depth: int) -> bool:
 
 def _text(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+class FeedbackUpload:
+    """An upload of documents to temporary files, which :meth:`finish` renames when all are there.
+
+    Mutable state: ``_grown``, the temporary file of each name; not thread-safe.
+    """
+
+    def __init__(self, directory: Path, *, disk: Disk = DISK) -> None:
+        self._directory = directory
+        self._disk = disk
+        self._grown: dict[FileName, Path] = {}
+
+    def open(self, name: FileName) -> BinaryIO:
+        """Open a file to write a document to; it replaces an earlier one of this name.
+
+        Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
+        """
+        with explained_when_full():
+            make_directories(self._directory, mode=0o755, disk=self._disk)
+            path = self._directory / f".{secrets.token_hex(8)}.tmp"
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        if name in self._grown:
+            self._grown[name].unlink(missing_ok=True)
+        self._grown[name] = path
+        return os.fdopen(fd, "wb")
+
+    def finish(self) -> tuple[FileName, ...]:
+        """Sync every document and rename it to its final name; return the names, sorted.
+
+        Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
+        """
+        with explained_when_full():
+            for path in self._grown.values():
+                with path.open("rb") as file:
+                    self._disk.fsync(file.fileno())
+            for name, path in self._grown.items():
+                self._disk.rename(Place.of(path), Place.of(self._directory / name))
+            if self._grown:
+                self._disk.fsync_directory(self._directory)
+        return tuple(sorted(self._grown))
+
+    def abandon(self) -> None:
+        """Remove the temporary files that were not renamed."""
+        for path in self._grown.values():
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def receiving(directory: Path, *, disk: Disk = DISK) -> Iterator[FeedbackUpload]:
+    """Yield an upload into ``directory``; remove its temporary files at the end."""
+    upload = FeedbackUpload(directory, disk=disk)
+    try:
+        yield upload
+    finally:
+        upload.abandon()

@@ -1,42 +1,98 @@
 """Updates in the hub's database: what is offered, and what became of each copy.
 
-Synchronous and thread-safe; every method may raise :class:`~mograder.core.errors.Busy`.
+An update is a new release that is merged into copies. ``migrations/versions`` creates the two
+tables; a contract test compares them with the classes of their rows. Synchronous and thread-safe;
+every method may raise :class:`~mograder.core.errors.Busy`.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Engine, Index, delete, false, select, update
 
 from mograder.notebook.merge.cell_merge import Conflict as CellConflict
-from mograder.store.copies.update_tables import (
-    CopyUpdateRow,
-    OfferRow,
-    UpdateState,
-    copy_updates,
-    update_offers,
-)
 from mograder.store.database.database import upsert, writing
-from mograder.store.database.row_tables import row_of, rows_of, values_of
+from mograder.store.database.row_tables import (
+    Hash,
+    Line,
+    Name,
+    row_of,
+    rows_of,
+    table_of,
+    values_of,
+)
 from mograder.store.hub.hub_state import bounded
-
-__all__ = [
-    "CopyUpdateRow",
-    "MergedCells",
-    "OfferRow",
-    "UpdateRows",
-    "UpdateState",
-    "cells_in",
-    "stored_cells",
-]
+from mograder.store.hub.hub_tables import metadata
 
 _TEXT = 1000
 _MOST_CELLS = 200
 """Largest number of names of each kind that is stored of one merge."""
+
+
+class UpdateState(StrEnum):
+    """The state of one copy with respect to an offered update."""
+
+    MERGING = "merging"
+    """Begun, and perhaps cut short: the copy has its text from before, or the merged one."""
+
+    MERGED = "merged"
+    REFUSED = "refused"
+    """It cannot be merged as it is; it is tried again at each start."""
+
+    UNDONE = "undone"
+    """It has its text from before the merge again."""
+
+    KEPT = "kept"
+    """The update was withdrawn, but the student has worked on the merged copy since."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferRow:
+    """The last offer of an item: ``release`` is the digest of the kept release that is offered.
+
+    ``number`` grows with each offer, so that one that was withdrawn can be made again.
+    """
+
+    item: Name
+    number: int
+    release: Hash
+    offered_at: datetime
+    offered_by: Name
+    withdrawn: bool = False
+
+
+update_offers = table_of("update_offers", metadata, OfferRow, ("item",), withdrawn=false())
+
+
+@dataclass(frozen=True, slots=True)
+class CopyUpdateRow:
+    """What the offer of that number has done to a copy.
+
+    ``before`` is the number of the version with the text before the merge, 0 if there is none, and
+    ``after`` the digest of the merged text, also before it is in place. ``reason`` is why it was
+    not merged. ``cells`` is the JSON of :class:`MergedCells`.
+    """
+
+    item: Name
+    username: Name
+    offer: int
+    release: Hash
+    state: UpdateState
+    at: datetime
+    before: int = 0
+    after: Hash = ""
+    reason: Line = ""
+    cells: str = field(default="{}", repr=False)
+
+
+copy_updates = table_of(
+    "copy_updates", metadata, CopyUpdateRow, ("item", "username"), Index(None, "username")
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ See compatibility-0.3.16.md 2.4, 2.8, 3.
 
 A student's code may have made anything below the root, and the hub may run as root: so every access
 uses :class:`~mograder.store.filesystem.untrusted_dir.UntrustedDir`. No notebook is ever
-overwritten: one that a new copy replaces is kept beside it (``store.copies.earlier_versions``).
+overwritten: one that a new copy replaces is kept beside it as ``<item>.bak.<time>.py``, in the
+student's folder, so that the editor's file browser shows these earlier versions too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,13 +29,6 @@ from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.files.disk import DISK, Disk, Space, space_of
 from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.store.copies.copy_facts import CopyFacts, facts_of
-from mograder.store.copies.earlier_versions import (
-    MOST_ARCHIVED,
-    MOST_ARCHIVES,
-    Archive,
-    archive_names,
-    archive_of,
-)
 from mograder.store.copies.merged_files import FileChange, KnownFiles, place_files
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.filesystem.untrusted_dir import FileInfo, NewFile, UntrustedDir, moment_of
@@ -53,6 +49,15 @@ _MOST_ITEMS = 200
 _STEADY_LOOKS = 8
 _MOST_TOLD = 5
 """Most further files of a folder that are named to its owner."""
+
+MOST_ARCHIVES = 200
+"""Most earlier versions of one item; a student's script must not fill the disk."""
+
+MOST_ARCHIVED = 256_000_000
+"""Most bytes of all earlier versions of one item."""
+
+_ENDING = re.compile(r"(?P<when>20\d{6}T\d{6})(?:-(?P<number>[1-9]\d{0,3}))?\.py")
+_SAME_SECOND = 1000
 
 
 class FileStatus(StrEnum):
@@ -80,6 +85,20 @@ class Saved:
     def digest(self) -> str:
         """The ETag: the first 32 hexadecimal digits of the SHA-256."""
         return hashlib.sha256(self.data).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Archive:
+    """One earlier version: ``kept`` is when it was replaced, ``modified`` its last edit.
+
+    ``number`` orders versions that were replaced in one second; ``size`` is in bytes.
+    """
+
+    kept: datetime
+    number: int
+    name: str
+    size: int
+    modified: datetime
 
 
 class Workspaces:
@@ -482,6 +501,42 @@ class Workspaces:
             self._below.make_directory(_path(user, item, parent))
         with open_file(release, path) as source:
             self._below.copy(_path(user, item, path), source, NewFile(replace=False))
+
+
+def archive_names(item: ItemName, now: datetime) -> Iterator[str]:
+    """Yield file names for a version kept at ``now``, in local time, preferred ones first."""
+    stem = f"{item}.bak.{now.astimezone():%Y%m%dT%H%M%S}"
+    yield f"{stem}.py"
+    for number in range(1, _SAME_SECOND):
+        yield f"{stem}-{number}.py"
+
+
+def parse_archive(name: str, item: ItemName) -> str:
+    """Return the name if it is that of an earlier version of this item.
+
+    Raises: :class:`NotFound` for any other name.
+    """
+    if not _match(name, item):
+        raise NotFound("There is no such earlier version.")
+    return name
+
+
+def archive_of(name: str, item: ItemName, info: FileInfo | None) -> Archive | None:
+    """Return a directory entry as an earlier version; None if its name is not that of one."""
+    found = _match(name, item)
+    if found is None or info is None:
+        return None
+    try:
+        # The name holds local time, as in 0.3.16. A student may have made a name with a bad time.
+        kept = datetime.strptime(found["when"], "%Y%m%dT%H%M%S").astimezone()
+    except ValueError:
+        return None
+    return Archive(kept, int(found["number"] or 0), name, info.size, info.modified)
+
+
+def _match(name: str, item: ItemName) -> re.Match[str] | None:
+    prefix = f"{item}.bak."
+    return _ENDING.fullmatch(name.removeprefix(prefix)) if name.startswith(prefix) else None
 
 
 def _person(name: str) -> Username | None:

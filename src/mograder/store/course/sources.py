@@ -1,13 +1,15 @@
 """The sources of assignments on a hub, which have the solutions and the hidden tests.
 
 They are the course's own, in ``[dirs] source``, or those that instructors sent, in a directory that
-only the hub can read. No route serves their contents, and no session sees them.
+only the hub can read. No route serves their contents, and no session sees them. Below the course's
+state directory are the contracts that were recorded of sources, each a JSON text.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,13 +19,15 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Conflict
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.store.filesystem.files import entry_named
+from mograder.store.filesystem.files import atomic_write, entry_named
 from mograder.store.releases.releases import ItemKind, Limits, Releases, ReleaseUpload
 
 SENT = "sources"
 """The directory, in the course's state directory, of the sources that instructors sent."""
 
 _TRIES = 5
+_CONTRACTS = "contracts"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +106,36 @@ class Sources:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class ContractStore:
+    """The contracts of one course, each by a SHA-256 of all that it depends on."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def read(self, digest: str) -> str | None:
+        """Return a contract's text, or None if there is none or it cannot be read."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return self._path(digest).read_text(encoding="utf-8")
+        return None
+
+    def write(self, digest: str, text: str) -> None:
+        """Keep a contract.
+
+        Raises:
+            Busy: The disk is full.
+        """
+        path = self._path(digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, text.encode("utf-8"), 0o600)
+
+    def _path(self, digest: str) -> Path:
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError("not a SHA-256 in hex")
+        return self._directory / f"{digest}.json"
+
+
+def contracts_of(loaded: LoadedSettings) -> ContractStore:
+    """Return the contracts that a course keeps."""
+    return ContractStore(loaded.state_dir / _CONTRACTS)

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from alembic import command
+from alembic import command, context
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -26,6 +26,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    MetaData,
     Table,
     create_engine,
     event,
@@ -298,6 +299,21 @@ def _upgrade_turn(engine: Engine) -> contextlib.AbstractContextManager[None]:
     if engine.dialect.name != "sqlite":
         return contextlib.nullcontext()
     return _file_turn(Path(engine.url.database or ""))
+
+
+def run_migrations(metadata: MetaData) -> None:
+    """Run the migrations of these tables on the connection that :func:`upgrade` has opened.
+
+    Both ``env.py`` files of Alembic call it. All is in one transaction, so that a crash or an error
+    leaves the old tables.
+    """
+    connection = context.config.attributes["connection"]
+    if not isinstance(connection, Connection):
+        raise TypeError("migrations run from mograder.store.database.database only")
+    # SQLite can roll back DDL too, as the driver's implicit transactions are disabled.
+    context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
+    with context.begin_transaction():
+        context.run_migrations()
 
 
 def copy_sqlite(path: Path, target: Path) -> None:

@@ -1,15 +1,20 @@
-"""Atomic replacement of files and directories, and safe removal of directory trees.
+"""Atomic creation and replacement of files and directories, and safe removal of directory trees.
 
-``store.filesystem.untrusted_dir`` opens files in directories that students control.
+A new file gets its name when it is complete, so that a crash leaves no partial file. Where the file
+system supports it (``O_TMPFILE``), the directory does not change before that. Elsewhere the file is
+written under a random hidden name. ``store.filesystem.untrusted_dir`` opens files in directories
+that students control.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
 import secrets
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +45,10 @@ _HELD = ".nfs"
 _HELD_SECONDS = 0.07
 _DIRECTORY = os.O_RDONLY | open_flags.DIRECTORY | open_flags.CLOEXEC
 _REAL_DIRECTORY = _DIRECTORY | open_flags.NOFOLLOW
+
+_NO_UNNAMED = UNSUPPORTED | {errno.EISDIR, errno.ENOENT}
+"""The errors of kernels and file systems without unnamed files."""
+
 _log = get_logger(__name__)
 
 
@@ -50,6 +59,40 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DIS
     """
     with explained_when_full():
         write_file(path, data, mode, disk=disk)
+
+
+class Unnamed:
+    """A synced file without its final name; made by :func:`written`."""
+
+    def __init__(self, fd: int, temporary: Path | None, disk: Disk) -> None:
+        self._fd = fd
+        self._temporary = temporary
+        self._disk = disk
+
+    def place(self, name: str, directory: int) -> None:
+        """Give the file a name in its directory, which is open as descriptor ``directory``.
+
+        Raises: ``FileExistsError`` if the name is in use.
+        """
+        target = Place(name, directory)
+        if self._temporary is None:
+            self._disk.name(self._fd, target)
+        else:
+            self._disk.place(Place(self._temporary.name, directory), target)
+
+
+@contextlib.contextmanager
+def written(directory: Path, data: bytes, disk: Disk) -> Iterator[Unnamed]:
+    """Write ``data``, synced, to a file in ``directory``; yield it to get its name."""
+    fd, temporary = _opened(directory, disk)
+    try:
+        disk.write(fd, data)
+        disk.fsync(fd)
+        yield Unnamed(fd, temporary, disk)
+    finally:
+        os.close(fd)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def entry_named(directory: Path, name: str) -> Path:
@@ -113,6 +156,17 @@ def remove_tree(path: Path) -> None:
         _log.warning("%s stays: %d of its files are still open", path, len(held))
     finally:
         os.close(parent)
+
+
+def _opened(directory: Path, disk: Disk) -> tuple[int, Path | None]:
+    if sys.platform == "linux" and disk.has_unnamed():
+        try:
+            return os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), None
+        except OSError as error:
+            if error.errno not in _NO_UNNAMED:
+                raise
+    temporary = directory / f".{secrets.token_hex(8)}.tmp"
+    return os.open(temporary, open_flags.CREATE, 0o600), temporary
 
 
 def _remove_own_tree(path: Path) -> None:

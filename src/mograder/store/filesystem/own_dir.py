@@ -24,8 +24,8 @@ from mograder.core.files.disk import DISK, Place, explained_when_full
 from mograder.core.files.held_files import unlink
 from mograder.core.files.long_paths import reachable
 from mograder.core.system import SYSTEM
-from mograder.store.filesystem.path_errors import REMEDY, checked, explained, too_large
 from mograder.store.filesystem.untrusted_dir import FileInfo, NewFile, UntrustedDir
+from mograder.store.filesystem.untrusted_paths import REMEDY, checked, explained, too_large
 
 _PLAIN = NewFile()
 

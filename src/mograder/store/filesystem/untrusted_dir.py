@@ -34,13 +34,15 @@ from mograder.core.files.disk import (
     explained_when_full,
 )
 from mograder.core.files.shared_files import again_if_stale, look_for
-from mograder.store.filesystem.openat2 import Resolver, best_resolver, resolve
-from mograder.store.filesystem.path_errors import (
+from mograder.store.filesystem.untrusted_paths import (
     REMEDY,
+    Resolver,
+    best_resolver,
     check_regular,
     check_sole,
     checked,
     explained,
+    resolve,
     too_large,
 )
 

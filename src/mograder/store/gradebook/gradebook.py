@@ -50,13 +50,13 @@ from mograder.store.database.database import (
 )
 from mograder.store.database.row_tables import columns_of, values_of
 from mograder.store.gradebook import gradebook_marks
-from mograder.store.gradebook.export_0316 import (
+from mograder.store.gradebook.exchange_0316 import (
     Deductions,
     compare_export,
+    import_gradebook,
     prepare_export,
     write_export,
 )
-from mograder.store.gradebook.given_marks import GivenMarks, record_given
 from mograder.store.gradebook.gradebook_0316 import (
     Gradebook0316,
     Told,
@@ -68,8 +68,7 @@ from mograder.store.gradebook.gradebook_0316 import (
     put_exchanged,
     read_gradebook,
 )
-from mograder.store.gradebook.gradebook_marks import rows_of
-from mograder.store.gradebook.gradebook_rows import AssignmentRow
+from mograder.store.gradebook.gradebook_marks import GivenMarks, record_given, rows_of
 from mograder.store.gradebook.gradebook_tables import (
     grading_runs,
     identities,
@@ -80,13 +79,13 @@ from mograder.store.gradebook.gradebook_tables import (
     uploads,
 )
 from mograder.store.gradebook.grading_records import (
+    AssignmentRow,
     GradingRun,
     MarkEntry,
     RecordedMark,
     RecordedRun,
     StudentGrade,
 )
-from mograder.store.gradebook.import_0316 import import_gradebook
 from mograder.store.gradebook.mark_counting import explaining_run, grade_of
 
 GRADEBOOK_MIGRATIONS = Path(__file__).parents[1] / "gradebook_migrations"

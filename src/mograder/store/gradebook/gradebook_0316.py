@@ -1,7 +1,7 @@
 """The gradebook of mograder 0.3.16: its three tables, and their rows as they were exchanged last.
 
 The tables are in the course's ``gradebook.db`` if 0.3.16 made it, or in another file
-(compatibility-0.3.16.md 9). Only ``import_0316`` and ``export_0316`` use them. ``exchanged_0316``
+(compatibility-0.3.16.md 9). They are read and written by ``exchange_0316`` only. ``exchanged_0316``
 has each row as it was imported or exported last: from it follows whether 0.3.16 has changed it
 since, and whether people have marked the work here since.
 """
@@ -20,15 +20,15 @@ from sqlalchemy import Column, Connection, Float, Integer, MetaData, Table, Text
 from sqlalchemy import func as sql
 
 from mograder.store.database.database import upsert
-from mograder.store.gradebook.gradebook_rows import (
+from mograder.store.gradebook.gradebook_tables import exchanged_0316, student_work
+from mograder.store.gradebook.grading_records import (
+    MACHINE,
     AssignmentRow,
     assignment_of,
     json_of,
     number_or_none,
     text_of,
 )
-from mograder.store.gradebook.gradebook_tables import exchanged_0316, student_work
-from mograder.store.gradebook.grading_records import MACHINE
 from mograder.store.gradebook.mark_counting import StudentRows
 
 metadata = MetaData()

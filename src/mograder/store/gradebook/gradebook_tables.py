@@ -29,7 +29,7 @@ from sqlalchemy.types import TypeEngine
 
 from mograder.core.clock import utc_iso
 from mograder.store.database.row_tables import Converted
-from mograder.store.gradebook.gradebook_rows import checks_json, checks_of, texts_of
+from mograder.store.gradebook.grading_records import checks_json, checks_of, texts_of
 
 metadata = MetaData()
 
@@ -82,7 +82,7 @@ student_work = Table(
     ),
     PrimaryKeyConstraint("assignment", "student", name="pk_student_work"),
 )
-"""One row for each student and assignment with graded or marked work, as ``gradebook_rows.Work``.
+"""One row for each student and assignment with graded or marked work, as ``grading_records.Work``.
 
 ``total`` follows from the other tables; it is kept for pages that show all assignments of a class.
 """

@@ -13,7 +13,6 @@ from itertools import takewhile
 from operator import attrgetter
 
 from mograder.marks import sum_of_marks
-from mograder.store.gradebook.gradebook_rows import AssignmentRow, Work, unix_time
 from mograder.store.gradebook.grading_records import (
     DOUBTFUL,
     EARLIER,
@@ -25,10 +24,13 @@ from mograder.store.gradebook.grading_records import (
     REMOVED,
     UNPROTECTED,
     WHOLE,
+    AssignmentRow,
     GradingRun,
     QuestionGrade,
     RecordedMark,
     StudentGrade,
+    Work,
+    unix_time,
 )
 
 _PERCENT = 100.0

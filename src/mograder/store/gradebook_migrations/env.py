@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mograder.store.database.migrating import run
+from mograder.store.database.database import run_migrations
 from mograder.store.gradebook.gradebook_tables import metadata
 
-run(metadata)
+run_migrations(metadata)

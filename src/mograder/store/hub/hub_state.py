@@ -3,11 +3,13 @@
 Synchronous, thread-safe, one short transaction per call; callers on the event loop use an
 executor. Rows are returned as frozen dataclasses, times as aware UTC. A power cut ends sessions
 and their capabilities, so their rows are written without waiting for the disk (``fleeting``).
+Revoked tokens and logins, which every request checks, are held in memory too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -23,6 +25,7 @@ from sqlalchemy import (
 )
 
 from mograder.auth.roles import Role
+from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import (
     open_engine,
@@ -52,6 +55,7 @@ from mograder.store.hub.hub_tables import (
 
 __all__ = [
     "AuditRow",
+    "CachedRevocations",
     "CapabilityRow",
     "EndingRow",
     "HubState",
@@ -415,3 +419,59 @@ def _unguarded(connection: Connection) -> Iterator[None]:
     yield
     for _, statement in guards:
         connection.exec_driver_sql(statement)
+
+
+class CachedRevocations:
+    """Epochs and revoked logins in memory; thread-safe, loaded by the constructor.
+
+    Implements :class:`mograder.auth.identity.Revocations`: every request checks them, without SQL.
+
+    Mutable state: ``_epochs`` and ``_logins``, each replaced as a whole after the database has
+    the change, so that readers need no lock and a crash loses no change.
+    """
+
+    def __init__(self, state: HubState, clock: Clock | None = None) -> None:
+        self._state = state
+        self._clock = clock or SystemClock()
+        self._lock = threading.Lock()
+        self._epochs: dict[str, int] = {}
+        self._logins: frozenset[str] = frozenset()
+        self.reload()
+
+    def epoch(self, username: str) -> int:
+        """Return how often the user's tokens were revoked; from memory."""
+        return self._epochs.get(username, 0)
+
+    def login_revoked(self, login_id: str) -> bool:
+        """Return whether this login was revoked; from memory."""
+        return login_id in self._logins
+
+    def revoked_logins(self) -> frozenset[str]:
+        """Return the ids of all revoked logins; from memory."""
+        return self._logins
+
+    def revoke_login(self, login_id: str, until: datetime) -> None:
+        """Revoke a login, here and in the database; ``until`` is when its cookie expires."""
+        with self._lock:
+            self._state.revoke_login(login_id, until)
+            self._logins = self._state.revoked_logins(self._clock.now()) | {login_id}
+
+    def bump_epoch(self, username: str) -> int:
+        """Revoke all tokens and logins of a user, here and in the database; return the epoch."""
+        with self._lock:
+            epoch = self._state.bump_epoch(username)
+            self._epochs = {**self._epochs, username: epoch}
+            return epoch
+
+    def refresh(self) -> tuple[str, ...]:
+        """Load revocations by other processes (commands, hubs); return the affected users."""
+        with self._lock:
+            known = self._epochs
+            self._epochs = self._state.epochs()
+            self._logins = self._state.revoked_logins(self._clock.now())
+            return tuple(name for name, epoch in self._epochs.items() if known.get(name) != epoch)
+
+    def reload(self) -> None:
+        """Load all revocations again, and remove expired ones from the database."""
+        self._state.forget_expired(self._clock.now())
+        self.refresh()

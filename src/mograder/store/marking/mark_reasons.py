@@ -13,7 +13,7 @@ from mograder.store.gradebook.gradebook_tables import answer_annotations, questi
 from mograder.store.gradebook.grading_records import MACHINE
 from mograder.store.gradebook.rubrics import Rubric, StartsAt, read_details, read_rubric
 from mograder.store.marking.annotations import Annotations, annotation_text
-from mograder.store.marking.answer_states import last_given
+from mograder.store.marking.question_marking import last_given
 
 
 @dataclass(frozen=True, slots=True)

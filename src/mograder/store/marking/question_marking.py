@@ -1,30 +1,41 @@
-"""Marking one question of one student: its mark as it stands, a change, and taking one back.
+"""Marking one question: the mark of each student as it stands, a change, and taking one back.
 
 Each change is one transaction. A marker names the version of the mark that was looked at; if
-another person, or grading, changed the mark meanwhile, nothing is saved.
+another person, or grading, changed the mark meanwhile, nothing is saved. Equal answers are marked
+together, but for those that a marker takes out of their group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from shlex import quote
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.gradebook.given_marks import GivenMarks, markable, record_given
+from mograder.store.database.database import add_row
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import (
+    MARKS,
+    GivenMarks,
+    demand_work,
     insert_mark,
+    markable,
     put_work,
     read_rows,
     read_student,
+    record_given,
 )
-from mograder.store.gradebook.gradebook_tables import student_work
+from mograder.store.gradebook.gradebook_tables import (
+    answer_separations,
+    question_marks,
+    student_work,
+)
 from mograder.store.gradebook.grading_records import (
+    EARLIER_MARKER,
     MACHINE,
     MANUAL,
     WHOLE,
@@ -248,6 +259,42 @@ class QuestionMarks:
             return _state(connection, read_student(connection, assignment, student), question)
 
 
+class Separations:
+    """The answers of a gradebook that are marked apart from the equal ones."""
+
+    def __init__(self, book: Gradebook) -> None:
+        self._book = book
+
+    def of(self, assignment: str, question: str) -> frozenset[str]:
+        table = answer_separations.c
+        own = (table.assignment == assignment) & (table.question == question)
+        last = select(func.max(table.id)).where(own).group_by(table.student)
+        wanted = select(table.student).where(table.id.in_(last), table.separate)
+        with self._book.reading() as connection:
+            return frozenset(connection.execute(wanted).scalars())
+
+    def put(
+        self,
+        assignment: str,
+        question: str,
+        student: str,
+        *,
+        separate: bool,
+        by: str,
+        at: datetime,
+    ) -> None:
+        """Take an answer out of its group, or put it back.
+
+        Raises:
+            NotFound: The student has no graded work.
+        """
+        owner = {"assignment": assignment, "question": question, "student": student}
+        with self._book.writing() as connection:
+            demand_work(connection, assignment, student)
+            made = {"separate": separate, "by": by, "at": utc_iso(at)}
+            add_row(connection, answer_separations, **owner, **made)
+
+
 def write_mark(
     connection: Connection, rows: StudentRows, given: GivenMark, at: datetime
 ) -> StudentGrade:
@@ -349,3 +396,32 @@ def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: 
         rubric = read_rubric(connection, rows.assignment.name, now.question.key)
         points = rubric.points(before.details, before.mark.available or 0.0)
     return replace(before, mark=replace(before.mark, points=points, marker=marker))
+
+
+def answers_to(book: Gradebook, assignment: str, question: str) -> Mapping[str, QuestionGrade]:
+    """Return the mark of each student's answer to a question, by student.
+
+    Students whose work has no such question are left out.
+    """
+    with book.reading() as connection:
+        rows = read_rows(connection, assignment, question=question)
+    found = ((each.student, question_grade(each, question)) for each in rows)
+    return {student: grade for student, grade in found if grade is not None}
+
+
+def markers_of(book: Gradebook, assignment: str) -> frozenset[str]:
+    """Return the people whose marks of an assignment count."""
+    marks = (each for grade in book.grades(assignment) for each in (*grade.questions, grade.whole))
+    found = {each.marker for each in marks if each is not None}
+    return frozenset(found - {MACHINE, EARLIER_MARKER})
+
+
+def last_given(
+    connection: Connection, assignment: str, question: str
+) -> Mapping[str, RecordedMark]:
+    """Return the last mark by a person of each student's question, also one taken back."""
+    own = (question_marks.c.assignment == assignment) & (question_marks.c.question == question)
+    given = own & (question_marks.c.marker != MACHINE)
+    last = select(func.max(question_marks.c.id)).where(given).group_by(question_marks.c.student)
+    found = connection.execute(MARKS.where(question_marks.c.id.in_(last)))
+    return {row[0]: RecordedMark(*row[1:]) for row in found}

@@ -31,8 +31,7 @@ from mograder.store.gradebook.rubrics import (
     read_details,
     read_rubric,
 )
-from mograder.store.marking.answer_states import last_given
-from mograder.store.marking.question_marking import NO_DETAILS, GivenMark, write_mark
+from mograder.store.marking.question_marking import NO_DETAILS, GivenMark, last_given, write_mark
 
 MOST_COMMENTS = 500
 """The largest number of saved comments of a question."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mograder.store.copies import update_tables
-from mograder.store.database.migrating import run
+from mograder.store.copies import copy_updates
+from mograder.store.database.database import run_migrations
 from mograder.store.external import external_people, external_tables
 from mograder.store.hub import (
     active_hub,
@@ -25,9 +25,9 @@ _TABLES = (
     grading_jobs.grading_jobs,
     letters.letters,
     nodes.nodes,
-    update_tables.update_offers,
+    copy_updates.update_offers,
     validation_results.results,
     version_tables.versions,
 )
 assert all(each.metadata is metadata for each in _TABLES)
-run(metadata)
+run_migrations(metadata)

@@ -219,7 +219,7 @@ class Versions:
         """Return the text of a version.
 
         Raises: :class:`~mograder.core.errors.NotFound`, and
-        :class:`~mograder.store.versions.version_deltas.Damaged` if it cannot be read back.
+        :class:`~mograder.store.versions.version_texts.Damaged` if it cannot be read back.
         """
         return self.texts(user, item, (number,))[number]
 

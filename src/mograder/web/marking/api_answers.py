@@ -22,16 +22,16 @@ from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.mark_counting import replaces_automatic
 from mograder.store.gradebook.rubrics import Rubric
 from mograder.store.marking.annotations import Annotations
-from mograder.store.marking.answer_states import answers_to
+from mograder.store.marking.marking_progress import Shares
 from mograder.store.marking.question_marking import (
     AnswerChanged,
     AnswerMark,
     Change,
     QuestionMarks,
+    answers_to,
 )
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.marking.saved_comments import SavedComments
-from mograder.store.marking.shares import Shares
 from mograder.web.inert_page import inert_page
 from mograder.web.marking.answer_access import (
     Answers,

@@ -38,8 +38,7 @@ from mograder.grading.late.late_changes import (
 )
 from mograder.grading.release.late_preview import preview_late
 from mograder.publishing.schedule import zone_of_form
-from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import ALL_ASSIGNMENTS, Change, LateWork
 from mograder.web.context import request_context
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.pages import go_to, page, with_outcome

@@ -26,9 +26,8 @@ from mograder.grading.release.telling import telling
 from mograder.grading.results.grading_result import GradedCheck
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
-from mograder.store.marking.answer_states import markers_of
 from mograder.store.marking.open_marking import open_for_marking
-from mograder.store.marking.question_marking import AnswerMark, QuestionMarks
+from mograder.store.marking.question_marking import AnswerMark, QuestionMarks, markers_of
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.web.marking.access import Marker, check_instructor
 from mograder.web.marking.answer_access import names_shown

@@ -30,7 +30,7 @@ from mograder.store.assignment_server.name_registry import PEOPLE_FILE, NameRegi
 from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret
 from mograder.store.client_wheel import ClientWheels
 from mograder.store.course.allowlist import Allowlist
-from mograder.store.releases.visibility import VisibilityRules
+from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.server.files import Digests
 from mograder.web.server.limits import RegistrationLimits

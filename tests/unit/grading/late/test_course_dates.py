@@ -12,8 +12,7 @@ from mograder.core.item_dates import OwnDates
 from mograder.core.settings import load_settings
 from mograder.grading.late.course_dates import CourseDates
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.late_facts import Extension, LateFacts, Membership
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import Extension, LateFacts, LateWork, Membership
 from tests.support.fake_disks import ShareDisk
 from tests.support.graded_courses import DUE, SETTINGS, put
 

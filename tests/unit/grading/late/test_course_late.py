@@ -23,15 +23,15 @@ from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import late_sentence
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry
-from mograder.store.gradebook.late_facts import (
+from mograder.store.gradebook.late_work import (
     Change,
     Extension,
     LateFacts,
+    LateWork,
     Membership,
     PolicyChange,
     StoredPolicy,
 )
-from mograder.store.gradebook.late_work import LateWork
 from tests.support.gradebooks import AT
 from tests.support.graded_courses import DUE, SETTINGS, graded_run, put
 

@@ -42,7 +42,7 @@ from mograder.grading.late.late_work import (
 from mograder.store.assignment_server.assignments import Assignment as Served
 from mograder.store.assignment_server.assignments import Deadline
 from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.gradebook.late_facts import Extension, LateFacts, Membership, StoredPolicy
+from mograder.store.gradebook.late_work import Extension, LateFacts, Membership, StoredPolicy
 from mograder.store.gradebook.mark_counting import mark_after
 
 DUE = datetime(2026, 11, 20, 18, tzinfo=UTC)

@@ -34,8 +34,7 @@ from mograder.grading.release.student_marks import marks_of_student
 from mograder.grading.release.telling import telling, untold_students
 from mograder.grading.results.grading_result import GradingState
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
-from mograder.store.gradebook.late_facts import Membership
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import LateWork, Membership
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.annotations import Annotations, AnnotationWish, Place
 from mograder.store.marking.question_marking import Change, QuestionMarks

@@ -15,8 +15,13 @@ from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.files.disk import Disk
 from mograder.core.names import ItemName, Username
 from mograder.store.copies import workspaces as module
-from mograder.store.copies.earlier_versions import MOST_ARCHIVES, archive_names, parse_archive
-from mograder.store.copies.workspaces import FileStatus, Workspaces
+from mograder.store.copies.workspaces import (
+    MOST_ARCHIVES,
+    FileStatus,
+    Workspaces,
+    archive_names,
+    parse_archive,
+)
 from mograder.store.releases.releases import Release, Releases
 from tests.support.fake_disks import OldDisk, ShareDisk
 from tests.support.releases import publish

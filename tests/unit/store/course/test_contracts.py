@@ -1,4 +1,4 @@
-"""store.course.contracts: texts that are kept by a digest, and what is not one."""
+"""Recorded contracts: texts that are kept by a digest, and what is not one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.store.course.contracts import ContractStore
+from mograder.store.course.sources import ContractStore
 
 DIGEST = "ab" * 32
 

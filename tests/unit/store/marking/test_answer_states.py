@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import EARLIER_MARKER, MACHINE, WHOLE, MarkEntry
-from mograder.store.marking.answer_states import answers_to, markers_of
+from mograder.store.marking.question_marking import answers_to, markers_of
 from tests.support.gradebooks import (
     AT,
     MARKS,

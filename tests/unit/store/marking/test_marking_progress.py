@@ -9,8 +9,7 @@ import pytest
 
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
-from mograder.store.marking.marking_progress import MarkingProgress
-from mograder.store.marking.shares import Shares
+from mograder.store.marking.marking_progress import MarkingProgress, Shares
 from tests.support.gradebooks import AT, a_run, change, export_0316, import_0316, put_recorded
 
 MARKS = {"Q1": 10.0, "Essay": 20.0}

@@ -15,7 +15,8 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import marking_shares
 from mograder.store.gradebook.grading_records import MarkEntry
-from mograder.store.marking.shares import Separations, Shares
+from mograder.store.marking.marking_progress import Shares
+from mograder.store.marking.question_marking import Separations
 from tests.support.gradebooks import AT, FAIR, a_run, give
 
 STUDENTS = [f"s{number:02}" for number in range(9)]

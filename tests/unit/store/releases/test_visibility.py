@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.item_dates import Visibility
-from mograder.store.releases.visibility import VisibilityRules
+from mograder.store.releases.release_times import VisibilityRules
 from tests.support.threads import at_once
 
 NOW = datetime(2026, 9, 1, tzinfo=UTC)

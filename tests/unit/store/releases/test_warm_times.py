@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.store.releases import warm_times
-from mograder.store.releases.warm_times import WarmTimes
+from mograder.store.releases import release_times
+from mograder.store.releases.release_times import WarmTimes
 
 NOW = datetime(2026, 10, 5, 8, 0, tzinfo=UTC)
 LATER = NOW + timedelta(days=7)
@@ -50,7 +50,7 @@ def test_a_file_that_cannot_be_read_counts_as_empty(
 
 
 def test_there_are_not_any_number_of_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warm_times, "_MOST_TIMES", 2)
+    monkeypatch.setattr(release_times, "_MOST_TIMES", 2)
     times = WarmTimes(tmp_path / ".warm.json")
     with pytest.raises(InvalidInput, match="At most 2 times"):
         times.add(["A", "B", "C"], NOW, NOW)

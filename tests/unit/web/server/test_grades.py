@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Conflict
-from mograder.store.assignment_server.feedback import FeedbackUpload
-from mograder.store.assignment_server.grades import Grades, Mark, parse_entries
+from mograder.store.assignment_server.grades import FeedbackUpload, Grades, Mark, parse_entries
 from tests.support.assignment_app import Course
 from tests.support.threads import at_once
 

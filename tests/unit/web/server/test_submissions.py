@@ -13,8 +13,7 @@ import pytest
 from mograder.core.settings import load_settings
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.late_facts import Extension
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import Extension, LateWork
 from tests.support.assignment_app import Course
 from tests.support.fake_disks import FailingDisk
 

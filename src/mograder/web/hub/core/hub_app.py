@@ -15,7 +15,7 @@ from mograder.core.names import ItemName
 from mograder.grading.late.course_dates import CourseDates
 from mograder.sessions.student_copies import Copies
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.releases.visibility import VisibilityRules
+from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.background import Work
 from mograder.web.hub.core.audit import AuditTrail

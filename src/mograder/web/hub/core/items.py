@@ -23,8 +23,8 @@ from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import CopyOf, SessionKey
 from mograder.store.copies.workspaces import FileStatus, Workspaces
+from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.releases.releases import ItemKind, Release, Releases
-from mograder.store.releases.visibility import VisibilityRules
 from mograder.web.hub.core.parts import use
 
 _MADE_ANEW = (

@@ -21,8 +21,7 @@ from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.course.sources import Sources
 from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.hub.hub_state import HubState
-from mograder.store.hub.revocations import CachedRevocations
+from mograder.store.hub.hub_state import CachedRevocations, HubState
 from mograder.store.releases.releases import Releases
 from mograder.web.hub.core.capabilities import Capabilities
 from mograder.web.marking.reports import Reports

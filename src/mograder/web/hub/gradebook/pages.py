@@ -14,8 +14,7 @@ from mograder.auth.roles import Role
 from mograder.core.csv_table import number_text, write_table
 from mograder.core.names import Username
 from mograder.grading.marking.answer_names import question_title
-from mograder.store.gradebook.late_facts import Extension, LateFacts
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import Extension, LateFacts, LateWork
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.downloads import saved_file
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp

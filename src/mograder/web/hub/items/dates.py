@@ -33,8 +33,7 @@ from mograder.core.names import ItemName
 from mograder.grading.late.course_late import CourseLate, Preview
 from mograder.grading.late.late_work import DueDates
 from mograder.publishing.schedule import zone_of_form
-from mograder.store.gradebook.late_facts import PolicyChange
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import LateWork, PolicyChange
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp

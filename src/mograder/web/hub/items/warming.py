@@ -31,8 +31,7 @@ from mograder.core.tasks.periodic import every
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook.pep723 import Script
 from mograder.publishing.warm import Warmth, due, warm_releases
-from mograder.store.releases.visibility import VisibilityRules
-from mograder.store.releases.warm_times import Times, WarmTimes
+from mograder.store.releases.release_times import Times, VisibilityRules, WarmTimes
 from mograder.web.background import Report
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name

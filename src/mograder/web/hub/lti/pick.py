@@ -12,14 +12,14 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.auth.deep_linking import (
+from mograder.auth.lti_claims import (
+    Launch,
     PickedItem,
     PickHandle,
     answer_claims,
     make_handle,
     read_handle,
 )
-from mograder.auth.lti_claims import Launch
 from mograder.auth.roles import Role
 from mograder.auth.signin_state import SignInState
 from mograder.core.errors import InvalidInput, MograderError

@@ -17,7 +17,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.auth.login_links import hash_code
-from mograder.auth.lti_tool import ToolAddresses
+from mograder.auth.lti_addresses import ToolAddresses
 from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
 from mograder.clients.lti_registration import register
 from mograder.core.errors import InvalidInput, MograderError, NotFound

@@ -32,8 +32,7 @@ from mograder.exchange.lti.roster import (
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople, UsedStates
 from mograder.store.external.external_tables import Course
-from mograder.store.external.lti_platforms import Keys, Links, Platforms
-from mograder.store.external.lti_rosters import LtiRosters
+from mograder.store.external.lti_platforms import Keys, Links, LtiRosters, Platforms
 from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.core.hub_app import HubApp, PlatformFacts, Run
 from mograder.web.hub.core.services import Services

@@ -37,8 +37,7 @@ from mograder.sandbox.execution.report import Executes, ExecutionRequest, Execut
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Limits
 from mograder.sessions.capacity import UNKNOWN
-from mograder.store.course.contracts import contracts_of
-from mograder.store.course.sources import Sources, open_sources
+from mograder.store.course.sources import Sources, contracts_of, open_sources
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade

@@ -35,8 +35,7 @@ from mograder.sessions.manager import SessionManager
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.filesystem.files import remove_tree
-from mograder.store.hub.hub_state import HubState
-from mograder.store.hub.revocations import CachedRevocations
+from mograder.store.hub.hub_state import CachedRevocations, HubState
 from mograder.store.releases.releases import Limits, Releases
 from mograder.store.versions.versions import Versions
 from mograder.web.hub.core.capabilities import Capabilities

@@ -11,7 +11,7 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.auth.lti_tool import ToolAddresses
+from mograder.auth.lti_addresses import ToolAddresses
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
 from mograder.operations.sign_in_settings import own_url

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from mograder.auth.cookies import LIFETIME
-from mograder.auth.deep_linking import PickHandle, make_handle
 from mograder.auth.identity import Identity, Method
+from mograder.auth.lti_claims import PickHandle, make_handle
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.errors import InvalidInput

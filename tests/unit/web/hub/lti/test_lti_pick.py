@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.auth.deep_linking import PickHandle, make_handle
+from mograder.auth.lti_claims import PickHandle, make_handle
 from tests.support.hub_app import SECRET
 from tests.support.lti.tokens import DEEP_LINKING, keys, sign, verified
 from tests.support.lti_hub import ORIGIN, POLICY, LtiHub, Tab, lti_hub

@@ -1,0 +1,158 @@
+"""The times of published items: from when students see each, and for when each is kept warm.
+
+The rules of visibility are in ``.visibility.json`` (compatibility-0.3.16.md 2.3). One that cannot
+be read hides every item, since an exam that is shown too early cannot be withdrawn. The times of
+warmth are in ``hub-release/.warm.json``, which all hubs of a course share. An item is also warm
+before it opens, by its visibility; these are further times, such as lectures on items that students
+have seen for long.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import AwareDatetime, TypeAdapter
+
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.files.disk import DISK, Disk
+from mograder.core.item_dates import Visibility
+from mograder.store.filesystem.files import atomic_write
+from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
+from mograder.store.filesystem.records import locked_directory
+
+_LIMIT = 1024 * 1024
+_RULES = TypeAdapter(dict[str, Visibility])
+_MOST_TIMES = 2000
+_TIMES = TypeAdapter(dict[str, list[AwareDatetime]])
+
+Times = Mapping[str, tuple[datetime, ...]]
+"""Times by item, the earliest first."""
+
+
+class VisibilityRules:
+    """The visibility rules of a course, read again when their file changed.
+
+    ``opens`` returns the times from which items are shown without a rule, by their names.
+    """
+
+    def __init__(
+        self, path: Path, *, opens: Callable[[], Mapping[str, datetime]] = dict, disk: Disk = DISK
+    ) -> None:
+        self._path = path
+        self._opens = opens
+        self._disk = disk
+        self._file = ParsedFile(path, _rules_in, _LIMIT, "everything is hidden", disk=disk)
+        self._changing = threading.Lock()
+
+    def of(self, name: str) -> Visibility:
+        """Return the rule of one item; an item without one is visible."""
+        try:
+            rules = self._file.get() or {}
+        except UnreadableFileError:
+            return Visibility(hidden=True)
+        return rules.get(name, self.usual(name))
+
+    def all(self) -> Mapping[str, Visibility]:
+        """Return every rule that is set, by item.
+
+        Raises: :class:`Conflict` when the file cannot be parsed.
+        """
+        return self._all(now=False)
+
+    def change(
+        self, changes: Mapping[str, Visibility], *, replace: bool = False
+    ) -> Mapping[str, Visibility]:
+        """Set rules, given by item; with ``replace`` remove all others. Return all rules by item.
+
+        Raises: as :meth:`all`, :class:`~mograder.core.errors.Busy` when the disk is full.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._changing, locked_directory(self._path.parent, disk=self._disk):
+            before = {} if replace else self._all(now=True)
+            rules = {**before, **changes}
+            kept = {name: rule for name, rule in sorted(rules.items()) if rule != self.usual(name)}
+            text = json.dumps({name: rule.words() for name, rule in kept.items()}, indent=2)
+            atomic_write(self._path, f"{text}\n".encode(), disk=self._disk)
+            return kept
+
+    def usual(self, name: str) -> Visibility:
+        """Return the rule of an item that the file does not have."""
+        return Visibility(visible_from=self._opens().get(name))
+
+    def _all(self, *, now: bool) -> Mapping[str, Visibility]:
+        try:
+            rules = self._file.get(now=now) or {}
+        except UnreadableFileError as error:
+            raise Conflict(
+                f"{self._path.name} cannot be read, so every item is hidden from students.",
+                hint="Mend the file, or replace all of its rules at once.",
+            ) from error
+        usual = {name: Visibility(visible_from=at) for name, at in self._opens().items()}
+        return {**usual, **rules}
+
+
+def _rules_in(content: bytes) -> dict[str, Visibility]:
+    return _RULES.validate_python(json.loads(content), strict=False)
+
+
+class WarmTimes:
+    """The file at ``path``; thread-safe, and every method blocks."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = ParsedFile(path, _times_in, _LIMIT, "it counts as empty")
+        self._changing = threading.Lock()
+
+    def all(self) -> Times:
+        """Return the times; none if the file cannot be read, which is logged."""
+        try:
+            return self._file.get() or {}
+        except UnreadableFileError:
+            return {}
+
+    def add(self, items: Iterable[str], moment: datetime, past: datetime) -> Times:
+        """Add a time for items, and remove all times before ``past``; return all times.
+
+        Raises: :class:`InvalidInput` beyond 2000 times, :class:`~mograder.core.errors.Busy` when
+        the disk is full, :class:`Conflict` if the file cannot be read.
+        """
+        return self._change(dict.fromkeys(items, (moment,)), frozenset(), past)
+
+    def remove(self, items: Iterable[str], past: datetime) -> Times:
+        """Remove the times of items, and all before ``past``; return those that are left."""
+        return self._change({}, frozenset(items), past)
+
+    def _change(self, added: Times, removed: frozenset[str], past: datetime) -> Times:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._changing, locked_directory(self._path.parent):
+            try:
+                known = self._file.get(now=True) or {}
+            except UnreadableFileError as error:
+                raise Conflict(
+                    f"{self._path.name} cannot be read, so no time was set or removed.",
+                    hint="Mend the file, or remove it: no times are set then.",
+                ) from error
+            before = {name: times for name, times in known.items() if name not in removed}
+            times = {
+                name: tuple(sorted({*before.get(name, ()), *added.get(name, ())}))
+                for name in sorted({*before, *added})
+            }
+            kept = {
+                name: future
+                for name, each in times.items()
+                if (future := tuple(moment for moment in each if moment >= past))
+            }
+            if sum(map(len, kept.values())) > _MOST_TIMES:
+                raise InvalidInput(f"At most {_MOST_TIMES} times can be set.")
+            words = {name: [each.isoformat() for each in times] for name, times in kept.items()}
+            atomic_write(self._path, f"{json.dumps(words, indent=2)}\n".encode())
+            return kept
+
+
+def _times_in(content: bytes) -> Times:
+    found = _TIMES.validate_python(json.loads(content), strict=False)
+    return {name: tuple(sorted(set(times))) for name, times in sorted(found.items())}
