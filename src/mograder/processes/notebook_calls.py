@@ -16,7 +16,7 @@ from mograder.notebook.integrity.denied_code import DEFAULT_DENIED, Denied
 from mograder.notebook.integrity.integrity import describe_tampering
 from mograder.notebook.integrity.screening import Screening, screen_submission
 from mograder.notebook.merge.cell_merge import Merge, merge
-from mograder.notebook.syntax import check_notebook
+from mograder.notebook.parsing import check_notebook
 from mograder.notebook.versions.unanswered import unanswered
 from mograder.notebook.versions.version_diff import (
     VersionDifference,
