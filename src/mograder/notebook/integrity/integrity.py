@@ -28,6 +28,7 @@ from mograder.notebook.cells import (
     guard_line,
     parse_cells,
     replace_lines,
+    strays,
 )
 from mograder.notebook.findings import Finding
 from mograder.notebook.header_edit import read_key
@@ -39,7 +40,6 @@ from mograder.notebook.integrity.guarded_cells import (
     guarded_cells,
     only_imports_more,
 )
-from mograder.notebook.outside_cells import strays
 from mograder.notebook.points import (
     cell_hash,
     cell_labels,
