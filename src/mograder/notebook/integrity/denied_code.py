@@ -3,16 +3,25 @@
 It finds honest mistakes and their lines: imports and calls that are written out. It does not
 protect the host, which is the sandbox's task (security.md, "Input"): code can be hidden from it.
 The messages are 0.3.16's (compatibility-0.3.16.md 7).
+
+A release may contain code that students are denied, such as the submit form, which reads the
+environment. So cells of a student's notebook that are as released are skipped, and authors are
+warned of solutions with code that students are denied.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
+from mograder.core.errors import InvalidInput
+from mograder.core.sections.settings_model import SafetySettings
+from mograder.notebook.cells import Cell, CellKind, parse_cells, split_lines
 from mograder.notebook.findings import Finding
 from mograder.notebook.parsing import NotPython, parse_python
+from mograder.notebook.points import cell_hash, is_editable
+from mograder.notebook.source.solution_markers import BlockKind, find_blocks
 
 DENIED_IMPORTS = frozenset(
     (
@@ -30,6 +39,9 @@ UNCHECKED = "cannot be checked"
 
 _IMPORTERS = frozenset(("__import__", "import_module"))
 
+_OBJECTION = "students may be refused for an answer like this one ({})."
+_HINT = "Allow it in [safety] of mograder.toml, or let the answer do without."
+
 
 @dataclass(frozen=True, slots=True)
 class Denied:
@@ -40,6 +52,26 @@ class Denied:
 
 
 DEFAULT_DENIED = Denied()
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """Findings on code that the course denies, and on code that could not be scanned.
+
+    The latter is no reason to refuse a submission: students submit unfinished work.
+    """
+
+    denied: tuple[Finding, ...] = ()
+    unchecked: tuple[Finding, ...] = ()
+
+    @property
+    def unsafe(self) -> str:
+        """0.3.16's message for a refused upload, with lines; empty if safe.
+
+        See compatibility-0.3.16.md 2.3.
+        """
+        told = "; ".join(f"{each.message} (line {each.line})" for each in self.denied)
+        return f"Unsafe code: {told}" if told else ""
 
 
 def scan(text: str, filename: str, denied: Denied = DEFAULT_DENIED) -> tuple[Finding, ...]:
@@ -58,6 +90,52 @@ def scan(text: str, filename: str, denied: Denied = DEFAULT_DENIED) -> tuple[Fin
         for line, message in _told(node, denied, own)
     }
     return tuple(sorted(found))
+
+
+def denied_by(settings: SafetySettings) -> Denied:
+    """Return a course's denied code: the defaults without what it allows, plus what it denies."""
+    return Denied(
+        imports=DEFAULT_DENIED.imports.difference(settings.allow_imports)
+        | frozenset(settings.deny_imports),
+        calls=DEFAULT_DENIED.calls.difference(settings.allow_calls)
+        | frozenset(settings.deny_calls),
+    )
+
+
+def screen_submission(
+    text: str, filename: str, *, release: str | None, denied: Denied = DEFAULT_DENIED
+) -> Screening:
+    """Scan a student's notebook, except the cells that are identical in its release.
+
+    Without a release everything is scanned: hashes in the student's own header are not trusted.
+    """
+    findings = scan(text, filename, denied)
+    if findings and release is not None:
+        own = _released_lines(text, release, filename)
+        findings = tuple(each for each in findings if each.line not in own)
+    unchecked = tuple(each for each in findings if each.message.startswith(UNCHECKED))
+    return Screening(tuple(each for each in findings if each not in unchecked), unchecked)
+
+
+def screen_source(text: str, filename: str, denied: Denied = DEFAULT_DENIED) -> tuple[Finding, ...]:
+    """Return advice on answers in a source that use code which students are denied."""
+    try:
+        findings = scan(text, filename, denied)
+        if not findings:
+            return ()
+        blocks = find_blocks(text, filename)
+        solved = {b.begin for b in blocks if b.kind is BlockKind.SOLUTION}
+        cells = parse_cells(text, filename).cells
+    except InvalidInput:
+        return ()  # reported by make_release
+    theirs = [c for c in cells if is_editable(c) or solved.intersection(range(c.first, c.last + 1))]
+    lines = frozenset(n for cell in theirs for n in range(cell.first, cell.last + 1))
+    hidden = [b for b in blocks if b.kind is BlockKind.HIDDEN]
+    lines -= {n for block in hidden for n in range(block.begin, block.end + 1)}
+    told = (each for each in findings if each.line in lines)
+    return tuple(
+        replace(each, message=_OBJECTION.format(each.message), hint=_HINT) for each in told
+    )
 
 
 def _bound(node: ast.AST) -> Iterator[str]:
@@ -92,3 +170,22 @@ def _told(node: ast.AST, denied: Denied, own: frozenset[str]) -> Iterator[tuple[
         top = module.partition(".")[0]
         if top in denied.imports:
             yield getattr(node, "lineno", 1), f"denied import: {top}"
+
+
+def _released_lines(text: str, release: str, filename: str) -> frozenset[int]:
+    """Return the code lines of a notebook's cells that are identical in its release."""
+    try:
+        cells = parse_cells(text, filename).cells
+        released = parse_cells(release, filename).cells
+    except InvalidInput:
+        return frozenset()
+    known = {cell_hash(cell.code) for cell in released}
+    same = (cell for cell in cells if cell_hash(cell.code) in known)
+    return frozenset(n for cell in same for n in _code_lines(cell))
+
+
+def _code_lines(cell: Cell) -> Iterable[int]:
+    """Return the lines of a cell's code; decorators and default values are not in its hash."""
+    if cell.kind is CellKind.CELL and cell.code_first < cell.body_first:
+        return ()
+    return range(cell.code_first, cell.code_first + len(split_lines(cell.code)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.sections.settings_model import SafetySettings
-from mograder.notebook.integrity.denied_code import DEFAULT_DENIED
-from mograder.notebook.integrity.screening import (
+from mograder.notebook.integrity.denied_code import (
+    DEFAULT_DENIED,
     Screening,
     denied_by,
     screen_source,
