@@ -38,19 +38,17 @@ from mograder.notebook.cells import (
 )
 from mograder.notebook.findings import Finding
 from mograder.notebook.header_edit import read_key
-from mograder.notebook.integrity.guarded_cells import (
+from mograder.notebook.points import (
     CHECKERS,
     SOURCE_LABEL,
     GuardedCell,
-    guarded_cells,
-    only_imports_more,
-)
-from mograder.notebook.points import (
     cell_hash,
     cell_labels,
+    guarded_cells,
     is_editable,
     is_marks_cell,
     labels_in,
+    only_imports_more,
     plain_code,
 )
 

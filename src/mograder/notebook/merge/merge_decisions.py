@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mograder.notebook.cells import NotebookText
-from mograder.notebook.integrity.guarded_cells import GuardedCell, guarded_cells, only_imports_more
 from mograder.notebook.merge.cell_states import CellStates
 from mograder.notebook.merge.merge_pieces import (
     Piece,
@@ -17,6 +16,7 @@ from mograder.notebook.merge.merge_pieces import (
     released_piece,
     remains_of,
 )
+from mograder.notebook.points import GuardedCell, guarded_cells, only_imports_more
 
 BOTH_CHANGED = "You and the author changed this cell. Yours runs; the author's is beside it."
 CHECK_CHANGED = "This cell runs as it was released. Your version of it is beside it, as a comment."
