@@ -12,13 +12,13 @@ from functools import partial
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.integrity.denied_code import (
+from mograder.notebook.denied_code import (
     DEFAULT_DENIED,
     Denied,
     Screening,
     screen_submission,
 )
-from mograder.notebook.integrity.integrity import describe_tampering
+from mograder.notebook.integrity import describe_tampering
 from mograder.notebook.merge.cell_merge import Merge, merge
 from mograder.notebook.parsing import check_notebook
 from mograder.notebook.versions.unanswered import unanswered

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mograder.notebook.integrity.denied_code import screen_source, screen_submission
+from mograder.notebook.denied_code import screen_source, screen_submission
 from mograder.notebook.parsing import check_notebook
 from mograder.notebook.source.leaks import find_leaks
 from mograder.notebook.source.release import make_release

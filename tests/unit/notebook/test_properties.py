@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import LineEdit, parse_cells, replace_lines, split_lines
+from mograder.notebook.denied_code import scan, screen_source, screen_submission
 from mograder.notebook.header_edit import ensure_kind, read_key, set_keys
-from mograder.notebook.integrity.denied_code import scan, screen_source, screen_submission
-from mograder.notebook.integrity.integrity import check_integrity
+from mograder.notebook.integrity import check_integrity
 from mograder.notebook.parsing import check_notebook
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.points import cell_hashes, checks_in, marks_of

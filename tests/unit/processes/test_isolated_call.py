@@ -15,7 +15,7 @@ import pytest
 
 from mograder.core.errors import Busy, InvalidInput
 from mograder.grading.validation.validate import Submission, validate
-from mograder.notebook.integrity.denied_code import Denied, Screening
+from mograder.notebook.denied_code import Denied, Screening
 from mograder.notebook.merge.cell_merge import NotMergeable, merge
 from mograder.notebook.parsing import check_notebook
 from mograder.notebook.versions.version_diff import version_difference

@@ -31,10 +31,10 @@ from mograder.grading.author.release_checks import (
     judge_source,
 )
 from mograder.notebook.cells import parse_cells
+from mograder.notebook.denied_code import screen_source
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.grading.grading_split import review_grading
-from mograder.notebook.integrity.denied_code import screen_source
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.quality.given_away import given_away
 from mograder.notebook.quality.outside_influences import outside_influences

@@ -21,7 +21,7 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
 from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.grading.answer_texts import answer_texts
-from mograder.notebook.integrity.integrity import describe_tampering
+from mograder.notebook.integrity import describe_tampering
 from mograder.notebook.points import GRADERS_CELLS
 from mograder.notebook.source.submit_cells import SUBMIT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.sections.settings_model import SafetySettings
-from mograder.notebook.integrity.denied_code import (
+from mograder.notebook.denied_code import (
     DEFAULT_DENIED,
     Screening,
     denied_by,
