@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mograder.core.errors import InvalidInput
+from mograder.notebook.cell_pairs import code_of
 from mograder.notebook.cells import Cell, NotebookText, parse_cells, plain_text, strays
 from mograder.notebook.header_edit import read_key
 from mograder.notebook.integrity import first_line
-from mograder.notebook.merge.cell_pairs import code_of
 from mograder.notebook.merge.cell_states import (
     CELL_HASHES,
     CellStates,

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from mograder.notebook.cell_pairs import Pairs, code_of, pair_cells, same_code
 from mograder.notebook.cells import Cell, NotebookText
 from mograder.notebook.header_edit import read_key
-from mograder.notebook.merge.cell_pairs import Pairs, code_of, pair_cells, same_code
 from mograder.notebook.points import (
     TO_DO,
     GuardedCell,

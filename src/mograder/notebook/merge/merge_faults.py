@@ -10,8 +10,8 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from mograder.notebook.cell_pairs import code_of, names_in
 from mograder.notebook.cells import Cell, NotebookText
-from mograder.notebook.merge.cell_pairs import code_of, names_in
 from mograder.notebook.merge.merge_decisions import Decision, Outcome, Texts
 from mograder.notebook.merge.merge_pieces import Piece, additions_piece, imports_in, without_imports
 from mograder.notebook.parsing import CellNames

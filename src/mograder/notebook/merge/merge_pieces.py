@@ -11,8 +11,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from mograder.notebook.cell_pairs import code_of, names_in, names_of
 from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python, statements_of
-from mograder.notebook.merge.cell_pairs import code_of, names_in, names_of
 from mograder.notebook.parsing import CellNames
 from mograder.notebook.points import GuardedCell, cell_hash, labels_in
 from mograder.notebook.scopes import bound_names

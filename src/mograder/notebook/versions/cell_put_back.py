@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.notebook.cell_pairs import match_cells, moved_cells
 from mograder.notebook.cells import (
     Cell,
     CellKind,
@@ -17,7 +18,6 @@ from mograder.notebook.cells import (
     statements_of,
 )
 from mograder.notebook.scopes import bound_names
-from mograder.notebook.versions.cell_matching import match_cells, moved_cells
 
 _WHOLE = "Put the whole version back instead."
 _BETWEEN = ("", "")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mograder.notebook.cell_pairs import pair_cells, same_code
 from mograder.notebook.cells import Cell, headings_above, parse_cells
-from mograder.notebook.merge.cell_pairs import pair_cells, same_code
 from mograder.notebook.points import cell_labels, is_answer_name, is_editable, key_of
 from mograder.notebook.title import headings_of
 

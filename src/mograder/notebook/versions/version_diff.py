@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mograder.core.errors import InvalidInput
+from mograder.notebook.cell_pairs import NAMELESS, Aligner, Pairs, match_cells, moved_cells
 from mograder.notebook.cells import (
     Cell,
     CellKind,
@@ -19,8 +20,6 @@ from mograder.notebook.cells import (
     headings_above,
     parse_cells,
 )
-from mograder.notebook.merge.cell_pairs import Aligner, Pairs
-from mograder.notebook.versions.cell_matching import NAMELESS, match_cells, moved_cells
 
 _AROUND = 3
 """Unchanged lines that are shown before and after a changed one."""
