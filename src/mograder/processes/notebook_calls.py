@@ -21,10 +21,10 @@ from mograder.notebook.denied_code import (
 from mograder.notebook.integrity import describe_tampering
 from mograder.notebook.merge.cell_merge import Merge, merge
 from mograder.notebook.parsing import check_notebook
-from mograder.notebook.versions.unanswered import unanswered
 from mograder.notebook.versions.version_diff import (
     VersionDifference,
     told_difference,
+    unanswered,
     version_difference,
 )
 from mograder.processes.isolated_call import IsolatedCall

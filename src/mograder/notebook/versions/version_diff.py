@@ -1,7 +1,7 @@
-"""The difference between two versions of a notebook, cell by cell and line by line. Pure.
+"""The difference between two versions of a notebook: of cells, of lines, and of answers. Pure.
 
 Both texts may be a student's: what is compared is bounded, and a text that is no notebook is
-compared by its lines.
+compared by its lines. An answer that does not differ from the release is still open.
 """
 
 from __future__ import annotations
@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.cell_pairs import NAMELESS, Aligner, Pairs, match_cells, moved_cells
+from mograder.notebook.cell_pairs import (
+    NAMELESS,
+    Aligner,
+    Pairs,
+    match_cells,
+    moved_cells,
+    pair_cells,
+    same_code,
+)
 from mograder.notebook.cells import (
     Cell,
     CellKind,
@@ -20,6 +28,8 @@ from mograder.notebook.cells import (
     headings_above,
     parse_cells,
 )
+from mograder.notebook.points import cell_labels, is_answer_name, is_editable, key_of
+from mograder.notebook.title import headings_of
 
 _AROUND = 3
 """Unchanged lines that are shown before and after a changed one."""
@@ -192,6 +202,22 @@ def cell_title(cell: Cell) -> str:
     return _OPENINGS.get(cell.kind, "" if cell.name in NAMELESS else cell.name)
 
 
+def unanswered(student: str, release: str, filename: str) -> tuple[str, ...]:
+    """Return what is not answered: the keys of questions, or the headings above written answers.
+
+    Raises:
+        InvalidInput: One of the texts is not a notebook.
+    """
+    own, released = (parse_cells(text, filename).cells for text in (student, release))
+    pairs = sorted(pair_cells(released, own).items())  # several answers may be handed out alike
+    found = (
+        _question_at(released, index)
+        for index, place in pairs
+        if is_editable(released[index]) and same_code(released[index], own[place])
+    )
+    return tuple(dict.fromkeys(found))
+
+
 def _cells(
     old: NotebookText, new: NotebookText, pairs: Pairs, aligner: Aligner
 ) -> Iterator[CellDifference]:
@@ -317,3 +343,15 @@ def _folded(lines: Sequence[Line]) -> Iterator[Line]:
         yield line
     if folded:
         yield Line(LineChange.FOLDED, str(folded))
+
+
+def _question_at(cells: Sequence[Cell], index: int) -> str:
+    """Return the question of an answer: the key of its check below, or the heading above it."""
+    if not is_answer_name(cells[index].name):
+        for cell in cells[index:]:
+            if labels := cell_labels(cell):
+                return key_of(labels[0])
+            if headings_of(cell.code):  # another question begins
+                break
+    above, name = (headings_above(cells[:index]) or [""])[-1], cells[index].name.strip("_")
+    return above or name or f"Cell {index + 1}"
