@@ -13,10 +13,10 @@ from functools import partial
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, NotFound
+from mograder.notebook.cell_put_back import CodeChange, PutBack, put_back_cell
 from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.saved_cells import SavedCells, WrittenCells, write_saved_cells
-from mograder.notebook.versions.cell_put_back import CodeChange, PutBack, put_back_cell
-from mograder.notebook.versions.version_diff import (
+from mograder.notebook.version_diff import (
     VersionDifference,
     lines_changed,
     told_difference,
