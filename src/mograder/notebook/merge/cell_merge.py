@@ -23,9 +23,16 @@ from mograder.notebook.merge.cell_states import (
     states_by_hashes,
     states_by_release,
 )
-from mograder.notebook.merge.merge_decisions import Decision, Outcome, Texts, decide, drop_repeated
+from mograder.notebook.merge.merge_decisions import (
+    Decision,
+    Outcome,
+    Piece,
+    Texts,
+    decide,
+    drop_repeated,
+    is_beside,
+)
 from mograder.notebook.merge.merge_faults import Unsettled, settle
-from mograder.notebook.merge.merge_pieces import Piece, is_beside
 from mograder.notebook.points import is_marks_cell, labels_in
 
 COPY = "the copy"

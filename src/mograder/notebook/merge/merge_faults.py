@@ -12,8 +12,15 @@ from dataclasses import dataclass
 
 from mograder.notebook.cell_pairs import code_of, names_in
 from mograder.notebook.cells import Cell, NotebookText
-from mograder.notebook.merge.merge_decisions import Decision, Outcome, Texts
-from mograder.notebook.merge.merge_pieces import Piece, additions_piece, imports_in, without_imports
+from mograder.notebook.merge.merge_decisions import (
+    Decision,
+    Outcome,
+    Piece,
+    Texts,
+    additions_piece,
+    imports_in,
+    without_imports,
+)
 from mograder.notebook.parsing import CellNames
 from mograder.notebook.scopes import CellGraph, GraphCell, bound_names, graph_of
 
