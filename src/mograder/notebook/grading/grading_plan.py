@@ -3,7 +3,7 @@
 A submission is graded in two processes: the *worker* runs the student's notebook, and the *judge*
 runs the teacher's cells. The plan of a source says, without running it, which cells are the
 student's, given, or checks; which names the judge asks the worker for; and which code it runs, in
-marimo's order.
+marimo's order. Cells depend on each other by names, as marimo draws them.
 
 A given cell that uses an answer (``pred = model(x_test)``) runs in the judge, on the answer's
 value: the teacher's code is always the teacher's. A name that a student's cell imports
@@ -25,7 +25,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from itertools import chain
 from typing import Literal
@@ -33,8 +34,16 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.cells import CellKind, NotebookText, parse_cells, split_lines, statements_of
-from mograder.notebook.scopes import bound_names
+from mograder.notebook.cells import (
+    CellKind,
+    LineEdit,
+    NotebookText,
+    parse_cells,
+    replace_lines,
+    split_lines,
+    statements_of,
+)
+from mograder.notebook.scopes import bound_names, closure
 
 VERSION: Literal[1] = 1
 
@@ -218,6 +227,50 @@ def texts_of(text: str, filename: str, plan: GradingPlan) -> Mapping[str, str]:
     """
     names = answers_read(plan)
     return answer_texts(parse_cells(text, filename), names) if names else {}
+
+
+def with_checks(plan: GradingPlan) -> frozenset[int]:
+    """Return the cells that hold checks which run, also checks that run beside the answers."""
+    return frozenset(part.cell for part in (*plan.checks, *plan.beside))
+
+
+def checks_below(plan: GradingPlan, cell: int) -> frozenset[int]:
+    """Return the cells with checks that depend on a cell, directly or not; itself, if it has."""
+    return with_checks(plan) & cells_below(plan, cell)
+
+
+def cells_below(plan: GradingPlan, cell: int) -> frozenset[int]:
+    """Return a cell with all cells that depend on it, directly or not."""
+    users: dict[str, list[int]] = defaultdict(list)
+    for each in plan.cells:
+        for name in each.uses:
+            users[name].append(each.index)
+    defines = {each.index: each.defines for each in plan.cells}
+    return closure([cell], lambda index: (one for name in defines[index] for one in users[name]))
+
+
+def needed_cells(plan: GradingPlan, cells: Iterable[int]) -> frozenset[int]:
+    """Return cells with all the cells that they depend on."""
+    definers: dict[str, list[int]] = defaultdict(list)
+    for each in plan.cells:
+        for name in each.defines:
+            definers[name].append(each.index)
+    uses = {each.index: each.uses for each in plan.cells}
+    return closure(cells, lambda index: (one for name in uses[index] for one in definers[name]))
+
+
+def needed_names(plan: GradingPlan) -> frozenset[str]:
+    """Return the names of students' cells that checks depend on, directly or through cells."""
+    cells = needed_cells(plan, with_checks(plan))
+    used = {name for cell in plan.cells if cell.index in cells for name in cell.uses}
+    students = {name for cell in plan.cells if cell.role is Role.STUDENT for name in cell.defines}
+    return frozenset(used & students)
+
+
+def only_cells(notebook: NotebookText, cells: Collection[int]) -> str:
+    """Return the text of a notebook without the other cells."""
+    others = (each for each in notebook.cells if each.index not in cells)
+    return replace_lines(notebook.lines, [LineEdit(each.first, each.last) for each in others])
 
 
 def _text(code: str, node: ast.stmt) -> str:

@@ -21,10 +21,9 @@ from mograder.notebook.cells import (
     plain_text,
     replace_lines,
 )
-from mograder.notebook.grading.grading_plan import GradingPlan, Role
+from mograder.notebook.grading.grading_plan import GradingPlan, Role, checks_below, needed_names
 from mograder.notebook.parsing import parse_python
 from mograder.notebook.quality.mutation_rules import Mutation, changes_of
-from mograder.notebook.quality.needed_cells import checks_below, needed_names
 from mograder.notebook.scopes import bound_names, closure, names_read
 from mograder.notebook.source.solution_markers import BlockKind, find_blocks
 

@@ -9,9 +9,8 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from mograder.notebook.cells import NotebookText, plain_text
-from mograder.notebook.grading.grading_plan import GradingPlan
+from mograder.notebook.grading.grading_plan import GradingPlan, needed_cells, with_checks
 from mograder.notebook.parsing import parse_python
-from mograder.notebook.quality.needed_cells import needed_cells, with_checks
 from mograder.notebook.quality.quality_finding import Fault, QualityFinding
 from mograder.notebook.source.leaks import find_leaks
 
