@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from mograder.notebook.cells import NotebookText, plain_text, split_lines
 from mograder.notebook.grading.grading_plan import GradingPlan, Part
 from mograder.notebook.parsing import parse_python
-from mograder.notebook.quality.mutation_rules import name_of
+from mograder.notebook.quality.mutants import name_of
 from mograder.notebook.quality.quality_finding import Fault, QualityFinding
 from mograder.notebook.source.leaks import is_shown, telling
 from mograder.notebook.source.solution_markers import BlockKind, find_blocks
