@@ -8,8 +8,8 @@ import time
 from mograder.core.errors import MograderError
 from mograder.operations.deploy_files import shipped_file
 from mograder.operations.install.course import HUB_UNIT
-from mograder.operations.install.network import BUILD_ENV
 from mograder.operations.install.program import CURRENT, UNITS, unit_text
+from mograder.operations.install.system import BUILD_ENV
 from mograder.operations.install.written_files import SETTINGS, put
 from mograder.operations.service_checks import HUB, SESSIONS, SOCKET
 from mograder.processes.host import Host

@@ -12,7 +12,6 @@ import re
 from mograder.core.errors import MograderError, NotFound
 from mograder.operations.install.course import ensure_course, ensure_secret
 from mograder.operations.install.front import CADDYFILE, IMPORT, SITE, ensure_front
-from mograder.operations.install.network import SITE_AUTHORITY, ensure_network
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.program import (
     CURRENT,
@@ -38,8 +37,10 @@ from mograder.operations.install.system import (
     ACCOUNT,
     APPARMOR,
     KERNEL_SETTINGS,
+    SITE_AUTHORITY,
     as_account,
     ensure_account,
+    ensure_network,
     ensure_packages,
     ensure_sandbox,
     ensure_system,
