@@ -11,7 +11,6 @@ import re
 
 from mograder.core.errors import MograderError, NotFound
 from mograder.operations.install.course import ensure_course, ensure_secret
-from mograder.operations.install.front import CADDYFILE, IMPORT, SITE, ensure_front
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.program import (
     CURRENT,
@@ -26,10 +25,14 @@ from mograder.operations.install.program import (
     version_of,
 )
 from mograder.operations.install.services import (
+    CADDYFILE,
+    IMPORT,
     NODE_UNIT,
+    SITE,
     UNIT_PLACE,
     UPKEEP_UNITS,
     WRAPPER,
+    ensure_front,
     ensure_services,
     start,
 )
