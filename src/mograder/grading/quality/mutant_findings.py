@@ -16,8 +16,7 @@ from mograder.notebook.grading.grading_plan import (
     needed_cells,
     only_cells,
 )
-from mograder.notebook.quality.answer_digests import with_digests
-from mograder.notebook.quality.mutants import Mutant
+from mograder.notebook.quality.mutants import Mutant, with_digests
 from mograder.notebook.quality.quality_finding import Fault, QualityFinding
 
 _SHORTEST, _TIMES = 5.0, 4.0
