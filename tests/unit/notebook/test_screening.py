@@ -12,8 +12,7 @@ from mograder.notebook.denied_code import (
     screen_source,
     screen_submission,
 )
-from mograder.notebook.source.release import make_release
-from mograder.notebook.source.submit_cells import with_submit_cells
+from mograder.notebook.source.release import make_release, with_submit_cells
 from tests.support.notebooks import SCRIPT_HEAD, notebook
 
 SOURCE = notebook(

@@ -39,8 +39,7 @@ from mograder.notebook.pep723 import read_kind
 from mograder.notebook.quality.checks_advice import given_away, outside_influences
 from mograder.notebook.source.author_advice import without_mark
 from mograder.notebook.source.leaks import find_leaks
-from mograder.notebook.source.release import ReleaseText, make_release
-from mograder.notebook.source.submit_cells import with_submit_cells
+from mograder.notebook.source.release import ReleaseText, make_release, with_submit_cells
 from mograder.store.course.course import (
     ReleaseBuild,
     SourceItem,

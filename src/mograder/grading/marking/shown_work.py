@@ -27,7 +27,7 @@ from mograder.notebook.points import (
     key_of,
     plain_code,
 )
-from mograder.notebook.source.submit_cells import SUBMIT
+from mograder.notebook.source.release import SUBMIT
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.store.gradebook.grading_records import WHOLE
 

@@ -23,7 +23,7 @@ from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.grading.grading_plan import answer_texts
 from mograder.notebook.integrity import describe_tampering
 from mograder.notebook.points import GRADERS_CELLS
-from mograder.notebook.source.submit_cells import SUBMIT
+from mograder.notebook.source.release import SUBMIT
 
 _READ = os.O_RDONLY | open_flags.NOFOLLOW | open_flags.NONBLOCK | open_flags.CLOEXEC
 _READ |= open_flags.NOCTTY | open_flags.BINARY

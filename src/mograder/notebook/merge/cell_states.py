@@ -22,7 +22,7 @@ from mograder.notebook.points import (
     guarded_cells,
     is_editable,
 )
-from mograder.notebook.source.submit_cells import SUBMIT
+from mograder.notebook.source.release import SUBMIT
 
 CELL_HASHES = "mograder-cell-hashes"
 _PLACEHOLDER = re.compile(r"pass|\w+ = \.\.\.|mo\.md\(r?\"\"\"|\"\"\"\)|" + re.escape(TO_DO))
