@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound
-from mograder.notebook.cell_put_back import put_back_cell
 from mograder.notebook.cells import parse_cells
+from mograder.notebook.versions import put_back_cell
 from tests.unit.notebook.strategies import damaged, notebooks
 from tests.unit.notebook.test_version_diff import ANSWER, MEAN, PLOT, TEXT, cell, notebook
 
