@@ -66,7 +66,6 @@ _REMEDIES = {
 }
 
 _CLOSE = {"isclose", "allclose", "approx", "assert_allclose", "array_equal", "equals"}
-_SHOWN = 60
 _NO_TEXT = ("# mograder-", "__generated_with")
 """Beginnings of lines that no author wrote."""
 
@@ -120,7 +119,7 @@ def given_away(
         if _is_condition(node) and (repeated := visible.get(ast.dump(node))):
             message = "this hidden test repeats a visible one."
             remedy = "Let it test another case."
-            example = f"line {repeated}: {notebook.lines[repeated - 1].strip()[:_SHOWN]}"
+            example = f"line {repeated}: {notebook.lines[repeated - 1].strip()[:_LONGEST]}"
             place = (filename, line, Fault.GIVEN_AWAY)
             yield QualityFinding(*place, message, remedy, example, part.cell + 1)
         for value in _expected(node, answers):
@@ -128,7 +127,7 @@ def given_away(
             if number:
                 message = f"the release shows {value!r}, which this hidden test expects."
                 remedy = "Let the hidden test use another value."
-                shown = lines[number - 1].strip()[:_SHOWN]
+                shown = lines[number - 1].strip()[:_LONGEST]
                 example = f"line {number} of the release: {shown}"
                 place = (filename, line, Fault.GIVEN_AWAY)
                 yield QualityFinding(*place, message, remedy, example, part.cell + 1)
