@@ -40,6 +40,9 @@ _ALIKE_IN_PLACE = 0.25
 _MOST_DEFINED = 10
 """Cells of one variable that are looked at: marimo runs none of several."""
 
+MOST_ALIGNED = 40_000
+"""Pairs of elements that are compared at most; half a second where a student chose the worst."""
+
 _REMEMBERED = 2_000
 _NO_NAMES = CellNames()
 
@@ -119,10 +122,6 @@ def names_of(code: str) -> CellNames:
         return cell_names(code)
     except NotPython:
         return _NO_NAMES
-
-
-MOST_ALIGNED = 40_000
-"""Pairs of elements that are compared at most; half a second where a student chose the worst."""
 
 
 @dataclass(slots=True)

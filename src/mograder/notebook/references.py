@@ -20,6 +20,8 @@ from mograder.notebook.findings import Finding
 from mograder.notebook.pep723 import Script, read_script
 
 _FILES_OF_APP = ("layout_file", "css_file", "html_head_file")
+_MAY_GIVE_AWAY = re.compile("solution|answer|hidden|secret|test", re.IGNORECASE)
+"""A folder with such a word in its name counts only where it is used as a path or an import."""
 
 _HINT = 'Declare it in the header, as in `# dependencies = ["marimo", "{package}"]`.'
 _PACKAGES = {
@@ -81,10 +83,6 @@ def named_by(option: ast.keyword) -> str:
         case ast.keyword(arg=str(name), value=ast.Constant(value=str(path))):
             return path.removeprefix("./") if name in _FILES_OF_APP else ""
     return ""
-
-
-_MAY_GIVE_AWAY = re.compile("solution|answer|hidden|secret|test", re.IGNORECASE)
-"""A folder with such a word in its name counts only where it is used as a path or an import."""
 
 
 def names_folder(text: str, folder: str) -> bool:
