@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from mograder.core.settings import load_settings
-from mograder.operations.fronts.front import FrontOptions, caddy_config, front_of, nginx_config
+from mograder.operations.front import FrontOptions, caddy_config, front_of, nginx_config
 from scripts.generated import write_or_check
 
 DEPLOY = Path(__file__).parent.parent / "deploy"

@@ -10,11 +10,11 @@ import json
 import sys
 from pathlib import Path
 
-from mograder.publishing.browser import availability
+from mograder.publishing.browser import packages
 from mograder.publishing.browser.frame import marimo_pyodide_version
 from mograder.publishing.browser.pyodide import download_pyodide, read_pyodide
 
-PLACE = Path(availability.__file__).with_name(availability.TABLE)
+PLACE = Path(packages.__file__).with_name(packages.TABLE)
 
 
 def main() -> None:

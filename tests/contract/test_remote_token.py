@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.notebook.source.submit_cells import with_submit_cells
+from mograder.notebook.source.release import with_submit_cells
 from mograder.notebook.source.templates import assignment_text
 from mograder.remote import RemoteError, fetch, status, submit
 from tests.support.assignment_server import Course as OldCourse

@@ -5,8 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from mograder.notebook.source.release import make_release
-from mograder.notebook.source.submit_cells import with_submit_cells
+from mograder.notebook.source.release import make_release, with_submit_cells
 from tests.support.hub_app import NOTEBOOK, Hub, HubOf
 from tests.support.hub_copies import WORK, ask, begin, folder, send
 

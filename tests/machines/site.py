@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from mograder.operations.fronts.front import Front, caddy_config
+from mograder.operations.front import Front, caddy_config
 from tests.machines.commands import run, until
 from tests.machines.docker_machine import HOST, Image, Machine
 from tests.machines.package_index import package_index

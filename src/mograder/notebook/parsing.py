@@ -1,12 +1,15 @@
 """The only wrappers of Python's and marimo's parsers for texts of authors and students.
 
 Both parsers raise many kinds of exceptions for a text that they do not expect. Each becomes
-:class:`~mograder.core.errors.InvalidInput` here, with the message ``file:line: reason``.
+:class:`~mograder.core.errors.InvalidInput` here, with the message ``file:line: reason``. The hub
+calls :func:`check_notebook` before it replaces a release, so that no broken notebook reaches
+students.
 """
 
 from __future__ import annotations
 
 import ast
+import platform
 import re
 import threading
 import tokenize
@@ -24,8 +27,10 @@ from marimo._ast.parse import (
 from marimo._ast.variables import is_local
 from marimo._ast.visitor import ScopedVisitor
 from marimo._schemas.serialization import NotebookSerialization
+from packaging.specifiers import SpecifierSet
 
 from mograder.core.errors import InvalidInput
+from mograder.notebook.pep723 import read_script
 
 HOW_TO_MAKE = "Create notebooks with `marimo edit NAME.py`."
 
@@ -41,6 +46,9 @@ MARIMO_FAILS = (
 
 _TRIES = (ast.Try, ast.TryStar)
 _LINE_OF_MARIMO = re.compile(r"line (\d{1,9}) SyntaxError: ")
+
+_BYTE_ORDER_MARK = "\ufeff"
+_APP = re.compile(r"^\w+\s*=\s*\w+\.App\(", re.MULTILINE)
 
 
 class NotPython(InvalidInput):
@@ -173,3 +181,46 @@ def is_guard(node: ast.stmt) -> bool:
         return False
     with quiet_parser():
         return is_run_guard(node)
+
+
+def check_notebook(text: str, filename: str) -> None:
+    """Check that the text is a marimo notebook that parses.
+
+    If ``requires-python`` excludes the running interpreter, the notebook may use syntax unknown to
+    it; then only the line ``app = marimo.App(`` is looked for.
+
+    Raises:
+        InvalidInput: The text is not such a notebook; the message is ``file:line: reason``.
+    """
+    if text.startswith(_BYTE_ORDER_MARK):
+        raise InvalidInput(
+            f"{filename}:1: the file begins with a byte order mark, which marimo cannot open.",
+            hint="Save it as UTF-8 without a byte order mark.",
+        )
+    if not text.strip():
+        raise InvalidInput(f"{filename}:1: the notebook is empty.", hint=HOW_TO_MAKE)
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InvalidInput(f"{filename}:{line}: the file holds a null byte; it is not text.")
+    if _written_for_another_python(text):
+        _check_frame(text, filename)
+        return
+    try:
+        parse_python(text, filename)
+    except NotPython as error:
+        read_as = f"The file was read as Python {platform.python_version()}."
+        raise InvalidInput(error.message, hint=f"{error.hint} {read_as}") from error
+    parse_marimo(text, filename)
+
+
+def _written_for_another_python(text: str) -> bool:
+    try:
+        wanted = read_script(text).requires_python
+    except InvalidInput:
+        return False
+    return not SpecifierSet(wanted).contains(platform.python_version(), prereleases=True)
+
+
+def _check_frame(text: str, filename: str) -> None:
+    if not _APP.search(text):
+        raise not_marimo(filename)

@@ -19,7 +19,7 @@ from marimo._ast.codegen import generate_filecontents
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.parsing import MARIMO_FAILS, parse_marimo, quiet_parser
-from mograder.notebook.versions.version_diff import lines_changed
+from mograder.notebook.versions import lines_changed
 
 _MOST_CELLS = 5000
 _OPTIONS = {"column": int, "disabled": bool, "hide_code": bool, "expand_output": bool}

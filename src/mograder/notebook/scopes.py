@@ -1,10 +1,19 @@
-"""The names that scopes bind, and those that a released notebook must keep bound to return."""
+"""The names that code binds and reads, and the dependencies between cells that follow from them.
+
+In a released notebook, the names that a function returns stay bound where a block was removed. The
+graph of cells is drawn from names as by marimo, but one with cycles and repeated definitions can be
+built: both are findings.
+"""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from typing import TypeVar
+
+from mograder.notebook.findings import Finding
 
 Scope = ast.FunctionDef | ast.AsyncFunctionDef
 Lines = tuple[int, int]
@@ -13,6 +22,33 @@ Lines = tuple[int, int]
 _Owner = Scope | ast.ClassDef
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _T = TypeVar("_T", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphCell:
+    """A cell's first line in the file, and the names that it defines and uses."""
+
+    line: int
+    defined: frozenset[str]
+    used: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CellGraph:
+    """Cells by index; ``definers`` are the cells that define a name.
+
+    ``order`` is the order in which marimo runs the cells, with cells in and behind cycles last, in
+    the file's order.
+    """
+
+    cells: tuple[GraphCell, ...]
+    definers: Mapping[str, tuple[int, ...]]
+    children: tuple[frozenset[int], ...]
+    order: tuple[int, ...]
+
+    def below(self, index: int) -> frozenset[int]:
+        """Return the cells that depend on a cell, directly or not; itself only in a cycle."""
+        return closure(self.children[index], self.children.__getitem__)
 
 
 def closure(start: Iterable[_T], step: Callable[[_T], Iterable[_T]]) -> frozenset[_T]:
@@ -78,6 +114,37 @@ def bound_between(tree: ast.Module, block: Lines, removed: Sequence[Lines]) -> f
         return frozenset()
     inside = {name for name, line in _bindings(scope) if _within(line, [block])}
     return frozenset(inside - {n for n, line in _bindings(scope) if not _within(line, removed)})
+
+
+def graph_of(cells: Sequence[GraphCell]) -> CellGraph:
+    definers: dict[str, list[int]] = {}
+    for index, cell in enumerate(cells):
+        for name in cell.defined:
+            definers.setdefault(name, []).append(index)
+    children: list[set[int]] = [set() for _ in cells]
+    for index, cell in enumerate(cells):
+        for parent in {each for name in cell.used for each in definers.get(name, ())} - {index}:
+            children[parent].add(index)
+    return CellGraph(
+        cells=tuple(cells),
+        definers={name: tuple(places) for name, places in definers.items()},
+        children=tuple(map(frozenset, children)),
+        order=tuple(_order(children)),
+    )
+
+
+def graph_errors(graph: CellGraph, filename: str) -> Iterator[Finding]:
+    """Yield findings for names that are defined twice, and for cells that depend on themselves."""
+    for name, places in graph.definers.items():
+        first, *others = (graph.cells[index].line for index in places)
+        for line in others:
+            message = f"{name!r} is defined in the cell at line {first} as well, "
+            hint = "Rename one of them, or begin it with an underscore."
+            yield Finding(filename, line, f"{message}so marimo runs neither.", hint)
+    for index, cell in enumerate(graph.cells):
+        if index in graph.below(index):
+            message = "this cell needs names of cells that need its own, so marimo runs neither."
+            yield Finding(filename, cell.line, message, "Move what both need into a third cell.")
 
 
 def _missing(scope: Scope, block: Lines, removed: Sequence[Lines]) -> tuple[str, ...]:
@@ -169,3 +236,20 @@ def _bound(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, int]]:
                 yield name, node.lineno
             case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
                 yield name, node.lineno
+
+
+def _order(children: Sequence[Iterable[int]]) -> list[int]:
+    """Return the cells sorted as by marimo: parents first, ties by their place in the file."""
+    missing = [0 for _ in children]
+    for child in (each for some in children for each in some):
+        missing[child] += 1
+    ready = [index for index, count in enumerate(missing) if not count]
+    heapify(ready)
+    order: list[int] = []
+    while ready:
+        order.append(heappop(ready))
+        for child in children[order[-1]]:
+            missing[child] -= 1
+            if not missing[child]:
+                heappush(ready, child)
+    return [*order, *(index for index, count in enumerate(missing) if count)]

@@ -1,6 +1,7 @@
 """Finding the files for administrators: systemd units, scripts, web server configurations.
 
-A wheel has them inside the package; a checkout has them in ``deploy`` and ``scripts``.
+A wheel has them inside the package; a checkout has them in ``deploy`` and ``scripts``. An
+installation asks other versions of mograder for their files by this module's name, so it stays.
 """
 
 from __future__ import annotations

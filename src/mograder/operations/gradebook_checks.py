@@ -15,7 +15,7 @@ from shlex import quote
 from mograder.core.errors import MograderError
 from mograder.core.name_lookup import nfc
 from mograder.core.settings import LoadedSettings
-from mograder.notebook.integrity.guarded_cells import FEEDBACK
+from mograder.notebook.points import FEEDBACK
 from mograder.operations.report import Line, note, ok, problem
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.exchange_0316 import is_doubtful

@@ -12,15 +12,19 @@ from functools import partial
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.integrity.denied_code import DEFAULT_DENIED, Denied
-from mograder.notebook.integrity.integrity import describe_tampering
-from mograder.notebook.integrity.screening import Screening, screen_submission
+from mograder.notebook.denied_code import (
+    DEFAULT_DENIED,
+    Denied,
+    Screening,
+    screen_submission,
+)
+from mograder.notebook.integrity import describe_tampering
 from mograder.notebook.merge.cell_merge import Merge, merge
-from mograder.notebook.syntax import check_notebook
-from mograder.notebook.versions.unanswered import unanswered
-from mograder.notebook.versions.version_diff import (
+from mograder.notebook.parsing import check_notebook
+from mograder.notebook.versions import (
     VersionDifference,
     told_difference,
+    unanswered,
     version_difference,
 )
 from mograder.processes.isolated_call import IsolatedCall

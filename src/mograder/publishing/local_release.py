@@ -14,8 +14,8 @@ from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.findings import Finding, refuse
-from mograder.notebook.imports import undeclared
 from mograder.notebook.pep723 import read_kind, read_script
+from mograder.notebook.references import undeclared
 from mograder.store.course.course import named_directory
 from mograder.store.course.support_files import (
     LeftBehind,

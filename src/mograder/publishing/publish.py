@@ -18,8 +18,8 @@ from mograder.core.tasks.background_tasks import to_its_end
 from mograder.core.tasks.single_flight import Progress
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.findings import refuse
+from mograder.notebook.parsing import check_notebook
 from mograder.notebook.pep723 import Script, read_script
-from mograder.notebook.syntax import check_notebook
 from mograder.sandbox.environments.builder import Environments
 from mograder.store.course.support_files import solutions_in
 from mograder.store.releases.releases import ItemKind, Release, Releases, ReleaseUpload

@@ -15,10 +15,12 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, NotFound
 from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.saved_cells import SavedCells, WrittenCells, write_saved_cells
-from mograder.notebook.versions.cell_put_back import CodeChange, PutBack, put_back_cell
-from mograder.notebook.versions.version_diff import (
+from mograder.notebook.versions import (
+    CodeChange,
+    PutBack,
     VersionDifference,
     lines_changed,
+    put_back_cell,
     told_difference,
 )
 from mograder.processes.isolated_call import IsolatedCall

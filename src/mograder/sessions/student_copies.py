@@ -19,9 +19,8 @@ from mograder.core.log import get_logger
 from mograder.core.tasks.background_tasks import to_its_end
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.decoding import decode_notebook, looks_whole
-from mograder.notebook.integrity.denied_code import Denied
-from mograder.notebook.integrity.screening import Screening
-from mograder.notebook.syntax import check_notebook
+from mograder.notebook.denied_code import Denied, Screening
+from mograder.notebook.parsing import check_notebook
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.processes.notebook_calls import screen
 from mograder.sessions.copy_recorder import CopyRecorder

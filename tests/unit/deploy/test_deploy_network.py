@@ -20,9 +20,9 @@ import pytest
 
 from mograder.core.errors import Conflict, InvalidInput, MograderError
 from mograder.operations.install.course import course_settings, ensure_course
-from mograder.operations.install.front import demand_free_ports, ensure_front, front_text
-from mograder.operations.install.network import ensure_network
 from mograder.operations.install.options import InstallOptions
+from mograder.operations.install.services import demand_free_ports, ensure_front, front_text
+from mograder.operations.install.system import ensure_network
 from tests.support.course import REPOSITORY
 from tests.support.http_server import Quiet, answering
 from tests.unit.deploy.machine import FakeHost

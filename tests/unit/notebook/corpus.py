@@ -11,8 +11,8 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.author.release_checks import in_source
+from mograder.notebook.denied_code import screen_source
 from mograder.notebook.findings import refuse
-from mograder.notebook.integrity.screening import screen_source
 from mograder.notebook.source.leaks import find_leaks
 from mograder.notebook.source.release import make_release
 

@@ -12,9 +12,9 @@ from marimo._ast.compiler import compile_cell
 from marimo._runtime.dataflow import DirectedGraph, topological_sort
 from marimo._types.ids import CellId_t
 
-from mograder.notebook.cell_graph import GraphCell, graph_errors, graph_of
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.parsing import NotPython, cell_names
+from mograder.notebook.scopes import GraphCell, graph_errors, graph_of
 from tests.unit.notebook.strategies import notebooks
 
 REPOSITORY = Path(__file__).parents[3]

@@ -11,7 +11,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import CellKind, parse_cells
-from mograder.notebook.syntax import check_notebook
+from mograder.notebook.parsing import check_notebook
 from tests.unit.notebook import corpus
 
 NAMES = corpus.names()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.notebook.imports import undeclared
+from mograder.notebook.references import undeclared
 
 HEADER = "# /// script\n# dependencies = [{}]\n# ///\n"
 

@@ -15,17 +15,16 @@ from hypothesis import strategies as st
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import LineEdit, parse_cells, replace_lines, split_lines
+from mograder.notebook.denied_code import scan, screen_source, screen_submission
 from mograder.notebook.header_edit import ensure_kind, read_key, set_keys
-from mograder.notebook.integrity.denied_code import scan
-from mograder.notebook.integrity.integrity import check_integrity
-from mograder.notebook.integrity.screening import screen_source, screen_submission
+from mograder.notebook.integrity import check_integrity
+from mograder.notebook.parsing import check_notebook
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.points import cell_hashes, checks_in, marks_of
 from mograder.notebook.source.leaks import CellOutput, find_leaks, hidden_values
 from mograder.notebook.source.lectures import mode_by_initial, to_lecture
 from mograder.notebook.source.release import make_release
 from mograder.notebook.source.solution_markers import find_blocks
-from mograder.notebook.syntax import check_notebook
 from mograder.processes.notebook_calls import compare
 from tests.unit.notebook.strategies import (
     PIECES,

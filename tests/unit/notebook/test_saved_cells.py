@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
+from mograder.notebook.parsing import check_notebook
 from mograder.notebook.saved_cells import SavedCells, write_saved_cells
-from mograder.notebook.syntax import check_notebook
 from tests.unit.notebook.strategies import TEXTS
 
 HEADER = '# /// script\n# dependencies = ["marimo"]\n#\n# [tool.mograder]\n# x = 1\n# ///\n\n'

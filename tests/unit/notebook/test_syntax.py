@@ -6,7 +6,7 @@ import pytest
 from marimo._ast.parse import parse_notebook
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.syntax import check_notebook
+from mograder.notebook.parsing import check_notebook
 from tests.support.notebooks import notebook
 
 NOTEBOOK = notebook(

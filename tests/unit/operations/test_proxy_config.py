@@ -10,7 +10,7 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import LimitsSettings
 from mograder.core.settings import load_settings
-from mograder.operations.fronts.front import (
+from mograder.operations.front import (
     Front,
     FrontOptions,
     caddy_config,

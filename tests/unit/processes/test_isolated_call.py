@@ -15,11 +15,10 @@ import pytest
 
 from mograder.core.errors import Busy, InvalidInput
 from mograder.grading.validation.validate import Submission, validate
-from mograder.notebook.integrity.denied_code import Denied
-from mograder.notebook.integrity.screening import Screening
+from mograder.notebook.denied_code import Denied, Screening
 from mograder.notebook.merge.cell_merge import NotMergeable, merge
-from mograder.notebook.syntax import check_notebook
-from mograder.notebook.versions.version_diff import version_difference
+from mograder.notebook.parsing import check_notebook
+from mograder.notebook.versions import version_difference
 from mograder.processes import isolated_call
 from mograder.processes.isolated_call import IsolatedCall, read_answer
 from mograder.processes.notebook_calls import compare, screen

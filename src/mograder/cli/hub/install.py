@@ -10,10 +10,9 @@ import click
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.operations.install.options import OPTIONS, InstallOptions, Refused, check
+from mograder.operations.install.steps import demand_no_problems, next_steps, roll_back
 from mograder.operations.install.steps import install as install_hub
-from mograder.operations.install.steps import roll_back
 from mograder.operations.install.steps import uninstall as uninstall_hub
-from mograder.operations.install.verification import demand_no_problems, next_steps
 from mograder.processes.host import Host
 
 _dry_run_option = click.option(

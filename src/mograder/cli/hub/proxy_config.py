@@ -10,7 +10,7 @@ import click
 
 from mograder.cli.shared.course_settings import course_option
 from mograder.core.settings import LoadedSettings
-from mograder.operations.fronts.front import (
+from mograder.operations.front import (
     Front,
     FrontOptions,
     caddy_config,

@@ -22,8 +22,15 @@ from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.notebook.pep723 import ItemKind
 from mograder.publishing.local_release import LocalRelease, find_release, read_release, read_source
-from mograder.publishing.moodle_check import Differences, compare, local_digests, remote_digests
-from mograder.publishing.release_diff import Changes, changes, digests
+from mograder.publishing.release_diff import (
+    Changes,
+    Differences,
+    changes,
+    compare,
+    digests,
+    local_digests,
+    remote_digests,
+)
 from mograder.store.filesystem.files import entry_named
 
 _NO_MOODLE = """\

@@ -17,8 +17,7 @@ from mograder.grading.runs.workbench import Workbench
 from mograder.grading.submissions.contract_recording import Recording, keep_contract
 from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading.answer_texts import texts_of
-from mograder.notebook.grading.grading_plan import parse_plan
+from mograder.notebook.grading.grading_plan import parse_plan, texts_of
 from mograder.notebook.source.leaks import CellOutput
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import (

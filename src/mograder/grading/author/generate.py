@@ -31,17 +31,15 @@ from mograder.grading.author.release_checks import (
     judge_source,
 )
 from mograder.notebook.cells import parse_cells
+from mograder.notebook.denied_code import screen_source
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.grading.grading_split import review_grading
-from mograder.notebook.integrity.screening import screen_source
 from mograder.notebook.pep723 import read_kind
-from mograder.notebook.quality.given_away import given_away
-from mograder.notebook.quality.outside_influences import outside_influences
+from mograder.notebook.quality.checks_advice import given_away, outside_influences
 from mograder.notebook.source.author_advice import without_mark
 from mograder.notebook.source.leaks import find_leaks
-from mograder.notebook.source.release import ReleaseText, make_release
-from mograder.notebook.source.submit_cells import with_submit_cells
+from mograder.notebook.source.release import ReleaseText, make_release, with_submit_cells
 from mograder.store.course.course import (
     ReleaseBuild,
     SourceItem,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from mograder.notebook.integrity.denied_code import Denied
+from mograder.notebook.denied_code import Denied
 from mograder.sandbox.execution.report import CheckResult
 
 

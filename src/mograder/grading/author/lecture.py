@@ -13,9 +13,8 @@ from mograder.grading.author.generate_output import GenerateOptions, Line, Step
 from mograder.grading.author.release_checks import check_names
 from mograder.notebook.findings import refuse
 from mograder.notebook.header_edit import has_block
-from mograder.notebook.imports import undeclared
 from mograder.notebook.pep723 import read_kind
-from mograder.notebook.references import app_files
+from mograder.notebook.references import app_files, undeclared
 from mograder.notebook.source.leaks import find_leaks
 from mograder.notebook.source.lectures import linked_items, mode_by_initial, to_lecture
 from mograder.store.course.course import (

@@ -22,9 +22,14 @@ from mograder.grading.submissions.contract_recording import (
     interface_of,
 )
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading.grading_plan import GradingPlan, Part, render_plan
+from mograder.notebook.grading.grading_plan import (
+    GradingPlan,
+    LabelAnswers,
+    Part,
+    answers_of_labels,
+    render_plan,
+)
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.notebook.grading.label_answers import LabelAnswers, answers_of_labels
 from mograder.notebook.points import key_of
 from mograder.notebook.source.author_advice import without_mark
 from mograder.sandbox.execution.judging import (

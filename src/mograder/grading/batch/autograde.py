@@ -34,7 +34,7 @@ from mograder.grading.submissions.graded_assignment import (
 )
 from mograder.grading.submissions.submitted_text import read_submission
 from mograder.notebook.decoding import decode_notebook
-from mograder.notebook.integrity.denied_code import Denied
+from mograder.notebook.denied_code import Denied
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.processes.notebook_calls import screen
 from mograder.sandbox.protocol import Deadlines, Limits

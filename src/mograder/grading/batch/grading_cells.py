@@ -17,7 +17,7 @@ from decimal import Decimal
 from mograder.grading.results.grading_result import GradedLabel, GradedQuestion, GradingResult
 from mograder.grading.results.result_row import WORDS, status_of
 from mograder.marks import sum_of_marks
-from mograder.notebook.integrity.guarded_cells import FEEDBACK, VERIFICATION
+from mograder.notebook.points import FEEDBACK, VERIFICATION
 
 _RESERVED: Mapping[str, str] = {
     VERIFICATION: "# === removed: VERIFICATION SUMMARY ===",

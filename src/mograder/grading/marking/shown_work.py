@@ -18,10 +18,16 @@ from functools import partial
 from mograder.core.errors import InvalidInput
 from mograder.grading.marking.question_sources import QuestionSources, SourceCell
 from mograder.notebook.cells import Cell, parse_cells, parse_python
-from mograder.notebook.integrity.guarded_cells import GRADERS_CELLS
 from mograder.notebook.parsing import NotPython, cell_names
-from mograder.notebook.points import cell_labels, is_answer_name, is_marks_cell, key_of, plain_code
-from mograder.notebook.source.submit_cells import SUBMIT
+from mograder.notebook.points import (
+    GRADERS_CELLS,
+    cell_labels,
+    is_answer_name,
+    is_marks_cell,
+    key_of,
+    plain_code,
+)
+from mograder.notebook.source.release import SUBMIT
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.store.gradebook.grading_records import WHOLE
 

@@ -17,7 +17,7 @@ from mograder.grading.marking.graded_work import WorkFiles
 from mograder.grading.similarity.fingerprints import Place
 from mograder.grading.similarity.pairs import SimilarPair, groups_of, similar_pairs
 from mograder.grading.similarity.terms import NotebookTerms, read_terms
-from mograder.notebook.integrity.guarded_cells import GRADERS_CELLS
+from mograder.notebook.points import GRADERS_CELLS
 from mograder.notebook.source.release import with_hidden_tests
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.store.course.course import find_release, read_notebook

@@ -22,9 +22,8 @@ from mograder.grading.quality.quality_report import QualityReport
 from mograder.grading.quality.trials import ExaminedSource, Submissions, Trials
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_split import review_grading
-from mograder.notebook.quality.given_away import given_away
+from mograder.notebook.quality.checks_advice import absolute_paths, given_away, outside_influences
 from mograder.notebook.quality.mutants import Mutant, choose, mutants_of
-from mograder.notebook.quality.outside_influences import absolute_paths, outside_influences
 from mograder.notebook.quality.quality_finding import Fault, in_cell
 from mograder.notebook.source.author_advice import without_mark
 from mograder.notebook.source.release import make_release

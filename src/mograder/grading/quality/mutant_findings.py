@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from mograder.grading.quality.quality_report import QualityReport
 from mograder.grading.quality.trials import ExaminedSource, Trial, Trials
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.quality.answer_digests import with_digests
-from mograder.notebook.quality.mutants import Mutant
-from mograder.notebook.quality.needed_cells import (
+from mograder.notebook.grading.grading_plan import (
     cells_below,
     checks_below,
     needed_cells,
     only_cells,
 )
+from mograder.notebook.quality.mutants import Mutant, with_digests
 from mograder.notebook.quality.quality_finding import Fault, QualityFinding
 
 _SHORTEST, _TIMES = 5.0, 4.0

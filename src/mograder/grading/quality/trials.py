@@ -11,7 +11,7 @@ from mograder.core.errors import MograderError
 from mograder.grading.author.author_runs import AuthorRuns, NotebookVariant
 from mograder.notebook.cells import NotebookText
 from mograder.notebook.grading.grading_plan import GradingPlan
-from mograder.notebook.quality.answer_digests import read_digests
+from mograder.notebook.quality.mutants import read_digests
 from mograder.sandbox.execution.report import CheckResult, ExecutionResult, Outcome
 from mograder.store.submissions.submitted_files import SubmittedFile
 

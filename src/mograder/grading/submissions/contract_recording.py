@@ -16,8 +16,7 @@ from mograder.core.log import get_logger
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading.answer_texts import texts_of
-from mograder.notebook.grading.grading_plan import GradingPlan, PlannedLabel, render_plan
+from mograder.notebook.grading.grading_plan import GradingPlan, PlannedLabel, render_plan, texts_of
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
     JudgedLabel,

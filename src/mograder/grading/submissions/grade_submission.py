@@ -50,7 +50,7 @@ from mograder.grading.submissions.unprotected_run import (
     unprotected_checks,
 )
 from mograder.grading.validation.report import ValidationReport, run_problem
-from mograder.notebook.grading.answer_texts import answers_read
+from mograder.notebook.grading.grading_plan import answers_read
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import CellResult, CellStatus
 

@@ -20,10 +20,10 @@ from mograder.grading.submissions.contract_recording import digest_of
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
 from mograder.notebook.decoding import decode_notebook
-from mograder.notebook.grading.answer_texts import answer_texts
-from mograder.notebook.integrity.guarded_cells import GRADERS_CELLS
-from mograder.notebook.integrity.integrity import describe_tampering
-from mograder.notebook.source.submit_cells import SUBMIT
+from mograder.notebook.grading.grading_plan import answer_texts
+from mograder.notebook.integrity import describe_tampering
+from mograder.notebook.points import GRADERS_CELLS
+from mograder.notebook.source.release import SUBMIT
 
 _READ = os.O_RDONLY | open_flags.NOFOLLOW | open_flags.NONBLOCK | open_flags.CLOEXEC
 _READ |= open_flags.NOCTTY | open_flags.BINARY

@@ -18,7 +18,7 @@ from mograder.marks import (
     sum_of_marks,
 )
 from mograder.notebook.findings import Finding
-from mograder.notebook.integrity.integrity import Level
+from mograder.notebook.integrity import Level
 from mograder.sandbox.execution.report import ExecutionResult, Outcome
 
 

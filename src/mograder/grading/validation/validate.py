@@ -2,7 +2,7 @@
 
 First the integrity check, which decides which cells run and whose checks count; then the run, on a
 copy, in the sandbox. A result counts if it was written while a cell ran that counts and holds that
-very check. A runtime that the notebook patches from within (notebook/integrity/integrity.py) cannot
+very check. A runtime that the notebook patches from within (notebook/integrity.py) cannot
 be detected from outside: marks that count have to be given on a machine of the graders.
 """
 
@@ -35,7 +35,7 @@ from mograder.notebook.cells import (
     parse_cells,
     replace_lines,
 )
-from mograder.notebook.integrity.integrity import IntegrityReport, check_integrity
+from mograder.notebook.integrity import IntegrityReport, check_integrity
 from mograder.notebook.points import (
     Check,
     checks_in,

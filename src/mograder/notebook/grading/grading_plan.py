@@ -3,12 +3,21 @@
 A submission is graded in two processes: the *worker* runs the student's notebook, and the *judge*
 runs the teacher's cells. The plan of a source says, without running it, which cells are the
 student's, given, or checks; which names the judge asks the worker for; and which code it runs, in
-marimo's order.
+marimo's order. Cells depend on each other by names, as marimo draws them.
 
 A given cell that uses an answer (``pred = model(x_test)``) runs in the judge, on the answer's
 value: the teacher's code is always the teacher's. A name that a student's cell imports
 (``import numpy as np``) is bound by the author's own import, once the worker says that the answer
 has the name; a module is no data.
+
+A cell may hold several checks, and an answer that only one of them uses says nothing about the
+others. So for each label names are followed backwards from the call of its check, through
+assignments, loops and functions of its cell. What decides whether the call runs at all (``if``,
+``mo.stop``) is no part.
+
+A check may read an answer's text by ``inspect.getsource``. What a worker says of its functions is
+its own claim. So the judge gets the text from the submitted file itself, which the process that
+starts it has parsed.
 
 A plan holds the hidden tests, so it stays where the source is. Names with a leading underscore
 belong to one cell, so the judge has to keep those of different parts apart, as marimo does.
@@ -18,16 +27,39 @@ The kinds of values and the weights of labels are not in the plan, because only 
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.cells import CellKind
+from mograder.notebook.cells import (
+    CellKind,
+    LineEdit,
+    NotebookText,
+    parse_cells,
+    replace_lines,
+    split_lines,
+    statements_of,
+)
+from mograder.notebook.parsing import parse_python
+from mograder.notebook.points import calls_of
+from mograder.notebook.scopes import bound_names, closure, names_read, names_stored
 
 VERSION: Literal[1] = 1
+
+_READERS = ("getsource", "getsourcelines")
+_MOST_BYTES = 40_000
+"""Of the texts of one notebook together, as JSON, which the judge gets through a pipe."""
+
+_LONGEST = 60
 
 
 class Role(StrEnum):
@@ -146,6 +178,20 @@ class GradingPlan(_Record):
         return tuple(part for part in self.judged if part.check is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class LabelAnswers:
+    """The names of answers that a label depends on, its line in the file, and its condition.
+
+    ``condition`` is the text of the one condition that the check's list has, or empty.
+    """
+
+    label: str
+    key: str
+    line: int
+    names: frozenset[str]
+    condition: str = ""
+
+
 def source_sha256(text: str) -> str:
     """Return the SHA-256 of a source's bytes, in hex, from its text as UTF-8."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -167,3 +213,168 @@ def parse_plan(text: str | bytes) -> GradingPlan:
     except ValidationError as error:
         hint = "Make it again with `mograder generate`."
         raise InvalidInput("This is not a plan of grading.", hint=hint) from error
+
+
+def with_checks(plan: GradingPlan) -> frozenset[int]:
+    """Return the cells that hold checks which run, also checks that run beside the answers."""
+    return frozenset(part.cell for part in (*plan.checks, *plan.beside))
+
+
+def checks_below(plan: GradingPlan, cell: int) -> frozenset[int]:
+    """Return the cells with checks that depend on a cell, directly or not; itself, if it has."""
+    return with_checks(plan) & cells_below(plan, cell)
+
+
+def cells_below(plan: GradingPlan, cell: int) -> frozenset[int]:
+    """Return a cell with all cells that depend on it, directly or not."""
+    users: dict[str, list[int]] = defaultdict(list)
+    for each in plan.cells:
+        for name in each.uses:
+            users[name].append(each.index)
+    defines = {each.index: each.defines for each in plan.cells}
+    return closure([cell], lambda index: (one for name in defines[index] for one in users[name]))
+
+
+def needed_cells(plan: GradingPlan, cells: Iterable[int]) -> frozenset[int]:
+    """Return cells with all the cells that they depend on."""
+    definers: dict[str, list[int]] = defaultdict(list)
+    for each in plan.cells:
+        for name in each.defines:
+            definers[name].append(each.index)
+    uses = {each.index: each.uses for each in plan.cells}
+    return closure(cells, lambda index: (one for name in uses[index] for one in definers[name]))
+
+
+def needed_names(plan: GradingPlan) -> frozenset[str]:
+    """Return the names of students' cells that checks depend on, directly or through cells."""
+    cells = needed_cells(plan, with_checks(plan))
+    used = {name for cell in plan.cells if cell.index in cells for name in cell.uses}
+    students = {name for cell in plan.cells if cell.role is Role.STUDENT for name in cell.defines}
+    return frozenset(used & students)
+
+
+def only_cells(notebook: NotebookText, cells: Collection[int]) -> str:
+    """Return the text of a notebook without the other cells."""
+    others = (each for each in notebook.cells if each.index not in cells)
+    return replace_lines(notebook.lines, [LineEdit(each.first, each.last) for each in others])
+
+
+def answers_of_labels(plan: GradingPlan) -> dict[tuple[int, str], LabelAnswers]:
+    """Return the answers of the labels that are written as text, by their cell and label."""
+    found = {}
+    for part in plan.checks:
+        for each in _labels(plan, part):
+            found[part.cell, each.label] = each
+    return found
+
+
+def answers_read(plan: GradingPlan) -> frozenset[str]:
+    """Return the answers whose text a check may read: all or none."""
+    parts = chain(plan.template, plan.judged)
+    reads = any(reader in part.code for part in parts for reader in _READERS)
+    return frozenset(answer.name for answer in plan.answers) if reads else frozenset()
+
+
+def answer_texts(notebook: NotebookText, names: Collection[str]) -> Mapping[str, str]:
+    """Return the text of the statement that binds each of the names last, as far as there is one.
+
+    Names that a notebook defines after too much text are left out.
+    """
+    found: dict[str, str] = {}
+    if not names:
+        return found
+    for cell in notebook.cells:
+        code = "" if cell.kind is CellKind.UNPARSABLE else cell.code
+        for node in statements_of(code):
+            for name in bound_names([node]) & set(names):
+                found[name] = _text(cell.code, node)
+    left = _MOST_BYTES
+    for name, text in tuple(found.items()):
+        left -= len(json.dumps(text))
+        if left < 0:
+            del found[name]
+    return found
+
+
+def texts_of(text: str, filename: str, plan: GradingPlan) -> Mapping[str, str]:
+    """Return the texts of a notebook's answers that the checks of a plan may read.
+
+    Raises:
+        InvalidInput: The notebook cannot be parsed.
+    """
+    names = answers_read(plan)
+    return answer_texts(parse_cells(text, filename), names) if names else {}
+
+
+def _text(code: str, node: ast.stmt) -> str:
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    first = min((each.lineno for each in decorators), default=node.lineno)
+    return "".join(split_lines(code)[first - 1 : node.end_lineno])
+
+
+def _labels(plan: GradingPlan, part: Part) -> Iterator[LabelAnswers]:
+    facts = part.check
+    nodes = list(ast.walk(parse_python(part.code)))
+    for planned in facts.labels if facts is not None else ():
+        if planned.label is None:
+            continue
+        names, condition = frozenset(part.answers), ""
+        calls = dict(calls_of(planned.label, nodes))
+        if calls:
+            names &= _answers(plan, part, _reached(calls, nodes))
+            condition = next(filter(None, map(_condition, calls.values())), "")
+        key = planned.key or planned.label
+        yield LabelAnswers(planned.label, key, planned.line, names, condition)
+
+
+def _reached(calls: Iterable[ast.Call], nodes: list[ast.AST]) -> frozenset[str]:
+    """Return the names that calls read, directly or through names of their cell."""
+    own = names_stored(*nodes[:1])
+    reads: dict[str, set[str]] = defaultdict(set)
+    for node in nodes:
+        for name, others in _bindings(node, own):
+            reads[name] |= others
+    return closure(names_read(*calls), lambda name: reads.get(name, ()))
+
+
+def _bindings(node: ast.AST, own: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield each name that a node binds or changes, with the names that it reads for that.
+
+    ``own`` are the names that the cell binds.
+    """
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield node.name, names_read(node)
+        case ast.Assign() | ast.AnnAssign() | ast.AugAssign() | ast.NamedExpr() | ast.With():
+            reads = names_read(node)
+            yield from ((name, reads) for name in names_stored(node))
+        case ast.For(target=target, iter=value):
+            reads = names_read(value)
+            yield from ((name, reads) for name in names_stored(target))
+        case ast.Expr(value=ast.Call(func=function, args=args) as call):
+            changed = {each.id for each in args if isinstance(each, ast.Name)}
+            if isinstance(function, ast.Attribute):
+                changed |= own & names_read(function.value)  # `_list.append(value)`
+            yield from ((name, names_read(call)) for name in changed)
+
+
+def _answers(plan: GradingPlan, part: Part, names: frozenset[str]) -> frozenset[str]:
+    """Return the answers among names, and those that given code needs for the others."""
+    answers = {answer.name for answer in plan.answers}
+    found = names & answers
+    defines = {cell.index: frozenset(cell.defines) for cell in plan.cells}
+    for other in plan.judged:
+        if other.cell != part.cell and not names.isdisjoint(defines[other.cell] - answers):
+            found |= frozenset(other.answers)
+    return found
+
+
+def _condition(given: ast.expr | None) -> str:
+    """Return the text of the only condition in a check's list, if it is short."""
+    nodes = ast.walk(given) if given is not None else ()
+    match [each for each in nodes if isinstance(each, ast.List) and each.elts]:
+        case [ast.List(elts=[ast.Tuple(elts=[condition, *_])]), *_]:
+            body = condition.body if isinstance(condition, ast.Lambda) else condition
+            text = ast.unparse(body)
+            return text if len(text) <= _LONGEST else ""
+    return ""

@@ -9,7 +9,6 @@ import ast
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from mograder.notebook.cell_graph import CellGraph, GraphCell, graph_errors, graph_of
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.cell_roles import (
@@ -30,7 +29,7 @@ from mograder.notebook.grading.grading_plan import (
     source_sha256,
 )
 from mograder.notebook.points import marks_of
-from mograder.notebook.scopes import bound_names
+from mograder.notebook.scopes import CellGraph, GraphCell, bound_names, graph_errors, graph_of
 from mograder.notebook.source.solution_markers import find_blocks
 
 

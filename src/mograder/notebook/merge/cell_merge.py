@@ -13,20 +13,26 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.cells import Cell, NotebookText, parse_cells, plain_text
+from mograder.notebook.cell_pairs import code_of
+from mograder.notebook.cells import Cell, NotebookText, parse_cells, plain_text, strays
 from mograder.notebook.header_edit import read_key
-from mograder.notebook.integrity.integrity import first_line
-from mograder.notebook.merge.cell_pairs import code_of
+from mograder.notebook.integrity import first_line
 from mograder.notebook.merge.cell_states import (
     CELL_HASHES,
     CellStates,
     states_by_hashes,
     states_by_release,
 )
-from mograder.notebook.merge.merge_decisions import Decision, Outcome, Texts, decide, drop_repeated
+from mograder.notebook.merge.merge_decisions import (
+    Decision,
+    Outcome,
+    Piece,
+    Texts,
+    decide,
+    drop_repeated,
+    is_beside,
+)
 from mograder.notebook.merge.merge_faults import Unsettled, settle
-from mograder.notebook.merge.merge_pieces import Piece, is_beside
-from mograder.notebook.outside_cells import strays
 from mograder.notebook.points import is_marks_cell, labels_in
 
 COPY = "the copy"

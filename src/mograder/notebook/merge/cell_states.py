@@ -11,12 +11,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from mograder.notebook.cell_pairs import Pairs, code_of, pair_cells, same_code
 from mograder.notebook.cells import Cell, NotebookText
 from mograder.notebook.header_edit import read_key
-from mograder.notebook.integrity.guarded_cells import GuardedCell, guarded_cells
-from mograder.notebook.merge.cell_pairs import Pairs, code_of, pair_cells, same_code
-from mograder.notebook.points import TO_DO, cell_hash, cell_labels, is_editable
-from mograder.notebook.source.submit_cells import SUBMIT
+from mograder.notebook.points import (
+    TO_DO,
+    GuardedCell,
+    cell_hash,
+    cell_labels,
+    guarded_cells,
+    is_editable,
+)
+from mograder.notebook.source.release import SUBMIT
 
 CELL_HASHES = "mograder-cell-hashes"
 _PLACEHOLDER = re.compile(r"pass|\w+ = \.\.\.|mo\.md\(r?\"\"\"|\"\"\"\)|" + re.escape(TO_DO))

@@ -10,13 +10,19 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mograder.notebook.cell_graph import CellGraph, GraphCell, graph_of
+from mograder.notebook.cell_pairs import code_of, names_in
 from mograder.notebook.cells import Cell, NotebookText
-from mograder.notebook.merge.cell_pairs import code_of, names_in
-from mograder.notebook.merge.merge_decisions import Decision, Outcome, Texts
-from mograder.notebook.merge.merge_pieces import Piece, additions_piece, imports_in, without_imports
+from mograder.notebook.merge.merge_decisions import (
+    Decision,
+    Outcome,
+    Piece,
+    Texts,
+    additions_piece,
+    imports_in,
+    without_imports,
+)
 from mograder.notebook.parsing import CellNames
-from mograder.notebook.scopes import bound_names
+from mograder.notebook.scopes import CellGraph, GraphCell, bound_names, graph_of
 
 
 class Unsettled(Exception):

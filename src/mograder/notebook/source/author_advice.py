@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
-from mograder.notebook.cells import Cell, NotebookText, parse_python, plain_text
+from mograder.notebook.cells import Cell, NotebookText, parse_python, plain_text, strays
 from mograder.notebook.findings import Finding
 from mograder.notebook.header_edit import has_block
-from mograder.notebook.outside_cells import strays
 from mograder.notebook.points import (
     MARKS,
     checks_in,

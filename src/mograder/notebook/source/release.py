@@ -1,12 +1,14 @@
-"""The conversion of an author's source into a release, without solutions and hidden tests.
+"""The conversion of an author's source into a release: without solutions and hidden tests.
 
 All rules are 0.3.16's (compatibility-0.3.16.md 7), so that a course's old sources give the same
-notebooks as before. Pure and deterministic.
+notebooks as before; so are the two cells by which students submit from the notebook itself. Pure
+and deterministic.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from mograder.notebook.cells import (
     parse_python,
     plain_text,
     replace_lines,
+    split_lines,
     statements_of,
 )
 from mograder.notebook.findings import Finding, refuse
@@ -47,6 +50,49 @@ _NAME_IT = (
 _LEFT = "Change it, or put it into a block as well."
 _SHORTEST = 8
 """Characters of a line that is compared: brackets, ``else:`` and ``pass`` are shorter."""
+
+SUBMIT = "# === MOGRADER: SUBMIT ==="
+_GUARD = re.compile(r"""if __name__ == ["']__main__["']:""")
+_CELLS = """\
+@app.cell(hide_code=True)
+def _():
+    {mark}
+    import os as _os
+
+    import marimo as _mo
+
+    # On the hub and the dashboard students hand in with a button of the page.
+    mograder_submit_form = (
+        None
+        if _os.environ.get("MOGRADER_DASHBOARD") == "1"
+        else _mo.ui.text(label="Your token", kind="password").form(submit_button_label={label})
+    )
+    mograder_submit_form
+    return (mograder_submit_form,)
+
+
+@app.cell(hide_code=True)
+def _(mograder_submit_form):
+    {mark}
+    import marimo as _mo
+
+    from mograder.runtime import submit as _submit
+
+    def _handed_in(token):
+        # A server that asks for no token is content with the name before the colon.
+        _user, _colon, _ = token.strip().partition(":")
+        try:
+            _answer = _submit({url}, {assignment}, __file__, _user, token if _colon else "")
+        except Exception as _error:
+            return _mo.callout(f"Not submitted: {{_error}}", kind="danger")
+        return _mo.callout(f"Submitted: {{_answer}}", kind="success")
+
+    _token = mograder_submit_form.value if mograder_submit_form is not None else None
+    _handed_in(_token) if _token else None
+    return
+
+
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +150,27 @@ def with_hidden_tests(text: str, filename: str, cells: Collection[int]) -> str:
             blocks.append(block)
     stripped = _with_written_answers(_strip(source, filename, blocks, marks))
     return without_mark(stripped)
+
+
+def with_submit_cells(text: str, *, url: str, assignment: str) -> str:
+    """Return the notebook with a form that sends it to an assignment server.
+
+    The form is hidden if ``MOGRADER_DASHBOARD`` is 1. A notebook with these cells is returned
+    unchanged.
+    """
+    lines = split_lines(text)
+    if any(line.strip() == SUBMIT for line in lines):
+        return text
+    guards = [number for number, line in enumerate(lines, 1) if _GUARD.match(line)]
+    made = _CELLS.format(
+        mark=SUBMIT,
+        label=_literal(f"Submit {assignment}"),
+        url=_literal(url),
+        assignment=_literal(assignment),
+    )
+    new = tuple(made.split("\n")[:-1])
+    place = guards[-1] if guards else len(lines) + 1
+    return replace_lines(lines, [LineEdit(place, place - 1, new if guards else ("", "", *new))])
 
 
 def _strip(
@@ -255,3 +322,7 @@ def _is_a_beginning(value: ast.expr) -> bool:
         isinstance(value, ast.List | ast.Dict | ast.Tuple)
         and not list(ast.iter_child_nodes(value))[1:]
     )
+
+
+def _literal(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

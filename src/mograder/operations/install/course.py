@@ -9,9 +9,8 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings
-from mograder.operations.install.network import BUILD_ENV, BUILD_ENV_HEAD
 from mograder.operations.install.options import InstallOptions
-from mograder.operations.install.system import ACCOUNT, as_account
+from mograder.operations.install.system import ACCOUNT, BUILD_ENV, BUILD_ENV_HEAD, as_account
 from mograder.operations.install.volume import DATA
 from mograder.operations.install.written_files import SETTINGS, put
 from mograder.processes.host import Host

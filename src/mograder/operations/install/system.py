@@ -1,16 +1,30 @@
-"""The machine under the hub: its distribution, packages, account, and kernel's settings."""
+"""The machine under the hub: its network, distribution, packages, account, and kernel's settings.
+
+What this site's network needs is kept in ``/etc/mograder/build.env`` for the builds too.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
 
 from mograder.core.errors import MograderError, Unsupported
+from mograder.core.files.atomic_file import write_file
 from mograder.operations.deploy_files import shipped_file
-from mograder.operations.install.network import install_packages
 from mograder.operations.install.options import InstallOptions
-from mograder.operations.install.written_files import put
+from mograder.operations.install.written_files import SETTINGS, put
 from mograder.processes.host import Host
+
+BUILD_ENV = f"{SETTINGS}/build.env"
+SITE_AUTHORITY = "/usr/local/share/ca-certificates/mograder-site.crt"
+_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+BUILD_ENV_HEAD = (
+    "# What building environments needs here, if anything: HTTPS_PROXY, SSL_CERT_FILE,\n"
+    "# UV_DEFAULT_INDEX … No secrets: packages that are built can read it.\n"
+)
 
 ACCOUNT = "mograder"
 APPARMOR = "/etc/apparmor.d/mograder"
@@ -38,6 +52,37 @@ def ensure_system(host: Host) -> None:
     host.say(name)
     if not host.path("/run/systemd/system").is_dir() and not host.dry:
         raise Unsupported("systemd does not run here.")
+
+
+def ensure_network(host: Host, options: InstallOptions) -> None:
+    """Keep the options of the site's network, and have apt use its proxy."""
+    wanted = {}
+    if options.index_url:
+        wanted["UV_DEFAULT_INDEX"] = options.index_url
+    if options.proxy:
+        without = ["localhost", "127.0.0.1", "::1", *filter(None, [options.domain])]
+        wanted |= {"HTTP_PROXY": options.proxy, "HTTPS_PROXY": options.proxy}
+        wanted["NO_PROXY"] = ",".join(without)
+    if options.ca_file:
+        wanted["SSL_CERT_FILE"] = _BUNDLE
+    if wanted:
+        host.step("The site's network")
+        _set_for_builds(host, wanted)
+    _use_proxy(host)
+    if options.ca_file:  # which may need a package, by way of the proxy
+        _trust_authority(host, Path(options.ca_file))
+
+
+def install_packages(host: Host, *names: str) -> None:
+    """Install Debian packages.
+
+    Raises: :class:`MograderError`.
+    """
+    host.act(f"installing {' '.join(names)}")
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    host.run("apt-get", "-qq", "update", variables=quiet)
+    install = ("apt-get", "-qq", "install", "-y", "--no-install-recommends")
+    host.run(*install, *names, variables=quiet)
 
 
 def ensure_packages(host: Host, options: InstallOptions) -> None:
@@ -92,3 +137,42 @@ def ensure_sandbox(host: Host) -> None:
     put(host, KERNEL_SETTINGS, text)
     if not host.attempt("sysctl", "-q", "-p", KERNEL_SETTINGS):
         host.warn("the kernel did not take all of it")
+
+
+def _set_for_builds(host: Host, wanted: dict[str, str]) -> None:
+    """Set variables in the file and leave its other lines."""
+    found = host.text_of(BUILD_ENV).splitlines()
+    lines = [f"{name}={value}" for name, value in wanted.items()]
+    missing = [line for line in lines if line not in found]
+    for line in missing:
+        host.act(f"{line} in {BUILD_ENV}")
+    if not missing or host.dry:
+        return
+    if not host.path(BUILD_ENV).exists():
+        put(host, BUILD_ENV, BUILD_ENV_HEAD)
+        found = BUILD_ENV_HEAD.splitlines()
+    kept = [line for line in found if line.partition("=")[0] not in wanted]
+    text = "".join(f"{line}\n" for line in [*kept, *lines])
+    write_file(host.path(BUILD_ENV), text.encode("utf-8", "surrogateescape"), 0o644)
+
+
+def _use_proxy(host: Host) -> None:
+    for line in host.text_of(BUILD_ENV).splitlines():
+        name, _, value = line.partition("=")
+        if name.upper() in _PROXIES:
+            value = value.strip("\"'")
+            host.environment |= {name.upper(): value, name.lower(): value}
+
+
+def _trust_authority(host: Host, file: Path) -> None:
+    """Add it to the system's own list, so that apt, curl, git, pip and uv all know it."""
+    target = host.path(SITE_AUTHORITY)
+    data = file.read_bytes()
+    if not (target.exists() and target.read_bytes() == data):
+        host.act(f"trusting the certificates of {file.name}")
+        if not host.dry:
+            target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            write_file(target, data, 0o644)
+    if not host.has("update-ca-certificates"):
+        install_packages(host, "ca-certificates")
+    host.run("update-ca-certificates")

@@ -15,12 +15,13 @@ from mograder.clients.http import Server, bounded_body, make_client
 from mograder.core.errors import RemoteFailed
 from mograder.core.names import ItemName
 from mograder.publishing.browser.frame import (
+    PACK,
     PROTOCOL,
     FrameAddresses,
     frame_page,
     marimo_pyodide_version,
+    read_marimo,
 )
-from mograder.publishing.browser.marimo_files import PACK, read_marimo
 from mograder.publishing.browser.packages import (
     Wheel,
     pack_installed,

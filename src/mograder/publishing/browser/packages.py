@@ -1,7 +1,8 @@
 """The packages of a page: which wheels run in Pyodide, where they are, and which are not to be had.
 
 uv resolves the requirements; of each package that the browser needs, the wheel with the best tag
-for Pyodide is taken. A package without such a wheel is missing: a browser cannot build it.
+for Pyodide is taken. A package without such a wheel is missing: a browser cannot build it. Authors
+are told of it before a page is made, by a table of Pyodide's own packages.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.parser import HeaderParser
+from functools import cache
 from importlib import metadata
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from marimo import __version__
 from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag
@@ -25,9 +29,12 @@ from packaging.utils import (
     canonicalize_name,
     parse_wheel_filename,
 )
+from pydantic import BaseModel, ConfigDict
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, TimedOut
 from mograder.core.wheel import OURS
+from mograder.notebook.findings import Finding
+from mograder.notebook.pep723 import read_script
 from mograder.processes.programs import resolve_universally
 from mograder.publishing.browser.pyodide import Pyodide
 
@@ -47,6 +54,10 @@ _THERE = frozenset({"marimo", "marimo-base", *OURS})
 _WHEEL = b"Wheel-Version: 1.0\nGenerator: mograder\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _METADATA_LIMIT = 4 * 1024 * 1024
+
+TABLE = "pyodide_packages.json"
+_SECONDS = 20.0
+_HINT = "Students need a hub or an editor of their own for this notebook."
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,21 @@ class WheelFacts:
 
     imports: tuple[str, ...]
     depends: tuple[NormalizedName, ...]
+
+
+class Distribution(BaseModel):
+    """Pyodide's full distribution, of the ``version`` that marimo uses.
+
+    ``python`` is its version of Python, ``platform`` that of its wheels; ``packages`` are the
+    versions by the normalised names.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str
+    python: str
+    platform: str
+    packages: dict[str, str]
 
 
 def select_wheels(
@@ -192,6 +218,38 @@ def is_wanted(text: str, environment: Mapping[str, str]) -> bool:
     return requirement.marker is None or requirement.marker.evaluate(dict(environment))
 
 
+@cache
+def distribution() -> Distribution:
+    """Return Pyodide's distribution as the table that comes with mograder lists it."""
+    table = files("mograder.publishing.browser").joinpath(TABLE)
+    return Distribution.model_validate_json(table.read_bytes())
+
+
+def advise_browser(text: str, filename: str) -> tuple[Finding, ...]:
+    """Return what the author should know of a notebook's packages if it is to run in the browser.
+
+    Packages that Pyodide does not have are resolved with uv, which asks the index; if that fails
+    or takes too long, nothing is said of them. An unreadable header has other findings.
+    """
+    try:
+        dependencies = read_script(text).dependencies
+    except InvalidInput:
+        return ()
+    version = distribution().version
+    others = _other_versions(dependencies)
+    told = [
+        Finding(
+            filename, _line_of(text, name), f"{wanted}, but Pyodide {version} has {has}.", _HINT
+        )
+        for name, wanted, has in others
+    ]
+    if not others and (missing := _missing(dependencies)):
+        names = ", ".join(missing)
+        message = f"neither Pyodide {version} nor the index has for the browser: {names}."
+        told.append(Finding(filename, _line_of(text, ""), message, _HINT))
+    return tuple(sorted(told))
+
+
 def _beside(name: NormalizedName, version: str, pyodide: Pyodide) -> Wheel | None:
     """Return the wheel of Pyodide's own distribution, if it has this version."""
     known = pyodide.wheels.get(name)
@@ -221,3 +279,45 @@ def _rank(filename: str, tags: Sequence[Tag]) -> int | None:
     except InvalidWheelFilename:
         return None
     return next((rank for rank, tag in enumerate(tags) if tag in own), None)
+
+
+def _other_versions(dependencies: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    """Return the name, the requirement and Pyodide's version where these do not agree."""
+    python, found = _pyodide(), []
+    for text in dependencies:
+        requirement = Requirement(text)
+        has = python.packages.get(canonicalize_name(requirement.name))
+        if has is None or not is_wanted(text, python.environment()):
+            continue
+        if not requirement.specifier.contains(has, prereleases=True):
+            found.append((requirement.name, text, has))
+    return found
+
+
+def _missing(dependencies: tuple[str, ...]) -> tuple[str, ...]:
+    python = _pyodide()
+    wanted = [text for text in dependencies if is_wanted(text, python.environment())]
+    if all(canonicalize_name(Requirement(text).name) in python.packages for text in wanted):
+        return ()
+    try:
+        return select_wheels(wanted, __version__, python, seconds=_SECONDS).missing
+    except (InvalidInput, TimedOut):
+        return ()
+
+
+def _pyodide() -> Pyodide:
+    """Return the full distribution, whose wheels are not here."""
+    known = distribution()
+    packages = {canonicalize_name(name): version for name, version in known.packages.items()}
+    wheels = {name: (version, Path(name)) for name, version in packages.items()}
+    return Pyodide({}, {}, known.python, known.platform, packages, wheels)
+
+
+def _line_of(text: str, name: str) -> int:
+    """Return the first line, from 1, of the header that has a name, or that lists the packages."""
+    header = text.partition("\nimport ")[0].splitlines()
+    for wanted in (name, "dependencies"):
+        for number, line in enumerate(header, start=1):
+            if wanted and wanted in line:
+                return number
+    return 1

@@ -15,8 +15,8 @@ from mograder.core.tasks.single_flight import Progress
 from mograder.grading.author.author_runs import AuthorTrial, RunReport
 from mograder.grading.author.generate import generate
 from mograder.grading.author.generate_output import Generated, GenerateOptions, Watch
+from mograder.notebook.denied_code import DEFAULT_DENIED
 from mograder.notebook.findings import Finding
-from mograder.notebook.integrity.denied_code import DEFAULT_DENIED
 from mograder.notebook.source.leaks import CellOutput
 from mograder.notebook.source.templates import assignment_text
 from mograder.sandbox.execution.judging import JudgingResult

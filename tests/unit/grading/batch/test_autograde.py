@@ -19,7 +19,7 @@ from mograder.grading.batch.verify_results import verify_results
 from mograder.grading.results.grading_result import GradingResult, GradingState, render_result
 from mograder.grading.results.result_row import ResultRow
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
-from mograder.notebook.integrity.denied_code import DEFAULT_DENIED
+from mograder.notebook.denied_code import DEFAULT_DENIED
 from mograder.processes.isolated_call import IsolatedCall, R
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import (

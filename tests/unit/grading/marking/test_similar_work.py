@@ -16,7 +16,7 @@ from mograder.grading.marking.similar_work import (
     similar_work,
 )
 from mograder.grading.similarity.fingerprints import Place
-from mograder.notebook.integrity.guarded_cells import VERIFICATION
+from mograder.notebook.points import VERIFICATION
 from mograder.store.submissions.submissions import Submissions
 from tests.support.similar_submissions import RELEASE, copied, honest
 

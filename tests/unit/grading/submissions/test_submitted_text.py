@@ -12,8 +12,8 @@ from mograder.grading.submissions.contract_recording import digest_of
 from mograder.grading.submissions.submitted_text import read_submission, read_text
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.integrity.guarded_cells import GRADERS_CELLS
-from mograder.notebook.source.submit_cells import with_submit_cells
+from mograder.notebook.points import GRADERS_CELLS
+from mograder.notebook.source.release import with_submit_cells
 from tests.support.fake_judges import SOURCE, answered, release_of
 
 RELEASE = release_of(SOURCE)

@@ -16,7 +16,7 @@ from mograder.grading.validation.report import (
 )
 from mograder.grading.validation.report_html import has_our_elements_only, render_html
 from mograder.notebook.findings import Finding
-from mograder.notebook.integrity.integrity import Level
+from mograder.notebook.integrity import Level
 from mograder.sandbox.execution.report import Outcome
 from tests.support.page_reader import Reader
 

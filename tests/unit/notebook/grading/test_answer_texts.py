@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.grading.answer_texts import answer_texts, answers_read
+from mograder.notebook.grading.grading_plan import answer_texts, answers_read
 from tests.support.notebooks import notebook
 from tests.unit.notebook.grading_sources import MARKS, planned, solved
 

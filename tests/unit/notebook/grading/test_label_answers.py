@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.notebook.grading.label_answers import answers_of_labels
+from mograder.notebook.grading.grading_plan import answers_of_labels
 from tests.unit.notebook.grading_sources import IMPORTS, MARKS, named, planned, solved
 
 ANSWERS = solved("x = 1", "y = 2", "z = 3", "def f(v): return v", "def g(v): return v")

@@ -8,7 +8,7 @@ from marimo._convert.converters import MarimoConvert
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.header_edit import read_key, set_keys
 from mograder.notebook.merge.cell_merge import Merge, NotMergeable, merge
-from mograder.notebook.merge.merge_pieces import ADDITIONS, STUDENTS
+from mograder.notebook.merge.merge_decisions import ADDITIONS, STUDENTS
 from mograder.notebook.points import cell_hashes
 
 MARKS = """\

@@ -19,11 +19,10 @@ from marimo._runtime.dataflow import DirectedGraph
 from marimo._types.ids import CellId_t
 
 from mograder.core.errors import InvalidInput
+from mograder.notebook.cell_pairs import code_of
 from mograder.notebook.cells import Cell, CellKind, parse_cells
-from mograder.notebook.integrity.guarded_cells import guarded_cells
 from mograder.notebook.merge.cell_merge import Merge, NotMergeable, merge
-from mograder.notebook.merge.cell_pairs import code_of
-from mograder.notebook.points import is_editable, is_marks_cell, labels_in
+from mograder.notebook.points import guarded_cells, is_editable, is_marks_cell, labels_in
 from tests.unit.notebook.merge_strategies import corrected, edited, releases, written
 from tests.unit.notebook.strategies import TEXTS, damaged, notebooks
 

@@ -6,8 +6,7 @@ import pytest
 
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.notebook.quality.given_away import given_away
-from mograder.notebook.quality.outside_influences import absolute_paths, outside_influences
+from mograder.notebook.quality.checks_advice import absolute_paths, given_away, outside_influences
 from mograder.notebook.source.release import make_release
 from tests.support.notebooks import SCRIPT_HEAD, notebook
 

@@ -1,17 +1,17 @@
-"""quality.needed_cells and answer_digests: parts of a notebook, and what its answers are."""
+"""Parts of a notebook that checks need, and the digests of what its answers are."""
 
 from __future__ import annotations
 
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.grading.grading_split import plan_source
-from mograder.notebook.quality.answer_digests import read_digests, with_digests
-from mograder.notebook.quality.needed_cells import (
+from mograder.notebook.grading.grading_plan import (
     cells_below,
     checks_below,
     needed_cells,
     needed_names,
     only_cells,
 )
+from mograder.notebook.grading.grading_split import plan_source
+from mograder.notebook.quality.mutants import read_digests, with_digests
 from tests.support.notebooks import HEAD, notebook
 
 SOURCE = notebook(

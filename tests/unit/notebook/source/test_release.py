@@ -11,8 +11,13 @@ from marimo._ast.parse import parse_notebook
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import cell_hash, cell_hashes, is_editable
-from mograder.notebook.source.release import ReleaseText, make_release, with_hidden_tests
-from mograder.notebook.source.submit_cells import SUBMIT, with_submit_cells
+from mograder.notebook.source.release import (
+    SUBMIT,
+    ReleaseText,
+    make_release,
+    with_hidden_tests,
+    with_submit_cells,
+)
 from mograder.notebook.source.templates import assignment_text
 from tests.support.course import EXAMPLE_COURSE
 

@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mograder.notebook.grading.answer_texts import texts_of
-from mograder.notebook.grading.grading_plan import render_plan
+from mograder.notebook.grading.grading_plan import render_plan, texts_of
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.inside import serve
 from tests.support.judging_rig import notebook

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from mograder.notebook.grading.grading_plan import answers_of_labels
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.notebook.grading.label_answers import answers_of_labels
 from tests.unit.sandbox.inside.judging import Judged, judged, notebook
 from tests.unit.sandbox.inside.test_check_idioms import IDIOMS, idioms_source
 

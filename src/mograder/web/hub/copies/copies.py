@@ -22,7 +22,7 @@ from starlette.responses import Response
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import Busy, InvalidInput
-from mograder.notebook.integrity.screening import denied_by
+from mograder.notebook.denied_code import denied_by
 from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.session import CopyOf
 from mograder.store.copies.workspaces import FileStatus, Saved

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from mograder.core.errors import Conflict, NotFound
-from mograder.notebook.versions.cell_put_back import CodeChange
+from mograder.notebook.versions import CodeChange
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp

@@ -28,10 +28,10 @@ from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted
 from mograder.core.tasks.periodic import every, set_within
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.versions.cell_put_back import PutBack
-from mograder.notebook.versions.version_diff import (
+from mograder.notebook.versions import (
     CellChange,
     LineChange,
+    PutBack,
     VersionDifference,
 )
 from mograder.sessions.copy_timeline import Compared, CopyTimelines, Timeline

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mograder.notebook.cell_pairs import match_cells, moved_cells
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.versions.cell_matching import match_cells, moved_cells
-from mograder.notebook.versions.version_diff import (
+from mograder.notebook.versions import (
     CellChange,
     CellDifference,
     LineChange,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.notebook.integrity.denied_code import DEFAULT_DENIED, scan
+from mograder.notebook.denied_code import DEFAULT_DENIED, scan
 
 
 def found(text: str) -> list[str]:

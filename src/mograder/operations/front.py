@@ -1,6 +1,7 @@
 """The configuration of the web server in front of a hub: its values, and the text for each server.
 
-The values come from the hub's settings; ``nginx.conf.j2`` and ``Caddyfile.j2`` are the templates.
+The values come from the hub's settings; the templates are ``fronts/nginx.conf.j2`` and
+``fronts/Caddyfile.j2``.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ def _render(template: str, front: Front, **values: object) -> str:
 def _environment() -> Environment:
     """Return the environment, without HTML escaping: :func:`front_of` validates the values."""
     return Environment(
-        loader=PackageLoader("mograder.operations.fronts", "."),
+        loader=PackageLoader("mograder.operations", "fronts"),
         autoescape=False,  # noqa: S701
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.sections.settings_model import SafetySettings
-from mograder.notebook.integrity.denied_code import DEFAULT_DENIED
-from mograder.notebook.integrity.screening import (
+from mograder.notebook.denied_code import (
+    DEFAULT_DENIED,
     Screening,
     denied_by,
     screen_source,
     screen_submission,
 )
-from mograder.notebook.source.release import make_release
-from mograder.notebook.source.submit_cells import with_submit_cells
+from mograder.notebook.source.release import make_release, with_submit_cells
 from tests.support.notebooks import SCRIPT_HEAD, notebook
 
 SOURCE = notebook(

@@ -6,7 +6,7 @@ import pytest
 from marimo._convert.converters import MarimoConvert
 
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.integrity.integrity import describe_tampering
+from mograder.notebook.integrity import describe_tampering
 from tests.unit.notebook.grading_sources import MARKS, source
 
 CHECK = '@app.cell\ndef _():\n    check("Q1: a", [(x == 1, "m")])\n    return\n'

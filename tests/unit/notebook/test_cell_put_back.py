@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.versions.cell_put_back import put_back_cell
+from mograder.notebook.versions import put_back_cell
 from tests.unit.notebook.strategies import damaged, notebooks
-from tests.unit.notebook.versions.test_version_diff import ANSWER, MEAN, PLOT, TEXT, cell, notebook
+from tests.unit.notebook.test_version_diff import ANSWER, MEAN, PLOT, TEXT, cell, notebook
 
 BETTER = cell("def mean(xs):\n    return 0", "first")
 SETUP = "with app.setup:\n    import math\n"

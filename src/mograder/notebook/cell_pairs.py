@@ -1,18 +1,23 @@
-"""The pairs of cells of two notebooks that are the same cell in two states.
+"""The pairs of cells of two notebooks that are the same cell in two states. Pure.
 
 Cells have no identity in a file. So identical cells are paired first, those that stayed before
 those that were moved, then cells of one check label, one name, mostly the same variables, one
-question, mostly the same words, and at last cells at the same place between paired ones.
+question, mostly the same words, and at last cells at the same place between paired ones. Of two
+versions of one notebook, short cells of mostly the same characters are paired, too.
+
+Students decide how many cells there are and how alike they look, so every step is bounded.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
+from itertools import pairwise
 
 from mograder.notebook.cells import Cell, CellKind
 from mograder.notebook.parsing import CellNames, NotPython, cell_names
@@ -35,8 +40,22 @@ _ALIKE_IN_PLACE = 0.25
 _MOST_DEFINED = 10
 """Cells of one variable that are looked at: marimo runs none of several."""
 
+MOST_ALIGNED = 40_000
+"""Pairs of elements that are compared at most; half a second where a student chose the worst."""
+
 _REMEMBERED = 2_000
 _NO_NAMES = CellNames()
+
+_MOST_SPELLED = 200
+"""Pairs of cells that are compared character by character at most."""
+
+_SPELLED_ALIKE = 0.5
+"""Smallest share (0 to 1) of common characters of one cell at two times."""
+
+_SHORT = 400
+"""Characters up to which two cells are compared character by character."""
+
+NAMELESS = frozenset(("", "_"))
 
 
 def pair_cells(
@@ -46,6 +65,39 @@ def pair_cells(
 ) -> Pairs:
     """Return the pairs of cells; ``may`` refuses pairs of cells that are not identical."""
     return _Pairing(first, second, may).pairs()
+
+
+def match_cells(before: Sequence[Cell], after: Sequence[Cell]) -> Pairs:
+    """Return the index of the later cell by that of the earlier one, for cells that are in both.
+
+    Beyond what two notebooks' cells tell, short cells of mostly the same characters are the same,
+    and those between two pairs of neighbours where as many are left on both sides: both texts are
+    of one notebook.
+    """
+    pairs = pair_cells(before, after)
+    _by_characters(before, after, pairs)
+    _by_place(before, after, pairs)
+    return pairs
+
+
+def moved_cells(pairs: Pairs) -> frozenset[int]:
+    """Return the earlier indexes of the fewest cells that were moved, if all others stayed."""
+    olds = sorted(pairs)
+    tails: list[int] = []
+    ends: list[int] = []
+    previous: dict[int, int] = {}
+    for old in olds:
+        place = bisect_left(tails, pairs[old])
+        if place:
+            previous[old] = ends[place - 1]
+        tails[place : place + 1] = [pairs[old]]
+        ends[place : place + 1] = [old]
+    stayed = set[int]()
+    at = ends[-1] if ends else None
+    while at is not None:
+        stayed.add(at)
+        at = previous.get(at)
+    return frozenset(olds) - stayed
 
 
 def same_code(one: Cell, other: Cell) -> bool:
@@ -70,10 +122,6 @@ def names_of(code: str) -> CellNames:
         return cell_names(code)
     except NotPython:
         return _NO_NAMES
-
-
-MOST_ALIGNED = 40_000
-"""Pairs of elements that are compared at most; half a second where a student chose the worst."""
 
 
 @dataclass(slots=True)
@@ -240,3 +288,51 @@ def _share(one: Cell, other: Cell) -> float:
 @lru_cache(_REMEMBERED)
 def _words(code: str) -> Counter[str]:
     return Counter(_WORD.findall(code))
+
+
+def _by_characters(before: Sequence[Cell], after: Sequence[Cell], pairs: Pairs) -> None:
+    """Pair the short cells that are most alike; of equally alike ones, those nearest."""
+    known = set(pairs.values())
+    lost = [each for each in range(len(before)) if each not in pairs]
+    fresh = [each for each in range(len(after)) if each not in known]
+    if len(lost) * len(fresh) > _MOST_SPELLED:
+        return
+    ranked = sorted(
+        (-alike, abs(old - new), old, new)
+        for old in lost
+        for new in fresh
+        if (alike := _alike(before[old].code.strip(), after[new].code.strip())) >= _SPELLED_ALIKE
+    )
+    for _, _, old, new in ranked:
+        if old not in pairs and new not in known:
+            pairs[old] = new
+            known.add(new)
+
+
+def _alike(one: str, other: str) -> float:
+    if max(len(one), len(other)) > _SHORT:
+        return 0.0
+    return SequenceMatcher(None, one, other, autojunk=False).ratio()
+
+
+def _by_place(before: Sequence[Cell], after: Sequence[Cell], pairs: Pairs) -> None:
+    """Pair the cells between two pairs of neighbours where as many are left on both sides."""
+    moved = moved_cells(pairs)
+    stayed = [(old, new) for old, new in sorted(pairs.items()) if old not in moved]
+    known = set(pairs.values())
+    ends = ((-1, -1), *stayed, (len(before), len(after)))
+    for (old, new), (next_old, next_new) in pairwise(ends):
+        lost = [each for each in range(old + 1, next_old) if each not in pairs]
+        fresh = [each for each in range(new + 1, next_new) if each not in known]
+        if len(lost) == len(fresh):
+            pairs.update(_of_one_kind(before, after, lost, fresh))
+
+
+def _of_one_kind(
+    before: Sequence[Cell], after: Sequence[Cell], lost: Sequence[int], fresh: Sequence[int]
+) -> Iterator[tuple[int, int]]:
+    for old, new in zip(lost, fresh, strict=True):
+        setups = [each[at].kind is CellKind.SETUP for each, at in ((before, old), (after, new))]
+        names = {before[old].name, after[new].name} - NAMELESS
+        if setups[0] == setups[1] and len(names) < 2:
+            yield old, new

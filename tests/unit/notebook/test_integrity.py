@@ -10,7 +10,7 @@ from marimo._convert.converters import MarimoConvert
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.integrity.integrity import IntegrityReport, Level, check_integrity
+from mograder.notebook.integrity import IntegrityReport, Level, check_integrity
 from mograder.notebook.source.release import make_release
 
 MARKS = """\

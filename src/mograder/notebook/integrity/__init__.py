@@ -1,1 +1,0 @@
-"""Whether a student's notebook is its release but for the answers, and holds no denied code."""

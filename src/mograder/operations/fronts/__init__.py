@@ -1,1 +1,0 @@
-"""Configurations of the web server in front of a hub."""
