@@ -637,6 +637,28 @@ async def test_unsaved_text_outlives_a_dead_hub_and_a_reload_and_is_sent_again(
     await other.is_saved()
 
 
+async def test_a_tab_leaves_the_unsaved_marks_of_open_tabs_and_takes_up_those_of_crashed_ones(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    hub = start(1)
+    prof = await sit_down(people, hub, "prof", "questions/Essay")
+
+    async def lose(route: Route) -> None:
+        await (route.abort() if route.request.method == "PUT" else route.continue_())
+
+    await prof.page.route("**/answers/*/questions/*", lose)
+    await prof.write("c", "Unsaved.")
+    await expect(prof.page.get_by_role("alert")).to_contain_text("Not saved")
+    other = Desk(await prof.page.context.new_page())
+    await other.page.goto(prof.page.url)
+    await expect(other.page.locator("#desk")).to_be_visible()
+    await expect(other.comment).to_be_empty()
+    await prof.page.close()  # as after a crash: the page hears nothing of it
+    await other.page.reload()
+    await expect(other.comment).to_have_value("Unsaved.")
+    await other.is_saved()
+
+
 async def read_before_saved(page: Page) -> None:
     """Let an answer be read before its mark is saved, and arrive after that."""
     read, saved = asyncio.Event(), asyncio.Event()

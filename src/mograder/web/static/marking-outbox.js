@@ -5,14 +5,13 @@ import { Away, Refused, at_question, call } from "./marking-api.js";
 
 const SOON_MS = 700;
 const AGAIN_MS = [1000, 2000, 4000, 8000, 15000];
-const ORPHANED_MS = 90000; // another tab that kept this has not touched it since
 
 const main = document.querySelector("main").dataset;
 const prefix = `mograder-marking:${main.home}:${main.marker}:${main.assignment}:`;
 const tab = own_tab();
 const entries = new Map();
 const listeners = [];
-let failures = 0, retry = 0, storing = true, leaving = false;
+let failures = 0, retry = 0, storing = true;
 
 export const key_of = (id, question) => `${id}/${question}`;
 export const entry_of = (key) => entries.get(key);
@@ -61,7 +60,8 @@ export function decide(key, draft) {
 }
 
 // Takes up the marks that this tab or a closed one did not save before.
-export function take_up() {
+export async function take_up() {
+  const others = await open_tabs();
   let found = [];
   try {
     found = Object.keys(localStorage).filter((name) => name.startsWith(prefix));
@@ -71,7 +71,7 @@ export function take_up() {
   for (const name of found) {
     const kept = read(name);
     if (!kept || entries.has(kept.key)) continue;
-    if (kept.tab !== tab && Date.now() - kept.at < ORPHANED_MS) continue;
+    if (kept.tab !== tab && others.has(lock_of(kept.tab))) continue;
     const entry = { ...kept, turn: 1, trouble: kept.held, refused: Boolean(kept.held) };
     entries.set(entry.key, entry);
     store(entry);
@@ -142,7 +142,7 @@ function same(mark, draft) {
 function store(entry) {
   const { key, id, question, label, draft, version, held = "", conflict = null } = entry;
   try {
-    localStorage.setItem(prefix + key, JSON.stringify({ key, id, question, label, draft, version, held, conflict, tab, at: leaving ? 0 : Date.now() }));
+    localStorage.setItem(prefix + key, JSON.stringify({ key, id, question, label, draft, version, held, conflict, tab }));
   } catch { storing = false; }
 }
 
@@ -159,18 +159,23 @@ function own_tab() {
   } catch { return ""; }
 }
 
+// The browser frees a tab's lock when it closes or crashes. Without a secure address there are no
+// locks: then each tab takes up all, and the hub tells equal marks from conflicts.
+function lock_of(name) {
+  return `mograder-marking-tab:${name}`;
+}
+
+async function open_tabs() {
+  const locks = await navigator.locks?.query();
+  return new Set(locks?.held.map((each) => each.name));
+}
+
 function tell(entry) {
   for (const listener of listeners) listener(entry, null);
 }
 
+navigator.locks?.request(lock_of(tab), () => new Promise(() => {}));
 addEventListener("online", send_all);
-// Another tab may take up what a closed one has not saved, also what it still tries to send.
-function leave(gone) {
-  leaving = gone;
-  entries.forEach(store);
-}
-addEventListener("pagehide", () => leave(true));
-addEventListener("pageshow", () => leave(false));
 addEventListener("beforeunload", (event) => {
   if (entries.size) event.preventDefault();
 });

@@ -402,7 +402,7 @@ async function begin() {
     return error.status ? null : soon().then(begin);
   }
   tell_trouble("load", "");
-  outbox.take_up();
+  await outbox.take_up();
   if (!places.place_at(0)) return null;
   const asked = new URL(location.href).searchParams;
   const wanted = places.index_of((each) => (places.by_question ? each.id === asked.get("answer") : each.question === asked.get("question")));
