@@ -17,8 +17,12 @@ from mograder.web.context import ContextMiddleware
 from mograder.web.fastapi_app import bare_api
 from mograder.web.grader.grader_app import GraderApp, answer_problem, grader_app
 from mograder.web.grader.view_as import view_as
-from mograder.web.marking.access import check_instructor, check_marker
-from mograder.web.marking.context import CurrentMarker, CurrentMarking
+from mograder.web.marking.context import (
+    CurrentMarker,
+    CurrentMarking,
+    check_instructor,
+    check_marker,
+)
 from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.pages import go_to, static_file
 from mograder.web.route import Access

@@ -18,9 +18,7 @@ from mograder.notebook.title import title_of
 from mograder.store.course.course import read_notebook
 from mograder.web.app import Header
 from mograder.web.grader.view_as import is_switched
-from mograder.web.marking.access import marker_of
-from mograder.web.marking.context import MarkingApp
-from mograder.web.marking.gradebook import SharedGradebook
+from mograder.web.marking.context import MarkingApp, SharedGradebook, marker_of
 from mograder.web.pages import APP, Viewer, problem_page
 from mograder.web.problems import Wants, problem_json, status_of, wanted
 from mograder.web.templating import Pages

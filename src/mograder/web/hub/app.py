@@ -54,8 +54,7 @@ from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path
 from mograder.web.hub.service.pages import PROBLEMS
-from mograder.web.marking.context import MarkingApp, make_marking
-from mograder.web.marking.gradebook import SharedGradebook
+from mograder.web.marking.context import MarkingApp, SharedGradebook, make_marking
 from mograder.web.pages import APP
 from mograder.web.route import Route
 from mograder.web.templating import load_pages

@@ -33,12 +33,6 @@ from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.marking.saved_comments import SavedComments
 from mograder.store.marking.shares import Shares
 from mograder.web.inert_page import inert_page
-from mograder.web.marking.answer_access import (
-    Answers,
-    CurrentHere,
-    Here,
-    may_mark,
-)
 from mograder.web.marking.answer_json import (
     Json,
     annotation_json,
@@ -50,6 +44,12 @@ from mograder.web.marking.answer_json import (
     request_json,
     saved_json,
     whole_json,
+)
+from mograder.web.marking.context import (
+    Answers,
+    CurrentHere,
+    Here,
+    may_mark,
 )
 from mograder.web.marking.equal_answers import EqualAnswers, equal_answers
 from mograder.web.marking.models import MarkChange, Text, Undo

@@ -14,8 +14,8 @@ from mograder.grading.marking.graded_work import WorkFiles
 from mograder.grading.marking.question_sources import QuestionSources, sources_or_none
 from mograder.grading.similarity.equal_answers import AnswerGroup
 from mograder.store.marking.shares import Separations
-from mograder.web.marking.answer_access import Answers, CurrentHere, Here
 from mograder.web.marking.answer_json import Json
+from mograder.web.marking.context import Answers, CurrentHere, Here
 from mograder.web.marking.models import GroupChange
 from mograder.web.marking.reports import stamp_of
 

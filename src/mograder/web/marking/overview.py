@@ -28,14 +28,16 @@ from mograder.store.marking.shares import Shares
 from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.context import request_context
 from mograder.web.headers import content_security_policy
-from mograder.web.marking.access import Marker
-from mograder.web.marking.answer_access import (
+from mograder.web.marking.context import (
     Answers,
     CurrentHere,
+    CurrentMarker,
+    CurrentMarking,
+    Marker,
+    MarkingApp,
     may_show_names,
     names_shown,
 )
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.pages import go_to, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.sheets import Sheet, sheet_of

@@ -12,7 +12,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings
-from mograder.web.marking.gradebook import SharedGradebook
+from mograder.web.marking.context import SharedGradebook
 from mograder.web.marking.reports import Reports, stamp_of
 
 
