@@ -21,8 +21,8 @@ from mograder.web.problems import (
     status_of,
     wanted,
 )
+from mograder.web.student.connector import ServerConnection
 from mograder.web.student.notebook_runner import NotebookRunner
-from mograder.web.student.server_connection import ServerConnection
 from mograder.web.templating import Pages
 
 
