@@ -21,8 +21,7 @@ from mograder.web.hub.copies import (
     updates,
     validation,
 )
-from mograder.web.hub.core.hub_app import Feature
-from mograder.web.hub.core.services import Services
+from mograder.web.hub.core.hub_app import Feature, Services
 from mograder.web.hub.gradebook import pages as gradebook
 from mograder.web.hub.home import calendar, home
 from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming

@@ -34,10 +34,9 @@ from mograder.publishing.warm import Warmth, due, warm_releases
 from mograder.store.releases.visibility import VisibilityRules
 from mograder.store.releases.warm_times import Times, WarmTimes
 from mograder.web.background import Report
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run, Services
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.responses import Done, deliver
-from mograder.web.hub.core.services import Services
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import INSTRUCTOR, JsonBody, Route
 

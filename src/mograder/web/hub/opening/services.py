@@ -40,7 +40,7 @@ from mograder.store.hub.revocations import CachedRevocations
 from mograder.store.releases.releases import Limits, Releases
 from mograder.store.versions.versions import Versions
 from mograder.web.hub.core.capabilities import Capabilities
-from mograder.web.hub.core.services import Services
+from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.opening.hosting import Hosting, nodes_ended, own_machine
 from mograder.web.hub.opening.hub_at_work import HubAtWork, Standby, begin_work
 from mograder.web.hub.opening.hub_grading import open_grading

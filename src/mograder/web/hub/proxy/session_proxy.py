@@ -25,8 +25,8 @@ from mograder.web.headers import policy_source
 from mograder.web.hub.core.access import identify, login_headers
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.capabilities import Capability
+from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.core.metrics import ProxyCounters
-from mograder.web.hub.core.services import Services
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.feature_rules import BY_ITSELF, denial, guarded_feature
 from mograder.web.hub.proxy.frame_page import FramePages
