@@ -81,9 +81,9 @@ def _lti() -> Feature:
 
 
 def _external_people() -> Feature:
-    from mograder.web.hub.signin import external_people  # noqa: PLC0415 - see OPTIONAL
+    from mograder.web.hub.signin import external_signin  # noqa: PLC0415 - see OPTIONAL
 
-    return Feature(external_people.ROUTES)
+    return Feature(external_signin.ROUTES)
 
 
 OPTIONAL: Mapping[str, Callable[[], Feature]] = MappingProxyType(
