@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from mograder.store.external.external_tables import has_platforms
-from mograder.web.hub import machines, marks, rehearsal
+from mograder.web.hub import gradebook, machines, marks, rehearsal
 from mograder.web.hub.board import board, help_requests
 from mograder.web.hub.copies import (
     copies,
@@ -22,7 +22,6 @@ from mograder.web.hub.copies import (
     validation,
 )
 from mograder.web.hub.core.hub_app import Feature, Services
-from mograder.web.hub.gradebook import pages as gradebook
 from mograder.web.hub.home import calendar, home
 from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming
 from mograder.web.hub.mail import events as mail
