@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from mograder.store.external.external_tables import has_platforms
-from mograder.web.hub import gradebook, machines, marks, rehearsal
+from mograder.web.hub import client, gradebook, machines, marks, people, rehearsal, today
 from mograder.web.hub.board import board, help_requests
 from mograder.web.hub.copies import (
     copies,
@@ -25,11 +25,9 @@ from mograder.web.hub.core.hub_app import Feature, Services
 from mograder.web.hub.home import calendar, home
 from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming
 from mograder.web.hub.mail import events as mail
-from mograder.web.hub.people import client, invite, people
 from mograder.web.hub.service import events, pages
 from mograder.web.hub.sessions import notebook_state, sessions
 from mograder.web.hub.signin import signin
-from mograder.web.hub.today import log, today
 from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.route import Route
 
@@ -49,9 +47,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(people.ROUTES, people.open_watch),
     Feature(client.ROUTES, client.open_client),
     Feature(gradebook.ROUTES),
-    Feature(invite.ROUTES),
     Feature(today.ROUTES, today.open_numbers),
-    Feature(log.ROUTES),
     Feature((*board.ROUTES, *help_requests.ROUTES), board.open_board),
     Feature(MARKING_ROUTES),
     Feature(marks.ROUTES),
