@@ -32,7 +32,7 @@ from mograder.store.marking.regrade_requests import Message, MessageKind, Regrad
 from mograder.store.submissions.history import Submission
 from mograder.store.submissions.submissions import Submissions
 from mograder.store.versions.kept_releases import KeptReleases
-from mograder.web.hub.mail.events import open_post
+from mograder.web.hub.mail import open_post
 from mograder.web.templating import load_pages
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import FAIR, a_run

@@ -51,7 +51,7 @@ from mograder.web.hub.proxy.paths import SESSION_PATHS
 from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path
-from mograder.web.hub.service.pages import PROBLEMS
+from mograder.web.hub.service import PROBLEMS
 from mograder.web.marking.context import MarkingApp, SharedGradebook, make_marking
 from mograder.web.pages import APP
 from mograder.web.route import Route

@@ -9,7 +9,20 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from mograder.store.external.external_tables import has_platforms
-from mograder.web.hub import client, gradebook, machines, marks, people, rehearsal, today
+from mograder.web.hub import (
+    calendar,
+    client,
+    events,
+    gradebook,
+    home,
+    machines,
+    mail,
+    marks,
+    people,
+    rehearsal,
+    service,
+    today,
+)
 from mograder.web.hub.board import board, help_requests
 from mograder.web.hub.copies import (
     copies,
@@ -22,10 +35,7 @@ from mograder.web.hub.copies import (
     validation,
 )
 from mograder.web.hub.core.hub_app import Feature, Services
-from mograder.web.hub.home import calendar, home
 from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming
-from mograder.web.hub.mail import events as mail
-from mograder.web.hub.service import events, pages
 from mograder.web.hub.sessions import notebook_state, sessions
 from mograder.web.hub.signin import signin
 from mograder.web.marking.routes import MARKING_ROUTES
@@ -53,7 +63,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(marks.ROUTES),
     Feature(rehearsal.ROUTES, rehearsal.open_rehearsals),
     Feature(signin.ROUTES, signin.open_signin),
-    Feature((*pages.ROUTES, *events.ROUTES)),
+    Feature((*service.ROUTES, *events.ROUTES)),
 )
 """The features of every hub."""
 
@@ -69,10 +79,11 @@ def _oidc() -> Feature:
 
 
 def _lti() -> Feature:
-    from mograder.web.hub.lti import launch, pick, register, scores, service  # noqa: PLC0415
+    from mograder.web.hub.lti import launch, pick, register, scores  # noqa: PLC0415
+    from mograder.web.hub.lti.service import open_lti  # noqa: PLC0415
 
     rows = (*launch.ROUTES, *pick.ROUTES, *register.ROUTES, *scores.ROUTES)
-    return Feature(rows, service.open_lti)
+    return Feature(rows, open_lti)
 
 
 def _external_people() -> Feature:

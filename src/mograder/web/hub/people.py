@@ -48,7 +48,7 @@ from mograder.web.hub.client import lines_if_any
 from mograder.web.hub.core.counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts, Run
 from mograder.web.hub.core.responses import Done, deliver
-from mograder.web.hub.mail.events import write_links
+from mograder.web.hub.mail import write_links
 from mograder.web.pages import page, with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
 from mograder.web.route import Access, JsonBody, Route
