@@ -21,6 +21,7 @@ from mograder.web.hub import (
     people,
     rehearsal,
     service,
+    sessions,
     today,
 )
 from mograder.web.hub.board import board, help_requests
@@ -36,7 +37,6 @@ from mograder.web.hub.copies import (
 )
 from mograder.web.hub.core.hub_app import Feature, Services
 from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming
-from mograder.web.hub.sessions import notebook_state, sessions
 from mograder.web.hub.signin import signin
 from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.route import Route
@@ -49,7 +49,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(copy_pages.ROUTES, copy_pages.open_copy_pages),
     Feature(timeline.ROUTES, timeline.open_versions),
     Feature((*copy_update.ROUTES, *updates.ROUTES), updates.open_updates),
-    Feature((*sessions.ROUTES, *notebook_state.ROUTES)),
+    Feature(sessions.ROUTES),
     Feature((*items.ROUTES, *item_pages.ROUTES, *publishing.ROUTES)),
     Feature(grading.ROUTES, grading.open_grading),
     Feature(warming.ROUTES, warming.open_warming),
