@@ -1,16 +1,17 @@
-"""Pages for people: the common part of the hub's and the student dashboard's.
+"""The responses of apps with pages: pages for people, static files, files to save, inert pages.
 
 Each app puts its own object into the scope of every request (``web.app``); a page gets its
-templates, its course and its viewer from that object.
+templates, its course and its viewer from that object. A long list is shown in pages of fifty lines.
+Pages that student code may have written can be displayed, and do nothing else.
 """
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
-from urllib.parse import urlencode
+from typing import Generic, Protocol, TypeVar
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -20,13 +21,24 @@ from mograder.web.context import request_context
 from mograder.web.problems import TITLES
 from mograder.web.templating import Pages, StaticFile
 
-APP = "mograder.app"
-"""Scope key of the app's object."""
-
 _MIN_PACKED_BYTES = 1400
 _LONGEST = 200
 _LEVEL = 5
 _FOR_EVER = "public, max-age=31536000, immutable"
+T = TypeVar("T")
+_LINES_SHOWN = 50
+_DIGITS = 9
+
+_INERT_POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors {ancestors}"
+)
+"""No policy stops a browser from connecting to the host of an ``<iframe>`` or of a ``<link
+rel="preconnect">``, so a page with other elements than ours is not shown at all.
+"""
+
+APP = "mograder.app"
+"""Scope key of the app's object."""
 
 
 class PageApp(Protocol):
@@ -139,6 +151,32 @@ def outcome(request: Request) -> tuple[str, str]:
     return query.get("done", "")[:_LONGEST], query.get("item", "")[:_LONGEST]
 
 
+@dataclass(frozen=True, slots=True)
+class Sheet(Generic[T]):
+    """One page of a long list; ``before`` and ``following`` are 0 at its ends."""
+
+    lines: Sequence[T]
+    total: int
+    first: int
+    before: int
+    following: int
+
+
+def sheet_of(lines: Sequence[T], request: Request) -> Sheet[T]:
+    """Return the page of a list that the request names, ``?page=2``."""
+    last = max(1, -(-len(lines) // _LINES_SHOWN))
+    number = min(max(1, number_in(request, "page")), last)
+    start = (number - 1) * _LINES_SHOWN
+    following = number + 1 if number < last else 0
+    return Sheet(lines[start : start + _LINES_SHOWN], len(lines), start + 1, number - 1, following)
+
+
+def number_in(request: Request, name: str) -> int:
+    """Return a number in the query, 0 for anything else."""
+    text = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else 0
+
+
 def static_file(request: Request, version: str, name: str) -> Response:
     """Return a stylesheet, module or image of our own.
 
@@ -181,3 +219,30 @@ def _packed(request: Request, answer: HTMLResponse) -> HTMLResponse:
         answer.headers["Content-Encoding"] = "gzip"
         answer.headers["Content-Length"] = str(len(answer.body))
     return answer
+
+
+def attachment(filename: str) -> str:
+    """Return the Content-Disposition of a file to be saved under this name."""
+    quoted = quote(filename, safe="", errors="replace")
+    shown = f'filename="{filename}"' if quoted == filename else f"filename*=utf-8''{quoted}"
+    return f"attachment; {shown}"
+
+
+def saved_file(data: bytes | str, filename: str, media_type: str) -> Response:
+    """Return a response that a browser saves under this name and no cache keeps."""
+    headers = {"Content-Disposition": attachment(filename), "Cache-Control": "no-store"}
+    return Response(data, media_type=media_type, headers=headers)
+
+
+def inert_page(data: bytes, *, framed: bool = False) -> Response:
+    """Return a page with an opaque origin and no rights.
+
+    ``framed`` lets pages of our own show it in a frame; others cannot.
+    """
+    headers = {
+        "Content-Security-Policy": _INERT_POLICY.format(ancestors="'self'" if framed else "'none'"),
+        "X-DNS-Prefetch-Control": "off",
+    }
+    if framed:
+        headers["X-Frame-Options"] = "SAMEORIGIN"
+    return Response(data, headers=headers, media_type="text/html; charset=utf-8")

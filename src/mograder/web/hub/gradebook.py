@@ -36,10 +36,9 @@ from mograder.store.gradebook.late_facts import Extension, LateFacts
 from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.regrade_requests import RegradeRequests
-from mograder.web.downloads import saved_file
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.items.grading import ungraded
-from mograder.web.pages import outcome, page
+from mograder.web.pages import outcome, page, saved_file
 from mograder.web.route import Access, Route
 from mograder.web.templating import load_pages
 

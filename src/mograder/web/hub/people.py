@@ -43,16 +43,14 @@ from mograder.sessions.session import LiveSession
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.web.background import Report
 from mograder.web.context import request_context
-from mograder.web.downloads import saved_file
 from mograder.web.hub.client import lines_if_any
 from mograder.web.hub.core.counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts, Run
 from mograder.web.hub.core.responses import Done, deliver
 from mograder.web.hub.mail import write_links
-from mograder.web.pages import page, with_outcome
+from mograder.web.pages import page, saved_file, sheet_of, with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
 from mograder.web.route import Access, JsonBody, Route
-from mograder.web.sheets import sheet_of
 
 if TYPE_CHECKING:  # imported by hubs with platforms only
     from mograder.exchange.lti.roster import CourseMembers

@@ -54,9 +54,8 @@ from mograder.web.hub.core.items import (
 )
 from mograder.web.hub.core.responses import ABSENT_SECONDS, Body, Done, back_from, deliver
 from mograder.web.hub.machines import MachineWatch
-from mograder.web.pages import page
+from mograder.web.pages import page, sheet_of
 from mograder.web.route import INSTRUCTOR, MEMBER, OWNER, VISITOR, Route
-from mograder.web.sheets import sheet_of
 
 _WANTED = frozenset({EndReason.STOPPED, EndReason.REPLACED, EndReason.REWRITTEN})
 UNKNOWN = Explanation("This session has ended.", "Open it again to go on.")

@@ -35,9 +35,8 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.responses import Body, UnixTime
 from mograder.web.hub.items.grading import ungraded
 from mograder.web.hub.items.item_pages import ItemLine, failed_items
-from mograder.web.pages import page
+from mograder.web.pages import number_in, page
 from mograder.web.route import Access, Route
-from mograder.web.sheets import number_in
 
 _SOON = timedelta(days=7)
 _LATELY = timedelta(days=1)

@@ -43,7 +43,6 @@ from mograder.store.marking.question_marking import (
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.marking.saved_comments import SavedComments
 from mograder.store.marking.shares import Separations, Shares
-from mograder.web.inert_page import inert_page
 from mograder.web.marking.answer_json import (
     GroupChange,
     Json,
@@ -67,6 +66,7 @@ from mograder.web.marking.context import (
     may_mark,
 )
 from mograder.web.marking.reports import stamp_of
+from mograder.web.pages import inert_page
 
 _PATIENCE_SECONDS = 0.1
 """How long a page waits for groups that are not known yet; a later request will find them."""

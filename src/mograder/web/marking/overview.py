@@ -38,9 +38,8 @@ from mograder.web.marking.context import (
     may_show_names,
     names_shown,
 )
-from mograder.web.pages import go_to, page, with_outcome
+from mograder.web.pages import Sheet, go_to, page, sheet_of, with_outcome
 from mograder.web.request_body import read_form
-from mograder.web.sheets import Sheet, sheet_of
 from mograder.web.templating import path_segment
 
 _ANSWERS = {"1": True, "0": False}

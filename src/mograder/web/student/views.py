@@ -21,9 +21,8 @@ from mograder.grading.validation.report_json import ValidationResult
 from mograder.store.copies.student_folder import Notebook, SentNotebook, Waiting
 from mograder.web import pages
 from mograder.web.context import request_context
-from mograder.web.downloads import saved_file
 from mograder.web.headers import content_security_policy
-from mograder.web.pages import go_to, page
+from mograder.web.pages import go_to, page, saved_file
 from mograder.web.student.student_app import StudentApp, student_app
 
 _FIRST_LOOK_SECONDS = 3.0

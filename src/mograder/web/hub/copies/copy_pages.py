@@ -38,8 +38,7 @@ from mograder.web.headers import content_security_policy
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.inert_page import inert_page
-from mograder.web.pages import page
+from mograder.web.pages import inert_page, page
 from mograder.web.route import OWNER, VISITOR, Route
 
 _LINES = 400

@@ -45,10 +45,9 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.parts import IDENTITY, identity_of
 from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.signin.signin import end_login, new_login, safe_next, signed_in
-from mograder.web.pages import go_to, page, with_outcome
+from mograder.web.pages import go_to, page, sheet_of, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import INSTRUCTOR, Route
-from mograder.web.sheets import sheet_of
 
 _LONGEST_NAME = 100
 _MOST_REFUSED = 500
