@@ -38,9 +38,8 @@ from mograder.web.hub.core.items import (
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, UnixTime, back_from, deliver
 from mograder.web.pages import attachment
-from mograder.web.request_body import MEGABYTE, closing, receive
+from mograder.web.request_body import MEGABYTE, Uploads, closing, receive
 from mograder.web.route import OWNER, FileBody, Route
-from mograder.web.uploads import Uploads
 
 _UPLOAD = 16 * MEGABYTE
 """Bytes of a form with one notebook of the largest size that marimo accepts."""
