@@ -26,8 +26,8 @@ from mograder.store.marking.open_marking import open_for_marking, set_open_for_m
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.marking.shares import Shares
 from mograder.store.submissions.submitted_files import submitted_files
+from mograder.web.app import content_security_policy
 from mograder.web.context import request_context
-from mograder.web.headers import content_security_policy
 from mograder.web.marking.context import (
     Answers,
     CurrentHere,

@@ -20,8 +20,8 @@ from mograder.exchange.student.drafts import Elsewhere, unseen
 from mograder.grading.validation.report_json import ValidationResult
 from mograder.store.copies.student_folder import Notebook, SentNotebook, Waiting
 from mograder.web import pages
+from mograder.web.app import content_security_policy
 from mograder.web.context import request_context
-from mograder.web.headers import content_security_policy
 from mograder.web.pages import go_to, page, saved_file
 from mograder.web.student.student_app import StudentApp, student_app
 

@@ -33,8 +33,8 @@ from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.copies.workspaces import Saved
 from mograder.store.releases.releases import Release
 from mograder.store.versions.versions import Version
+from mograder.web.app import content_security_policy
 from mograder.web.context import request_context
-from mograder.web.headers import content_security_policy
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy

@@ -20,8 +20,8 @@ from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
+from mograder.web.app import policy_source
 from mograder.web.context import RequestContext, context_of
-from mograder.web.headers import policy_source
 from mograder.web.hub.core.access import identify, login_headers
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.capabilities import Capability

@@ -37,8 +37,8 @@ from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople, ExternalPerson, ProviderLogins
 from mograder.store.external.lti_platforms import Keys, Platforms
 from mograder.store.gradebook.gradebook import existing_gradebook
+from mograder.web.app import content_security_policy
 from mograder.web.context import request_context
-from mograder.web.headers import content_security_policy
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.audit import BY_FRONT, Event, LoginThrottle
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
