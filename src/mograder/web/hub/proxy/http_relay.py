@@ -21,8 +21,18 @@ from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.web.hub.core.metrics import ProxyCounters
-from mograder.web.hub.proxy import page_injection
-from mograder.web.hub.proxy.answer_rules import Shape, Visit, shape_answer
+from mograder.web.hub.proxy.answer_rules import (
+    HEAD_END,
+    HEAD_WITHIN,
+    Page,
+    Shape,
+    Visit,
+    hold_files,
+    insert_after_head,
+    insert_at_beginning,
+    page_insert,
+    shape_answer,
+)
 from mograder.web.hub.proxy.headers import HeaderList, header, upstream_headers
 from mograder.web.hub.proxy.save_recording import Change, Save
 from mograder.web.hub.proxy.upstream import Body, Upstream
@@ -417,21 +427,19 @@ async def _at_most(content: aiohttp.StreamReader, most: int) -> bytes:
     return b"".join(parts)
 
 
-async def _start_of_page(
-    content: aiohttp.StreamReader, page: page_injection.Page, rest: str
-) -> tuple[bytes, int]:
+async def _start_of_page(content: aiohttp.StreamReader, page: Page, rest: str) -> tuple[bytes, int]:
     """Read a page's ``<head>`` and insert there; a page without one is not changed.
 
     Return the start, and how many bytes it has grown by.
     """
     start = b""
-    while len(start) < page_injection.HEAD_WITHIN and page_injection.HEAD_END not in start:
+    while len(start) < HEAD_WITHIN and HEAD_END not in start:
         if content.at_eof():
             break
         start += await content.readany()
-    held = page_injection.hold_files(start) if page.opaque else None
-    insert = page_injection.page_insert(page, rest, held=held is not None)
-    changed = page_injection.insert_after_head(start if held is None else held, insert)
+    held = hold_files(start) if page.opaque else None
+    insert = page_insert(page, rest, held=held is not None)
+    changed = insert_after_head(start if held is None else held, insert)
     return (start, 0) if changed is None else (changed, len(changed) - len(start))
 
 
@@ -440,4 +448,4 @@ async def _start_of_frame(content: aiohttp.StreamReader, insert: bytes) -> bytes
     start = b""
     while len(start) < _DOCTYPE_WITHIN and not content.at_eof():
         start += await content.readany()
-    return page_injection.insert_at_beginning(start, insert)
+    return insert_at_beginning(start, insert)
