@@ -64,8 +64,8 @@ from mograder.web.marking.context import (
     CurrentHere,
     Here,
     may_mark,
+    stamp_of,
 )
-from mograder.web.marking.reports import stamp_of
 from mograder.web.pages import inert_page
 
 _PATIENCE_SECONDS = 0.1

@@ -1,22 +1,28 @@
-"""What the handlers of marking work with: the course's parts, the person who marks, the answers.
+"""The things that the handlers of marking share: a course's parts, the person, and the answers.
 
 The app that mounts the routes (the hub, or the grader of a course on one's own machine) admits the
 request first, and puts the person into it; its object in the request's scope has the course's
-parts as ``marking``. ``Here`` is a request about one assignment, with the answers of that
+parts as ``marking``: one gradebook, and the reports that may take seconds. Those are made once, and
+kept until their data changes. ``Here`` is a request about one assignment, with the answers of that
 assignment in the marker's order.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from anyio import to_thread
 from fastapi import Depends, Request
 from pydantic import BaseModel
+from starlette.responses import Response
 
 from mograder.auth.roles import Role
 from mograder.core.clock import Clock, SystemClock
@@ -41,8 +47,7 @@ from mograder.store.gradebook.grading_records import WHOLE
 from mograder.store.marking.marking_progress import MarkingProgress
 from mograder.store.marking.open_marking import open_for_marking
 from mograder.store.marking.question_marking import QuestionMarks
-from mograder.web.marking.reports import Reports
-from mograder.web.pages import APP
+from mograder.web.pages import APP, page
 from mograder.web.request_body import read_json
 
 _log = get_logger(__name__)
@@ -56,6 +61,9 @@ MARKER = "mograder.marker"
 B = TypeVar("B", bound=BaseModel)
 _LIMIT = 256 * 1024
 """Bytes of a body with a comment, a reason and identifiers."""
+
+_KEPT = 64
+T = TypeVar("T")
 
 
 class SharedGradebook(Closing):
@@ -90,6 +98,69 @@ class SharedGradebook(Closing):
                     export_if_set(self._loaded, book, SystemClock().now())
                 except MograderError as error:
                     _log.error("the marks were not exported for mograder 0.3.16: %s", error)
+
+
+class Reports:
+    """The reports that are made, or were made last.
+
+    ``patience_seconds`` is how long a caller waits for a report that is being made. Mutable state:
+    ``_made``, by name, each with the stamp of its data.
+    """
+
+    def __init__(self, patience_seconds: float = 1.0) -> None:
+        self.patience_seconds = patience_seconds
+        self._made: OrderedDict[Hashable, tuple[Hashable, asyncio.Task[Any]]] = OrderedDict()
+
+    async def get(
+        self,
+        name: Hashable,
+        stamp: Hashable,
+        make: Callable[[], Awaitable[T]],
+        patience_seconds: float | None = None,
+    ) -> T | None:
+        """Return a report, or None if it is not made within ``patience_seconds``.
+
+        Another ``stamp`` than that of the kept report means that its data has changed.
+
+        Raises: as ``make``; the next call tries again.
+        """
+        found = self._made.get(name)
+        if found is None or (found[1].done() and (found[0] != stamp or _failed(found[1]))):
+            found = stamp, asyncio.ensure_future(make())
+            self._made[name] = found
+        self._made.move_to_end(name)
+        while len(self._made) > _KEPT and next(iter(self._made.values()))[1].done():
+            self._made.popitem(last=False)
+        patience = self.patience_seconds if patience_seconds is None else patience_seconds
+        done, _ = await asyncio.wait([found[1]], timeout=patience)
+        if not done:
+            return None
+        result: T = found[1].result()
+        return result
+
+
+def working_page(request: Request, assignment: str, what: str) -> Response:
+    """Return the page that is shown while a report ("statistics", "similarity") is being made."""
+    return page(
+        request, "marking/report_working.html", here="marking", assignment=assignment, what=what
+    )
+
+
+def stamp_of(paths: Iterable[Path]) -> Hashable:
+    """Return a value that changes with these files, and the files of these directories; blocks."""
+    return frozenset(state for path in paths for state in _states(path))
+
+
+def _states(path: Path) -> Iterator[tuple[str, int, int]]:
+    with contextlib.suppress(OSError):
+        found = list(os.scandir(path)) if path.is_dir() else [path]
+        for each in found:
+            status = each.stat(follow_symlinks=False)
+            yield os.fspath(each), status.st_mtime_ns, status.st_size
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.cancelled() or task.exception() is not None
 
 
 @dataclass(frozen=True, slots=True)

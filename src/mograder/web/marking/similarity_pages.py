@@ -30,8 +30,7 @@ from mograder.store.marking.similarity_verdicts import (
     SimilarityVerdicts,
     last_verdict,
 )
-from mograder.web.marking.context import CurrentHere, Here
-from mograder.web.marking.reports import stamp_of, working_page
+from mograder.web.marking.context import CurrentHere, Here, stamp_of, working_page
 from mograder.web.pages import go_to, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.templating import path_segment

@@ -46,8 +46,7 @@ from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier
 from mograder.web.hub.core.parts import Parts, identity_of
-from mograder.web.marking.context import MarkingApp
-from mograder.web.marking.reports import Reports
+from mograder.web.marking.context import MarkingApp, Reports
 from mograder.web.pages import APP, Viewer
 from mograder.web.route import Route
 from mograder.web.templating import Pages
