@@ -39,10 +39,9 @@ from mograder.web.marking.context import (
     marker_of,
 )
 from mograder.web.marking.routes import MARKING_ROUTES
-from mograder.web.pages import APP, Viewer, go_to, problem_page, static_file
+from mograder.web.pages import APP, Pages, Viewer, go_to, problem_page, static_file
 from mograder.web.problems import Wants, problem_json, status_of, wanted
 from mograder.web.route import Access as Demanded
-from mograder.web.templating import Pages
 
 _log = get_logger("mograder.grader")
 

@@ -19,8 +19,8 @@ from mograder.web.browser_access import BrowserAccess
 from mograder.web.grader.access import LocalAccess, ProxyAccess, ProxyRules, local_user
 from mograder.web.grader.app import Access, GraderApp, create_app, record
 from mograder.web.marking.context import SharedGradebook, make_marking
+from mograder.web.pages import load_pages
 from mograder.web.serving import LOOPBACK, Server, bind, bind_local, configuration, until_signalled
-from mograder.web.templating import load_pages
 
 _log = get_logger(__name__)
 _COMMAND = "mograder grader"

@@ -53,10 +53,9 @@ from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path
 from mograder.web.hub.service import PROBLEMS
 from mograder.web.marking.context import MarkingApp, SharedGradebook, make_marking
-from mograder.web.pages import APP
+from mograder.web.pages import APP, load_pages
 from mograder.web.request_body import Uploads
 from mograder.web.route import Route
-from mograder.web.templating import load_pages
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
     from mograder.web.hub.core.node_door import NodeDoor

@@ -38,9 +38,8 @@ from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.items.grading import ungraded
-from mograder.web.pages import outcome, page, saved_file
+from mograder.web.pages import load_pages, outcome, page, saved_file
 from mograder.web.route import Access, Route
-from mograder.web.templating import load_pages
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 

@@ -42,9 +42,8 @@ from mograder.store.gradebook.late_facts import ALL_ASSIGNMENTS, Change
 from mograder.store.gradebook.late_work import LateWork
 from mograder.web.context import request_context
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
-from mograder.web.pages import go_to, page, with_outcome
+from mograder.web.pages import go_to, page, path_segment, with_outcome
 from mograder.web.request_body import MEGABYTE, closing, read_form, receive
-from mograder.web.templating import path_segment
 
 _LARGEST_CSV = MEGABYTE
 _LARGEST_FORM = 4 * MEGABYTE

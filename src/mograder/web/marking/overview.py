@@ -38,9 +38,8 @@ from mograder.web.marking.context import (
     may_show_names,
     names_shown,
 )
-from mograder.web.pages import Sheet, go_to, page, sheet_of, with_outcome
+from mograder.web.pages import Sheet, go_to, page, path_segment, sheet_of, with_outcome
 from mograder.web.request_body import read_form
-from mograder.web.templating import path_segment
 
 _ANSWERS = {"1": True, "0": False}
 _MOST_MARKERS = 200

@@ -35,9 +35,8 @@ from mograder.store.gradebook.mark_counting import waiting_for
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.question_marking import QuestionMarks
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
-from mograder.web.pages import Sheet, go_to, inert_page, page, sheet_of, with_outcome
+from mograder.web.pages import Sheet, go_to, inert_page, page, path_segment, sheet_of, with_outcome
 from mograder.web.request_body import read_form
-from mograder.web.templating import path_segment
 
 _LONGEST = 100
 _STUDENT, _GROUP = "student:", "group:"

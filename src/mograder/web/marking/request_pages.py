@@ -39,9 +39,8 @@ from mograder.web.marking.context import (
     names_shown,
 )
 from mograder.web.marking.release_pages import feedback_of
-from mograder.web.pages import go_to, page, with_outcome
+from mograder.web.pages import go_to, page, path_segment, with_outcome
 from mograder.web.request_body import read_form
-from mograder.web.templating import path_segment
 
 _FORM_BYTES = 64 * 1024
 _MOST_CALLS = 10

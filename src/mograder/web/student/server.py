@@ -26,12 +26,12 @@ from mograder.web.background import Work
 from mograder.web.browser import open_page
 from mograder.web.browser_access import HEADERS, BrowserAccess
 from mograder.web.context import ContextMiddleware
+from mograder.web.pages import load_pages
 from mograder.web.serving import LOOPBACK, Server, bind_local, configuration, until_signalled
 from mograder.web.student import actions, views
 from mograder.web.student.connector import Connector, ServerConnection
 from mograder.web.student.notebook_runner import NotebookRunner
 from mograder.web.student.student_app import StudentApp, answer_problem
-from mograder.web.templating import load_pages
 
 _log = get_logger(__name__)
 

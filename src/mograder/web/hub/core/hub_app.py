@@ -47,9 +47,8 @@ from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier
 from mograder.web.hub.core.parts import Parts, identity_of
 from mograder.web.marking.context import MarkingApp, Reports
-from mograder.web.pages import APP, Viewer
+from mograder.web.pages import APP, Pages, Viewer
 from mograder.web.route import Route
-from mograder.web.templating import Pages
 
 if TYPE_CHECKING:  # imported only by hubs with platforms, and by those with nodes
     from mograder.exchange.lti.roster import CourseMembers
