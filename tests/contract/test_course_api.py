@@ -16,7 +16,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
 from mograder.store.hub.hub_state import SessionRow, SessionState
-from mograder.web.hub.people import people
+from mograder.web.hub import people
 from tests.support.hub_app import Hub
 from tests.support.hub_copies import ask
 from tests.support.supervisors import until

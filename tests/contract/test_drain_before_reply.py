@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mograder.web import drain_before_reply, uvicorn_protocol
+from mograder.web import context, uvicorn_protocol
 from tests.support.proxy_session import A1, RunningProxy
 from tests.support.session_proxy import cookie
 from tests.support.slow_body import refused_body
@@ -26,14 +26,14 @@ _FORM = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the hub wait a moment only for a body that it refuses, and for its end."""
-    monkeypatch.setattr(drain_before_reply, "_DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr(context, "_DRAIN_SECONDS", 0.2)
     monkeypatch.setattr(uvicorn_protocol, "_LINGER_SECONDS", 0.2)
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the hub wait longer for a body that it refuses than a test waits for the answer."""
-    monkeypatch.setattr(drain_before_reply, "_DRAIN_SECONDS", 600)
+    monkeypatch.setattr(context, "_DRAIN_SECONDS", 600)
 
 
 class Line:

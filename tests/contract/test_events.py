@@ -11,9 +11,9 @@ import pytest
 from mograder.auth.identity import Identity, Method
 from mograder.auth.roles import Role
 from mograder.core.errors import Busy
+from mograder.web.hub import events
 from mograder.web.hub.core import notifier
 from mograder.web.hub.core.notifier import Notifier, Part
-from mograder.web.hub.service import events
 from tests.support.event_stream import listening
 from tests.support.hub_app import Hub, HubOf, running
 from tests.support.hub_copies import ask, begin, read

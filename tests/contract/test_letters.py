@@ -31,8 +31,8 @@ from mograder.store.marking.regrade_requests import Message, MessageKind, Regrad
 from mograder.store.submissions.history import Submission
 from mograder.store.submissions.submissions import Submissions
 from mograder.store.versions.kept_releases import KeptReleases
-from mograder.web.hub.mail.events import open_post
-from mograder.web.templating import load_pages
+from mograder.web.hub.mail import open_post
+from mograder.web.pages import load_pages
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, make_hub, running

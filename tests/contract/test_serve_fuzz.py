@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mograder.web.server.routes import ROUTES
+from mograder.web.server.app import ROUTES
 from mograder.web.server.services import ServerOptions
 from tests.support.assignment_app import CODE, Course
 

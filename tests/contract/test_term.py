@@ -37,7 +37,7 @@ from mograder.grading.results.grading_result import GradedQuestion, GradingState
 from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.letters import Letters
-from mograder.web.hub.gradebook.table import WorkState
+from mograder.web.hub.gradebook import WorkState
 from tests.support import notebooks
 from tests.support.graded_results import graded_result
 from tests.support.hub import run_mograder

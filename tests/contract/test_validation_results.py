@@ -13,7 +13,7 @@ from mograder.sandbox.execution.report import CellResult, CellStatus, ExecutionR
 from mograder.store.database.database import writing
 from mograder.store.database.row_tables import values_of
 from mograder.store.hub.validation_results import KeptResults, ResultRow, results
-from mograder.web.hub.core.validation_results import ValidationResults
+from mograder.web.hub.core.checks import ValidationResults
 from tests.support.hub_app import Hub, running_hub
 from tests.support.hub_copies import FORM, WORK, ask, begin, read, send
 

@@ -14,7 +14,7 @@ from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.look_again import Decision, RequestRules, ask, decide
 from mograder.grading.release.releasing import release
 from mograder.store.marking.regrade_requests import RegradeRequests
-from mograder.web.marking import equal_answers
+from mograder.web.marking import api_answers
 from tests.support.browser import People
 from tests.support.hub_pages import serving
 from tests.support.identity import from_proxy
@@ -118,7 +118,7 @@ async def test_similar_answers_are_told_as_such_marked_together_and_one_is_separ
 async def test_groups_that_are_not_known_at_first_are_shown_once_they_are(
     course: MarkingCourse, url: str, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(equal_answers, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(api_answers, "_PATIENCE_SECONDS", 0.0)
     page = await open_answer(people, url, course, "ann")
     await expect(notices(page)).to_contain_text("3 similar answers")
 

@@ -11,7 +11,7 @@ from playwright.async_api import expect
 
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
-from mograder.web.marking.reports import Reports
+from mograder.web.marking.context import Reports
 from tests.support.browser import People
 from tests.support.gradebooks import AT
 from tests.support.hub_pages import serving

@@ -12,8 +12,7 @@ import pytest
 
 from mograder.auth.roles import CREDENTIAL_ROLES, Role
 from mograder.auth.tokens import make_token
-from mograder.web.server.app import create_app
-from mograder.web.server.routes import ROUTES, Row
+from mograder.web.server.app import ROUTES, Row, create_app
 from tests.support.assignment_app import Course, course
 
 __all__ = ["course"]

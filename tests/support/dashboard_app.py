@@ -10,9 +10,8 @@ from pathlib import Path
 import httpx
 
 from mograder.core.settings import load_settings, read_environ
-from mograder.web.student.app import create_app
 from mograder.web.student.connector import connector_of
-from mograder.web.student.server import StudentOptions, open_app
+from mograder.web.student.server import StudentOptions, create_app, open_app
 from mograder.web.student.student_app import StudentApp
 
 PORT = 4711

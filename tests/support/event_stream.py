@@ -12,7 +12,7 @@ from starlette.types import Message, Scope
 
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.web.hub.service import events
+from mograder.web.hub import events
 from tests.support.hub_app import SECRET, Hub
 
 

@@ -13,8 +13,7 @@ from starlette.types import ASGIApp
 from mograder.core.settings import load_settings
 from mograder.web.browser_access import BrowserAccess
 from mograder.web.grader.access import LocalAccess, ProxyAccess, ProxyRules, proxy_rules
-from mograder.web.grader.app import create_app
-from mograder.web.grader.grader_app import Access
+from mograder.web.grader.app import Access, create_app
 from mograder.web.grader.server import open_grader
 from tests.support.clock import ManualClock
 from tests.support.hub_app import running

@@ -28,14 +28,14 @@ from mograder.sessions.end_reasons import EndReason
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.core.audit import Event
+from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.core.metrics import ProxyCounters
-from mograder.web.hub.core.services import Services
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.upstream import Allowances
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES
+from mograder.web.pages import load_pages
 from mograder.web.serving import KEPT_SECONDS
-from mograder.web.templating import load_pages
 from mograder.web.uvicorn_protocol import HttpProtocol
 from tests.support.hub_app import SECRET, FakeSession, Hub, make_hub
 

@@ -1,8 +1,13 @@
-"""The skeleton of the apps with pages: middleware before the routes, and error handlers."""
+"""The skeleton of the apps with pages: middleware before the routes, and error handlers.
+
+The middleware sets the security headers of our own pages and responses (security.md, "Our own
+pages"); the proxy sets different ones on session pages.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+import re
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, TypeAlias
 
 from starlette.exceptions import HTTPException
@@ -13,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.web.context import RequestContext, context_of, request_context
-from mograder.web.headers import security_headers
 from mograder.web.pages import APP, PageApp, page_app, problem_page
 from mograder.web.problems import Wants, wanted
 
@@ -26,6 +30,19 @@ WAS_HEAD = "mograder.head"
 Header: TypeAlias = tuple[bytes, bytes]
 Admit: TypeAlias = Callable[[Request, list[Header]], Awaitable[Response | None]]
 _log = get_logger(__name__)
+
+_NAMEABLE_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+"""Hosts that a Content-Security-Policy can name: no IPv6 literals, no ``;`` or space."""
+
+_NAMEABLE_ORIGIN = re.compile(rf"https?://{_NAMEABLE_HOST.pattern}")
+
+_UNCHANGING = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    (b"x-frame-options", b"DENY"),
+)
 
 
 class AppMiddleware:
@@ -93,6 +110,54 @@ class _Answer:
             *self.more,
         )
         return headers + [each for each in own if each[0] not in names]
+
+
+def security_headers(context: RequestContext) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the security headers of every response of our own, errors included."""
+    return (*_UNCHANGING, (b"content-security-policy", content_security_policy(context).encode()))
+
+
+def policy_source(context: RequestContext, path: str = "") -> str:
+    """Return the source of a policy that is an address of ours; ``path`` has the prefix.
+
+    It is ``'self'`` where a policy cannot name the host (an IPv6 literal).
+    """
+    if not _NAMEABLE_HOST.fullmatch(context.host):
+        return "'self'"
+    return f"{context.scheme}://{context.host}{path}"
+
+
+def content_security_policy(
+    context: RequestContext, *, frames: Collection[str] = (), posts: Collection[str] = ()
+) -> str:
+    """Return our policy: scripts and styles from the static path only, nothing inline, no framing.
+
+    ``frames`` are the origins whose pages may show this page in a frame (browsers that know this
+    ignore ``X-Frame-Options``), ``posts`` further origins that its forms may be sent to.
+
+    ``'self'`` would include the session paths, where student code chooses the bytes, so the static
+    path is named with the host in full. With a host that a policy cannot name (an IPv6 literal) no
+    scripts are allowed; the pages work without them.
+    """
+    static = policy_source(context, f"{context.prefix}/static/")
+    scripts = "'none'" if static == "'self'" else static
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {scripts}",
+            f"style-src {static}",
+            f"img-src {static}",
+            "connect-src 'self'",
+            " ".join(("form-action 'self'", *_named(posts))),
+            "base-uri 'none'",
+            " ".join(("frame-ancestors", *(_named(frames) or ["'none'"]))),
+        )
+    )
+
+
+def _named(origins: Collection[str]) -> list[str]:
+    """Return the origins that a policy can name, sorted."""
+    return sorted(each for each in origins if _NAMEABLE_ORIGIN.fullmatch(each))
 
 
 def exception_handlers(

@@ -1,32 +1,67 @@
-"""Pages for people: the common part of the hub's and the student dashboard's.
+"""The responses of apps with pages: pages for people, static files, files to save, inert pages.
 
 Each app puts its own object into the scope of every request (``web.app``); a page gets its
-templates, its course and its viewer from that object.
+templates (Jinja2 with autoescape), its course and its viewer from that object. A long list is shown
+in pages of fifty lines. Pages that student code may have written can be displayed, and do nothing
+else.
+
+Static files are few and small: they are read once at the start and served from memory, so no
+request opens a file by its path. Their common version is part of the path
+(``/static/<version>/app.css``), so browsers may cache them indefinitely, and one module imports the
+next one by a relative path.
 """
 
 from __future__ import annotations
 
+import functools
 import gzip
-from collections.abc import Mapping
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
-from urllib.parse import urlencode
+from datetime import UTC, datetime
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Generic, Protocol, TypeVar
+from urllib.parse import quote, urlencode
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from mograder.core.csv_table import number_text
 from mograder.core.errors import NotFound
+from mograder.grading.pages.page_templates import readable
 from mograder.web.context import request_context
 from mograder.web.problems import TITLES
-from mograder.web.templating import Pages, StaticFile
-
-APP = "mograder.app"
-"""Scope key of the app's object."""
 
 _MIN_PACKED_BYTES = 1400
 _LONGEST = 200
 _LEVEL = 5
 _FOR_EVER = "public, max-age=31536000, immutable"
+T = TypeVar("T")
+_LINES_SHOWN = 50
+_DIGITS = 9
+
+_INERT_POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors {ancestors}"
+)
+"""No policy stops a browser from connecting to the host of an ``<iframe>`` or of a ``<link
+rel="preconnect">``, so a page with other elements than ours is not shown at all.
+"""
+
+_MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d) ([A-Z]{2,5}|[+-]\d\d(?:\d\d)?)\b")
+
+APP = "mograder.app"
+"""Scope key of the app's object."""
 
 
 class PageApp(Protocol):
@@ -139,6 +174,32 @@ def outcome(request: Request) -> tuple[str, str]:
     return query.get("done", "")[:_LONGEST], query.get("item", "")[:_LONGEST]
 
 
+@dataclass(frozen=True, slots=True)
+class Sheet(Generic[T]):
+    """One page of a long list; ``before`` and ``following`` are 0 at its ends."""
+
+    lines: Sequence[T]
+    total: int
+    first: int
+    before: int
+    following: int
+
+
+def sheet_of(lines: Sequence[T], request: Request) -> Sheet[T]:
+    """Return the page of a list that the request names, ``?page=2``."""
+    last = max(1, -(-len(lines) // _LINES_SHOWN))
+    number = min(max(1, number_in(request, "page")), last)
+    start = (number - 1) * _LINES_SHOWN
+    following = number + 1 if number < last else 0
+    return Sheet(lines[start : start + _LINES_SHOWN], len(lines), start + 1, number - 1, following)
+
+
+def number_in(request: Request, name: str) -> int:
+    """Return a number in the query, 0 for anything else."""
+    text = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else 0
+
+
 def static_file(request: Request, version: str, name: str) -> Response:
     """Return a stylesheet, module or image of our own.
 
@@ -181,3 +242,140 @@ def _packed(request: Request, answer: HTMLResponse) -> HTMLResponse:
         answer.headers["Content-Encoding"] = "gzip"
         answer.headers["Content-Length"] = str(len(answer.body))
     return answer
+
+
+def attachment(filename: str) -> str:
+    """Return the Content-Disposition of a file to be saved under this name."""
+    quoted = quote(filename, safe="", errors="replace")
+    shown = f'filename="{filename}"' if quoted == filename else f"filename*=utf-8''{quoted}"
+    return f"attachment; {shown}"
+
+
+def saved_file(data: bytes | str, filename: str, media_type: str) -> Response:
+    """Return a response that a browser saves under this name and no cache keeps."""
+    headers = {"Content-Disposition": attachment(filename), "Cache-Control": "no-store"}
+    return Response(data, media_type=media_type, headers=headers)
+
+
+def inert_page(data: bytes, *, framed: bool = False) -> Response:
+    """Return a page with an opaque origin and no rights.
+
+    ``framed`` lets pages of our own show it in a frame; others cannot.
+    """
+    headers = {
+        "Content-Security-Policy": _INERT_POLICY.format(ancestors="'self'" if framed else "'none'"),
+        "X-DNS-Prefetch-Control": "off",
+    }
+    if framed:
+        headers["X-Frame-Options"] = "SAMEORIGIN"
+    return Response(data, headers=headers, media_type="text/html; charset=utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Renders the templates of ``web/templates``; page text is there and nowhere else."""
+
+    environment: Environment
+    static: StaticFiles
+
+    def render(self, template: str, prefix: str, **values: object) -> str:
+        """Return a page's HTML; ``prefix`` is the path below which this app is served."""
+
+        def asset(name: str) -> str:
+            return self.static.url(prefix, name)
+
+        return self.environment.get_template(template).render(prefix=prefix, asset=asset, **values)
+
+
+@functools.cache
+def load_pages() -> Pages:
+    """Read templates and static files from the package, once for all apps of a process.
+
+    To compile the templates of a page takes longer than all else that an app needs to start.
+    """
+    environment = Environment(
+        loader=PackageLoader("mograder.web"),
+        autoescape=select_autoescape(disabled_extensions=("txt", "ics"), default=True),
+        undefined=StrictUndefined,
+        auto_reload=False,  # the package does not change while it runs
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["segment"] = path_segment
+    environment.filters["utc"] = in_utc
+    environment.filters["readable"] = readable
+    environment.filters["timed"] = timed
+    environment.filters["points"] = functools.partial(number_text, places=2)
+    return Pages(environment, load_static(files("mograder.web") / "static"))
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return the same moment in UTC, which pages show where no script converts it to local time."""
+    return moment.astimezone(UTC)
+
+
+def timed(sentence: str) -> Markup:
+    """Return a sentence of ours, escaped, in which scripts tell its times in the reader's zone.
+
+    They are as ``grading.late.explanation.moment`` writes them, in the zone of this machine.
+    """
+    return Markup(_MOMENT.sub(_time_element, str(escape(sentence))))  # noqa: S704 - escaped
+
+
+def _time_element(found: re.Match[str]) -> str:
+    try:
+        first = datetime.strptime(found[1], "%Y-%m-%d %H:%M").astimezone()
+        again = first.replace(tzinfo=None, fold=1).astimezone()
+    except (ValueError, OverflowError):
+        return found[0]
+    # Clocks show an hour twice in autumn: the zone's name says which of the two is meant.
+    meant = [at for at in (first, again) if f"{at:%Z}" == found[2]]
+    return f'<time datetime="{meant[0].isoformat()}">{found[0]}</time>' if meant else found[0]
+
+
+def path_segment(name: str) -> str:
+    """Percent-encode one name for use between two slashes."""
+    return quote(name, safe="")
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """One stylesheet, module or image of our own, in memory, plain and gzipped."""
+
+    body: bytes
+    media_type: str
+    packed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFiles:
+    """All static files of an app, under one version made from their contents."""
+
+    version: str
+    by_name: Mapping[str, StaticFile]
+
+    def url(self, prefix: str, name: str) -> str:
+        """Return the address of a file below the app's prefix. Raises: KeyError."""
+        if name not in self.by_name:
+            raise KeyError(name)
+        return f"{prefix}/static/{self.version}/{name}"
+
+
+@functools.cache
+def packed_static_file(body: bytes, media_type: str) -> StaticFile:
+    """Return a static file, gzipped once for all requests and apps."""
+    return StaticFile(body, media_type, gzip.compress(body, 9, mtime=0))
+
+
+def load_static(directory: Traversable) -> StaticFiles:
+    """Read a directory's files of the known types, and hash them into their version."""
+    found: dict[str, StaticFile] = {}
+    digest = hashlib.sha256()
+    for entry in sorted(directory.iterdir(), key=lambda entry: entry.name):
+        media_type = _MEDIA_TYPES.get("." + entry.name.rpartition(".")[2])
+        if media_type is None or not entry.is_file():
+            continue
+        body = entry.read_bytes()
+        digest.update(entry.name.encode() + b"\0" + body + b"\0")
+        found[entry.name] = packed_static_file(body, media_type)
+    return StaticFiles(digest.hexdigest()[:16], found)

@@ -1,11 +1,15 @@
-"""Request bodies, read within limits of size and time: JSON, forms, uploads, many files."""
+"""Request bodies, read within limits of size, time and number: JSON, forms, uploads, many files.
+
+Large bodies are bounded in number, too, since each is in memory until it is stored.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from typing import BinaryIO, TypeVar
 from urllib.parse import parse_qs
 
@@ -16,8 +20,9 @@ from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from mograder.core.closing import under_way
 from mograder.core.errors import InvalidInput, TooLarge
-from mograder.web.problems import TooSlow
+from mograder.web.problems import TooManyAttempts, TooSlow
 
 B = TypeVar("B", bound=BaseModel)
 MEGABYTE = 1024 * 1024
@@ -31,6 +36,16 @@ _PART_HEADERS_LIMIT = 16 * 1024
 _MOST_PARTS = 20_000
 _MOST_OPTIONS = 20
 """Options of a header in a form; the parser's time grows with the square of their number."""
+
+T = TypeVar("T")
+
+_SMALL = 1024 * 1024
+"""Bodies up to this many bytes do not count as uploads."""
+
+_LARGE_AT_ONCE = 8
+"""Each has at most 32 MB and is in memory."""
+
+_OF_ONE_PERSON = 4
 
 
 async def chunks(
@@ -347,3 +362,49 @@ class FileParts:
 
     def _form_ends(self) -> None:
         self._ended = True
+
+
+class Uploads:
+    """Bounds the bodies in memory: large ones wait in the order of their arrival; none is refused.
+
+    Only a person with too many uploads under way is refused, since slow bodies of one person could
+    hold all places. Mutable state: ``_large`` and ``_sending``; for one event loop.
+    """
+
+    def __init__(self, at_once: int = _LARGE_AT_ONCE) -> None:
+        self._large = asyncio.Semaphore(at_once)
+        self._sending: Counter[str] = Counter()
+
+    @contextmanager
+    def sending(self, user: str) -> Iterator[None]:
+        """Count a body under way for this person.
+
+        Raises: :class:`TooManyAttempts` when there are too many already.
+        """
+        if self._sending[user] >= _OF_ONE_PERSON:
+            raise TooManyAttempts(
+                f"{_OF_ONE_PERSON} uploads of yours are under way.", hint="Wait for them."
+            )
+        with under_way(self._sending, user):
+            yield
+
+    async def received(
+        self, user: str, read: Callable[[], Awaitable[T]]
+    ) -> tuple[T, AbstractContextManager[object]]:
+        """Read a body; return it, and a context at whose end it is not counted any more.
+
+        Raises: as :meth:`sending`.
+        """
+        with ExitStack() as sending:
+            sending.enter_context(self.sending(user))
+            body = await read()
+            return body, sending.pop_all()
+
+    @asynccontextmanager
+    async def place(self, size: int) -> AsyncIterator[None]:
+        """Wait until a body of so many bytes may be read."""
+        if size <= _SMALL:
+            yield
+            return
+        async with self._large:
+            yield

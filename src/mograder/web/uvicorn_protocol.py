@@ -2,7 +2,7 @@
 
 uvicorn writes each in a system call of its own, and the loop sends each at once. Together they are
 one segment: cheaper for both sides, and needed for a proxy that may close its connection when it
-has seen the head (``web.drain_before_reply``).
+has seen the head (``web.context``).
 
 A connection whose request was refused before its body had arrived is closed: uvicorn would read and
 drop all of the announced body. It stays open for 2 s, in which up to 1 MB is still read: closing a

@@ -38,7 +38,7 @@ from mograder.store.gradebook.grading_records import (
 from mograder.store.marking.mark_reasons import SavedText, read_mark_reasons
 from mograder.store.marking.question_marking import Change, QuestionMarks
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
-from mograder.web.marking.gradebook import SharedGradebook
+from mograder.web.marking.context import SharedGradebook
 from tests.support.command_line import cli
 from tests.support.gradebooks import (
     AT,

@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 from mograder.web.background import Report, Work, progress_lines
-from mograder.web.hub.sessions.sessions import Started
+from mograder.web.hub.sessions import Started
 
 
 async def test_news_come_in_order_and_end_with_the_work() -> None:

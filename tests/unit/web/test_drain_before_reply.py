@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from mograder.web.drain_before_reply import DrainBeforeReply
+from mograder.web.context import DrainBeforeReply
 
 
 def ends_at_once(work: Coroutine[Any, Any, Any]) -> bool:

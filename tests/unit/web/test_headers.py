@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mograder.web.app import content_security_policy
 from mograder.web.context import RequestContext
-from mograder.web.headers import content_security_policy
 
 
 @pytest.mark.parametrize("host", ["[::1]:8080", "a;b", "a b", "", "a,b", "x'"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mograder.web.uploads import Uploads
+from mograder.web.request_body import Uploads
 
 
 async def test_large_bodies_wait_in_line_and_small_ones_do_not() -> None:

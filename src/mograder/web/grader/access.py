@@ -21,9 +21,8 @@ from mograder.core.names import Username
 from mograder.web.app import Header
 from mograder.web.browser_access import BrowserAccess, refuse_other_site
 from mograder.web.context import request_context
-from mograder.web.grader.grader_app import answer_problem
-from mograder.web.grader.view_as import role_shown
-from mograder.web.marking.access import enter_marking
+from mograder.web.grader.app import answer_problem, role_shown
+from mograder.web.marking.context import enter_marking
 from mograder.web.problems import Wants, wanted
 
 _USER = b"x-remote-user"

@@ -17,12 +17,10 @@ from mograder.store.course.sources import open_sources
 from mograder.web.browser import open_page
 from mograder.web.browser_access import BrowserAccess
 from mograder.web.grader.access import LocalAccess, ProxyAccess, ProxyRules, local_user
-from mograder.web.grader.app import create_app
-from mograder.web.grader.grader_app import Access, GraderApp, record
-from mograder.web.marking.context import make_marking
-from mograder.web.marking.gradebook import SharedGradebook
+from mograder.web.grader.app import Access, GraderApp, create_app, record
+from mograder.web.marking.context import SharedGradebook, make_marking
+from mograder.web.pages import load_pages
 from mograder.web.serving import LOOPBACK, Server, bind, bind_local, configuration, until_signalled
-from mograder.web.templating import load_pages
 
 _log = get_logger(__name__)
 _COMMAND = "mograder grader"

@@ -36,30 +36,26 @@ from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.fastapi_app import bare_api
 from mograder.web.hub.core.access import GUARDS, admit
 from mograder.web.hub.core.audit import AuditTrail
+from mograder.web.hub.core.checks import ItemChecks, ValidationResults
 from mograder.web.hub.core.counts import CourseNumbers, copy_counts
 from mograder.web.hub.core.help_desk import HelpDesk
-from mograder.web.hub.core.hub_app import HubApp, Run
-from mograder.web.hub.core.item_checks import ItemChecks
+from mograder.web.hub.core.hub_app import HubApp, Run, Services
 from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.parts import IDENTITY
 from mograder.web.hub.core.responses import answer_problem
-from mograder.web.hub.core.services import Services
-from mograder.web.hub.core.validation_results import ValidationResults
 from mograder.web.hub.features import FEATURES, features_of
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.paths import SESSION_PATHS
 from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path
-from mograder.web.hub.service.pages import PROBLEMS
-from mograder.web.marking.context import MarkingApp, make_marking
-from mograder.web.marking.gradebook import SharedGradebook
-from mograder.web.pages import APP
+from mograder.web.hub.service import PROBLEMS
+from mograder.web.marking.context import MarkingApp, SharedGradebook, make_marking
+from mograder.web.pages import APP, load_pages
+from mograder.web.request_body import Uploads
 from mograder.web.route import Route
-from mograder.web.templating import load_pages
-from mograder.web.uploads import Uploads
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
     from mograder.web.hub.core.node_door import NodeDoor

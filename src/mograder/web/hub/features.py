@@ -9,7 +9,21 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from mograder.store.external.external_tables import has_platforms
-from mograder.web.hub import machines, marks, rehearsal
+from mograder.web.hub import (
+    calendar,
+    client,
+    events,
+    gradebook,
+    home,
+    machines,
+    mail,
+    marks,
+    people,
+    rehearsal,
+    service,
+    sessions,
+    today,
+)
 from mograder.web.hub.board import board, help_requests
 from mograder.web.hub.copies import (
     copies,
@@ -21,17 +35,9 @@ from mograder.web.hub.copies import (
     updates,
     validation,
 )
-from mograder.web.hub.core.hub_app import Feature
-from mograder.web.hub.core.services import Services
-from mograder.web.hub.gradebook import pages as gradebook
-from mograder.web.hub.home import calendar, home
+from mograder.web.hub.core.hub_app import Feature, Services
 from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming
-from mograder.web.hub.mail import events as mail
-from mograder.web.hub.people import client, invite, people
-from mograder.web.hub.service import events, pages
-from mograder.web.hub.sessions import notebook_state, sessions
 from mograder.web.hub.signin import signin
-from mograder.web.hub.today import log, today
 from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.route import Route
 
@@ -43,7 +49,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(copy_pages.ROUTES, copy_pages.open_copy_pages),
     Feature(timeline.ROUTES, timeline.open_versions),
     Feature((*copy_update.ROUTES, *updates.ROUTES), updates.open_updates),
-    Feature((*sessions.ROUTES, *notebook_state.ROUTES)),
+    Feature(sessions.ROUTES),
     Feature((*items.ROUTES, *item_pages.ROUTES, *publishing.ROUTES)),
     Feature(grading.ROUTES, grading.open_grading),
     Feature(warming.ROUTES, warming.open_warming),
@@ -51,15 +57,13 @@ FEATURES: tuple[Feature, ...] = (
     Feature(people.ROUTES, people.open_watch),
     Feature(client.ROUTES, client.open_client),
     Feature(gradebook.ROUTES),
-    Feature(invite.ROUTES),
     Feature(today.ROUTES, today.open_numbers),
-    Feature(log.ROUTES),
     Feature((*board.ROUTES, *help_requests.ROUTES), board.open_board),
     Feature(MARKING_ROUTES),
     Feature(marks.ROUTES),
     Feature(rehearsal.ROUTES, rehearsal.open_rehearsals),
     Feature(signin.ROUTES, signin.open_signin),
-    Feature((*pages.ROUTES, *events.ROUTES)),
+    Feature((*service.ROUTES, *events.ROUTES)),
 )
 """The features of every hub."""
 
@@ -75,16 +79,17 @@ def _oidc() -> Feature:
 
 
 def _lti() -> Feature:
-    from mograder.web.hub.lti import launch, pick, register, scores, service  # noqa: PLC0415
+    from mograder.web.hub.lti import launch, pick, register, scores  # noqa: PLC0415
+    from mograder.web.hub.lti.service import open_lti  # noqa: PLC0415
 
     rows = (*launch.ROUTES, *pick.ROUTES, *register.ROUTES, *scores.ROUTES)
-    return Feature(rows, service.open_lti)
+    return Feature(rows, open_lti)
 
 
 def _external_people() -> Feature:
-    from mograder.web.hub.signin import external_people  # noqa: PLC0415 - see OPTIONAL
+    from mograder.web.hub.signin import external_signin  # noqa: PLC0415 - see OPTIONAL
 
-    return Feature(external_people.ROUTES)
+    return Feature(external_signin.ROUTES)
 
 
 OPTIONAL: Mapping[str, Callable[[], Feature]] = MappingProxyType(

@@ -35,12 +35,10 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.notifier import Part
-from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
-from mograder.web.pages import go_to, page, with_outcome
+from mograder.web.pages import go_to, inert_page, page, path_segment, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import OWNER, SELF, Route
-from mograder.web.templating import path_segment
 
 _FORM_BYTES = 64 * 1024
 _NO_MARKS = "No marks of {item} are released."

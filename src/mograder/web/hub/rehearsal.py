@@ -28,10 +28,9 @@ from mograder.sessions.rehearsal_outcome import Outcome, Seconds, State, plan
 from mograder.sessions.session import SessionKey
 from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run, Services
 from mograder.web.hub.core.items import mode_of
 from mograder.web.hub.core.responses import Body, Done, in_json
-from mograder.web.hub.core.services import Services
 from mograder.web.problems import Wants, wanted
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import INSTRUCTOR, JsonBody, Route

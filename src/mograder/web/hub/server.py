@@ -24,8 +24,8 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.systemd import READY, STOPPING, Service
 from mograder.web.browser import open_page
 from mograder.web.hub.app import create_app, install_routes
+from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.core.notifier import Notifier
-from mograder.web.hub.core.services import Services
 from mograder.web.hub.opening.hub_at_work import WhileAtWork, standing_by
 from mograder.web.hub.opening.services import open_services
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES

@@ -15,9 +15,8 @@ from mograder.store.marking.annotations import (
 )
 from mograder.store.marking.annotations import Place as AnnotatedPlace
 from mograder.store.marking.saved_comments import SavedComments
-from mograder.web.marking.answer_access import CurrentHere, Here
-from mograder.web.marking.answer_json import Json, annotation_json
-from mograder.web.marking.models import AnnotationChange
+from mograder.web.marking.answer_json import AnnotationChange, Json, annotation_json
+from mograder.web.marking.context import CurrentHere, Here
 
 
 async def add(here: CurrentHere) -> Response:

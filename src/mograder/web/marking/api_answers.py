@@ -1,15 +1,25 @@
-"""The JSON API of marking: the questions, a marker's queue, an answer and its mark."""
+"""The JSON API of marking: questions, a marker's queue, an answer, its mark, and its equal answers.
+
+Equal answers to a question form a group, whose answers get one mark; an answer can be taken out of
+its group.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
 from anyio import to_thread
 from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.grading.marking.answer_names import question_address, question_of, question_title
+from mograder.grading.marking.answer_groups import answer_groups
+from mograder.grading.marking.answer_names import (
+    group_id,
+    question_address,
+    question_of,
+    question_title,
+)
 from mograder.grading.marking.graded_work import WorkFiles, has_page, nameless_page
 from mograder.grading.marking.question_sources import (
     QuestionSources,
@@ -18,6 +28,7 @@ from mograder.grading.marking.question_sources import (
 from mograder.grading.marking.shown_work import ShownWork, WorkToShow, solution_cells
 from mograder.grading.pages.comment_markup import comment_html, task_html
 from mograder.grading.results.recorded_results import NO_RESULT, last_results
+from mograder.grading.similarity.equal_answers import AnswerGroup
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.mark_counting import replaces_automatic
 from mograder.store.gradebook.rubrics import Rubric
@@ -28,19 +39,17 @@ from mograder.store.marking.question_marking import (
     AnswerMark,
     Change,
     QuestionMarks,
+    Separations,
     answers_to,
 )
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.marking.saved_comments import SavedComments
-from mograder.web.inert_page import inert_page
-from mograder.web.marking.answer_access import (
-    Answers,
-    CurrentHere,
-    Here,
-    may_mark,
-)
 from mograder.web.marking.answer_json import (
+    GroupChange,
     Json,
+    MarkChange,
+    Text,
+    Undo,
     annotation_json,
     automatic_json,
     cells_json,
@@ -51,8 +60,20 @@ from mograder.web.marking.answer_json import (
     saved_json,
     whole_json,
 )
-from mograder.web.marking.equal_answers import EqualAnswers, equal_answers
-from mograder.web.marking.models import MarkChange, Text, Undo
+from mograder.web.marking.context import (
+    Answers,
+    CurrentHere,
+    Here,
+    may_mark,
+    stamp_of,
+)
+from mograder.web.pages import inert_page
+
+_PATIENCE_SECONDS = 0.1
+"""How long a page waits for groups that are not known yet; a later request will find them."""
+
+_LONG = 3600.0
+"""How long a request waits that asks for the groups alone: until they are known."""
 
 _Written = tuple[str, AnswerMark, tuple[str, ...]]
 """A student, the mark after a change, and the further students who got it."""
@@ -270,3 +291,111 @@ async def preview(here: CurrentHere) -> Response:
     """Return a comment's Markdown as it will be shown."""
     text = (await here.read(Text)).text
     return JSONResponse({"html": await to_thread.run_sync(comment_html, text)})
+
+
+async def groups(here: CurrentHere, question: str) -> Response:
+    """Return the groups of equal answers to a question, by their names, the largest first.
+
+    ``question`` is the question's address; ``separate`` are the answers taken out of a group.
+    """
+    key = question_of(question)
+    answers = await to_thread.run_sync(here.answers)
+    found = await equal_answers(here, answers, key, wait=True)
+    return JSONResponse({"groups": _groups_json(answers, found) if found else []})
+
+
+def _groups_json(answers: Answers, found: EqualAnswers) -> list[Json]:
+    named = ((name, found.groups[first]) for first, name in found.names.items())
+    return [
+        {
+            "id": name,
+            "same": group.same,
+            "answers": [answers.id_of(each) for each in group.students],
+            "separate": [answers.id_of(each) for each in group.students if each in found.apart],
+        }
+        for name, group in named
+    ]
+
+
+async def separate(here: CurrentHere) -> Response:
+    """Take an answer that the person may mark out of its group of equal ones, or put it back."""
+    apart, key = (await here.read(GroupChange)).separate, here.question
+
+    def write() -> tuple[Answers, str]:
+        answers, by, at = here.answers(), here.marker.name, here.marking.clock.now()
+        student = answers.markable_by(here.marker, here.answer)
+        Separations(here.book).put(here.item, key, student, separate=apart, by=by, at=at)
+        return answers, student
+
+    answers, student = await to_thread.run_sync(write)
+    action = "separate answer" if apart else "put answer back"
+    await here.record(action, f"{student}/{here.item}/{question_title(key)}")
+    found = await equal_answers(here, answers, key)
+    return JSONResponse({"group": found.of(student) if found else None})
+
+
+@dataclass(frozen=True, slots=True)
+class EqualAnswers:
+    """The groups of a question, by student, and the students whose answer is apart.
+
+    ``names`` are those of the groups in addresses, by their first student.
+    """
+
+    groups: Mapping[str, AnswerGroup]
+    names: Mapping[str, str]
+    apart: frozenset[str]
+
+    def with_mark_of(self, student: str) -> tuple[str, ...]:
+        """Return the students of the answer's group that get its mark, itself among them."""
+        group = self.groups.get(student)
+        if group is None or student in self.apart:
+            return (student,)
+        return tuple(each for each in group.students if each not in self.apart)
+
+    def of(self, student: str) -> Json | None:
+        """Return the group of an answer, None without one.
+
+        ``separate``: taken out of it. ``same`` is False for texts of which some differ in a few
+        words. ``size`` counts those that get one mark; of an answer taken out, all of the group.
+        """
+        group = self.groups.get(student)
+        if group is None:
+            return None
+        apart = student in self.apart
+        size = len(group.students) if apart else len(self.with_mark_of(student))
+        name = self.names[group.students[0]]
+        return {"id": name, "size": size, "separate": apart, "same": group.same}
+
+    def shared_by(self, student: str) -> str | None:
+        """Return the name of the group whose mark an answer gets; None if it is alone."""
+        if len(self.with_mark_of(student)) < 2:
+            return None
+        return self.names[self.groups[student].students[0]]
+
+
+async def equal_answers(
+    here: Here, answers: Answers, key: str, *, wait: bool = False
+) -> EqualAnswers | None:
+    """Return the groups of a question; None if they are not known soon, and not waited for."""
+    students = tuple(sorted(answers.order))
+
+    def look() -> tuple[QuestionSources, Hashable]:
+        sources, _ = sources_or_none(here.marking.source(here.item))
+        return sources, (students, sources, stamp_of((here.autograded, here.submitted)))
+
+    async def make() -> tuple[AnswerGroup, ...]:
+        files = WorkFiles(here.autograded, here.submitted)
+        return await answer_groups(here.marking.works, files, students, sources, key)
+
+    sources, stamp = await to_thread.run_sync(look)
+    name, patience = ("equal answers", here.item, key), _LONG if wait else _PATIENCE_SECONDS
+    found = await here.marking.reports.get(name, stamp, make, patience)
+    if found is None:
+        return None
+    apart = await to_thread.run_sync(
+        lambda: Separations(here.book).of(here.item, key) if found else frozenset[str]()
+    )
+    first = (group.students[0] for group in found)
+    names = {student: group_id(answers.key, here.item, key, student) for student in first}
+    by_student = {student: group for group in found for student in group.students}
+    return EqualAnswers(by_student, names, apart)

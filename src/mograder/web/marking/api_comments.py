@@ -18,9 +18,14 @@ from mograder.store.marking.saved_comments import (
     SavedCommentChanged,
     SavedComments,
 )
-from mograder.web.marking.answer_access import CurrentHere, Here
-from mograder.web.marking.answer_json import Json, comment_json
-from mograder.web.marking.models import CommentChange, NewComment, RubricChange
+from mograder.web.marking.answer_json import (
+    CommentChange,
+    Json,
+    NewComment,
+    RubricChange,
+    comment_json,
+)
+from mograder.web.marking.context import CurrentHere, Here
 
 
 def comments(here: CurrentHere) -> Response:

@@ -1,30 +1,166 @@
-"""The object that the handlers of marking work with, and the person who asks.
+"""The things that the handlers of marking share: a course's parts, the person, and the answers.
 
 The app that mounts the routes (the hub, or the grader of a course on one's own machine) admits the
-request first; its object in the request's scope has the course's parts as ``marking``.
+request first, and puts the person into it; its object in the request's scope has the course's
+parts as ``marking``: one gradebook, and the reports that may take seconds. Those are made once, and
+kept until their data changes. ``Here`` is a request about one assignment, with the answers of that
+assignment in the marker's order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, TypeVar, cast
 
+from anyio import to_thread
 from fastapi import Depends, Request
+from pydantic import BaseModel
+from starlette.responses import Response
 
-from mograder.core.clock import Clock
+from mograder.auth.roles import Role
+from mograder.core.clock import Clock, SystemClock
+from mograder.core.closing import Closing
+from mograder.core.errors import Forbidden, MograderError, NotFound
+from mograder.core.log import get_logger
+from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_dates import CourseDates
+from mograder.grading.late.course_late import export_if_set
+from mograder.grading.marking.answer_names import (
+    answer_id,
+    marking_order,
+    question_of,
+    student_of,
+)
 from mograder.grading.marking.shown_work import Works
 from mograder.store.course.sources import Sources
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import WHOLE
 from mograder.store.marking.marking_progress import MarkingProgress
-from mograder.web.marking.access import MARKER, Marker
-from mograder.web.marking.gradebook import SharedGradebook
-from mograder.web.marking.reports import Reports
-from mograder.web.pages import APP
+from mograder.store.marking.open_marking import open_for_marking
+from mograder.store.marking.question_marking import QuestionMarks
+from mograder.web.pages import APP, page
+from mograder.web.request_body import read_json
+
+_log = get_logger(__name__)
+
+ASSIGNMENT = "a"
+"""The path parameter with the assignment."""
+
+MARKER = "mograder.marker"
+"""Scope key of the person who marks."""
+
+B = TypeVar("B", bound=BaseModel)
+_LIMIT = 256 * 1024
+"""Bytes of a body with a comment, a reason and identifiers."""
+
+_KEPT = 64
+T = TypeVar("T")
+
+
+class SharedGradebook(Closing):
+    """One gradebook for all requests; thread-safe.
+
+    Mutable state: ``_book``, None until it is first needed.
+    """
+
+    def __init__(self, loaded: LoadedSettings) -> None:
+        self._loaded = loaded
+        self._opening = threading.Lock()
+        self._book: Gradebook | None = None
+
+    def get(self) -> Gradebook:
+        """Return the gradebook, which the first call opens or creates; blocks.
+
+        Raises: as :class:`~mograder.store.gradebook.gradebook.Gradebook`.
+        """
+        with self._opening:
+            if self._book is None:
+                self._book = Gradebook(self._loaded.gradebook_path)
+            return self._book
+
+    def close(self) -> None:
+        """Close the gradebook if it is open; export its marks if that is set."""
+        with self._opening:
+            book, self._book = self._book, None
+            if book is None:
+                return
+            with book:
+                try:
+                    export_if_set(self._loaded, book, SystemClock().now())
+                except MograderError as error:
+                    _log.error("the marks were not exported for mograder 0.3.16: %s", error)
+
+
+class Reports:
+    """The reports that are made, or were made last.
+
+    ``patience_seconds`` is how long a caller waits for a report that is being made. Mutable state:
+    ``_made``, by name, each with the stamp of its data.
+    """
+
+    def __init__(self, patience_seconds: float = 1.0) -> None:
+        self.patience_seconds = patience_seconds
+        self._made: OrderedDict[Hashable, tuple[Hashable, asyncio.Task[Any]]] = OrderedDict()
+
+    async def get(
+        self,
+        name: Hashable,
+        stamp: Hashable,
+        make: Callable[[], Awaitable[T]],
+        patience_seconds: float | None = None,
+    ) -> T | None:
+        """Return a report, or None if it is not made within ``patience_seconds``.
+
+        Another ``stamp`` than that of the kept report means that its data has changed.
+
+        Raises: as ``make``; the next call tries again.
+        """
+        found = self._made.get(name)
+        if found is None or (found[1].done() and (found[0] != stamp or _failed(found[1]))):
+            found = stamp, asyncio.ensure_future(make())
+            self._made[name] = found
+        self._made.move_to_end(name)
+        while len(self._made) > _KEPT and next(iter(self._made.values()))[1].done():
+            self._made.popitem(last=False)
+        patience = self.patience_seconds if patience_seconds is None else patience_seconds
+        done, _ = await asyncio.wait([found[1]], timeout=patience)
+        if not done:
+            return None
+        result: T = found[1].result()
+        return result
+
+
+def working_page(request: Request, assignment: str, what: str) -> Response:
+    """Return the page that is shown while a report ("statistics", "similarity") is being made."""
+    return page(
+        request, "marking/report_working.html", here="marking", assignment=assignment, what=what
+    )
+
+
+def stamp_of(paths: Iterable[Path]) -> Hashable:
+    """Return a value that changes with these files, and the files of these directories; blocks."""
+    return frozenset(state for path in paths for state in _states(path))
+
+
+def _states(path: Path) -> Iterator[tuple[str, int, int]]:
+    with contextlib.suppress(OSError):
+        found = list(os.scandir(path)) if path.is_dir() else [path]
+        for each in found:
+            status = each.stat(follow_symlinks=False)
+            yield os.fspath(each), status.st_mtime_ns, status.st_size
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.cancelled() or task.exception() is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +217,59 @@ def make_marking(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A person who marks: an instructor, or a marker of the items open for marking."""
+
+    name: str
+    role: Role
+
+
+def enter_marking(request: Request, name: str, role: Role) -> None:
+    """Put the person into the request; a student is not let in.
+
+    A handler that a student reached by mistake would fail.
+    """
+    if role is not Role.STUDENT:
+        request.scope[MARKER] = Marker(name, role)
+
+
+def marker_of(request: Request) -> Marker | None:
+    """Return the person who marks, None for any other request."""
+    marker: Marker | None = request.scope.get(MARKER)
+    return marker
+
+
+async def check_marker(request: Request, role: Role, course_dir: Path) -> None:
+    """Check that a person with this role may mark the assignment of the path, if it names one.
+
+    Raises:
+        Forbidden: The person is no marker, or the assignment is not open for markers.
+    """
+    if role is Role.INSTRUCTOR:
+        return
+    if role is not Role.MARKER:
+        raise Forbidden("Marker access required")
+    assignment = request.path_params.get(ASSIGNMENT)
+    if assignment is None:
+        return
+    names = await to_thread.run_sync(open_for_marking, course_dir)
+    if nfc(assignment) not in names:
+        raise Forbidden(
+            "This assignment is not open for marking.", hint="Ask an instructor to open it."
+        )
+
+
+def check_instructor(role: Role) -> None:
+    """Check that a person is an instructor.
+
+    Raises:
+        Forbidden: The person is not.
+    """
+    if role is not Role.INSTRUCTOR:
+        raise Forbidden("Instructor access required")
+
+
 async def _marking(request: Request) -> MarkingApp:
     await _marker(request)
     return cast(MarkingApp, request.scope[APP].marking)
@@ -92,3 +281,137 @@ async def _marker(request: Request) -> Marker:
 
 CurrentMarking = Annotated[MarkingApp, Depends(_marking)]
 CurrentMarker = Annotated[Marker, Depends(_marker)]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """An assignment's answers in a marker's order.
+
+    ``labels`` are by student: "Answer 12", or the name where names are shown.
+    """
+
+    assignment: ItemName
+    order: tuple[str, ...]
+    labels: Mapping[str, str]
+    key: bytes
+
+    def id_of(self, student: str) -> str:
+        """Return the name of a student's answers in addresses."""
+        return answer_id(self.key, self.assignment, student)
+
+    def student_of(self, answer: str) -> str:
+        """Return the student of an answer.
+
+        Raises:
+            NotFound: There is no such answer.
+        """
+        return student_of(self.key, self.assignment, answer, self.order)
+
+    def markable_by(self, marker: Marker, answer: str) -> str:
+        """Return the student of an answer that a person may mark.
+
+        Instructors have every right in the course and may mark a trial submission of their own.
+
+        Raises:
+            NotFound: As :meth:`student_of`.
+            Forbidden: It is the marker's own.
+        """
+        student = self.student_of(answer)
+        if not may_mark(marker, student):
+            raise Forbidden(
+                "This is your own answer.", hint="Another marker or an instructor marks it."
+            )
+        return student
+
+
+def may_mark(marker: Marker, student: str) -> bool:
+    """Return whether a person may mark a student's answer: any but, as a marker, their own."""
+    own = nfc(student).casefold() == nfc(marker.name).casefold()
+    return marker.role is Role.INSTRUCTOR or not own
+
+
+def may_show_names(marking: MarkingApp, marker: Marker) -> bool:
+    """Return whether a person may ask for the students' names."""
+    return marker.role is Role.INSTRUCTOR or marking.loaded.settings.marking.names != "never"
+
+
+def names_shown(marking: MarkingApp, marker: Marker, asked: bool | None) -> bool:
+    """Return whether names are shown; ``asked`` None means as the course's setting says."""
+    if asked is None:
+        return marking.loaded.settings.marking.names == "shown"
+    return asked and may_show_names(marking, marker)
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A request about an assignment; most of its methods block.
+
+    ``question`` is the key of the question in the path, and ``answer`` the name of the answer, ""
+    where the path has none.
+    """
+
+    request: Request
+    marking: MarkingApp
+    marker: Marker
+    item: ItemName
+    question: str
+    answer: str
+
+    @property
+    def book(self) -> Gradebook:
+        """The gradebook."""
+        return self.marking.book()
+
+    @property
+    def autograded(self) -> Path:
+        """The directory of the assignment's graded submissions."""
+        return self.marking.loaded.path(self.marking.loaded.settings.dirs.autograded) / self.item
+
+    @property
+    def submitted(self) -> Path:
+        """The directory of the assignment's submissions."""
+        return self.marking.loaded.path(self.marking.loaded.settings.dirs.submitted) / self.item
+
+    def answers(self, names: bool | None = None) -> Answers:
+        """Return the assignment's answers; ``names`` None means as the course's setting says."""
+        key, book = self.marking.key, self.book
+        students = QuestionMarks(book).students(self.item)
+        order = marking_order(key, self.item, self.marker.name, students)
+        shown = names_shown(self.marking, self.marker, names)
+        full = book.students() if shown else {}
+        labels = {
+            student: (full.get(student) or student) if shown else f"Answer {number}"
+            for number, student in enumerate(order, start=1)
+        }
+        return Answers(self.item, order, labels, key)
+
+    def demand_question(self, key: str) -> None:
+        """Refuse a question that the assignment does not have.
+
+        Raises:
+            NotFound: It does not.
+        """
+        known = (each.key for each in self.marking.progress.of(self.book, self.item).known)
+        if key != WHOLE and key not in known:
+            raise NotFound(f"{self.item} has no question {key[:100]!r}.")
+
+    async def read(self, shape: type[B]) -> B:
+        """Return the body of the request; raises as :func:`read_json`."""
+        return await read_json(self.request, shape, _LIMIT)
+
+    async def record(self, action: str, what: str) -> None:
+        """Write what the person did to the audit log."""
+        await self.marking.record(self.request, action, what)
+
+
+async def _here(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> Here:
+    """Raises: NotFound for no name of an assignment or a question."""
+    named = request.path_params
+    question = question_of(named["question"]) if "question" in named else WHOLE
+    item = ItemName.valid(named["a"])
+    if item is None:
+        raise NotFound("There is no such assignment.")
+    return Here(request, marking, marker, item, question, named.get("answer", ""))
+
+
+CurrentHere = Annotated[Here, Depends(_here)]

@@ -41,9 +41,8 @@ from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.late_work import ALL_ASSIGNMENTS, Change, LateWork
 from mograder.web.context import request_context
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
-from mograder.web.pages import go_to, page, with_outcome
+from mograder.web.pages import go_to, page, path_segment, with_outcome
 from mograder.web.request_body import MEGABYTE, closing, read_form, receive
-from mograder.web.templating import path_segment
 
 _LARGEST_CSV = MEGABYTE
 _LARGEST_FORM = 4 * MEGABYTE

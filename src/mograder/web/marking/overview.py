@@ -25,20 +25,20 @@ from mograder.store.marking.marking_progress import AssignmentProgress, Question
 from mograder.store.marking.open_marking import open_for_marking, set_open_for_marking
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.submissions.submitted_files import submitted_files
+from mograder.web.app import content_security_policy
 from mograder.web.context import request_context
-from mograder.web.headers import content_security_policy
-from mograder.web.marking.access import Marker
-from mograder.web.marking.answer_access import (
+from mograder.web.marking.context import (
     Answers,
     CurrentHere,
+    CurrentMarker,
+    CurrentMarking,
+    Marker,
+    MarkingApp,
     may_show_names,
     names_shown,
 )
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
-from mograder.web.pages import go_to, page, with_outcome
+from mograder.web.pages import Sheet, go_to, page, path_segment, sheet_of, with_outcome
 from mograder.web.request_body import read_form
-from mograder.web.sheets import Sheet, sheet_of
-from mograder.web.templating import path_segment
 
 _ANSWERS = {"1": True, "0": False}
 _MOST_MARKERS = 200

@@ -34,13 +34,9 @@ from mograder.store.gradebook.late_work import LateWork
 from mograder.store.gradebook.mark_counting import waiting_for
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.question_marking import QuestionMarks
-from mograder.web.inert_page import inert_page
-from mograder.web.marking.access import Marker
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
-from mograder.web.pages import go_to, page, with_outcome
+from mograder.web.marking.context import CurrentMarker, CurrentMarking, Marker, MarkingApp
+from mograder.web.pages import Sheet, go_to, inert_page, page, path_segment, sheet_of, with_outcome
 from mograder.web.request_body import read_form
-from mograder.web.sheets import Sheet, sheet_of
-from mograder.web.templating import path_segment
 
 _LONGEST = 100
 _STUDENT, _GROUP = "student:", "group:"

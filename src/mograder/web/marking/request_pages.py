@@ -29,13 +29,17 @@ from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.open_marking import open_for_marking
 from mograder.store.marking.question_marking import AnswerMark, QuestionMarks, markers_of
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
-from mograder.web.marking.access import Marker, check_instructor
-from mograder.web.marking.answer_access import names_shown
-from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
+from mograder.web.marking.context import (
+    CurrentMarker,
+    CurrentMarking,
+    Marker,
+    MarkingApp,
+    check_instructor,
+    names_shown,
+)
 from mograder.web.marking.release_pages import feedback_of
-from mograder.web.pages import go_to, page, with_outcome
+from mograder.web.pages import go_to, page, path_segment, with_outcome
 from mograder.web.request_body import read_form
-from mograder.web.templating import path_segment
 
 _FORM_BYTES = 64 * 1024
 _MOST_CALLS = 10

@@ -30,11 +30,9 @@ from mograder.store.marking.similarity_verdicts import (
     SimilarityVerdicts,
     last_verdict,
 )
-from mograder.web.marking.answer_access import CurrentHere, Here
-from mograder.web.marking.reports import stamp_of, working_page
-from mograder.web.pages import go_to, page, with_outcome
+from mograder.web.marking.context import CurrentHere, Here, stamp_of, working_page
+from mograder.web.pages import go_to, page, path_segment, with_outcome
 from mograder.web.request_body import read_form
-from mograder.web.templating import path_segment
 
 _FORM_BYTES = 64 * 1024
 _MOST_PAIRS = 500

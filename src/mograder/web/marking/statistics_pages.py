@@ -19,11 +19,9 @@ from mograder.grading.statistics.item_statistics import (
     ItemStatistics,
     csv_rows,
 )
-from mograder.web.downloads import saved_file
-from mograder.web.marking.context import CurrentMarking, MarkingApp
+from mograder.web.marking.context import CurrentMarking, MarkingApp, stamp_of, working_page
 from mograder.web.marking.release_pages import demand_assignment
-from mograder.web.marking.reports import stamp_of, working_page
-from mograder.web.pages import page
+from mograder.web.pages import page, saved_file
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 220, 40, 40, 24
 """The picture in pixels, and its margins."""

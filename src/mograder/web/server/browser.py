@@ -17,8 +17,8 @@ from mograder.core.errors import NotFound
 from mograder.core.names import ItemName
 from mograder.store.assignment_server.browser_pages import PACKED
 from mograder.web import pages
+from mograder.web.app import policy_source
 from mograder.web.context import RequestContext, context_of
-from mograder.web.headers import policy_source
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find, refusal
 from mograder.web.server.files import Opened, answer_file, look

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from starlette.responses import HTMLResponse, Response
 
+from mograder.web.app import security_headers
 from mograder.web.client_install import UV_LINES, client_install
 from mograder.web.client_install import send_wheel as answer_wheel
 from mograder.web.context import context_of
-from mograder.web.headers import security_headers
 from mograder.web.server.access import RequestInfo
 
 

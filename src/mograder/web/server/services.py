@@ -32,10 +32,10 @@ from mograder.store.client_wheel import ClientWheels
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
+from mograder.web.pages import Pages, load_pages
+from mograder.web.request_body import Uploads
 from mograder.web.server.files import Digests
 from mograder.web.server.limits import RegistrationLimits
-from mograder.web.templating import Pages, load_pages
-from mograder.web.uploads import Uploads
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")

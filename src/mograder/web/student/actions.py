@@ -20,9 +20,8 @@ from mograder.web.background import Report
 from mograder.web.pages import go_to, with_outcome
 from mograder.web.problems import Wants, status_of, wanted
 from mograder.web.request_body import read_form
-from mograder.web.student.assignment_rows import AssignmentRow
 from mograder.web.student.student_app import StudentApp, deliver, student_app
-from mograder.web.student.views import requested_row, sign_in_form
+from mograder.web.student.views import AssignmentRow, requested_row, sign_in_form
 
 
 class _Agreed(TypedDict):

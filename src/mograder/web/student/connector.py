@@ -4,12 +4,17 @@ The pages show one form for each of the connector's ``ways`` to sign in, the usu
 (``templates/student/way_<name>.html``), and pass the filled-in form back. So another kind of server
 is one class here and its forms, and no page changes. ``server`` is its address for display, empty
 until a form names it; ``settled`` is whether that is the course's own, so that no form asks for it.
+
+A dashboard has one :class:`ServerConnection`, which one thread at a time uses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeAlias
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TypeAlias, TypeVar
+
+from anyio import to_thread
 
 from mograder.clients.assignment_server.client import HttpsTransport, register
 from mograder.clients.course_server import Transport
@@ -20,13 +25,25 @@ from mograder.clients.moodle.login import login_with_password
 from mograder.clients.moodle.transport import MoodleTransport
 from mograder.clients.server_url import parse_hub_url
 from mograder.clients.token_store import HTTPS, MOODLE, TokenStore, user_of
-from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.errors import (
+    Busy,
+    Conflict,
+    InvalidInput,
+    MograderError,
+    NotAuthenticated,
+    NotFound,
+    RemoteFailed,
+    TimedOut,
+)
 from mograder.core.settings import Environ, LoadedSettings, Origin
 from mograder.exchange.student.course import Known
 from mograder.store.copies.student_folder import StudentFolder
 
 _RETRY = RetryPolicy(tries=3, first_pause=0.3, longest=5.0)
 """Short, since a person waits for the page; an unsent submission is kept anyway."""
+
+T = TypeVar("T")
+_AWAY = (RemoteFailed, Busy, TimedOut)
 
 
 class HttpsConnector:
@@ -192,9 +209,6 @@ class MoodleConnector:
         return MoodleTransport(MoodleClient(self.server, token), self._course_id, user=user)
 
 
-Connector: TypeAlias = HttpsConnector | MoodleConnector
-
-
 def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
     """Return the connector to this course's server.
 
@@ -227,3 +241,88 @@ def demand_owner(owner: str, user: str) -> None:
 
 def _connected(server: str, token: str, user: str) -> HttpsTransport:
     return HttpsTransport(server, token, user=user, retry=_RETRY)
+
+
+Connector: TypeAlias = HttpsConnector | MoodleConnector
+
+
+class ServerConnection:
+    """The login, and whether the server could be reached at the last request."""
+
+    def __init__(self, connector: Connector, owner: Callable[[], str]) -> None:
+        """Store the connector; ``owner`` returns the user whose work is in the folder, or ""."""
+        self.connector = connector
+        self._owner = owner
+        self.trouble = ""
+        """Why the server cannot be used at the moment; empty when it can."""
+        self.first_look: asyncio.Task[str] | None = None
+        """The sync with the server that the dashboard began by itself, None without a login."""
+        self._transport: Transport | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def user(self) -> str:
+        """The user who is signed in, or ""."""
+        return "" if self._transport is None else self._transport.user
+
+    async def resume(self) -> None:
+        """Restore the last connection, if its credentials are still stored."""
+        async with self._turn:
+            try:
+                self._transport = await to_thread.run_sync(self._resumed)
+            except MograderError as error:  # an invalid stored address must not stop the dashboard
+                self.trouble = str(error)
+
+    async def sign_in(self, way: str, fields: Mapping[str, str]) -> None:
+        """Sign in by a filled-in form. Raises: MograderError with a message for the student."""
+        async with self._turn:
+            fresh = await to_thread.run_sync(
+                lambda: self.connector.sign_in(way, fields, self._owner())
+            )
+            self._hang_up()
+            self._transport, self.trouble = fresh, ""
+
+    async def sign_out(self) -> None:
+        """Delete the login."""
+        async with self._turn:
+            self._hang_up()
+            await to_thread.run_sync(self.connector.sign_out)
+
+    async def use(self, do: Callable[[Transport], T]) -> T:
+        """Return the result of ``do`` with the connection.
+
+        Raises: NotAuthenticated without a login; what ``do`` raises.
+        """
+        async with self._turn:
+            if self._transport is None:
+                raise NotAuthenticated("Nobody is signed in.", hint="Sign in first.")
+            try:
+                # Cancellation waits for the thread: the transport allows one thread at a time.
+                result = await to_thread.run_sync(do, self._transport)
+            except (*_AWAY, NotAuthenticated) as error:
+                signed_out = isinstance(error, NotAuthenticated)
+                self.trouble = error.message if signed_out else str(error)
+                raise
+            self.trouble = ""
+            return result
+
+    async def close(self) -> None:
+        """Close the connection; the login stays stored."""
+        async with self._turn:
+            self._hang_up()
+
+    def _resumed(self) -> Transport | None:
+        found = self.connector.resume()
+        if found is None:
+            return None
+        try:
+            demand_owner(self._owner(), found.user)
+        except MograderError:
+            found.close()
+            raise
+        return found
+
+    def _hang_up(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+        self._transport = None

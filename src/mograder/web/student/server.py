@@ -1,4 +1,4 @@
-"""Running the dashboard: the socket on loopback, the signals, the messages on the terminal."""
+"""The dashboard's server: its routes and middleware, its socket, signals and messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from mograder.core.clock import SystemClock
 from mograder.core.log import configure_logging, get_logger
@@ -14,16 +21,17 @@ from mograder.core.settings import Environ, LoadedSettings
 from mograder.exchange.student.course import StudentCourse
 from mograder.grading.runs.local_runner import UNPROTECTED
 from mograder.store.copies.student_folder import StudentFolder
+from mograder.web.app import AppMiddleware, exception_handlers
 from mograder.web.background import Work
 from mograder.web.browser import open_page
-from mograder.web.browser_access import BrowserAccess
+from mograder.web.browser_access import HEADERS, BrowserAccess
+from mograder.web.context import ContextMiddleware
+from mograder.web.pages import load_pages
 from mograder.web.serving import LOOPBACK, Server, bind_local, configuration, until_signalled
-from mograder.web.student.app import create_app
-from mograder.web.student.connector import Connector
+from mograder.web.student import actions, views
+from mograder.web.student.connector import Connector, ServerConnection
 from mograder.web.student.notebook_runner import NotebookRunner
-from mograder.web.student.server_connection import ServerConnection
-from mograder.web.student.student_app import StudentApp
-from mograder.web.templating import load_pages
+from mograder.web.student.student_app import StudentApp, answer_problem
 
 _log = get_logger(__name__)
 
@@ -34,6 +42,38 @@ _SIGNALS: tuple[signal.Signals, ...] = tuple(
     if hasattr(signal, name)
 )
 """Closing the terminal (SIGHUP, on Windows SIGBREAK) stops the dashboard and its editors too."""
+
+
+_LOOK = (
+    ("/health", views.health),
+    ("/static/{version}/{name}", views.static_file),
+    ("/open", views.use_link),
+    ("/", views.home),
+    ("/sign-in", views.sign_in_page),
+    ("/editor/{folder}", views.editor),
+    ("/validation/{folder}", views.validation),
+    ("/replace/{folder}", views.replace),
+    ("/late/{folder}", views.late),
+    ("/newer/{folder}", views.newer),
+    ("/receipt/{folder}", views.receipt),
+    ("/receipt/{folder}/file", views.receipt_file),
+    ("/feedback/{folder}", views.feedback),
+    ("/feedback/{folder}/{number:int}", views.document),
+    ("/feedback/{folder}/{number:int}/file", views.document_file),
+)
+_DO = (
+    ("/sign-in/{way}", actions.sign_in),
+    ("/logout", actions.sign_out),
+    ("/sync", actions.sync),
+    ("/fetch/{folder}", actions.fetch),
+    ("/take/{folder}", actions.take),
+    ("/edit/{folder}", actions.edit),
+    ("/stop/{folder}", actions.stop),
+    ("/validate/{folder}", actions.validate),
+    ("/submit/{folder}", actions.submit),
+    ("/send/{folder}", actions.send),
+    ("/give-up/{folder}", actions.give_up),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +161,24 @@ def _greet(options: StudentOptions, url: str, first: str) -> None:
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def create_app(app: StudentApp) -> ASGIApp:
+    """Build the dashboard: context, the check of the browser, then the routes."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await app.connection.resume()
+        if app.connection.user:
+            app.connection.first_look = app.work.begin(partial(actions.look, app)).task
+        yield
+        await app.work.close()
+        await app.runner.close()
+        await app.connection.close()
+
+    routes = [Route(path, handler, methods=["GET"]) for path, handler in _LOOK]
+    routes += [Route(path, handler, methods=["POST"]) for path, handler in _DO]
+    api = Starlette(
+        routes=routes, lifespan=lifespan, exception_handlers=exception_handlers(answer_problem)
+    )
+    return ContextMiddleware(AppMiddleware(api, app, app.access.admit, HEADERS))

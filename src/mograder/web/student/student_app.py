@@ -14,16 +14,15 @@ from mograder.core.errors import MograderError, NotAuthenticated
 from mograder.exchange.student.course import StudentCourse
 from mograder.web.background import Report, Work, progress_response
 from mograder.web.browser_access import BrowserAccess
-from mograder.web.pages import APP, Viewer, go_to, problem_page
+from mograder.web.pages import APP, Pages, Viewer, go_to, problem_page
 from mograder.web.problems import (
     Wants,
     problem_json,
     status_of,
     wanted,
 )
+from mograder.web.student.connector import ServerConnection
 from mograder.web.student.notebook_runner import NotebookRunner
-from mograder.web.student.server_connection import ServerConnection
-from mograder.web.templating import Pages
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings
-from mograder.web.marking.gradebook import SharedGradebook
-from mograder.web.marking.reports import Reports, stamp_of
+from mograder.web.marking.context import Reports, SharedGradebook, stamp_of
 
 
 async def test_a_report_is_made_once_for_its_data() -> None:

@@ -10,8 +10,8 @@ import pytest
 from mograder.clients.course_server import RemoteAssignment, WorkState, WorkStatus
 from mograder.exchange.student.course import KnownItem
 from mograder.store.copies.student_folder import Notebook
-from mograder.web.student.assignment_rows import AssignmentRow
-from mograder.web.templating import load_pages
+from mograder.web.pages import load_pages
+from mograder.web.student.views import AssignmentRow
 
 NOW = datetime(2026, 9, 1, 9, tzinfo=UTC)
 

@@ -22,9 +22,9 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.manager import SessionManager
 from mograder.store.hub.board import Board, CheckRow
 from mograder.web.hub.board.board_view import Head, Line, heads_of, line_of, span
+from mograder.web.hub.core.checks import ItemChecks
 from mograder.web.hub.core.help_desk import HelpDesk
-from mograder.web.hub.core.item_checks import ItemChecks
-from mograder.web.templating import Pages
+from mograder.web.pages import Pages
 
 _MOST_KEPT = 60
 """Items whose tables are kept."""

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from mograder.store.hub.board import CheckRow
-from mograder.web.hub.core.item_checks import Column
+from mograder.web.hub.core.checks import Column
 
 QUIET = timedelta(minutes=15)
 """A student without a report for this long is not taken as stuck."""

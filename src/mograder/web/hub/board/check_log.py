@@ -19,7 +19,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport
 from mograder.sessions.session import SessionKey
 from mograder.store.hub.board import Board, CheckRow
-from mograder.web.hub.core.item_checks import MOST_CHECKS, ItemChecks
+from mograder.web.hub.core.checks import MOST_CHECKS, ItemChecks
 
 _MOST_WAITING = 50_000
 """Checks with reports that are not written yet; further ones are dropped (the database hangs)."""

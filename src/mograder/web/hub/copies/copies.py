@@ -29,7 +29,6 @@ from mograder.store.copies.workspaces import FileStatus, Saved
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.app import WAS_HEAD
 from mograder.web.background import Report
-from mograder.web.downloads import attachment
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import (
@@ -38,9 +37,9 @@ from mograder.web.hub.core.items import (
 )
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, UnixTime, back_from, deliver
-from mograder.web.request_body import MEGABYTE, closing, receive
+from mograder.web.pages import attachment
+from mograder.web.request_body import MEGABYTE, Uploads, closing, receive
 from mograder.web.route import OWNER, FileBody, Route
-from mograder.web.uploads import Uploads
 
 _UPLOAD = 16 * MEGABYTE
 """Bytes of a form with one notebook of the largest size that marimo accepts."""

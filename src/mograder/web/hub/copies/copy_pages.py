@@ -33,13 +33,12 @@ from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.copies.workspaces import Saved
 from mograder.store.releases.releases import Release
 from mograder.store.versions.versions import Version
+from mograder.web.app import content_security_policy
 from mograder.web.context import request_context
-from mograder.web.headers import content_security_policy
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.inert_page import inert_page
-from mograder.web.pages import page
+from mograder.web.pages import inert_page, page
 from mograder.web.route import OWNER, VISITOR, Route
 
 _LINES = 400

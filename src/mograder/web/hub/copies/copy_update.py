@@ -19,9 +19,8 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.responses import Body, deliver
-from mograder.web.pages import page, with_outcome
+from mograder.web.pages import page, path_segment, with_outcome
 from mograder.web.route import OWNER, Route
-from mograder.web.templating import path_segment
 
 
 class NotebookUpdate(Body):

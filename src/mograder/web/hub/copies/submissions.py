@@ -23,7 +23,6 @@ from mograder.sessions.session import CopyOf
 from mograder.store.submissions.history import Person, Submission
 from mograder.store.versions.versions import Origin
 from mograder.web.context import request_context
-from mograder.web.downloads import saved_file
 from mograder.web.hub.copies.copies import Restored, put_text_back
 from mograder.web.hub.copies.copy_pages import extract
 from mograder.web.hub.copies.hand_in import HandIn, hand_in_of, late_at
@@ -32,7 +31,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.parts import Number
-from mograder.web.pages import outcome, page, with_outcome
+from mograder.web.pages import outcome, page, saved_file, with_outcome
 from mograder.web.receipts import Verdict, receipt_of, verdict_of
 from mograder.web.request_body import read_text
 from mograder.web.route import ANYONE, OWNER, SELF, JsonBody, Route

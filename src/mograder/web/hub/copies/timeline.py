@@ -50,9 +50,8 @@ from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.parts import Number
 from mograder.web.hub.core.responses import Body, Done, deliver
 from mograder.web.pages import page, with_outcome
-from mograder.web.request_body import read_text
+from mograder.web.request_body import Uploads, read_text
 from mograder.web.route import OWNER, SELF, JsonBody, Route
-from mograder.web.uploads import Uploads
 
 _ON_A_PAGE = 40
 

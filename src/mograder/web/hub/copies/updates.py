@@ -42,11 +42,9 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver, tell
-from mograder.web.pages import go_to, page, with_outcome
+from mograder.web.pages import go_to, page, path_segment, sheet_of, with_outcome
 from mograder.web.problems import Wants, wanted
 from mograder.web.route import INSTRUCTOR, Route
-from mograder.web.sheets import sheet_of
-from mograder.web.templating import path_segment
 
 _TOLD_SECONDS = 0.5
 _LOOK_SECONDS = 60

@@ -36,7 +36,7 @@ from mograder.web.hub.core.items import (
     known_copy,
 )
 from mograder.web.hub.core.responses import deliver
-from mograder.web.inert_page import inert_page
+from mograder.web.pages import inert_page
 from mograder.web.route import OWNER, Route
 
 _log = get_logger(__name__)

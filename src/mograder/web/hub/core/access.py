@@ -30,7 +30,7 @@ from mograder.web.hub.core.counts import CourseNumbers
 from mograder.web.hub.core.help_desk import HelpDesk
 from mograder.web.hub.core.parts import IDENTITY, identity_of, part
 from mograder.web.hub.core.responses import NotEnrolled, answer_problem
-from mograder.web.marking.access import check_marker, enter_marking
+from mograder.web.marking.context import check_marker, enter_marking
 from mograder.web.problems import Wants, wanted
 from mograder.web.route import Access
 

@@ -1,40 +1,119 @@
-"""The object with the parts of the hub, and the features that open on it."""
+"""The object with the parts of the hub: its services, and the features that open on it.
+
+The services are created in one place, as one frozen object.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from fastapi import Depends, Request
 
-from mograder.auth.identity import Identity
+from mograder.auth.identity import Authenticator, AuthPolicy, Identity
 from mograder.auth.roles import Role
+from mograder.core.clock import Clock
 from mograder.core.names import ItemName
+from mograder.core.settings import LoadedSettings
+from mograder.grading.batch.grading_jobs import GradingJobs
 from mograder.grading.late.course_dates import CourseDates
+from mograder.grading.validation.validation_queue import Validations
+from mograder.sandbox.environments.builder import Environments
+from mograder.sessions.connections import Connections, LocalConnections
+from mograder.sessions.copy_recorder import CopyRecorder
+from mograder.sessions.launch_spec import Allowances
+from mograder.sessions.manager import SessionManager
 from mograder.sessions.student_copies import Copies
+from mograder.store.copies.workspaces import Workspaces
+from mograder.store.course.allowlist import Allowlist
+from mograder.store.course.sources import Sources
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.hub.hub_state import CachedRevocations, HubState
 from mograder.store.releases.release_times import VisibilityRules
+from mograder.store.releases.releases import Releases
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.background import Work
 from mograder.web.hub.core.audit import AuditTrail
+from mograder.web.hub.core.capabilities import Capabilities
+from mograder.web.hub.core.checks import ItemChecks, ValidationResults
 from mograder.web.hub.core.counts import Count, Counted, CourseNumbers
 from mograder.web.hub.core.help_desk import HelpDesk
-from mograder.web.hub.core.item_checks import ItemChecks
 from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier
 from mograder.web.hub.core.parts import Parts, identity_of
-from mograder.web.hub.core.services import Services
-from mograder.web.hub.core.validation_results import ValidationResults
-from mograder.web.marking.context import MarkingApp
-from mograder.web.pages import APP, Viewer
+from mograder.web.marking.context import MarkingApp, Reports
+from mograder.web.pages import APP, Pages, Viewer
 from mograder.web.route import Route
-from mograder.web.templating import Pages
 
-if TYPE_CHECKING:  # imported by hubs with platforms only
+if TYPE_CHECKING:  # imported only by hubs with platforms, and by those with nodes
     from mograder.exchange.lti.roster import CourseMembers
+    from mograder.web.hub.core.node_door import HubNodes
+
+
+async def _attended() -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class HubGrading:
+    """The parts of grading that handlers use.
+
+    ``grades`` returns the marks of an item; it reads the gradebook, and may raise the gradebook's
+    errors. ``key`` is that of the signatures of results.
+    """
+
+    jobs: GradingJobs
+    sources: Sources
+    grades: Callable[[str], Sequence[StudentGrade]]
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The services that handlers use.
+
+    ``sandboxed`` is false where sessions run without bubblewrap.
+    """
+
+    loaded: LoadedSettings
+    clock: Clock
+    secret: str
+    authenticator: Authenticator
+    policy: AuthPolicy
+    roster: Allowlist
+    releases: Releases
+    workspaces: Workspaces
+    recorder: CopyRecorder
+    state: HubState
+    revocations: CachedRevocations
+    environments: Environments
+    pool: SessionManager
+    capabilities: Capabilities
+    allowances: Allowances
+    validations: Validations
+    grading: HubGrading
+    sandboxed: bool
+    dev: bool
+    oidc_secret: str = field(default="", repr=False)
+    mail_password: str = field(default="", repr=False)
+    """The client's secret from the environment, "" to read it from the file in the settings."""
+    attended: Callable[[], Awaitable[bool]] = _attended
+    """Returns whether the supervisor, which starts sessions, answers."""
+    reports: Reports = field(default_factory=Reports)
+    connections: Connections = field(default_factory=LocalConnections)
+    """Connects to the servers of sessions."""
+    at_work: Callable[[], bool] | None = None
+    """Returns whether this is certainly the hub at work, no I/O; None where no other can be."""
+    nodes: HubNodes | None = None
+    """The nodes, where there are some."""
+
+    def admits(self, user: str, proven: Role = Role.STUDENT) -> bool:
+        """Return whether a person may use the hub, by their own role; reads the list."""
+        return self.roster.allows(user, self.policy.role_of(user, proven))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +206,6 @@ async def _current_app(request: Request) -> HubApp:
 
 CurrentApp = Annotated[HubApp, Depends(_current_app)]
 """A handler's parameter: the hub's object."""
-
 
 Run = Callable[[], AbstractAsyncContextManager[None]]
 """Returns what works while the hub serves: loops, and what is closed at its end."""

@@ -25,10 +25,9 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.items.dates import dates_of
 from mograder.web.hub.items.grading import MarkLine, mark_lines, newer_work, submitters
-from mograder.web.inert_page import inert_page
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.marking.statistics_pages import statistics_of
-from mograder.web.pages import page
+from mograder.web.pages import inert_page, page
 from mograder.web.route import INSTRUCTOR, Route
 
 _PATIENCE_SECONDS = 0.1

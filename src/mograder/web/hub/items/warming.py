@@ -33,10 +33,9 @@ from mograder.notebook.pep723 import Script
 from mograder.publishing.warm import Warmth, due, warm_releases
 from mograder.store.releases.release_times import Times, VisibilityRules, WarmTimes
 from mograder.web.background import Report
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run, Services
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.responses import Done, deliver
-from mograder.web.hub.core.services import Services
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import INSTRUCTOR, JsonBody, Route
 

@@ -34,8 +34,7 @@ from mograder.store.external.external_people import ExternalPeople, UsedStates
 from mograder.store.external.external_tables import Course
 from mograder.store.external.lti_platforms import Keys, Links, LtiRosters, Platforms
 from mograder.store.external.lti_scores import LtiScores
-from mograder.web.hub.core.hub_app import HubApp, PlatformFacts, Run
-from mograder.web.hub.core.services import Services
+from mograder.web.hub.core.hub_app import HubApp, PlatformFacts, Run, Services
 from mograder.web.hub.lti.scores import ScoreSending
 
 T = TypeVar("T")

@@ -39,11 +39,17 @@ from mograder.store.hub.hub_state import CachedRevocations, HubState
 from mograder.store.releases.releases import Limits, Releases
 from mograder.store.versions.versions import Versions
 from mograder.web.hub.core.capabilities import Capabilities
-from mograder.web.hub.core.services import Services
+from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.opening.hosting import Hosting, nodes_ended, own_machine
-from mograder.web.hub.opening.hub_at_work import HubAtWork, Standby, begin_work
+from mograder.web.hub.opening.hub_at_work import (
+    HubAtWork,
+    HubSandbox,
+    Preparation,
+    Standby,
+    begin_work,
+    shared_locks,
+)
 from mograder.web.hub.opening.hub_grading import open_grading
-from mograder.web.hub.opening.preparation import HubSandbox, Preparation, shared_locks
 
 _AGAIN_SECONDS = 5.0
 _log = get_logger(__name__)

@@ -1,4 +1,1 @@
-"""The session proxy: a bare ASGI app that relays HTTP and WebSockets to the sessions.
-
-It may use ``support``, not ``handlers``.
-"""
+"""The session proxy: a bare ASGI app that relays HTTP and WebSockets to the sessions."""

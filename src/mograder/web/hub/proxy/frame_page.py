@@ -17,12 +17,11 @@ from mograder.auth.roles import Role
 from mograder.core.session_url import SessionUrl
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession
+from mograder.web.app import policy_source, security_headers
 from mograder.web.context import RequestContext
-from mograder.web.headers import policy_source, security_headers
 from mograder.web.hub.core.capabilities import Capability, label_of
 from mograder.web.hub.proxy.headers import SANDBOX_POLICY, HeaderList
-from mograder.web.pages import Viewer
-from mograder.web.templating import Pages
+from mograder.web.pages import Pages, Viewer
 
 _FLAGS = SANDBOX_POLICY.removeprefix("sandbox ")
 _FEATURES = "clipboard-write; fullscreen"

@@ -7,8 +7,12 @@ capability ends the exchange.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from enum import Enum, auto
+from types import TracebackType
+from typing import Self
 
 import aiohttp
 from starlette.types import Message, Receive, Scope, Send
@@ -17,9 +21,18 @@ from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.web.hub.core.metrics import ProxyCounters
-from mograder.web.hub.proxy import page_injection
-from mograder.web.hub.proxy.answer_rules import Shape, Visit, shape_answer
-from mograder.web.hub.proxy.exchange_timeout import End, ExchangeTimeout
+from mograder.web.hub.proxy.answer_rules import (
+    HEAD_END,
+    HEAD_WITHIN,
+    Page,
+    Shape,
+    Visit,
+    hold_files,
+    insert_after_head,
+    insert_at_beginning,
+    page_insert,
+    shape_answer,
+)
 from mograder.web.hub.proxy.headers import HeaderList, header, upstream_headers
 from mograder.web.hub.proxy.save_recording import Change, Save
 from mograder.web.hub.proxy.upstream import Body, Upstream
@@ -31,6 +44,8 @@ _DOCTYPE_WITHIN = 1024
 """Bytes of a frame's HTML within which its document type must end."""
 
 _log = get_logger("mograder.web.hub.proxy.http_relay")
+
+_UNWATCHED_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +321,103 @@ class _Upload:
             self._timeout.expect_within(None)
 
 
+class End(Enum):
+    """The reason why an exchange was ended before it was complete."""
+
+    GONE = auto()
+    """The client disconnected."""
+    CUT = auto()
+    """The session stopped, or the capability was revoked."""
+    TOO_LARGE = auto()
+    """The request's body exceeds the limit."""
+    NO_ANSWER = auto()
+    """The session's server did not answer in time."""
+    NO_REQUEST = auto()
+    """The client began a body and stopped sending."""
+
+
+class ExchangeTimeout:
+    """Surrounds one HTTP exchange; an early end raises nothing and sets ``ended`` to the reason.
+
+    It is one timer of the task itself (``asyncio.timeout``) that any callback may trigger, so a
+    quick exchange, as nearly all are, needs no second task. Only when one takes longer than a
+    quarter of a second does a task watch the client, since ASGI reports a disconnect on reading.
+    """
+
+    def __init__(self) -> None:
+        self.ended: End | None = None
+        self._open = False
+        self._timeout = asyncio.timeout(None)
+        self._on_expiry = End.NO_ANSWER
+        self._later: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        self._open = False
+        swallowed = False
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            swallowed = True
+        if self._timeout.expired():
+            self.ended = self.ended or self._on_expiry
+        await self._stop_watching()
+        return swallowed
+
+    def expect_within(self, seconds: float | None, otherwise: End = End.NO_ANSWER) -> None:
+        """End the exchange unless this is called again within so many seconds; None: no limit."""
+        if not self._pullable():
+            return
+        self._on_expiry = otherwise
+        loop = asyncio.get_running_loop()
+        self._timeout.reschedule(None if seconds is None else loop.time() + seconds)
+
+    def end(self, why: End) -> None:
+        """End the exchange now."""
+        if self._pullable():
+            self.ended = why
+            self._timeout.reschedule(0)
+
+    def _pullable(self) -> bool:
+        return self._open and self.ended is None and not self._timeout.expired()
+
+    def cut(self) -> None:
+        """End the exchange because its session or capability ended."""
+        self.end(End.CUT)
+
+    def watch(self, receive: Receive) -> None:
+        """End the exchange when the client disconnects; its request has been read completely."""
+        if not self._open or self._later is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._later = loop.call_later(_UNWATCHED_SECONDS, self._begin_watching, receive)
+
+    def _begin_watching(self, receive: Receive) -> None:
+        self._watcher = asyncio.ensure_future(self._watch(receive))
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.end(End.GONE)
+
+    async def _stop_watching(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait((self._watcher,))
+
+
 async def _at_most(content: aiohttp.StreamReader, most: int) -> bytes:
     """Read the whole body, or only so many bytes and the rest of what has arrived with them."""
     parts, size = [], 0
@@ -315,21 +427,19 @@ async def _at_most(content: aiohttp.StreamReader, most: int) -> bytes:
     return b"".join(parts)
 
 
-async def _start_of_page(
-    content: aiohttp.StreamReader, page: page_injection.Page, rest: str
-) -> tuple[bytes, int]:
+async def _start_of_page(content: aiohttp.StreamReader, page: Page, rest: str) -> tuple[bytes, int]:
     """Read a page's ``<head>`` and insert there; a page without one is not changed.
 
     Return the start, and how many bytes it has grown by.
     """
     start = b""
-    while len(start) < page_injection.HEAD_WITHIN and page_injection.HEAD_END not in start:
+    while len(start) < HEAD_WITHIN and HEAD_END not in start:
         if content.at_eof():
             break
         start += await content.readany()
-    held = page_injection.hold_files(start) if page.opaque else None
-    insert = page_injection.page_insert(page, rest, held=held is not None)
-    changed = page_injection.insert_after_head(start if held is None else held, insert)
+    held = hold_files(start) if page.opaque else None
+    insert = page_insert(page, rest, held=held is not None)
+    changed = insert_after_head(start if held is None else held, insert)
     return (start, 0) if changed is None else (changed, len(changed) - len(start))
 
 
@@ -338,4 +448,4 @@ async def _start_of_frame(content: aiohttp.StreamReader, insert: bytes) -> bytes
     start = b""
     while len(start) < _DOCTYPE_WITHIN and not content.at_eof():
         start += await content.readany()
-    return page_injection.insert_at_beginning(start, insert)
+    return insert_at_beginning(start, insert)

@@ -20,24 +20,25 @@ from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
+from mograder.web.app import policy_source
 from mograder.web.context import RequestContext, context_of
-from mograder.web.headers import policy_source
 from mograder.web.hub.core.access import identify, login_headers
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.capabilities import Capability
+from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.core.metrics import ProxyCounters
-from mograder.web.hub.core.services import Services
-from mograder.web.hub.proxy.answer_rules import Visit
-from mograder.web.hub.proxy.feature_rules import BY_ITSELF, denial, guarded_feature
+from mograder.web.hub.proxy.answer_rules import Page, Visit
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.headers import HeaderList, header, session_headers
 from mograder.web.hub.proxy.http_relay import METHODS, Exchange, Limits, relay_http, send_text
-from mograder.web.hub.proxy.page_injection import Page
 from mograder.web.hub.proxy.paths import (
+    BY_ITSELF,
     CapabilityPath,
     ProbePath,
     SessionPath,
     UserPath,
+    denial,
+    guarded_feature,
     parse_session_path,
 )
 from mograder.web.hub.proxy.replies import (

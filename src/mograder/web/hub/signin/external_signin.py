@@ -1,5 +1,8 @@
 """Signing in by another system: the cookies of one under way, the user name, the link, the login.
 
+The instructors' page shows the addresses, keys and people of those systems; only hubs with a
+provider or a platform have it. A link made there lets a person of another system be a user of this
+hub; taking one away also ends the person's logins, since one of them may be the reason for it.
 Also pages that a learning platform may show in a frame of its own.
 """
 
@@ -23,22 +26,27 @@ from mograder.auth.external_names import (
     display_line,
     parsed_name,
 )
-from mograder.auth.lti_addresses import addresses_of
+from mograder.auth.lti_addresses import ToolAddresses, addresses_of
 from mograder.auth.signin_state import Flow, SignInState
-from mograder.core.errors import Conflict, MograderError
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.names import Username
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.exchange.moodle.participants import remembered_people
+from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople, ExternalPerson, ProviderLogins
+from mograder.store.external.lti_platforms import Keys, Platforms
 from mograder.store.gradebook.gradebook import existing_gradebook
+from mograder.web.app import content_security_policy
 from mograder.web.context import request_context
-from mograder.web.headers import content_security_policy
+from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.audit import BY_FRONT, Event, LoginThrottle
-from mograder.web.hub.core.hub_app import HubApp
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.parts import IDENTITY, identity_of
 from mograder.web.hub.core.responses import failure_page
-from mograder.web.hub.signin.logins import end_login, new_login, safe_next, signed_in
-from mograder.web.pages import page
+from mograder.web.hub.signin.signin import end_login, new_login, safe_next, signed_in
+from mograder.web.pages import go_to, page, sheet_of, with_outcome
+from mograder.web.request_body import read_form
+from mograder.web.route import INSTRUCTOR, Route
 
 _LONGEST_NAME = 100
 _MOST_REFUSED = 500
@@ -46,6 +54,9 @@ _KNOWN_HERE = re.compile(
     rf"(?P<issuer>\S+): {Refusal.KNOWN_HERE} \(subject (?P<subject>.{{1,255}})\)"
 )
 """What the audit log has of a person whose name this hub knows, as `refuse` writes it."""
+
+PAGE = "/course/people/sign-in"
+_LONGEST_SUBJECT = 255
 
 
 async def complete(
@@ -278,3 +289,74 @@ def framed(request: Request, platform: LtiPlatform, response: Response) -> Respo
         request_context(request), frames=addresses.frames, posts=addresses.services
     )
     return response
+
+
+def sign_in(request: Request, app: CurrentApp) -> Response:
+    """Show providers and platforms, the addresses to paste there, and the linked people."""
+    engine, own = app.services.state.engine, app.services.loaded.settings.lti.platform
+    platforms, people = _platforms(app), ExternalPeople(engine).people()
+    wanted = request.query_params.get("q", "").strip()[:100]
+    found = [each for each in people if wanted.casefold() in each.username.casefold()]
+    return page(
+        request,
+        "sign_in.html",
+        here="people",
+        oidc=app.services.loaded.settings.oidc,
+        addresses=ToolAddresses(own_url(app.services.loaded)),
+        platforms=platforms.all(),
+        registered={each.platform.key for each in platforms.registered()}
+        - {each.key for each in own},
+        keys=Keys(engine, app.services.secret).facts(),
+        refused=refused_people(app, people),
+        issuers=platforms.issuers(app.services.loaded.settings.oidc.issuer),
+        sheet=sheet_of(found, request),
+        wanted=wanted,
+    )
+
+
+async def link(request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Let a person of another system be a user of this hub."""
+    form = await read_form(request)
+    issuer, subject = form.get("issuer", ""), form.get("subject", "").strip()
+    user = Username.claimed(form.get("username", "").strip())
+    if not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
+        raise InvalidInput("Give the person's id there: in Moodle the number of the profile.")
+
+    def make() -> None:
+        if issuer not in _platforms(app).issuers(app.services.loaded.settings.oidc.issuer):
+            raise NotFound("This hub knows no such platform or provider.")
+        now = app.services.clock.now()
+        people = ExternalPeople(app.services.state.engine)
+        people.link(issuer, subject, user, "", caller.username, now)
+
+    await to_thread.run_sync(make)
+    await app.audit.record(request, "link person", f"{user} {issuer} {subject}")
+    return go_to(request, with_outcome(PAGE, "linked", user))
+
+
+async def unlink(request: Request, app: CurrentApp) -> Response:
+    """Take a person's link away, and end all the person's tokens, logins and open pages."""
+    form = await read_form(request)
+    issuer, user = form.get("issuer", ""), Username.parse(form.get("username", ""))
+    services = app.services
+
+    def take_away() -> None:
+        if not ExternalPeople(services.state.engine).unlink(issuer, user):
+            raise NotFound("There is no such link any more.")
+        services.revocations.bump_epoch(user)
+        services.capabilities.revoke_user(user)
+
+    await to_thread.run_sync(take_away)
+    await app.audit.record(request, "unlink person", f"{user} {issuer}")
+    return go_to(request, with_outcome(PAGE, "unlinked", user))
+
+
+def _platforms(app: HubApp) -> Platforms:
+    return Platforms(app.services.state.engine, app.services.loaded.settings.lti)
+
+
+ROUTES = (
+    Route("GET", "/course/people/sign-in", sign_in, INSTRUCTOR),
+    Route("POST", "/course/people/sign-in/link", link, INSTRUCTOR),
+    Route("POST", "/course/people/sign-in/unlink", unlink, INSTRUCTOR),
+)

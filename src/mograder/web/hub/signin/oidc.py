@@ -52,7 +52,7 @@ from mograder.web.hub.signin.external_signin import (
     refuse,
     state_under_way,
 )
-from mograder.web.hub.signin.logins import ProviderLink, end_login, safe_next
+from mograder.web.hub.signin.signin import ProviderLink, end_login, safe_next
 from mograder.web.request_body import read_form, single_fields
 from mograder.web.route import ANYONE, Route
 

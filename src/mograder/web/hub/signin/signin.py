@@ -2,28 +2,30 @@
 
 A token or a one-time link is exchanged for the login cookie. No response reveals whether a name
 exists: every invalid token gets the same message. Following a link only shows a button, since mail
-scanners follow links too.
+scanners follow links too. Every way of signing in begins and ends a login by the functions here.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
 
 from anyio import to_thread
 from fastapi import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
-from mograder.auth.cookies import clear_cookie_header, cookie_name
+from mograder.auth.cookies import LIFETIME, Login, clear_cookie_header, cookie_name, new_login_id
 from mograder.auth.identity import Identity
 from mograder.auth.login_links import hash_code
 from mograder.auth.roles import Role
 from mograder.auth.tokens import Claims, verify_token
 from mograder.web.context import request_context
-from mograder.web.hub.core.access import Visitor
+from mograder.web.hub.core.access import Visitor, login_cookie
 from mograder.web.hub.core.audit import Event, LoginThrottle
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.responses import Done, tell
-from mograder.web.hub.signin.logins import ProviderLink, end_login, new_login, safe_next, signed_in
 from mograder.web.pages import page
 from mograder.web.request_body import read_form
 from mograder.web.route import ANYONE, Route
@@ -127,6 +129,58 @@ def _verify(app: HubApp, token: str) -> Claims | None:
 def _use_code(app: HubApp, code: str, only: str) -> Claims | None:
     row = app.services.state.use_link(hash_code(code), app.services.clock.now(), only)
     return None if row is None else Claims(row.username, row.role)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderLink:
+    """The sign-in page's words about the provider of OpenID Connect, where the hub has one.
+
+    ``sign_out`` returns where a person signs out there, "" if that is not known.
+    """
+
+    name: str
+    sign_out: Callable[[], str]
+
+
+def new_login(app: HubApp, username: str, role: Role, lifetime: int = LIFETIME) -> Login:
+    """Return a new login, which lasts ``lifetime`` seconds, at most a day."""
+    now = int(app.services.clock.now().timestamp())
+    return Login(
+        username=username,
+        role=role,
+        login_id=new_login_id(),
+        # Logins end a day after they were issued: a shorter one is dated back.
+        issued=now - max(LIFETIME - lifetime, 0),
+        epoch=app.services.revocations.epoch(username),
+    )
+
+
+def signed_in(request: Request, app: HubApp, login: Login, target: str) -> Response:
+    """Return the redirect to a page of this hub that sets the login's cookie."""
+    response = RedirectResponse(target, 303)
+    cookie = login_cookie(login, request_context(request), app.services.secret)
+    response.headers.append("set-cookie", cookie)
+    return response
+
+
+def end_login(app: HubApp, login_id: str) -> None:
+    """End a login: its cookie, its capabilities and its open pages (writes)."""
+    until = app.services.clock.now() + timedelta(seconds=LIFETIME)
+    app.services.revocations.revoke_login(login_id, until)
+    app.services.capabilities.revoke_login(login_id)
+
+
+def safe_next(text: str, prefix: str) -> str:
+    """Return where to go after signing in, if it is a path of this hub; else "".
+
+    ``//host``, a backslash, which browsers read as a slash, and control characters, which they
+    drop, would lead to another site.
+    """
+    if len(text) > 2000 or not text.startswith(f"{prefix}/"):
+        return ""
+    if text.startswith("//") or "\\" in text or any(ord(character) < 33 for character in text):
+        return ""
+    return text
 
 
 def open_signin(hub: HubApp) -> None:

@@ -15,7 +15,7 @@ from mograder.web.hub.board.board_view import (
     line_of,
     span,
 )
-from mograder.web.hub.core.item_checks import Column
+from mograder.web.hub.core.checks import Column
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -15,7 +15,7 @@ from mograder.store.external.external_tables import ScoreState
 from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.lti.service import LtiService
-from mograder.web.hub.people.people import end_removed
+from mograder.web.hub.people import end_removed
 from tests.support.hub_app import make_hub, running
 from tests.support.hub_copies import ask, press, read
 from tests.support.lti.state import ASSISTANT, Activity, Grade

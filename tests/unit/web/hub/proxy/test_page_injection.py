@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mograder.web.hub.proxy.page_injection import (
+from mograder.web.hub.proxy.answer_rules import (
     HEAD_WITHIN,
     STORAGE,
     Page,

@@ -13,12 +13,13 @@ from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.core.sections.settings_values import FEATURES
 from mograder.sandbox.protocol import Mode
-from mograder.web.hub.proxy.feature_rules import denial, guarded_feature
 from mograder.web.hub.proxy.paths import (
     SESSION_PATHS,
     CapabilityPath,
     ProbePath,
     UserPath,
+    denial,
+    guarded_feature,
     parse_session_path,
 )
 from mograder.web.hub.proxy.save_recording import Change, change_by

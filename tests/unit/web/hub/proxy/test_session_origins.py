@@ -26,7 +26,7 @@ from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
-from mograder.web.templating import load_pages
+from mograder.web.pages import load_pages
 from tests.support import session_proxy
 from tests.support.hub_app import Hub
 from tests.support.proxy_upstream import Upstream

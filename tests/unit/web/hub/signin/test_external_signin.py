@@ -30,7 +30,7 @@ from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.core.notifier import Notifier
 from mograder.web.hub.signin.external_signin import complete
 from mograder.web.hub.signin.signin import open_signin
-from mograder.web.marking.gradebook import SharedGradebook
+from mograder.web.marking.context import SharedGradebook
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import ORIGIN, SECRET, Hub
 

@@ -10,7 +10,7 @@ import pytest
 from mograder.auth.login_links import make_code
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
-from mograder.web.hub.signin.logins import safe_next
+from mograder.web.hub.signin.signin import safe_next
 from tests.support.hub_app import ORIGIN, SECRET, Hub
 from tests.support.hub_copies import ask, read
 

@@ -1,8 +1,12 @@
-"""The people of the course: their pages, the list of users, and revoking a person's tokens.
+"""The people of the course: their pages, the list of users, their invitations, and revoking tokens.
 
 B35-B44, compatibility-0.3.16.md 2.3. Each change is in the audit log before it is answered. The
 pages are read from memory, from database rows or from the last count (``counts``), so that
 they stay fast with five hundred students.
+
+An invitation is a one-time link: on a page, in a CSV file for a mail merge, or in a letter. The
+links are shown once: the database has only their hashes, and a letter until it is sent. They sign
+students in and nobody else, so that an instructor cannot make another one.
 
 Every request checks the roster, so only open sessions, and with them their pages' WebSockets, have
 to be closed when people are removed from it. The list may be edited by hand, and tokens and logins
@@ -11,23 +15,23 @@ revoked from the command line or at another hub, so one task checks them every t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Request
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-)
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from mograder.auth.login_links import LinkCode, make_code
 from mograder.auth.roles import Role
+from mograder.clients.mail import is_address
+from mograder.core.csv_table import write_table
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
@@ -38,14 +42,15 @@ from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import LiveSession
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.web.background import Report
+from mograder.web.context import request_context
+from mograder.web.hub.client import lines_if_any
 from mograder.web.hub.core.counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts, Run
 from mograder.web.hub.core.responses import Done, deliver
-from mograder.web.hub.people.client import lines_if_any
-from mograder.web.pages import page, with_outcome
+from mograder.web.hub.mail import write_links
+from mograder.web.pages import page, saved_file, sheet_of, with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
 from mograder.web.route import Access, JsonBody, Route
-from mograder.web.sheets import sheet_of
 
 if TYPE_CHECKING:  # imported by hubs with platforms only
     from mograder.exchange.lti.roster import CourseMembers
@@ -54,6 +59,13 @@ _LOOK_SECONDS = 2.0
 _MOST_USERS = 50_000
 _LONG_FORM = 4 * MEGABYTE
 _log = get_logger(__name__)
+
+DAYS = (1, 7, 30)
+"""The choices for the validity of a link, in days."""
+
+_MOST = 2000
+_APART = re.compile(r"[,;\t]")
+_LONGEST = 300
 
 
 class Synced(Done):
@@ -224,6 +236,105 @@ def _person_line(name: str, count: Count, sessions: int, here: bool) -> PersonLi
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """One person: the rest of the line in the list, such as an address, and the link.
+
+    ``address`` is the e-mail address in that rest, "" without one.
+    """
+
+    username: Username
+    about: str
+    address: str
+    code: LinkCode
+    link: str
+
+
+async def invite(request: Request, app: CurrentApp) -> Response:
+    """Make links for the people of a form, and put them on the list of users if one counts.
+
+    The form's fields: ``people``, one a line, with an address after a comma or without; ``days``;
+    and ``form``, "csv" for a file, "mail" for letters. The page shows the links that no letter has.
+    """
+    fields = await read_form(request, MEGABYTE)
+    by_mail, post = fields.get("form") == "mail", app.find(Post)
+    if by_mail and post is None:
+        raise InvalidInput("This hub sends no letters.", hint="Set [mail] in mograder.toml.")
+    until = app.services.clock.now() + timedelta(days=_days(fields.get("days", "")))
+    here = request_context(request).address_here
+    home = post.home if by_mail and post is not None else here
+    people = _people(app, fields.get("people", ""), f"{home}/login/link?code=")
+    await to_thread.run_sync(_keep, app, people, until)
+    for each in people:
+        await app.audit.record(request, "invite", each.username)
+    app.notifier.notify_all()
+    invited = len(people)
+    if by_mail:
+        people = await to_thread.run_sync(_write, app, people, until)
+    rows = [(each.username, each.about, each.link, until.isoformat()) for each in people]
+    text = write_table(("username", "about", "link", "valid until"), rows)
+    if fields.get("form") == "csv":
+        return saved_file(text, "invitations.csv", "text/csv; charset=utf-8")
+    return page(
+        request,
+        "invited.html",
+        here="people",
+        people=people,
+        written=invited - len(people),
+        text=text,
+        until=until,
+    )
+
+
+def _days(text: str) -> int:
+    if text not in map(str, DAYS):
+        raise InvalidInput("Choose for how many days the links are valid.")
+    return int(text)
+
+
+def _people(app: HubApp, text: str, address: str) -> list[Invited]:
+    """Return the people of a list, each once.
+
+    Raises: InvalidInput names the line that cannot be used.
+    """
+    lines = [(at, line.strip()) for at, line in enumerate(text.splitlines(), start=1)]
+    filled = [(at, line) for at, line in lines if line]
+    if not filled or len(filled) > _MOST:
+        raise InvalidInput(f"Write 1 to {_MOST} names, one a line.")
+    staff = app.services.policy.staff
+    found: dict[Username, Invited] = {}
+    for at, line in filled:
+        name, *rest = _APART.split(line, maxsplit=1)
+        try:
+            user = Username.claimed(name.strip())
+        except InvalidInput as error:
+            raise InvalidInput(f"Line {at}: {error.message}", hint=error.hint) from error
+        if user in staff:
+            raise InvalidInput(
+                f"Line {at}: {user} instructs or marks, and cannot be invited here.",
+                hint="`mograder hub login-link` on the hub's machine makes a link for staff.",
+            )
+        code = make_code()
+        about = "".join(rest).strip()[:_LONGEST]
+        told = (each.strip() for each in _APART.split(about))
+        email = next(filter(is_address, told), "")
+        found[user] = Invited(user, about, email, code, f"{address}{code.text}")
+    return list(found.values())
+
+
+def _write(app: HubApp, people: list[Invited], until: datetime) -> list[Invited]:
+    """Write the letters; return the people of whom no address is known."""
+    links = [(each.username, each.address, each.link) for each in people]
+    unknown = write_links(app, links, until)
+    return [each for each in people if each.username in unknown]
+
+
+def _keep(app: HubApp, people: list[Invited], until: datetime) -> None:
+    app.services.roster.add([each.username for each in people])
+    codes = {each.code.hash: str(each.username) for each in people}
+    app.services.state.invite(codes, Role.STUDENT, until)
+
+
 async def end_removed(app: HubApp) -> None:
     """End the sessions of people who are no longer enrolled.
 
@@ -291,4 +402,6 @@ ROUTES = (
     Route("GET", "/course/people", people, Access.INSTRUCTOR),
     Route("POST", "/sync-users", sync_users, Access.INSTRUCTOR, "Course"),
     Route("POST", "/revoke-token/{user}", revoke_token, Access.INSTRUCTOR, "Course"),
+    Route("POST", "/course/invite", invite, Access.INSTRUCTOR),
 )
+"""The routes of the people."""

@@ -6,7 +6,7 @@ import io
 import zipfile
 from xml.etree import ElementTree
 
-from mograder.web.workbook import write_workbook
+from mograder.web.hub.gradebook import write_workbook
 
 _S = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 

@@ -39,7 +39,7 @@ from mograder.store.marking.regrade_requests import (
 )
 from mograder.web.hub.copies.hand_in import late_at
 from mograder.web.hub.core.hub_app import HubApp, Run
-from mograder.web.hub.today.today import read_today
+from mograder.web.hub.today import read_today
 
 _SOON = timedelta(days=1)
 _LOOK_SECONDS = 60.0

@@ -1,8 +1,11 @@
-"""The last validation of each copy, for the pages that show it (B55).
+"""The checks of items: those of each release, and the last result of each copy.
 
-The student can change the report next to the notebook, so it is shown under a strict policy and
-never parsed. The hub's own results are kept here, limited in number, and in the database for the
-hub after a restart.
+The checks of a release are the columns of its board. A report about any other label is dropped, so
+that a student's code cannot add a column.
+
+A validation's result is shown on the pages of its copy (B55). The student can change the report
+next to the notebook, so that is shown under a strict policy and never parsed. The hub's own results
+are kept here, limited in number, and in the database for the hub after a restart.
 """
 
 from __future__ import annotations
@@ -11,13 +14,25 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
+from mograder.core.names import ItemName
 from mograder.grading.validation.report_json import ValidationAnswer, ValidationResult
+from mograder.notebook.cells import parse_cells
+from mograder.notebook.points import checks_in, marks_of
+from mograder.notebook.title import title_of
+from mograder.store.course.course import read_notebook
+from mograder.store.hub.board import MOST_LABEL
 from mograder.store.hub.validation_results import KeptResults, ResultRow
+from mograder.store.releases.releases import Release, Releases
+
+MOST_CHECKS = 200
+
+_UNKNOWN: tuple[str, tuple[Column, ...], str] = ("", (), "")
 
 _MOST = 64_000_000
 """Maximum characters of all answers: those of a class of 600 to twenty items, at 5 kB each."""
@@ -26,6 +41,69 @@ _LONGEST = 64_000
 """Maximum characters of one answer; pages do not show more."""
 
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One check of a release, and its question's key; ``marked`` is whether that has marks."""
+
+    label: str
+    key: str
+    marked: bool
+
+
+class ItemChecks:
+    """Reads releases, and remembers what was found; may be called from any thread.
+
+    Mutable state: ``_known``, the columns and the title by item, with the version of the release.
+    """
+
+    def __init__(self, releases: Releases) -> None:
+        self._releases = releases
+        self._known: dict[str, tuple[str, tuple[Column, ...], str]] = {}
+
+    def of(self, item: str) -> tuple[Column, ...]:
+        """Return the checks whose labels the release states, in its order; blocks.
+
+        None for an item that is not published or not a notebook.
+        """
+        name = ItemName.valid(item)
+        release = None if name is None else self._releases.get(name)
+        return () if release is None else self.columns(release)
+
+    def columns(self, release: Release) -> tuple[Column, ...]:
+        """Return the checks of a release, as :meth:`of`; blocks."""
+        return self._read(release)[1]
+
+    def look(self) -> None:
+        """Read the releases that are new; blocks."""
+        for each in self._releases.all():
+            self._read(each)
+
+    def title(self, item: str) -> str:
+        """Return an item's title as it was read last, "" without one."""
+        title = self._known.get(item, _UNKNOWN)[2]
+        return "" if title == item else title
+
+    def _read(self, release: Release) -> tuple[str, tuple[Column, ...], str]:
+        known = self._known.get(release.name)
+        if known is None or known[0] != release.version:
+            known = (release.version, *_UNKNOWN[1:])
+            try:
+                text = read_notebook(release.notebook)
+                known = (release.version, _columns(text, release.notebook.name), title_of(text))
+            except MograderError:  # publishing told why it cannot be read
+                pass
+            self._known[release.name] = known
+        return known
+
+
+def _columns(text: str, filename: str) -> tuple[Column, ...]:
+    notebook = parse_cells(text, filename)
+    marks = marks_of(notebook) or {}
+    keys = {each.label: each.key for each in checks_in(notebook)}
+    short = [(label, key) for label, key in keys.items() if 0 < len(label) <= MOST_LABEL]
+    return tuple(Column(*each, marked=each[1] in marks) for each in short[:MOST_CHECKS])
 
 
 class ValidationResults:

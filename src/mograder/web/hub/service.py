@@ -17,10 +17,8 @@ from mograder.web import pages
 from mograder.web.context import request_context
 from mograder.web.hub.core.hub_app import CurrentApp
 from mograder.web.hub.core.responses import Body, Done, Problem
-from mograder.web.pages import page
+from mograder.web.pages import StaticFile, packed_static_file, page
 from mograder.web.route import ANYONE, MEMBER, METRICS, Route
-from mograder.web.templating import StaticFile
-from mograder.web.templating import static_file as read_static_file
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {"model": Problem, "description": "The request failed, or was refused."}
@@ -124,7 +122,7 @@ def viewer_file(name: str) -> StaticFile | None:
     media_type = _VIEWER_FILES.get(name)
     if media_type is None:
         return None
-    return read_static_file((files("fastapi_offline") / "static" / name).read_bytes(), media_type)
+    return packed_static_file((files("fastapi_offline") / "static" / name).read_bytes(), media_type)
 
 
 ROUTES = (

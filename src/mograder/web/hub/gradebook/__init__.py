@@ -1,1 +1,0 @@
-"""The gradebook in the browser: students by items, a student's page, and files of both."""

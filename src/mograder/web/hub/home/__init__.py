@@ -1,1 +1,0 @@
-"""The first page of a member, and the calendar of due dates."""

@@ -1,1 +1,0 @@
-"""The people of the course: the list of users, and their pages."""

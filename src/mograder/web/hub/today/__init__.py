@@ -1,1 +1,0 @@
-"""Today's work and problems, and the audit log."""
