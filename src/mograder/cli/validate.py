@@ -18,8 +18,7 @@ from mograder.cli.shared.result import Result, json_option
 from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable, TooLarge
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.system import SYSTEM_NAME
-from mograder.grading.runs.local_runner import UNPROTECTED, open_workbench
-from mograder.grading.runs.workbench import Workbench
+from mograder.grading.runs.workbench import UNPROTECTED, Workbench, open_workbench
 from mograder.grading.validation.report import ValidationReport
 from mograder.grading.validation.report_html import render_html
 from mograder.grading.validation.report_json import answer_of

@@ -11,8 +11,12 @@ from functools import partial
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.grading.author.author_runs import AuthorRuns
-from mograder.grading.runs.local_runner import UNPROTECTED, open_workbench
-from mograder.grading.runs.workbench import Workbench, demand_no_sandbox
+from mograder.grading.runs.workbench import (
+    UNPROTECTED,
+    Workbench,
+    demand_no_sandbox,
+    open_workbench,
+)
 from mograder.sandbox.protocol import Limits
 
 _NO_LIMITS = Limits(processes=0, open_files=0, file_size_mb=0, tmp_mb=0)

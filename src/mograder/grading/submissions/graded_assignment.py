@@ -15,8 +15,7 @@ from mograder import __version__
 from mograder.core.errors import InvalidInput
 from mograder.core.tasks.single_flight import Progress
 from mograder.grading.results.grading_result import Basis
-from mograder.grading.runs.grading_tools import GradingTools
-from mograder.grading.runs.run_limits import timed
+from mograder.grading.runs.grading_tools import GradingTools, timed
 from mograder.grading.submissions.contract_recording import (
     Recording,
     check_digests,
