@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.grading.validation.report_json import ValidationAnswer, ValidationResult
+from mograder.grading.validation.report import ValidationAnswer, ValidationResult
 from mograder.store.hub.validation_results import KeptResults, ResultRow
 
 _MOST = 64_000_000
