@@ -12,7 +12,7 @@ from mograder.core.names import FileName
 from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.feedback.feedback_view import GradedWork, view_feedback
 from mograder.grading.late.course_late import CountedGrade
-from mograder.grading.late.explanation import moment
+from mograder.grading.late.late_work import moment
 from mograder.grading.pages.notebook_page import NotebookView, cells_of_page, view_code
 from mograder.grading.pages.page_templates import render_page, styled
 from mograder.grading.results.recorded_results import NO_RESULT, last_results

@@ -11,8 +11,14 @@ from dataclasses import dataclass, field, replace
 
 from mograder.core.csv_table import number_text
 from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.late.explanation import late_sentence, marks_text, moment, no_deduction
-from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
+from mograder.grading.late.late_work import (
+    NO_DEDUCTION,
+    Deduction,
+    late_sentence,
+    marks_text,
+    moment,
+    no_deduction,
+)
 from mograder.grading.pages.comment_markup import comment_html
 from mograder.grading.results.grading_result import (
     GradedCheck,

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.grading.late.explanation import late_sentence
+from mograder.grading.late.late_work import late_sentence
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
 from mograder.grading.release.telling import telling

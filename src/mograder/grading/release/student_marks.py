@@ -12,7 +12,7 @@ from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
 from mograder.grading.feedback.disclosure import Disclosure, Level
 from mograder.grading.feedback.feedback_view import view_feedback
-from mograder.grading.late.explanation import moment
+from mograder.grading.late.late_work import moment
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
 from mograder.grading.release.telling import telling

@@ -11,8 +11,8 @@ import pytest
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.settings import load_settings
 from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.late.explanation import moment
 from mograder.grading.late.late_changes import extension, removal
+from mograder.grading.late.late_work import moment
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.due_marks import due_marks
 from mograder.grading.release.late_preview import preview_late
