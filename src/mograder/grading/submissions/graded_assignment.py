@@ -24,8 +24,11 @@ from mograder.grading.submissions.contract_recording import (
     kept_contract,
     record_contract,
 )
-from mograder.grading.submissions.judged_checks import expected_labels, released_labels
-from mograder.grading.submissions.question_results import ExpectedLabel
+from mograder.grading.submissions.question_results import (
+    ExpectedLabel,
+    expected_labels,
+    released_labels,
+)
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import refuse
 from mograder.notebook.grading.grading_plan import GradingPlan, render_plan
