@@ -29,8 +29,8 @@ from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.late_facts import LateFacts, StoredPolicy
 
 _NONE = StoredPolicy()
-MOODLE = "Moodle"
 
+MOODLE = "Moodle"
 PLATFORM = "the learning platform"
 """Where dates come from that LTI's launches told, as pages say it."""
 
