@@ -11,14 +11,14 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.csv_table import number_text, write_table
-from mograder.grading.marking.answer_names import answer_id, question_address, question_title
-from mograder.grading.statistics.course_statistics import course_statistics
-from mograder.grading.statistics.item_statistics import (
+from mograder.grading.item_statistics import (
     CSV_COLUMNS,
     Distribution,
     ItemStatistics,
+    course_statistics,
     csv_rows,
 )
+from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.web.downloads import saved_file
 from mograder.web.marking.context import CurrentMarking, MarkingApp
 from mograder.web.marking.release_pages import demand_assignment
