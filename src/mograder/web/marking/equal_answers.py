@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from anyio import to_thread
 from starlette.responses import JSONResponse, Response
 
-from mograder.grading.marking.answer_groups import answer_groups
 from mograder.grading.marking.answer_names import group_id, question_of, question_title
+from mograder.grading.marking.equal_answers import AnswerGroup, answer_groups
 from mograder.grading.marking.graded_work import WorkFiles
 from mograder.grading.marking.question_sources import QuestionSources, sources_or_none
-from mograder.grading.similarity.equal_answers import AnswerGroup
 from mograder.store.marking.shares import Separations
 from mograder.web.marking.answer_access import Answers, CurrentHere, Here
 from mograder.web.marking.answer_json import Json
