@@ -1,4 +1,4 @@
-"""Statistics of an assignment: its marks, its questions, and its checks.
+"""Statistics of an assignment: its marks, its questions, and its checks; pure.
 
 Difficulty is the mean share of the marks that students have; discrimination is the correlation of a
 question's marks with the sum of all other questions' (corrected item-total correlation). Both are
@@ -12,17 +12,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mograder.core.settings import LoadedSettings
-from mograder.grading.late.course_late import CourseLate
 from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,
     GradingResult,
     GradingState,
-    last_results,
 )
 from mograder.marks import sum_of_marks
-from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 
 _BINS = 10
@@ -123,18 +119,6 @@ class ItemStatistics:
     students: int
     marks: Distribution | None
     questions: tuple[QuestionStatistics, ...] = field(default_factory=tuple)
-
-
-def course_statistics(
-    loaded: LoadedSettings, book: Gradebook, assignment: str, key: bytes
-) -> ItemStatistics:
-    """Return the statistics of an assignment as it is marked now; blocks.
-
-    Results whose signature is not by ``key`` do not count.
-    """
-    found = last_results(key, book, assignment)
-    results = {name: last.result for name, last in found.items() if last.result is not None}
-    return item_statistics(assignment, CourseLate(loaded).grades(book, assignment), results)
 
 
 def item_statistics(

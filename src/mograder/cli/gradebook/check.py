@@ -10,7 +10,8 @@ from mograder.cli.gradebook.book import assignment_named
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
 from mograder.core.settings import LoadedSettings
-from mograder.grading.results.grading_result import grading_key, result_of_run
+from mograder.grading.results.grading_result import grading_key
+from mograder.grading.results.recorded_results import result_of_run
 from mograder.operations.gradebook_checks import Verifies, all_well, check_gradebook
 from mograder.operations.report import problems
 from mograder.store.gradebook.gradebook import viewed_gradebook

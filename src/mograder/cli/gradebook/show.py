@@ -17,11 +17,11 @@ from mograder.core.csv_table import number_text, write_table
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_files import as_json, course_rows, question_keys
+from mograder.grading.course_statistics import course_statistics
 from mograder.grading.item_statistics import (
     CSV_COLUMNS,
     Distribution,
     ItemStatistics,
-    course_statistics,
     csv_rows,
 )
 from mograder.grading.late.course_late import CourseLate

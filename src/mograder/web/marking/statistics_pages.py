@@ -11,11 +11,11 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.csv_table import number_text, write_table
+from mograder.grading.course_statistics import course_statistics
 from mograder.grading.item_statistics import (
     CSV_COLUMNS,
     Distribution,
     ItemStatistics,
-    course_statistics,
     csv_rows,
 )
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
