@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.feedback.feedback import ShownNotebook, render_feedback_page
-from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page
+from mograder.grading.release.feedback import ShownNotebook, render_feedback_page
+from mograder.grading.release.feedback_view import Disclosure, GradedWork, Level
 from mograder.grading.results.recorded_results import LastResult
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 from tests.support.fake_judges import SOURCE, answered

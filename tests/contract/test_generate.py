@@ -12,8 +12,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.settings import load_settings, read_environ
-from mograder.grading.author.author_runs import AuthorRuns
-from mograder.grading.author.open_runs import open_runs
+from mograder.grading.author.author_runs import AuthorRuns, open_runs
 from mograder.notebook.source.leaks import CellOutput
 from tests.support import notebooks
 from tests.support.command_line import cli

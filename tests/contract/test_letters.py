@@ -20,7 +20,7 @@ from mograder.core.item_dates import OwnDates
 from mograder.core.names import INSTRUCTOR, ItemName, Username, rehearsal_user
 from mograder.core.settings import load_settings
 from mograder.exchange.post import Post
-from mograder.grading.release.released_marks import ReleasedMarks, render_marks
+from mograder.grading.release.releasing import ReleasedMarks, render_marks
 from mograder.store.copies.copy_updates import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook, Identity
 from mograder.store.gradebook.grading_records import StudentGrade

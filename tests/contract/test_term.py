@@ -29,8 +29,7 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.core.settings import load_settings
-from mograder.grading.batch.autograde import write_copy
-from mograder.grading.batch.grading_batch import run_of
+from mograder.grading.batch.autograde import run_of, write_copy
 from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.results.grading_result import GradedQuestion, GradingState, grading_key

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, Request, Route, expect
 
-from mograder.grading.feedback.disclosure import Level
+from mograder.grading.release.feedback_view import Level
 from tests.support.browser import People, Person
 from tests.support.feedback_pages import rich_notebook, rich_page
 from tests.support.looks import SMALL_PHONE, faults

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.core.sections.external_settings import LtiPlatform
-from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import release
 from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.external.external_people import ExternalPeople

@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
 from mograder.core.settings import load_settings
-from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.look_again import Decision, RequestRules, ask, decide
 from mograder.grading.release.releasing import release
 from mograder.store.marking.regrade_requests import RegradeRequests

@@ -15,7 +15,7 @@ import pytest
 from playwright.async_api import Error, Page, Request, Route, expect
 
 from mograder.core.settings import load_settings
-from mograder.grading.batch.grading_batch import run_of
+from mograder.grading.batch.autograde import run_of
 from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.results.grading_result import grading_key
 from mograder.notebook.source.release import make_release

@@ -7,11 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import escape
 
-from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.feedback.feedback import ShownNotebook, render_feedback_page
-from mograder.grading.feedback.feedback_view import GradedWork
 from mograder.grading.late.late_work import Basis, Deduction, SubmissionTime, TimeSource
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page
+from mograder.grading.release.feedback import ShownNotebook, render_feedback_page
+from mograder.grading.release.feedback_view import Disclosure, GradedWork, Level
 from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mograder.core.settings import load_settings
-from mograder.grading.batch.autograde import write_copy
-from mograder.grading.batch.grading_batch import run_of
+from mograder.grading.batch.autograde import run_of, write_copy
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.results.grading_result import grading_key
 from mograder.grading.submissions.grade_submission import GradedNotebook

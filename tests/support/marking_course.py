@@ -16,8 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mograder.grading.batch.autograde import write_copy
-from mograder.grading.batch.grading_batch import run_of
+from mograder.grading.batch.autograde import run_of, write_copy
 from mograder.grading.marking.answer_names import answer_id, question_address
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.results.grading_result import (

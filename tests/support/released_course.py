@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mograder.core.settings import LoadedSettings, load_settings
-from mograder.grading.batch.grading_batch import run_of
-from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.batch.autograde import run_of
+from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, release
 from mograder.grading.results.grading_result import (
     GradedQuestion,

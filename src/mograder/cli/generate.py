@@ -19,7 +19,7 @@ from mograder.clients.server_url import parse_hub_url
 from mograder.core.errors import MograderError
 from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.author.author_runs import AuthorRuns
+from mograder.grading.author.author_runs import AuthorRuns, open_runs
 from mograder.grading.author.generate import generate as generate_items
 from mograder.grading.author.generate_output import (
     Generated,
@@ -28,7 +28,6 @@ from mograder.grading.author.generate_output import (
     Step,
     Watch,
 )
-from mograder.grading.author.open_runs import open_runs
 from mograder.notebook.denied_code import denied_by
 from mograder.notebook.findings import Finding
 from mograder.publishing.browser.packages import advise_browser

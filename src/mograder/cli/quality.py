@@ -19,8 +19,7 @@ from mograder.cli.shared.output import counting
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.author.author_runs import AuthorRuns
-from mograder.grading.author.open_runs import open_runs
+from mograder.grading.author.author_runs import AuthorRuns, open_runs
 from mograder.grading.quality.examination import QualityOptions, QualityWatch, examine
 from mograder.grading.quality.quality_report import QualityReport
 from mograder.sandbox.environments.runtime_wheel import offer_runtime

@@ -18,12 +18,8 @@ from mograder.cli.shared.result import Result, json_option
 from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable, TooLarge
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.system import SYSTEM_NAME
-from mograder.grading.runs.local_runner import UNPROTECTED, open_workbench
-from mograder.grading.runs.workbench import Workbench
-from mograder.grading.validation.report import ValidationReport
-from mograder.grading.validation.report_html import render_html
-from mograder.grading.validation.report_json import answer_of
-from mograder.grading.validation.report_text import render_text
+from mograder.grading.runs.workbench import UNPROTECTED, Workbench, open_workbench
+from mograder.grading.validation.report import ValidationReport, answer_of, render_html, render_text
 from mograder.grading.validation.validate import Submission, validate
 from mograder.notebook.header_edit import read_key
 from mograder.sandbox.execution.report import Outcome

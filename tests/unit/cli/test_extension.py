@@ -11,9 +11,9 @@ import pytest
 from mograder.cli.extension import opened
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict
-from mograder.grading.late.explanation import moment
 from mograder.grading.late.late_changes import policy_change
-from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.late.late_work import moment
+from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import release
 from mograder.grading.results.grading_result import grading_key
 from mograder.store.gradebook.gradebook import Gradebook

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mograder.core.settings import load_settings
-from mograder.grading.late.explanation import moment
+from mograder.grading.late.late_work import moment
 from mograder.grading.results.grading_result import (
     GradedCheck,
     GradedLabel,

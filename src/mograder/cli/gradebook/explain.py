@@ -15,7 +15,7 @@ from mograder.core.csv_table import number_text
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_files import as_json as grade_json
 from mograder.grading.late.course_late import CourseLate
-from mograder.grading.late.explanation import late_sentence
+from mograder.grading.late.late_work import late_sentence
 from mograder.grading.results.grading_result import GradedLabel, GradingResult, grading_key
 from mograder.grading.results.recorded_results import NO_RESULT, LastResult, last_results
 from mograder.sandbox.execution.judging import JudgedCall

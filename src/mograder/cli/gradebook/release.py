@@ -15,8 +15,8 @@ from mograder.core.clock import SystemClock
 from mograder.core.item_dates import given_zone, read_moment
 from mograder.core.name_lookup import counted, listed
 from mograder.core.settings import LoadedSettings
-from mograder.grading.late.explanation import moment
-from mograder.grading.release.course_feedback import CourseFeedback
+from mograder.grading.late.late_work import moment
+from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, chosen_students, take_back
 from mograder.grading.release.releasing import release as release_marks
 from mograder.grading.release.telling import telling, untold_students

@@ -17,15 +17,15 @@ from mograder.core.csv_table import number_text, write_table
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.gradebook_files import as_json, course_rows, question_keys
-from mograder.grading.late.course_late import CourseLate
-from mograder.grading.results.grading_result import grading_key
-from mograder.grading.statistics.course_statistics import course_statistics
-from mograder.grading.statistics.item_statistics import (
+from mograder.grading.course_statistics import course_statistics
+from mograder.grading.item_statistics import (
     CSV_COLUMNS,
     Distribution,
     ItemStatistics,
     csv_rows,
 )
+from mograder.grading.late.course_late import CourseLate
+from mograder.grading.results.grading_result import grading_key
 from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 

@@ -18,10 +18,10 @@ from mograder.core.settings import LoadedSettings
 from mograder.core.system import SYSTEM
 from mograder.exchange.grades_csv import reservations
 from mograder.grading.late.course_late import CourseLate
-from mograder.grading.late.explanation import moment
-from mograder.grading.release.course_feedback import CourseFeedback
-from mograder.grading.release.released_marks import ReleasedMarks, differ
-from mograder.grading.release.released_pages import released_marks, write_released_pages
+from mograder.grading.late.late_work import moment
+from mograder.grading.release.feedback import CourseFeedback
+from mograder.grading.release.releasing import ReleasedMarks, differ
+from mograder.grading.release.student_marks import released_marks, write_released_pages
 from mograder.grading.release.telling import telling, untold_students
 from mograder.grading.results.grading_result import grading_key
 from mograder.store.gradebook.gradebook import viewed_gradebook

@@ -1,4 +1,7 @@
-"""Runs of an author's notebook, and their reports for `generate`."""
+"""Runs of an author's notebook, and their reports for `generate`.
+
+System and settings choose what the notebook runs on: a sandbox, or this machine directly.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,22 @@ import asyncio
 import html
 import re
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from mograder.core.settings import LoadedSettings
+from mograder.core.errors import SandboxUnavailable
+from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks.single_flight import Progress
 from mograder.grading.runs.sandbox_slots import SandboxSlots
-from mograder.grading.runs.workbench import Workbench
+from mograder.grading.runs.workbench import (
+    UNPROTECTED,
+    Workbench,
+    demand_no_sandbox,
+    open_workbench,
+)
 from mograder.grading.submissions.contract_recording import Recording, keep_contract
 from mograder.notebook.cells import Cell, parse_cells
 from mograder.notebook.findings import Finding
@@ -28,7 +39,7 @@ from mograder.sandbox.execution.report import (
     Outcome,
 )
 from mograder.sandbox.inside.grading_contract import parse_contract
-from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines
+from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines, Limits
 from mograder.store.course.course import read_notebook
 from mograder.store.course.sources import contracts_of
 
@@ -36,10 +47,10 @@ if sys.platform == "linux":
     from mograder.sandbox.execution.runner import folder_digest
 
 _SEED = "rehearsal"
-
 _LOG = 2000
 _TAGS = re.compile(r"<[^>]*>")
 _HOW = "Open the notebook with `marimo edit` to see the cell fail."
+_NO_LIMITS = Limits(processes=0, open_files=0, file_size_mb=0, tmp_mb=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +197,64 @@ def run_report(text: str, filename: str, result: ExecutionResult, seconds: float
         outputs=tuple(CellOutput(c.index, _plain(c.shown)) for c in result.cells),
         problem=_problem(cells, result, seconds),
     )
+
+
+@asynccontextmanager
+async def open_runs(
+    loaded: LoadedSettings,
+    environ: Environ,
+    warn: Callable[[str], None],
+    *,
+    runs: int,
+    jobs: int,
+    sandbox: bool = True,
+    own_python: bool = False,
+) -> AsyncIterator[AuthorRuns]:
+    """Yield the means for ``runs`` runs of an author's notebooks, ``jobs`` at a time.
+
+    They run in a sandbox or directly on this machine. Authors would run their own notebooks anyway,
+    so they run without a sandbox where none can be made; ``warn`` is called with a message then.
+    ``own_python`` uses the Python that runs mograder; sandboxes do not have it. Without sandboxes
+    no process is started before something runs.
+
+    Raises:
+        SandboxUnavailable: None can be made, and ``[security] use_bubblewrap`` demands one.
+    """
+    if UNPROTECTED:  # before anything runs
+        demand_no_sandbox(loaded)
+    opening = partial(open_workbench, loaded, environ, trusted=True, runs=runs, jobs=jobs)
+    async with AsyncExitStack() as stack:
+        bench = await _sandboxed(stack, opening, loaded, warn) if sandbox else None
+        found, lock = [] if bench is None else [bench], asyncio.Lock()
+
+        async def opened() -> Workbench:
+            async with lock:
+                if not found:
+                    plain = opening(sandbox=False, own_python=own_python)
+                    found.append(replace(await stack.enter_async_context(plain), limits=_NO_LIMITS))
+                return found[0]
+
+        yield AuthorRuns(loaded, opened, protected=bench is not None)
+
+
+async def _sandboxed(
+    stack: AsyncExitStack,
+    opening: Callable[[], AbstractAsyncContextManager[Workbench]],
+    loaded: LoadedSettings,
+    warn: Callable[[str], None],
+) -> Workbench | None:
+    """Return a workbench with sandboxes until ``stack`` is closed; None if there are none."""
+    demanded = loaded.settings.security.use_bubblewrap
+    if UNPROTECTED or demanded is False:
+        warn(UNPROTECTED or "Without a sandbox, since [security] use_bubblewrap is false.")
+        return None
+    try:
+        return await stack.enter_async_context(opening())
+    except SandboxUnavailable as error:
+        if demanded:
+            raise
+        warn(f"Without a sandbox, since this machine makes none: {error}")
+        return None
 
 
 def _problem(cells: tuple[Cell, ...], result: ExecutionResult, seconds: float) -> str:

@@ -2,43 +2,37 @@
 
 The new release is made beside the old one. Source and release run at the same time; only if both
 succeed does the new release replace the old one, in one step. So mistakes are reported before a
-student can meet them, and no release is ever half written (compatibility-0.3.16.md 7).
+student can meet them, and no release is ever half written (compatibility-0.3.16.md 7). A lecture
+(``--lecture``) is written without running it, and its links lead to the hub's pages (B70, B113).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.core.errors import MograderError
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.names import ItemName
+from mograder.core.portable_names import refuse_new_problems
 from mograder.grading.author.author_runs import AuthorRuns, RunReport
 from mograder.grading.author.generate_output import Generated, GenerateOptions, Line, Step, Watch
-from mograder.grading.author.lecture import (
-    copy_support,
-    generate_lecture,
-    left_out,
-    missing_files,
-    packages,
-)
 from mograder.grading.author.rehearsal import Findings, Subject, Version, interface, rehearse
-from mograder.grading.author.release_checks import (
-    check_names,
-    in_source,
-    judge_release,
-    judge_source,
-)
+from mograder.grading.author.release_checks import in_source, judge_release, judge_source
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.denied_code import screen_source
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.grading.grading_split import review_grading
+from mograder.notebook.header_edit import has_block
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.quality.checks_advice import given_away, outside_influences
+from mograder.notebook.references import app_files, undeclared
 from mograder.notebook.source.author_advice import without_mark
 from mograder.notebook.source.leaks import find_leaks
+from mograder.notebook.source.lectures import linked_items, mode_by_initial, to_lecture
 from mograder.notebook.source.release import ReleaseText, make_release, with_submit_cells
 from mograder.store.course.course import (
     ReleaseBuild,
@@ -48,7 +42,15 @@ from mograder.store.course.course import (
     staged_release,
     support_files,
 )
+from mograder.store.course.support_files import (
+    Belongings,
+    belongings,
+    modules_beside,
+    solutions_in,
+)
 from mograder.store.filesystem.files import entry_named
+
+_MODES = {"lecture": "run", "demo": "run", "assignment": "edit"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,41 @@ async def generate(
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each.outcome()) for each in generators]
     return tuple(task.result() for task in tasks)
+
+
+def generate_lecture(item: SourceItem, options: GenerateOptions) -> list[Line]:
+    """Write a lecture's release without running it; return the lines to report.
+
+    Raises:
+        InvalidInput: The notebook cannot be published; the message has each mistake with its line.
+    """
+    lines: list[Line] = []
+    for source in item.notebooks:
+        filename, target = shown(source), options.output / source.stem
+        text = read_notebook(source)
+        modes = {name: _mode(name, options) for name in linked_items(text)}
+        support = _support(item, source, text)
+        kept = support.files
+        lecture = to_lecture(text, filename=filename, mode_of=modes.get, kept=kept)
+        refuse(find_leaks(lecture, filename))
+        told = f"{filename} -> {shown(target / source.name)}"
+        left = [
+            *check_names(source.stem, [source.name, *kept], target),
+            *left_out(item, support),
+            *missing_files(item, source, text),
+            *packages(source, text),
+        ]
+        if options.dry_run:
+            lines.append(Line(Step.DRY_RUN, told))
+            lines += [Line(Step.DRY_RUN, f"would copy {name}, if it is newer") for name in kept]
+            lines += left
+            continue
+        with staged_release(target) as stage:
+            stage.write_text(source.name, lecture)
+            copied = copy_support(item, kept, stage, shown(target))
+            stage.commit()
+        lines += [Line(Step.OK, told), *copied, *left]
+    return lines
 
 
 class _Generator:
@@ -337,3 +374,119 @@ def _that_opens(made: _Made, stage: ReleaseBuild) -> Path:
 
 def _checks(count: int) -> str:
     return f"{count} check" if count == 1 else f"{count} checks"
+
+
+def left_out(item: SourceItem, support: Belongings) -> list[Line]:
+    """Return a line for each file or folder that is not part of the release."""
+    place = shown(item.directory)
+    return [Line(Step.LEFT_OUT, f"{place}/{each.name}: {each.reason}.") for each in support.left]
+
+
+def missing_files(item: SourceItem, source: Path, text: str) -> list[Line]:
+    """Return a line for each missing file that ``marimo.App(...)`` names."""
+    missing = [name for name in app_files(text) if not (item.directory / name).is_file()]
+    return [
+        Line(Step.ADVICE, f"{shown(source)}:1: marimo.App(...) names {name}, which is not there.")
+        for name in missing
+    ]
+
+
+def packages(source: Path, text: str) -> list[Line]:
+    """Return a line for each import that the header does not declare.
+
+    Empty if there is no header; for assignments another check reports that.
+    """
+    if not has_block(text):
+        return []
+    found = undeclared(text, shown(source), modules_beside(source.parent))
+    return [Line(Step.ADVICE, str(finding)) for finding in found]
+
+
+def _support(item: SourceItem, source: Path, text: str) -> Belongings:
+    """Return the files that belong to a lecture: all others in a folder of the lecture's name.
+
+    If the folder holds other lectures too, only the files that ``marimo.App(...)`` names.
+    """
+    found = support_files(item, [text])
+    if item.directory.name == source.stem:
+        return found
+    named = frozenset(app_files(text))
+    reason = f"its folder is not called {source.stem}, so it is not known to belong to it"
+    return found.without({name: reason for name in found.files if name not in named})
+
+
+def copy_support(
+    item: SourceItem, names: Sequence[str], stage: ReleaseBuild, target: str
+) -> list[Line]:
+    """Copy files beside a notebook that are newer than the release's; return lines to report.
+
+    Raises:
+        InvalidInput: The release has a file that marks a solution.
+    """
+    lines = []
+    for name in names:
+        source = item.directory / name
+        if stage.take(source, name):
+            lines.append(Line(Step.COPY, f"{shown(source)} -> {Path(target) / name}"))
+        elif stage.differs(source, name):
+            text = f"{Path(target) / name}:1: it is newer than the source's and not replaced."
+            lines.append(Line(Step.ADVICE, f"{text} Remove it to take {shown(source)}."))
+    return [*lines, *_left_from_before(item, names, stage, target)]
+
+
+def _left_from_before(
+    item: SourceItem, names: Sequence[str], stage: ReleaseBuild, target: str
+) -> Iterator[Line]:
+    """Yield a line for each file that only the old release had: students still get it."""
+    files = belongings(stage.path).files
+    refuse(solutions_in({str(Path(target) / name): stage.path / name for name in files}))
+    known = {*names, *(notebook.name for notebook in item.notebooks)}
+    for name in files:
+        if name not in known:
+            text = f"{Path(target) / name}:1: students get it, though it is not the source's."
+            yield Line(Step.ADVICE, f"{text} Remove it if they should not.")
+
+
+def _mode(name: str, options: GenerateOptions) -> str | None:
+    """Return how the hub opens an item, from its release, else its source, else its name."""
+    there = False
+    for base in (options.output, options.releases, options.sources):
+        notebook = base / name / f"{name}.py"
+        if not notebook.is_file():
+            continue
+        there = True
+        try:
+            kind = read_kind(read_notebook(notebook))
+        except InvalidInput:
+            continue
+        if kind:
+            return _MODES[kind]
+    return mode_by_initial(name) or ("edit" if there else None)
+
+
+def check_names(item: str, files: Sequence[str], target: Path) -> list[Line]:
+    """Refuse new names that Windows or macOS cannot store; return lines about older ones.
+
+    ``target`` is the item's directory among the releases, which may not exist.
+
+    Raises:
+        InvalidInput: The item's name or that of a file is new and not every system takes it.
+    """
+    if not target.is_dir() and ItemName.valid(item):
+        ItemName.parse_new(item, _items(target.parent))
+    try:
+        known = refuse_new_problems(files, _files(target))
+    except InvalidInput as error:
+        raise InvalidInput(f"{item}: {error.message}", hint=error.hint) from error
+    return [Line(Step.ADVICE, f"{item}: {each}") for each in known]
+
+
+def _items(directory: Path) -> list[str]:
+    return [each.name for each in directory.iterdir()] if directory.is_dir() else []
+
+
+def _files(directory: Path) -> list[str]:
+    if not directory.is_dir():
+        return []
+    found = (path for path in directory.rglob("*") if path.is_file())
+    return [path.relative_to(directory).as_posix() for path in found]

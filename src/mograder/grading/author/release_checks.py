@@ -6,16 +6,11 @@ source.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
-from pathlib import Path
 
-from mograder.core.errors import InvalidInput
-from mograder.core.names import ItemName
-from mograder.core.portable_names import refuse_new_problems
 from mograder.grading.author.author_runs import RunReport
-from mograder.grading.author.generate_output import Line, Step
 from mograder.notebook.cells import NotebookText, parse_cells, split_lines
 from mograder.notebook.findings import Finding
 from mograder.notebook.points import Check, checks_in, key_of, marks_of
@@ -125,31 +120,3 @@ def _failed(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
             reason = "; ".join(check.details) or "it waits for an answer"
             message = f"the check {check.label!r} does not pass: {reason}."
             yield Finding(filename, lines.get(check.label, 1), message, _CORRECT)
-
-
-def check_names(item: str, files: Sequence[str], target: Path) -> list[Line]:
-    """Refuse new names that Windows or macOS cannot store; return lines about older ones.
-
-    ``target`` is the item's directory among the releases, which may not exist.
-
-    Raises:
-        InvalidInput: The item's name or that of a file is new and not every system takes it.
-    """
-    if not target.is_dir() and ItemName.valid(item):
-        ItemName.parse_new(item, _items(target.parent))
-    try:
-        known = refuse_new_problems(files, _files(target))
-    except InvalidInput as error:
-        raise InvalidInput(f"{item}: {error.message}", hint=error.hint) from error
-    return [Line(Step.ADVICE, f"{item}: {each}") for each in known]
-
-
-def _items(directory: Path) -> list[str]:
-    return [each.name for each in directory.iterdir()] if directory.is_dir() else []
-
-
-def _files(directory: Path) -> list[str]:
-    if not directory.is_dir():
-        return []
-    found = (path for path in directory.rglob("*") if path.is_file())
-    return [path.relative_to(directory).as_posix() for path in found]

@@ -15,7 +15,7 @@ from mograder.core.sections.settings_model import CourseRule
 from mograder.core.sections.settings_values import complaint
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import CourseLate
-from mograder.grading.late.explanation import moment
+from mograder.grading.late.late_work import moment
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import (
     ALL_ASSIGNMENTS,

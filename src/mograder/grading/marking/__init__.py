@@ -1,1 +1,1 @@
-"""An answer as a marker sees it, and the order of the answers."""
+"""Answers and submissions as a marker sees them: one, equal ones, and similar ones."""

@@ -14,9 +14,14 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.grading.marking.graded_work import WorkFiles
-from mograder.grading.similarity.fingerprints import Place
-from mograder.grading.similarity.pairs import SimilarPair, groups_of, similar_pairs
-from mograder.grading.similarity.terms import NotebookTerms, read_terms
+from mograder.grading.marking.similar_pairs import (
+    NotebookTerms,
+    Place,
+    SimilarPair,
+    groups_of,
+    read_terms,
+    similar_pairs,
+)
 from mograder.notebook.points import GRADERS_CELLS
 from mograder.notebook.source.release import with_hidden_tests
 from mograder.processes.isolated_call import IsolatedCall

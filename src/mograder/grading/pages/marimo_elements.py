@@ -1,4 +1,4 @@
-"""marimo's own elements, which only its scripts can show, as plain ones.
+"""marimo's own elements, which only its scripts can show, as plain ones; formulas as MathML.
 
 The result is not yet safe: :func:`mograder.grading.pages.clean_markup.clean_markup` sanitises it.
 """
@@ -12,12 +12,14 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from html.parser import HTMLParser
 from itertools import islice
 from urllib.parse import unquote, urlsplit
 
+from latex2mathml.converter import convert
+
 from mograder.grading.pages.page_images import image_url
-from mograder.grading.pages.tex_math import mathml_of, split_delimiters
 
 _DEEPEST = 6
 _ROWS, _COLUMNS, _CELL = 200, 60, 300
@@ -71,6 +73,18 @@ _IN_JSON = re.compile(r"(?:text|image|application|video|audio)/[\w.+-]+:")
 _KINDS = frozenset(("info", "warn", "danger", "success", "neutral"))
 
 Attributes = Mapping[str, str]
+
+_BLOCKS = (["paragraph"], ["markdown"])
+"""The classes of elements that marimo's stylesheet shows as blocks."""
+
+_SIZES = {1: "one", 2: "two", 3: "three"}
+_SCROLLED = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"}
+
+_LONGEST = 4000
+_DELIMITERS = (("||(", "||)"), (r"\(", r"\)"), ("$", "$"))
+_DISPLAYED = (("||[", "||]"), (r"\[", r"\]"), ("$$", "$$"))
+_ALIGNED = re.compile(r"(\\(?:begin|end)\{)(?:aligned|split|alignedat|gathered)\}")
+_UNKNOWN = re.compile(r"\\|<m[ion]>&(?:amp;)?</m[ion]>|linebreak")
 
 
 class HeadingLevels:
@@ -275,13 +289,6 @@ class PlainElements(HTMLParser):
         return self._plain(markup, self._depth + 1)
 
 
-_BLOCKS = (["paragraph"], ["markdown"])
-"""The classes of elements that marimo's stylesheet shows as blocks."""
-
-_SIZES = {1: "one", 2: "two", 3: "three"}
-_SCROLLED = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"}
-
-
 def _kept(tag: str, attributes: Attributes) -> dict[str, str]:
     """Return an element's attributes, with its alignment as a class in place of its style."""
     kept = {name: value for name, value in attributes.items() if name != "style"}
@@ -415,3 +422,25 @@ _WRITERS: dict[str, Callable[[Mapping[str, object]], str]] = {
         f"A file to download is not part of this page: {_words(values.get('filename'))}."
     ),
 }
+
+
+def split_delimiters(text: str) -> tuple[str, bool]:
+    """Return a formula without the marks around it, and whether it stands on its own line."""
+    plain = text.strip()
+    for displayed, pairs in ((True, _DISPLAYED), (False, _DELIMITERS)):
+        for first, last in pairs:
+            if plain.startswith(first) and plain.endswith(last) and len(plain) > len(first):
+                return plain[len(first) : -len(last)].strip(), displayed
+    return plain, False
+
+
+@lru_cache(maxsize=2000)
+def mathml_of(tex: str, *, displayed: bool) -> str:
+    """Return a formula as MathML, not yet sanitised; "" if it cannot be converted as a whole."""
+    if len(tex) > _LONGEST:
+        return ""
+    try:
+        found = convert(_ALIGNED.sub(r"\1align*}", tex), display="block" if displayed else "inline")
+    except Exception:  # noqa: BLE001 - the converter raises StopIteration, RecursionError and more
+        return ""
+    return "" if _UNKNOWN.search(found) else str(found)

@@ -1,1 +1,1 @@
-"""Release of marks to students, and their requests to look at a mark again."""
+"""Results as students see them: pages of feedback, releases of marks, and requests."""

@@ -13,8 +13,8 @@ from datetime import datetime
 from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import CourseLate, Preview
-from mograder.grading.late.explanation import moment
-from mograder.grading.release.course_feedback import NO_KEY, CourseFeedback
+from mograder.grading.late.late_work import moment
+from mograder.grading.release.feedback import NO_KEY, CourseFeedback
 from mograder.grading.release.telling import shown_with_hidden_tests, telling
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import Change, LateFacts, LateWork, PolicyChange

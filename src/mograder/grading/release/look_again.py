@@ -15,9 +15,8 @@ from typing import Literal
 from mograder.core.csv_table import number_text
 from mograder.core.errors import Conflict, Forbidden, InvalidInput
 from mograder.grading.pages.page_templates import readable
-from mograder.grading.release.course_feedback import CourseFeedback
-from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
-from mograder.grading.release.releasing import new_release
+from mograder.grading.release.feedback import CourseFeedback
+from mograder.grading.release.releasing import ReleasedMarks, new_release, parse_marks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,

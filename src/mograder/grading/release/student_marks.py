@@ -1,28 +1,40 @@
-"""A student's released marks of all assignments, in short."""
+"""Released marks as students see them, in short and as pages, and as other systems may have them.
+
+A page is made from the marks of the release, and from the result that explained them then.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
-from mograder.core.errors import MograderError
+from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
-from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.feedback.feedback_view import view_feedback
-from mograder.grading.late.explanation import moment
-from mograder.grading.release.course_feedback import CourseFeedback
-from mograder.grading.release.released_marks import ReleasedMarks, parse_marks
+from mograder.grading.late.late_work import late_sentence, moment
+from mograder.grading.release.feedback import (
+    CourseFeedback,
+    ShownNotebook,
+    page_name,
+    render_feedback_page,
+    shown_notebook,
+)
+from mograder.grading.release.feedback_view import Disclosure, FeedbackView, Level, view_feedback
+from mograder.grading.release.releasing import ReleasedMarks, parse_marks
 from mograder.grading.release.telling import telling
-from mograder.grading.results.recorded_results import NO_RESULT
+from mograder.grading.results.recorded_results import NO_RESULT, LastResult, result_of_run
+from mograder.store.filesystem.files import atomic_write
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.late_work import LateFacts, LateWork
 from mograder.store.gradebook.mark_release import MarkReleases, ReleaseRow, standing
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests, RequestState
 
 _log = get_logger(__name__)
+_PRIVATE = 0o600
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,26 @@ class StudentMark:
     waiting: int = 0
     answered: int = 0
     decided: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DueMark:
+    """A released mark; ``late`` is the deduction as a sum, "" without one."""
+
+    grade: StudentGrade
+    late: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DueMarks:
+    """The marks of an assignment by username; None for one that was taken back.
+
+    Marks that students are not told yet, and damaged ones, are left out. ``changes_at`` is when the
+    next mark becomes visible without anybody's doing, None if none does.
+    """
+
+    marks: dict[str, DueMark | None]
+    changes_at: datetime | None = None
 
 
 def marks_of_student(
@@ -68,6 +100,90 @@ def marks_of_student(
         if told is not None:
             found[assignment] = _with(told, requests[assignment])
     return found
+
+
+def view_marks(
+    feedback: CourseFeedback, marks: ReleasedMarks, disclosure: Disclosure
+) -> FeedbackView:
+    """Return what a student's page says.
+
+    Raises: :class:`InvalidInput` if the result that explains the marks is not to be used.
+    """
+    return view_feedback(marks.work(_explained(feedback, marks)), disclosure)
+
+
+def render_marks_page(
+    feedback: CourseFeedback, marks: ReleasedMarks, disclosure: Disclosure
+) -> str:
+    """Return the page of feedback with the notebook, if that is still the one of these marks.
+
+    Raises: as :func:`view_marks`.
+    """
+    work, notebook = marks.work(_explained(feedback, marks)), ShownNotebook()
+    student = marks.grade.student
+    last = feedback.book.last_run(feedback.assignment, student)  # its files are there
+    newest = None if last is None else last.number
+    if marks.run is None or feedback.is_same_work(student, marks.run, newest):
+        notebook = shown_notebook(feedback.autograded, student)
+    return render_feedback_page(work, disclosure, notebook)
+
+
+def released_marks(feedback: CourseFeedback) -> Mapping[str, ReleasedMarks] | None:
+    """Return the marks of an assignment that students see now, by username.
+
+    None if none of them was ever released.
+
+    Raises: :class:`InvalidInput` if a release is damaged.
+    """
+    rows = MarkReleases(feedback.book).rows(feedback.assignment)
+    found = {each: standing(rows[each], feedback.now).shown for each in rows}
+    shown = {each: parse_marks(row.grade) for each, row in found.items() if row is not None}
+    return shown if rows else None
+
+
+def write_released_pages(
+    feedback: CourseFeedback, released: Iterable[ReleasedMarks], directory: Path
+) -> Iterator[tuple[str, str]]:
+    """Write the page of each student's released marks as ``USER.html``.
+
+    Yields the students whose page could not be written, with the reason.
+    """
+    tells, rows = telling(feedback), MarkReleases(feedback.book).rows(feedback.assignment)
+    for marks in released:
+        student = marks.grade.student
+        try:
+            path = directory / page_name(student)
+            page = render_marks_page(feedback, marks, tells.of(rows.get(student, ())))
+            atomic_write(path, page.encode("utf-8", "replace"), _PRIVATE)
+        except (MograderError, OSError) as error:
+            yield student, str(error)
+
+
+def due_marks(feedback: CourseFeedback) -> DueMarks:
+    """Return the marks that other systems may have: those that students see now.
+
+    Blocks, and may raise the gradebook's errors.
+    """
+    tells = telling(feedback)
+    found: dict[str, DueMark | None] = {}
+    moments = [] if tells.ahead.later is None else [tells.ahead.later]
+    for student, rows in MarkReleases(feedback.book).rows(feedback.assignment).items():
+        stands = standing(rows, feedback.now)
+        if stands.waiting is not None and stands.waiting.visible_from is not None:
+            moments.append(stands.waiting.visible_from)
+        if stands.shown is None:
+            if stands.taken_back is not None:
+                found[student] = None
+            continue
+        try:
+            marks = parse_marks(stands.shown.grade)
+        except MograderError as error:
+            _log.error("the marks of %s for %s: %s", student, feedback.assignment, error)
+            continue
+        if marks.grade.final is None or (marks.hidden_tests and tells.of(rows).later is not None):
+            continue
+        found[student] = _due(marks)
+    return DueMarks(found, min(moments, default=None))
 
 
 def _told(
@@ -98,3 +214,22 @@ def _with(told: StudentMark, requests: list[RegradeRequest]) -> StudentMark:
         answered=states.count(RequestState.ANSWERED),
         decided=states.count(RequestState.DECIDED),
     )
+
+
+def _explained(feedback: CourseFeedback, marks: ReleasedMarks) -> LastResult:
+    if marks.run is None:
+        return NO_RESULT
+    grade = marks.grade
+    run = feedback.book.run(grade.assignment, grade.student, marks.run)
+    found = result_of_run(feedback.key, run)
+    if found.problem:
+        raise InvalidInput(
+            f"The reasons for these marks cannot be shown: {found.problem}.",
+            hint="Tell your instructor.",
+        )
+    return found
+
+
+def _due(marks: ReleasedMarks) -> DueMark:
+    late = late_sentence(marks.grade, marks.deduction) if marks.deduction.percent else ""
+    return DueMark(marks.grade, late)

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
 
-from mograder.grading.feedback.disclosure import Disclosure
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.late_work import DueDates
-from mograder.grading.release.course_feedback import CourseFeedback
-from mograder.grading.release.released_marks import readable_marks
+from mograder.grading.release.feedback import CourseFeedback
+from mograder.grading.release.feedback_view import Disclosure
+from mograder.grading.release.releasing import readable_marks
 from mograder.store.gradebook.late_work import Change, LateFacts, LateWork, Membership
 from mograder.store.gradebook.mark_release import MarkReleases, ReleaseRow, standing
 

@@ -1,4 +1,8 @@
-"""Signed results in a gradebook that explain marks; each signature is checked where it is used."""
+"""Signed results in a gradebook that explain marks; each signature is checked where it is used.
+
+They are apart from :mod:`~mograder.grading.results.grading_result`, which ``mograder quality`` uses
+in installations without SQLAlchemy.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The tools of grading: sandboxes, environments, kept contracts, and the key of signatures.
+"""The tools and limits of grading: sandboxes, environments, kept contracts, the key of signatures.
 
-A command opens them for its own run; a hub makes them of what it has already.
+A command opens the tools for its own run; a hub makes them of what it has already. Notebooks have
+the limits of a session, lowered by ``[rlimits]``.
 """
 
 from __future__ import annotations
@@ -9,24 +10,26 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from mograder.core.clock import SystemClock
-from mograder.core.sections.settings_model import Settings
+from mograder.core.sections.settings_model import RlimitsSettings, Settings
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks.single_flight import Progress
 from mograder.grading.results.grading_result import grading_key
 from mograder.grading.runs.sandbox_slots import SandboxSlots
-from mograder.grading.runs.sandboxed_runner import open_sandboxed
+from mograder.grading.runs.workbench import open_sandboxed
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.judging import Judges
 from mograder.sandbox.execution.report import Executes
+from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines, Limits
 from mograder.store.course.sources import ContractStore, contracts_of
 
 assert sys.platform == "linux"  # grading needs supervisors
 
+_MEGABYTE = 1 << 20
 _MANY = 2
 """Runs from which a process is kept for each environment; recording and judging are that many."""
 
@@ -72,3 +75,38 @@ async def open_grading_tools(
             contracts=contracts_of(loaded),
             key=key,
         )
+
+
+def lowered(limits: Limits, rlimits: RlimitsSettings, memory_mb: int | None = None) -> Limits:
+    """Return limits that are at most those of ``[rlimits]``; ``memory_mb`` replaces its ``as``."""
+    own = -(-(rlimits.as_ or 0) // _MEGABYTE) if memory_mb is None else memory_mb
+    memory = _least(limits.memory_mb, own)
+    soft = limits.memory_soft_mb
+    return limits.model_copy(
+        update={
+            "memory_mb": memory,
+            "memory_soft_mb": 0 if memory and soft >= memory else soft,
+            "processes": _least(limits.processes, rlimits.nproc),
+            "open_files": _least(limits.open_files, rlimits.nofile),
+        }
+    )
+
+
+def timed(deadlines: Deadlines, seconds: float) -> Deadlines:
+    """Return the deadlines with ``seconds`` for the notebook, and as many for all its checks.
+
+    It is at least a second and at most what a supervisor accepts.
+    """
+    seconds = min(max(seconds, 1.0), LONGEST_SECONDS)
+    return replace(
+        deadlines,
+        call=min(deadlines.call, seconds),
+        check=min(deadlines.check, seconds),
+        submission=seconds,
+        notebook=seconds,
+    )
+
+
+def _least(limit: int, other: int | None) -> int:
+    """Return the lower of two limits, of which 0 and None mean none."""
+    return min((each for each in (limit, other) if each and each > 0), default=0)

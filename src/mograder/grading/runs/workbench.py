@@ -1,9 +1,19 @@
-"""The executor, environments and limits with which a command runs notebooks on this machine."""
+"""A workbench: the executor, environments and limits with which a command runs notebooks here.
+
+On Linux a supervisor of the command's own makes sandboxes; it ends with the command, and so do its
+sessions. Other systems have no sandboxes: a person's own notebook runs there with the person's
+rights, as the editor runs it. Environments are built once for each set of requirements, and kept
+for the next time.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,16 +25,35 @@ from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.core.system import SYSTEM, SYSTEM_NAME
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import CommandRunner, Environments
+from mograder.sandbox.environments.interpreters import make_own_environment
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
-from mograder.sandbox.execution.item_limits import CopyBounds
-from mograder.sandbox.execution.judging import Judges
+from mograder.sandbox.execution.item_limits import CopyBounds, limits_of
+from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
+from mograder.sandbox.execution.plain_processes import PlainCommands, PlainExecutor
 from mograder.sandbox.execution.report import Executes
 from mograder.sandbox.protocol import Limits
+
+if sys.platform == "linux":
+    from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_config
+    from mograder.sandbox.execution.judge_runner import JudgeRunner
+    from mograder.sandbox.execution.runner import Executor
+    from mograder.store.filesystem.files import remove_tree
 
 _log = get_logger(__name__)
 
 AUTHORS_BOUNDS = CopyBounds(files=10_000, mb=1000)
 """The same limits as for the files of a release beside its notebooks."""
+
+_WARM_FROM = 2
+"""Number of runs from which importing marimo once for all of them pays."""
+_WARM_ENVIRONMENTS = 4
+
+UNPROTECTED = (
+    ""
+    if SYSTEM == "linux"
+    else f"{SYSTEM_NAME} has no sandbox: notebooks run with your rights, as in the editor."
+)
+"""The sentence for people whose machine is not protected from notebooks; empty on Linux."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +85,131 @@ class Workbench:
         except MograderError as error:
             _log.warning("notebooks of %s start cold: %s", directory.name, error)
         return directory
+
+
+def open_workbench(
+    loaded: LoadedSettings,
+    environ: Environ,
+    *,
+    sandbox: bool = True,
+    own_python: bool = False,
+    trusted: bool = False,
+    runs: int = 1,
+    jobs: int = 2,
+) -> AbstractAsyncContextManager[Workbench]:
+    """Return the context of a workbench for ``runs`` runs, ``jobs`` at a time.
+
+    On Linux, without ``sandbox``, or if the settings switch it off, this machine is not protected
+    from the notebooks. On other systems it never is. ``own_python`` and ``trusted`` are as for
+    :func:`open_sandboxed`.
+
+    Entering it raises:
+        SandboxUnavailable: A sandbox is wanted and cannot be made; or the settings demand one on a
+            system that has none.
+    """
+    if sys.platform == "linux":
+        return open_sandboxed(
+            loaded,
+            environ,
+            sandbox=sandbox,
+            own_python=own_python,
+            trusted=trusted,
+            runs=runs,
+            jobs=jobs,
+        )
+    else:  # noqa: RET505 - mypy skips an else of another system, and no statements after it
+        return open_plain(loaded, environ, own_python=own_python, jobs=jobs)
+
+
+if sys.platform == "linux":  # supervisors need it
+
+    @asynccontextmanager
+    async def open_sandboxed(
+        loaded: LoadedSettings,
+        environ: Environ,
+        *,
+        sandbox: bool = True,
+        own_python: bool = False,
+        trusted: bool = False,
+        runs: int = 1,
+        jobs: int = 2,
+    ) -> AsyncIterator[Workbench]:
+        """Yield a workbench for ``runs`` runs, ``jobs`` at a time, with a supervisor of its own.
+
+        With ``trusted``, the files beside a notebook may be as many and as large as an author's.
+        Without ``sandbox``, or if the settings switch it off, this machine is not protected from
+        the notebooks. With ``own_python`` they have the packages of the Python that runs mograder.
+
+        Raises:
+            SandboxUnavailable: A sandbox is wanted and cannot be made.
+        """
+        place, _ = places(loaded, environ)
+        config = supervisor_config(loaded, environ)
+        if not sandbox:
+            config = config.model_copy(update={"sandbox": "none"})
+        if config.uv_cache.is_relative_to(loaded.state_dir):
+            config = config.model_copy(update={"uv_cache": place / "uv-cache"})
+        warm = _WARM_ENVIRONMENTS if runs >= _WARM_FROM else 0
+        bounds = AUTHORS_BOUNDS if trusted else CopyBounds()
+        async with momentary_supervisor(config, warm=warm) as moment:
+            client = moment.client
+            environments = None if own_python else await environments_of(loaded, environ, client)
+            copies = Path(tempfile.mkdtemp(prefix="mograder-"))
+            judging, own = copies / "judging", copies / "own"
+            if own_python:
+                await asyncio.to_thread(make_own_environment, own)
+            try:
+                yield Workbench(
+                    Executor(client, copies / "runs", remove_tree, at_once=jobs, bounds=bounds),
+                    JudgeRunner(client, judging, remove_tree, at_once=jobs, bounds=bounds),
+                    limits_of(loaded.settings.limits),
+                    environments,
+                    client.warm,
+                    own,
+                )
+            finally:
+                if environments is not None:
+                    await environments.close()
+                await asyncio.to_thread(shutil.rmtree, copies, ignore_errors=True)
+
+
+@asynccontextmanager
+async def open_plain(
+    loaded: LoadedSettings, environ: Environ, *, own_python: bool = False, jobs: int = 2
+) -> AsyncIterator[Workbench]:
+    """Yield a workbench without a supervisor, for ``jobs`` runs at a time.
+
+    With ``own_python``, notebooks have the packages of the Python that runs mograder.
+
+    Raises:
+        SandboxUnavailable: ``[security] use_bubblewrap`` demands a sandbox.
+    """
+    demand_no_sandbox(loaded)
+    variables = own_variables(environ)
+    if cache := loaded.settings.hub.uv_cache_dir:
+        variables["UV_CACHE_DIR"] = str(loaded.path(cache))
+    executor = PlainExecutor(variables, at_once=jobs, bounds=AUTHORS_BOUNDS)
+    limits = limits_of(loaded.settings.limits)
+    if own_python:
+        yield Workbench(executor, _NoJudges(), limits, None, _no_warm_start)
+        return
+    environments = await environments_of(loaded, environ, PlainCommands(variables))
+    try:
+        yield Workbench(executor, _NoJudges(), limits, environments, _no_warm_start)
+    finally:
+        await environments.close()
+
+
+class _NoJudges:
+    """Judges nothing: that needs two processes that cannot reach each other."""
+
+    async def judge(self, request: JudgingRequest) -> JudgingResult:
+        """Raise :class:`SandboxUnavailable`."""
+        raise SandboxUnavailable("Checks can be judged apart from the answers on Linux only.")
+
+
+async def _no_warm_start(_: Path) -> None:
+    """Do nothing: only supervisors keep processes for fast starts."""
 
 
 def places(loaded: LoadedSettings, environ: Environ) -> tuple[Path, Path]:

@@ -1,7 +1,9 @@
 """Grade one submission: from a student's file to a mark for each question, with its reasons.
 
-A submission is untrusted text as a whole. Marks come from the judge's report only; checks that run
-beside the answers yield proposals that a person confirms.
+A submission is untrusted text as a whole. Marks come from the judge's report only. Checks of
+unprotected questions, or all without a source, run beside the answers, with the author's checks
+restored as in validation. The submission's code could forge what these report, so their marks are
+proposals that a person confirms.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import dataclasses
 import hashlib
 import hmac
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -22,6 +24,7 @@ from mograder.core.log import get_logger
 from mograder.grading.results.grading_result import (
     GradedCellError,
     GradedCheck,
+    GradedLabel,
     GradingResult,
     GradingState,
 )
@@ -32,29 +35,43 @@ from mograder.grading.submissions.graded_assignment import (
     JudgedSource,
     source_name,
 )
-from mograder.grading.submissions.judged_checks import (
+from mograder.grading.submissions.question_results import (
+    ExpectedLabel,
     Unjudged,
+    failed_labels,
+    graded_questions,
     judged_checks,
+    state_of,
+    totals,
     unjudged_checks,
     with_hidden,
 )
-from mograder.grading.submissions.question_results import graded_questions, state_of, totals
 from mograder.grading.submissions.submitted_text import (
     SubmittedText,
     decode_submission,
     read_text,
 )
-from mograder.grading.submissions.unprotected_run import (
-    checks_without_source,
-    run_beside,
-    unprotected_checks,
+from mograder.grading.validation.report import (
+    CheckStatus,
+    ValidatedCheck,
+    ValidationReport,
+    run_problem,
 )
-from mograder.grading.validation.report import ValidationReport, run_problem
-from mograder.notebook.grading.grading_plan import answers_read
-from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
-from mograder.sandbox.execution.report import CellResult, CellStatus
+from mograder.grading.validation.validate import Submission, validate
+from mograder.marks import held_to
+from mograder.notebook.grading.grading_plan import Part, answers_read
+from mograder.sandbox.execution.judging import JudgedCondition, JudgingRequest, JudgingResult
+from mograder.sandbox.execution.report import (
+    CellResult,
+    CellStatus,
+    Executes,
+    ExecutionRequest,
+    ExecutionResult,
+    Outcome,
+)
 
 _log = get_logger(__name__)
+_LOG = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,3 +281,116 @@ def _seed(key: bytes, data: bytes, assignment: GradedAssignment) -> str:
     """Return the seed of random numbers: the same for every grading, and unknown to students."""
     text = hashlib.sha256(data).hexdigest() + assignment.basis.source_sha256
     return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+async def run_beside(
+    assignment: GradedAssignment, text: str, tools: GradingTools, uid_slot: int
+) -> ValidationReport:
+    """Run a submission with the author's unprotected checks, and return the report.
+
+    Raises:
+        MograderError: It could not be run at all.
+    """
+    submission = Submission(
+        text=text,
+        filename=source_name(assignment),
+        environment=assignment.environment,
+        limits=assignment.limits,
+        seconds=assignment.deadlines.notebook,
+        release=assignment.release if assignment.source is None else assignment.source.beside,
+        folder=assignment.release_folder,
+        uid_slot=uid_slot,
+    )
+    return await validate(submission, _OwnEnds(tools.executor), tools.apart)
+
+
+def unprotected_checks(
+    report: ValidationReport, parts: Sequence[Part], expected: Sequence[ExpectedLabel]
+) -> tuple[GradedCheck, ...]:
+    """Return the results of the unprotected checks of a source; other results do not count.
+
+    A label that is known only when its check runs belongs to the first such check.
+    """
+    named = {each.label for each in expected}.union(*map(_labels, parts))
+    found = {each.label: each for each in report.checks}
+    free = [each for each in report.checks if each.label not in named]
+    checks = []
+    for part in parts:
+        results = [found[label] for label in _labels(part) if label in found]
+        if part.check is not None and any(each.label is None for each in part.check.labels):
+            results, free = [*results, *free], []
+        wanted = [each for each in expected if each.unprotected and each.cell == part.cell]
+        checks.append(_check(part.cell, part.line, results, wanted))
+    return tuple(checks)
+
+
+def checks_without_source(report: ValidationReport) -> tuple[GradedCheck, ...]:
+    """Return the results of all checks that a submission has, each as a check of its own.
+
+    Cells and lines are those of the submission.
+    """
+    return tuple(_check(each.index or 0, each.line or 1, [each], ()) for each in report.checks)
+
+
+def _labels(part: Part) -> tuple[str, ...]:
+    """Return the known labels of a check in their order, each once."""
+    labels = () if part.check is None else part.check.labels
+    return tuple(dict.fromkeys(each.label for each in labels if each.label is not None))
+
+
+def _check(
+    cell: int, line: int, results: Sequence[ValidatedCheck], wanted: Sequence[ExpectedLabel]
+) -> GradedCheck:
+    weights = {each.label: each.total for each in wanted}
+    labels = [_label(each, weights.get(each.label, 0.0)) for each in results]
+    present = {each.label for each in results}
+    missing = [each for each in wanted if each.label not in present]
+    lost = [each for each in results if each.status is CheckStatus.NOT_RUN]
+    reasons = [message.removeprefix("not run: ") for each in lost for message in each.messages]
+    if missing or not results:
+        reasons.append("this check did not run")
+    return GradedCheck(
+        cell=cell,
+        line=line,
+        hidden=False,
+        state=GradingState.UNPROTECTED if len(lost) < len(results) else GradingState.NOT_RUN,
+        reason="; ".join(dict.fromkeys(reasons)),
+        labels=(*labels, *failed_labels(missing)),
+    )
+
+
+def _label(check: ValidatedCheck, wanted: float) -> GradedLabel:
+    """Return the result of one label, held to the weight that its author has given it.
+
+    The run does not tell the weights of its conditions.
+    """
+    ran = check.status is not CheckStatus.NOT_RUN
+    conditions = (JudgedCondition(message=m, weight=0.0, passed=False) for m in check.messages)
+    held = held_to(check.weights, wanted)
+    return GradedLabel(
+        label=check.label,
+        key=check.key,
+        earned=held.earned,
+        total=held.total,
+        passed=check.status is CheckStatus.SUCCESS,
+        conditions=tuple(conditions) if ran else (),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnEnds:
+    """Runs notebooks; raises an error for a run whose end is not the student's doing.
+
+    As the judge's worker: where the disk is nearly full, and where nothing was reported at all.
+    """
+
+    runs: Executes
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        result = await self.runs.execute(request)
+        if result.reason == "disk":
+            raise MograderError("The notebook was ended because the disk is nearly full.")
+        told = result.cells or result.problem
+        if not told and result.outcome not in (Outcome.FINISHED, Outcome.UNREADABLE):
+            raise MograderError(f"The notebook reported nothing. {result.log_tail[-_LOG:]}".strip())
+        return result

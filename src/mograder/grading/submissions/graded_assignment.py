@@ -15,8 +15,7 @@ from mograder import __version__
 from mograder.core.errors import InvalidInput
 from mograder.core.tasks.single_flight import Progress
 from mograder.grading.results.grading_result import Basis
-from mograder.grading.runs.grading_tools import GradingTools
-from mograder.grading.runs.run_limits import timed
+from mograder.grading.runs.grading_tools import GradingTools, timed
 from mograder.grading.submissions.contract_recording import (
     Recording,
     check_digests,
@@ -25,8 +24,11 @@ from mograder.grading.submissions.contract_recording import (
     kept_contract,
     record_contract,
 )
-from mograder.grading.submissions.judged_checks import expected_labels, released_labels
-from mograder.grading.submissions.question_results import ExpectedLabel
+from mograder.grading.submissions.question_results import (
+    ExpectedLabel,
+    expected_labels,
+    released_labels,
+)
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import refuse
 from mograder.notebook.grading.grading_plan import GradingPlan, render_plan

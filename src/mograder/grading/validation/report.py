@@ -1,13 +1,24 @@
-"""The result of a validation, as the command line, the hub and the pages use it."""
+"""The report of a validation: as a record, and as text, JSON and a page made of it.
+
+The text is for a terminal and for logs. The JSON has the keys of 0.3.16, and ours beside them
+(compatibility-0.3.16.md 2.3). The HTML page has no scripts or external resources; all text in it is
+a student's or comes from their code, and is escaped as
+:mod:`~mograder.grading.pages.page_templates` says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
+from pydantic import BaseModel, ConfigDict
+
+from mograder.grading.pages.page_templates import render_page, styled
 from mograder.marks import (
     NOTHING,
     Weights,
@@ -21,6 +32,22 @@ from mograder.notebook.findings import Finding
 from mograder.notebook.integrity import Level
 from mograder.sandbox.execution.report import ExecutionResult, Outcome
 
+_ENDED = {
+    "processes": "it started too many processes",
+    "workspace": "it wrote too much to its folder",
+    "disk": "the disk is nearly full",
+    "output": "it printed too much",
+}
+_OUTPUT_LINES = 10
+_MOST_STRIPES = 40
+_ELEMENTS = frozenset(
+    (
+        *("html", "head", "meta", "title", "style", "body", "main", "section", "footer", "div"),
+        *("h1", "h2", "h3", "p", "span", "ul", "li", "i", "code", "pre", "strong"),
+    )
+)
+_OPENINGS = re.compile(rb"<(!doctype html>|/?[a-z0-9]*)")
+
 
 class CheckStatus(StrEnum):
     """The status of a check; the first four are the sidecar's words (compatibility-0.3.16.md 8)."""
@@ -31,6 +58,32 @@ class CheckStatus(StrEnum):
     WARN = "warn"
     """The check waits for an answer."""
     NOT_RUN = "not_run"
+
+
+WORDS = {
+    CheckStatus.SUCCESS: "PASS",
+    CheckStatus.PARTIAL: "PARTIAL",
+    CheckStatus.DANGER: "FAIL",
+    CheckStatus.WARN: "WAIT",
+    CheckStatus.NOT_RUN: "NOT RUN",
+}
+"""The name of each status in all output for people."""
+
+_Word = Literal["success", "partial", "danger", "warn"]
+_OLD_WORDS: Mapping[CheckStatus, _Word] = {
+    CheckStatus.SUCCESS: "success",
+    CheckStatus.PARTIAL: "partial",
+    CheckStatus.DANGER: "danger",
+    CheckStatus.WARN: "warn",
+    CheckStatus.NOT_RUN: "warn",
+}
+_CLASSES = {
+    CheckStatus.SUCCESS: "good",
+    CheckStatus.PARTIAL: "half",
+    CheckStatus.DANGER: "bad",
+    CheckStatus.WARN: "wait",
+    CheckStatus.NOT_RUN: "none",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +232,6 @@ def _shares(
     ]
 
 
-_ENDED = {
-    "processes": "it started too many processes",
-    "workspace": "it wrote too much to its folder",
-    "disk": "the disk is nearly full",
-    "output": "it printed too much",
-}
-
-
 def run_problem(result: ExecutionResult, seconds: float, where: str = "") -> str:
     """Return the sentence about a run that did not end well, empty for one that did.
 
@@ -205,3 +250,184 @@ def run_problem(result: ExecutionResult, seconds: float, where: str = "") -> str
         case Outcome.UNREADABLE:
             return "What it reported cannot be read, so none of it counts."
     return f"It could not be run: {result.problem}" if result.problem else ""
+
+
+def render_text(report: ValidationReport) -> str:
+    """Return the report as lines, each of which can be read on its own."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def headline(report: ValidationReport) -> str:
+    """Return a summary of the report in one sentence."""
+    if report.problem:
+        return report.problem
+    parts = [f"{sum(check.passed for check in report.checks)} of {len(report.checks)} checks pass"]
+    if report.cell_errors:
+        count = len(report.cell_errors)
+        parts.append(f"{count} cell{'s have' if count > 1 else ' has'} an error")
+    if report.marks is not None:
+        earned, available = report.marks
+        parts.append(f"{earned:g} of {available:g} marks by checks")
+    if any(check.hidden for check in report.checks):
+        parts.append("more tests come when it is graded")
+    return ", ".join(parts) + "."
+
+
+def place_of(line: int | None) -> str:
+    """Return a line of the student's file in words."""
+    return "put back from the release" if line is None else f"line {line}"
+
+
+def marks_of_check(check: ValidatedCheck) -> str:
+    """Return the marks of a check as ``5/10``, empty if it has none."""
+    if check.available is None:
+        return ""
+    return f"{check.earned or 0.0:g}/{check.available:g}"
+
+
+def _lines(report: ValidationReport) -> Iterator[str]:
+    yield f"{'OK' if report.ok else 'FAILED'}: {report.filename}: {headline(report)}"
+    for warning in report.integrity.warnings:
+        yield f"  INTEGRITY: {_plain(str(warning))}"
+    for check in report.checks:
+        marks = marks_of_check(check)
+        yield f"  {WORDS[check.status]}: {_plain(check.label)}{f' [{marks}]' if marks else ''}"
+        yield from (f"    - {_plain(message)}" for message in check.messages)
+    for error in report.cell_errors:
+        yield from _error_lines(error)
+
+
+def _error_lines(error: CellError) -> Iterator[str]:
+    name = "" if error.cell in ("", "_") else f" {error.cell}"
+    yield (
+        f"  ERROR: cell{name} ({place_of(error.line)}): "
+        f"{_plain(error.error_type)}: {_plain(error.message)}"
+    )
+    output = [_plain(line) for line in error.output.splitlines()]
+    yield from (f"    | {line}" for line in output[-_OUTPUT_LINES:])
+
+
+def _plain(text: str) -> str:
+    """Return a text as one line without control characters."""
+    return "".join(char if char.isprintable() else " " for char in text).strip()
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class CheckAnswer(_Answer):
+    """One check. Clients of 0.3.16 know four statuses: a check that never ran counts as waiting."""
+
+    label: str
+    status: _Word
+    details: tuple[str, ...]
+    ran: bool
+    passed: bool
+    earned: float | None
+    available: float | None
+    cell: str
+    line: int | None
+    index: int | None = None
+
+
+class ErrorAnswer(_Answer):
+    """A cell that failed."""
+
+    cell: str
+    line: int | None
+    error_type: str
+    message: str
+    output: str
+    index: int | None = None
+
+
+class ValidationAnswer(_Answer):
+    """The answer of POST /validate, and ``mograder validate --json`` for each notebook."""
+
+    file: str
+    ok: bool
+    summary: str
+    outcome: str
+    checks: tuple[CheckAnswer, ...]
+    cell_errors: int
+    errors: tuple[ErrorAnswer, ...]
+    export_ok: bool
+    export_error: str
+    html_available: bool
+    integrity_level: Literal["source", "hash", "none"]
+    integrity_warnings: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationResult:
+    """The report of a validation, and its time."""
+
+    at: datetime
+    answer: ValidationAnswer
+
+
+def answer_of(report: ValidationReport, *, html_available: bool) -> ValidationAnswer:
+    """Return the report in the form of the JSON answer."""
+    errors = tuple(
+        ErrorAnswer.model_validate(each, from_attributes=True) for each in report.cell_errors
+    )
+    return ValidationAnswer(
+        file=report.filename,
+        ok=report.ok,
+        summary=headline(report),
+        outcome=report.outcome.value,
+        checks=tuple(_check(each) for each in report.checks),
+        cell_errors=len(errors),
+        errors=errors,
+        export_ok=report.ran,
+        export_error=report.problem,
+        html_available=html_available,
+        integrity_level=report.integrity.level.value,
+        integrity_warnings=tuple(str(each) for each in report.integrity.warnings),
+        seconds=round(report.seconds, 3),
+    )
+
+
+def _check(check: ValidatedCheck) -> CheckAnswer:
+    ran = check.status is not CheckStatus.NOT_RUN
+    return CheckAnswer(
+        label=check.label,
+        status=_OLD_WORDS[check.status],
+        details=check.messages,
+        ran=ran,
+        passed=check.passed,
+        earned=check.earned,
+        available=check.available,
+        cell=check.cell,
+        line=check.line,
+        index=check.index,
+    )
+
+
+def render_html(report: ValidationReport) -> str:
+    """Return the report as a page, light and dark."""
+    return render_page(
+        "report.html.j2",
+        report=report,
+        words=WORDS,
+        classes=_CLASSES,
+        most_stripes=_MOST_STRIPES,
+        not_run=CheckStatus.NOT_RUN,
+        warn=CheckStatus.WARN,
+        headline=headline,
+        marks_of=marks_of_check,
+        place=lambda line: place_of(line).capitalize(),
+        styled=styled,
+    )
+
+
+def has_our_elements_only(page: bytes) -> bool:
+    """Whether a page in UTF-8 has only elements that :func:`render_html` writes.
+
+    The page may have been written by a student, who must not choose what a browser loads. Reports
+    of 0.3.16, which need scripts, do not pass either.
+    """
+    names = (found[1].removeprefix(b"/").decode() for found in _OPENINGS.finditer(page))
+    return all(name in _ELEMENTS or name == "!doctype html>" for name in names)

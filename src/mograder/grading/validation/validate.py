@@ -4,18 +4,23 @@ First the integrity check, which decides which cells run and whose checks count;
 copy, in the sandbox. A result counts if it was written while a cell ran that counts and holds that
 very check. A runtime that the notebook patches from within (notebook/integrity.py) cannot
 be detected from outside: marks that count have to be given on a machine of the graders.
+
+A hub validates a few notebooks at a time, and one for each student (:class:`Validations`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
 
-from mograder.core.errors import InvalidInput
+from mograder.core.closing import under_way
+from mograder.core.errors import Busy, InvalidInput
+from mograder.core.tasks.single_flight import Progress, SingleFlight
 from mograder.grading.validation.report import (
     CellError,
     CheckStatus,
@@ -64,6 +69,9 @@ _CALL = re.compile(r"\bcheck\(")
 _ASSERT = re.compile(r"^\s*assert\b", re.MULTILINE)
 _CALL_TEST = "\n\n@app.cell\ndef _({0}):\n    {0}()\n    return\n"
 _WORST_FIRST = (CheckStatus.DANGER, CheckStatus.PARTIAL, CheckStatus.WARN, CheckStatus.SUCCESS)
+_MOST_WAITING = 200
+_OF_ONE_STUDENT = 4
+_RETRY_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,59 @@ async def validate(
     result = await runs.execute(_request(submission, prepared.text))
     judge = partial(_judge, submission, prepared, result)
     return await apart.call(judge, size=size)
+
+
+class Validations:
+    """Validates students' notebooks that are requested concurrently.
+
+    Two requests of a student for the same text share one run. A request for another text during
+    that run is refused as busy, so that no student takes the others' turns. So are more than a few
+    for the same text, since each holds it in memory until the run has ended.
+
+    Mutable state: ``_last``, the key of the validation in progress by student, and ``_waiting``,
+    how many requests wait for it.
+    """
+
+    def __init__(self, runs: Executes) -> None:
+        """``runs`` limits how many run at a time."""
+        self._runs = runs
+        self._apart = IsolatedCall()
+        self._last: dict[str, str] = {}
+        self._waiting: Counter[str] = Counter()
+        self._shared: SingleFlight[str, ValidationReport] = SingleFlight()
+
+    async def validate(
+        self, student: str, submission: Submission, progress: Progress
+    ) -> ValidationReport:
+        """Validate a student's notebook.
+
+        Raises:
+            Busy: Another text of this student is being validated, or too many requests wait.
+            MograderError: As :func:`validate`.
+        """
+        if self._waiting[student] >= _OF_ONE_STUDENT:
+            raise Busy("Your notebook is being validated.", retry_after=_RETRY_SECONDS)
+        with under_way(self._waiting, student):
+            key = f"{student} {_digest(submission)}"
+            self._take_turn(student, key)
+
+            async def run(tell: Progress) -> ValidationReport:
+                tell("Running the notebook")
+                return await validate(submission, self._runs, self._apart)
+
+            return await self._shared.get(key, run, progress)
+
+    def _take_turn(self, student: str, key: str) -> None:
+        self._last = {each: of for each, of in self._last.items() if self._shared.busy(of)}
+        if self._last.get(student, key) != key:
+            raise Busy("A notebook of yours is being validated.", retry_after=_RETRY_SECONDS)
+        if len(self._shared) >= _MOST_WAITING and not self._shared.busy(key):
+            raise Busy("Too many notebooks are being validated.", retry_after=_RETRY_SECONDS)
+        self._last[student] = key
+
+    async def close(self) -> None:
+        """Cancel all validations in progress."""
+        await self._shared.close()
 
 
 def _request(submission: Submission, text: str) -> ExecutionRequest:
@@ -375,3 +436,8 @@ class _Judging:
 def _line_of(code: str, number: int) -> str:
     lines = code.split("\n")
     return lines[number - 1].strip()[:_CODE_SHOWN] if 1 <= number <= len(lines) else ""
+
+
+def _digest(submission: Submission) -> str:
+    text = f"{submission.filename}\0{submission.text}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

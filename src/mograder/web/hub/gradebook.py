@@ -28,7 +28,7 @@ from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
 from mograder.grading.late.course_late import CountedGrade, CourseLate
 from mograder.grading.late.late_work import DueDates
 from mograder.grading.marking.answer_names import question_title
-from mograder.grading.release.course_feedback import NO_KEY, CourseFeedback
+from mograder.grading.release.feedback import NO_KEY, CourseFeedback
 from mograder.grading.release.telling import telling, untold_students
 from mograder.store.copies.copy_facts import CopyFacts, CopyState
 from mograder.store.gradebook.gradebook import Gradebook

@@ -23,8 +23,8 @@ from mograder.core.settings import LoadedSettings
 from mograder.core.tasks.periodic import Job, every
 from mograder.exchange.post import LetterEvent, Post
 from mograder.grading.marking.answer_names import question_title
-from mograder.grading.release.course_feedback import CourseFeedback
-from mograder.grading.release.released_marks import readable_marks
+from mograder.grading.release.feedback import CourseFeedback
+from mograder.grading.release.releasing import readable_marks
 from mograder.grading.release.telling import Telling, telling
 from mograder.operations.sign_in_settings import mail_server, own_url
 from mograder.sessions.copy_updates import CopyUpdates

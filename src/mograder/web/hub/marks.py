@@ -15,13 +15,17 @@ from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
-from mograder.grading.feedback.feedback_view import FeedbackView
 from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release import look_again
+from mograder.grading.release.feedback_view import FeedbackView
 from mograder.grading.release.look_again import LONGEST_TEXT, RequestRules
-from mograder.grading.release.released_marks import parse_marks
-from mograder.grading.release.released_pages import render_marks_page, view_marks
-from mograder.grading.release.student_marks import StudentMark, marks_of_student
+from mograder.grading.release.releasing import parse_marks
+from mograder.grading.release.student_marks import (
+    StudentMark,
+    marks_of_student,
+    render_marks_page,
+    view_marks,
+)
 from mograder.grading.release.telling import Telling, telling
 from mograder.sessions.session import CopyOf
 from mograder.store.gradebook.mark_release import (

@@ -13,13 +13,13 @@ from anyio import to_thread
 from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.grading.marking.answer_groups import answer_groups
 from mograder.grading.marking.answer_names import (
     group_id,
     question_address,
     question_of,
     question_title,
 )
+from mograder.grading.marking.equal_answers import AnswerGroup, answer_groups
 from mograder.grading.marking.graded_work import WorkFiles, has_page, nameless_page
 from mograder.grading.marking.question_sources import (
     QuestionSources,
@@ -28,7 +28,6 @@ from mograder.grading.marking.question_sources import (
 from mograder.grading.marking.shown_work import ShownWork, WorkToShow, solution_cells
 from mograder.grading.pages.comment_markup import comment_html, task_html
 from mograder.grading.results.recorded_results import NO_RESULT, last_results
-from mograder.grading.similarity.equal_answers import AnswerGroup
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.mark_counting import replaces_automatic
 from mograder.store.gradebook.rubrics import Rubric

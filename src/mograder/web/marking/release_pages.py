@@ -13,9 +13,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import read_moment
-from mograder.grading.release.course_feedback import CourseFeedback
-from mograder.grading.release.released_marks import marks_now, render_marks
-from mograder.grading.release.released_pages import render_marks_page
+from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import (
     LONGEST_NOTE,
     Released,
@@ -23,10 +21,13 @@ from mograder.grading.release.releasing import (
     StudentRelease,
     changed_marks,
     chosen_students,
+    marks_now,
     release,
     release_states,
+    render_marks,
     take_back,
 )
+from mograder.grading.release.student_marks import render_marks_page
 from mograder.grading.release.telling import telling, untold_students
 from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.gradebook import Gradebook

@@ -14,6 +14,7 @@ from anyio import to_thread
 from starlette.responses import Response
 
 from mograder.core.errors import MograderError, NotFound
+from mograder.grading.marking.similar_pairs import Place, SimilarPair
 from mograder.grading.marking.similar_work import (
     ComparedWork,
     Line,
@@ -22,8 +23,6 @@ from mograder.grading.marking.similar_work import (
     marked_lines,
     similar_work,
 )
-from mograder.grading.similarity.fingerprints import Place
-from mograder.grading.similarity.pairs import SimilarPair
 from mograder.store.marking.similarity_verdicts import (
     LONGEST_NOTE,
     GivenVerdict,

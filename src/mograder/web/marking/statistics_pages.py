@@ -11,14 +11,14 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.csv_table import number_text, write_table
-from mograder.grading.marking.answer_names import answer_id, question_address, question_title
-from mograder.grading.statistics.course_statistics import course_statistics
-from mograder.grading.statistics.item_statistics import (
+from mograder.grading.course_statistics import course_statistics
+from mograder.grading.item_statistics import (
     CSV_COLUMNS,
     Distribution,
     ItemStatistics,
     csv_rows,
 )
+from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.web.marking.context import CurrentMarking, MarkingApp, stamp_of, working_page
 from mograder.web.marking.release_pages import demand_assignment
 from mograder.web.pages import page, saved_file

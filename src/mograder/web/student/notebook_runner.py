@@ -20,12 +20,11 @@ from mograder.core.clock import Clock, from_unix
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.grading.runs.local_runner import open_workbench
-from mograder.grading.runs.workbench import Workbench, own_variables
-from mograder.grading.validation.report import ValidationReport
-from mograder.grading.validation.report_json import (
+from mograder.grading.runs.workbench import Workbench, open_workbench, own_variables
+from mograder.grading.validation.report import (
     CheckAnswer,
     ValidationAnswer,
+    ValidationReport,
     ValidationResult,
     answer_of,
 )

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Busy, InvalidInput
-from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde
-from mograder.grading.batch.grading_batch import run_of
+from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde, run_of
 from mograder.grading.batch.verify_results import verify_results
 from mograder.grading.results.grading_result import GradingResult, GradingState, render_result
 from mograder.grading.results.result_row import ResultRow

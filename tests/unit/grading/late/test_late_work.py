@@ -22,7 +22,6 @@ from mograder.core.sections.settings_model import (
     PenaltiesSettings,
     Settings,
 )
-from mograder.grading.late.explanation import late_sentence, moment
 from mograder.grading.late.late_work import (
     Basis,
     Deduction,
@@ -35,7 +34,9 @@ from mograder.grading.late.late_work import (
     days_late,
     due_dates,
     late_days_for,
+    late_sentence,
     late_work,
+    moment,
     openings,
     percent_of,
 )

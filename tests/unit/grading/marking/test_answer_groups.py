@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.grading.marking import shown_work
-from mograder.grading.marking.answer_groups import answer_groups
+from mograder.grading.marking.equal_answers import answer_groups
 from mograder.grading.marking.graded_work import WorkFiles
 from mograder.grading.marking.question_sources import question_sources
 from mograder.grading.marking.shown_work import ShownWork, Works, WorkToShow, show_work

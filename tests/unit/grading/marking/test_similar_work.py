@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mograder.core.names import ItemName, Username
 from mograder.core.settings import load_settings
+from mograder.grading.marking.similar_pairs import Place
 from mograder.grading.marking.similar_work import (
     ComparedWork,
     SimilarWork,
@@ -15,7 +16,6 @@ from mograder.grading.marking.similar_work import (
     marked_lines,
     similar_work,
 )
-from mograder.grading.similarity.fingerprints import Place
 from mograder.notebook.points import VERIFICATION
 from mograder.store.submissions.submissions import Submissions
 from tests.support.similar_submissions import RELEASE, copied, honest

@@ -21,8 +21,8 @@ from mograder.grading.release.look_again import (
     reply,
     withdraw,
 )
-from mograder.grading.release.released_pages import released_marks
 from mograder.grading.release.releasing import take_back
+from mograder.grading.release.student_marks import released_marks
 from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
 from mograder.store.marking.regrade_requests import (
     MessageKind,

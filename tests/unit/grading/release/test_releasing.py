@@ -10,27 +10,29 @@ import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.settings import load_settings
-from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.late.explanation import moment
 from mograder.grading.late.late_changes import extension, removal
-from mograder.grading.release.course_feedback import CourseFeedback
-from mograder.grading.release.due_marks import due_marks
+from mograder.grading.late.late_work import moment
+from mograder.grading.release.feedback import CourseFeedback
+from mograder.grading.release.feedback_view import Disclosure, Level
 from mograder.grading.release.late_preview import preview_late
-from mograder.grading.release.released_marks import ReleasedMarks, parse_marks, render_marks
-from mograder.grading.release.released_pages import (
+from mograder.grading.release.releasing import (
+    ReleasedMarks,
+    ReleaseState,
+    changed_marks,
+    parse_marks,
+    release,
+    release_states,
+    render_marks,
+    take_back,
+)
+from mograder.grading.release.student_marks import (
+    due_marks,
+    marks_of_student,
     released_marks,
     render_marks_page,
     view_marks,
     write_released_pages,
 )
-from mograder.grading.release.releasing import (
-    ReleaseState,
-    changed_marks,
-    release,
-    release_states,
-    take_back,
-)
-from mograder.grading.release.student_marks import marks_of_student
 from mograder.grading.release.telling import telling, untold_students
 from mograder.grading.results.grading_result import GradingState
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mograder.auth.signing import derived_key
-from mograder.grading.batch.grading_batch import run_of
+from mograder.grading.batch.autograde import run_of
 from mograder.grading.results.grading_result import (
     GradingResult,
     GradingState,

@@ -13,8 +13,9 @@ from mograder.grading.validation.report import (
     IntegrityFindings,
     ValidatedCheck,
     ValidationReport,
+    has_our_elements_only,
+    render_html,
 )
-from mograder.grading.validation.report_html import has_our_elements_only, render_html
 from mograder.notebook.findings import Finding
 from mograder.notebook.integrity import Level
 from mograder.sandbox.execution.report import Outcome

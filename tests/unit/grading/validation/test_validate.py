@@ -10,10 +10,13 @@ from typing import Literal
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.grading.validation.report import CheckStatus, ValidationReport
-from mograder.grading.validation.report_html import render_html
-from mograder.grading.validation.report_json import answer_of
-from mograder.grading.validation.report_text import render_text
+from mograder.grading.validation.report import (
+    CheckStatus,
+    ValidationReport,
+    answer_of,
+    render_html,
+    render_text,
+)
 from mograder.grading.validation.validate import Submission, validate
 from mograder.sandbox.execution.report import (
     CellResult,

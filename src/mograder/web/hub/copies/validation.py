@@ -17,9 +17,14 @@ from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
-from mograder.grading.validation.report import ValidationReport
-from mograder.grading.validation.report_html import has_our_elements_only, render_html
-from mograder.grading.validation.report_json import ValidationAnswer, ValidationResult, answer_of
+from mograder.grading.validation.report import (
+    ValidationAnswer,
+    ValidationReport,
+    ValidationResult,
+    answer_of,
+    has_our_elements_only,
+    render_html,
+)
 from mograder.grading.validation.validate import Submission
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script

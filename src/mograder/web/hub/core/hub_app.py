@@ -19,7 +19,7 @@ from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.grading.batch.grading_jobs import GradingJobs
 from mograder.grading.late.course_dates import CourseDates
-from mograder.grading.validation.validation_queue import Validations
+from mograder.grading.validation.validate import Validations
 from mograder.sandbox.environments.builder import Environments
 from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.copy_recorder import CopyRecorder

@@ -22,8 +22,8 @@ from mograder.core.sections.external_settings import LtiPlatform
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.lti.delivery import UNREADABLE, ActivityAddress, Delivery
 from mograder.exchange.lti.scores import comment_text, grade_item_of
-from mograder.grading.release.course_feedback import CourseFeedback
-from mograder.grading.release.due_marks import DueMark, DueMarks, due_marks
+from mograder.grading.release.feedback import CourseFeedback
+from mograder.grading.release.student_marks import DueMark, DueMarks, due_marks
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.external_tables import Link, PlatformKey, ScoreRow, ScoreState
 from mograder.store.external.lti_platforms import Links

@@ -24,8 +24,7 @@ from mograder.grading.batch.grading_jobs import Batch, Counts, GradingJobs, Grad
 from mograder.grading.late.course_late import CourseLate, export_if_set
 from mograder.grading.results.grading_result import grading_key
 from mograder.grading.results.result_row import ResultRow
-from mograder.grading.runs.grading_tools import GradingTools
-from mograder.grading.runs.run_limits import lowered
+from mograder.grading.runs.grading_tools import GradingTools, lowered
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
 from mograder.notebook.pep723 import read_script

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from mograder.grading.similarity.equal_answers import AnswerGroup, answer_key, group_answers
+from mograder.grading.marking.equal_answers import AnswerGroup, answer_key, group_answers
 from tests.support.hostile_answers import HOSTILE
 
 LOOP = """\

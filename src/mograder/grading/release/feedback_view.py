@@ -1,6 +1,9 @@
 """The content of a page of feedback: the mark, and the reasons for each point; pure.
 
-Everything is from the signed result and from the gradebook, nothing from the submission's text.
+Everything is from the signed result and from the gradebook, nothing from the submission's text. An
+author hides tests so that answers are not written for them. A setting of each assignment says which
+of their results pages tell, and from when on: the marks, the names of the checks, the author's
+messages, or everything.
 """
 
 from __future__ import annotations
@@ -8,11 +11,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import IntEnum
 
 from mograder.core.csv_table import number_text
-from mograder.grading.feedback.disclosure import Disclosure, Level
-from mograder.grading.late.explanation import late_sentence, marks_text, moment, no_deduction
-from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
+from mograder.core.sections.settings_model import Settings
+from mograder.grading.late.late_work import (
+    NO_DEDUCTION,
+    Deduction,
+    late_sentence,
+    marks_text,
+    moment,
+    no_deduction,
+)
 from mograder.grading.pages.comment_markup import comment_html
 from mograder.grading.results.grading_result import (
     GradedCheck,
@@ -31,6 +42,55 @@ from mograder.store.gradebook.grading_records import (
 )
 from mograder.store.marking.mark_reasons import NO_REASONS, MarkReasons, Note
 
+_MOST_CALLS = 50
+_RAN = frozenset((GradingState.JUDGED, GradingState.CLAIMED, GradingState.UNPROTECTED))
+"""States of a question whose marks the submission's code had a part in."""
+
+_SILENT = "some conditions do not hold; what they say may repeat a hidden test"
+_TELLING = frozenset((GradingState.NOT_RUN, GradingState.UNPROTECTED))
+
+
+class Level(IntEnum):
+    """The parts of a check with hidden tests that are shown; each level includes those before."""
+
+    NOTHING = 0
+    POINTS = 1
+    """The marks of all such checks of a question together."""
+    LABEL = 2
+    """Each check with its label, its marks, and whether it passed."""
+    MESSAGE = 3
+    """The messages of the conditions that failed."""
+    FULL = 4
+    """All conditions with their reasons, and the calls, as of other checks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """The level of checks with hidden tests on a page.
+
+    Until ``later`` it shows neither their results nor the marks that would tell them; None if that
+    moment has passed, or there is none.
+    """
+
+    level: Level
+    later: datetime | None = None
+
+    @classmethod
+    def of(
+        cls, settings: Settings, assignment: str, *, due: datetime | None, now: datetime
+    ) -> Disclosure:
+        """Return what the settings allow for an assignment at a time.
+
+        ``due`` is the last due date of any student. Without one, pages tell at once.
+        """
+        own = settings.items.get(assignment)
+        level = (own and own.hidden_tests) or settings.grading.hidden_tests
+        after = (own and own.hidden_tests_after) or settings.grading.hidden_tests_after
+        if after == "never":
+            return cls(Level.NOTHING)
+        waits = after == "deadline" and due is not None and now < due
+        return cls(Level[level.upper()], due if waits else None)
+
 
 @dataclass(frozen=True, slots=True)
 class ReasonView:
@@ -42,45 +102,6 @@ class ReasonView:
     html: str
     points: str = ""
     place: str = ""
-
-
-def _reason_views(reasons: MarkReasons, submission_sha256: str) -> Iterator[ReasonView]:
-    """Yield the reasons in words; annotations of other submissions than this are left out."""
-    if reasons.from_full:
-        yield ReasonView(comment_html("Points count from all marks of the question."))
-    for saved in reasons.saved:
-        yield ReasonView(comment_html(saved.text), _signed(saved.points))
-    if reasons.adjustment:
-        yield ReasonView(comment_html("Further points"), _signed(reasons.adjustment))
-    if reasons.reason.strip():
-        yield ReasonView(
-            comment_html(reasons.reason), place="Why it is another mark than grading's"
-        )
-    for note in reasons.notes:
-        if note.text.strip() and submission_sha256 in ("", note.submission_sha256):
-            yield ReasonView(comment_html(note.text), place=_place(note))
-
-
-def _signed(points: float | None) -> str:
-    if points is None:
-        return ""
-    return f"{'−' if points < 0 else '+'}{number_text(abs(points), places=2)}"
-
-
-def _place(note: Note) -> str:
-    cell = f"Cell {note.cell + 1}"
-    if note.first_line is None or note.last_line is None:
-        return cell
-    if note.first_line == note.last_line:
-        return f"{cell}, line {note.first_line}"
-    return f"{cell}, lines {note.first_line} to {note.last_line}"
-
-
-_MOST_CALLS = 50
-_RAN = frozenset((GradingState.JUDGED, GradingState.CLAIMED, GradingState.UNPROTECTED))
-"""States of a question whose marks the submission's code had a part in."""
-_SILENT = "some conditions do not hold; what they say may repeat a hidden test"
-_TELLING = frozenset((GradingState.NOT_RUN, GradingState.UNPROTECTED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +211,38 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
         _reasons(WHOLE, work),
         comment_html(grade.comment),
     )
+
+
+def _reason_views(reasons: MarkReasons, submission_sha256: str) -> Iterator[ReasonView]:
+    """Yield the reasons in words; annotations of other submissions than this are left out."""
+    if reasons.from_full:
+        yield ReasonView(comment_html("Points count from all marks of the question."))
+    for saved in reasons.saved:
+        yield ReasonView(comment_html(saved.text), _signed(saved.points))
+    if reasons.adjustment:
+        yield ReasonView(comment_html("Further points"), _signed(reasons.adjustment))
+    if reasons.reason.strip():
+        yield ReasonView(
+            comment_html(reasons.reason), place="Why it is another mark than grading's"
+        )
+    for note in reasons.notes:
+        if note.text.strip() and submission_sha256 in ("", note.submission_sha256):
+            yield ReasonView(comment_html(note.text), place=_place(note))
+
+
+def _signed(points: float | None) -> str:
+    if points is None:
+        return ""
+    return f"{'−' if points < 0 else '+'}{number_text(abs(points), places=2)}"
+
+
+def _place(note: Note) -> str:
+    cell = f"Cell {note.cell + 1}"
+    if note.first_line is None or note.last_line is None:
+        return cell
+    if note.first_line == note.last_line:
+        return f"{cell}, line {note.first_line}"
+    return f"{cell}, lines {note.first_line} to {note.last_line}"
 
 
 def _reasons(key: str, work: GradedWork) -> tuple[ReasonView, ...]:

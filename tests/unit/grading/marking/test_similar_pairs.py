@@ -5,9 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from mograder.grading.similarity.fingerprints import CODE, fingerprints
-from mograder.grading.similarity.pairs import SimilarPair, groups_of, similar_pairs
-from mograder.grading.similarity.terms import Term, code_terms, prose_terms, read_terms
+from mograder.grading.marking.similar_pairs import (
+    CODE,
+    SimilarPair,
+    Term,
+    code_terms,
+    fingerprints,
+    groups_of,
+    prose_terms,
+    read_terms,
+    similar_pairs,
+)
 from tests.support.similar_submissions import GIVEN, RELEASE, a_class, copied, honest, notebook
 
 GIVEN_TERMS = (read_terms(RELEASE, "release.py"),)

@@ -1,4 +1,4 @@
-"""Statistics of an assignment: its marks, its questions, and its checks.
+"""Statistics of an assignment: its marks, its questions, and its checks; pure.
 
 Difficulty is the mean share of the marks that students have; discrimination is the correlation of a
 question's marks with the sum of all other questions' (corrected item-total correlation). Both are

@@ -1,11 +1,15 @@
-"""The statistics of an assignment of a course, from its gradebook."""
+"""The statistics of an assignment of a course, from its gradebook.
+
+They are apart from :mod:`mograder.grading.item_statistics`, which ``mograder quality`` uses in
+installations without SQLAlchemy.
+"""
 
 from __future__ import annotations
 
 from mograder.core.settings import LoadedSettings
+from mograder.grading.item_statistics import ItemStatistics, item_statistics
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.results.recorded_results import last_results
-from mograder.grading.statistics.item_statistics import ItemStatistics, item_statistics
 from mograder.store.gradebook.gradebook import Gradebook
 
 

@@ -8,12 +8,17 @@ near. Numbers are words: answers with different numbers are never together.
 from __future__ import annotations
 
 import ast
+import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from mograder.grading.similarity.terms import words_of
+from mograder.core.errors import MograderError
+from mograder.grading.marking.graded_work import WorkFiles
+from mograder.grading.marking.question_sources import QuestionSources
+from mograder.grading.marking.shown_work import Works, WorkToShow
+from mograder.grading.marking.similar_pairs import words_of
 from mograder.notebook.cells import parse_python
 
 _SHINGLE = 3
@@ -24,6 +29,23 @@ _NEAR = 0.8
 
 _FEWEST_WORDS = 12
 """Shorter texts are never near others, only the same."""
+
+_LONGEST = 20_000
+"""Characters of an answer from which on it is in no group: long ones are not equal by chance."""
+
+_OWN = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_NAME_FIELDS: Mapping[type[ast.AST], tuple[str, ...]] = {
+    ast.Name: ("id",),
+    ast.arg: ("arg",),
+    ast.FunctionDef: ("name",),
+    ast.AsyncFunctionDef: ("name",),
+    ast.ClassDef: ("name",),
+    ast.ExceptHandler: ("name",),
+    ast.alias: ("asname",),
+    ast.MatchAs: ("name",),
+    ast.MatchStar: ("name",),
+    ast.MatchMapping: ("rest",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +62,31 @@ class _Prose:
 
     shingles: frozenset[int]
     numbers: frozenset[str]
+
+
+async def answer_groups(
+    works: Works,
+    files: WorkFiles,
+    students: Iterable[str],
+    sources: QuestionSources,
+    question: str,
+) -> tuple[AnswerGroup, ...]:
+    """Return the groups of two or more of the students with equal answers to a question."""
+    answers: dict[str, list[str]] = {}
+    texts = await asyncio.to_thread(lambda: {each: _text(files, each) for each in students})
+    for student, text in texts.items():
+        work = await works.show(WorkToShow(text, "submission.py", sources))
+        codes = [cell.code for cell in work.of(question) if cell.own]
+        if sum(map(len, codes)) <= _LONGEST:
+            answers[student] = codes
+    return await asyncio.to_thread(group_answers, answers, sources.kept)
+
+
+def _text(files: WorkFiles, student: str) -> str:
+    try:
+        return files.graded_first(student)
+    except (MograderError, OSError):
+        return ""
 
 
 def group_answers(
@@ -115,21 +162,6 @@ class _Names(ast.NodeTransformer):
         if isinstance(body, list) and _has_docstring(node):
             body.pop(0)
         return super().generic_visit(node)
-
-
-_OWN = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_NAME_FIELDS: Mapping[type[ast.AST], tuple[str, ...]] = {
-    ast.Name: ("id",),
-    ast.arg: ("arg",),
-    ast.FunctionDef: ("name",),
-    ast.AsyncFunctionDef: ("name",),
-    ast.ClassDef: ("name",),
-    ast.ExceptHandler: ("name",),
-    ast.alias: ("asname",),
-    ast.MatchAs: ("name",),
-    ast.MatchStar: ("name",),
-    ast.MatchMapping: ("rest",),
-}
 
 
 def _has_docstring(node: ast.AST) -> bool:

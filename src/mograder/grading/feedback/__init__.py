@@ -1,1 +1,0 @@
-"""Results as students see them: the page, late penalties, and the disclosure of hidden tests."""

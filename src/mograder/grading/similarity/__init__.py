@@ -1,1 +1,0 @@
-"""Similar submissions and equal answers: texts only, nothing of a student is run; pure."""

@@ -1,1 +1,0 @@
-"""Statistics of an assignment's marks that help teaching; pure."""
