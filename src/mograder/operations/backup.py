@@ -30,7 +30,7 @@ from mograder.core.files.atomic_file import move_file
 from mograder.core.log import printable
 from mograder.core.names import LOST_AND_FOUND
 from mograder.core.settings import LoadedSettings
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.operations.archive import (
     COURSE,
     DEEPEST,

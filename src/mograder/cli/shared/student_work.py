@@ -28,7 +28,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import MograderError
 from mograder.core.files.line_ends import digests
 from mograder.core.portable_names import server_name
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.exchange.student.drafts import (
     Elsewhere,
     NewerElsewhere,

@@ -44,7 +44,7 @@ from mograder.core.closing import Closing
 from mograder.core.errors import InvalidInput, NotAuthenticated, NotFound, TooLarge
 from mograder.core.name_lookup import counted
 from mograder.core.portable_names import server_name
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 
 LARGEST_SUBMISSION = 100_000_000
 """Largest submitted notebook in bytes; servers accept less."""

@@ -40,7 +40,7 @@ from mograder.core.errors import (
     RemoteFailed,
     TimedOut,
 )
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 
 T = TypeVar("T")
 Parts = Sequence[tuple[str, tuple[str, BinaryIO, str]]]

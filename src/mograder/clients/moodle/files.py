@@ -36,7 +36,7 @@ from mograder.core.errors import (
     RemoteFailed,
     TooLarge,
 )
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 
 _UPLOAD = "/webservice/upload.php"
 _TOGETHER = 10

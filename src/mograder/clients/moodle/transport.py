@@ -33,7 +33,7 @@ from mograder.clients.moodle.records import (
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.portable_names import server_name
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 
 _MAX_FEEDBACK = 64 << 20
 _MAX_COMPARED = 64 << 20

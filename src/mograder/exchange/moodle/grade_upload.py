@@ -28,7 +28,7 @@ from mograder.clients.moodle.grading import (
 )
 from mograder.clients.moodle.records import Assignment, Mark, Person, WorkflowState
 from mograder.core.errors import Busy, Conflict, Forbidden, InvalidInput, NotFound
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.exchange.grades_csv import GradeLine, line_html
 from mograder.exchange.moodle.identities import Participants
 from mograder.exchange.moodle.protection import (

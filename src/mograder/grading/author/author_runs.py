@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.settings import LoadedSettings
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.runs.workbench import Workbench
 from mograder.grading.submissions.contract_recording import Recording, keep_contract

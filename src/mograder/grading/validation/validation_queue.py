@@ -12,7 +12,7 @@ from collections import Counter
 
 from mograder.core.closing import under_way
 from mograder.core.errors import Busy
-from mograder.core.tasks.single_flight import Progress, SingleFlight
+from mograder.core.tasks import Progress, SingleFlight
 from mograder.grading.validation.report import ValidationReport
 from mograder.grading.validation.validate import Submission, validate
 from mograder.processes.isolated_call import IsolatedCall

@@ -31,7 +31,7 @@ from mograder.clients.moodle.worksheet import parse_worksheet
 from mograder.clients.moodle.zips import FILE, Submitted, read_submissions
 from mograder.core.errors import Conflict, InvalidInput, MograderError, RemoteFailed
 from mograder.core.names import Username
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
 from mograder.exchange.grades_csv import GradeLine
 from mograder.exchange.moodle import collect as collect_module

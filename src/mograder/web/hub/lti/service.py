@@ -20,7 +20,7 @@ from mograder.clients.key_sets import CachedKeySet, KeyRequest
 from mograder.clients.lti_services import AccessTokens, LtiServices
 from mograder.core.clock import Clock
 from mograder.core.sections.external_settings import LtiPlatform
-from mograder.core.tasks.periodic import every
+from mograder.core.tasks import every
 from mograder.exchange.lti.roster import (
     VALID,
     CourseMembers,

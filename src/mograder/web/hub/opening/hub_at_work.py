@@ -27,7 +27,7 @@ from mograder.core.files import file_lock
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.systemd import READY, Service
-from mograder.core.tasks.background_tasks import to_its_end
+from mograder.core.tasks import to_its_end
 from mograder.sandbox.client.bootstrap import supervisor_config
 from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.hub.active_hub import HubLock, Hubs, may_be_several

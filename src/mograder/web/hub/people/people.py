@@ -31,7 +31,7 @@ from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
-from mograder.core.tasks.periodic import every
+from mograder.core.tasks import every
 from mograder.exchange.post import Post
 from mograder.operations.accounts import is_recorded
 from mograder.sessions.end_reasons import EndReason

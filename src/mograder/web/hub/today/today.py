@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from mograder.core.item_dates import OwnDates
 from mograder.core.names import ItemName
-from mograder.core.tasks.background_tasks import to_its_end
+from mograder.core.tasks import to_its_end
 from mograder.grading.marking.answer_names import question_title
 from mograder.sandbox.protocol import Mode
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
