@@ -26,7 +26,7 @@ from typing import IO, cast
 
 from mograder import __version__
 from mograder.core.errors import Busy, Conflict, InvalidInput, is_disk_full
-from mograder.core.files.atomic_file import move_file
+from mograder.core.files.disk import move_file
 from mograder.core.log import printable
 from mograder.core.names import LOST_AND_FOUND
 from mograder.core.settings import LoadedSettings

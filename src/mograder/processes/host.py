@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.core.files.atomic_file import write_file
+from mograder.core.files.disk import write_file
 
 
 class Host:

@@ -1,9 +1,14 @@
-"""The few system calls that make writes durable, and the room that they leave free.
+"""Durable writes: the few system calls for them, whole files that they replace, and free room.
 
-They are methods of one small object, so that a test can fill the disk or cut the power at any of
-them (files.md, "How files are written"). All code that writes durable files uses them. Two more are
-for disks that other machines write to (files-on-a-share.md). ``DISK`` is the one of this system:
-outside Linux it has no open directories, since only a student's or an author's own files are there.
+The calls are methods of one small object, so that a test can fill the disk or cut the power at any
+of them (files.md, "How files are written"). All code that writes durable files uses them. Two more
+are for disks that other machines write to (files-on-a-share.md). ``DISK`` is the one of this
+system: outside Linux it has no open directories, since only a student's or an author's own files
+are there.
+
+A file is replaced atomically: readers see the old content or the new, also after a crash. New
+content goes to a temporary file beside the target, is synced, and takes the target's name in one
+step; the directory is synced last, so that a power cut cannot undo the rename.
 """
 
 from __future__ import annotations
@@ -13,8 +18,10 @@ import ctypes
 import errno
 import functools
 import os
+import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +29,8 @@ from pathlib import Path
 from mograder.core.closing import closing_fd
 from mograder.core.errors import Busy, Conflict, is_disk_full
 from mograder.core.files import open_flags
-from mograder.core.files.held_files import FileHeld, when_free
 from mograder.core.files.mounts import on_network
+from mograder.core.files.windows_files import FileHeld, reachable, when_free
 from mograder.core.system import SYSTEM
 
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
@@ -35,6 +42,13 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSY
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
+
+_LONGEST_NAME = 80
+"""Characters of the target's name that the temporary name contains; a name has 255 bytes at
+most."""
+
+_SYNCED = os.O_RDWR if SYSTEM == "windows" else os.O_RDONLY
+"""The mode of opening a file to sync it: Windows syncs only files that are open for writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +179,7 @@ class PortableDisk(Disk):
     def rename(self, source: Place, target: Place) -> None:
         """Move ``source`` over ``target``, atomically; wait while another program holds it.
 
-        Raises: :class:`~mograder.core.files.held_files.FileHeld`.
+        Raises: :class:`~mograder.core.files.windows_files.FileHeld`.
         """
         held = target if os.path.lexists(target.name) else source
         when_free(lambda: Path(source.name).replace(target.name), held.name)
@@ -300,3 +314,41 @@ class DiskReserve:
 
 
 NO_RESERVE = DiskReserve(0)
+
+
+def write_file(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK) -> None:
+    """Replace a file by ``data`` with this mode; only its owner can read it until it is complete.
+
+    Raises: ``OSError``; then nothing was changed, and no temporary file is left. It is
+    :class:`~mograder.core.files.windows_files.FileHeld` on Windows while another program has it open.
+    """
+    path = reachable(path)
+    temporary = path.with_name(f".{path.name[:_LONGEST_NAME]}.{secrets.token_hex(6)}.tmp")
+    try:
+        with closing_fd(os.open(temporary, open_flags.CREATE, 0o600)) as fd:
+            disk.write(fd, data)
+            set_mode(fd, mode)
+            disk.fsync(fd)
+        disk.rename(Place.of(temporary), Place.of(path))
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    disk.fsync_directory(path.parent)
+
+
+def move_file(finished: Path, target: Path) -> None:
+    """Move a complete file over another one on the same file system, synced.
+
+    Raises: ``OSError``.
+    """
+    finished, target = reachable(finished), reachable(target)
+    with closing_fd(os.open(finished, _SYNCED | open_flags.CLOEXEC | open_flags.BINARY)) as fd:
+        DISK.fsync(fd)
+    DISK.rename(Place.of(finished), Place.of(target))
+    DISK.fsync_directory(target.parent)
+
+
+def set_mode(fd: int, mode: int) -> None:
+    """Set an open file's mode; Windows has no modes, but the access lists of a folder."""
+    if sys.platform != "win32":  # mypy knows no fchmod there
+        os.fchmod(fd, mode)

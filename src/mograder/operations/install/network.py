@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mograder.core.files.atomic_file import write_file
+from mograder.core.files.disk import write_file
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.written_files import SETTINGS, put
 from mograder.processes.host import Host

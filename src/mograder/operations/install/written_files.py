@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.core.files.atomic_file import write_file
+from mograder.core.files.disk import write_file
 from mograder.processes.host import Host
 
 SETTINGS = "/etc/mograder"

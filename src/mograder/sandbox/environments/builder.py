@@ -43,8 +43,8 @@ from mograder.core.errors import (
     SandboxUnavailable,
     is_disk_full,
 )
-from mograder.core.files.atomic_file import write_file
-from mograder.core.files.held_files import when_free
+from mograder.core.files.disk import write_file
+from mograder.core.files.windows_files import when_free
 from mograder.core.log import get_logger
 from mograder.core.system import SYSTEM, python_of
 from mograder.core.tasks import Progress, SingleFlight

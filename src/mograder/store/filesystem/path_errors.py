@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
-from mograder.core.files.held_files import FileHeld
+from mograder.core.files.windows_files import FileHeld
 
 REMEDY = "Rename or remove it in the workspace, then try again."
 """The hint of most of these errors."""

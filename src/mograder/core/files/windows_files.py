@@ -1,18 +1,21 @@
-"""Files that another program holds open, which Windows neither replaces, renames nor removes.
+r"""Files on Windows: those that another program holds open, and paths of more than 260 characters.
 
-Editors, virus scanners and programs that copy folders to a cloud hold files for moments, so the
-call is tried again for some seconds. On other systems each function makes the call once.
+Windows neither replaces, renames nor removes a file that is open. Editors, virus scanners and
+programs that copy folders to a cloud hold files for moments, so the call is tried again for some
+seconds. Long paths are reached only by their form ``\\?\C:\...``, which is used for the calls only:
+people and records see the path as it is. On other systems each function makes the call once, with
+the path as it is.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import stat
 import time
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
-from mograder.core.files.long_paths import shown
 from mograder.core.system import SYSTEM
 
 _SECONDS = 4.0
@@ -21,6 +24,13 @@ _LONGEST_PAUSE = 0.5
 _ACCESS_DENIED = 5
 _HELD = frozenset({32, 33})
 """Windows error codes: a sharing violation, and a part that another program has locked."""
+
+_LONGEST_PATH = 200
+"""Characters of a path that needs no other form: below the limit of directories, 248, with room
+for a temporary file's longer name."""
+
+_EXTENDED = "\\\\?\\"
+_SHARE = "\\\\?\\UNC\\"
 
 
 class FileHeld(PermissionError):
@@ -56,6 +66,34 @@ def when_free(call: Callable[[], object], path: str, *, seconds: float = _SECOND
 def unlink(path: Path) -> None:
     """Remove a file, if it exists. Raises: as :func:`when_free`."""
     when_free(lambda: path.unlink(missing_ok=True), str(path))
+
+
+def reachable(path: Path, *, whole_tree: bool = False) -> Path:
+    """Return the path of the same file for a call of the system, however long it is.
+
+    With ``whole_tree`` so that those of all files below it are reached too.
+    """
+    if SYSTEM != "windows":
+        return path
+    # The system does not resolve "." and ".." in the extended form.
+    absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
+    return Path(extended(absolute, longest=0 if whole_tree else _LONGEST_PATH))
+
+
+def shown(path: str) -> str:
+    """Return a path for people: without the prefix of the extended form."""
+    if path.startswith(_SHARE):
+        return "\\\\" + path.removeprefix(_SHARE)
+    return path.removeprefix(_EXTENDED)
+
+
+def extended(path: str, *, longest: int = _LONGEST_PATH) -> str:
+    r"""Return an absolute Windows path with the prefix ``\\?\`` if it has more characters; pure."""
+    pure = PureWindowsPath(path)
+    if len(path) <= longest or path.startswith(_EXTENDED) or not pure.is_absolute():
+        return path
+    text = str(pure)
+    return _SHARE + text[2:] if text.startswith("\\\\") else _EXTENDED + text
 
 
 def _may_pass(error: PermissionError) -> bool:
