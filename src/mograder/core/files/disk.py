@@ -320,7 +320,7 @@ def write_file(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK)
     """Replace a file by ``data`` with this mode; only its owner can read it until it is complete.
 
     Raises: ``OSError``; then nothing was changed, and no temporary file is left. It is
-    :class:`~mograder.core.files.windows_files.FileHeld` on Windows while another program has it open.
+    :class:`FileHeld` on Windows while another program has it open.
     """
     path = reachable(path)
     temporary = path.with_name(f".{path.name[:_LONGEST_NAME]}.{secrets.token_hex(6)}.tmp")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Conflict
-from mograder.core.files.disk import explained_when_full
 from mograder.core.files import windows_files
+from mograder.core.files.disk import explained_when_full
 from mograder.core.files.windows_files import FileHeld, when_free
 
 
