@@ -24,7 +24,7 @@ from typing import TypeVar
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mograder.clients.moodle.address import parse_moodle_url
+from mograder.clients.server_url import parse_moodle_url
 from mograder.core.errors import InvalidInput
 from mograder.core.files import file_lock
 from mograder.core.files.disk import write_file

@@ -9,7 +9,6 @@ import click
 from mograder.cli.moodle.site import moodle_url, token_store
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.clients.moodle.address import refuse_password
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.login import (
     launch,
@@ -18,6 +17,7 @@ from mograder.clients.moodle.login import (
     token_of,
 )
 from mograder.clients.moodle.records import PublicConfig
+from mograder.clients.server_url import refuse_password
 from mograder.core.errors import RemoteFailed
 from mograder.core.settings import LoadedSettings
 from mograder.web.browser import open_page

@@ -16,9 +16,9 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.course_settings import course_option, first, gathered
-from mograder.clients.moodle.address import is_insecure, parse_moodle_url
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
+from mograder.clients.server_url import is_insecure, parse_moodle_url
 from mograder.clients.token_store import MOODLE, TokenStore
 from mograder.core.errors import NotAuthenticated
 from mograder.core.settings import LoadedSettings, read_environ

@@ -26,9 +26,9 @@ from mograder.clients.http import (
     redirect_target,
     send,
 )
-from mograder.clients.moodle.address import parse_moodle_url
 from mograder.clients.moodle.errors import as_error, as_page_error
 from mograder.clients.moodle.models import Refused
+from mograder.clients.server_url import parse_moodle_url
 from mograder.core.closing import Closing
 from mograder.core.errors import MograderError, TimedOut
 
