@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mograder.clients.moodle.grade_text import parse_mark
+from mograder.clients.moodle.texts import parse_mark
 from mograder.core.csv_table import Row, Table, number_text, read_table, refuse, write_table
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.name_lookup import nfc

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from mograder.clients.assignment_server.client import GradeRow
-from mograder.clients.moodle.grade_text import Scale, comment_html, parse_mark
+from mograder.clients.moodle.texts import Scale, comment_html, parse_mark
 from mograder.core.csv_table import Row, number_text, read_table, refuse
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.name_lookup import nfc

@@ -25,10 +25,10 @@ from mograder.cli.shared.released import (
 )
 from mograder.cli.shared.result import Result, json_option
 from mograder.clients.moodle.client import MoodleClient
-from mograder.clients.moodle.grade_text import Scale
 from mograder.clients.moodle.grading import Outcome
 from mograder.clients.moodle.grading import Result as Fate
 from mograder.clients.moodle.records import WorkflowState
+from mograder.clients.moodle.texts import Scale
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
 from mograder.core.settings import LoadedSettings

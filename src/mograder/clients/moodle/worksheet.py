@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from mograder.clients.moodle.grade_text import comment_html, mark_text, parse_mark
-from mograder.clients.moodle.html_text import same_comment
+from mograder.clients.moodle.texts import comment_html, mark_text, parse_mark, same_comment
 from mograder.core.errors import InvalidInput, MograderError, TooLarge
 
 IDENTIFIER = "Identifier"

@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.clients.moodle import zips
-from mograder.clients.moodle.grade_text import comment_html, mark_text, parse_mark
-from mograder.clients.moodle.html_text import same_comment
+from mograder.clients.moodle.texts import comment_html, mark_text, parse_mark, same_comment
 from mograder.clients.moodle.worksheet import (
     COMMENTS,
     GRADE,
