@@ -11,7 +11,7 @@ import pytest
 
 from mograder.auth.lti_tool import CONFIGURATION, ToolAddresses
 from mograder.clients.guarded_http import GuardedHttp
-from mograder.clients.lti_registration import register
+from mograder.clients.lti_platform import register
 from mograder.core.errors import InvalidInput, MograderError, RemoteFailed
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.store.external.lti_platforms import UNREGISTERED

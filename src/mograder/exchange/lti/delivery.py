@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mograder.clients.lti_services import LtiServices, Refused, Result, Score
+from mograder.clients.lti_platform import LtiServices, Refused, Result, Score
 from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
 from mograder.exchange.lti.scores import (

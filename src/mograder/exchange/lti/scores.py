@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from enum import Enum, auto
 
-from mograder.clients.lti_services import LineItem, Result
+from mograder.clients.lti_platform import LineItem, Result
 from mograder.store.external.external_tables import ScoreRow
 
 LONGEST_COMMENT = 4096

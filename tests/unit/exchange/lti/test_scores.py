@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from mograder.clients.lti_services import LineItem, Result
+from mograder.clients.lti_platform import LineItem, Result
 from mograder.exchange.lti.scores import (
     LONGEST_COMMENT,
     Step,

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from mograder.auth.login_links import hash_code
 from mograder.auth.lti_tool import ToolAddresses
 from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
-from mograder.clients.lti_registration import register
+from mograder.clients.lti_platform import register
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.core.web_origin import origin_of

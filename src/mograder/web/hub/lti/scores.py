@@ -14,7 +14,7 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.clients.lti_services import LtiServices
+from mograder.clients.lti_platform import LtiServices
 from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, MograderError, RemoteFailed
 from mograder.core.log import get_logger
