@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from mograder.clients.assignment_server.answers import RemoteSubmission
+from mograder.clients.assignment_server.protocol import RemoteSubmission
 from mograder.clients.course_server import RemoteAssignment, RemoteFile
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.names import Username

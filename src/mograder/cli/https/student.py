@@ -19,8 +19,8 @@ from mograder.cli.shared.options import (
 )
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.cli.shared.student_work import StudentWork
-from mograder.clients.assignment_server.answers import Identity
 from mograder.clients.assignment_server.client import HttpsTransport, register
+from mograder.clients.assignment_server.protocol import Identity
 from mograder.clients.http import RetryPolicy
 from mograder.clients.token_store import user_of
 from mograder.core.errors import InvalidInput, RemoteFailed
