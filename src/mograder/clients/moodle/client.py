@@ -16,9 +16,8 @@ from typing import TypeVar
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from mograder.clients.moodle.errors import as_error
 from mograder.clients.moodle.files import FileTransfers
-from mograder.clients.moodle.http import Pause, Value, Wire, check_token
+from mograder.clients.moodle.http import Pause, Value, Wire, as_error, check_token
 from mograder.clients.moodle.models import (
     AssignmentsModel,
     ByAssignmentModel,
