@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mograder.clients.assignment_server.answers import RemoteSubmission
+from mograder.clients.assignment_server.protocol import RemoteSubmission
 from mograder.clients.course_server import (
     Acknowledgement,
     Document,

@@ -14,7 +14,7 @@ from mograder.auth.lti_addresses import addresses_of
 from mograder.auth.lti_tool import scopes_of
 from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.key_sets import KeyRequest
-from mograder.clients.lti_services import AccessTokens
+from mograder.clients.lti_platform import AccessTokens
 from mograder.clients.oidc_provider import OidcProvider
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, MograderError

@@ -22,7 +22,7 @@ from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE
 from mograder.cli.shared.released import released_files, released_of, unreleased_option
 from mograder.cli.shared.result import Result, json_option
-from mograder.clients.moodle.worksheet import parse_worksheet, render_worksheet
+from mograder.clients.moodle.grading_files import parse_worksheet, render_worksheet
 from mograder.core.clock import SystemClock
 from mograder.core.item_dates import course_zone
 from mograder.core.name_lookup import is_label_of

@@ -17,6 +17,7 @@ from mograder.clients.course_server import RemoteFile
 from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grading import sent_state
+from mograder.clients.moodle.grading_files import FILE, Submitted, parse_worksheet, read_submissions
 from mograder.clients.moodle.records import (
     Accepts,
     Assignment,
@@ -27,8 +28,6 @@ from mograder.clients.moodle.records import (
     SubmissionState,
     WorkflowState,
 )
-from mograder.clients.moodle.worksheet import parse_worksheet
-from mograder.clients.moodle.zips import FILE, Submitted, read_submissions
 from mograder.core.errors import Conflict, InvalidInput, MograderError, RemoteFailed
 from mograder.core.names import Username
 from mograder.core.tasks import Progress
