@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from mograder.clients.lti_platform import LineItem, Result
-from mograder.exchange.lti.scores import (
+from mograder.exchange.lti_scores import (
     LONGEST_COMMENT,
     Step,
     comment_text,

@@ -34,7 +34,7 @@ from mograder.web.route import Route
 from mograder.web.templating import Pages
 
 if TYPE_CHECKING:  # imported by hubs with platforms only
-    from mograder.exchange.lti.roster import CourseMembers
+    from mograder.exchange.lti_roster import CourseMembers
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,13 @@ from mograder.core.errors import InvalidInput, MograderError, RemoteFailed
 from mograder.core.log import get_logger
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.lti.delivery import UNREADABLE, ActivityAddress, Delivery
-from mograder.exchange.lti.scores import comment_text, grade_item_of
+from mograder.exchange.lti_scores import (
+    UNREADABLE,
+    ActivityAddress,
+    Delivery,
+    comment_text,
+    grade_item_of,
+)
 from mograder.grading.release.course_feedback import CourseFeedback
 from mograder.grading.release.due_marks import DueMark, DueMarks, due_marks
 from mograder.store.external.external_people import ExternalPeople

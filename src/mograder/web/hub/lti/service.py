@@ -21,7 +21,7 @@ from mograder.clients.lti_platform import AccessTokens, LtiServices
 from mograder.core.clock import Clock
 from mograder.core.sections.external_settings import LtiPlatform
 from mograder.core.tasks import every
-from mograder.exchange.lti.roster import (
+from mograder.exchange.lti_roster import (
     VALID,
     CourseMembers,
     RosterNames,

@@ -48,7 +48,7 @@ from mograder.web.route import Access, JsonBody, Route
 from mograder.web.sheets import sheet_of
 
 if TYPE_CHECKING:  # imported by hubs with platforms only
-    from mograder.exchange.lti.roster import CourseMembers
+    from mograder.exchange.lti_roster import CourseMembers
 
 _LOOK_SECONDS = 2.0
 _MOST_USERS = 50_000
