@@ -14,7 +14,7 @@ from mograder.cli.shared.options import EXISTING_DIRECTORY, EXISTING_FILE
 from mograder.cli.shared.result import Result, json_option
 from mograder.clients.assignment_server.client import HttpsTransport
 from mograder.core.errors import NotFound
-from mograder.exchange.student.receipts import (
+from mograder.exchange.student.submit import (
     KeptReceipt,
     is_of,
     kept_receipts,

@@ -40,8 +40,13 @@ from mograder.exchange.student.drafts import (
 )
 from mograder.exchange.student.fetch import Change, FetchedFile
 from mograder.exchange.student.fetch import fetch as fetch_files
-from mograder.exchange.student.receipts import KeptReceipt, keep
-from mograder.exchange.student.submit import Returned, read_feedback, read_notebook
+from mograder.exchange.student.submit import (
+    KeptReceipt,
+    Returned,
+    keep,
+    read_feedback,
+    read_notebook,
+)
 from mograder.store.course.course import shown
 
 

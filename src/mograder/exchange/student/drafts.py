@@ -37,7 +37,7 @@ from mograder.core.files.disk import write_file
 from mograder.core.files.line_ends import digests
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import OURS, FetchedFile, keep_beside, put_in_place
-from mograder.exchange.student.receipts import kept_receipts
+from mograder.exchange.student.submit import kept_receipts
 
 _FOLDER = "seen"
 ABOUT_ONE = (NotFound, Forbidden, InvalidInput, Conflict)
