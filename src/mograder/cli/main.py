@@ -1,7 +1,8 @@
-"""The console script: the root command, and the handler that turns failures into exit codes.
+"""The console script: the root command, its groups, and how failures become exit statuses.
 
-Nothing heavy is imported here; each group is loaded when it is used. Users are shown a sentence and
-a remedy for any failure, never a traceback (decision 12).
+Nothing heavy is imported here: a group is a table, read without importing a command, and each
+command is loaded when it is used. Users are shown a sentence and a remedy for any failure, never a
+traceback (decision 12).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from types import MappingProxyType
 from typing import NoReturn
 
 import click
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from mograder import __version__
 from mograder.cli.shared.console import colour_wanted, prepare_output
@@ -52,11 +54,14 @@ EXIT_CODES: Mapping[type[MograderError], int] = MappingProxyType(
 """Exception class → exit status, looked up by ancestry; `web.problems` has the HTTP statuses."""
 
 _PACKAGES, _LINUX = Needs.SERVER_PACKAGES, Needs.LINUX
+_STUDENT, _TEACHER = "mograder.cli.https.student", "mograder.cli.https.instructor"
 
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 """The status that shells report after SIGPIPE, when the output's reader is gone: 128 + 13."""
+
+_SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 @dataclass(slots=True)
@@ -75,21 +80,21 @@ class _ErrorOptions:
         "validate": Lazy("mograder.cli.validate:validate_command"),
         "autograde": Lazy("mograder.cli.autograde.command:autograde_command", _LINUX),
         "feedback": Lazy("mograder.cli.feedback:feedback", _PACKAGES),
-        "gradebook": Lazy("mograder.cli.groups:gradebook", _PACKAGES),
-        "extension": Lazy("mograder.cli.groups:extension", _PACKAGES),
+        "gradebook": Lazy("mograder.cli.main:gradebook", _PACKAGES),
+        "extension": Lazy("mograder.cli.main:extension", _PACKAGES),
         "grader": Lazy("mograder.cli.grader:grader", _LINUX),
         "similarity": Lazy("mograder.cli.similarity:similarity", _PACKAGES),
         "grader-asgi": Lazy("mograder.cli.grader:grader_asgi", _LINUX),
         "hub": Lazy("mograder.cli.hub.group:hub"),
         "serve": Lazy("mograder.cli.serve:serve", _LINUX),
         "token": Lazy("mograder.cli.token:token", _LINUX),
-        "moodle": Lazy("mograder.cli.groups:moodle"),
-        "https": Lazy("mograder.cli.groups:https"),
+        "moodle": Lazy("mograder.cli.main:moodle"),
+        "https": Lazy("mograder.cli.main:https"),
         "receipt": Lazy("mograder.cli.https.receipt:receipt"),
         "student": Lazy("mograder.cli.student:student"),
-        "node": Lazy("mograder.cli.groups:node", _LINUX),
+        "node": Lazy("mograder.cli.main:node", _LINUX),
         "config": Lazy("mograder.cli.config:config"),
-        "completion": Lazy("mograder.cli.completion:completion"),
+        "completion": Lazy("mograder.cli.main:completion"),
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -114,6 +119,131 @@ class _ErrorOptions:
 )
 def root() -> None:
     """Teach with marimo notebooks: hand out, run, collect and grade."""
+
+
+@click.group(
+    cls=LazyGroup,
+    table={
+        "run": Lazy("mograder.cli.node:run"),
+        "drain": Lazy("mograder.cli.node:drain"),
+        "check": Lazy("mograder.cli.node:check"),
+    },
+)
+def node() -> None:
+    """Run notebooks on this machine for a hub on another one.
+
+    Give it the token that `mograder hub node-token` prints.
+    """
+
+
+@click.group(
+    cls=LazyGroup,
+    table={
+        "add": Lazy("mograder.cli.extension:add"),
+        "remove": Lazy("mograder.cli.extension:remove"),
+        "list": Lazy("mograder.cli.extension:show"),
+        "import": Lazy("mograder.cli.extension:import_csv"),
+        "export": Lazy("mograder.cli.extension:export"),
+        "group": Lazy("mograder.cli.extension:group_command"),
+        "policy": Lazy("mograder.cli.extension:policy"),
+    },
+)
+def extension() -> None:
+    """Give extensions and exemptions, and set the rule for late work.
+
+    Marks follow at once, without grading again: deductions are computed from the stored times of
+    submission whenever marks are shown. `--dry-run` lists the marks that would change. Nothing is
+    overwritten: the gradebook keeps each change with its author and time.
+    """
+
+
+@click.group(
+    "https",
+    cls=LazyGroup,
+    table={
+        "login": Lazy(f"{_STUDENT}:login"),
+        "register": Lazy(f"{_STUDENT}:register_command"),
+        "fetch": Lazy(f"{_STUDENT}:fetch_command"),
+        "submit": Lazy(f"{_STUDENT}:submit_command"),
+        "feedback": Lazy(f"{_STUDENT}:feedback_command"),
+        "receipt": Lazy("mograder.cli.https.receipt:receipt"),
+        "fetch-submissions": Lazy(f"{_TEACHER}:fetch_submissions", _PACKAGES),
+        "upload-grades": Lazy(f"{_TEACHER}:upload_grades", _PACKAGES),
+        "upload-feedback": Lazy(f"{_TEACHER}:upload_feedback", _PACKAGES),
+        "export-web": Lazy("mograder.cli.https.export_web:export_web", Needs.LINUX),
+        "reset": Lazy(f"{_TEACHER}:reset", _PACKAGES),
+    },
+)
+def https() -> None:
+    """Fetch, submit and grade over an assignment server."""
+
+
+@click.group(
+    cls=LazyGroup,
+    table={
+        "show": Lazy("mograder.cli.gradebook.show:show"),
+        "explain": Lazy("mograder.cli.gradebook.explain:explain"),
+        "mark": Lazy("mograder.cli.gradebook.mark:mark"),
+        "confirm": Lazy("mograder.cli.gradebook.mark:confirm"),
+        "import": Lazy("mograder.cli.gradebook.mark:import_marks"),
+        "statistics": Lazy("mograder.cli.gradebook.show:statistics"),
+        "export": Lazy("mograder.cli.gradebook.export:export"),
+        "release": Lazy("mograder.cli.gradebook.release:release"),
+        "withdraw": Lazy("mograder.cli.gradebook.release:withdraw"),
+        "import-0316": Lazy("mograder.cli.gradebook.exchange_0316:import_0316"),
+        "export-0316": Lazy("mograder.cli.gradebook.exchange_0316:export_0316"),
+        "check": Lazy("mograder.cli.gradebook.check:check"),
+    },
+)
+def gradebook() -> None:
+    """Look after the marks of a course.
+
+    They are in gradebook.db. A person's mark counts before the one by grading, and no mark is ever
+    overwritten: explain shows all of them.
+    """
+
+
+@click.group(
+    cls=LazyGroup,
+    table={
+        "login": Lazy("mograder.cli.moodle.login:login"),
+        "sync": Lazy("mograder.cli.moodle.course:sync", _PACKAGES),
+        "sync-users": Lazy("mograder.cli.moodle.users:sync_users", _PACKAGES),
+        "fetch": Lazy("mograder.cli.moodle.student:fetch"),
+        "submit": Lazy("mograder.cli.moodle.student:submit"),
+        "feedback": Lazy("mograder.cli.moodle.student:feedback"),
+        "fetch-submissions": Lazy("mograder.cli.moodle.collect:fetch_submissions", _PACKAGES),
+        "upload-feedback": Lazy("mograder.cli.moodle.upload_feedback:upload_feedback", _PACKAGES),
+        "export": Lazy("mograder.cli.moodle.export:export", _PACKAGES),
+        "upload": Lazy("mograder.cli.moodle.upload:upload", _PACKAGES),
+    },
+)
+def moodle() -> None:
+    """Hand out, collect and grade with a Moodle course.
+
+    An ordinary teacher's account is enough. Sign in once by `mograder moodle login`, then run
+    `mograder moodle sync` in the course.
+    """
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(list(_SHELLS)))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Let the shell complete commands and options.
+
+    It prints lines for SHELL, which the shell reads when it starts:
+
+    bash, in ~/.bashrc: eval "$(mograder completion bash)"
+
+    zsh, in ~/.zshrc: eval "$(mograder completion zsh)"
+
+    fish: mograder completion fish > ~/.config/fish/completions/mograder.fish
+    """
+    root = ctx.find_root()
+    name = root.info_name or "mograder"
+    lines = _SHELLS[shell](root.command, {}, name, f"_{name.upper()}_COMPLETE")
+    click.echo(lines.source())
 
 
 def main() -> NoReturn:
