@@ -182,7 +182,7 @@ def https() -> None:
     cls=LazyGroup,
     table={
         "show": Lazy("mograder.cli.gradebook.show:show"),
-        "explain": Lazy("mograder.cli.gradebook.explain:explain"),
+        "explain": Lazy("mograder.cli.gradebook.show:explain"),
         "mark": Lazy("mograder.cli.gradebook.mark:mark"),
         "confirm": Lazy("mograder.cli.gradebook.mark:confirm"),
         "import": Lazy("mograder.cli.gradebook.mark:import_marks"),
@@ -192,7 +192,7 @@ def https() -> None:
         "withdraw": Lazy("mograder.cli.gradebook.release:withdraw"),
         "import-0316": Lazy("mograder.cli.gradebook.exchange_0316:import_0316"),
         "export-0316": Lazy("mograder.cli.gradebook.exchange_0316:export_0316"),
-        "check": Lazy("mograder.cli.gradebook.check:check"),
+        "check": Lazy("mograder.cli.gradebook.show:check"),
     },
 )
 def gradebook() -> None:
