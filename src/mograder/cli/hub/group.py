@@ -63,7 +63,7 @@ _server = partial(Lazy, needs=Needs.LINUX)
         "proxy-config": _server("mograder.cli.hub.proxy_config:proxy_config", section=_SERVICE),
         "nodes": _server("mograder.cli.hub.nodes:nodes", section=_SERVICE),
         "node-token": _server("mograder.cli.hub.nodes:node_token", section=_SERVICE),
-        "supervisor": _server("mograder.cli.hub.supervisor:supervisor", hidden=True),
+        "supervisor": _server("mograder.cli.hub.run:supervisor", hidden=True),
     },
     invoke_without_command=True,
 )
