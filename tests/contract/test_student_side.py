@@ -56,8 +56,7 @@ def test_the_commands_for_every_system_are_the_entries() -> None:
         *("mograder.cli.generate", "mograder.cli.config", "mograder.cli.https.student"),
         *("mograder.cli.moodle.student", "mograder.cli.moodle.login"),
         *("mograder.cli.hub.group", "mograder.cli.hub.course"),
-        *("mograder.cli.hub.publish", "mograder.cli.hub.update", "mograder.cli.hub.rehearse"),
-        "mograder.cli.hub.warm",
+        *("mograder.cli.hub.publish", "mograder.cli.hub.items"),
     } < set(entries())
     assert set(entries()).isdisjoint(LINUX_ONLY | TEACHERS)
 
