@@ -60,7 +60,7 @@ _server = partial(Lazy, needs=Needs.LINUX)
         "install": _server("mograder.cli.hub.install:install", section=_SERVICE),
         "uninstall": _server("mograder.cli.hub.install:uninstall", section=_SERVICE),
         "rollback": _server("mograder.cli.hub.install:rollback", section=_SERVICE),
-        "proxy-config": _server("mograder.cli.hub.proxy_config:proxy_config", section=_SERVICE),
+        "proxy-config": _server("mograder.cli.hub.install:proxy_config", section=_SERVICE),
         "nodes": _server("mograder.cli.hub.nodes:nodes", section=_SERVICE),
         "node-token": _server("mograder.cli.hub.nodes:node_token", section=_SERVICE),
         "supervisor": _server("mograder.cli.hub.run:supervisor", hidden=True),
