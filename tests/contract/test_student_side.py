@@ -54,7 +54,7 @@ def test_the_commands_for_every_system_are_the_entries() -> None:
     assert {
         *("mograder.cli.main", "mograder.cli.student", "mograder.cli.validate", "mograder.cli.new"),
         *("mograder.cli.generate", "mograder.cli.config", "mograder.cli.https.student"),
-        *("mograder.cli.moodle.student", "mograder.cli.moodle.login"),
+        *("mograder.cli.moodle.student", "mograder.cli.moodle.site"),
         *("mograder.cli.hub.group", "mograder.cli.hub.course"),
         *("mograder.cli.hub.publish", "mograder.cli.hub.items"),
     } < set(entries())

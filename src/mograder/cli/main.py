@@ -206,7 +206,7 @@ def gradebook() -> None:
 @click.group(
     cls=LazyGroup,
     table={
-        "login": Lazy("mograder.cli.moodle.login:login"),
+        "login": Lazy("mograder.cli.moodle.site:login"),
         "sync": Lazy("mograder.cli.moodle.course:sync", _PACKAGES),
         "sync-users": Lazy("mograder.cli.moodle.users:sync_users", _PACKAGES),
         "fetch": Lazy("mograder.cli.moodle.student:fetch"),
