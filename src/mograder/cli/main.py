@@ -208,7 +208,7 @@ def gradebook() -> None:
     table={
         "login": Lazy("mograder.cli.moodle.site:login"),
         "sync": Lazy("mograder.cli.moodle.course:sync", _PACKAGES),
-        "sync-users": Lazy("mograder.cli.moodle.users:sync_users", _PACKAGES),
+        "sync-users": Lazy("mograder.cli.moodle.course:sync_users", _PACKAGES),
         "fetch": Lazy("mograder.cli.moodle.student:fetch"),
         "submit": Lazy("mograder.cli.moodle.student:submit"),
         "feedback": Lazy("mograder.cli.moodle.student:feedback"),

@@ -11,8 +11,8 @@ import click
 from click.core import ParameterSource
 
 from mograder.cli.files import read_bytes
+from mograder.cli.moodle.course import naming_of, naming_options
 from mograder.cli.moodle.site import Site, feedback_dir_of, item_name, site_options
-from mograder.cli.moodle.users import naming_of, naming_options
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.options import EXISTING_DIRECTORY, EXISTING_FILE, together
 from mograder.cli.shared.output import reporting
