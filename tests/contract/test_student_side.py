@@ -39,7 +39,7 @@ LINUX_ONLY = {
 }
 TEACHERS = {
     *("mograder.cli.https.instructor", "mograder.cli.moodle.collect", "mograder.cli.moodle.course"),
-    *("mograder.cli.moodle.upload_feedback", "mograder.cli.gradebook.mark"),
+    *("mograder.cli.moodle.marks", "mograder.cli.gradebook.mark"),
     "mograder.store.gradebook.gradebook",
 }
 OPTIONAL = {"brotli"}

@@ -213,8 +213,8 @@ def gradebook() -> None:
         "submit": Lazy("mograder.cli.moodle.student:submit"),
         "feedback": Lazy("mograder.cli.moodle.student:feedback"),
         "fetch-submissions": Lazy("mograder.cli.moodle.collect:fetch_submissions", _PACKAGES),
-        "upload-feedback": Lazy("mograder.cli.moodle.upload_feedback:upload_feedback", _PACKAGES),
-        "export": Lazy("mograder.cli.moodle.export:export", _PACKAGES),
+        "upload-feedback": Lazy("mograder.cli.moodle.marks:upload_feedback", _PACKAGES),
+        "export": Lazy("mograder.cli.moodle.marks:export", _PACKAGES),
         "upload": Lazy("mograder.cli.moodle.upload:upload", _PACKAGES),
     },
 )
