@@ -28,7 +28,7 @@ from mograder.operations.install.steps import install as install_hub
 from mograder.operations.install.steps import roll_back
 from mograder.operations.install.steps import uninstall as uninstall_hub
 from mograder.operations.install.verification import demand_no_problems, next_steps
-from mograder.processes.host import Host
+from mograder.processes.programs import Host
 
 _dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Say what would be done, and change nothing."

@@ -9,7 +9,7 @@ from mograder.operations.install.course import COURSE
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.services import is_active, is_behind, start
 from mograder.operations.install.written_files import put
-from mograder.processes.host import Host
+from mograder.processes.programs import Host
 
 CADDYFILE = "/etc/caddy/Caddyfile"
 SITE = "/etc/caddy/mograder.caddy"

@@ -10,7 +10,7 @@ from mograder.operations.deploy_files import shipped_file
 from mograder.operations.install.network import install_packages
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.written_files import put
-from mograder.processes.host import Host
+from mograder.processes.programs import Host
 
 ACCOUNT = "mograder"
 APPARMOR = "/etc/apparmor.d/mograder"

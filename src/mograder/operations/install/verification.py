@@ -6,7 +6,7 @@ from mograder.core.errors import MograderError
 from mograder.operations.install.course import COURSE
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.services import WRAPPER, is_active
-from mograder.processes.host import Host
+from mograder.processes.programs import Host
 
 _AUTHORITY = "/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt"
 _CURL = ("curl", "--noproxy", "*", "-fsS", "-m", "20", "-o", "/dev/null")

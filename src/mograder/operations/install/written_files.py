@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.files.disk import write_file
-from mograder.processes.host import Host
+from mograder.processes.programs import Host
 
 SETTINGS = "/etc/mograder"
 _WRITTEN = f"{SETTINGS}/written"
