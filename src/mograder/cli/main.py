@@ -87,7 +87,7 @@ class _ErrorOptions:
         "grader-asgi": Lazy("mograder.cli.grader:grader_asgi", _LINUX),
         "hub": Lazy("mograder.cli.hub.group:hub"),
         "serve": Lazy("mograder.cli.serve:serve", _LINUX),
-        "token": Lazy("mograder.cli.token:token", _LINUX),
+        "token": Lazy("mograder.cli.serve:token", _LINUX),
         "moodle": Lazy("mograder.cli.main:moodle"),
         "https": Lazy("mograder.cli.main:https"),
         "receipt": Lazy(f"{_STUDENT}:receipt"),
