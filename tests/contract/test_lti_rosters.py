@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.auth.roles import Role
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.exchange.lti_roster import RosterNames
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.external.external_people import ExternalPeople

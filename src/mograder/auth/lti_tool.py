@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 
 CONFIGURATION: Final = "https://purl.imsglobal.org/spec/lti-tool-configuration"
 """The member with the tool's own part, in a registration and in its answer."""

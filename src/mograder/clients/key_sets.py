@@ -19,7 +19,7 @@ from mograder.clients.guarded_http import GuardedHttp
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.log import get_logger
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.tasks import Progress, SingleFlight
 from mograder.core.web_origin import origin_of
 

@@ -35,7 +35,7 @@ from mograder.clients.guarded_http import Answer, GuardedHttp
 from mograder.clients.http import check_token
 from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, RemoteFailed
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.web_origin import origin_of
 
 _SCORE_TYPE = "application/vnd.ims.lis.v1.score+json"

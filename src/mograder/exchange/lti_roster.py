@@ -14,7 +14,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
 from mograder.core.log import get_logger
 from mograder.core.names import Username
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.store.external.external_tables import Course, Roster
 from mograder.store.external.lti_rosters import LtiRosters, RosterMember
 

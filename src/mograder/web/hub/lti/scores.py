@@ -18,7 +18,7 @@ from mograder.clients.lti_platform import LtiServices
 from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, MograderError, RemoteFailed
 from mograder.core.log import get_logger
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.lti_scores import (
     UNREADABLE,

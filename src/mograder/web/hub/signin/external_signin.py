@@ -27,7 +27,7 @@ from mograder.auth.lti_addresses import addresses_of
 from mograder.auth.signin_state import Flow, SignInState
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.names import Username
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.exchange.moodle.participants import remembered_people
 from mograder.store.external.external_people import ExternalPeople, ExternalPerson, ProviderLogins
 from mograder.store.gradebook.gradebook import existing_gradebook
