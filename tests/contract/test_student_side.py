@@ -55,7 +55,7 @@ def test_the_commands_for_every_system_are_the_entries() -> None:
         *("mograder.cli.main", "mograder.cli.student", "mograder.cli.validate", "mograder.cli.new"),
         *("mograder.cli.generate", "mograder.cli.config", "mograder.cli.https.student"),
         *("mograder.cli.moodle.student", "mograder.cli.moodle.site"),
-        *("mograder.cli.hub.group", "mograder.cli.hub.course"),
+        "mograder.cli.hub.course",
         *("mograder.cli.hub.publish", "mograder.cli.hub.items"),
     } < set(entries())
     assert set(entries()).isdisjoint(LINUX_ONLY | TEACHERS)
