@@ -1,9 +1,8 @@
-"""A directory of collected submissions, the same for every kind of server: filled, and read again.
+"""A directory of collected submissions, the same for every kind of server.
 
 ``<user>.py`` is the latest notebook of each person, named as 0.3.16 names it. The one that it
 replaces goes to ``.replaced/<time of the run>/``. ``.fetch_metadata.json`` has the time of each
-submission, from which penalties are computed (compatibility-0.3.16.md 4, 9); the time of a file on
-the disk is none, since it may be that of a copy.
+submission, from which penalties are computed (compatibility-0.3.16.md 4, 9).
 
 Files arrive in ``.fetching/`` below the directory. A run that is interrupted, by a signal or by the
 network, leaves the files that had arrived there, and the next run continues from them; a run in
@@ -18,28 +17,18 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
 
 from mograder.clients.course_server import RemoteFile
-from mograder.core.clock import from_unix_or_none
 from mograder.core.errors import Busy, InvalidInput, NotFound
 from mograder.core.files.file_lock import LockFile
-from mograder.core.names import ItemName
-from mograder.core.settings import LoadedSettings
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.filesystem.own_dir import folder_of_files
 from mograder.store.filesystem.untrusted_dir import NewFile
-from mograder.store.submissions.submissions import Submissions
-from mograder.store.submissions.submitted_files import (
-    SubmittedFile,
-    read_numbers,
-    reads_as_a_submission,
-    submitted_files,
-)
 
 REPLACED = ".replaced"
 """Directory for what later submissions have replaced, one directory for each run."""
@@ -52,8 +41,6 @@ _OF_HISTORY = re.compile(r"(?P<stem>.+)_\d{8}T\d{6}(-\d+)?\.py")
 _FETCHING = ".fetching"
 _GROWING = "new"
 _LOCK = ".fetching.lock"
-_RECEIPTS = "receipts"
-"""The directory of an assignment server's records, in the program's own directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,46 +229,3 @@ def _free(directory: Path, name: str) -> str:
     """Return an unused name in a directory, made from ``name``."""
     names = (f"{name}-{number}" if number else name for number in count())
     return next(each for each in names if not (directory / each).exists())
-
-
-def submissions_in(
-    directory: Path,
-    name: ItemName,
-    loaded: LoadedSettings,
-    *,
-    named: Sequence[Path] | None = None,
-) -> list[SubmittedFile]:
-    """Return the submissions in a directory, with what is known of their times and receipts.
-
-    ``named`` chooses some of its files instead of those that count.
-
-    Raises:
-        InvalidInput: The directory cannot be read.
-    """
-    fetched = read_numbers(directory)
-    known = _received(directory, name, loaded)
-    recorded = {file.path.name for file in known.values()} | {f"{user}.py" for user in fetched}
-    return [
-        (not each.problem and known.get((each.student, each.path.name)))
-        or replace(each, received=each.received or from_unix_or_none(fetched.get(each.student)))
-        for each in submitted_files(directory, recorded, named=named)
-    ]
-
-
-def _received(
-    directory: Path, name: ItemName, loaded: LoadedSettings
-) -> dict[tuple[str, str], SubmittedFile]:
-    """Return the submissions with a receipt of this course's assignment server, by their names."""
-    records = loaded.state_dir / _RECEIPTS
-    own = loaded.path(loaded.settings.dirs.submitted)
-    if directory.parent != own or not (records / f"{name}.jsonl").is_file():
-        return {}
-    people = Submissions(own, records=records).people(name)
-    counting = (person.counting for person in people.values())
-    return {
-        (each.user, each.filename): SubmittedFile(
-            each.user, directory / each.filename, each.received, each.sequence
-        )
-        for each in counting
-        if each is not None and reads_as_a_submission(each.filename.removesuffix(".py"))
-    }

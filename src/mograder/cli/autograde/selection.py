@@ -18,8 +18,8 @@ from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.name_lookup import listed, nfc
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.collecting import submissions_in
 from mograder.exchange.moodle.submitted_work import Target, Work
+from mograder.exchange.submission_times import submissions_in
 from mograder.grading.submissions.graded_assignment import AssignmentFiles
 from mograder.notebook.pep723 import ItemKind, read_kind
 from mograder.store.course.course import (

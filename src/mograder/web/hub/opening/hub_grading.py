@@ -18,7 +18,7 @@ from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks import Progress
-from mograder.exchange.collecting import submissions_in
+from mograder.exchange.submission_times import submissions_in
 from mograder.grading.batch.autograde import AutogradeRequest, autograde
 from mograder.grading.batch.grading_jobs import Batch, Counts, GradingJobs, GradingRequest
 from mograder.grading.late.course_late import CourseLate, export_if_set

@@ -1,0 +1,67 @@
+"""The times of submission, and the receipts, of the files in a directory of submissions.
+
+The time of a file on the disk is none: it may be that of a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mograder.core.clock import from_unix_or_none
+from mograder.core.names import ItemName
+from mograder.core.settings import LoadedSettings
+from mograder.store.submissions.submissions import Submissions
+from mograder.store.submissions.submitted_files import (
+    SubmittedFile,
+    read_numbers,
+    reads_as_a_submission,
+    submitted_files,
+)
+
+_RECEIPTS = "receipts"
+"""The directory of an assignment server's records, in the program's own directory."""
+
+
+def submissions_in(
+    directory: Path,
+    name: ItemName,
+    loaded: LoadedSettings,
+    *,
+    named: Sequence[Path] | None = None,
+) -> list[SubmittedFile]:
+    """Return the submissions in a directory, with what is known of their times and receipts.
+
+    ``named`` chooses some of its files instead of those that count.
+
+    Raises:
+        InvalidInput: The directory cannot be read.
+    """
+    fetched = read_numbers(directory)
+    known = _received(directory, name, loaded)
+    recorded = {file.path.name for file in known.values()} | {f"{user}.py" for user in fetched}
+    return [
+        (not each.problem and known.get((each.student, each.path.name)))
+        or replace(each, received=each.received or from_unix_or_none(fetched.get(each.student)))
+        for each in submitted_files(directory, recorded, named=named)
+    ]
+
+
+def _received(
+    directory: Path, name: ItemName, loaded: LoadedSettings
+) -> dict[tuple[str, str], SubmittedFile]:
+    """Return the submissions with a receipt of this course's assignment server, by their names."""
+    records = loaded.state_dir / _RECEIPTS
+    own = loaded.path(loaded.settings.dirs.submitted)
+    if directory.parent != own or not (records / f"{name}.jsonl").is_file():
+        return {}
+    people = Submissions(own, records=records).people(name)
+    counting = (person.counting for person in people.values())
+    return {
+        (each.user, each.filename): SubmittedFile(
+            each.user, directory / each.filename, each.received, each.sequence
+        )
+        for each in counting
+        if each is not None and reads_as_a_submission(each.filename.removesuffix(".py"))
+    }
