@@ -26,7 +26,7 @@ from mograder.clients.course_server import (
 )
 from mograder.core.clock import SystemClock
 from mograder.core.errors import MograderError
-from mograder.core.files.line_ends import digests
+from mograder.core.files.windows_files import digests
 from mograder.core.portable_names import server_name
 from mograder.core.tasks import Progress
 from mograder.exchange.student.drafts import (

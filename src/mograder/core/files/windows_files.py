@@ -1,15 +1,21 @@
-r"""Files on Windows: those that another program holds open, and paths of more than 260 characters.
+r"""Files on Windows: those that another program holds open, long paths, and other line ends.
 
 Windows neither replaces, renames nor removes a file that is open. Editors, virus scanners and
 programs that copy folders to a cloud hold files for moments, so the call is tried again for some
-seconds. Long paths are reached only by their form ``\\?\C:\...``, which is used for the calls only:
-people and records see the path as it is. On other systems each function makes the call once, with
-the path as it is.
+seconds. Paths of more than 260 characters are reached only by their form ``\\?\C:\...``, which is
+used for the calls only: people and records see the path as it is. On other systems each function
+makes the call once, with the path as it is.
+
+Editors on Windows write carriage returns, marimo's among them, and git may add or remove them; so
+files are compared on every system as if their line ends were the same. A release keeps the line
+ends of its source.
 """
 
 from __future__ import annotations
 
 import errno
+import filecmp
+import hashlib
 import os
 import stat
 import time
@@ -31,6 +37,8 @@ for a temporary file's longer name."""
 
 _EXTENDED = "\\\\?\\"
 _SHARE = "\\\\?\\UNC\\"
+_LARGEST_TEXT = 16_000_000
+"""Larger files are compared by their bytes."""
 
 
 class FileHeld(PermissionError):
@@ -118,3 +126,53 @@ def _made_writable(path: str) -> bool:
 def _held(path: str) -> FileHeld:
     told = "another program has it open; close it there, then try again"
     return FileHeld(errno.EACCES, told, shown(path))
+
+
+def same_text(one: bytes, other: bytes) -> bool:
+    """Return whether two contents are equal, or two texts that differ in their line ends only."""
+    return one == other or (
+        _is_text(one) and _is_text(other) and _by_line_feeds(one) == _by_line_feeds(other)
+    )
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Return whether two files have the same content, see :func:`same_text`.
+
+    Raises: ``OSError``.
+    """
+    if filecmp.cmp(one, other, shallow=False):
+        return True
+    if max(one.stat().st_size, other.stat().st_size) > _LARGEST_TEXT:
+        return False
+    return same_text(one.read_bytes(), other.read_bytes())
+
+
+def digests(data: bytes) -> frozenset[str]:
+    """Return the SHA-256 of a content in hex and, of a text, with either kind of line ends."""
+    if not _is_text(data):
+        return frozenset({_sha256(data)})
+    feeds = _by_line_feeds(data)
+    return frozenset({_sha256(data), _sha256(feeds), _sha256(feeds.replace(b"\n", b"\r\n"))})
+
+
+def digests_of_file(path: Path) -> frozenset[str]:
+    """Return the digests of a file, see :func:`digests`.
+
+    Raises: ``OSError``.
+    """
+    if path.stat().st_size <= _LARGEST_TEXT:
+        return digests(path.read_bytes())
+    with path.open("rb") as stream:
+        return frozenset({hashlib.file_digest(stream, "sha256").hexdigest()})
+
+
+def _by_line_feeds(data: bytes) -> bytes:
+    return data.replace(b"\r\n", b"\n")
+
+
+def _is_text(data: bytes) -> bool:
+    return b"\0" not in data
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

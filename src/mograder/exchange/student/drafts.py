@@ -34,7 +34,7 @@ from mograder.core.errors import (
     NotFound,
 )
 from mograder.core.files.disk import write_file
-from mograder.core.files.line_ends import digests
+from mograder.core.files.windows_files import digests
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import OURS, FetchedFile, keep_beside, put_in_place
 from mograder.exchange.student.submit import kept_receipts

@@ -20,8 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
-from mograder.core.files.line_ends import digests_of_file, same_file
-from mograder.core.files.windows_files import reachable
+from mograder.core.files.windows_files import digests_of_file, reachable, same_file
 from mograder.core.portable_names import fold
 from mograder.core.tasks import Progress
 from mograder.exchange.assignment_lookup import folder_of

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mograder.clients.course_server import RemoteAssignment, Transport, WorkStatus
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.files.disk import write_file
-from mograder.core.files.line_ends import digests_of_file
+from mograder.core.files.windows_files import digests_of_file
 from mograder.core.item_dates import SentTime
 from mograder.core.name_lookup import Entry, Words, find
 from mograder.exchange.assignment_lookup import folder_of
