@@ -32,7 +32,6 @@ LINUX_ONLY = {
     "mograder.cli.serve",
     "mograder.cli.grader",
     "mograder.cli.autograde.command",
-    "mograder.cli.https.export_web",
     "mograder.sandbox.isolation.bwrap",
     "mograder.store.filesystem.records",
     "mograder.web.hub.server",

@@ -195,7 +195,7 @@ def extension() -> None:
         "fetch-submissions": Lazy(f"{_TEACHER}:fetch_submissions", _PACKAGES),
         "upload-grades": Lazy(f"{_TEACHER}:upload_grades", _PACKAGES),
         "upload-feedback": Lazy(f"{_TEACHER}:upload_feedback", _PACKAGES),
-        "export-web": Lazy("mograder.cli.https.export_web:export_web", Needs.LINUX),
+        "export-web": Lazy("mograder.cli.serve:export_web", Needs.LINUX),
         "reset": Lazy(f"{_TEACHER}:reset", _PACKAGES),
     },
 )

@@ -1,7 +1,10 @@
-"""A course over plain HTTPS: ``mograder serve`` serves it, ``mograder token`` makes its tokens.
+"""A course over plain HTTPS, on its machine: the server, the tokens, pages for browsers alone.
 
-B135-B145 and B156; the printed form of tokens is in compatibility-0.3.16.md 1, the server in 4.
-The server is imported when it is to be started, since the tokens do without it.
+``mograder serve`` serves the course (B135-B145, B156), ``mograder token`` makes its tokens, and
+``mograder https export-web`` makes the page with which an item runs in the browser alone. The
+printed form of tokens is in compatibility-0.3.16.md 1, the server in 4.
+
+Each command imports what the others do without when it runs: the server, or the export of a page.
 """
 
 from __future__ import annotations
@@ -17,16 +20,17 @@ from mograder.auth.enrollment import parse_username
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.cli.files import read_text
-from mograder.cli.shared.options import PATH
+from mograder.cli.shared.options import EXISTING_DIRECTORY, PATH
 from mograder.core.clock import SystemClock
-from mograder.core.errors import InvalidInput, MograderError
-from mograder.core.names import INSTRUCTOR, Username
+from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.names import INSTRUCTOR, FileName, Username
 from mograder.core.settings import (
     LoadedSettings,
     default_settings,
     load_settings,
     read_environ,
 )
+from mograder.store.assignment_server.assignments import Assignment, Catalogue
 from mograder.store.assignment_server.name_registry import PEOPLE_FILE, How, NameRegistry
 from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret, read_secret
 
@@ -271,3 +275,63 @@ def print_lines(secret: str, names: Sequence[Username], epoch_of: Callable[[str]
     click.echo()
     instructor = make_token(secret, INSTRUCTOR, Role.INSTRUCTOR, epoch_of(INSTRUCTOR))
     click.echo(f"instructor: {instructor}")
+
+
+@click.command("export-web")
+@click.argument("item")
+@click.argument("directory", type=EXISTING_DIRECTORY, default=".")
+@click.option("--release-dir", type=EXISTING_DIRECTORY, help="As for mograder serve.")
+@click.option("--notebook", metavar="FILE", help="Which notebook, where the item has several.")
+@click.option(
+    "--pyodide",
+    type=click.Path(exists=True, path_type=Path),
+    help="Pyodide's npm package (.tgz) or its directory.  [default: download it from npm]",
+)
+def export_web(
+    *,
+    item: str,
+    directory: Path,
+    release_dir: Path | None,
+    notebook: str | None,
+    pyodide: Path | None,
+) -> None:
+    """Make an item's page for the browser alone (instructors).
+
+    DIRECTORY is the one that mograder serve serves. The page runs the notebook in the student's
+    browser, without a hub and without Python on the student's computer. marimo, Pyodide and the
+    notebook's packages are copied to DIRECTORY/.mograder/web, so that the page needs no other
+    server. Serve it with mograder serve --web.
+    """
+    # Imported here, since the server and the tokens do without it.
+    from mograder.cli.shared.output import reporting  # noqa: PLC0415
+    from mograder.publishing.browser.export import export_page  # noqa: PLC0415
+    from mograder.web.server.services import ServerOptions, release_directory  # noqa: PLC0415
+
+    root = directory.absolute()
+    release = release_directory(ServerOptions(root, release_dir))
+    found = Catalogue(root, release).find(item)
+    name = _notebook(found, notebook)
+    with reporting() as report:
+        done = export_page(root, found.name, found.directory / name, pyodide, report)
+    for each in done.page.missing:
+        click.echo(f"Warning: {each} has no build for the browser; imports of it fail.", err=True)
+    click.echo(
+        f"{found.name}: {name} with marimo {done.page.marimo}, Pyodide {done.page.pyodide} and "
+        f"{len(done.wheels)} packages. Serve it with: mograder serve --web {directory}"
+    )
+
+
+def _notebook(found: Assignment, wanted: str | None) -> FileName:
+    """Return the name of the item's notebook.
+
+    Raises: :class:`NotFound`, :class:`InvalidInput` if there are several and none was chosen.
+    """
+    names = sorted(path.name for path in found.directory.glob("*.py"))
+    if wanted is not None and wanted not in names:
+        raise NotFound(f"{found.name} has no notebook {wanted}.")
+    if wanted is None and len(names) != 1:
+        raise InvalidInput(
+            f"{found.name} has {len(names)} notebooks: {', '.join(names)}.",
+            hint="Name one by --notebook.",
+        )
+    return FileName.parse(wanted or names[0])
