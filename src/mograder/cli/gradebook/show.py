@@ -23,7 +23,7 @@ from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.csv_table import number_text, write_table
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.gradebook_files import as_json, course_rows, question_keys
+from mograder.exchange.grade_files import as_json, course_rows, question_keys
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.explanation import late_sentence
 from mograder.grading.results.grading_result import GradedLabel, GradingResult, grading_key

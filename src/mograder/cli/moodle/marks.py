@@ -41,7 +41,7 @@ from mograder.core.csv_table import number_text
 from mograder.core.item_dates import course_zone
 from mograder.core.name_lookup import is_label_of
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.grades_csv import GradeLine, from_gradebook, parse_grades
+from mograder.exchange.grade_files import GradeLine, from_gradebook, parse_grades
 from mograder.exchange.moodle.export import Exported
 from mograder.exchange.moodle.export import export as fill_worksheet
 from mograder.exchange.moodle.grade_upload import (

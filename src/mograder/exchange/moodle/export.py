@@ -23,7 +23,7 @@ from mograder.clients.moodle.grading_files import (
 from mograder.clients.moodle.records import Person
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
-from mograder.exchange.grades_csv import GradeLine, line_html
+from mograder.exchange.grade_files import GradeLine, line_html
 from mograder.exchange.moodle.identities import find_person
 
 _STATUS = "Status"

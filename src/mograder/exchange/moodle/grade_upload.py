@@ -29,7 +29,7 @@ from mograder.clients.moodle.records import Assignment, Mark, Person, WorkflowSt
 from mograder.clients.moodle.texts import Scale
 from mograder.core.errors import Busy, Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.tasks import Progress
-from mograder.exchange.grades_csv import GradeLine, line_html
+from mograder.exchange.grade_files import GradeLine, line_html
 from mograder.exchange.moodle.identities import Participants
 from mograder.exchange.moodle.protection import (
     BEFORE_FIRST,

@@ -32,7 +32,7 @@ from mograder.core.errors import Conflict, InvalidInput, MograderError, RemoteFa
 from mograder.core.names import Username
 from mograder.core.tasks import Progress
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
-from mograder.exchange.grades_csv import GradeLine
+from mograder.exchange.grade_files import GradeLine
 from mograder.exchange.moodle import collect as collect_module
 from mograder.exchange.moodle.collect import collect, plan_collection
 from mograder.exchange.moodle.export import export
