@@ -61,6 +61,9 @@ T = TypeVar("T")
 Parts = Sequence[tuple[str, tuple[str, BinaryIO, str]]]
 """The files of a form: field name, then file name, content and media type."""
 
+_SILENCE_SECONDS, _ANSWER_SECONDS = 60.0, 600.0
+_LARGEST_ANSWER, _LARGEST_REFUSAL = 16_000_000, 64_000
+_LATE, _CLOSED = "late-would-replace", "closed"
 _FOR_TEACHERS = "Instructor access required."  # the server's words, in 0.3.16 too
 _NOTHING_THERE = "Not found."  # the server's words at an address without a route
 _ADDRESS = "Check the server's address, with its path; 0.3.16 does not know all commands."
@@ -479,8 +482,3 @@ def _address(given: str, usual: str, plain: str) -> str:
             hint="Tell your teacher; a token must not go to another server.",
         )
     return quote(given, safe="/%?=&")
-
-
-_SILENCE_SECONDS, _ANSWER_SECONDS = 60.0, 600.0
-_LARGEST_ANSWER, _LARGEST_REFUSAL = 16_000_000, 64_000
-_LATE, _CLOSED = "late-would-replace", "closed"
