@@ -4,7 +4,7 @@
 ``mograder https export-web`` makes the page with which an item runs in the browser alone. The
 printed form of tokens is in compatibility-0.3.16.md 1, the server in 4.
 
-Each command imports what the others do without when it runs: the server, or the export of a page.
+Imports that only one command needs, of the server and of the export, are made when it runs.
 """
 
 from __future__ import annotations

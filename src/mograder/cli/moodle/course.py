@@ -1,4 +1,4 @@
-"""What is taken over from a course on Moodle: its assignments, and its students.
+"""Taking over a course from Moodle: its assignments, and its students.
 
 ``mograder moodle sync`` writes the assignments into ``mograder.toml``; ``sync-users`` admits the
 students to the hub (B28 to B34).
