@@ -18,14 +18,14 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from mograder.core.sections import external_settings, settings_model
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections import settings_model
 from mograder.core.sections.settings_model import (
     NO_EFFECT,
     OUR_SECTIONS,
     ItemLimits,
     ItemSettings,
     LateRule,
+    LtiPlatform,
     Settings,
 )
 from scripts.generated import write_or_check
@@ -130,9 +130,8 @@ def _model(field: FieldInfo) -> type[BaseModel] | None:
 
 def _notes() -> dict[str, dict[str, str]]:
     """Return the strings that stand below keys, by class and key."""
-    modules = (settings_model, external_settings)
-    trees = [ast.parse(inspect.getsource(each)) for each in modules]
-    classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
+    tree = ast.parse(inspect.getsource(settings_model))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     return {node.name: _notes_of(node) for node in classes}
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from mograder.core.clock import SystemClock
 from mograder.core.errors import RemoteFailed
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.sandbox.client.supervisor_client import ConnectionLost, SupervisorClient
 from mograder.sandbox.protocol import Endpoint, Mode, StartSession
 from mograder.sandbox.supervisor.config import SupervisorConfig

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, select, update
 
 from mograder.auth.jose import KeySet, verify
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.core.sections.external_settings import LtiSettings
+from mograder.core.sections.settings_model import LtiSettings
 from mograder.store.database.database import open_engine, reading
 from mograder.store.external.external_people import (
     ExternalPeople,

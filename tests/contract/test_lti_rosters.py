@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.auth.roles import Role
-from mograder.core.sections.external_settings import LtiPlatform
-from mograder.exchange.lti.roster import RosterNames
+from mograder.core.sections.settings_model import LtiPlatform
+from mograder.exchange.lti_roster import RosterNames
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.external_tables import Course

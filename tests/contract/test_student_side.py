@@ -32,14 +32,13 @@ LINUX_ONLY = {
     "mograder.cli.serve",
     "mograder.cli.grader",
     "mograder.cli.autograde.command",
-    "mograder.cli.https.export_web",
     "mograder.sandbox.isolation.bwrap",
     "mograder.store.filesystem.records",
     "mograder.web.hub.server",
 }
 TEACHERS = {
     *("mograder.cli.https.instructor", "mograder.cli.moodle.collect", "mograder.cli.moodle.course"),
-    *("mograder.cli.moodle.upload_feedback", "mograder.cli.gradebook.mark"),
+    *("mograder.cli.moodle.marks", "mograder.cli.gradebook.mark"),
     "mograder.store.gradebook.gradebook",
 }
 OPTIONAL = {"brotli"}
@@ -54,10 +53,9 @@ def test_the_commands_for_every_system_are_the_entries() -> None:
     assert {
         *("mograder.cli.main", "mograder.cli.student", "mograder.cli.validate", "mograder.cli.new"),
         *("mograder.cli.generate", "mograder.cli.config", "mograder.cli.https.student"),
-        *("mograder.cli.https.receipt", "mograder.cli.moodle.student"),
-        *("mograder.cli.moodle.login", "mograder.cli.hub.group", "mograder.cli.hub.course"),
-        *("mograder.cli.hub.publish", "mograder.cli.hub.update", "mograder.cli.hub.rehearse"),
-        "mograder.cli.hub.warm",
+        *("mograder.cli.moodle.student", "mograder.cli.moodle.site"),
+        "mograder.cli.hub.course",
+        *("mograder.cli.hub.publish", "mograder.cli.hub.items"),
     } < set(entries())
     assert set(entries()).isdisjoint(LINUX_ONLY | TEACHERS)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Frame, expect
 
-from mograder.core.session_url import session_url
+from mograder.core.web_origin import session_url
 from tests.e2e.test_journey import (
     ASSIGNMENT,
     LECTURE,

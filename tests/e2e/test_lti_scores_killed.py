@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import release
 from mograder.store.database.database import database_url, open_engine, upgrade

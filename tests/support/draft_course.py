@@ -17,7 +17,7 @@ from mograder.clients.course_server import (
     WorkStatus,
 )
 from mograder.core.errors import MograderError, NotFound
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.exchange.student.course import StudentCourse
 from mograder.exchange.student.drafts import Elsewhere, unseen
 from mograder.store.copies.student_folder import StudentFolder

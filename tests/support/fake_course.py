@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mograder.clients.assignment_server.answers import RemoteSubmission
+from mograder.clients.assignment_server.protocol import RemoteSubmission
 from mograder.clients.course_server import (
     Acknowledgement,
     Document,
@@ -17,7 +17,7 @@ from mograder.clients.course_server import (
     WorkStatus,
 )
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 
 START = datetime(2026, 3, 10, 20, 8, tzinfo=UTC)
 

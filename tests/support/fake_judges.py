@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from mograder.core.sections.settings_model import Settings
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.graded_assignment import (
     AssignmentFiles,

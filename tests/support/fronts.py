@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.core.session_url import SessionUrl
+from mograder.core.web_origin import SessionUrl
 from mograder.operations.front import Front, caddy_config, nginx_config
 from tests.support.hub import outside
 from tests.support.process import ServerProcess, accepts, free_port

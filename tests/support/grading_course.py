@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.grading.runs.grading_tools import GradingTools
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.sandbox.execution.judging import (

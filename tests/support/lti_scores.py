@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from mograder.clients.lti_services import LtiServices
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.clients.lti_platform import LtiServices
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.external_tables import Link, ScoreRow, ScoreState
 from mograder.store.external.lti_platforms import Links

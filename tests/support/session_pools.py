@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from mograder.core.errors import Busy, MograderError
 from mograder.core.sections.settings_model import LimitsSettings
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.protocol import (
     Endpoint,

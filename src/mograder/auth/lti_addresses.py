@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mograder.core.errors import InvalidInput
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.web_origin import origin_of
 
 _LONGEST = 1000

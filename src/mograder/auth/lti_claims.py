@@ -27,7 +27,7 @@ from mograder.auth.signing import derived_key, read_signed_record, signed_record
 from mograder.core.clock import within_reach
 from mograder.core.errors import Forbidden
 from mograder.core.item_dates import ItemDates
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 
 _LTI = "https://purl.imsglobal.org/spec/lti/claim/"
 _DEEP_LINKING = "https://purl.imsglobal.org/spec/lti-dl/claim/"

@@ -21,7 +21,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import LAST_MINUTE, given_zone, read_moment
 from mograder.core.name_lookup import counted, listed, nfc
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.gradebook_files import assignment_csv
+from mograder.exchange.grade_files import assignment_csv
 from mograder.grading.late.course_late import CountedGrade, CourseLate
 from mograder.grading.late.late_work import NO_DEDUCTION, Basis, Terms
 from mograder.grading.release.feedback import WrittenPage, works_of, write_pages

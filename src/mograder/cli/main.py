@@ -1,7 +1,8 @@
-"""The console script: the root command, and the handler that turns failures into exit codes.
+"""The console script: the root command, its groups, and how failures become exit statuses.
 
-Nothing heavy is imported here; each group is loaded when it is used. Users are shown a sentence and
-a remedy for any failure, never a traceback (decision 12).
+Nothing heavy is imported here: a group is a table, read without importing a command, and each
+command is loaded when it is used. Users are shown a sentence and a remedy for any failure, never a
+traceback (decision 12).
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
 import click
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from mograder import __version__
 from mograder.cli.shared.console import colour_wanted, prepare_output
-from mograder.cli.shared.lazy import Lazy, LazyGroup, Needs
+from mograder.cli.shared.lazy import Lazy, LazyGroup, Needs, server_part
+from mograder.cli.shared.options import Given, course_dir_option
 from mograder.core.errors import (
     Busy,
     Conflict,
@@ -52,11 +57,36 @@ EXIT_CODES: Mapping[type[MograderError], int] = MappingProxyType(
 """Exception class → exit status, looked up by ancestry; `web.problems` has the HTTP statuses."""
 
 _PACKAGES, _LINUX = Needs.SERVER_PACKAGES, Needs.LINUX
+_STUDENT, _TEACHER = "mograder.cli.https.student", "mograder.cli.https.instructor"
 
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 """The status that shells report after SIGPIPE, when the output's reader is gone: 128 + 13."""
+
+_SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+
+_ITEMS, _PEOPLE = "Items", "People"
+_CARE, _SERVICE = "Looking after a hub", "Service and machines"
+_HUB_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "port": "hub.port",
+        "host": "hub.host",
+        "notebooks_dir": "hub.notebooks_dir",
+        "session_ttl": "hub.session_ttl",
+        "trusted_header": "hub.trusted_header",
+        "base_url": "hub.base_url",
+    }
+)
+"""Option → setting. If an option is not given, the course's setting is used."""
+
+_HUB_LISTS: Mapping[str, str] = MappingProxyType(
+    {"instructors": "hub.instructors", "markers": "marking.markers"}
+)
+"""The same for options that are lists separated by commas."""
+
+_on_server = partial(Lazy, needs=Needs.LINUX)
+"""A command on the hub's machine; the others are clients of a hub and run on every system."""
 
 
 @dataclass(slots=True)
@@ -75,21 +105,21 @@ class _ErrorOptions:
         "validate": Lazy("mograder.cli.validate:validate_command"),
         "autograde": Lazy("mograder.cli.autograde.command:autograde_command", _LINUX),
         "feedback": Lazy("mograder.cli.feedback:feedback", _PACKAGES),
-        "gradebook": Lazy("mograder.cli.groups:gradebook", _PACKAGES),
-        "extension": Lazy("mograder.cli.groups:extension", _PACKAGES),
+        "gradebook": Lazy("mograder.cli.main:gradebook", _PACKAGES),
+        "extension": Lazy("mograder.cli.main:extension", _PACKAGES),
         "grader": Lazy("mograder.cli.grader:grader", _LINUX),
         "similarity": Lazy("mograder.cli.similarity:similarity", _PACKAGES),
         "grader-asgi": Lazy("mograder.cli.grader:grader_asgi", _LINUX),
-        "hub": Lazy("mograder.cli.hub.group:hub"),
+        "hub": Lazy("mograder.cli.main:hub"),
         "serve": Lazy("mograder.cli.serve:serve", _LINUX),
-        "token": Lazy("mograder.cli.token:token", _LINUX),
-        "moodle": Lazy("mograder.cli.groups:moodle"),
-        "https": Lazy("mograder.cli.groups:https"),
-        "receipt": Lazy("mograder.cli.https.receipt:receipt"),
+        "token": Lazy("mograder.cli.serve:token", _LINUX),
+        "moodle": Lazy("mograder.cli.main:moodle"),
+        "https": Lazy("mograder.cli.main:https"),
+        "receipt": Lazy(f"{_STUDENT}:receipt"),
         "student": Lazy("mograder.cli.student:student"),
-        "node": Lazy("mograder.cli.groups:node", _LINUX),
+        "node": Lazy("mograder.cli.main:node", _LINUX),
         "config": Lazy("mograder.cli.config:config"),
-        "completion": Lazy("mograder.cli.completion:completion"),
+        "completion": Lazy("mograder.cli.main:completion"),
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -114,6 +144,226 @@ class _ErrorOptions:
 )
 def root() -> None:
     """Teach with marimo notebooks: hand out, run, collect and grade."""
+
+
+@click.group(
+    cls=LazyGroup,
+    table={
+        "run": Lazy("mograder.cli.node:run"),
+        "drain": Lazy("mograder.cli.node:drain"),
+        "check": Lazy("mograder.cli.node:check"),
+    },
+)
+def node() -> None:
+    """Run notebooks on this machine for a hub on another one.
+
+    Give it the token that `mograder hub node-token` prints.
+    """
+
+
+@click.group(
+    cls=LazyGroup,
+    table={
+        "add": Lazy("mograder.cli.extension:add"),
+        "remove": Lazy("mograder.cli.extension:remove"),
+        "list": Lazy("mograder.cli.extension:show"),
+        "import": Lazy("mograder.cli.extension:import_csv"),
+        "export": Lazy("mograder.cli.extension:export"),
+        "group": Lazy("mograder.cli.extension:group_command"),
+        "policy": Lazy("mograder.cli.extension:policy"),
+    },
+)
+def extension() -> None:
+    """Give extensions and exemptions, and set the rule for late work.
+
+    Marks follow at once, without grading again: deductions are computed from the stored times of
+    submission whenever marks are shown. `--dry-run` lists the marks that would change. Nothing is
+    overwritten: the gradebook keeps each change with its author and time.
+    """
+
+
+@click.group(
+    "https",
+    cls=LazyGroup,
+    table={
+        "login": Lazy(f"{_STUDENT}:login"),
+        "register": Lazy(f"{_STUDENT}:register_command"),
+        "fetch": Lazy(f"{_STUDENT}:fetch_command"),
+        "submit": Lazy(f"{_STUDENT}:submit_command"),
+        "feedback": Lazy(f"{_STUDENT}:feedback_command"),
+        "receipt": Lazy(f"{_STUDENT}:receipt"),
+        "fetch-submissions": Lazy(f"{_TEACHER}:fetch_submissions", _PACKAGES),
+        "upload-grades": Lazy(f"{_TEACHER}:upload_grades", _PACKAGES),
+        "upload-feedback": Lazy(f"{_TEACHER}:upload_feedback", _PACKAGES),
+        "export-web": Lazy("mograder.cli.serve:export_web", Needs.LINUX),
+        "reset": Lazy(f"{_TEACHER}:reset", _PACKAGES),
+    },
+)
+def https() -> None:
+    """Fetch, submit and grade over an assignment server."""
+
+
+@click.group(
+    cls=LazyGroup,
+    table={
+        "show": Lazy("mograder.cli.gradebook.show:show"),
+        "explain": Lazy("mograder.cli.gradebook.show:explain"),
+        "mark": Lazy("mograder.cli.gradebook.mark:mark"),
+        "confirm": Lazy("mograder.cli.gradebook.mark:confirm"),
+        "import": Lazy("mograder.cli.gradebook.mark:import_marks"),
+        "statistics": Lazy("mograder.cli.gradebook.show:statistics"),
+        "export": Lazy("mograder.cli.gradebook.export:export"),
+        "release": Lazy("mograder.cli.gradebook.release:release"),
+        "withdraw": Lazy("mograder.cli.gradebook.release:withdraw"),
+        "import-0316": Lazy("mograder.cli.gradebook.exchange_0316:import_0316"),
+        "export-0316": Lazy("mograder.cli.gradebook.exchange_0316:export_0316"),
+        "check": Lazy("mograder.cli.gradebook.show:check"),
+    },
+)
+def gradebook() -> None:
+    """Look after the marks of a course.
+
+    They are in gradebook.db. A person's mark counts before the one by grading, and no mark is ever
+    overwritten: explain shows all of them.
+    """
+
+
+@click.group(
+    cls=LazyGroup,
+    table={
+        "login": Lazy("mograder.cli.moodle.site:login"),
+        "sync": Lazy("mograder.cli.moodle.course:sync", _PACKAGES),
+        "sync-users": Lazy("mograder.cli.moodle.course:sync_users", _PACKAGES),
+        "fetch": Lazy("mograder.cli.moodle.student:fetch"),
+        "submit": Lazy("mograder.cli.moodle.student:submit"),
+        "feedback": Lazy("mograder.cli.moodle.student:feedback"),
+        "fetch-submissions": Lazy("mograder.cli.moodle.collect:fetch_submissions", _PACKAGES),
+        "upload-feedback": Lazy("mograder.cli.moodle.marks:upload_feedback", _PACKAGES),
+        "export": Lazy("mograder.cli.moodle.marks:export", _PACKAGES),
+        "upload": Lazy("mograder.cli.moodle.upload:upload", _PACKAGES),
+    },
+)
+def moodle() -> None:
+    """Hand out, collect and grade with a Moodle course.
+
+    An ordinary teacher's account is enough. Sign in once by `mograder moodle login`, then run
+    `mograder moodle sync` in the course.
+    """
+
+
+@click.group(
+    cls=LazyGroup,
+    table={
+        "publish": Lazy("mograder.cli.hub.publish:publish", section=_ITEMS),
+        "update": Lazy("mograder.cli.hub.items:update", section=_ITEMS),
+        "visibility": Lazy("mograder.cli.hub.course:visibility", section=_ITEMS),
+        "schedule": Lazy("mograder.cli.hub.course:schedule", section=_ITEMS),
+        "rehearse": Lazy("mograder.cli.hub.items:rehearse", section=_ITEMS),
+        "warm": Lazy("mograder.cli.hub.items:warm", section=_ITEMS),
+        "warm-cache": _on_server("mograder.cli.hub.warm_cache:warm_cache", section=_ITEMS),
+        "sync-users": Lazy("mograder.cli.hub.course:sync_users", section=_PEOPLE),
+        "login-link": _on_server("mograder.cli.hub.tokens:login_link", section=_PEOPLE),
+        "generate-token": _on_server("mograder.cli.hub.tokens:generate_token", section=_PEOPLE),
+        "revoke-token": Lazy("mograder.cli.hub.course:revoke_token", section=_PEOPLE),
+        "lti": _on_server("mograder.cli.hub.lti:lti", section=_PEOPLE),
+        "check": _on_server("mograder.cli.hub.check:check", section=_CARE),
+        "routes": _on_server("mograder.cli.hub.routes:routes", section=_CARE),
+        "backup": _on_server("mograder.cli.hub.backup:backup", section=_CARE),
+        "restore": _on_server("mograder.cli.hub.backup:restore", section=_CARE),
+        "rotate-audit": _on_server("mograder.cli.hub.upkeep:rotate_audit", section=_CARE),
+        "prune": _on_server("mograder.cli.hub.upkeep:prune", section=_CARE),
+        "install": _on_server("mograder.cli.hub.install:install", section=_SERVICE),
+        "uninstall": _on_server("mograder.cli.hub.install:uninstall", section=_SERVICE),
+        "rollback": _on_server("mograder.cli.hub.install:rollback", section=_SERVICE),
+        "proxy-config": _on_server("mograder.cli.hub.install:proxy_config", section=_SERVICE),
+        "nodes": _on_server("mograder.cli.hub.nodes:nodes", section=_SERVICE),
+        "node-token": _on_server("mograder.cli.hub.nodes:node_token", section=_SERVICE),
+        "supervisor": _on_server("mograder.cli.hub.run:supervisor", hidden=True),
+    },
+    invoke_without_command=True,
+)
+@course_dir_option
+@click.option("--port", type=int, help="Server port.  [default: [hub] port, 8080]")
+@click.option("--host", help="Bind address.  [default: [hub] host, 0.0.0.0]")
+@click.option(
+    "--notebooks-dir",
+    type=click.Path(),
+    help="Student notebooks directory.  [default: [hub] notebooks_dir, hub-notebooks]",
+)
+@click.option(
+    "--session-ttl",
+    type=int,
+    help="Session idle timeout in seconds.  [default: [hub] session_ttl, 3600]",
+)
+@click.option(
+    "--trusted-header",
+    help="Trusted proxy header name.  [default: [hub] trusted_header, X-Remote-User]",
+)
+@click.option(
+    "--instructors",
+    metavar="NAME,NAME…",
+    help="Users who are instructors.  [default: [hub] instructors]",
+)
+@click.option(
+    "--markers",
+    metavar="NAME,NAME…",
+    help="Users who mark what is open for marking.  [default: [marking] markers]",
+)
+@click.option(
+    "--base-url",
+    metavar="PREFIX",
+    help="Path prefix under which browsers find the hub.  [default: [hub] base_url]",
+)
+@click.option("--dev", is_flag=True, help="Development mode: no sign-in required.")
+@click.option("--headless", is_flag=True, help="Do not open a browser on startup.")
+@click.pass_context
+def hub(
+    ctx: click.Context,
+    /,
+    course_dir: Path | None,
+    dev: bool,
+    headless: bool,
+    **options: object,
+) -> None:
+    """Run the shared hub, and look after it.
+
+    Without a command this starts the server. MOGRADER_HUB_SECRET must be set, unless --dev.
+    """
+    ctx.obj = given = Given(course_dir, overrides_of(**options))
+    if ctx.invoked_subcommand is None:
+        run_hub = server_part(ctx.command_path, "mograder.cli.hub.run:run_hub")
+        run_hub(given, dev=dev, headless=headless)
+
+
+def overrides_of(**options: object) -> dict[str, object]:
+    """Return the settings that options override; None means that an option is not given."""
+    overrides = {key: options[name] for name, key in _HUB_SETTINGS.items()}
+    lists = ((key, options[name]) for name, key in _HUB_LISTS.items())
+    return overrides | {key: _names_in(text) for key, text in lists if isinstance(text, str)}
+
+
+def _names_in(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(list(_SHELLS)))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Let the shell complete commands and options.
+
+    It prints lines for SHELL, which the shell reads when it starts:
+
+    bash, in ~/.bashrc: eval "$(mograder completion bash)"
+
+    zsh, in ~/.zshrc: eval "$(mograder completion zsh)"
+
+    fish: mograder completion fish > ~/.config/fish/completions/mograder.fish
+    """
+    root = ctx.find_root()
+    name = root.info_name or "mograder"
+    lines = _SHELLS[shell](root.command, {}, name, f"_{name.upper()}_COMPLETE")
+    click.echo(lines.source())
 
 
 def main() -> NoReturn:

@@ -18,9 +18,8 @@ import click
 from pydantic import SecretStr
 
 from mograder.auth.node_tokens import NodeToken
-from mograder.cli.shared.check_output import checked
 from mograder.cli.shared.options import DIRECTORY
-from mograder.cli.shared.result import Result, json_option
+from mograder.cli.shared.result import Result, checked, json_option
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import configure_logging
 from mograder.core.settings import Environ, read_environ

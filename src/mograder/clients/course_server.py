@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from mograder.core.errors import Conflict
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 
 
 @dataclass(frozen=True, slots=True)

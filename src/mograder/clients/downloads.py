@@ -29,11 +29,10 @@ from mograder.clients.course_server import RemoteFile
 from mograder.clients.http import RetryPolicy
 from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
 from mograder.core.files import open_flags
-from mograder.core.files.atomic_file import move_file
+from mograder.core.files.disk import move_file
 from mograder.core.files.file_lock import LockFile
-from mograder.core.files.held_files import unlink
-from mograder.core.files.long_paths import reachable
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.files.windows_files import reachable, unlink
+from mograder.core.tasks import Progress
 
 MAX_FILE = 1_000_000_000
 """Largest file in bytes: the size limit of a whole release."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mograder.core.errors import InvalidInput
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 
 _LARGE = 4 << 20
 """Bytes; smaller uploads are sent too fast for a progress report."""

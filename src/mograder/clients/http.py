@@ -35,7 +35,7 @@ from mograder.core.errors import (
     TimedOut,
     TooLarge,
 )
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 
 _CONNECT_SECONDS = 10.0
 _LONGEST_TEXT = 500

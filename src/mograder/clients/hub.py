@@ -39,7 +39,7 @@ from mograder.core.errors import (
     TimedOut,
     TooLarge,
 )
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 
 _STREAM = "application/x-ndjson"
 _WRITE_SECONDS = 120.0

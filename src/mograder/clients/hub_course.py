@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, Field
 
 from mograder.clients.hub import Event, HubAnswer, HubClient, Natural, messages
 from mograder.core.item_dates import Visibility
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 
 
 class _Item(HubAnswer):

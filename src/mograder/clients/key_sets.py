@@ -19,8 +19,8 @@ from mograder.clients.guarded_http import GuardedHttp
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.log import get_logger
-from mograder.core.sections.external_settings import LtiPlatform
-from mograder.core.tasks.single_flight import Progress, SingleFlight
+from mograder.core.sections.settings_model import LtiPlatform
+from mograder.core.tasks import Progress, SingleFlight
 from mograder.core.web_origin import origin_of
 
 _PAUSE = 60.0

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 
 from mograder.core.errors import RemoteFailed
-from mograder.core.sections.external_settings import MailSecurity
+from mograder.core.sections.settings_model import MailSecurity
 
 _SECONDS = 10.0
 """For each answer of the server."""

@@ -12,7 +12,7 @@ from mograder.auth.oidc import Provider
 from mograder.clients.guarded_http import Answer, GuardedHttp
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import RemoteFailed
-from mograder.core.sections.external_settings import OidcSettings
+from mograder.core.sections.settings_model import OidcSettings
 from mograder.core.web_origin import origin_of
 
 _FRESH = 3600.0

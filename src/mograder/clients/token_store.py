@@ -24,10 +24,10 @@ from typing import TypeVar
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mograder.clients.moodle.address import parse_moodle_url
+from mograder.clients.server_url import parse_moodle_url
 from mograder.core.errors import InvalidInput
 from mograder.core.files import file_lock
-from mograder.core.files.atomic_file import write_file
+from mograder.core.files.disk import write_file
 from mograder.core.files.user_folder import earlier_folder, user_folder
 from mograder.core.system import SYSTEM
 

@@ -30,9 +30,9 @@ from mograder.core.sections.settings_layers import KEYS, Layers, item_keys, note
 from mograder.core.sections.settings_layers import Origin as Origin
 from mograder.core.sections.settings_layers import split_list as split_list
 from mograder.core.sections.settings_model import Settings
-from mograder.core.session_url import session_url
 from mograder.core.system import SYSTEM, is_root
 from mograder.core.systemd import NO_SERVICE, Service
+from mograder.core.web_origin import session_url
 
 FILE_NAME = "mograder.toml"
 """The file's name in the course directory."""

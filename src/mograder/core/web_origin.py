@@ -1,13 +1,27 @@
-"""The origin of a web address, and comparisons of addresses by it."""
+"""Origins of web addresses: read and compared, and the separate ones of sessions.
+
+``[hub] session_url`` gives each viewer of each session an origin of its own:
+``https://{session}.example.net`` is a wildcard on a separate domain. Values that only seem to
+isolate are refused (security.md, "The page is theirs as well"): cookies ignore ports, and a name
+that all sessions share does not separate students.
+"""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from mograder.core.errors import InvalidInput
 
 _LONGEST = 2000
 _PORTS = {"https": 443, "http": 80}
+
+PLACE = "{session}"
+_LABEL = re.compile(r"[a-z0-9]{20,63}")
+_WILDCARD = 'Give a wildcard on a domain that nothing else uses: "https://{session}.example.net".'
+_SHORT, _COUNTRY = 4, 2
+"""Label lengths in public suffixes such as ac.uk or com.au."""
 
 
 def origin_of(url: str) -> str:
@@ -37,3 +51,88 @@ def _parts(url: str) -> SplitResult:
     if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
         raise wrong
     return parts
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUrl:
+    """The origins of sessions; ``domain`` is the part of the host after the label's dot."""
+
+    scheme: str
+    domain: str
+    port: int | None
+
+    def origin(self, label: str) -> str:
+        """Return the origin of one label, spelled as by browsers."""
+        return f"{self.scheme}://{label}.{self.domain}{f':{self.port}' if self.port else ''}"
+
+    def is_below(self, host: str) -> bool:
+        """Return whether a Host header is in the sessions' domain, even if it is malformed."""
+        name = _without_port(host)
+        return name == self.domain or name.endswith(f".{self.domain}")
+
+    def label_of(self, host: str) -> str:
+        """Return the label in a Host header, or "" if it is not a session's."""
+        label = _without_port(host).removesuffix(f".{self.domain}")
+        return label if self.is_below(host) and _LABEL.fullmatch(label) else ""
+
+
+def session_url(text: str, public_url: str) -> SessionUrl | None:
+    """Return the parsed setting, or None if the text is empty.
+
+    Raises: :class:`InvalidInput` for a value that does not isolate sessions.
+    """
+    if not text:
+        return None
+    if not public_url:
+        raise _refused("needs [hub] public_url, which it must differ from")
+    public = urlsplit(public_url)
+    try:
+        parts = urlsplit(text.replace(PLACE, "label", 1))
+        port, host = parts.port, (parts.hostname or "").lower()
+    except ValueError as error:
+        raise _refused("is no address") from error
+    if host == public.hostname:
+        raise _refused("differs from [hub] public_url by its port only, and cookies ignore ports")
+    if not text.partition("://")[2].startswith(f"{PLACE}."):
+        raise _refused("is one address for all sessions, which would share it")
+    domain = host.partition(".")[2]
+    bare = parts.path in ("", "/") and not parts.query and not parts.fragment
+    if not bare or "@" in parts.netloc or not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", domain):
+        raise _refused("must be scheme and host only")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(domain)):
+        raise _refused("must be https")
+    if _related(domain, public.hostname or ""):
+        raise _refused("is of the same domain as [hub] public_url, so both would share cookies")
+    return SessionUrl(parts.scheme, domain, port)
+
+
+def _is_loopback(domain: str) -> bool:
+    return domain == "localhost" or domain.endswith(".localhost")
+
+
+def _refused(why: str) -> InvalidInput:
+    return InvalidInput(f"[hub] session_url {why}.", hint=_WILDCARD)
+
+
+def _related(one: str, other: str) -> bool:
+    """Return whether two hosts share more than a public suffix, and so may share cookies.
+
+    The public suffix list is not used: a country's short second level (``ac.uk``) is taken for a
+    suffix. Doubtful cases count as related.
+    """
+    mine, theirs = one.split(".")[::-1], other.split(".")[::-1]
+    common = 0
+    for left, right in zip(mine, theirs, strict=False):
+        if left != right:
+            break
+        common += 1
+    if common == 0:
+        return False
+    if common == min(len(mine), len(theirs)):
+        return True
+    sold = len(mine[0]) == _COUNTRY and len(mine[1]) < _SHORT
+    return common > (2 if sold else 1)
+
+
+def _without_port(host: str) -> str:
+    return re.sub(r":\d*$", "", host.lower()).rstrip(".")

@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from mograder.clients.assignment_server.answers import RemoteSubmission
+from mograder.clients.assignment_server.protocol import RemoteSubmission
 from mograder.clients.course_server import RemoteAssignment, RemoteFile
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.names import Username
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.exchange.collecting import Arrivals, CollectedFolder, CollectOutcome, arrivals
 from mograder.store.submissions.submitted_files import METADATA, read_numbers
 

@@ -23,7 +23,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.errors import Busy, InvalidInput, is_disk_full
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.store.database.database import check_sqlite
 
 M = TypeVar("M", bound=BaseModel)

@@ -26,11 +26,11 @@ from typing import IO, cast
 
 from mograder import __version__
 from mograder.core.errors import Busy, Conflict, InvalidInput, is_disk_full
-from mograder.core.files.atomic_file import move_file
+from mograder.core.files.disk import move_file
 from mograder.core.log import printable
 from mograder.core.names import LOST_AND_FOUND
 from mograder.core.settings import LoadedSettings
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.operations.archive import (
     COURSE,
     DEEPEST,

@@ -13,13 +13,13 @@ from mograder.auth.jose import KeySet, PrivateKey
 from mograder.auth.lti_addresses import addresses_of, scopes_of
 from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.key_sets import KeyRequest
-from mograder.clients.lti_services import AccessTokens
+from mograder.clients.lti_platform import AccessTokens
 from mograder.clients.oidc_provider import OidcProvider
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
 from mograder.operations.sign_in_settings import check_oidc, client_secret, mail_server, own_url

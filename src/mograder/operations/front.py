@@ -16,8 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import HubSettings
 from mograder.core.sections.settings_values import normalise_public_url
-from mograder.core.session_url import SessionUrl, session_url
 from mograder.core.settings import LoadedSettings
+from mograder.core.web_origin import SessionUrl, session_url
 
 _HUB_IS_DOWN = (
     "<!doctype html><html lang=en><meta charset=utf-8>"

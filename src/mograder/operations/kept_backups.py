@@ -18,7 +18,7 @@ from pathlib import Path
 from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings import LoadedSettings
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.operations.archive import verify
 from mograder.operations.backup import Made, back_up
 from mograder.operations.report import Line, note, ok, problem

@@ -17,7 +17,7 @@ from pathlib import Path
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files.disk import DISK, Place, explained_when_full
 from mograder.core.names import LOST_AND_FOUND
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.operations.archive import (
     COURSE,
     MANIFEST,

@@ -19,7 +19,7 @@ from mograder.clients.file_upload import Upload
 from mograder.clients.hub import HubClient
 from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.operations.report import Line, note, ok, problem
 from mograder.store.filesystem.files import remove_tree
 

@@ -1,21 +1,24 @@
-"""Programs of this machine that are run to their end: systemctl, uv.
+"""Programs of this machine that are run to their end: systemctl, uv, and those of an installation.
 
-No student code is involved.
+The last ones are run by root, each told or, in a dry run, only told. No student code is involved.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from uv import find_uv_bin
 
-from mograder.core.errors import InvalidInput, TimedOut
+from mograder.core.errors import InvalidInput, MograderError, TimedOut
+from mograder.core.files.disk import write_file
 
 _ANSWER_SECONDS = 10.0
+_LONGEST = 2000
 
 
 def ask_systemd(units: Sequence[str], properties: Sequence[str]) -> str:
@@ -37,9 +40,6 @@ def ask_systemd(units: Sequence[str], properties: Sequence[str]) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode("utf-8", "replace")
-
-
-_LONGEST = 2000
 
 
 def resolve_universally(
@@ -82,3 +82,134 @@ def _earlier(versions: Mapping[str, str]) -> str:
         for name, version in sorted(versions.items())
     )
     return f'lock-version = "1.0"\ncreated-by = "mograder"\n{listed}'
+
+
+class Host:
+    """This machine, as an installation changes it: what it does, it tells.
+
+    In a ``dry`` run nothing is changed: each change is told instead. ``root`` is the directory that
+    stands for "/" in the paths of files. ``environment`` is added to that of each program.
+    """
+
+    def __init__(
+        self, tell: Callable[[str], None], *, dry: bool = False, root: Path = Path("/")
+    ) -> None:
+        self.dry = dry
+        self.environment: dict[str, str] = {}
+        self.problems = 0
+        self._tell = tell
+        self._root = root
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file that an absolute name stands for."""
+        return self._root / name.lstrip("/")
+
+    def text_of(self, name: str) -> str:
+        """Return the text of a file, "" if it does not exist.
+
+        Bytes that are not UTF-8, which an administrator's file may have, survive
+        :meth:`replace_text`.
+        """
+        path = self.path(name)
+        return path.read_text("utf-8", "surrogateescape") if path.exists() else ""
+
+    def replace_text(self, name: str, text: str) -> None:
+        """Write a text file atomically, with the mode that it has, or 0644 if it is new.
+
+        A link stays one: the file that it leads to is replaced.
+
+        Raises: ``OSError``.
+        """
+        path = self.path(name).resolve()
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+        write_file(path, text.encode("utf-8", "surrogateescape"), mode)
+
+    def step(self, text: str) -> None:
+        """Tell that a step begins."""
+        self._tell(f"[deploy] == {text}")
+
+    def say(self, text: str) -> None:
+        """Tell a line."""
+        self._tell(f"[deploy] {text}")
+
+    def act(self, text: str) -> None:
+        """Tell a change that follows, or that would."""
+        self.say(f"(a dry run, so not done:) {text}" if self.dry else text)
+
+    def warn(self, text: str) -> None:
+        """Tell something that a person should look at."""
+        self._tell(f"[deploy] !! {text}")
+
+    def verified(self, good: bool, right: str, wrong: str) -> None:
+        """Tell the result of a check; count it if it failed."""
+        if good:
+            self.say(f"ok: {right}")
+        else:
+            self.warn(wrong)
+            self.problems += 1
+
+    def run(self, *command: str, variables: Mapping[str, str] | None = None) -> None:
+        """Run a program that changes something; its errors go to the terminal.
+
+        Raises: :class:`MograderError` if its exit status is not 0.
+        """
+        if not self.attempt(*command, variables=variables):
+            raise MograderError(f"{' '.join(command)} failed; its output is above.")
+
+    def attempt(
+        self, *command: str, variables: Mapping[str, str] | None = None, shown: bool = False
+    ) -> bool:
+        """Run a program that changes something; return whether its exit status is 0.
+
+        ``shown``: its output goes to the terminal as well, not only its errors.
+        """
+        if self.dry:
+            self.say(f"would run: {' '.join(command)}")
+            return True
+        output = None if shown else subprocess.DEVNULL
+        return self._run(command, variables or {}, output).returncode == 0
+
+    def ask(self, *command: str) -> str:
+        """Return the output of a program that changes nothing; "" if it failed or is missing."""
+        if not self.has(command[0]):
+            return ""
+        done = self._run(command, {}, subprocess.PIPE, errors=subprocess.DEVNULL)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    def succeeds(self, *command: str) -> bool:
+        """Run a program that changes nothing; return whether its exit status is 0."""
+        if not self.has(command[0]):
+            return False
+        quiet = subprocess.DEVNULL
+        return self._run(command, {}, quiet, errors=quiet).returncode == 0
+
+    def told_by(self, *command: str, variables: Mapping[str, str]) -> str:
+        """Return what a program that changes nothing writes to stderr, whatever its status."""
+        return self._run(command, variables, subprocess.DEVNULL, errors=subprocess.PIPE).stderr
+
+    def has(self, program: str) -> bool:
+        """Return whether a program is installed."""
+        return shutil.which(program, path=self._environment({})["PATH"]) is not None
+
+    def _environment(self, variables: Mapping[str, str]) -> dict[str, str]:
+        own = {**os.environ, **self.environment, **variables}
+        own["PATH"] = f"{own.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+        return own
+
+    def _run(
+        self,
+        command: tuple[str, ...],
+        variables: Mapping[str, str],
+        output: int | None,
+        errors: int | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            env=self._environment(variables),
+            text=True,
+            errors="replace",
+            check=False,
+        )

@@ -14,8 +14,7 @@ from mograder.core.errors import InvalidInput, MograderError, TooLarge
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.portable_names import refuse_new_problems
-from mograder.core.tasks.background_tasks import to_its_end
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress, to_its_end
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.findings import refuse
 from mograder.notebook.parsing import check_notebook

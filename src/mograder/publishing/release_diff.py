@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.file_upload import Upload
 from mograder.clients.hub import Held
-from mograder.clients.moodle.zips import read_entry
+from mograder.clients.moodle.grading_files import read_entry
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.core.name_lookup import nfc
 from mograder.store.releases.published_release import is_by_product

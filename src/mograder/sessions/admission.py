@@ -20,7 +20,7 @@ from enum import Enum
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.capacity import UNKNOWN, CapacityLimits, MemoryLedger
 from mograder.sessions.counters import Counters

@@ -16,8 +16,7 @@ from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.files.disk import DiskReserve
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
-from mograder.core.tasks.background_tasks import to_its_end
-from mograder.core.tasks.single_flight import Progress, SingleFlight
+from mograder.core.tasks import Progress, SingleFlight, to_its_end
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.merge.cell_merge import Merge
 from mograder.processes.notebook_calls import CopyMerger, MergeProposal, MergeQuestion

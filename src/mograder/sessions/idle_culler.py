@@ -17,7 +17,7 @@ from functools import partial
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.names import is_rehearsal
-from mograder.core.tasks.periodic import repeat
+from mograder.core.tasks import repeat
 from mograder.sessions.admission import AdmissionQueue
 from mograder.sessions.capacity import rest
 from mograder.sessions.connections import Census

@@ -17,7 +17,7 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.core.sections.settings_model import ItemSettings
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script, read_script
 from mograder.sandbox.environments.builder import Environments

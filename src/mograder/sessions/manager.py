@@ -22,8 +22,7 @@ from weakref import WeakValueDictionary
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.names import is_rehearsal
-from mograder.core.tasks.background_tasks import Paced, retried, to_its_end
-from mograder.core.tasks.single_flight import Progress, SingleFlight
+from mograder.core.tasks import Paced, Progress, SingleFlight, retried, to_its_end
 from mograder.sandbox.machines import Launcher
 from mograder.sandbox.protocol import (
     Arrived,

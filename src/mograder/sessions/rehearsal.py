@@ -27,8 +27,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, MograderError, RemoteFailed
 from mograder.core.log import get_logger
 from mograder.core.names import Username, is_rehearsal, rehearsal_user
-from mograder.core.tasks.background_tasks import completed, to_its_end
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress, completed, to_its_end
 from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.admission import Kind, Obstacle
 from mograder.sessions.capacity import weight

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
-from mograder.core.tasks.background_tasks import to_its_end
+from mograder.core.tasks import to_its_end
 from mograder.sandbox.machines import Launcher
 from mograder.sandbox.protocol import Ended, Endpoint, StartSession
 from mograder.sessions.connections import Probe

@@ -16,7 +16,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.files.disk import DiskReserve
 from mograder.core.log import get_logger
-from mograder.core.tasks.background_tasks import to_its_end
+from mograder.core.tasks import to_its_end
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.decoding import decode_notebook, looks_whole
 from mograder.notebook.denied_code import Denied, Screening

@@ -17,8 +17,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
-from mograder.core.tasks.background_tasks import BackgroundTasks
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import BackgroundTasks, Progress
 from mograder.processes.notebook_calls import MergeOutline, MergeQuestion
 from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.manager import SessionManager

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from packaging.version import Version
 
 from mograder.core.errors import NotFound
-from mograder.core.files.atomic_file import write_file
+from mograder.core.files.disk import write_file
 from mograder.core.wheel import PROGRAM, WHEEL, pack_wheel, record_of
 
 PLACE = Path(".mograder") / "client"

@@ -19,7 +19,7 @@ from starlette.responses import StreamingResponse
 
 from mograder.core.errors import Busy, MograderError
 from mograder.core.log import get_logger
-from mograder.core.tasks.background_tasks import BackgroundTasks
+from mograder.core.tasks import BackgroundTasks
 from mograder.web.context import request_context
 from mograder.web.problems import NDJSON, status_of
 

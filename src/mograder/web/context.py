@@ -38,7 +38,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger, request_id
-from mograder.core.session_url import SessionUrl
+from mograder.core.web_origin import SessionUrl
 
 CONTEXT = "mograder.context"
 """Scope key of the request's context."""

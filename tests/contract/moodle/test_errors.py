@@ -10,8 +10,7 @@ import pytest
 
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.moodle.client import Functions, MoodleClient, demand_course
-from mograder.clients.moodle.errors import as_error, as_page_error
-from mograder.clients.moodle.http import Form, Value, Wire, refusal_in
+from mograder.clients.moodle.http import Form, Value, Wire, as_error, as_page_error, refusal_in
 from mograder.clients.moodle.models import Warned
 from mograder.core.errors import (
     Busy,

@@ -11,8 +11,6 @@ import pytest
 
 from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport, WorkState
 from mograder.clients.file_upload import Upload
-from mograder.clients.moodle.grade_text import comment_html
-from mograder.clients.moodle.html_text import as_text
 from mograder.clients.moodle.records import (
     Accepts,
     Assignment,
@@ -20,6 +18,7 @@ from mograder.clients.moodle.records import (
     Submission,
     SubmissionState,
 )
+from mograder.clients.moodle.texts import as_text, comment_html
 from mograder.clients.moodle.transport import (
     MoodleTransport,
     demand_acceptable,

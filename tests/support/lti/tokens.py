@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from tests.support.lti.state import Activity, Member, State, Tool
 
 DATA = Path(__file__).parents[2] / "data" / "lti"

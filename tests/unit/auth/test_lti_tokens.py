@@ -22,7 +22,7 @@ from mograder.auth.roles import Role
 from mograder.core.errors import MograderError
 from mograder.core.item_dates import NO_DATES, ItemDates
 from mograder.core.names import Username
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from tests.support.lti.tokens import (
     DEEP_LINKING,
     LTI,

@@ -13,7 +13,7 @@ from mograder.auth.lti_addresses import (
     ToolAddresses,
     registration_document,
 )
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 
 HUB = ToolAddresses("https://hub.example.org/live")
 

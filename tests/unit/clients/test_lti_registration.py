@@ -11,9 +11,9 @@ import pytest
 
 from mograder.auth.lti_addresses import CONFIGURATION, ToolAddresses
 from mograder.clients.guarded_http import GuardedHttp
-from mograder.clients.lti_registration import register
+from mograder.clients.lti_platform import register
 from mograder.core.errors import InvalidInput, MograderError, RemoteFailed
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.store.external.lti_platforms import UNREGISTERED
 from tests.support.lti.tokens import recording
 

@@ -12,7 +12,7 @@ import pytest
 
 from mograder.auth.lti_addresses import SCORE_SCOPES
 from mograder.clients.guarded_http import GuardedHttp
-from mograder.clients.lti_services import AccessTokens, LtiServices, Result, Score
+from mograder.clients.lti_platform import AccessTokens, LtiServices, Result, Score
 from mograder.core.errors import RemoteFailed
 from tests.support.clock import ManualClock
 from tests.support.lti.tokens import RECORDED_PLATFORM, recording

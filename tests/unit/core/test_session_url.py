@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.core.session_url import session_url
+from mograder.core.web_origin import session_url
 
 HUB = "https://hub.uni.ac.uk"
 

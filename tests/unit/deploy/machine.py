@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from mograder.processes.host import Host
+from mograder.processes.programs import Host
 from tests.support.course import REPOSITORY
 
 _REAL = frozenset({"ln", "mv", "mkdir", "rm", "install", "chmod"})

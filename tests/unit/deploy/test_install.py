@@ -26,7 +26,7 @@ from mograder.operations.install.steps import next_steps, uninstall
 from mograder.operations.install.system import ensure_network
 from mograder.operations.install.volume import ensure_volume
 from mograder.operations.install.written_files import put
-from mograder.processes.host import Host
+from mograder.processes.programs import Host
 from tests.support.command_line import cli
 from tests.support.course import REPOSITORY
 from tests.unit.deploy.machine import FakeHost, make_current, version

@@ -21,19 +21,17 @@ from hypothesis import settings
 from mograder.core.csv_table import number_text, read_table, write_table
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings
-from mograder.exchange.gradebook_files import (
+from mograder.exchange.grade_files import (
     as_json,
     assignment_csv,
     course_csv,
     filled_marks,
-    moodle_csv,
-    question_csv,
-    server_csv,
-)
-from mograder.exchange.grades_csv import (
     from_gradebook,
+    moodle_csv,
     parse_grades,
+    question_csv,
     reservations,
+    server_csv,
     server_rows,
     server_rows_of,
 )

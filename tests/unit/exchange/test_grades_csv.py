@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.exchange.grades_csv import parse_grades, server_rows
+from mograder.exchange.grade_files import parse_grades, server_rows
 
 
 def test_grades_are_read_as_feedback_writes_them() -> None:

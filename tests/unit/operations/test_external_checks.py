@@ -11,8 +11,8 @@ import pytest
 
 from mograder.auth.jose import PrivateKey
 from mograder.core.clock import SystemClock
-from mograder.core.sections.external_settings import LtiPlatform as Configured
-from mograder.core.sections.external_settings import LtiSettings
+from mograder.core.sections.settings_model import LtiPlatform as Configured
+from mograder.core.sections.settings_model import LtiSettings
 from mograder.core.settings import load_settings, read_environ
 from mograder.operations.external_checks import external_lines
 from mograder.operations.report import Level, Line

@@ -10,7 +10,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.core.files import file_lock
-from mograder.core.files.mounts import Mount
+from mograder.core.files.disk import Mount
 from mograder.core.settings import load_settings
 from mograder.operations import share_checks
 from mograder.operations.report import Level, Line

@@ -11,7 +11,7 @@ import pytest
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.core.sections.settings_model import ItemLimits, ItemSettings, LimitsSettings
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.sandbox.execution.item_limits import limited, limits_of

@@ -6,14 +6,14 @@ import logging
 
 import pytest
 
+from mograder.core import tasks
 from mograder.core.errors import Busy
-from mograder.core.tasks import background_tasks
 
 
 async def test_a_failure_that_lasts_is_told_each_minute_and_its_end_too(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO, logger=background_tasks.__name__)
+    caplog.set_level(logging.INFO, logger=tasks.__name__)
     left = 250
 
     async def attempt() -> str:
@@ -23,7 +23,7 @@ async def test_a_failure_that_lasts_is_told_each_minute_and_its_end_too(
             raise Busy("The database is locked.")
         return "done"
 
-    assert await background_tasks.retried(attempt, "the row stays", seconds=0) == "done"
+    assert await tasks.retried(attempt, "the row stays", seconds=0) == "done"
     assert [record.getMessage() for record in caplog.records] == [
         "the row stays: The database is locked.",
         "the row stays: The database is locked. (120 failures before)",
@@ -33,10 +33,10 @@ async def test_a_failure_that_lasts_is_told_each_minute_and_its_end_too(
 
 
 async def test_what_succeeds_at_once_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger=background_tasks.__name__)
+    caplog.set_level(logging.INFO, logger=tasks.__name__)
 
     async def attempt() -> int:
         return 7
 
-    assert await background_tasks.retried(attempt, "trouble") == 7
+    assert await tasks.retried(attempt, "trouble") == 7
     assert not caplog.records

@@ -10,7 +10,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from mograder.core.errors import InvalidInput
-from mograder.core.session_url import session_url
+from mograder.core.web_origin import session_url
 from mograder.web.context import (
     ContextMiddleware,
     RequestContext,

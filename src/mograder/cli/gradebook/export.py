@@ -16,7 +16,7 @@ from mograder.cli.shared.options import output_file_option
 from mograder.cli.shared.released import warn_of_reservations
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.gradebook_files import (
+from mograder.exchange.grade_files import (
     as_json,
     assignment_csv,
     course_csv,

@@ -28,7 +28,7 @@ from mograder.core.names import Username
 from mograder.exchange.assignment_lookup import choose_remote, folder_of
 from mograder.exchange.assignment_server import Collected, batches, collect, find_pages
 from mograder.exchange.collecting import CollectOutcome
-from mograder.exchange.grades_csv import server_rows, server_rows_of
+from mograder.exchange.grade_files import server_rows, server_rows_of
 from mograder.store.course.course import shown
 
 

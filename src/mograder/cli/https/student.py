@@ -1,7 +1,8 @@
-"""``mograder https`` for students: sign in, fetch, submit, read feedback (B148-B151)."""
+"""``mograder https`` for students: sign in, fetch, submit, read feedback, and look at receipts."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,10 @@ from pathlib import Path
 import click
 
 from mograder.cli.https.server import Server, offered_assignment, server_options
+from mograder.cli.shared.console import plain
+from mograder.cli.shared.lazy import Lazy, LazyGroup
 from mograder.cli.shared.options import (
+    EXISTING_DIRECTORY,
     EXISTING_FILE,
     dry_run_option,
     feedback_dir_option,
@@ -19,13 +23,31 @@ from mograder.cli.shared.options import (
 )
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.cli.shared.student_work import StudentWork
-from mograder.clients.assignment_server.answers import Identity
 from mograder.clients.assignment_server.client import HttpsTransport, register
+from mograder.clients.assignment_server.protocol import Identity
 from mograder.clients.http import RetryPolicy
 from mograder.clients.token_store import user_of
-from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.errors import InvalidInput, NotFound, RemoteFailed
 from mograder.core.settings import read_environ
-from mograder.exchange.student.submit import check_notebook
+from mograder.exchange.student.submit import (
+    KeptReceipt,
+    check_notebook,
+    is_of,
+    kept_receipts,
+    open_receipt,
+    receipts_of,
+)
+from mograder.store.course.course import shown
+
+_MOMENT = "%a %d %b %Y, %H:%M:%S"
+_directory_option = click.option(
+    "--dir",
+    "directory",
+    type=EXISTING_DIRECTORY,
+    default=Path(),
+    show_default=True,
+    help="Where the notebooks are: the receipts are in .mograder/ there, or one level below.",
+)
 
 
 @click.command("login")
@@ -176,3 +198,108 @@ def feedback_command(*, server: Server, assignment: str, output_dir: Path | None
     """Show your status, grade and feedback."""
     with _connected(server) as work:
         return work.feedback(assignment, output_dir)
+
+
+@click.group(
+    "receipt",
+    cls=LazyGroup,
+    table={
+        "show": Lazy("mograder.cli.https.student:show_command"),
+        "verify": Lazy("mograder.cli.https.student:verify_command"),
+    },
+)
+def receipt() -> None:
+    """Look at the receipts of what was handed in."""
+
+
+@click.command("show")
+@click.argument("assignment")
+@_directory_option
+@json_option
+def show_command(*, assignment: str, directory: Path) -> Result:
+    """Show the receipts for an assignment.
+
+    The latest comes first.
+    """
+    kept = _find_receipts(assignment, directory)
+    return Result(
+        [_receipt_json(each) for each in kept],
+        (line for each in kept for line in _receipt_lines(each)),
+    )
+
+
+@click.command("verify")
+@click.argument("receipt_or_assignment")
+@click.option("--file", type=EXISTING_FILE, help="A notebook that it should be for.")
+@_directory_option
+@json_option
+@server_options
+def verify_command(
+    *, server: Server, receipt_or_assignment: str, file: Path | None, directory: Path
+) -> Result:
+    """Ask the server whether a receipt is genuine.
+
+    RECEIPT_OR_ASSIGNMENT is a receipt's file, or an assignment's name for the latest one here.
+    It needs no token. Exits with 1 if the server did not sign it, no longer holds what
+    it is for, or --file has other bytes.
+    """
+    path = Path(receipt_or_assignment)
+    kept = (
+        open_receipt(path)
+        if path.is_file()
+        else _find_receipts(receipt_or_assignment, directory)[0]
+    )
+    # The receipt may be forged: prefer the server that we know, and send no token to either.
+    url = server.named_url or kept.server or server.url
+    with HttpsTransport(url, "") as transport:
+        verdict = transport.verify_receipt(kept.receipt.text)
+    matches = None if file is None else is_of(kept.receipt, file)
+    told = {
+        **_receipt_json(kept),
+        "valid": verdict.valid,
+        "stored": verdict.stored,
+        "counts": verdict.counts,
+        "message": verdict.message,
+        "matches_file": matches,
+    }
+    genuine = "It is genuine." if verdict.valid else "It is not genuine."
+    lines = [*_receipt_lines(kept), plain(verdict.message) or genuine]
+    if matches is not None:
+        lines.append(f"{file} is {'exactly' if matches else 'NOT'} what it is for.")
+    failed = not (verdict.valid and verdict.stored) or matches is False
+    return Result(told, lines, int(failed))
+
+
+def _find_receipts(assignment: str, directory: Path) -> tuple[KeptReceipt, ...]:
+    """Return the receipts here and one level below, since each assignment has its own directory."""
+    below = sorted(path for path in directory.iterdir() if path.is_dir())
+    found = [kept for each in (directory, *below) for kept in kept_receipts(each)]
+    try:
+        return receipts_of(assignment, found)
+    except NotFound as error:
+        raise NotFound(
+            f"There is no receipt for '{assignment}' in {directory.absolute()}.",
+            hint=f"{error.hint} Or give the directory of the notebook by --dir.",
+        ) from error
+
+
+def _receipt_lines(kept: KeptReceipt) -> list[str]:
+    receipt = kept.receipt
+    late = " (late)" if receipt.late else ""
+    told = (
+        f"{receipt.assignment}, submission {receipt.sequence} of {receipt.user}",
+        f"  Received: {receipt.received.astimezone():{_MOMENT}}{late}",
+        f"  File:     {receipt.filename}, {receipt.size} bytes",
+        f"  SHA-256:  {receipt.sha256}",
+        f"  Server:   {kept.server or '-'}",
+        f"  Receipt:  {shown(kept.path.absolute())}",
+    )
+    return [plain(line) for line in told]  # it may be forged
+
+
+def _receipt_json(kept: KeptReceipt) -> dict[str, object]:
+    return {
+        "server": kept.server or None,
+        "path": str(kept.path),
+        "receipt": json.loads(kept.receipt.text),
+    }

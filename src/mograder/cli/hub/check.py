@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.check_output import checked
 from mograder.cli.shared.course_settings import given_options, load_course
 from mograder.cli.shared.options import PATH, course_dir_option
 from mograder.cli.shared.output import reporting
-from mograder.cli.shared.result import Result, json_option
+from mograder.cli.shared.result import Result, checked, json_option
 from mograder.core.settings import read_environ
 from mograder.operations.front_checks import examine_public
 from mograder.operations.preflight import examine

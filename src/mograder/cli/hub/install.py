@@ -1,22 +1,34 @@
-"""``mograder hub install``, ``rollback``, ``uninstall``: the deployment on this machine."""
+"""A hub's deployment on a machine: its services, and the configuration of the web server in front.
+
+``mograder hub install``, ``rollback`` and ``uninstall`` change this machine, as root;
+``proxy-config`` prints the web server's part of a deployment (B19, B20).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from types import MappingProxyType
 from typing import Any
 
 import click
 
+from mograder.cli.shared.course_settings import course_option
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.settings import LoadedSettings
+from mograder.operations.front import Front, FrontOptions, caddy_config, front_of, nginx_config
 from mograder.operations.install.options import OPTIONS, InstallOptions, Refused, check
 from mograder.operations.install.steps import demand_no_problems, next_steps, roll_back
 from mograder.operations.install.steps import install as install_hub
 from mograder.operations.install.steps import uninstall as uninstall_hub
-from mograder.processes.host import Host
+from mograder.processes.programs import Host
 
 _dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Say what would be done, and change nothing."
+)
+
+_WRITERS: Mapping[str, Callable[[Front], str]] = MappingProxyType(
+    {"caddy": caddy_config, "nginx": nginx_config}
 )
 
 
@@ -93,3 +105,37 @@ def rollback(*, dry_run: bool) -> None:
     host = Host(click.echo, dry=dry_run)
     roll_back(host)
     demand_no_problems(host)
+
+
+@click.command("proxy-config")
+@click.argument("program", type=click.Choice(sorted(_WRITERS)))
+@click.option("--domain", default="", help="The hub's name for browsers.  [default: public_url]")
+@click.option(
+    "--remote-user",
+    "user",
+    default="",
+    metavar="VARIABLE",
+    help="The program's variable with who signed in there, such as $remote_user.",
+)
+@click.option("--certificate", default="", help="The certificate's file.")
+@click.option("--certificate-key", "key", default="", help="Its key's file.")
+@click.option(
+    "--session-certificate", default="", help="The wildcard certificate's file, for session_url."
+)
+@click.option("--session-certificate-key", "session_key", default="", help="Its key's file.")
+@click.option(
+    "--hub",
+    "hubs",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="A hub's address; give it once for each of several.  [default: the settings']",
+)
+@course_option
+def proxy_config(*, program: str, loaded: LoadedSettings, **options: Any) -> None:
+    """Print the configuration of the web server in front of the hub.
+
+    It follows the settings: prefix, name, port, trusted header, limits. With several
+    hubs a request goes to the one at work.
+    """
+    front = front_of(loaded, FrontOptions(**options))
+    click.echo(_WRITERS[program](front), nl=False)

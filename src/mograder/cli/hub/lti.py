@@ -17,7 +17,7 @@ from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, RemoteFailed
 from mograder.core.names import Username
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.sections.settings_values import complaint
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.web_origin import origin_of

@@ -1,12 +1,19 @@
-"""Start the hub's own processes: the server, and the supervisor of a shipped deployment."""
+"""The hub's own processes: the server, and the supervisor of a shipped deployment.
+
+The supervisor owns the sessions. A hub that is started by hand starts its own one; the one of
+``mograder hub supervisor``, as the shipped unit runs it, outlives hubs (decision 3).
+"""
 
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 
 import click
 
-from mograder.cli.shared.options import Given
+from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.options import Given, course_dir_option
+from mograder.core.log import configure_logging
 from mograder.core.settings import load_settings, read_environ
 from mograder.sandbox.limits.cpu import put_first
 
@@ -37,3 +44,21 @@ def run_hub(given: Given, *, dev: bool, headless: bool) -> None:
         serve_hub(loaded, dev=dev, headless=headless)
     finally:
         gc.enable()
+
+
+@click.command("supervisor")
+@course_dir_option
+def supervisor(course_dir: Path | None) -> None:
+    """Run the process that owns the sessions.
+
+    It answers hubs until it is stopped, on the socket that [hub] supervisor_socket names.
+    """
+    # Imported here, since the server does without it.
+    from mograder.sandbox.client.bootstrap import supervisor_config  # noqa: PLC0415
+    from mograder.sandbox.supervisor.server import serve_supervisor  # noqa: PLC0415
+
+    environ = read_environ()
+    configure_logging(journal=environ.service.journal)
+    loaded = load_course(course_dir)
+    config = supervisor_config(loaded, environ, lone=True)
+    serve_supervisor(config, service=environ.service)

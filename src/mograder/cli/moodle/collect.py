@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 
 import click
 
+from mograder.cli.moodle.course import naming_of, naming_options
 from mograder.cli.moodle.sheets import ZipOfSubmissions
 from mograder.cli.moodle.site import Site, item_name, site_options
-from mograder.cli.moodle.users import naming_of, naming_options
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE
 from mograder.cli.shared.output import reporting

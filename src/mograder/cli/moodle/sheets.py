@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.cli.files import read_bytes
-from mograder.clients.moodle.address import parse_moodle_url
+from mograder.clients.moodle.grading_files import (
+    Submitted,
+    Worksheet,
+    parse_worksheet,
+    read_submissions,
+)
 from mograder.clients.moodle.records import Person
-from mograder.clients.moodle.worksheet import Worksheet, parse_worksheet
-from mograder.clients.moodle.zips import Submitted, read_submissions
+from mograder.clients.server_url import parse_moodle_url
 from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound
 from mograder.core.names import Username

@@ -16,7 +16,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings
 from mograder.core.system import SYSTEM
-from mograder.exchange.grades_csv import reservations
+from mograder.exchange.grade_files import reservations
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback

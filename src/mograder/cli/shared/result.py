@@ -1,7 +1,8 @@
 """The result of a command, which is printed here and nowhere else: as lines, or as JSON.
 
-A command with :func:`json_option` returns a :class:`Result`. It does not know which of the two is
-wanted; what it tells before it ends (:func:`tell`, and progress) is left out where that is JSON.
+A command with :func:`json_option` returns a :class:`Result`, a check the one of :func:`checked`. It
+does not know which of the two is wanted; what it tells before it ends (:func:`tell`, and progress)
+is left out where that is JSON.
 """
 
 from __future__ import annotations
@@ -14,11 +15,20 @@ from functools import wraps
 import click
 from rich.cells import cell_len
 
-from mograder.cli.shared.console import print_json
+from mograder.cli.shared.console import coloured, print_json
 from mograder.core.errors import MograderError
+from mograder.operations.report import Level, Line, problems
 
 _WANTS_JSON = "mograder.json"
 """The key in the context's ``meta``, which a group shares with its commands."""
+
+_LEVELS = {
+    Level.OK: "ok",
+    Level.NOTE: "warning",
+    Level.PROBLEM: "problem",
+    Level.PLAIN: "told",
+}
+"""The names of the levels in JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,22 @@ def aligned(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> Iterator
         yield "  ".join(cells).rstrip()
 
 
+def checked(what: str, lines: tuple[Line, ...]) -> Result:
+    """Return the results of a check of ``what``; the exit status is 1 if there is a problem."""
+    found = problems(lines)
+    listed = [
+        {
+            "check": line.check,
+            "level": _LEVELS[line.level],
+            "text": line.text,
+            "hint": line.hint,
+        }
+        for line in lines
+    ]
+    told = {"ok": found == 0, "problems": found, "checks": listed}
+    return Result(told, _check_lines(what, lines, found), int(found > 0))
+
+
 def _print(result: Result, *, as_json: bool) -> None:
     if as_json:
         stream = sys.stderr if result.aside else sys.stdout
@@ -91,3 +117,19 @@ def _print(result: Result, *, as_json: bool) -> None:
         return
     for line in result.lines:
         click.echo(line, err=result.aside)
+
+
+def _check_lines(what: str, lines: tuple[Line, ...], found: int) -> Iterator[str]:
+    """Yield the lines of compatibility-0.3.16.md 10, each remedy below its problem."""
+    for line in lines:
+        yield coloured(str(line))
+        if line.hint:
+            yield f"       {line.hint}"
+    yield ""
+    yield f"{what} check: {f'{found} issue(s) found' if found else _without_problems(lines)}"
+
+
+def _without_problems(lines: tuple[Line, ...]) -> str:
+    notes = sum(line.level is Level.NOTE for line in lines)
+    marked = "1 line marked" if notes == 1 else f"{notes} lines marked"
+    return f"no problems; look at the {marked} [--]" if notes else "all good"

@@ -26,9 +26,9 @@ from mograder.clients.course_server import (
 )
 from mograder.core.clock import SystemClock
 from mograder.core.errors import MograderError
-from mograder.core.files.line_ends import digests
+from mograder.core.files.windows_files import digests
 from mograder.core.portable_names import server_name
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.exchange.student.drafts import (
     Elsewhere,
     NewerElsewhere,
@@ -40,8 +40,13 @@ from mograder.exchange.student.drafts import (
 )
 from mograder.exchange.student.fetch import Change, FetchedFile
 from mograder.exchange.student.fetch import fetch as fetch_files
-from mograder.exchange.student.receipts import KeptReceipt, keep
-from mograder.exchange.student.submit import Returned, read_feedback, read_notebook
+from mograder.exchange.student.submit import (
+    KeptReceipt,
+    Returned,
+    keep,
+    read_feedback,
+    read_notebook,
+)
 from mograder.store.course.course import shown
 
 

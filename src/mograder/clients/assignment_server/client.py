@@ -19,15 +19,18 @@ from urllib.parse import quote
 
 import httpx
 
-from mograder.clients.assignment_server import answers
-from mograder.clients.assignment_server.answers import (
+from mograder.clients.assignment_server import protocol
+from mograder.clients.assignment_server.protocol import (
+    SIGN_IN,
+    Call,
+    Connection,
     Identity,
+    Parts,
     Registered,
     RemoteSubmission,
     Verification,
     path_of,
 )
-from mograder.clients.assignment_server.http import SIGN_IN, Call, Connection, Parts
 from mograder.clients.course_server import (
     Acknowledgement,
     Document,
@@ -44,7 +47,7 @@ from mograder.core.closing import Closing
 from mograder.core.errors import InvalidInput, NotAuthenticated, NotFound, TooLarge
 from mograder.core.name_lookup import counted
 from mograder.core.portable_names import server_name
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 
 LARGEST_SUBMISSION = 100_000_000
 """Largest submitted notebook in bytes; servers accept less."""
@@ -113,9 +116,9 @@ class HttpsTransport(Closing):
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
         """Return the server's assignments, in its order (B149)."""
         listing = self._connection.ask(
-            Call("GET", "/assignments", params=_DETAIL), tuple[answers.Entry, ...]
+            Call("GET", "/assignments", params=_DETAIL), tuple[protocol.Entry, ...]
         )
-        return tuple(answers.assignment_of(entry) for entry in listing)
+        return tuple(protocol.assignment_of(entry) for entry in listing)
 
     def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
         """Write a file's bytes to ``to``, complete and verified or not at all; resumes."""
@@ -137,7 +140,7 @@ class HttpsTransport(Closing):
         call = Call(
             "GET", path_of(assignment.key, "status"), params={"user": self._who()} | _DETAIL
         )
-        return answers.work_status_of(self._connection.ask(call, answers.Status))
+        return protocol.work_status_of(self._connection.ask(call, protocol.Status))
 
     def submit(
         self,
@@ -162,7 +165,7 @@ class HttpsTransport(Closing):
             params=params,
             files=lambda: [("file", (name, self._metered(file.name, data), _PYTHON))],
         )
-        return answers.acknowledgement_of(self._connection.ask(call, answers.Submitted, progress))
+        return protocol.acknowledgement_of(self._connection.ask(call, protocol.Submitted, progress))
 
     def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
         """Return the feedback page on this person's work; empty if there is none."""
@@ -175,10 +178,10 @@ class HttpsTransport(Closing):
 
     def draft(self, assignment: RemoteAssignment) -> tuple[RemoteDraft, bytes]:
         """Return this person's draft and its text. Raises: NotFound before the first one."""
-        found = self._connection.ask(self._draft_call("GET", assignment), answers.Draft)
+        found = self._connection.ask(self._draft_call("GET", assignment), protocol.Draft)
         if found.text is None:
             raise NotFound("The server has no draft of yours.")
-        return answers.draft_of(found), found.text.encode()
+        return protocol.draft_of(found), found.text.encode()
 
     def save_draft(self, assignment: RemoteAssignment, text: bytes, over: str) -> RemoteDraft:
         """Save a draft over the version with the tag ``over``, "" for the first one.
@@ -188,19 +191,19 @@ class HttpsTransport(Closing):
         """
         version = {"If-Match": f'"{over}"'} if over else {"If-None-Match": "*"}
         call = self._draft_call("PUT", assignment, headers=version, content=text)
-        return answers.draft_of(self._connection.ask(call, answers.Draft))
+        return protocol.draft_of(self._connection.ask(call, protocol.Draft))
 
     def submissions(self, assignment: RemoteAssignment) -> tuple[RemoteSubmission, ...]:
         """Return the latest submission of every person (instructors; B147, B153)."""
         call = Call("GET", path_of(assignment.key, "submissions"), params=_DETAIL)
-        listed = self._connection.ask(call, tuple[answers.Submission, ...])
-        return tuple(answers.submission_of(assignment.key, each) for each in listed)
+        listed = self._connection.ask(call, tuple[protocol.Submission, ...])
+        return tuple(protocol.submission_of(assignment.key, each) for each in listed)
 
     def upload_grades(self, assignment: RemoteAssignment, rows: Sequence[GradeRow]) -> int:
         """Merge grades into the server's; return how many it holds then (instructors; B154)."""
         body = {"grades": [dict(row.values) for row in rows]}
         call = Call("POST", path_of(assignment.key, "grades"), json=body)
-        return self._connection.ask(call, answers.Counted).count
+        return self._connection.ask(call, protocol.Counted).count
 
     def upload_feedback(
         self, assignment: RemoteAssignment, pages: Sequence[Path], progress: Progress
@@ -213,7 +216,7 @@ class HttpsTransport(Closing):
             return [("files", (name, self._metered(name, data), _HTML)) for name, data in contents]
 
         call = Call("POST", path_of(assignment.key, "feedback"), files=parts)
-        return self._connection.ask(call, answers.Stored, progress).files
+        return self._connection.ask(call, protocol.Stored, progress).files
 
     def who_am_i(self) -> Identity:
         """Return the token's identity; a server of 0.3.16 only confirms that the token is valid.
@@ -222,7 +225,7 @@ class HttpsTransport(Closing):
             NotAuthenticated: The token is not one of this server's.
         """
         try:
-            me = self._connection.ask(Call("GET", "/me"), answers.Identity)
+            me = self._connection.ask(Call("GET", "/me"), protocol.Identity)
         except NotFound:
             self.list_assignments()
             return Identity(user=self._user)
@@ -236,7 +239,7 @@ class HttpsTransport(Closing):
             NotFound: The server gives no receipts (0.3.16).
         """
         call = Call("POST", "/receipts/verify", content=receipt.encode())
-        return self._connection.ask(call, answers.Verification)
+        return self._connection.ask(call, protocol.Verification)
 
     def reset_registration(self, user: str) -> None:
         """End a name's tokens and let it be registered again, after a loss (instructors)."""
@@ -304,7 +307,7 @@ def register(
     with Connection(url, token, insecure=True, retry=retry, transport=transport) as connection:
         key = secrets.token_urlsafe(_RETRY_KEY_BYTES)
         body = {"user": user, "enrollment_code": enrollment_code, "retry_key": key}
-        return connection.ask(Call("POST", "/register", json=body), answers.Registered)
+        return connection.ask(Call("POST", "/register", json=body), protocol.Registered)
 
 
 def _read(file: Path) -> bytes:

@@ -16,10 +16,8 @@ from typing import TypeVar
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from mograder.clients.moodle.errors import as_error
 from mograder.clients.moodle.files import FileTransfers
-from mograder.clients.moodle.html_text import plain
-from mograder.clients.moodle.http import Pause, Value, Wire, check_token
+from mograder.clients.moodle.http import Pause, Value, Wire, as_error, check_token
 from mograder.clients.moodle.models import (
     AssignmentsModel,
     ByAssignmentModel,
@@ -43,6 +41,7 @@ from mograder.clients.moodle.records import (
     Status,
     Submission,
 )
+from mograder.clients.moodle.texts import plain
 from mograder.core.closing import Closing
 from mograder.core.errors import Forbidden, InvalidInput, NotFound, RemoteFailed
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetPydanticS
 from pydantic_core.core_schema import no_info_after_validator_function
 
 from mograder.clients.course_server import RemoteFile
-from mograder.clients.moodle.html_text import plain
+from mograder.clients.moodle.texts import plain
 from mograder.core.clock import from_unix_or_none
 
 

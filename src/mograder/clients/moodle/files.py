@@ -24,8 +24,7 @@ from mograder.clients.course_server import RemoteFile
 from mograder.clients.downloads import IDENTITY, DigestCheck, Downloader, damaged, other_bytes
 from mograder.clients.file_upload import Upload, opened
 from mograder.clients.http import bounded_body
-from mograder.clients.moodle.errors import as_error
-from mograder.clients.moodle.http import ANSWER_SECONDS, Form, Wire, refusal_in
+from mograder.clients.moodle.http import ANSWER_SECONDS, Form, Wire, as_error, refusal_in
 from mograder.clients.moodle.models import UploadedModel
 from mograder.clients.moodle.records import Draft
 from mograder.core.errors import (
@@ -36,7 +35,7 @@ from mograder.core.errors import (
     RemoteFailed,
     TooLarge,
 )
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 
 _UPLOAD = "/webservice/upload.php"
 _TOGETHER = 10

@@ -37,7 +37,7 @@ from mograder.core.errors import (
     RemoteFailed,
     TimedOut,
 )
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 
 _NO_GRADE = Decimal(-1)
 """Moodle's value for a missing grade."""

@@ -2,6 +2,9 @@
 
 A token is sent in the body only: addresses are written to logs, of proxies too. A request that only
 reads is retried when the network fails, one that changes something only if nothing was sent.
+
+Refusals are converted by error code, not by class name or HTTP status: almost every refusal of
+Moodle is HTTP 200, its class names change between versions, and some codes have two spellings.
 """
 
 from __future__ import annotations
@@ -22,15 +25,26 @@ from mograder.clients.http import (
     RetryPolicy,
     Server,
     bounded_body,
+    family_of,
     make_client,
     redirect_target,
     send,
 )
-from mograder.clients.moodle.address import parse_moodle_url
-from mograder.clients.moodle.errors import as_error, as_page_error
 from mograder.clients.moodle.models import Refused
+from mograder.clients.server_url import parse_moodle_url
 from mograder.core.closing import Closing
-from mograder.core.errors import MograderError, TimedOut
+from mograder.core.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    MograderError,
+    NotAuthenticated,
+    NotFound,
+    RemoteFailed,
+    TimedOut,
+    TooLarge,
+)
 
 Value = str | int | bool | Decimal
 """The value of a form field; booleans are sent as 0 and 1, as Moodle refuses "True"."""
@@ -51,6 +65,63 @@ _READING = RetryPolicy(
 )
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 """Failures before the request was sent, after which any request may be sent again."""
+
+_LOGIN = "Get a new token: `mograder moodle login`."
+_SERVICE = (
+    "The token may be expired or bound to another address: `mograder moodle login` gets a new one. "
+    "If that does not help, ask the Moodle administrator to add what is missing to the service "
+    "(see the page for administrators in our documentation)."
+)
+_WEB_SERVICES = (
+    "Ask the Moodle administrator to enable web services and the REST protocol, or the mobile app "
+    "(Site administration > General > Mobile app)."
+)
+_ADDRESS = (
+    "Give the address that your browser shows on Moodle's front page, with https and without "
+    "anything behind the site's own path: --url, or [moodle] url in mograder.toml."
+)
+_MAINTENANCE = "Try again later; nothing was changed."
+_REPORT = "Look whether the numbers still exist in Moodle (`mograder moodle sync`), then try again."
+
+_DEEDS = {
+    "mod_assign_get_submissions": "see what was handed in",
+    "mod_assign_get_submission_status": "see this work",
+    "mod_assign_get_grades": "see the grades",
+    "mod_assign_get_user_flags": "see how far the marking is",
+    "mod_assign_get_user_mappings": "see who is behind a participant's number",
+    "mod_assign_list_participants": "see the participants",
+    "mod_assign_save_grade": "grade",
+    "mod_assign_save_submission": "hand work in",
+    "mod_assign_submit_for_grading": "hand work in",
+    "core_enrol_get_enrolled_users": "see who is in the course",
+}
+"""The action of each function, in the words of messages."""
+
+_SAME_AS = {
+    "invalidrecord": "invalidrecordunknown",
+    "nopermissions": "nopermission",
+    "redirecterrordetected": "requirecorrectaccess",
+    "upload_error_ini_size": "fileoversized",
+    "upload_error_form_size": "fileoversized",
+    "userquotalimit": "fileoversized",
+    "maxbytes": "fileoversized",
+}
+"""Codes with the same meaning: the spelling depends on the debugging level and the endpoint."""
+
+_TOO_MUCH = (
+    "{url} does not take that much at once.",
+    "Make the file smaller, or ask the Moodle administrator for a higher limit.",
+    0,
+)
+
+_PAGES = {
+    404: ("There is no Moodle at {url}.", _ADDRESS, 0),
+    413: _TOO_MUCH,
+    429: ("{url} asks us to slow down.", "Try again in a minute.", 60),
+    503: ("{url} is not available now: it is under maintenance, or too busy.", _MAINTENANCE, 300),
+    507: _TOO_MUCH,
+}
+"""HTTP status of an answer that is not JSON → message, remedy, and seconds to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +271,180 @@ def refusal_in(body: bytes, form: Form) -> MograderError | None:
         # Above PHP's post_max_size the whole body is dropped, and the token with it.
         code = "fileoversized"
     return as_error(code, message, form.asked, refused.debuginfo)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Our error for a code: ``message`` may have {asked}, {deed} and {message}."""
+
+    family: type[MograderError]
+    message: str
+    hint: str
+
+
+_TABLE: dict[str, _Rule] = {
+    "invalidtoken": _Rule(NotAuthenticated, "Moodle does not know this token (any more).", _LOGIN),
+    "accessexception": _Rule(Forbidden, "Moodle does not let this token use {asked}.", _SERVICE),
+    "invalidlogin": _Rule(
+        NotAuthenticated,
+        "Moodle does not accept this user name and password.",
+        "Type them again. If you sign in to Moodle through your university's page, use "
+        "`mograder moodle login --sso`.",
+    ),
+    "enablewsdescription": _Rule(
+        RemoteFailed,
+        "Web services are switched off on this Moodle.",
+        _WEB_SERVICES,
+    ),
+    "servicenotavailable": _Rule(
+        RemoteFailed,
+        "This Moodle does not offer the service we sign in to.",
+        _WEB_SERVICES,
+    ),
+    "cannotcreatetoken": _Rule(
+        Forbidden,
+        "You may not make a token for this service yourself.",
+        "Ask the Moodle administrator for the right moodle/webservice:createtoken, or for a token "
+        "to give as --token.",
+    ),
+    "usernotallowed": _Rule(
+        Forbidden,
+        "You are not on the list of those who may use this service.",
+        "Ask the Moodle administrator to add you to the service's authorised users.",
+    ),
+    "invalidparameter": _Rule(
+        InvalidInput,
+        "Moodle does not accept what we sent to {asked}.",
+        "A value has a form that Moodle does not take (a grade such as 71,5 or an empty one, a "
+        "forbidden character), or this Moodle is older than the ones we know.",
+    ),
+    "invalidrecordunknown": _Rule(
+        NotFound,
+        "Moodle does not know the course, assignment or person that this is about.",
+        _REPORT,
+    ),
+    "errorcoursecontextnotvalid": _Rule(
+        Forbidden,
+        "You are not enrolled in this course.",
+        "Check the course number: it is the id= in the course page's address. "
+        "--course-id, or [moodle] course_id in mograder.toml.",
+    ),
+    "nopermission": _Rule(
+        Forbidden,
+        "Your role in the course does not allow you to {deed}.",
+        "Most of this needs a teacher's role. If you are a teacher, ask the Moodle administrator; "
+        "our documentation lists the rights that each function needs.",
+    ),
+    "requireloginerror": _Rule(
+        Forbidden,
+        "Moodle does not show you this course or activity.",
+        "It may be hidden from students, or your enrolment may be suspended; ask your teacher.",
+    ),
+    "filenotfound": _Rule(
+        NotFound,
+        "Moodle has no such file for you: {asked}.",
+        "It may have been replaced or deleted, may not be open yet, or may belong to somebody "
+        "else. Read the list again.",
+    ),
+    "filenameexist": _Rule(
+        Conflict,
+        "Two files of the same name cannot be uploaded together: {asked}.",
+        "Give them different names.",
+    ),
+    "fileoversized": _Rule(
+        TooLarge,
+        "{asked} is larger than this Moodle lets you upload.",
+        "Make it smaller, for example by clearing outputs, or ask for a higher limit.",
+    ),
+    "dmlwriteexception": _Rule(
+        RemoteFailed,
+        "Moodle could not write this into its database.",
+        "Look at the grade in Moodle before you repeat: it may be half saved.",
+    ),
+    "sitemaintenance": _Rule(Busy, "This Moodle is under maintenance.", _MAINTENANCE),
+    "requirecorrectaccess": _Rule(
+        InvalidInput,
+        "This is not the address that the Moodle site calls its own.",
+        _ADDRESS,
+    ),
+    "missingparam": _Rule(
+        RemoteFailed,
+        "Moodle did not receive all we sent: {message}",
+        "A proxy in between may cut requests short. Try again from another network.",
+    ),
+    "couldnotsavesubmission": _Rule(
+        Conflict,
+        "Moodle did not save the submission: {message}",
+        "Open the assignment in Moodle to see whether it is open to you.",
+    ),
+    "couldnotsubmitforgrading": _Rule(
+        Conflict,
+        "Moodle kept the work as a draft and did not hand it in: {message}",
+        "It may be handed in already, or the submission statement may have to be accepted. "
+        "Open the assignment in Moodle and look.",
+    ),
+    "couldnotrevert": _Rule(
+        Conflict,
+        "Moodle did not turn the submission back into a draft: {message}",
+        "There may be no submission to turn back. Open the assignment in Moodle and look.",
+    ),
+}
+
+
+def as_error(told: str, message: str, asked: str, detail: str = "") -> MograderError:
+    """Return our error for a refusal with the code ``told``; an unknown one keeps Moodle's words.
+
+    ``asked`` is a function or a file name; ``detail`` is sent by sites with debugging on.
+    """
+    code = _SAME_AS.get(told, told)
+    if code not in _TABLE:
+        words = message or detail or "no reason given"
+        return RemoteFailed(
+            f"Moodle refused {asked}: {_sentence(words)}",
+            hint=f"Moodle calls this {told!r}; its administrator can look that up.",
+        )
+    rule = _TABLE[code]
+    deed = _DEEDS.get(asked, f"use {asked}")
+    text = rule.message.format(asked=asked, deed=deed, message=_sentence(message))
+    if code in {"invalidparameter", "nopermission", "dmlwriteexception"}:
+        text = _with_detail(text, detail or message)
+    return rule.family(text, hint=rule.hint)
+
+
+def as_page_error(status: int, location: str, url: str, body: bytes = b"") -> MograderError:
+    """Return our error for an answer that is not JSON: a page, a redirect, an empty body.
+
+    Moodle's own 403 has an empty one; with a page it is of something in front of Moodle.
+    """
+    if 300 <= status < 400:
+        return InvalidInput(
+            f"{url} redirects to {location or 'another address'}, where our request would be lost.",
+            hint=_ADDRESS,
+        )
+    if status == 403 and not body.strip():
+        return RemoteFailed(f"Web services are switched off at {url}.", hint=_WEB_SERVICES)
+    if status in _PAGES:
+        message, hint, wait = _PAGES[status]
+        family = family_of(status)
+        if family is Busy:
+            return Busy(message.format(url=url), hint=hint, retry_after=wait)
+        return family(message.format(url=url), hint=hint)
+    if status >= 500:
+        return RemoteFailed(
+            f"Moodle at {url} failed with status {status}.", hint="Try again in a minute."
+        )
+    return RemoteFailed(
+        f"What answers at {url} is a page, not Moodle's web service.",
+        hint=f"A sign-in page or a proxy may stand in front. {_ADDRESS}",
+    )
+
+
+def _with_detail(text: str, told: str) -> str:
+    """Add Moodle's details: the missing right, or a debugging site's words."""
+    empty = {"", "error/nopermission", "Invalid parameter value detected"}
+    return text if told in empty else f"{text[:-1]}: {_sentence(told[:500])}"
+
+
+def _sentence(words: str) -> str:
+    text = " ".join(words.split())
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -18,10 +18,10 @@ from urllib.parse import unquote
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from mograder.clients.moodle.address import refuse_password
 from mograder.clients.moodle.http import Form, Wire, check_token
 from mograder.clients.moodle.models import PublicConfigModel, TokenModel
 from mograder.clients.moodle.records import PublicConfig
+from mograder.clients.server_url import refuse_password
 from mograder.core.errors import InvalidInput, NotAuthenticated, RemoteFailed
 
 SERVICE = "moodle_mobile_app"

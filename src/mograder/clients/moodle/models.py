@@ -9,7 +9,6 @@ from __future__ import annotations
 from pydantic import Field
 
 from mograder.clients.moodle.fields import Loose, Moment, Text
-from mograder.clients.moodle.html_text import plain
 from mograder.clients.moodle.records import (
     Assignment,
     CourseModule,
@@ -18,6 +17,7 @@ from mograder.clients.moodle.records import (
     PublicConfig,
     Submission,
 )
+from mograder.clients.moodle.texts import plain
 
 
 class Refused(Loose):

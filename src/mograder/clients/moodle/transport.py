@@ -23,17 +23,17 @@ from mograder.clients.course_server import (
 )
 from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
-from mograder.clients.moodle.html_text import as_text
 from mograder.clients.moodle.records import (
     Assignment,
     Status,
     Submission,
     SubmissionState,
 )
+from mograder.clients.moodle.texts import as_text
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.portable_names import server_name
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 
 _MAX_FEEDBACK = 64 << 20
 _MAX_COMPARED = 64 << 20

@@ -1,9 +1,16 @@
-"""The few system calls that make writes durable, and the room that they leave free.
+"""The disks of this machine: durable writes to them, their free room, and what is mounted there.
 
-They are methods of one small object, so that a test can fill the disk or cut the power at any of
-them (files.md, "How files are written"). All code that writes durable files uses them. Two more are
-for disks that other machines write to (files-on-a-share.md). ``DISK`` is the one of this system:
-outside Linux it has no open directories, since only a student's or an author's own files are there.
+The few system calls that make writes durable are methods of one small object, so that a test can
+fill the disk or cut the power at any of them (files.md, "How files are written"). All code that
+writes durable files uses them. Two more are for disks that other machines write to
+(files-on-a-share.md). ``DISK`` is the one of this system: outside Linux it has no open directories,
+since only a student's or an author's own files are there.
+
+A file is replaced atomically: readers see the old content or the new, also after a crash. New
+content goes to a temporary file beside the target, is synced, and takes the target's name in one
+step; the directory is synced last, so that a power cut cannot undo the rename.
+
+The kernel lists the mounted file systems in ``/proc/self/mountinfo``.
 """
 
 from __future__ import annotations
@@ -13,8 +20,11 @@ import ctypes
 import errno
 import functools
 import os
+import re
+import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +32,7 @@ from pathlib import Path
 from mograder.core.closing import closing_fd
 from mograder.core.errors import Busy, Conflict, is_disk_full
 from mograder.core.files import open_flags
-from mograder.core.files.held_files import FileHeld, when_free
-from mograder.core.files.mounts import on_network
+from mograder.core.files.windows_files import FileHeld, reachable, when_free
 from mograder.core.system import SYSTEM
 
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
@@ -35,6 +44,28 @@ _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSY
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
+
+_LONGEST_NAME = 80
+"""Characters of the target's name that the temporary name contains; a name has 255 bytes at
+most."""
+
+_SYNCED = os.O_RDWR if SYSTEM == "windows" else os.O_RDONLY
+"""The mode of opening a file to sync it: Windows syncs only files that are open for writing."""
+
+_TABLE = Path("/proc/self/mountinfo")
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+
+_BEFORE_TYPE = 6
+"""Fields of a line before those that are optional; ``-`` ends these."""
+
+_NETWORK = frozenset(
+    {
+        *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.sshfs"),
+        *("glusterfs", "gfs2", "gpfs", "lustre", "nfs", "nfs4", "ocfs2", "orangefs", "panfs"),
+        *("smb3", "virtiofs"),
+    }
+)
+"""The types of file systems that other machines change too, which this kernel hears late of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +196,7 @@ class PortableDisk(Disk):
     def rename(self, source: Place, target: Place) -> None:
         """Move ``source`` over ``target``, atomically; wait while another program holds it.
 
-        Raises: :class:`~mograder.core.files.held_files.FileHeld`.
+        Raises: :class:`~mograder.core.files.windows_files.FileHeld`.
         """
         held = target if os.path.lexists(target.name) else source
         when_free(lambda: Path(source.name).replace(target.name), held.name)
@@ -300,3 +331,108 @@ class DiskReserve:
 
 
 NO_RESERVE = DiskReserve(0)
+
+
+def write_file(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK) -> None:
+    """Replace a file by ``data`` with this mode; only its owner can read it until it is complete.
+
+    Raises: ``OSError``; then nothing was changed, and no temporary file is left. It is
+    :class:`FileHeld` on Windows while another program has it open.
+    """
+    path = reachable(path)
+    temporary = path.with_name(f".{path.name[:_LONGEST_NAME]}.{secrets.token_hex(6)}.tmp")
+    try:
+        with closing_fd(os.open(temporary, open_flags.CREATE, 0o600)) as fd:
+            disk.write(fd, data)
+            set_mode(fd, mode)
+            disk.fsync(fd)
+        disk.rename(Place.of(temporary), Place.of(path))
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    disk.fsync_directory(path.parent)
+
+
+def move_file(finished: Path, target: Path) -> None:
+    """Move a complete file over another one on the same file system, synced.
+
+    Raises: ``OSError``.
+    """
+    finished, target = reachable(finished), reachable(target)
+    with closing_fd(os.open(finished, _SYNCED | open_flags.CLOEXEC | open_flags.BINARY)) as fd:
+        DISK.fsync(fd)
+    DISK.rename(Place.of(finished), Place.of(target))
+    DISK.fsync_directory(target.parent)
+
+
+def set_mode(fd: int, mode: int) -> None:
+    """Set an open file's mode; Windows has no modes, but the access lists of a folder."""
+    if sys.platform != "win32":  # mypy knows no fchmod there
+        os.fchmod(fd, mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One mounted file system.
+
+    ``kind`` is its type, ``source`` what is mounted, ``options`` those of the mount and of the
+    file system: ``rw``, ``vers=4.2``.
+    """
+
+    point: Path
+    kind: str
+    source: str
+    options: frozenset[str]
+
+    @property
+    def network(self) -> bool:
+        """Whether other machines may change its files too."""
+        return self.kind in _NETWORK
+
+    def option(self, name: str) -> str | None:
+        """Return the value of an option ``name=value``; None without it."""
+        found = (each.partition("=") for each in self.options)
+        return next((value for key, equals, value in found if key == name and equals), None)
+
+
+def mount_of(path: Path, *, table: Path = _TABLE) -> Mount | None:
+    """Return the mount that a path is on, also if it does not exist yet; None if unknown."""
+    resolved = path.resolve()
+    found = None
+    for _, mount in _mounts(table):
+        deeper = found is None or len(mount.point.parts) >= len(found.point.parts)
+        # Of several at one point the last one covers the others.
+        if deeper and resolved.is_relative_to(mount.point):
+            found = mount
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def on_network(device: int) -> bool:
+    """Return whether a device number (``st_dev``) is that of a network file system."""
+    if sys.platform == "linux":
+        wanted = f"{os.major(device)}:{os.minor(device)}"
+        return any(number == wanted and mount.network for number, mount in _mounts(_TABLE))
+    else:  # noqa: RET505 - mypy would call what follows unreachable
+        return False
+
+
+def _mounts(table: Path) -> Iterator[tuple[str, Mount]]:
+    """Yield the device number, as ``major:minor``, and the mount of each line."""
+    try:
+        lines = table.read_text("utf-8", errors="surrogateescape").splitlines()
+    except OSError:  # no Linux
+        return
+    for line in lines:
+        words = line.split(" ")
+        if "-" not in words[_BEFORE_TYPE:]:
+            continue
+        after = words[words.index("-", _BEFORE_TYPE) + 1 :]
+        options = frozenset({*words[5].split(","), *after[2].split(",")})
+        point = Path(_plain(words[4]))
+        yield words[2], Mount(point, after[0], _plain(after[1]), options)
+
+
+def _plain(text: str) -> str:
+    """Return a field with its escaped characters, such as ``\\040``, as they are."""
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 8)), text)

@@ -17,8 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from mograder.core.files.disk import DISK, Disk
-from mograder.core.files.mounts import mount_of
+from mograder.core.files.disk import DISK, Disk, mount_of
 from mograder.core.system import is_root
 
 _Result = TypeVar("_Result")

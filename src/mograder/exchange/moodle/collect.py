@@ -16,7 +16,7 @@ from mograder.clients.course_server import RemoteFile
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment, Person, Submission, SubmissionState
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.exchange.collecting import Arrivals, CollectedFolder, CollectOutcome, arrivals, clean
 from mograder.exchange.moodle.identities import Participants, participant_name
 from mograder.exchange.moodle.submitted_work import Target, Work, choose_notebook, put_work

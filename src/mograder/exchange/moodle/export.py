@@ -12,12 +12,18 @@ from datetime import datetime
 from pathlib import Path
 
 from mograder.clients.file_upload import Upload
+from mograder.clients.moodle.grading_files import (
+    Entry,
+    FeedbackFile,
+    Filled,
+    Worksheet,
+    feedback_zip,
+    fill,
+)
 from mograder.clients.moodle.records import Person
-from mograder.clients.moodle.worksheet import Entry, Filled, Worksheet, fill
-from mograder.clients.moodle.zips import FeedbackFile, feedback_zip
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
-from mograder.exchange.grades_csv import GradeLine, line_html
+from mograder.exchange.grade_files import GradeLine, line_html
 from mograder.exchange.moodle.identities import find_person
 
 _STATUS = "Status"

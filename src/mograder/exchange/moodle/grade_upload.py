@@ -16,7 +16,6 @@ from pathlib import Path
 
 from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
-from mograder.clients.moodle.grade_text import Scale
 from mograder.clients.moodle.grading import (
     Outcome,
     Plan,
@@ -27,9 +26,10 @@ from mograder.clients.moodle.grading import (
     send_marks,
 )
 from mograder.clients.moodle.records import Assignment, Mark, Person, WorkflowState
+from mograder.clients.moodle.texts import Scale
 from mograder.core.errors import Busy, Conflict, Forbidden, InvalidInput, NotFound
-from mograder.core.tasks.single_flight import Progress
-from mograder.exchange.grades_csv import GradeLine, line_html
+from mograder.core.tasks import Progress
+from mograder.exchange.grade_files import GradeLine, line_html
 from mograder.exchange.moodle.identities import Participants
 from mograder.exchange.moodle.protection import (
     BEFORE_FIRST,

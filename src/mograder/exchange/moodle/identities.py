@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from mograder.clients.moodle.grading_files import IDENTIFIER, Worksheet, WorksheetRow
 from mograder.clients.moodle.records import Person
-from mograder.clients.moodle.worksheet import IDENTIFIER, Worksheet, WorksheetRow
 from mograder.core.csv_table import Row, read_table
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
 from mograder.core.name_lookup import nfc

@@ -15,7 +15,6 @@ from decimal import Decimal
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
-from mograder.clients.moodle.grade_text import mark_text
 from mograder.clients.moodle.grading import (
     HIDDEN,
     Outcome,
@@ -24,8 +23,8 @@ from mograder.clients.moodle.grading import (
     hides_comment,
     kept_state,
 )
-from mograder.clients.moodle.html_text import same_comment
 from mograder.clients.moodle.records import Assignment, Feedback, Held, Mark
+from mograder.clients.moodle.texts import mark_text, same_comment
 from mograder.store.gradebook.gradebook import UNKNOWN_ATTEMPT, SentFile, SentGrade
 
 BEFORE_FIRST = "graded on Moodle before our first upload"

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 from mograder.clients.course_server import RemoteFile
+from mograder.clients.moodle.grading_files import FILE, Submitted
 from mograder.clients.moodle.records import Person
-from mograder.clients.moodle.zips import FILE, Submitted
 from mograder.core.errors import MograderError
 from mograder.core.name_lookup import nfc
 from mograder.core.names import Username

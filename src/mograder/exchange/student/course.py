@@ -42,12 +42,11 @@ from mograder.core.errors import (
 )
 from mograder.core.log import get_logger
 from mograder.core.portable_names import fold
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.drafts import ABOUT_ONE, NewerElsewhere, save_before_submission, take
 from mograder.exchange.student.fetch import FetchedFile, fetch
-from mograder.exchange.student.receipts import keep, open_receipt
-from mograder.exchange.student.submit import check_notebook, read_notebook
+from mograder.exchange.student.submit import check_notebook, keep, open_receipt, read_notebook
 from mograder.store.copies.student_folder import Notebook, SentNotebook, StudentFolder, Waiting
 
 T = TypeVar("T")

@@ -33,11 +33,11 @@ from mograder.core.errors import (
     NotAuthenticated,
     NotFound,
 )
-from mograder.core.files.atomic_file import write_file
-from mograder.core.files.line_ends import digests
+from mograder.core.files.disk import write_file
+from mograder.core.files.windows_files import digests
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import OURS, FetchedFile, keep_beside, put_in_place
-from mograder.exchange.student.receipts import kept_receipts
+from mograder.exchange.student.submit import kept_receipts
 
 _FOLDER = "seen"
 ABOUT_ONE = (NotFound, Forbidden, InvalidInput, Conflict)

@@ -20,10 +20,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
-from mograder.core.files.line_ends import digests_of_file, same_file
-from mograder.core.files.long_paths import reachable
+from mograder.core.files.windows_files import digests_of_file, reachable, same_file
 from mograder.core.portable_names import fold
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.unpacking import is_hidden, safe_paths, unpack
 from mograder.store.filesystem.files import remove_tree

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.runs.workbench import (
     UNPROTECTED,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.grading.author.author_runs import AuthorRuns, AuthorTrial, RunReport
 from mograder.grading.author.release_checks import PASSES_TOO_SOON
 from mograder.grading.submissions.contract_recording import (

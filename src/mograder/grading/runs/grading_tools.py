@@ -17,7 +17,7 @@ from pathlib import Path
 from mograder.core.clock import SystemClock
 from mograder.core.sections.settings_model import RlimitsSettings, Settings
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.grading.results.grading_result import grading_key
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.runs.workbench import open_sandboxed

@@ -20,7 +20,7 @@ from pathlib import Path, PurePath
 
 from mograder.core.closing import under_way
 from mograder.core.errors import Busy, InvalidInput
-from mograder.core.tasks.single_flight import Progress, SingleFlight
+from mograder.core.tasks import Progress, SingleFlight
 from mograder.grading.validation.report import (
     CellError,
     CheckStatus,

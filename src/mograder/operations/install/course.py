@@ -13,7 +13,7 @@ from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.system import ACCOUNT, BUILD_ENV, BUILD_ENV_HEAD, as_account
 from mograder.operations.install.volume import DATA
 from mograder.operations.install.written_files import SETTINGS, put
-from mograder.processes.host import Host
+from mograder.processes.programs import Host
 
 COURSE = f"{DATA}/course"
 SECRET = f"{SETTINGS}/hub-secret"

@@ -18,7 +18,7 @@ from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.system import ACCOUNT, as_account
 from mograder.operations.service_checks import HUB, SESSIONS, SOCKET
-from mograder.processes.host import Host
+from mograder.processes.programs import Host
 
 TOP = "/opt/mograder"
 CURRENT = f"{TOP}/current"

@@ -19,7 +19,7 @@ from mograder.operations.install.program import CURRENT, UNITS, unit_text
 from mograder.operations.install.system import BUILD_ENV
 from mograder.operations.install.written_files import SETTINGS, put
 from mograder.operations.service_checks import HUB, SESSIONS, SOCKET
-from mograder.processes.host import Host
+from mograder.processes.programs import Host
 
 UNIT_PLACE = "/etc/systemd/system"
 WRAPPER = "/usr/local/sbin/mograder-hub"

@@ -53,7 +53,7 @@ from mograder.operations.install.system import (
 from mograder.operations.install.volume import DATA, ensure_volume
 from mograder.operations.install.written_files import SETTINGS
 from mograder.operations.service_checks import HUB, SOCKET
-from mograder.processes.host import Host
+from mograder.processes.programs import Host
 
 _UMASK = 0o022
 """The service and the front read what is installed, whatever mask the administrator works with."""

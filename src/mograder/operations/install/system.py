@@ -10,11 +10,11 @@ import platform
 from pathlib import Path
 
 from mograder.core.errors import MograderError, Unsupported
-from mograder.core.files.atomic_file import write_file
+from mograder.core.files.disk import write_file
 from mograder.operations.deploy_files import shipped_file
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.written_files import SETTINGS, put
-from mograder.processes.host import Host
+from mograder.processes.programs import Host
 
 BUILD_ENV = f"{SETTINGS}/build.env"
 SITE_AUTHORITY = "/usr/local/share/ca-certificates/mograder-site.crt"

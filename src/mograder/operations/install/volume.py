@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.operations.install.options import InstallOptions
-from mograder.processes.host import Host
+from mograder.processes.programs import Host
 
 DATA = "/srv/mograder"
 _FSTAB = "/etc/fstab"

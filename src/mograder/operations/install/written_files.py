@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.core.files.atomic_file import write_file
-from mograder.processes.host import Host
+from mograder.core.files.disk import write_file
+from mograder.processes.programs import Host
 
 SETTINGS = "/etc/mograder"
 _WRITTEN = f"{SETTINGS}/written"

@@ -23,8 +23,7 @@ from pydantic import ValidationError
 
 from mograder.core import errors
 from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
-from mograder.core.tasks.background_tasks import BackgroundTasks
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import BackgroundTasks, Progress
 from mograder.sandbox.protocol import (
     ANSWER,
     LINE_LIMIT,

@@ -43,11 +43,11 @@ from mograder.core.errors import (
     SandboxUnavailable,
     is_disk_full,
 )
-from mograder.core.files.atomic_file import write_file
-from mograder.core.files.held_files import when_free
+from mograder.core.files.disk import write_file
+from mograder.core.files.windows_files import when_free
 from mograder.core.log import get_logger
 from mograder.core.system import SYSTEM, python_of
-from mograder.core.tasks.single_flight import Progress, SingleFlight
+from mograder.core.tasks import Progress, SingleFlight
 from mograder.core.wheel import OURS
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.interpreters import Interpreter, find_interpreter

@@ -17,7 +17,7 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound, SandboxUnavailable
-from mograder.core.tasks.single_flight import Progress, SingleFlight
+from mograder.core.tasks import Progress, SingleFlight
 from mograder.sandbox.environments.builder import (
     LOCK,
     PROJECT,

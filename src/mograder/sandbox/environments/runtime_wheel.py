@@ -18,7 +18,7 @@ from packaging.version import Version
 
 from mograder import __version__
 from mograder.core.errors import SandboxUnavailable
-from mograder.core.files.atomic_file import write_file
+from mograder.core.files.disk import write_file
 from mograder.core.wheel import RUNTIME, WHEEL, pack_wheel
 
 _MODULES = ("runtime.py", "judging.py", "marks.py", "remote.py")

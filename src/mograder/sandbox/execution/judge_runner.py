@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput
-from mograder.core.tasks.background_tasks import to_its_end
+from mograder.core.tasks import to_its_end
 from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
 from mograder.sandbox.execution.item_limits import CopyBounds
 from mograder.sandbox.execution.judging import (

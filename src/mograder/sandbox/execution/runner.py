@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mograder.core.errors import InvalidInput
-from mograder.core.tasks.background_tasks import to_its_end
+from mograder.core.tasks import to_its_end
 from mograder.sandbox.execution.item_limits import CopyBounds, is_needed, too_large
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
 from mograder.sandbox.machines import Runs

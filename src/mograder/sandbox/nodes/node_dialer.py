@@ -36,7 +36,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, RemoteFailed
-from mograder.core.tasks.background_tasks import BackgroundTasks
+from mograder.core.tasks import BackgroundTasks
 from mograder.sandbox.nodes.transports import (
     CONTROL,
     DOOR,

@@ -20,9 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, SandboxUnavailable
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
-from mograder.core.tasks.background_tasks import BackgroundTasks
-from mograder.core.tasks.periodic import repeat
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import BackgroundTasks, Progress, repeat
 from mograder.sandbox.client.bootstrap import prove
 from mograder.sandbox.environments.builder import mark_used
 from mograder.sandbox.environments.locked_builds import LockedBuilds

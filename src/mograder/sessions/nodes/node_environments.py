@@ -7,8 +7,7 @@ import logging
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.core.tasks.background_tasks import BackgroundTasks
-from mograder.core.tasks.single_flight import Progress, SingleFlight
+from mograder.core.tasks import BackgroundTasks, Progress, SingleFlight
 from mograder.sandbox.environments.locked_builds import order_of
 from mograder.sessions.nodes.node_registry import ConnectedNode, NodeRegistry
 

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
-from mograder.core.tasks.background_tasks import BackgroundTasks
-from mograder.core.tasks.periodic import repeat
+from mograder.core.tasks import BackgroundTasks, repeat
 from mograder.sandbox.protocol import GrantLease, NodeStatus
 from mograder.sessions.nodes.node_registry import ConnectedNode, Link
 from mograder.store.hub.hub_state import bounded

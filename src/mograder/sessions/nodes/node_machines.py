@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
-from mograder.core.tasks.background_tasks import BackgroundTasks, Paced
+from mograder.core.tasks import BackgroundTasks, Paced
 from mograder.sandbox.machines import ignore
 from mograder.sandbox.protocol import (
     Answered,

@@ -19,7 +19,7 @@ import brotli  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.files.atomic_file import write_file
+from mograder.core.files.disk import write_file
 from mograder.core.files.file_lock import acquire, open_lock
 from mograder.core.names import FileName, ItemName
 from mograder.store.filesystem.files import atomic_write, remove_tree

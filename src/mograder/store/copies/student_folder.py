@@ -22,11 +22,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, NotFound, TooLarge
-from mograder.core.files.atomic_file import move_file
-from mograder.core.files.disk import explained_when_full
-from mograder.core.files.held_files import unlink
-from mograder.core.files.line_ends import digests, same_text
-from mograder.core.files.long_paths import reachable
+from mograder.core.files.disk import explained_when_full, move_file
+from mograder.core.files.windows_files import digests, reachable, same_text, unlink
 from mograder.core.names import FileName, ItemName
 from mograder.core.portable_names import local_name, server_name
 from mograder.core.system import SYSTEM

@@ -47,8 +47,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files import file_lock, open_flags
-from mograder.core.files.atomic_file import move_file
-from mograder.core.files.disk import DISK
+from mograder.core.files.disk import DISK, move_file
 from mograder.core.log import get_logger
 from mograder.core.system import SYSTEM
 from mograder.store.database.database_errors import in_words, no_answer

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from mograder.auth.jose import PrivateKey
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger
-from mograder.core.sections.external_settings import LtiPlatform, LtiSettings
+from mograder.core.sections.settings_model import LtiPlatform, LtiSettings
 from mograder.store.database.database import reading, upsert, writing
 from mograder.store.database.row_tables import columns_of, row_of, rows_of, values_of
 from mograder.store.external.external_tables import (

@@ -22,16 +22,15 @@ from pathlib import Path
 from mograder.core.closing import closing_fd
 from mograder.core.errors import Conflict
 from mograder.core.files import open_flags
-from mograder.core.files.atomic_file import write_file
 from mograder.core.files.disk import (
     DISK,
     UNSUPPORTED,
     Disk,
     Place,
     explained_when_full,
+    write_file,
 )
-from mograder.core.files.held_files import FileHeld, unlink, when_free
-from mograder.core.files.long_paths import reachable
+from mograder.core.files.windows_files import FileHeld, reachable, unlink, when_free
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
 from mograder.core.system import SYSTEM

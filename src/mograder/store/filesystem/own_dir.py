@@ -19,10 +19,8 @@ from typing import BinaryIO, Protocol
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.files import open_flags
-from mograder.core.files.atomic_file import set_mode
-from mograder.core.files.disk import DISK, Place, explained_when_full
-from mograder.core.files.held_files import unlink
-from mograder.core.files.long_paths import reachable
+from mograder.core.files.disk import DISK, Place, explained_when_full, set_mode
+from mograder.core.files.windows_files import reachable, unlink
 from mograder.core.system import SYSTEM
 from mograder.store.filesystem.untrusted_dir import FileInfo, NewFile, UntrustedDir
 from mograder.store.filesystem.untrusted_paths import REMEDY, checked, explained, too_large

@@ -25,13 +25,13 @@ from mograder.core.clock import from_unix
 from mograder.core.closing import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.files import open_flags
-from mograder.core.files.atomic_file import set_mode
 from mograder.core.files.disk import (
     DISK,
     UNSUPPORTED,
     Disk,
     Place,
     explained_when_full,
+    set_mode,
 )
 from mograder.core.files.shared_files import again_if_stale, look_for
 from mograder.store.filesystem.untrusted_paths import (

@@ -20,7 +20,7 @@ from enum import Enum
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.files import open_flags
 from mograder.core.files.disk import libc
-from mograder.core.files.held_files import FileHeld
+from mograder.core.files.windows_files import FileHeld
 from mograder.core.system import SYSTEM
 
 REMEDY = "Rename or remove it in the workspace, then try again."

@@ -33,7 +33,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.closing import Closing, closing_fd
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.files import file_lock, open_flags
-from mograder.core.files.atomic_file import set_mode
+from mograder.core.files.disk import set_mode
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted
 from mograder.core.names import Username

@@ -25,8 +25,7 @@ from mograder.core.clock import Clock, SystemClock
 from mograder.core.closing import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.files import open_flags
-from mograder.core.files.atomic_file import set_mode
-from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
+from mograder.core.files.disk import DISK, Disk, Place, explained_when_full, set_mode
 from mograder.core.files.shared_files import look_for
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName

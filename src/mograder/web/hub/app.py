@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.log import get_logger
-from mograder.core.session_url import session_url
+from mograder.core.web_origin import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey

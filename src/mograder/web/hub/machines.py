@@ -22,7 +22,7 @@ from starlette.responses import Response
 from mograder.core.clock import Clock
 from mograder.core.errors import NotFound
 from mograder.core.log import get_logger
-from mograder.core.tasks.periodic import every
+from mograder.core.tasks import every
 from mograder.operations.machines import Machine, MachineState, NodesView, total
 from mograder.sessions.manager import SessionManager
 from mograder.store.hub.nodes import Nodes

@@ -20,7 +20,7 @@ from mograder.clients.mail import is_address
 from mograder.core.item_dates import course_zone
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
 from mograder.core.settings import LoadedSettings
-from mograder.core.tasks.periodic import Job, every
+from mograder.core.tasks import Job, every
 from mograder.exchange.post import LetterEvent, Post
 from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release.feedback import CourseFeedback

@@ -35,7 +35,7 @@ from mograder.core.csv_table import write_table
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
-from mograder.core.tasks.periodic import every
+from mograder.core.tasks import every
 from mograder.exchange.post import Post
 from mograder.operations.accounts import is_recorded
 from mograder.sessions.end_reasons import EndReason
@@ -53,7 +53,7 @@ from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
 from mograder.web.route import Access, JsonBody, Route
 
 if TYPE_CHECKING:  # imported by hubs with platforms only
-    from mograder.exchange.lti.roster import CourseMembers
+    from mograder.exchange.lti_roster import CourseMembers
 
 _LOOK_SECONDS = 2.0
 _MOST_USERS = 50_000

@@ -18,8 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import Conflict
 from mograder.core.log import get_logger
-from mograder.core.tasks.periodic import every
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress, every
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.admission import Kind
 from mograder.sessions.capacity import expected_memory

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.files.disk import explained_when_full
 from mograder.core.names import FileName, ItemName
-from mograder.core.tasks.background_tasks import completed
+from mograder.core.tasks import completed
 from mograder.store.assignment_server.grades import FeedbackUpload, parse_entries, receiving
 from mograder.web.request_body import (
     MEGABYTE,

@@ -19,11 +19,10 @@ from anyio import to_thread
 from mograder.clients.assignment_server.client import HttpsTransport, register
 from mograder.clients.course_server import Transport
 from mograder.clients.http import RetryPolicy
-from mograder.clients.moodle.address import parse_moodle_url
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.login import login_with_password
 from mograder.clients.moodle.transport import MoodleTransport
-from mograder.clients.server_url import parse_hub_url
+from mograder.clients.server_url import parse_hub_url, parse_moodle_url
 from mograder.clients.token_store import HTTPS, MOODLE, TokenStore, user_of
 from mograder.core.errors import (
     Busy,

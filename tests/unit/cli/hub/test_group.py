@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from mograder.cli.hub.group import hub, overrides_of
+from mograder.cli.main import hub, overrides_of
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given
 from mograder.core.settings import LoadedSettings, load_settings, read_environ

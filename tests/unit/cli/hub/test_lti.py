@@ -8,7 +8,7 @@ import pytest
 
 from mograder.auth.login_links import hash_code
 from mograder.core.clock import SystemClock
-from mograder.core.sections.external_settings import LtiPlatform, LtiSettings
+from mograder.core.sections.settings_model import LtiPlatform, LtiSettings
 from mograder.core.settings import load_settings
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.external_tables import has_platforms

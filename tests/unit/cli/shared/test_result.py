@@ -8,8 +8,7 @@ import click
 import pytest
 
 from mograder.cli.main import run
-from mograder.cli.shared.check_output import checked
-from mograder.cli.shared.result import Result, aligned, json_option, tell
+from mograder.cli.shared.result import Result, aligned, checked, json_option, tell
 from mograder.core.errors import NotFound
 from mograder.operations.report import Level, Line
 

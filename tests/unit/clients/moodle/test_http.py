@@ -11,11 +11,11 @@ from decimal import Decimal
 import httpx
 import pytest
 
-from mograder.clients.moodle.address import is_insecure, parse_moodle_url
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.fields import moment, number
-from mograder.clients.moodle.html_text import plain
 from mograder.clients.moodle.http import Wire, written
+from mograder.clients.moodle.texts import plain
+from mograder.clients.server_url import is_insecure, parse_moodle_url
 from mograder.core.errors import (
     Busy,
     InvalidInput,

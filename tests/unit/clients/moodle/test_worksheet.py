@@ -15,21 +15,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.clients.moodle import zips
-from mograder.clients.moodle.grade_text import comment_html, mark_text, parse_mark
-from mograder.clients.moodle.html_text import same_comment
-from mograder.clients.moodle.worksheet import (
+from mograder.clients.moodle import grading_files
+from mograder.clients.moodle.grading_files import (
     COMMENTS,
     GRADE,
     GRADED,
     Entry,
+    FeedbackFile,
     Worksheet,
+    feedback_zip,
     fill,
     moodle_date,
     parse_worksheet,
+    read_submissions,
     render_worksheet,
 )
-from mograder.clients.moodle.zips import FeedbackFile, feedback_zip, read_submissions
+from mograder.clients.moodle.texts import comment_html, mark_text, parse_mark, same_comment
 from mograder.core.errors import InvalidInput, TooLarge
 
 RAW = Path(__file__).parents[3] / "data" / "moodle" / "raw"
@@ -264,10 +265,10 @@ def test_what_is_no_zip_of_submissions_says_so(data: bytes, problem: str) -> Non
         read_submissions(data)
 
 
-@pytest.mark.parametrize(("bound", "most"), [("_MOST_OF_ONE", 1000), ("_MOST_BYTES", 150_000)])
+@pytest.mark.parametrize(("bound", "most"), [("_MOST_OF_ONE", 1000), ("_MOST_ZIP_BYTES", 150_000)])
 def test_a_bomb_does_not_go_off(bound: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither one large file nor many."""
-    monkeypatch.setattr(zips, bound, most)
+    monkeypatch.setattr(grading_files, bound, most)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for number in (1, 2):

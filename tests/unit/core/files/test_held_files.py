@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Conflict
-from mograder.core.files import held_files
+from mograder.core.files import windows_files
 from mograder.core.files.disk import explained_when_full
-from mograder.core.files.held_files import FileHeld, when_free
+from mograder.core.files.windows_files import FileHeld, when_free
 
 
 class Program:
@@ -33,7 +33,7 @@ class Program:
 def windows(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Pretend Windows, and a clock that only pauses advance; return the pauses."""
     pauses: list[float] = []
-    monkeypatch.setattr(held_files, "SYSTEM", "windows")
+    monkeypatch.setattr(windows_files, "SYSTEM", "windows")
     monkeypatch.setattr("time.sleep", pauses.append)
     monkeypatch.setattr("time.monotonic", lambda: sum(pauses))
     return pauses
@@ -77,7 +77,7 @@ def test_other_failures_and_other_systems_do_not_wait(
 ) -> None:
     with pytest.raises(PermissionError):
         when_free(Program(1, 1314), "lab.py")
-    monkeypatch.setattr(held_files, "SYSTEM", "macos")
+    monkeypatch.setattr(windows_files, "SYSTEM", "macos")
     with pytest.raises(PermissionError):
         when_free(Program(1), "lab.py")
     assert windows == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.core.files.line_ends import digests, digests_of_file, same_file, same_text
+from mograder.core.files.windows_files import digests, digests_of_file, same_file, same_text
 
 LINES = st.lists(st.binary(max_size=6).filter(lambda line: not {0, 10, 13} & set(line)), max_size=6)
 
@@ -54,7 +54,7 @@ def test_files_are_compared_as_their_contents(tmp_path: Path) -> None:
 def test_large_files_are_compared_by_their_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mograder.core.files.line_ends._LARGEST_TEXT", 3)
+    monkeypatch.setattr("mograder.core.files.windows_files._LARGEST_TEXT", 3)
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_bytes(b"a\nb\n")
     other.write_bytes(b"a\r\nb\r\n")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.core.files.long_paths import extended, reachable, shown
+from mograder.core.files.windows_files import extended, reachable, shown
 
 LONG = "\\".join(["a folder with a name"] * 20)
 STEPS = st.lists(st.text("abcxyz äö", min_size=1, max_size=30).map(lambda s: f"{s}_"), min_size=1)

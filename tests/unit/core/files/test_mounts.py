@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.files import mounts
-from mograder.core.files.mounts import Mount, mount_of, on_network
+from mograder.core.files import disk
+from mograder.core.files.disk import Mount, mount_of, on_network
 
 TABLE = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro
@@ -48,7 +48,7 @@ def test_a_system_without_the_table_knows_nothing(tmp_path: Path) -> None:
 
 
 def test_a_device_is_looked_up_once(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "_TABLE", table)
+    monkeypatch.setattr(disk, "_TABLE", table)
     on_network.cache_clear()
     try:
         assert on_network(os.makedev(0, 41))

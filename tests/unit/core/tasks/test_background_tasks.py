@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from mograder.core.errors import TooLarge
-from mograder.core.tasks.background_tasks import BackgroundTasks, Paced, to_its_end
+from mograder.core.tasks import BackgroundTasks, Paced, to_its_end
 
 
 async def test_an_owner_that_closes_ends_its_tasks_and_waits_for_them() -> None:

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from mograder.core.errors import Busy
-from mograder.core.tasks.periodic import every, repeat
+from mograder.core.tasks import every, repeat
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.core.tasks.single_flight import Progress, SingleFlight
+from mograder.core.tasks import Progress, SingleFlight
 
 Shared = SingleFlight[str, int]
 

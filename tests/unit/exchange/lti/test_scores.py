@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from mograder.clients.lti_services import LineItem, Result
-from mograder.exchange.lti.scores import (
+from mograder.clients.lti_platform import LineItem, Result
+from mograder.exchange.lti_scores import (
     LONGEST_COMMENT,
     Step,
     comment_text,

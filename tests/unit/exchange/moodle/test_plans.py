@@ -17,6 +17,7 @@ from mograder.clients.course_server import RemoteFile
 from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grading import sent_state
+from mograder.clients.moodle.grading_files import FILE, Submitted, parse_worksheet, read_submissions
 from mograder.clients.moodle.records import (
     Accepts,
     Assignment,
@@ -27,13 +28,11 @@ from mograder.clients.moodle.records import (
     SubmissionState,
     WorkflowState,
 )
-from mograder.clients.moodle.worksheet import parse_worksheet
-from mograder.clients.moodle.zips import FILE, Submitted, read_submissions
 from mograder.core.errors import Conflict, InvalidInput, MograderError, RemoteFailed
 from mograder.core.names import Username
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
-from mograder.exchange.grades_csv import GradeLine
+from mograder.exchange.grade_files import GradeLine
 from mograder.exchange.moodle import collect as collect_module
 from mograder.exchange.moodle.collect import collect, plan_collection
 from mograder.exchange.moodle.export import export

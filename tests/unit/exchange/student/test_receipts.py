@@ -13,7 +13,7 @@ import pytest
 from mograder.clients.course_server import RemoteAssignment
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.files.disk import Disk
-from mograder.exchange.student.receipts import (
+from mograder.exchange.student.submit import (
     is_of,
     keep,
     kept_receipts,

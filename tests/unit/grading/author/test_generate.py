@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.grading.author.author_runs import AuthorTrial, RunReport
 from mograder.grading.author.generate import generate
 from mograder.grading.author.generate_output import Generated, GenerateOptions, Watch

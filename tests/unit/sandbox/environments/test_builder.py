@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput, SandboxUnavailable
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment, Environments, SharedLocks
 from mograder.sandbox.environments.record import RECORD, read_record

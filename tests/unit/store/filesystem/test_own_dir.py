@@ -11,7 +11,7 @@ import pytest
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.files.disk import Disk, Place, PortableDisk
-from mograder.core.files.held_files import FileHeld
+from mograder.core.files.windows_files import FileHeld
 from mograder.store.filesystem import own_dir
 from mograder.store.filesystem.own_dir import FolderOfFiles, OwnDir, folder_of_files
 from mograder.store.filesystem.untrusted_dir import NewFile, UntrustedDir

@@ -20,7 +20,7 @@ from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
-from mograder.core.tasks.periodic import every
+from mograder.core.tasks import every
 from mograder.sandbox.protocol import Mode
 from mograder.store.hub.board import Board
 from mograder.web.hub.board.board_tables import BoardTables, View

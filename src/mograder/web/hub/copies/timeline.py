@@ -26,7 +26,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted
-from mograder.core.tasks.periodic import every, set_within
+from mograder.core.tasks import every, set_within
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.versions import (
     CellChange,

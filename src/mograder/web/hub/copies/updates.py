@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
-from mograder.core.tasks.periodic import every
+from mograder.core.tasks import every
 from mograder.sessions.copy_updates import CopyUpdates, Standing, UpdateStores
 from mograder.sessions.session import CopyOf
 from mograder.sessions.update_offers import (

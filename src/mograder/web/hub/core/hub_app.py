@@ -50,7 +50,7 @@ from mograder.web.pages import APP, Pages, Viewer
 from mograder.web.route import Route
 
 if TYPE_CHECKING:  # imported only by hubs with platforms, and by those with nodes
-    from mograder.exchange.lti.roster import CourseMembers
+    from mograder.exchange.lti_roster import CourseMembers
     from mograder.web.hub.core.node_door import HubNodes
 
 

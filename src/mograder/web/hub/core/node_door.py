@@ -23,7 +23,7 @@ from mograder.auth.node_tokens import secret_hash
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.core.tasks.background_tasks import BackgroundTasks
+from mograder.core.tasks import BackgroundTasks
 from mograder.sandbox.nodes.transports import CONTROL, DOOR, LINK, SESSION
 from mograder.sessions.nodes.node_link import NodeLink
 from mograder.sessions.nodes.node_registry import NodeRegistry

@@ -30,7 +30,7 @@ from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName, Username
-from mograder.core.tasks.background_tasks import to_its_end
+from mograder.core.tasks import to_its_end
 from mograder.grading.batch.grading_jobs import GradingJobs, GradingRequest
 from mograder.publishing.publish import check_upload
 from mograder.store.gradebook.grading_records import (

@@ -27,8 +27,7 @@ from starlette.responses import Response
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.item_dates import SentTime
 from mograder.core.log import get_logger
-from mograder.core.tasks.periodic import every
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress, every
 from mograder.notebook.pep723 import Script
 from mograder.publishing.warm import Warmth, due, warm_releases
 from mograder.store.releases.release_times import Times, VisibilityRules, WarmTimes

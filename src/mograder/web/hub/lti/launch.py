@@ -25,7 +25,7 @@ from mograder.auth.roles import Role
 from mograder.auth.signin_state import SignInState, new_state
 from mograder.core.errors import Forbidden, InvalidInput, NotFound, RemoteFailed
 from mograder.core.names import ItemName
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.sessions.session import spinner_of
 from mograder.store.external.external_tables import Link
 from mograder.web.context import request_context

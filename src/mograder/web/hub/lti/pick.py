@@ -24,7 +24,7 @@ from mograder.auth.roles import Role
 from mograder.auth.signin_state import SignInState
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import marks_of
 from mograder.store.releases.releases import ItemKind, Release

@@ -19,9 +19,9 @@ from starlette.responses import Response
 from mograder.auth.login_links import hash_code
 from mograder.auth.lti_addresses import ToolAddresses
 from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
-from mograder.clients.lti_registration import register
+from mograder.clients.lti_platform import register
 from mograder.core.errors import InvalidInput, MograderError, NotFound
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.web_origin import origin_of
 from mograder.store.external.lti_platforms import Registrations
 from mograder.web.context import request_context

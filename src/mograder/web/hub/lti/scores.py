@@ -14,14 +14,19 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.clients.lti_services import LtiServices
+from mograder.clients.lti_platform import LtiServices
 from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, MograderError, RemoteFailed
 from mograder.core.log import get_logger
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.lti.delivery import UNREADABLE, ActivityAddress, Delivery
-from mograder.exchange.lti.scores import comment_text, grade_item_of
+from mograder.exchange.lti_scores import (
+    UNREADABLE,
+    ActivityAddress,
+    Delivery,
+    comment_text,
+    grade_item_of,
+)
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.student_marks import DueMark, DueMarks, due_marks
 from mograder.store.external.external_people import ExternalPeople

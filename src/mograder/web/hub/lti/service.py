@@ -17,11 +17,11 @@ from anyio import CapacityLimiter, to_thread
 from mograder.auth.lti_addresses import addresses_of
 from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.key_sets import CachedKeySet, KeyRequest
-from mograder.clients.lti_services import AccessTokens, LtiServices
+from mograder.clients.lti_platform import AccessTokens, LtiServices
 from mograder.core.clock import Clock
-from mograder.core.sections.external_settings import LtiPlatform
-from mograder.core.tasks.periodic import every
-from mograder.exchange.lti.roster import (
+from mograder.core.sections.settings_model import LtiPlatform
+from mograder.core.tasks import every
+from mograder.exchange.lti_roster import (
     VALID,
     CourseMembers,
     RosterNames,

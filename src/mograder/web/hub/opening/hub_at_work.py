@@ -35,7 +35,7 @@ from mograder.core.files import file_lock
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.systemd import READY, Service
-from mograder.core.tasks.background_tasks import to_its_end
+from mograder.core.tasks import to_its_end
 from mograder.notebook.pep723 import Script
 from mograder.operations.pruning import published_scripts
 from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config

@@ -17,7 +17,7 @@ from mograder.core.clock import Clock, utc_iso
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.core.tasks.single_flight import Progress
+from mograder.core.tasks import Progress
 from mograder.exchange.submission_times import submissions_in
 from mograder.grading.batch.autograde import AutogradeRequest, autograde
 from mograder.grading.batch.grading_jobs import Batch, Counts, GradingJobs, GradingRequest

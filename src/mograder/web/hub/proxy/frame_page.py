@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 from mograder.auth.identity import Identity
 from mograder.auth.roles import Role
-from mograder.core.session_url import SessionUrl
+from mograder.core.web_origin import SessionUrl
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession
 from mograder.web.app import policy_source, security_headers

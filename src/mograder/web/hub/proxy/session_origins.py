@@ -11,7 +11,7 @@ from __future__ import annotations
 from starlette.types import Receive, Scope, Send
 
 from mograder.core.errors import MograderError
-from mograder.core.session_url import SessionUrl
+from mograder.core.web_origin import SessionUrl
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.core.capabilities import label_of
 from mograder.web.hub.proxy.answer_rules import Visit

@@ -19,7 +19,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from mograder.core.rate_limit import Rate, RateLimit
-from mograder.core.tasks.background_tasks import BackgroundTasks
+from mograder.core.tasks import BackgroundTasks
 from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.connections import Connections
 from mograder.sessions.session import LiveSession

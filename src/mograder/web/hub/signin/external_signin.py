@@ -30,7 +30,7 @@ from mograder.auth.lti_addresses import ToolAddresses, addresses_of
 from mograder.auth.signin_state import Flow, SignInState
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.names import Username
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.exchange.moodle.participants import remembered_people
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople, ExternalPerson, ProviderLogins

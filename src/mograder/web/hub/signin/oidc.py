@@ -38,7 +38,7 @@ from mograder.clients.oidc_provider import OidcProvider
 from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.log import register_secret
-from mograder.core.sections.external_settings import OidcSettings
+from mograder.core.sections.settings_model import OidcSettings
 from mograder.operations.sign_in_settings import check_oidc, client_secret, own_url
 from mograder.store.external.external_people import ProviderLogins, UsedStates
 from mograder.web.context import request_context

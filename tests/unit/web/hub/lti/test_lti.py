@@ -14,7 +14,7 @@ from mograder.auth.lti_claims import PickHandle, make_handle
 from mograder.auth.roles import Role
 from mograder.auth.tokens import make_token
 from mograder.core.errors import InvalidInput
-from mograder.core.sections.external_settings import LtiPlatform, LtiSettings
+from mograder.core.sections.settings_model import LtiPlatform, LtiSettings
 from mograder.sandbox.protocol import Mode
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Platforms

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from mograder.auth.login_links import make_code
-from mograder.core.sections.external_settings import LtiPlatform, LtiSettings
+from mograder.core.sections.settings_model import LtiPlatform, LtiSettings
 from mograder.store.external.lti_platforms import UNREGISTERED, Platforms, Registrations
 from tests.support.hub_app import Hub, running_hub
 from tests.support.lti_platform import LtiPlatform as FakePlatform

@@ -19,7 +19,7 @@ import websockets
 from starlette.types import ASGIApp
 from websockets.asyncio.client import connect
 
-from mograder.core.session_url import SessionUrl
+from mograder.core.web_origin import SessionUrl
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.core.metrics import ProxyCounters

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.sections.external_settings import LtiSettings
+from mograder.core.sections.settings_model import LtiSettings
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.lti_platforms import Keys, Platforms
 from tests.support.hub_app import SECRET, Hub, running_hub

@@ -1,8 +1,12 @@
-"""The services of a learning platform: grades (AGS 2.0) and members of a course (NRPS 2.0).
+"""A learning platform over LTI: its services for grades (AGS) and members (NRPS), and registration.
 
-The hub gets tokens for them by an assertion that it signs (client credentials). The media types are
-exact: Moodle refuses a request with another. No message holds an address, a token or what the
-platform says in words, which may repeat a comment.
+The hub gets tokens for the services by an assertion that it signs (client credentials). The media
+types are exact: Moodle refuses a request with another. No message holds an address, a token or what
+the platform says in words, which may repeat a comment.
+
+For the registration (LTI's dynamic registration) the platform's administrator brings the address of
+its configuration and a token that works once. The platform is known before
+(``store.external.lti_platforms``), so nothing is fetched from another host than its own.
 """
 
 from __future__ import annotations
@@ -19,10 +23,20 @@ from functools import partial
 from urllib.parse import quote, urljoin
 
 from mograder.auth.external_names import display_line
-from mograder.auth.lti_addresses import RESULT, ROSTER_SCOPE, SCORE_SCOPES
+from mograder.auth.lti_addresses import (
+    CONFIGURATION,
+    RESULT,
+    ROSTER_SCOPE,
+    SCORE_SCOPES,
+    ToolAddresses,
+    registration_document,
+)
 from mograder.clients.guarded_http import Answer, GuardedHttp
+from mograder.clients.http import check_token
 from mograder.core.clock import Clock
-from mograder.core.errors import RemoteFailed
+from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.sections.settings_model import LtiPlatform
+from mograder.core.web_origin import origin_of
 
 _SCORE_TYPE = "application/vnd.ims.lis.v1.score+json"
 _RESULTS_TYPE = "application/vnd.ims.lis.v2.resultcontainer+json"
@@ -48,6 +62,12 @@ _RESERVE = 300
 
 _ERROR = re.compile(r"[a-z_]{1,40}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,8192}")
+_LONGEST_TEXT = 255
+_LONGEST_ADDRESS = 500
+_REGISTER_AGAIN = (
+    "Make a new address with mograder hub lti register, and begin again on the platform; "
+    "or register by hand."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,3 +438,98 @@ def _next_page(answer: Answer, url: str) -> str:
         return urljoin(url, following)
     except ValueError:
         raise RemoteFailed("The address of the next page of members cannot be used.") from None
+
+
+def register(
+    http: GuardedHttp,
+    configuration_url: str,
+    token: str,
+    platform: LtiPlatform,
+    *,
+    addresses: ToolAddresses,
+    title: str,
+) -> LtiPlatform:
+    """Register the hub, and return the platform with its client id, deployment and addresses.
+
+    ``title`` is the tool's name on the platform; ``token`` may be empty, not all platforms use one.
+
+    Raises:
+        InvalidInput: The configuration is not that of the expected platform, or incomplete.
+        RemoteFailed: The platform does not answer, or refuses.
+    """
+    if token:
+        check_token(token, _REGISTER_AGAIN)
+    seen = _json_object(http.send("GET", configuration_url), "its configuration")
+    issuer = _line(seen, "issuer", _LONGEST_ADDRESS)
+    if issuer.rstrip("/") != platform.issuer.rstrip("/"):
+        raise InvalidInput(
+            f"The platform calls itself {issuer}, and the address was made for {platform.issuer}.",
+            hint=_REGISTER_AGAIN,
+        )
+    found = {
+        ours: _address(seen, theirs, issuer)
+        for ours, theirs in (
+            ("auth_url", "authorization_endpoint"),
+            ("token_url", "token_endpoint"),
+            ("jwks_url", "jwks_uri"),
+        )
+    }
+    answer = http.send(
+        "POST",
+        _address(seen, "registration_endpoint", issuer),
+        headers=(("Content-Type", "application/json"), ("Accept", "application/json")),
+        body=json.dumps(registration_document(addresses, title, platform)).encode(),
+        bearer=token,
+    )
+    given = _json_object(answer, "the registration")
+    deployment = _deployment(given)
+    values = platform.model_dump() | {
+        "issuer": issuer,
+        "client_id": _line(given, "client_id", _LONGEST_TEXT),
+        "deployments": (deployment,) if deployment else platform.deployments,
+        **found,
+    }
+    return LtiPlatform.model_validate(values)
+
+
+def _json_object(answer: Answer, what: str) -> Mapping[str, object]:
+    """Return the JSON object of an answer; its text is never part of a message."""
+    if answer.status not in (200, 201):
+        used = " Its token works once only." if answer.status == 401 else ""
+        raise RemoteFailed(
+            f"The platform refused {what} with status {answer.status}.{used}", hint=_REGISTER_AGAIN
+        )
+    document = answer.json()
+    if not isinstance(document, dict):
+        raise RemoteFailed(
+            f"The platform's answer to {what} is no JSON object.", hint=_REGISTER_AGAIN
+        )
+    return document
+
+
+def _line(document: Mapping[str, object], name: str, longest: int) -> str:
+    value = document.get(name)
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= longest:
+        raise InvalidInput(
+            f"The platform's {name} is missing, or not a short text.", hint=_REGISTER_AGAIN
+        )
+    return value
+
+
+def _address(document: Mapping[str, object], name: str, issuer: str) -> str:
+    """Return an address of the platform's configuration, on the host of its issuer."""
+    value = _line(document, name, _LONGEST_ADDRESS)
+    if origin_of(value) != origin_of(issuer):
+        raise InvalidInput(
+            f"The platform's {name} is on another host than {issuer}.",
+            hint="Register by hand, with its addresses in mograder.toml.",
+        )
+    return value
+
+
+def _deployment(answer: Mapping[str, object]) -> str:
+    """Return the deployment's id, "" if the platform does not tell it."""
+    told = answer.get(CONFIGURATION)
+    value = told.get("deployment_id") if isinstance(told, dict) else None
+    valid = isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_TEXT
+    return str(value) if valid else ""

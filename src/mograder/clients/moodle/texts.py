@@ -1,4 +1,4 @@
-"""Marks and comments typed by people, converted to the form that Moodle needs.
+"""Marks and comments as texts, both ways: as Moodle shows them in HTML, and as people type them.
 
 Pure. Moodle's own CSV import reads "abc" as 0 and "71,5" as 71, and its web services silently drop
 a grade above the maximum, so ambiguous values are refused here.
@@ -10,18 +10,74 @@ import html
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from html.parser import HTMLParser
 
 from mograder.core.errors import InvalidInput
 
+_BLOCKS = frozenset({"p", "div", "li", "tr", "pre", "h1", "h2", "h3", "h4", "h5", "h6"})
+"""Elements that a browser shows on lines of their own."""
+
+_FOLDED = re.compile(r"[ \t]+")
+"""Spaces that a browser shows as one; it keeps no-break spaces."""
+
+_EMPTY_LINES = re.compile(r"\n{3,}")
 _MARK = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?")
+
 _PLACES = Decimal("0.00001")
 """The precision of grades on Moodle: five decimal places."""
+
 _NO_MARK = frozenset({"", "-", "–", "—"})
+
 _SPACES = re.compile(r" {2,}")
 """Spaces that a browser would collapse into one, such as indentation."""
+
 _OPEN_SUMMARY = re.compile(r"<summary\b[^>]*>", re.IGNORECASE)
 _OPEN_DETAILS = re.compile(r"<details\b[^>]*>", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+class _Text(HTMLParser):
+    """Collects the text between tags, with a line break at each ``br`` and around blocks."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        begins_line = not self.parts or self.parts[-1].endswith("\n")
+        if tag == "br" or (tag in _BLOCKS and not begins_line):
+            self.parts.append("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _BLOCKS:
+            self.parts.append("\n")
+
+
+def _text(markup: str) -> str:
+    parser = _Text()
+    parser.feed(markup)
+    parser.close()
+    return "".join(parser.parts)
+
+
+def plain(markup: str) -> str:
+    """Return a name or a displayed grade on one line; Moodle escapes some of them twice."""
+    return " ".join(html.unescape(_text(markup)).split())
+
+
+def as_text(comment: str) -> str:
+    """Return a comment as text with its lines and their indentation."""
+    folded = (_FOLDED.sub(" ", line).strip(" ") for line in _text(comment).splitlines())
+    lines = (line.replace("\xa0", " ").rstrip() for line in folded)
+    return _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip("\n")
+
+
+def same_comment(one: str, other: str) -> bool:
+    """Whether two comments have the same text, however Moodle rewrote their markup."""
+    return _text(one).split() == _text(other).split()
 
 
 def parse_mark(text: str) -> Decimal | None:

@@ -9,12 +9,12 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from mograder.clients.lti_services import LtiServices, Member
+from mograder.clients.lti_platform import LtiServices, Member
 from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
 from mograder.core.log import get_logger
 from mograder.core.names import Username
-from mograder.core.sections.external_settings import LtiPlatform
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.store.external.external_tables import Course, Roster
 from mograder.store.external.lti_platforms import LtiRosters, RosterMember
 

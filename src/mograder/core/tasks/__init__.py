@@ -1,1 +1,0 @@
-"""Tasks of an event loop: kept, repeated, paced, or one at a time."""
