@@ -116,6 +116,7 @@ _FOCUSED = """() => {
 
 async def tab_to(page: Page, name: str) -> None:
     """Press Tab until the link or button with this text has the focus, which must be visible."""
+    await page.wait_for_load_state("load")  # what is left while it loads is told as failed
     for _ in range(200):
         await page.keyboard.press("Tab")
         text, outline = await page.evaluate(_FOCUSED)
@@ -143,17 +144,17 @@ _PASTE = """text => {
 }"""
 
 
-async def wait_in_page(page: Page, condition: str) -> None:
-    """Wait at most 20 s until an expression is true in a page of the hub, which may load again.
+async def wait_in_page(page: Page | Frame, condition: str) -> None:
+    """Wait at most 60 s until an expression is true in a page of the hub, which may load again.
 
     The policy of these pages refuses the text that Playwright's ``wait_for_function`` evaluates.
     """
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await _is_true(page, condition):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
-async def _is_true(page: Page, condition: str) -> bool:
+async def _is_true(page: Page | Frame, condition: str) -> bool:
     try:
         return bool(await page.evaluate(condition))
     except Error as error:
