@@ -142,8 +142,7 @@ async def test_printing_prints_the_notebook_from_wherever_it_is_asked_for(scene:
     await tab.page.keyboard.press("Control+p")
     await tab.frame.wait_for_function("window.printed")
     await tab.frame.evaluate("window.printed = false")
-    await tab.page.get_by_role("button", name="Stop").focus()
-    await tab.page.keyboard.press("Control+p")
+    await tab.press(tab.page.get_by_role("button", name="Stop"), "Control+p")
     await tab.frame.wait_for_function("window.printed")
 
 
@@ -155,7 +154,7 @@ async def test_it_can_be_folded_away_and_stays_so(scene: Framed) -> None:
     await tab.page.reload()
     await expect(fold).to_have_attribute("aria-expanded", "false")
     await expect(tab.page.get_by_role("banner")).to_be_hidden()
-    await fold.click()
+    await tab.click(fold)
     await expect(tab.page.get_by_role("banner")).to_be_visible()
 
 
@@ -167,7 +166,7 @@ async def test_a_save_and_a_submission_are_told(scene: Framed) -> None:
     async with tab.page.expect_response("**/standing/alice/A1?*"):
         await tab.frame.evaluate(save)
     await tab.page.get_by_role("button", name="Hand in").click()
-    await tab.page.get_by_role("button", name="Hand in all the same").click()
+    await tab.click(tab.page.get_by_role("button", name="Hand in all the same"))
     await expect(tab.said).to_contain_text("A1 was handed in as it was saved last.")
     await expect(saved).to_contain_text("handed in ")
     await expect(saved).not_to_contain_text("on time")  # it is not due at any time
@@ -192,7 +191,7 @@ async def test_what_is_missing_is_told_beside_the_notebook_before_it_is_handed_i
         assert await tab.active() == "validate", "the keyboard is back in the bar"
         assert not (scene.hub.course / "submitted").exists()
         await hand_in.click()
-        await panel.get_by_role("button", name="Hand in all the same").click()
+        await tab.click(panel.get_by_role("button", name="Hand in all the same"))
         saved = tab.page.locator("#saved")
         await expect(saved).to_contain_text("60 minutes late, −5 %")
         copy = scene.hub.course / "hub-notebooks" / "alice" / ITEM / f"{ITEM}.py"
@@ -230,7 +229,7 @@ async def test_the_question_before_handing_in_can_be_left_by_other_ways_and_is_a
     await hand_in.click()
     await expect(panel).to_be_focused()
     if how == "Escape":
-        await tab.page.keyboard.press("Escape")
+        await tab.press(panel, "Escape")
         await expect(panel).to_be_hidden()
     else:
         await tab.page.get_by_role("button", name=how).click()
@@ -238,7 +237,7 @@ async def test_the_question_before_handing_in_can_be_left_by_other_ways_and_is_a
         await expect(panel.get_by_role("button", name=now)).to_have_count(0)
         await expect(tab.said).not_to_have_text("")
     await hand_in.click()
-    await panel.get_by_role("button", name=now).click()
+    await tab.click(panel.get_by_role("button", name=now))
     await expect(tab.said).to_contain_text("A1 was handed in as it was saved last.")
 
 
@@ -250,7 +249,7 @@ async def test_a_failure_is_a_sentence(scene: Framed) -> None:
 
     await tab.page.route("**/submit/**", full)
     await tab.page.get_by_role("button", name="Hand in").click()
-    await tab.page.get_by_role("button", name="Hand in all the same").click()
+    await tab.click(tab.page.get_by_role("button", name="Hand in all the same"))
     await expect(tab.said).to_have_text("It could not be handed in: The disk is full.")
 
 
@@ -276,8 +275,7 @@ async def test_the_result_of_a_validation_stands_beside_the_notebook_with_a_way_
     await expect(tab.frame.locator("#cell-b")).to_be_in_viewport()
     await panel.get_by_role("button", name="Show the cell").last.click()
     await tab.frame.wait_for_function(_MATCHES, arg="cell-c")
-    await panel.focus()
-    await tab.page.keyboard.press("Escape")
+    await tab.press(panel, "Escape")
     await expect(panel).to_be_hidden()
     await expect(tab.page.get_by_role("button", name="Validate")).to_be_focused()
 
@@ -444,7 +442,7 @@ async def test_a_login_that_ends_in_the_midst_of_a_class_leaves_ones_own_noteboo
     assert await tab.frame.evaluate(save)
     assert await tab.ended.count() == 0
     await tab.person.context.set_extra_http_headers(from_proxy("alice"))
-    await expect(hand_in).to_be_enabled(timeout=40_000)
+    await expect(hand_in).to_be_enabled(timeout=120_000)  # it asks after 30 s at most
     await expect(saved_at).not_to_contain_text("signed in")
     await tab.person.context.set_extra_http_headers({})
     await tab.person.context.clear_cookies()
@@ -480,9 +478,9 @@ async def test_news_come_again_after_a_front_has_answered_in_the_hubs_place(scen
     async with tab.page.expect_response("**/events?*"):
         await tab.page.reload()
     away = False
-    async with tab.page.expect_response("**/events?*") as again:
+    # By what it is: one more answer of the front may be on its way.
+    async with tab.page.expect_response(lambda told: told.ok and "/events?" in told.url):
         pass
-    assert (await again.value).ok
     await scene.hub.pool.stop(SessionKey("alice", ITEM, Mode.EDIT))
     await expect(tab.ended).to_be_visible()
 
