@@ -216,7 +216,9 @@ async def test_a_red_cell_of_the_board_shows_the_students_cells_with_their_outpu
     await work(hub, await a_person(people, "erin"))
     prof = await a_person(people, "prof")
     board = await prof.open(f"{hub.url}/board/{ITEM}")
-    await line_of(board, "erin").locator("td.failed a").first.click()
+    failed = line_of(board, "erin").locator("td.failed a")
+    await expect(failed).to_have_count(2)  # else the line is replaced while it is clicked
+    await failed.first.click()
     inside = board.frame_locator("iframe")
     await expect(inside.get_by_text("sign = 0")).to_be_visible()
     await expect(inside.get_by_text("The sign is wrong.", exact=True)).to_be_visible()
@@ -226,7 +228,7 @@ async def test_a_red_cell_of_the_board_shows_the_students_cells_with_their_outpu
 
 async def saves(copy: Path, text: str) -> None:
     """Wait until a copy on disk has a text: marimo saves a second after each change."""
-    for _ in range(600):
+    for _ in range(1200):
         if text in await asyncio.to_thread(copy.read_text):
             return
         await asyncio.sleep(0.05)
@@ -397,7 +399,7 @@ async def shown(prof: httpx.Client, name: str, words: str, failed: int | None = 
     With ``failed``, until all of a run's reports have arrived and so many checks have failed.
     """
     lines: list[str] = []
-    for _ in range(400):
+    for _ in range(1200):
         answer = await asyncio.to_thread(prof.get, f"/board/{ITEM}")
         rows = re.findall("<tr.*?</tr>", answer.text, re.DOTALL)
         lines = [each for each in rows if f">{name}</a>" in each]
