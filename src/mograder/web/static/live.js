@@ -34,7 +34,9 @@ export async function refresh() {
   ask_here(fresh);
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);
-    if (other) replace(part, other);
+    if (!other) continue;
+    if (part.matches(":active")) soon(); // a click on what is replaced before it is let go does nothing
+    else replace(part, other);
   }
 }
 
