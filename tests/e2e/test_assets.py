@@ -45,7 +45,7 @@ async def opened(person: Person, url: str) -> Traffic:
     await page.goto(url, wait_until="domcontentloaded")
     await page.wait_for_url("**/user/**", timeout=BUILT_WITHIN)
     await expect((await framed(page)).get_by_text("it runs 42")).to_be_visible()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await page.wait_for_load_state("networkidle")
     await page.close()
     return traffic

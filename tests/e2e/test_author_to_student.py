@@ -104,7 +104,7 @@ async def test_a_cell_that_fails_is_named_with_what_it_says(
 async def arrive(person: Person, hub: HubProcess) -> Frame:
     """Follow the deep link into the editor; the frame with marimo's page."""
     page = await person.open(f"{hub.url}/edit/{ITEM}")
-    await page.wait_for_url(f"**/edit/user/{person.name}/{ITEM}/")
+    await page.wait_for_url(f"**/edit/user/{person.name}/{ITEM}/", timeout=200_000)
     editor = await notebook(page)
     await expect(editor.locator(".cm-content").first).to_be_visible()
     return editor

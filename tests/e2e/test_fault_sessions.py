@@ -39,7 +39,7 @@ _NAVIGATION = {"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-
 
 @pytest.fixture(scope="module")
 def hub(caches: SharedCaches) -> Iterator[HubProcess]:
-    settings = {"limits.start_timeout": 15}
+    settings = {"limits.start_timeout": 30}
     with module_hub("fault-sessions", caches, settings=settings) as hub:
         yield hub
 
@@ -109,7 +109,7 @@ def test_a_session_that_never_answers_is_given_up_and_starts_when_asked_again(
     answer = deep_link(hub, alice)
     assert answer.status_code == 504
     assert answer.json() == {
-        "detail": "The notebook did not start within 15 seconds. "
+        "detail": "The notebook did not start within 30 seconds. "
         "Try again; if it happens again, tell your instructor."
     }
     assert servers_of(alice) == [], "what did not answer is gone"

@@ -73,7 +73,7 @@ class ServerProcess:
         assert self._process is not None
         return self._process.wait(timeout=seconds)
 
-    def stop(self, seconds: float = 15) -> int:
+    def stop(self, seconds: float = 45) -> int:
         """Send SIGTERM, after a while SIGKILL; return the exit status."""
         process = self._process
         if process is None:

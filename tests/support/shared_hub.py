@@ -171,7 +171,7 @@ def _is_anothers(process: psutil.Process) -> bool:
     return bool(owners) and os.getpid() not in owners
 
 
-def until(holds: Callable[[], bool], seconds: float = 30) -> None:
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for something that has no event of its own: a process, a file, a row."""
     deadline = time.monotonic() + seconds
     while not holds():
