@@ -161,7 +161,8 @@ class OpenedByLink(StartedServer):
 
     @property
     def link(self) -> str:
-        """Return the newest one-time link printed on the terminal."""
+        """Return the newest one-time link printed on the terminal, once there is one."""
+        self.wait_until(lambda: bool(_LINK.findall(self.log_text())), 60)
         return str(_LINK.findall(self.log_text())[-1])
 
     def healthy(self) -> bool:
