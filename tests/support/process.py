@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -173,11 +174,23 @@ class OpenedByLink(StartedServer):
 
 
 def free_port() -> int:
-    """Return a loopback port that is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that is free, and stays so until a server is told to listen there.
+
+    A socket that does not listen keeps it: the kernel then gives it to nobody who asks for any
+    port, such as a test of another worker. Servers set SO_REUSEADDR too, and may listen there.
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    _kept_ports.append(kept)
+    if len(_kept_ports) > _MOST_KEPT:
+        _kept_ports.popleft().close()
+    port: int = kept.getsockname()[1]
+    return port
+
+
+_MOST_KEPT = 100
+_kept_ports: deque[socket.socket] = deque()
 
 
 def accepts(port: int) -> bool:
