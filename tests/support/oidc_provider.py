@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 
 import httpx
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from tests.support.course import REPOSITORY
 from tests.support.process import StartedServer, accepts, free_port
@@ -143,5 +143,7 @@ async def sign_in_on(page: Page, account: str = "alice") -> None:
 
 
 async def sign_out_on(page: Page) -> None:
-    """Confirm the provider's question whether to sign out there too."""
-    await page.get_by_role("button", name="Yes, sign me out").click()
+    """Confirm the provider's question whether to sign out there too, and wait until it has."""
+    confirm = page.get_by_role("button", name="Yes, sign me out")
+    await confirm.click()
+    await expect(confirm).to_have_count(0)
