@@ -263,7 +263,7 @@ async def test_a_page_is_not_asked_for_again_while_its_form_is_at_work(
     async def often(route: Route) -> None:
         """As the student's dashboard while it asks the server."""
         text = await (await route.fetch()).text()
-        text = text.replace("<main ", '<main data-again="1" ', 1)
+        text = text.replace("<main ", '<main data-again="3" ', 1)
         script = re.sub(r'(<script [^>]*/)work.js("></script>)', r"\1work.js\2\1again.js\2", text)
         await route.fulfill(body=script, content_type="text/html")
 
@@ -272,7 +272,7 @@ async def test_a_page_is_not_asked_for_again_while_its_form_is_at_work(
     await page.get_by_role("button", name="Validate", exact=True).click()
     await hub.runs.reached.wait()
     await page.evaluate("window.stayed = true")
-    await page.wait_for_timeout(2500)
+    await page.wait_for_timeout(4500)
     assert await page.evaluate("window.stayed") is True
     hub.runs.hold.set()
     await expect(page.get_by_role("button", name="Validate again")).to_be_visible()
