@@ -466,6 +466,7 @@ async def test_marimos_page_hands_over_what_was_typed_and_never_saved(
     await page.wait_for_url(f"**/edit/user/alice/{item}/", timeout=200_000)
     frame = await notebook(page)
     await expect(frame.locator(".cm-content").first).to_be_visible(timeout=60_000)
+    await expect(frame.get_by_text("Your Score").first).to_be_visible()  # all of it is there
     over = asyncio.Event()
 
     async def hold(route: Route) -> None:
