@@ -60,7 +60,7 @@ class OpenIdProvider(StartedServer):
             "PROVIDER": json.dumps(self._settings),
         }
         self.launch([str(node), str(PROGRAM)], environment, INSTALLED)
-        self.wait_until(lambda: accepts(self.port), 30)
+        self.wait_until(lambda: accepts(self.port), 60)
         self._tell()
 
     def restart_with_new_keys(self) -> None:
@@ -118,7 +118,7 @@ class OpenIdProvider(StartedServer):
         assert done.is_success, done.text[:2000]
 
     def _tell(self) -> None:
-        told = httpx.post(f"{self.issuer}/control", json=self._told, timeout=10, trust_env=False)
+        told = httpx.post(f"{self.issuer}/control", json=self._told, timeout=60, trust_env=False)
         told.raise_for_status()
 
 

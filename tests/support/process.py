@@ -34,6 +34,7 @@ class ServerProcess:
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._bereaved: list[psutil.Process] = []
+        self._is_over = False
 
     @property
     def pid(self) -> int:
@@ -48,6 +49,7 @@ class ServerProcess:
 
     def launch(self, command: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
         """Start the command; its output is appended to the log."""
+        self._is_over = False
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 command,
@@ -86,7 +88,9 @@ class ServerProcess:
             except subprocess.TimeoutExpired:
                 self.kill()
         self._end_bereaved()
-        self._end_group(process.pid)
+        if not self._is_over:  # else another process may have its number by now
+            self._end_group(process.pid)
+        self._is_over = True
         return process.returncode
 
     def kill(self) -> None:
