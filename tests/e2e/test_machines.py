@@ -23,7 +23,7 @@ from tests.support.identity import from_proxy
 from tests.support.joined_nodes import joined, lapse
 from tests.support.looks import EVERY_LOOK, faults
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]
 
 LEASE_SECONDS = 300
 """No node renews these leases: a test with a browser may take longer than a usual one lasts."""
