@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import BrowserContext, FrameLocator, Page, expect
 
+from tests.support.browser import wait_in_page
 from tests.support.course import put_release
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import from_proxy
@@ -105,6 +106,7 @@ async def test_a_platform_registers_in_its_administrators_frame_and_launches_the
         await page.goto(f"{platform.url}/admin/register?page={address[0]}")
         button = tool(page).get_by_role("button", name="Register")
         await button.focus()
+        await wait_in_page(page, "document.activeElement?.name === 'tool'")  # so do keys now
         assert platform.registered == [], "nothing is fetched or sent before the button"
         await page.keyboard.press("Enter")
         await expect(page.locator("#told")).to_have_text("org.imsglobal.lti.close")

@@ -6,6 +6,7 @@ The app is the real one; the nodes are rows in its database, as a hub writes the
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,22 @@ from playwright.async_api import expect
 from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.end_reasons import EndReason
 from mograder.store.hub.nodes import Nodes
+from tests.support import joined_nodes
 from tests.support.browser import People
 from tests.support.framed_session import ITEM, Framed, framed
 from tests.support.identity import from_proxy
-from tests.support.joined_nodes import connected, joined, lapse
+from tests.support.joined_nodes import joined, lapse
 from tests.support.looks import EVERY_LOOK, faults
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]
 
-NODES = "[nodes]\nenabled = true\n"
+LEASE_SECONDS = 300
+"""No node renews these leases: a test with a browser may take longer than a usual one lasts."""
+
+NODES = f"[nodes]\nenabled = true\nlease_seconds = {LEASE_SECONDS}\n"
 PAGE = "/course/machines"
+
+connected = partial(joined_nodes.connected, lease_seconds=LEASE_SECONDS)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -117,7 +124,7 @@ async def test_the_bar_tells_of_the_shutdown_and_moves_the_notebook(
     assert await faults(tab.page, artifacts, "bar-leaving", EVERY_LOOK) == []
     stopped = tab.page.expect_request(f"**/stop-edit/alice/{ITEM}*")
     async with stopped, tab.page.expect_request(f"**/start-edit-deep/{ITEM}"):
-        await move.click()
+        await tab.click(move)
 
 
 async def test_the_message_goes_when_the_machine_stays(scene: Framed) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
+from tests.e2e.test_journey import BUILT_WITHIN
 from tests.support.browser import People
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import SECRET, from_proxy, token
@@ -77,7 +78,7 @@ async def test_signing_in_by_token_and_by_link_and_out_again(
     await expect(page.get_by_role("alert")).to_be_visible()
     await page.get_by_label("Token").fill(token("alice"))
     await page.keyboard.press("Enter")
-    await page.wait_for_url("**/run/user/alice/L01-Random-Numbers/?*")
+    await page.wait_for_url("**/run/user/alice/L01-Random-Numbers/?*", timeout=BUILT_WITHIN)
     await page.goto(f"{hub.url}/")
     await page.get_by_role("button", name="Sign out").click()
     await expect(page.get_by_text("Sign out")).to_have_count(0)
@@ -106,7 +107,7 @@ async def test_a_link_that_leads_nowhere_says_so_and_offers_to_try_again(
     shutil.copytree(hub.course / "hub-release" / ITEMS[0], release)
     (release / f"{ITEMS[0]}.py").rename(release / "A9-Later.py")
     await page.keyboard.press("Enter")
-    await page.wait_for_url("**/edit/user/alice/A9-Later/")
+    await page.wait_for_url("**/edit/user/alice/A9-Later/", timeout=BUILT_WITHIN)
 
 
 async def test_a_time_is_told_in_words_of_the_page_and_with_the_hours_of_the_reader(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -46,7 +47,9 @@ def folders(hub: HubProcess) -> list[str]:
 
 def sockets(hub: HubProcess) -> list[Path]:
     """The sockets of all sessions."""
-    return list((hub.course.parent / "run" / "s").rglob("*.sock"))
+    while True:
+        with contextlib.suppress(FileNotFoundError):  # a directory was removed meanwhile
+            return list((hub.course.parent / "run" / "s").rglob("*.sock"))
 
 
 def test_all_students_run_all_cells_and_nothing_but_what_it_took_is_left(

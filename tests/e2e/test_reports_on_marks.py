@@ -107,7 +107,7 @@ async def test_a_report_that_takes_long_looks_again_by_itself_and_by_a_link_with
         await expect(waits).to_be_visible()
         release()
         heading = page.get_by_role("heading", name="Statistics of")
-        await expect(heading).to_be_visible(timeout=15_000)
+        await expect(heading).to_be_visible()
 
 
 @pytest.mark.long

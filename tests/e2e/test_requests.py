@@ -75,8 +75,10 @@ async def test_a_student_asks_and_the_mark_changes(
     await home.goto(f"{served.url}/")
     await expect(home.get_by_text("16/20")).to_be_visible()
     await expect(home.get_by_text("1 request decided")).to_be_visible()
-    notes = [note for each in (prof, alice, marta) for note in each.notes if "/events" not in note]
-    assert notes == []
+    # A page that is left while it loads breaks off its stream of events or its icon.
+    usual = ("/events", "ERR_ABORTED")
+    notes = [note for each in (prof, alice, marta) for note in each.notes]
+    assert [note for note in notes if not any(word in note for word in usual)] == []
 
 
 async def ask_by_keyboard(page: Page) -> None:

@@ -154,7 +154,7 @@ async def test_the_editor_works_in_an_opaque_origin(notebook: Path, people: Peop
 
 
 async def _saved(page: Page, directory: Path, text: str) -> None:
-    for _ in range(100):
+    for _ in range(600):
         if text in (directory / "A1.py").read_text():
             return
         await page.wait_for_timeout(100)

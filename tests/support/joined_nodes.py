@@ -36,13 +36,23 @@ def joined(engine: Engine, name: str) -> None:
     Nodes(engine).add(NodeRow(name, name.encode().hex(), added_at=datetime.now(UTC)))
 
 
-def connected(engine: Engine, name: str, version: str = "1.0", **changed: Any) -> None:
-    """Have a node at work, with the status of :func:`status`; give it a token if it has none."""
+def connected(
+    engine: Engine,
+    name: str,
+    version: str = "1.0",
+    *,
+    lease_seconds: float = LEASE_SECONDS,
+    **changed: Any,
+) -> None:
+    """Have a node at work, with the status of :func:`status`; give it a token if it has none.
+
+    It is away once its lease, of this many seconds of the real clock, is over.
+    """
     store = Nodes(engine)
     if store.find(name) is None:
         joined(engine, name)
     note = NodeNote(name, version, status(**changed).model_dump_json())
-    assert store.renew_leases({name: name.encode().hex()}, LEASE_SECONDS, [note])
+    assert store.renew_leases({name: name.encode().hex()}, lease_seconds, [note])
 
 
 def lapse(engine: Engine, name: str, seconds: float = 600.0) -> None:

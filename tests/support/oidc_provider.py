@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 
 import httpx
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from tests.support.course import REPOSITORY
 from tests.support.process import StartedServer, accepts, free_port
@@ -60,7 +60,7 @@ class OpenIdProvider(StartedServer):
             "PROVIDER": json.dumps(self._settings),
         }
         self.launch([str(node), str(PROGRAM)], environment, INSTALLED)
-        self.wait_until(lambda: accepts(self.port), 30)
+        self.wait_until(lambda: accepts(self.port), 60)
         self._tell()
 
     def restart_with_new_keys(self) -> None:
@@ -118,7 +118,7 @@ class OpenIdProvider(StartedServer):
         assert done.is_success, done.text[:2000]
 
     def _tell(self) -> None:
-        told = httpx.post(f"{self.issuer}/control", json=self._told, timeout=10, trust_env=False)
+        told = httpx.post(f"{self.issuer}/control", json=self._told, timeout=60, trust_env=False)
         told.raise_for_status()
 
 
@@ -143,5 +143,7 @@ async def sign_in_on(page: Page, account: str = "alice") -> None:
 
 
 async def sign_out_on(page: Page) -> None:
-    """Confirm the provider's question whether to sign out there too."""
-    await page.get_by_role("button", name="Yes, sign me out").click()
+    """Confirm the provider's question whether to sign out there too, and wait until it has."""
+    confirm = page.get_by_role("button", name="Yes, sign me out")
+    await confirm.click()
+    await expect(confirm).to_have_count(0)

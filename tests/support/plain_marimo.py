@@ -52,7 +52,7 @@ def marimo_on(
             yield path
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def _environment(home: str, settings: Path) -> dict[str, str]:

@@ -71,7 +71,7 @@ class PrefixProxy(StartedServer):
         nginx = shutil.which("nginx") or "/usr/sbin/nginx"
         command = [nginx, "-e", "stderr", "-p", str(self.directory), "-c", str(file)]
         self.launch(command, outside(), self.directory)
-        self.wait_until(lambda: accepts(self.port), 20)
+        self.wait_until(lambda: accepts(self.port), 60)
 
     def configuration(self) -> str:
         """The nginx configuration."""

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +34,7 @@ class ServerProcess:
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._bereaved: list[psutil.Process] = []
+        self._is_over = False
 
     @property
     def pid(self) -> int:
@@ -47,6 +49,7 @@ class ServerProcess:
 
     def launch(self, command: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
         """Start the command; its output is appended to the log."""
+        self._is_over = False
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 command,
@@ -85,7 +88,9 @@ class ServerProcess:
             except subprocess.TimeoutExpired:
                 self.kill()
         self._end_bereaved()
-        self._end_group(process.pid)
+        if not self._is_over:  # else another process may have its number by now
+            self._end_group(process.pid)
+        self._is_over = True
         return process.returncode
 
     def kill(self) -> None:
@@ -174,11 +179,23 @@ class OpenedByLink(StartedServer):
 
 
 def free_port() -> int:
-    """Return a loopback port that is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that is free, and stays so until a server is told to listen there.
+
+    A socket that does not listen keeps it: the kernel then gives it to nobody who asks for any
+    port, such as a test of another worker. Servers set SO_REUSEADDR too, and may listen there.
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    _kept_ports.append(kept)
+    if len(_kept_ports) > _MOST_KEPT:
+        _kept_ports.popleft().close()
+    port: int = kept.getsockname()[1]
+    return port
+
+
+_MOST_KEPT = 100
+_kept_ports: deque[socket.socket] = deque()
 
 
 def accepts(port: int) -> bool:

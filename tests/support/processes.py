@@ -22,7 +22,7 @@ import pytest
 _STARTS = frozenset({"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.system"})
 """The interpreter's audit events for a new process."""
 
-_GRACE_SECONDS = 20.0
+_GRACE_SECONDS = 30.0
 _PR_SET_CHILD_SUBREAPER = 36
 _started: list[str] = []
 """Processes started by the running test and by the fixtures that it was the first to use."""

@@ -14,7 +14,7 @@ const RELOADED_MS = 10000;
 const LONGEST = 2000;
 const FADE_MS = 12000;
 const SLOW_MS = 3000;
-const HAND_OVER_MS = 1000;
+const HAND_OVER_MS = 5000;
 
 // ---- what the hub says
 
