@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -173,11 +175,22 @@ class OpenedByLink(StartedServer):
 
 
 def free_port() -> int:
-    """Return a loopback port that is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that is free, and that nobody else is given before it is used.
+
+    The kernel chooses higher ones for connections and for servers that leave it the choice, and
+    each worker of the tests has a range of its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for number in _numbers:
+        port = 12_000 + 2_500 * (worker % 8) + number % 2_500
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("the ports have no end")
+
+
+_numbers = itertools.count(secrets.randbelow(2_500))
+"""Of ports, from one by chance, since another run of the tests may be under way."""
 
 
 def accepts(port: int) -> bool:
