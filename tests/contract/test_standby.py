@@ -85,13 +85,15 @@ def test_a_hub_that_waits_says_so_to_everybody_and_changes_nothing(pair: Pair) -
     for path in ("/health", "/ready", "/", "/start-edit-deep/x", "/s/aaaaaaaaaaaaaaaaaaaaaaaa/"):
         for method in ("GET", "POST"):
             answer = httpx.request(
-                method, f"{pair.two.url}{path}", headers=instructor(), trust_env=False
+                method, f"{pair.two.url}{path}", headers=instructor(), trust_env=False, timeout=60
             )
             assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
             assert int(answer.headers["Retry-After"]) > 0
             assert "another one is at work" in answer.text
     with pytest.raises(httpx.RemoteProtocolError):  # as the configuration of nginx asks
-        httpx.get(pair.two.url, headers={"X-Mograder-Standby": "close"}, trust_env=False)
+        httpx.get(
+            pair.two.url, headers={"X-Mograder-Standby": "close"}, trust_env=False, timeout=60
+        )
     start(pair.one, "alice")
     with pair.two.client(student("alice")) as client:
         answer = client.post(f"/stop-edit/alice/{TINY}", content=b"x" * 3_000_000)
