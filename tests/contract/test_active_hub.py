@@ -111,7 +111,7 @@ def test_one_hub_has_the_lock_until_it_closes(locks: Callable[[], HubLock]) -> N
     epoch = one.begin_epoch("one")
     one.close()
     assert not is_confirmed(one)
-    assert taken(other, 5)
+    assert taken(other, RELEASE_SECONDS - 1)
     assert other.begin_epoch("other") > epoch
     assert not lost_by(one).told.is_set()
 
@@ -127,7 +127,7 @@ def test_a_lock_whose_connection_is_ended_is_lost_at_once(
     assert not is_confirmed(one)
     with pytest.raises(MograderError):
         one.begin_epoch("one")
-    assert taken(other, 5)
+    assert taken(other, RELEASE_SECONDS - 1)
 
 
 @pytest.mark.full
@@ -137,9 +137,9 @@ def test_a_hub_of_which_nothing_is_heard_loses_the_lock_after_ten_seconds(
     monkeypatch.setattr(active_hub, "_CHECK_SECONDS", 3600.0)  # as if it were stopped
     monkeypatch.setattr(active_hub, "_LOOK_SECONDS", 3600.0)
     hanging = locks()
+    since = time.monotonic()  # before the server counts
     assert hanging.take()
     time.sleep(0.5)
-    since = time.monotonic()
     monkeypatch.undo()
     other = locks()
     assert taken(other, RELEASE_SECONDS + 10)

@@ -89,7 +89,7 @@ def test_changes_are_remembered_for_a_minute(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_stream_ends_with_the_login_that_opened_it(hub: Hub) -> None:
     async with listening(hub, "alice") as alice:
         await ask(hub, "POST", "/revoke-token/alice", user="prof")
-        await asyncio.wait_for(alice.ended.wait(), 10)
+        await asyncio.wait_for(alice.ended.wait(), 60)
 
 
 async def test_a_stream_ends_when_its_reader_is_taken_off_the_list(
@@ -98,7 +98,7 @@ async def test_a_stream_ends_when_its_reader_is_taken_off_the_list(
     monkeypatch.setattr(events, "KEEP_ALIVE_SECONDS", 0.01)
     async with listening(hub, "alice") as alice:
         (hub.course / "allowed_users.txt").write_text("bob\n")
-        await asyncio.wait_for(alice.ended.wait(), 10)
+        await asyncio.wait_for(alice.ended.wait(), 60)
 
 
 async def test_a_quiet_stream_gives_signs_of_life(
@@ -154,4 +154,4 @@ async def test_a_hub_that_ends_ends_its_streams(hub_of: HubOf) -> None:
     await life.__aenter__()
     async with listening(made, "alice") as alice:
         await life.__aexit__(None, None, None)
-        await asyncio.wait_for(alice.ended.wait(), 10)
+        await asyncio.wait_for(alice.ended.wait(), 60)

@@ -22,6 +22,7 @@ from mograder.store.database.database import open_engine, upgrade
 from mograder.store.gradebook.gradebook import Gradebook, SentGrade
 from tests.support.command_line import cli
 from tests.support.fake_hub import FakeHub, Reply, running_hub
+from tests.support.process import free_port
 
 SECRET = "0123456789abcdef" * 4
 
@@ -31,8 +32,7 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A course that nothing is wrong with, on a port that is free."""
     directory = tmp_path / "course"
     directory.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     (directory / "mograder.toml").write_text(f"[hub]\nhost = '127.0.0.1'\nport = {port}\n")
     (directory / "allowed_users.txt").write_text("alice\nbob\n")
     monkeypatch.setenv("MOGRADER_HUB_SECRET", SECRET)

@@ -231,7 +231,7 @@ def test_a_receipt_of_the_hub_is_verified_by_its_file_alone(
     served: ServedHub, tmp_path: Path
 ) -> None:
     headers = {"Authorization": f"Bearer {make_token(SECRET, 'alice')}"}
-    with httpx.Client(base_url=served.url, headers=headers, trust_env=False) as alice:
+    with httpx.Client(base_url=served.url, headers=headers, trust_env=False, timeout=60) as alice:
         alice.post("/download/A1")
         alice.post("/submit/alice/A1")
         receipt, work = (

@@ -41,7 +41,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     root = make_course(tmp_path_factory.mktemp("ours") / "course")
     with (
         serving_course(root) as course,
-        httpx.Client(base_url=course.url, trust_env=False) as client,
+        httpx.Client(base_url=course.url, trust_env=False, timeout=60) as client,
     ):
         yield client
 

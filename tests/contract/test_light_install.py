@@ -121,7 +121,7 @@ def test_the_line_of_the_servers_page_runs(light: LightInstall, tmp_path: Path) 
     """`uvx` with the line for this course; the wheel comes from the server over HTTP."""
     (tmp_path / "constraints.txt").write_text(locked_versions())
     with CourseServer(make_course(tmp_path / "course"), tmp_path / "log") as server:
-        page = html.unescape(httpx.get(f"{server.url}/client").text)
+        page = html.unescape(httpx.get(f"{server.url}/client", timeout=60).text)
         (line,) = set(re.findall(r'uvx --from "([^"]+)" mograder student (\S+?)<', page))
         assert line[1] == f"{server.url}/"
         options = ("--isolated", "--no-build", "--constraints", str(tmp_path / "constraints.txt"))

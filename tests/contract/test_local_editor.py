@@ -72,7 +72,7 @@ def servers(notebook: Path) -> list[psutil.Process]:
 async def test_an_editor_answers_its_token_only_and_no_list_of_processes_shows_it(
     tmp_path: Path, environment: Path, notebook: Path
 ) -> None:
-    async with editors(tmp_path) as own, httpx.AsyncClient(trust_env=False) as client:
+    async with editors(tmp_path) as own, httpx.AsyncClient(trust_env=False, timeout=60) as client:
         editor = await own.open("hw1", notebook, environment)
         assert await own.open("hw1", notebook, environment) is editor, "one for each notebook"
         bare, _, token = editor.url.partition("?access_token=")

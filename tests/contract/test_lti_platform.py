@@ -37,7 +37,7 @@ def send(platform: LtiPlatform, exchange: dict[str, Any]) -> httpx.Response:
     address = request["url"].replace(RECORDED_PLATFORM, platform.url)
     headers = {name: value for name, value in request["headers"].items() if value}
     content = json.dumps(request["json"]).encode() if "json" in request else None
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=60) as client:
         return client.request(
             request["method"], address, headers=headers, content=content, data=request.get("form")
         )

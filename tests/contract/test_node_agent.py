@@ -317,11 +317,11 @@ async def test_a_run_ends_when_it_is_cancelled(
     running = executing(hub, request)
     await until((request.directory / "up").exists)
     inside = await sleepers(runtime)
-    assert (await hub.status()).runs == 1
+    await hub.status_with(lambda status: status.runs == 1)
     running.cancel()
     await asyncio.wait({running})
     await until_gone(inside)
-    assert (await hub.status()).runs == 0
+    await hub.status_with(lambda status: status.runs == 0)
     assert not (await hub.link.connection.call(CancelCall(call_id=1))).stopped
 
 
@@ -346,7 +346,7 @@ async def test_a_drained_node_takes_nothing_new_and_ends_when_it_is_empty(
 ) -> None:
     session_id = await start(hub, node, "last")
     agent.leave(hurry=False)
-    assert (await hub.status()).draining
+    await hub.status_with(lambda status: status.draining)
     with pytest.raises(SandboxUnavailable, match="no new sessions"):
         await hub.link.connection.call(start_request(node, "new", SLEEPER))
     assert (await hub.status()).sessions == (session_id,)
@@ -360,7 +360,7 @@ async def test_the_end_of_the_drain_ends_the_sessions_that_are_left_and_tells_th
     saves = "trap 'echo saved > A1.py; exit 0' TERM; touch up; while :; do sleep 0.05; done"
     session_id = await start(hub, node, "saving", saves)
     agent.leave(hurry=True)
-    status = await hub.status()
+    status = await hub.status_with(lambda status: status.drain_seconds is not None)
     assert status.drain_seconds is not None
     assert 0 < status.drain_seconds <= node.drain_seconds
     gone = await hub.outcome(session_id)

@@ -142,7 +142,7 @@ async def test_sigterm_drains_it_tells_the_hub_and_leaves_no_process(
     session_id = await start(hub, node, "drained")
     family = psutil.Process(node.process.pid).children(recursive=True)
     node.process.terminate()
-    assert (await hub.status()).draining
+    await hub.status_with(lambda status: status.draining)
     assert not (await hub.outcome(session_id)).asked
     assert await asyncio.to_thread(node.process.wait, PATIENCE) == 0
     await until_gone(family)
@@ -161,13 +161,11 @@ async def test_the_drain_command_waits_for_the_last_session(
     session_id = await start(hub, node, "last")
     monkeypatch.setenv("MOGRADER_NODE_STATE", node.variables["MOGRADER_NODE_STATE"])
     assert "takes no new sessions" in (await ran("drain")).out
-    assert (await hub.status()).draining
+    await hub.status_with(lambda status: status.draining)
     await ran("drain", "--cancel")
-    while (await hub.status()).draining:
-        pass
+    await hub.status_with(lambda status: not status.draining)
     await ran("drain")
-    while not (await hub.status()).draining:
-        pass
+    await hub.status_with(lambda status: status.draining)
     await hub.link.connection.call(StopSession(session_id=session_id))
     assert await asyncio.to_thread(node.process.wait, PATIENCE) == 0
     assert "No node is at work" in (await ran("drain", status=3)).err

@@ -32,7 +32,7 @@ def tokens(provider: OpenIdProvider, client_id: str = "hub") -> dict[str, Any]:
         "code_challenge": base64.urlsafe_b64encode(challenge).rstrip(b"=").decode(),
         "code_challenge_method": "S256",
     }
-    with httpx.Client(trust_env=False) as browser:
+    with httpx.Client(trust_env=False, timeout=60) as browser:
         start = str(httpx.URL(f"{provider.issuer}/auth", params=asked))
         back = httpx.URL(provider.sign_in(browser, start))
     assert str(back).startswith(f"{HUB}/auth/oidc/back?")
@@ -44,7 +44,7 @@ def tokens(provider: OpenIdProvider, client_id: str = "hub") -> dict[str, Any]:
         "code_verifier": VERIFIER,
     }
     answer = httpx.post(
-        f"{provider.issuer}/token", data=form, auth=(client_id, SECRET), trust_env=False
+        f"{provider.issuer}/token", data=form, auth=(client_id, SECRET), trust_env=False, timeout=60
     )
     assert answer.is_success, answer.text
     found: dict[str, Any] = answer.json()

@@ -64,7 +64,7 @@ async def proxied() -> AsyncIterator[RunningProxy]:
 async def test_others_are_answered_between_the_messages_of_a_flood(proxied: RunningProxy) -> None:
     with draining(proxied.address, _SOCKET, _ALICE) as drain:
         await until(lambda: drain.got > 100_000)
-        async with httpx.AsyncClient(base_url=proxied.rig.url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=proxied.rig.url, trust_env=False, timeout=60) as http:
             await _ask(http)
             before = proxied.rig.traffic.messages_out
             for _ in range(20):
@@ -141,7 +141,7 @@ async def test_an_endless_answer_is_slowed_down_beyond_its_burst() -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         async with (
-            httpx.AsyncClient(base_url=rig.url, trust_env=False) as http,
+            httpx.AsyncClient(base_url=rig.url, trust_env=False, timeout=60) as http,
             http.stream("GET", "/edit/user/alice/A1/forever", headers=bearer("alice")) as answer,
         ):
             chunks = answer.aiter_raw()

@@ -70,7 +70,7 @@ async def test_a_client_that_leaves_frees_the_server(proxied: RunningProxy) -> N
             await proxied.upstream.asked.wait()
             asked.cancel()
             await asyncio.gather(asked, return_exceptions=True)
-        await asyncio.wait_for(proxied.upstream.left.wait(), 10)
+        await asyncio.wait_for(proxied.upstream.left.wait(), 60)
 
 
 async def _begin(client: aiohttp.ClientSession, url: str) -> None:
@@ -91,7 +91,7 @@ async def test_a_slow_reader_slows_the_server_down(proxied: RunningProxy) -> Non
         await asyncio.sleep(0.3)
     assert proxied.upstream.sent < 40 * 2**20
     writer.close()
-    await asyncio.wait_for(proxied.upstream.left.wait(), 10)
+    await asyncio.wait_for(proxied.upstream.left.wait(), 60)
 
 
 async def test_an_answer_that_breaks_off_does_not_look_complete(proxied: RunningProxy) -> None:

@@ -134,7 +134,7 @@ async def test_b120_a_reset_waits_for_a_start_and_ends_its_session(hub: Hub) -> 
     starting = asyncio.create_task(ask(hub, "POST", "/start-edit/alice/A1"))
     await hub.pool.reached.wait()
     resetting = asyncio.create_task(ask(hub, "POST", "/reset/alice/A1"))
-    await asyncio.wait_for(hub.pool.held_up.wait(), 10)
+    await asyncio.wait_for(hub.pool.held_up.wait(), 60)
     assert (folder(hub) / "A1.py").read_text() == WORK
     hub.pool.hold.set()
     await asyncio.gather(starting, resetting)

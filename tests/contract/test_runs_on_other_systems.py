@@ -105,10 +105,13 @@ def test_a_student_edits_validates_and_stops(scene: DashboardSetup, system: Othe
         begin(client, name)
         url = opened(client)
         assert opened(client) == url, "one editor for each notebook"
-        with httpx.Client(trust_env=False, follow_redirects=True) as other:
+        with httpx.Client(trust_env=False, follow_redirects=True, timeout=60) as other:
             assert other.get(url).is_success
             bare = url.partition("?")[0]
-            assert httpx.get(f"{bare}api/status", trust_env=False).status_code in (401, 403)
+            assert httpx.get(f"{bare}api/status", trust_env=False, timeout=60).status_code in (
+                401,
+                403,
+            )
 
         notebook = dashboard.folder / PI / f"{PI}.py"
         assert "It lies between 3 and 4." in press(client, f"/validate/{PI}").text

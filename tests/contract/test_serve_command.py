@@ -117,7 +117,7 @@ def test_b140_the_code_comes_by_option_file_or_environment(root: Path, tmp_path:
         with CourseServer(root, tmp_path / f"log{number}", options, env) as server:
             assert "\n  Registration: enabled\n" in server.log_text()
             body = {"user": f"student{number}", "enrollment_code": "our phrase"}
-            answer = httpx.post(f"{server.url}/register", json=body, trust_env=False)
+            answer = httpx.post(f"{server.url}/register", json=body, trust_env=False, timeout=60)
             assert answer.json()["token"] == server.token(f"student{number}")
             assert "our phrase" not in server.log_text()
     both = ["serve", str(root), "--enrollment-code", "a", "--enrollment-code-file", str(file)]
@@ -207,7 +207,7 @@ def test_b145_no_auth_keeps_to_this_machine_unless_forced(root: Path, tmp_path: 
         with CourseServer(root, tmp_path / f"log{number}", options) as server:
             assert "\n  Authentication: disabled (--no-auth)\n" in server.log_text()
             url = f"http://127.0.0.1:{server.port}/assignments"
-            assert httpx.get(url, trust_env=False).status_code == 200
+            assert httpx.get(url, trust_env=False, timeout=60).status_code == 200
 
 
 def test_b135_the_port_and_the_address_of_a_hosting_platform(root: Path, tmp_path: Path) -> None:
@@ -249,7 +249,9 @@ def test_a_certificate_makes_it_https(root: Path, tmp_path: Path) -> None:
     with certified(root, tmp_path) as (server, cert):
         assert server.url == f"https://localhost:{server.port}"
         trusted = ssl.create_default_context(cafile=str(cert))
-        assert httpx.get(server.url, verify=trusted, trust_env=False).json() == {"status": "ok"}
+        assert httpx.get(server.url, verify=trusted, trust_env=False, timeout=60).json() == {
+            "status": "ok"
+        }
 
 
 def test_who_does_not_know_its_authority_is_told_what_to_do(root: Path, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_the_hub_answers_at_the_near_end_and_the_tunnel_ends(hub: FakeHub, notes
     with ssh_tunnel("ann@hub", port=port_of(hub)) as url:
         assert url.startswith("http://127.0.0.1:")
         assert url != hub.url
-        assert httpx.get(f"{url}/health", trust_env=False).json() == {"status": "ok"}
+        assert httpx.get(f"{url}/health", trust_env=False, timeout=60).json() == {"status": "ok"}
         assert psutil.pid_exists(pid_in(notes))
     assert not psutil.pid_exists(pid_in(notes))
 

@@ -32,7 +32,7 @@ def test_it_listens_on_loopback_only_and_ends_at_ctrl_c(dashboard: StudentProces
     process = psutil.Process(dashboard.pid)
     listening = [c.laddr for c in process.net_connections("inet") if c.status == "LISTEN"]
     assert [(each.ip, each.port) for each in listening] == [("127.0.0.1", dashboard.port)]
-    answer = httpx.get(dashboard.link, follow_redirects=False, trust_env=False)
+    answer = httpx.get(dashboard.link, follow_redirects=False, trust_env=False, timeout=60)
     assert answer.status_code == httpx.codes.SEE_OTHER
     assert "For another browser, once: http://127.0.0.1:" in dashboard.log_text()
     os.kill(dashboard.pid, signal.SIGINT)

@@ -174,7 +174,7 @@ async def test_a_build_that_runs_too_long_is_ended_with_all_its_processes(
 ) -> None:
     said: list[str] = []
     script = "trap '' TERM; setsid sleep 604 & sleep 605"
-    running = asyncio.create_task(client.run(shell(workshop, script, timeout=0.5), said.append))
+    running = asyncio.create_task(client.run(shell(workshop, script, timeout=5), said.append))
     await until(lambda: names_inside(client).count("sleep") == 2)
     inside = inside_of(client)
     assert await running == 124

@@ -148,6 +148,14 @@ def local_pool(make_local_pool: Callable[[int, int], LocalPool]) -> LocalPool:
     return make_local_pool(4, 1024)
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start waits for its zygote however busy the machine is."""
+    monkeypatch.setattr("mograder.sandbox.warm.pool._PATIENCE_SECONDS", PATIENCE)
+    monkeypatch.setattr("mograder.sandbox.warm.pool._PATIENCE_MOST", PATIENCE)
+    monkeypatch.setattr("mograder.sandbox.warm.sessions._HEED_SECONDS", PATIENCE)
+
+
 def zygotes_now() -> int:
     """How many run, with what they forked."""
     mine = psutil.Process().children(recursive=True)
@@ -223,6 +231,7 @@ async def test_the_kernel_would_end_a_zygote_before_the_supervisor(local_pool: L
     assert told_of(zygotes, "oom_score_adj") == {"600"}
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_yard_stays_for_its_sessions_and_goes_with_the_last(
     make_local_pool: Callable[[int, int], LocalPool],
 ) -> None:
@@ -238,6 +247,7 @@ async def test_a_yard_stays_for_its_sessions_and_goes_with_the_last(
 # --- what becomes of a start ----------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("patient")
 async def test_many_at_once_come_in_the_order_that_they_asked(local_pool: LocalPool) -> None:
     environment = local_pool.environment("one", SERVES)
     settled: list[int] = []
@@ -252,6 +262,7 @@ async def test_many_at_once_come_in_the_order_that_they_asked(local_pool: LocalP
     assert early == [], "as far as those that are on their way at the same time allow"
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_session_is_settled_by_its_pid_before_it_does_anything(
     local_pool: LocalPool,
 ) -> None:
@@ -265,6 +276,7 @@ async def test_a_session_is_settled_by_its_pid_before_it_does_anything(
     assert session.first_pid > 0
 
 
+@pytest.mark.usefixtures("patient")
 async def test_one_that_cannot_be_settled_ends_and_the_start_falls_back(
     local_pool: LocalPool,
 ) -> None:
@@ -282,6 +294,7 @@ async def test_one_that_cannot_be_settled_ends_and_the_start_falls_back(
     assert local_pool.zygotes.counts == {"warm": 1}
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_start_waits_for_a_zygote_that_is_on_its_way(local_pool: LocalPool) -> None:
     await local_pool.join(local_pool.environment("one", f"time.sleep(0.3)\n{SERVES}"), "a")
     assert local_pool.zygotes.counts == {"warm": 1}
@@ -329,6 +342,7 @@ async def test_one_that_fails_again_and_again_is_left_alone(
     await until(lambda: zygotes_now() == 0)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_one_refused_fork_is_no_reason_to_give_the_zygote_up(local_pool: LocalPool) -> None:
     """A student can make a workspace that no process can enter."""
     script = (

@@ -425,7 +425,7 @@ async def test_30_no_line_of_the_workers_report_repeats_a_question(
     contract = await rig.contract(SOURCE, folder)
     text = submission(HELD_BACK, TELLER)
     request = rig.request(SOURCE, text, contract=contract, folder=folder)
-    deadlines = replace(request.deadlines, notebook=8.0)
+    deadlines = replace(request.deadlines, notebook=20.0)
     result = await rig.runner.judge(replace(request, deadlines=deadlines))
     assert gained(result) == ALL | {"Q1": 0.0}
     assert [each.status for each in result.worker.cells][:2] == ["ok", "ok"]

@@ -180,7 +180,7 @@ async def test_below_a_prefix_the_address_and_the_cookies_have_it(
         (cookie,) = begun.headers.get_list("set-cookie")
         assert cookie.startswith("__Secure-mograder_signin_")
         assert "; Path=/live/hub; HttpOnly; " in cookie
-        with httpx.Client(trust_env=False) as there:
+        with httpx.Client(trust_env=False, timeout=60) as there:
             way = strict.sign_in(there, begun.headers["location"])
         assert way.startswith(f"{HUB}/live/hub{BACK}?")
         back = way.removeprefix(HUB)

@@ -88,11 +88,11 @@ async def test_signing_out_at_the_provider_ends_the_logins_of_that_session(
         closed = asyncio.Event()
         capabilities.on_revoke(cap, closed.set)
         await asyncio.to_thread(strict.sign_out, made.at_provider[0])
-        assert await asyncio.to_thread(heard.arrived.wait, 10)
+        assert await asyncio.to_thread(heard.arrived.wait, 60)
         (token,) = heard.tokens
         first = await browser.post(LOGOUT, data={"logout_token": token})
         assert (first.status_code, first.headers["cache-control"]) == (200, "no-store")
-        await asyncio.wait_for(closed.wait(), 5)
+        await asyncio.wait_for(closed.wait(), 60)
         assert not await viewer(browser, "alice")
         assert await viewer(elsewhere, "alice")
         again = await browser.post(LOGOUT, data={"logout_token": token})
@@ -110,7 +110,7 @@ async def test_the_back_channel_needs_no_origin_and_knows_no_identity(
     async with made.browser() as browser:
         await made.sign_in(browser)
         await asyncio.to_thread(strict.sign_out, made.at_provider[0])
-        assert await asyncio.to_thread(heard.arrived.wait, 10)
+        assert await asyncio.to_thread(heard.arrived.wait, 60)
         token = heard.tokens[0]
         for form in (
             {},

@@ -55,7 +55,7 @@ class Line:
         await self.sent.put({"type": "websocket.receive", "text": text})
 
     async def hear(self) -> Message:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.heard.get()
 
     async def ended(self) -> Message:

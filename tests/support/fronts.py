@@ -109,7 +109,7 @@ def running(program: str, site: str, port: int, directory: Path) -> Iterator[Ser
     server = ServerProcess(program, directory / f"{program}.log")
     try:
         server.launch(_command(program, directory, main), _environment(directory), directory)
-        server.wait_until(lambda: accepts(port), 20)
+        server.wait_until(lambda: accepts(port), 60)
         yield server
     finally:
         server.stop()

@@ -120,7 +120,7 @@ async def serving(hub: Hub) -> AsyncIterator[str]:
 
 
 async def _answers(address: str, task: asyncio.Task[None]) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         while not task.done():
             try:
                 await client.get(f"{address}/health")

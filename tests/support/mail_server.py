@@ -15,6 +15,8 @@ from email.message import EmailMessage
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests.support.process import free_port
+
 PASSWORD = "right"
 
 
@@ -71,9 +73,7 @@ def mail_server(*, sign_in: bool = False) -> Iterator[MailBox]:
         right = (data.login, data.password) == (b"hub", PASSWORD.encode())
         return AuthResult(success=right, handled=False)
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        box.port = free.getsockname()[1]
+    box.port = free_port()
     with warnings.catch_warnings():  # each connection warns that a password needs TLS
         warnings.simplefilter("ignore", UserWarning)
         controller = Controller(

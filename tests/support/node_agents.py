@@ -8,7 +8,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +51,13 @@ class LeasingHub:
             if self._grants:
                 await asyncio.wait(self._grants)
         return self.statuses[-1]
+
+    async def status_with(self, holds: Callable[[NodeStatus], bool]) -> NodeStatus:
+        """Wait for a status that says something; those before it may be on their way already."""
+        async with asyncio.timeout(PATIENCE):
+            while not holds(status := await self.status()):
+                pass
+        return status
 
     async def outcome(self, session_id: str) -> Ended:
         """Wait for the end of a session."""

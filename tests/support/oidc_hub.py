@@ -65,7 +65,7 @@ class Rig:
 
     def answer(self, address: str, account: str = "alice") -> str:
         """Sign in at the provider; return the path and query that it sends the browser to."""
-        self.at_provider.append(httpx.Client(trust_env=False))
+        self.at_provider.append(httpx.Client(trust_env=False, timeout=60))
         way = self.provider.sign_in(self.at_provider[-1], address, account)
         assert way.startswith(f"{HUB}{BACK}?")
         return way.removeprefix(HUB)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -179,23 +180,23 @@ class OpenedByLink(StartedServer):
 
 
 def free_port() -> int:
-    """Return a loopback port that is free, and stays so until a server is told to listen there.
+    """Return a loopback port that is free, and that nobody else is given before it is used.
 
-    A socket that does not listen keeps it: the kernel then gives it to nobody who asks for any
-    port, such as a test of another worker. Servers set SO_REUSEADDR too, and may listen there.
+    The kernel chooses higher ones for connections and for servers that leave it the choice, and
+    each worker of the tests has a range of its own.
     """
-    kept = socket.socket()
-    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    kept.bind(("127.0.0.1", 0))
-    _kept_ports.append(kept)
-    if len(_kept_ports) > _MOST_KEPT:
-        _kept_ports.popleft().close()
-    port: int = kept.getsockname()[1]
-    return port
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for number in itertools.islice(_numbers, _PORTS):
+        port = 12_000 + _PORTS * (worker % 8) + number % _PORTS
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port of this worker's is free")
 
 
-_MOST_KEPT = 100
-_kept_ports: deque[socket.socket] = deque()
+_PORTS = 2_500
+_numbers = itertools.count(secrets.randbelow(_PORTS))
+"""Of ports, from one by chance, since another run of the tests may be under way."""
 
 
 def accepts(port: int) -> bool:

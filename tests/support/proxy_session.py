@@ -54,7 +54,7 @@ async def open_proxy(
     bound = f"[limits]\nrequest_mb = {request_mb}\n"
     async with (
         served_on_unix(upstream) as path,
-        running_rig(answer_seconds=2, toml=bound, port=port) as rig,
+        running_rig(answer_seconds=5, toml=bound, port=port) as rig,
         httpx.AsyncClient(base_url=url or rig.url, trust_env=False, timeout=60) as http,
     ):
         rig.url = url or rig.url

@@ -72,7 +72,7 @@ def test_what_was_not_recorded_is_refused_and_noted(site: Replay) -> None:
         "moodlewsrestformat": "json",
         "assignid": "77",
     }
-    answer = httpx.post(f"{site.url}/webservice/rest/server.php", data=fields)
+    answer = httpx.post(f"{site.url}/webservice/rest/server.php", data=fields, timeout=60)
     assert answer.status_code == 500
     assert len(site.problems) == 1
     assert "77" in site.problems[0]
@@ -91,5 +91,5 @@ def test_a_token_in_an_address_is_noted(site: Replay) -> None:
     site.begin(99)
     fields = {"wsfunction": "core_webservice_get_site_info", "moodlewsrestformat": "json"}
     path = f"/webservice/rest/server.php?wstoken={token_of('alice')}"
-    assert httpx.post(f"{site.url}{path}", data=fields).status_code == 200
+    assert httpx.post(f"{site.url}{path}", data=fields, timeout=60).status_code == 200
     assert site.problems == ["a token stood in the address of /webservice/rest/server.php"]

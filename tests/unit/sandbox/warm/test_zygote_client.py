@@ -67,6 +67,12 @@ async def fork(zygote_client: ZygoteClient) -> None:
             os.close(descriptor)
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request may lie unread for longer, however busy the machine is."""
+    monkeypatch.setattr("mograder.sandbox.warm.sessions._HEED_SECONDS", 30.0)
+
+
 async def serving(zygote_client: ZygoteClient) -> None:
     assert await asyncio.wait_for(zygote_client.ready, 60) == ""
     assert zygote_client.alive
@@ -95,6 +101,7 @@ async def test_its_last_words_are_kept_for_the_log() -> None:
         assert "no marimo here" in zygote_client.said
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_session_is_handed_over_with_its_end() -> None:
     script = READY + "number = hear(); pid = answer(number); hear()\n"
     script += "os.kill(pid, 9); os.waitpid(pid, 0); say(ended=number, status=-9); hear()"
@@ -115,6 +122,7 @@ async def test_a_session_is_handed_over_with_its_end() -> None:
             os.close(descriptor)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_refused_forks_leave_nothing_to_wait_for() -> None:
     words = "for _ in range(20): say(id=hear(), problem='failed OSError()')\nhear()"
     async with zygote(READY + words) as zygote_client:
@@ -133,6 +141,7 @@ async def test_refused_forks_leave_nothing_to_wait_for() -> None:
         "hear(); control.close(); time.sleep(600)",
     ],
 )
+@pytest.mark.usefixtures("patient")
 async def test_one_that_breaks_off_over_a_request_is_ended(words: str) -> None:
     async with zygote(READY + words) as zygote_client:
         await serving(zygote_client)
@@ -164,6 +173,7 @@ async def test_one_that_is_slow_over_a_request_is_waited_for() -> None:
         await fork(zygote_client)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_answers_that_nobody_asked_for_are_put_away() -> None:
     strange = "answer(77); say(ended=78, status=0); say(ready=True, threads=9)\n"
     async with zygote(f"{READY}{strange}answer(hear())\nhear()") as zygote_client:
@@ -174,6 +184,7 @@ async def test_answers_that_nobody_asked_for_are_put_away() -> None:
         assert _open_descriptors() <= before
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_start_that_is_called_off_in_line_disturbs_no_other() -> None:
     script = READY + "number = hear(); time.sleep(0.3); answer(number); answer(hear()); hear()"
     async with zygote(script) as zygote_client:
