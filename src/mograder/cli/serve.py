@@ -127,7 +127,7 @@ def _print_tokens(root: Path, file: Path) -> None:
     secret = ensure_secret(root / SECRET_FILE)
     people = NameRegistry(root / PEOPLE_FILE)
     people.note(names, How.ISSUED, SystemClock().now())
-    print_lines(secret, names, people.epoch)
+    _print_lines(secret, names, people.epoch)
 
 
 def _settings(directory: Path) -> LoadedSettings:
@@ -242,7 +242,7 @@ def token(
         click.echo(f"Warning: {_UNNOTED}", err=True)
     else:
         _note(people, names)
-    print_lines(key, names, people.epoch if people else lambda _: 0)
+    _print_lines(key, names, people.epoch if people else lambda _: 0)
 
 
 def _parse(name: str, *, instructor: bool) -> Username:
@@ -268,7 +268,7 @@ def _note(people: NameRegistry, names: tuple[Username, ...]) -> None:
         click.echo(f"Warning: these names can still be registered by others: {error}", err=True)
 
 
-def print_lines(secret: str, names: Sequence[Username], epoch_of: Callable[[str], int]) -> None:
+def _print_lines(secret: str, names: Sequence[Username], epoch_of: Callable[[str], int]) -> None:
     """Print a line for each person, an empty one, and the instructor's."""
     for name in names:
         click.echo(f"{name}: {make_token(secret, name, epoch=epoch_of(name))}")

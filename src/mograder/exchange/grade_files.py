@@ -100,7 +100,7 @@ def question_csv(grades: Sequence[StudentGrade]) -> str:
 
 def moodle_csv(grades: Sequence[StudentGrade]) -> str:
     """Return the columns that ``mograder moodle upload-feedback`` and ``export`` need."""
-    rows = ((each.student, each.final, moodle_comment(each)) for each in grades)
+    rows = ((each.student, each.final, _moodle_comment(each)) for each in grades)
     return write_table(("student", "mark", "feedback"), rows)
 
 
@@ -445,7 +445,7 @@ def from_gradebook(
         InvalidInput: A mark is not the number of an item of ``scale``.
     """
     return tuple(
-        GradeLine(number, each.student, _gradebook_mark(each, scale), moodle_comment(each))
+        GradeLine(number, each.student, _gradebook_mark(each, scale), _moodle_comment(each))
         for number, each in enumerate(grades, start=1)
     )
 
@@ -477,7 +477,7 @@ def reservations(grades: Sequence[StudentGrade]) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def moodle_comment(grade: StudentGrade) -> str:
+def _moodle_comment(grade: StudentGrade) -> str:
     """Return the comment on a submission, after a line about the deduction for lateness, if any."""
     if not grade.penalty_pct or grade.total is None or grade.final is None:
         return grade.comment

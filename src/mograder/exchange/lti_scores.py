@@ -87,11 +87,6 @@ def reason_to_wait(status: int) -> str:
     return f"The platform could not take it now ({status})."
 
 
-def reason_of_refusal(status: int) -> str:
-    """Return why a mark is not sent after an answer, in a sentence."""
-    return f"The platform does not take a mark for this person ({status}): no student there?"
-
-
 def is_ours(result: Result, ours: Collection[float | None]) -> bool:
     """Return whether the mark at a platform is one that this hub sent, or none at all.
 
@@ -103,13 +98,13 @@ def is_ours(result: Result, ours: Collection[float | None]) -> bool:
     return any(_equal(part, each) for each in ours if each is not None)
 
 
-def is_emptied(row: ScoreRow, found: Result) -> bool:
+def _is_emptied(row: ScoreRow, found: Result) -> bool:
     """Return whether a mark of this hub that was there is not any more, and not by this hub."""
     before = [each for each in row.ours if each != row.part]
     return found.score is None and row.sent_at is not None and bool(before) and None not in before
 
 
-def not_there(row: ScoreRow, found: Result) -> str:
+def _not_there(row: ScoreRow, found: Result) -> str:
     """Return why another mark than the one in the row is at the platform, in a sentence."""
     if found.score is None:
         return "The mark was emptied on the platform, which goes on showing none."
@@ -259,13 +254,13 @@ class Delivery:
     def _may_be_lost(row: ScoreRow, found: Result) -> bool:
         """Return whether a mark that was taken may never have reached the platform."""
         tried_enough = row.tries >= _MOST_TRIES_TAKEN
-        return not tried_enough and not is_emptied(row, found) and is_ours(found, row.ours)
+        return not tried_enough and not _is_emptied(row, found) and is_ours(found, row.ours)
 
     @staticmethod
     def _may_replace(row: ScoreRow, now_there: Result) -> bool:
         if row.overwrite or (row.part is None and now_there.score is None):
             return True
-        return is_ours(now_there, (*row.ours, row.part)) and not is_emptied(row, now_there)
+        return is_ours(now_there, (*row.ours, row.part)) and not _is_emptied(row, now_there)
 
     def _compare(self, row: ScoreRow) -> None:
         """Find out whether a mark has arrived at an earlier try, or was replaced since."""
@@ -279,7 +274,7 @@ class Delivery:
             self._changed(row, found)
 
     def _changed(self, row: ScoreRow, found: Result) -> None:
-        self.queue.end(row, ScoreState.CHANGED, not_there(row, found), self.clock.now())
+        self.queue.end(row, ScoreState.CHANGED, _not_there(row, found), self.clock.now())
 
     def _find(self, rows: Sequence[ScoreRow], activity: ActivityAddress) -> None:
         """Try at another grade item of the same activity, if there is one."""
@@ -308,7 +303,8 @@ class Delivery:
             # Perhaps only this grade item is locked: it must not keep the marks of all others.
             self.queue.put_behind(row, self.clock.now() + wait_after(1), why)
             return False
-        self.queue.end(row, ScoreState.REFUSED, reason_of_refusal(status), self.clock.now())
+        why = f"The platform does not take a mark for this person ({status}): no student there?"
+        self.queue.end(row, ScoreState.REFUSED, why, self.clock.now())
         return True
 
     def _later(self, row: ScoreRow, why: str) -> None:

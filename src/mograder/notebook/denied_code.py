@@ -34,7 +34,7 @@ DENIED_IMPORTS = frozenset(
 DENIED_CALLS = frozenset(
     ("eval", "exec", "compile", "__import__", "breakpoint", "exit", "quit", "open", "input")
 )
-UNCHECKED = "cannot be checked"
+_UNCHECKED = "cannot be checked"
 """The beginning of a message about code that could not be scanned."""
 
 _IMPORTERS = frozenset(("__import__", "import_module"))
@@ -77,12 +77,12 @@ class Screening:
 def scan(text: str, filename: str, denied: Denied = DEFAULT_DENIED) -> tuple[Finding, ...]:
     """Return findings on denied code in a text, in the order of its lines.
 
-    A text or cell that cannot be parsed has a finding that begins with `UNCHECKED`.
+    A text or cell that cannot be parsed has a finding that begins with `_UNCHECKED`.
     """
     try:
         tree = parse_python(text.removeprefix("\ufeff"), filename)
     except NotPython as error:
-        return (Finding(filename, error.line, f"{UNCHECKED}: {error.reason}"),)
+        return (Finding(filename, error.line, f"{_UNCHECKED}: {error.reason}"),)
     own = frozenset(name for node in ast.walk(tree) for name in _bound(node))
     found = {
         Finding(filename, line, message)
@@ -113,7 +113,7 @@ def screen_submission(
     if findings and release is not None:
         own = _released_lines(text, release, filename)
         findings = tuple(each for each in findings if each.line not in own)
-    unchecked = tuple(each for each in findings if each.message.startswith(UNCHECKED))
+    unchecked = tuple(each for each in findings if each.message.startswith(_UNCHECKED))
     return Screening(tuple(each for each in findings if each not in unchecked), unchecked)
 
 
@@ -160,7 +160,7 @@ def _told(node: ast.AST, denied: Denied, own: frozenset[str]) -> Iterator[tuple[
         case ast.Name(id=name, ctx=ast.Load()) if name in denied.calls - own:
             yield node.lineno, f"denied builtin call: {name}"
         case ast.Call(func=ast.Attribute(attr="_unparsable_cell")):
-            yield node.lineno, f"{UNCHECKED}: this cell is no Python"
+            yield node.lineno, f"{_UNCHECKED}: this cell is no Python"
         case ast.Call(
             func=ast.Name(id=name) | ast.Attribute(attr=name),
             args=[ast.Constant(value=str(to)), *_],

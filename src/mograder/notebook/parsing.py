@@ -32,7 +32,7 @@ from packaging.specifiers import SpecifierSet
 from mograder.core.errors import InvalidInput
 from mograder.notebook.pep723 import read_script
 
-HOW_TO_MAKE = "Create notebooks with `marimo edit NAME.py`."
+_HOW_TO_MAKE = "Create notebooks with `marimo edit NAME.py`."
 
 _ALONE = threading.Lock()
 _PYTHON_FAILS = (ValueError, RecursionError, MemoryError, OverflowError, SystemError)
@@ -90,9 +90,9 @@ def parse_marimo(text: str, filename: str) -> NotebookSerialization:
             script = notebook is not None and is_non_marimo_python_script(notebook)
     except MARIMO_FAILS as error:
         reason = str(error) or "marimo cannot read this file."
-        raise InvalidInput(f"{filename}:1: {reason}", hint=HOW_TO_MAKE) from error
+        raise InvalidInput(f"{filename}:1: {reason}", hint=_HOW_TO_MAKE) from error
     if notebook is None or script or not notebook.valid:
-        raise not_marimo(filename)
+        raise _not_marimo(filename)
     return notebook
 
 
@@ -157,9 +157,9 @@ def _cheap_to_compile(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def not_marimo(filename: str) -> InvalidInput:
+def _not_marimo(filename: str) -> InvalidInput:
     """Return the error for a text that is not a marimo notebook."""
-    return InvalidInput(f"{filename}:1: this is not a marimo notebook.", hint=HOW_TO_MAKE)
+    return InvalidInput(f"{filename}:1: this is not a marimo notebook.", hint=_HOW_TO_MAKE)
 
 
 @contextmanager
@@ -198,7 +198,7 @@ def check_notebook(text: str, filename: str) -> None:
             hint="Save it as UTF-8 without a byte order mark.",
         )
     if not text.strip():
-        raise InvalidInput(f"{filename}:1: the notebook is empty.", hint=HOW_TO_MAKE)
+        raise InvalidInput(f"{filename}:1: the notebook is empty.", hint=_HOW_TO_MAKE)
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise InvalidInput(f"{filename}:{line}: the file holds a null byte; it is not text.")
@@ -223,4 +223,4 @@ def _written_for_another_python(text: str) -> bool:
 
 def _check_frame(text: str, filename: str) -> None:
     if not _APP.search(text):
-        raise not_marimo(filename)
+        raise _not_marimo(filename)

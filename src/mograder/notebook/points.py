@@ -91,7 +91,7 @@ def checks_in(notebook: NotebookText) -> Iterator[Check]:
     """
     found = (name for cell in notebook.cells for name in _ALIAS.findall(cell.code))
     names = tuple(dict.fromkeys(found))[:_MOST_ALIASES]
-    tests = named_tests(notebook)
+    tests = _named_tests(notebook)
     for cell in notebook.cells:
         if cell.kind is not CellKind.UNPARSABLE:
             for label, line in labels_in(cell.code, names):
@@ -100,7 +100,7 @@ def checks_in(notebook: NotebookText) -> Iterator[Check]:
             yield Check(cell.name, cell, cell.code_first, tests[cell.name], is_test=True)
 
 
-def named_tests(notebook: NotebookText) -> Mapping[str, str]:
+def _named_tests(notebook: NotebookText) -> Mapping[str, str]:
     """Return the keys of the questions that cells without a call of ``check`` test, by their names.
 
     A function counts if it can be called without arguments.
@@ -227,7 +227,7 @@ def stated_weights(notebook: NotebookText) -> Mapping[str, float]:
                 known = math.fsum(weight or 0.0 for weight in weights)
                 found[label] = max(known, found.get(label, 0.0))
     written = {label: weight for label, weight in found.items() if label not in open_labels}
-    return written | dict.fromkeys(named_tests(notebook), 1.0)
+    return written | dict.fromkeys(_named_tests(notebook), 1.0)
 
 
 def _stated_weight(entry: ast.expr) -> float | None:
@@ -331,7 +331,7 @@ def guarded_cells(
 
     Of a student's notebook only the tests of its ``release`` count: a student may add some.
     """
-    tests = named_tests(release or notebook)
+    tests = _named_tests(release or notebook)
     for cell in notebook.cells:
         labels, names = _of_code(cell.code)
         keys = {key_of(label) for label in labels if label != SOURCE_LABEL}

@@ -148,7 +148,7 @@ class ContextMiddleware:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if brings_body(scope):
+        if _brings_body(scope):
             whole = DrainBeforeReply(scope, receive, send)
             receive, send = whole.receive, whole.send
         try:
@@ -415,7 +415,7 @@ def _log_access(scope: Scope, context: RequestContext, status: int, seconds: flo
     )
 
 
-def brings_body(scope: Scope) -> bool:
+def _brings_body(scope: Scope) -> bool:
     """Whether this request has a body."""
     if scope["type"] != "http" or scope["method"] in _BODILESS:
         return False
@@ -426,7 +426,7 @@ def brings_body(scope: Scope) -> bool:
 
 
 class DrainBeforeReply:
-    """The ``receive`` and ``send`` of one request that :func:`brings_body`.
+    """The ``receive`` and ``send`` of one request that :func:`_brings_body`.
 
     Mutable state: whether the app has read from the body, whether it is reading at the moment (a
     proxy does, while it answers), whether the body has ended, and the head that is held back until

@@ -68,12 +68,12 @@ feedback_dir_option = click.option(
     type=EXISTING_DIRECTORY,
     help="Feedback files, USERNAME.html.  [default: feedback/ASSIGNMENT]",
 )
-grades_csv_option = click.option(
+_grades_csv_option = click.option(
     "--grades-csv",
     type=EXISTING_FILE,
     help="CSV with student, mark, feedback.  [default: the gradebook]",
 )
-comment_options = together(
+_comment_options = together(
     click.option(
         "--clear-comments",
         is_flag=True,
@@ -91,7 +91,7 @@ comment_options = together(
 @click.argument("assignment")
 @site_options
 @feedback_dir_option
-@grades_csv_option
+@_grades_csv_option
 @click.option("--grades-only", is_flag=True, help="Send neither comments nor files.")
 @click.option(
     "--workflow-state",
@@ -102,7 +102,7 @@ comment_options = together(
 )
 @click.option("--force", is_flag=True, help="Overwrite what others gave or changed on Moodle.")
 @unreleased_option
-@comment_options
+@_comment_options
 @naming_options
 @click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
 @json_option
@@ -145,11 +145,11 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         files = feedback_files(released_files(ctx, released, feedback_dir, usual))
         people = list_participants(client, chosen, remembered_people(book, client.url), naming)
         scale = scale_of(client, chosen, people)
-        lines = grade_lines(
+        lines = _grade_lines(
             grades_csv, loaded, name, released, scale=scale, html_comments=html_comments
         )
         if grades_csv is None:
-            warn_of_maximum(loaded, name, chosen.maximum)
+            _warn_of_maximum(loaded, name, chosen.maximum)
         gathered = gather(
             lines, files, people, grades_only=grades_only, clear_comments=clear_comments
         )
@@ -169,7 +169,7 @@ def _send(client: MoodleClient, drafted: Draft, book: Path) -> tuple[Outcome, ..
         return send(client, drafted, gradebook, report, SystemClock().now())
 
 
-def grade_lines(
+def _grade_lines(
     grades_csv: Path | None,
     loaded: LoadedSettings,
     name: str,
@@ -186,7 +186,7 @@ def grade_lines(
     return from_gradebook(grades_to_send(loaded, name, released), scale=scale)
 
 
-def warn_of_maximum(loaded: LoadedSettings, name: str, maximum: Decimal | None) -> None:
+def _warn_of_maximum(loaded: LoadedSettings, name: str, maximum: Decimal | None) -> None:
     """Tell that Moodle would take 18 of 20 for 18 of 100: marks of the gradebook go as they are."""
     path = loaded.gradebook_path
     if maximum is None or not path.is_file():
@@ -244,7 +244,7 @@ def _grades(line: SummaryRow) -> str:
     type=EXISTING_FILE,
     help="Grading worksheet from Moodle.  [default: import/ASSIGNMENT.csv, or [moodle] csv]",
 )
-@grades_csv_option
+@_grades_csv_option
 @feedback_dir_option
 @click.option(
     "-o",
@@ -261,7 +261,7 @@ def _grades(line: SummaryRow) -> str:
     help="Column of the worksheet that your grades name students by.",
 )
 @unreleased_option
-@comment_options
+@_comment_options
 @json_option
 @course_option
 @click.pass_context
@@ -294,9 +294,9 @@ def export(  # noqa: PLR0913  # one argument per option
     sheet = parse_worksheet(read_bytes(worksheet or find_worksheet(loaded, name, item, assignment)))
     known, usernames = people_in(loaded, sheet, match_column)
     released = released_of(loaded, item, unreleased=unreleased)
-    lines = grade_lines(grades_csv, loaded, item, released, html_comments=html_comments)
+    lines = _grade_lines(grades_csv, loaded, item, released, html_comments=html_comments)
     if grades_csv is None and sheet.rows:
-        warn_of_maximum(loaded, item, sheet.maximum(sheet.rows[0]))
+        _warn_of_maximum(loaded, item, sheet.maximum(sheet.rows[0]))
     usual = feedback_dir_of(loaded, assignment, item)
     files = feedback_files(released_files(ctx, released, feedback_dir, usual))
     now = SystemClock().now().astimezone(course_zone(settings))

@@ -54,7 +54,7 @@ class Site:
             click.UsageError: No address is known.
             MograderError: There is no token for it, or the address is not valid.
         """
-        url = moodle_url(self.url, self.loaded)
+        url = _moodle_url(self.url, self.loaded)
         with MoodleClient(url, self._token(url)) as client:
             yield client
 
@@ -83,7 +83,7 @@ class Site:
         return kept.token if kept else told
 
 
-def moodle_url(told: str | None, loaded: LoadedSettings) -> str:
+def _moodle_url(told: str | None, loaded: LoadedSettings) -> str:
     """Return the site's address and warn if it is not encrypted.
 
     Raises:
@@ -171,7 +171,7 @@ def login(
     Where your university's own page asks for it, use --sso: sign in there with the browser, then
     paste the link that it ends in.
     """
-    address = moodle_url(url, loaded)
+    address = _moodle_url(url, loaded)
     got = (token or "").strip() or _sign_in(address, username, sso=sso, insecure=insecure)
     with MoodleClient(address, got) as client:
         site = client.site()

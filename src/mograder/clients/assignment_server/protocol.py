@@ -216,7 +216,7 @@ def _conflict(status: int, said: _Refusal, words: str, hint: str) -> Conflict:
     if status == HTTPStatus.PRECONDITION_FAILED:
         return DraftChanged(words, hint=hint)
     if said.reason == _LATE:
-        return WouldReplaceOnTime(words, hint=hint, receipt=receipt_text(said.receipt))
+        return WouldReplaceOnTime(words, hint=hint, receipt=_receipt_text(said.receipt))
     return Conflict(words, hint=hint)
 
 
@@ -436,11 +436,11 @@ def draft_of(answer: DraftFacts) -> RemoteDraft:
 
 def acknowledgement_of(answer: Submitted) -> Acknowledgement:
     """Return an acknowledgement, with the receipt as JSON text for storing unchanged."""
-    when, receipt = _received(answer.receipt), receipt_text(answer.receipt)
+    when, receipt = _received(answer.receipt), _receipt_text(answer.receipt)
     return Acknowledgement(answer.filename, when, answer.late, answer.repeated, receipt)
 
 
-def receipt_text(receipt: Mapping[str, object] | None) -> str:
+def _receipt_text(receipt: Mapping[str, object] | None) -> str:
     """Return a receipt as JSON text, empty for None."""
     return json.dumps(receipt, indent=2, ensure_ascii=False) if receipt else ""
 

@@ -84,7 +84,7 @@ async def generate(
     return tuple(task.result() for task in tasks)
 
 
-def generate_lecture(item: SourceItem, options: GenerateOptions) -> list[Line]:
+def _generate_lecture(item: SourceItem, options: GenerateOptions) -> list[Line]:
     """Write a lecture's release without running it; return the lines to report.
 
     Raises:
@@ -101,9 +101,9 @@ def generate_lecture(item: SourceItem, options: GenerateOptions) -> list[Line]:
         refuse(find_leaks(lecture, filename))
         told = f"{filename} -> {shown(target / source.name)}"
         left = [
-            *check_names(source.stem, [source.name, *kept], target),
+            *_check_names(source.stem, [source.name, *kept], target),
             *left_out(item, support),
-            *missing_files(item, source, text),
+            *_missing_files(item, source, text),
             *packages(source, text),
         ]
         if options.dry_run:
@@ -113,7 +113,7 @@ def generate_lecture(item: SourceItem, options: GenerateOptions) -> list[Line]:
             continue
         with staged_release(target) as stage:
             stage.write_text(source.name, lecture)
-            copied = copy_support(item, kept, stage, shown(target))
+            copied = _copy_support(item, kept, stage, shown(target))
             stage.commit()
         lines += [Line(Step.OK, told), *copied, *left]
     return lines
@@ -147,7 +147,7 @@ class _Generator:
 
     async def _generate(self) -> Sequence[str]:
         if self._options.lecture:
-            self._lines += await asyncio.to_thread(generate_lecture, self._item, self._options)
+            self._lines += await asyncio.to_thread(_generate_lecture, self._item, self._options)
             return ()
         made = await asyncio.to_thread(self._make_all)
         if not made:
@@ -195,7 +195,7 @@ class _Generator:
                 *(*planned.advice, *_advice_on_checks(text, filename, release, planned.plan)),
             ):
                 self._tell(Step.ADVICE, str(finding))
-            self._lines += [*missing_files(self._item, source, text), *packages(source, text)]
+            self._lines += [*_missing_files(self._item, source, text), *packages(source, text)]
             made.append(_Made(source, text, release, planned.plan))
         return tuple(made)
 
@@ -233,13 +233,13 @@ class _Generator:
         lines = []
         support = support_files(self._item, [each.release.text for each in made])
         names = [*(each.source.name for each in made), *support.files]
-        odd = check_names(self._item.name, names, self._target)
+        odd = _check_names(self._item.name, names, self._target)
         for each in made:
             stage.write_text(each.source.name, each.release.text)
             lines.append(
                 Line(Step.OK, f"{shown(each.source)} -> {self._released(each.source.name)}")
             )
-        lines += copy_support(self._item, support.files, stage, shown(self._target))
+        lines += _copy_support(self._item, support.files, stage, shown(self._target))
         lines += [*left_out(self._item, support), *odd]
         archive = f"{self._item.name}.zip"
         if len(names) > 1:
@@ -382,7 +382,7 @@ def left_out(item: SourceItem, support: Belongings) -> list[Line]:
     return [Line(Step.LEFT_OUT, f"{place}/{each.name}: {each.reason}.") for each in support.left]
 
 
-def missing_files(item: SourceItem, source: Path, text: str) -> list[Line]:
+def _missing_files(item: SourceItem, source: Path, text: str) -> list[Line]:
     """Return a line for each missing file that ``marimo.App(...)`` names."""
     missing = [name for name in app_files(text) if not (item.directory / name).is_file()]
     return [
@@ -415,7 +415,7 @@ def _support(item: SourceItem, source: Path, text: str) -> Belongings:
     return found.without({name: reason for name in found.files if name not in named})
 
 
-def copy_support(
+def _copy_support(
     item: SourceItem, names: Sequence[str], stage: ReleaseBuild, target: str
 ) -> list[Line]:
     """Copy files beside a notebook that are newer than the release's; return lines to report.
@@ -464,7 +464,7 @@ def _mode(name: str, options: GenerateOptions) -> str | None:
     return mode_by_initial(name) or ("edit" if there else None)
 
 
-def check_names(item: str, files: Sequence[str], target: Path) -> list[Line]:
+def _check_names(item: str, files: Sequence[str], target: Path) -> list[Line]:
     """Refuse new names that Windows or macOS cannot store; return lines about older ones.
 
     ``target`` is the item's directory among the releases, which may not exist.

@@ -190,7 +190,7 @@ async def autograde(
         return notes
 
     screen = _screen(assignment, request.denied)
-    rows = await grade_batch(
+    rows = await _grade_batch(
         assignment, waiting, tools, keep, watch.ended, jobs=request.jobs, screen=screen
     )
     source = assignment.basis.source_sha256
@@ -201,7 +201,7 @@ async def autograde(
     return Autograded(assignment, tuple(ordered), request.output)
 
 
-async def grade_batch(  # the parts of one batch
+async def _grade_batch(  # the parts of one batch
     assignment: GradedAssignment,
     submissions: Sequence[SubmittedFile],
     tools: GradingTools,

@@ -78,7 +78,7 @@ class Winnowing:
 
 
 CODE = Winnowing(length=12, window=5)
-PROSE = Winnowing(length=5, window=4)
+_PROSE = Winnowing(length=5, window=4)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -99,7 +99,7 @@ class Threshold:
 
 THRESHOLDS: Mapping[Winnowing, Threshold] = {
     CODE: Threshold(fingerprints=10, share=0.4),
-    PROSE: Threshold(fingerprints=8, share=0.35),
+    _PROSE: Threshold(fingerprints=8, share=0.35),
 }
 
 
@@ -159,7 +159,7 @@ def similar_pairs(
             found[pair].matches += _matches(prints[pair[0]], prints[pair[1]], shared)
     pairs = (
         SimilarPair(
-            *pair, each.shares.get(CODE, 0.0), each.shares.get(PROSE, 0.0), tuple(each.matches)
+            *pair, each.shares.get(CODE, 0.0), each.shares.get(_PROSE, 0.0), tuple(each.matches)
         )
         for pair, each in found.items()
     )

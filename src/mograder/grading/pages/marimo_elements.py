@@ -253,8 +253,8 @@ class PlainElements(HTMLParser):
         text = html.unescape("".join(self._out[self._formula_at :]))
         del self._out[self._formula_at :]
         self._formula_at = 0
-        tex, displayed = split_delimiters(text)
-        found = mathml_of(tex, displayed=displayed)
+        tex, displayed = _split_delimiters(text)
+        found = _mathml_of(tex, displayed=displayed)
         if found:
             return found
         name = "pre" if displayed else "code"
@@ -424,7 +424,7 @@ _WRITERS: dict[str, Callable[[Mapping[str, object]], str]] = {
 }
 
 
-def split_delimiters(text: str) -> tuple[str, bool]:
+def _split_delimiters(text: str) -> tuple[str, bool]:
     """Return a formula without the marks around it, and whether it stands on its own line."""
     plain = text.strip()
     for displayed, pairs in ((True, _DISPLAYED), (False, _DELIMITERS)):
@@ -435,7 +435,7 @@ def split_delimiters(text: str) -> tuple[str, bool]:
 
 
 @lru_cache(maxsize=2000)
-def mathml_of(tex: str, *, displayed: bool) -> str:
+def _mathml_of(tex: str, *, displayed: bool) -> str:
     """Return a formula as MathML, not yet sanitised; "" if it cannot be converted as a whole."""
     if len(tex) > _LONGEST:
         return ""

@@ -142,7 +142,7 @@ class _Examination:
         release = await asyncio.to_thread(
             report_of, source.release, source.filename, trial, self._options.seconds
         )
-        await asyncio.to_thread(tell_release, source, release, self._report)
+        await asyncio.to_thread(_tell_release, source, release, self._report)
         files = self._options.submissions.files if self._options.submissions else ()
         every = _JUDGED + len(mutants) + len(files)
         each = min(plain.seconds, trial.seconds) + _OVERHEAD
@@ -216,7 +216,7 @@ class _Examination:
         self, source: ExaminedSource, trials: Trials, plain: tuple[RunReport, RunReport]
     ) -> None:
         async with trials.room:
-            contract = await judge_apart(source, plain, self._runs, self._report)
+            contract = await _judge_apart(source, plain, self._runs, self._report)
         for _ in range(_JUDGED):
             self._watch.done()
         submissions = self._options.submissions
@@ -239,7 +239,7 @@ def report_of(text: str, filename: str, trial: Trial, seconds: float) -> RunRepo
     return run_report(text, filename, trial.result, seconds)
 
 
-def tell_release(source: ExaminedSource, run: RunReport, report: QualityReport) -> None:
+def _tell_release(source: ExaminedSource, run: RunReport, report: QualityReport) -> None:
     """Add what is wrong with the release's own run, in which nothing is answered."""
     found = judge_release(source.notebook.text, source.release, source.filename, run)
     faults = [(Fault.SOLUTION, each) for each in found.failures]
@@ -252,7 +252,7 @@ def tell_release(source: ExaminedSource, run: RunReport, report: QualityReport) 
         report.add(in_cell(source.notebook, fault, finding))
 
 
-async def judge_apart(
+async def _judge_apart(
     source: ExaminedSource,
     plain: tuple[RunReport, RunReport],
     runs: AuthorRuns,

@@ -41,7 +41,7 @@ if sys.platform == "linux":
 
 _log = get_logger(__name__)
 
-AUTHORS_BOUNDS = CopyBounds(files=10_000, mb=1000)
+_AUTHORS_BOUNDS = CopyBounds(files=10_000, mb=1000)
 """The same limits as for the files of a release beside its notebooks."""
 
 _WARM_FROM = 2
@@ -150,10 +150,10 @@ if sys.platform == "linux":  # supervisors need it
         if config.uv_cache.is_relative_to(loaded.state_dir):
             config = config.model_copy(update={"uv_cache": place / "uv-cache"})
         warm = _WARM_ENVIRONMENTS if runs >= _WARM_FROM else 0
-        bounds = AUTHORS_BOUNDS if trusted else CopyBounds()
+        bounds = _AUTHORS_BOUNDS if trusted else CopyBounds()
         async with momentary_supervisor(config, warm=warm) as moment:
             client = moment.client
-            environments = None if own_python else await environments_of(loaded, environ, client)
+            environments = None if own_python else await _environments_of(loaded, environ, client)
             copies = Path(tempfile.mkdtemp(prefix="mograder-"))
             judging, own = copies / "judging", copies / "own"
             if own_python:
@@ -188,12 +188,12 @@ async def open_plain(
     variables = own_variables(environ)
     if cache := loaded.settings.hub.uv_cache_dir:
         variables["UV_CACHE_DIR"] = str(loaded.path(cache))
-    executor = PlainExecutor(variables, at_once=jobs, bounds=AUTHORS_BOUNDS)
+    executor = PlainExecutor(variables, at_once=jobs, bounds=_AUTHORS_BOUNDS)
     limits = limits_of(loaded.settings.limits)
     if own_python:
         yield Workbench(executor, _NoJudges(), limits, None, _no_warm_start)
         return
-    environments = await environments_of(loaded, environ, PlainCommands(variables))
+    environments = await _environments_of(loaded, environ, PlainCommands(variables))
     try:
         yield Workbench(executor, _NoJudges(), limits, environments, _no_warm_start)
     finally:
@@ -226,7 +226,7 @@ def places(loaded: LoadedSettings, environ: Environ) -> tuple[Path, Path]:
     return cache, cache / "environments"
 
 
-async def environments_of(
+async def _environments_of(
     loaded: LoadedSettings, environ: Environ, runner: CommandRunner
 ) -> Environments:
     """Return the environments of a command, which are built by the commands of ``runner``."""

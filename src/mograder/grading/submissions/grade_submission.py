@@ -165,8 +165,8 @@ class _Grading:
             return
         with self.tools.slots.pair() as (worker, judge):
             if assignment.source is None:
-                report = await run_beside(assignment, self.text, self.tools, worker)
-                self.checks, self.problem = checks_without_source(report), report.problem
+                report = await self._validated(worker)
+                self.checks, self.problem = _checks_without_source(report), report.problem
                 self.errors = tuple(_errors_of(report))
             else:
                 await self._judge(assignment.source, worker, judge)
@@ -210,12 +210,31 @@ class _Grading:
     async def _run_beside(self, source: JudgedSource, slot: int) -> None:
         expected = self.assignment.labels
         try:
-            report = await run_beside(self.assignment, self.text, self.tools, slot)
+            report = await self._validated(slot)
         except MograderError as error:
             why = Unjudged(GradingState.NEEDS_ATTENTION, str(error))
             self.checks += unjudged_checks([e for e in expected if e.unprotected], why)
         else:
-            self.checks += unprotected_checks(report, source.plan.beside, expected)
+            self.checks += _unprotected_checks(report, source.plan.beside, expected)
+
+    async def _validated(self, uid_slot: int) -> ValidationReport:
+        """Run the submission with the author's unprotected checks, and return the report.
+
+        Raises:
+            MograderError: It could not be run at all.
+        """
+        assignment, source = self.assignment, self.assignment.source
+        submission = Submission(
+            text=self.text,
+            filename=source_name(assignment),
+            environment=assignment.environment,
+            limits=assignment.limits,
+            seconds=assignment.deadlines.notebook,
+            release=assignment.release if source is None else source.beside,
+            folder=assignment.release_folder,
+            uid_slot=uid_slot,
+        )
+        return await validate(submission, _OwnEnds(self.tools.executor), self.tools.apart)
 
     def give_up(self, state: GradingState, reason: str) -> None:
         """Take back all results, for a reason that concerns the whole submission."""
@@ -283,28 +302,7 @@ def _seed(key: bytes, data: bytes, assignment: GradedAssignment) -> str:
     return hmac.digest(key, text.encode(), "sha256").hex()
 
 
-async def run_beside(
-    assignment: GradedAssignment, text: str, tools: GradingTools, uid_slot: int
-) -> ValidationReport:
-    """Run a submission with the author's unprotected checks, and return the report.
-
-    Raises:
-        MograderError: It could not be run at all.
-    """
-    submission = Submission(
-        text=text,
-        filename=source_name(assignment),
-        environment=assignment.environment,
-        limits=assignment.limits,
-        seconds=assignment.deadlines.notebook,
-        release=assignment.release if assignment.source is None else assignment.source.beside,
-        folder=assignment.release_folder,
-        uid_slot=uid_slot,
-    )
-    return await validate(submission, _OwnEnds(tools.executor), tools.apart)
-
-
-def unprotected_checks(
+def _unprotected_checks(
     report: ValidationReport, parts: Sequence[Part], expected: Sequence[ExpectedLabel]
 ) -> tuple[GradedCheck, ...]:
     """Return the results of the unprotected checks of a source; other results do not count.
@@ -324,7 +322,7 @@ def unprotected_checks(
     return tuple(checks)
 
 
-def checks_without_source(report: ValidationReport) -> tuple[GradedCheck, ...]:
+def _checks_without_source(report: ValidationReport) -> tuple[GradedCheck, ...]:
     """Return the results of all checks that a submission has, each as a check of its own.
 
     Cells and lines are those of the submission.

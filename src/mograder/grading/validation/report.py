@@ -278,7 +278,7 @@ def place_of(line: int | None) -> str:
     return "put back from the release" if line is None else f"line {line}"
 
 
-def marks_of_check(check: ValidatedCheck) -> str:
+def _marks_of_check(check: ValidatedCheck) -> str:
     """Return the marks of a check as ``5/10``, empty if it has none."""
     if check.available is None:
         return ""
@@ -290,7 +290,7 @@ def _lines(report: ValidationReport) -> Iterator[str]:
     for warning in report.integrity.warnings:
         yield f"  INTEGRITY: {_plain(str(warning))}"
     for check in report.checks:
-        marks = marks_of_check(check)
+        marks = _marks_of_check(check)
         yield f"  {WORDS[check.status]}: {_plain(check.label)}{f' [{marks}]' if marks else ''}"
         yield from (f"    - {_plain(message)}" for message in check.messages)
     for error in report.cell_errors:
@@ -417,7 +417,7 @@ def render_html(report: ValidationReport) -> str:
         not_run=CheckStatus.NOT_RUN,
         warn=CheckStatus.WARN,
         headline=headline,
-        marks_of=marks_of_check,
+        marks_of=_marks_of_check,
         place=lambda line: place_of(line).capitalize(),
         styled=styled,
     )

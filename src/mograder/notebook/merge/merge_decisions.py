@@ -70,9 +70,9 @@ class Decision:
     def keep_own(self, texts: Texts, reason: str) -> None:
         """Leave the copy's cell as it is; the author's new one, if any, becomes a comment."""
         own, new = self.states.mine, self.states.new
-        self.pieces = [] if own is None else [own_piece(texts.mine, own)]
+        self.pieces = [] if own is None else [_own_piece(texts.mine, own)]
         if new is not None:
-            self.pieces.append(beside_piece(new))
+            self.pieces.append(_beside_piece(new))
         self.change, self.reason = Outcome.NOTHING, reason
 
 
@@ -154,24 +154,24 @@ class _Deciding:
         if self.states.kept and old and only_imports_more(self.guarded[own.index], old):
             return self._own()
         decision = self._released(Outcome.REPLACED)
-        remains = remains_of(own, old, new)
+        remains = _remains_of(own, old, new)
         if remains.code:
             decision.pieces.append(additions_piece(remains.code))
         if remains.aside:
-            decision.pieces.append(aside_piece(own))
+            decision.pieces.append(_aside_piece(own))
             decision.reason = CHECK_CHANGED
         return decision
 
     def _released(self, change: Outcome) -> Decision:
         new = self.states.new
-        pieces = [] if new is None else [released_piece(self.texts.new, new)]
+        pieces = [] if new is None else [_released_piece(self.texts.new, new)]
         return Decision(self.states, pieces, change)
 
     def _own(self, reason: str = "", *, beside: bool = False) -> Decision:
         own, new = self.states.mine, self.states.new
-        pieces = [] if own is None else [own_piece(self.texts.mine, own)]
+        pieces = [] if own is None else [_own_piece(self.texts.mine, own)]
         if beside and new is not None:
-            pieces.append(beside_piece(new))
+            pieces.append(_beside_piece(new))
         return Decision(self.states, pieces, reason=reason)
 
 
@@ -181,13 +181,13 @@ def _keep_earlier(decisions: list[Decision], texts: Texts) -> None:
         if decision.change is Outcome.REMOVED or any(each.beside for each in decision.pieces):
             continue
         for cell in decision.states.added_beside:
-            decision.pieces.append(own_piece(texts.mine, cell))
+            decision.pieces.append(_own_piece(texts.mine, cell))
 
 
 def drop_repeated(decisions: list[Decision]) -> None:
     """Drop the author's cells of earlier merges that this merge writes or runs itself."""
     live = {
-        beside_piece(each.cell).code
+        _beside_piece(each.cell).code
         for decision in decisions
         for each in decision.pieces
         if each.released and each.cell is not None
@@ -202,24 +202,24 @@ def drop_repeated(decisions: list[Decision]) -> None:
         ]
 
 
-def released_piece(notebook: NotebookText, cell: Cell) -> Piece:
+def _released_piece(notebook: NotebookText, cell: Cell) -> Piece:
     """Return a cell of the new release as it is."""
     return Piece(notebook.lines_of(cell), names_in(cell), code_of(cell), cell, released=True)
 
 
-def own_piece(notebook: NotebookText, cell: Cell) -> Piece:
+def _own_piece(notebook: NotebookText, cell: Cell) -> Piece:
     """Return a cell of the copy as it is."""
     return Piece(notebook.lines_of(cell), names_in(cell), code_of(cell), cell)
 
 
-def beside_piece(cell: Cell) -> Piece:
+def _beside_piece(cell: Cell) -> Piece:
     """Return the author's cell as a comment."""
     body = _commented(cell.code)
     head = (AUTHORS.format(hash=cell_hash("\n".join(body))), _AUTHORS_NOTE)
     return _written((*head, *body), _NOT_RUN, beside=True)
 
 
-def aside_piece(cell: Cell) -> Piece:
+def _aside_piece(cell: Cell) -> Piece:
     """Return the student's version of a check as a comment."""
     return _written((STUDENTS, _STUDENTS_NOTE, *_commented(cell.code)), _NOT_RUN)
 
@@ -279,7 +279,7 @@ class Remains:
     aside: bool
 
 
-def remains_of(own: Cell, old: GuardedCell | None, new: Cell) -> Remains:
+def _remains_of(own: Cell, old: GuardedCell | None, new: Cell) -> Remains:
     """Return what is left of the student's version of a cell beside the new release's."""
     before = old.cell if old is not None else new
     added = _additions(own.code, before.code)

@@ -184,7 +184,7 @@ def mutants_of(notebook: NotebookText, plan: GradingPlan, filename: str) -> tupl
         cell = notebook.cells[planned.index]
         node = next(each for each in tree.body if cell.first <= each.lineno <= cell.last)
         statements = _relevant(node, cell, names)
-        for change in (change for each in statements for change in changes_of(each)):
+        for change in (change for each in statements for change in _changes_of(each)):
             if any(_is_within(change.old, span) for span in spans):
                 mutant = _mutant(notebook, cell, node, change)
                 found.setdefault(mutant.text, mutant)
@@ -302,7 +302,7 @@ def _diff(old: Sequence[str], new: Sequence[str]) -> str:
     return "\n".join(f"{mark}{line[indent:]}" for mark, lines in sides for line in lines)
 
 
-def changes_of(node: ast.AST) -> Iterator[Mutation]:
+def _changes_of(node: ast.AST) -> Iterator[Mutation]:
     """Yield the changes of a statement, also of those within it."""
     if isinstance(node, ast.stmt) and _is_removable(node):
         yield Mutation("removed statement", node, ast.Pass())
@@ -313,7 +313,7 @@ def changes_of(node: ast.AST) -> Iterator[Mutation]:
         return
     yield from _changes(node)
     for child in _parts(node):
-        yield from changes_of(child)
+        yield from _changes_of(child)
 
 
 def _is_removable(statement: ast.stmt) -> bool:
@@ -381,13 +381,13 @@ def _call(node: ast.Call) -> Iterator[Mutation]:
         case ast.Call(func=ast.Attribute(value=owner)) if name in _FUNCTIONS:
             yield Mutation("call", node.func, ast.Attribute(owner, _FUNCTIONS[name]))
     if isinstance(node.func, ast.Attribute):
-        yield from changes_of(node.func.value)
+        yield from _changes_of(node.func.value)
     for given in node.args:
         if not (name in ("range", "arange", "linspace") and _is_many(given)):
-            yield from changes_of(given)
+            yield from _changes_of(given)
     for keyword in node.keywords:
         if keyword.arg not in _LOOKS and keyword.arg not in _SEEDS:
-            yield from changes_of(keyword.value)
+            yield from _changes_of(keyword.value)
 
 
 def _comparisons(node: ast.Compare) -> Iterator[Mutation]:

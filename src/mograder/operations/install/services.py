@@ -63,13 +63,13 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
     host.run("systemctl", "enable", "--quiet", *UNITS)
     if not is_active(host, SESSIONS):
         start(host, SESSIONS)
-    elif program_changed or SESSIONS in written or is_behind(host, SESSIONS, BUILD_ENV):
+    elif program_changed or SESSIONS in written or _is_behind(host, SESSIONS, BUILD_ENV):
         host.say("the session supervisor goes on as it is, since its restart ends every session.")
         host.say("When nobody is at work: systemctl restart mograder-sessions")
     # A socket that listens takes another port only when it is started anew, which the hub has to
     # let go.
-    new_socket = SOCKET in written or is_behind(host, SOCKET, f"{UNIT_PLACE}/{SOCKET}")
-    behind = program_changed or is_behind(host, HUB, HUB_UNIT, CURRENT, BUILD_ENV)
+    new_socket = SOCKET in written or _is_behind(host, SOCKET, f"{UNIT_PLACE}/{SOCKET}")
+    behind = program_changed or _is_behind(host, HUB, HUB_UNIT, CURRENT, BUILD_ENV)
     if not is_active(host, HUB):
         host.attempt("systemctl", "reset-failed", HUB)
         start(host, SOCKET, HUB, verb="restart" if new_socket else "start")
@@ -95,7 +95,7 @@ def is_active(host: Host, unit: str) -> bool:
     return host.succeeds("systemctl", "is-active", "--quiet", unit)
 
 
-def is_behind(host: Host, unit: str, *files: str, event: str = "ActiveEnter") -> bool:
+def _is_behind(host: Host, unit: str, *files: str, event: str = "ActiveEnter") -> bool:
     """Return whether a unit's last ``event`` was before a file was written.
 
     So it is where an earlier run broke off after it had written the file.
@@ -131,7 +131,7 @@ def ensure_front(host: Host, options: InstallOptions) -> None:
         # Appended, since the file may be a link of the administrator's.
         with host.path(CADDYFILE).open("a", encoding="utf-8") as main:
             main.write(f"\n{IMPORT}\n")
-    if not changed and not is_behind(host, "caddy", SITE, CADDYFILE, event="StateChange"):
+    if not changed and not _is_behind(host, "caddy", SITE, CADDYFILE, event="StateChange"):
         host.say("as it should be")
         return
     if not host.succeeds("caddy", "validate", "--config", CADDYFILE, "--adapter", "caddyfile"):

@@ -73,7 +73,7 @@ def ensure_network(host: Host, options: InstallOptions) -> None:
         _trust_authority(host, Path(options.ca_file))
 
 
-def install_packages(host: Host, *names: str) -> None:
+def _install_packages(host: Host, *names: str) -> None:
     """Install Debian packages.
 
     Raises: :class:`MograderError`.
@@ -94,7 +94,7 @@ def ensure_packages(host: Host, options: InstallOptions) -> None:
         host.say("all there")
         return
     try:
-        install_packages(host, *missing)
+        _install_packages(host, *missing)
     except MograderError as error:
         raise MograderError(
             error.message, hint="Caddy is in Debian 12 and Ubuntu 24.04 and later."
@@ -174,5 +174,5 @@ def _trust_authority(host: Host, file: Path) -> None:
             target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             write_file(target, data, 0o644)
     if not host.has("update-ca-certificates"):
-        install_packages(host, "ca-certificates")
+        _install_packages(host, "ca-certificates")
     host.run("update-ca-certificates")

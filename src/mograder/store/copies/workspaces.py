@@ -53,7 +53,7 @@ _MOST_TOLD = 5
 MOST_ARCHIVES = 200
 """Most earlier versions of one item; a student's script must not fill the disk."""
 
-MOST_ARCHIVED = 256_000_000
+_MOST_ARCHIVED = 256_000_000
 """Most bytes of all earlier versions of one item."""
 
 _ENDING = re.compile(r"(?P<when>20\d{6}T\d{6})(?:-(?P<number>[1-9]\d{0,3}))?\.py")
@@ -174,7 +174,7 @@ class Workspaces:
             for name in sorted(names)
             if name.endswith(".py")
             and name not in own
-            and archive_of(name, release.name, self._look(user, release.name, name)) is None
+            and _archive_of(name, release.name, self._look(user, release.name, name)) is None
         )
         return tuple(map(_printable, islice(further, _MOST_TOLD)))
 
@@ -385,7 +385,7 @@ class Workspaces:
             names = self._below.names(_path(user, item), _MOST_NAMES)
         except (NotFound, InvalidInput):
             return ()
-        found = (archive_of(name, item, self._look(user, item, name)) for name in names)
+        found = (_archive_of(name, item, self._look(user, item, name)) for name in names)
         return tuple(sorted((each for each in found if each is not None), reverse=True))
 
     def _renew(self, user: Username, release: Release, fd: int, now: datetime) -> str | None:
@@ -418,7 +418,7 @@ class Workspaces:
     def _demand_few(self, user: Username, item: ItemName) -> None:
         """Refuse to replace a notebook once more. Raises: Conflict if too many are kept."""
         kept = self.archives(user, item)
-        if len(kept) >= MOST_ARCHIVES or sum(each.size for each in kept) >= MOST_ARCHIVED:
+        if len(kept) >= MOST_ARCHIVES or sum(each.size for each in kept) >= _MOST_ARCHIVED:
             raise Conflict(
                 f"There are {len(kept)} earlier versions of {item} in its folder already.",
                 hint="Delete some of the .bak files in the editor's file browser, then try again.",
@@ -521,7 +521,7 @@ def parse_archive(name: str, item: ItemName) -> str:
     return name
 
 
-def archive_of(name: str, item: ItemName, info: FileInfo | None) -> Archive | None:
+def _archive_of(name: str, item: ItemName, info: FileInfo | None) -> Archive | None:
     """Return a directory entry as an earlier version; None if its name is not that of one."""
     found = _match(name, item)
     if found is None or info is None:

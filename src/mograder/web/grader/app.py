@@ -156,7 +156,7 @@ class GraderApp:
         return {
             "viewer": viewer,
             "local": "mograder grader",
-            "switched": marker is not None and is_switched(request),
+            "switched": marker is not None and _is_switched(request),
             "item_title": self._title,
         }
 
@@ -219,7 +219,7 @@ def role_shown(request: Request, role: Role) -> Role:
     return Role.MARKER if chosen == Role.MARKER else role
 
 
-def is_switched(request: Request) -> bool:
+def _is_switched(request: Request) -> bool:
     """Return whether an instructor sees the grader as a marker."""
     role: Role = request.scope[_REAL_ROLE]
     return role_shown(request, role) is not role

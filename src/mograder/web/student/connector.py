@@ -104,7 +104,7 @@ class HttpsConnector:
         user, code = fields.get("user", "").strip(), fields.get("code", "").strip()
         if not user or not code:
             raise InvalidInput("Both a user name and the enrollment code are needed.")
-        demand_owner(owner, user)
+        _demand_owner(owner, user)
         cached = self._tokens.find(server)
         own = cached.token if cached is not None and cached.user == user else ""
         given = register(server, user, code, token=own, retry=_RETRY)
@@ -115,7 +115,7 @@ class HttpsConnector:
     def _take(self, server: str, token: str, owner: str) -> Transport:
         if not token:
             raise InvalidInput("The token is missing.")
-        demand_owner(owner, user_of(token))
+        _demand_owner(owner, user_of(token))
         transport = _connected(server, token, user_of(token))
         try:
             transport.list_assignments()
@@ -186,7 +186,7 @@ class MoodleConnector:
         transport = MoodleTransport(client, self._course_id)
         try:
             site = client.site()
-            demand_owner(owner, transport.user)
+            _demand_owner(owner, transport.user)
             transport.list_assignments()
             self._tokens.save(self.server, token, transport.user, site.full_name)
         except MograderError:
@@ -229,7 +229,7 @@ def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
     return HttpsConnector(address, tokens, settled=bool(server), token=token)
 
 
-def demand_owner(owner: str, user: str) -> None:
+def _demand_owner(owner: str, user: str) -> None:
     """Refuse another user than the owner: work would be sent as theirs. Raises: Conflict."""
     if owner not in ("", user):
         raise Conflict(
@@ -315,7 +315,7 @@ class ServerConnection:
         if found is None:
             return None
         try:
-            demand_owner(self._owner(), found.user)
+            _demand_owner(self._owner(), found.user)
         except MograderError:
             found.close()
             raise

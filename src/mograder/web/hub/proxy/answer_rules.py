@@ -181,7 +181,7 @@ def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) ->
             headers_left,
             plain.length,
             prepend=STORAGE,
-            append=FRAME_REPORTER,
+            append=_FRAME_REPORTER,
         )
     return plain
 
@@ -249,7 +249,7 @@ STORAGE = _script(_source("storage-shim.js"))
 _SHIM = _source("session-shim.js")
 _FRAMED = _source("session-frame.js")
 _FILES = _source("session-files.js")
-FRAME_REPORTER = _script(_source("frame-height.js"))
+_FRAME_REPORTER = _script(_source("frame-height.js"))
 """Appended to a frame's HTML: reports its height to the page, which may not measure it."""
 _PDF_PAGE = _STATIC.joinpath("pdf-link.html").read_text("utf-8")
 

@@ -182,7 +182,7 @@ class RefusedPerson:
     has_role: bool
 
 
-def refused_people(app: HubApp, people: Iterable[ExternalPerson]) -> tuple[RefusedPerson, ...]:
+def _refused_people(app: HubApp, people: Iterable[ExternalPerson]) -> tuple[RefusedPerson, ...]:
     """Return those refused lately who are none of the linked ``people``, the newest first."""
     policy = app.services.policy
     done = {(each.issuer, each.subject) for each in people}
@@ -307,7 +307,7 @@ def sign_in(request: Request, app: CurrentApp) -> Response:
         registered={each.platform.key for each in platforms.registered()}
         - {each.key for each in own},
         keys=Keys(engine, app.services.secret).facts(),
-        refused=refused_people(app, people),
+        refused=_refused_people(app, people),
         issuers=platforms.issuers(app.services.loaded.settings.oidc.issuer),
         sheet=sheet_of(found, request),
         wanted=wanted,
