@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.support.browser import ONE_PROCESS, People, Person, chromium
+from tests.support.browser import BUILT_WITHIN, ONE_PROCESS, People, Person, chromium
 from tests.support.browser import notebook as framed
 from tests.support.course import put_release
 from tests.support.hub import HubProcess
@@ -22,7 +22,6 @@ from tests.support.traffic import Traffic
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 
 
-BUILT_WITHIN = 200_000
 ITEMS = ("A1", "A2")
 HARMLESS = ("ERR_ABORTED", "Service workers are not supported", "preloaded intentionally")
 """Console messages of marimo's page in an opaque origin, and of a page that was left."""

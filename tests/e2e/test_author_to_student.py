@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Frame, Locator, Page, expect
 
-from tests.support.browser import People, Person, notebook
+from tests.support.browser import BUILT_WITHIN, People, Person, notebook
 from tests.support.hub import HubProcess
 from tests.support.identity import from_proxy
 from tests.support.shared_hub import SharedCaches, module_hub, until, workspace
@@ -104,7 +104,7 @@ async def test_a_cell_that_fails_is_named_with_what_it_says(
 async def arrive(person: Person, hub: HubProcess) -> Frame:
     """Follow the deep link into the editor; the frame with marimo's page."""
     page = await person.open(f"{hub.url}/edit/{ITEM}")
-    await page.wait_for_url(f"**/edit/user/{person.name}/{ITEM}/", timeout=200_000)
+    await page.wait_for_url(f"**/edit/user/{person.name}/{ITEM}/", timeout=BUILT_WITHIN)
     editor = await notebook(page)
     await expect(editor.locator(".cm-content").first).to_be_visible()
     return editor

@@ -16,7 +16,7 @@ import pytest
 from playwright.async_api import Frame, Locator, Page, expect
 
 from tests.support import notebooks
-from tests.support.browser import People, Person, notebook, type_over
+from tests.support.browser import People, Person, notebook, saved_on_disk, type_over
 from tests.support.course import put_release
 from tests.support.hub import HubProcess
 from tests.support.identity import from_proxy, instructor
@@ -202,7 +202,7 @@ async def test_a_class_at_work_on_the_board_with_help_in_one_notebook(
     await expect(alice.get_by_text("prof works in your notebook with you")).to_be_visible()
     await together(alice, theirs, helping, artifacts)
     saved = workspace(hub, "alice", ITEM) / f"{ITEM}.py"
-    await saves(saved, "sign = 7")
+    await saved_on_disk(saved, "sign = 7")
     # The student ends it, and the queue is empty.
     await alice.get_by_role("button", name="End it").click()
     await expect(helping.get_by_text("You are not in this notebook any more.")).to_be_visible()
@@ -224,15 +224,6 @@ async def test_a_red_cell_of_the_board_shows_the_students_cells_with_their_outpu
     await expect(inside.get_by_text("The sign is wrong.", exact=True)).to_be_visible()
     await expect(inside.get_by_text("It is too small.")).to_have_count(0)
     assert await faults(board, artifacts, "red-cell", axe=False) == []
-
-
-async def saves(copy: Path, text: str) -> None:
-    """Wait until a copy on disk has a text: marimo saves a second after each change."""
-    for _ in range(1200):
-        if text in await asyncio.to_thread(copy.read_text):
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("it was not saved")
 
 
 def cursor_of(person: str) -> str:
@@ -325,13 +316,13 @@ async def test_the_students_file_is_what_the_two_of_them_typed(
     theirs = await begins(helping)
     await type_over(theirs, "total = 0", f"total = 7{typed}")
     await expect(own.locator(".cm-content", has_text="total = 7")).to_be_visible()
-    await saves(copy, "total = 7")
+    await saved_on_disk(copy, "total = 7")
     expected = text.replace("total = 0", f"total = 7{typed}")
     assert await asyncio.to_thread(copy.read_text) == expected
     await page.screenshot(path=artifacts / f"words-{first}.png")
     await answers(own, page, copy)
     await append(theirs, "total = 7", " + 8")
-    await saves(copy, " + 8")
+    await saved_on_disk(copy, " + 8")
     expected = expected.replace(f"7{typed}", f"7{typed} + 8").replace("Double", "Twice")
     assert await asyncio.to_thread(copy.read_text) == expected
 
@@ -355,7 +346,7 @@ async def answers(own: Frame, page: Page, copy: Path) -> None:
     ):
         await page.keyboard.press(key)
     await page.keyboard.type("Twice")
-    await saves(copy, "Twice")
+    await saved_on_disk(copy, "Twice")
 
 
 LIES = """

@@ -15,7 +15,7 @@ import pytest
 from playwright.async_api import Frame, Page, Route, expect
 
 from tests.support import notebooks
-from tests.support.browser import People, Person, insert, notebook
+from tests.support.browser import BUILT_WITHIN, People, Person, insert, notebook, saved_on_disk
 from tests.support.course import put_release
 from tests.support.hub import HubProcess
 from tests.support.identity import from_proxy
@@ -71,30 +71,28 @@ def hub(request: pytest.FixtureRequest, caches: SharedCaches) -> Iterator[HubPro
         yield hub
 
 
+def copy_of(hub: HubProcess, user: str) -> Path:
+    """A student's notebook."""
+    return workspace(hub, user, ITEM) / f"{ITEM}.py"
+
+
 async def text_of(hub: HubProcess, user: str) -> str:
     """A student's notebook without the version of marimo that saved it."""
-    text = await asyncio.to_thread((workspace(hub, user, ITEM) / f"{ITEM}.py").read_text)
+    text = await asyncio.to_thread(copy_of(hub, user).read_text)
     return re.sub(r"^__generated_with.*\n", "", text, flags=re.MULTILINE)
-
-
-async def saved(hub: HubProcess, user: str, text: str) -> None:
-    """Wait until a student's notebook on disk has a text: an earlier save may be answered first."""
-    async with asyncio.timeout(60):
-        while text not in await text_of(hub, user):  # noqa: ASYNC110 - a file has no event
-            await asyncio.sleep(0.05)
 
 
 async def opened(hub: HubProcess, person: Person) -> tuple[Page, Frame]:
     """Open the notebook as its student, and wait until it has run."""
     page = await person.open(f"{hub.url}/edit/{ITEM}")
-    await page.wait_for_url(f"**/edit/user/{person.name}/{ITEM}/", timeout=200_000)
+    await page.wait_for_url(f"**/edit/user/{person.name}/{ITEM}/", timeout=BUILT_WITHIN)
     frame = await notebook(page)
     await expect(frame.get_by_text("[4711]", exact=True)).to_be_visible()
     return page, frame
 
 
 async def write(page: Page, frame: Frame, old: str, new: str) -> None:
-    """Replace the code of a cell, and wait until the page has saved."""
+    """Replace the code of a cell, and wait until the page has saved, perhaps an earlier change."""
     await frame.locator(".cm-content", has_text=old).click()
     await page.keyboard.press("ControlOrMeta+a")
     async with page.expect_response("**/api/kernel/save*"):
@@ -114,7 +112,7 @@ async def test_the_editor_stays_open_and_keeps_what_is_typed_in_another_cell(
     alice = await people.person("alice", headers=from_proxy("alice"))
     page, frame = await opened(hub, alice)
     await write(page, frame, "area = 4711", "area = 1\nkept.append(2)")
-    await saved(hub, "alice", "area = 1\n")
+    await saved_on_disk(copy_of(hub, "alice"), "area = 1\n")
     typed_over = asyncio.Event()
 
     async def hold(route: Route) -> None:
@@ -147,7 +145,7 @@ async def test_a_cell_of_markdown_is_put_back_byte_for_byte(
     page, frame = await opened(hub, bob)
     await frame.get_by_role("heading", name="As handed out").dblclick()
     await write(page, frame, "As handed out", "## Mine")
-    await saved(hub, "bob", "## Mine")
+    await saved_on_disk(copy_of(hub, "bob"), "## Mine")
     versions = await put_back(hub, bob, "")
     await expect(versions.get_by_role("status")).to_contain_text("in the editor that is open")
     assert await text_of(hub, "bob") == NOTEBOOK
@@ -159,7 +157,7 @@ async def test_a_cell_that_is_being_written_closes_the_editor_as_before(
     carol = await people.person("carol", headers=from_proxy("carol"))
     page, frame = await opened(hub, carol)
     await write(page, frame, "area = 4711", "area = 1\nkept.append(area)")
-    await saved(hub, "carol", "area = 1\n")
+    await saved_on_disk(copy_of(hub, "carol"), "area = 1\n")
     await page.route("**/api/kernel/save*", lambda route: route.abort())
     await frame.locator(".cm-content", has_text="area = 1").click()
     await insert(frame, "\n# more")

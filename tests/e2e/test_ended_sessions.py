@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import WebSocket, expect
 
-from tests.support.browser import People, insert, notebook
+from tests.support.browser import BUILT_WITHIN, People, insert, notebook
 from tests.support.course import put_release
 from tests.support.hub import HubProcess
 from tests.support.identity import from_proxy
@@ -41,7 +41,7 @@ async def test_marimos_page_outlives_a_restart_of_the_hub_and_then_tells_its_end
     alice = await people.person("alice", headers=from_proxy("alice"))
     page = await alice.open(f"{hub.url}/edit/{_ITEM}")
     # The first start builds the environment.
-    await page.wait_for_url(f"**/edit/user/alice/{_ITEM}/", timeout=200_000)
+    await page.wait_for_url(f"**/edit/user/alice/{_ITEM}/", timeout=BUILT_WITHIN)
     await expect((await notebook(page)).locator(".cm-content").first).to_be_visible(timeout=60_000)
     sockets: list[WebSocket] = []
 
@@ -86,7 +86,7 @@ async def test_what_a_cell_said_while_the_page_was_away_is_there_when_it_has_con
     put_release(hub.course, TINY, tiny_notebook(""))
     alice = await people.person("alice", headers=from_proxy("alice"))
     page = await alice.open(f"{hub.url}/edit/{TINY}")
-    await page.wait_for_url(f"**/edit/user/alice/{TINY}/", timeout=200_000)
+    await page.wait_for_url(f"**/edit/user/alice/{TINY}/", timeout=BUILT_WITHIN)
     frame = await notebook(page)
     await frame.locator(".cm-content").first.click()
     await page.keyboard.press("Control+A")

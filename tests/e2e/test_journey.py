@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.support.browser import People, Person, insert, notebook
+from tests.support.browser import BUILT_WITHIN, People, Person, insert, notebook
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import from_proxy, instructor_token
 from tests.support.prefix_proxy import PrefixProxy
@@ -24,8 +24,6 @@ ASSIGNMENT = "A1-Measuring-Pi"
 LECTURE = "L01-Random-Numbers"
 TYPED = "print('typed', 6 * 7)"
 SAVED_WITHIN = 60.0
-BUILT_WITHIN = 200_000
-"""Milliseconds until a session is there whose environment may have to be built first."""
 
 
 async def test_a_student_comes_by_a_deep_link_edits_reloads_and_stops(

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.e2e.test_journey import BUILT_WITHIN
-from tests.support.browser import People
+from tests.support.browser import BUILT_WITHIN, People
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import SECRET, from_proxy, token
 from tests.support.looks import SMALL_PHONE, faults

@@ -18,7 +18,7 @@ from mograder.auth.cookies import COOKIE, Login, make_cookie
 from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
 from tests.support import notebooks
-from tests.support.browser import People, Person, type_over
+from tests.support.browser import People, Person, saved_on_disk, type_over
 from tests.support.browser import notebook as framed
 from tests.support.hub_app import SECRET
 from tests.support.marimo import Address, open_editor
@@ -145,20 +145,12 @@ async def test_the_editor_works_in_an_opaque_origin(notebook: Path, people: Peop
             assert session.connections >= 1
             await type_over(frame, "40 + 1", "40 + 2 + 1000")
             await expect(frame.get_by_text("1042", exact=True)).to_be_visible()
-            await _saved(page, notebook, "40 + 2 + 1000")
+            await saved_on_disk(notebook / "A1.py", "40 + 2 + 1000")
             await _check_fixes(frame, rig)
             await page.reload()
             frame = await framed(page)
             await expect(frame.get_by_text("1042", exact=True)).to_be_visible()
             assert not _serious(alice.notes)
-
-
-async def _saved(page: Page, directory: Path, text: str) -> None:
-    for _ in range(600):
-        if text in (directory / "A1.py").read_text():
-            return
-        await page.wait_for_timeout(100)
-    raise AssertionError("the edit never reached the file")
 
 
 async def _check_fixes(page: Frame, rig: Rig) -> None:

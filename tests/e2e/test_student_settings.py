@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Frame, expect
 
-from tests.support.browser import People
+from tests.support.browser import BUILT_WITHIN, People
 from tests.support.browser import notebook as notebook_of
 from tests.support.course import put_release
 from tests.support.hub import HubProcess
@@ -21,7 +21,6 @@ from tests.support.shared_hub import HEADER, notebook
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300), pytest.mark.xdist_group("browser")]
 
 ALLOWING = HEADER.replace("# ///\n\n", '# [tool.mograder]\n# allow = ["ai", "terminal"]\n# ///\n\n')
-BUILT_WITHIN = 200_000
 SHOWN = 'f"it runs {6 * 7}"'
 
 

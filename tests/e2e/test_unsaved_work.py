@@ -24,7 +24,7 @@ from mograder.notebook.saved_cells import SavedCells, write_saved_cells
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.store.versions.versions import Origin
-from tests.support.browser import People, insert, notebook, wait_in_page
+from tests.support.browser import BUILT_WITHIN, People, insert, notebook, wait_in_page
 from tests.support.course import put_release
 from tests.support.framed_session import ITEM, Framed, Tab, framed
 from tests.support.hub import HubProcess
@@ -390,7 +390,7 @@ async def typed_in_the_real_editor(hub: HubProcess, people: People) -> tuple[Pag
     put_release(hub.course, TINY, tiny_notebook(""))
     alice = await people.person("alice", headers=from_proxy("alice"))
     page = await alice.open(f"{hub.url}/edit/{TINY}")
-    await page.wait_for_url(f"**/edit/user/alice/{TINY}/", timeout=200_000)
+    await page.wait_for_url(f"**/edit/user/alice/{TINY}/", timeout=BUILT_WITHIN)
     frame = await notebook(page)
     await frame.locator(".cm-content").first.click(timeout=60_000)
     async with page.expect_response("**/api/kernel/save*"):
@@ -463,7 +463,7 @@ async def test_marimos_page_hands_over_what_was_typed_and_never_saved(
     shutil.copytree(hub.course / "release" / item, hub.course / "hub-release" / item)
     alice = await people.person("alice", headers=from_proxy("alice"))
     page = await alice.open(f"{hub.url}/edit/{item}")
-    await page.wait_for_url(f"**/edit/user/alice/{item}/", timeout=200_000)
+    await page.wait_for_url(f"**/edit/user/alice/{item}/", timeout=BUILT_WITHIN)
     frame = await notebook(page)
     await expect(frame.locator(".cm-content").first).to_be_visible(timeout=60_000)
     await expect(frame.get_by_text("Your Score").first).to_be_visible()  # all of it is there

@@ -34,6 +34,9 @@ FLAGS = (
 )
 _TIMEOUT_MS = 60_000
 expect.set_options(timeout=_TIMEOUT_MS)
+BUILT_WITHIN = 200_000
+"""Milliseconds until a session is there whose environment may have to be built first."""
+
 ONE_PROCESS = ("--disable-features=IsolateSandboxedIframes", "--disable-site-isolation-trials")
 """Flags: all frames share their page's process, so the page's traffic is theirs too."""
 
@@ -142,6 +145,13 @@ _PASTE = """text => {
   const kind = { clipboardData, bubbles: true, cancelable: true };
   document.activeElement.dispatchEvent(new ClipboardEvent("paste", kind));
 }"""
+
+
+async def saved_on_disk(file: Path, text: str) -> None:
+    """Wait until a notebook on disk has a text: marimo saves a second after each change."""
+    async with asyncio.timeout(60):
+        while text not in await asyncio.to_thread(file.read_text, "utf-8"):  # noqa: ASYNC110 - a file has no event
+            await asyncio.sleep(0.05)
 
 
 async def wait_in_page(page: Page | Frame, condition: str) -> None:
