@@ -24,7 +24,7 @@ P = ParamSpec("P")
 
 Job = Callable[[], Awaitable[object]]
 Progress = Callable[[str], None]
-"""A callback for progress messages, worded for the user who waits."""
+"""A callback that takes a progress message, a sentence for users."""
 
 _RETRY_SECONDS = 0.5
 _TOLD_EACH = 120

@@ -128,7 +128,7 @@ def question_keys(grades: Iterable[StudentGrade]) -> tuple[str, ...]:
 
 
 def question_title(key: str) -> str:
-    """Return the column of a question, which is none that the uploads read."""
+    """Return the name of a question's column; uploads read no column of this name."""
     return f"question {key}" if key.lower() in {*_FIXED, *COLUMNS} else key
 
 

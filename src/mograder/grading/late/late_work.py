@@ -345,7 +345,7 @@ def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
 
 
 def late_sentence(grade: StudentGrade, deduction: Deduction) -> str:
-    """Return what lateness does to a mark: a sum where it deducts, "" where there is none to say.
+    """Return the effect of lateness on a mark in words: a sum, a reason, or "" if there is none.
 
     ``grade`` has the deduction already, as :class:`~mograder.grading.late.course_late.CourseLate`
     returns it.
