@@ -416,15 +416,21 @@ async def test_a_version_from_before_a_merge_is_of_the_release_that_it_came_from
     assert ANSWER in text
 
 
-async def test_a_submission_that_is_no_version_is_of_the_release_that_its_lines_tell(
-    hub: Hub,
+@pytest.mark.parametrize("way", ["submission", "archive"])
+async def test_a_text_brought_back_that_is_no_version_is_of_the_release_that_its_lines_tell(
+    hub: Hub, way: str
 ) -> None:
     """It came by another way, or its version was thinned away."""
     notebook = (await merged(hub, "alice"))["alice"]
     sent = HALF.replace(ANSWER, f"{ANSWER}  # by mail")
-    now = hub.clock.now()
-    Submissions(hub.course / "submitted").add(Username("alice"), ItemName("A1"), sent.encode(), now)
-    assert (await press(hub, "/submissions/alice/A1/1/restore")).status_code == 303
+    if way == "submission":
+        submissions = Submissions(hub.course / "submitted")
+        submissions.add(Username("alice"), ItemName("A1"), sent.encode(), hub.clock.now())
+        assert (await press(hub, "/submissions/alice/A1/1/restore")).status_code == 303
+    else:
+        name = "A1.bak.20250901T101112.py"
+        notebook.with_name(name).write_text(sent)
+        assert (await ask(hub, "POST", f"/restore/alice/A1/{name}")).status_code == 200
     assert notebook.read_text() == sent
     assert "Take the update after all" in await read(hub, "/update/alice/A1")
 

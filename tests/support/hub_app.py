@@ -49,6 +49,7 @@ from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.hub.hub_state import CachedRevocations, HubState
 from mograder.store.hub.hub_tables import SessionRow, SessionState
 from mograder.store.releases.releases import ItemKind, Releases
+from mograder.store.versions.kept_releases import KeptReleases
 from mograder.store.versions.versions import Versions
 from mograder.web.hub.app import create_app
 from mograder.web.hub.core.capabilities import Capabilities
@@ -410,7 +411,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False, app: App = crea
         roster=Allowlist(course / "allowed_users.txt"),
         releases=releases,
         workspaces=workspaces,
-        recorder=CopyRecorder(Versions(engine), workspaces, releases, clock),
+        recorder=CopyRecorder(Versions(engine), KeptReleases(engine), workspaces, releases, clock),
         state=state,
         revocations=revocations,
         environments=cast(Environments, FakeEnvironments()),

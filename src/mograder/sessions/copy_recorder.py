@@ -15,6 +15,7 @@ from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.releases import Releases
+from mograder.store.versions.kept_releases import KeptReleases
 from mograder.store.versions.versions import REPLACING, Origin, Version, Versions, digest_of
 
 _log = get_logger(__name__)
@@ -34,9 +35,15 @@ class CopyRecorder:
     """Records the versions of copies; thread-safe."""
 
     def __init__(
-        self, versions: Versions, workspaces: Workspaces, releases: Releases, clock: Clock
+        self,
+        versions: Versions,
+        kept: KeptReleases,
+        workspaces: Workspaces,
+        releases: Releases,
+        clock: Clock,
     ) -> None:
         self.versions = versions
+        self.kept = kept
         self.tally = RecordingCounters()
         self._workspaces = workspaces
         self._releases = releases
@@ -61,8 +68,8 @@ class CopyRecorder:
         """Record the copy's file if it is not as last recorded; return the newest version.
 
         Return None if there is no readable notebook of a size that can be opened. A text that is
-        the item's release, as after a reset, is recorded as such. A text that is put back is of
-        the release that it was of before.
+        the item's release, as after a reset, is recorded as such. A text that was put in place
+        of another is of the release that it was of as a version, or that its own lines tell.
 
         Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded.
         """
@@ -78,6 +85,7 @@ class CopyRecorder:
                 told = partial(_of_release, release)
             elif origin in REPLACING:
                 release = self.versions.release_of_text(user, item, text)
+                release = release or self.kept.fitting(item, text.decode(errors="replace")) or None
             now = self._clock.now()
             return self.versions.record(user, item, text, origin, now, release=release, told=told)
 

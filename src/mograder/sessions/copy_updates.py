@@ -270,14 +270,13 @@ class CopyUpdates:
                 )
             return await self._go_back(copy, standing.row, edited=edited)
 
-    async def replaced(self, copy: CopyOf, *, from_elsewhere: bool = False) -> None:
+    async def replaced(self, copy: CopyOf) -> None:
         """Note that something else took the place of a copy's text; failures are logged.
 
         What the last update did to it does not count any more, unless it came before that update.
-        With ``from_elsewhere`` its own lines tell the release that it came from.
         """
         try:
-            await to_its_end(self._replaced, copy, from_elsewhere)
+            await to_its_end(self._replaced, copy)
         except MograderError as error:
             _log.warning("the update of %s of %s still counts: %s", copy.item, copy.user, error)
 
@@ -321,15 +320,10 @@ class CopyUpdates:
 
     # ---- in threads ----
 
-    def _replaced(self, copy: CopyOf, from_elsewhere: bool) -> None:
+    def _replaced(self, copy: CopyOf) -> None:
         stores, user, item = self.stores, copy.user, copy.item
-        came_from, row = stores.versions.release_of(user, item), stores.rows.copy(user, item)
-        if from_elsewhere and came_from:
-            text = stores.workspaces.text(user, item, MAX_NOTEBOOK)
-            came_from = stores.history.fitting(item, text) or came_from
-            now = self._clock.now()
-            stores.versions.record(user, item, text.encode(), Origin.FOUND, now, release=came_from)
-        if row is not None and row.release == came_from:
+        row = stores.rows.copy(user, item)
+        if row is not None and row.release == stores.versions.release_of(user, item):
             stores.rows.forget(user, item)
 
     def _around(self, copy: CopyOf, row: CopyUpdateRow) -> tuple[str, list[str]]:

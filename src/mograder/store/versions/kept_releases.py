@@ -273,15 +273,11 @@ class ReleaseHistory:
 
         The copy's timeline says so; for older copies the text is compared with the kept releases.
         """
-        digest = self._versions.release_of(user, item) or self.fitting(item, mine)
+        digest = self._versions.release_of(user, item) or self._kept.fitting(item, mine)
         if not digest:
             return None
         text = self._kept.text(digest)
         return self._in_timeline(user, item, digest) if text is None else KeptText(digest, text)
-
-    def fitting(self, item: ItemName, mine: str) -> str:
-        """Return the digest of the release that a text came from, told by it; "" if none."""
-        return self._kept.fitting(item, mine)
 
     def to_merge(
         self, item: ItemName, new: KeptText, base: KeptText | None

@@ -127,7 +127,7 @@ async def upload(
             await _screen(app, copy, data, release, report)
             report("Putting it in its place")
             await app.copies.upload(copy, data)
-        await app.of(CopyUpdates).replaced(copy, from_elsewhere=True)
+        await app.of(CopyUpdates).replaced(copy)
         await app.results.forget(copy.user, copy.item)
         await app.audit.record_foreign(request, copy.user, "upload", str(copy))
         return Uploaded(path=_place(app, copy))

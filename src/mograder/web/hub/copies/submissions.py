@@ -18,7 +18,6 @@ from mograder.auth.receipts import LONGEST, Receipt, read_receipt
 from mograder.core.errors import NotFound
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.sessions.copy_timeline import CopyTimelines
-from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.session import CopyOf
 from mograder.store.submissions.history import Person, Submission
 from mograder.store.versions.versions import Origin
@@ -111,12 +110,7 @@ async def bring_back(
 
     async def put() -> str | None:
         _, data = await to_thread.run_sync(_read, app, copy, number)
-        of_text = app.services.recorder.versions.release_of_text
-        release = await to_thread.run_sync(of_text, copy.user, copy.item, data)
-        kept = await app.copies.put(copy, data, Origin.RESTORE)
-        if release is None:  # it is no version, or not any more
-            await app.of(CopyUpdates).replaced(copy, from_elsewhere=True)
-        return kept
+        return await app.copies.put(copy, data, Origin.RESTORE)
 
     where = f"/submissions/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
     done = with_outcome(where, "restored")

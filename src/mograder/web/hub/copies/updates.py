@@ -351,7 +351,7 @@ def open_updates(hub: HubApp) -> Run:
     services, notifier = hub.services, hub.notifier
     reserve = services.loaded.settings.limits.disk_reserve
     engine, pool, clock = services.state.engine, services.pool, services.clock
-    kept = hub.add(KeptReleases(engine))
+    kept = hub.add(services.recorder.kept)
     stores = UpdateStores(
         releases=services.releases,
         workspaces=services.workspaces,

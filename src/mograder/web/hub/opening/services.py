@@ -37,6 +37,7 @@ from mograder.store.course.allowlist import Allowlist
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.hub.hub_state import CachedRevocations, HubState
 from mograder.store.releases.releases import Limits, Releases
+from mograder.store.versions.kept_releases import KeptReleases
 from mograder.store.versions.versions import Versions
 from mograder.web.hub.core.capabilities import Capabilities
 from mograder.web.hub.core.hub_app import Services
@@ -149,7 +150,8 @@ def _open_stores(
     bounds = Limits(limits.upload_files, limits.upload_mb)
     releases = Releases(loaded.path(hub.release_dir), limits=bounds, clock=clock)
     workspaces = Workspaces(loaded.path(hub.notebooks_dir))
-    return releases, workspaces, CopyRecorder(Versions(state.engine), workspaces, releases, clock)
+    versions, kept = Versions(state.engine), KeptReleases(state.engine)
+    return releases, workspaces, CopyRecorder(versions, kept, workspaces, releases, clock)
 
 
 def _environments(
