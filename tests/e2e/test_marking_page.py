@@ -532,11 +532,8 @@ async def test_what_is_saved_twice_by_a_double_click_is_there_once(
     twice.set()
     await expect(prof.page.get_by_role("checkbox", name="Again and again")).to_be_checked()
     await prof.is_saved()
-    assert sorted(each for each in sent if each != "preview") == [
-        "annotations",
-        "comments",
-        "comments",
-    ]
+    written = sorted(each for each in sent if each != "preview")
+    assert written == ["annotations", "comments", "comments"]
 
 
 async def test_a_comment_that_waits_for_the_hub_is_sent_as_it_stands_there(
@@ -587,6 +584,23 @@ async def test_a_number_that_cannot_be_read_is_told_also_after_the_one_before_wa
         late.set()
     await prof.page.wait_for_timeout(1500)
     await expect(prof.saved).to_have_text("Not saved: “5x” is not a number.")
+
+
+async def test_a_mark_whose_answer_was_lost_is_no_conflict_with_what_was_typed_since(
+    start: Callable[[int], HubProcess], people: People
+) -> None:
+    prof = await sit_down(people, start(1), "prof", "questions/Essay")
+
+    async def lose(route: Route) -> None:
+        await (route.fetch() if route.request.method == "PUT" else asyncio.sleep(0))
+        await route.abort()
+
+    await prof.page.route("**/answers/*/questions/Essay", lose)
+    await prof.put("c", "Sent")
+    await expect(prof.page.get_by_role("alert")).to_contain_text("does not answer")
+    await prof.put("c", " and more")
+    await prof.page.unroute_all(behavior="wait")
+    await prof.is_saved()
 
 
 async def test_who_is_signed_out_while_marking_is_told_so_and_the_mark_is_sent_later(

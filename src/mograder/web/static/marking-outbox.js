@@ -5,6 +5,7 @@ import { Away, Refused, at_question, call } from "./marking-api.js";
 
 const SOON_MS = 700;
 const AGAIN_MS = [1000, 2000, 4000, 8000, 15000];
+const MOST_SENT = 20; // drafts without an answer of the hub that are remembered
 
 const main = document.querySelector("main").dataset;
 const prefix = `mograder-marking:${main.home}:${main.marker}:${main.assignment}:`;
@@ -23,8 +24,8 @@ export const on_change = (listener) => listeners.push(listener);
 // why it cannot be sent as it is.
 export function keep(place, label, draft, version, { wait = SOON_MS, held = "" } = {}) {
   const key = key_of(place.id, place.question);
-  const entry = entries.get(key) ?? { key, id: place.id, question: place.question, version, turn: 0 };
-  Object.assign(entry, { label, draft: { ...draft }, turn: entry.turn + 1, held, trouble: held, refused: Boolean(held), signed_out: false });
+  const entry = entries.get(key) ?? { key, id: place.id, question: place.question, version, sent: [] };
+  Object.assign(entry, { label, draft: { ...draft }, held, trouble: held, refused: Boolean(held), signed_out: false });
   entries.set(key, entry);
   store(entry);
   clearTimeout(entry.due);
@@ -72,7 +73,7 @@ export async function take_up() {
     const kept = read(name);
     if (!kept || entries.has(kept.key)) continue;
     if (kept.tab !== tab && others.has(lock_of(kept.tab))) continue;
-    const entry = { ...kept, turn: 1, trouble: kept.held, refused: Boolean(kept.held) };
+    const entry = { sent: [], ...kept, trouble: kept.held, refused: Boolean(kept.held) };
     entries.set(entry.key, entry);
     store(entry);
     if (!entry.conflict && !entry.held) send(entry);
@@ -91,27 +92,30 @@ async function send(entry, more) {
 }
 
 async function attempt(entry, more) {
-  const turn = entry.turn;
+  const { draft, version } = entry;
+  if (entry.sent.at(-1) !== draft) entry.sent = [...entry.sent, draft].slice(-MOST_SENT);
   store(entry);
   try {
-    const result = await call("PUT", at_question(entry.id, entry.question), { ...entry.draft, version: entry.version }, more);
+    const result = await call("PUT", at_question(entry.id, entry.question), { ...draft, version }, more);
     failures = 0;
-    settle(entry, turn, result);
+    settle(entry, draft, result);
   } catch (error) {
     if (error instanceof Away) return later(entry, error.message);
     failures = 0;
     if (!(error instanceof Refused)) throw error;
     const now = error.status === 409 ? error.body : null;
-    if (now?.version === undefined) Object.assign(entry, { trouble: error.message, refused: entry.turn === turn, signed_out: [401, 403].includes(error.status) });
-    else if (same(now.now, entry.draft) && entry.turn === turn) settle(entry, turn, { ...now, mark: now.now });
+    const saved = now && entry.sent.findLast((each) => same(now.now, each)); // only the hub's answer was lost
+    if (now?.version === undefined) Object.assign(entry, { trouble: error.message, refused: entry.draft === draft, signed_out: [401, 403].includes(error.status) });
+    else if (saved) settle(entry, saved, { ...now, mark: now.now });
     else Object.assign(entry, { conflict: { mark: now.now, version: now.version } });
     if (entries.has(entry.key)) store(entry);
   }
 }
 
-function settle(entry, turn, result) {
-  entry.version = result.version;
-  if (entry.turn === turn) drop(entry.key);
+// The hub has a draft of a mark; what was written since is sent later.
+function settle(entry, draft, result) {
+  Object.assign(entry, { version: result.version, sent: [] });
+  if (entry.draft === draft) drop(entry.key);
   else {
     store(entry);
     clearTimeout(entry.due);
@@ -131,7 +135,6 @@ export function send_all() {
   for (const entry of entries.values()) if (!entry.conflict && (!entry.refused || entry.signed_out)) send(entry);
 }
 
-// An answer that was lost after the hub had saved the mark is no conflict.
 function same(mark, draft) {
   if (!mark) return false;
   const alike = (one, other) => JSON.stringify([...one].sort()) === JSON.stringify([...other].sort());
@@ -140,9 +143,9 @@ function same(mark, draft) {
 }
 
 function store(entry) {
-  const { key, id, question, label, draft, version, held = "", conflict = null } = entry;
+  const { key, id, question, label, draft, version, sent, held = "", conflict = null } = entry;
   try {
-    localStorage.setItem(prefix + key, JSON.stringify({ key, id, question, label, draft, version, held, conflict, tab }));
+    localStorage.setItem(prefix + key, JSON.stringify({ key, id, question, label, draft, version, sent, held, conflict, tab }));
   } catch { storing = false; }
 }
 
