@@ -22,8 +22,18 @@ from mograder.core.tasks import Progress, every
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.admission import Kind
 from mograder.sessions.capacity import expected_memory
-from mograder.sessions.rehearsal import MOST_STUDENTS, Pace, Rehearsal, Wish, clear, left_over
-from mograder.sessions.rehearsal_outcome import Outcome, Seconds, State, plan
+from mograder.sessions.rehearsal import (
+    MOST_STUDENTS,
+    Outcome,
+    Pace,
+    Rehearsal,
+    Seconds,
+    State,
+    Wish,
+    clear,
+    left_over,
+    plan,
+)
 from mograder.sessions.session import SessionKey
 from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response

@@ -21,13 +21,18 @@ from mograder.sessions.admission import Kind
 from mograder.sessions.capacity import MEGABYTE, CapacityLimits
 from mograder.sessions.idle_culler import idle
 from mograder.sessions.manager import SessionManager
-from mograder.sessions.rehearsal import CellRun, Pace, Rehearsal, Wish, clear, left_over
-from mograder.sessions.rehearsal_outcome import (
+from mograder.sessions.rehearsal import (
     STALLED_SECONDS,
+    CellRun,
     Outcome,
+    Pace,
+    Rehearsal,
     Seconds,
     State,
     Trial,
+    Wish,
+    clear,
+    left_over,
     plan,
     summary,
 )
