@@ -44,8 +44,15 @@ from mograder.sessions.capacity import UNKNOWN
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
-from mograder.sessions.nodes.node_registry import ConnectedNode, Link, NodeRegistry, failure_on
-from mograder.sessions.nodes.placement import NodeLoad, choose_for_run, choose_node
+from mograder.sessions.nodes.node_registry import (
+    ConnectedNode,
+    Link,
+    NodeLoad,
+    NodeRegistry,
+    choose_for_run,
+    choose_node,
+    failure_on,
+)
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import SessionState
 

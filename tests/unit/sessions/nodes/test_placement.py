@@ -8,7 +8,7 @@ import pytest
 
 from mograder.sandbox.protocol import NodeStatus
 from mograder.sessions.capacity import MEGABYTE
-from mograder.sessions.nodes.placement import (
+from mograder.sessions.nodes.node_registry import (
     NodeLoad,
     choose_for_run,
     choose_node,
