@@ -49,6 +49,10 @@ async def test_an_open_dashboard_shows_starts_saves_and_stops_without_a_reload(
     with hub.client(student("alice")) as client:
         client.post(f"/stop-edit/alice/{TINY}").raise_for_status()
     await expect(stop).to_have_count(0)
+    await page.route("**/validate/**", lambda route: route.abort())  # as if the hub were away
+    await page.get_by_role("button", name=f"Validate {TINY}").press("Enter")
+    told = f"{TINY} could not be validated: the connection to the hub broke off."
+    await expect(page.locator("#said")).to_contain_text(told)
     assert await page.evaluate("window.stayed") is True
 
 

@@ -1,7 +1,7 @@
 // The instructors' pages: they stay true while they are open, and a folder can be dropped on Publish.
 
 import { keep_true } from "./live.js";
-import { progress, signed_out } from "./progress.js";
+import { ask, progress, signed_out } from "./progress.js";
 import { reason, word } from "./words.js";
 
 keep_true(document.querySelector("main").dataset.events);
@@ -70,7 +70,7 @@ async function send(form, item, files, news) {
   news.textContent = word("sending");
   const kind = form.querySelector("#type").value;
   const address = form.dataset.publish + encodeURIComponent(item) + (kind ? `?type=${kind}` : "");
-  const answer = await fetch(address, { method: "POST", body, headers: { Accept: "application/x-ndjson" } });
+  const answer = await ask(address, { method: "POST", body, headers: { Accept: "application/x-ndjson" } });
   if (signed_out(answer)) throw new Error(word("signin"));
   if (!answer.ok) throw new Error(await reason(answer));
   for await (const event of progress(answer)) {

@@ -1,6 +1,7 @@
 // Handing in from the bar: what is missing is said first, beside the notebook, in one step.
 
 import { styled } from "./frame-part.js";
+import { ask } from "./progress.js";
 import { reason, word } from "./words.js";
 
 styled("frame-panel.css");
@@ -23,7 +24,7 @@ export async function hand_in(button, panel, say, open) {
 }
 
 async function decide({ check, action }, panel, opened) {
-  const answer = await fetch(check, { headers: { Accept: "application/json" }, cache: "no-store" });
+  const answer = await ask(check, { headers: { Accept: "application/json" }, cache: "no-store" });
   if (!answer.ok) throw new Error(await reason(answer));
   const { words, late, closed } = await answer.json();
   if (closed) throw new Error(closed);

@@ -1,7 +1,7 @@
 // The result of a validation beside the notebook: read when it is there, with a way to each cell.
 
 import { styled } from "./frame-part.js";
-import { progress } from "./progress.js";
+import { ask, progress } from "./progress.js";
 import { tell_times } from "./times.js";
 import { word } from "./words.js";
 
@@ -19,7 +19,7 @@ export async function read(answer, where, say, point) {
 }
 
 async function found(where, point) {
-  const answer = await fetch(where, { headers: { Accept: "text/html" } });
+  const answer = await ask(where, { headers: { Accept: "text/html" } });
   const result = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#result");
   if (!result) throw new Error(word("broken"));
   tell_times(result);

@@ -1,7 +1,7 @@
 // The first page without reloads: it stays true, Stop answers in place, and so does Validate.
 
 import { keep_true, refresh } from "./live.js";
-import { progress, signed_out } from "./progress.js";
+import { ask, progress, signed_out } from "./progress.js";
 import { tell_times } from "./times.js";
 import { reason, word } from "./words.js";
 
@@ -23,7 +23,7 @@ document.addEventListener("submit", (event) => {
 async function stop(form) {
   said.textContent = word("stopping", form.dataset.stop);
   try {
-    const answer = await fetch(form.action, { method: "POST", headers: { Accept: "application/json" } });
+    const answer = await ask(form.action, { method: "POST", headers: { Accept: "application/json" } });
     if (signed_out(answer)) return form.submit();
     if (!answer.ok) throw new Error(await reason(answer));
     document.querySelector("#sessions").focus();
@@ -39,7 +39,7 @@ async function validate(form) {
   said.textContent = word("validating", name);
   fill(form, paragraph("soft", word("asking")));
   try {
-    const answer = await fetch(form.action, { method: "POST", headers: { Accept: "application/x-ndjson" } });
+    const answer = await ask(form.action, { method: "POST", headers: { Accept: "application/x-ndjson" } });
     if (signed_out(answer)) return form.submit();
     if (!answer.ok) throw new Error(await reason(answer));
     for await (const event of progress(answer)) {
@@ -56,7 +56,7 @@ async function validate(form) {
 }
 
 async function show(form, name) {
-  const answer = await fetch(form.dataset.result, { headers: { Accept: "text/html" } });
+  const answer = await ask(form.dataset.result, { headers: { Accept: "text/html" } });
   const found = new DOMParser().parseFromString(await answer.text(), "text/html");
   const result = found.querySelector("#result");
   if (!result) throw new Error(word("gone"));

@@ -1,3 +1,12 @@
+import { word } from "./words.js";
+
+// The answer to a request; the page's own words, not the browser's, where none comes.
+export async function ask(address, options) {
+  const answer = await fetch(address, options).catch(() => null);
+  if (!answer) throw new Error(word("broken"));
+  return answer;
+}
+
 // The lines of a job's progress, the last one being its result or its failure.
 export async function* progress(answer) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();

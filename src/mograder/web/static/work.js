@@ -1,7 +1,7 @@
 // Forms that start work of seconds or minutes (`data-work`): what it does is told below the button, then
 // the next page is shown: the form's own, or the one that the answer names.
 
-import { progress, signed_out } from "./progress.js";
+import { ask, progress, signed_out } from "./progress.js";
 import { reason, word } from "./words.js";
 
 document.addEventListener("submit", (event) => {
@@ -23,7 +23,7 @@ for (const form of document.querySelectorAll("form[data-begin]")) form.requestSu
 
 async function work(form, news) {
   const body = new URLSearchParams(new FormData(form));
-  const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/x-ndjson" } });
+  const answer = await ask(form.action, { method: "POST", body, headers: { Accept: "application/x-ndjson" } });
   if (signed_out(answer)) return form.submit(); // nothing was done; the answer to a form is the sign-in page
   if (!answer.ok) throw new Error(await reason(answer));
   let next = "";
