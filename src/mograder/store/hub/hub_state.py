@@ -306,18 +306,22 @@ class HubState:
         return rows_of(self._engine, CapabilityRow, select(capabilities))
 
     def record(
-        self, at: datetime, who: str, action: str, what: str, where: str, outcome: str
+        self, at: datetime, who: str, action: str, what: str, where: str, outcome: str, *also: str
     ) -> None:
-        """Add a line to the audit log; texts are truncated, since clients choose them."""
+        """Add a line to the audit log; texts are truncated, since clients choose them.
+
+        ``also``: further objects of the same action, with a line for each.
+        """
         values = {
+            "at": at,
             "who": bounded(who, _NAME_LENGTH),
             "action": bounded(action, _NAME_LENGTH),
-            "what": bounded(what, _TEXT_LENGTH),
             "origin": bounded(where, _NAME_LENGTH),
             "outcome": bounded(outcome, _NAME_LENGTH),
         }
+        lines = [values | {"what": bounded(each, _TEXT_LENGTH)} for each in (what, *also)]
         with writing(self._engine) as connection:
-            connection.execute(insert(audit).values(at=at, **values))
+            connection.execute(insert(audit), lines)
 
     def recent_audit(
         self, limit: int, *, before: int | None = None, refused: str = ""

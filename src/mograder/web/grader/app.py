@@ -181,10 +181,10 @@ def grader_app(request: Request) -> GraderApp:
     return app
 
 
-async def record(request: Request, action: str, what: str) -> None:
+async def record(request: Request, action: str, *what: str) -> None:
     """Write an action into the program's log: the grader has no audit log."""
     marker = marker_of(request)
-    _log.info("%s: %s: %s", marker.name if marker else "", action, what)
+    _log.info("%s: %s: %s", marker.name if marker else "", action, ", ".join(what))
 
 
 async def answer_problem(request: Request, error: MograderError) -> Response:

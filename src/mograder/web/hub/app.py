@@ -179,10 +179,10 @@ def _marking(services: Services, book: SharedGradebook) -> MarkingApp:
     )
 
 
-async def _record(request: Request, action: str, what: str) -> None:
+async def _record(request: Request, action: str, *what: str) -> None:
     hub: HubApp = request.scope[APP]
     hub.numbers.note()
-    await hub.audit.record(request, action, what)
+    await hub.audit.record(request, action, *what)
     hub.marks_changed()
 
 

@@ -274,8 +274,8 @@ async def _changed(here: Here, write: Callable[[], _Written], action: str) -> Re
     except AnswerChanged as error:
         now, version = mark_json(error.now), error.now.version
         return JSONResponse({"detail": str(error), "now": now, "version": version}, 409)
-    for student in (given, *also):
-        await here.record(action, f"{student}/{here.item}/{question_title(here.question)}")
+    title = question_title(here.question)
+    await here.record(action, *(f"{student}/{here.item}/{title}" for student in (given, *also)))
     return JSONResponse(saved_json(mark, here.marker.name, len(also)))
 
 

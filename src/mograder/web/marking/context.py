@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Protocol, TypeVar, cast
 
 from anyio import to_thread
 from fastapi import Depends, Request
@@ -163,6 +163,12 @@ def _failed(task: asyncio.Task[Any]) -> bool:
     return task.cancelled() or task.exception() is not None
 
 
+class Record(Protocol):
+    """Writes to a log what the person behind a request did, and to which objects."""
+
+    def __call__(self, request: Request, action: str, /, *what: str) -> Awaitable[None]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class MarkingApp:
     """The parts of a course that marking needs.
@@ -171,9 +177,9 @@ class MarkingApp:
     and may raise its errors; it blocks, and so do all of its methods.
     ``dates`` are those of its items. ``key`` verifies signed results, and makes the names of
     answers that hide their student.
-    ``source`` finds an assignment's source notebook. ``record`` writes to the audit log: the
-    action, and the object that it concerns. ``works`` shows submissions, ``progress``
-    counts what is marked. ``reports`` keeps what takes seconds to compute.
+    ``source`` finds an assignment's source notebook. ``record`` writes to the audit log.
+    ``works`` shows submissions, ``progress`` counts what is marked. ``reports`` keeps what
+    takes seconds to compute.
     """
 
     loaded: LoadedSettings
@@ -182,7 +188,7 @@ class MarkingApp:
     book: Callable[[], Gradebook]
     dates: CourseDates
     source: Callable[[str], Path | None]
-    record: Callable[[Request, str, str], Awaitable[None]]
+    record: Record
     works: Works = field(default_factory=Works)
     reports: Reports = field(default_factory=Reports)
     progress: MarkingProgress = field(default_factory=MarkingProgress)
@@ -195,7 +201,7 @@ def make_marking(
     *,
     book: SharedGradebook,
     sources: Sources,
-    record: Callable[[Request, str, str], Awaitable[None]],
+    record: Record,
     reports: Reports | None = None,
 ) -> MarkingApp:
     """Return the parts of a course that marking needs; ``key`` is that of results' signatures."""
@@ -399,9 +405,9 @@ class Here:
         """Return the body of the request; raises as :func:`read_json`."""
         return await read_json(self.request, shape, _LIMIT)
 
-    async def record(self, action: str, what: str) -> None:
-        """Write what the person did to the audit log."""
-        await self.marking.record(self.request, action, what)
+    async def record(self, action: str, *what: str) -> None:
+        """Write what the person did, and to what, to the audit log."""
+        await self.marking.record(self.request, action, *what)
 
 
 async def _here(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> Here:

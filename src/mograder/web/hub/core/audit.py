@@ -8,7 +8,6 @@ were. So refused requests cannot fill the disk; failed sign-ins are limited, too
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 
 from anyio import to_thread
 from fastapi import Request
@@ -62,14 +61,14 @@ class AuditTrail:
         self._lately: dict[Event, float] = {}
         self._refusals: dict[str, _Minute] = {}
 
-    async def granted(self, event: Event) -> None:
-        """Record that an action was done."""
-        await self._write(event, "ok")
+    async def granted(self, event: Event, *also: str) -> None:
+        """Record that an action was done; ``also`` to further objects."""
+        await self._write(event, "ok", *also)
 
-    async def record(self, request: Request, action: str, what: str) -> None:
-        """Record an action of the person who sent the request."""
+    async def record(self, request: Request, action: str, what: str, *also: str) -> None:
+        """Record an action of the person who sent the request; ``also`` on further objects."""
         who, where = identity_of(request), request_context(request).address
-        await self.granted(Event(who.username if who else "", action, what, where))
+        await self.granted(Event(who.username if who else "", action, what, where), *also)
 
     async def record_foreign(self, request: Request, owner: str, action: str, what: str) -> None:
         """Record an action on another person's data; actions on one's own are not recorded."""
@@ -123,23 +122,15 @@ class AuditTrail:
         self._lately[event] = now
         return True
 
-    async def _write(self, event: Event, outcome: str) -> None:
-        """Write the line.
+    async def _write(self, event: Event, outcome: str, *also: str) -> None:
+        """Write the line, and those of further objects.
 
         The action has happened already, so a failure here must not change the response: the
         event is then written to the program's log.
         """
-        record = partial(
-            self._state.record,
-            at=self._clock.now(),
-            who=event.who,
-            action=event.action,
-            what=event.what,
-            where=event.where,
-            outcome=outcome,
-        )
+        line = (event.who, event.action, event.what, event.where, outcome)
         try:
-            await to_thread.run_sync(record)
+            await to_thread.run_sync(self._state.record, self._clock.now(), *line, *also)
         except MograderError as error:
             _log.error("The audit log could not be written (%s): %s %s", error, outcome, event)
 
