@@ -10,12 +10,12 @@ import re
 import stat
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from mograder.core.errors import InvalidInput, TooLarge
+from mograder.core.files.zips import opened_zip
 from mograder.core.portable_names import local_name, local_paths
 from mograder.core.system import SYSTEM
 
@@ -110,17 +110,12 @@ def unpack(archive: Path, into: Path) -> tuple[str, ...]:
         InvalidInput: It is not a zip, is damaged, or names a file that is not safe.
         TooLarge: It has more than ten thousand files or a gigabyte.
     """
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            wanted = _wanted(opened, archive.name)
-            left = MAX_UNPACKED
-            for path, entry in wanted.items():
-                left -= _extract(opened, entry, into / PurePosixPath(path), left)
-            return tuple(wanted)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        # zipfile raises RuntimeError for an encrypted entry, NotImplementedError for an unknown
-        # method.
-        raise InvalidInput(f"{archive.name} cannot be unpacked: {error}.") from error
+    with opened_zip(archive, f"{archive.name} cannot be unpacked") as opened:
+        wanted = _wanted(opened, archive.name)
+        left = MAX_UNPACKED
+        for path, entry in wanted.items():
+            left -= _extract(opened, entry, into / PurePosixPath(path), left)
+        return tuple(wanted)
 
 
 def _wanted(opened: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:

@@ -8,9 +8,7 @@ previews (.html), and a zip on Moodle counts as the files in it.
 from __future__ import annotations
 
 import hashlib
-import io
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.file_upload import Upload
 from mograder.clients.hub import Held
-from mograder.clients.moodle.grading_files import read_entry
 from mograder.core.errors import InvalidInput, TooLarge
+from mograder.core.files.zips import opened_zip, read_entry
 from mograder.core.name_lookup import nfc
 from mograder.store.releases.published_release import is_by_product
 
@@ -150,21 +148,17 @@ def local_digests(files: Sequence[Upload], item: str) -> Mapping[str, str]:
 
 
 def _unzipped(data: bytes, name: str, item: str) -> Mapping[str, bytes]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = [each for each in archive.infolist() if _counts(each)]
-            if len(entries) > _MOST_ENTRIES:
-                raise TooLarge(f"{name} on Moodle holds more than {_MOST_ENTRIES} files.")
-            contents: dict[str, bytes] = {}
-            left = MOST_BYTES
-            too_much = f"{name} on Moodle unpacks to too much."
-            for entry in entries:
-                contents[entry.filename] = read_entry(archive, entry, left, too_much)
-                left -= len(contents[entry.filename])
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InvalidInput(
-            f"{name} on Moodle cannot be unpacked: {error}.", hint="Upload it to Moodle again."
-        ) from error
+    told = f"{name} on Moodle cannot be unpacked"
+    with opened_zip(data, told, hint="Upload it to Moodle again.") as archive:
+        entries = [each for each in archive.infolist() if _counts(each)]
+        if len(entries) > _MOST_ENTRIES:
+            raise TooLarge(f"{name} on Moodle holds more than {_MOST_ENTRIES} files.")
+        contents: dict[str, bytes] = {}
+        left = MOST_BYTES
+        too_much = f"{name} on Moodle unpacks to too much."
+        for entry in entries:
+            contents[entry.filename] = read_entry(archive, entry, left, too_much)
+            left -= len(contents[entry.filename])
     folder = f"{item}/"
     if all(nfc(each).startswith(folder) for each in contents):
         contents = {nfc(each).removeprefix(folder): data for each, data in contents.items()}

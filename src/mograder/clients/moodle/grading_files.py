@@ -15,7 +15,6 @@ import html
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,6 +23,7 @@ from pathlib import PurePosixPath
 
 from mograder.clients.moodle.texts import comment_html, mark_text, parse_mark, same_comment
 from mograder.core.errors import InvalidInput, MograderError, TooLarge
+from mograder.core.files.zips import opened_zip, read_entry
 
 IDENTIFIER = "Identifier"
 GRADE = "Grade"
@@ -67,7 +67,6 @@ _DATED = (2025, 1, 1, 0, 0, 0)
 _MOST_ENTRIES = 100_000
 _MOST_ZIP_BYTES = 4_000_000_000
 _MOST_OF_ONE = 500_000_000
-_CHUNK = 1 << 20
 _NOT_IN_A_FOLDER = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|'`]")
 
 
@@ -351,13 +350,9 @@ def read_submissions(data: bytes) -> tuple[Submitted, ...]:
             "This is a web page, not a zip.",
             hint="Moodle answers so when nothing has been submitted, or you are signed out.",
         )
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return tuple(_submissions(archive))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InvalidInput(
-            "The zip of submissions is damaged, or it is no zip.", hint="Download it again."
-        ) from error
+    told = "The zip of submissions is damaged, or it is no zip"
+    with opened_zip(data, told, hint="Download it again.") as archive:
+        return tuple(_submissions(archive))
 
 
 def feedback_zip(files: Iterable[FeedbackFile]) -> bytes:
@@ -405,22 +400,3 @@ def _submissions(archive: zipfile.ZipFile) -> Iterator[Submitted]:
         is_ambiguous = "_assignsubmission_" in (found["flat"] or "")
         number = 0 if is_ambiguous else int(found["number"] or 0)
         yield Submitted(number, found["person"], found["plugin"], path, content)
-
-
-def read_entry(
-    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int, too_much: str
-) -> bytes:
-    """Read one file, counting the bytes that it unpacks to, since a header may be false.
-
-    Raises:
-        TooLarge: It has more than ``limit`` bytes; ``too_much`` is the message.
-    """
-    parts: list[bytes] = []
-    size = 0
-    with archive.open(entry) as file:
-        while chunk := file.read(_CHUNK):
-            size += len(chunk)
-            if size > limit:
-                raise TooLarge(too_much)
-            parts.append(chunk)
-    return b"".join(parts)

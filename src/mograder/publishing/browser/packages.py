@@ -32,6 +32,7 @@ from packaging.utils import (
 from pydantic import BaseModel, ConfigDict
 
 from mograder.core.errors import InvalidInput, TimedOut
+from mograder.core.files.zips import opened_zip
 from mograder.core.wheel import OURS
 from mograder.notebook.findings import Finding
 from mograder.notebook.pep723 import read_script
@@ -157,14 +158,13 @@ def read_wheel(data: bytes, environment: Mapping[str, str]) -> WheelFacts:
 
     Raises: :class:`InvalidInput` for bytes that are no wheel.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-            about = next(name for name in names if name.endswith(".dist-info/METADATA"))
-            with archive.open(about) as file:
-                headers = HeaderParser().parsestr(file.read(_METADATA_LIMIT).decode("utf-8"))
-    except (zipfile.BadZipFile, StopIteration, UnicodeDecodeError) as error:
-        raise InvalidInput("A package's wheel cannot be read.") from error
+    with opened_zip(data, "A package's wheel cannot be read") as archive:
+        names = archive.namelist()
+        about = [name for name in names if name.endswith(".dist-info/METADATA")]
+        if not about:
+            raise InvalidInput("A package's wheel cannot be read: it has no METADATA.")
+        with archive.open(about[0]) as file:
+            headers = HeaderParser().parsestr(file.read(_METADATA_LIMIT).decode("utf-8"))
     needs = (Requirement(text) for text in headers.get_all("Requires-Dist", []))
     depends = [
         canonicalize_name(each.name)
