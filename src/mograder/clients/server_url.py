@@ -30,7 +30,7 @@ def parse_hub_url(text: str, *, insecure: bool = False, what: str = "hub") -> st
     hint = f"Give it as https://{what}.example.org, with the path prefix if the {what} has one."
     try:
         url = httpx.URL(text.strip())
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, UnicodeEncodeError) as error:
         raise InvalidInput(f"{text!r} is not a URL: {error}.", hint=hint) from error
     if url.scheme not in {"http", "https"} or not url.host:
         raise InvalidInput(f"{text!r} is not the URL of a {what}.", hint=hint)
@@ -64,14 +64,15 @@ def parse_moodle_url(text: str) -> str:
     """
     try:
         url = httpx.URL(text.strip())
-    except httpx.InvalidURL as error:
+        path = re.sub(r"/{2,}", "/", url.path).rstrip("/")
+        while (shorter := _PAGE.sub("", path)) != path:
+            path = shorter
+        site = url.copy_with(path=path or "/", query=None, fragment=None)
+    except (httpx.InvalidURL, UnicodeEncodeError) as error:
         raise InvalidInput(f"{text!r} is not an address: {error}.", hint=_MOODLE_HINT) from error
     if url.scheme not in {"http", "https"} or not url.host or url.userinfo:
         raise InvalidInput(f"{text!r} is not the address of a Moodle.", hint=_MOODLE_HINT)
-    path = re.sub(r"/{2,}", "/", url.path).rstrip("/")
-    while (shorter := _PAGE.sub("", path)) != path:
-        path = shorter
-    return str(url.copy_with(path=path or "/", query=None, fragment=None)).rstrip("/")
+    return str(site).rstrip("/")
 
 
 def is_insecure(url: str) -> bool:

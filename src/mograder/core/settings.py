@@ -430,8 +430,8 @@ def _parse_toml(text: str, file: Path) -> Mapping[str, object]:
         if reason == "Cannot overwrite a value":
             reason = f"{text.splitlines()[line - 1].partition('=')[0].strip()} is there twice"
         raise InvalidInput(f"{file}:{line}:{column}: {reason}.") from error
-    except RecursionError as error:
-        raise InvalidInput(f"{file} is nested too deeply.") from error
+    except (RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
+        raise InvalidInput(f"{file} has a value without end, or is nested too deeply.") from error
 
 
 def _with_old_assignments(tree: Mapping[str, object]) -> Mapping[str, object]:

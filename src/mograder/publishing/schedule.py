@@ -80,14 +80,16 @@ def parse_schedule(text: str, filename: str, timezone: str = DEFAULT_ZONE) -> Sc
     """
     try:
         words = _Words.model_validate(tomllib.loads(with_seconds(text)))
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidInput(f"{filename}: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         is_unknown = first["type"] == "extra_forbidden"
         what = "is not a key of a schedule" if is_unknown else complaint(first)
         raise InvalidInput(f"{filename}: {place} {what}.") from error
+    except ValueError as error:  # no TOML, or a number of thousands of digits
+        raise InvalidInput(f"{filename}: {error}.") from error
+    except RecursionError as error:
+        raise InvalidInput(f"{filename} is nested too deeply.") from error
     zone = parse_zone(words.timezone or timezone)
     opens = dict(_weekly(words, zone, filename))
     for name, day in words.items.items():

@@ -66,6 +66,7 @@ def test_what_cannot_be_reached_is_said_to_be_so() -> None:
         try_spoof("https://hub.test", "X-Remote-User", "a", transport=httpx.MockTransport(refuse))
 
 
-def test_what_is_no_url_is_refused() -> None:
+@pytest.mark.parametrize("url", ["hub", "https://\udcff"])
+def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput):
-        try_spoof("hub", "X-Remote-User", "a")
+        try_spoof(url, "X-Remote-User", "a")

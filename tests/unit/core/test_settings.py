@@ -141,6 +141,7 @@ uv_cache_dir = ""  # empty = default ~/.cache/uv
         ("[hubb]\ncollect = true", ["Did you mean [hub]?"]),
         ("[https]\nport = 1", ["https.port is not a setting"]),
         ("[hub]\nport = 1\nport = 2\n", ["port is there twice"]),
+        (f"[hub]\nport = {'9' * 5000}", ["has a value without end"]),
         ("[penalties.max]\nx = 1", ["penalties.max must be a number"]),
         ("moodle = 3", ["moodle must be a table"]),
         ("transport = 'pigeon'", ['one of "moodle" or "https"']),

@@ -226,7 +226,10 @@ def test_an_address_may_be_that_of_any_page(text: str, url: str) -> None:
     assert parse_moodle_url(text) == url
 
 
-@pytest.mark.parametrize("text", ["", "moodle.example.edu", "ftp://x.edu", "https://a:b@x.edu"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "moodle.example.edu", "ftp://x.edu", "https://a:b@x.edu", "https://x.edu/%00", "\udcff"],
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         parse_moodle_url(text)
