@@ -13,8 +13,7 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.core.tasks import Progress
 from mograder.grading.author.author_runs import AuthorTrial, RunReport
-from mograder.grading.author.generate import generate
-from mograder.grading.author.generate_output import Generated, GenerateOptions, Watch
+from mograder.grading.author.generate import Generated, GenerateOptions, Watch, generate
 from mograder.notebook.denied_code import DEFAULT_DENIED
 from mograder.notebook.findings import Finding
 from mograder.notebook.source.leaks import CellOutput
