@@ -19,9 +19,14 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import ItemName
 from mograder.core.portable_names import refuse_new_problems
-from mograder.grading.author.author_runs import AuthorRuns, RunReport
+from mograder.grading.author.author_runs import (
+    AuthorRuns,
+    RunReport,
+    in_source,
+    judge_release,
+    judge_source,
+)
 from mograder.grading.author.rehearsal import Findings, Subject, Version, interface, rehearse
-from mograder.grading.author.release_checks import in_source, judge_release, judge_source
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.denied_code import Denied, screen_source
 from mograder.notebook.findings import Finding, refuse

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.tasks import Progress
-from mograder.grading.author.author_runs import AuthorRuns, AuthorTrial, RunReport
-from mograder.grading.author.release_checks import PASSES_TOO_SOON
+from mograder.grading.author.author_runs import PASSES_TOO_SOON, AuthorRuns, AuthorTrial, RunReport
 from mograder.grading.submissions.contract_recording import (
     check_digests,
     contract_problems,

@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import MograderError, SandboxUnavailable
-from mograder.grading.author.author_runs import AuthorRuns, RunReport, run_report
+from mograder.grading.author.author_runs import (
+    AuthorRuns,
+    RunReport,
+    judge_release,
+    judge_source,
+    run_report,
+)
 from mograder.grading.author.rehearsal import (
     Subject,
     Version,
@@ -25,7 +31,6 @@ from mograder.grading.author.rehearsal import (
     trial_of,
     unsteady_labels,
 )
-from mograder.grading.author.release_checks import judge_release, judge_source
 from mograder.grading.quality.quality_report import QualityReport
 from mograder.grading.quality.trials import ExaminedSource, MutantTrials, Submissions, Trial, Trials
 from mograder.notebook.cells import parse_cells
