@@ -17,8 +17,8 @@ from mograder.grading.results.grading_result import (
     GradedQuestion,
     GradingResult,
     GradingState,
+    LastResult,
 )
-from mograder.grading.results.recorded_results import LastResult
 from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade

@@ -28,10 +28,12 @@ from mograder.grading.course_statistics import course_statistics
 from mograder.grading.item_statistics import CSV_COLUMNS, Distribution, ItemStatistics, csv_rows
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.late_work import late_sentence
-from mograder.grading.results.grading_result import GradedLabel, GradingResult, grading_key
-from mograder.grading.results.recorded_results import (
+from mograder.grading.results.grading_result import (
     NO_RESULT,
+    GradedLabel,
+    GradingResult,
     LastResult,
+    grading_key,
     last_results,
     result_of_run,
 )

@@ -32,9 +32,9 @@ from mograder.grading.results.grading_result import (
     GradingResult,
     GradingState,
     render_result,
+    result_of_run,
     sign_result,
 )
-from mograder.grading.results.recorded_results import result_of_run
 from mograder.grading.results.result_row import (
     Column,
     ResultRow,

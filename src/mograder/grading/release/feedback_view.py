@@ -26,12 +26,13 @@ from mograder.grading.late.late_work import (
 )
 from mograder.grading.pages.comment_markup import comment_html
 from mograder.grading.results.grading_result import (
+    NO_RESULT,
     GradedCheck,
     GradedLabel,
     GradingResult,
     GradingState,
+    LastResult,
 )
-from mograder.grading.results.recorded_results import NO_RESULT, LastResult
 from mograder.marks import NOTHING, Weights, marks_of_weight, question_weight
 from mograder.store.gradebook.grading_records import (
     MANUAL,

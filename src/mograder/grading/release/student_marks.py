@@ -25,7 +25,7 @@ from mograder.grading.release.feedback import (
 from mograder.grading.release.feedback_view import Disclosure, FeedbackView, Level, view_feedback
 from mograder.grading.release.releasing import ReleasedMarks, parse_marks
 from mograder.grading.release.telling import telling
-from mograder.grading.results.recorded_results import NO_RESULT, LastResult, result_of_run
+from mograder.grading.results.grading_result import NO_RESULT, LastResult, result_of_run
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade

@@ -1,14 +1,15 @@
 """The signed result of grading a submission: a mark for each question, a reason for each point.
 
-It is kept in the gradebook as signed JSON. Pages, CSV files and uploads are made from it and from
-marks that people gave.
+It is kept in the gradebook as signed JSON, whose signature is checked where it is used. Pages, CSV
+files and uploads are made from it and from marks that people gave.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,8 +19,14 @@ from mograder.core.settings import LoadedSettings
 from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret, read_secret
 from mograder.store.gradebook import grading_records
+from mograder.store.gradebook.grading_records import RecordedRun
+
+if TYPE_CHECKING:  # `mograder quality` has results where SQLAlchemy is not installed
+    from mograder.store.gradebook.gradebook import Gradebook
 
 VERSION: Literal[1] = 1
+_PURPOSE = "grading"
+_SECRET = "grading-secret"  # noqa: S105 - a file's name
 
 
 class GradingState(StrEnum):
@@ -180,10 +187,6 @@ def parse_result(text: str | bytes) -> GradingResult:
         raise InvalidInput("This is not a result of grading.", hint=hint) from error
 
 
-_PURPOSE = "grading"
-_SECRET = "grading-secret"  # noqa: S105 - a file's name
-
-
 def grading_key(loaded: LoadedSettings) -> bytes:
     """Return the key of a course's signatures.
 
@@ -209,3 +212,46 @@ def sign_result(key: bytes, result: GradingResult) -> str:
 def is_signed(key: bytes, result: GradingResult, signature: str) -> bool:
     """Return whether a result was signed with this key; constant-time."""
     return is_signature_of(key, result.model_dump(mode="json"), signature)
+
+
+@dataclass(frozen=True, slots=True)
+class LastResult:
+    """The result that explains a student's marks; ``problem`` says why it is not to be used.
+
+    ``run`` is the number of its run, None without a result.
+    """
+
+    result: GradingResult | None = None
+    signature: str = ""
+    problem: str = ""
+    run: int | None = None
+
+
+NO_RESULT = LastResult()
+
+
+def last_results(
+    key: bytes, book: Gradebook, assignment: str, students: Collection[str] | None = None
+) -> Mapping[str, LastResult]:
+    """Return the result that explains the marks of each student, of all or of some; blocks.
+
+    A damaged or forged result is not replaced by an older one, which may not explain the marks.
+    Students without any run are left out.
+    """
+    runs = book.explaining_runs(assignment, students)
+    return {run.student: result_of_run(key, run) for run in runs}
+
+
+def result_of_run(key: bytes, run: RecordedRun | None) -> LastResult:
+    """Return the result of a run; None for one that is not in the gradebook."""
+    if run is None:
+        return LastResult(problem="its result is not in the gradebook")
+    try:
+        result = parse_result(run.result)
+    except InvalidInput:
+        return LastResult(problem="its result in the gradebook is damaged")
+    of_row = (result.assignment, result.student) == (run.assignment, run.student)
+    if not of_row or not is_signed(key, result, run.signature):
+        why = "its result was changed after it was signed, or signed in another course"
+        return LastResult(problem=why)
+    return LastResult(result, run.signature, run=run.number)

@@ -1,4 +1,4 @@
-"""grading.recorded_results: which run of a student explains the marks."""
+"""grading.grading_result: which run of a student explains the marks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from mograder.grading.batch.autograde import run_of
 from mograder.grading.results.grading_result import (
     GradingResult,
     GradingState,
+    LastResult,
+    last_results,
     render_result,
+    result_of_run,
     sign_result,
 )
-from mograder.grading.results.recorded_results import LastResult, last_results, result_of_run
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import RecordedRun
 from tests.support.graded_results import graded_result
