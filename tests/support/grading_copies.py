@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from mograder.grading.batch.grading_cells import grading_copy
 from mograder.grading.results.grading_result import (
     GradedCellError,
     GradedCheck,
@@ -18,6 +17,7 @@ from mograder.grading.results.grading_result import (
     GradingResult,
     GradingState,
 )
+from mograder.grading.results.result_row import grading_copy
 from tests.support.graded_results import graded_result
 from tests.support.notebooks import notebook
 

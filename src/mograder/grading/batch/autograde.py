@@ -25,7 +25,6 @@ from typing import Protocol
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
-from mograder.grading.batch.grading_cells import grading_copy
 from mograder.grading.pages.notebook_page import render_notebook_page, render_text_page
 from mograder.grading.results.grading_result import (
     Basis,
@@ -39,6 +38,7 @@ from mograder.grading.results.result_row import (
     Column,
     ResultRow,
     columns_of,
+    grading_copy,
     row_of,
     status_of,
     unread_row,
