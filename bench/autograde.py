@@ -25,7 +25,7 @@ from bench.options import Options
 from bench.report import Budget, Row, say
 from bench.stage import CACHE, Stage
 from mograder.core.settings import load_settings, read_environ
-from mograder.grading.results.grading_result import GradingState
+from mograder.grading.grading_result import GradingState
 from mograder.grading.runs.grading_tools import GradingTools, open_grading_tools
 from mograder.grading.submissions.grade_submission import (
     GradedNotebook,

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from mograder.core.settings import load_settings
 from mograder.grading.batch.autograde import run_of, write_copy
-from mograder.grading.pages.notebook_page import render_notebook_page
-from mograder.grading.results.grading_result import (
+from mograder.grading.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,
@@ -21,6 +20,7 @@ from mograder.grading.results.grading_result import (
     GradingState,
     grading_key,
 )
+from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.notebook.cells import parse_cells
 from mograder.sandbox.execution.judging import JudgedCondition

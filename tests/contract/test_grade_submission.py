@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.grading.results.grading_result import (
+from mograder.grading.grading_result import (
     GradingResult,
     GradingState,
     is_signed,

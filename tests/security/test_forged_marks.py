@@ -14,14 +14,14 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import Settings
-from mograder.grading.release.feedback import ShownNotebook, render_feedback_page
-from mograder.grading.release.feedback_view import Disclosure, GradedWork
-from mograder.grading.results.grading_result import (
+from mograder.grading.grading_result import (
     GradingState,
     LastResult,
     parse_result,
     render_result,
 )
+from mograder.grading.release.feedback import ShownNotebook, render_feedback_page
+from mograder.grading.release.feedback_view import Disclosure, GradedWork
 from mograder.grading.submissions.grade_submission import (
     GradedNotebook,
     SubmittedNotebook,

@@ -8,9 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mograder.core.settings import LoadedSettings, load_settings
-from mograder.grading.late.course_late import CourseLate
-from mograder.grading.pages.notebook_page import render_notebook_page
-from mograder.grading.results.grading_result import (
+from mograder.grading.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,
@@ -19,6 +17,8 @@ from mograder.grading.results.grading_result import (
     render_result,
     sign_result,
 )
+from mograder.grading.late.course_late import CourseLate
+from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry, StudentGrade
 from tests.support.gradebooks import AT, FAIR, MARKS, a_run

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.settings import LoadedSettings, load_settings, read_environ
-from mograder.grading.results.grading_result import GradingState
+from mograder.grading.grading_result import GradingState
 from mograder.grading.runs.grading_tools import GradingTools, open_grading_tools
 from mograder.grading.submissions.grade_submission import (
     GradedNotebook,

@@ -17,15 +17,15 @@ import httpx
 import pytest
 
 from mograder.grading.batch.autograde import run_of, write_copy
-from mograder.grading.marking.answer_names import answer_id, question_address
-from mograder.grading.pages.notebook_page import render_notebook_page
-from mograder.grading.results.grading_result import (
+from mograder.grading.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,
     GradingResult,
     GradingState,
 )
+from mograder.grading.marking.answer_names import answer_id, question_address
+from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.sandbox.execution.judging import JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus

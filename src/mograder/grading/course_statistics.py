@@ -7,9 +7,9 @@ installations without SQLAlchemy.
 from __future__ import annotations
 
 from mograder.core.settings import LoadedSettings
+from mograder.grading.grading_result import last_results
 from mograder.grading.item_statistics import ItemStatistics, item_statistics
 from mograder.grading.late.course_late import CourseLate
-from mograder.grading.results.grading_result import last_results
 from mograder.store.gradebook.gradebook import Gradebook
 
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mograder.grading.results.grading_result import (
+from mograder.grading.grading_result import (
     GradedCheck,
     GradedLabel,
     GradingResult,

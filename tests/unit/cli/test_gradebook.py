@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from mograder.core.settings import load_settings
-from mograder.grading.late.late_work import moment
-from mograder.grading.results.grading_result import (
+from mograder.grading.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,
@@ -26,6 +25,7 @@ from mograder.grading.results.grading_result import (
     render_result,
     sign_result,
 )
+from mograder.grading.late.late_work import moment
 from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import (

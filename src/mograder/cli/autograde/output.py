@@ -23,8 +23,8 @@ from mograder.core.settings import LoadedSettings
 from mograder.grading.batch.autograde import Autograded
 from mograder.grading.batch.mark_changes import ComparedRuns, MarkChange
 from mograder.grading.batch.verify_results import Verified, verify_results
-from mograder.grading.results.grading_result import GradedQuestion, grading_key
-from mograder.grading.results.result_row import Column, ResultRow
+from mograder.grading.grading_result import GradedQuestion, grading_key
+from mograder.grading.result_forms import Column, ResultRow
 from mograder.grading.submissions.graded_assignment import GradedAssignment
 from mograder.marks import sum_of_marks
 from mograder.store.course.course import shown

@@ -25,10 +25,7 @@ from mograder.core.name_lookup import counted, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import as_json, course_rows, question_keys
 from mograder.grading.course_statistics import course_statistics
-from mograder.grading.item_statistics import CSV_COLUMNS, Distribution, ItemStatistics, csv_rows
-from mograder.grading.late.course_late import CourseLate
-from mograder.grading.late.late_work import late_sentence
-from mograder.grading.results.grading_result import (
+from mograder.grading.grading_result import (
     NO_RESULT,
     GradedLabel,
     GradingResult,
@@ -37,6 +34,9 @@ from mograder.grading.results.grading_result import (
     last_results,
     result_of_run,
 )
+from mograder.grading.item_statistics import CSV_COLUMNS, Distribution, ItemStatistics, csv_rows
+from mograder.grading.late.course_late import CourseLate
+from mograder.grading.late.late_work import late_sentence
 from mograder.operations.gradebook_checks import Verifies, all_well, check_gradebook
 from mograder.operations.report import problems
 from mograder.sandbox.execution.judging import JudgedCall

@@ -25,8 +25,7 @@ from typing import Protocol
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
-from mograder.grading.pages.notebook_page import render_notebook_page, render_text_page
-from mograder.grading.results.grading_result import (
+from mograder.grading.grading_result import (
     Basis,
     GradingResult,
     GradingState,
@@ -34,7 +33,8 @@ from mograder.grading.results.grading_result import (
     result_of_run,
     sign_result,
 )
-from mograder.grading.results.result_row import (
+from mograder.grading.pages.notebook_page import render_notebook_page, render_text_page
+from mograder.grading.result_forms import (
     Column,
     ResultRow,
     columns_of,

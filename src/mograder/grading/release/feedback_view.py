@@ -16,6 +16,14 @@ from enum import IntEnum
 
 from mograder.core.csv_table import number_text
 from mograder.core.sections.settings_model import Settings
+from mograder.grading.grading_result import (
+    NO_RESULT,
+    GradedCheck,
+    GradedLabel,
+    GradingResult,
+    GradingState,
+    LastResult,
+)
 from mograder.grading.late.late_work import (
     NO_DEDUCTION,
     Deduction,
@@ -25,14 +33,6 @@ from mograder.grading.late.late_work import (
     no_deduction,
 )
 from mograder.grading.pages.comment_markup import comment_html
-from mograder.grading.results.grading_result import (
-    NO_RESULT,
-    GradedCheck,
-    GradedLabel,
-    GradingResult,
-    GradingState,
-    LastResult,
-)
 from mograder.marks import NOTHING, Weights, marks_of_weight, question_weight
 from mograder.store.gradebook.grading_records import (
     MANUAL,

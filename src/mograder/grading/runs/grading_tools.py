@@ -18,7 +18,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.sections.settings_model import RlimitsSettings, Settings
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import Progress
-from mograder.grading.results.grading_result import grading_key
+from mograder.grading.grading_result import grading_key
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.runs.workbench import open_sandboxed
 from mograder.processes.isolated_call import IsolatedCall
@@ -39,7 +39,7 @@ class GradingTools:
     """The tools of grading; the same for all assignments and submissions of a run.
 
     ``environment`` returns the environment that a notebook's text asks for, built if missing.
-    ``key`` signs results (:mod:`mograder.grading.results.grading_result`); ``slots`` numbers the
+    ``key`` signs results (:mod:`mograder.grading.grading_result`); ``slots`` numbers the
     sandboxes.
     """
 

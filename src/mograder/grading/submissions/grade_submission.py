@@ -21,7 +21,7 @@ from pathlib import Path
 from mograder.auth.receipts import moment
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
-from mograder.grading.results.grading_result import (
+from mograder.grading.grading_result import (
     GradedCellError,
     GradedCheck,
     GradedLabel,

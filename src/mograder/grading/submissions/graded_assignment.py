@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from mograder import __version__
 from mograder.core.errors import InvalidInput
 from mograder.core.tasks import Progress
-from mograder.grading.results.grading_result import Basis
+from mograder.grading.grading_result import Basis
 from mograder.grading.runs.grading_tools import GradingTools, timed
 from mograder.grading.submissions.contract_recording import (
     Recording,

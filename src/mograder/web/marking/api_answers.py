@@ -13,6 +13,7 @@ from anyio import to_thread
 from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.grading.grading_result import NO_RESULT, last_results
 from mograder.grading.marking.answer_names import (
     group_id,
     question_address,
@@ -27,7 +28,6 @@ from mograder.grading.marking.question_sources import (
 )
 from mograder.grading.marking.shown_work import ShownWork, WorkToShow, solution_cells
 from mograder.grading.pages.comment_markup import comment_html, task_html
-from mograder.grading.results.grading_result import NO_RESULT, last_results
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.mark_counting import replaces_automatic
 from mograder.store.gradebook.rubrics import Rubric

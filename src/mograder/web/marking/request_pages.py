@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
+from mograder.grading.grading_result import GradedCheck
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.grading.release import look_again
 from mograder.grading.release.feedback_view import QuestionView
@@ -23,7 +24,6 @@ from mograder.grading.release.look_again import LONGEST_TEXT, Decision
 from mograder.grading.release.releasing import marks_now
 from mograder.grading.release.student_marks import view_marks
 from mograder.grading.release.telling import telling
-from mograder.grading.results.grading_result import GradedCheck
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.open_marking import open_for_marking

@@ -15,8 +15,8 @@ import pytest
 from mograder.core.errors import Busy, InvalidInput
 from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde, run_of
 from mograder.grading.batch.verify_results import verify_results
-from mograder.grading.results.grading_result import GradingResult, GradingState, render_result
-from mograder.grading.results.result_row import ResultRow
+from mograder.grading.grading_result import GradingResult, GradingState, render_result
+from mograder.grading.result_forms import ResultRow
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
 from mograder.notebook.denied_code import DEFAULT_DENIED
 from mograder.processes.isolated_call import IsolatedCall, R

@@ -10,6 +10,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.settings import load_settings
+from mograder.grading.grading_result import GradingState
 from mograder.grading.late.late_changes import extension, removal
 from mograder.grading.late.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
@@ -34,7 +35,6 @@ from mograder.grading.release.student_marks import (
     write_released_pages,
 )
 from mograder.grading.release.telling import telling, untold_students
-from mograder.grading.results.grading_result import GradingState
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.late_work import LateWork, Membership
 from mograder.store.gradebook.mark_release import MarkReleases

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mograder.core.errors import MograderError, SandboxUnavailable
-from mograder.grading.results.grading_result import GradedQuestion, GradingState, render_result
+from mograder.grading.grading_result import GradedQuestion, GradingState, render_result
 from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.grade_submission import (
     GradedNotebook,

@@ -21,9 +21,9 @@ from mograder.core.tasks import Progress
 from mograder.exchange.submission_times import submissions_in
 from mograder.grading.batch.autograde import AutogradeRequest, autograde
 from mograder.grading.batch.grading_jobs import Batch, Counts, GradingJobs, GradingRequest
+from mograder.grading.grading_result import grading_key
 from mograder.grading.late.course_late import CourseLate, export_if_set
-from mograder.grading.results.grading_result import grading_key
-from mograder.grading.results.result_row import ResultRow
+from mograder.grading.result_forms import ResultRow
 from mograder.grading.runs.grading_tools import GradingTools, lowered
 from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mograder.auth.signing import derived_key
 from mograder.grading.batch.autograde import run_of
-from mograder.grading.results.grading_result import (
+from mograder.grading.grading_result import (
     GradingResult,
     GradingState,
     LastResult,

@@ -7,8 +7,8 @@ import io
 
 import pytest
 
-from mograder.grading.results.grading_result import GradedCheck, GradedLabel, GradingState
-from mograder.grading.results.result_row import (
+from mograder.grading.grading_result import GradedCheck, GradedLabel, GradingState
+from mograder.grading.result_forms import (
     Column,
     ResultRow,
     columns_of,
