@@ -24,7 +24,6 @@ from mograder.core.csv_table import number_text, write_table
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import as_json, course_rows, question_keys
-from mograder.grading.course_statistics import course_statistics
 from mograder.grading.grading_result import (
     NO_RESULT,
     GradedLabel,
@@ -34,7 +33,13 @@ from mograder.grading.grading_result import (
     last_results,
     result_of_run,
 )
-from mograder.grading.item_statistics import CSV_COLUMNS, Distribution, ItemStatistics, csv_rows
+from mograder.grading.item_statistics import (
+    CSV_COLUMNS,
+    Distribution,
+    ItemStatistics,
+    course_statistics,
+    csv_rows,
+)
 from mograder.grading.late.course_late import CourseLate
 from mograder.grading.late.late_work import late_sentence
 from mograder.operations.gradebook_checks import Verifies, all_well, check_gradebook
@@ -163,7 +168,7 @@ def statistics(*, assignment: str, file: Path | None, loaded: LoadedSettings) ->
     """
     with viewed_gradebook(loaded.gradebook_path) as book:
         name = assignment_named(book, assignment)
-        found = course_statistics(loaded, book, name, grading_key(loaded))
+        found = course_statistics(CourseLate(loaded), book, name, grading_key(loaded))
     if file is not None:
         write_private(file, write_table(CSV_COLUMNS, csv_rows(found)))
     for line in _statistics_lines(found):

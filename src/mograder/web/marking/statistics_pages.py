@@ -11,13 +11,14 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.csv_table import number_text, write_table
-from mograder.grading.course_statistics import course_statistics
 from mograder.grading.item_statistics import (
     CSV_COLUMNS,
     Distribution,
     ItemStatistics,
+    course_statistics,
     csv_rows,
 )
+from mograder.grading.late.course_late import CourseLate
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.web.marking.context import CurrentMarking, MarkingApp, stamp_of, working_page
 from mograder.web.marking.release_pages import demand_assignment
@@ -108,7 +109,7 @@ async def statistics_of(
 
 def _compute(marking: MarkingApp, a: str) -> ItemStatistics:
     demand_assignment(marking.book(), a)
-    return course_statistics(marking.loaded, marking.book(), a, marking.key)
+    return course_statistics(CourseLate(marking.loaded), marking.book(), a, marking.key)
 
 
 def _moment(text: str) -> datetime | None:
