@@ -18,8 +18,7 @@ from sqlalchemy import Connection
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import CourseRule
 from mograder.core.settings import load_settings
-from mograder.grading.late.course_dates import CourseDates
-from mograder.grading.late.course_late import CourseLate
+from mograder.grading.late.course_late import CourseDates, CourseLate
 from mograder.grading.late.late_work import late_sentence
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry
