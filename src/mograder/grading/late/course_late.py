@@ -90,7 +90,7 @@ class Preview:
     """The class before and after changes; give ``version`` to :meth:`LateWork.record`.
 
     ``grades`` are all that the changes may concern. Only
-    :func:`~mograder.grading.release.late_preview.preview_late` says what follows for others:
+    :func:`~mograder.grading.late_changes.preview_late` says what follows for others:
     ``dues`` are other due dates of students, and ``told`` other times from which marks that tell
     results of hidden tests are told, in words. ``is_released`` is whether marks that change are of
     an assignment with releases, which show the old ones until the next release.
