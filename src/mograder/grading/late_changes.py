@@ -23,7 +23,7 @@ from mograder.core.settings import LoadedSettings
 from mograder.grading.late.course_late import CourseLate, Preview
 from mograder.grading.late.late_work import moment
 from mograder.grading.release.feedback import NO_KEY, CourseFeedback
-from mograder.grading.release.telling import shown_with_hidden_tests, telling
+from mograder.grading.release.student_marks import shown_with_hidden_tests, telling
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import (
     ALL_ASSIGNMENTS,

@@ -20,7 +20,7 @@ from mograder.grading.late.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, chosen_students, take_back
 from mograder.grading.release.releasing import release as release_marks
-from mograder.grading.release.telling import telling, untold_students
+from mograder.grading.release.student_marks import telling, untold_students
 
 _options = together(
     click.argument("assignment"),

@@ -22,8 +22,7 @@ from mograder.grading.release import look_again
 from mograder.grading.release.feedback_view import QuestionView
 from mograder.grading.release.look_again import LONGEST_TEXT, Decision
 from mograder.grading.release.releasing import marks_now
-from mograder.grading.release.student_marks import view_marks
-from mograder.grading.release.telling import telling
+from mograder.grading.release.student_marks import telling, view_marks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.open_marking import open_for_marking

@@ -30,10 +30,11 @@ from mograder.grading.release.student_marks import (
     marks_of_student,
     released_marks,
     render_marks_page,
+    telling,
+    untold_students,
     view_marks,
     write_released_pages,
 )
-from mograder.grading.release.telling import telling, untold_students
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.late_work import LateWork, Membership
 from mograder.store.gradebook.mark_release import MarkReleases
