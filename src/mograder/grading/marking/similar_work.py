@@ -33,7 +33,7 @@ from zlib import crc32
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.grading.marking.graded_work import WorkFiles
+from mograder.grading.marking.shown_work import WorkFiles
 from mograder.notebook.cells import Cell, parse_cells, parse_python, tokens_of
 from mograder.notebook.points import GRADERS_CELLS
 from mograder.notebook.source.release import with_hidden_tests
