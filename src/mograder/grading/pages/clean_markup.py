@@ -18,8 +18,8 @@ from mograder.grading.pages.marimo_elements import (
     RENAMED,
     HeadingLevels,
     PlainElements,
+    image_url,
 )
-from mograder.grading.pages.page_images import image_url
 from mograder.grading.pages.page_templates import readable
 
 _MATHS = frozenset(
