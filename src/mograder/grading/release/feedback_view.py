@@ -32,7 +32,7 @@ from mograder.grading.late.late_work import (
     moment,
     no_deduction,
 )
-from mograder.grading.pages.comment_markup import comment_html
+from mograder.grading.pages.clean_markup import comment_html
 from mograder.marks import NOTHING, Weights, marks_of_weight, question_weight
 from mograder.store.gradebook.grading_records import (
     MANUAL,
