@@ -21,7 +21,7 @@ from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.author.author_runs import AuthorRuns, open_runs
 from mograder.grading.quality.examination import QualityOptions, QualityWatch, examine
-from mograder.grading.quality.quality_report import QualityReport
+from mograder.grading.quality.trials import QualityReport
 from mograder.sandbox.environments.runtime_wheel import offer_runtime
 from mograder.store.course.course import SourceItem, find_source, shown
 

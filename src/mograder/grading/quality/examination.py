@@ -31,8 +31,14 @@ from mograder.grading.author.rehearsal import (
     trial_of,
     unsteady_labels,
 )
-from mograder.grading.quality.quality_report import QualityReport
-from mograder.grading.quality.trials import ExaminedSource, MutantTrials, Submissions, Trial, Trials
+from mograder.grading.quality.trials import (
+    ExaminedSource,
+    MutantTrials,
+    QualityReport,
+    Submissions,
+    Trial,
+    Trials,
+)
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_split import review_grading
 from mograder.notebook.quality.checks_advice import absolute_paths, given_away, outside_influences

@@ -1,4 +1,4 @@
-"""Runs of a source and of wrong solutions made of it, and the wrong ones that no check notices.
+"""Runs of a source and of wrong solutions made of it, and the report on what no check notices.
 
 What each check says of a variant is compared with the solution's run. A mutant of the solution runs
 with its checks only.
@@ -14,7 +14,6 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.grading.author.author_runs import AuthorRuns, NotebookVariant
-from mograder.grading.quality.quality_report import QualityReport
 from mograder.notebook.cells import NotebookText, parse_cells
 from mograder.notebook.grading.grading_plan import (
     GradingPlan,
@@ -62,6 +61,61 @@ class Submissions:
 
     files: Sequence[SubmittedFile]
     folder: Path
+
+
+@dataclass(slots=True)
+class QualityReport:
+    """What was found in one source; it grows while the examination goes on.
+
+    ``mutants`` are those that could be made, ``tried`` of them ran, ``noticed`` failed a check, and
+    ``same`` gave the same answers as the solution, so no check can notice them. ``notes`` say what
+    was not looked at, and why. ``complete`` is false until the examination has ended.
+    """
+
+    filename: str
+    findings: list[QualityFinding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    labels: int = 0
+    mutants: int = 0
+    tried: int = 0
+    noticed: int = 0
+    same: int = 0
+    seconds: float = 0.0
+    complete: bool = False
+
+    def add(self, finding: QualityFinding) -> None:
+        """Add a finding once."""
+        if finding not in self.findings:
+            self.findings.append(finding)
+
+    def summary(self) -> str:
+        """Return the result in a line."""
+        count = len(self.findings)
+        told = "clean" if not count else f"{count} finding{'s' if count > 1 else ''}"
+        if not self.complete:
+            told = f"not finished, {told} so far"
+        parts = [told, f"{self.labels} check{'' if self.labels == 1 else 's'}"]
+        if self.tried:
+            same = f", {self.same} gave the same answers" if self.same else ""
+            parts.append(f"{self.noticed} of {self.tried} wrong solutions noticed{same}")
+        return f"{self.filename}: {'; '.join(parts)}"
+
+    def as_data(self) -> dict[str, object]:
+        """Return the report as JSON's types."""
+        return {
+            "file": self.filename,
+            "complete": self.complete,
+            "findings": [each.as_data() for each in sorted(self.findings)],
+            "notes": self.notes,
+            "checks": self.labels,
+            "mutants": {
+                "possible": self.mutants,
+                "tried": self.tried,
+                "noticed": self.noticed,
+                "same answers": self.same,
+            },
+            "seconds": round(self.seconds, 1),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ import pytest
 from mograder.core.errors import SandboxUnavailable
 from mograder.grading.author.author_runs import AuthorTrial, NotebookVariant
 from mograder.grading.quality.examination import QualityOptions, QualityWatch, examine
-from mograder.grading.quality.quality_report import QualityReport
-from mograder.grading.quality.trials import Submissions
+from mograder.grading.quality.trials import QualityReport, Submissions
 from mograder.notebook.quality.quality_finding import Fault
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import (

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from mograder.grading.author.author_runs import AuthorTrial
 from mograder.grading.item_statistics import CheckStatistics
-from mograder.grading.quality.quality_report import QualityReport
 from mograder.grading.quality.submission_findings import facts, submissions_in, tell_submissions
-from mograder.grading.quality.trials import ExaminedSource
+from mograder.grading.quality.trials import ExaminedSource, QualityReport
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.quality.quality_finding import Fault, QualityFinding
