@@ -1,4 +1,4 @@
-"""grading.quality: facts from submissions, and reports as text and as JSON."""
+"""grading.author.quality: facts from submissions, and reports as text and as JSON."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from mograder.grading.author.author_runs import AuthorTrial
+from mograder.grading.author.quality_trials import ExaminedSource, QualityReport
+from mograder.grading.author.submission_findings import facts, submissions_in, tell_submissions
 from mograder.grading.item_statistics import CheckStatistics
-from mograder.grading.quality.submission_findings import facts, submissions_in, tell_submissions
-from mograder.grading.quality.trials import ExaminedSource, QualityReport
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.quality.quality_finding import Fault, QualityFinding

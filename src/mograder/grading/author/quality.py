@@ -22,6 +22,14 @@ from mograder.grading.author.author_runs import (
     judge_source,
     run_report,
 )
+from mograder.grading.author.quality_trials import (
+    ExaminedSource,
+    MutantTrials,
+    QualityReport,
+    Submissions,
+    Trial,
+    Trials,
+)
 from mograder.grading.author.rehearsal import (
     Subject,
     Version,
@@ -30,14 +38,6 @@ from mograder.grading.author.rehearsal import (
     junk_passes,
     trial_of,
     unsteady_labels,
-)
-from mograder.grading.quality.trials import (
-    ExaminedSource,
-    MutantTrials,
-    QualityReport,
-    Submissions,
-    Trial,
-    Trials,
 )
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_split import review_grading
@@ -50,7 +50,7 @@ from mograder.sandbox.execution.judging import JudgingResult
 from mograder.store.course.course import read_notebook, shown
 
 if sys.platform == "linux":
-    from mograder.grading.quality.submission_findings import tell_submissions
+    from mograder.grading.author.submission_findings import tell_submissions
 
 _JUDGED = 2
 """The source and its release are judged apart."""

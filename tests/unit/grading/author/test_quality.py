@@ -1,4 +1,4 @@
-"""grading.quality.examination: what is told of a source, by what its variants' runs give."""
+"""grading.author.quality: what is told of a source, by what its variants' runs give."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.grading.author.author_runs import AuthorTrial, NotebookVariant
-from mograder.grading.quality.examination import QualityOptions, QualityWatch, examine
-from mograder.grading.quality.trials import QualityReport, Submissions
+from mograder.grading.author.quality import QualityOptions, QualityWatch, examine
+from mograder.grading.author.quality_trials import QualityReport, Submissions
 from mograder.notebook.quality.quality_finding import Fault
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import (
