@@ -30,11 +30,11 @@ from mograder.grading.author.rehearsal import Findings, Subject, Version, interf
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.denied_code import Denied, screen_source
 from mograder.notebook.findings import Finding, refuse
+from mograder.notebook.grading.checks_advice import given_away, outside_influences
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.grading.grading_split import review_grading
 from mograder.notebook.header_edit import has_block
 from mograder.notebook.pep723 import read_kind
-from mograder.notebook.quality.checks_advice import given_away, outside_influences
 from mograder.notebook.references import app_files, undeclared
 from mograder.notebook.source.author_advice import without_mark
 from mograder.notebook.source.leaks import find_leaks

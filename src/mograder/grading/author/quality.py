@@ -40,10 +40,15 @@ from mograder.grading.author.rehearsal import (
     unsteady_labels,
 )
 from mograder.notebook.cells import parse_cells
+from mograder.notebook.grading.checks_advice import (
+    Fault,
+    absolute_paths,
+    given_away,
+    in_cell,
+    outside_influences,
+)
 from mograder.notebook.grading.grading_split import review_grading
-from mograder.notebook.quality.checks_advice import absolute_paths, given_away, outside_influences
-from mograder.notebook.quality.mutants import Mutant, choose, mutants_of
-from mograder.notebook.quality.quality_finding import Fault, in_cell
+from mograder.notebook.grading.mutants import Mutant, choose, mutants_of
 from mograder.notebook.source.author_advice import without_mark
 from mograder.notebook.source.release import make_release
 from mograder.sandbox.execution.judging import JudgingResult

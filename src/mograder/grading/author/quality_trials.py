@@ -15,6 +15,7 @@ from pathlib import Path
 from mograder.core.errors import MograderError
 from mograder.grading.author.author_runs import AuthorRuns, NotebookVariant
 from mograder.notebook.cells import NotebookText, parse_cells
+from mograder.notebook.grading.checks_advice import Fault, QualityFinding
 from mograder.notebook.grading.grading_plan import (
     GradingPlan,
     cells_below,
@@ -22,8 +23,7 @@ from mograder.notebook.grading.grading_plan import (
     needed_cells,
     only_cells,
 )
-from mograder.notebook.quality.mutants import Mutant, read_digests, with_digests
-from mograder.notebook.quality.quality_finding import Fault, QualityFinding
+from mograder.notebook.grading.mutants import Mutant, read_digests, with_digests
 from mograder.sandbox.execution.report import CheckResult, ExecutionResult, Outcome
 from mograder.store.submissions.submitted_files import SubmittedFile
 

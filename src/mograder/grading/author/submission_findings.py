@@ -19,9 +19,9 @@ from mograder.grading.grading_result import GradingState
 from mograder.grading.item_statistics import CheckStatistics
 from mograder.grading.submissions.contract_recording import check_digests, interface_of
 from mograder.grading.submissions.submitted_text import decode_submission, read_submission
+from mograder.notebook.grading.checks_advice import Fault, QualityFinding
 from mograder.notebook.grading.grading_plan import answers_of_labels, render_plan
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.notebook.quality.quality_finding import Fault, QualityFinding
 from mograder.sandbox.execution.judging import JudgeFiles
 from mograder.store.submissions.submitted_files import SubmittedFile, submitted_files
 

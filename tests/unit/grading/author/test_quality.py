@@ -12,7 +12,7 @@ from mograder.core.errors import SandboxUnavailable
 from mograder.grading.author.author_runs import AuthorTrial, NotebookVariant
 from mograder.grading.author.quality import QualityOptions, QualityWatch, examine
 from mograder.grading.author.quality_trials import QualityReport, Submissions
-from mograder.notebook.quality.quality_finding import Fault
+from mograder.notebook.grading.checks_advice import Fault
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import (
     CellResult,

@@ -11,8 +11,8 @@ from mograder.grading.author.quality_trials import ExaminedSource, QualityReport
 from mograder.grading.author.submission_findings import facts, submissions_in, tell_submissions
 from mograder.grading.item_statistics import CheckStatistics
 from mograder.notebook.cells import parse_cells
+from mograder.notebook.grading.checks_advice import Fault, QualityFinding
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.notebook.quality.quality_finding import Fault, QualityFinding
 from mograder.sandbox.execution.judging import JudgingResult
 from tests.support.author_runs import NoRuns
 from tests.support.fake_judges import FINISHED, SOLVED, SOURCE, everything_passed, release_of

@@ -1,4 +1,4 @@
-"""Faults of checks that a source's text shows: what they depend on, and what gives them away. Pure.
+"""Faults of checks that a source shows by its text: what they depend on, what gives them away.
 
 A check should depend on the answer alone, and not on the date or the machine. Looked at are the
 checks, and the teacher's and the author's code that they depend on.
@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
 
 from mograder.notebook.cells import NotebookText, plain_text, split_lines
+from mograder.notebook.findings import Finding
 from mograder.notebook.grading.grading_plan import GradingPlan, Part, needed_cells, with_checks
+from mograder.notebook.grading.mutants import name_of
 from mograder.notebook.parsing import parse_python
-from mograder.notebook.quality.mutants import name_of
-from mograder.notebook.quality.quality_finding import Fault, QualityFinding
 from mograder.notebook.source.leaks import find_leaks, is_shown, telling
 from mograder.notebook.source.solution_markers import BlockKind, find_blocks
 
@@ -68,6 +70,68 @@ _REMEDIES = {
 _CLOSE = {"isclose", "allclose", "approx", "assert_allclose", "array_equal", "equals"}
 _NO_TEXT = ("# mograder-", "__generated_with")
 """Beginnings of lines that no author wrote."""
+
+
+class Fault(StrEnum):
+    """The kinds of findings."""
+
+    SOLUTION = "solution"
+    """The author's own solution or its release does not run as it should; nothing else is tried."""
+    MUTANT = "mutant"
+    """A wrong solution passes all checks."""
+    CONDITION = "condition"
+    """The text of a condition shows that it says little."""
+    JUNK = "junk"
+    """Junk in place of an answer passes."""
+    EMPTY = "empty"
+    """The release passes, in which nothing is answered."""
+    DATE = "date"
+    RANDOM = "random"
+    MACHINE = "machine"
+    GIVEN_AWAY = "given away"
+    """The released text has the value that a hidden test expects."""
+    EVERYBODY = "everybody passes"
+    NOBODY = "nobody passes"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class QualityFinding:
+    """A weakness of a check, at a line (from 1) of a file; ``cell`` is the cell's number, from 1.
+
+    ``example`` shows it, in several lines or empty; ``remedy`` is what to do.
+    """
+
+    filename: str
+    line: int
+    fault: Fault
+    message: str
+    remedy: str
+    example: str = ""
+    cell: int | None = None
+
+    def lines(self) -> Iterator[str]:
+        yield f"{self.filename}:{self.line}: {self.fault}: {self.message} {self.remedy}".rstrip()
+        yield from (f"    {line}" for line in self.example.splitlines())
+
+    def as_data(self) -> dict[str, object]:
+        """Return the finding as JSON's types."""
+        return {
+            "fault": str(self.fault),
+            "file": self.filename,
+            "line": self.line,
+            "cell": self.cell,
+            "message": self.message,
+            "example": self.example,
+            "remedy": self.remedy,
+        }
+
+
+def in_cell(notebook: NotebookText, fault: Fault, finding: Finding) -> QualityFinding:
+    """Return a finding with the cell in which its line is."""
+    cell = notebook.cell_at(finding.line)
+    index = None if cell is None else cell.index + 1
+    place = (finding.filename, finding.line)
+    return QualityFinding(*place, fault, finding.message, finding.hint, cell=index)
 
 
 def outside_influences(

@@ -11,7 +11,7 @@ from mograder.notebook.grading.grading_plan import (
     only_cells,
 )
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.notebook.quality.mutants import read_digests, with_digests
+from mograder.notebook.grading.mutants import read_digests, with_digests
 from tests.support.notebooks import HEAD, notebook
 
 SOURCE = notebook(

@@ -6,7 +6,7 @@ import pytest
 
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.notebook.quality.mutants import Mutant, choose, mutants_of
+from mograder.notebook.grading.mutants import Mutant, choose, mutants_of
 
 HEAD = """\
 import marimo

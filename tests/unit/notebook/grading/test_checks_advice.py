@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mograder.notebook.cells import parse_cells
+from mograder.notebook.grading.checks_advice import absolute_paths, given_away, outside_influences
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.notebook.quality.checks_advice import absolute_paths, given_away, outside_influences
 from mograder.notebook.source.release import make_release
 from tests.support.notebooks import SCRIPT_HEAD, notebook
 
