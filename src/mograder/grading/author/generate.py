@@ -36,10 +36,14 @@ from mograder.notebook.grading.grading_split import review_grading
 from mograder.notebook.header_edit import has_block
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.references import app_files, undeclared
-from mograder.notebook.source.author_advice import without_mark
 from mograder.notebook.source.leaks import find_leaks
 from mograder.notebook.source.lectures import linked_items, mode_by_initial, to_lecture
-from mograder.notebook.source.release import ReleaseText, make_release, with_submit_cells
+from mograder.notebook.source.release import (
+    ReleaseText,
+    make_release,
+    with_submit_cells,
+    without_mark,
+)
 from mograder.sandbox.execution.report import CheckResult
 from mograder.store.course.course import (
     ReleaseBuild,

@@ -49,8 +49,7 @@ from mograder.notebook.grading.checks_advice import (
 )
 from mograder.notebook.grading.grading_split import review_grading
 from mograder.notebook.grading.mutants import Mutant, choose, mutants_of
-from mograder.notebook.source.author_advice import without_mark
-from mograder.notebook.source.release import make_release
+from mograder.notebook.source.release import make_release, without_mark
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.store.course.course import read_notebook, shown
 

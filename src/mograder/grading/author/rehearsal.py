@@ -30,7 +30,7 @@ from mograder.notebook.grading.grading_plan import (
 )
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.points import key_of
-from mograder.notebook.source.author_advice import without_mark
+from mograder.notebook.source.release import without_mark
 from mograder.sandbox.execution.judging import (
     JudgedLabel,
     JudgeFiles,

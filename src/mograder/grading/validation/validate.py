@@ -50,7 +50,7 @@ from mograder.notebook.points import (
     marks_of,
     stated_weights,
 )
-from mograder.notebook.source.author_advice import without_mark
+from mograder.notebook.source.release import without_mark
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.report import (
     CellResult,
