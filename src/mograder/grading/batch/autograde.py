@@ -56,8 +56,8 @@ from mograder.grading.submissions.graded_assignment import (
 )
 from mograder.grading.submissions.submitted_text import read_submission
 from mograder.grading.validation.report import CheckStatus
-from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.denied_code import Denied
+from mograder.notebook.parsing import decode_notebook
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.processes.notebook_calls import screen
 from mograder.sandbox.execution.report import CellResult
