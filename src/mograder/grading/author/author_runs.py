@@ -21,9 +21,9 @@ from pathlib import Path
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import Progress
-from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.runs.workbench import (
     UNPROTECTED,
+    SandboxSlots,
     Workbench,
     demand_no_sandbox,
     open_workbench,

@@ -3,17 +3,20 @@
 On Linux a supervisor of the command's own makes sandboxes; it ends with the command, and so do its
 sessions. Other systems have no sandboxes: a person's own notebook runs there with the person's
 rights, as the editor runs it. Environments are built once for each set of requirements, and kept
-for the next time.
+for the next time. No two sandboxes of a run have the same number, and so the same user id, at a
+time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +34,7 @@ from mograder.sandbox.execution.item_limits import CopyBounds, limits_of
 from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.plain_processes import PlainCommands, PlainExecutor
 from mograder.sandbox.execution.report import Executes
-from mograder.sandbox.protocol import Limits
+from mograder.sandbox.protocol import COMMANDS_SLOT, Limits
 
 if sys.platform == "linux":
     from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_config
@@ -85,6 +88,33 @@ class Workbench:
         except MograderError as error:
             _log.warning("notebooks of %s start cold: %s", directory.name, error)
         return directory
+
+
+class SandboxSlots:
+    """Gives out pairs of free numbers, the lowest first; for one event loop.
+
+    ``numbers`` are those to give out, by default those of commands. Mutable state: ``_free``,
+    numbers that were returned, and ``_new``, those never given out.
+    """
+
+    def __init__(self, numbers: Iterable[int] | None = None) -> None:
+        self._free: list[int] = []
+        self._new = iter(itertools.count(COMMANDS_SLOT) if numbers is None else numbers)
+
+    @contextmanager
+    def pair(self) -> Iterator[tuple[int, int]]:
+        """Hold two numbers: the worker's and the judge's."""
+        taken = self._take(), self._take()
+        try:
+            yield taken
+        finally:
+            for each in taken:
+                heapq.heappush(self._free, each)
+
+    def _take(self) -> int:
+        if self._free:
+            return heapq.heappop(self._free)
+        return next(self._new)
 
 
 def open_workbench(

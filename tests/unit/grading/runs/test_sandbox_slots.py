@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mograder.grading.runs.sandbox_slots import SandboxSlots
+from mograder.grading.runs.workbench import SandboxSlots
 from mograder.grading.validation.validate import Submission
 from mograder.sandbox.execution.report import ExecutionRequest
 from mograder.sandbox.isolation.bwrap import YARD_UIDS

@@ -9,7 +9,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import Settings
-from mograder.grading.runs.sandbox_slots import SandboxSlots
+from mograder.grading.runs.workbench import SandboxSlots
 from mograder.grading.submissions.contract_recording import digest_of
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, prepare_assignment
 from mograder.notebook.cells import parse_cells

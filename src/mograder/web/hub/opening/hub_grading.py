@@ -25,7 +25,7 @@ from mograder.grading.grading_result import grading_key
 from mograder.grading.late.course_late import CourseLate, export_if_set
 from mograder.grading.result_forms import ResultRow
 from mograder.grading.runs.grading_tools import GradingTools, lowered
-from mograder.grading.runs.sandbox_slots import SandboxSlots
+from mograder.grading.runs.workbench import SandboxSlots
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import Environments
