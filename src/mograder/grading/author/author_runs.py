@@ -21,14 +21,14 @@ from pathlib import Path
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import Progress
-from mograder.grading.runs.workbench import (
+from mograder.grading.submissions.contract_recording import Recording, keep_contract
+from mograder.grading.workbench import (
     UNPROTECTED,
     SandboxSlots,
     Workbench,
     demand_no_sandbox,
     open_workbench,
 )
-from mograder.grading.submissions.contract_recording import Recording, keep_contract
 from mograder.notebook.cells import Cell, NotebookText, parse_cells, split_lines
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.grading_plan import parse_plan, texts_of

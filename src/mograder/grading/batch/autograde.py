@@ -43,7 +43,6 @@ from mograder.grading.result_forms import (
     status_of,
     unread_row,
 )
-from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.grade_submission import (
     GradedNotebook,
     SubmittedNotebook,
@@ -54,6 +53,7 @@ from mograder.grading.submissions.graded_assignment import (
     GradedAssignment,
     prepare_assignment,
 )
+from mograder.grading.submissions.grading_tools import GradingTools
 from mograder.grading.submissions.submitted_text import read_submission
 from mograder.grading.validation.report import CheckStatus
 from mograder.notebook.denied_code import Denied

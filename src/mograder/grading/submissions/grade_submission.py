@@ -28,13 +28,13 @@ from mograder.grading.grading_result import (
     GradingResult,
     GradingState,
 )
-from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.contract_recording import interface_of
 from mograder.grading.submissions.graded_assignment import (
     GradedAssignment,
     JudgedSource,
     source_name,
 )
+from mograder.grading.submissions.grading_tools import GradingTools
 from mograder.grading.submissions.question_results import (
     ExpectedLabel,
     Unjudged,

@@ -24,9 +24,9 @@ from mograder.grading.batch.grading_jobs import Batch, Counts, GradingJobs, Grad
 from mograder.grading.grading_result import grading_key
 from mograder.grading.late.course_late import CourseLate, export_if_set
 from mograder.grading.result_forms import ResultRow
-from mograder.grading.runs.grading_tools import GradingTools, lowered
-from mograder.grading.runs.workbench import SandboxSlots
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
+from mograder.grading.submissions.grading_tools import GradingTools, lowered
+from mograder.grading.workbench import SandboxSlots
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.execution.item_limits import CopyBounds

@@ -19,7 +19,7 @@ from mograder.core.sections.settings_model import RlimitsSettings, Settings
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import Progress
 from mograder.grading.grading_result import grading_key
-from mograder.grading.runs.workbench import SandboxSlots, open_sandboxed
+from mograder.grading.workbench import SandboxSlots, open_sandboxed
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.judging import Judges
 from mograder.sandbox.execution.report import Executes

@@ -8,7 +8,7 @@ import pytest
 from annotated_types import Le
 
 from mograder.core.sections.settings_model import RlimitsSettings
-from mograder.grading.runs.grading_tools import lowered, timed
+from mograder.grading.submissions.grading_tools import lowered, timed
 from mograder.sandbox.execution.judge_runner import longest
 from mograder.sandbox.protocol import Deadlines, JudgeSubmission, Limits
 

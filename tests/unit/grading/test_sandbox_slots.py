@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mograder.grading.runs.workbench import SandboxSlots
 from mograder.grading.validation.validate import Submission
+from mograder.grading.workbench import SandboxSlots
 from mograder.sandbox.execution.report import ExecutionRequest
 from mograder.sandbox.isolation.bwrap import YARD_UIDS
 from mograder.sandbox.protocol import COMMANDS_SLOT, Limits
