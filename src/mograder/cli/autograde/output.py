@@ -21,8 +21,7 @@ from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
 from mograder.grading.batch.autograde import Autograded
-from mograder.grading.batch.mark_changes import ComparedRuns, MarkChange
-from mograder.grading.batch.verify_results import Verified, verify_results
+from mograder.grading.batch.comparison import ComparedRuns, MarkChange, Verified, verify_results
 from mograder.grading.grading_result import GradedQuestion, grading_key
 from mograder.grading.result_forms import Column, ResultRow
 from mograder.grading.submissions.graded_assignment import GradedAssignment

@@ -14,7 +14,7 @@ import pytest
 
 from mograder.core.errors import Busy, InvalidInput
 from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde, run_of
-from mograder.grading.batch.verify_results import verify_results
+from mograder.grading.batch.comparison import verify_results
 from mograder.grading.grading_result import GradingResult, GradingState, render_result
 from mograder.grading.result_forms import ResultRow
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
