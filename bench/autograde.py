@@ -37,7 +37,7 @@ from mograder.grading.submissions.graded_assignment import (
     prepare_assignment,
 )
 from mograder.grading.submissions.grading_tools import GradingTools, open_grading_tools
-from mograder.grading.validation.validate import Submission, validate
+from mograder.grading.validate import Submission, validate
 from tests.support.hub import MOGRADER, outside, run_mograder, write_settings
 
 _PER_TURN = 10

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mograder.core.settings import load_settings
-from mograder.grading.batch.autograde import run_of, write_copy
 from mograder.grading.grading_result import (
     GradedCheck,
     GradedLabel,
@@ -21,6 +20,7 @@ from mograder.grading.grading_result import (
     grading_key,
 )
 from mograder.grading.pages.notebook_page import render_notebook_page
+from mograder.grading.submissions.autograde import run_of, write_copy
 from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.notebook.cells import parse_cells
 from mograder.sandbox.execution.judging import JudgedCondition

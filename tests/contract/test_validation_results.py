@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, insert
 
-from mograder.grading.validation.report import ValidationReport, answer_of
+from mograder.grading.validation_report import ValidationReport, answer_of
 from mograder.sandbox.execution.report import CellResult, CellStatus, ExecutionResult, Outcome
 from mograder.store.database.database import writing
 from mograder.store.database.row_tables import values_of

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mograder.core.settings import LoadedSettings, load_settings
-from mograder.grading.batch.autograde import run_of
 from mograder.grading.grading_result import (
     GradedQuestion,
     GradingResult,
@@ -18,6 +17,7 @@ from mograder.grading.grading_result import (
 )
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, release
+from mograder.grading.submissions.autograde import run_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
 from tests.support.gradebooks import AT

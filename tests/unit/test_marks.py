@@ -15,7 +15,7 @@ from mograder.grading.submissions.question_results import (
     graded_questions,
     totals,
 )
-from mograder.grading.validation.report import CheckStatus, ValidatedCheck, with_marks
+from mograder.grading.validation_report import CheckStatus, ValidatedCheck, with_marks
 from mograder.marks import Weights, question_marks, question_weight, sum_of_marks
 from mograder.runtime import Grader
 from tests.unit.runtime_output import body_of

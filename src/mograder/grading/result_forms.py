@@ -27,7 +27,7 @@ from mograder.grading.grading_result import (
     GradingResult,
     GradingState,
 )
-from mograder.grading.validation.report import CheckStatus
+from mograder.grading.validation_report import CheckStatus
 from mograder.marks import sum_of_marks
 from mograder.notebook.points import FEEDBACK, VERIFICATION
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from mograder.auth.signing import derived_key
-from mograder.grading.batch.autograde import run_of
 from mograder.grading.grading_result import (
     GradingResult,
     GradingState,
@@ -15,6 +14,7 @@ from mograder.grading.grading_result import (
     result_of_run,
     sign_result,
 )
+from mograder.grading.submissions.autograde import run_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import RecordedRun
 from tests.support.graded_results import graded_result

@@ -17,7 +17,7 @@ from mograder.grading.result_forms import (
     status_of,
     unread_row,
 )
-from mograder.grading.validation.report import CheckStatus
+from mograder.grading.validation_report import CheckStatus
 from tests.support.graded_results import graded_result
 from tests.support.grading_copies import result_with
 

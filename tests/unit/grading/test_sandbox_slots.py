@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mograder.grading.validation.validate import Submission
+from mograder.grading.validate import Submission
 from mograder.grading.workbench import SandboxSlots
 from mograder.sandbox.execution.report import ExecutionRequest
 from mograder.sandbox.isolation.bwrap import YARD_UIDS

@@ -21,9 +21,9 @@ from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE, FILE
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde
-from mograder.grading.batch.comparison import ComparedRuns, compare_runs
 from mograder.grading.result_forms import render_csv
+from mograder.grading.submissions.autograde import Autograded, AutogradeRequest, autograde
+from mograder.grading.submissions.comparison import ComparedRuns, compare_runs
 from mograder.grading.submissions.grading_tools import (
     GradingTools,
     lowered,

@@ -20,10 +20,15 @@ from mograder.cli.shared.result import Result, tell
 from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
-from mograder.grading.batch.autograde import Autograded
-from mograder.grading.batch.comparison import ComparedRuns, MarkChange, Verified, verify_results
 from mograder.grading.grading_result import GradedQuestion, grading_key
 from mograder.grading.result_forms import Column, ResultRow
+from mograder.grading.submissions.autograde import Autograded
+from mograder.grading.submissions.comparison import (
+    ComparedRuns,
+    MarkChange,
+    Verified,
+    verify_results,
+)
 from mograder.grading.submissions.graded_assignment import GradedAssignment
 from mograder.marks import sum_of_marks
 from mograder.store.course.course import shown

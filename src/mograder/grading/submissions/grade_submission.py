@@ -51,13 +51,13 @@ from mograder.grading.submissions.submitted_text import (
     decode_submission,
     read_text,
 )
-from mograder.grading.validation.report import (
+from mograder.grading.validate import Submission, validate
+from mograder.grading.validation_report import (
     CheckStatus,
     ValidatedCheck,
     ValidationReport,
     run_problem,
 )
-from mograder.grading.validation.validate import Submission, validate
 from mograder.marks import held_to
 from mograder.notebook.grading.grading_plan import Part, answers_read
 from mograder.sandbox.execution.judging import JudgedCondition, JudgingRequest, JudgingResult

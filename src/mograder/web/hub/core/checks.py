@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
-from mograder.grading.validation.report import ValidationAnswer, ValidationResult
+from mograder.grading.validation_report import ValidationAnswer, ValidationResult
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import checks_in, marks_of
 from mograder.notebook.title import title_of

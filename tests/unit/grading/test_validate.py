@@ -10,14 +10,14 @@ from typing import Literal
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.grading.validation.report import (
+from mograder.grading.validate import Submission, validate
+from mograder.grading.validation_report import (
     CheckStatus,
     ValidationReport,
     answer_of,
     render_html,
     render_text,
 )
-from mograder.grading.validation.validate import Submission, validate
 from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,

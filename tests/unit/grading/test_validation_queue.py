@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Busy
-from mograder.grading.validation.validate import Submission, Validations
+from mograder.grading.validate import Submission, Validations
 from mograder.sandbox.protocol import Limits
 from tests.support.hub_app import NOTEBOOK, FakeRuns
 

@@ -21,7 +21,7 @@ from pathlib import Path, PurePath
 from mograder.core.closing import under_way
 from mograder.core.errors import Busy, InvalidInput
 from mograder.core.tasks import Progress, SingleFlight
-from mograder.grading.validation.report import (
+from mograder.grading.validation_report import (
     CellError,
     CheckStatus,
     IntegrityFindings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mograder.grading.batch.comparison import MarkChange, compare_runs
+from mograder.grading.submissions.comparison import MarkChange, compare_runs
 from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.gradebooks import FAIR, a_run, give, only
 

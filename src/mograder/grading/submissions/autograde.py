@@ -55,7 +55,7 @@ from mograder.grading.submissions.graded_assignment import (
 )
 from mograder.grading.submissions.grading_tools import GradingTools
 from mograder.grading.submissions.submitted_text import read_submission
-from mograder.grading.validation.report import CheckStatus
+from mograder.grading.validation_report import CheckStatus
 from mograder.notebook.denied_code import Denied
 from mograder.notebook.parsing import decode_notebook
 from mograder.processes.isolated_call import IsolatedCall

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from mograder.grading.validation.report import (
+from mograder.grading.validation_report import (
     CellError,
     CheckStatus,
     IntegrityFindings,
