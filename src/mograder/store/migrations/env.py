@@ -5,14 +5,7 @@ from __future__ import annotations
 from mograder.store.copies import copy_updates
 from mograder.store.database.database import run_migrations
 from mograder.store.external import external_people, external_tables
-from mograder.store.hub import (
-    active_hub,
-    board,
-    grading_jobs,
-    letters,
-    nodes,
-    validation_results,
-)
+from mograder.store.hub import active_hub, board, grading_jobs, letters, nodes
 from mograder.store.hub.hub_tables import metadata
 from mograder.store.versions import version_tables
 
@@ -26,7 +19,6 @@ _TABLES = (
     letters.letters,
     nodes.nodes,
     copy_updates.update_offers,
-    validation_results.results,
     version_tables.versions,
 )
 assert all(each.metadata is metadata for each in _TABLES)
