@@ -21,8 +21,13 @@ from mograder.grading.late.course_late import CourseLate
 from mograder.grading.marking.answer_names import question_address, question_title
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.marking.marking_progress import AssignmentProgress, QuestionProgress, Shares
-from mograder.store.marking.open_marking import open_for_marking, set_open_for_marking
+from mograder.store.marking.marking_progress import (
+    AssignmentProgress,
+    QuestionProgress,
+    Shares,
+    open_for_marking,
+    set_open_for_marking,
+)
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.app import content_security_policy

@@ -25,7 +25,7 @@ from mograder.grading.release.releasing import marks_now
 from mograder.grading.release.student_marks import telling, view_marks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
-from mograder.store.marking.open_marking import open_for_marking
+from mograder.store.marking.marking_progress import open_for_marking
 from mograder.store.marking.question_marking import AnswerMark, QuestionMarks, markers_of
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.web.marking.context import (
