@@ -21,7 +21,7 @@ from mograder.store.course.course import read_notebook
 from mograder.store.filesystem.files import atomic_write, entry_named
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.marking.mark_reasons import read_mark_reasons
+from mograder.store.marking.annotations import read_mark_reasons
 
 _SHORT = 16
 _MODE = 0o600

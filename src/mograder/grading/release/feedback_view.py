@@ -41,7 +41,7 @@ from mograder.store.gradebook.grading_records import (
     QuestionGrade,
     StudentGrade,
 )
-from mograder.store.marking.mark_reasons import NO_REASONS, MarkReasons, Note
+from mograder.store.marking.annotations import NO_REASONS, MarkReasons, Note
 
 _MOST_CALLS = 50
 _RAN = frozenset((GradingState.JUDGED, GradingState.CLAIMED, GradingState.UNPROTECTED))

@@ -31,7 +31,7 @@ from mograder.store.gradebook.mark_release import (
     Standing,
     standing,
 )
-from mograder.store.marking.mark_reasons import MarkReasons, read_mark_reasons
+from mograder.store.marking.annotations import MarkReasons, read_mark_reasons
 
 LONGEST_NOTE = 1000
 

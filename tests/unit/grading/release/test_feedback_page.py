@@ -19,8 +19,15 @@ from mograder.sandbox.execution.judging import JudgedCondition
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry, QuestionGrade
 from mograder.store.gradebook.rubrics import StartsAt
-from mograder.store.marking.annotations import Annotations, AnnotationWish, Place
-from mograder.store.marking.mark_reasons import MarkReasons, Note, SavedText, read_mark_reasons
+from mograder.store.marking.annotations import (
+    Annotations,
+    AnnotationWish,
+    MarkReasons,
+    Note,
+    Place,
+    SavedText,
+    read_mark_reasons,
+)
 from mograder.store.marking.question_marking import Change, QuestionMarks
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from tests.support.feedback_pages import DUE, EVIL, GRADE, HIDDEN, RESULT, SEEN, WORK, rich_page
