@@ -24,15 +24,14 @@ from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.database.database import add_row
 from mograder.store.database.row_tables import values_of
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_marks import demand_work, rows_of
+from mograder.store.gradebook.gradebook_marks import demand_work, read_details, rows_of
 from mograder.store.gradebook.gradebook_tables import (
     answer_annotations,
     grading_runs,
     question_marks,
 )
 from mograder.store.gradebook.grading_records import MACHINE
-from mograder.store.gradebook.rubrics import Rubric, StartsAt, read_details, read_rubric
-from mograder.store.marking.question_marking import last_given
+from mograder.store.marking.question_marking import Rubric, StartsAt, last_given, read_rubric
 
 MOST_ANNOTATIONS = 500
 """The largest number of annotations of a submission."""

@@ -24,10 +24,9 @@ from mograder.store.gradebook.grading_records import (
     QuestionGrade,
     RecordedMark,
 )
-from mograder.store.gradebook.rubrics import Rubric, SavedComment
 from mograder.store.marking.annotations import Annotation, annotation_text
 from mograder.store.marking.marking_progress import QuestionProgress
-from mograder.store.marking.question_marking import AnswerMark, GivenMark
+from mograder.store.marking.question_marking import AnswerMark, GivenMark, Rubric, SavedComment
 from mograder.store.marking.regrade_requests import RegradeRequest
 
 Json = dict[str, object]

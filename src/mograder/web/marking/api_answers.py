@@ -36,7 +36,6 @@ from mograder.grading.marking.shown_work import (
 from mograder.grading.pages.clean_markup import comment_html, task_html
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.mark_counting import replaces_automatic
-from mograder.store.gradebook.rubrics import Rubric
 from mograder.store.marking.annotations import Annotations
 from mograder.store.marking.marking_progress import Shares
 from mograder.store.marking.question_marking import (
@@ -44,6 +43,7 @@ from mograder.store.marking.question_marking import (
     AnswerMark,
     Change,
     QuestionMarks,
+    Rubric,
     Separations,
     answers_to,
 )

@@ -18,7 +18,6 @@ from mograder.grading.release.feedback_view import Disclosure, GradedWork, Level
 from mograder.sandbox.execution.judging import JudgedCondition
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry, QuestionGrade
-from mograder.store.gradebook.rubrics import StartsAt
 from mograder.store.marking.annotations import (
     Annotations,
     AnnotationWish,
@@ -28,7 +27,7 @@ from mograder.store.marking.annotations import (
     SavedText,
     read_mark_reasons,
 )
-from mograder.store.marking.question_marking import Change, QuestionMarks
+from mograder.store.marking.question_marking import Change, QuestionMarks, StartsAt
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from tests.support.feedback_pages import DUE, EVIL, GRADE, HIDDEN, RESULT, SEEN, WORK, rich_page
 from tests.support.gradebooks import AT, FAIR, a_run
