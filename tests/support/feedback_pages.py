@@ -15,7 +15,7 @@ from mograder.grading.grading_result import (
     GradingState,
     LastResult,
 )
-from mograder.grading.late.late_work import Basis, Deduction, SubmissionTime, TimeSource
+from mograder.grading.late_work import Basis, Deduction, SubmissionTime, TimeSource
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page
 from mograder.grading.release.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.release.feedback_view import Disclosure, GradedWork, Level

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mograder.core.settings import LoadedSettings, load_settings
+from mograder.grading.course_late import CourseLate
 from mograder.grading.grading_result import (
     GradedCheck,
     GradedLabel,
@@ -17,7 +18,6 @@ from mograder.grading.grading_result import (
     render_result,
     sign_result,
 )
-from mograder.grading.late.course_late import CourseLate
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry, StudentGrade

@@ -21,8 +21,7 @@ from mograder.core.csv_table import number_text
 from mograder.core.item_dates import LAST_MINUTE, given_zone, read_moment
 from mograder.core.name_lookup import Words, find_name
 from mograder.core.settings import LoadedSettings
-from mograder.grading.late.course_late import ComparedGrade, CourseLate, Preview
-from mograder.grading.late.late_work import late_sentence, moment
+from mograder.grading.course_late import ComparedGrade, CourseLate, Preview
 from mograder.grading.late_changes import (
     RULE_KEYS,
     described,
@@ -37,6 +36,7 @@ from mograder.grading.late_changes import (
     rule_value,
     write_changes,
 )
+from mograder.grading.late_work import late_sentence, moment
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import (
     ALL_ASSIGNMENTS,

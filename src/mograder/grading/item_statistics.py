@@ -24,7 +24,7 @@ from mograder.marks import sum_of_marks
 from mograder.store.gradebook.grading_records import StudentGrade
 
 if TYPE_CHECKING:  # `mograder quality` counts checks where SQLAlchemy is not installed
-    from mograder.grading.late.course_late import CourseLate
+    from mograder.grading.course_late import CourseLate
     from mograder.store.gradebook.gradebook import Gradebook
 
 _BINS = 10

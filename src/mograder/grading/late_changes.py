@@ -20,8 +20,8 @@ from mograder.core.name_lookup import Words, find_name, listed, nfc
 from mograder.core.sections.settings_model import CourseRule
 from mograder.core.sections.settings_values import complaint
 from mograder.core.settings import LoadedSettings
-from mograder.grading.late.course_late import CourseLate, Preview
-from mograder.grading.late.late_work import moment
+from mograder.grading.course_late import CourseLate, Preview
+from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import NO_KEY, CourseFeedback
 from mograder.grading.release.student_marks import shown_with_hidden_tests, telling
 from mograder.store.gradebook.gradebook import Gradebook

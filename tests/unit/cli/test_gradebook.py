@@ -25,7 +25,7 @@ from mograder.grading.grading_result import (
     render_result,
     sign_result,
 )
-from mograder.grading.late.late_work import moment
+from mograder.grading.late_work import moment
 from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import (

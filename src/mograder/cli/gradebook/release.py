@@ -16,7 +16,7 @@ from mograder.core.item_dates import given_zone, read_moment
 from mograder.core.name_lookup import counted, listed
 from mograder.core.settings import LoadedSettings
 from mograder.grading.grading_result import grading_key
-from mograder.grading.late.late_work import moment
+from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, chosen_students, take_back
 from mograder.grading.release.releasing import release as release_marks

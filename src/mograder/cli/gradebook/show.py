@@ -24,6 +24,7 @@ from mograder.core.csv_table import number_text, write_table
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import as_json, course_rows, question_keys
+from mograder.grading.course_late import CourseLate
 from mograder.grading.grading_result import (
     NO_RESULT,
     GradedLabel,
@@ -40,8 +41,7 @@ from mograder.grading.item_statistics import (
     course_statistics,
     csv_rows,
 )
-from mograder.grading.late.course_late import CourseLate
-from mograder.grading.late.late_work import late_sentence
+from mograder.grading.late_work import late_sentence
 from mograder.operations.gradebook_checks import Verifies, all_well, check_gradebook
 from mograder.operations.report import problems
 from mograder.sandbox.execution.judging import JudgedCall

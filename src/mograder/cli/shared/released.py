@@ -17,9 +17,9 @@ from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings
 from mograder.core.system import SYSTEM
 from mograder.exchange.grade_files import reservations
+from mograder.grading.course_late import CourseLate
 from mograder.grading.grading_result import grading_key
-from mograder.grading.late.course_late import CourseLate
-from mograder.grading.late.late_work import moment
+from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import ReleasedMarks, differ
 from mograder.grading.release.student_marks import (

@@ -10,9 +10,9 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.names import FileName
 from mograder.core.settings import LoadedSettings
+from mograder.grading.course_late import CountedGrade, CourseLate
 from mograder.grading.grading_result import NO_RESULT, last_results
-from mograder.grading.late.course_late import CountedGrade, CourseLate
-from mograder.grading.late.late_work import moment
+from mograder.grading.late_work import moment
 from mograder.grading.pages.notebook_page import NotebookView, cells_of_page, view_code
 from mograder.grading.pages.page_templates import render_page, styled
 from mograder.grading.release.feedback_view import Disclosure, GradedWork, view_feedback

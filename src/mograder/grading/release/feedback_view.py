@@ -24,7 +24,7 @@ from mograder.grading.grading_result import (
     GradingState,
     LastResult,
 )
-from mograder.grading.late.late_work import (
+from mograder.grading.late_work import (
     NO_DEDUCTION,
     Deduction,
     late_sentence,

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.grading.grading_result import LastResult
-from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
+from mograder.grading.late_work import NO_DEDUCTION, Deduction
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.feedback_view import GradedWork
 from mograder.store.gradebook.gradebook import Gradebook

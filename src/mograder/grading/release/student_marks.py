@@ -18,9 +18,9 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
+from mograder.grading.course_late import CourseLate
 from mograder.grading.grading_result import NO_RESULT, LastResult, result_of_run
-from mograder.grading.late.course_late import CourseLate
-from mograder.grading.late.late_work import DueDates, late_sentence, moment
+from mograder.grading.late_work import DueDates, late_sentence, moment
 from mograder.grading.release.feedback import (
     CourseFeedback,
     ShownNotebook,

@@ -32,7 +32,7 @@ from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.grading.late.course_late import CourseDates, export_if_set
+from mograder.grading.course_late import CourseDates, export_if_set
 from mograder.grading.marking.answer_names import (
     answer_id,
     marking_order,

@@ -23,8 +23,7 @@ from mograder.core.item_dates import (
     read_opening,
 )
 from mograder.core.names import ItemName
-from mograder.grading.late.course_late import CourseLate
-from mograder.grading.late.late_work import late_sentence
+from mograder.grading.course_late import CourseLate
 from mograder.grading.late_changes import (
     RULE_KEYS,
     described,
@@ -37,6 +36,7 @@ from mograder.grading.late_changes import (
     read_changes,
     removal,
 )
+from mograder.grading.late_work import late_sentence
 from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.late_work import ALL_ASSIGNMENTS, Change, LateWork
 from mograder.web.context import request_context

@@ -11,6 +11,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.csv_table import number_text, write_table
+from mograder.grading.course_late import CourseLate
 from mograder.grading.item_statistics import (
     CSV_COLUMNS,
     Distribution,
@@ -18,7 +19,6 @@ from mograder.grading.item_statistics import (
     course_statistics,
     csv_rows,
 )
-from mograder.grading.late.course_late import CourseLate
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.web.marking.context import CurrentMarking, MarkingApp, stamp_of, working_page
 from mograder.web.marking.release_pages import demand_assignment

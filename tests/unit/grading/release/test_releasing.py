@@ -11,8 +11,8 @@ import pytest
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.settings import load_settings
 from mograder.grading.grading_result import GradingState
-from mograder.grading.late.late_work import moment
 from mograder.grading.late_changes import extension, preview_late, removal
+from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.feedback_view import Disclosure, Level
 from mograder.grading.release.releasing import (

@@ -17,7 +17,7 @@ from mograder.auth.roles import Role
 from mograder.core.clock import Clock
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.grading.late.course_late import CourseDates
+from mograder.grading.course_late import CourseDates
 from mograder.grading.submissions.grading_jobs import GradingJobs
 from mograder.grading.validate import Validations
 from mograder.sandbox.environments.builder import Environments

@@ -19,8 +19,8 @@ from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks import Progress
 from mograder.exchange.submission_times import submissions_in
+from mograder.grading.course_late import CourseLate, export_if_set
 from mograder.grading.grading_result import grading_key
-from mograder.grading.late.course_late import CourseLate, export_if_set
 from mograder.grading.result_forms import ResultRow
 from mograder.grading.submissions.autograde import AutogradeRequest, autograde
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment

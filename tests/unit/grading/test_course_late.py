@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import CourseRule
 from mograder.core.settings import load_settings
-from mograder.grading.late.course_late import CourseDates, CourseLate
-from mograder.grading.late.late_work import late_sentence
+from mograder.grading.course_late import CourseDates, CourseLate
+from mograder.grading.late_work import late_sentence
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry
 from mograder.store.gradebook.late_work import (

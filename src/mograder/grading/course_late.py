@@ -25,7 +25,7 @@ from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.sections.settings_model import CourseRule, LateRule, PenaltiesSettings
 from mograder.core.settings import LoadedSettings, Origin
-from mograder.grading.late.late_work import (
+from mograder.grading.late_work import (
     UNKNOWN,
     Basis,
     Deduction,

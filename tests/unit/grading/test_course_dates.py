@@ -10,7 +10,7 @@ import pytest
 
 from mograder.core.item_dates import OwnDates
 from mograder.core.settings import load_settings
-from mograder.grading.late.course_late import CourseDates
+from mograder.grading.course_late import CourseDates
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import Extension, LateFacts, LateWork, Membership
 from tests.support.fake_disks import ShareDisk

@@ -347,7 +347,7 @@ def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
 def late_sentence(grade: StudentGrade, deduction: Deduction) -> str:
     """Return the effect of lateness on a mark in words: a sum, a reason, or "" if there is none.
 
-    ``grade`` has the deduction already, as :class:`~mograder.grading.late.course_late.CourseLate`
+    ``grade`` has the deduction already, as :class:`~mograder.grading.course_late.CourseLate`
     returns it.
     """
     if deduction.percent and grade.total is not None:

@@ -22,7 +22,7 @@ from mograder.core.sections.settings_model import (
     PenaltiesSettings,
     Settings,
 )
-from mograder.grading.late.late_work import (
+from mograder.grading.late_work import (
     Basis,
     Deduction,
     DueDates,
