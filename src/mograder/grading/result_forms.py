@@ -31,7 +31,7 @@ from mograder.grading.validation_report import CheckStatus
 from mograder.marks import sum_of_marks
 from mograder.notebook.points import FEEDBACK, VERIFICATION
 
-WORDS: Mapping[CheckStatus, str] = MappingProxyType(
+_WORDS: Mapping[CheckStatus, str] = MappingProxyType(
     {
         CheckStatus.SUCCESS: "PASS",
         CheckStatus.PARTIAL: "PARTIAL",
@@ -42,8 +42,8 @@ WORDS: Mapping[CheckStatus, str] = MappingProxyType(
 )
 """0.3.16's words of a check's status (compatibility-0.3.16.md 9)."""
 
-MISSING = "---"
-FAILED = "EXPORT_FAILED"
+_MISSING = "---"
+_FAILED = "EXPORT_FAILED"
 """0.3.16's words of a check without a result, and of all checks of a submission without one."""
 
 _RESERVED: Mapping[str, str] = {
@@ -116,7 +116,7 @@ class Column:
 class ResultRow:
     """The result of one submission in short.
 
-    ``labels`` has a word of :data:`WORDS` for each label with a result. ``problem`` says why the
+    ``labels`` has 0.3.16's word for each label with a result. ``problem`` says why the
     whole submission has none. ``notes`` are sentences for the grader. ``fresh`` is whether it was
     graded now, not before.
     """
@@ -147,8 +147,8 @@ class ResultRow:
 
     def word(self, column: Column) -> str:
         if self.problem:
-            return FAILED
-        return next((word for known, word in self.labels if known == column), MISSING)
+            return _FAILED
+        return next((word for known, word in self.labels if known == column), _MISSING)
 
     def words_by_key(self, columns: Sequence[Column]) -> dict[str, str]:
         """Return the word for each question: that of its labels if they agree, else PARTIAL."""
@@ -200,7 +200,7 @@ def status_of(check: GradedCheck, label: GradedLabel) -> CheckStatus:
 def _labels(result: GradingResult) -> Iterator[tuple[Column, str]]:
     for check in result.checks:
         for label in check.labels:
-            yield Column(label.label, label.key), WORDS[status_of(check, label)]
+            yield Column(label.label, label.key), _WORDS[status_of(check, label)]
 
 
 def render_csv(rows: Sequence[ResultRow], columns: Sequence[Column]) -> str:
@@ -306,7 +306,7 @@ def _entries(result: GradingResult) -> Iterator[tuple[str, str, float, float]]:
         shares = _shares(question, [label for label, _ in own])
         for (label, check), (earned, total) in zip(own, shares, strict=True):
             hidden = " (hidden)" if label.hidden else ""
-            word = WORDS[status_of(check, label)]
+            word = _WORDS[status_of(check, label)]
             yield _plain(label.label) + hidden, word, earned, total
 
 

@@ -22,7 +22,7 @@ FIRST_ASSIGNMENT = ItemName.parse("A1-First-Steps")
 FIRST_LECTURE = ItemName.parse("L01-Welcome")
 """The lecture of a new course."""
 
-RUNTIME = "../../.mograder/runtime"
+_RUNTIME = "../../.mograder/runtime"
 """The directory of our wheel for notebooks, relative to a notebook's in a course with default
 directories."""
 
@@ -269,7 +269,7 @@ def new_course(directory: Path) -> tuple[Path, ...]:
     link = lecture_text("Lecture 1: Welcome", marimo=marimo, assignment=assignment)
     written = write_new(
         {
-            directory / FILE_NAME: settings_text(title),
+            directory / FILE_NAME: _settings_text(title),
             source / assignment / f"{assignment}.py": assignment_text(
                 "Assignment 1: First steps", marimo=marimo
             ),
@@ -316,7 +316,7 @@ def _title(name: str) -> str:
     return name.replace("-", " ").replace("_", " ").strip() or "A course"
 
 
-def assignment_text(title: str, *, marimo: str, runtime: str = RUNTIME) -> str:
+def assignment_text(title: str, *, marimo: str, runtime: str = _RUNTIME) -> str:
     """Return the source of an assignment with checks, a hidden test and a written answer.
 
     ``runtime`` is the directory of our wheel for notebooks, relative to the notebook's.
@@ -325,7 +325,7 @@ def assignment_text(title: str, *, marimo: str, runtime: str = RUNTIME) -> str:
     return head + _ASSIGNMENT.format(title=_safe(title)) + _END
 
 
-def lecture_text(title: str, *, marimo: str, assignment: str = "", runtime: str = RUNTIME) -> str:
+def lecture_text(title: str, *, marimo: str, assignment: str = "", runtime: str = _RUNTIME) -> str:
     """Return the source of a lecture that links to an assignment, if there is one.
 
     ``runtime`` is as for an assignment.
@@ -336,7 +336,7 @@ def lecture_text(title: str, *, marimo: str, assignment: str = "", runtime: str 
     return head + _LECTURE.format(title=_safe(title)) + link + _END
 
 
-def settings_text(title: str) -> str:
+def _settings_text(title: str) -> str:
     """Return a course's ``mograder.toml``."""
     return _SETTINGS.format(title=_quoted(title))
 

@@ -133,7 +133,7 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
         return None
     check_header(text, filename)
     source = parse_cells(text, filename)
-    refuse(lost_names(source, blocks, filename))
+    refuse(_lost_names(source, blocks, filename))
     secrets = _secrets(source.lines, solutions)
     refuse(_left_over(source, blocks, secrets, filename))
     stripped = _with_written_answers(_strip(source, filename, blocks))
@@ -143,7 +143,7 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
         keys[_HIDDEN_KEY] = hidden
     keys["mograder-cell-hashes"] = ",".join(cell_hashes(parse_cells(stripped, filename).cells))
     released = without_mark(set_keys(stripped, keys))
-    advice = sorted({*advise(source, filename), *_unnamed_answers(source, filename)})
+    advice = sorted({*_advise(source, filename), *_unnamed_answers(source, filename)})
     return ReleaseText(released, len(solutions), tuple(advice))
 
 
@@ -349,7 +349,7 @@ def _literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def advise(source: NotebookText, filename: str) -> Iterator[Finding]:
+def _advise(source: NotebookText, filename: str) -> Iterator[Finding]:
     """Yield findings on text that marimo cannot open or drops, repeated labels, missing marks."""
     if source.text.startswith(_MARK):
         message = "the file begins with a byte order mark, which marimo cannot open."
@@ -375,7 +375,7 @@ def advise(source: NotebookText, filename: str) -> Iterator[Finding]:
             yield Finding(filename, check.line, message, hint)
 
 
-def lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) -> Iterator[Finding]:
+def _lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) -> Iterator[Finding]:
     """Yield findings for names that a cell returns but only its hidden tests bind."""
     tree = parse_python(plain_text(source.text))
     hidden = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.HIDDEN]

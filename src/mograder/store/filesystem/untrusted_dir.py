@@ -137,7 +137,7 @@ class UntrustedDir:
         flags = os.O_RDONLY | open_flags.NONBLOCK | open_flags.NOCTTY
         fd = self._resolve(relative, flags, now=True)
         try:
-            check_sole(check_regular(fd, relative), relative)
+            _check_sole(_check_regular(fd, relative), relative)
         except BaseException:
             os.close(fd)
             raise
@@ -169,7 +169,7 @@ class UntrustedDir:
         Raises: :class:`NotFound`, :class:`InvalidInput`.
         """
         with closing_fd(self._resolve(relative, open_flags.PATH | open_flags.NOFOLLOW)) as fd:
-            info = check_regular(fd, relative)
+            info = _check_regular(fd, relative)
         return FileInfo(info.st_size, info.st_mtime_ns)
 
     def look(self, relative: str) -> FileInfo | None:
@@ -315,12 +315,12 @@ class UntrustedDir:
         if asked:
             self._look_again(base, relative)
         try:
-            return resolve(self._resolver, base, relative or ".", flags)
+            return _resolve(self._resolver, base, relative or ".", flags)
         except FileNotFoundError:
             if asked or not shared:
                 raise
             self._look_again(base, relative)
-            return resolve(self._resolver, base, relative, flags)
+            return _resolve(self._resolver, base, relative, flags)
 
     def _due(self, relative: str) -> bool:
         """Return whether the server was not asked for a path's directory within the last second."""
@@ -339,7 +339,7 @@ class UntrustedDir:
             parts = relative.split("/")[:-1]
             for count in range(1, len(parts) + 1):
                 above = "/".join(parts[:count])
-                with closing_fd(resolve(self._resolver, base, above, _PASSED)) as directory:
+                with closing_fd(_resolve(self._resolver, base, above, _PASSED)) as directory:
                     self._disk.look_again(".", directory)
 
     def _make_one(self, parts: list[str], mode: int) -> None:
@@ -482,7 +482,7 @@ class Resolver(Enum):
     WALK = "walk"
 
 
-def resolve(resolver: Resolver, base: int, relative: str, flags: int) -> int:
+def _resolve(resolver: Resolver, base: int, relative: str, flags: int) -> int:
     """Open ``relative`` below the directory ``base`` and return its descriptor.
 
     ``flags`` are those of ``os.open``.
@@ -546,7 +546,7 @@ def _walk(base: int, relative: str, flags: int) -> int:
         os.close(current)
 
 
-def check_regular(fd: int, relative: str) -> os.stat_result:
+def _check_regular(fd: int, relative: str) -> os.stat_result:
     """Return an open file's status. Raises: :class:`InvalidInput` if it is not a regular file."""
     info = os.fstat(fd)
     if not stat.S_ISREG(info.st_mode):
@@ -555,7 +555,7 @@ def check_regular(fd: int, relative: str) -> os.stat_result:
     return info
 
 
-def check_sole(info: os.stat_result, relative: str) -> None:
+def _check_sole(info: os.stat_result, relative: str) -> None:
     """Raise :class:`InvalidInput` for a file with several hard links."""
     if info.st_nlink != 1:
         raise InvalidInput(f"{relative!r} is a hard link, not a file of its own.", hint=REMEDY)

@@ -211,7 +211,9 @@ class QuestionMarks:
             rows = read_student(connection, assignment, student)
             now = _state(connection, rows, change.question)
             rubric = read_rubric(connection, assignment, change.question)
-            entry = rubric_entry(rubric, change.question, change.entry, now.question.available or 0)
+            entry = _rubric_entry(
+                rubric, change.question, change.entry, now.question.available or 0
+            )
             told = {change.question: replace(entry, details=entry.details or NO_DETAILS)}
             given = GivenMarks(told, change.marker, change.at)
             if is_superseded(rows, change.question) or not _is_said(now, entry, change.marker):
@@ -479,7 +481,7 @@ def rubric_points(starts_at: StartsAt, items: Iterable[float], available: float)
     return min(max(sum_of_marks([start, *items]), 0.0), available)
 
 
-def rubric_entry(rubric: Rubric, question: str, entry: MarkEntry, available: float) -> MarkEntry:
+def _rubric_entry(rubric: Rubric, question: str, entry: MarkEntry, available: float) -> MarkEntry:
     """Return an entry with the points of its saved comments, if these count.
 
     Raises:
