@@ -25,7 +25,6 @@ from bench.options import Options
 from bench.report import Budget, Row, say
 from bench.stage import CACHE, Stage
 from mograder.core.settings import load_settings, read_environ
-from mograder.grading.grading_result import GradingState
 from mograder.grading.submissions.grade_submission import (
     GradedNotebook,
     SubmittedNotebook,
@@ -36,6 +35,7 @@ from mograder.grading.submissions.graded_assignment import (
     GradedAssignment,
     prepare_assignment,
 )
+from mograder.grading.submissions.grading_result import GradingState
 from mograder.grading.submissions.grading_tools import GradingTools, open_grading_tools
 from mograder.grading.validate import Submission, validate
 from tests.support.hub import MOGRADER, outside, run_mograder, write_settings

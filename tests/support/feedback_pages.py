@@ -7,7 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import escape
 
-from mograder.grading.grading_result import (
+from mograder.grading.late_work import Basis, Deduction, SubmissionTime, TimeSource
+from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page
+from mograder.grading.release.feedback import ShownNotebook, render_feedback_page
+from mograder.grading.release.feedback_view import Disclosure, GradedWork, Level
+from mograder.grading.submissions.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,
@@ -15,10 +19,6 @@ from mograder.grading.grading_result import (
     GradingState,
     LastResult,
 )
-from mograder.grading.late_work import Basis, Deduction, SubmissionTime, TimeSource
-from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page
-from mograder.grading.release.feedback import ShownNotebook, render_feedback_page
-from mograder.grading.release.feedback_view import Disclosure, GradedWork, Level
 from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade

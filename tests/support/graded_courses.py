@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mograder.core.settings import LoadedSettings, load_settings
 from mograder.grading.course_late import CourseLate
-from mograder.grading.grading_result import (
+from mograder.grading.pages.notebook_page import render_notebook_page
+from mograder.grading.submissions.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,
@@ -18,7 +19,6 @@ from mograder.grading.grading_result import (
     render_result,
     sign_result,
 )
-from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry, StudentGrade
 from tests.support.gradebooks import AT, FAIR, MARKS, a_run

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from mograder.core.settings import LoadedSettings, load_settings, read_environ
-from mograder.grading.grading_result import GradingState
 from mograder.grading.submissions.grade_submission import (
     GradedNotebook,
     SubmittedNotebook,
@@ -21,6 +20,7 @@ from mograder.grading.submissions.graded_assignment import (
     GradedAssignment,
     prepare_assignment,
 )
+from mograder.grading.submissions.grading_result import GradingState
 from mograder.grading.submissions.grading_tools import GradingTools, open_grading_tools
 from mograder.sandbox.protocol import Deadlines
 from tests.support.fake_judges import written

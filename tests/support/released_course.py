@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mograder.core.settings import LoadedSettings, load_settings
-from mograder.grading.grading_result import (
+from mograder.grading.release.feedback import CourseFeedback
+from mograder.grading.release.releasing import Released, release
+from mograder.grading.submissions.autograde import run_of
+from mograder.grading.submissions.grading_result import (
     GradedQuestion,
     GradingResult,
     GradingState,
     grading_key,
 )
-from mograder.grading.release.feedback import CourseFeedback
-from mograder.grading.release.releasing import Released, release
-from mograder.grading.submissions.autograde import run_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
 from tests.support.gradebooks import AT

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mograder.grading.grading_result import GradedCheck, GradedLabel, GradingState
+from mograder.grading.submissions.grading_result import GradedCheck, GradedLabel, GradingState
 from mograder.grading.submissions.question_results import (
     ExpectedLabel,
     graded_questions,

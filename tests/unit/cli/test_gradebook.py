@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from mograder.core.settings import load_settings
-from mograder.grading.grading_result import (
+from mograder.grading.late_work import moment
+from mograder.grading.submissions.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,
@@ -25,7 +26,6 @@ from mograder.grading.grading_result import (
     render_result,
     sign_result,
 )
-from mograder.grading.late_work import moment
 from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import (

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from mograder.core.csv_table import write_table
-from mograder.grading.grading_result import GradingResult, GradingState
 from mograder.grading.item_statistics import (
     CSV_COLUMNS,
     CheckStatistics,
@@ -16,6 +15,7 @@ from mograder.grading.item_statistics import (
     distribution,
     item_statistics,
 )
+from mograder.grading.submissions.grading_result import GradingResult, GradingState
 from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 from tests.support.graded_results import graded_result

@@ -21,7 +21,6 @@ from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE, FILE
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.result_forms import render_csv
 from mograder.grading.submissions.autograde import Autograded, AutogradeRequest, autograde
 from mograder.grading.submissions.comparison import ComparedRuns, compare_runs
 from mograder.grading.submissions.grading_tools import (
@@ -30,6 +29,7 @@ from mograder.grading.submissions.grading_tools import (
     open_grading_tools,
     timed,
 )
+from mograder.grading.submissions.result_forms import render_csv
 from mograder.notebook.denied_code import denied_by
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.grading_records import GradingRun

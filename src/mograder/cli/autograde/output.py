@@ -20,8 +20,6 @@ from mograder.cli.shared.result import Result, tell
 from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
-from mograder.grading.grading_result import GradedQuestion, grading_key
-from mograder.grading.result_forms import Column, ResultRow
 from mograder.grading.submissions.autograde import Autograded
 from mograder.grading.submissions.comparison import (
     ComparedRuns,
@@ -30,6 +28,8 @@ from mograder.grading.submissions.comparison import (
     verify_results,
 )
 from mograder.grading.submissions.graded_assignment import GradedAssignment
+from mograder.grading.submissions.grading_result import GradedQuestion, grading_key
+from mograder.grading.submissions.result_forms import Column, ResultRow
 from mograder.marks import sum_of_marks
 from mograder.store.course.course import shown
 from mograder.store.gradebook.gradebook import viewed_gradebook

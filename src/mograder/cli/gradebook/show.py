@@ -25,15 +25,6 @@ from mograder.core.name_lookup import counted, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import as_json, course_rows, question_keys
 from mograder.grading.course_late import CourseLate
-from mograder.grading.grading_result import (
-    NO_RESULT,
-    GradedLabel,
-    GradingResult,
-    LastResult,
-    grading_key,
-    last_results,
-    result_of_run,
-)
 from mograder.grading.item_statistics import (
     CSV_COLUMNS,
     Distribution,
@@ -42,6 +33,15 @@ from mograder.grading.item_statistics import (
     csv_rows,
 )
 from mograder.grading.late_work import late_sentence
+from mograder.grading.submissions.grading_result import (
+    NO_RESULT,
+    GradedLabel,
+    GradingResult,
+    LastResult,
+    grading_key,
+    last_results,
+    result_of_run,
+)
 from mograder.operations.gradebook_checks import Verifies, all_well, check_gradebook
 from mograder.operations.report import problems
 from mograder.sandbox.execution.judging import JudgedCall

@@ -18,7 +18,6 @@ from mograder.core.settings import LoadedSettings
 from mograder.core.system import SYSTEM
 from mograder.exchange.grade_files import reservations
 from mograder.grading.course_late import CourseLate
-from mograder.grading.grading_result import grading_key
 from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import ReleasedMarks, differ
@@ -28,6 +27,7 @@ from mograder.grading.release.student_marks import (
     untold_students,
     write_released_pages,
 )
+from mograder.grading.submissions.grading_result import grading_key
 from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.mark_release import MarkReleases

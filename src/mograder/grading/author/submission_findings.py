@@ -15,9 +15,9 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.grading.author.author_runs import AuthorRuns, AuthorTrial
 from mograder.grading.author.quality_trials import ExaminedSource, QualityReport, Submissions
-from mograder.grading.grading_result import GradingState
 from mograder.grading.item_statistics import CheckStatistics
 from mograder.grading.submissions.contract_recording import check_digests, interface_of
+from mograder.grading.submissions.grading_result import GradingState
 from mograder.grading.submissions.submitted_text import decode_submission, read_submission
 from mograder.notebook.grading.checks_advice import Fault, QualityFinding
 from mograder.notebook.grading.grading_plan import answers_of_labels, render_plan

@@ -11,11 +11,11 @@ from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.names import FileName
 from mograder.core.settings import LoadedSettings
 from mograder.grading.course_late import CountedGrade, CourseLate
-from mograder.grading.grading_result import NO_RESULT, last_results
 from mograder.grading.late_work import moment
 from mograder.grading.pages.notebook_page import NotebookView, cells_of_page, view_code
 from mograder.grading.pages.page_templates import render_page, styled
 from mograder.grading.release.feedback_view import Disclosure, GradedWork, view_feedback
+from mograder.grading.submissions.grading_result import NO_RESULT, last_results
 from mograder.notebook.points import GRADERS_CELLS
 from mograder.store.course.course import read_notebook
 from mograder.store.filesystem.files import atomic_write, entry_named

@@ -16,14 +16,6 @@ from enum import IntEnum
 
 from mograder.core.csv_table import number_text
 from mograder.core.sections.settings_model import Settings
-from mograder.grading.grading_result import (
-    NO_RESULT,
-    GradedCheck,
-    GradedLabel,
-    GradingResult,
-    GradingState,
-    LastResult,
-)
 from mograder.grading.late_work import (
     NO_DEDUCTION,
     Deduction,
@@ -33,6 +25,14 @@ from mograder.grading.late_work import (
     no_deduction,
 )
 from mograder.grading.pages.clean_markup import comment_html
+from mograder.grading.submissions.grading_result import (
+    NO_RESULT,
+    GradedCheck,
+    GradedLabel,
+    GradingResult,
+    GradingState,
+    LastResult,
+)
 from mograder.marks import NOTHING, Weights, marks_of_weight, question_weight
 from mograder.store.gradebook.grading_records import (
     MANUAL,

@@ -16,10 +16,10 @@ from pydantic import TypeAdapter
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
-from mograder.grading.grading_result import LastResult
 from mograder.grading.late_work import NO_DEDUCTION, Deduction
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.feedback_view import GradedWork
+from mograder.grading.submissions.grading_result import LastResult
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.late_work import LateWork

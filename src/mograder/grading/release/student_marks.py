@@ -19,7 +19,6 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
 from mograder.grading.course_late import CourseLate
-from mograder.grading.grading_result import NO_RESULT, LastResult, result_of_run
 from mograder.grading.late_work import DueDates, late_sentence, moment
 from mograder.grading.release.feedback import (
     CourseFeedback,
@@ -30,6 +29,7 @@ from mograder.grading.release.feedback import (
 )
 from mograder.grading.release.feedback_view import Disclosure, FeedbackView, Level, view_feedback
 from mograder.grading.release.releasing import ReleasedMarks, parse_marks, readable_marks
+from mograder.grading.submissions.grading_result import NO_RESULT, LastResult, result_of_run
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade

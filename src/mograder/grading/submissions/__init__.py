@@ -1,1 +1,1 @@
-"""Judge the submissions of an assignment, one or all: plan, contract, checks and questions."""
+"""Judge the submissions of an assignment, one or all: contract, checks, questions, results."""

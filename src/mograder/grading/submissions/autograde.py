@@ -25,24 +25,7 @@ from typing import Protocol
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
-from mograder.grading.grading_result import (
-    Basis,
-    GradingResult,
-    GradingState,
-    render_result,
-    result_of_run,
-    sign_result,
-)
 from mograder.grading.pages.notebook_page import render_notebook_page, render_text_page
-from mograder.grading.result_forms import (
-    Column,
-    ResultRow,
-    columns_of,
-    grading_copy,
-    row_of,
-    status_of,
-    unread_row,
-)
 from mograder.grading.submissions.grade_submission import (
     GradedNotebook,
     SubmittedNotebook,
@@ -53,7 +36,24 @@ from mograder.grading.submissions.graded_assignment import (
     GradedAssignment,
     prepare_assignment,
 )
+from mograder.grading.submissions.grading_result import (
+    Basis,
+    GradingResult,
+    GradingState,
+    render_result,
+    result_of_run,
+    sign_result,
+)
 from mograder.grading.submissions.grading_tools import GradingTools
+from mograder.grading.submissions.result_forms import (
+    Column,
+    ResultRow,
+    columns_of,
+    grading_copy,
+    row_of,
+    status_of,
+    unread_row,
+)
 from mograder.grading.submissions.submitted_text import read_submission
 from mograder.grading.validation_report import CheckStatus
 from mograder.notebook.denied_code import Denied

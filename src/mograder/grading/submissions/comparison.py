@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.grading.grading_result import GradingResult, result_of_run
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, digest_beside
+from mograder.grading.submissions.grading_result import GradingResult, result_of_run
 from mograder.grading.submissions.submitted_text import read_submission
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import (

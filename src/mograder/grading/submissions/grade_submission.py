@@ -21,18 +21,18 @@ from pathlib import Path
 from mograder.auth.receipts import moment
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
-from mograder.grading.grading_result import (
-    GradedCellError,
-    GradedCheck,
-    GradedLabel,
-    GradingResult,
-    GradingState,
-)
 from mograder.grading.submissions.contract_recording import interface_of
 from mograder.grading.submissions.graded_assignment import (
     GradedAssignment,
     JudgedSource,
     source_name,
+)
+from mograder.grading.submissions.grading_result import (
+    GradedCellError,
+    GradedCheck,
+    GradedLabel,
+    GradingResult,
+    GradingState,
 )
 from mograder.grading.submissions.grading_tools import GradingTools
 from mograder.grading.submissions.question_results import (

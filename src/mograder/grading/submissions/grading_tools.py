@@ -18,7 +18,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.sections.settings_model import RlimitsSettings, Settings
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import Progress
-from mograder.grading.grading_result import grading_key
+from mograder.grading.submissions.grading_result import grading_key
 from mograder.grading.workbench import SandboxSlots, open_sandboxed
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.judging import Judges
@@ -38,8 +38,8 @@ class GradingTools:
     """The tools of grading; the same for all assignments and submissions of a run.
 
     ``environment`` returns the environment that a notebook's text asks for, built if missing.
-    ``key`` signs results (:mod:`mograder.grading.grading_result`); ``slots`` numbers the
-    sandboxes.
+    ``key`` signs results (:mod:`mograder.grading.submissions.grading_result`); ``slots`` numbers
+    the sandboxes.
     """
 
     judges: Judges

@@ -34,7 +34,7 @@ EARLIER_MARKER = "mograder 0.3.16"
 
 MANUAL, NEEDS_ATTENTION, UNPROTECTED = "manual", "needs attention", "unprotected"
 """The grading states that the gradebook treats differently; all states are
-``grading.grading_result.GradingState``."""
+``grading.submissions.grading_result.GradingState``."""
 
 DOUBTFUL = "doubtful"
 """The state of a mark from 0.3.16 that is probably wrong."""

@@ -13,7 +13,6 @@ from anyio import to_thread
 from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.grading.grading_result import NO_RESULT, last_results
 from mograder.grading.marking.answer_names import (
     group_id,
     question_address,
@@ -34,6 +33,7 @@ from mograder.grading.marking.shown_work import (
     solution_cells,
 )
 from mograder.grading.pages.clean_markup import comment_html, task_html
+from mograder.grading.submissions.grading_result import NO_RESULT, last_results
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.mark_counting import replaces_automatic
 from mograder.store.marking.annotations import Annotations

@@ -16,13 +16,13 @@ from starlette.responses import Response
 
 from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
-from mograder.grading.grading_result import GradedCheck
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.grading.release import look_again
 from mograder.grading.release.feedback_view import QuestionView
 from mograder.grading.release.look_again import LONGEST_TEXT, Decision
 from mograder.grading.release.releasing import marks_now
 from mograder.grading.release.student_marks import telling, view_marks
+from mograder.grading.submissions.grading_result import GradedCheck
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.marking_progress import open_for_marking

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from mograder.core.sections.settings_model import GradingSettings, ItemSettings, Settings
-from mograder.grading.grading_result import GradingState
 from mograder.grading.late_work import NO_DEDUCTION
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page, view_code
 from mograder.grading.release.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.release.feedback_view import Disclosure, GradedWork, Level, view_feedback
+from mograder.grading.submissions.grading_result import GradingState
 from mograder.sandbox.execution.judging import JudgedCondition
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry, QuestionGrade

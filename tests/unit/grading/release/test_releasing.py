@@ -10,7 +10,6 @@ import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.settings import load_settings
-from mograder.grading.grading_result import GradingState
 from mograder.grading.late_changes import extension, preview_late, removal
 from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
@@ -35,6 +34,7 @@ from mograder.grading.release.student_marks import (
     view_marks,
     write_released_pages,
 )
+from mograder.grading.submissions.grading_result import GradingState
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.late_work import LateWork, Membership
 from mograder.store.gradebook.mark_release import MarkReleases

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Busy, InvalidInput
-from mograder.grading.grading_result import GradingResult, GradingState, render_result
-from mograder.grading.result_forms import ResultRow
 from mograder.grading.submissions.autograde import Autograded, AutogradeRequest, autograde, run_of
 from mograder.grading.submissions.comparison import verify_results
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
+from mograder.grading.submissions.grading_result import GradingResult, GradingState, render_result
+from mograder.grading.submissions.result_forms import ResultRow
 from mograder.notebook.denied_code import DEFAULT_DENIED
 from mograder.processes.isolated_call import IsolatedCall, R
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult

@@ -20,12 +20,12 @@ from mograder.core.settings import LoadedSettings
 from mograder.core.tasks import Progress
 from mograder.exchange.submission_times import submissions_in
 from mograder.grading.course_late import CourseLate, export_if_set
-from mograder.grading.grading_result import grading_key
-from mograder.grading.result_forms import ResultRow
 from mograder.grading.submissions.autograde import AutogradeRequest, autograde
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
 from mograder.grading.submissions.grading_jobs import Batch, Counts, GradingJobs, GradingRequest
+from mograder.grading.submissions.grading_result import grading_key
 from mograder.grading.submissions.grading_tools import GradingTools, lowered
+from mograder.grading.submissions.result_forms import ResultRow
 from mograder.grading.workbench import SandboxSlots
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import Environments

@@ -11,7 +11,7 @@ from mograder.auth.receipts import UNSIGNED, Receipt, sign_receipt
 from mograder.auth.signing import derived_key, signature_of
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings
-from mograder.grading.grading_result import (
+from mograder.grading.submissions.grading_result import (
     GradingState,
     grading_key,
     is_signed,

@@ -20,7 +20,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from mograder.core.csv_table import number_text, spreadsheet_text
-from mograder.grading.grading_result import (
+from mograder.grading.submissions.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,

@@ -1,11 +1,12 @@
-"""grading.grading_result: which run of a student explains the marks."""
+"""grading.submissions.grading_result: which run of a student explains the marks."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from mograder.auth.signing import derived_key
-from mograder.grading.grading_result import (
+from mograder.grading.submissions.autograde import run_of
+from mograder.grading.submissions.grading_result import (
     GradingResult,
     GradingState,
     LastResult,
@@ -14,7 +15,6 @@ from mograder.grading.grading_result import (
     result_of_run,
     sign_result,
 )
-from mograder.grading.submissions.autograde import run_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import RecordedRun
 from tests.support.graded_results import graded_result

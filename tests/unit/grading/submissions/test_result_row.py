@@ -7,8 +7,8 @@ import io
 
 import pytest
 
-from mograder.grading.grading_result import GradedCheck, GradedLabel, GradingState
-from mograder.grading.result_forms import (
+from mograder.grading.submissions.grading_result import GradedCheck, GradedLabel, GradingState
+from mograder.grading.submissions.result_forms import (
     Column,
     ResultRow,
     columns_of,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mograder.grading.result_forms import grading_copy
+from mograder.grading.submissions.result_forms import grading_copy
 from mograder.notebook.cells import parse_cells
 from tests.support.grading_copies import CASES, FORGED, NOTEBOOK, RECORDED, result_with
 
