@@ -58,7 +58,11 @@ from mograder.store.gradebook.mark_counting import is_stale, mark_after
 from mograder.store.submissions.submitted_files import read_numbers
 
 _AGAIN_SECONDS = 1.0
+"""Seconds between two questions to a share's server whether the gradebook is another one."""
+
 _SAME_SECONDS = 1.0
+"""Times of receipt that differ by less are one time."""
+
 _log = get_logger(__name__)
 _Stamp = tuple[tuple[int, int], ...]
 
