@@ -25,8 +25,6 @@ from bench.options import Options
 from bench.report import Budget, Row, say
 from bench.stage import CACHE, Stage
 from mograder.core.settings import load_settings, read_environ
-from mograder.grading.results.grading_result import GradingState
-from mograder.grading.runs.grading_tools import GradingTools, open_grading_tools
 from mograder.grading.submissions.grade_submission import (
     GradedNotebook,
     SubmittedNotebook,
@@ -37,7 +35,9 @@ from mograder.grading.submissions.graded_assignment import (
     GradedAssignment,
     prepare_assignment,
 )
-from mograder.grading.validation.validate import Submission, validate
+from mograder.grading.submissions.grading_result import GradingState
+from mograder.grading.submissions.grading_tools import GradingTools, open_grading_tools
+from mograder.grading.validate import Submission, validate
 from tests.support.hub import MOGRADER, outside, run_mograder, write_settings
 
 _PER_TURN = 10

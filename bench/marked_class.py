@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mograder.core.settings import load_settings
-from mograder.grading.batch.autograde import run_of, write_copy
 from mograder.grading.pages.notebook_page import render_notebook_page
-from mograder.grading.results.grading_result import (
+from mograder.grading.submissions.autograde import run_of, write_copy
+from mograder.grading.submissions.grade_submission import GradedNotebook
+from mograder.grading.submissions.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,
@@ -21,7 +22,6 @@ from mograder.grading.results.grading_result import (
     GradingState,
     grading_key,
 )
-from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.notebook.cells import parse_cells
 from mograder.sandbox.execution.judging import JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus

@@ -25,7 +25,7 @@ from playwright.async_api import Page, expect
 
 from mograder.core.settings import load_settings
 from mograder.grading.marking.answer_names import answer_id
-from mograder.grading.results.grading_result import grading_key
+from mograder.grading.submissions.grading_result import grading_key
 from tests.support.browser import People, chromium
 from tests.support.guide_pictures import PICTURES
 from tests.support.hub import HubConfig, HubProcess, run_mograder, write_settings

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.grading.pages.page_images import image_url
+from mograder.grading.pages.marimo_elements import image_url
 from mograder.sandbox.execution.report import (
     CellOutput,
     ExecutionRequest,

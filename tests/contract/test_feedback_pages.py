@@ -7,7 +7,7 @@ import pytest
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page
 from mograder.grading.release.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.release.feedback_view import Disclosure, GradedWork, Level
-from mograder.grading.results.recorded_results import LastResult
+from mograder.grading.submissions.grading_result import LastResult
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 from tests.support.fake_judges import SOURCE, answered
 from tests.support.grading_rig import GradingRig, rig

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mograder.core.settings import load_settings, read_environ
-from mograder.grading.runs.grading_tools import open_grading_tools
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, prepare_assignment
+from mograder.grading.submissions.grading_tools import open_grading_tools
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 from tests.support.command_line import cli
 from tests.support.notebooks import HEAD, notebook

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mograder.grading.results.grading_result import (
+from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
+from mograder.grading.submissions.grading_result import (
     GradingResult,
     GradingState,
     is_signed,
     render_result,
     sign_result,
 )
-from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
 from mograder.notebook.source.release import make_release
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest
 from mograder.store.course.course import read_notebook

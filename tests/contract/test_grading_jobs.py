@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.core.errors import Conflict
-from mograder.grading.batch.grading_jobs import Counts, GradingJobs, GradingRequest
+from mograder.grading.submissions.grading_jobs import Counts, GradingJobs, GradingRequest
 from mograder.store.hub.grading_jobs import JobRow, JobState, KeptJobs
 from tests.support.clock import ManualClock
 from tests.support.threads import at_once

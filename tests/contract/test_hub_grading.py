@@ -9,8 +9,8 @@ import stat
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.grading.batch.grading_jobs import GradingRequest
 from mograder.grading.pages.notebook_page import render_notebook_page
+from mograder.grading.submissions.grading_jobs import GradingRequest
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.web.hub.features import ROUTES
 from tests.support.hub_app import NOTEBOOK, Hub, HubOf, running, running_hub

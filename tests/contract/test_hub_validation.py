@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from mograder.core.names import Username
-from mograder.grading.validation.report import ValidationReport, render_html
+from mograder.grading.validation_report import ValidationReport, render_html
 from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from mograder.grading.late.course_late import CourseLate, Preview
+from mograder.grading.course_late import CourseLate, Preview
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import Change, Extension, LateWork
 from tests.support.graded_courses import put

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.settings import load_settings
-from mograder.grading.late.course_late import CourseLate
+from mograder.grading.course_late import CourseLate
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.marking.question_marking import QuestionMarks
 from mograder.store.marking.saved_comments import SavedComments

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.grading.late.late_changes import extension
+from mograder.grading.late_changes import extension
 from mograder.grading.release import look_again
 from mograder.grading.release.look_again import RequestRules
 from mograder.store.gradebook.gradebook import Gradebook

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from mograder.grading.author.scaffold import assignment_text
 from mograder.notebook.source.release import with_submit_cells
-from mograder.notebook.source.templates import assignment_text
 from mograder.remote import RemoteError, fetch, status, submit
 from tests.support.assignment_server import Course as OldCourse
 from tests.support.assignment_server import pretend_to_be_in_a_browser, reply, serving

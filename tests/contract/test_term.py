@@ -29,11 +29,11 @@ import pytest
 
 from mograder.auth.roles import Role
 from mograder.core.settings import load_settings
-from mograder.grading.batch.autograde import run_of, write_copy
 from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.pages.notebook_page import render_notebook_page
-from mograder.grading.results.grading_result import GradedQuestion, GradingState, grading_key
+from mograder.grading.submissions.autograde import run_of, write_copy
 from mograder.grading.submissions.grade_submission import GradedNotebook
+from mograder.grading.submissions.grading_result import GradedQuestion, GradingState, grading_key
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.letters import Letters
 from mograder.web.hub.gradebook import WorkState

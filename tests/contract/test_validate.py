@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.grading.validation.report import CheckStatus, ValidationReport
-from mograder.grading.validation.validate import Submission, validate
+from mograder.grading.validate import Submission, validate
+from mograder.grading.validation_report import CheckStatus, ValidationReport
 from mograder.sandbox.execution.runner import Executor
 from mograder.sandbox.protocol import Limits
 from mograder.store.filesystem.files import remove_tree

@@ -16,9 +16,8 @@ from sqlalchemy import Engine, event, select
 from mograder.core.errors import NotFound
 from mograder.store.database.database import open_engine, reading, writing
 from mograder.store.versions import version_thinning, versions
-from mograder.store.versions.version_tables import version_copies
-from mograder.store.versions.version_tables import versions as rows
-from mograder.store.versions.version_texts import Damaged, compress, stored
+from mograder.store.versions.version_texts import Damaged, compress, stored, version_copies
+from mograder.store.versions.version_texts import versions as rows
 from mograder.store.versions.version_thinning import Thinning, VersionMark, staying
 from mograder.store.versions.versions import Origin, Versions, milliseconds
 

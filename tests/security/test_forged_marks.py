@@ -16,14 +16,18 @@ from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import Settings
 from mograder.grading.release.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.release.feedback_view import Disclosure, GradedWork
-from mograder.grading.results.grading_result import GradingState, parse_result, render_result
-from mograder.grading.results.recorded_results import LastResult
 from mograder.grading.submissions.grade_submission import (
     GradedNotebook,
     SubmittedNotebook,
     grade_submission,
 )
 from mograder.grading.submissions.graded_assignment import GradedAssignment
+from mograder.grading.submissions.grading_result import (
+    GradingState,
+    LastResult,
+    parse_result,
+    render_result,
+)
 from mograder.grading.submissions.submitted_text import read_submission
 from mograder.notebook.source.release import make_release
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade

@@ -11,12 +11,12 @@ from typing import Literal
 
 from mograder.core.sections.settings_model import Settings
 from mograder.core.tasks import Progress
-from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.graded_assignment import (
     AssignmentFiles,
     GradedAssignment,
     prepare_assignment,
 )
+from mograder.grading.submissions.grading_tools import GradingTools
 from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
 from mograder.notebook.source.release import make_release
 from mograder.sandbox.execution.judging import (

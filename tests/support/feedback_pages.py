@@ -7,18 +7,18 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import escape
 
-from mograder.grading.late.late_work import Basis, Deduction, SubmissionTime, TimeSource
+from mograder.grading.late_work import Basis, Deduction, SubmissionTime, TimeSource
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page
 from mograder.grading.release.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.release.feedback_view import Disclosure, GradedWork, Level
-from mograder.grading.results.grading_result import (
+from mograder.grading.submissions.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,
     GradingResult,
     GradingState,
+    LastResult,
 )
-from mograder.grading.results.recorded_results import LastResult
 from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mograder.core.settings import LoadedSettings, load_settings
-from mograder.grading.late.course_late import CourseLate
+from mograder.grading.course_late import CourseLate
 from mograder.grading.pages.notebook_page import render_notebook_page
-from mograder.grading.results.grading_result import (
+from mograder.grading.submissions.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,

@@ -9,8 +9,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from mograder.grading.batch.grading_cells import grading_copy
-from mograder.grading.results.grading_result import (
+from mograder.grading.submissions.grading_result import (
     GradedCellError,
     GradedCheck,
     GradedLabel,
@@ -18,6 +17,7 @@ from mograder.grading.results.grading_result import (
     GradingResult,
     GradingState,
 )
+from mograder.grading.submissions.result_forms import grading_copy
 from tests.support.graded_results import graded_result
 from tests.support.notebooks import notebook
 

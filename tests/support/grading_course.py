@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.tasks import Progress
-from mograder.grading.runs.grading_tools import GradingTools
+from mograder.grading.submissions.grading_tools import GradingTools
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.sandbox.execution.judging import (
     JudgedCheck,

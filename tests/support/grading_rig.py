@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from mograder.core.settings import LoadedSettings, load_settings, read_environ
-from mograder.grading.results.grading_result import GradingState
-from mograder.grading.runs.grading_tools import GradingTools, open_grading_tools
 from mograder.grading.submissions.grade_submission import (
     GradedNotebook,
     SubmittedNotebook,
@@ -22,6 +20,8 @@ from mograder.grading.submissions.graded_assignment import (
     GradedAssignment,
     prepare_assignment,
 )
+from mograder.grading.submissions.grading_result import GradingState
+from mograder.grading.submissions.grading_tools import GradingTools, open_grading_tools
 from mograder.sandbox.protocol import Deadlines
 from tests.support.fake_judges import written
 

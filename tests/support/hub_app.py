@@ -26,8 +26,8 @@ from mograder.auth.tokens import make_token
 from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings import load_settings
-from mograder.grading.batch.grading_jobs import Counts, GradingRequest
-from mograder.grading.validation.validate import Validations
+from mograder.grading.submissions.grading_jobs import Counts, GradingRequest
+from mograder.grading.validate import Validations
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome

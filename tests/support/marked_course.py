@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from mograder.core.settings import load_settings
-from mograder.grading.batch.autograde import run_of, write_copy
 from mograder.grading.pages.notebook_page import render_notebook_page
-from mograder.grading.results.grading_result import grading_key
+from mograder.grading.submissions.autograde import run_of, write_copy
 from mograder.grading.submissions.grade_submission import GradedNotebook
+from mograder.grading.submissions.grading_result import grading_key
 from mograder.notebook.cells import parse_cells
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.gradebook import Gradebook

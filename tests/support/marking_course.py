@@ -16,17 +16,17 @@ from typing import Any
 import httpx
 import pytest
 
-from mograder.grading.batch.autograde import run_of, write_copy
 from mograder.grading.marking.answer_names import answer_id, question_address
 from mograder.grading.pages.notebook_page import render_notebook_page
-from mograder.grading.results.grading_result import (
+from mograder.grading.submissions.autograde import run_of, write_copy
+from mograder.grading.submissions.grade_submission import GradedNotebook
+from mograder.grading.submissions.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,
     GradingResult,
     GradingState,
 )
-from mograder.grading.submissions.grade_submission import GradedNotebook
 from mograder.sandbox.execution.judging import JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.gradebook import Gradebook

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from mograder.core.settings import LoadedSettings, load_settings
-from mograder.grading.batch.autograde import run_of
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, release
-from mograder.grading.results.grading_result import (
+from mograder.grading.submissions.autograde import run_of
+from mograder.grading.submissions.grading_result import (
     GradedQuestion,
     GradingResult,
     GradingState,

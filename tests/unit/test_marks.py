@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mograder.grading.results.grading_result import GradedCheck, GradedLabel, GradingState
+from mograder.grading.submissions.grading_result import GradedCheck, GradedLabel, GradingState
 from mograder.grading.submissions.question_results import (
     ExpectedLabel,
     graded_questions,
     totals,
 )
-from mograder.grading.validation.report import CheckStatus, ValidatedCheck, with_marks
+from mograder.grading.validation_report import CheckStatus, ValidatedCheck, with_marks
 from mograder.marks import Weights, question_marks, question_weight, sum_of_marks
 from mograder.runtime import Grader
 from tests.unit.runtime_output import body_of

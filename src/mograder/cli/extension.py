@@ -21,8 +21,8 @@ from mograder.core.csv_table import number_text
 from mograder.core.item_dates import LAST_MINUTE, given_zone, read_moment
 from mograder.core.name_lookup import Words, find_name
 from mograder.core.settings import LoadedSettings
-from mograder.grading.late.course_late import ComparedGrade, CourseLate, Preview
-from mograder.grading.late.late_changes import (
+from mograder.grading.course_late import ComparedGrade, CourseLate, Preview
+from mograder.grading.late_changes import (
     RULE_KEYS,
     described,
     doubts,
@@ -30,13 +30,13 @@ from mograder.grading.late.late_changes import (
     known_assignments,
     membership,
     policy_change,
+    preview_late,
     read_changes,
     removal,
     rule_value,
     write_changes,
 )
-from mograder.grading.late.late_work import late_sentence, moment
-from mograder.grading.release.late_preview import preview_late
+from mograder.grading.late_work import late_sentence, moment
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import (
     ALL_ASSIGNMENTS,

@@ -22,11 +22,11 @@ from mograder.core.item_dates import LAST_MINUTE, given_zone, read_moment
 from mograder.core.name_lookup import counted, listed, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import assignment_csv
-from mograder.grading.late.course_late import CountedGrade, CourseLate
-from mograder.grading.late.late_work import NO_DEDUCTION, Basis, Terms
+from mograder.grading.course_late import CountedGrade, CourseLate
+from mograder.grading.late_work import NO_DEDUCTION, Basis, Terms
 from mograder.grading.release.feedback import WrittenPage, works_of, write_pages
 from mograder.grading.release.feedback_view import Disclosure
-from mograder.grading.results.grading_result import grading_key
+from mograder.grading.submissions.grading_result import grading_key
 from mograder.store.course.course import shown
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.gradebook import Gradebook

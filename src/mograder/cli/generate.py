@@ -20,14 +20,14 @@ from mograder.core.errors import MograderError
 from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.author.author_runs import AuthorRuns, open_runs
-from mograder.grading.author.generate import generate as generate_items
-from mograder.grading.author.generate_output import (
+from mograder.grading.author.generate import (
     Generated,
     GenerateOptions,
     Line,
     Step,
     Watch,
 )
+from mograder.grading.author.generate import generate as generate_items
 from mograder.notebook.denied_code import denied_by
 from mograder.notebook.findings import Finding
 from mograder.publishing.browser.packages import advise_browser

@@ -20,13 +20,13 @@ from mograder.cli.shared.result import Result, json_option, tell
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.author.author_runs import AuthorRuns, open_runs
-from mograder.grading.quality.examination import QualityOptions, QualityWatch, examine
-from mograder.grading.quality.quality_report import QualityReport
+from mograder.grading.author.quality import QualityOptions, QualityWatch, examine
+from mograder.grading.author.quality_trials import QualityReport
 from mograder.sandbox.environments.runtime_wheel import offer_runtime
 from mograder.store.course.course import SourceItem, find_source, shown
 
 if sys.platform == "linux":
-    from mograder.grading.quality.submission_findings import submissions_in
+    from mograder.grading.author.submission_findings import submissions_in
 
 _INTERRUPTED = 130
 _FOUND = 1

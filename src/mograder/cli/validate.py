@@ -18,9 +18,9 @@ from mograder.cli.shared.result import Result, json_option
 from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable, TooLarge
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.system import SYSTEM_NAME
-from mograder.grading.runs.workbench import UNPROTECTED, Workbench, open_workbench
-from mograder.grading.validation.report import ValidationReport, answer_of, render_html, render_text
-from mograder.grading.validation.validate import Submission, validate
+from mograder.grading.validate import Submission, validate
+from mograder.grading.validation_report import ValidationReport, answer_of, render_html, render_text
+from mograder.grading.workbench import UNPROTECTED, Workbench, open_workbench
 from mograder.notebook.header_edit import read_key
 from mograder.sandbox.execution.report import Outcome
 from mograder.store.course.course import find_notebooks, find_release, read_notebook, shown

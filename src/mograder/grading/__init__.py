@@ -1,1 +1,1 @@
-"""Making releases of source notebooks, and validating students' notebooks."""
+"""Making releases of sources, validating notebooks, grading submissions, and telling marks."""

@@ -1,4 +1,4 @@
-"""Statistics of an assignment: its marks, its questions, and its checks; pure.
+"""Statistics of an assignment: its marks, its questions, and its checks.
 
 Difficulty is the mean share of the marks that students have; discrimination is the correlation of a
 question's marks with the sum of all other questions' (corrected item-total correlation). Both are
@@ -11,15 +11,21 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from mograder.grading.results.grading_result import (
+from mograder.grading.submissions.grading_result import (
     GradedCheck,
     GradedLabel,
     GradingResult,
     GradingState,
+    last_results,
 )
 from mograder.marks import sum_of_marks
 from mograder.store.gradebook.grading_records import StudentGrade
+
+if TYPE_CHECKING:  # `mograder quality` counts checks where SQLAlchemy is not installed
+    from mograder.grading.course_late import CourseLate
+    from mograder.store.gradebook.gradebook import Gradebook
 
 _BINS = 10
 _FEWEST = 5
@@ -27,6 +33,12 @@ _FEWEST = 5
 
 _HARDLY, _NEARLY = 0.05, 0.95
 """Shares of students up to which hardly any, and from which on nearly all, pass a check."""
+
+CSV_COLUMNS = (
+    *("question", "available", "students", "mean", "difficulty", "discrimination"),
+    *("without_marks", "full_marks", "changed"),
+)
+"""The columns of :func:`csv_rows`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +133,18 @@ class ItemStatistics:
     questions: tuple[QuestionStatistics, ...] = field(default_factory=tuple)
 
 
+def course_statistics(
+    late: CourseLate, book: Gradebook, assignment: str, key: bytes
+) -> ItemStatistics:
+    """Return the statistics of an assignment as it is marked now; blocks.
+
+    Results whose signature is not by ``key`` do not count.
+    """
+    found = last_results(key, book, assignment)
+    results = {name: last.result for name, last in found.items() if last.result is not None}
+    return item_statistics(assignment, late.grades(book, assignment), results)
+
+
 def item_statistics(
     assignment: str, grades: Sequence[StudentGrade], results: Mapping[str, GradingResult]
 ) -> ItemStatistics:
@@ -153,13 +177,6 @@ def distribution(totals: Sequence[float], available: float) -> Distribution | No
         max(totals),
         tuple(bins),
     )
-
-
-CSV_COLUMNS = (
-    *("question", "available", "students", "mean", "difficulty", "discrimination"),
-    *("without_marks", "full_marks", "changed"),
-)
-"""The columns of :func:`csv_rows`."""
 
 
 def csv_rows(item: ItemStatistics) -> tuple[tuple[str | float | None, ...], ...]:

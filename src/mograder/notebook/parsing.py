@@ -1,6 +1,8 @@
-"""The only wrappers of Python's and marimo's parsers for texts of authors and students.
+"""Reading the notebooks of authors and students: from bytes to text, and from text to syntax trees.
 
-Both parsers raise many kinds of exceptions for a text that they do not expect. Each becomes
+Bytes that were uploaded or lie in a folder are decoded without parsing, because the sender is not
+trusted. For texts these are the only wrappers of Python's and marimo's parsers, which raise many
+kinds of exceptions for a text that they do not expect. Each becomes
 :class:`~mograder.core.errors.InvalidInput` here, with the message ``file:line: reason``. The hub
 calls :func:`check_notebook` before it replaces a release, so that no broken notebook reaches
 students.
@@ -9,6 +11,7 @@ students.
 from __future__ import annotations
 
 import ast
+import codecs
 import platform
 import re
 import threading
@@ -29,7 +32,8 @@ from marimo._ast.visitor import ScopedVisitor
 from marimo._schemas.serialization import NotebookSerialization
 from packaging.specifiers import SpecifierSet
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, TooLarge
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import read_script
 
 _HOW_TO_MAKE = "Create notebooks with `marimo edit NAME.py`."
@@ -49,6 +53,57 @@ _LINE_OF_MARIMO = re.compile(r"line (\d{1,9}) SyntaxError: ")
 
 _BYTE_ORDER_MARK = "\ufeff"
 _APP = re.compile(r"^\w+\s*=\s*\w+\.App\(", re.MULTILINE)
+_OTHERS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+_SAVE_AS = "Save it as UTF-8 in your editor, then upload it again."
+_DECLARED = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_FINISH = re.compile(rb"if __name__ == ['\"]__main__['\"]:\s+app\.run\(\)\s*\Z")
+
+
+def decode_notebook(data: bytes, filename: str) -> str:
+    """Return a notebook's text without a UTF-8 byte order mark, which marimo cannot open.
+
+    Raises: :class:`TooLarge`, :class:`InvalidInput` naming the encoding or the line.
+    """
+    if len(data) > MAX_NOTEBOOK:
+        raise TooLarge(f"A notebook may have at most {MAX_NOTEBOOK // 1_000_000} MB.")
+    for mark, name in _OTHERS:
+        if data.startswith(mark):
+            raise InvalidInput(f"{filename}:1: the file is in {name}, not UTF-8.", hint=_SAVE_AS)
+    data = data.removeprefix(codecs.BOM_UTF8)
+    _check_declared(data, filename)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InvalidInput(f"{filename}:{line}: the file is not UTF-8.", hint=_SAVE_AS) from error
+
+
+def looks_whole(data: bytes) -> bool:
+    """Whether a file ends as marimo ends it; otherwise it may be only half written."""
+    return _FINISH.search(data[-500:]) is not None
+
+
+def _check_declared(data: bytes, filename: str) -> None:
+    """Raise InvalidInput for another declared encoding, since marimo always reads UTF-8."""
+    for number, line in enumerate(data.split(b"\n", 2)[:2], 1):
+        found = _DECLARED.match(line)
+        if found is None:
+            continue
+        name = found[1].decode("ascii", "replace")
+        try:
+            canonical = codecs.lookup(name).name
+        except LookupError:
+            canonical = ""
+        if canonical not in ("utf-8", "utf-8-sig", "ascii"):
+            raise InvalidInput(
+                f"{filename}:{number}: the file says that it is in {name[:40]}, not UTF-8.",
+                hint=_SAVE_AS,
+            )
 
 
 class NotPython(InvalidInput):

@@ -13,7 +13,7 @@ from functools import partial
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, NotFound
-from mograder.notebook.decoding import decode_notebook
+from mograder.notebook.parsing import decode_notebook
 from mograder.notebook.saved_cells import SavedCells, WrittenCells, write_saved_cells
 from mograder.notebook.versions import (
     CodeChange,

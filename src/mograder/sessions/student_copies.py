@@ -18,9 +18,8 @@ from mograder.core.files.disk import DiskReserve
 from mograder.core.log import get_logger
 from mograder.core.tasks import to_its_end
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.decoding import decode_notebook, looks_whole
 from mograder.notebook.denied_code import Denied, Screening
-from mograder.notebook.parsing import check_notebook
+from mograder.notebook.parsing import check_notebook, decode_notebook, looks_whole
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.processes.notebook_calls import screen
 from mograder.sessions.copy_recorder import CopyRecorder

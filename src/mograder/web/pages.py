@@ -317,7 +317,7 @@ def in_utc(moment: datetime) -> datetime:
 def timed(sentence: str) -> Markup:
     """Return a sentence of ours, escaped, in which scripts tell its times in the reader's zone.
 
-    They are as ``grading.late.explanation.moment`` writes them, in the zone of this machine.
+    They are as ``grading.late_work.moment`` writes them, in the zone of this machine.
     """
     return Markup(_MOMENT.sub(_time_element, str(escape(sentence))))  # noqa: S704 - escaped
 

@@ -26,9 +26,9 @@ import pytest
 from mograder.cli.autograde import command
 from mograder.cli.autograde.output import table
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.grading.results.grading_result import GradingResult, GradingState
-from mograder.grading.results.result_row import row_of
-from mograder.grading.runs.grading_tools import GradingTools
+from mograder.grading.submissions.grading_result import GradingResult, GradingState
+from mograder.grading.submissions.grading_tools import GradingTools
+from mograder.grading.submissions.result_forms import row_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry
 from tests.support.command_line import cli

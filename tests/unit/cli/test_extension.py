@@ -11,11 +11,11 @@ import pytest
 from mograder.cli.extension import opened
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict
-from mograder.grading.late.late_changes import policy_change
-from mograder.grading.late.late_work import moment
+from mograder.grading.late_changes import policy_change
+from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import release
-from mograder.grading.results.grading_result import grading_key
+from mograder.grading.submissions.grading_result import grading_key
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import LateWork
 from tests.support.command_line import cli

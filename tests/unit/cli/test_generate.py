@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.notebook.source.templates import assignment_text, lecture_text
+from mograder.grading.author.scaffold import assignment_text, lecture_text
 from tests.support.command_line import cli
 
 TEXT = assignment_text("A1", marimo="0.25.2")

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from mograder.core.settings import load_settings
-from mograder.grading.late.late_work import moment
-from mograder.grading.results.grading_result import (
+from mograder.grading.late_work import moment
+from mograder.grading.submissions.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,
@@ -35,7 +35,7 @@ from mograder.store.gradebook.grading_records import (
     MarkEntry,
     Penalty,
 )
-from mograder.store.marking.mark_reasons import SavedText, read_mark_reasons
+from mograder.store.marking.annotations import SavedText, read_mark_reasons
 from mograder.store.marking.question_marking import Change, QuestionMarks
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from mograder.web.marking.context import SharedGradebook

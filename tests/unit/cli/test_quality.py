@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.notebook.source.templates import assignment_text
+from mograder.grading.author.scaffold import assignment_text
 from tests.support.command_line import cli
 
 NOTHING = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    return\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mograder.cli.validate
-from mograder.grading.runs.workbench import Workbench
+from mograder.grading.workbench import Workbench
 from mograder.sandbox.protocol import Limits
 from tests.support.command_line import cli
 from tests.support.fake_judges import FakeJudges, FakeRuns

@@ -35,7 +35,7 @@ from mograder.exchange.grade_files import (
     server_rows,
     server_rows_of,
 )
-from mograder.grading.late.course_late import CourseLate
+from mograder.grading.course_late import CourseLate
 from mograder.marks import sum_of_marks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry, Penalty, QuestionGrade, StudentGrade

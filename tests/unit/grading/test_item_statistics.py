@@ -15,7 +15,7 @@ from mograder.grading.item_statistics import (
     distribution,
     item_statistics,
 )
-from mograder.grading.results.grading_result import GradingResult, GradingState
+from mograder.grading.submissions.grading_result import GradingResult, GradingState
 from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
 from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
 from tests.support.graded_results import graded_result

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput
-from mograder.grading.author.release_checks import in_source
+from mograder.grading.author.author_runs import in_source
 from mograder.notebook.denied_code import screen_source
 from mograder.notebook.findings import refuse
 from mograder.notebook.source.leaks import find_leaks

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from mograder.grading.author.scaffold import assignment_text
 from mograder.notebook.denied_code import screen_source, screen_submission
 from mograder.notebook.parsing import check_notebook
 from mograder.notebook.source.leaks import find_leaks
 from mograder.notebook.source.release import make_release
-from mograder.notebook.source.templates import assignment_text
 
 TEXT = assignment_text("A1", marimo="0.25.2")
 

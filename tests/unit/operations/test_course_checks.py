@@ -11,7 +11,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings, read_environ
-from mograder.grading.results.grading_result import grading_key
+from mograder.grading.submissions.grading_result import grading_key
 from mograder.notebook.pep723 import read_script
 from mograder.operations.course_checks import (
     environment_lines,

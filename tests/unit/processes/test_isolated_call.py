@@ -14,7 +14,7 @@ from typing import TypeVar
 import pytest
 
 from mograder.core.errors import Busy, InvalidInput
-from mograder.grading.validation.validate import Submission, validate
+from mograder.grading.validate import Submission, validate
 from mograder.notebook.denied_code import Denied, Screening
 from mograder.notebook.merge.cell_merge import NotMergeable, merge
 from mograder.notebook.parsing import check_notebook

@@ -35,7 +35,7 @@ from mograder.store.filesystem import files
 from mograder.store.filesystem.files import PARKED, remove_tree
 from mograder.store.filesystem.records import LOCK, Records, locked_directory
 from mograder.store.filesystem.untrusted_dir import UntrustedDir
-from mograder.store.marking import open_marking
+from mograder.store.marking import marking_progress
 from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.releases.releases import Releases
 from mograder.store.submissions.submissions import Submissions
@@ -275,15 +275,12 @@ def test_what_the_machine_before_wrote_under_the_lock_is_not_lost(
 def test_assignments_that_another_hub_opened_for_marking_are_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: ShareDisk
 ) -> None:
-    monkeypatch.setattr(open_marking, "look_for", partial(look_for, disk=disk))
+    monkeypatch.setattr(marking_progress, "look_for", partial(look_for, disk=disk))
     disk.elsewhere(lambda: (tmp_path / "marking.json").write_text('["A1"]'))
-    assert open_marking.open_for_marking(tmp_path) == {"A1"}
+    assert marking_progress.open_for_marking(tmp_path) == {"A1"}
     disk.elsewhere(lambda: (tmp_path / "marking.json").write_text('["A1", "A2"]'))
-    assert open_marking.set_open_for_marking(tmp_path, "A3", is_open=True, disk=disk) == {
-        "A1",
-        "A2",
-        "A3",
-    }
+    opened = marking_progress.set_open_for_marking(tmp_path, "A3", is_open=True, disk=disk)
+    assert opened == {"A1", "A2", "A3"}
 
 
 def test_a_directory_of_a_local_disk_holds_no_lock_file(tmp_path: Path) -> None:

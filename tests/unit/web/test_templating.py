@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mograder.grading.late.late_work import moment
+from mograder.grading.late_work import moment
 from mograder.web.pages import timed
 
 AT = datetime(2026, 11, 25, 18, 0, tzinfo=UTC)

@@ -21,10 +21,15 @@ from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE, FILE
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.grading.batch.autograde import Autograded, AutogradeRequest, autograde
-from mograder.grading.batch.mark_changes import ComparedRuns, compare_runs
-from mograder.grading.results.result_row import render_csv
-from mograder.grading.runs.grading_tools import GradingTools, lowered, open_grading_tools, timed
+from mograder.grading.submissions.autograde import Autograded, AutogradeRequest, autograde
+from mograder.grading.submissions.comparison import ComparedRuns, compare_runs
+from mograder.grading.submissions.grading_tools import (
+    GradingTools,
+    lowered,
+    open_grading_tools,
+    timed,
+)
+from mograder.grading.submissions.result_forms import render_csv
 from mograder.notebook.denied_code import denied_by
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.grading_records import GradingRun

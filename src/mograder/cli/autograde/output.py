@@ -20,12 +20,16 @@ from mograder.cli.shared.result import Result, tell
 from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
-from mograder.grading.batch.autograde import Autograded
-from mograder.grading.batch.mark_changes import ComparedRuns, MarkChange
-from mograder.grading.batch.verify_results import Verified, verify_results
-from mograder.grading.results.grading_result import GradedQuestion, grading_key
-from mograder.grading.results.result_row import Column, ResultRow
+from mograder.grading.submissions.autograde import Autograded
+from mograder.grading.submissions.comparison import (
+    ComparedRuns,
+    MarkChange,
+    Verified,
+    verify_results,
+)
 from mograder.grading.submissions.graded_assignment import GradedAssignment
+from mograder.grading.submissions.grading_result import GradedQuestion, grading_key
+from mograder.grading.submissions.result_forms import Column, ResultRow
 from mograder.marks import sum_of_marks
 from mograder.store.course.course import shown
 from mograder.store.gradebook.gradebook import viewed_gradebook

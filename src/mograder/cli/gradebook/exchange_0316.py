@@ -16,7 +16,7 @@ from mograder.cli.shared.options import EXISTING_FILE, FILE
 from mograder.core.clock import SystemClock
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
-from mograder.grading.late.course_late import CourseLate
+from mograder.grading.course_late import CourseLate
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_0316 import Outcome, Told
 

@@ -24,7 +24,7 @@ from mograder.exchange.grade_files import (
     question_csv,
     server_csv,
 )
-from mograder.grading.late.course_late import CourseLate
+from mograder.grading.course_late import CourseLate
 from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 

@@ -22,8 +22,8 @@ from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import FilledMarks, filled_marks
-from mograder.grading.late.course_late import CountedGrade, CourseLate
-from mograder.grading.late.late_work import late_sentence
+from mograder.grading.course_late import CountedGrade, CourseLate
+from mograder.grading.late_work import late_sentence
 from mograder.grading.pages.page_templates import readable
 from mograder.store.gradebook.grading_records import (
     NEEDS_ATTENTION,

@@ -15,12 +15,12 @@ from mograder.core.clock import SystemClock
 from mograder.core.item_dates import given_zone, read_moment
 from mograder.core.name_lookup import counted, listed
 from mograder.core.settings import LoadedSettings
-from mograder.grading.late.late_work import moment
+from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import Released, chosen_students, take_back
 from mograder.grading.release.releasing import release as release_marks
-from mograder.grading.release.telling import telling, untold_students
-from mograder.grading.results.grading_result import grading_key
+from mograder.grading.release.student_marks import telling, untold_students
+from mograder.grading.submissions.grading_result import grading_key
 
 _options = together(
     click.argument("assignment"),

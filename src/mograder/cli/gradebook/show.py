@@ -24,14 +24,21 @@ from mograder.core.csv_table import number_text, write_table
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import as_json, course_rows, question_keys
-from mograder.grading.course_statistics import course_statistics
-from mograder.grading.item_statistics import CSV_COLUMNS, Distribution, ItemStatistics, csv_rows
-from mograder.grading.late.course_late import CourseLate
-from mograder.grading.late.late_work import late_sentence
-from mograder.grading.results.grading_result import GradedLabel, GradingResult, grading_key
-from mograder.grading.results.recorded_results import (
+from mograder.grading.course_late import CourseLate
+from mograder.grading.item_statistics import (
+    CSV_COLUMNS,
+    Distribution,
+    ItemStatistics,
+    course_statistics,
+    csv_rows,
+)
+from mograder.grading.late_work import late_sentence
+from mograder.grading.submissions.grading_result import (
     NO_RESULT,
+    GradedLabel,
+    GradingResult,
     LastResult,
+    grading_key,
     last_results,
     result_of_run,
 )
@@ -161,7 +168,7 @@ def statistics(*, assignment: str, file: Path | None, loaded: LoadedSettings) ->
     """
     with viewed_gradebook(loaded.gradebook_path) as book:
         name = assignment_named(book, assignment)
-        found = course_statistics(loaded, book, name, grading_key(loaded))
+        found = course_statistics(CourseLate(loaded), book, name, grading_key(loaded))
     if file is not None:
         write_private(file, write_table(CSV_COLUMNS, csv_rows(found)))
     for line in _statistics_lines(found):

@@ -32,7 +32,7 @@ from mograder.exchange.moodle.participants import (
     remembered_people,
 )
 from mograder.exchange.moodle.submitted_work import Target, Work
-from mograder.grading.late.course_late import CourseLate
+from mograder.grading.course_late import CourseLate
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
 from mograder.store.gradebook.late_work import LateFacts, LateWork
 

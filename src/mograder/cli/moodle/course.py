@@ -33,7 +33,7 @@ from mograder.exchange.moodle.participants import (
     remember,
     remembered_people,
 )
-from mograder.grading.late.course_late import export_if_set
+from mograder.grading.course_late import export_if_set
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
 

@@ -17,13 +17,17 @@ from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings
 from mograder.core.system import SYSTEM
 from mograder.exchange.grade_files import reservations
-from mograder.grading.late.course_late import CourseLate
-from mograder.grading.late.late_work import moment
+from mograder.grading.course_late import CourseLate
+from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import ReleasedMarks, differ
-from mograder.grading.release.student_marks import released_marks, write_released_pages
-from mograder.grading.release.telling import telling, untold_students
-from mograder.grading.results.grading_result import grading_key
+from mograder.grading.release.student_marks import (
+    released_marks,
+    telling,
+    untold_students,
+    write_released_pages,
+)
+from mograder.grading.submissions.grading_result import grading_key
 from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.mark_release import MarkReleases

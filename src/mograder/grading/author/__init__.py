@@ -1,1 +1,1 @@
-"""For authors: scaffold, generate, rehearse and check a source notebook."""
+"""For authors: scaffold, generate and rehearse a source notebook, and examine its checks."""

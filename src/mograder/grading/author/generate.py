@@ -4,36 +4,47 @@ The new release is made beside the old one. Source and release run at the same t
 succeed does the new release replace the old one, in one step. So mistakes are reported before a
 student can meet them, and no release is ever half written (compatibility-0.3.16.md 7). A lecture
 (``--lecture``) is written without running it, and its links lead to the hub's pages (B70, B113).
+The outcome of each item has the lines of output, whose prefixes are 0.3.16's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import ItemName
 from mograder.core.portable_names import refuse_new_problems
-from mograder.grading.author.author_runs import AuthorRuns, RunReport
-from mograder.grading.author.generate_output import Generated, GenerateOptions, Line, Step, Watch
+from mograder.grading.author.author_runs import (
+    AuthorRuns,
+    RunReport,
+    in_source,
+    judge_release,
+    judge_source,
+)
 from mograder.grading.author.rehearsal import Findings, Subject, Version, interface, rehearse
-from mograder.grading.author.release_checks import in_source, judge_release, judge_source
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.denied_code import screen_source
+from mograder.notebook.denied_code import Denied, screen_source
 from mograder.notebook.findings import Finding, refuse
+from mograder.notebook.grading.checks_advice import given_away, outside_influences
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.grading.grading_split import review_grading
 from mograder.notebook.header_edit import has_block
 from mograder.notebook.pep723 import read_kind
-from mograder.notebook.quality.checks_advice import given_away, outside_influences
 from mograder.notebook.references import app_files, undeclared
-from mograder.notebook.source.author_advice import without_mark
 from mograder.notebook.source.leaks import find_leaks
 from mograder.notebook.source.lectures import linked_items, mode_by_initial, to_lecture
-from mograder.notebook.source.release import ReleaseText, make_release, with_submit_cells
+from mograder.notebook.source.release import (
+    ReleaseText,
+    make_release,
+    with_submit_cells,
+    without_mark,
+)
+from mograder.sandbox.execution.report import CheckResult
 from mograder.store.course.course import (
     ReleaseBuild,
     SourceItem,
@@ -51,6 +62,83 @@ from mograder.store.course.support_files import (
 from mograder.store.filesystem.files import entry_named
 
 _MODES = {"lecture": "run", "demo": "run", "assignment": "edit"}
+
+
+class Step(StrEnum):
+    """The prefix of a line (compatibility-0.3.16.md 7); the last three are ours."""
+
+    VALIDATE = "VALIDATE"
+    VALID = "VALID"
+    OK = "OK"
+    COPY = "COPY"
+    ZIP = "ZIP"
+    RELEASE_CHECK = "RELEASE-CHECK"
+    SKIP = "SKIP"
+    DRY_RUN = "DRY-RUN"
+    ANSWERS = "ANSWERS"
+    ADVICE = "ADVICE"
+    LEFT_OUT = "LEFT-OUT"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of output, for people and for scripts written for 0.3.16."""
+
+    step: Step
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.step}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateOptions:
+    """Options for making releases, and the directories.
+
+    ``sources`` and ``releases`` are the course's own directories, where the targets of a lecture's
+    links are looked up; ``output`` is where releases are written. ``jobs`` is the largest number of
+    notebooks that run at a time; ``denied`` is the code that students' answers should not use, None
+    for no restriction. ``unprotected`` are for each item the keys of questions whose checks may run
+    beside the answers.
+    """
+
+    sources: Path
+    releases: Path
+    output: Path
+    validate: bool = True
+    dry_run: bool = False
+    lecture: bool = False
+    submit_url: str = ""
+    jobs: int = 2
+    denied: Denied | None = None
+    unprotected: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The outcome of one item: its lines in order, and why nothing was written, if so."""
+
+    name: str
+    lines: tuple[Line, ...]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+class Watch:
+    """The progress of items, given by their names; the methods do nothing unless overridden."""
+
+    def progress(self, name: str, message: str) -> None:
+        """Handle a message about the step that begins."""
+
+    def check(self, name: str, check: CheckResult) -> None:
+        """Handle the outcome of one check of the source."""
+
+    def answers(self, name: str, notebook: str, answers: Mapping[str, str]) -> None:
+        """Handle what the answers of a notebook are, in words by their names."""
 
 
 @dataclass(frozen=True, slots=True)

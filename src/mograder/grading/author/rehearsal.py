@@ -14,8 +14,7 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.tasks import Progress
-from mograder.grading.author.author_runs import AuthorRuns, AuthorTrial, RunReport
-from mograder.grading.author.release_checks import PASSES_TOO_SOON
+from mograder.grading.author.author_runs import PASSES_TOO_SOON, AuthorRuns, AuthorTrial, RunReport
 from mograder.grading.submissions.contract_recording import (
     check_digests,
     contract_problems,
@@ -31,7 +30,7 @@ from mograder.notebook.grading.grading_plan import (
 )
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.points import key_of
-from mograder.notebook.source.author_advice import without_mark
+from mograder.notebook.source.release import without_mark
 from mograder.sandbox.execution.judging import (
     JudgedLabel,
     JudgeFiles,

@@ -1,10 +1,13 @@
 """marimo's own elements, which only its scripts can show, as plain ones; formulas as MathML.
 
 The result is not yet safe: :func:`mograder.grading.pages.clean_markup.clean_markup` sanitises it.
+Images become data URLs of known types.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import csv
 import html
 import io
@@ -15,11 +18,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from html.parser import HTMLParser
 from itertools import islice
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from latex2mathml.converter import convert
-
-from mograder.grading.pages.page_images import image_url
 
 _DEEPEST = 6
 _ROWS, _COLUMNS, _CELL = 200, 60, 300
@@ -85,6 +86,15 @@ _DELIMITERS = (("||(", "||)"), (r"\(", r"\)"), ("$", "$"))
 _DISPLAYED = (("||[", "||]"), (r"\[", r"\]"), ("$$", "$$"))
 _ALIGNED = re.compile(r"(\\(?:begin|end)\{)(?:aligned|split|alignedat|gathered)\}")
 _UNKNOWN = re.compile(r"\\|<m[ion]>&(?:amp;)?</m[ion]>|linebreak")
+
+_DATA = re.compile(r"data:(image/[\w.+-]+)((?:;[\w=.-]+)*?)(;base64)?,", re.IGNORECASE)
+_STARTS = {
+    "image/png": (b"\x89PNG\r\n\x1a\n",),
+    "image/jpeg": (b"\xff\xd8\xff",),
+    "image/gif": (b"GIF87a", b"GIF89a"),
+    "image/svg+xml": (b"<svg", b"<?xml", b"<!DOCTYPE svg", b"<!--"),
+}
+"""The types that pages show, and how their files begin."""
 
 
 class HeadingLevels:
@@ -444,3 +454,29 @@ def _mathml_of(tex: str, *, displayed: bool) -> str:
     except Exception:  # noqa: BLE001 - the converter raises StopIteration, RecursionError and more
         return ""
     return "" if _UNKNOWN.search(found) else str(found)
+
+
+def image_url(text: str, mimetype: str = "") -> str:
+    """Return an image as a data URL; "" if it is not an image of a known type.
+
+    ``text`` is a data URL, or the text of an SVG file if ``mimetype`` says so. A browser neither
+    runs scripts in an image nor loads what it refers to.
+    """
+    head = _DATA.match(text)
+    if head is None:
+        if mimetype != "image/svg+xml":
+            return ""
+        return _checked(mimetype, text.encode("utf-8", "replace"))
+    body = text[head.end() :]
+    try:
+        data = base64.b64decode(body, validate=True) if head[3] else unquote_to_bytes(body)
+    except (binascii.Error, ValueError):
+        return ""
+    return _checked(head[1].lower(), data)
+
+
+def _checked(mimetype: str, data: bytes) -> str:
+    begin = data.removeprefix(b"\xef\xbb\xbf").lstrip() if "svg" in mimetype else data
+    if not begin.startswith(_STARTS.get(mimetype, ())):
+        return ""
+    return f"data:{mimetype};base64,{base64.b64encode(data).decode()}"

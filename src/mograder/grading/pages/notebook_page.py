@@ -26,8 +26,7 @@ from pygments.token import (  # type: ignore[import-untyped]
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.pages.clean_markup import PAGE_ELEMENTS, clean_markup
-from mograder.grading.pages.marimo_elements import HeadingLevels, json_text
-from mograder.grading.pages.page_images import image_url
+from mograder.grading.pages.marimo_elements import HeadingLevels, image_url, json_text
 from mograder.grading.pages.page_templates import readable, render_page
 from mograder.notebook.cells import Cell, parse_cells, statements_of
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus

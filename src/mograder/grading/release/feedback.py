@@ -10,18 +10,18 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.names import FileName
 from mograder.core.settings import LoadedSettings
-from mograder.grading.late.course_late import CountedGrade, CourseLate
-from mograder.grading.late.late_work import moment
+from mograder.grading.course_late import CountedGrade, CourseLate
+from mograder.grading.late_work import moment
 from mograder.grading.pages.notebook_page import NotebookView, cells_of_page, view_code
 from mograder.grading.pages.page_templates import render_page, styled
 from mograder.grading.release.feedback_view import Disclosure, GradedWork, view_feedback
-from mograder.grading.results.recorded_results import NO_RESULT, last_results
+from mograder.grading.submissions.grading_result import NO_RESULT, last_results
 from mograder.notebook.points import GRADERS_CELLS
 from mograder.store.course.course import read_notebook
 from mograder.store.filesystem.files import atomic_write, entry_named
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.marking.mark_reasons import read_mark_reasons
+from mograder.store.marking.annotations import read_mark_reasons
 
 _SHORT = 16
 _MODE = 0o600

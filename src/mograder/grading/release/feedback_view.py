@@ -16,7 +16,7 @@ from enum import IntEnum
 
 from mograder.core.csv_table import number_text
 from mograder.core.sections.settings_model import Settings
-from mograder.grading.late.late_work import (
+from mograder.grading.late_work import (
     NO_DEDUCTION,
     Deduction,
     late_sentence,
@@ -24,14 +24,15 @@ from mograder.grading.late.late_work import (
     moment,
     no_deduction,
 )
-from mograder.grading.pages.comment_markup import comment_html
-from mograder.grading.results.grading_result import (
+from mograder.grading.pages.clean_markup import comment_html
+from mograder.grading.submissions.grading_result import (
+    NO_RESULT,
     GradedCheck,
     GradedLabel,
     GradingResult,
     GradingState,
+    LastResult,
 )
-from mograder.grading.results.recorded_results import NO_RESULT, LastResult
 from mograder.marks import NOTHING, Weights, marks_of_weight, question_weight
 from mograder.store.gradebook.grading_records import (
     MANUAL,
@@ -40,7 +41,7 @@ from mograder.store.gradebook.grading_records import (
     QuestionGrade,
     StudentGrade,
 )
-from mograder.store.marking.mark_reasons import NO_REASONS, MarkReasons, Note
+from mograder.store.marking.annotations import NO_REASONS, MarkReasons, Note
 
 _MOST_CALLS = 50
 _RAN = frozenset((GradingState.JUDGED, GradingState.CLAIMED, GradingState.UNPROTECTED))

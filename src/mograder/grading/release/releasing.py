@@ -16,10 +16,10 @@ from pydantic import TypeAdapter
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
-from mograder.grading.late.late_work import NO_DEDUCTION, Deduction
+from mograder.grading.late_work import NO_DEDUCTION, Deduction
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.feedback_view import GradedWork
-from mograder.grading.results.recorded_results import LastResult
+from mograder.grading.submissions.grading_result import LastResult
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.late_work import LateWork
@@ -31,7 +31,7 @@ from mograder.store.gradebook.mark_release import (
     Standing,
     standing,
 )
-from mograder.store.marking.mark_reasons import MarkReasons, read_mark_reasons
+from mograder.store.marking.annotations import MarkReasons, read_mark_reasons
 
 LONGEST_NOTE = 1000
 

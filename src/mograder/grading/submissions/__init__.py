@@ -1,1 +1,1 @@
-"""Judge one submission against its assignment: plan, contract, checks and questions."""
+"""Judge the submissions of an assignment, one or all: contract, checks, questions, results."""

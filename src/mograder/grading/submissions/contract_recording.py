@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.grading.runs.sandbox_slots import SandboxSlots
+from mograder.grading.workbench import SandboxSlots
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.grading_plan import GradingPlan, PlannedLabel, render_plan, texts_of

@@ -21,20 +21,20 @@ from pathlib import Path
 from mograder.auth.receipts import moment
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
-from mograder.grading.results.grading_result import (
-    GradedCellError,
-    GradedCheck,
-    GradedLabel,
-    GradingResult,
-    GradingState,
-)
-from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.contract_recording import interface_of
 from mograder.grading.submissions.graded_assignment import (
     GradedAssignment,
     JudgedSource,
     source_name,
 )
+from mograder.grading.submissions.grading_result import (
+    GradedCellError,
+    GradedCheck,
+    GradedLabel,
+    GradingResult,
+    GradingState,
+)
+from mograder.grading.submissions.grading_tools import GradingTools
 from mograder.grading.submissions.question_results import (
     ExpectedLabel,
     Unjudged,
@@ -51,13 +51,13 @@ from mograder.grading.submissions.submitted_text import (
     decode_submission,
     read_text,
 )
-from mograder.grading.validation.report import (
+from mograder.grading.validate import Submission, validate
+from mograder.grading.validation_report import (
     CheckStatus,
     ValidatedCheck,
     ValidationReport,
     run_problem,
 )
-from mograder.grading.validation.validate import Submission, validate
 from mograder.marks import held_to
 from mograder.notebook.grading.grading_plan import Part, answers_read
 from mograder.sandbox.execution.judging import JudgedCondition, JudgingRequest, JudgingResult

@@ -14,8 +14,6 @@ from pathlib import Path, PurePath
 from mograder import __version__
 from mograder.core.errors import InvalidInput
 from mograder.core.tasks import Progress
-from mograder.grading.results.grading_result import Basis
-from mograder.grading.runs.grading_tools import GradingTools, timed
 from mograder.grading.submissions.contract_recording import (
     Recording,
     check_digests,
@@ -24,6 +22,8 @@ from mograder.grading.submissions.contract_recording import (
     kept_contract,
     record_contract,
 )
+from mograder.grading.submissions.grading_result import Basis
+from mograder.grading.submissions.grading_tools import GradingTools, timed
 from mograder.grading.submissions.question_results import (
     ExpectedLabel,
     expected_labels,

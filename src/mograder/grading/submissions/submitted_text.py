@@ -19,9 +19,9 @@ from mograder.core.files import open_flags
 from mograder.grading.submissions.contract_recording import digest_of
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
-from mograder.notebook.decoding import decode_notebook
 from mograder.notebook.grading.grading_plan import answer_texts
 from mograder.notebook.integrity import describe_tampering
+from mograder.notebook.parsing import decode_notebook
 from mograder.notebook.points import GRADERS_CELLS
 from mograder.notebook.source.release import SUBMIT
 

@@ -1,1 +1,1 @@
-"""Which code of a source decides about marks, and which code is a student's."""
+"""Which code of a source decides about marks, and whether its checks tell right from wrong."""

@@ -17,13 +17,9 @@ from mograder.notebook.cell_pairs import code_of
 from mograder.notebook.cells import Cell, NotebookText, parse_cells, plain_text, strays
 from mograder.notebook.header_edit import read_key
 from mograder.notebook.integrity import first_line
-from mograder.notebook.merge.cell_states import (
+from mograder.notebook.merge.merge_decisions import (
     CELL_HASHES,
     CellStates,
-    states_by_hashes,
-    states_by_release,
-)
-from mograder.notebook.merge.merge_decisions import (
     Decision,
     Outcome,
     Piece,
@@ -31,6 +27,8 @@ from mograder.notebook.merge.merge_decisions import (
     decide,
     drop_repeated,
     is_beside,
+    states_by_hashes,
+    states_by_release,
 )
 from mograder.notebook.merge.merge_faults import Unsettled, settle
 from mograder.notebook.points import is_marks_cell, labels_in

@@ -18,7 +18,7 @@ from mograder.notebook.cells import LineEdit, parse_cells, replace_lines, split_
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.header_edit import check_header, ensure_kind
 from mograder.notebook.references import app_call, named_by
-from mograder.notebook.source.author_advice import without_mark
+from mograder.notebook.source.release import without_mark
 from mograder.notebook.source.solution_markers import find_blocks
 
 _ADDRESS = (

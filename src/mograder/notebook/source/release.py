@@ -1,8 +1,9 @@
-"""The conversion of an author's source into a release: without solutions and hidden tests.
+"""The conversion of an author's source into a release, and advice on mistakes in the source.
 
-All rules are 0.3.16's (compatibility-0.3.16.md 7), so that a course's old sources give the same
-notebooks as before; so are the two cells by which students submit from the notebook itself. Pure
-and deterministic.
+A release has no solutions and no hidden tests. All rules are 0.3.16's (compatibility-0.3.16.md 7),
+so that a course's old sources give the same notebooks as before; so are the two cells by which
+students submit from the notebook itself. Pure and deterministic. Advice is on mistakes that authors
+may overlook in a source whose markers are all correct.
 """
 
 from __future__ import annotations
@@ -25,12 +26,22 @@ from mograder.notebook.cells import (
     replace_lines,
     split_lines,
     statements_of,
+    strays,
 )
 from mograder.notebook.findings import Finding, refuse
-from mograder.notebook.header_edit import check_header, read_key, set_keys
-from mograder.notebook.points import TO_DO, cell_hashes, is_answer_name
-from mograder.notebook.scopes import sentinels
-from mograder.notebook.source.author_advice import advise, lost_names, without_mark
+from mograder.notebook.header_edit import check_header, has_block, read_key, set_keys
+from mograder.notebook.points import (
+    MARKS,
+    TO_DO,
+    cell_hashes,
+    checks_in,
+    is_answer_name,
+    is_marks_cell,
+    marks_of,
+    marks_statement,
+    numbers,
+)
+from mograder.notebook.scopes import bound_between, sentinels
 from mograder.notebook.source.solution_markers import Block, BlockKind, find_blocks
 
 HIDDEN = "# HIDDEN TESTS"
@@ -39,6 +50,7 @@ _PLACEHOLDER = re.compile(r"(?P<name>_?response_text\w*) = (?P<literal>.+)")
 _SHOWN = re.compile(r"mo\.md\((?P<name>_?response_text\w*)\)")
 _AWKWARD = re.compile(r'"""|["\\]\Z|[^\n\t -\x7e\xa0-\ud7ff\ue000-\U0010ffff]')
 """Text that raw triple quotes cannot hold, and characters that editors do not show."""
+
 _WHOLE = (
     "Let no block be all that an `if`, a loop or a function holds, and let each begin and end "
     "with whole statements."
@@ -53,6 +65,7 @@ _SHORTEST = 8
 
 SUBMIT = "# === MOGRADER: SUBMIT ==="
 _GUARD = re.compile(r"""if __name__ == ["']__main__["']:""")
+
 _CELLS = """\
 @app.cell(hide_code=True)
 def _():
@@ -94,6 +107,9 @@ def _(mograder_submit_form):
 
 """
 
+_MARK = "\ufeff"
+_WRITE_MARKS = 'Write each with its number: `_marks = {"Q1": 10}`.'
+
 
 @dataclass(frozen=True, slots=True)
 class ReleaseText:
@@ -117,7 +133,7 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
         return None
     check_header(text, filename)
     source = parse_cells(text, filename)
-    refuse(lost_names(source, blocks, filename))
+    refuse(_lost_names(source, blocks, filename))
     secrets = _secrets(source.lines, solutions)
     refuse(_left_over(source, blocks, secrets, filename))
     stripped = _with_written_answers(_strip(source, filename, blocks))
@@ -127,7 +143,7 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
         keys[_HIDDEN_KEY] = hidden
     keys["mograder-cell-hashes"] = ",".join(cell_hashes(parse_cells(stripped, filename).cells))
     released = without_mark(set_keys(stripped, keys))
-    advice = sorted({*advise(source, filename), *_unnamed_answers(source, filename)})
+    advice = sorted({*_advise(source, filename), *_unnamed_answers(source, filename)})
     return ReleaseText(released, len(solutions), tuple(advice))
 
 
@@ -171,6 +187,11 @@ def with_submit_cells(text: str, *, url: str, assignment: str) -> str:
     new = tuple(made.split("\n")[:-1])
     place = guards[-1] if guards else len(lines) + 1
     return replace_lines(lines, [LineEdit(place, place - 1, new if guards else ("", "", *new))])
+
+
+def without_mark(text: str) -> str:
+    """Return a text without a byte order mark, since marimo cannot open a file with one."""
+    return text.removeprefix(_MARK)
 
 
 def _strip(
@@ -326,3 +347,83 @@ def _is_a_beginning(value: ast.expr) -> bool:
 
 def _literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+def _advise(source: NotebookText, filename: str) -> Iterator[Finding]:
+    """Yield findings on text that marimo cannot open or drops, repeated labels, missing marks."""
+    if source.text.startswith(_MARK):
+        message = "the file begins with a byte order mark, which marimo cannot open."
+        hint = "The release has none; save the source as UTF-8 without a byte order mark."
+        yield Finding(filename, 1, message, hint)
+    if not has_block(source.text):
+        message = "there is no script block: nothing says which packages the notebook needs."
+        hint = 'Begin the file with `# /// script`, `# dependencies = ["marimo"]` and `# ///`.'
+        yield Finding(filename, 1, message, hint)
+    yield from strays(source, filename)
+    yield from _about_marks(source, filename)
+    marks = marks_of(source)
+    seen: dict[str, Cell] = {}
+    for check in checks_in(source):
+        if check.label in seen and seen[check.label] is not check.cell:
+            message = f"the label {check.label!r} is given to a check above as well."
+            hint = "Only the last of them counts; give each a label of its own."
+            yield Finding(filename, check.line, message, hint)
+        seen[check.label] = check.cell
+        if marks is not None and check.key not in marks:
+            message = f"{check.key!r} has no marks."
+            hint = "Add it to `_marks`, or begin the label with one of its questions."
+            yield Finding(filename, check.line, message, hint)
+
+
+def _lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) -> Iterator[Finding]:
+    """Yield findings for names that a cell returns but only its hidden tests bind."""
+    tree = parse_python(plain_text(source.text))
+    hidden = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.HIDDEN]
+    for block in hidden if tree is not None else ():
+        cell = source.cell_at(block[0])
+        if tree is None or cell is None:
+            continue
+        for name in bound_between(tree, block, hidden):
+            if name in cell.returns:
+                message = f"only the hidden tests bind {name!r}, which the cell returns."
+                hint = f"Call it `_{name}`, or bind it before the block."
+                yield Finding(filename, block[0], message, hint)
+
+
+def _about_marks(source: NotebookText, filename: str) -> Iterator[Finding]:
+    """Yield findings on marks that are not read: without marker, repeated, or not literal."""
+    known = False
+    for cell in source.cells:
+        place = marks_statement(cell)
+        if not is_marks_cell(cell):
+            if place is not None:
+                message = "nobody reads these marks."
+                yield Finding(filename, place[0], message, f"Put the line `{MARKS}` above them.")
+            continue
+        if known:
+            message = "the marks are given in a cell above as well."
+            yield Finding(filename, cell.code_first, message, "Keep one of them.")
+        known = True
+        if place is None or not isinstance(place[1], ast.Dict):
+            message = "the marks are not written down."
+            line = cell.code_first if place is None else place[0]
+            yield Finding(filename, line, message, _WRITE_MARKS)
+        else:
+            yield from _about_entries(cell, place[1], filename)
+
+
+def _about_entries(cell: Cell, marks: ast.Dict, filename: str) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for key, value in zip(marks.keys, marks.values, strict=True):
+        line = cell.line_of(value.lineno)
+        found = numbers(ast.Dict([key], [value]))
+        if not found:
+            message = f"these marks are no number: {ast.unparse(value)[:40]}."
+            yield Finding(filename, line, message, _WRITE_MARKS)
+        for each in found.values():
+            if round(each, 1) != each:
+                message = f"marks have one decimal: {each:g} counts as {round(each, 1):g}."
+                yield Finding(filename, line, message, "Use tenths, or multiply all marks.")
+        for name in found.keys() & seen:
+            yield Finding(filename, line, f"{name!r} has marks already.", "Keep one of them.")
+        seen |= found.keys()

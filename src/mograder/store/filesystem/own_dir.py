@@ -22,8 +22,15 @@ from mograder.core.files import open_flags
 from mograder.core.files.disk import DISK, Place, explained_when_full, set_mode
 from mograder.core.files.windows_files import reachable, unlink
 from mograder.core.system import SYSTEM
-from mograder.store.filesystem.untrusted_dir import FileInfo, NewFile, UntrustedDir
-from mograder.store.filesystem.untrusted_paths import REMEDY, checked, explained, too_large
+from mograder.store.filesystem.untrusted_dir import (
+    REMEDY,
+    FileInfo,
+    NewFile,
+    UntrustedDir,
+    checked,
+    explained,
+    too_large,
+)
 
 _PLAIN = NewFile()
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from shlex import quote
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, Select, Table, func, select
+from sqlalchemy import Connection, Row, Select, Table, func, insert, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
@@ -22,6 +22,7 @@ from mograder.store.database.database import add_row, upsert
 from mograder.store.database.row_tables import columns_of, values_of
 from mograder.store.gradebook.gradebook_tables import (
     grading_runs,
+    mark_details,
     marked_assignments,
     question_marks,
     student_work,
@@ -54,7 +55,6 @@ from mograder.store.gradebook.mark_counting import (
     row_for_comment,
     short_grade,
 )
-from mograder.store.gradebook.rubrics import insert_details, read_details
 
 _Students: TypeAlias = str | Collection[str] | None
 _WORK = (student_work.c.student, *columns_of(student_work, Work))
@@ -67,6 +67,8 @@ MARKS = select(question_marks.c.student, *columns_of(question_marks, RecordedMar
 _RUNS = select(grading_runs.c.student, *columns_of(grading_runs, RunFacts, number="id"))
 _ASSIGNMENTS = select(marked_assignments)
 _LONGEST = 20_000
+_AT_ONCE = 500
+"""Marks whose details are read by one statement: SQLite bounds the number of its parameters."""
 
 
 def read_assignment(connection: Connection, name: str) -> AssignmentRow | None:
@@ -326,6 +328,25 @@ def _with_saved(entry: MarkEntry, held: MarkDetails | None) -> MarkDetails | Non
     if held is None or not held.saved or entry.points is None:
         return entry.details
     return replace(entry.details or MarkDetails(), saved=held.saved)
+
+
+def insert_details(connection: Connection, mark: int, details: MarkDetails) -> None:
+    """Record how a person's mark came about."""
+    saved = json.dumps(details.saved)
+    values = {"mark": mark, "adjustment": details.adjustment, "reason": details.reason}
+    connection.execute(insert(mark_details), {**values, "saved_comments": saved})
+
+
+def read_details(connection: Connection, marks: Iterable[int]) -> Mapping[int, MarkDetails]:
+    """Return how marks came about, by their numbers; those without details are left out."""
+    numbers = sorted(set(marks))
+    found: dict[int, MarkDetails] = {}
+    for begin in range(0, len(numbers), _AT_ONCE):
+        some = mark_details.c.mark.in_(numbers[begin : begin + _AT_ONCE])
+        for row in connection.execute(select(mark_details).where(some)):
+            saved = tuple(map(str, json.loads(row.saved_comments)))
+            found[row.mark] = MarkDetails(row.adjustment, saved, row.reason)
+    return found
 
 
 def _demand_reason(

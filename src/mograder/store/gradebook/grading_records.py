@@ -34,7 +34,7 @@ EARLIER_MARKER = "mograder 0.3.16"
 
 MANUAL, NEEDS_ATTENTION, UNPROTECTED = "manual", "needs attention", "unprotected"
 """The grading states that the gradebook treats differently; all states are
-``grading.results.grading_result.GradingState``."""
+``grading.submissions.grading_result.GradingState``."""
 
 DOUBTFUL = "doubtful"
 """The state of a mark from 0.3.16 that is probably wrong."""
@@ -244,7 +244,7 @@ class StudentGrade:
         manual: The marks of the others, None while one of them has none.
         total: ``auto`` and ``manual``; None while a question waits for a person.
         penalty_pct: The deduction for lateness in per cent, None if there is none. Deductions are
-            computed by ``grading.late``; the gradebook itself has only those that 0.3.16 made.
+            computed by ``grading.late_work``; the gradebook itself has only those that 0.3.16 made.
         penalised: The mark after it.
         final: The mark that counts: after the penalty if there is one. None if ``total`` is.
         whole: The mark that counts for all questions without checks together, if one was given.

@@ -1,8 +1,8 @@
 """Late work in the gradebook: extensions, groups and policies in force, and times of submission.
 
 The gradebook keeps every change; a change replaces the one before of the same entry. A preview
-applies changes that are not recorded. Deductions are not stored: ``grading.late`` computes them
-from these.
+applies changes that are not recorded. Deductions are not stored: ``grading.late_work`` computes
+them from these.
 """
 
 from __future__ import annotations

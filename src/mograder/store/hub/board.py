@@ -1,7 +1,11 @@
-"""What is known of a class at work: reports of checks, help requests, and messages, in SQL.
+"""What is known of a class at work, in SQL: results of checks, help requests, and messages.
 
 The hub's database holds all of it, so that several hubs show the same. Synchronous and thread-safe,
 as :mod:`mograder.store.hub.hub_state`; every method may raise :class:`~mograder.core.errors.Busy`.
+
+The newest result of each copy's validation is here, too (B55). A student can change the report in
+their folder, so the hub does not read it back; it stores its own results, to have them after a
+restart.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import Annotated
 from sqlalchemy import Engine, Index, String, delete, false, func, insert, select, update
 
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.database.database import add_row, incoming, upsert, writing
+from mograder.store.database.database import add_row, incoming, reading, upsert, writing
 from mograder.store.database.row_tables import Name, Word, rows_of, table_of, values_of
 from mograder.store.hub.hub_tables import metadata
 
@@ -26,8 +30,6 @@ MOST_MESSAGES = 5
 
 _CHECKS_KEPT = timedelta(days=200)
 _HELP_KEPT = timedelta(hours=12)
-
-
 Label = Annotated[str, String(MOST_LABEL)]
 
 
@@ -244,3 +246,56 @@ class Board:
         with writing(self._engine) as connection:
             gone = delete(item_messages).where(c.item == item, c.number == number)
             return bool(connection.execute(gone).rowcount)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """The result of the last validation of a copy; ``answer`` is the hub's own JSON."""
+
+    username: Name
+    item: Name
+    at: datetime
+    answer: str
+
+
+results = table_of("results", metadata, ResultRow, ("username", "item"), Index(None, "at"))
+
+
+class KeptResults:
+    """The table of results; every method may raise :class:`~mograder.core.errors.Busy`.
+
+    A lost result can be recomputed, so writes do not wait for the disk (``fleeting``).
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def save(self, row: ResultRow) -> None:
+        """Store a result in place of the copy's last one."""
+        values = values_of(row)
+        with writing(self._engine, fleeting=True) as connection:
+            connection.execute(upsert(connection, results, values), values)
+
+    def remove(self, username: str, item: str) -> None:
+        """Remove a copy's result."""
+        c = results.c
+        with writing(self._engine, fleeting=True) as connection:
+            connection.execute(delete(results).where(c.username == username, c.item == item))
+
+    def newest(self, most: int) -> tuple[ResultRow, ...]:
+        """Return the newest results, the oldest of them first; delete older ones.
+
+        Their answers have at most ``most`` characters together.
+        """
+        wanted = select(results).order_by(results.c.at.desc())
+        rows: list[ResultRow] = []
+        with reading(self._engine) as connection:
+            for each in connection.execute(wanted):
+                most -= len(each.answer)
+                if most < 0:
+                    break
+                rows.append(ResultRow(*each))
+        if most < 0 and rows:
+            with writing(self._engine, fleeting=True) as connection:
+                connection.execute(delete(results).where(results.c.at < rows[-1].at))
+        return tuple(reversed(rows))

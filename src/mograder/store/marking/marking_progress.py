@@ -1,4 +1,8 @@
-"""The shares of markers in each assignment's answers, and how many are left, in numbers.
+"""The marking of each assignment: whether markers may mark it, their shares, how much is left.
+
+The assignments that are open for markers are in ``marking.json`` in the course's directory
+(compatibility-0.3.16.md 5); instructors mark every assignment. A file that cannot be read opens
+none.
 
 A share is a row for each student: the marker who is to mark all of the answers. The newest counts.
 Counting takes long in a large course, and most assignments do not change while one is marked. So
@@ -7,17 +11,28 @@ the numbers are kept in memory, and counted again when the gradebook has other r
 
 from __future__ import annotations
 
+import json
 import random
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeAlias
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, ScalarSelect, Table, func, insert, select
 
 from mograder.core.clock import utc_iso
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.files.disk import DISK, Disk
+from mograder.core.files.shared_files import look_for
+from mograder.core.name_lookup import nfc
+from mograder.core.names import ItemName
+from mograder.store.filesystem.files import atomic_write
+from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
+from mograder.store.filesystem.records import locked_directory
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import read_assignment
 from mograder.store.gradebook.gradebook_tables import (
@@ -37,6 +52,52 @@ from mograder.store.gradebook.grading_records import (
 from mograder.store.gradebook.mark_counting import whole_ungraded
 
 _Stamp: TypeAlias = tuple[object, ...]
+_FILE, _LIMIT = "marking.json", 1_000_000
+_NAMES = TypeAdapter(list[str])
+_changing = threading.Lock()
+
+
+def open_for_marking(course_dir: Path) -> frozenset[str]:
+    """Return the names of the assignments that markers may mark; blocks."""
+    try:
+        return _read(course_dir)
+    except UnreadableFileError:
+        return frozenset()
+
+
+def set_open_for_marking(
+    course_dir: Path, name: str, *, is_open: bool, disk: Disk = DISK
+) -> frozenset[str]:
+    """Open or close an assignment for markers, and return all open ones; blocks.
+
+    Raises:
+        InvalidInput: The name is not one of an assignment.
+        Busy: The disk is full.
+        Conflict: The file cannot be read, so that the others would be closed.
+    """
+    item = str(ItemName.parse(name))
+    with _changing, locked_directory(course_dir, disk=disk):
+        try:
+            others = _read(course_dir) - {item}
+        except UnreadableFileError as error:
+            raise Conflict(
+                f"{_FILE} cannot be read, so no assignment can be opened or closed for marking.",
+                hint='Mend it, a list such as ["A1", "A2"], or remove it: nothing is open then.',
+            ) from error
+        names = others | {item} if is_open else others
+        data = f"{json.dumps(sorted(names))}\n".encode()
+        atomic_write(course_dir / _FILE, data, disk=disk)
+    return names
+
+
+def _read(course_dir: Path) -> frozenset[str]:
+    look_for(course_dir)  # on a share another hub may just have replaced the file
+    otherwise = "no assignment is open for markers"
+    return ParsedFile(course_dir / _FILE, _parse, _LIMIT, otherwise).get() or frozenset()
+
+
+def _parse(content: bytes) -> frozenset[str]:
+    return frozenset(map(nfc, _NAMES.validate_json(content, strict=True)))
 
 
 class Shares:

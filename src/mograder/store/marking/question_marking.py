@@ -3,28 +3,37 @@
 Each change is one transaction. A marker names the version of the mark that was looked at; if
 another person, or grading, changed the mark meanwhile, nothing is saved. Equal answers are marked
 together, but for those that a marker takes out of their group.
+
+The points of saved comments are the question's rubric; their sum may make the mark.
+:mod:`mograder.store.marking.saved_comments` changes them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 from shlex import quote
 
 from sqlalchemy import Connection, func, select
 
 from mograder.core.clock import utc_iso
-from mograder.core.errors import Conflict, NotFound
+from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.marks import sum_of_marks
 from mograder.store.database.database import add_row
+from mograder.store.database.row_tables import columns_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import (
     MARKS,
     GivenMarks,
     demand_work,
+    insert_details,
     insert_mark,
     markable,
     put_work,
+    read_details,
     read_rows,
     read_student,
     record_given,
@@ -32,6 +41,8 @@ from mograder.store.gradebook.gradebook_marks import (
 from mograder.store.gradebook.gradebook_tables import (
     answer_separations,
     question_marks,
+    rubrics,
+    saved_comments,
     student_work,
 )
 from mograder.store.gradebook.grading_records import (
@@ -51,14 +62,10 @@ from mograder.store.gradebook.mark_counting import (
     is_superseded,
     question_grade,
 )
-from mograder.store.gradebook.rubrics import (
-    insert_details,
-    read_details,
-    read_rubric,
-    rubric_entry,
-)
 
 NO_DETAILS = MarkDetails()
+NOTHING_SAID: tuple[object, ...] = (None, NO_DETAILS, "")
+"""The content of a mark that was taken back, or never given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +84,6 @@ class GivenMark:
         """Return what the marker said; points only if they were given as a number."""
         given = self.mark.points if self.details.adjustment is None else None
         return given, self.details, self.mark.comment
-
-
-NOTHING_SAID: tuple[object, ...] = (None, NO_DETAILS, "")
-"""The content of a mark that was taken back, or never given."""
 
 
 def steps_of(marks: Iterable[GivenMark]) -> tuple[GivenMark, ...]:
@@ -208,7 +211,9 @@ class QuestionMarks:
             rows = read_student(connection, assignment, student)
             now = _state(connection, rows, change.question)
             rubric = read_rubric(connection, assignment, change.question)
-            entry = rubric_entry(rubric, change.question, change.entry, now.question.available or 0)
+            entry = _rubric_entry(
+                rubric, change.question, change.entry, now.question.available or 0
+            )
             told = {change.question: replace(entry, details=entry.details or NO_DETAILS)}
             given = GivenMarks(told, change.marker, change.at)
             if is_superseded(rows, change.question) or not _is_said(now, entry, change.marker):
@@ -425,3 +430,87 @@ def last_given(
     last = select(func.max(question_marks.c.id)).where(given).group_by(question_marks.c.student)
     found = connection.execute(MARKS.where(question_marks.c.id.in_(last)))
     return {row[0]: RecordedMark(*row[1:]) for row in found}
+
+
+class StartsAt(StrEnum):
+    """From where the points of a question's saved comments count."""
+
+    ZERO = "zero"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedComment:
+    """A comment to use again for answers to a question; one with points is an item of the rubric.
+
+    ``version`` changes with every change. A ``retired`` one is not offered any more, and stays in
+    the marks that have it.
+    """
+
+    comment: str
+    text: str
+    points: float | None
+    position: int
+    version: int
+    by: str
+    at: str
+    retired: bool = False
+
+
+_COMMENTS = select(*columns_of(saved_comments, SavedComment, version="id"))
+
+
+@dataclass(frozen=True, slots=True)
+class Rubric:
+    """A question's saved comments by their identifiers, also retired ones, in their order."""
+
+    starts_at: StartsAt = StartsAt.ZERO
+    comments: Mapping[str, SavedComment] = field(default_factory=dict)
+
+    def points(self, details: MarkDetails, available: float) -> float | None:
+        """Return the points of a mark by saved comments; None for one given as a number."""
+        if details.adjustment is None:
+            return None
+        items = (self.comments[each].points or 0.0 for each in details.saved)
+        return rubric_points(self.starts_at, [*items, details.adjustment], available)
+
+
+def rubric_points(starts_at: StartsAt, items: Iterable[float], available: float) -> float:
+    """Return the sum of a rubric's items, within 0 and the marks available."""
+    start = available if starts_at is StartsAt.FULL else 0.0
+    return min(max(sum_of_marks([start, *items]), 0.0), available)
+
+
+def _rubric_entry(rubric: Rubric, question: str, entry: MarkEntry, available: float) -> MarkEntry:
+    """Return an entry with the points of its saved comments, if these count.
+
+    Raises:
+        InvalidInput: A saved comment does not exist, or the adjustment is no number.
+    """
+    details = entry.details
+    if details is None:
+        return entry
+    unknown = [each for each in details.saved if each not in rubric.comments]
+    if unknown:
+        raise InvalidInput(f"saved: {question or 'The submission'} has no saved comment {unknown}.")
+    if len(set(details.saved)) < len(details.saved):
+        raise InvalidInput("saved: a saved comment is there twice.")
+    if details.adjustment is None:
+        return entry
+    if not math.isfinite(details.adjustment):
+        raise InvalidInput("adjustment: this is no number of marks.")
+    return MarkEntry(rubric.points(details, available), entry.comment, details)
+
+
+def read_rubric(connection: Connection, assignment: str, question: str) -> Rubric:
+    """Return the saved comments of a question."""
+    starts, c = rubrics.c, saved_comments.c
+    start = select(starts.starts_at).where(
+        starts.assignment == assignment, starts.question == question
+    )
+    starts_at = connection.execute(start.order_by(starts.id.desc()).limit(1)).scalar()
+    own = (c.assignment == assignment) & (c.question == question)
+    last = select(func.max(c.id)).where(own).group_by(c.comment)
+    found = [SavedComment(*row) for row in connection.execute(_COMMENTS.where(c.id.in_(last)))]
+    found.sort(key=lambda each: (each.position, each.comment))
+    return Rubric(StartsAt(starts_at or StartsAt.ZERO), {each.comment: each for each in found})

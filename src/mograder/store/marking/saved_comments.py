@@ -21,17 +21,19 @@ from mograder.core.name_lookup import nfc
 from mograder.store.database.database import add_row
 from mograder.store.database.row_tables import values_of
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.gradebook_marks import read_rows
+from mograder.store.gradebook.gradebook_marks import read_details, read_rows
 from mograder.store.gradebook.gradebook_tables import rubrics, saved_comments
 from mograder.store.gradebook.mark_counting import StudentRows, is_superseded
-from mograder.store.gradebook.rubrics import (
+from mograder.store.marking.question_marking import (
+    NO_DETAILS,
+    GivenMark,
     Rubric,
     SavedComment,
     StartsAt,
-    read_details,
+    last_given,
     read_rubric,
+    write_mark,
 )
-from mograder.store.marking.question_marking import NO_DETAILS, GivenMark, last_given, write_mark
 
 MOST_COMMENTS = 500
 """The largest number of saved comments of a question."""

@@ -5,16 +5,9 @@ from __future__ import annotations
 from mograder.store.copies import copy_updates
 from mograder.store.database.database import run_migrations
 from mograder.store.external import external_people, external_tables
-from mograder.store.hub import (
-    active_hub,
-    board,
-    grading_jobs,
-    letters,
-    nodes,
-    validation_results,
-)
+from mograder.store.hub import active_hub, board, grading_jobs, letters, nodes
 from mograder.store.hub.hub_tables import metadata
-from mograder.store.versions import version_tables
+from mograder.store.versions import version_texts
 
 # Their tables are in it now.
 _TABLES = (
@@ -26,8 +19,7 @@ _TABLES = (
     letters.letters,
     nodes.nodes,
     copy_updates.update_offers,
-    validation_results.results,
-    version_tables.versions,
+    version_texts.versions,
 )
 assert all(each.metadata is metadata for each in _TABLES)
 run_migrations(metadata)

@@ -33,8 +33,7 @@ from mograder.store.releases.published_release import (
     pinned,
 )
 from mograder.store.releases.releases import Releases
-from mograder.store.versions.version_tables import kept_releases, kept_texts
-from mograder.store.versions.version_texts import compress, expand
+from mograder.store.versions.version_texts import compress, expand, kept_releases, kept_texts
 from mograder.store.versions.versions import Versions, digest_of
 
 _MOST_KEPT = 100

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from mograder.store.database.database import reading, writing
-from mograder.store.versions.version_tables import version_checks, version_copies, versions
+from mograder.store.versions.version_texts import version_checks, version_copies, versions
 from mograder.store.versions.versions import (
     MOST_BYTES,
     MOST_VERSIONS,

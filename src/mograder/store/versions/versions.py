@@ -32,13 +32,16 @@ from sqlalchemy import (
 from mograder.core.errors import Busy, Conflict, MograderError
 from mograder.store.database.database import reading, upsert, writing
 from mograder.store.filesystem.group_commit import GroupCommit
-from mograder.store.versions.version_tables import (
+from mograder.store.versions.version_texts import (
+    Piece,
+    hash_of,
+    read_text,
+    stored,
     version_checks,
     version_copies,
     version_releases,
     versions,
 )
-from mograder.store.versions.version_texts import Piece, hash_of, read_text, stored
 
 MOST_VERSIONS = 2000
 MOST_BYTES = 12_000_000

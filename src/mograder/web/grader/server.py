@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mograder.core.clock import SystemClock
 from mograder.core.log import configure_logging, get_logger
 from mograder.core.settings import LoadedSettings
-from mograder.grading.results.grading_result import grading_key
+from mograder.grading.submissions.grading_result import grading_key
 from mograder.store.course.sources import open_sources
 from mograder.web.browser import open_page
 from mograder.web.browser_access import BrowserAccess

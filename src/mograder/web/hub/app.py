@@ -26,8 +26,7 @@ from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import Copies
-from mograder.store.hub.board import Board, HelpRow
-from mograder.store.hub.validation_results import KeptResults
+from mograder.store.hub.board import Board, HelpRow, KeptResults
 from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.app import AppMiddleware

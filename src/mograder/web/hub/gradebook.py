@@ -25,11 +25,11 @@ from mograder.auth.roles import Role
 from mograder.core.csv_table import number_text, write_table
 from mograder.core.name_lookup import nfc
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
-from mograder.grading.late.course_late import CountedGrade, CourseLate
-from mograder.grading.late.late_work import DueDates
+from mograder.grading.course_late import CountedGrade, CourseLate
+from mograder.grading.late_work import DueDates
 from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release.feedback import NO_KEY, CourseFeedback
-from mograder.grading.release.telling import telling, untold_students
+from mograder.grading.release.student_marks import telling, untold_students
 from mograder.store.copies.copy_facts import CopyFacts, CopyState
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import Extension, LateFacts, LateWork

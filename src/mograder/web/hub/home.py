@@ -22,7 +22,7 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import read_moment
 from mograder.core.log import get_logger
 from mograder.grading.release.student_marks import StudentMark
-from mograder.grading.validation.report import ValidationResult
+from mograder.grading.validation_report import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone, zone_of_form
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_updates import CopyUpdates

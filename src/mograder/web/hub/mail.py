@@ -25,7 +25,7 @@ from mograder.exchange.post import LetterEvent, Post
 from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import readable_marks
-from mograder.grading.release.telling import Telling, telling
+from mograder.grading.release.student_marks import Telling, telling
 from mograder.operations.sign_in_settings import mail_server, own_url
 from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.session import CopyOf

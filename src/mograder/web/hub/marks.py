@@ -22,11 +22,12 @@ from mograder.grading.release.look_again import LONGEST_TEXT, RequestRules
 from mograder.grading.release.releasing import parse_marks
 from mograder.grading.release.student_marks import (
     StudentMark,
+    Telling,
     marks_of_student,
     render_marks_page,
+    telling,
     view_marks,
 )
-from mograder.grading.release.telling import Telling, telling
 from mograder.sessions.session import CopyOf
 from mograder.store.gradebook.mark_release import (
     MarkReleases,

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mograder.grading.marking.answer_names import question_address, question_title
 from mograder.grading.marking.shown_work import WorkCell
-from mograder.grading.pages.comment_markup import as_it_is, comment_html
-from mograder.grading.results.grading_result import GradingResult
+from mograder.grading.pages.clean_markup import as_it_is, comment_html
+from mograder.grading.submissions.grading_result import GradingResult
 from mograder.store.gradebook.grading_records import (
     MACHINE,
     MANUAL,
@@ -24,10 +24,9 @@ from mograder.store.gradebook.grading_records import (
     QuestionGrade,
     RecordedMark,
 )
-from mograder.store.gradebook.rubrics import Rubric, SavedComment
 from mograder.store.marking.annotations import Annotation, annotation_text
 from mograder.store.marking.marking_progress import QuestionProgress
-from mograder.store.marking.question_marking import AnswerMark, GivenMark
+from mograder.store.marking.question_marking import AnswerMark, GivenMark, Rubric, SavedComment
 from mograder.store.marking.regrade_requests import RegradeRequest
 
 Json = dict[str, object]

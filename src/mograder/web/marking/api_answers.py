@@ -20,17 +20,22 @@ from mograder.grading.marking.answer_names import (
     question_title,
 )
 from mograder.grading.marking.equal_answers import AnswerGroup, answer_groups
-from mograder.grading.marking.graded_work import WorkFiles, has_page, nameless_page
 from mograder.grading.marking.question_sources import (
     QuestionSources,
     sources_or_none,
 )
-from mograder.grading.marking.shown_work import ShownWork, WorkToShow, solution_cells
-from mograder.grading.pages.comment_markup import comment_html, task_html
-from mograder.grading.results.recorded_results import NO_RESULT, last_results
+from mograder.grading.marking.shown_work import (
+    ShownWork,
+    WorkFiles,
+    WorkToShow,
+    has_page,
+    nameless_page,
+    solution_cells,
+)
+from mograder.grading.pages.clean_markup import comment_html, task_html
+from mograder.grading.submissions.grading_result import NO_RESULT, last_results
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.mark_counting import replaces_automatic
-from mograder.store.gradebook.rubrics import Rubric
 from mograder.store.marking.annotations import Annotations
 from mograder.store.marking.marking_progress import Shares
 from mograder.store.marking.question_marking import (
@@ -38,6 +43,7 @@ from mograder.store.marking.question_marking import (
     AnswerMark,
     Change,
     QuestionMarks,
+    Rubric,
     Separations,
     answers_to,
 )

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput
 from mograder.grading.marking.answer_names import question_title
-from mograder.store.gradebook.rubrics import StartsAt
+from mograder.store.marking.question_marking import StartsAt
 from mograder.store.marking.saved_comments import (
     Author,
     CommentWish,

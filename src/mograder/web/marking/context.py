@@ -32,8 +32,7 @@ from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.grading.late.course_dates import CourseDates
-from mograder.grading.late.course_late import export_if_set
+from mograder.grading.course_late import CourseDates, export_if_set
 from mograder.grading.marking.answer_names import (
     answer_id,
     marking_order,
@@ -44,8 +43,7 @@ from mograder.grading.marking.shown_work import Works
 from mograder.store.course.sources import Sources
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE
-from mograder.store.marking.marking_progress import MarkingProgress
-from mograder.store.marking.open_marking import open_for_marking
+from mograder.store.marking.marking_progress import MarkingProgress, open_for_marking
 from mograder.store.marking.question_marking import QuestionMarks
 from mograder.web.pages import APP, page
 from mograder.web.request_body import read_json

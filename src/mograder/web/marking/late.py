@@ -23,8 +23,8 @@ from mograder.core.item_dates import (
     read_opening,
 )
 from mograder.core.names import ItemName
-from mograder.grading.late.course_late import CourseLate
-from mograder.grading.late.late_changes import (
+from mograder.grading.course_late import CourseLate
+from mograder.grading.late_changes import (
     RULE_KEYS,
     described,
     doubts,
@@ -32,11 +32,11 @@ from mograder.grading.late.late_changes import (
     known_assignments,
     membership,
     policy_change,
+    preview_late,
     read_changes,
     removal,
 )
-from mograder.grading.late.late_work import late_sentence
-from mograder.grading.release.late_preview import preview_late
+from mograder.grading.late_work import late_sentence
 from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.late_work import ALL_ASSIGNMENTS, Change, LateWork
 from mograder.web.context import request_context

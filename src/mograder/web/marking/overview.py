@@ -17,12 +17,17 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import OwnDates
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName, Username
-from mograder.grading.late.course_late import CourseLate
+from mograder.grading.course_late import CourseLate
 from mograder.grading.marking.answer_names import question_address, question_title
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.marking.marking_progress import AssignmentProgress, QuestionProgress, Shares
-from mograder.store.marking.open_marking import open_for_marking, set_open_for_marking
+from mograder.store.marking.marking_progress import (
+    AssignmentProgress,
+    QuestionProgress,
+    Shares,
+    open_for_marking,
+    set_open_for_marking,
+)
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.submissions.submitted_files import submitted_files
 from mograder.web.app import content_security_policy

@@ -27,8 +27,7 @@ from mograder.grading.release.releasing import (
     render_marks,
     take_back,
 )
-from mograder.grading.release.student_marks import render_marks_page
-from mograder.grading.release.telling import telling, untold_students
+from mograder.grading.release.student_marks import render_marks_page, telling, untold_students
 from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import LateWork

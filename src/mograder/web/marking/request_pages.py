@@ -21,12 +21,11 @@ from mograder.grading.release import look_again
 from mograder.grading.release.feedback_view import QuestionView
 from mograder.grading.release.look_again import LONGEST_TEXT, Decision
 from mograder.grading.release.releasing import marks_now
-from mograder.grading.release.student_marks import view_marks
-from mograder.grading.release.telling import telling
-from mograder.grading.results.grading_result import GradedCheck
+from mograder.grading.release.student_marks import telling, view_marks
+from mograder.grading.submissions.grading_result import GradedCheck
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
-from mograder.store.marking.open_marking import open_for_marking
+from mograder.store.marking.marking_progress import open_for_marking
 from mograder.store.marking.question_marking import AnswerMark, QuestionMarks, markers_of
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.web.marking.context import (

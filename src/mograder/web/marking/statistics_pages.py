@@ -11,11 +11,12 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.csv_table import number_text, write_table
-from mograder.grading.course_statistics import course_statistics
+from mograder.grading.course_late import CourseLate
 from mograder.grading.item_statistics import (
     CSV_COLUMNS,
     Distribution,
     ItemStatistics,
+    course_statistics,
     csv_rows,
 )
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
@@ -108,7 +109,7 @@ async def statistics_of(
 
 def _compute(marking: MarkingApp, a: str) -> ItemStatistics:
     demand_assignment(marking.book(), a)
-    return course_statistics(marking.loaded, marking.book(), a, marking.key)
+    return course_statistics(CourseLate(marking.loaded), marking.book(), a, marking.key)
 
 
 def _moment(text: str) -> datetime | None:

@@ -21,7 +21,7 @@ from mograder.core.names import ItemName, Username
 from mograder.core.portable_names import problems
 from mograder.core.sections.settings_model import Settings
 from mograder.core.settings import LoadedSettings, default_settings
-from mograder.grading.late.course_dates import CourseDates
+from mograder.grading.course_late import CourseDates
 from mograder.store.assignment_server.assignments import Catalogue
 from mograder.store.assignment_server.browser_pages import BrowserPages
 from mograder.store.assignment_server.drafts import Drafts

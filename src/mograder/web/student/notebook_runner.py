@@ -20,15 +20,15 @@ from mograder.core.clock import Clock, from_unix
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.grading.runs.workbench import Workbench, open_workbench, own_variables
-from mograder.grading.validation.report import (
+from mograder.grading.validate import Submission, validate
+from mograder.grading.validation_report import (
     CheckAnswer,
     ValidationAnswer,
     ValidationReport,
     ValidationResult,
     answer_of,
 )
-from mograder.grading.validation.validate import Submission, validate
+from mograder.grading.workbench import Workbench, open_workbench, own_variables
 from mograder.processes.local_editor import Editor, LocalEditors
 from mograder.sandbox.execution.report import Outcome
 from mograder.store.copies.student_folder import Notebook, StudentFolder

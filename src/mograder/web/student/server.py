@@ -19,7 +19,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.log import configure_logging, get_logger
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.exchange.student.course import StudentCourse
-from mograder.grading.runs.workbench import UNPROTECTED
+from mograder.grading.workbench import UNPROTECTED
 from mograder.store.copies.student_folder import StudentFolder
 from mograder.web.app import AppMiddleware, exception_handlers
 from mograder.web.background import Work

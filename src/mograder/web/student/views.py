@@ -17,7 +17,7 @@ from mograder.core.errors import MograderError, NotFound
 from mograder.core.item_dates import OwnDates
 from mograder.exchange.student.course import Known, KnownItem
 from mograder.exchange.student.drafts import Elsewhere, unseen
-from mograder.grading.validation.report import ValidationResult
+from mograder.grading.validation_report import ValidationResult
 from mograder.store.copies.student_folder import Notebook, SentNotebook, Waiting
 from mograder.web import pages
 from mograder.web.app import content_security_policy

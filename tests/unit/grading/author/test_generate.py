@@ -13,12 +13,11 @@ import pytest
 from mograder.core.errors import InvalidInput
 from mograder.core.tasks import Progress
 from mograder.grading.author.author_runs import AuthorTrial, RunReport
-from mograder.grading.author.generate import generate
-from mograder.grading.author.generate_output import Generated, GenerateOptions, Watch
+from mograder.grading.author.generate import Generated, GenerateOptions, Watch, generate
+from mograder.grading.author.scaffold import assignment_text
 from mograder.notebook.denied_code import DEFAULT_DENIED
 from mograder.notebook.findings import Finding
 from mograder.notebook.source.leaks import CellOutput
-from mograder.notebook.source.templates import assignment_text
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import CheckResult
 from mograder.store.course.course import find_source

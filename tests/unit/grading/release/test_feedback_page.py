@@ -10,18 +10,24 @@ from typing import Any
 import pytest
 
 from mograder.core.sections.settings_model import GradingSettings, ItemSettings, Settings
-from mograder.grading.late.late_work import NO_DEDUCTION
+from mograder.grading.late_work import NO_DEDUCTION
 from mograder.grading.pages.notebook_page import cells_of_page, render_notebook_page, view_code
 from mograder.grading.release.feedback import ShownNotebook, render_feedback_page
 from mograder.grading.release.feedback_view import Disclosure, GradedWork, Level, view_feedback
-from mograder.grading.results.grading_result import GradingState
+from mograder.grading.submissions.grading_result import GradingState
 from mograder.sandbox.execution.judging import JudgedCondition
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry, QuestionGrade
-from mograder.store.gradebook.rubrics import StartsAt
-from mograder.store.marking.annotations import Annotations, AnnotationWish, Place
-from mograder.store.marking.mark_reasons import MarkReasons, Note, SavedText, read_mark_reasons
-from mograder.store.marking.question_marking import Change, QuestionMarks
+from mograder.store.marking.annotations import (
+    Annotations,
+    AnnotationWish,
+    MarkReasons,
+    Note,
+    Place,
+    SavedText,
+    read_mark_reasons,
+)
+from mograder.store.marking.question_marking import Change, QuestionMarks, StartsAt
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from tests.support.feedback_pages import DUE, EVIL, GRADE, HIDDEN, RESULT, SEEN, WORK, rich_page
 from tests.support.gradebooks import AT, FAIR, a_run

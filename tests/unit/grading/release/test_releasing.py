@@ -10,11 +10,10 @@ import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.settings import load_settings
-from mograder.grading.late.late_changes import extension, removal
-from mograder.grading.late.late_work import moment
+from mograder.grading.late_changes import extension, preview_late, removal
+from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.feedback_view import Disclosure, Level
-from mograder.grading.release.late_preview import preview_late
 from mograder.grading.release.releasing import (
     ReleasedMarks,
     ReleaseState,
@@ -30,11 +29,12 @@ from mograder.grading.release.student_marks import (
     marks_of_student,
     released_marks,
     render_marks_page,
+    telling,
+    untold_students,
     view_marks,
     write_released_pages,
 )
-from mograder.grading.release.telling import telling, untold_students
-from mograder.grading.results.grading_result import GradingState
+from mograder.grading.submissions.grading_result import GradingState
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.late_work import LateWork, Membership
 from mograder.store.gradebook.mark_release import MarkReleases

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from mograder.core.errors import MograderError, SandboxUnavailable
-from mograder.grading.results.grading_result import GradedQuestion, GradingState, render_result
-from mograder.grading.runs.grading_tools import GradingTools
 from mograder.grading.submissions.grade_submission import (
     GradedNotebook,
     SubmittedNotebook,
     grade_submission,
 )
 from mograder.grading.submissions.graded_assignment import GradedAssignment
+from mograder.grading.submissions.grading_result import GradedQuestion, GradingState, render_result
+from mograder.grading.submissions.grading_tools import GradingTools
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import (

@@ -9,9 +9,9 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import Settings
-from mograder.grading.runs.sandbox_slots import SandboxSlots
 from mograder.grading.submissions.contract_recording import digest_of
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, prepare_assignment
+from mograder.grading.workbench import SandboxSlots
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.sandbox.execution.judging import JudgedState, JudgingRequest, JudgingResult

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from mograder.grading.results.grading_result import (
+from mograder.grading.submissions.grading_result import (
     GradedCheck,
     GradedLabel,
     GradedQuestion,

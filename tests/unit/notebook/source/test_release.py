@@ -9,6 +9,7 @@ import pytest
 from marimo._ast.parse import parse_notebook
 
 from mograder.core.errors import InvalidInput
+from mograder.grading.author.scaffold import assignment_text
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import cell_hash, cell_hashes, is_editable
 from mograder.notebook.source.release import (
@@ -18,7 +19,6 @@ from mograder.notebook.source.release import (
     with_hidden_tests,
     with_submit_cells,
 )
-from mograder.notebook.source.templates import assignment_text
 from tests.support.course import EXAMPLE_COURSE
 
 HEAD = "import marimo\n\napp = marimo.App()\n\n\n"

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.files.disk import Disk
-from mograder.store.filesystem.untrusted_dir import NewFile, UntrustedDir
-from mograder.store.filesystem.untrusted_paths import Resolver, best_resolver
+from mograder.store.filesystem.untrusted_dir import NewFile, Resolver, UntrustedDir, best_resolver
 from tests.support.fake_disks import OldDisk, ShareDisk
 
 LIMIT = 1 << 20

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.store.marking.open_marking import open_for_marking, set_open_for_marking
+from mograder.store.marking.marking_progress import open_for_marking, set_open_for_marking
 
 
 def test_the_file_is_a_sorted_list_as_0_3_16_writes_it(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from mograder.core.errors import Conflict
 from mograder.marks import sum_of_marks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE, MarkDetails, MarkEntry
-from mograder.store.gradebook.rubrics import SavedComment, StartsAt
 from mograder.store.marking.question_marking import (
     AnswerChanged,
     AnswerMark,
     Change,
     QuestionMarks,
+    SavedComment,
+    StartsAt,
     answers_to,
 )
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments

@@ -15,7 +15,7 @@ from mograder.store.database.database import reading
 from mograder.store.releases.releases import Release, Releases
 from mograder.store.versions import kept_releases as module
 from mograder.store.versions.kept_releases import KeptReleases
-from mograder.store.versions.version_tables import kept_texts
+from mograder.store.versions.version_texts import kept_texts
 from mograder.store.versions.versions import digest_of
 from tests.support.releases import publish as publish_files
 

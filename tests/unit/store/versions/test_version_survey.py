@@ -12,8 +12,8 @@ from mograder.core.settings import load_settings
 from mograder.operations.course_checks import version_lines
 from mograder.operations.report import Level
 from mograder.store.database.database import writing
-from mograder.store.versions.version_tables import versions as rows
 from mograder.store.versions.version_texts import DamagedVersion, Survey, count, survey
+from mograder.store.versions.version_texts import versions as rows
 from mograder.store.versions.versions import Origin, Versions
 
 NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from mograder.store.versions.version_tables import version_checks
+from mograder.store.versions.version_texts import version_checks
 
 revision = "0017"
 down_revision = "0016"

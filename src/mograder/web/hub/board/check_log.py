@@ -14,7 +14,7 @@ from datetime import datetime
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.grading.validation.report import ValidationAnswer
+from mograder.grading.validation_report import ValidationAnswer
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport
 from mograder.sessions.session import SessionKey

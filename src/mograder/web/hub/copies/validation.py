@@ -17,7 +17,8 @@ from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
-from mograder.grading.validation.report import (
+from mograder.grading.validate import Submission
+from mograder.grading.validation_report import (
     ValidationAnswer,
     ValidationReport,
     ValidationResult,
@@ -25,7 +26,6 @@ from mograder.grading.validation.report import (
     has_our_elements_only,
     render_html,
 )
-from mograder.grading.validation.validate import Submission
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.item_limits import limited, limits_of

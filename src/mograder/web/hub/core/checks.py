@@ -21,13 +21,12 @@ from pydantic import ValidationError
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
-from mograder.grading.validation.report import ValidationAnswer, ValidationResult
+from mograder.grading.validation_report import ValidationAnswer, ValidationResult
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import checks_in, marks_of
 from mograder.notebook.title import title_of
 from mograder.store.course.course import read_notebook
-from mograder.store.hub.board import MOST_LABEL
-from mograder.store.hub.validation_results import KeptResults, ResultRow
+from mograder.store.hub.board import MOST_LABEL, KeptResults, ResultRow
 from mograder.store.releases.releases import Release, Releases
 
 MOST_CHECKS = 200

@@ -17,9 +17,9 @@ from mograder.auth.roles import Role
 from mograder.core.clock import Clock
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.grading.batch.grading_jobs import GradingJobs
-from mograder.grading.late.course_dates import CourseDates
-from mograder.grading.validation.validate import Validations
+from mograder.grading.course_late import CourseDates
+from mograder.grading.submissions.grading_jobs import GradingJobs
+from mograder.grading.validate import Validations
 from mograder.sandbox.environments.builder import Environments
 from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.copy_recorder import CopyRecorder

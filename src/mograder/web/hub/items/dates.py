@@ -30,8 +30,8 @@ from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.item_dates import ItemDates, SentTime, Visibility, read_opening
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
-from mograder.grading.late.course_late import CourseLate, Preview
-from mograder.grading.late.late_work import DueDates
+from mograder.grading.course_late import CourseLate, Preview
+from mograder.grading.late_work import DueDates
 from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.late_work import LateWork, PolicyChange
 from mograder.web.background import Report

@@ -1,8 +1,8 @@
 """Grading of an item on the hub, by instructors: its source, its jobs, and the marks as a list.
 
 A source has solutions and hidden tests: it is taken and never given out. A job is the queue's
-(:mod:`mograder.grading.batch.grading_jobs`): it goes on without a client, and after a restart. The
-list begins with the marks that somebody has to look at.
+(:mod:`mograder.grading.submissions.grading_jobs`): it goes on without a client, and after a
+restart. The list begins with the marks that somebody has to look at.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName, Username
 from mograder.core.tasks import to_its_end
-from mograder.grading.batch.grading_jobs import GradingJobs, GradingRequest
+from mograder.grading.submissions.grading_jobs import GradingJobs, GradingRequest
 from mograder.publishing.publish import check_upload
 from mograder.store.gradebook.grading_records import (
     MANUAL,

@@ -19,14 +19,14 @@ from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks import Progress
 from mograder.exchange.submission_times import submissions_in
-from mograder.grading.batch.autograde import AutogradeRequest, autograde
-from mograder.grading.batch.grading_jobs import Batch, Counts, GradingJobs, GradingRequest
-from mograder.grading.late.course_late import CourseLate, export_if_set
-from mograder.grading.results.grading_result import grading_key
-from mograder.grading.results.result_row import ResultRow
-from mograder.grading.runs.grading_tools import GradingTools, lowered
-from mograder.grading.runs.sandbox_slots import SandboxSlots
+from mograder.grading.course_late import CourseLate, export_if_set
+from mograder.grading.submissions.autograde import AutogradeRequest, autograde
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
+from mograder.grading.submissions.grading_jobs import Batch, Counts, GradingJobs, GradingRequest
+from mograder.grading.submissions.grading_result import grading_key
+from mograder.grading.submissions.grading_tools import GradingTools, lowered
+from mograder.grading.submissions.result_forms import ResultRow
+from mograder.grading.workbench import SandboxSlots
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.execution.item_limits import CopyBounds

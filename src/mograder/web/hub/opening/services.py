@@ -15,7 +15,7 @@ from mograder.core.clock import Clock, SystemClock
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import repeat
-from mograder.grading.validation.validate import Validations
+from mograder.grading.validate import Validations
 from mograder.operations.pruning import needed_here
 from mograder.operations.share_checks import refuse_squashed_root
 from mograder.publishing.warm import warm_releases

@@ -1,1 +1,0 @@
-"""Judge all submissions of an assignment, and keep their results."""

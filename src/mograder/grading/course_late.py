@@ -1,0 +1,505 @@
+"""Late work of a course: the dates of its items, and marks with the deductions that follow.
+
+Everything that shows or sends a final mark takes it from :class:`CourseLate`, which computes the
+deductions each time they are read. All pages and servers take dates, the general ones and each
+student's, from :class:`CourseDates`; they come from ``mograder.toml``, ``assignments.json`` and the
+gradebook, which has the dates that instructors set, and extensions.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from mograder.core.clock import from_unix_or_none
+from mograder.core.errors import MograderError, NotFound
+from mograder.core.files.disk import DISK, Disk
+from mograder.core.files.shared_files import look_for
+from mograder.core.item_dates import ItemDates, OwnDates
+from mograder.core.log import get_logger
+from mograder.core.name_lookup import counted, nfc
+from mograder.core.sections.settings_model import CourseRule, LateRule, PenaltiesSettings
+from mograder.core.settings import LoadedSettings, Origin
+from mograder.grading.late_work import (
+    UNKNOWN,
+    Basis,
+    Deduction,
+    DueDates,
+    SubmissionTime,
+    Terms,
+    TimeSource,
+    Work,
+    due_dates,
+    late_work,
+    openings,
+)
+from mograder.store.assignment_server.assignments import MANIFEST_FILE, Catalogue
+from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
+from mograder.store.filesystem.files import entry_named
+from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
+from mograder.store.gradebook.gradebook_0316 import Outcome
+from mograder.store.gradebook.grading_records import NO_WORK, Penalty, StudentGrade
+from mograder.store.gradebook.grading_records import Work as RecordedWork
+from mograder.store.gradebook.late_work import (
+    ALL_ASSIGNMENTS,
+    Change,
+    LateFacts,
+    LateRecords,
+    LateWork,
+    Membership,
+    PolicyChange,
+)
+from mograder.store.gradebook.mark_counting import is_stale, mark_after
+from mograder.store.submissions.submitted_files import read_numbers
+
+_AGAIN_SECONDS = 1.0
+"""Seconds between two questions to a share's server whether the gradebook is another one."""
+
+_SAME_SECONDS = 1.0
+"""Times of receipt that differ by less are one time."""
+
+_log = get_logger(__name__)
+_Stamp = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CountedGrade:
+    """A student's marks with the deduction, and what it follows from."""
+
+    grade: StudentGrade
+    deduction: Deduction
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedGrade:
+    """A student's marks before and after changes that are not recorded yet."""
+
+    before: CountedGrade
+    after: CountedGrade
+
+    @property
+    def differs(self) -> bool:
+        """Whether the mark or its deduction changes."""
+        one, other = self.before.grade, self.after.grade
+        return (one.final, one.penalty_pct) != (other.final, other.penalty_pct)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The class before and after changes; give ``version`` to :meth:`LateWork.record`.
+
+    ``grades`` are all that the changes may concern. Only
+    :func:`~mograder.grading.late_changes.preview_late` says what follows for others:
+    ``dues`` are other due dates of students, and ``told`` other times from which marks that tell
+    results of hidden tests are told, in words. ``is_released`` is whether marks that change are of
+    an assignment with releases, which show the old ones until the next release.
+    """
+
+    grades: tuple[ComparedGrade, ...]
+    version: str
+    dues: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    is_released: bool = False
+
+    @property
+    def differing(self) -> tuple[ComparedGrade, ...]:
+        """The marks that change."""
+        return tuple(each for each in self.grades if each.differs)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLine:
+    """A key of the rule: its value in force, where that comes from, and the stored value."""
+
+    key: str
+    value: object
+    origin: str
+    stored: object
+
+
+class CourseLate:
+    """Late work by a course's settings, its assignment server's manifest and its gradebook.
+
+    ``submitted`` has the directories of submissions, whose times of fetching count. ``catalogue``
+    is that of an assignment server that runs, which keeps its last valid manifest. All methods
+    raise :class:`InvalidInput` when a stored policy is damaged, or the manifest is, since marks
+    would be without their deductions; with ``lenient`` a damaged manifest counts as none.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedSettings,
+        *,
+        submitted: Path | None = None,
+        catalogue: Catalogue | None = None,
+        lenient: bool = False,
+    ) -> None:
+        self._loaded = loaded
+        self._submitted = submitted or loaded.path(loaded.settings.dirs.submitted)
+        self._catalogue = catalogue or Catalogue(loaded.course_dir, None)
+        self._lenient = lenient
+
+    def counted(
+        self, book: Gradebook, assignment: str, students: Collection[str] | None = None
+    ) -> tuple[CountedGrade, ...]:
+        """Return the marks of students, or of all, as they count, with what explains deductions."""
+        work = LateWork(book)
+        records = work.read([assignment], students, [assignment])
+        if self._late_days(records.facts):
+            records = work.read(None, students, [assignment])
+        return self._count(records, records.facts).get(assignment, ())
+
+    def course(
+        self, book: Gradebook, students: Collection[str] | None = None
+    ) -> Mapping[str, tuple[CountedGrade, ...]]:
+        """Return the marks of all assignments as they count, without their questions."""
+        records = LateWork(book).read(None, students)
+        return self._count(records, records.facts)
+
+    def deductions(self, book: Gradebook) -> Mapping[tuple[str, str], Penalty]:
+        """Return the deduction of all work by assignment and student, with the time that counts."""
+        return {
+            (name, each.grade.student): Penalty(
+                each.grade.penalty_pct,
+                each.grade.penalised,
+                None if each.deduction.time is None else each.deduction.time.received.timestamp(),
+            )
+            for name, found in self.course(book).items()
+            for each in found
+        }
+
+    def grades(self, book: Gradebook, assignment: str) -> tuple[StudentGrade, ...]:
+        """Return the marks of an assignment as they count."""
+        return tuple(each.grade for each in self.counted(book, assignment))
+
+    def if_received(
+        self,
+        book: Callable[[], AbstractContextManager[Gradebook]] | None,
+        facts: LateFacts,
+        work: Work,
+    ) -> Deduction:
+        """Return the deduction if work were received at its time; ``work`` is not graded yet.
+
+        ``book`` opens the gradebook, None without one. It is read only where late days of the term
+        may lower the deduction, since other work may have used them.
+        """
+        late_days, works = self._late_days(facts), [work]
+        terms = {work.assignment: self.terms(work.assignment, facts)}
+        alone = late_work(terms, 0, works)[work.assignment, work.student]
+        if not (late_days and alone.percent):
+            return alone
+        if book is not None:
+            with book() as opened:
+                records = LateWork(opened).read(None, (work.student,))
+            for name, grades in records.grades.items():
+                if name != work.assignment:
+                    terms[name] = self.terms(name, facts)
+                    works += self._works(name, grades, records)
+        return late_work(terms, late_days, works)[work.assignment, work.student]
+
+    def preview(self, book: Gradebook, changes: Sequence[Change]) -> Preview:
+        """Return the marks that changes may concern, before and after them.
+
+        Those of assignments that no change names are without their questions.
+        """
+        work, named = LateWork(book), _named(changes)
+        records = work.read(sorted(named), whole=named)
+        shared = any(map(self._late_days, (records.facts, records.facts.after(changes))))
+        if shared or ALL_ASSIGNMENTS in named:
+            records = work.read(None, whole=named)
+        before = self._count(records, records.facts)
+        after = self._count(records, records.facts.after(changes))
+        pairs = (
+            ComparedGrade(one, other)
+            for name in before
+            for one, other in zip(before[name], after[name], strict=True)
+        )
+        return Preview(tuple(pairs), records.facts.version)
+
+    def terms(self, assignment: str, facts: LateFacts) -> Terms:
+        """Return the due dates and the rule of an assignment."""
+        stored = facts.policy(assignment)
+        is_set = self.origin_of("enabled", assignment, facts) != "default"
+        settings, served = self._loaded.settings, self._served(assignment)
+        dates = due_dates(assignment, settings, served, stored).with_facts(facts, assignment)
+        return Terms(dates, self.rule(assignment, facts), is_set)
+
+    def dates_change(
+        self,
+        facts: LateFacts,
+        assignment: str,
+        due: datetime | None,
+        closes: datetime | None,
+        opens: datetime | None = None,
+    ) -> PolicyChange:
+        """Return the change by which dates are stored; None for those from elsewhere.
+
+        Raises:
+            InvalidInput: With the dates that stay they are in an impossible order.
+        """
+        unset = facts.after([facts.with_dates(assignment, None, None)])
+        others = self.terms(assignment, unset).due
+        dates = ItemDates(opens, due or others.general, closes or others.closes_by_hand)
+        dates.demand_order(assignment)
+        return facts.with_dates(assignment, due, closes)
+
+    def rule(self, assignment: str, facts: LateFacts) -> PenaltiesSettings:
+        """Return the keys in force, of an assignment or of the course for an empty name.
+
+        Keys of the assignment count before those of the course, and for each of the two, those that
+        instructors have stored count before the settings.
+        """
+        values = self._loaded.settings.penalties.model_dump()
+        for _, rule in reversed(self._rules(assignment, facts)):
+            values |= rule.model_dump(exclude_none=True)
+        return PenaltiesSettings.model_validate(values)
+
+    def rule_lines(self, assignment: str, facts: LateFacts) -> tuple[RuleLine, ...]:
+        """Return the keys of :meth:`rule` that an assignment, or the course, can have."""
+        rule, stored = self.rule(assignment, facts), facts.policy(assignment).rule
+        return tuple(
+            RuleLine(
+                key,
+                getattr(rule, key),
+                self.origin_of(key, assignment, facts),
+                getattr(stored, key, None),
+            )
+            for key in CourseRule.model_fields
+            if key != "late_days" or assignment == ALL_ASSIGNMENTS
+        )
+
+    def origin_of(self, key: str, assignment: str, facts: LateFacts) -> str:
+        """Return where the value of a key comes from, in words; "default" where it is not set."""
+        for origin, rule in self._rules(assignment, facts):
+            if getattr(rule, key, None) is not None:
+                return origin
+        given = self._loaded.origins.get(f"penalties.{key}", Origin.DEFAULT)
+        return "default" if given is Origin.DEFAULT else "[penalties]"
+
+    def _late_days(self, facts: LateFacts) -> int:
+        rule: PenaltiesSettings = self.rule(ALL_ASSIGNMENTS, facts)
+        return rule.late_days
+
+    def _rules(self, assignment: str, facts: LateFacts) -> Sequence[tuple[str, LateRule]]:
+        """Return the rules over ``[penalties]``, the one that counts first at the front."""
+        item, stored = self._loaded.settings.of_item(assignment), facts.policy(assignment)
+        rules = [
+            ("mograder feedback --no-penalties", LateRule(enabled=False) if stored.off else None),
+            ("stored for the assignment", stored.rule),
+            (f"[items.{assignment}.penalties]", item.penalties),
+            ("stored for the course", facts.policy(ALL_ASSIGNMENTS).rule),
+        ]
+        return [(name, rule) for name, rule in (rules if assignment else rules[3:]) if rule]
+
+    def _served(self, assignment: str) -> ServedAssignment | None:
+        """Return an assignment of the course's assignment server, None without one."""
+        if not (self._loaded.course_dir / MANIFEST_FILE).is_file():
+            return None
+        try:
+            return self._catalogue.find(assignment)
+        except NotFound:
+            return None
+        except MograderError as error:
+            if not self._lenient:
+                raise
+            _log.warning("%s", error.message)
+            return None
+
+    def _count(
+        self, records: LateRecords, facts: LateFacts
+    ) -> Mapping[str, tuple[CountedGrade, ...]]:
+        terms = {name: self.terms(name, facts) for name in records.grades}
+        works = (
+            work
+            for name, grades in records.grades.items()
+            for work in self._works(name, grades, records)
+        )
+        deductions = late_work(terms, self._late_days(facts), works)
+        return {
+            name: tuple(
+                _counted(each, deductions[name, nfc(each.student)], records) for each in grades
+            )
+            for name, grades in records.grades.items()
+        }
+
+    def _works(
+        self, assignment: str, grades: Iterable[StudentGrade], records: LateRecords
+    ) -> Iterable[Work]:
+        directory = entry_named(self._submitted, assignment)
+        fetched = {nfc(user): at for user, at in read_numbers(directory).items()}
+        served = self._loaded.settings.transport == "https"
+        source = TimeSource.SERVER if served else TimeSource.MOODLE
+        for each in grades:
+            student = nfc(each.student)
+            recorded = records.works.get((assignment, each.student), NO_WORK)
+            time = _time(each, recorded, fetched.get(student), source)
+            yield Work(assignment, student, time)
+
+
+def export_if_set(loaded: LoadedSettings, book: Gradebook, at: datetime) -> None:
+    """Write the marks into 0.3.16's tables if ``[gradebook] export_0316`` is true."""
+    if not loaded.settings.gradebook.export_0316:
+        return
+    told = book.export_0316(None, CourseLate(loaded).deductions(book), at)
+    left = sum(each.outcome is Outcome.CONFLICT for each in told)
+    if left:
+        text = "%s that mograder 0.3.16 has changed: not exported, before it is imported"
+        _log.warning(text, counted(left, "row"))
+
+
+class CourseDates:
+    """The dates of a course; thread-safe, and every method may read files.
+
+    ``book`` returns an open gradebook; without it the course's file is opened for each reading.
+    ``catalogue`` is as for :class:`CourseLate`.
+    Mutable state: ``_facts``, what the gradebook said when its files had the stamp ``_seen``,
+    ``_opens``, the openings by them, and ``_asked``, when a share's server was last asked.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedSettings,
+        book: Callable[[], Gradebook] | None = None,
+        *,
+        catalogue: Catalogue | None = None,
+        disk: Disk = DISK,
+    ) -> None:
+        self._loaded = loaded
+        self._path = loaded.gradebook_path
+        self._disk = disk
+        self._book = book
+        self._late = CourseLate(loaded, catalogue=catalogue, lenient=True)
+        self._lock = threading.Lock()
+        self._asked = -_AGAIN_SECONDS
+        self._seen: _Stamp = ()
+        self._facts = LateFacts()
+        self._opens: Mapping[str, datetime] = openings(loaded.settings, self._facts)
+
+    def openings(self) -> Mapping[str, datetime]:
+        """Return when items open where no rule of visibility says it, by their names."""
+        return self._known()[1]
+
+    def of(self, item: str) -> DueDates:
+        """Return the dates of an item, with all exceptions."""
+        return self._late.terms(item, self._known()[0]).due
+
+    def usual(self, item: str) -> OwnDates:
+        """Return the dates of an item for students without an exception."""
+        dates = self.of(item)
+        return OwnDates(dates.general, dates.closes)
+
+    def own(self, item: str, student: str) -> OwnDates:
+        """Return the dates of an item for one student."""
+        return self.of(item).own(student)
+
+    def if_received(self, item: str, student: str, at: datetime) -> Deduction:
+        """Return the deduction of work that would be received at a time.
+
+        Raises: the gradebook's errors.
+        """
+        work = Work(item, nfc(student), SubmissionTime(at, TimeSource.RECORDED))
+        there = self._opened if self._path.is_file() else None
+        return self._late.if_received(there, self._known()[0], work)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Gradebook]:
+        """Yield the gradebook, which is closed again if it is not a shared one."""
+        if self._book is not None:
+            yield self._book()
+            return
+        with viewed_gradebook(self._path) as book:
+            yield book
+
+    def _known(self) -> tuple[LateFacts, Mapping[str, datetime]]:
+        """Return what the gradebook says, or said last if it cannot be read now, and openings."""
+        self._ask()
+        stamp = _stamp(self._path)
+        with self._lock:
+            if stamp != self._seen:
+                try:
+                    self._facts = self._read() if stamp else LateFacts()
+                    self._opens = openings(self._loaded.settings, self._facts)
+                    self._seen = stamp
+                except MograderError as error:
+                    _log.error("extensions and dates of the gradebook cannot be read: %s", error)
+            return self._facts, self._opens
+
+    def _ask(self) -> None:
+        """Once a second, ask the server of a share whether another machine wrote the gradebook.
+
+        By its directory: to close the file would drop the locks that SQLite holds on it here.
+        """
+        if time.monotonic() - self._asked >= _AGAIN_SECONDS:
+            self._asked = time.monotonic()
+            look_for(self._path.parent, self._disk)
+
+    def _read(self) -> LateFacts:
+        with self._opened() as book:
+            return LateWork(book).facts()
+
+
+def _stamp(path: Path) -> _Stamp:
+    """Return what changes with every write to a gradebook; () without one."""
+    found = []
+    for each in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            status = each.stat()
+        except OSError:
+            continue
+        found.append((status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+def _named(changes: Sequence[Change]) -> frozenset[str]:
+    """Return the assignments that changes name; "" among them for all."""
+    return frozenset(
+        ALL_ASSIGNMENTS if isinstance(each, Membership) else each.assignment for each in changes
+    )
+
+
+def _time(
+    grade: StudentGrade, recorded: RecordedWork, fetched: float | None, source: TimeSource
+) -> SubmissionTime | None:
+    """Return when the graded work was submitted; None if that is not known.
+
+    The time in the result counts before that of a fetch, which may be of later work. A time that
+    0.3.16 recorded counts only for work that it has graded.
+    """
+    if recorded.received:
+        received = datetime.fromisoformat(recorded.received)
+        by_fetch = fetched is not None and abs(received.timestamp() - fetched) < _SAME_SECONDS
+        usual = source if by_fetch else TimeSource.RECORDED
+        told = TimeSource.RECEIPT if recorded.receipt is not None else usual
+        return SubmissionTime(received, told, recorded.receipt)
+    at = from_unix_or_none(fetched)
+    if at is not None:
+        return SubmissionTime(at, source)
+    earlier = from_unix_or_none(grade.submitted_at) if grade.run is None else None
+    return None if earlier is None else SubmissionTime(earlier, TimeSource.EARLIER)
+
+
+def _counted(grade: StudentGrade, deduction: Deduction, records: LateRecords) -> CountedGrade:
+    """Return a student's marks with the deduction; one of 0.3.16 stays if none can be computed."""
+    total, is_unknown = grade.total, deduction.basis in UNKNOWN
+    earlier = records.works.get((grade.assignment, grade.student), NO_WORK)
+    percent: float | None = deduction.percent or None
+    after = None if percent is None or total is None else mark_after(total, percent)
+    if is_unknown and earlier.earlier_pct is not None:
+        percent = earlier.earlier_pct
+        deduction = replace(deduction, percent=percent, basis=Basis.EARLIER)
+        after = earlier.earlier_mark
+        if total is not None and is_stale(total, percent, after):
+            after = mark_after(total, percent)
+    if total is None:
+        after = None
+    final = total if percent is None else after
+    if is_unknown and percent is None:
+        final = grade.final  # 0.3.16 may have a mark after a deduction without its percentage
+    if (percent, after, final) != (grade.penalty_pct, grade.penalised, grade.final):
+        grade = replace(grade, penalty_pct=percent, penalised=after, final=final)
+    return CountedGrade(grade, deduction)

@@ -1,1 +1,0 @@
-"""Late work: due dates, extensions, policies, and the deductions that follow from them."""

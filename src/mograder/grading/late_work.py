@@ -1,0 +1,422 @@
+"""The deduction of each submission by due dates, policies and times alone, and its reason; pure.
+
+Nothing here depends on an earlier result, so that the order of changes does not matter. Every page,
+command and file gives the reason in the same sentences.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from mograder.core.csv_table import number_text
+from mograder.core.item_dates import (
+    NO_DATES,
+    ItemDates,
+    OwnDates,
+    course_zone,
+    moodle_dates,
+    written_dates,
+)
+from mograder.core.name_lookup import counted, nfc
+from mograder.core.sections.settings_model import PenaltiesSettings, Settings
+from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
+from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.late_work import LateFacts, StoredPolicy
+
+_NONE = StoredPolicy()
+
+MOODLE = "Moodle"
+PLATFORM = "the learning platform"
+"""Where dates come from that LTI's launches told, as pages say it."""
+
+_DAY = timedelta(days=1)
+_ALL = 100.0
+_MOST_MINUTES = 10**7
+
+
+@dataclass(frozen=True, slots=True)
+class DueDates:
+    """The dates of an assignment, None for each that it does not have, and students' exceptions.
+
+    ``extensions`` are later due dates, ``exempt`` the students without deductions. ``closes`` is
+    when submissions end, ``closings`` when they end for students to whom ``assignments.json`` gives
+    another time. ``opens`` is when students see it, unless a rule of visibility says another time.
+    ``due_from``, ``closes_from`` and ``opens_from`` say where the general dates come from.
+    """
+
+    general: datetime | None = None
+    extensions: Mapping[str, datetime] = field(default_factory=dict)
+    exempt: frozenset[str] = frozenset()
+    closes: datetime | None = None
+    closings: Mapping[str, datetime] = field(default_factory=dict)
+    due_from: str = ""
+    closes_from: str = ""
+    opens: datetime | None = None
+    opens_from: str = ""
+
+    def own(self, student: str) -> OwnDates:
+        """Return a student's dates.
+
+        Submissions end neither before the student's due date or extension nor before those of all.
+        """
+        due, closes = self.of(student), self.closings.get(student, self.closes)
+        if closes is not None:
+            closes = self.not_before(student, max(closes, due or closes, self.closes or closes))
+        return OwnDates(due, closes, extended=due != self.general)
+
+    def of(self, student: str) -> datetime | None:
+        """Return a student's due date; an extension never shortens it."""
+        return self.general if self.general is None else self.not_before(student, self.general)
+
+    def not_before(self, student: str, time: datetime) -> datetime:
+        """Return a time, or the end of the student's extension where that is later."""
+        return max(time, self.extensions.get(student, time))
+
+    @property
+    def closes_by_hand(self) -> datetime | None:
+        """When submissions end, if that does not come from Moodle or another platform."""
+        return None if self.closes_from in (MOODLE, PLATFORM) else self.closes
+
+    @property
+    def last(self) -> datetime | None:
+        """The due date after which no student may improve their work in time."""
+        found = [*self.extensions.values(), *([self.general] if self.general else [])]
+        return max(found, default=None)
+
+    def with_facts(self, facts: LateFacts, assignment: str) -> DueDates:
+        """Return the dates with the extensions and exemptions of the gradebook."""
+        extensions = dict(self.extensions)
+        exempt = set(self.exempt)
+        for student, found in facts.by_student(assignment).items():
+            exempt |= {student} if any(each.exempt for each in found) else set()
+            until = [each.until for each in found if each.until is not None]
+            if until:
+                extensions[student] = max([*until, extensions.get(student, until[0])])
+        return replace(self, extensions=extensions, exempt=frozenset(exempt))
+
+
+def due_dates(
+    name: str,
+    settings: Settings,
+    served: ServedAssignment | None = None,
+    stored: StoredPolicy = _NONE,
+) -> DueDates:
+    """Return the dates of an assignment by its directory's name.
+
+    Of several the first counts: that of `mograder feedback --due-date`, the one that an instructor
+    stored, that in ``[items.NAME]``, that of a learning platform's launch, Moodle's in
+    ``[[assignments]]``, the one in ``assignments.json``. Submissions do not end before the due
+    date, which may come from another of these. Extensions in ``assignments.json`` count besides
+    those of the gradebook.
+    """
+    written, told, moodle = written_dates(settings, name), stored.told, moodle_dates(settings, name)
+    deadline = served.deadline if served else None
+    extensions = served.extensions if served else {}
+    sources = (
+        (ItemDates(due=stored.due), "mograder feedback --due-date"),
+        (ItemDates(due=stored.set_due, closes=stored.closes), "set by an instructor"),
+        (written, f'[items."{name}"]'),
+        (told, PLATFORM),
+        (moodle, MOODLE),
+        (
+            ItemDates(None, deadline.due, deadline.cutoff) if deadline else NO_DATES,
+            "assignments.json",
+        ),
+    )
+    due, due_from = _first((dates.due, origin) for dates, origin in sources)
+    closes, closes_from = _first((dates.closes, origin) for dates, origin in sources)
+    opens, opens_from = _first((dates.opens, origin) for dates, origin in sources)
+    if due is not None and closes is not None and closes < due:
+        closes, closes_from = due, due_from
+    return DueDates(
+        due,
+        {nfc(user): each.due for user, each in extensions.items() if each.due is not None},
+        closes=closes,
+        closings={nfc(user): each.cutoff for user, each in extensions.items() if each.cutoff},
+        due_from=due_from,
+        closes_from=closes_from,
+        opens=opens,
+        opens_from=opens_from,
+    )
+
+
+def openings(settings: Settings, facts: LateFacts) -> dict[str, datetime]:
+    """Return when items open where no rule of visibility says it, by their names.
+
+    The times are in the course's zone, in which students who come too early are told them.
+    """
+    listed = (each.item for each in settings.assignments)
+    names = {nfc(name) for name in (*settings.items, *listed, *facts.policies)}
+    found = {name: due_dates(name, settings, None, facts.policy(name)).opens for name in names}
+    zone = course_zone(settings)
+    return {name: opens.astimezone(zone) for name, opens in found.items() if opens is not None}
+
+
+def _first(found: Iterable[tuple[datetime | None, str]]) -> tuple[datetime | None, str]:
+    return next((each for each in found if each[0] is not None), (None, ""))
+
+
+def days_late(rule: PenaltiesSettings, due: datetime, received: datetime) -> int:
+    """Return the number of days for which marks are deducted, 0 for work in time."""
+    return max(math.ceil((received - due - _grace(rule)) / _DAY), 0)
+
+
+def percent_of(rule: PenaltiesSettings, days: int) -> float:
+    """Return the deduction for a number of days, in per cent of the mark: 0 to 100."""
+    if _is_cut_off(rule, days):
+        return _ALL
+    return min(days * max(rule.per_day, 0.0), max(rule.max, 0.0), _ALL)
+
+
+def late_days_for(rule: PenaltiesSettings, days: int, left: int) -> int:
+    """Return how many late days of the term to use: the fewest with the least deduction."""
+    each = left if rule.late_days_each is None else min(left, rule.late_days_each)
+    usable = range(min(days, max(each, 0)) + 1)
+    return min(usable, key=lambda used: (percent_of(rule, days - used), used))
+
+
+def _grace(rule: PenaltiesSettings) -> timedelta:
+    return timedelta(minutes=min(max(rule.grace_minutes, 0.0), _MOST_MINUTES))
+
+
+def _is_cut_off(rule: PenaltiesSettings, days: int) -> bool:
+    """Return whether work that is so many days late counts nothing."""
+    return 0 < rule.cut_off_days < days
+
+
+class TimeSource(StrEnum):
+    """Where the time of a submission came from."""
+
+    RECEIPT = "receipt"
+    SERVER = "assignment server"
+    MOODLE = "Moodle"
+    RECORDED = "recorded when it was handed in"
+    EARLIER = "recorded by mograder 0.3.16, perhaps the time of the file"
+
+
+_BY = {
+    TimeSource.SERVER: " by the assignment server",
+    TimeSource.MOODLE: " by Moodle",
+    TimeSource.RECORDED: " by the record of its submission",
+    TimeSource.EARLIER: " as mograder 0.3.16 recorded it, perhaps by the file's time",
+}
+
+
+class Basis(StrEnum):
+    """The reason for a deduction, or for none."""
+
+    TIMES = "times"
+    EXEMPT = "exempt"
+    OFF = "no deductions"
+    """Deductions are switched off."""
+    UNSET = "deductions are not switched on"
+    NO_DUE_DATE = "no due date"
+    NO_TIME = "no time of submission"
+    EARLIER = "mograder 0.3.16"
+
+
+UNKNOWN = frozenset({Basis.UNSET, Basis.NO_DUE_DATE, Basis.NO_TIME})
+"""Nothing can be computed: a deduction that 0.3.16 made stays."""
+
+
+class Limit(StrEnum):
+    """Why a deduction is not the days times the percentage of a day."""
+
+    NONE = ""
+    MOST = "most"
+    CUT_OFF = "cut-off"
+    HARD = "hard limit"
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionTime:
+    """When work was received, and by which record; ``receipt`` is the number of one."""
+
+    received: datetime
+    source: TimeSource
+    receipt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A submission that is graded; ``time`` is None where it is not known."""
+
+    assignment: str
+    student: str
+    time: SubmissionTime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The due dates and the rule of an assignment; ``is_set`` is whether deductions are set."""
+
+    due: DueDates
+    rule: PenaltiesSettings
+    is_set: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Deduction:
+    """The deduction of a submission in per cent of its mark, and what it follows from.
+
+    ``days`` are those after the due date and the grace, ``free`` the late days of the term among
+    them. ``limit`` is the bound that decided.
+    """
+
+    percent: float
+    basis: Basis
+    due: datetime | None = None
+    extended: bool = False
+    time: SubmissionTime | None = None
+    grace: timedelta = timedelta()
+    days: int = 0
+    free: int = 0
+    limit: Limit = Limit.NONE
+    limit_days: int = 0
+    hard_limit: datetime | None = None
+
+
+NO_DEDUCTION = Deduction(0.0, Basis.NO_TIME)
+"""Of work of which nothing is known."""
+
+
+def late_work(
+    terms: Mapping[str, Terms], late_days: int, works: Iterable[Work]
+) -> Mapping[tuple[str, str], Deduction]:
+    """Return the deductions by assignment and student.
+
+    ``late_days`` are those of each student for all assignments of ``works`` together, which are
+    used in the order of the student's due dates. ``terms`` has every assignment of ``works``.
+    """
+    if not late_days:  # no work takes anything from another
+        return {
+            (each.assignment, each.student): _deduct(terms[each.assignment], each, 0)
+            for each in works
+        }
+    found: dict[tuple[str, str], Deduction] = {}
+    by_student: defaultdict[str, list[Work]] = defaultdict(list)
+    for work in works:
+        by_student[work.student].append(work)
+    for student, own in by_student.items():
+        left = late_days
+        for work in sorted(own, key=lambda each: _order(terms[each.assignment], each)):
+            deduction = _deduct(terms[work.assignment], work, left)
+            left -= deduction.free
+            found[work.assignment, student] = deduction
+    return found
+
+
+def _order(terms: Terms, work: Work) -> tuple[float, str]:
+    due = terms.due.of(work.student)
+    return (float("inf") if due is None else due.timestamp()), work.assignment
+
+
+def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
+    rule, student, time = terms.rule, work.student, work.time
+    due = terms.due.of(student)
+    facts = due, due != terms.due.general, time, _grace(rule)
+    if not rule.enabled:
+        return Deduction(0.0, Basis.OFF if terms.is_set else Basis.UNSET, *facts)
+    if student in terms.due.exempt:
+        return Deduction(0.0, Basis.EXEMPT, *facts)
+    if time is None:
+        return Deduction(0.0, Basis.NO_TIME, *facts)
+    if rule.hard_limit:
+        last = terms.due.not_before(student, datetime.fromisoformat(rule.hard_limit))
+        if time.received > last:
+            return Deduction(100.0, Basis.TIMES, *facts, limit=Limit.HARD, hard_limit=last)
+    if due is None:
+        return Deduction(0.0, Basis.NO_DUE_DATE, *facts)
+    days = days_late(rule, due, time.received)
+    free = late_days_for(rule, days, left)
+    charged = days - free
+    percent = percent_of(rule, charged)
+    limit, limit_days = Limit.NONE, 0
+    if _is_cut_off(rule, charged):
+        limit, limit_days = Limit.CUT_OFF, rule.cut_off_days
+    elif charged * rule.per_day > percent:
+        limit = Limit.MOST
+    return Deduction(percent, Basis.TIMES, *facts, days, free, limit, limit_days)
+
+
+def late_sentence(grade: StudentGrade, deduction: Deduction) -> str:
+    """Return the effect of lateness on a mark in words: a sum, a reason, or "" if there is none.
+
+    ``grade`` has the deduction already, as :class:`~mograder.grading.course_late.CourseLate`
+    returns it.
+    """
+    if deduction.percent and grade.total is not None:
+        total, after = marks_text(grade.total), marks_text(grade.penalised)
+        return f"{total} − {marks_text(deduction.percent)} % ({reason(deduction)}) = {after}"
+    if deduction.percent:
+        return f"{marks_text(deduction.percent)} % will be deducted ({reason(deduction)})"
+    return no_deduction(deduction)
+
+
+def no_deduction(deduction: Deduction) -> str:
+    """Return why nothing is deducted; "" where times are not known or deductions are off."""
+    time = deduction.time
+    received = "" if time is None else f"received {_received(time)}"
+    if deduction.basis is Basis.EXEMPT:
+        return f"No deduction: exempt{f'; {received}' if received else ''}"
+    if time is None:
+        return ""
+    if deduction.basis is not Basis.TIMES or deduction.due is None:
+        return received[0].upper() + received[1:]
+    if time.received > deduction.due:
+        return f"No deduction: {reason(deduction)}"
+    return f"Submitted in time: {_due(deduction)}, {received}"
+
+
+def reason(deduction: Deduction) -> str:
+    """Return what a deduction follows from: days, grace, due date, and time of submission."""
+    if deduction.basis is Basis.EARLIER:
+        return "by mograder 0.3.16, which rounded it"
+    if deduction.time is None:
+        return deduction.basis
+    times = [] if deduction.due is None else [_due(deduction)]
+    times.append(f"received {_received(deduction.time)}")
+    return f"{_days(deduction)}; {', '.join(times)}"
+
+
+def moment(time: datetime) -> str:
+    """Return a time in the zone of this machine, with the zone's name."""
+    return f"{time.astimezone():%Y-%m-%d %H:%M %Z}"
+
+
+def _days(deduction: Deduction) -> str:
+    if deduction.limit is Limit.HARD and deduction.hard_limit is not None:
+        return f"after the last moment, {moment(deduction.hard_limit)}"
+    minutes = f"{marks_text(deduction.grace.total_seconds() / 60)} min"
+    if not deduction.days:
+        return f"late, within {minutes} grace"
+    after = f" after {minutes} grace" if deduction.grace else ""
+    parts = [f"{counted(deduction.days, 'day')} late{after}"]
+    if deduction.free:
+        parts.append(f"of which {deduction.free} without deduction as late days of the term")
+    if deduction.limit is Limit.CUT_OFF:
+        parts.append(f"past the cut-off of {counted(deduction.limit_days, 'day')}")
+    elif deduction.limit is Limit.MOST:
+        parts.append("the largest deduction")
+    return ", ".join(parts)
+
+
+def _due(deduction: Deduction) -> str:
+    if deduction.due is None:
+        return ""
+    return f"due {moment(deduction.due)}{' by an extension' if deduction.extended else ''}"
+
+
+def _received(time: SubmissionTime) -> str:
+    by = f" by receipt {time.receipt}" if time.source is TimeSource.RECEIPT else _BY[time.source]
+    return f"{moment(time.received)}{by}"
+
+
+def marks_text(value: float | None) -> str:
+    """Return marks with at most two decimals, empty for None."""
+    return number_text(value, places=2)

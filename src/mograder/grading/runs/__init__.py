@@ -1,1 +1,0 @@
-"""How grading runs notebooks: the sandboxes, their number and their limits."""

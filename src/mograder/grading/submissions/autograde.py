@@ -1,0 +1,406 @@
+"""Grading of an assignment's submissions: those that are not up to date, into files and gradebook.
+
+A result is up to date if it was made of the same submission, source, contract and release, of the
+same files beside these, in the same environment, and by the same mograder. So a run that was
+interrupted goes on where it was.
+
+``autograded/<assignment>/<student>.py`` and ``.html`` are the files of 0.3.16
+(compatibility-0.3.16.md 9), private to their owner. They are written before the result is recorded,
+so a result belongs to a submission whose files are complete.
+
+A few submissions are graded at a time. Each is read when its turn comes, and ends in a row; its
+result is handed on and dropped, so that memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.log import get_logger
+from mograder.grading.pages.notebook_page import render_notebook_page, render_text_page
+from mograder.grading.submissions.grade_submission import (
+    GradedNotebook,
+    SubmittedNotebook,
+    grade_submission,
+)
+from mograder.grading.submissions.graded_assignment import (
+    AssignmentFiles,
+    GradedAssignment,
+    prepare_assignment,
+)
+from mograder.grading.submissions.grading_result import (
+    Basis,
+    GradingResult,
+    GradingState,
+    render_result,
+    result_of_run,
+    sign_result,
+)
+from mograder.grading.submissions.grading_tools import GradingTools
+from mograder.grading.submissions.result_forms import (
+    Column,
+    ResultRow,
+    columns_of,
+    grading_copy,
+    row_of,
+    status_of,
+    unread_row,
+)
+from mograder.grading.submissions.submitted_text import read_submission
+from mograder.grading.validation_report import CheckStatus
+from mograder.notebook.denied_code import Denied
+from mograder.notebook.parsing import decode_notebook
+from mograder.processes.isolated_call import IsolatedCall
+from mograder.processes.notebook_calls import screen
+from mograder.sandbox.execution.report import CellResult
+from mograder.sandbox.protocol import Deadlines, Limits
+from mograder.store.filesystem.files import atomic_write
+from mograder.store.gradebook.grading_records import (
+    CheckResult,
+    GradingRun,
+    RecordedRun,
+    RunQuestion,
+)
+from mograder.store.submissions.submitted_files import SubmittedFile
+
+_log = get_logger(__name__)
+
+SOURCE_HASH = ".mograder_source_hash"
+"""The file in which 0.3.16 keeps the SHA-256 of the source that results were made with."""
+
+_PRIVATE = 0o600
+
+Keep = Callable[[GradedNotebook, str], Sequence[str]]
+"""Keeps a result and its page on the disk, and returns sentences for the grader; it may block.
+
+Raises :class:`MograderError` where nothing can be kept, which ends the batch.
+"""
+
+Screen = Callable[[SubmittedNotebook], Awaitable[str]]
+"""Returns why a submission must not run, empty if it may."""
+
+Watch = Callable[[ResultRow, int, int], None]
+"""Is called for each submission that has ended: its row, how many have, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class AutogradeRequest:
+    """The submissions of one assignment to grade, and how.
+
+    With ``force`` results that are up to date are made again; with ``failed`` only those that
+    need attention, were not run, or do not exist. ``whole`` is whether these are all submissions
+    of the assignment. ``denied`` is code for which a submission is not run. ``limits`` and
+    ``deadlines`` are derived from those of the assignment.
+    """
+
+    files: AssignmentFiles
+    submissions: tuple[SubmittedFile, ...]
+    output: Path
+    jobs: int
+    force: bool = False
+    failed: bool = False
+    whole: bool = True
+    denied: Denied | None = None
+    limits: Callable[[Limits], Limits] = field(default=lambda limits: limits)
+    deadlines: Callable[[Deadlines], Deadlines] = field(default=lambda deadlines: deadlines)
+
+
+@dataclass(frozen=True, slots=True)
+class Autograded:
+    """The results of grading an assignment: a row for each submission, graded now or before."""
+
+    assignment: GradedAssignment
+    rows: tuple[ResultRow, ...]
+    output: Path
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The labels of the source, else those of the results."""
+        expected = (Column(each.label, each.key) for each in self.assignment.labels)
+        return tuple(dict.fromkeys(expected)) or columns_of(self.rows)
+
+
+class AutogradeWatch(Protocol):
+    """Is told how grading goes on."""
+
+    def progress(self, message: str, /) -> None:
+        """Take a sentence about the preparation."""
+
+    def begins(self, assignment: GradedAssignment, total: int, skipped: int, /) -> None:
+        """Take the numbers of submissions that are graded now, and that are up to date."""
+
+    def ended(self, row: ResultRow, completed: int, total: int, /) -> None:
+        """Take the row of a submission that was graded now."""
+
+    def warn(self, message: str, /) -> None:
+        """Take a sentence about something that the grader should know."""
+
+
+class Results(Protocol):
+    """Keeps results as :class:`~mograder.store.gradebook.gradebook.Gradebook` does."""
+
+    def record_run(self, run: GradingRun, /) -> object:
+        """Keep the result of a submission."""
+
+    def last_run(self, assignment: str, student: str, /) -> RecordedRun | None:
+        """Return the newest result of a student's submissions, None without any."""
+
+
+async def autograde(
+    request: AutogradeRequest, tools: GradingTools, results: Results, watch: AutogradeWatch
+) -> Autograded:
+    """Grade an assignment's submissions, and keep their results.
+
+    Raises:
+        MograderError: The assignment cannot be prepared, so nothing was graded; or a result could
+            not be kept, which ended the run: those before are complete.
+    """
+    prepared = await prepare_assignment(request.files, tools, watch.progress)
+    assignment = replace(
+        prepared,
+        limits=request.limits(prepared.limits),
+        deadlines=request.deadlines(prepared.deadlines),
+    )
+    for warning in assignment.warnings:
+        watch.warn(warning)
+
+    def known(student: str) -> GradingResult | None:
+        run = results.last_run(assignment.name, student)
+        if run is None:
+            return None
+        last = result_of_run(tools.key, run)
+        if last.problem:
+            watch.warn(f"{student} is graded again: {last.problem}.")
+        return last.result
+
+    waiting, current = await asyncio.to_thread(_divide, request, assignment, known)
+    watch.begins(assignment, len(waiting), len(current))
+
+    def keep(graded: GradedNotebook, page: str) -> Sequence[str]:
+        notes = write_copy(request.output, graded, page)
+        results.record_run(run_of(graded.result, tools.key))
+        return notes
+
+    screen = _screen(assignment, request.denied)
+    rows = await _grade_batch(
+        assignment, waiting, tools, keep, watch.ended, jobs=request.jobs, screen=screen
+    )
+    source = assignment.basis.source_sha256
+    every = request.whole and not request.failed  # else older results may be of another source
+    if every and source and any(not row.problem for row in rows):
+        await asyncio.to_thread(_write, request.output, SOURCE_HASH, f"{source}\n")
+    ordered = sorted([*rows, *current], key=lambda row: row.student.casefold())
+    return Autograded(assignment, tuple(ordered), request.output)
+
+
+async def _grade_batch(  # the parts of one batch
+    assignment: GradedAssignment,
+    submissions: Sequence[SubmittedFile],
+    tools: GradingTools,
+    keep: Keep,
+    watch: Watch,
+    *,
+    jobs: int,
+    screen: Screen | None = None,
+) -> tuple[ResultRow, ...]:
+    """Grade submissions, ``jobs`` at a time; return their rows in the same order.
+
+    If it is cancelled, results that are being kept are kept completely, and the others dropped.
+
+    Raises:
+        MograderError: A result could not be kept.
+    """
+    rows: dict[int, ResultRow] = {}
+    waiting = iter(enumerate(submissions))
+
+    async def work(waiting: Iterator[tuple[int, SubmittedFile]]) -> None:
+        for number, file in waiting:
+            rows[number] = row = await _grade_one(assignment, file, tools, keep, screen)
+            watch(row, len(rows), len(submissions))
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(jobs, len(submissions))):
+                tasks.create_task(work(waiting))
+    except ExceptionGroup as group:
+        told = group.subgroup(MograderError)
+        raise (told or group).exceptions[0] from None
+    return tuple(rows[number] for number in range(len(submissions)))
+
+
+def write_copy(directory: Path, graded: GradedNotebook, page: str) -> tuple[str, ...]:
+    """Write ``.py``, and ``.html`` with a page; return sentences about changes of the text.
+
+    Raises:
+        Busy: The disk is full.
+    """
+    student = graded.result.student
+    copy = grading_copy(graded.text, graded.result)
+    _write(directory, f"{student}.py", copy.text)
+    _write(directory, f"{student}.html", page)
+    if not copy.removed:
+        return ()
+    removed = ", ".join(each.strip("# =") for each in copy.removed)
+    return (f"text that only grading writes was taken out of the copy: {removed}",)
+
+
+def run_of(result: GradingResult, key: bytes) -> GradingRun:
+    """Return the signed record of a result, in the words of 0.3.16 where its tables hold it."""
+    available = {q.key: q.available for q in result.questions if q.available is not None}
+    return GradingRun(
+        assignment=result.assignment,
+        student=result.student,
+        submission_sha256=result.submission_sha256,
+        state=result.state,
+        result=render_result(result),
+        signature=sign_result(key, result),
+        at=datetime.fromisoformat(result.at),
+        questions=tuple(
+            RunQuestion(each.key, each.earned, each.available, each.state, each.reason)
+            for each in result.questions
+        ),
+        checks=tuple(
+            CheckResult(label.label, _word(status_of(check, label)), label.hidden)
+            for check in result.checks
+            for label in check.labels
+        ),
+        cell_errors=len(result.cell_errors),
+        tampered=result.tampered,
+        marks=available or None,
+        max_mark=result.max_mark,
+        problem=result.problem,
+        received=datetime.fromisoformat(result.received) if result.received else None,
+        receipt=result.receipt,
+    )
+
+
+def _word(status: CheckStatus) -> str:
+    """Return 0.3.16's word, which has none for a check that was not run."""
+    return CheckStatus.WARN if status is CheckStatus.NOT_RUN else status
+
+
+def _divide(
+    request: AutogradeRequest,
+    assignment: GradedAssignment,
+    known: Callable[[str], GradingResult | None],
+) -> tuple[list[SubmittedFile], list[ResultRow]]:
+    """Return the submissions to grade, and the rows of those whose result is up to date."""
+    waiting: list[SubmittedFile] = []
+    current: list[ResultRow] = []
+    for file in request.submissions:
+        kept = None if file.problem or request.force else known(file.student)
+        if kept is None:
+            waiting.append(file)
+        elif request.failed:
+            if kept.state is GradingState.NOT_RUN or kept.needs_attention:
+                waiting.append(file)
+        elif _is_current(file, kept, assignment.basis, request.output):
+            current.append(row_of(kept, fresh=False))
+        else:
+            waiting.append(file)
+    return waiting, current
+
+
+def _is_current(file: SubmittedFile, known: GradingResult, basis: Basis, directory: Path) -> bool:
+    """Return whether a result is of this submission on this basis, with its other files.
+
+    One that needs attention never is: the cause may be gone. 0.3.16 counts an empty page as
+    missing.
+    """
+    paths = (directory / f"{file.student}{suffix}" for suffix in (".py", ".html"))
+    is_complete = all(path.is_file() and path.stat().st_size > 0 for path in paths)
+    if known.needs_attention or known.basis != basis or not is_complete:
+        return False
+    try:
+        return hashlib.sha256(read_submission(file.path)).hexdigest() == known.submission_sha256
+    except MograderError:
+        return False
+
+
+def _screen(assignment: GradedAssignment, denied: Denied | None) -> Screen | None:
+    """Return how to find code for which a submission is not run, None if no code is denied.
+
+    A text that cannot be parsed has no such code; grading reports it.
+    """
+    if denied is None:
+        return None
+    apart, release = IsolatedCall(), assignment.release
+
+    async def told(submitted: SubmittedNotebook) -> str:
+        name = submitted.path.name
+        try:
+            text = decode_notebook(submitted.data, name)
+            look = partial(screen, text, name, release=release, denied=denied)
+            found = await apart.call(look, size=len(text) + len(release or ""))
+        except MograderError:
+            return ""
+        said = "; ".join(f"{each.message} (line {each.line})" for each in found.denied)
+        return f"safety check failed: {said}" if said else ""
+
+    return told
+
+
+async def _grade_one(
+    assignment: GradedAssignment,
+    file: SubmittedFile,
+    tools: GradingTools,
+    keep: Keep,
+    screen: Screen | None,
+) -> ResultRow:
+    if file.problem:
+        return unread_row(file.student, file.problem)
+    try:
+        data = await asyncio.to_thread(read_submission, file.path)
+        submitted = SubmittedNotebook(file.student, file.path, data, file.received, file.receipt)
+        refusal = "" if screen is None else await screen(submitted)
+        graded = await grade_submission(assignment, submitted, tools, refusal)
+        page = await _page(graded, tools.apart)
+    except MograderError as error:
+        return unread_row(file.student, str(error))
+    except Exception as error:  # noqa: BLE001  # a fault of ours is one row, and the others go on
+        _log.exception("%s of %s cannot be graded", file.student, assignment.name)
+        return unread_row(file.student, f"a fault of mograder: {type(error).__name__}: {error}")
+    return row_of(graded.result, notes=await _kept(keep, graded, page))
+
+
+async def _page(graded: GradedNotebook, apart: IsolatedCall) -> str:
+    """Return the page of the notebook as it ran.
+
+    A student's markup can be such that reading it takes hours, so it is read apart, and the page
+    has no outputs if that takes too long.
+    """
+    text, name, problem = graded.text, graded.result.filename, ""
+    for cells in (graded.cells, tuple(map(_without_outputs, graded.cells))):
+        size = len(text) + sum(len(cell.shown) for cell in cells)
+        try:
+            return await apart.call(partial(render_notebook_page, text, name, cells), size=size)
+        except InvalidInput as error:
+            problem = error.message
+    return render_text_page(text, name, problem)
+
+
+def _without_outputs(cell: CellResult) -> CellResult:
+    return replace(cell, outputs=tuple(replace(each, data="") for each in cell.outputs))
+
+
+async def _kept(keep: Keep, graded: GradedNotebook, page: str) -> Sequence[str]:
+    """Keep a result in a thread, which is waited for even if the batch is cancelled meanwhile."""
+    writing = asyncio.create_task(asyncio.to_thread(keep, graded, page))
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        raise
+
+
+def _write(directory: Path, name: str, text: str) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    atomic_write(directory / name, text.encode("utf-8", "replace"), _PRIVATE)

@@ -1,0 +1,443 @@
+"""Run a student's notebook against its own checks, and report the results.
+
+First the integrity check, which decides which cells run and whose checks count; then the run, on a
+copy, in the sandbox. A result counts if it was written while a cell ran that counts and holds that
+very check. A runtime that the notebook patches from within (notebook/integrity.py) cannot
+be detected from outside: marks that count have to be given on a machine of the graders.
+
+A hub validates a few notebooks at a time, and one for each student (:class:`Validations`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePath
+
+from mograder.core.closing import under_way
+from mograder.core.errors import Busy, InvalidInput
+from mograder.core.tasks import Progress, SingleFlight
+from mograder.grading.validation_report import (
+    CellError,
+    CheckStatus,
+    IntegrityFindings,
+    MarkedChecks,
+    ValidatedCheck,
+    ValidationReport,
+    run_problem,
+    with_marks,
+)
+from mograder.marks import Weights
+from mograder.notebook.cells import (
+    Cell,
+    CellKind,
+    LineEdit,
+    NotebookText,
+    parse_cells,
+    replace_lines,
+)
+from mograder.notebook.integrity import IntegrityReport, check_integrity
+from mograder.notebook.points import (
+    Check,
+    checks_in,
+    has_conditions,
+    key_of,
+    labels_in,
+    marks_of,
+    stated_weights,
+)
+from mograder.notebook.source.release import without_mark
+from mograder.processes.isolated_call import IsolatedCall
+from mograder.sandbox.execution.report import (
+    CellResult,
+    CellStatus,
+    CheckResult,
+    Executes,
+    ExecutionRequest,
+    ExecutionResult,
+    Outcome,
+)
+from mograder.sandbox.protocol import COMMANDS_SLOT, Limits
+
+_HIDDEN = "# HIDDEN TESTS"
+_CODE_SHOWN = 300
+_CALL = re.compile(r"\bcheck\(")
+_ASSERT = re.compile(r"^\s*assert\b", re.MULTILINE)
+_CALL_TEST = "\n\n@app.cell\ndef _({0}):\n    {0}()\n    return\n"
+_WORST_FIRST = (CheckStatus.DANGER, CheckStatus.PARTIAL, CheckStatus.WARN, CheckStatus.SUCCESS)
+_MOST_WAITING = 200
+_OF_ONE_STUDENT = 4
+_RETRY_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A notebook to validate: its text, and where and how it may run.
+
+    ``filename`` is its name in messages. ``release`` is the text it was made from, None if that is
+    not available. ``folder`` holds the files beside it.
+    """
+
+    text: str
+    filename: str
+    environment: Path
+    limits: Limits
+    seconds: float
+    release: str | None = None
+    folder: Path | None = None
+    uid_slot: int = COMMANDS_SLOT
+
+
+async def validate(
+    submission: Submission, runs: Executes, apart: IsolatedCall | None = None
+) -> ValidationReport:
+    """Check the integrity of a notebook, run it, and return the report.
+
+    ``apart`` parses large texts in another process, for callers such as a hub that must not block
+    meanwhile. The student's file is not changed: a copy runs, with the released checks restored.
+
+    Raises:
+        InvalidInput: The release is not a notebook.
+        MograderError: It could not be run at all, for a reason that is not the notebook's fault.
+    """
+    apart = apart or IsolatedCall()
+    size = len(submission.text) + len(submission.release or "")
+    prepared = await apart.call(partial(_prepare, submission), size=size)
+    if isinstance(prepared, ValidationReport):
+        return prepared
+    result = await runs.execute(_request(submission, prepared.text))
+    judge = partial(_judge, submission, prepared, result)
+    return await apart.call(judge, size=size)
+
+
+class Validations:
+    """Validates students' notebooks that are requested concurrently.
+
+    Two requests of a student for the same text share one run. A request for another text during
+    that run is refused as busy, so that no student takes the others' turns. So are more than a few
+    for the same text, since each holds it in memory until the run has ended.
+
+    Mutable state: ``_last``, the key of the validation in progress by student, and ``_waiting``,
+    how many requests wait for it.
+    """
+
+    def __init__(self, runs: Executes) -> None:
+        """``runs`` limits how many run at a time."""
+        self._runs = runs
+        self._apart = IsolatedCall()
+        self._last: dict[str, str] = {}
+        self._waiting: Counter[str] = Counter()
+        self._shared: SingleFlight[str, ValidationReport] = SingleFlight()
+
+    async def validate(
+        self, student: str, submission: Submission, progress: Progress
+    ) -> ValidationReport:
+        """Validate a student's notebook.
+
+        Raises:
+            Busy: Another text of this student is being validated, or too many requests wait.
+            MograderError: As :func:`validate`.
+        """
+        if self._waiting[student] >= _OF_ONE_STUDENT:
+            raise Busy("Your notebook is being validated.", retry_after=_RETRY_SECONDS)
+        with under_way(self._waiting, student):
+            key = f"{student} {_digest(submission)}"
+            self._take_turn(student, key)
+
+            async def run(tell: Progress) -> ValidationReport:
+                tell("Running the notebook")
+                return await validate(submission, self._runs, self._apart)
+
+            return await self._shared.get(key, run, progress)
+
+    def _take_turn(self, student: str, key: str) -> None:
+        self._last = {each: of for each, of in self._last.items() if self._shared.busy(of)}
+        if self._last.get(student, key) != key:
+            raise Busy("A notebook of yours is being validated.", retry_after=_RETRY_SECONDS)
+        if len(self._shared) >= _MOST_WAITING and not self._shared.busy(key):
+            raise Busy("Too many notebooks are being validated.", retry_after=_RETRY_SECONDS)
+        self._last[student] = key
+
+    async def close(self) -> None:
+        """Cancel all validations in progress."""
+        await self._shared.close()
+
+
+def _request(submission: Submission, text: str) -> ExecutionRequest:
+    return ExecutionRequest(
+        without_mark(text),
+        PurePath(submission.filename).name,
+        submission.environment,
+        submission.limits,
+        submission.seconds,
+        folder=submission.folder,
+        uid_slot=submission.uid_slot,
+    )
+
+
+def _with_calls(notebook: NotebookText, called: Sequence[Cell]) -> str:
+    """Return the text with a cell behind the others for each test that is a function."""
+    calls = "".join(_CALL_TEST.format(each.name) for each in called)
+    if not calls:
+        return notebook.text
+    end = notebook.cells[-1].last
+    return replace_lines(notebook.lines, [LineEdit(end + 1, end, tuple(calls.split("\n")[:-1]))])
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The text to run, and the cells and checks that the results of its run are compared with.
+
+    ``checks`` are those of ``to_run``, and ``called`` the tests that are functions: behind the
+    cells of ``to_run`` the text has one for each, which calls it.
+    """
+
+    text: str
+    checks: tuple[Check, ...]
+    called: tuple[Cell, ...]
+    own: NotebookText
+    to_run: NotebookText
+    released: NotebookText | None
+    integrity: IntegrityReport
+
+
+def _judge(
+    submission: Submission, prepared: _Prepared, result: ExecutionResult
+) -> ValidationReport:
+    integrity = prepared.integrity
+    judging = _Judging(prepared, result)
+    checks, marks = judging.checks()
+    return ValidationReport(
+        submission.filename,
+        result.outcome,
+        judging.problem(submission.seconds),
+        checks,
+        tuple(judging.errors()),
+        IntegrityFindings(integrity.level, integrity.findings),
+        result.log_tail,
+        result.seconds,
+        marks,
+    )
+
+
+def _prepare(submission: Submission) -> _Prepared | ValidationReport:
+    """Check the integrity; for a text that is not a notebook, return the report at once."""
+    filename, release = submission.filename, submission.release
+    released = None if release is None else parse_cells(release, filename)
+    try:
+        own = parse_cells(submission.text, filename)
+        integrity = check_integrity(submission.text, release, filename)
+        text = submission.text if integrity.restored is None else integrity.restored
+        to_run = parse_cells(text, filename)
+    except InvalidInput as error:
+        checks, marks = ((), None) if released is None else _never_ran(released)
+        return ValidationReport(filename, Outcome.UNREADABLE, str(error), checks, marks=marks)
+    found = tuple(checks_in(to_run))
+    tests = (each.cell for each in found if each.is_test)
+    functions = tuple(cell for cell in tests if cell.kind is CellKind.FUNCTION)
+    text = _with_calls(to_run, functions)
+    return _Prepared(text, found, functions, own, to_run, released, integrity)
+
+
+def _never_ran(released: NotebookText) -> MarkedChecks:
+    marks = marks_of(released) or {}
+    keys = {check.label: check.key for check in checks_in(released)}
+    checks = [_not_run(*each, "the notebook cannot be read") for each in keys.items()]
+    return with_marks(checks, marks, stated_weights(released))
+
+
+def _not_run(label: str, key: str, why: str) -> ValidatedCheck:
+    return ValidatedCheck(label, key, CheckStatus.NOT_RUN, (f"not run: {why}",))
+
+
+class _Judging:
+    """One run, compared with the cells and checks of the notebook and its release."""
+
+    def __init__(self, prepared: _Prepared, result: ExecutionResult) -> None:
+        own, to_run, released = prepared.own, prepared.to_run, prepared.released
+        counted = prepared.integrity.counted
+        self._result = result
+        self._to_run = to_run
+        waiting: defaultdict[str, deque[Cell]] = defaultdict(deque)
+        for cell in own.cells:
+            waiting[cell.code.strip()].append(cell)
+        alike = ((cell.index, waiting[cell.code.strip()]) for cell in to_run.cells)
+        self._own = {index: cells.popleft() for index, cells in alike if cells}
+        """The student's own cells by the indexes of those that run, of equal ones in order."""
+        self._marks = marks_of(released or to_run) or {}
+        self._expected = stated_weights(released or to_run)
+        self._cells = {each.index: each for each in result.cells}
+        self._told: dict[str, list[CheckResult]] = {}
+        for told in result.checks:
+            self._told.setdefault(told.label, []).append(told)
+        everything = frozenset(range(len(to_run.cells)))
+        self._counted = everything if counted is None else counted
+        expected = prepared.checks if released is None else checks_in(released)
+        self._keys = {check.label: check.key for check in expected}
+        self._places: dict[str, list[Check]] = {label: [] for label in self._keys}
+        for check in prepared.checks:
+            if check.cell.index in self._counted and check.label in self._places:
+                self._places[check.label].append(check)
+        called = enumerate(prepared.called, len(to_run.cells))
+        self._ran_by = {cell.index: index for index, cell in called}
+        """The indexes of the cells that call tests, by the tests' own."""
+
+    def problem(self, seconds: float) -> str:
+        """Return why the notebook did not run to its end, in a sentence for its student."""
+        result = self._result
+        if problem := run_problem(result, seconds, self._where_it_was()):
+            return problem
+        if len(result.cells) < len(self._to_run.cells):
+            return "Not all of its cells were run."
+        return ""
+
+    def _where_it_was(self) -> str:
+        index = self._result.interrupted
+        if index is None or index >= len(self._to_run.cells):
+            return ""
+        line = self._line(self._to_run.cells[index], 1)
+        return " in a cell that was put back" if line is None else f" in the cell at line {line}"
+
+    def checks(self) -> MarkedChecks:
+        """Return every check that should have run, then those that only the run reveals."""
+        checks = [self._check(label, places) for label, places in self._places.items()]
+        for label, (cell, results) in self._dynamic().items():
+            checks.append(self._judged(label, results, cell, cell.line_of(1)))
+        return with_marks(checks, self._marks, self._expected)
+
+    def _check(self, label: str, places: list[Check]) -> ValidatedCheck:
+        if places and places[0].is_test:
+            told = self._ran(places[0])
+            if told is not None and told.status in (CellStatus.OK, CellStatus.ERROR):
+                return self._tested(places[0], told)
+        else:
+            indexes = {each.cell.index for each in places}
+            results = [each for each in self._told.get(label, ()) if each.index in indexes]
+            if results:
+                place = next(each for each in places if each.cell.index == results[-1].index)
+                return self._judged(label, results, place.cell, place.line)
+        return _not_run(label, self._keys[label], self._why_not(places))
+
+    def _ran(self, check: Check) -> CellResult | None:
+        """Return the result of the cell that holds a check, or calls it."""
+        index = check.cell.index
+        return self._cells.get(self._ran_by.get(index, index))
+
+    def _tested(self, check: Check, told: CellResult) -> ValidatedCheck:
+        """Return the result of a cell that is a test, which passes if it ends without an error."""
+        cell, fails = check.cell, told.status is CellStatus.ERROR
+        hidden = _HIDDEN in cell.code
+        waits = hidden and not _ASSERT.search(cell.code)
+        status = CheckStatus.DANGER if fails else CheckStatus.WARN if waits else CheckStatus.SUCCESS
+        line = told.line if cell.index not in self._ran_by else None
+        error = told.message or _line_of(cell.code, line or 0) or "an assertion failed"
+        named = error if told.error_type == "AssertionError" else f"{told.error_type}: {error}"
+        return ValidatedCheck(
+            check.label,
+            check.key,
+            status,
+            (named,) if fails else (),
+            weights=Weights(float(status is CheckStatus.SUCCESS), 1.0, not fails),
+            cell=cell.name,
+            line=self._line(cell, line or 1),
+            hidden=hidden,
+            waits=waits,
+            index=self._index(cell),
+        )
+
+    def _why_not(self, places: list[Check]) -> str:
+        if not places:
+            return "no cell that counts holds it"
+        told = self._ran(places[0])
+        if told is None:
+            return "the notebook ended before it"
+        match told.status:
+            case CellStatus.SKIPPED:
+                return told.message or "its cell was skipped"
+            case CellStatus.ERROR:
+                return f"its cell has an error ({told.error_type})"
+            case CellStatus.INTERRUPTED:
+                return "its cell did not end"
+        return "its cell ran without it"
+
+    def _dynamic(self) -> dict[str, tuple[Cell, list[CheckResult]]]:
+        """Return results of calls like ``check(f"Q{n}", …)`` in cells that count."""
+        dynamic = {
+            cell.index: cell
+            for cell in self._to_run.cells
+            if cell.index in self._counted and self._has_dynamic(cell)
+        }
+        found: dict[str, tuple[Cell, list[CheckResult]]] = {}
+        for each in self._result.checks:
+            cell = dynamic.get(each.index)
+            if cell is not None and each.label not in self._places:
+                found.setdefault(each.label, (cell, []))[1].append(each)
+        return found
+
+    def _has_dynamic(self, cell: Cell) -> bool:
+        held = sum(1 for _ in labels_in(cell.code))
+        return len(_CALL.findall(cell.code)) > held
+
+    def _judged(
+        self, label: str, results: list[CheckResult], cell: Cell, line: int
+    ) -> ValidatedCheck:
+        """Return the worst of several results: a result that was written twice is not trusted."""
+        worst = min(results, key=lambda each: _WORST_FIRST.index(CheckStatus(each.status)))
+        status, hidden = CheckStatus(worst.status), _HIDDEN in cell.code
+        return ValidatedCheck(
+            label,
+            key_of(label),
+            status,
+            worst.details,
+            weights=Weights(worst.earned_weight, worst.total_weight, status is CheckStatus.SUCCESS),
+            cell=cell.name,
+            line=self._line(cell, line - cell.line_of(1) + 1),
+            hidden=hidden,
+            waits=hidden and not has_conditions(cell.code, label),
+            index=self._index(cell),
+        )
+
+    def errors(self) -> Iterator[CellError]:
+        """Yield the cells that failed but are no tests, in the order of the file."""
+        tests = {each.cell.index for of in self._places.values() for each in of if each.is_test}
+        for told in self._result.cells:
+            if told.index >= len(self._to_run.cells):
+                continue
+            if told.index in tests and told.status is CellStatus.ERROR:
+                continue
+            cell = self._to_run.cells[told.index]
+            if told.status is CellStatus.ERROR:
+                yield self._error(cell, told, told.error_type, told.message)
+            elif told.status is CellStatus.INTERRUPTED:
+                yield self._error(cell, told, "Interrupted", "It was running at the end.")
+
+    def _error(self, cell: Cell, told: CellResult, kind: str, message: str) -> CellError:
+        line = self._line(cell, told.line or 1)
+        code = _line_of(cell.code, told.line or 1)
+        index = self._index(cell)
+        return CellError(cell.name, line, kind, message, told.output_tail, code, index)
+
+    def _index(self, cell: Cell) -> int | None:
+        """Return the number of a cell in the student's own file."""
+        own = self._own.get(cell.index)
+        return None if own is None else own.index
+
+    def _line(self, cell: Cell, line: int) -> int | None:
+        """Return the line in the student's own file for a line of a cell's code."""
+        own = self._own.get(cell.index)
+        inside = 1 <= line <= cell.code.count("\n") + 1
+        return None if own is None else own.line_of(line if inside else 1)
+
+
+def _line_of(code: str, number: int) -> str:
+    lines = code.split("\n")
+    return lines[number - 1].strip()[:_CODE_SHOWN] if 1 <= number <= len(lines) else ""
+
+
+def _digest(submission: Submission) -> str:
+    text = f"{submission.filename}\0{submission.text}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

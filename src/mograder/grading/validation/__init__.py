@@ -1,1 +1,0 @@
-"""Check one notebook against its own checks, and report the result."""

@@ -1,0 +1,288 @@
+"""A workbench: the executor, environments and limits with which a command runs notebooks here.
+
+On Linux a supervisor of the command's own makes sandboxes; it ends with the command, and so do its
+sessions. Other systems have no sandboxes: a person's own notebook runs there with the person's
+rights, as the editor runs it. Environments are built once for each set of requirements, and kept
+for the next time. No two sandboxes of a run have the same number, and so the same user id, at a
+time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from mograder.core.errors import MograderError, SandboxUnavailable
+from mograder.core.files.user_folder import user_cache
+from mograder.core.log import get_logger
+from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
+from mograder.core.system import SYSTEM, SYSTEM_NAME
+from mograder.notebook.pep723 import read_script
+from mograder.sandbox.environments.builder import CommandRunner, Environments
+from mograder.sandbox.environments.interpreters import make_own_environment
+from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
+from mograder.sandbox.execution.item_limits import CopyBounds, limits_of
+from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
+from mograder.sandbox.execution.plain_processes import PlainCommands, PlainExecutor
+from mograder.sandbox.execution.report import Executes
+from mograder.sandbox.protocol import COMMANDS_SLOT, Limits
+
+if sys.platform == "linux":
+    from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_config
+    from mograder.sandbox.execution.judge_runner import JudgeRunner
+    from mograder.sandbox.execution.runner import Executor
+    from mograder.store.filesystem.files import remove_tree
+
+_log = get_logger(__name__)
+
+_AUTHORS_BOUNDS = CopyBounds(files=10_000, mb=1000)
+"""The same limits as for the files of a release beside its notebooks."""
+
+_WARM_FROM = 2
+"""Number of runs from which importing marimo once for all of them pays."""
+_WARM_ENVIRONMENTS = 4
+
+UNPROTECTED = (
+    ""
+    if SYSTEM == "linux"
+    else f"{SYSTEM_NAME} has no sandbox: notebooks run with your rights, as in the editor."
+)
+"""The sentence for people whose machine is not protected from notebooks; empty on Linux."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """Runs and judges notebooks, each in the environment that its header asks for.
+
+    ``warm`` prepares fast starts in an environment, where there are any. Without
+    ``environments``, all notebooks have ``own``, the environment of the Python that runs mograder.
+    """
+
+    executor: Executes
+    judges: Judges
+    limits: Limits
+    environments: Environments | None
+    warm: Callable[[Path], Awaitable[object]]
+    own: Path = Path()
+
+    async def environment(self, text: str, say: Callable[[str], None]) -> Path:
+        """Return a notebook's environment, built if missing, and pre-imported if that pays.
+
+        Raises:
+            InvalidInput: The header is wrong, or its packages cannot be installed.
+        """
+        directory = self.own
+        if self.environments is not None:
+            directory = (await self.environments.prepare(read_script(text), say)).directory
+        try:
+            await self.warm(directory)
+        except MograderError as error:
+            _log.warning("notebooks of %s start cold: %s", directory.name, error)
+        return directory
+
+
+class SandboxSlots:
+    """Gives out pairs of free numbers, the lowest first; for one event loop.
+
+    ``numbers`` are those to give out, by default those of commands. Mutable state: ``_free``,
+    numbers that were returned, and ``_new``, those never given out.
+    """
+
+    def __init__(self, numbers: Iterable[int] | None = None) -> None:
+        self._free: list[int] = []
+        self._new = iter(itertools.count(COMMANDS_SLOT) if numbers is None else numbers)
+
+    @contextmanager
+    def pair(self) -> Iterator[tuple[int, int]]:
+        """Hold two numbers: the worker's and the judge's."""
+        taken = self._take(), self._take()
+        try:
+            yield taken
+        finally:
+            for each in taken:
+                heapq.heappush(self._free, each)
+
+    def _take(self) -> int:
+        if self._free:
+            return heapq.heappop(self._free)
+        return next(self._new)
+
+
+def open_workbench(
+    loaded: LoadedSettings,
+    environ: Environ,
+    *,
+    sandbox: bool = True,
+    own_python: bool = False,
+    trusted: bool = False,
+    runs: int = 1,
+    jobs: int = 2,
+) -> AbstractAsyncContextManager[Workbench]:
+    """Return the context of a workbench for ``runs`` runs, ``jobs`` at a time.
+
+    On Linux, without ``sandbox``, or if the settings switch it off, this machine is not protected
+    from the notebooks. On other systems it never is. ``own_python`` and ``trusted`` are as for
+    :func:`open_sandboxed`.
+
+    Entering it raises:
+        SandboxUnavailable: A sandbox is wanted and cannot be made; or the settings demand one on a
+            system that has none.
+    """
+    if sys.platform == "linux":
+        return open_sandboxed(
+            loaded,
+            environ,
+            sandbox=sandbox,
+            own_python=own_python,
+            trusted=trusted,
+            runs=runs,
+            jobs=jobs,
+        )
+    else:  # noqa: RET505 - mypy skips an else of another system, and no statements after it
+        return open_plain(loaded, environ, own_python=own_python, jobs=jobs)
+
+
+if sys.platform == "linux":  # supervisors need it
+
+    @asynccontextmanager
+    async def open_sandboxed(
+        loaded: LoadedSettings,
+        environ: Environ,
+        *,
+        sandbox: bool = True,
+        own_python: bool = False,
+        trusted: bool = False,
+        runs: int = 1,
+        jobs: int = 2,
+    ) -> AsyncIterator[Workbench]:
+        """Yield a workbench for ``runs`` runs, ``jobs`` at a time, with a supervisor of its own.
+
+        With ``trusted``, the files beside a notebook may be as many and as large as an author's.
+        Without ``sandbox``, or if the settings switch it off, this machine is not protected from
+        the notebooks. With ``own_python`` they have the packages of the Python that runs mograder.
+
+        Raises:
+            SandboxUnavailable: A sandbox is wanted and cannot be made.
+        """
+        place, _ = places(loaded, environ)
+        config = supervisor_config(loaded, environ)
+        if not sandbox:
+            config = config.model_copy(update={"sandbox": "none"})
+        if config.uv_cache.is_relative_to(loaded.state_dir):
+            config = config.model_copy(update={"uv_cache": place / "uv-cache"})
+        warm = _WARM_ENVIRONMENTS if runs >= _WARM_FROM else 0
+        bounds = _AUTHORS_BOUNDS if trusted else CopyBounds()
+        async with momentary_supervisor(config, warm=warm) as moment:
+            client = moment.client
+            environments = None if own_python else await _environments_of(loaded, environ, client)
+            copies = Path(tempfile.mkdtemp(prefix="mograder-"))
+            judging, own = copies / "judging", copies / "own"
+            if own_python:
+                await asyncio.to_thread(make_own_environment, own)
+            try:
+                yield Workbench(
+                    Executor(client, copies / "runs", remove_tree, at_once=jobs, bounds=bounds),
+                    JudgeRunner(client, judging, remove_tree, at_once=jobs, bounds=bounds),
+                    limits_of(loaded.settings.limits),
+                    environments,
+                    client.warm,
+                    own,
+                )
+            finally:
+                if environments is not None:
+                    await environments.close()
+                await asyncio.to_thread(shutil.rmtree, copies, ignore_errors=True)
+
+
+@asynccontextmanager
+async def open_plain(
+    loaded: LoadedSettings, environ: Environ, *, own_python: bool = False, jobs: int = 2
+) -> AsyncIterator[Workbench]:
+    """Yield a workbench without a supervisor, for ``jobs`` runs at a time.
+
+    With ``own_python``, notebooks have the packages of the Python that runs mograder.
+
+    Raises:
+        SandboxUnavailable: ``[security] use_bubblewrap`` demands a sandbox.
+    """
+    demand_no_sandbox(loaded)
+    variables = own_variables(environ)
+    if cache := loaded.settings.hub.uv_cache_dir:
+        variables["UV_CACHE_DIR"] = str(loaded.path(cache))
+    executor = PlainExecutor(variables, at_once=jobs, bounds=_AUTHORS_BOUNDS)
+    limits = limits_of(loaded.settings.limits)
+    if own_python:
+        yield Workbench(executor, _NoJudges(), limits, None, _no_warm_start)
+        return
+    environments = await _environments_of(loaded, environ, PlainCommands(variables))
+    try:
+        yield Workbench(executor, _NoJudges(), limits, environments, _no_warm_start)
+    finally:
+        await environments.close()
+
+
+class _NoJudges:
+    """Judges nothing: that needs two processes that cannot reach each other."""
+
+    async def judge(self, request: JudgingRequest) -> JudgingResult:
+        """Raise :class:`SandboxUnavailable`."""
+        raise SandboxUnavailable("Checks can be judged apart from the answers on Linux only.")
+
+
+async def _no_warm_start(_: Path) -> None:
+    """Do nothing: only supervisors keep processes for fast starts."""
+
+
+def places(loaded: LoadedSettings, environ: Environ) -> tuple[Path, Path]:
+    """Return the directories of wheels and environments: the course's, else the user's cache.
+
+    Only Linux has hubs to share the course's with. Elsewhere folders of courses are often copied to
+    a cloud, and on Windows the paths in an environment may become too long there.
+    """
+    directory = loaded.path(loaded.settings.hub.environments_dir)
+    shared = SYSTEM == "linux" or not directory.is_relative_to(loaded.course_dir)
+    if shared and (loaded.course_dir / FILE_NAME).is_file():
+        return loaded.state_dir, directory
+    cache = user_cache(environ.home)
+    return cache, cache / "environments"
+
+
+async def _environments_of(
+    loaded: LoadedSettings, environ: Environ, runner: CommandRunner
+) -> Environments:
+    """Return the environments of a command, which are built by the commands of ``runner``."""
+    place, directory = places(loaded, environ)
+    return Environments(
+        directory,
+        runner,
+        wheel=await asyncio.to_thread(build_runtime_wheel, place / "wheels"),
+        marimo=metadata.version("marimo"),
+        timeout=loaded.settings.limits.build_timeout,
+    )
+
+
+def demand_no_sandbox(loaded: LoadedSettings) -> None:
+    """Check that a course's settings allow runs without a sandbox.
+
+    Raises:
+        SandboxUnavailable: ``[security] use_bubblewrap`` demands one.
+    """
+    if loaded.settings.security.use_bubblewrap:
+        raise SandboxUnavailable(
+            f"[security] use_bubblewrap is true, but {SYSTEM_NAME} has no sandboxes.",
+            hint="Remove that line from mograder.toml to run your own notebooks without one.",
+        )
+
+
+def own_variables(environ: Environ) -> dict[str, str]:
+    """Return the environment variables of a program that runs with the person's own rights."""
+    return {**environ.build, "PATH": environ.path, "HOME": str(environ.home)}

@@ -1,1 +1,0 @@
-"""Whether an assignment's checks tell right answers from wrong ones."""

@@ -1,0 +1,116 @@
+"""The dates of a course for every door, read again when the gradebook changes."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mograder.core.item_dates import OwnDates
+from mograder.core.settings import load_settings
+from mograder.grading.course_late import CourseDates
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.late_work import Extension, LateFacts, LateWork, Membership
+from tests.support.fake_disks import ShareDisk
+from tests.support.graded_courses import DUE, SETTINGS, put
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def dates(tmp_path: Path) -> CourseDates:
+    (tmp_path / "mograder.toml").write_text(SETTINGS.replace("true\n", "true\nlate_days = 2\n"))
+    return CourseDates(load_settings(tmp_path, environ={}))
+
+
+def test_extensions_count_as_soon_as_they_are_recorded(dates: CourseDates, tmp_path: Path) -> None:
+    assert dates.own("A1", "alice").due == DUE
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        LateWork(book).record([Membership("Lab", "alice")], by="ina", at=DUE)
+        assert not dates.own("A1", "alice").extended
+        until = DUE + 3 * DAY
+        LateWork(book).record([Extension("A1", group="Lab", until=until)], by="ina", at=DUE)
+        own = dates.own("A1", "alice")
+        assert (own.due, own.extended) == (until, True)
+        assert dates.usual("A1").due == dates.own("A1", "bob").due == DUE
+        change = LateWork(book).facts().with_dates("A1", DUE + DAY, DUE + 2 * DAY)
+        LateWork(book).record([change], by="ina", at=DUE)
+        assert dates.usual("A1").due == DUE + DAY
+        assert dates.own("A1", "alice").closes == until, "not before the extension ends"
+        back = LateWork(book).facts().with_dates("A1", None, None)
+        LateWork(book).record([back], by="ina", at=DUE)
+    assert (dates.usual("A1").due, dates.usual("A1").closes) == (DUE, None)
+
+
+def test_what_is_late_costs_what_the_policy_says_after_the_late_days_of_other_work(
+    dates: CourseDates, tmp_path: Path
+) -> None:
+    late = DUE + 2 * DAY + timedelta(hours=1)
+    assert dates.if_received("A1", "alice", late).percent == 5, "two of three days are free"
+    earlier = SETTINGS.replace("A1", "A0").replace("Assignment 1", "Assignment 0")
+    with (tmp_path / "mograder.toml").open("a") as file:
+        file.write(earlier[earlier.index("[[") :])
+    again = CourseDates(load_settings(tmp_path, environ={}))
+    put(tmp_path, "alice", 2 * DAY, assignment="A0")
+    assert again.if_received("A1", "alice", late).percent == 15
+    assert again.if_received("A1", "bob", late).percent == 5
+
+
+def test_a_gradebook_that_cannot_be_read_leaves_what_was_known(
+    dates: CourseDates, tmp_path: Path
+) -> None:
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        extension = Extension("A1", "alice", until=DUE + DAY)
+        LateWork(book).record([extension], by="ina", at=DUE)
+    assert dates.own("A1", "alice").due == DUE + DAY
+    (tmp_path / "gradebook.db").write_bytes(b"no database")
+    assert dates.own("A1", "alice").due == DUE + DAY
+
+
+@pytest.mark.parametrize(
+    ("late", "words"),
+    [
+        (timedelta(), ""),
+        (timedelta(seconds=3), "1 minute late"),
+        (timedelta(minutes=12), "12 minutes late"),
+        (timedelta(hours=2), "2 hours late"),
+        (timedelta(hours=47), "47 hours late"),
+        (timedelta(days=2), "2 days late"),
+    ],
+)
+def test_lateness_is_told_in_one_unit(late: timedelta, words: str) -> None:
+    assert OwnDates(DUE).lateness(DUE + late) == words
+
+
+def test_setting_a_date_ends_that_of_a_run_of_feedback() -> None:
+    assert LateFacts().with_dates("A1", DUE, None).policy.due is None
+
+
+def test_openings_of_the_settings_count_where_the_gradebook_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "mograder.toml").write_text("[items.Exam]\nopens = 2026-11-24T09:00Z\n")
+    (tmp_path / "gradebook.db").write_bytes(b"no database" * 1000)
+    dates = CourseDates(load_settings(tmp_path, environ={}))
+    assert list(dates.openings()) == ["Exam"]
+    assert dates.usual("Exam").due is None
+
+
+def test_an_extension_that_another_machine_gives_on_a_share_counts_within_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment, disk, due = [100.0], ShareDisk(), DUE
+    monkeypatch.setattr(time, "monotonic", lambda: moment[0])
+    dates = CourseDates(load_settings(tmp_path, environ={}), disk=disk)
+    assert dates.usual("A1").due is None
+
+    def give() -> None:
+        with Gradebook(tmp_path / "gradebook.db") as book:
+            change = LateFacts().with_dates("A1", due, None)
+            LateWork(book).record([change], by="prof", at=due)
+
+    disk.elsewhere(give)
+    assert dates.usual("A1").due is None
+    moment[0] += 1
+    assert dates.usual("A1").due == due
+    assert "gradebook.db" not in disk.asked
