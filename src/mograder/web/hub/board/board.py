@@ -24,8 +24,8 @@ from mograder.core.tasks import every
 from mograder.sandbox.protocol import Mode
 from mograder.store.hub.board import Board
 from mograder.web.hub.board.board_tables import BoardTables, View
-from mograder.web.hub.board.check_log import CheckLog
 from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.checks import CheckLog
 from mograder.web.hub.core.help_desk import plain_words
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.parts import Number
