@@ -56,7 +56,6 @@ from mograder.web.hub.board import board, help_requests
 from mograder.web.hub.copies import (
     copies,
     copy_pages,
-    copy_update,
     hand_in,
     submissions,
     timeline,
@@ -110,7 +109,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(_COPIES),
     Feature(copy_pages.ROUTES, copy_pages.open_copy_pages),
     Feature(timeline.ROUTES, timeline.open_versions),
-    Feature((*copy_update.ROUTES, *updates.ROUTES), updates.open_updates),
+    Feature(updates.ROUTES, updates.open_updates),
     Feature(sessions.ROUTES),
     Feature((*items.ROUTES, *item_pages.ROUTES, *publishing.ROUTES)),
     Feature(grading.ROUTES, grading.open_grading),
