@@ -40,8 +40,8 @@ from mograder.sessions.session import CopyOf, LiveSession, SessionKey
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.background import Report
 from mograder.web.hub.board.help_requests import HelpAsked, help_of, shown_name
+from mograder.web.hub.copies.copies import CellToPut, asked_of_page
 from mograder.web.hub.copies.hand_in import hand_in_of
-from mograder.web.hub.copies.open_editor import CellToPut, asked_of_page
 from mograder.web.hub.copies.updates import NotebookUpdate, in_bar, settle
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
