@@ -139,10 +139,10 @@ def _oidc() -> Feature:
 
 
 def _lti() -> Feature:
-    from mograder.web.hub.lti import launch, pick, register, scores  # noqa: PLC0415
+    from mograder.web.hub.lti import launch, register, scores  # noqa: PLC0415
     from mograder.web.hub.lti.service import open_lti  # noqa: PLC0415
 
-    rows = (*launch.ROUTES, *pick.ROUTES, *register.ROUTES, *scores.ROUTES)
+    rows = (*launch.ROUTES, *register.ROUTES, *scores.ROUTES)
     return Feature(rows, open_lti)
 
 
