@@ -30,7 +30,7 @@ from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.core.metrics import ProxyCounters
-from mograder.web.hub.proxy.frame_page import FramePages
+from mograder.web.hub.proxy.replies import FramePages
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.upstream import Allowances
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES

@@ -74,8 +74,8 @@ from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.parts import IDENTITY
 from mograder.web.hub.core.responses import answer_problem
 from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming
-from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.paths import SESSION_PATHS
+from mograder.web.hub.proxy.replies import FramePages
 from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path

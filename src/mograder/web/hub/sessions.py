@@ -4,9 +4,9 @@ B114-B116, B124, B126. Concurrent requests for a session share one start; the po
 session is reused or made, these handlers decide for whom, and build the error messages. The pages
 that start one redirect to it.
 
-The state of an open notebook is for the bar above it (``frame_page``), which asks after a change
-event and does not poll. Memory and a few inodes are read, and of a notebook that was saved after
-its submission also the text.
+The state of an open notebook is for the bar above it (``proxy/replies.py``), which asks after a
+change event and does not poll. Memory and a few inodes are read, and of a notebook that was saved
+after its submission also the text.
 """
 
 from __future__ import annotations

@@ -28,7 +28,6 @@ from mograder.web.hub.core.capabilities import Capability
 from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.proxy.answer_rules import Page, Visit
-from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.headers import HeaderList, header, session_headers
 from mograder.web.hub.proxy.http_relay import METHODS, Exchange, Limits, relay_http, send_text
 from mograder.web.hub.proxy.paths import (
@@ -43,6 +42,7 @@ from mograder.web.hub.proxy.paths import (
 )
 from mograder.web.hub.proxy.replies import (
     GONE,
+    FramePages,
     ProxyReply,
     check_browser,
     check_page,
