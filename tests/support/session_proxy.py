@@ -35,8 +35,7 @@ from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.upstream import Allowances
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES
 from mograder.web.pages import load_pages
-from mograder.web.serving import KEPT_SECONDS
-from mograder.web.uvicorn_protocol import HttpProtocol
+from mograder.web.serving import KEPT_SECONDS, HttpProtocol
 from tests.support.hub_app import SECRET, FakeSession, Hub, make_hub
 
 POLICY = (
