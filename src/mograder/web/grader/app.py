@@ -28,7 +28,6 @@ from mograder.store.course.course import read_notebook
 from mograder.web.app import AppMiddleware, Header
 from mograder.web.browser_access import HEADERS
 from mograder.web.context import ContextMiddleware
-from mograder.web.fastapi_app import bare_api
 from mograder.web.marking.context import (
     CurrentMarker,
     CurrentMarking,
@@ -42,6 +41,7 @@ from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.pages import APP, Pages, Viewer, go_to, problem_page, static_file
 from mograder.web.problems import Wants, problem_json, status_of, wanted
 from mograder.web.route import Access as Demanded
+from mograder.web.route import bare_api
 
 _log = get_logger("mograder.grader")
 

@@ -36,7 +36,6 @@ from mograder.store.submissions.submissions import Submissions
 from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.fastapi_app import bare_api
 from mograder.web.hub import (
     calendar,
     client,
@@ -85,7 +84,7 @@ from mograder.web.marking.context import MarkingApp, SharedGradebook, make_marki
 from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.pages import APP, load_pages
 from mograder.web.request_body import Uploads
-from mograder.web.route import Route
+from mograder.web.route import Route, bare_api
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
     from mograder.web.hub.core.node_door import NodeDoor
