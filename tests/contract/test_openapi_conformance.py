@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.sessions.rehearsal import Pace
 from mograder.web.hub import rehearsal
 from mograder.web.hub.app import OPTIONAL, ROUTES

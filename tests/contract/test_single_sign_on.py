@@ -21,8 +21,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_token
 from mograder.clients.file_upload import Upload
 from mograder.clients.front_probe import look_at_front
 from mograder.clients.hub import HubClient

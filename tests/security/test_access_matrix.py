@@ -14,8 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_metrics_token
+from mograder.auth.credentials import Role, make_metrics_token
 from mograder.web.hub.app import OPTIONAL
 from mograder.web.hub.app import ROUTES as ALWAYS
 from mograder.web.route import Access, Route

@@ -20,9 +20,7 @@ import uvicorn
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mograder.auth.cookies import COOKIE, Login, make_cookie
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import COOKIE, Login, Role, make_cookie, make_token
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.web.context import ContextMiddleware

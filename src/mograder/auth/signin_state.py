@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from mograder.auth import cookies
+from mograder.auth import credentials
 from mograder.auth.signing import derived_key, read_signed_record, signed_record
 
 Flow = Literal["oidc", "lti"]
@@ -64,7 +64,7 @@ def new_state(
 def cookie_name(state: str, *, secure: bool, prefix: str) -> str:
     """Return the name of a sign-in's cookie, prefixed like that of a login."""
     bare = _NAME + hashlib.sha256(state.encode("utf-8", "replace")).hexdigest()[:16]
-    return cookies.cookie_name(secure=secure, prefix=prefix, bare=bare)
+    return credentials.cookie_name(secure=secure, prefix=prefix, bare=bare)
 
 
 def make(secret: str, state: SignInState) -> str:
@@ -104,7 +104,7 @@ def clear_cookie_header(name: str, *, flow: Flow, path: str, secure: bool) -> st
 
 def cookies_of(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return the cookies of sign-ins in a request, by name; one that is there twice is left out."""
-    found = [(name, value) for name, value in cookies.cookies_in(headers) if _NAME in name]
+    found = [(name, value) for name, value in credentials.cookies_in(headers) if _NAME in name]
     names = [name for name, _ in found]
     return {name: value for name, value in found if names.count(name) == 1}
 

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import click
 
+from mograder.auth.credentials import Role, make_token
 from mograder.auth.enrollment import parse_username
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
 from mograder.cli.files import read_text
 from mograder.cli.shared.options import EXISTING_DIRECTORY, PATH
 from mograder.core.clock import SystemClock

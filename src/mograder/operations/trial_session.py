@@ -12,8 +12,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_token
 from mograder.clients.certificate import trusting
 from mograder.clients.file_upload import Upload
 from mograder.clients.hub import HubClient

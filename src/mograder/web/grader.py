@@ -28,8 +28,8 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Network, is_within, named_user, parse_networks
-from mograder.auth.roles import Role
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, NotFound
 from mograder.core.log import configure_logging, get_logger

@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import (

@@ -28,8 +28,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from mograder.auth.login_links import LinkCode, make_code
-from mograder.auth.roles import Role
+from mograder.auth.credentials import LinkCode, Role, make_code
 from mograder.clients.mail import is_address
 from mograder.core.csv_table import write_table
 from mograder.core.errors import Conflict, InvalidInput

@@ -20,8 +20,8 @@ from fastapi import Request
 from pydantic import Field
 from starlette.responses import Response
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
-from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.notebook.pep723 import Script

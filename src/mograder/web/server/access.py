@@ -9,9 +9,8 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
+from mograder.auth.credentials import Claims, Role, verify_token
 from mograder.auth.enrollment import parse_username
-from mograder.auth.roles import Role
-from mograder.auth.tokens import Claims, verify_token
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, NotAuthenticated
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username

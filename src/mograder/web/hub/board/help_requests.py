@@ -13,8 +13,8 @@ from pydantic import (
 )
 from starlette.responses import Response
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
-from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.names import INSTRUCTOR
 from mograder.sessions.connections import share_editing

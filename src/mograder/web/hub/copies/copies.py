@@ -22,8 +22,8 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
-from mograder.auth.roles import Role
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.notebook.denied_code import denied_by
 from mograder.notebook.versions import CodeChange

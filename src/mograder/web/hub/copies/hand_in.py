@@ -17,9 +17,9 @@ from anyio import to_thread
 from fastapi import Query, Request
 from starlette.responses import Response
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
 from mograder.auth.receipts import Receipt
-from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, InvalidInput, MograderError
 from mograder.core.item_dates import OwnDates
 from mograder.core.log import get_logger

@@ -13,7 +13,7 @@ from functools import partial
 from anyio import to_thread
 from fastapi import Request
 
-from mograder.auth.cookies import LIFETIME
+from mograder.auth.credentials import LIFETIME
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger

@@ -17,9 +17,9 @@ from urllib.parse import quote, urlencode
 
 from starlette.types import Scope
 
+from mograder.auth.credentials import Role
 from mograder.auth.csrf import browser_marks
 from mograder.auth.identity import Identity
-from mograder.auth.roles import Role
 from mograder.core.web_origin import SessionUrl
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession

@@ -18,7 +18,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.auth import signin_state
-from mograder.auth.cookies import LIFETIME, Login
+from mograder.auth.credentials import LIFETIME, Login
 from mograder.auth.external_names import (
     ProvenPerson,
     Refusal,

@@ -16,7 +16,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from mograder.auth.cookies import LIFETIME
+from mograder.auth.credentials import LIFETIME
 from mograder.auth.external_names import ProvenPerson
 from mograder.auth.jose import OLDEST, SKEW, InvalidToken, text_claim
 from mograder.auth.oidc import (
