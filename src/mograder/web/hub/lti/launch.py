@@ -20,7 +20,7 @@ from fastapi import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from mograder.auth.credentials import LIFETIME, Role
-from mograder.auth.external_names import ProvenPerson, Refusal
+from mograder.auth.external_signin import ProvenPerson, Refusal, SignInState, new_state
 from mograder.auth.jose import InvalidToken
 from mograder.auth.lti_addresses import addresses_of
 from mograder.auth.lti_claims import (
@@ -35,7 +35,6 @@ from mograder.auth.lti_claims import (
     read_handle,
     role_on_hub,
 )
-from mograder.auth.signin_state import SignInState, new_state
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, NotFound, RemoteFailed
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
