@@ -13,7 +13,6 @@ from urllib.parse import quote
 from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
-from mograder.auth.receipts import LONGEST, moment, read_receipt
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, TooLarge
 from mograder.core.item_dates import OwnDates
 from mograder.core.names import FileName
@@ -22,9 +21,15 @@ from mograder.store.assignment_server.assignments import Assignment
 from mograder.store.assignment_server.drafts import DRAFT_LIMIT, Draft, DraftChanged
 from mograder.store.assignment_server.grades import Mark
 from mograder.store.submissions.history import Submission
+from mograder.store.submissions.receipts import (
+    LONGEST,
+    moment,
+    read_receipt,
+    receipt_of,
+    verdict_of,
+)
 from mograder.store.submissions.submissions import Kept, Terms
 from mograder.store.submissions.submitted_files import reads_as_a_submission
-from mograder.web.receipts import receipt_of, verdict_of
 from mograder.web.request_body import MEGABYTE, announced_size, read_body, submitted_bytes
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find, find_open, shown
