@@ -17,7 +17,6 @@ from pathlib import Path
 import click
 
 from mograder.auth.credentials import Role, make_token
-from mograder.auth.enrollment import parse_username
 from mograder.cli.files import read_text
 from mograder.cli.shared.options import EXISTING_DIRECTORY, PATH
 from mograder.core.clock import SystemClock
@@ -30,7 +29,12 @@ from mograder.core.settings import (
     read_environ,
 )
 from mograder.store.assignment_server.assignments import Assignment, Catalogue
-from mograder.store.assignment_server.name_registry import PEOPLE_FILE, How, NameRegistry
+from mograder.store.assignment_server.name_registry import (
+    PEOPLE_FILE,
+    How,
+    NameRegistry,
+    parse_username,
+)
 from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret, read_secret
 
 _PORT = 8080
