@@ -27,7 +27,7 @@ from mograder.clients.front_probe import look_at_front
 from mograder.clients.hub import HubClient
 from mograder.core.settings import load_settings
 from mograder.operations.front import caddy_config, nginx_config
-from mograder.operations.front_checks import examine_front, front_lines
+from mograder.operations.live_checks import examine_front, front_lines
 from mograder.operations.report import Level
 from tests.support.fronts import Place, running, two_ports
 from tests.support.hub_app import NOTEBOOK, SECRET, Hub, running_hub
