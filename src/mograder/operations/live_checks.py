@@ -29,33 +29,12 @@ from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.sections.settings_model import HubSettings
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import Progress
+from mograder.operations.pruning import TRIAL_NOTEBOOK
 from mograder.operations.report import Level, Line, note, ok, problem
 from mograder.store.filesystem.files import remove_tree
 
 NAME = "mograder-check"
 """The name of the item, and of the user that runs it."""
-
-NOTEBOOK = """\
-# /// script
-# requires-python = ">=3.11"
-# dependencies = ["marimo"]
-# mograder-type = "demo"
-# ///
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    import marimo as mo
-    mo.md("It works.")
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
 
 _HTTPS = 443
 _SHOWN = 3
@@ -261,7 +240,7 @@ def _websocket(seen: FrontSeen) -> Line:
 def _try_session(client: HubClient, progress: Progress) -> None:
     with tempfile.TemporaryDirectory(prefix="mograder-check-") as place:
         notebook = Path(place) / f"{NAME}.py"
-        notebook.write_text(NOTEBOOK, "utf-8")
+        notebook.write_text(TRIAL_NOTEBOOK, "utf-8")
         client.publish(NAME, "demo", [Upload(notebook.name, notebook)], progress)
     progress("Starting a session")
     try:
