@@ -11,7 +11,13 @@ import os
 import re
 
 from mograder.core.errors import MograderError, NotFound
-from mograder.operations.install.course import COURSE, ensure_course, ensure_secret
+from mograder.operations.install.data import (
+    COURSE,
+    DATA,
+    ensure_course,
+    ensure_secret,
+    ensure_volume,
+)
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.program import (
     CURRENT,
@@ -50,7 +56,6 @@ from mograder.operations.install.system import (
     ensure_sandbox,
     ensure_system,
 )
-from mograder.operations.install.volume import DATA, ensure_volume
 from mograder.operations.install.written_files import SETTINGS
 from mograder.operations.service_checks import HUB, SOCKET
 from mograder.processes.programs import Host
