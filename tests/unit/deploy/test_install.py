@@ -23,8 +23,7 @@ from mograder.operations.install.options import STEPS, InstallOptions
 from mograder.operations.install.program import examine, point_at
 from mograder.operations.install.services import UNIT_PLACE, ensure_services
 from mograder.operations.install.steps import next_steps, uninstall
-from mograder.operations.install.system import ensure_network
-from mograder.operations.install.written_files import put
+from mograder.operations.install.system import ensure_network, put
 from mograder.processes.programs import Host
 from tests.support.command_line import cli
 from tests.support.course import REPOSITORY

@@ -48,6 +48,7 @@ from mograder.operations.install.system import (
     ACCOUNT,
     APPARMOR,
     KERNEL_SETTINGS,
+    SETTINGS,
     SITE_AUTHORITY,
     as_account,
     ensure_account,
@@ -56,7 +57,6 @@ from mograder.operations.install.system import (
     ensure_sandbox,
     ensure_system,
 )
-from mograder.operations.install.written_files import SETTINGS
 from mograder.operations.service_checks import HUB, SOCKET
 from mograder.processes.programs import Host
 
