@@ -21,7 +21,7 @@ from mograder.clients.server_url import parse_hub_url
 from mograder.core.clock import SystemClock
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.operations.accounts import is_recorded
+from mograder.store.hub.hub_state import is_recorded
 
 _METRICS = "metrics"
 _role_option = click.option(
