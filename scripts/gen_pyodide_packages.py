@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from mograder.publishing.browser import packages
-from mograder.publishing.browser.frame import marimo_pyodide_version
+from mograder.publishing.browser.export import marimo_pyodide_version
 from mograder.publishing.browser.pyodide import download_pyodide, read_pyodide
 
 PLACE = Path(packages.__file__).with_name(packages.TABLE)

@@ -6,7 +6,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.publishing.browser import packages
-from mograder.publishing.browser.frame import marimo_pyodide_version
+from mograder.publishing.browser.export import marimo_pyodide_version
 from mograder.publishing.browser.packages import Selection, advise_browser, distribution
 
 
