@@ -29,13 +29,16 @@ from mograder.clients.http import Server, bounded_body, make_client
 from mograder.core.errors import RemoteFailed
 from mograder.core.marimo_scripts import WORKER, other_form, pack_script, pack_style
 from mograder.core.names import ItemName
-from mograder.publishing.browser.packages import (
+from mograder.publishing.browser.pyodide import (
+    STARTED,
+    Pyodide,
     Wheel,
+    download_pyodide,
     pack_installed,
+    read_pyodide,
     read_wheel,
     select_wheels,
 )
-from mograder.publishing.browser.pyodide import STARTED, Pyodide, download_pyodide, read_pyodide
 from mograder.publishing.warm import read_notebook_script
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserPages

@@ -1,4 +1,10 @@
-"""Pyodide's own files: Python for browsers, from its npm package or from a directory."""
+"""Pyodide, which is Python for browsers: its own files, and the packages of a page that run in it.
+
+Its files are those of its npm package or of a directory. uv resolves a notebook's requirements; of
+each package that the browser needs, the wheel with the best tag for Pyodide is taken. A package
+without such a wheel is missing: a browser cannot build it. Authors are told of it before a page is
+made, by a table of Pyodide's own packages.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +13,65 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+import tomllib
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from email.parser import HeaderParser
+from functools import cache
+from importlib import metadata
+from importlib.resources import files
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+from marimo import __version__
+from packaging.markers import Marker
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import NormalizedName, canonicalize_name
+from packaging.utils import (
+    InvalidWheelFilename,
+    NormalizedName,
+    canonicalize_name,
+    parse_wheel_filename,
+)
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.clients.http import Server, bounded_body, make_client
-from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.errors import InvalidInput, RemoteFailed, TimedOut
+from mograder.core.wheel import OURS
+from mograder.notebook.findings import Finding
+from mograder.notebook.pep723 import read_script
+from mograder.processes.programs import resolve_universally
 
 REGISTRY = "https://registry.npmjs.org"
 _FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+
 STARTED = ("pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
 """The files that marimo loads; its own script stands for ``pyodide.mjs``."""
 
 _LOCK = "pyodide-lock.json"
 _LIMIT = 128 * 1024 * 1024
 _SECONDS = 600.0
+
+RUNTIME = (
+    *("micropip", "msgspec", "markdown", "pymdown-extensions", "narwhals", "packaging"),
+    *("docutils", "pygments", "jedi", "pyodide-http"),
+)
+"""The packages that marimo's page loads before any notebook, beside ``marimo-base``."""
+
+_PURE = frozenset({"pyyaml"})
+"""Compiled packages that also work without their compiled part, and have no wheel of that kind.
+
+marimo needs this one, so it is installed here: its Python files are packed again.
+"""
+
+_THERE = frozenset({"marimo", "marimo-base", *OURS})
+_WHEEL = b"Wheel-Version: 1.0\nGenerator: mograder\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_METADATA_LIMIT = 4 * 1024 * 1024
+TABLE = "pyodide_packages.json"
+_ADVICE_SECONDS = 20.0
+_HINT = "Students need a hub or an editor of their own for this notebook."
 
 
 class _Info(BaseModel):
@@ -109,6 +155,53 @@ class Pyodide:
         }
 
 
+class Distribution(BaseModel):
+    """Pyodide's full distribution, of the ``version`` that marimo uses.
+
+    ``python`` is its version of Python, ``platform`` that of its wheels; ``packages`` are the
+    versions by the normalised names.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str
+    python: str
+    platform: str
+    packages: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """One wheel to serve.
+
+    ``place`` is its file here; without one it is downloaded from ``url``, where it has ``sha256``;
+    without either it is packed of the package that is installed here (:func:`pack_installed`).
+    """
+
+    name: NormalizedName
+    version: str
+    filename: str
+    sha256: str = ""
+    url: str = ""
+    place: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The wheels of a page, and the requirements of the notebook that no wheel meets there."""
+
+    wheels: tuple[Wheel, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WheelFacts:
+    """What Pyodide's lock file tells of a wheel, read from the wheel itself."""
+
+    imports: tuple[str, ...]
+    depends: tuple[NormalizedName, ...]
+
+
 def read_pyodide(place: Path) -> Pyodide:
     """Return the Pyodide in a directory, or in an archive of the npm package (``.tgz``).
 
@@ -147,6 +240,137 @@ def download_pyodide(version: str, registry: str = REGISTRY) -> Pyodide:
     return _unpack(data)
 
 
+@cache
+def distribution() -> Distribution:
+    """Return Pyodide's distribution as the table that comes with mograder lists it."""
+    table = files("mograder.publishing.browser").joinpath(TABLE)
+    return Distribution.model_validate_json(table.read_bytes())
+
+
+def select_wheels(
+    dependencies: Iterable[str], marimo: str, pyodide: Pyodide, *, seconds: float = 300.0
+) -> Selection:
+    """Return the wheels for a notebook's dependencies and for marimo of this version.
+
+    ``seconds`` are those that the resolution may take.
+
+    Raises: as :func:`resolve_universally`.
+    """
+    environment = pyodide.environment()
+    wanted = [each for each in dependencies if is_wanted(each, environment)]
+    preferred = {name: metadata.version(name) for name in _PURE}
+    preferred |= {name: version for name, (version, _) in pyodide.wheels.items()}
+    lock = resolve_universally(
+        [f"marimo-base=={marimo}", *RUNTIME, *wanted], preferred, pyodide.short_python, seconds
+    )
+    return choose(lock, pyodide)
+
+
+def choose(pylock: str, pyodide: Pyodide) -> Selection:
+    """Return the best wheel of each package that a resolution needs in the browser.
+
+    Raises: :class:`InvalidInput` for a text that is no resolution.
+    """
+    environment, tags = pyodide.environment(), pyodide.tags()
+    try:
+        packages = tomllib.loads(pylock).get("packages", [])
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"The resolution cannot be read: {error}") from error
+    wheels, missing = [], []
+    for package in packages:
+        marker = package.get("marker")
+        if marker and not Marker(marker).evaluate(environment):
+            continue
+        name, version = canonicalize_name(package["name"]), str(package.get("version", ""))
+        found = _beside(name, version, pyodide) or _listed(name, version, package, tags)
+        if found is None and name in _PURE:
+            found = Wheel(name, version, f"{name}-{version}-py3-none-any.whl")
+        if found is None:
+            missing.append(f"{name} {version}".strip())
+        else:
+            wheels.append(found)
+    return Selection(tuple(wheels), tuple(missing))
+
+
+def is_wanted(text: str, environment: Mapping[str, str]) -> bool:
+    """Return whether a requirement of a notebook has to be met there beside marimo and mograder.
+
+    Raises: :class:`InvalidInput` for a text that is no requirement.
+    """
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise InvalidInput(f"{text!r} is not a requirement.") from error
+    if canonicalize_name(requirement.name) in _THERE:
+        return False
+    return requirement.marker is None or requirement.marker.evaluate(dict(environment))
+
+
+def read_wheel(data: bytes, environment: Mapping[str, str]) -> WheelFacts:
+    """Return a wheel's import names and requirements.
+
+    Raises: :class:`InvalidInput` for bytes that are no wheel.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+            about = next(name for name in names if name.endswith(".dist-info/METADATA"))
+            with archive.open(about) as file:
+                headers = HeaderParser().parsestr(file.read(_METADATA_LIMIT).decode("utf-8"))
+    except (zipfile.BadZipFile, StopIteration, UnicodeDecodeError) as error:
+        raise InvalidInput("A package's wheel cannot be read.") from error
+    needs = (Requirement(text) for text in headers.get_all("Requires-Dist", []))
+    depends = [
+        canonicalize_name(each.name)
+        for each in needs
+        if each.marker is None or each.marker.evaluate(dict(environment))
+    ]
+    return WheelFacts(_imports(names), tuple(dict.fromkeys(depends)))
+
+
+def pack_installed(name: str) -> bytes:
+    """Return a wheel of an installed package's Python files, without its compiled ones.
+
+    Equal files give equal bytes.
+    """
+    found = metadata.distribution(name)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry in sorted(found.files or (), key=str):
+            text = entry.suffix == ".py" or entry.name in {"METADATA", "LICENSE"}
+            if text and ".." not in entry.parts:
+                data = Path(str(entry.locate())).read_bytes()
+                archive.writestr(zipfile.ZipInfo(str(entry), _EPOCH), data)
+        info = f"{name}-{found.version}.dist-info/WHEEL"
+        archive.writestr(zipfile.ZipInfo(info, _EPOCH), _WHEEL)
+    return buffer.getvalue()
+
+
+def advise_browser(text: str, filename: str) -> tuple[Finding, ...]:
+    """Return what the author should know of a notebook's packages if it is to run in the browser.
+
+    Packages that Pyodide does not have are resolved with uv, which asks the index; if that fails
+    or takes too long, nothing is said of them. An unreadable header has other findings.
+    """
+    try:
+        dependencies = read_script(text).dependencies
+    except InvalidInput:
+        return ()
+    version = distribution().version
+    others = _other_versions(dependencies)
+    told = [
+        Finding(
+            filename, _line_of(text, name), f"{wanted}, but Pyodide {version} has {has}.", _HINT
+        )
+        for name, wanted, has in others
+    ]
+    if not others and (missing := _missing(dependencies)):
+        names = ", ".join(missing)
+        message = f"neither Pyodide {version} nor the index has for the browser: {names}."
+        told.append(Finding(filename, _line_of(text, ""), message, _HINT))
+    return tuple(sorted(told))
+
+
 def _unpack(data: bytes) -> Pyodide:
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         found = {}
@@ -183,3 +407,88 @@ def _read(found: Mapping[str, bytes], beside: Path | None) -> Pyodide:
         },
         wheels=wheels,
     )
+
+
+def _imports(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the modules and packages at the top of a wheel."""
+    found = set()
+    for name in names:
+        first, slash, _ = name.partition("/")
+        if slash and first.isidentifier():
+            found.add(first)
+        elif not slash and (first.endswith((".py", ".so"))):
+            found.add(first.partition(".")[0])
+    return tuple(sorted(found))
+
+
+def _beside(name: NormalizedName, version: str, pyodide: Pyodide) -> Wheel | None:
+    """Return the wheel of Pyodide's own distribution, if it has this version."""
+    known = pyodide.wheels.get(name)
+    if known is None or known[0] != version:
+        return None
+    return Wheel(name, version, known[1].name, place=known[1])
+
+
+def _listed(
+    name: NormalizedName, version: str, package: Mapping[str, object], tags: Sequence[Tag]
+) -> Wheel | None:
+    """Return the wheel of an index with the best tag, None without one that Pyodide loads."""
+    best: tuple[int, Wheel] | None = None
+    listed = package.get("wheels")
+    for each in listed if isinstance(listed, list) else ():
+        url, digest = str(each.get("url", "")), str(each.get("hashes", {}).get("sha256", ""))
+        filename = unquote(urlsplit(url).path.rpartition("/")[2])
+        rank = _rank(filename, tags)
+        if rank is not None and digest and (best is None or rank < best[0]):
+            best = rank, Wheel(name, version, filename, digest, url=url)
+    return best[1] if best else None
+
+
+def _rank(filename: str, tags: Sequence[Tag]) -> int | None:
+    try:
+        own = parse_wheel_filename(filename)[3]
+    except InvalidWheelFilename:
+        return None
+    return next((rank for rank, tag in enumerate(tags) if tag in own), None)
+
+
+def _other_versions(dependencies: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    """Return the name, the requirement and Pyodide's version where these do not agree."""
+    python, found = _pyodide(), []
+    for text in dependencies:
+        requirement = Requirement(text)
+        has = python.packages.get(canonicalize_name(requirement.name))
+        if has is None or not is_wanted(text, python.environment()):
+            continue
+        if not requirement.specifier.contains(has, prereleases=True):
+            found.append((requirement.name, text, has))
+    return found
+
+
+def _missing(dependencies: tuple[str, ...]) -> tuple[str, ...]:
+    python = _pyodide()
+    wanted = [text for text in dependencies if is_wanted(text, python.environment())]
+    if all(canonicalize_name(Requirement(text).name) in python.packages for text in wanted):
+        return ()
+    try:
+        return select_wheels(wanted, __version__, python, seconds=_ADVICE_SECONDS).missing
+    except (InvalidInput, TimedOut):
+        return ()
+
+
+def _pyodide() -> Pyodide:
+    """Return the full distribution, whose wheels are not here."""
+    known = distribution()
+    packages = {canonicalize_name(name): version for name, version in known.packages.items()}
+    wheels = {name: (version, Path(name)) for name, version in packages.items()}
+    return Pyodide({}, {}, known.python, known.platform, packages, wheels)
+
+
+def _line_of(text: str, name: str) -> int:
+    """Return the first line, from 1, of the header that has a name, or that lists the packages."""
+    header = text.partition("\nimport ")[0].splitlines()
+    for wanted in (name, "dependencies"):
+        for number, line in enumerate(header, start=1):
+            if wanted and wanted in line:
+                return number
+    return 1
