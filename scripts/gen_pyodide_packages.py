@@ -10,9 +10,9 @@ import json
 import sys
 from pathlib import Path
 
-from mograder.publishing.browser import pyodide
-from mograder.publishing.browser.export import marimo_pyodide_version
-from mograder.publishing.browser.pyodide import download_pyodide, read_pyodide
+from mograder.publishing import pyodide
+from mograder.publishing.browser_export import marimo_pyodide_version
+from mograder.publishing.pyodide import download_pyodide, read_pyodide
 
 PLACE = Path(pyodide.__file__).with_name(pyodide.TABLE)
 

@@ -307,7 +307,7 @@ def export_web(
     """
     # Imported here, since the server and the tokens do without it.
     from mograder.cli.shared.output import reporting  # noqa: PLC0415
-    from mograder.publishing.browser.export import export_page  # noqa: PLC0415
+    from mograder.publishing.browser_export import export_page  # noqa: PLC0415
     from mograder.web.server.services import ServerOptions, release_directory  # noqa: PLC0415
 
     root = directory.absolute()

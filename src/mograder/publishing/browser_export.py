@@ -29,7 +29,7 @@ from mograder.clients.http import Server, bounded_body, make_client
 from mograder.core.errors import RemoteFailed
 from mograder.core.marimo_scripts import WORKER, other_form, pack_script, pack_style
 from mograder.core.names import ItemName
-from mograder.publishing.browser.pyodide import (
+from mograder.publishing.pyodide import (
     STARTED,
     Pyodide,
     Wheel,
@@ -281,7 +281,7 @@ def _index(entries: Mapping[str, Mapping[str, object]]) -> dict[str, bytes]:
 
 
 def _boot() -> str:
-    return _source(files("mograder.publishing.browser").joinpath("frame.js").read_text("utf-8"))
+    return _source(files("mograder.publishing").joinpath("browser-frame.js").read_text("utf-8"))
 
 
 def _shim() -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.publishing.browser import pyodide
-from mograder.publishing.browser.export import marimo_pyodide_version
-from mograder.publishing.browser.pyodide import Selection, advise_browser, distribution
+from mograder.publishing import pyodide
+from mograder.publishing.browser_export import marimo_pyodide_version
+from mograder.publishing.pyodide import Selection, advise_browser, distribution
 
 
 def notebook(*packages: str) -> str:

@@ -243,7 +243,7 @@ def download_pyodide(version: str, registry: str = REGISTRY) -> Pyodide:
 @cache
 def distribution() -> Distribution:
     """Return Pyodide's distribution as the table that comes with mograder lists it."""
-    table = files("mograder.publishing.browser").joinpath(TABLE)
+    table = files("mograder.publishing").joinpath(TABLE)
     return Distribution.model_validate_json(table.read_bytes())
 
 
