@@ -124,7 +124,7 @@ async def examine_node(environ: Environ) -> tuple[Line, ...]:
         _node_user_line(),
         _capacity_line(config),
         clock_line(),
-        bubblewrap_line(),
+        _bubblewrap_line(),
         *namespace_lines(),
         *await _node_sandbox(config),
         limits_line(),
@@ -165,7 +165,7 @@ def _marimo() -> Line:
     return ok("marimo", "marimo available")
 
 
-def bubblewrap_line() -> Line:
+def _bubblewrap_line() -> Line:
     """Report whether bubblewrap is installed (B83); the sandbox's check says if it is needed."""
     try:
         find_bubblewrap()
@@ -209,13 +209,13 @@ async def _sandbox(it: Examined) -> list[Line]:
     """Run uv and a session that tests its isolation, with a temporary supervisor."""
     config = supervisor_config(it.loaded, it.environ)
     async with momentary_supervisor(config, own_cache=True) as moment:
-        lines = [await uv_line(moment)]
+        lines = [await _uv_line(moment)]
         if config.sandbox == "none":
             text = "sandbox: [security] use_bubblewrap is false, student code runs without one"
             return [*lines, problem("sandbox", text, "Take the line out of mograder.toml.")]
         hidden = (*_files_to_hide(it.loaded), moment.place / "lock")
         seen = await look_from_inside(moment.client, moment.place / "proof", hidden)
-    return [*lines, confined_line(seen)]
+    return [*lines, _confined_line(seen)]
 
 
 async def _kept_supervisor(it: Examined) -> list[Line]:
@@ -239,7 +239,7 @@ def _files_to_hide(loaded: LoadedSettings) -> tuple[Path, ...]:
     )
 
 
-async def uv_line(moment: TemporarySupervisor) -> Line:
+async def _uv_line(moment: TemporarySupervisor) -> Line:
     """Report whether uv works in the sandbox of builds."""
     try:
         version = await uv_version(moment.client, moment.place / "uv")
@@ -248,7 +248,7 @@ async def uv_line(moment: TemporarySupervisor) -> Line:
     return ok("uv", f"{version.partition('(')[0].strip()} works in a sandbox")
 
 
-def confined_line(seen: tuple[Seen, ...]) -> Line:
+def _confined_line(seen: tuple[Seen, ...]) -> Line:
     """Report what a session reaches of the machine."""
     if not seen:
         text = "sandbox: a session sees no network, none of the course's files, nobody's processes"
@@ -307,10 +307,10 @@ async def _node_sandbox(config: NodeConfig) -> list[Line]:
     supervisor = config.supervisor
     try:
         async with momentary_supervisor(supervisor, own_cache=True, warm=1) as moment:
-            lines.append(await uv_line(moment))
+            lines.append(await _uv_line(moment))
             hidden = (moment.place / "lock",)
             place = moment.place / "proof"
-            lines.append(confined_line(await look_from_inside(moment.client, place, hidden)))
+            lines.append(_confined_line(await look_from_inside(moment.client, place, hidden)))
             lines.append(await _warm(moment))
     except MograderError as error:
         hint = remedy_for(error.message, Surroundings.found())
@@ -330,7 +330,7 @@ async def _warm(moment: TemporarySupervisor) -> Line:
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("secret", lambda it: secret_of(it.environ)),
     ("marimo", lambda it: _marimo()),
-    ("bubblewrap", lambda it: bubblewrap_line()),
+    ("bubblewrap", lambda it: _bubblewrap_line()),
     ("directories", _directories),
     ("volume", lambda it: volume_lines(it.loaded.course_dir, *it.places)),
     ("services", lambda it: unit_lines(it.units)),

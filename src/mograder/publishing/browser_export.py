@@ -50,7 +50,7 @@ _MAIN = re.compile(r'<script type="module" crossorigin src="\./assets/([^"]+\.js
 _LINKS = re.compile(r'<link rel="(?:modulepreload|preload|stylesheet|manifest)"[^>]*>\s*')
 _HEAD = "<head>"
 
-PACK = "marimo.json"
+_PACK = "marimo.json"
 """The name of the packed file: ``scripts`` and ``styles``, each a text by its name."""
 
 ASSETS = "assets/"
@@ -248,9 +248,9 @@ def _write(
     """
     own = read_marimo()
     marimo = pages.add("marimo", own.others)
-    pack = pages.add("pack", {PACK: own.pack})
+    pack = pages.add("pack", {_PACK: own.pack})
     runtime = pages.add("pyodide", python.files)
-    entries, first = {}, [f"{pack}/{PACK}", *(f"{runtime}/{name}" for name in STARTED)]
+    entries, first = {}, [f"{pack}/{_PACK}", *(f"{runtime}/{name}" for name in STARTED)]
     for name, entry in packages.entries.items():
         served = str(entry["file_name"])
         place = pages.add("wheel", {served: packages.data[served]})
@@ -261,7 +261,7 @@ def _write(
     listing = pages.add("lock", {_LOCK: text, **_index(entries)})
     addresses = FrameAddresses(
         marimo=f"../{marimo}/",
-        pack=f"../{pack}/{PACK}",
+        pack=f"../{pack}/{_PACK}",
         pyodide=f"../{runtime}/",
         lock=f"../{listing}/{_LOCK}",
         index=f"../{listing}/",

@@ -177,7 +177,7 @@ def open_grader(loaded: LoadedSettings, access: Access) -> GraderApp:
     clock, book = SystemClock(), SharedGradebook(loaded)
     sources = open_sources(loaded, clock)
     key = grading_key(loaded)
-    marking = make_marking(loaded, clock, key, book=book, sources=sources, record=record)
+    marking = make_marking(loaded, clock, key, book=book, sources=sources, record=_record)
     title = loaded.settings.title or loaded.course_dir.name
     return GraderApp(title, load_pages(), marking, book, access)
 
@@ -195,7 +195,7 @@ def create_app(
         yield
         await asyncio.to_thread(app.book.close)
 
-    api = bare_api(f"{app.title}: grader", lifespan, answer_problem)
+    api = bare_api(f"{app.title}: grader", lifespan, _answer_problem)
     api.router.routes.extend(_routes().routes)
     own = AppMiddleware(api, app, app.access.admit, HEADERS)
     return ContextMiddleware(own, base_url=base_url, trusts=trusts)
@@ -207,7 +207,7 @@ async def _serve_local(options: GraderOptions) -> None:
         url = f"http://{LOOPBACK}:{port}{options.base_url}"
         any_host = bool(options.base_url)
         browser = BrowserAccess(port, SystemClock(), command=_COMMAND, any_host=any_host)
-        app = open_grader(options.loaded, LocalAccess(browser, local_user()))
+        app = open_grader(options.loaded, LocalAccess(browser, _local_user()))
         link = browser.new_link()
         browser.tell = lambda link: _say(f"For another browser, once: {url}{link}")
         server = _server(app, options.base_url)
@@ -224,7 +224,7 @@ async def _serve_local(options: GraderOptions) -> None:
 
 async def _serve_proxied(options: ProxiedGraderOptions) -> None:
     with contextlib.closing(bind(options.host, options.port)) as listener:
-        app = open_grader(options.loaded, ProxyAccess(options.rules, local_user()))
+        app = open_grader(options.loaded, ProxyAccess(options.rules, _local_user()))
         server = _server(app, options.base_url, options.rules.trusts)
         _say(f"Launching ASGI grader for: {options.loaded.course_dir}")
         _say(f"  base-url: {options.base_url or '/'}")
@@ -259,13 +259,13 @@ def _title_of(notebook: Path, changed: int) -> str:
         return ""
 
 
-def grader_app(request: Request) -> GraderApp:
+def _grader_app(request: Request) -> GraderApp:
     """Return the object that the middleware put into the request."""
     app: GraderApp = request.scope[APP]
     return app
 
 
-async def record(request: Request, action: str, what: str) -> None:
+async def _record(request: Request, action: str, what: str) -> None:
     """Write an action into the program's log: the grader has no audit log."""
     marker = marker_of(request)
     _log.info("%s: %s: %s", marker.name if marker else "", action, what)
@@ -277,7 +277,7 @@ def _routes() -> APIRouter:
     router.add_api_route("/health", _health, methods=["GET"])
     router.add_api_route("/static/{version}/{name}", _static, methods=["GET"])
     router.add_api_route("/open", _enter, methods=["GET"])
-    router.add_api_route("/_view_as", view_as, methods=["GET"], response_model=None)
+    router.add_api_route("/_view_as", _view_as, methods=["GET"], response_model=None)
     for route in MARKING_ROUTES:
         router.add_api_route(
             route.path,
@@ -316,20 +316,20 @@ async def _static(request: Request, version: str, name: str) -> Response:
 
 
 async def _enter(request: Request) -> Response:
-    enter = grader_app(request).access.enter
+    enter = _grader_app(request).access.enter
     if enter is None:
         raise NotFound("There is nothing at this address.")
     return enter(request)
 
 
-async def answer_problem(request: Request, error: MograderError) -> Response:
+async def _answer_problem(request: Request, error: MograderError) -> Response:
     """Return the response to a failure in the client's format."""
     if wanted(request) is Wants.PAGE:
         return problem_page(request, status_of(error), error.message, error.hint)
     return problem_json(error)
 
 
-async def view_as(request: Request) -> Response:
+async def _view_as(request: Request) -> Response:
     """Switch an instructor to the view of a marker with ``?role=marker``, and back without a role.
 
     Raises: Forbidden, InvalidInput.
@@ -345,7 +345,7 @@ async def view_as(request: Request) -> Response:
     return RedirectResponse("./", 303, headers={"Set-Cookie": cookie})
 
 
-def role_shown(request: Request, role: Role) -> Role:
+def _role_shown(request: Request, role: Role) -> Role:
     """Return the role that counts for a request; ``role`` is the person's own."""
     request.scope[_REAL_ROLE] = role
     if role is not Role.INSTRUCTOR:
@@ -357,10 +357,10 @@ def role_shown(request: Request, role: Role) -> Role:
 def _is_switched(request: Request) -> bool:
     """Return whether an instructor sees the grader as a marker."""
     role: Role = request.scope[_REAL_ROLE]
-    return role_shown(request, role) is not role
+    return _role_shown(request, role) is not role
 
 
-def local_user() -> str:
+def _local_user() -> str:
     """Return the name of the person at this machine, for the marks that they give."""
     try:
         return Username.valid(getpass.getuser()) or "instructor"
@@ -401,7 +401,7 @@ class ProxyRules:
         """Return whether a peer may name users and report their address."""
         if client is None:
             return False
-        return is_within(client, self.proxies) or (self.local_proxy and is_loopback(client))
+        return is_within(client, self.proxies) or (self.local_proxy and _is_loopback(client))
 
     def role_of(self, user: str) -> Role:
         """Return the role of a user whom a trusted proxy names.
@@ -459,7 +459,7 @@ class ProxyAccess:
                 return None
             if wanted(request) is not Wants.PAGE and isinstance(error, Forbidden):
                 return PlainTextResponse("403 Forbidden", 403)
-            return await answer_problem(request, error)
+            return await _answer_problem(request, error)
         _let_in(request, name, role)
         return refuse_other_site(request)
 
@@ -481,13 +481,13 @@ class ProxyAccess:
             user = Username.claimed(named)
             return user, self._rules.role_of(user)
         # A proxy on this machine that is trusted passes on requests of visitors without a name.
-        if is_loopback(client) and not self._rules.trusts(client) and _without_proxy(request):
+        if _is_loopback(client) and not self._rules.trusts(client) and _without_proxy(request):
             return self._user, Role.INSTRUCTOR
         raise Forbidden("Nobody is signed in.", hint="Open the grader through its proxy.")
 
 
 def _let_in(request: Request, name: str, role: Role) -> None:
-    enter_marking(request, name, role_shown(request, role))
+    enter_marking(request, name, _role_shown(request, role))
 
 
 def _without_proxy(request: Request) -> bool:
@@ -500,7 +500,7 @@ def _without_proxy(request: Request) -> bool:
     return name in _LOCAL_NAMES and not any(each in request.headers for each in _BY_PROXY)
 
 
-def is_loopback(client: str | None) -> bool:
+def _is_loopback(client: str | None) -> bool:
     """Return whether a peer's address is this machine's."""
     try:
         address = ip_address(client or "")

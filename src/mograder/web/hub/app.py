@@ -166,7 +166,7 @@ OpenID Connect and LTI need libraries that a hub without them does not load.
 """
 
 
-def features_of(services: Services) -> tuple[Feature, ...]:
+def _features_of(services: Services) -> tuple[Feature, ...]:
     """Return the features of a hub; those of learning platforms decide who is let in, so first."""
     settings = services.loaded.settings
     now = services.clock.now()
@@ -188,7 +188,7 @@ def create_app(services: Services, notifier: Notifier | None = None) -> ASGIApp:
     settings = services.loaded.settings.hub
     book = SharedGradebook(services.loaded)
     hub = make_core(services, notifier or Notifier(), book)
-    features = features_of(services)
+    features = _features_of(services)
     opened = [feature.open(hub) for feature in features if feature.open is not None]
     services.pool.on_change = partial(_session_changed, hub)
     url = session_url(settings.session_url, settings.public_url)

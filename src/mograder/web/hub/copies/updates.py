@@ -335,8 +335,8 @@ async def take(
     async def job(report: Report) -> CopyUpdated:
         report("Stopping the editor and merging the author's corrections")
         row = await app.of(CopyUpdates).take(copy)
-        await note_update(app, request, copy, row)
-        return updated(row)
+        await _note_update(app, request, copy, row)
+        return _updated(row)
 
     return await deliver(request, job, lambda done: _page(copy, done.state))
 
@@ -349,8 +349,8 @@ async def put_back(
     async def job(report: Report) -> CopyUpdated:
         report("Stopping the editor and putting your text back")
         row = await app.of(CopyUpdates).put_back(copy)
-        await note_update(app, request, copy, row)
-        return updated(row)
+        await _note_update(app, request, copy, row)
+        return _updated(row)
 
     return await deliver(request, job, lambda done: _page(copy, done.state))
 
@@ -363,10 +363,10 @@ async def settle(
         return
     row = await app.of(CopyUpdates).settle(copy, report)
     if row is not None:
-        await note_update(app, request, copy, row)
+        await _note_update(app, request, copy, row)
 
 
-async def note_update(app: HubApp, request: Request, copy: CopyOf, row: CopyUpdateRow) -> None:
+async def _note_update(app: HubApp, request: Request, copy: CopyOf, row: CopyUpdateRow) -> None:
     """Record a change of a copy by an update in the audit log; its last validation is stale."""
     actions = {UpdateState.MERGED: "take update", UpdateState.UNDONE: "undo update"}
     if row.state in actions:
@@ -388,7 +388,7 @@ def in_bar(found: CopyStanding) -> NotebookUpdate | None:
     )
 
 
-def updated(row: CopyUpdateRow) -> CopyUpdated:
+def _updated(row: CopyUpdateRow) -> CopyUpdated:
     """Return the JSON of what was done to a copy."""
     return CopyUpdated(state=Standing(row.state), reason=row.reason, **asdict(cells_in(row)))
 

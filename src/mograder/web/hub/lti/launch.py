@@ -149,7 +149,7 @@ def keys(app: CurrentApp) -> Response:
     return JSONResponse(found, headers={"Cache-Control": "public, max-age=300"})
 
 
-async def pick_page(
+async def _pick_page(
     request: Request, app: HubApp, platform: LtiPlatform, found: Launch, state: SignInState
 ) -> Response:
     """Show the published items to an instructor of the platform's course."""
@@ -302,7 +302,7 @@ async def _answer(
     if not await to_thread.run_sync(_use, app, state):
         return await no("used")
     if found.message is Message.PICK:
-        return await pick_page(request, app, platform, found, state)
+        return await _pick_page(request, app, platform, found, state)
     if request.headers.get("sec-fetch-dest", "document") != "document":
         return await no("invalid", detail=_WRONG_ADDRESS)
     person, place = await to_thread.run_sync(_person_and_place, app, platform, found)
