@@ -51,7 +51,7 @@ from mograder.web.hub import (
     sessions,
     today,
 )
-from mograder.web.hub.board import board, help_requests
+from mograder.web.hub.board import board
 from mograder.web.hub.copies import (
     copies,
     copy_pages,
@@ -118,7 +118,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(client.ROUTES, client.open_client),
     Feature(gradebook.ROUTES),
     Feature(today.ROUTES, today.open_numbers),
-    Feature((*board.ROUTES, *help_requests.ROUTES), board.open_board),
+    Feature(board.ROUTES, board.open_board),
     Feature(MARKING_ROUTES),
     Feature(marks.ROUTES),
     Feature(rehearsal.ROUTES, rehearsal.open_rehearsals),

@@ -39,7 +39,7 @@ from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import CopyOf, LiveSession, SessionKey
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.background import Report
-from mograder.web.hub.board.help_requests import HelpAsked, help_of, shown_name
+from mograder.web.hub.board.board import HelpAsked, help_of, shown_name
 from mograder.web.hub.copies.copies import CellToPut, asked_of_page
 from mograder.web.hub.copies.hand_in import hand_in_of
 from mograder.web.hub.copies.updates import NotebookUpdate, in_bar, settle
