@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -98,19 +98,6 @@ class ProxiedGraderOptions:
     host: str
     port: int
     base_url: str = ""
-
-
-class Access(Protocol):
-    """Admits or refuses a request, and puts the person into it."""
-
-    async def admit(self, request: Request, headers: list[Header]) -> Response | None:
-        """Return the refusal of a request, None for one that is admitted."""
-        ...
-
-    @property
-    def enter(self) -> Callable[[Request], Response] | None:
-        """The handler of one-time links, None without any."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,6 +471,10 @@ class ProxyAccess:
         if _is_loopback(client) and not self._rules.trusts(client) and _without_proxy(request):
             return self._user, Role.INSTRUCTOR
         raise Forbidden("Nobody is signed in.", hint="Open the grader through its proxy.")
+
+
+Access = LocalAccess | ProxyAccess
+"""Admits or refuses a request, and puts the person into it."""
 
 
 def _let_in(request: Request, name: str, role: Role) -> None:
