@@ -10,23 +10,23 @@ import json
 import sys
 from pathlib import Path
 
-from mograder.publishing.browser import packages
-from mograder.publishing.browser.frame import marimo_pyodide_version
-from mograder.publishing.browser.pyodide import download_pyodide, read_pyodide
+from mograder.publishing import pyodide
+from mograder.publishing.browser_export import marimo_pyodide_version
+from mograder.publishing.pyodide import download_pyodide, read_pyodide
 
-PLACE = Path(packages.__file__).with_name(packages.TABLE)
+PLACE = Path(pyodide.__file__).with_name(pyodide.TABLE)
 
 
 def main() -> None:
     """Write the table beside the module that reads it."""
     version = marimo_pyodide_version()
     named = sys.argv[1:]
-    pyodide = read_pyodide(Path(named[0])) if named else download_pyodide(version)
+    found = read_pyodide(Path(named[0])) if named else download_pyodide(version)
     table = {
         "version": version,
-        "python": pyodide.python,
-        "platform": pyodide.platform,
-        "packages": dict(sorted(pyodide.packages.items())),
+        "python": found.python,
+        "platform": found.platform,
+        "packages": dict(sorted(found.packages.items())),
     }
     PLACE.write_text(json.dumps(table, indent=1) + "\n", "utf-8")
 

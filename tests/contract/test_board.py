@@ -17,7 +17,8 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey
 from mograder.store.hub.board import MOST_MESSAGES, Board, CheckRow
-from mograder.web.hub.board import board_tables, help_requests
+from mograder.web.hub.board import board as board_routes
+from mograder.web.hub.board import board_tables
 from mograder.web.hub.board.board import MOST_MESSAGE
 from tests.support import notebooks
 from tests.support.event_stream import listening
@@ -363,7 +364,7 @@ async def test_a_page_is_told_to_load_again_only_while_its_own_session_is_shared
     async def share_editing(*session: object) -> bool:
         return True
 
-    monkeypatch.setattr(help_requests, "share_editing", share_editing)
+    monkeypatch.setattr(board_routes, "share_editing", share_editing)
 
     async def shared() -> bool:
         found: dict[str, Any] = (await ask(taught, "GET", "/help/alice/A1", "alice")).json()

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import Extension, LateWork
 from tests.support.hub_app import Hub, HubOf, built_hub

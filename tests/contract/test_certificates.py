@@ -13,7 +13,7 @@ import pytest
 
 from mograder.clients.certificate import trusting
 from mograder.core.errors import InvalidInput
-from mograder.operations.front_checks import certificate_line
+from mograder.operations.live_checks import certificate_line
 from mograder.operations.report import Level
 from tests.support.command_line import cli
 from tests.support.http_server import Quiet, answering

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity, Method
-from mograder.auth.roles import Role
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.errors import Busy, Conflict, NotFound
 from mograder.store.database.database import open_engine, reading, upgrade, writing
 from mograder.store.hub.hub_state import (

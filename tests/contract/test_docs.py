@@ -22,7 +22,7 @@ from mograder.core.wheel import PROGRAM
 from mograder.publishing.schedule import parse_schedule
 from mograder.store.gradebook.gradebook_0316 import metadata as metadata_0316
 from mograder.store.gradebook.gradebook_tables import metadata
-from mograder.web.hub.features import OPTIONAL, ROUTES
+from mograder.web.hub.app import OPTIONAL, ROUTES
 from mograder.web.route import Access
 from tests.contract.doc_references import Documentation, prose
 from tests.support.command_line import cli

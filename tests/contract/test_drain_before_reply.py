@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mograder.web import context, uvicorn_protocol
+from mograder.web import context, serving
 from tests.support.proxy_session import A1, RunningProxy
 from tests.support.session_proxy import cookie
 from tests.support.slow_body import refused_body
@@ -27,7 +27,7 @@ _FORM = {**cookie("alice"), "Sec-Fetch-Site": "same-origin"}
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the hub wait a moment only for a body that it refuses, and for its end."""
     monkeypatch.setattr(context, "_DRAIN_SECONDS", 0.2)
-    monkeypatch.setattr(uvicorn_protocol, "_LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(serving, "_LINGER_SECONDS", 0.2)
 
 
 @pytest.fixture

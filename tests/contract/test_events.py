@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity, Method
-from mograder.auth.roles import Role
 from mograder.core.errors import Busy
 from mograder.web.hub import events
 from mograder.web.hub.core import notifier

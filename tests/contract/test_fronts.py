@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator
 import pytest
 from websockets.asyncio.client import connect
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity, Method
-from mograder.auth.roles import Role
 from tests.contract import test_proxy, test_proxy_streaming, test_proxy_websocket
 from tests.support.proxy_front import Standing, no_answer_is_lost, proxied, raw, standing
 from tests.support.proxy_session import A1, RunningProxy

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from mograder.auth.receipts import is_genuine, read_receipt
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.processes import isolated_call
 from mograder.sessions.session import CopyOf
 from mograder.sessions.student_copies import Copies
 from mograder.store.copies.workspaces import Saved
+from mograder.store.submissions.receipts import is_genuine, read_receipt
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.hub.copies import hand_in
 from tests.support.hub_app import SECRET, Hub, HubOf

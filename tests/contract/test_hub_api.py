@@ -13,7 +13,7 @@ import pytest
 
 from mograder.core.errors import Busy, SandboxUnavailable, TimedOut
 from mograder.sandbox.protocol import Mode
-from mograder.web.hub.features import ROUTES
+from mograder.web.hub.app import ROUTES
 from tests.support.hub_app import NOTEBOOK, Hub, events
 from tests.support.hub_copies import ask, press
 from tests.support.supervisors import until

@@ -14,7 +14,7 @@ import pytest
 
 from mograder.core.errors import RemoteFailed
 from mograder.core.settings import load_settings, read_environ
-from mograder.operations.front_checks import examine_front
+from mograder.operations.live_checks import examine_front
 from mograder.operations.report import Level
 from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_config
 from mograder.sandbox.client.selftest import look_from_inside, read_report

@@ -13,8 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_token
 from mograder.store.releases.releases import ItemKind
 from tests.support.command_line import cli
 from tests.support.course import copy_example_course

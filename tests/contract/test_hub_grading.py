@@ -12,7 +12,7 @@ from mograder.core.errors import InvalidInput
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.submissions.grading_jobs import GradingRequest
 from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.web.hub.features import ROUTES
+from mograder.web.hub.app import ROUTES
 from tests.support.hub_app import NOTEBOOK, Hub, HubOf, running, running_hub
 from tests.support.hub_copies import ask, press, read
 

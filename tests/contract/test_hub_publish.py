@@ -13,7 +13,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.names import INSTRUCTOR
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.releases.releases import ItemKind

@@ -9,7 +9,7 @@ import io
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from tests.support.hub_app import ORIGIN, Hub
 from tests.support.hub_copies import ask, press, read
 from tests.support.identity import Members

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.sections.settings_model import LtiPlatform
 from mograder.exchange.lti_roster import RosterNames
 from mograder.store.course.allowlist import Allowlist

@@ -20,10 +20,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.sessions.rehearsal import Pace
 from mograder.web.hub import rehearsal
-from mograder.web.hub.features import OPTIONAL, ROUTES
+from mograder.web.hub.app import OPTIONAL, ROUTES
 from mograder.web.route import Route
 from tests.support.hub_app import ORIGIN, Hub, built_hub
 from tests.support.joined_nodes import connected

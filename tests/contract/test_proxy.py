@@ -13,7 +13,7 @@ import httpx
 import pytest
 from yarl import URL
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.sandbox.protocol import Mode
 from mograder.web.hub.core.audit import Event
 from tests.support.proxy_session import A1, RunningProxy

@@ -21,14 +21,13 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_token
 from mograder.clients.file_upload import Upload
 from mograder.clients.front_probe import look_at_front
 from mograder.clients.hub import HubClient
 from mograder.core.settings import load_settings
 from mograder.operations.front import caddy_config, nginx_config
-from mograder.operations.front_checks import examine_front, front_lines
+from mograder.operations.live_checks import examine_front, front_lines
 from mograder.operations.report import Level
 from tests.support.fronts import Place, running, two_ports
 from tests.support.hub_app import NOTEBOOK, SECRET, Hub, running_hub

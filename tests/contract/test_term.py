@@ -27,7 +27,7 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.settings import load_settings
 from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.pages.notebook_page import render_notebook_page

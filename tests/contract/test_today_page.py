@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_token
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport

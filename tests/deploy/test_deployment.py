@@ -40,7 +40,7 @@ _MARK = f"import secrets\n{_LINE}\nkept_across_a_restart"
 
 _VOLUME_STEP = """
 from mograder.operations.install.options import InstallOptions
-from mograder.operations.install.volume import ensure_volume
+from mograder.operations.install.data import ensure_volume
 from mograder.processes.programs import Host
 ensure_volume(Host(print), InstallOptions(volume="{disk}"), data="/mnt/other")
 """

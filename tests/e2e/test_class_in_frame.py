@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from tests.support.browser import People
 from tests.support.framed_session import ITEM, Framed, Tab, framed
 from tests.support.looks import faults

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Frame, Page, expect
 
-from mograder.auth.cookies import COOKIE, Login, make_cookie
-from mograder.auth.roles import Role
+from mograder.auth.credentials import COOKIE, Login, Role, make_cookie
 from mograder.sandbox.protocol import Mode
 from tests.support import notebooks
 from tests.support.browser import People, Person, saved_on_disk, type_over

@@ -14,10 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_metrics_token
-from mograder.web.hub.features import OPTIONAL
-from mograder.web.hub.features import ROUTES as ALWAYS
+from mograder.auth.credentials import Role, make_metrics_token
+from mograder.web.hub.app import OPTIONAL
+from mograder.web.hub.app import ROUTES as ALWAYS
 from mograder.web.route import Access, Route
 from tests.support.hub_app import NOTEBOOK, ORIGIN, SECRET, Hub, open_hub
 from tests.support.joined_nodes import connected

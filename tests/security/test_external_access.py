@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
-from mograder.web.hub.features import OPTIONAL
+from mograder.auth.credentials import Role
+from mograder.web.hub.app import OPTIONAL
 from mograder.web.route import Access, Route
 from tests.support.hub import HubProcess
 from tests.support.hub_app import Hub, hub

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest_asyncio
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.store.hub.board import Board
 from tests.support.hub_app import ORIGIN, Hub, hub
 from tests.support.hub_copies import ask

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import aiohttp
 import pytest
 
+from mograder.auth.credentials import make_token
 from mograder.auth.node_tokens import NodeToken
-from mograder.auth.tokens import make_token
 from mograder.core.errors import InvalidInput
 from mograder.sandbox.nodes.transports import CONTROL, LINK, SESSION
 from mograder.sandbox.protocol import LINE_LIMIT

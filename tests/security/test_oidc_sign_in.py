@@ -9,7 +9,7 @@ import httpx
 import pytest
 import tomlkit
 
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import make_token
 from mograder.core.errors import InvalidInput
 from mograder.store.external.external_people import ExternalPeople
 from tests.support.hub_app import SECRET, make_hub

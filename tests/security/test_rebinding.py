@@ -8,8 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_token
 from tests.support.hub_app import SECRET, Hub, make_hub, running
 
 PUBLIC = "https://hub.example.org"

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
-from mograder.auth.roles import CREDENTIAL_ROLES, Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import CREDENTIAL_ROLES, Role, make_token
 from mograder.web.server.app import ROUTES, Row, create_app
 from tests.support.assignment_app import Course, course
 

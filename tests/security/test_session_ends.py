@@ -16,9 +16,7 @@ import pytest
 import pytest_asyncio
 from starlette.types import Message
 
-from mograder.auth.cookies import COOKIE, LIFETIME, Login, make_cookie
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import COOKIE, LIFETIME, Login, Role, make_cookie, make_token
 from mograder.store.hub.hub_tables import CapabilityRow
 from mograder.web.hub.core.capabilities import Capabilities
 from tests.support.hub_app import ORIGIN, SECRET, Hub, hub

@@ -12,8 +12,7 @@ import httpx
 import pytest
 from starlette.types import ASGIApp
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_token
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.names import INSTRUCTOR
 from mograder.web.server.app import create_app

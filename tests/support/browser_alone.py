@@ -9,8 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from mograder.core.names import ItemName
-from mograder.publishing.browser.export import export_page
-from mograder.publishing.browser.frame import marimo_pyodide_version
+from mograder.publishing.browser_export import export_page, marimo_pyodide_version
 from tests.support.browser import Person, insert, notebook
 from tests.support.pyodide import unpacked_pyodide
 from tests.support.served_course import Course, make_course, serving_course, token_of

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_token
 from mograder.core.names import INSTRUCTOR
 from tests.support.hub import MOGRADER, outside
 from tests.support.process import StartedServer

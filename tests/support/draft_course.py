@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from mograder.auth.receipts import UNSIGNED, Receipt, moment, sign_receipt
 from mograder.clients.course_server import (
     Acknowledgement,
     DraftChanged,
@@ -21,6 +20,7 @@ from mograder.core.tasks import Progress
 from mograder.exchange.student.course import StudentCourse
 from mograder.exchange.student.drafts import Elsewhere, unseen
 from mograder.store.copies.student_folder import StudentFolder
+from mograder.store.submissions.receipts import UNSIGNED, Receipt, moment, sign_receipt
 from tests.support.clock import ManualClock
 from tests.support.fake_course import START, FakeCourse
 from tests.support.progress import quiet

@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 from starlette.types import Message, Scope
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_token
 from mograder.web.hub import events
 from tests.support.hub_app import SECRET, Hub
 

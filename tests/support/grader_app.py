@@ -12,9 +12,15 @@ from starlette.types import ASGIApp
 
 from mograder.core.settings import load_settings
 from mograder.web.browser_access import BrowserAccess
-from mograder.web.grader.access import LocalAccess, ProxyAccess, ProxyRules, proxy_rules
-from mograder.web.grader.app import Access, create_app
-from mograder.web.grader.server import open_grader
+from mograder.web.grader import (
+    Access,
+    LocalAccess,
+    ProxyAccess,
+    ProxyRules,
+    create_app,
+    open_grader,
+    proxy_rules,
+)
 from tests.support.clock import ManualClock
 from tests.support.hub_app import running
 

@@ -21,8 +21,7 @@ from types import MappingProxyType
 import httpx
 from playwright.async_api import Page, expect
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_token
 from tests.support.browser import People, Person, chromium, insert, notebook
 from tests.support.course import REPOSITORY, put_release
 from tests.support.framed_session import ITEM, framed

@@ -20,9 +20,8 @@ import pytest
 from sqlalchemy import Engine
 from starlette.types import ASGIApp, Message
 
+from mograder.auth.credentials import Role, make_token
 from mograder.auth.identity import Authenticator, AuthPolicy, parse_networks
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
 from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings import load_settings

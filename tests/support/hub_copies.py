@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.names import INSTRUCTOR
 from tests.support.hub_app import NOTEBOOK, ORIGIN, Hub
 

@@ -17,8 +17,7 @@ from pathlib import Path
 import httpx
 import uvicorn
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_token
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.sandbox.execution.report import (
     CellResult,

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import insert
 
-from mograder.auth.cookies import Login, read_cookie
+from mograder.auth.credentials import Login, read_cookie
 from mograder.auth.jose import PrivateKey
 from mograder.store.external.external_tables import lti_keys
 from mograder.store.releases.releases import ItemKind

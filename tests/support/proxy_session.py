@@ -12,7 +12,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from tests.support.hub_app import FakeSession
 from tests.support.proxy_upstream import Upstream
 from tests.support.session_proxy import DOCUMENT, Rig, cookie, running_rig, served_on_unix

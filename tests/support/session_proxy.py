@@ -20,9 +20,7 @@ import uvicorn
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mograder.auth.cookies import COOKIE, Login, make_cookie
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import COOKIE, Login, Role, make_cookie, make_token
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.web.context import ContextMiddleware
@@ -30,13 +28,12 @@ from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.core.metrics import ProxyCounters
-from mograder.web.hub.proxy.frame_page import FramePages
+from mograder.web.hub.proxy.replies import FramePages
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.upstream import Allowances
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES
 from mograder.web.pages import load_pages
-from mograder.web.serving import KEPT_SECONDS
-from mograder.web.uvicorn_protocol import HttpProtocol
+from mograder.web.serving import KEPT_SECONDS, HttpProtocol
 from tests.support.hub_app import SECRET, FakeSession, Hub, make_hub
 
 POLICY = (

@@ -24,9 +24,15 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Protocol, TypeAlias
 
-from mograder.auth.cookies import Login, cookies_in, new_login_id, read_cookie
-from mograder.auth.roles import Role
-from mograder.auth.tokens import verify_metrics_token, verify_token
+from mograder.auth.credentials import (
+    Login,
+    Role,
+    cookies_in,
+    new_login_id,
+    read_cookie,
+    verify_metrics_token,
+    verify_token,
+)
 from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username

@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from urllib.parse import parse_qs, urlsplit
 
-from mograder.auth.external_names import display_line
+from mograder.auth.credentials import Role
+from mograder.auth.external_signin import display_line
 from mograder.auth.jose import InvalidToken, check_times, is_for, text_claim
 from mograder.auth.lti_addresses import DATES, addresses_of, platform_origin
-from mograder.auth.roles import Role
 from mograder.auth.signing import derived_key, read_signed_record, signed_record
 from mograder.core.clock import within_reach
 from mograder.core.errors import Forbidden

@@ -14,9 +14,8 @@ from datetime import datetime
 from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
-from mograder.auth.external_names import Refusal, display_line
+from mograder.auth.external_signin import Refusal, SignInState, display_line
 from mograder.auth.jose import InvalidToken, check_times, is_for, text_claim
-from mograder.auth.signin_state import SignInState
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.web_origin import origin_of
 

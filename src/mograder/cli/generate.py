@@ -30,7 +30,7 @@ from mograder.grading.author.generate import (
 from mograder.grading.author.generate import generate as generate_items
 from mograder.notebook.denied_code import denied_by
 from mograder.notebook.findings import Finding
-from mograder.publishing.browser.packages import advise_browser
+from mograder.publishing.pyodide import advise_browser
 from mograder.sandbox.environments.runtime_wheel import offer_runtime
 from mograder.sandbox.execution.report import CheckResult
 from mograder.store.course.course import SourceItem, find_source, read_notebook, shown

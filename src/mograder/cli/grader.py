@@ -31,7 +31,7 @@ def grader(course_dir: Path | None, *, port: int | None, headless: bool, base_ur
     It serves this machine only, to the browser that opens the one-time link that it prints.
     """
     loaded, prefix = load_settings(course_dir), _prefix(base_url)
-    from mograder.web.grader.server import GraderOptions, serve_grader  # noqa: PLC0415  # heavy
+    from mograder.web.grader import GraderOptions, serve_grader  # noqa: PLC0415  # heavy
 
     serve_grader(GraderOptions(loaded, port=port, headless=headless, base_url=prefix))
 
@@ -85,9 +85,9 @@ def grader_asgi(
     prefix = _prefix(told.base_url if base_url is None else base_url)
     if reload:
         click.echo("--reload has no effect: start the command again after a change.", err=True)
-    from mograder.web.grader.access import proxy_rules  # noqa: PLC0415  # the server is heavy
-    from mograder.web.grader.server import (  # noqa: PLC0415
+    from mograder.web.grader import (  # noqa: PLC0415  # the server is heavy
         ProxiedGraderOptions,
+        proxy_rules,
         serve_proxied_grader,
     )
 

@@ -156,7 +156,7 @@ def check(
     machine's token. It ends with 1 if there is a problem.
     """
     # Imported here: a node that runs needs none of it.
-    from mograder.operations.node_checks import examine_node  # noqa: PLC0415
+    from mograder.operations.preflight import examine_node  # noqa: PLC0415
 
     environ = _environ_of(state=state, shares=shares, name=name, hub=hub, token_file=token_file)
     return checked("Node", asyncio.run(examine_node(environ)))

@@ -16,9 +16,7 @@ from pathlib import Path
 
 import click
 
-from mograder.auth.enrollment import parse_username
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_token
 from mograder.cli.files import read_text
 from mograder.cli.shared.options import EXISTING_DIRECTORY, PATH
 from mograder.core.clock import SystemClock
@@ -31,7 +29,12 @@ from mograder.core.settings import (
     read_environ,
 )
 from mograder.store.assignment_server.assignments import Assignment, Catalogue
-from mograder.store.assignment_server.name_registry import PEOPLE_FILE, How, NameRegistry
+from mograder.store.assignment_server.name_registry import (
+    PEOPLE_FILE,
+    How,
+    NameRegistry,
+    parse_username,
+)
 from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret, read_secret
 
 _PORT = 8080
@@ -304,7 +307,7 @@ def export_web(
     """
     # Imported here, since the server and the tokens do without it.
     from mograder.cli.shared.output import reporting  # noqa: PLC0415
-    from mograder.publishing.browser.export import export_page  # noqa: PLC0415
+    from mograder.publishing.browser_export import export_page  # noqa: PLC0415
     from mograder.web.server.services import ServerOptions, release_directory  # noqa: PLC0415
 
     root = directory.absolute()

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import quote, urljoin
 
-from mograder.auth.external_names import display_line
+from mograder.auth.external_signin import display_line
 from mograder.auth.lti_addresses import (
     CONFIGURATION,
     RESULT,

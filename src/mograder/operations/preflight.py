@@ -1,21 +1,26 @@
-"""``mograder hub check``: tests if a hub can run here safely (B46, B81-B85, security.md).
+"""The checks before a hub or a node is run: ``mograder hub check`` and ``mograder node check``.
 
-:data:`CHECKS` is the table of all checks. The first lines are those of 0.3.16, in its order
-(compatibility-0.3.16.md 10); the others follow. Checks try things out where possible: a session in
-a sandbox tests its isolation.
+They test if a hub can run here safely (B46, B81-B85, security.md), or sessions for a hub elsewhere.
+:data:`CHECKS` is the table of all checks of a hub. The first lines are those of 0.3.16, in its
+order (compatibility-0.3.16.md 10); the others follow. Checks try things out where possible: a
+session in a sandbox tests its isolation, a node's also a warm start, and a file on the share. They
+change nothing that lasts, and disturb no node that is at work here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mograder.auth.node_tokens import NodeToken
 from mograder.clients.front_probe import is_hub
 from mograder.core.errors import MograderError
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
+from mograder.core.system import account_name
 from mograder.operations.course_checks import (
     USERS,
     database_line,
@@ -52,22 +57,33 @@ from mograder.operations.service_checks import (
     unit_lines,
     volume_lines,
 )
-from mograder.operations.share_checks import share_lines
+from mograder.operations.share_checks import share_findings, share_lines
 from mograder.sandbox.client.bootstrap import (
     TemporarySupervisor,
     momentary_supervisor,
     supervisor_config,
 )
-from mograder.sandbox.client.selftest import Seen, look_from_inside, uv_version
+from mograder.sandbox.client.selftest import (
+    Seen,
+    look_from_inside,
+    refusal_of_warm_starts,
+    uv_version,
+)
 from mograder.sandbox.client.supervisor_client import connect_to
 from mograder.sandbox.isolation.bwrap import find_bubblewrap
+from mograder.sandbox.isolation.obstacles import Surroundings, remedy_for
+from mograder.sandbox.nodes.node_config import NodeConfig, node_config
+from mograder.sandbox.nodes.node_dialer import Hub, probe
 
 _SECRET_LENGTH = 32
+
 _DIFFERENT = 10
 """Different characters that a random secret of that length has at least."""
 
 _SHOWN = 3
 _REMEDY = "Make one: openssl rand -hex 32"
+_LEAST_MEMORY = 512 << 20
+_MEGABYTE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +114,24 @@ def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
     """Run all checks of a hub on this course; make no lasting changes."""
     hub = Examined(loaded, environ, ask_units(loaded))
     return tuple(line for name, check in CHECKS for line in run_check(name, check, hub))
+
+
+async def examine_node(environ: Environ) -> tuple[Line, ...]:
+    """Run all checks of a node with these settings."""
+    config = node_config(environ)
+    return (
+        version_line(),
+        _node_user_line(),
+        _capacity_line(config),
+        clock_line(),
+        _bubblewrap_line(),
+        *namespace_lines(),
+        *await _node_sandbox(config),
+        limits_line(),
+        *directory_lines("state", config.state),
+        *await asyncio.to_thread(lambda: tuple(_shares(config))),
+        await _hub(environ),
+    )
 
 
 def run_check(name: str, check: Check, hub: Examined) -> Iterator[Line]:
@@ -131,7 +165,7 @@ def _marimo() -> Line:
     return ok("marimo", "marimo available")
 
 
-def bubblewrap_line() -> Line:
+def _bubblewrap_line() -> Line:
     """Report whether bubblewrap is installed (B83); the sandbox's check says if it is needed."""
     try:
         find_bubblewrap()
@@ -175,13 +209,13 @@ async def _sandbox(it: Examined) -> list[Line]:
     """Run uv and a session that tests its isolation, with a temporary supervisor."""
     config = supervisor_config(it.loaded, it.environ)
     async with momentary_supervisor(config, own_cache=True) as moment:
-        lines = [await uv_line(moment)]
+        lines = [await _uv_line(moment)]
         if config.sandbox == "none":
             text = "sandbox: [security] use_bubblewrap is false, student code runs without one"
             return [*lines, problem("sandbox", text, "Take the line out of mograder.toml.")]
         hidden = (*_files_to_hide(it.loaded), moment.place / "lock")
         seen = await look_from_inside(moment.client, moment.place / "proof", hidden)
-    return [*lines, confined_line(seen)]
+    return [*lines, _confined_line(seen)]
 
 
 async def _kept_supervisor(it: Examined) -> list[Line]:
@@ -205,7 +239,7 @@ def _files_to_hide(loaded: LoadedSettings) -> tuple[Path, ...]:
     )
 
 
-async def uv_line(moment: TemporarySupervisor) -> Line:
+async def _uv_line(moment: TemporarySupervisor) -> Line:
     """Report whether uv works in the sandbox of builds."""
     try:
         version = await uv_version(moment.client, moment.place / "uv")
@@ -214,7 +248,7 @@ async def uv_line(moment: TemporarySupervisor) -> Line:
     return ok("uv", f"{version.partition('(')[0].strip()} works in a sandbox")
 
 
-def confined_line(seen: tuple[Seen, ...]) -> Line:
+def _confined_line(seen: tuple[Seen, ...]) -> Line:
     """Report what a session reaches of the machine."""
     if not seen:
         text = "sandbox: a session sees no network, none of the course's files, nobody's processes"
@@ -225,10 +259,78 @@ def confined_line(seen: tuple[Seen, ...]) -> Line:
     return problem("sandbox", text, "Do not run a hub here; report this.")
 
 
+def _node_user_line() -> Line:
+    uid = os.geteuid()
+    text = f"user: {account_name(uid)} (uid {uid})"
+    if uid == 0:
+        hint = "Run hub and nodes as the same ordinary user, uid 1000 in our images."
+        told = "it takes sessions of a hub that is root, too, and a share may not accept root"
+        return note("user", f"{text}; {told}", hint)
+    return ok("user", f"{text}; the hub must run with the same uid")
+
+
+def _capacity_line(config: NodeConfig) -> Line:
+    processors = len(os.sched_getaffinity(0))
+    memory = config.memory >> _MEGABYTE
+    text = f"capacity: {processors} processors, {memory} MB for sessions"
+    if config.memory < _LEAST_MEMORY:
+        return problem("capacity", f"{text}: not enough", "Give the node more memory.")
+    return ok("capacity", text)
+
+
+def _shares(config: NodeConfig) -> Iterator[Line]:
+    if not config.shares:
+        hint = "Name the directories that it has in common with the hub by --share."
+        yield problem("share", "share: none is named", hint)
+    for share in config.shares:
+        yield from share_findings(share)
+
+
+async def _hub(environ: Environ) -> Line:
+    """Ask the hub whether it accepts this node."""
+    node = environ.node
+    if not node.hub or node.token is None:
+        hint = "Give it the hub's address and a token: --hub and --token-file, or the variables."
+        return note("hub", "hub: its address or this node's token is not set", hint)
+    try:
+        token = NodeToken.find(node.token.get_secret_value(), node.name)
+        await probe(Hub.parse(node.hub), token.secret)
+    except MograderError as error:
+        reach = "Is the hub running, and does a firewall let this machine reach that port?"
+        return problem("hub", f"hub {node.hub}: {error.message}", error.hint or reach)
+    return ok("hub", f"hub {node.hub}: answers, and accepts this machine as {token.name}")
+
+
+async def _node_sandbox(config: NodeConfig) -> list[Line]:
+    """Run uv, a session that tests its isolation, and a warm start."""
+    lines: list[Line] = []
+    supervisor = config.supervisor
+    try:
+        async with momentary_supervisor(supervisor, own_cache=True, warm=1) as moment:
+            lines.append(await _uv_line(moment))
+            hidden = (moment.place / "lock",)
+            place = moment.place / "proof"
+            lines.append(_confined_line(await look_from_inside(moment.client, place, hidden)))
+            lines.append(await _warm(moment))
+    except MograderError as error:
+        hint = remedy_for(error.message, Surroundings.found())
+        lines.append(problem("sandbox", f"sandbox: {error.message}", hint))
+    return lines
+
+
+async def _warm(moment: TemporarySupervisor) -> Line:
+    reason = await refusal_of_warm_starts(moment.client, moment.place / "warm")
+    if not reason:
+        return ok("warm", "warm start: a session was forked from a zygote")
+    text = f"warm start: not possible, so sessions take a second more ({reason})"
+    hint = "In a container the seccomp profile must allow setns, keyctl and clone3 too."
+    return note("warm", text, hint)
+
+
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("secret", lambda it: secret_of(it.environ)),
     ("marimo", lambda it: _marimo()),
-    ("bubblewrap", lambda it: bubblewrap_line()),
+    ("bubblewrap", lambda it: _bubblewrap_line()),
     ("directories", _directories),
     ("volume", lambda it: volume_lines(it.loaded.course_dir, *it.places)),
     ("services", lambda it: unit_lines(it.units)),

@@ -12,7 +12,6 @@ from mograder.core.errors import Conflict, Forbidden, MograderError
 from mograder.core.files import file_lock
 from mograder.core.settings import LoadedSettings
 from mograder.notebook.pep723 import Script, read_script
-from mograder.operations.trial_session import NOTEBOOK
 from mograder.sandbox.environments.pruning import (
     Pruned,
     needed_environments,
@@ -20,6 +19,29 @@ from mograder.sandbox.environments.pruning import (
 )
 from mograder.store.database.database import database_url
 from mograder.store.hub.hub_state import existing_state
+
+TRIAL_NOTEBOOK = """\
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["marimo"]
+# mograder-type = "demo"
+# ///
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import marimo as mo
+    mo.md("It works.")
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+"""The notebook of ``mograder hub check --session``."""
 
 
 async def prune(loaded: LoadedSettings, *, dry_run: bool) -> Pruned:
@@ -68,7 +90,7 @@ async def needed_here(loaded: LoadedSettings) -> frozenset[str] | None:
     published = await asyncio.to_thread(published_scripts, loaded.path(hub.release_dir))
     # The empty header is for copies whose item is no longer published; that of the trial session
     # is included so that its environment is kept for the next run.
-    needed = {*published, Script(), read_script(NOTEBOOK)}
+    needed = {*published, Script(), read_script(TRIAL_NOTEBOOK)}
     return await needed_environments(loaded.path(hub.environments_dir), wheel, needed)
 
 

@@ -14,9 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import Scope
 
-from mograder.auth.cookies import cookies_in
+from mograder.auth.credentials import LINK_LIFE, cookies_in, hash_code, make_code
 from mograder.auth.csrf import browser_marks, same_origin
-from mograder.auth.login_links import LINK_LIFE, hash_code, make_code
 from mograder.core.clock import Clock
 from mograder.web.app import SAFE_METHODS, Header
 from mograder.web.context import RequestContext, request_context

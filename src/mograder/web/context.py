@@ -14,7 +14,7 @@ its response only after its body has arrived, and a short response is sent in on
 (:class:`DrainBeforeReply`). A long one, such as the progress of a publication, waits 0.25 s: the
 proxy may have sent the last of the body without having checked yet whether more follows. Of a large
 or slow body only the first part is read. The refusal then has ``Connection: close``, and
-``web.uvicorn_protocol`` closes the connection.
+``web.serving`` closes the connection.
 """
 
 from __future__ import annotations

@@ -1,21 +1,31 @@
-"""One row of a table of routes, and what its handler says of the request that it reads.
+"""The rows of a table of routes, and the bare FastAPI app that serves such a table: hub and grader.
 
 A row names the access that its handler demands; an app that serves the row has a guard for each.
 The model of the answer and the description of the body stand in the handler's annotations: a
 handler that builds its response itself returns ``Annotated[Response, Model]``, and one that reads
 the body itself, within limits, takes ``Annotated[Request, JsonBody(Model)]``.
+
+The student's dashboard runs where FastAPI is not installed and uses :mod:`mograder.web.app` alone.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from starlette.requests import Request
 from starlette.responses import Response
+
+from mograder import __version__
+from mograder.core.errors import InvalidInput, MograderError
+from mograder.web.app import exception_handlers
 
 _BINARY: Mapping[str, object] = {"type": "string", "format": "binary"}
 _MODELS = "#/components/schemas/{model}"
@@ -121,6 +131,34 @@ class FileBody:
         files = {"type": "array", "items": _BINARY} if self.many else _BINARY
         form = {"type": "object", "required": [self.field], "properties": {self.field: files}}
         return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
+
+
+def bare_api(
+    title: str,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
+    answer: Callable[[Request, MograderError], Awaitable[Response]],
+) -> FastAPI:
+    """Return an app without routes, and without FastAPI's own pages, which load from a CDN.
+
+    ``answer`` handles the subclasses of MograderError, and parameters that do not fit.
+    """
+
+    async def of_parameters(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return await answer(request, InvalidInput(f"{place}: {first['msg']}"))
+
+    return FastAPI(
+        title=title,
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        exception_handlers={**exception_handlers(answer), RequestValidationError: of_parameters},
+    )
 
 
 def _hints(handler: Callable[..., object]) -> Mapping[str, Any]:

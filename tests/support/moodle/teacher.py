@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_token
 from tests.support.hub_app import SECRET, Hub, make_hub
 from tests.support.moodle.recordings import DATA, NORMAL, REST, SITE, recorded
 from tests.support.moodle.replay import Replay, Reply, Request, token_of

@@ -10,19 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.auth.cookies import (
+from mograder.auth.credentials import (
     LIFETIME,
     Login,
+    Role,
     clear_cookie_header,
     cookie_name,
     cookies_in,
     make_cookie,
+    make_token,
     new_login_id,
     read_cookie,
     set_cookie_header,
+    verify_token,
 )
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token, verify_token
 from mograder.core.errors import InvalidInput
 from mograder.core.names import INSTRUCTOR
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mograder.auth.credentials import Role
 from mograder.auth.csrf import browser_marks, check_unsafe, same_origin
 from mograder.auth.identity import Identity, Method
-from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden
 
 OWN = frozenset({"https://hub.example.net"})

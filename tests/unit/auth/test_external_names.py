@@ -1,10 +1,10 @@
-"""auth.external_names: the user name of a person whom another system has proved."""
+"""auth.external_signin: the user name of a person whom another system has proved."""
 
 from __future__ import annotations
 
 import pytest
 
-from mograder.auth.external_names import ProvenPerson, Refusal, parsed_name
+from mograder.auth.external_signin import ProvenPerson, Refusal, parsed_name
 
 
 @pytest.mark.parametrize(

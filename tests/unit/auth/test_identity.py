@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mograder.auth.cookies import COOKIE, Login, make_cookie
+from mograder.auth.credentials import COOKIE, Login, Role, make_cookie, make_token
 from mograder.auth.identity import (
     Authenticator,
     AuthPolicy,
@@ -17,8 +17,6 @@ from mograder.auth.identity import (
     parse_networks,
     trusted_peers,
 )
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
 from mograder.core.errors import InvalidInput
 from mograder.core.names import INSTRUCTOR
 from tests.support.clock import ManualClock

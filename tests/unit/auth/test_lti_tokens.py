@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from mograder.auth.credentials import Role
 from mograder.auth.jose import InvalidToken, KeySet, UnknownKey, verify
 from mograder.auth.lti_claims import (
     Launch,
@@ -18,7 +19,6 @@ from mograder.auth.lti_claims import (
     launch_of,
     role_on_hub,
 )
-from mograder.auth.roles import Role
 from mograder.core.errors import MograderError
 from mograder.core.item_dates import NO_DATES, ItemDates
 from mograder.core.names import Username

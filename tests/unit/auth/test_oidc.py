@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from mograder.auth.external_names import Refusal
+from mograder.auth.external_signin import Refusal, new_state
 from mograder.auth.jose import InvalidToken
 from mograder.auth.oidc import (
     Logout,
@@ -23,7 +23,6 @@ from mograder.auth.oidc import (
     user_name,
     with_userinfo,
 )
-from mograder.auth.signin_state import new_state
 from mograder.core.errors import RemoteFailed
 from tests.support.clock import ManualClock
 

@@ -1,4 +1,4 @@
-"""auth.signin_state: the cookie of a sign-in under way."""
+"""auth.external_signin: the cookie of a sign-in under way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from mograder.auth.signin_state import (
+from mograder.auth.external_signin import (
     LIFETIME,
     Flow,
     clear_cookie_header,

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.auth.roles import CREDENTIAL_ROLES, Role
-from mograder.auth.tokens import Claims, make_token, verify_token
+from mograder.auth.credentials import CREDENTIAL_ROLES, Claims, Role, make_token, verify_token
 from mograder.core.errors import InvalidInput
 from mograder.core.names import INSTRUCTOR
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.web.grader import server
-from mograder.web.grader.access import ProxyRules
-from mograder.web.grader.server import GraderOptions, ProxiedGraderOptions
+from mograder.web import grader
+from mograder.web.grader import GraderOptions, ProxiedGraderOptions, ProxyRules
 from tests.support.command_line import cli
 
 _VARIABLES = {
@@ -27,7 +26,7 @@ def proxied(monkeypatch: pytest.MonkeyPatch) -> list[ProxiedGraderOptions]:
     for name in _VARIABLES:
         monkeypatch.delenv(name, raising=False)
     served: list[ProxiedGraderOptions] = []
-    monkeypatch.setattr(server, "serve_proxied_grader", served.append)
+    monkeypatch.setattr(grader, "serve_proxied_grader", served.append)
     return served
 
 
@@ -93,7 +92,7 @@ def test_the_local_grader_takes_its_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served: list[GraderOptions] = []
-    monkeypatch.setattr(server, "serve_grader", served.append)
+    monkeypatch.setattr(grader, "serve_grader", served.append)
     cli("grader", str(tmp_path), "--headless", "-p", "0", "--base-url", "/here")
     cli("grader", str(tmp_path / "nowhere"), status=2)
     [options] = served

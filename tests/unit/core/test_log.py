@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import make_token
 from mograder.core.errors import InvalidInput
 from mograder.core.log import (
     JournalFormatter,

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Conflict, InvalidInput, MograderError
-from mograder.operations.install.course import course_settings, ensure_course
+from mograder.operations.install.data import course_settings, ensure_course
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.services import demand_free_ports, ensure_front, front_text
 from mograder.operations.install.system import ensure_network

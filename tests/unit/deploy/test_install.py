@@ -18,14 +18,12 @@ import pytest
 from mograder.cli.hub import install as command
 from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.operations.install import options, steps
-from mograder.operations.install.course import ensure_secret
+from mograder.operations.install.data import ensure_secret, ensure_volume
 from mograder.operations.install.options import STEPS, InstallOptions
 from mograder.operations.install.program import examine, point_at
 from mograder.operations.install.services import UNIT_PLACE, ensure_services
 from mograder.operations.install.steps import next_steps, uninstall
-from mograder.operations.install.system import ensure_network
-from mograder.operations.install.volume import ensure_volume
-from mograder.operations.install.written_files import put
+from mograder.operations.install.system import ensure_network, put
 from mograder.processes.programs import Host
 from tests.support.command_line import cli
 from tests.support.course import REPOSITORY

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import make_token
 from mograder.core.settings import read_environ
 from mograder.operations.deploy_files import shipped_file
 from mograder.operations.preflight import secret_of

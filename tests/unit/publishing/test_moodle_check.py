@@ -12,8 +12,8 @@ import pytest
 
 from mograder.clients.course_server import RemoteFile
 from mograder.core.errors import InvalidInput, TooLarge
-from mograder.publishing import release_diff
-from mograder.publishing.release_diff import Differences, compare, remote_digests
+from mograder.publishing import local_release
+from mograder.publishing.local_release import Differences, compare, remote_digests
 
 NOTEBOOK, DATA = b"import marimo\n", b"1,2\n"
 RELEASE = {"A1.py": NOTEBOOK, "data.csv": DATA}
@@ -102,7 +102,7 @@ def test_b86_a_file_that_moodle_has_twice_must_be_right_twice() -> None:
 def test_what_cannot_be_unpacked_is_told_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidInput, match=r"A1\.zip on Moodle cannot be unpacked"):
         found({"A1.zip": b"PK broken"})
-    monkeypatch.setattr(release_diff, "MOST_BYTES", 1000)
+    monkeypatch.setattr(local_release, "MOST_BYTES", 1000)
     with pytest.raises(TooLarge, match="unpacks to too much"):
         found({"A1.zip": zipped({"A1.py": b"\0" * 5000})})
     with pytest.raises(TooLarge, match="is larger than"):

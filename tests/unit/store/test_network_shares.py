@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.closing import closing_fd
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.files import file_lock

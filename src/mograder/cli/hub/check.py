@@ -11,9 +11,8 @@ from mograder.cli.shared.options import PATH, course_dir_option
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, checked, json_option
 from mograder.core.settings import read_environ
-from mograder.operations.front_checks import examine_public
+from mograder.operations.live_checks import examine_public, examine_session
 from mograder.operations.preflight import examine
-from mograder.operations.trial_session import examine_session
 
 
 @click.command("check")

@@ -9,7 +9,7 @@ import click
 import tomlkit
 from pydantic import ValidationError
 
-from mograder.auth.login_links import make_code
+from mograder.auth.credentials import make_code
 from mograder.auth.lti_addresses import ToolAddresses
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.hub_database import HERE, current_hub_state, record_here

@@ -21,14 +21,17 @@ from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.notebook.pep723 import ItemKind
-from mograder.publishing.local_release import LocalRelease, find_release, read_release, read_source
-from mograder.publishing.release_diff import (
+from mograder.publishing.local_release import (
     Changes,
     Differences,
+    LocalRelease,
     changes,
     compare,
     digests,
+    find_release,
     local_digests,
+    read_release,
+    read_source,
     remote_digests,
 )
 from mograder.store.filesystem.files import entry_named

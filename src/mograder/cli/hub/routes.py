@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from mograder.cli.shared.result import Result, json_option
-from mograder.web.hub.features import OPTIONAL, ROUTES
+from mograder.web.hub.app import OPTIONAL, ROUTES
 from mograder.web.route import Access, Route
 
 _TABLES = {

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import click
 
-from mograder.auth.login_links import LINK_LIFE, make_code
-from mograder.auth.roles import CREDENTIAL_ROLES, Role
-from mograder.auth.tokens import make_metrics_token, make_token
+from mograder.auth.credentials import (
+    CREDENTIAL_ROLES,
+    LINK_LIFE,
+    Role,
+    make_code,
+    make_metrics_token,
+    make_token,
+)
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.hub_database import no_hub, open_hub_state, record_here
 from mograder.cli.shared.options import course_dir_option
@@ -16,7 +21,7 @@ from mograder.clients.server_url import parse_hub_url
 from mograder.core.clock import SystemClock
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.operations.accounts import is_recorded
+from mograder.store.hub.hub_state import is_recorded
 
 _METRICS = "metrics"
 _role_option = click.option(

@@ -21,8 +21,14 @@ from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.records import Assignment
 from mograder.core.errors import NotFound
 from mograder.core.settings import LoadedSettings
-from mograder.publishing.local_release import find_release, read_release
-from mograder.publishing.release_diff import Differences, compare, local_digests, remote_digests
+from mograder.publishing.local_release import (
+    Differences,
+    compare,
+    find_release,
+    local_digests,
+    read_release,
+    remote_digests,
+)
 from mograder.store.course.course import zip_bytes
 from mograder.store.filesystem.files import atomic_write
 from mograder.web.browser import open_page

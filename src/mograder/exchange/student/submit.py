@@ -86,7 +86,8 @@ def read_feedback(
 class Receipt(BaseModel):
     """A receipt as any version of a server may give it; ``text`` is the whole of it, unchanged.
 
-    The server's own form is :class:`mograder.auth.receipts.Receipt`, which allows no other fields.
+    The server's own form is :class:`mograder.store.submissions.receipts.Receipt`, which allows no
+    other fields.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)

@@ -18,7 +18,6 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from mograder.auth.receipts import moment
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.log import get_logger
 from mograder.grading.submissions.contract_recording import interface_of
@@ -69,6 +68,7 @@ from mograder.sandbox.execution.report import (
     ExecutionResult,
     Outcome,
 )
+from mograder.store.submissions.receipts import moment
 
 _log = get_logger(__name__)
 _LOG = 1000

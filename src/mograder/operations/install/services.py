@@ -13,11 +13,10 @@ from mograder.core.errors import Conflict, MograderError
 from mograder.core.settings import load_settings
 from mograder.operations.deploy_files import shipped_file
 from mograder.operations.front import FrontOptions, caddy_config, front_of
-from mograder.operations.install.course import COURSE, HUB_UNIT
+from mograder.operations.install.data import COURSE, HUB_UNIT
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.program import CURRENT, UNITS, unit_text
-from mograder.operations.install.system import BUILD_ENV
-from mograder.operations.install.written_files import SETTINGS, put
+from mograder.operations.install.system import BUILD_ENV, SETTINGS, put
 from mograder.operations.service_checks import HUB, SESSIONS, SOCKET
 from mograder.processes.programs import Host
 

@@ -11,7 +11,13 @@ import os
 import re
 
 from mograder.core.errors import MograderError, NotFound
-from mograder.operations.install.course import COURSE, ensure_course, ensure_secret
+from mograder.operations.install.data import (
+    COURSE,
+    DATA,
+    ensure_course,
+    ensure_secret,
+    ensure_volume,
+)
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.program import (
     CURRENT,
@@ -42,6 +48,7 @@ from mograder.operations.install.system import (
     ACCOUNT,
     APPARMOR,
     KERNEL_SETTINGS,
+    SETTINGS,
     SITE_AUTHORITY,
     as_account,
     ensure_account,
@@ -50,8 +57,6 @@ from mograder.operations.install.system import (
     ensure_sandbox,
     ensure_system,
 )
-from mograder.operations.install.volume import DATA, ensure_volume
-from mograder.operations.install.written_files import SETTINGS
 from mograder.operations.service_checks import HUB, SOCKET
 from mograder.processes.programs import Host
 

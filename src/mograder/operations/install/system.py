@@ -1,21 +1,29 @@
-"""The machine under the hub: its network, distribution, packages, account, and kernel's settings.
+"""The machine under the hub: its network, packages, account, kernel's settings, and written files.
 
 What this site's network needs is kept in ``/etc/mograder/build.env`` for the builds too.
+
+A file of the system that another program or a person has written is copied before it is written
+(:func:`put`). The checksum of each written file is in ``/etc/mograder/written``, as ``sha256sum``
+prints it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mograder.core.errors import MograderError, Unsupported
 from mograder.core.files.disk import write_file
 from mograder.operations.deploy_files import shipped_file
 from mograder.operations.install.options import InstallOptions
-from mograder.operations.install.written_files import SETTINGS, put
 from mograder.processes.programs import Host
 
+SETTINGS = "/etc/mograder"
+_WRITTEN = f"{SETTINGS}/written"
+_KEPT = f"{SETTINGS}/kept"
 BUILD_ENV = f"{SETTINGS}/build.env"
 SITE_AUTHORITY = "/usr/local/share/ca-certificates/mograder-site.crt"
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -25,7 +33,6 @@ BUILD_ENV_HEAD = (
     "# What building environments needs here, if anything: HTTPS_PROXY, SSL_CERT_FILE,\n"
     "# UV_DEFAULT_INDEX … No secrets: packages that are built can read it.\n"
 )
-
 ACCOUNT = "mograder"
 APPARMOR = "/etc/apparmor.d/mograder"
 KERNEL_SETTINGS = "/etc/sysctl.d/60-mograder.conf"
@@ -73,18 +80,6 @@ def ensure_network(host: Host, options: InstallOptions) -> None:
         _trust_authority(host, Path(options.ca_file))
 
 
-def _install_packages(host: Host, *names: str) -> None:
-    """Install Debian packages.
-
-    Raises: :class:`MograderError`.
-    """
-    host.act(f"installing {' '.join(names)}")
-    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    host.run("apt-get", "-qq", "update", variables=quiet)
-    install = ("apt-get", "-qq", "install", "-y", "--no-install-recommends")
-    host.run(*install, *names, variables=quiet)
-
-
 def ensure_packages(host: Host, options: InstallOptions) -> None:
     """Install the Debian packages that are missing."""
     host.step("System packages")
@@ -101,10 +96,6 @@ def ensure_packages(host: Host, options: InstallOptions) -> None:
         ) from error
 
 
-def _is_installed(host: Host, package: str) -> bool:
-    return host.ask("dpkg-query", "-W", "-f", "${db:Status-Status}", package) == "installed"
-
-
 def ensure_account(host: Host) -> None:
     """Make the services' user."""
     host.step(f"The service user '{ACCOUNT}'")
@@ -115,11 +106,6 @@ def ensure_account(host: Host) -> None:
         *("useradd", "--system", "--user-group", "--home-dir", f"/home/{ACCOUNT}"),
         *("--create-home", "--shell", "/usr/sbin/nologin", ACCOUNT),
     )
-
-
-def as_account(host: Host, *command: str) -> None:
-    """Run a program as the services' user: in that user's directories root follows no link."""
-    host.run("runuser", "-u", ACCOUNT, "--", *command)
 
 
 def ensure_sandbox(host: Host) -> None:
@@ -137,6 +123,54 @@ def ensure_sandbox(host: Host) -> None:
     put(host, KERNEL_SETTINGS, text)
     if not host.attempt("sysctl", "-q", "-p", KERNEL_SETTINGS):
         host.warn("the kernel did not take all of it")
+
+
+def as_account(host: Host, *command: str) -> None:
+    """Run a program as the services' user: in that user's directories root follows no link."""
+    host.run("runuser", "-u", ACCOUNT, "--", *command)
+
+
+def put(host: Host, name: str, text: str, mode: int = 0o644) -> bool:
+    """Write a file if it has another text, and return whether it had (in a dry run too).
+
+    A file that is not as this wrote it is copied into ``/etc/mograder/kept`` before.
+
+    Raises: :class:`MograderError` for an empty text, ``OSError``.
+    """
+    if not text:
+        raise MograderError(f"There is nothing to write to {name}.")
+    path, data = host.path(name), text.encode()
+    found = path.read_bytes() if path.exists() else None
+    if found == data:
+        if not host.dry and not _is_ours(host, name, data):
+            _note(host, name, data)
+        return False
+    if host.dry:
+        host.say(f"would write {name}")
+        return True
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if found and not _is_ours(host, name, found):
+        _keep(host, name, found)
+    write_file(path, data, mode)
+    _note(host, name, data)
+    host.say(f"wrote {name}")
+    return True
+
+
+def _install_packages(host: Host, *names: str) -> None:
+    """Install Debian packages.
+
+    Raises: :class:`MograderError`.
+    """
+    host.act(f"installing {' '.join(names)}")
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    host.run("apt-get", "-qq", "update", variables=quiet)
+    install = ("apt-get", "-qq", "install", "-y", "--no-install-recommends")
+    host.run(*install, *names, variables=quiet)
+
+
+def _is_installed(host: Host, package: str) -> bool:
+    return host.ask("dpkg-query", "-W", "-f", "${db:Status-Status}", package) == "installed"
 
 
 def _set_for_builds(host: Host, wanted: dict[str, str]) -> None:
@@ -176,3 +210,37 @@ def _trust_authority(host: Host, file: Path) -> None:
     if not host.has("update-ca-certificates"):
         _install_packages(host, "ca-certificates")
     host.run("update-ca-certificates")
+
+
+def _keep(host: Host, name: str, data: bytes) -> None:
+    copy = f"{_KEPT}/{Path(name).name}.{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    host.path(_KEPT).mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_file(host.path(copy), data, 0o600)
+    known = any(_named(line) == name for line in _lines(host))
+    foreign = "was not written by this script, as far as it knows"
+    reason = "was changed by somebody" if known else foreign
+    host.warn(f"{name} {reason}; it is written again, and that copy is kept: {copy}")
+
+
+def _is_ours(host: Host, name: str, data: bytes) -> bool:
+    return _line(name, data) in _lines(host)
+
+
+def _note(host: Host, name: str, data: bytes) -> None:
+    lines = [line for line in _lines(host) if _named(line) != name]
+    text = "".join(f"{line}\n" for line in [*lines, _line(name, data)])
+    host.path(SETTINGS).mkdir(mode=0o755, parents=True, exist_ok=True)
+    # Root's only: a checksum tells a weak secret that was taken over.
+    write_file(host.path(_WRITTEN), text.encode(), 0o600)
+
+
+def _line(name: str, data: bytes) -> str:
+    return f"{hashlib.sha256(data).hexdigest()}  {name}"
+
+
+def _named(line: str) -> str:
+    return line.partition("  ")[2]
+
+
+def _lines(host: Host) -> list[str]:
+    return host.text_of(_WRITTEN).splitlines()

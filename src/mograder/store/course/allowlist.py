@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.errors import Conflict
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.log import get_logger

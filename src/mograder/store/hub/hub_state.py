@@ -24,9 +24,12 @@ from sqlalchemy import (
     update,
 )
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import Conflict, NotFound
+from mograder.core.names import INSTRUCTOR
+from mograder.core.settings import LoadedSettings
+from mograder.store.course.allowlist import Allowlist
 from mograder.store.database.database import (
     open_engine,
     reading,
@@ -372,6 +375,17 @@ def existing_state(url: str) -> Iterator[HubState | None]:
         yield None if schema_version(engine) is None else HubState(engine)
     finally:
         engine.dispose()
+
+
+def is_recorded(loaded: LoadedSettings, state: HubState, username: str) -> bool:
+    """Return whether the hub's database, the list of users or the settings have a name.
+
+    A command and a route tell a misspelt one by it.
+    """
+    settings = loaded.settings
+    listed = Allowlist(loaded.course_dir / "allowed_users.txt").listed() or ()
+    named = (INSTRUCTOR, *settings.hub.instructors, *settings.marking.markers, *listed)
+    return username in named or state.records(username)
 
 
 _ROTATED_AT_ONCE = 10_000

@@ -13,7 +13,7 @@ from typing import Annotated
 from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, UniqueConstraint
 from sqlalchemy.engine.default import DefaultExecutionContext
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.store.database.row_tables import (
     HASH,
     NAME,

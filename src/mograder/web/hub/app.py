@@ -1,15 +1,17 @@
-"""The hub's web application: the dispatcher and middleware around the features' routes.
+"""The hub's web application: the core, a tuple of features, and the middleware around their routes.
 
 Session traffic goes to the proxy, everything else through ``AppMiddleware`` to the routes of the
-features (``web.hub.features``), which are opened on the core.
+features, which are opened on the core. Some features are only there with a system that a hub may
+not have. ``mograder hub routes`` prints the routes of all.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import cache, partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -18,56 +20,163 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
-from mograder.auth.roles import Role
 from mograder.core.log import get_logger
 from mograder.core.web_origin import session_url
 from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import Copies
+from mograder.store.external.external_tables import has_platforms
 from mograder.store.hub.board import Board, HelpRow, KeptResults
 from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.fastapi_app import bare_api
+from mograder.web.hub import (
+    calendar,
+    client,
+    events,
+    gradebook,
+    home,
+    machines,
+    mail,
+    marks,
+    people,
+    rehearsal,
+    service,
+    sessions,
+    today,
+)
+from mograder.web.hub.board import board
+from mograder.web.hub.copies import (
+    copies,
+    copy_pages,
+    hand_in,
+    submissions,
+    timeline,
+    updates,
+    validation,
+)
 from mograder.web.hub.core.access import GUARDS, admit
 from mograder.web.hub.core.audit import AuditTrail
 from mograder.web.hub.core.checks import ItemChecks, ValidationResults
 from mograder.web.hub.core.counts import CourseNumbers, copy_counts
 from mograder.web.hub.core.help_desk import HelpDesk
-from mograder.web.hub.core.hub_app import HubApp, Run, Services
+from mograder.web.hub.core.hub_app import Feature, HubApp, Run, Services
 from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.parts import IDENTITY
 from mograder.web.hub.core.responses import answer_problem
-from mograder.web.hub.features import FEATURES, features_of
-from mograder.web.hub.proxy.frame_page import FramePages
+from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming
 from mograder.web.hub.proxy.paths import SESSION_PATHS
+from mograder.web.hub.proxy.replies import FramePages
 from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.static_assets import AssetServer, is_asset_path
 from mograder.web.hub.service import PROBLEMS
+from mograder.web.hub.signin import signin
 from mograder.web.marking.context import MarkingApp, SharedGradebook, make_marking
+from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.pages import APP, load_pages
 from mograder.web.request_body import Uploads
-from mograder.web.route import Route
+from mograder.web.route import Route, bare_api
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
     from mograder.web.hub.core.node_door import NodeDoor
 
 _OLD_QUESTION = b"/_front/session"
 """The question of an nginx with an earlier release's configuration; 403: let the hub answer."""
+
 _OLD_FRONT = (
     "nginx's configuration is of an earlier release, and asks the hub about each request of a "
     "session's page, which it need not. Write it again: mograder hub proxy-config nginx"
 )
+
 REQUESTS_AT_ONCE = 8
 """A browser opens six connections to a server of HTTP/1.1; the hub has 40 threads for everybody."""
+
 _log = get_logger(__name__)
+_COPIES = (*copies.ROUTES, *validation.ROUTES, *hand_in.ROUTES, *submissions.ROUTES)
+
+FEATURES: tuple[Feature, ...] = (
+    Feature((*home.ROUTES, *calendar.ROUTES)),
+    Feature(_COPIES),
+    Feature(copy_pages.ROUTES, copy_pages.open_copy_pages),
+    Feature(timeline.ROUTES, timeline.open_versions),
+    Feature(updates.ROUTES, updates.open_updates),
+    Feature(sessions.ROUTES),
+    Feature((*items.ROUTES, *item_pages.ROUTES, *publishing.ROUTES)),
+    Feature(grading.ROUTES, grading.open_grading),
+    Feature(warming.ROUTES, warming.open_warming),
+    Feature(dates.ROUTES),
+    Feature(people.ROUTES, people.open_watch),
+    Feature(client.ROUTES, client.open_client),
+    Feature(gradebook.ROUTES),
+    Feature(today.ROUTES, today.open_numbers),
+    Feature(board.ROUTES, board.open_board),
+    Feature(MARKING_ROUTES),
+    Feature(marks.ROUTES),
+    Feature(rehearsal.ROUTES, rehearsal.open_rehearsals),
+    Feature(signin.ROUTES, signin.open_signin),
+    Feature((*service.ROUTES, *events.ROUTES)),
+)
+"""The features of every hub."""
+
+ROUTES: tuple[Route, ...] = tuple(route for feature in FEATURES for route in feature.routes)
+"""The routes of every hub."""
+
+
+def _oidc() -> Feature:
+    from mograder.web.hub.signin import oidc  # noqa: PLC0415 - see OPTIONAL
+
+    return Feature(oidc.ROUTES, oidc.open_oidc)
+
+
+def _lti() -> Feature:
+    from mograder.web.hub.lti import launch, register, scores  # noqa: PLC0415
+    from mograder.web.hub.lti.service import open_lti  # noqa: PLC0415
+
+    rows = (*launch.ROUTES, *register.ROUTES, *scores.ROUTES)
+    return Feature(rows, open_lti)
+
+
+def _external_people() -> Feature:
+    from mograder.web.hub.signin import external_signin  # noqa: PLC0415 - see OPTIONAL
+
+    return Feature(external_signin.ROUTES)
+
+
+OPTIONAL: Mapping[str, Callable[[], Feature]] = MappingProxyType(
+    {
+        "oidc": _oidc,
+        "lti": _lti,
+        "oidc or lti": _external_people,
+        "nodes": lambda: Feature(machines.ROUTES, machines.open_machines),
+        "mail": lambda: Feature((), mail.open_mail),
+    }
+)
+"""Each feature that a hub has only with a system, by what it needs.
+
+OpenID Connect and LTI need libraries that a hub without them does not load.
+"""
+
+
+def _features_of(services: Services) -> tuple[Feature, ...]:
+    """Return the features of a hub; those of learning platforms decide who is let in, so first."""
+    settings = services.loaded.settings
+    now = services.clock.now()
+    has = {
+        "oidc": bool(settings.oidc.issuer),
+        "lti": bool(settings.lti.platform) or has_platforms(services.state.engine, now),
+        "nodes": settings.nodes.enabled,
+        "mail": bool(settings.mail.host),
+    }
+    has["oidc or lti"] = has["oidc"] or has["lti"]
+    return (*(make() for needed, make in OPTIONAL.items() if has[needed]), *FEATURES)
 
 
 def create_app(services: Services, notifier: Notifier | None = None) -> ASGIApp:
@@ -78,7 +187,7 @@ def create_app(services: Services, notifier: Notifier | None = None) -> ASGIApp:
     settings = services.loaded.settings.hub
     book = SharedGradebook(services.loaded)
     hub = make_core(services, notifier or Notifier(), book)
-    features = features_of(services)
+    features = _features_of(services)
     opened = [feature.open(hub) for feature in features if feature.open is not None]
     services.pool.on_change = partial(_session_changed, hub)
     url = session_url(settings.session_url, settings.public_url)
@@ -123,10 +232,10 @@ def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> 
     users_of, leave = partial(_users_of, services), partial(_end_help, services)
     desk = HelpDesk(Board(engine), clock, notifier, users_of, leave)
     visibility = VisibilityRules(rules, opens=marking.dates.openings)
-    items = _items(services, visibility)
+    published = _items(services, visibility)
     hub = HubApp(
         services=services,
-        items=items,
+        items=published,
         pages=load_pages(),
         work=work,
         audit=audit,
@@ -147,7 +256,7 @@ def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> 
         checks=checks,
     )
     own = (services.loaded, services.authenticator, services.policy, services.roster)
-    for each in (*own, items, audit, work, notifier, numbers, desk, Uploads()):
+    for each in (*own, published, audit, work, notifier, numbers, desk, Uploads()):
         hub.add(each)
     return hub
 

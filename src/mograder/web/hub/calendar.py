@@ -12,7 +12,7 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.auth.signing import derived_key, is_signature_of, signature_of
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import INSTRUCTOR, Username

@@ -15,8 +15,8 @@ from typing import Annotated
 from fastapi import Query, Request
 from starlette.responses import Response, StreamingResponse
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Authenticator, Identity
-from mograder.auth.roles import Role
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
 from mograder.store.course.allowlist import Allowlist
 from mograder.web.hub.core.access import HELPERS, Caller, identify

@@ -21,7 +21,7 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.csv_table import number_text, write_table
 from mograder.core.name_lookup import nfc
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal

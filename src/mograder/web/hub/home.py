@@ -16,8 +16,8 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
-from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import read_moment
 from mograder.core.log import get_logger

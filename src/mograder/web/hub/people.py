@@ -28,8 +28,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from mograder.auth.login_links import LinkCode, make_code
-from mograder.auth.roles import Role
+from mograder.auth.credentials import LinkCode, Role, make_code
 from mograder.clients.mail import is_address
 from mograder.core.csv_table import write_table
 from mograder.core.errors import Conflict, InvalidInput
@@ -37,10 +36,10 @@ from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
 from mograder.core.tasks import every
 from mograder.exchange.post import Post
-from mograder.operations.accounts import is_recorded
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import LiveSession
 from mograder.store.copies.copy_facts import CopyFacts
+from mograder.store.hub.hub_state import is_recorded
 from mograder.web.background import Report
 from mograder.web.context import request_context
 from mograder.web.hub.client import lines_if_any

@@ -16,8 +16,7 @@ from contextlib import AsyncExitStack
 import uvicorn
 import uvloop
 
-from mograder.auth.login_links import LINK_LIFE, make_code
-from mograder.auth.roles import Role
+from mograder.auth.credentials import LINK_LIFE, Role, make_code
 from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging, get_logger, register_secret
 from mograder.core.settings import LoadedSettings, read_environ

@@ -4,9 +4,9 @@ B114-B116, B124, B126. Concurrent requests for a session share one start; the po
 session is reused or made, these handlers decide for whom, and build the error messages. The pages
 that start one redirect to it.
 
-The state of an open notebook is for the bar above it (``frame_page``), which asks after a change
-event and does not poll. Memory and a few inodes are read, and of a notebook that was saved after
-its submission also the text.
+The state of an open notebook is for the bar above it (``proxy/replies.py``), which asks after a
+change event and does not poll. Memory and a few inodes are read, and of a notebook that was saved
+after its submission also the text.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from fastapi import Request
 from pydantic import Field
 from starlette.responses import Response
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
-from mograder.auth.roles import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.notebook.pep723 import Script
@@ -39,10 +39,10 @@ from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import CopyOf, LiveSession, SessionKey
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.background import Report
-from mograder.web.hub.board.help_requests import HelpAsked, help_of, shown_name
-from mograder.web.hub.copies.copy_update import NotebookUpdate, in_bar, settle
+from mograder.web.hub.board.board import HelpAsked, help_of, shown_name
+from mograder.web.hub.copies.copies import CellToPut, asked_of_page
 from mograder.web.hub.copies.hand_in import hand_in_of
-from mograder.web.hub.copies.open_editor import CellToPut, asked_of_page
+from mograder.web.hub.copies.updates import NotebookUpdate, in_bar, settle
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import (

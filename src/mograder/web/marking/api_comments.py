@@ -1,4 +1,4 @@
-"""The JSON API of marking: the saved comments of a question, which are its rubric."""
+"""The JSON API of marking: comments, those saved for a question (its rubric) and annotations."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from collections.abc import Callable
 from anyio import to_thread
 from starlette.responses import JSONResponse, Response
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.errors import InvalidInput
 from mograder.grading.marking.answer_names import question_title
+from mograder.store.marking.annotations import (
+    Annotation,
+    AnnotationChanged,
+    Annotations,
+    AnnotationWish,
+)
+from mograder.store.marking.annotations import Place as AnnotatedPlace
 from mograder.store.marking.question_marking import StartsAt
 from mograder.store.marking.saved_comments import (
     Author,
@@ -19,10 +26,12 @@ from mograder.store.marking.saved_comments import (
     SavedComments,
 )
 from mograder.web.marking.answer_json import (
+    AnnotationChange,
     CommentChange,
     Json,
     NewComment,
     RubricChange,
+    annotation_json,
     comment_json,
 )
 from mograder.web.marking.context import CurrentHere, Here
@@ -107,6 +116,42 @@ async def start(here: CurrentHere) -> Response:
     return await _changing(here, write, "change rubric")
 
 
+async def add_annotation(here: CurrentHere) -> Response:
+    """Add an annotation to a submission."""
+    asked = await here.read(AnnotationChange)
+
+    def write(student: str) -> Annotation:
+        wish = _annotation_wish(here, asked)
+        here.demand_question(asked.question)
+        return Annotations(here.book).add(here.item, student, wish)
+
+    return await _changing_annotations(here, write)
+
+
+async def change_annotation(annotation: str, here: CurrentHere) -> Response:
+    """Change an annotation; 409 if another person changed it meanwhile."""
+    asked = await here.read(AnnotationChange)
+
+    def write(student: str) -> Annotation:
+        wish = _annotation_wish(here, asked)
+        here.demand_question(asked.question)
+        return Annotations(here.book).change(here.item, student, annotation, wish)
+
+    return await _changing_annotations(here, write)
+
+
+async def remove_annotation(
+    annotation: str, here: CurrentHere, version: int | None = None
+) -> Response:
+    """Take an annotation away; 409 if another person changed it meanwhile."""
+
+    def write(student: str) -> None:
+        by, at = here.marker.name, here.marking.clock.now()
+        Annotations(here.book).remove(here.item, student, annotation, by=by, at=at, version=version)
+
+    return await _changing_annotations(here, write)
+
+
 async def _changing(
     here: Here, write: Callable[[], Json], action: str, *, status: int = 200
 ) -> Response:
@@ -126,3 +171,31 @@ def _author(here: Here) -> Author:
     marker = here.marker
     own = "" if marker.role is Role.INSTRUCTOR else marker.name
     return Author(marker.name, here.marking.clock.now(), own)
+
+
+async def _changing_annotations(here: Here, write: Callable[[str], Annotation | None]) -> Response:
+    def change() -> tuple[str, Json]:
+        student = here.answers().markable_by(here.marker, here.answer)
+        made = write(student)
+        return student, {} if made is None else _json_of(here, made)
+
+    try:
+        student, made = await to_thread.run_sync(change)
+    except AnnotationChanged as error:
+        now = await to_thread.run_sync(_json_of, here, error.now)
+        return JSONResponse({"detail": str(error), "now": now}, 409)
+    await here.record("annotate", f"{student}/{here.item}")
+    return JSONResponse(made)
+
+
+def _json_of(here: Here, stored: Annotation) -> Json:
+    rubric = SavedComments(here.book).rubric(here.item, stored.place.question)
+    return annotation_json(stored, rubric, stored.submission_sha256)
+
+
+def _annotation_wish(here: Here, asked: AnnotationChange) -> AnnotationWish:
+    place = AnnotatedPlace(asked.question, asked.cell, asked.first_line, asked.last_line)
+    by, at = here.marker.name, here.marking.clock.now()
+    return AnnotationWish(
+        place, asked.text, asked.saved_comment, by, at, asked.version, asked.submission
+    )

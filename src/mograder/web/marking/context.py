@@ -24,7 +24,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.closing import Closing
 from mograder.core.errors import Forbidden, MograderError, NotFound

@@ -12,7 +12,7 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import OwnDates
 from mograder.core.name_lookup import nfc

@@ -14,7 +14,7 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.grading.release import look_again

@@ -9,7 +9,6 @@ another word have ``-`` before it, which is no assignment's name.
 from __future__ import annotations
 
 from mograder.web.marking import (
-    api_annotations,
     api_answers,
     api_comments,
     late,
@@ -60,9 +59,9 @@ MARKING_ROUTES: tuple[Route, ...] = (
     Route("PUT", _COMMENTS + "/{comment}", api_comments.change, MARKER),
     Route("DELETE", _COMMENTS + "/{comment}", api_comments.retire, MARKER),
     Route("PUT", _API + "/questions/{question}/rubric", api_comments.start, MARKER),
-    Route("POST", _ANNOTATIONS, api_annotations.add, MARKER),
-    Route("PUT", _ANNOTATIONS + "/{annotation}", api_annotations.change, MARKER),
-    Route("DELETE", _ANNOTATIONS + "/{annotation}", api_annotations.remove, MARKER),
+    Route("POST", _ANNOTATIONS, api_comments.add_annotation, MARKER),
+    Route("PUT", _ANNOTATIONS + "/{annotation}", api_comments.change_annotation, MARKER),
+    Route("DELETE", _ANNOTATIONS + "/{annotation}", api_comments.remove_annotation, MARKER),
     # Statistics of a class, and similar submissions
     Route("GET", "/marking/{a}/statistics", statistics_pages.statistics_page, INSTRUCTOR),
     Route("GET", "/marking/{a}/statistics.csv", statistics_pages.statistics_csv, INSTRUCTOR),

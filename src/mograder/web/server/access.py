@@ -9,13 +9,11 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from mograder.auth.enrollment import parse_username
-from mograder.auth.roles import Role
-from mograder.auth.tokens import Claims, verify_token
+from mograder.auth.credentials import Claims, Role, verify_token
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, NotAuthenticated
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username
-from mograder.store.assignment_server.name_registry import How
+from mograder.store.assignment_server.name_registry import How, parse_username
 from mograder.web.context import context_of
 from mograder.web.request_body import single_fields
 from mograder.web.server.services import Services

@@ -20,15 +20,7 @@ from mograder.core.errors import InvalidInput, MograderError, NotAuthenticated, 
 from mograder.core.log import get_logger
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.problems import headers_of, status_of
-from mograder.web.server import (
-    assignments,
-    browser,
-    client,
-    drafts,
-    grades,
-    people,
-    submissions,
-)
+from mograder.web.server import assignments, browser, grades, people, submissions
 from mograder.web.server.access import Access, RequestInfo, admit, identify, read_query
 from mograder.web.server.services import Services
 
@@ -79,14 +71,14 @@ ROUTES: tuple[Row, ...] = (
     Row("GET", "/people", people.list_all, Access.INSTRUCTOR),
     Row("POST", "/people/{person}/reset", people.reset, Access.INSTRUCTOR),
     Row("POST", "/people/{person}/revoke", people.revoke, Access.INSTRUCTOR),
-    Row("GET", "/assignments/{name}/draft", drafts.read, Access.SELF, False),
-    Row("PUT", "/assignments/{name}/draft", drafts.replace, Access.SELF, False),
+    Row("GET", "/assignments/{name}/draft", submissions.read_draft, Access.SELF, False),
+    Row("PUT", "/assignments/{name}/draft", submissions.replace_draft, Access.SELF, False),
     Row("GET", "/web", browser.index, Access.ANYONE, False),
     Row("GET", "/web/items/{name}", browser.page, Access.ANYONE, False),
     Row("GET", "/web/static/{version}/{file}", browser.static_file, Access.ANYONE, False),
     Row("GET", "/web/files/{path:path}", browser.send_file, Access.ANYONE),
-    Row("GET", "/client", client.page, Access.ANYONE, False),
-    Row("GET", "/client/{digest}/{file}", client.send_wheel, Access.ANYONE, False),
+    Row("GET", "/client", browser.install_page, Access.ANYONE, False),
+    Row("GET", "/client/{digest}/{file}", browser.send_wheel, Access.ANYONE, False),
     Row("GET", "/client/static/{version}/{file}", browser.send_static, Access.ANYONE, False),
 )
 

@@ -9,11 +9,11 @@ from urllib.parse import quote
 from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
-from mograder.auth.receipts import moment
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
 from mograder.core.item_dates import OwnDates
 from mograder.core.names import FileName, ItemName
 from mograder.store.assignment_server.assignments import Assignment, may_be_served
+from mograder.store.submissions.receipts import moment
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.files import answer_file, look
 

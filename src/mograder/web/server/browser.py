@@ -1,13 +1,15 @@
-"""The pages on which a notebook runs in the browser alone (`mograder serve --web`).
+"""The server's pages for browsers: for a notebook that runs in one, and to install our program.
 
-The page around the notebook has this server's origin: it holds the token and the drafts. The
-notebook runs in a frame whose policy gives it an opaque origin and lets it reach no address but
-pictures and fonts of the page; the page around it hands in all else (decision 50).
+The page around the notebook (`mograder serve --web`) has this server's origin: it holds the token
+and the drafts. The notebook runs in a frame whose policy gives it an opaque origin and lets it
+reach no address but pictures and fonts of the page; the page around it hands in all else (decision
+50).
 """
 
 from __future__ import annotations
 
 import mimetypes
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,7 +19,9 @@ from mograder.core.errors import NotFound
 from mograder.core.names import ItemName
 from mograder.store.assignment_server.browser_pages import PACKED
 from mograder.web import pages
-from mograder.web.app import policy_source
+from mograder.web.app import policy_source, security_headers
+from mograder.web.client_install import UV_LINES, client_install
+from mograder.web.client_install import send_wheel as answer_wheel
 from mograder.web.context import RequestContext, context_of
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find, refusal
@@ -25,6 +29,7 @@ from mograder.web.server.files import Opened, answer_file, look
 
 _FOR_EVER = "public, max-age=31536000, immutable"
 _FILES = "/web/files/"
+
 _TYPES = MappingProxyType(
     {
         ".js": "text/javascript",
@@ -36,6 +41,7 @@ _TYPES = MappingProxyType(
         ".whl": "application/octet-stream",
     }
 )
+
 SANDBOX = "allow-scripts allow-modals allow-downloads"
 """What the frame may do; never ``allow-same-origin``, nor forms, windows or the top page."""
 
@@ -106,6 +112,35 @@ async def send_static(info: RequestInfo) -> Response:
     answer = pages.send_static(info.request, found, unchanging=True)
     answer.headers["X-Content-Type-Options"] = "nosniff"
     return answer
+
+
+async def install_page(info: RequestInfo) -> Response:
+    """Return the page with the line for this course."""
+    services, context = info.services, context_of(info.request.scope)
+    settings = services.options.settings
+    wheel = await services.read(services.client_wheels.current)
+    # Behind a front the request does not tell the scheme, nor a path before ours.
+    own = settings.https.url or f"{context.address_here}/"
+    below = replace(context, prefix=f"{context.prefix}/client")
+    html = services.pages.render(
+        "client.html",
+        below.prefix,
+        course=settings.title or "Your course",
+        viewer=None,
+        local="mograder serve",
+        install=client_install(wheel, own, settings, own),
+        uv_lines=UV_LINES,
+    )
+    headers = {name.decode(): value.decode() for name, value in security_headers(below)}
+    return HTMLResponse(html, headers=headers)
+
+
+async def send_wheel(info: RequestInfo) -> Response:
+    """Send a wheel."""
+    names = info.names
+    return await answer_wheel(
+        info.request, info.services.client_wheels, names["digest"], names["file"]
+    )
 
 
 def frame_policy(context: RequestContext) -> str:

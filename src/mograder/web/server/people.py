@@ -5,13 +5,17 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.responses import JSONResponse, Response
 
-from mograder.auth.enrollment import check_code, parse_username, retry_mark
-from mograder.auth.receipts import moment
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_token
 from mograder.core.errors import Forbidden, InvalidInput
 from mograder.core.names import Username
-from mograder.store.assignment_server.name_registry import How, taken
+from mograder.store.assignment_server.name_registry import (
+    How,
+    check_code,
+    parse_username,
+    retry_mark,
+    taken,
+)
+from mograder.store.submissions.receipts import moment
 from mograder.store.submissions.submitted_files import reads_as_a_submission
 from mograder.web.context import client_address, context_of
 from mograder.web.request_body import read_body

@@ -12,7 +12,6 @@ from typing import TypeVar, TypeVarTuple
 
 from anyio import CapacityLimiter, to_thread
 
-from mograder.auth.enrollment import parse_username
 from mograder.core.clock import Clock, SystemClock
 from mograder.core.errors import InvalidInput
 from mograder.core.files.disk import DISK, Disk
@@ -26,7 +25,7 @@ from mograder.store.assignment_server.assignments import Catalogue
 from mograder.store.assignment_server.browser_pages import BrowserPages
 from mograder.store.assignment_server.drafts import Drafts
 from mograder.store.assignment_server.grades import Grades
-from mograder.store.assignment_server.name_registry import PEOPLE_FILE, NameRegistry
+from mograder.store.assignment_server.name_registry import PEOPLE_FILE, NameRegistry, parse_username
 from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret
 from mograder.store.client_wheel import ClientWheels
 from mograder.store.course.allowlist import Allowlist

@@ -1,4 +1,7 @@
-"""Submitting, the status of work, and the instructor's downloads (B146, B147, B157, B158)."""
+"""The work that students hand in, submissions and drafts, and the instructor's downloads of it.
+
+B146, B147, B157, B158; docs/reference/https-api.md.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,31 @@ from urllib.parse import quote
 from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
-from mograder.auth.receipts import LONGEST, moment, read_receipt
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, TooLarge
 from mograder.core.item_dates import OwnDates
 from mograder.core.names import FileName
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.assignment_server.assignments import Assignment
+from mograder.store.assignment_server.drafts import DRAFT_LIMIT, Draft, DraftChanged
 from mograder.store.assignment_server.grades import Mark
 from mograder.store.submissions.history import Submission
+from mograder.store.submissions.receipts import (
+    LONGEST,
+    moment,
+    read_receipt,
+    receipt_of,
+    verdict_of,
+)
 from mograder.store.submissions.submissions import Kept, Terms
 from mograder.store.submissions.submitted_files import reads_as_a_submission
-from mograder.web.receipts import receipt_of, verdict_of
 from mograder.web.request_body import MEGABYTE, announced_size, read_body, submitted_bytes
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find, find_open, shown
-from mograder.web.server.drafts import about
 from mograder.web.server.files import answer_file, look
 
 _SUBMISSION_LIMIT = 32 * MEGABYTE
 _DAY = "%a %d %b %Y, %H:%M UTC"
+_LONGEST_TAG = 100
 
 
 async def submit(info: RequestInfo) -> Response:
@@ -125,6 +134,36 @@ async def send(info: RequestInfo) -> Response:
     return answer_file(info.request, opened)
 
 
+async def read_draft(info: RequestInfo) -> Response:
+    """Return a person's draft of an assignment; its fields are null if there is none."""
+    assignment = await find(info)
+    services = info.services
+    draft = await services.read(services.drafts.find, info.whose, assignment.name)
+    if draft is None:
+        return JSONResponse({**_about_draft(None), "text": None})
+    return _draft_answer(draft, text=draft.text)
+
+
+async def replace_draft(info: RequestInfo) -> Response:
+    """Save a draft over the version that the request names; 412 if there is another one."""
+    services, request = info.services, info.request
+    over = _over(info)
+    if over is None:
+        return JSONResponse(
+            {"error": "Name the version to replace by If-Match, or If-None-Match: *."}, 428
+        )
+    size = announced_size(request, DRAFT_LIMIT)
+    with services.uploads.sending(info.whose):
+        async with services.uploads.place(size):
+            body = await read_body(request, DRAFT_LIMIT)
+            try:
+                text = body.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise InvalidInput("The draft is not UTF-8.") from error
+            now = services.clock.now()
+            return await services.write(_replace_draft, info, text, now, over)
+
+
 async def _receive(info: RequestInfo, size: int) -> tuple[Assignment, OwnDates, Kept | None]:
     """Read a notebook and store it; None after the end of submissions."""
     services, request = info.services, info.request
@@ -180,7 +219,7 @@ def _draft(info: RequestInfo, assignment: Assignment) -> dict[str, JsonValue]:
     if info.asker.user != info.whose and not info.services.options.no_auth:
         return {}
     with suppress(MograderError):
-        return {"draft": about(info.services.drafts.find(info.whose, assignment.name))}
+        return {"draft": _about_draft(info.services.drafts.find(info.whose, assignment.name))}
     return {}
 
 
@@ -210,3 +249,38 @@ def _late(assignment: Assignment, dates: OwnDates) -> str:
         "This late version was kept, but does not count unless you confirm that it should "
         "replace the one on time (late=replace), or your instructor picks it."
     )
+
+
+def _replace_draft(info: RequestInfo, text: str, now: datetime, over: str) -> Response:
+    assignment = find_open(info)
+    try:
+        draft = info.services.drafts.replace(info.whose, assignment.name, text, now, over or None)
+    except DraftChanged as error:
+        answer = {"error": str(error), "reason": "changed"}
+        return JSONResponse({**answer, **_about_draft(error.current)}, 412)
+    return _draft_answer(draft)
+
+
+def _over(info: RequestInfo) -> str | None:
+    """Return the tag of the version to replace, empty for none, or None if it is not named."""
+    headers = info.request.headers
+    wanted = headers.get("if-match", "").strip()
+    if wanted:
+        return wanted.strip('"')[:_LONGEST_TAG]
+    return "" if headers.get("if-none-match", "").strip() == "*" else None
+
+
+def _draft_answer(draft: Draft, **more: str) -> Response:
+    return JSONResponse({**_about_draft(draft), **more}, headers={"ETag": f'"{draft.tag}"'})
+
+
+def _about_draft(draft: Draft | None) -> dict[str, JsonValue]:
+    """Return the facts about a draft, without its text."""
+    if draft is None:
+        return {"tag": None, "version": 0, "saved": None, "sha256": None}
+    return {
+        "tag": draft.tag,
+        "version": draft.version,
+        "saved": moment(draft.saved),
+        "sha256": draft.sha256,
+    }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.auth.login_links import hash_code
+from mograder.auth.credentials import hash_code
 from mograder.core.clock import SystemClock
 from mograder.core.sections.settings_model import LtiPlatform, LtiSettings
 from mograder.core.settings import load_settings

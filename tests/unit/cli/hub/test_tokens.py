@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.auth.roles import Role
-from mograder.auth.tokens import Claims, make_token, verify_metrics_token, verify_token
+from mograder.auth.credentials import Claims, Role, make_token, verify_metrics_token, verify_token
 from mograder.core.clock import SystemClock
 from mograder.store.hub.hub_state import HubState
 from tests.support.command_line import cli

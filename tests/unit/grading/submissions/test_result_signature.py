@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from mograder.auth.receipts import UNSIGNED, Receipt, sign_receipt
 from mograder.auth.signing import derived_key, signature_of
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings
@@ -19,6 +18,7 @@ from mograder.grading.submissions.grading_result import (
     render_result,
     sign_result,
 )
+from mograder.store.submissions.receipts import UNSIGNED, Receipt, sign_receipt
 from tests.support.graded_results import graded_result
 
 KEY = derived_key("secret", "grading")

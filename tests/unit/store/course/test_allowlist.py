@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.core.errors import InvalidInput
 from mograder.store.course.allowlist import Allowlist
 from tests.support.identity import Members

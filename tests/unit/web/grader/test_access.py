@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.web.grader.access import proxy_rules
+from mograder.web.grader import proxy_rules
 from tests.support.grader_app import (
     LOCAL,
     LOOPBACK,

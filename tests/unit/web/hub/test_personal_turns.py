@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from starlette.types import Message, Receive, Scope, Send
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity, Method
-from mograder.auth.roles import Role
 from mograder.web.hub.app import REQUESTS_AT_ONCE, PersonalTurns
 from mograder.web.hub.core.parts import IDENTITY
 

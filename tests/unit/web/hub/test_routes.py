@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_dependant
 
+from mograder.web.hub.app import ROUTES
 from mograder.web.hub.core.access import GUARDS
-from mograder.web.hub.features import ROUTES
 from mograder.web.route import Route
 
 

@@ -2,14 +2,17 @@
 
 B117, B118, B120-B122; compatibility-0.3.16.md 2.3, 2.4, 2.8.
 
-``sessions.copies`` does the work; these handlers check permissions, find the item and build the
-responses.
+``sessions.student_copies`` does the work; these handlers check permissions, find the item and
+build the responses.
 """
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from email.utils import formatdate
 from functools import partial
 from typing import Annotated
@@ -19,12 +22,13 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
-from mograder.auth.roles import Role
-from mograder.core.errors import Busy, InvalidInput
+from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.notebook.denied_code import denied_by
+from mograder.notebook.versions import CodeChange
 from mograder.sessions.copy_updates import CopyUpdates
-from mograder.sessions.session import CopyOf
+from mograder.sessions.session import CopyOf, LiveSession
 from mograder.store.copies.workspaces import FileStatus, Saved
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.app import WAS_HEAD
@@ -39,13 +43,16 @@ from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, UnixTime, back_from, deliver
 from mograder.web.pages import attachment
 from mograder.web.request_body import MEGABYTE, Uploads, closing, receive
-from mograder.web.route import OWNER, FileBody, Route
+from mograder.web.route import OWNER, SELF, FileBody, Route
 
 _UPLOAD = 16 * MEGABYTE
 """Bytes of a form with one notebook of the largest size that marimo accepts."""
 
 STOPPING = "Stopping the editor and keeping your work"
 _DO_WITHOUT = "Do without, or ask your instructor to allow it."
+
+_PAGE_SECONDS = 12.0
+"""How long the page has: it hears within 2 seconds, and gives up 8 seconds after that."""
 
 
 class CopyStatus(Body):
@@ -90,6 +97,76 @@ class Restored(Done):
 
     file_status: FileStatus
     archive: str | None
+
+
+class CellToPut(Body):
+    """A cell that the open page is to replace; ``mark`` is the request's, for its answer.
+
+    The cell is the one at ``index`` with the code ``before``, or else the only one with that code.
+    """
+
+    mark: str
+    index: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    cell: CellToPut
+    answered: asyncio.Future[bool]
+
+
+class OpenEditors:
+    """Asks the pages of open notebooks to replace a cell, for one event loop.
+
+    A text that the hub writes below a running marimo would be lost at the next save, or replace
+    what was typed since the last one. Only marimo's page knows what is typed, so the bar above it
+    passes the change on (``static/frame-cell.js``, ``session-frame.js``), and the file is saved as
+    always. The page is the student's: it may say anything, so the caller looks into the file.
+
+    Mutable state: ``_asked``, the one cell that is asked of a session's page, by the session's id.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[str, _Asked] = {}
+
+    async def replace(self, session: str, change: CodeChange, tell: Callable[[], None]) -> bool:
+        """Return whether the page says that it has replaced the cell and saved it.
+
+        ``tell`` is called once the page can ask for the change.
+
+        Raises: :class:`Conflict` while the page is asked for another cell.
+        """
+        if session in self._asked:
+            raise Conflict(
+                "Another cell of this notebook is just being put back.",
+                hint="Wait a moment, then try again.",
+            )
+        cell = CellToPut(mark=secrets.token_urlsafe(6), **asdict(change))
+        asked = _Asked(cell, asyncio.get_running_loop().create_future())
+        self._asked[session] = asked
+        tell()
+        try:
+            async with asyncio.timeout(_PAGE_SECONDS):
+                return await asked.answered
+        except TimeoutError:
+            return False
+        finally:
+            del self._asked[session]
+
+    def asked_of(self, session: str) -> CellToPut | None:
+        """Return what is asked of a session's page."""
+        asked = self._asked.get(session)
+        return None if asked is None else asked.cell
+
+    def answer(self, session: str, mark: str, *, done: bool) -> None:
+        """Take the page's answer. Raises: :class:`NotFound` where this is not asked any more."""
+        asked = self._asked.get(session)
+        if asked is None or asked.cell.mark != mark:
+            raise NotFound("This cell is not asked for any more.")
+        if not asked.answered.done():
+            asked.answered.set_result(done)
 
 
 def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStatus:
@@ -243,6 +320,35 @@ async def put_text_back(
     return await deliver(request, job, next_page)
 
 
+async def answer(copy: KnownCopy, app: CurrentApp, mark: str, *, done: bool) -> Done:
+    """Hear from the page of an open notebook whether it has put a cell back."""
+    live = app.services.pool.find(copy.key)
+    app.of(OpenEditors).answer("" if live is None else live.id, mark, done=done)
+    return Done()
+
+
+def asked_of_page(app: HubApp, caller: Caller, live: LiveSession) -> CellToPut | None:
+    """Return the cell that a page of this session is to replace; only its owner's is asked."""
+    return app.of(OpenEditors).asked_of(live.id) if caller.username == live.key.user else None
+
+
+async def file_status(app: HubApp, copy: CopyOf) -> FileStatus:
+    """Return the state of a copy."""
+    look = app.services.workspaces.file_status
+    return await to_thread.run_sync(look, copy.user, copy.item)
+
+
+def send_notebook(saved: Saved, filename: str) -> Response:
+    """Return a student's file, always as a download and never as a page."""
+    headers = {
+        "Content-Disposition": attachment(filename),
+        "ETag": f'"{saved.digest}"',
+        "Last-Modified": formatdate(saved.modified.timestamp(), usegmt=True),
+        "Cache-Control": "no-store",
+    }
+    return Response(saved.data, headers=headers, media_type="text/x-python; charset=utf-8")
+
+
 def _may_know(app: HubApp, identity: Identity, copy: CopyOf) -> bool:
     """Whether this person may learn that the item is published."""
     if identity.role is Role.INSTRUCTOR or app.services.workspaces.has_copy(copy.user, copy.item):
@@ -310,23 +416,6 @@ async def _sent(request: Request) -> bytes:
         return await part.read()
 
 
-async def file_status(app: HubApp, copy: CopyOf) -> FileStatus:
-    """Return the state of a copy."""
-    look = app.services.workspaces.file_status
-    return await to_thread.run_sync(look, copy.user, copy.item)
-
-
-def send_notebook(saved: Saved, filename: str) -> Response:
-    """Return a student's file, always as a download and never as a page."""
-    headers = {
-        "Content-Disposition": attachment(filename),
-        "ETag": f'"{saved.digest}"',
-        "Last-Modified": formatdate(saved.modified.timestamp(), usegmt=True),
-        "Cache-Control": "no-store",
-    }
-    return Response(saved.data, headers=headers, media_type="text/x-python; charset=utf-8")
-
-
 def _place(app: HubApp, copy: CopyOf) -> str:
     return str(app.services.workspaces.notebook(copy.user, copy.item))
 
@@ -341,4 +430,5 @@ ROUTES = (
     Route("GET", "/archives/{user}/{a}", list_archives, OWNER, "Copies"),
     Route("GET", "/archives/{user}/{a}/{archive}", archive, OWNER, "Copies"),
     Route("POST", "/restore/{user}/{a}/{archive}", restore, OWNER, "Copies"),
+    Route("POST", "/standing/{user}/{a}", answer, SELF, "Copies"),
 )

@@ -17,9 +17,8 @@ from anyio import to_thread
 from fastapi import Query, Request
 from starlette.responses import Response
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
-from mograder.auth.receipts import Receipt
-from mograder.auth.roles import Role
 from mograder.core.errors import Conflict, InvalidInput, MograderError
 from mograder.core.item_dates import OwnDates
 from mograder.core.log import get_logger
@@ -33,6 +32,7 @@ from mograder.store.copies.copy_facts import CopyFacts, CopyState
 from mograder.store.copies.workspaces import Saved
 from mograder.store.releases.releases import Release
 from mograder.store.submissions.history import Submission
+from mograder.store.submissions.receipts import Receipt, receipt_of
 from mograder.store.submissions.submissions import Kept, Terms
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
@@ -41,7 +41,6 @@ from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, back_from, deliver
 from mograder.web.pages import page
-from mograder.web.receipts import receipt_of
 from mograder.web.route import OWNER, Route
 
 _COMPARE_SECONDS = 5.0

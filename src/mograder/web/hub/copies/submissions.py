@@ -14,12 +14,19 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from mograder.auth.identity import Identity
-from mograder.auth.receipts import LONGEST, Receipt, read_receipt
 from mograder.core.errors import NotFound
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.session import CopyOf
 from mograder.store.submissions.history import Person, Submission
+from mograder.store.submissions.receipts import (
+    LONGEST,
+    Receipt,
+    Verdict,
+    read_receipt,
+    receipt_of,
+    verdict_of,
+)
 from mograder.store.versions.versions import Origin
 from mograder.web.context import request_context
 from mograder.web.hub.copies.copies import Restored, put_text_back
@@ -31,7 +38,6 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.parts import Number
 from mograder.web.pages import outcome, page, saved_file, with_outcome
-from mograder.web.receipts import Verdict, receipt_of, verdict_of
 from mograder.web.request_body import read_text
 from mograder.web.route import ANYONE, OWNER, SELF, JsonBody, Route
 

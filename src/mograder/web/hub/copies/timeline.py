@@ -40,9 +40,13 @@ from mograder.sessions.session import CopyOf
 from mograder.store.versions.version_thinning import Thinning
 from mograder.store.versions.versions import Origin, Version
 from mograder.web.background import Report
-from mograder.web.hub.copies.copies import STOPPING, Restored, put_text_back, send_notebook
-from mograder.web.hub.copies.open_editor import ROUTES as EDITOR_ROUTES
-from mograder.web.hub.copies.open_editor import OpenEditors
+from mograder.web.hub.copies.copies import (
+    STOPPING,
+    OpenEditors,
+    Restored,
+    put_text_back,
+    send_notebook,
+)
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy
@@ -451,5 +455,4 @@ ROUTES = (
     Route("POST", "/timeline/{user}/{a}/{number}/restore/{cell}", restore_cell, SELF, "Copies"),
     Route("POST", "/unsaved/{user}/{a}", keep_unsaved, SELF, "Copies"),
     Route("POST", "/unsaved/{user}/{a}/put", put_unsaved, SELF, "Copies"),
-    *EDITOR_ROUTES,
 )

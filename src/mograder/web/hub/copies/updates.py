@@ -1,6 +1,6 @@
-"""Updates of copies, for instructors: preview one, offer it to all copies, undo it.
+"""Updates of copies by an item's author: offered and undone by instructors, taken by students.
 
-Their pages show what an update changes, and the result in one copy.
+The pages show what an update changes, and the result in one copy.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Annotated
 
@@ -18,10 +18,11 @@ from fastapi import Request
 from pydantic import Field
 from starlette.responses import Response
 
+from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.core.tasks import every
-from mograder.sessions.copy_updates import CopyUpdates, Standing, UpdateStores
+from mograder.sessions.copy_updates import CopyStanding, CopyUpdates, Standing, UpdateStores
 from mograder.sessions.session import CopyOf
 from mograder.sessions.update_offers import (
     PreviewLine,
@@ -39,12 +40,12 @@ from mograder.store.versions.kept_releases import KeptReleases, ReleaseHistory
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
-from mograder.web.hub.core.items import item_name
+from mograder.web.hub.core.items import KnownCopy, item_name
 from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver, tell
 from mograder.web.pages import go_to, page, path_segment, sheet_of, with_outcome
 from mograder.web.problems import Wants, wanted
-from mograder.web.route import INSTRUCTOR, Route
+from mograder.web.route import INSTRUCTOR, OWNER, Route
 
 _TOLD_SECONDS = 0.5
 _LOOK_SECONDS = 60
@@ -141,6 +142,49 @@ class CopyUpdated(Done):
     files: list[str] = Field(default_factory=list)
 
 
+class NotebookUpdate(Body):
+    """An update as the bar above a notebook shows it; ``number`` tells offers apart."""
+
+    state: Standing
+    number: int
+    conflicts: int = 0
+    changes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StudentLine:
+    """One copy: what the update would do to it, and what the last offer has done."""
+
+    user: str
+    planned: PreviewLine | None
+    done: CopyUpdateRow | None
+
+    @property
+    def conflicts(self) -> int:
+        """The number of places to look at in a merged copy."""
+        return len(cells_in(self.done).conflicts) if self.done else 0
+
+    @property
+    def attention(self) -> int:
+        """The place in the list: copies that cannot be merged, then those with conflicts."""
+        if self.planned is not None and self.planned.reason:
+            return 0
+        if self.done is not None and self.done.state is UpdateState.REFUSED:
+            return 0
+        conflicts = self.conflicts or (self.planned is not None and self.planned.conflicts)
+        return 1 if conflicts else 2
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewCounts:
+    """The copies of a preview: how many merge cleanly, with conflicts, not, or change no cell."""
+
+    clean: int
+    conflicts: int
+    refused: int
+    nothing: int
+
+
 async def status(item: str, app: CurrentApp) -> UpdateStatus:
     """Return an item's update: its last preview, whether it is offered, and what became of it."""
     return await _status(app, item_name(item))
@@ -215,78 +259,7 @@ def update_page(name: ItemName) -> str:
     return f"/course/updates/{path_segment(name)}"
 
 
-def _notify(app: HubApp, name: ItemName) -> None:
-    """Tell the open notebooks of an item, and the instructors' pages."""
-    for live in app.services.pool.all():
-        if live.key.item == name:
-            app.notifier.notify(live.key.user, Part.COPIES)
-    app.notifier.notify_all()
-
-
-async def _status(app: HubApp, name: ItemName) -> UpdateStatus:
-    found = await app.of(UpdateOffers).overview(name)
-    offer, preview = found.offer, found.preview if found.previewed else None
-    return UpdateStatus(
-        item=name,
-        offered=found.offered,
-        withdrawn=offer is not None and offer.withdrawn,
-        by=None if offer is None else offer.offered_by,
-        at=None if offer is None else offer.offered_at.timestamp(),
-        preview=None
-        if preview is None
-        else UpdatePreview.model_validate(preview, from_attributes=True),
-        copies=_copies(found.copies),
-    )
-
-
-def _copies(rows: Iterable[CopyUpdateRow]) -> list[UpdatedCopy]:
-    return [
-        UpdatedCopy(
-            student=row.username,
-            state=row.state,
-            at=row.at.timestamp(),
-            conflicts=len(cells_in(row).conflicts),
-            reason=row.reason,
-        )
-        for row in rows
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class StudentLine:
-    """One copy: what the update would do to it, and what the last offer has done."""
-
-    user: str
-    planned: PreviewLine | None
-    done: CopyUpdateRow | None
-
-    @property
-    def conflicts(self) -> int:
-        """The number of places to look at in a merged copy."""
-        return len(cells_in(self.done).conflicts) if self.done else 0
-
-    @property
-    def attention(self) -> int:
-        """The place in the list: copies that cannot be merged, then those with conflicts."""
-        if self.planned is not None and self.planned.reason:
-            return 0
-        if self.done is not None and self.done.state is UpdateState.REFUSED:
-            return 0
-        conflicts = self.conflicts or (self.planned is not None and self.planned.conflicts)
-        return 1 if conflicts else 2
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewCounts:
-    """The copies of a preview: how many merge cleanly, with conflicts, not, or change no cell."""
-
-    clean: int
-    conflicts: int
-    refused: int
-    nothing: int
-
-
-async def show(name: str, request: Request, app: CurrentApp) -> Response:
+async def show_item(name: str, request: Request, app: CurrentApp) -> Response:
     """Show an item's update to instructors."""
     item = item_name(name)
     found = await app.of(UpdateOffers).overview(item)
@@ -330,20 +303,94 @@ async def look(name: str, user: str, request: Request, app: CurrentApp) -> Respo
     )
 
 
-def _counts(lines: Sequence[PreviewLine]) -> PreviewCounts:
-    refused = sum(bool(line.reason) for line in lines)
-    conflicts = sum(bool(line.conflicts) for line in lines)
-    nothing = sum(not (line.changed or line.reason or line.conflicts) for line in lines)
-    clean = len(lines) - refused - conflicts - nothing
-    return PreviewCounts(clean, conflicts, refused, nothing)
+async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
+    """Show a student what the author's update changes, or what it has changed."""
+    found = await app.of(CopyUpdates).standing(copy)
+    problem, proposal = "", None
+    if found.state.takeable:
+        try:
+            proposal = await app.of(CopyUpdates).propose(copy)
+        except InvalidInput as error:
+            problem = error.message
+    mine = copy.user == caller.username
+    await app.audit.record_foreign(request, copy.user, "read", str(copy))
+    return page(
+        request,
+        "copy_update.html",
+        copy=copy,
+        found=found,
+        cells=cells_in(found.row) if found.row else None,
+        proposal=proposal,
+        problem=problem,
+        mine=mine,
+        running=app.services.pool.find(copy.key) is not None,
+    )
 
 
-def _lines(planned: Sequence[PreviewLine], copies: Sequence[CopyUpdateRow]) -> list[StudentLine]:
-    """Return a line for each copy that is known, those that need attention first."""
-    plans = {line.user: line for line in planned}
-    rows = {row.username: row for row in copies}
-    lines = [StudentLine(user, plans.get(user), rows.get(user)) for user in {*plans, *rows}]
-    return sorted(lines, key=lambda line: (line.attention, line.user))
+async def take(
+    copy: KnownCopy, request: Request, app: CurrentApp
+) -> Annotated[Response, CopyUpdated]:
+    """Merge the offered update into a copy; its session is ended first."""
+
+    async def job(report: Report) -> CopyUpdated:
+        report("Stopping the editor and merging the author's corrections")
+        row = await app.of(CopyUpdates).take(copy)
+        await _note_update(app, request, copy, row)
+        return _updated(row)
+
+    return await deliver(request, job, lambda done: _page(copy, done.state))
+
+
+async def put_back(
+    copy: KnownCopy, request: Request, app: CurrentApp
+) -> Annotated[Response, CopyUpdated]:
+    """Give a copy its text from before the update again; its session is ended first."""
+
+    async def job(report: Report) -> CopyUpdated:
+        report("Stopping the editor and putting your text back")
+        row = await app.of(CopyUpdates).put_back(copy)
+        await _note_update(app, request, copy, row)
+        return _updated(row)
+
+    return await deliver(request, job, lambda done: _page(copy, done.state))
+
+
+async def settle(
+    app: HubApp, request: Request, caller: Identity, copy: CopyOf, report: Report
+) -> None:
+    """Do what waits for a student's copy before its session starts; another person's is left."""
+    if caller.username != copy.user:
+        return
+    row = await app.of(CopyUpdates).settle(copy, report)
+    if row is not None:
+        await _note_update(app, request, copy, row)
+
+
+async def _note_update(app: HubApp, request: Request, copy: CopyOf, row: CopyUpdateRow) -> None:
+    """Record a change of a copy by an update in the audit log; its last validation is stale."""
+    actions = {UpdateState.MERGED: "take update", UpdateState.UNDONE: "undo update"}
+    if row.state in actions:
+        await app.results.forget(copy.user, copy.item)
+        await app.audit.record(request, actions[row.state], str(copy))
+
+
+def in_bar(found: CopyStanding) -> NotebookUpdate | None:
+    """Return what the bar above a notebook says of its update; None if there is nothing to say."""
+    if found.offer is None or found.state in (Standing.NONE, Standing.UNDONE):
+        return None
+    cells = cells_in(found.row) if found.row else None
+    if found.state is Standing.MERGED and (cells is None or cells.nothing):
+        return None
+    return NotebookUpdate(
+        state=found.state,
+        number=found.offer.number,
+        conflicts=len(cells.conflicts) if cells else 0,
+    )
+
+
+def _updated(row: CopyUpdateRow) -> CopyUpdated:
+    """Return the JSON of what was done to a copy."""
+    return CopyUpdated(state=Standing(row.state), reason=row.reason, **asdict(cells_in(row)))
 
 
 def open_updates(hub: HubApp) -> Run:
@@ -383,8 +430,69 @@ async def _at_work(hub: HubApp) -> AsyncIterator[None]:
         await hub.of(CopyUpdates).close()
 
 
+def _notify(app: HubApp, name: ItemName) -> None:
+    """Tell the open notebooks of an item, and the instructors' pages."""
+    for live in app.services.pool.all():
+        if live.key.item == name:
+            app.notifier.notify(live.key.user, Part.COPIES)
+    app.notifier.notify_all()
+
+
+async def _status(app: HubApp, name: ItemName) -> UpdateStatus:
+    found = await app.of(UpdateOffers).overview(name)
+    offer, preview = found.offer, found.preview if found.previewed else None
+    return UpdateStatus(
+        item=name,
+        offered=found.offered,
+        withdrawn=offer is not None and offer.withdrawn,
+        by=None if offer is None else offer.offered_by,
+        at=None if offer is None else offer.offered_at.timestamp(),
+        preview=None
+        if preview is None
+        else UpdatePreview.model_validate(preview, from_attributes=True),
+        copies=_copies(found.copies),
+    )
+
+
+def _copies(rows: Iterable[CopyUpdateRow]) -> list[UpdatedCopy]:
+    return [
+        UpdatedCopy(
+            student=row.username,
+            state=row.state,
+            at=row.at.timestamp(),
+            conflicts=len(cells_in(row).conflicts),
+            reason=row.reason,
+        )
+        for row in rows
+    ]
+
+
+def _counts(lines: Sequence[PreviewLine]) -> PreviewCounts:
+    refused = sum(bool(line.reason) for line in lines)
+    conflicts = sum(bool(line.conflicts) for line in lines)
+    nothing = sum(not (line.changed or line.reason or line.conflicts) for line in lines)
+    clean = len(lines) - refused - conflicts - nothing
+    return PreviewCounts(clean, conflicts, refused, nothing)
+
+
+def _lines(planned: Sequence[PreviewLine], copies: Sequence[CopyUpdateRow]) -> list[StudentLine]:
+    """Return a line for each copy that is known, those that need attention first."""
+    plans = {line.user: line for line in planned}
+    rows = {row.username: row for row in copies}
+    lines = [StudentLine(user, plans.get(user), rows.get(user)) for user in {*plans, *rows}]
+    return sorted(lines, key=lambda line: (line.attention, line.user))
+
+
+def _page(copy: CopyOf, state: Standing) -> str:
+    path = f"/update/{path_segment(copy.user)}/{path_segment(copy.item)}"
+    return with_outcome(path, state.value, copy.item)
+
+
 ROUTES = (
-    Route("GET", "/course/updates/{name}", show, INSTRUCTOR),
+    Route("GET", "/update/{user}/{a}", show, OWNER),
+    Route("POST", "/update/{user}/{a}", take, OWNER, "Updates"),
+    Route("POST", "/update/{user}/{a}/undo", put_back, OWNER, "Updates"),
+    Route("GET", "/course/updates/{name}", show_item, INSTRUCTOR),
     Route("GET", "/course/updates/{name}/{user}", look, INSTRUCTOR),
     Route("POST", "/course/cancel-preview/{item}", cancel_preview, INSTRUCTOR),
     Route("POST", "/course/undo-update/{item}", undo, INSTRUCTOR),

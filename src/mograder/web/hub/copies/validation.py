@@ -33,8 +33,8 @@ from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import CopyOf
 from mograder.store.course.course import read_notebook
 from mograder.web.background import Report
-from mograder.web.hub.board.check_log import CheckLog
 from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.checks import CheckLog
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import (
     copy_in,

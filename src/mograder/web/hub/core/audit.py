@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from anyio import to_thread
 from fastapi import Request
 
-from mograder.auth.cookies import LIFETIME
+from mograder.auth.credentials import LIFETIME
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger

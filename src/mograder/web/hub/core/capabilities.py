@@ -19,9 +19,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from mograder.auth.cookies import LIFETIME
+from mograder.auth.credentials import LIFETIME, Role
 from mograder.auth.identity import Identity
-from mograder.auth.roles import Role
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy
 from mograder.sessions.session import LiveSession

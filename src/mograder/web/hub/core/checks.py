@@ -1,7 +1,8 @@
-"""The checks of items: those of each release, and the last result of each copy.
+"""The checks of items: those of each release, what notebooks report of them, and each validation.
 
-The checks of a release are the columns of its board. A report about any other label is dropped, so
-that a student's code cannot add a column.
+The checks of a release are the columns of its board. Reports come from running notebooks, so a
+student's code can send any: they are no marks, concern the sender's own row only, and one about a
+label that the release does not have is dropped. They are written a few times a second.
 
 A validation's result is shown on the pages of its copy (B55). The student can change the report
 next to the notebook, so that is shown under a strict policy and never parsed. The hub's own results
@@ -11,10 +12,11 @@ are kept here, limited in number, and in the database for the hub after a restar
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -25,20 +27,26 @@ from mograder.grading.validation_report import ValidationAnswer, ValidationResul
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import checks_in, marks_of
 from mograder.notebook.title import title_of
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.check_reports import CheckReport
+from mograder.sessions.session import SessionKey
 from mograder.store.course.course import read_notebook
-from mograder.store.hub.board import MOST_LABEL, KeptResults, ResultRow
+from mograder.store.hub.board import MOST_LABEL, Board, CheckRow, KeptResults, ResultRow
 from mograder.store.releases.releases import Release, Releases
 
 MOST_CHECKS = 200
-
 _UNKNOWN: tuple[str, tuple[Column, ...], str] = ("", (), "")
-
 _MOST = 64_000_000
 """Maximum characters of all answers: those of a class of 600 to twenty items, at 5 kB each."""
 
 _LONGEST = 64_000
 """Maximum characters of one answer; pages do not show more."""
 
+_MOST_WAITING = 50_000
+"""Checks with reports that are not written yet; further ones are dropped (the database hangs)."""
+
+_WAITS = "warn"
+_PASSED = "success"
 _log = get_logger(__name__)
 
 
@@ -97,12 +105,78 @@ class ItemChecks:
         return known
 
 
-def _columns(text: str, filename: str) -> tuple[Column, ...]:
-    notebook = parse_cells(text, filename)
-    marks = marks_of(notebook) or {}
-    keys = {each.label: each.key for each in checks_in(notebook)}
-    short = [(label, key) for label, key in keys.items() if 0 < len(label) <= MOST_LABEL]
-    return tuple(Column(*each, marked=each[1] in marks) for each in short[:MOST_CHECKS])
+class CheckLog:
+    """Collects reports on one event loop; :meth:`write` writes them.
+
+    ``on_write`` is called with each item of which something was written.
+
+    Mutable state: ``_waiting``, the reports that are not written, by item, user and label, and
+    ``_of_copy``, how many of them there are of each copy.
+    """
+
+    def __init__(
+        self, board: Board, checks: ItemChecks, *, on_write: Callable[[str], None]
+    ) -> None:
+        self._board = board
+        self._checks = checks
+        self._on_write = on_write
+        self._waiting: dict[tuple[str, str, str], CheckRow] = {}
+        self._of_copy: Counter[tuple[str, str]] = Counter()
+
+    def heard(self, key: SessionKey, reports: Sequence[CheckReport], at: datetime) -> None:
+        """Note the reports of a session; does not block."""
+        for each in reports:
+            self._note(_seen(key, each.label, each.status, (each.earned, each.total), at))
+
+    def validated(self, user: str, item: str, answer: ValidationAnswer, at: datetime) -> None:
+        """Note the results of a validation on the hub; does not block."""
+        key = SessionKey(user, item, Mode.EDIT)
+        for each in answer.checks:
+            weights = (each.earned or 0.0, each.available or 0.0)
+            self._note(_seen(key, each.label, each.status if each.ran else _WAITS, weights, at))
+
+    async def write(self) -> None:
+        """Write what has come; after a failure it is tried again."""
+        waiting, self._waiting = self._waiting, {}
+        self._of_copy.clear()
+        if not waiting:
+            return
+        try:
+            items = await asyncio.to_thread(self._store, list(waiting.values()))
+        except MograderError as error:
+            _log.warning("reports of checks could not be written yet: %s", error)
+            newer, self._waiting = self._waiting, {}
+            self._of_copy.clear()
+            for each in (*waiting.values(), *newer.values()):
+                self._note(each)
+        else:
+            for item in items:
+                self._on_write(item)
+
+    def _note(self, seen: CheckRow) -> None:
+        place = (seen.item, seen.username, seen.label)
+        before = self._waiting.get(place)
+        if before is None:
+            copy = place[:2]
+            if self._of_copy[copy] >= MOST_CHECKS or len(self._waiting) >= _MOST_WAITING:
+                return
+            self._of_copy[copy] += 1
+            self._waiting[place] = seen
+        else:
+            self._waiting[place] = replace(
+                seen,
+                attempts=before.attempts + seen.attempts,
+                first_at=before.first_at,
+                passed_at=before.passed_at or seen.passed_at,
+            )
+
+    def _store(self, seen: Sequence[CheckRow]) -> frozenset[str]:
+        """Write the reports about checks that the releases have; return the items; blocks."""
+        checks = {item: self._checks.of(item) for item in {each.item for each in seen}}
+        labels = {(item, column.label) for item, columns in checks.items() for column in columns}
+        known = [each for each in seen if (each.item, each.label) in labels]
+        self._board.record(known)
+        return frozenset(each.item for each in known)
 
 
 class ValidationResults:
@@ -164,6 +238,31 @@ class ValidationResults:
                 await asyncio.to_thread(change)
             except MograderError as error:
                 _log.warning("A validation's result could not be kept: %s", error)
+
+
+def _columns(text: str, filename: str) -> tuple[Column, ...]:
+    notebook = parse_cells(text, filename)
+    marks = marks_of(notebook) or {}
+    keys = {each.label: each.key for each in checks_in(notebook)}
+    short = [(label, key) for label, key in keys.items() if 0 < len(label) <= MOST_LABEL]
+    return tuple(Column(*each, marked=each[1] in marks) for each in short[:MOST_CHECKS])
+
+
+def _seen(
+    key: SessionKey, label: str, status: str, weights: tuple[float, float], at: datetime
+) -> CheckRow:
+    return CheckRow(
+        item=key.item,
+        username=key.user,
+        label=label,
+        status=status,
+        earned=weights[0],
+        total=weights[1],
+        attempts=0 if status == _WAITS else 1,
+        first_at=at,
+        last_at=at,
+        passed_at=at if status == _PASSED else None,
+    )
 
 
 def _text(answer: ValidationAnswer) -> str:

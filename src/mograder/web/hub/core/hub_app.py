@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from fastapi import Depends, Request
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Authenticator, AuthPolicy, Identity
-from mograder.auth.roles import Role
 from mograder.core.clock import Clock
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings

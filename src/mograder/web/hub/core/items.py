@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from fastapi import Depends
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
-from mograder.auth.roles import Role
 from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import Visibility

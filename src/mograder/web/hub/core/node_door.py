@@ -31,7 +31,7 @@ from mograder.sessions.session import LiveSession
 from mograder.store.hub.nodes import Nodes
 from mograder.web.context import context_of
 from mograder.web.hub.core.audit import LoginThrottle
-from mograder.web.uvicorn_protocol import HAND_OVER, HandOver
+from mograder.web.serving import HAND_OVER, HandOver
 
 _log = get_logger(__name__)
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
-from mograder.auth.roles import Role
 from mograder.core.errors import Busy
 
 MOST_OF_ONE = 8

@@ -1,9 +1,12 @@
-"""Launches by a learning platform (LTI 1.3): the beginning, the launch itself, and our keys.
+"""A learning platform's messages (LTI 1.3): launches, and the picking of items for its links.
 
 The platform's page posts to ``/lti/login``, which redirects to the platform, which posts a signed
 token to ``/lti/launch``. In a frame of the platform no login of ours would reach the browser, so
 there the first step shows one link, which begins again in a tab. No identity of the request counts
 on these addresses: the token says who is there.
+
+Items are picked (deep linking) in the platform's own dialogue, which is such a frame: a signed
+handle says what the platform's message allowed.
 """
 
 from __future__ import annotations
@@ -16,18 +19,31 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from mograder.auth.cookies import LIFETIME
-from mograder.auth.external_names import ProvenPerson, Refusal
+from mograder.auth.credentials import LIFETIME, Role
+from mograder.auth.external_signin import ProvenPerson, Refusal, SignInState, new_state
 from mograder.auth.jose import InvalidToken
 from mograder.auth.lti_addresses import addresses_of
-from mograder.auth.lti_claims import Launch, Message, is_own_address, launch_of, role_on_hub
-from mograder.auth.roles import Role
-from mograder.auth.signin_state import SignInState, new_state
-from mograder.core.errors import Forbidden, InvalidInput, NotFound, RemoteFailed
+from mograder.auth.lti_claims import (
+    Launch,
+    Message,
+    PickedItem,
+    PickHandle,
+    answer_claims,
+    is_own_address,
+    launch_of,
+    make_handle,
+    read_handle,
+    role_on_hub,
+)
+from mograder.core.errors import Forbidden, InvalidInput, MograderError, NotFound, RemoteFailed
+from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.sections.settings_model import LtiPlatform
+from mograder.notebook.cells import parse_cells
+from mograder.notebook.points import marks_of
 from mograder.sessions.session import spinner_of
 from mograder.store.external.external_tables import Link
+from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import identify
 from mograder.web.hub.core.audit import Event
@@ -35,7 +51,6 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import mode_of
 from mograder.web.hub.core.parts import IDENTITY
 from mograder.web.hub.items.dates import dates_in_words, keep_told
-from mograder.web.hub.lti.pick import pick_page
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.signin.external_signin import (
     complete,
@@ -61,6 +76,21 @@ _LONGEST_QUERY = 6000
 _PICKING_HINTS = ("ContentItemSelectionRequest", "LtiDeepLinkingRequest")
 _STATE_SECONDS = 900
 _SENT = ("iss", "login_hint", "target_link_uri", "client_id", "lti_message_hint")
+_MOST_ITEMS = 500
+_MAXIMUM = 100.0
+_HANDLE_SECONDS = 900
+_log = get_logger(__name__)
+_UNKNOWN = "This hub does not know the platform any more."
+
+_TROUBLES: Mapping[str, str] = {
+    "access_denied": "The platform says that another person is signed in there now.",
+    "login_required": "The platform says that you are not signed in there.",
+    "unauthorized_client": "The platform does not know this hub any more.",
+}
+
+_WRONG_ADDRESS = (
+    "The activity leads to the address for picking items. Its address must end with /lti/launch."
+)
 
 
 async def login(request: Request, app: CurrentApp) -> Response:
@@ -119,12 +149,55 @@ def keys(app: CurrentApp) -> Response:
     return JSONResponse(found, headers={"Cache-Control": "public, max-age=300"})
 
 
-_UNKNOWN = "This hub does not know the platform any more."
-_TROUBLES: Mapping[str, str] = {
-    "access_denied": "The platform says that another person is signed in there now.",
-    "login_required": "The platform says that you are not signed in there.",
-    "unauthorized_client": "The platform does not know this hub any more.",
-}
+async def _pick_page(
+    request: Request, app: HubApp, platform: LtiPlatform, found: Launch, state: SignInState
+) -> Response:
+    """Show the published items to an instructor of the platform's course."""
+    if found.role is not Role.INSTRUCTOR or found.picking is None:
+        detail = "Only instructors of the course pick items for it."
+        refusal = await refuse(request, app, "invalid", issuer=platform.issuer, detail=detail)
+        return framed(request, platform, refusal)
+    handle = PickHandle(
+        state=state.state,
+        issuer=found.issuer,
+        client_id=found.client_id,
+        deployment=found.deployment,
+        subject=found.subject,
+        return_url=found.picking.return_url,
+        data=found.picking.data,
+        multiple=found.picking.multiple,
+    )
+    releases = await to_thread.run_sync(lambda: list(app.services.releases.all()))
+    shown = page(
+        request,
+        "lti_pick.html",
+        handle=make_handle(app.services.secret, handle),
+        multiple=found.picking.multiple,
+        assignments=[each.name for each in releases if each.kind is ItemKind.ASSIGNMENT],
+        others=[each.name for each in releases if each.kind is not ItemKind.ASSIGNMENT],
+    )
+    return framed(request, platform, shown)
+
+
+async def pick(request: Request, app: CurrentApp) -> Response:
+    """Send the platform the links to the picked items, by a form of the browser.
+
+    What is wrong is told in the platform's frame too.
+
+    Raises: InvalidInput for a page that is none of this hub's, or of a platform that is gone.
+    """
+    fields = await read_form(request, _FORM_BYTES, once=True, most_fields=_MOST_ITEMS)
+    handle, platform = read_handle(app.services.secret, fields.get("handle", "")), None
+    if handle is not None:
+        find = app.of(LtiService).platforms.find
+        platform = await to_thread.run_sync(find, handle.issuer, handle.client_id)
+    if handle is None or platform is None:
+        raise _expired()
+    wanted = [value for name, value in fields.items() if name.startswith("item")]
+    try:
+        return framed(request, platform, await _links(request, app, handle, wanted))
+    except InvalidInput as error:
+        return framed_failure(request, platform, error)
 
 
 async def _fields_and_platform(
@@ -166,9 +239,9 @@ def _wants_to_pick(app: HubApp, fields: Mapping[str, str]) -> bool:
     This chooses the page only; the signed message decides what happens. Moodle's hint says it
     also where the tool has no address of its own for this.
     """
-    pick = f"{app.of(LtiService).own_url}{PICK}"
+    picking = f"{app.of(LtiService).own_url}{PICK}"
     hint, target = fields.get("lti_message_hint", ""), fields["target_link_uri"]
-    return target.partition("?")[0] == pick or any(each in hint for each in _PICKING_HINTS)
+    return target.partition("?")[0] == picking or any(each in hint for each in _PICKING_HINTS)
 
 
 def _in_tab(request: Request, fields: Mapping[str, str]) -> bool:
@@ -229,7 +302,7 @@ async def _answer(
     if not await to_thread.run_sync(_use, app, state):
         return await no("used")
     if found.message is Message.PICK:
-        return await pick_page(request, app, platform, found, state)
+        return await _pick_page(request, app, platform, found, state)
     if request.headers.get("sec-fetch-dest", "document") != "document":
         return await no("invalid", detail=_WRONG_ADDRESS)
     person, place = await to_thread.run_sync(_person_and_place, app, platform, found)
@@ -242,11 +315,6 @@ async def _answer(
         username = await to_thread.run_sync(_remember_member, app, platform, found)
         await _take_dates(request, app, found, username)
     return response
-
-
-_WRONG_ADDRESS = (
-    "The activity leads to the address for picking items. Its address must end with /lti/launch."
-)
 
 
 def _remember_member(app: HubApp, platform: LtiPlatform, found: Launch) -> str:
@@ -318,9 +386,69 @@ def _person_and_place(
     return person, place
 
 
+async def _links(request: Request, app: HubApp, handle: PickHandle, wanted: list[str]) -> Response:
+    """Return the page that sends the links, and use the handle up. Raises: InvalidInput."""
+    begun = state_under_way(request, app, "lti", handle.state)
+    if begun is None:
+        raise _expired()
+    if not wanted or (len(wanted) > 1 and not handle.multiple):
+        raise InvalidInput("Pick an item.", hint="Go back, and choose one in the list.")
+    items = await to_thread.run_sync(_picked, app, wanted)
+    token = await to_thread.run_sync(_signed, app, handle, items)
+    names = ", ".join(each.name for each in items)
+    where = request_context(request).address
+    await app.audit.granted(Event("", "pick items", f"{handle.issuer}: {names}", where))
+    shown = page(request, "lti_return.html", return_url=handle.return_url, token=token, items=items)
+    forget_state(request, shown, begun)
+    return shown
+
+
+def _expired() -> InvalidInput:
+    return InvalidInput("This page has expired.", hint="Begin again in the platform.")
+
+
+def _picked(app: HubApp, wanted: list[str]) -> list[PickedItem]:
+    """Return the picked items. Raises: InvalidInput for one that is not published."""
+    found = [app.items.find(name) for name in wanted]
+    if None in found:
+        raise InvalidInput("One of the items is not published any more.", hint="Begin again.")
+    return [_item(app, each) for each in found if each is not None]
+
+
+def _item(app: HubApp, release: Release) -> PickedItem:
+    maximum = _maximum(app, release) if release.kind is ItemKind.ASSIGNMENT else None
+    return PickedItem(release.name, maximum)
+
+
+def _maximum(app: HubApp, release: Release) -> float:
+    """Return the marks of an assignment: those of its source, else 100, as grading does."""
+    source = app.services.grading.sources.find(release.name)
+    if source is None:
+        return _MAXIMUM
+    try:
+        text = source.notebook.read_text("utf-8")
+        marks = marks_of(parse_cells(text, source.notebook.name))
+    except (MograderError, OSError, ValueError) as error:
+        _log.warning("the marks of %s cannot be read: %s", release.name, error)
+        return _MAXIMUM
+    return sum(marks.values()) if marks else _MAXIMUM
+
+
+def _signed(app: HubApp, handle: PickHandle, items: list[PickedItem]) -> str:
+    """Return the signed answer, and use the handle up.
+
+    Raises: InvalidInput if it was used before.
+    """
+    now, lti = app.services.clock.now(), app.of(LtiService)
+    if not lti.used.use(f"pick {handle.state}", now + timedelta(seconds=_HANDLE_SECONDS)):
+        raise InvalidInput("These items were sent already.", hint="Begin again in the platform.")
+    return lti.keys.current(now).sign(answer_claims(handle, items, now))
+
+
 ROUTES = (
     Route("GET", "/lti/login", login, ANYONE),
     Route("POST", "/lti/login", login, ANYONE),
     Route("POST", "/lti/launch", launch, ANYONE),
     Route("GET", "/lti/keys", keys, ANYONE),
+    Route("POST", "/lti/pick", pick, ANYONE),
 )

@@ -16,7 +16,7 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.auth.login_links import hash_code
+from mograder.auth.credentials import hash_code
 from mograder.auth.lti_addresses import ToolAddresses
 from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
 from mograder.clients.lti_platform import register

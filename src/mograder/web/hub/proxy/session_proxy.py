@@ -14,21 +14,20 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity, Method
-from mograder.auth.roles import Role, may_open_work
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.web.app import policy_source
 from mograder.web.context import RequestContext, context_of
-from mograder.web.hub.core.access import identify, login_headers
+from mograder.web.hub.core.access import identify, login_headers, may_open_work
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.capabilities import Capability
 from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.proxy.answer_rules import Page, Visit
-from mograder.web.hub.proxy.frame_page import FramePages
 from mograder.web.hub.proxy.headers import HeaderList, header, session_headers
 from mograder.web.hub.proxy.http_relay import METHODS, Exchange, Limits, relay_http, send_text
 from mograder.web.hub.proxy.paths import (
@@ -43,6 +42,7 @@ from mograder.web.hub.proxy.paths import (
 )
 from mograder.web.hub.proxy.replies import (
     GONE,
+    FramePages,
     ProxyReply,
     check_browser,
     check_page,

@@ -17,17 +17,18 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.auth import signin_state
-from mograder.auth.cookies import LIFETIME, Login
-from mograder.auth.external_names import (
+from mograder.auth import external_signin
+from mograder.auth.credentials import LIFETIME, Login
+from mograder.auth.external_signin import (
+    Flow,
     ProvenPerson,
     Refusal,
+    SignInState,
     check_new_name,
     display_line,
     parsed_name,
 )
 from mograder.auth.lti_addresses import ToolAddresses, addresses_of
-from mograder.auth.signin_state import Flow, SignInState
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.names import Username
 from mograder.core.sections.settings_model import LtiPlatform
@@ -235,12 +236,13 @@ def keep_state(request: Request, app: HubApp, response: Response, begun: SignInS
     """Set the cookie of a sign-in that begins; the oldest of too many are cleared."""
     where = request_context(request)
     # Sign-ins that were given up leave a cookie each; too many would break every request.
-    for old in list(signin_state.cookies_of(request.scope["headers"]))[: -(signin_state.MOST - 1)]:
+    earlier = list(external_signin.cookies_of(request.scope["headers"]))
+    for old in earlier[: -(external_signin.MOST - 1)]:
         _append(response, _cleared(old, begun.flow, where.prefix, secure=where.secure))
-    name = signin_state.cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
-    value = signin_state.make(app.services.secret, begun)
+    name = external_signin.cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
+    value = external_signin.make(app.services.secret, begun)
     path = where.prefix or "/"
-    made = signin_state.set_cookie_header(
+    made = external_signin.set_cookie_header(
         name, value, flow=begun.flow, path=path, secure=where.secure
     )
     _append(response, made)
@@ -248,24 +250,24 @@ def keep_state(request: Request, app: HubApp, response: Response, begun: SignInS
 
 def state_under_way(request: Request, app: HubApp, flow: Flow, state: str) -> SignInState | None:
     """Return the sign-in of this state that this browser began, None if it did not."""
-    if not signin_state.is_state(state):
+    if not external_signin.is_state(state):
         return None
     where = request_context(request)
-    name = signin_state.cookie_name(state, secure=where.secure, prefix=where.prefix)
-    value = signin_state.cookies_of(request.scope["headers"]).get(name, "")
+    name = external_signin.cookie_name(state, secure=where.secure, prefix=where.prefix)
+    value = external_signin.cookies_of(request.scope["headers"]).get(name, "")
     now = app.services.clock.now()
-    return signin_state.read(app.services.secret, value, flow=flow, state=state, now=now)
+    return external_signin.read(app.services.secret, value, flow=flow, state=state, now=now)
 
 
 def forget_state(request: Request, response: Response, begun: SignInState) -> None:
     """Clear the cookie of a sign-in that has ended."""
     where = request_context(request)
-    name = signin_state.cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
+    name = external_signin.cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
     _append(response, _cleared(name, begun.flow, where.prefix, secure=where.secure))
 
 
 def _cleared(name: str, flow: Flow, prefix: str, *, secure: bool) -> str:
-    return signin_state.clear_cookie_header(name, flow=flow, path=prefix or "/", secure=secure)
+    return external_signin.clear_cookie_header(name, flow=flow, path=prefix or "/", secure=secure)
 
 
 def _append(response: Response, cookie: str) -> None:

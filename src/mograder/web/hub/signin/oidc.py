@@ -16,8 +16,8 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from mograder.auth.cookies import LIFETIME
-from mograder.auth.external_names import ProvenPerson
+from mograder.auth.credentials import LIFETIME
+from mograder.auth.external_signin import ProvenPerson, SignInState, new_state
 from mograder.auth.jose import OLDEST, SKEW, InvalidToken, text_claim
 from mograder.auth.oidc import (
     Logout,
@@ -32,7 +32,6 @@ from mograder.auth.oidc import (
     user_name,
     with_userinfo,
 )
-from mograder.auth.signin_state import SignInState, new_state
 from mograder.clients.key_sets import CachedKeySet
 from mograder.clients.oidc_provider import OidcProvider
 from mograder.core.clock import Clock

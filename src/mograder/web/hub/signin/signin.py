@@ -16,11 +16,18 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
-from mograder.auth.cookies import LIFETIME, Login, clear_cookie_header, cookie_name, new_login_id
+from mograder.auth.credentials import (
+    LIFETIME,
+    Claims,
+    Login,
+    Role,
+    clear_cookie_header,
+    cookie_name,
+    hash_code,
+    new_login_id,
+    verify_token,
+)
 from mograder.auth.identity import Identity
-from mograder.auth.login_links import hash_code
-from mograder.auth.roles import Role
-from mograder.auth.tokens import Claims, verify_token
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Visitor, login_cookie
 from mograder.web.hub.core.audit import Event, LoginThrottle

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mograder.store.hub.board import CheckRow
-from mograder.web.hub.board.board_view import (
+from mograder.web.hub.board.board_tables import (
     QUIET,
     Order,
     heads_of,

@@ -13,8 +13,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey
 from mograder.store.hub.board import Board, CheckRow
-from mograder.web.hub.board.check_log import CheckLog
-from mograder.web.hub.core.checks import MOST_CHECKS, Column, ItemChecks
+from mograder.web.hub.core.checks import MOST_CHECKS, CheckLog, Column, ItemChecks
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

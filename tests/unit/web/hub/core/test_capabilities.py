@@ -10,8 +10,8 @@ from typing import cast
 
 import pytest
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity, Method
-from mograder.auth.roles import Role
 from mograder.core.errors import Busy
 from mograder.sessions.session import LiveSession
 from mograder.store.hub.hub_state import HubState

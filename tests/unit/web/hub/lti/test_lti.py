@@ -8,11 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.auth.cookies import LIFETIME
+from mograder.auth.credentials import LIFETIME, Role, make_token
 from mograder.auth.identity import Identity, Method
 from mograder.auth.lti_claims import PickHandle, make_handle
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import LtiPlatform, LtiSettings
 from mograder.sandbox.protocol import Mode

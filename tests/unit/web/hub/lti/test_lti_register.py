@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from mograder.auth.login_links import make_code
+from mograder.auth.credentials import make_code
 from mograder.core.sections.settings_model import LtiPlatform, LtiSettings
 from mograder.store.external.lti_platforms import UNREGISTERED, Platforms, Registrations
 from tests.support.hub_app import Hub, running_hub

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mograder.auth.roles import Role
+from mograder.auth.credentials import Role
 from mograder.store.external.external_tables import ScoreState
 from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.core.hub_app import HubApp

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity, Method
-from mograder.auth.roles import Role
 from mograder.operations.machines import NodesView
 from mograder.sandbox.protocol import Endpoint
 from mograder.store.hub.nodes import NodeNote, Nodes

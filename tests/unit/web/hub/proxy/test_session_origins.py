@@ -23,7 +23,7 @@ from mograder.core.web_origin import SessionUrl
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.core.metrics import ProxyCounters
-from mograder.web.hub.proxy.frame_page import FramePages
+from mograder.web.hub.proxy.replies import FramePages
 from mograder.web.hub.proxy.session_origins import SessionOrigins
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.pages import load_pages

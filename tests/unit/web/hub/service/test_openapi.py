@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mograder.web.hub.features import ROUTES
+from mograder.web.hub.app import ROUTES
 from tests.support.hub_app import Hub
 
 

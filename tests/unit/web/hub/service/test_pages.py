@@ -11,7 +11,7 @@ from mograder.core.errors import Busy
 from mograder.core.names import INSTRUCTOR
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
-from mograder.web.hub.features import ROUTES
+from mograder.web.hub.app import ROUTES
 from tests.support.hub_app import NOTEBOOK, ORIGIN, Hub, HubOf
 from tests.support.hub_copies import ask, begin, folder, press, read, see
 

@@ -12,9 +12,8 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from mograder.auth.cookies import LIFETIME, read_cookie
-from mograder.auth.external_names import ProvenPerson, Refusal
-from mograder.auth.roles import Role
+from mograder.auth.credentials import LIFETIME, Role, read_cookie
+from mograder.auth.external_signin import ProvenPerson, Refusal
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.core.settings import load_settings

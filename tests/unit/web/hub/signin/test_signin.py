@@ -7,9 +7,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from mograder.auth.login_links import make_code
-from mograder.auth.roles import Role
-from mograder.auth.tokens import make_token
+from mograder.auth.credentials import Role, make_code, make_token
 from mograder.web.hub.signin.signin import safe_next
 from tests.support.hub_app import ORIGIN, SECRET, Hub
 from tests.support.hub_copies import ask, read

@@ -1,4 +1,4 @@
-"""Receipts, which an assignment server signs when a submission is on its disk.
+"""Receipts, which hub and assignment server sign when a submission is on their disk, and verify.
 
 They are signed by HMAC with a separate key, derived from the server's secret, so that a receipt is
 never valid as a token or the reverse. Only the server, or another holder of its secret, can verify
@@ -7,18 +7,25 @@ a receipt. The format is described in docs/reference/https-api.md.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mograder.auth.signing import derived_key, is_signature_of, read_record, signature_of
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Busy, InvalidInput
+from mograder.core.names import ItemName
+from mograder.store.submissions.history import Submission
+from mograder.store.submissions.submissions import Submissions
 
-_PURPOSE = "receipt"
 LONGEST = 16 * 1024
 """Most bytes of a receipt."""
 
+UNSIGNED = "0" * 64
+"""The signature of a receipt before :func:`sign_receipt`."""
+
+_PURPOSE = "receipt"
 _WHEN = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 _HEX = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Name = Annotated[str, Field(min_length=1, max_length=400)]
@@ -44,8 +51,57 @@ class Receipt(BaseModel):
     signature: _HEX
 
 
-UNSIGNED = "0" * 64
-"""The signature of a receipt before :func:`sign_receipt`."""
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a receipt is genuine, and the state of its submission."""
+
+    valid: bool
+    stored: bool
+    counts: bool
+    message: str
+
+
+def receipt_of(secret: str, item: ItemName, submission: Submission) -> Receipt:
+    """Return the signed receipt of a submission that is on the disk.
+
+    Raises: :class:`Busy` if the file cannot be read now.
+    """
+    if submission.sha256 is None or submission.size is None:
+        raise Busy("The submission cannot be read at the moment.", hint="Try again.")
+    unsigned = Receipt(
+        assignment=item,
+        user=submission.user,
+        filename=submission.filename,
+        sha256=submission.sha256,
+        size=submission.size,
+        received=moment(submission.received),
+        sequence=submission.sequence,
+        late=submission.late,
+        signature=UNSIGNED,
+    )
+    return sign_receipt(secret, unsigned)
+
+
+def verdict_of(secret: str, submissions: Submissions, receipt: Receipt) -> Verdict:
+    """Return whether the holder of a secret signed a receipt, and what became of its file; blocks.
+
+    The file of a receipt that is not genuine is not looked at.
+    """
+    if not is_genuine(secret, receipt):
+        told = "This receipt is not genuine: it was changed, or is another server's."
+        return Verdict(valid=False, stored=False, counts=False, message=told)
+    item, stored, counts = ItemName.valid(receipt.assignment), False, False
+    if item is not None:
+        stored = submissions.holds(item, receipt.filename, receipt.sha256)
+        counting = submissions.counting(receipt.user, item)
+        counts = stored and counting is not None and counting.filename == receipt.filename
+    if not stored:
+        told = "This receipt is genuine, but the server does not hold the file any more."
+    elif not counts:
+        told = "This receipt is genuine, and the server holds the file; another one counts."
+    else:
+        told = "This receipt is genuine, and the server holds the file, which counts."
+    return Verdict(valid=True, stored=stored, counts=counts, message=told)
 
 
 def sign_receipt(secret: str, unsigned: Receipt) -> Receipt:

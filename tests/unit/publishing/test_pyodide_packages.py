@@ -10,8 +10,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from mograder.core.errors import InvalidInput
-from mograder.publishing.browser.packages import choose, pack_installed, read_wheel
-from mograder.publishing.browser.pyodide import Pyodide
+from mograder.publishing.pyodide import Pyodide, choose, pack_installed, read_wheel
 
 _DIGEST = "0" * 64
 

@@ -1,37 +1,62 @@
-"""``mograder hub check --url``: tests of the web server in front of the hub (security.md).
+"""The checks of ``mograder hub check`` that ask a running hub, as a browser would.
 
-Each test sends requests to the public address, as a browser would.
+With ``--url`` they test the web server in front of the hub (security.md): each test sends requests
+to the public address.
+
+With ``--session`` they open and close a session through the hub's HTTP interface. They publish a
+demo with one cell, which students do not see, run it, and remove it again.
 """
 
 from __future__ import annotations
 
 import ssl
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mograder.auth.credentials import Role, make_token
 from mograder.clients.certificate import look_at_certificate, trusting
+from mograder.clients.file_upload import Upload
 from mograder.clients.front_probe import FrontSeen, Spoof, look_at_front, try_spoof
+from mograder.clients.hub import HubClient
 from mograder.clients.server_url import parse_hub_url
 from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.sections.settings_model import HubSettings
+from mograder.core.settings import Environ, LoadedSettings
+from mograder.core.tasks import Progress
+from mograder.operations.pruning import TRIAL_NOTEBOOK
 from mograder.operations.report import Level, Line, note, ok, problem
+from mograder.store.filesystem.files import remove_tree
+
+NAME = "mograder-check"
+"""The name of the item, and of the user that runs it."""
 
 _HTTPS = 443
 _SHOWN = 3
+
 _LATE = 0.2
 """The last fraction of a certificate's lifetime, before which automatic renewal should happen."""
 
 _REFUSED = 403
 _OK = 200
+
 _SESSION_POLICY = "sandbox"
 """The first directive of the policy of every response below ``/s/``, including errors."""
 
 _SEE = (
     'See "Run the hub behind nginx or Caddy" in the documentation, or `mograder hub proxy-config`.'
 )
+
+
+class _Started(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    url: str
 
 
 def examine_front(hub: HubSettings, url: str, transport: httpx.BaseTransport | None = None) -> Line:
@@ -77,10 +102,6 @@ def examine_public(hub: HubSettings, url: str, authority: Path | None = None) ->
     return (spoof, *front_lines(seen, hub.public_url, certificate))
 
 
-def _transport(authority: Path | None, trust: ssl.SSLContext) -> httpx.BaseTransport | None:
-    return None if authority is None else httpx.HTTPTransport(verify=trust)
-
-
 def certificate_line(url: str, trust: ssl.SSLContext, now: datetime | None = None) -> Line | None:
     """Return the fault of the front's certificate, or its expiry date.
 
@@ -119,6 +140,38 @@ def front_lines(
     if public_url and public_url != seen.origin:
         text = f"[hub] public_url is {public_url}, browsers come by {seen.origin}"
         yield problem("front-url", text, "Make them the same, or leave public_url empty.")
+
+
+def examine_session(
+    loaded: LoadedSettings,
+    environ: Environ,
+    url: str | None,
+    progress: Progress,
+    authority: Path | None = None,
+) -> Line:
+    """Open a session on the running hub, request its page, and close it.
+
+    ``url`` is the hub's address, by default the local one; ``authority`` is a file with the
+    certificate of an additional authority to trust.
+    """
+    if environ.hub_secret is None:
+        return note("session", "session: not tried, since the hub's secret is not at hand")
+    hub = loaded.settings.hub
+    address = url or f"http://{hub.here}{hub.base_url}"
+    token = make_token(environ.hub_secret.get_secret_value(), NAME, Role.INSTRUCTOR)
+    try:
+        transport = httpx.HTTPTransport(verify=trusting(authority)) if authority else None
+        with HubClient(address, token, insecure=True, transport=transport) as client:
+            _try_session(client, progress)
+    except MograderError as error:
+        return problem("session", f"session: {error.message}", error.hint)
+    finally:
+        remove_tree(loaded.path(hub.release_dir) / NAME)
+    return ok("session", f"session: one was opened at {address}, answered, and was closed")
+
+
+def _transport(authority: Path | None, trust: ssl.SSLContext) -> httpx.BaseTransport | None:
+    return None if authority is None else httpx.HTTPTransport(verify=trust)
 
 
 def _encrypted(origin: str) -> Line:
@@ -182,3 +235,20 @@ def _websocket(seen: FrontSeen) -> Line:
     else:
         text = f"a WebSocket through the front is answered {seen.websocket}"
     return problem("front-websocket", text, f"Pass on Upgrade and Connection. {_SEE}")
+
+
+def _try_session(client: HubClient, progress: Progress) -> None:
+    with tempfile.TemporaryDirectory(prefix="mograder-check-") as place:
+        notebook = Path(place) / f"{NAME}.py"
+        notebook.write_text(TRIAL_NOTEBOOK, "utf-8")
+        client.publish(NAME, "demo", [Upload(notebook.name, notebook)], progress)
+    progress("Starting a session")
+    try:
+        started = _Started.model_validate_json(client.ask("POST", f"/start-run/{NAME}"))
+        page = client.ask("GET", f"/{quote(started.url)}")
+    except ValidationError as error:
+        raise RemoteFailed("The hub does not say where the session is.") from error
+    finally:
+        client.ask("POST", f"/stop-edit/{NAME}/{NAME}?mode=run")
+    if b"marimo" not in page:
+        raise RemoteFailed("The session's server answers something else than marimo's page.")

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from mograder.web import uvicorn_protocol
+from mograder.web import serving
 from mograder.web.serving import configuration
 
 _ASK = b"GET / HTTP/1.1\r\nHost: a\r\n"
@@ -92,7 +92,7 @@ async def test_who_sends_too_large_a_head_is_told() -> None:
 async def test_a_head_that_does_not_come_ends_the_connection(
     begun: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uvicorn_protocol, "_HEAD_SECONDS", _SHORT)
+    monkeypatch.setattr(serving, "_HEAD_SECONDS", _SHORT)
     async with _connection() as (reader, writer):
         writer.write(begun)
         assert await _last(reader) == b""
@@ -101,7 +101,7 @@ async def test_a_head_that_does_not_come_ends_the_connection(
 async def test_a_slow_body_and_a_pause_between_requests_are_no_late_heads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(uvicorn_protocol, "_HEAD_SECONDS", _SHORT)
+    monkeypatch.setattr(serving, "_HEAD_SECONDS", _SHORT)
     async with _connection() as (reader, writer):
         for _ in range(2):
             writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n")

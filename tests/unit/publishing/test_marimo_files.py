@@ -10,7 +10,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.core.marimo_scripts import pack_script, pack_style
-from mograder.publishing.browser.frame import read_marimo
+from mograder.publishing.browser_export import read_marimo
 
 KNOWN = {"a.js": "", "b-1_x.js": ""}
 

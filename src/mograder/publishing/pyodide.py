@@ -1,13 +1,18 @@
-"""The packages of a page: which wheels run in Pyodide, where they are, and which are not to be had.
+"""Pyodide, which is Python for browsers: its own files, and the packages of a page that run in it.
 
-uv resolves the requirements; of each package that the browser needs, the wheel with the best tag
-for Pyodide is taken. A package without such a wheel is missing: a browser cannot build it. Authors
-are told of it before a page is made, by a table of Pyodide's own packages.
+Its files are those of its npm package or of a directory. uv resolves a notebook's requirements; of
+each package that the browser needs, the wheel with the best tag for Pyodide is taken. A package
+without such a wheel is missing: a browser cannot build it. Authors are told of it before a page is
+made, by a table of Pyodide's own packages.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
+import json
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,22 +27,32 @@ from urllib.parse import unquote, urlsplit
 from marimo import __version__
 from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.tags import Tag
+from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import (
     InvalidWheelFilename,
     NormalizedName,
     canonicalize_name,
     parse_wheel_filename,
 )
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mograder.core.errors import InvalidInput, TimedOut
+from mograder.clients.http import Server, bounded_body, make_client
+from mograder.core.errors import InvalidInput, RemoteFailed, TimedOut
 from mograder.core.files.zips import opened_zip
 from mograder.core.wheel import OURS
 from mograder.notebook.findings import Finding
 from mograder.notebook.pep723 import read_script
 from mograder.processes.programs import resolve_universally
-from mograder.publishing.browser.pyodide import Pyodide
+
+REGISTRY = "https://registry.npmjs.org"
+_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+
+STARTED = ("pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+"""The files that marimo loads; its own script stands for ``pyodide.mjs``."""
+
+_LOCK = "pyodide-lock.json"
+_LIMIT = 128 * 1024 * 1024
+_SECONDS = 600.0
 
 RUNTIME = (
     *("micropip", "msgspec", "markdown", "pymdown-extensions", "narwhals", "packaging"),
@@ -55,10 +70,105 @@ _THERE = frozenset({"marimo", "marimo-base", *OURS})
 _WHEEL = b"Wheel-Version: 1.0\nGenerator: mograder\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _METADATA_LIMIT = 4 * 1024 * 1024
-
 TABLE = "pyodide_packages.json"
-_SECONDS = 20.0
+_ADVICE_SECONDS = 20.0
 _HINT = "Students need a hub or an editor of their own for this notebook."
+
+
+class _Info(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    python: str
+    abi_version: str
+    arch: str
+
+
+class _Package(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    version: str
+    file_name: str
+    sha256: str = ""
+
+
+class _Lock(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    info: _Info
+    packages: dict[str, _Package]
+
+
+class _Dist(BaseModel):
+    tarball: str
+    integrity: str
+
+
+class _Listing(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    dist: _Dist
+
+
+@dataclass(frozen=True, slots=True)
+class Pyodide:
+    """One version of Pyodide: its ``files`` by name, and what its lock file tells.
+
+    ``packages`` are those of its full distribution with their versions. ``wheels`` are those beside
+    it; empty for the npm package, which has none.
+    """
+
+    files: Mapping[str, bytes]
+    info: Mapping[str, object]
+    python: str
+    platform: str
+    packages: Mapping[NormalizedName, str]
+    wheels: Mapping[NormalizedName, tuple[str, Path]]
+
+    @property
+    def short_python(self) -> str:
+        """The version of Python without its last part, such as ``3.14``."""
+        return ".".join(self.python.split(".")[:2])
+
+    def tags(self) -> tuple[Tag, ...]:
+        """Return the tags of the wheels that it can load, the most specific first."""
+        major, minor = (int(part) for part in self.short_python.split("."))
+        platforms = [f"pyemscripten_{self.platform}", f"pyodide_{self.platform}"]
+        exact = cpython_tags((major, minor), platforms=platforms)
+        plain = compatible_tags((major, minor), f"cp{major}{minor}", platforms)
+        return (*exact, *plain)
+
+    def environment(self) -> dict[str, str]:
+        """Return the values that a requirement's marker is evaluated with there."""
+        return {
+            "extra": "",
+            "implementation_name": "cpython",
+            "implementation_version": self.python,
+            "os_name": "posix",
+            "platform_machine": "wasm32",
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": "Emscripten",
+            "platform_version": "",
+            "python_full_version": self.python,
+            "python_version": self.short_python,
+            "sys_platform": "emscripten",
+        }
+
+
+class Distribution(BaseModel):
+    """Pyodide's full distribution, of the ``version`` that marimo uses.
+
+    ``python`` is its version of Python, ``platform`` that of its wheels; ``packages`` are the
+    versions by the normalised names.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str
+    python: str
+    platform: str
+    packages: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +203,49 @@ class WheelFacts:
     depends: tuple[NormalizedName, ...]
 
 
-class Distribution(BaseModel):
-    """Pyodide's full distribution, of the ``version`` that marimo uses.
+def read_pyodide(place: Path) -> Pyodide:
+    """Return the Pyodide in a directory, or in an archive of the npm package (``.tgz``).
 
-    ``python`` is its version of Python, ``platform`` that of its wheels; ``packages`` are the
-    versions by the normalised names.
+    A directory may be Pyodide's full distribution, whose packages are then used.
+
+    Raises: :class:`InvalidInput` for a place without Pyodide's files.
     """
+    try:
+        if place.is_dir():
+            found = {name: (place / name).read_bytes() for name in (*_FILES, _LOCK)}
+            return _read(found, place)
+        return _unpack(place.read_bytes())
+    except (OSError, tarfile.TarError, KeyError) as error:
+        raise InvalidInput(
+            f"{place} is not Pyodide: {error}.",
+            hint="Name its npm package (.tgz), or the directory with pyodide.mjs.",
+        ) from error
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: str
-    python: str
-    platform: str
-    packages: dict[str, str]
+def download_pyodide(version: str, registry: str = REGISTRY) -> Pyodide:
+    """Return a version of Pyodide from the npm registry, checked against its digest there.
+
+    Raises: :class:`RemoteFailed`, :class:`InvalidInput`.
+    """
+    with make_client(registry, read=60.0) as client:
+        server = Server("The npm registry", registry)
+        with server.errors(f"pyodide {version}"):
+            listing = client.get(f"{registry}/pyodide/{version}").raise_for_status()
+            dist = _Listing.model_validate_json(listing.content).dist
+            with client.stream("GET", dist.tarball) as answer:
+                answer.raise_for_status()
+                data = bounded_body(answer, _LIMIT, _SECONDS)
+    digest = base64.b64encode(hashlib.sha512(data).digest()).decode()
+    if f"sha512-{digest}" not in dist.integrity.split():
+        raise RemoteFailed("The archive of Pyodide is damaged.", hint="Try again.")
+    return _unpack(data)
+
+
+@cache
+def distribution() -> Distribution:
+    """Return Pyodide's distribution as the table that comes with mograder lists it."""
+    table = files("mograder.publishing").joinpath(TABLE)
+    return Distribution.model_validate_json(table.read_bytes())
 
 
 def select_wheels(
@@ -153,6 +293,20 @@ def choose(pylock: str, pyodide: Pyodide) -> Selection:
     return Selection(tuple(wheels), tuple(missing))
 
 
+def is_wanted(text: str, environment: Mapping[str, str]) -> bool:
+    """Return whether a requirement of a notebook has to be met there beside marimo and mograder.
+
+    Raises: :class:`InvalidInput` for a text that is no requirement.
+    """
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise InvalidInput(f"{text!r} is not a requirement.") from error
+    if canonicalize_name(requirement.name) in _THERE:
+        return False
+    return requirement.marker is None or requirement.marker.evaluate(dict(environment))
+
+
 def read_wheel(data: bytes, environment: Mapping[str, str]) -> WheelFacts:
     """Return a wheel's import names and requirements.
 
@@ -192,39 +346,6 @@ def pack_installed(name: str) -> bytes:
     return buffer.getvalue()
 
 
-def _imports(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the modules and packages at the top of a wheel."""
-    found = set()
-    for name in names:
-        first, slash, _ = name.partition("/")
-        if slash and first.isidentifier():
-            found.add(first)
-        elif not slash and (first.endswith((".py", ".so"))):
-            found.add(first.partition(".")[0])
-    return tuple(sorted(found))
-
-
-def is_wanted(text: str, environment: Mapping[str, str]) -> bool:
-    """Return whether a requirement of a notebook has to be met there beside marimo and mograder.
-
-    Raises: :class:`InvalidInput` for a text that is no requirement.
-    """
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement as error:
-        raise InvalidInput(f"{text!r} is not a requirement.") from error
-    if canonicalize_name(requirement.name) in _THERE:
-        return False
-    return requirement.marker is None or requirement.marker.evaluate(dict(environment))
-
-
-@cache
-def distribution() -> Distribution:
-    """Return Pyodide's distribution as the table that comes with mograder lists it."""
-    table = files("mograder.publishing.browser").joinpath(TABLE)
-    return Distribution.model_validate_json(table.read_bytes())
-
-
 def advise_browser(text: str, filename: str) -> tuple[Finding, ...]:
     """Return what the author should know of a notebook's packages if it is to run in the browser.
 
@@ -248,6 +369,56 @@ def advise_browser(text: str, filename: str) -> tuple[Finding, ...]:
         message = f"neither Pyodide {version} nor the index has for the browser: {names}."
         told.append(Finding(filename, _line_of(text, ""), message, _HINT))
     return tuple(sorted(told))
+
+
+def _unpack(data: bytes) -> Pyodide:
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        found = {}
+        for name in (*_FILES, _LOCK):
+            member = archive.extractfile(f"package/{name}")
+            if member is None:
+                raise KeyError(name)
+            found[name] = member.read(_LIMIT)
+    return _read(found, None)
+
+
+def _read(found: Mapping[str, bytes], beside: Path | None) -> Pyodide:
+    try:
+        lock = _Lock.model_validate_json(found[_LOCK])
+    except ValidationError as error:
+        raise InvalidInput(
+            f"{_LOCK} of Pyodide cannot be read: {error.errors()[0]['msg']}"
+        ) from error
+    wheels = {}
+    for package in lock.packages.values() if beside else ():
+        file = Path(beside or "", Path(package.file_name).name)
+        there = file.suffix == ".whl" and file.is_file()
+        if there and hashlib.sha256(file.read_bytes()).hexdigest() == package.sha256:
+            wheels[canonicalize_name(package.name)] = (package.version, file)
+    return Pyodide(
+        files={name: found[name] for name in _FILES},
+        info=json.loads(found[_LOCK])["info"],
+        python=lock.info.python,
+        platform=f"{lock.info.abi_version}_{lock.info.arch}",
+        packages={
+            canonicalize_name(package.name): package.version
+            for package in lock.packages.values()
+            if package.file_name.endswith(".whl") and not package.name.endswith("-tests")
+        },
+        wheels=wheels,
+    )
+
+
+def _imports(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the modules and packages at the top of a wheel."""
+    found = set()
+    for name in names:
+        first, slash, _ = name.partition("/")
+        if slash and first.isidentifier():
+            found.add(first)
+        elif not slash and (first.endswith((".py", ".so"))):
+            found.add(first.partition(".")[0])
+    return tuple(sorted(found))
 
 
 def _beside(name: NormalizedName, version: str, pyodide: Pyodide) -> Wheel | None:
@@ -300,7 +471,7 @@ def _missing(dependencies: tuple[str, ...]) -> tuple[str, ...]:
     if all(canonicalize_name(Requirement(text).name) in python.packages for text in wanted):
         return ()
     try:
-        return select_wheels(wanted, __version__, python, seconds=_SECONDS).missing
+        return select_wheels(wanted, __version__, python, seconds=_ADVICE_SECONDS).missing
     except (InvalidInput, TimedOut):
         return ()
 

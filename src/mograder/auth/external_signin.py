@@ -1,8 +1,12 @@
-"""The cookie of a sign-in under way, with what its answer must fit.
+"""A sign-in by another system: the cookie while it is under way, and the person whom it proves.
 
-A sign-in by another system leaves this hub and comes back. The cookie ties the answer to the
-browser that began: nobody can sign another person in with an answer of their own. Each sign-in has
-a cookie of its own, so that two tabs do not disturb each other.
+Such a sign-in leaves this hub and comes back. The cookie ties the answer to the browser that began:
+nobody can sign another person in with an answer of their own. Each sign-in has a cookie of its own,
+so that two tabs do not disturb each other.
+
+A person of another system is its issuer and a subject, whatever the name or the mail address that
+comes along. The first sign-in links them to a user name, for good; later ones never change it.
+Addresses of mail decide nothing: providers send them unverified. The rules here look nothing up.
 """
 
 from __future__ import annotations
@@ -14,10 +18,14 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Literal
 
-from mograder.auth import cookies
+from mograder.auth import credentials
+from mograder.auth.credentials import Role
 from mograder.auth.signing import derived_key, read_signed_record, signed_record
+from mograder.core.errors import InvalidInput
+from mograder.core.names import Username
 
 Flow = Literal["oidc", "lti"]
 
@@ -52,6 +60,38 @@ class SignInState:
     login_id: str = ""
 
 
+class Refusal(StrEnum):
+    """The reason why a proven person gets no login; the template has the words."""
+
+    NO_NAME = "no name"
+    NOT_READ = "not read"
+    BAD_NAME = "bad name"
+    OTHER_DOMAIN = "other domain"
+    OTHER_SUBJECT = "other subject"
+    KNOWN_HERE = "known here"
+    FRONT_DISAGREES = "front disagrees"
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenPerson:
+    """A person whom another system has proved.
+
+    ``name`` is the user name it tells, "" for none, or why that name cannot be used.
+    ``same_names``: a name of that system is the same person's name on this hub. ``lifetime`` is
+    how long the login lasts, in seconds; ``session`` is the system's id of its own login, or "".
+    """
+
+    method: Literal["oidc", "lti"]
+    issuer: str
+    subject: str
+    name: str | Refusal
+    same_names: bool
+    lifetime: int
+    display_name: str = ""
+    role: Role = Role.STUDENT
+    session: str = ""
+
+
 def new_state(
     flow: Flow, *, issuer: str, client_id: str, target: str, now: datetime, login_id: str = ""
 ) -> SignInState:
@@ -64,7 +104,7 @@ def new_state(
 def cookie_name(state: str, *, secure: bool, prefix: str) -> str:
     """Return the name of a sign-in's cookie, prefixed like that of a login."""
     bare = _NAME + hashlib.sha256(state.encode("utf-8", "replace")).hexdigest()[:16]
-    return cookies.cookie_name(secure=secure, prefix=prefix, bare=bare)
+    return credentials.cookie_name(secure=secure, prefix=prefix, bare=bare)
 
 
 def make(secret: str, state: SignInState) -> str:
@@ -104,7 +144,7 @@ def clear_cookie_header(name: str, *, flow: Flow, path: str, secure: bool) -> st
 
 def cookies_of(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return the cookies of sign-ins in a request, by name; one that is there twice is left out."""
-    found = [(name, value) for name, value in cookies.cookies_in(headers) if _NAME in name]
+    found = [(name, value) for name, value in credentials.cookies_in(headers) if _NAME in name]
     names = [name for name, _ in found]
     return {name: value for name, value in found if names.count(name) == 1}
 
@@ -112,3 +152,40 @@ def cookies_of(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
 def is_state(text: str) -> bool:
     """Return whether a text has the form of a state that :func:`new_state` makes."""
     return _STATE.fullmatch(text) is not None
+
+
+def parsed_name(person: ProvenPerson) -> Username | Refusal:
+    """Return the user name that a person's system tells, by the one grammar of user names.
+
+    Nothing is changed, neither blanks nor case nor Unicode's form: names that only look alike are
+    other people's.
+    """
+    if isinstance(person.name, Refusal):
+        return person.name
+    if not person.name:
+        return Refusal.NO_NAME
+    try:
+        return Username.claimed(person.name)
+    except InvalidInput:
+        return Refusal.BAD_NAME
+
+
+def check_new_name(person: ProvenPerson, *, linked: bool, used: bool) -> Refusal | None:
+    """Return why a person may not be linked to a name, None if the link may be made.
+
+    ``linked``: the name is another subject's of the same issuer. ``used``: this hub knows it by
+    anything else, such as a workspace, a token, a role in the settings, or another issuer.
+    """
+    if linked:
+        return Refusal.OTHER_SUBJECT
+    if used and not person.same_names:
+        return Refusal.KNOWN_HERE
+    return None
+
+
+def display_line(value: object, longest: int) -> str:
+    """Return a claim for display: printable, cut to a length, "" for what is no text."""
+    text = value if isinstance(value, str) else ""
+    shown = "".join(each if each.isprintable() else " " for each in text[: 4 * longest])
+    clean = shown.strip()
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"

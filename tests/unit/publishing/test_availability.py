@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.publishing.browser import packages
-from mograder.publishing.browser.frame import marimo_pyodide_version
-from mograder.publishing.browser.packages import Selection, advise_browser, distribution
+from mograder.publishing import pyodide
+from mograder.publishing.browser_export import marimo_pyodide_version
+from mograder.publishing.pyodide import Selection, advise_browser, distribution
 
 
 def notebook(*packages: str) -> str:
@@ -27,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             raise InvalidInput("no such package")
         return Selection((), ("torch 2.9",) if "torch" in wanted else ())
 
-    monkeypatch.setattr(packages, "select_wheels", select)
+    monkeypatch.setattr(pyodide, "select_wheels", select)
     return found
 
 

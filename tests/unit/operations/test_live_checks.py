@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from mograder.clients.front_probe import Answered, FrontSeen, look_at_front
-from mograder.operations.front_checks import front_lines
+from mograder.operations.live_checks import front_lines
 from mograder.operations.report import Level
 from tests.support.fake_hub import Reply, running_hub
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.publishing.browser.packages import choose
-from mograder.publishing.browser.pyodide import read_pyodide
+from mograder.publishing.pyodide import choose, read_pyodide
 
 NUMPY = "numpy-2.4.3-cp314-cp314-pyemscripten_2026_0_wasm32.whl"
 PYLOCK = '[[packages]]\nname = "numpy"\nversion = "2.4.3"\n'

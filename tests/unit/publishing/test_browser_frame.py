@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
-from mograder.publishing.browser.frame import FrameAddresses, frame_page
+from mograder.publishing.browser_export import FrameAddresses, frame_page
 
 ADDRESSES = FrameAddresses(
     marimo="../marimo-1/",

@@ -1,0 +1,341 @@
+"""Making the page on which one item runs in the browser alone, and the frame in it.
+
+The frame's page is marimo's own page for WebAssembly and its files, with our first script. It holds
+no notebook: the page around it sends the text, so the address of the frame tells nothing of the
+course. marimo's scripts and styles are packed into one file, which the page around it hands in
+(:mod:`mograder.core.marimo_scripts`; decision 50).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from marimo import __version__
+from marimo._ast.app_config import _AppConfig
+from marimo._config.config import DEFAULT_CONFIG, MarimoConfig
+from marimo._pyodide.pyodide_constraints import PYODIDE_VERSION
+from marimo._templates import wasm_notebook_template
+from packaging.utils import parse_wheel_filename
+
+from mograder.clients.http import Server, bounded_body, make_client
+from mograder.core.errors import RemoteFailed
+from mograder.core.marimo_scripts import WORKER, other_form, pack_script, pack_style
+from mograder.core.names import ItemName
+from mograder.publishing.pyodide import (
+    STARTED,
+    Pyodide,
+    Wheel,
+    download_pyodide,
+    pack_installed,
+    read_pyodide,
+    read_wheel,
+    select_wheels,
+)
+from mograder.publishing.warm import read_notebook_script
+from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
+from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserPages
+
+PROTOCOL = 2
+"""The version of the messages between a frame and the page around it."""
+
+_MAIN = re.compile(r'<script type="module" crossorigin src="\./assets/([^"]+\.js)"></script>')
+_LINKS = re.compile(r'<link rel="(?:modulepreload|preload|stylesheet|manifest)"[^>]*>\s*')
+_HEAD = "<head>"
+
+_PACK = "marimo.json"
+"""The name of the packed file: ``scripts`` and ``styles``, each a text by its name."""
+
+ASSETS = "assets/"
+_SKIPPED = frozenset({"CLAUDE.md"})
+_STYLESHEET = re.compile(r'<link rel="stylesheet"[^>]* href="\./assets/([\w.-]+\.css)">')
+_WHEEL_LIMIT = 256 * 1024 * 1024
+_WHEEL_SECONDS = 600.0
+_LOCK = "pyodide-lock.json"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: the item's page, and the wheels that it loads."""
+
+    page: BrowserPage
+    wheels: tuple[Wheel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAddresses:
+    """The addresses of a frame's files, relative to the frame's own page; ``pack`` is marimo's."""
+
+    marimo: str
+    pack: str
+    pyodide: str
+    lock: str
+    index: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarimoFiles:
+    """marimo's ``pack``, and the ``others`` that a page loads by their addresses."""
+
+    pack: bytes
+    others: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Packages:
+    """The wheels of a page with their bytes, and the lock file's entries of them."""
+
+    data: dict[str, bytes] = field(default_factory=dict)
+    entries: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+def export_page(
+    root: Path, item: ItemName, notebook: Path, pyodide: Path | None, say: Say
+) -> Exported:
+    """Write the files with which a notebook runs in the browser, below the course's directory.
+
+    ``pyodide`` is where Pyodide is; None downloads it from the npm registry.
+
+    Raises: :class:`InvalidInput` for a notebook or a Pyodide that cannot be used,
+    :class:`RemoteFailed` if a package cannot be downloaded.
+    """
+    wanted = marimo_pyodide_version()
+    script = read_notebook_script(notebook)
+    say(f"Pyodide {wanted}")
+    python = read_pyodide(pyodide) if pyodide else download_pyodide(wanted)
+    selection = select_wheels(script.dependencies, __version__, python)
+    own = build_runtime_wheel(root / ".mograder" / "runtime")
+    packages = _collect((*selection.wheels, _own(own)), python, say)
+    pages = BrowserPages(root)
+    say("writing the files")
+    with pages.changing():
+        addresses, first = _write(pages, python, packages)
+        frame = pages.add("frame", {"index.html": frame_page(item, addresses).encode()})
+        used = (f"{frame}/index.html", addresses.marimo.removeprefix("../"), *first)
+        page = BrowserPage(
+            protocol=PROTOCOL,
+            frame=used[0],
+            notebook=notebook.name,
+            marimo=__version__,
+            pyodide=wanted,
+            missing=selection.missing,
+            first=first,
+            uses=tuple(sorted({path.partition("/")[0] for path in used})),
+        )
+        pages.save(item, page)
+        if removed := pages.prune():
+            say(f"removed what no page uses any more: {len(removed)} directories")
+    return Exported(page, selection.wheels)
+
+
+def marimo_pyodide_version() -> str:
+    """Return the version of Pyodide that the installed marimo is made for."""
+    return str(PYODIDE_VERSION)
+
+
+def frame_page(title: str, addresses: FrameAddresses) -> str:
+    """Return the HTML of a frame.
+
+    It loads nothing by itself: the page around it hands in marimo's scripts and styles.
+
+    Raises: :class:`InvalidInput` if the installed marimo has another kind of page.
+    """
+    html = _marimo_page(title, addresses)
+    main = _MAIN.search(html)
+    if main is None or _HEAD not in html:
+        raise other_form("no main script")
+    about = {"main": main[1], "pack": addresses.pack.removeprefix("../"), "protocol": str(PROTOCOL)}
+    data = "".join(f' data-{name}="{escape(value)}"' for name, value in about.items())
+    scripts = f"<script>{_shim()}</script><script{data}>{_boot()}</script>"
+    base = f'<base href="{escape(addresses.marimo)}">'
+    html = _LINKS.sub("", html.replace(main[0], "", 1))
+    return html.replace(_HEAD, f'{_HEAD}<meta charset="utf-8">{base}{scripts}', 1)
+
+
+def read_marimo() -> MarimoFiles:
+    """Return the files of the installed marimo's page.
+
+    Raises: :class:`InvalidInput` if they are not as expected.
+    """
+    found = dict(_walk(files("marimo").joinpath("_static"), ""))
+    html = found.pop("index.html", b"").decode("utf-8")
+    assets = {name.removeprefix(ASSETS): name for name in found if name.startswith(ASSETS)}
+    texts = {
+        short: found.pop(name).decode("utf-8")
+        for short, name in assets.items()
+        if short.endswith((".js", ".css"))
+    }
+    scripts = {name: text for name, text in texts.items() if name.endswith(".js")}
+    if not html or not any(map(WORKER.fullmatch, scripts)):
+        raise other_form("no worker")
+    fonts = {
+        short: found[name]
+        for short, name in assets.items()
+        if short.endswith(".woff2") and name in found
+    }
+    first = _STYLESHEET.findall(html)
+    rest = sorted(name for name in texts if name.endswith(".css") and name not in first)
+    pack = {
+        "scripts": {name: pack_script(name, text, scripts) for name, text in scripts.items()},
+        "styles": {name: pack_style(texts[name], fonts, ASSETS) for name in [*first, *rest]},
+    }
+    return MarimoFiles(json.dumps(pack, ensure_ascii=False).encode(), found)
+
+
+def _own(wheel: Path) -> Wheel:
+    name, version, _, _ = parse_wheel_filename(wheel.name)
+    return Wheel(name, str(version), wheel.name, place=wheel)
+
+
+def _collect(wheels: tuple[Wheel, ...], python: Pyodide, say: Say) -> _Packages:
+    """Read or download all wheels, and describe each for the lock file."""
+    found = _Packages()
+    present = {wheel.name for wheel in wheels}
+    for wheel in wheels:
+        say(wheel.filename)
+        data = _bytes_of(wheel)
+        facts = read_wheel(data, python.environment())
+        # A "+" would have to be encoded in an address.
+        served = wheel.filename.replace("+", "_")
+        found.data[served] = data
+        found.entries[wheel.name] = {
+            "name": wheel.name,
+            "version": wheel.version,
+            "file_name": served,
+            "install_dir": "site",
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "package_type": "package",
+            "imports": list(facts.imports),
+            "depends": [name for name in facts.depends if name in present],
+            "unvendored_tests": False,
+        }
+    return found
+
+
+def _bytes_of(wheel: Wheel) -> bytes:
+    if wheel.place is not None:
+        return wheel.place.read_bytes()
+    return _download(wheel) if wheel.url else pack_installed(wheel.name)
+
+
+def _download(wheel: Wheel) -> bytes:
+    with (
+        make_client(wheel.url, read=60.0) as client,
+        Server("The package index", wheel.url).errors(wheel.filename),
+        client.stream("GET", wheel.url) as answer,
+    ):
+        answer.raise_for_status()
+        data = bounded_body(answer, _WHEEL_LIMIT, _WHEEL_SECONDS)
+    if hashlib.sha256(data).hexdigest() != wheel.sha256:
+        raise RemoteFailed(f"{wheel.filename} is damaged.", hint="Try again.")
+    return data
+
+
+def _write(
+    pages: BrowserPages, python: Pyodide, packages: _Packages
+) -> tuple[FrameAddresses, tuple[str, ...]]:
+    """Write marimo, Pyodide, the wheels and the lock file.
+
+    Return their addresses, and those below ``files/`` of what each page loads at its start.
+    """
+    own = read_marimo()
+    marimo = pages.add("marimo", own.others)
+    pack = pages.add("pack", {_PACK: own.pack})
+    runtime = pages.add("pyodide", python.files)
+    entries, first = {}, [f"{pack}/{_PACK}", *(f"{runtime}/{name}" for name in STARTED)]
+    for name, entry in packages.entries.items():
+        served = str(entry["file_name"])
+        place = pages.add("wheel", {served: packages.data[served]})
+        entries[name] = {**entry, "file_name": f"../{place}/{served}"}
+        first.append(f"{place}/{served}")
+    lock = {"info": python.info, "packages": entries}
+    text = json.dumps(lock, sort_keys=True).encode()
+    listing = pages.add("lock", {_LOCK: text, **_index(entries)})
+    addresses = FrameAddresses(
+        marimo=f"../{marimo}/",
+        pack=f"../{pack}/{_PACK}",
+        pyodide=f"../{runtime}/",
+        lock=f"../{listing}/{_LOCK}",
+        index=f"../{listing}/",
+    )
+    return addresses, (*first, f"{listing}/{_LOCK}")
+
+
+def _index(entries: Mapping[str, Mapping[str, object]]) -> dict[str, bytes]:
+    """Return a package index in the simple form, for requirements that micropip looks up."""
+    found = {}
+    for name, entry in entries.items():
+        address = f"../../{str(entry['file_name']).removeprefix('../')}"
+        filename = address.rpartition("/")[2]
+        link = f'<!doctype html><a href="{address}#sha256={entry["sha256"]}">{filename}</a>\n'
+        found[f"{name}/index.html"] = link.encode()
+    return found
+
+
+def _boot() -> str:
+    return _source(files("mograder.publishing").joinpath("browser-frame.js").read_text("utf-8"))
+
+
+def _shim() -> str:
+    # The hub's stand-ins for storage, which an opaque origin lacks: written once.
+    shim = files("mograder").joinpath("web", "hub", "static", "storage-shim.js")
+    return _source(shim.read_text("utf-8"))
+
+
+def _source(text: str) -> str:
+    if "</script" in text.lower():
+        raise ValueError("a script would end its own element")
+    return text
+
+
+def _marimo_page(title: str, addresses: FrameAddresses) -> str:
+    def beside(address: str) -> str:
+        # Resolved against the <base>, which is marimo's directory.
+        return f"../{address.removeprefix('../')}"
+
+    template = files("marimo").joinpath("_static", "index.html").read_text("utf-8")
+    return str(
+        wasm_notebook_template(
+            html=template,
+            version=__version__,
+            filename="notebook.py",
+            user_config=_config(),
+            config_overrides={},
+            app_config=_AppConfig(app_title=title),
+            mode="edit",
+            code="",
+            show_code=True,
+            pyodide_index_url=beside(addresses.pyodide),
+            pyodide_lockfile_url=beside(addresses.lock),
+            pypi_index_url=beside(addresses.index),
+        )
+    )
+
+
+def _config() -> MarimoConfig:
+    config = json.loads(json.dumps(DEFAULT_CONFIG))
+    # What is not saved within a second is lost when the tab is closed.
+    config["save"] |= {"autosave": "after_delay", "autosave_delay": 1000, "format_on_save": False}
+    config["runtime"] |= {"auto_instantiate": True}
+    config["display"] |= {"theme": "system"}
+    config["completion"] |= {"activate_on_typing": False, "copilot": False}
+    config["sharing"] = {"html": False, "wasm": False}
+    found: MarimoConfig = config
+    return found
+
+
+def _walk(directory: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+    for entry in directory.iterdir():
+        path = f"{prefix}{entry.name}"
+        if entry.is_dir():
+            yield from _walk(entry, f"{path}/")
+        elif entry.name not in _SKIPPED:
+            yield path, entry.read_bytes()
