@@ -28,7 +28,7 @@ from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.core.system import SYSTEM, SYSTEM_NAME
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import CommandRunner, Environments
-from mograder.sandbox.environments.interpreters import make_own_environment
+from mograder.sandbox.environments.record import make_own_environment
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import CopyBounds, limits_of
 from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError, RemoteFailed
 from mograder.sandbox.client.supervisor_client import SupervisorClient
-from mograder.sandbox.environments.interpreters import make_own_environment
-from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
+from mograder.sandbox.environments.record import RECORD, EnvironmentRecord, make_own_environment
 from mograder.sandbox.protocol import (
     COMMANDS_SLOT,
     Arrived,

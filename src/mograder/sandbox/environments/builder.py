@@ -50,8 +50,14 @@ from mograder.core.system import SYSTEM, python_of
 from mograder.core.tasks import Progress, SingleFlight
 from mograder.core.wheel import OURS
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.interpreters import Interpreter, find_interpreter
-from mograder.sandbox.environments.record import ASSETS, RECORD, EnvironmentRecord, read_record
+from mograder.sandbox.environments.record import (
+    ASSETS,
+    RECORD,
+    EnvironmentRecord,
+    Interpreter,
+    find_interpreter,
+    read_record,
+)
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.protocol import RunCommand
 

@@ -29,8 +29,7 @@ from mograder.sandbox.environments.builder import (
     is_whole,
     without_hashes,
 )
-from mograder.sandbox.environments.interpreters import Interpreter, find_interpreter
-from mograder.sandbox.environments.record import RECORD, read_record
+from mograder.sandbox.environments.record import RECORD, Interpreter, find_interpreter, read_record
 from mograder.sandbox.protocol import LONGEST_LOCK, PrepareEnvironment
 
 

@@ -18,8 +18,7 @@ from pathlib import Path
 from mograder.core.errors import MograderError
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import LOCK, REQUESTS, request_name
-from mograder.sandbox.environments.interpreters import find_interpreter
-from mograder.sandbox.environments.record import RECORD, read_record, take
+from mograder.sandbox.environments.record import RECORD, find_interpreter, read_record, take
 from mograder.sandbox.environments.static_assets import ASSETS, SET_NAME
 from mograder.sandbox.limits.disk_usage import tree_size
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.sandbox.environments.interpreters import find_interpreter, roots_of
+from mograder.sandbox.environments.record import find_interpreter, roots_of
 
 
 @pytest.mark.parametrize("wanted", ["", ">=3.11", f"=={platform.python_version()}"])
