@@ -16,7 +16,13 @@ from mograder.core.log import get_logger
 from mograder.grading.workbench import SandboxSlots
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading.grading_plan import GradingPlan, PlannedLabel, render_plan, texts_of
+from mograder.notebook.grading.grading_plan import (
+    GradingPlan,
+    PlannedLabel,
+    code_digest,
+    render_plan,
+    texts_of,
+)
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
     JudgedLabel,
@@ -120,12 +126,7 @@ def check_digests(text: str, plan: GradingPlan) -> frozenset[str]:
     parts = (part for part in (*plan.checks, *plan.beside) if part.code)
     whole = {part.cell for part in parts if part.check and not part.check.split}
     cells = parse_cells(text, "<source>").cells
-    return frozenset(digest_of(cell.code) for cell in cells if cell.index in whole)
-
-
-def digest_of(code: str) -> str:
-    """Return the SHA-256 by which a worker recognises the code of a cell."""
-    return hashlib.sha256(code.strip().encode("utf-8", "replace")).hexdigest()
+    return frozenset(code_digest(cell.code) for cell in cells if cell.index in whole)
 
 
 def kept_contract(store: ContractStore, recording: Recording) -> Contract | None:

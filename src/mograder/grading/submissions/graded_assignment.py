@@ -17,7 +17,6 @@ from mograder.core.tasks import Progress
 from mograder.grading.submissions.contract_recording import (
     Recording,
     check_digests,
-    digest_of,
     keep_contract,
     kept_contract,
     record_contract,
@@ -31,7 +30,7 @@ from mograder.grading.submissions.question_results import (
 )
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import refuse
-from mograder.notebook.grading.grading_plan import GradingPlan, render_plan
+from mograder.notebook.grading.grading_plan import GradingPlan, code_digest, render_plan
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.pep723 import ItemKind, Script, read_kind, read_script
 from mograder.notebook.points import is_editable, labels_in, marks_of, stated_weights
@@ -221,8 +220,8 @@ def _with_release(read: _Read, release: Path | None) -> _Read:
     except InvalidInput as error:
         return _warned(read, f"The release cannot be used: {error}")
     made = parse_cells(read.made, read.filename).cells
-    expected = {digest_of(cell.code) for cell in made if not is_editable(cell)}
-    found = {digest_of(cell.code) for cell in cells}
+    expected = {code_digest(cell.code) for cell in made if not is_editable(cell)}
+    found = {code_digest(cell.code) for cell in cells}
     if len(expected & found) < _ALIKE * len(expected):
         return _warned(
             read,
@@ -236,7 +235,8 @@ def _with_release(read: _Read, release: Path | None) -> _Read:
             "with it as it is, and judged by the source.",
         )
     checks = (cell for cell in cells if not is_editable(cell) and any(labels_in(cell.code)))
-    return replace(read, release=text, checks=read.checks.union(digest_of(c.code) for c in checks))
+    digests = (code_digest(cell.code) for cell in checks)
+    return replace(read, release=text, checks=read.checks.union(digests))
 
 
 def _warned(read: _Read, warning: str) -> _Read:

@@ -16,10 +16,9 @@ from pathlib import Path
 from mograder.core.closing import closing_fd
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.core.files import open_flags
-from mograder.grading.submissions.contract_recording import digest_of
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cells import Cell, NotebookText, parse_cells
-from mograder.notebook.grading.grading_plan import answer_texts
+from mograder.notebook.grading.grading_plan import answer_texts, code_digest
 from mograder.notebook.integrity import describe_tampering
 from mograder.notebook.parsing import decode_notebook
 from mograder.notebook.points import GRADERS_CELLS
@@ -109,7 +108,7 @@ def read_text(
 
 def _is_left_out(cell: Cell, checks: frozenset[str]) -> bool:
     marks = (SUBMIT, *GRADERS_CELLS)
-    return digest_of(cell.code) in checks or any(
+    return code_digest(cell.code) in checks or any(
         line.strip() in marks for line in cell.code.split("\n")
     )
 

@@ -197,6 +197,11 @@ def source_sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def code_digest(code: str) -> str:
+    """Return the SHA-256 by which a worker recognises the code of a cell."""
+    return hashlib.sha256(code.strip().encode("utf-8", "replace")).hexdigest()
+
+
 def render_plan(plan: GradingPlan) -> str:
     """Return a plan as JSON; equal plans give equal texts."""
     return plan.model_dump_json(indent=1) + "\n"

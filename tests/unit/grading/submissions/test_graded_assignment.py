@@ -9,11 +9,10 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import Settings
-from mograder.grading.submissions.contract_recording import digest_of
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, prepare_assignment
 from mograder.grading.workbench import SandboxSlots
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.grading.grading_plan import GradingPlan
+from mograder.notebook.grading.grading_plan import GradingPlan, code_digest
 from mograder.sandbox.execution.judging import JudgedState, JudgingRequest, JudgingResult
 from tests.support.fake_judges import (
     FINISHED,
@@ -191,7 +190,7 @@ async def test_a_release_of_an_earlier_version_is_compared_with_and_told(tmp_pat
     assert assignment.release == earlier
     assert "another version" in assignment.warnings[0]
     [check] = [c for c in parse_cells(earlier, "r").cells if "not six" in c.code]
-    assert digest_of(check.code) in assignment.checks
+    assert code_digest(check.code) in assignment.checks
 
 
 async def test_no_release_and_one_that_is_no_notebook_are_told(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.grading.submissions.contract_recording import digest_of
 from mograder.grading.submissions.submitted_text import read_submission, read_text
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cells import parse_cells
+from mograder.notebook.grading.grading_plan import code_digest
 from mograder.notebook.points import GRADERS_CELLS
 from mograder.notebook.source.release import with_submit_cells
 from tests.support.fake_judges import SOURCE, answered, release_of
@@ -49,7 +49,7 @@ def test_anything_else_is_refused_in_words(tmp_path: Path, kind: str) -> None:
 def read(text: str) -> tuple[list[int], tuple[str, ...]]:
     """The indexes of the cells that are left out, and what was changed."""
     checks = frozenset(
-        digest_of(c.code) for c in parse_cells(RELEASE, "r").cells if "check(" in c.code
+        code_digest(c.code) for c in parse_cells(RELEASE, "r").cells if "check(" in c.code
     )
     found = read_text(text, "bob.py", RELEASE, checks, frozenset(("x",)))
     assert checks <= set(found.skip)
