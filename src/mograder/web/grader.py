@@ -35,6 +35,7 @@ from mograder.core.errors import Forbidden, InvalidInput, MograderError, NotFoun
 from mograder.core.log import configure_logging, get_logger
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings
+from mograder.grading.marking.shown_work import Works
 from mograder.grading.submissions.grading_result import grading_key
 from mograder.notebook.title import title_of
 from mograder.store.course.course import read_notebook
@@ -164,7 +165,9 @@ def open_grader(loaded: LoadedSettings, access: Access) -> GraderApp:
     clock, book = SystemClock(), SharedGradebook(loaded)
     sources = open_sources(loaded, clock)
     key = grading_key(loaded)
-    marking = make_marking(loaded, clock, key, book=book, sources=sources, record=_record)
+    marking = make_marking(
+        loaded, clock, key, book=book, sources=sources, record=_record, works=Works()
+    )
     title = loaded.settings.title or loaded.course_dir.name
     return GraderApp(title, load_pages(), marking, book, access)
 

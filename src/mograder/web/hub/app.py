@@ -24,6 +24,7 @@ from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
 from mograder.core.log import get_logger
 from mograder.core.web_origin import session_url
+from mograder.grading.marking.shown_work import Works
 from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
@@ -283,6 +284,7 @@ def _marking(services: Services, book: SharedGradebook) -> MarkingApp:
         book=book,
         sources=services.grading.sources,
         record=_record,
+        works=Works(),
         reports=services.reports,
     )
 

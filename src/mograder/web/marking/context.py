@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, cast
 
 from anyio import to_thread
 from fastapi import Depends, Request
@@ -39,7 +39,6 @@ from mograder.grading.marking.answer_names import (
     question_of,
     student_of,
 )
-from mograder.grading.marking.shown_work import Works
 from mograder.store.course.sources import Sources
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE
@@ -47,6 +46,9 @@ from mograder.store.marking.marking_progress import MarkingProgress, open_for_ma
 from mograder.store.marking.question_marking import QuestionMarks
 from mograder.web.pages import APP, page
 from mograder.web.request_body import read_json
+
+if TYPE_CHECKING:
+    from mograder.grading.marking.shown_work import Works
 
 _log = get_logger(__name__)
 
@@ -187,7 +189,7 @@ class MarkingApp:
     dates: CourseDates
     source: Callable[[str], Path | None]
     record: Record
-    works: Works = field(default_factory=Works)
+    works: Works
     reports: Reports = field(default_factory=Reports)
     progress: MarkingProgress = field(default_factory=MarkingProgress)
 
@@ -200,6 +202,7 @@ def make_marking(
     book: SharedGradebook,
     sources: Sources,
     record: Record,
+    works: Works,
     reports: Reports | None = None,
 ) -> MarkingApp:
     """Return the parts of a course that marking needs; ``key`` is that of results' signatures."""
@@ -217,6 +220,7 @@ def make_marking(
         dates=CourseDates(loaded, book.get),
         source=source,
         record=record,
+        works=works,
         reports=reports or Reports(),
     )
 
