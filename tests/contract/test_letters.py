@@ -19,9 +19,9 @@ from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.item_dates import OwnDates
 from mograder.core.names import INSTRUCTOR, ItemName, Username, rehearsal_user
 from mograder.core.settings import load_settings
-from mograder.exchange.post import Post
+from mograder.exchange.mailing import Post
 from mograder.grading.release.releasing import ReleasedMarks, render_marks
-from mograder.store.copies.copy_updates import UpdateRows
+from mograder.store.copies.update_rows import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook, Identity
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.late_work import Extension, LateWork

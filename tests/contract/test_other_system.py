@@ -155,5 +155,5 @@ def test_a_command_runs_there() -> None:
 
 @pytest.mark.parametrize("system", ["windows", "macos", "linux"])
 def test_our_own_word_for_the_system_is_the_pretended_one(system: str) -> None:
-    code = "from mograder.core.system import SYSTEM; print(SYSTEM)"
+    code = "from mograder.core.operating_system import SYSTEM; print(SYSTEM)"
     assert printed(system, code) == [system]

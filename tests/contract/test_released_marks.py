@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from mograder.grading.late_changes import extension
-from mograder.grading.release import look_again
-from mograder.grading.release.look_again import RequestRules
+from mograder.grading.release import regrade_requests
+from mograder.grading.release.regrade_requests import RequestRules
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
 from mograder.store.gradebook.late_work import LateWork, Membership
@@ -554,7 +554,9 @@ async def test_the_pages_of_staff_work_in_the_grader_too(tmp_path: Path) -> None
     with open_released_course(tmp_path) as course:
         course.release()
         marks = ("A1", "alice", "Essay")
-        number = look_again.ask(course.book, RequestRules(14, "marker"), marks, EVIL, later(1))
+        number = regrade_requests.ask(
+            course.book, RequestRules(14, "marker"), marks, EVIL, later(1)
+        )
         (request,) = RegradeRequests(course.book).of()
         course.mark("bob", 3)
         async with (

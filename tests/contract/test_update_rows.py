@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.notebook.merge.cell_merge import Conflict as CellConflict
-from mograder.store.copies.copy_updates import (
+from mograder.store.copies.update_rows import (
     CopyUpdateRow,
     MergedCells,
     UpdateRows,

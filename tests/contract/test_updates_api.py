@@ -12,7 +12,7 @@ import pytest
 
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
-from mograder.store.copies.copy_updates import UpdateRows
+from mograder.store.copies.update_rows import UpdateRows
 from mograder.store.submissions.submissions import Submissions
 from mograder.store.versions.version_thinning import Thinning
 from mograder.store.versions.versions import Versions

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.grading.release.look_again import Decision, RequestRules, ask, decide
+from mograder.grading.release.regrade_requests import Decision, RequestRules, ask, decide
 from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
 from mograder.store.marking.regrade_requests import RegradeRequests, RequestState
 from tests.support.command_line import Printed, cli

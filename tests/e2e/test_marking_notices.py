@@ -11,7 +11,7 @@ from playwright.async_api import Locator, Page, expect
 
 from mograder.core.settings import load_settings
 from mograder.grading.release.feedback import CourseFeedback
-from mograder.grading.release.look_again import Decision, RequestRules, ask, decide
+from mograder.grading.release.regrade_requests import Decision, RequestRules, ask, decide
 from mograder.grading.release.releasing import release
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.marking import api_answers

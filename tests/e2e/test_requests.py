@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from mograder.grading.release.look_again import Decision, RequestRules, ask, decide
+from mograder.grading.release.regrade_requests import Decision, RequestRules, ask, decide
 from mograder.grading.release.releasing import take_back
 from mograder.store.marking.regrade_requests import RegradeRequests
 from tests.support.browser import People

@@ -53,7 +53,7 @@ from mograder.store.versions.versions import Versions
 from mograder.web.hub.app import create_app
 from mograder.web.hub.core.capabilities import Capabilities
 from mograder.web.hub.core.hub_app import Services
-from mograder.web.hub.opening.hub_grading import make_grading
+from mograder.web.hub.startup.hub_grading import make_grading
 from tests.support.clock import ManualClock
 from tests.support.notebooks import notebook
 from tests.support.releases import publish

@@ -23,7 +23,7 @@ import click
 
 from mograder.cli.main import root
 from mograder.cli.shared.lazy import LazyGroup, Needs
-from mograder.core.system import system_of
+from mograder.core.operating_system import system_of
 
 REPOSITORY = Path(__file__).parents[2]
 PLATFORMS = ("win32", "darwin")

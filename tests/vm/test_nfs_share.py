@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.credentials import Role
-from mograder.core.closing import closing_fd
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.files import file_lock
 from mograder.core.files.disk import DISK

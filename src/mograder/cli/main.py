@@ -38,7 +38,7 @@ from mograder.core.errors import (
     TimedOut,
     Unsupported,
 )
-from mograder.core.system import SYSTEM
+from mograder.core.operating_system import SYSTEM
 
 EXIT_CODES: Mapping[type[MograderError], int] = MappingProxyType(
     {

@@ -16,8 +16,8 @@ from mograder.cli.shared.options import DIRECTORY
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable, TooLarge
+from mograder.core.operating_system import SYSTEM_NAME
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.core.system import SYSTEM_NAME
 from mograder.grading.validate import Submission, validate
 from mograder.grading.validation_report import ValidationReport, answer_of, render_html, render_text
 from mograder.grading.workbench import UNPROTECTED, Workbench, open_workbench

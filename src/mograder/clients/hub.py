@@ -30,7 +30,7 @@ from pydantic import (
 from mograder.clients.file_upload import Upload, opened
 from mograder.clients.http import Server, bounded_body, check_token, family_of, make_client
 from mograder.clients.server_url import parse_hub_url
-from mograder.core.closing import Closing
+from mograder.core.context_managers import Closing
 from mograder.core.errors import (
     Forbidden,
     MograderError,

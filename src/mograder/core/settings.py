@@ -26,11 +26,11 @@ from pydantic import SecretStr
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import written_dates
 from mograder.core.log import mask
+from mograder.core.operating_system import SYSTEM, is_root
 from mograder.core.sections.settings_layers import KEYS, Layers, item_keys, note_on
 from mograder.core.sections.settings_layers import Origin as Origin
 from mograder.core.sections.settings_layers import split_list as split_list
 from mograder.core.sections.settings_model import Settings
-from mograder.core.system import SYSTEM, is_root
 from mograder.core.systemd import NO_SERVICE, Service
 from mograder.core.web_origin import session_url
 

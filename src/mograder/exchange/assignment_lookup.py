@@ -15,9 +15,9 @@ from mograder.clients.moodle.records import Assignment, Course
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import Entry, Words, counterpart, find, nfc
 from mograder.core.names import ItemName
+from mograder.core.operating_system import SYSTEM
 from mograder.core.portable_names import problem
 from mograder.core.sections.settings_model import Assignment as Configured
-from mograder.core.system import SYSTEM
 
 _NOT_IN_A_NAME = re.compile(r"[^\w.@+ (),'&-]")
 ON_MOODLE = Words(where="on Moodle", empty="The course has no assignments yet.")

@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.core.files.zips import opened_zip
+from mograder.core.operating_system import SYSTEM
 from mograder.core.portable_names import local_name, local_paths
-from mograder.core.system import SYSTEM
 
 MAX_ENTRIES = 10_000
 MAX_UNPACKED = 1_000_000_000

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
 
-from mograder.core.closing import under_way
+from mograder.core.context_managers import under_way
 from mograder.core.errors import Busy, InvalidInput
 from mograder.core.tasks import Progress, SingleFlight
 from mograder.grading.validation_report import (

@@ -24,8 +24,8 @@ from pathlib import Path
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.files.user_folder import user_cache
 from mograder.core.log import get_logger
+from mograder.core.operating_system import SYSTEM, SYSTEM_NAME
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
-from mograder.core.system import SYSTEM, SYSTEM_NAME
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import CommandRunner, Environments
 from mograder.sandbox.environments.record import make_own_environment

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from mograder import __version__
 from mograder.core.files.disk import nearest_directory, space_of
+from mograder.core.operating_system import account_name
 from mograder.core.settings import LoadedSettings
-from mograder.core.system import account_name
 from mograder.operations.report import Line, note, ok, problem
 from mograder.sandbox.isolation.obstacles import (
     Surroundings,

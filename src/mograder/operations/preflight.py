@@ -19,8 +19,8 @@ from pathlib import Path
 from mograder.auth.node_tokens import NodeToken
 from mograder.clients.front_probe import is_hub
 from mograder.core.errors import MograderError
+from mograder.core.operating_system import account_name
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
-from mograder.core.system import account_name
 from mograder.operations.course_checks import (
     USERS,
     database_line,

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mograder.core.operating_system import account_name
 from mograder.core.settings import LoadedSettings
-from mograder.core.system import account_name
 from mograder.operations.report import Line, note, ok, problem
 from mograder.processes.programs import ask_systemd
 from mograder.processes.ssh_tunnel import listeners

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from mograder.core.closing import closing_fd
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput
 from mograder.core.files import file_lock
 from mograder.core.files.disk import Mount, mount_of, space_of, write_file

@@ -27,10 +27,10 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter
 
-from mograder.core.closing import under_way
+from mograder.core.context_managers import under_way
 from mograder.core.errors import Busy, InvalidInput, MograderError
 from mograder.core.log import get_logger
-from mograder.core.system import SYSTEM
+from mograder.core.operating_system import SYSTEM
 
 if sys.platform == "linux":
     import resource

@@ -19,8 +19,8 @@ from importlib import resources
 from pathlib import Path
 
 from mograder.core.errors import TimedOut
+from mograder.core.operating_system import SYSTEM, python_of
 from mograder.core.process_tree import ProcessTree, apart
-from mograder.core.system import SYSTEM, python_of
 
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 120.0

@@ -22,7 +22,7 @@ from mograder.notebook.merge.cell_merge import Merge
 from mograder.processes.notebook_calls import CopyMerger, MergeProposal, MergeQuestion
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import CopyOf
-from mograder.store.copies.copy_updates import (
+from mograder.store.copies.update_rows import (
     CopyUpdateRow,
     MergedCells,
     OfferRow,

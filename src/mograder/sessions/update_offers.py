@@ -22,7 +22,7 @@ from mograder.processes.notebook_calls import MergeOutline, MergeQuestion
 from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import CopyOf
-from mograder.store.copies.copy_updates import (
+from mograder.store.copies.update_rows import (
     CopyUpdateRow,
     OfferRow,
     UpdateState,

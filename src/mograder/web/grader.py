@@ -41,7 +41,6 @@ from mograder.notebook.title import title_of
 from mograder.store.course.course import read_notebook
 from mograder.store.course.sources import open_sources
 from mograder.web.app import AppMiddleware, Header
-from mograder.web.browser import open_page
 from mograder.web.browser_access import HEADERS, BrowserAccess, refuse_other_site
 from mograder.web.context import ContextMiddleware, request_context
 from mograder.web.marking.context import (
@@ -56,6 +55,7 @@ from mograder.web.marking.context import (
     marker_of,
 )
 from mograder.web.marking.routes import MARKING_ROUTES
+from mograder.web.open_browser import open_page
 from mograder.web.pages import APP, Pages, Viewer, go_to, load_pages, problem_page, static_file
 from mograder.web.problems import Wants, problem_json, status_of, wanted
 from mograder.web.route import Access as Demanded

@@ -20,7 +20,7 @@ from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from mograder.core.closing import under_way
+from mograder.core.context_managers import under_way
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.web.problems import TooManyAttempts, TooSlow
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.core.system import SYSTEM
+from mograder.core.operating_system import SYSTEM
 
 _BACKLOG = 2048
 _LAST_PORT = 65535

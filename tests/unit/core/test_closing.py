@@ -7,7 +7,7 @@ import resource
 
 import pytest
 
-from mograder.core.closing import open_pipes
+from mograder.core.context_managers import open_pipes
 
 
 def test_pipes_are_connected() -> None:

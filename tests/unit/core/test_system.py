@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mograder.core.system import system_of
+from mograder.core.operating_system import system_of
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import webbrowser
 
 import pytest
 
-from mograder.web.browser import open_page
+from mograder.web.open_browser import open_page
 
 PAGE = "http://127.0.0.1:2718/open?code=x"
 

@@ -32,7 +32,7 @@ from mograder.clients.token_store import MOODLE, TokenStore
 from mograder.core.errors import NotAuthenticated, RemoteFailed
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.exchange.assignment_lookup import choose_assignment, local_name, only_course
-from mograder.web.browser import open_page
+from mograder.web.open_browser import open_page
 
 _NO_URL = "No Moodle URL configured. Provide --url or set [moodle] url in mograder.toml"
 

@@ -31,7 +31,7 @@ from mograder.publishing.local_release import (
 )
 from mograder.store.course.course import zip_bytes
 from mograder.store.filesystem.files import atomic_write
-from mograder.web.browser import open_page
+from mograder.web.open_browser import open_page
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from mograder.core.errors import Unsupported
-from mograder.core.system import SYSTEM, SYSTEM_NAME
+from mograder.core.operating_system import SYSTEM, SYSTEM_NAME
 
 _SOURCES = Path(__file__).parents[3]
 """The directory that the package is in."""

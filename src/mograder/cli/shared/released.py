@@ -14,8 +14,8 @@ import click
 from mograder.cli.shared.console import plain
 from mograder.core.clock import SystemClock
 from mograder.core.name_lookup import listed
+from mograder.core.operating_system import SYSTEM
 from mograder.core.settings import LoadedSettings
-from mograder.core.system import SYSTEM
 from mograder.exchange.grade_files import reservations
 from mograder.grading.course_late import CourseLate
 from mograder.grading.late_work import moment

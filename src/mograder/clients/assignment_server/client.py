@@ -43,7 +43,7 @@ from mograder.clients.downloads import Downloader, Meter, no_meter
 from mograder.clients.http import RetryPolicy
 from mograder.clients.server_url import parse_hub_url
 from mograder.clients.token_store import user_of
-from mograder.core.closing import Closing
+from mograder.core.context_managers import Closing
 from mograder.core.errors import InvalidInput, NotAuthenticated, NotFound, TooLarge
 from mograder.core.name_lookup import counted
 from mograder.core.portable_names import server_name

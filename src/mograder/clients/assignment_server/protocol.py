@@ -43,7 +43,7 @@ from mograder.clients.http import (
 )
 from mograder.clients.server_url import parse_hub_url
 from mograder.core.clock import from_unix, within_reach
-from mograder.core.closing import Closing
+from mograder.core.context_managers import Closing
 from mograder.core.errors import (
     Busy,
     Conflict,

@@ -42,7 +42,7 @@ from mograder.clients.moodle.records import (
     Submission,
 )
 from mograder.clients.moodle.texts import plain
-from mograder.core.closing import Closing
+from mograder.core.context_managers import Closing
 from mograder.core.errors import Forbidden, InvalidInput, NotFound, RemoteFailed
 
 T = TypeVar("T")

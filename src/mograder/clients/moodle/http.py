@@ -32,7 +32,7 @@ from mograder.clients.http import (
 )
 from mograder.clients.moodle.models import Refused
 from mograder.clients.server_url import parse_moodle_url
-from mograder.core.closing import Closing
+from mograder.core.context_managers import Closing
 from mograder.core.errors import (
     Busy,
     Conflict,

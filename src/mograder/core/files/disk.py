@@ -29,11 +29,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.core.closing import closing_fd
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Busy, Conflict, is_disk_full
 from mograder.core.files import open_flags
 from mograder.core.files.windows_files import FileHeld, reachable, when_free
-from mograder.core.system import SYSTEM
+from mograder.core.operating_system import SYSTEM
 
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
 """Error numbers of a kernel or a file system without a flag of ``renameat2``."""

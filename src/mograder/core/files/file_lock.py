@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from mograder.core.files import open_flags
-from mograder.core.system import SYSTEM
+from mograder.core.operating_system import SYSTEM
 
 if sys.platform == "win32":
     import msvcrt

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mograder.core.files.disk import DISK, Disk, mount_of
-from mograder.core.system import is_root
+from mograder.core.operating_system import is_root
 
 _Result = TypeVar("_Result")
 _AGAIN_SECONDS = 1.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import platformdirs
 
-from mograder.core.system import SYSTEM
+from mograder.core.operating_system import SYSTEM
 
 _NAME = "mograder"
 

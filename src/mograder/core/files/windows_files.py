@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
 
-from mograder.core.system import SYSTEM
+from mograder.core.operating_system import SYSTEM
 
 _SECONDS = 4.0
 _FIRST_PAUSE = 0.02

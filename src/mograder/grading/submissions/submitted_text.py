@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mograder.core.closing import closing_fd
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.core.files import open_flags
 from mograder.notebook import MAX_NOTEBOOK

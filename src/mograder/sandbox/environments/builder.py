@@ -46,7 +46,7 @@ from mograder.core.errors import (
 from mograder.core.files.disk import write_file
 from mograder.core.files.windows_files import when_free
 from mograder.core.log import get_logger
-from mograder.core.system import SYSTEM, python_of
+from mograder.core.operating_system import SYSTEM, python_of
 from mograder.core.tasks import Progress, SingleFlight
 from mograder.core.wheel import OURS
 from mograder.notebook.pep723 import Script

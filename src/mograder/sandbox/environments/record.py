@@ -24,7 +24,7 @@ from uv import find_uv_bin
 
 from mograder.core.errors import InvalidInput, NotFound, SandboxUnavailable
 from mograder.core.files import file_lock
-from mograder.core.system import SYSTEM
+from mograder.core.operating_system import SYSTEM
 
 ASSETS = "assets"
 """The directory of all sets, beside the environments."""

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
+from mograder.core.operating_system import python_of
 from mograder.core.process_tree import ProcessTree, apart
-from mograder.core.system import python_of
 from mograder.core.tasks import Progress
 from mograder.sandbox.execution.item_limits import CopyBounds, is_needed, too_large
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from mograder.core.closing import open_pipes
+from mograder.core.context_managers import open_pipes
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.inside import rights
 from mograder.sandbox.isolation.bwrap_process import (

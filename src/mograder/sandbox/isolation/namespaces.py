@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from mograder.core.closing import open_pipes
+from mograder.core.context_managers import open_pipes
 from mograder.sandbox.inside import rights
 
 CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000

@@ -31,7 +31,7 @@ from uv import find_uv_bin
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.files import file_lock
 from mograder.core.log import QuietHandler
-from mograder.core.system import account_name
+from mograder.core.operating_system import account_name
 from mograder.sandbox.inside import copy_programs
 from mograder.sandbox.isolation.bwrap import (
     BwrapRunner,

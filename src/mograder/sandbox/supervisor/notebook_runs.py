@@ -18,7 +18,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from mograder.core.closing import open_pipes
+from mograder.core.context_managers import open_pipes
 from mograder.core.errors import InvalidInput
 from mograder.sandbox.protocol import (
     JUDGE_LINE,

@@ -14,7 +14,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.files import open_flags
 from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.log import get_logger
-from mograder.core.system import SYSTEM
+from mograder.core.operating_system import SYSTEM
 
 SECRET_FILE = ".mograder-secret"  # noqa: S105 - a file's name
 _LIMIT = 4096

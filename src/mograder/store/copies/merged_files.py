@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from mograder.core.closing import closing_fd
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.filesystem.untrusted_dir import NewFile, UntrustedDir
 from mograder.store.releases.published_release import Release, file_digest, is_support, open_file

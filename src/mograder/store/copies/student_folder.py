@@ -25,8 +25,8 @@ from mograder.core.errors import InvalidInput, NotFound, TooLarge
 from mograder.core.files.disk import explained_when_full, move_file
 from mograder.core.files.windows_files import digests, reachable, same_text, unlink
 from mograder.core.names import FileName, ItemName
+from mograder.core.operating_system import SYSTEM
 from mograder.core.portable_names import local_name, server_name
-from mograder.core.system import SYSTEM
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.copies.copy_facts import CopyState
 from mograder.store.filesystem.files import atomic_write, exchange_or_rename, remove_tree

@@ -49,7 +49,7 @@ from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files import file_lock, open_flags
 from mograder.core.files.disk import DISK, move_file
 from mograder.core.log import get_logger
-from mograder.core.system import SYSTEM
+from mograder.core.operating_system import SYSTEM
 from mograder.store.database.database_errors import in_words, no_answer
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mograder.core.closing import closing_fd
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Conflict
 from mograder.core.files import open_flags
 from mograder.core.files.disk import (
@@ -33,7 +33,7 @@ from mograder.core.files.disk import (
 from mograder.core.files.windows_files import FileHeld, reachable, unlink, when_free
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc
-from mograder.core.system import SYSTEM
+from mograder.core.operating_system import SYSTEM
 
 PARKED = ".replaced-"
 """The prefix that :func:`exchange_or_rename` gives to an old directory it could not exchange."""

@@ -21,7 +21,7 @@ from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.files import open_flags
 from mograder.core.files.disk import DISK, Place, explained_when_full, set_mode
 from mograder.core.files.windows_files import reachable, unlink
-from mograder.core.system import SYSTEM
+from mograder.core.operating_system import SYSTEM
 from mograder.store.filesystem.untrusted_dir import (
     REMEDY,
     FileInfo,

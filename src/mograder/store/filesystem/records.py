@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from mograder.core.closing import closing_fd
+from mograder.core.context_managers import closing_fd
 from mograder.core.files import file_lock
 from mograder.core.files.disk import DISK, Disk, explained_when_full
 from mograder.core.files.shared_files import SharedFile, again_if_stale

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mograder.core.clock import from_unix
-from mograder.core.closing import closing_fd
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.files import open_flags
 from mograder.core.files.disk import (
@@ -44,7 +44,7 @@ from mograder.core.files.disk import (
 )
 from mograder.core.files.shared_files import again_if_stale, look_for
 from mograder.core.files.windows_files import FileHeld
-from mograder.core.system import SYSTEM
+from mograder.core.operating_system import SYSTEM
 
 _DIRECTORY = os.O_RDONLY | open_flags.DIRECTORY
 _PASSED = open_flags.PATH | open_flags.DIRECTORY | open_flags.NOFOLLOW

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import SystemClock
-from mograder.core.closing import Closing, closing_fd
+from mograder.core.context_managers import Closing, closing_fd
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.files import file_lock, open_flags
 from mograder.core.files.disk import set_mode

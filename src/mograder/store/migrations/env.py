@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mograder.store.copies import copy_updates
+from mograder.store.copies import update_rows
 from mograder.store.database.database import run_migrations
 from mograder.store.external import external_people, external_tables
 from mograder.store.hub import active_hub, board, grading_jobs, letters, nodes
@@ -18,7 +18,7 @@ _TABLES = (
     grading_jobs.grading_jobs,
     letters.letters,
     nodes.nodes,
-    copy_updates.update_offers,
+    update_rows.update_offers,
     version_texts.versions,
 )
 assert all(each.metadata is metadata for each in _TABLES)

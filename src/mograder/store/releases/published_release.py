@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mograder.core.closing import closing_fd
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.files import open_flags
 from mograder.core.log import get_logger

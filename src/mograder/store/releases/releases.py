@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from mograder.core.clock import Clock, SystemClock
-from mograder.core.closing import closing_fd
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.files import open_flags
 from mograder.core.files.disk import DISK, Disk, Place, explained_when_full, set_mode

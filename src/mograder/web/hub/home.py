@@ -37,7 +37,7 @@ from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import ItemView, person
 from mograder.web.hub.machines import Leaving, MachineWatch
-from mograder.web.hub.marks import released_marks_of
+from mograder.web.hub.released_marks import released_marks_of
 from mograder.web.hub.sessions import news_of, visible_sessions
 from mograder.web.pages import go_to, page
 from mograder.web.route import GUEST, INSTRUCTOR, Route

@@ -21,7 +21,7 @@ from mograder.core.item_dates import course_zone
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks import Job, every
-from mograder.exchange.post import LetterEvent, Post
+from mograder.exchange.mailing import LetterEvent, Post
 from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import readable_marks
@@ -29,7 +29,7 @@ from mograder.grading.release.student_marks import Telling, telling
 from mograder.operations.sign_in_settings import mail_server, own_url
 from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.session import CopyOf
-from mograder.store.copies.copy_updates import UpdateRows
+from mograder.store.copies.update_rows import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases, ReleaseRow, standing
 from mograder.store.hub.letters import LetterRow, Letters, LetterState, letter_key

@@ -35,14 +35,14 @@ from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
 from mograder.core.tasks import every
-from mograder.exchange.post import Post
+from mograder.exchange.mailing import Post
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import LiveSession
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.hub.hub_state import is_recorded
 from mograder.web.background import Report
 from mograder.web.context import request_context
-from mograder.web.hub.client import lines_if_any
+from mograder.web.hub.client_page import lines_if_any
 from mograder.web.hub.core.counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts, Run
 from mograder.web.hub.core.responses import Done, deliver

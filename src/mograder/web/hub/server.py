@@ -21,13 +21,13 @@ from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging, get_logger, register_secret
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.systemd import READY, STOPPING, Service
-from mograder.web.browser import open_page
 from mograder.web.hub.app import create_app, install_routes
 from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.core.notifier import Notifier
-from mograder.web.hub.opening.hub_at_work import WhileAtWork, standing_by
-from mograder.web.hub.opening.services import open_services
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES
+from mograder.web.hub.startup.services import open_services
+from mograder.web.hub.startup.takeover import WhileAtWork, standing_by
+from mograder.web.open_browser import open_page
 from mograder.web.serving import Server, bind, configuration, until_signalled
 
 _log = get_logger(__name__)
@@ -49,7 +49,7 @@ def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; the settings already include the command's options.
 
     Raises: :class:`InvalidInput` for a missing secret or a bad address, :class:`Conflict` for a
-    port in use, and the errors of :func:`~mograder.web.hub.opening.services.open_services`.
+    port in use, and the errors of :func:`~mograder.web.hub.startup.services.open_services`.
     """
     environ = read_environ()
     configure_logging(journal=environ.service.journal)

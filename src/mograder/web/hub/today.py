@@ -22,7 +22,7 @@ from mograder.core.item_dates import OwnDates
 from mograder.core.name_lookup import misnamed
 from mograder.core.names import ItemName
 from mograder.core.tasks import to_its_end
-from mograder.exchange.post import Post
+from mograder.exchange.mailing import Post
 from mograder.grading.marking.answer_names import question_title
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason

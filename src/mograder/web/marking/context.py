@@ -26,7 +26,7 @@ from starlette.responses import Response
 
 from mograder.auth.credentials import Role
 from mograder.core.clock import Clock, SystemClock
-from mograder.core.closing import Closing
+from mograder.core.context_managers import Closing
 from mograder.core.errors import Forbidden, MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import nfc

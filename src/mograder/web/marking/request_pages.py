@@ -17,9 +17,9 @@ from starlette.responses import Response
 from mograder.auth.credentials import Role
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
-from mograder.grading.release import look_again
+from mograder.grading.release import regrade_requests
 from mograder.grading.release.feedback_view import QuestionView
-from mograder.grading.release.look_again import LONGEST_TEXT, Decision
+from mograder.grading.release.regrade_requests import LONGEST_TEXT, Decision
 from mograder.grading.release.releasing import marks_now
 from mograder.grading.release.student_marks import telling, view_marks
 from mograder.grading.submissions.grading_result import GradedCheck
@@ -218,18 +218,18 @@ def _change(
     action, text, seen = fields.get("action", ""), fields.get("text", ""), _seen(fields)
     match action:
         case "answer":
-            look_again.answer(book, request, marker.name, text, seen=seen, now=now)
+            regrade_requests.answer(book, request, marker.name, text, seen=seen, now=now)
         case "reopen":
             check_instructor(marker.role)
-            look_again.reopen(book, request, marker.name, text, seen=seen, now=now)
+            regrade_requests.reopen(book, request, marker.name, text, seen=seen, now=now)
         case "assign":
             check_instructor(marker.role)
             to = _assignee(marking, book, assignment, fields.get("to", ""))
-            look_again.assign(book, request, marker.name, to, seen=seen, now=now)
+            regrade_requests.assign(book, request, marker.name, to, seen=seen, now=now)
         case "keep" | "change":
             points = _points(fields.get("points", "")) if action == "change" else None
             made = Decision(marker.name, text, points, seen, fields.get("version", "")[:200])
-            done = look_again.decide(feedback_of(marking, assignment), request, made)
+            done = regrade_requests.decide(feedback_of(marking, assignment), request, made)
             if action == "change" and not done.released:
                 return "keep" if done.after == done.before else "change-unseen"
         case _:

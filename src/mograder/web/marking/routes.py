@@ -12,7 +12,7 @@ from mograder.web.marking import (
     api_answers,
     api_comments,
     late,
-    overview,
+    marking_pages,
     release_pages,
     request_pages,
     similarity_pages,
@@ -31,17 +31,17 @@ _REQUEST = "/marking/{a}/requests/{number}"
 
 MARKING_ROUTES: tuple[Route, ...] = (
     # The assignments, and pages that belong to none of them
-    Route("GET", "/marking", overview.course, MARKER),
+    Route("GET", "/marking", marking_pages.course, MARKER),
     Route("GET", "/marking/-/requests", request_pages.requests_page, MARKER),
-    Route("GET", "/marking/{a}", overview.assignment, MARKER),
-    Route("POST", "/marking/{a}/open", overview.open_or_close, INSTRUCTOR),
-    Route("POST", "/marking/{a}/share", overview.share, INSTRUCTOR),
+    Route("GET", "/marking/{a}", marking_pages.assignment, MARKER),
+    Route("POST", "/marking/{a}/open", marking_pages.open_or_close, INSTRUCTOR),
+    Route("POST", "/marking/{a}/share", marking_pages.share, INSTRUCTOR),
     Route("GET", "/marking/{a}/late", late.late_page, INSTRUCTOR),
     Route("POST", "/marking/{a}/late/preview", late.preview, INSTRUCTOR),
     Route("POST", "/marking/{a}/late", late.record, INSTRUCTOR),
     # The page on which people mark
-    Route("GET", "/marking/{a}/questions/{question}", overview.mark_page, MARKER),
-    Route("GET", "/marking/{a}/answers/{answer}", overview.mark_page, MARKER),
+    Route("GET", "/marking/{a}/questions/{question}", marking_pages.mark_page, MARKER),
+    Route("GET", "/marking/{a}/answers/{answer}", marking_pages.mark_page, MARKER),
     # The JSON that the marking pages read and send
     Route("GET", _API, api_answers.overview, MARKER),
     Route("GET", _API + "/queue", api_answers.queue, MARKER),

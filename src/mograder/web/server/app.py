@@ -20,7 +20,7 @@ from mograder.core.errors import InvalidInput, MograderError, NotAuthenticated, 
 from mograder.core.log import get_logger
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.problems import headers_of, status_of
-from mograder.web.server import assignments, browser, grades, people, submissions
+from mograder.web.server import assignments, browser_pages, grades, people, submissions
 from mograder.web.server.access import Access, RequestInfo, admit, identify, read_query
 from mograder.web.server.services import Services
 
@@ -73,13 +73,13 @@ ROUTES: tuple[Row, ...] = (
     Row("POST", "/people/{person}/revoke", people.revoke, Access.INSTRUCTOR),
     Row("GET", "/assignments/{name}/draft", submissions.read_draft, Access.SELF, False),
     Row("PUT", "/assignments/{name}/draft", submissions.replace_draft, Access.SELF, False),
-    Row("GET", "/web", browser.index, Access.ANYONE, False),
-    Row("GET", "/web/items/{name}", browser.page, Access.ANYONE, False),
-    Row("GET", "/web/static/{version}/{file}", browser.static_file, Access.ANYONE, False),
-    Row("GET", "/web/files/{path:path}", browser.send_file, Access.ANYONE),
-    Row("GET", "/client", browser.install_page, Access.ANYONE, False),
-    Row("GET", "/client/{digest}/{file}", browser.send_wheel, Access.ANYONE, False),
-    Row("GET", "/client/static/{version}/{file}", browser.send_static, Access.ANYONE, False),
+    Row("GET", "/web", browser_pages.index, Access.ANYONE, False),
+    Row("GET", "/web/items/{name}", browser_pages.page, Access.ANYONE, False),
+    Row("GET", "/web/static/{version}/{file}", browser_pages.static_file, Access.ANYONE, False),
+    Row("GET", "/web/files/{path:path}", browser_pages.send_file, Access.ANYONE),
+    Row("GET", "/client", browser_pages.install_page, Access.ANYONE, False),
+    Row("GET", "/client/{digest}/{file}", browser_pages.send_wheel, Access.ANYONE, False),
+    Row("GET", "/client/static/{version}/{file}", browser_pages.send_static, Access.ANYONE, False),
 )
 
 

@@ -23,9 +23,9 @@ from mograder.grading.workbench import UNPROTECTED
 from mograder.store.copies.student_folder import StudentFolder
 from mograder.web.app import AppMiddleware, exception_handlers
 from mograder.web.background import Work
-from mograder.web.browser import open_page
 from mograder.web.browser_access import HEADERS, BrowserAccess
 from mograder.web.context import ContextMiddleware
+from mograder.web.open_browser import open_page
 from mograder.web.pages import load_pages
 from mograder.web.serving import LOOPBACK, Server, bind_local, configuration, until_signalled
 from mograder.web.student import actions, views

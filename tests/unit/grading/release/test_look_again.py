@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import Conflict, Forbidden, InvalidInput
-from mograder.grading.release.look_again import (
+from mograder.grading.release.regrade_requests import (
     MOST_MESSAGES,
     Decision,
     RequestRules,

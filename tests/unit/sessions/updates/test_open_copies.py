@@ -16,7 +16,7 @@ from mograder.sessions.copy_updates import CopyStanding, CopyUpdates, Standing
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import CopyOf
 from mograder.sessions.update_offers import UpdateOffers
-from mograder.store.copies.copy_updates import CopyUpdateRow, OfferRow, UpdateState
+from mograder.store.copies.update_rows import CopyUpdateRow, OfferRow, UpdateState
 from tests.support.session_pools import (
     ALICE,
     BOB,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from mograder.sessions.copy_updates import Standing, standing_of
-from mograder.store.copies.copy_updates import CopyUpdateRow, OfferRow, UpdateState
+from mograder.store.copies.update_rows import CopyUpdateRow, OfferRow, UpdateState
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 OFFER = OfferRow("A1", 2, "new", NOW, "prof")

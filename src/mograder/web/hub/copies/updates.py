@@ -30,7 +30,7 @@ from mograder.sessions.update_offers import (
     UpdateOffers,
     UpdatePreviews,
 )
-from mograder.store.copies.copy_updates import (
+from mograder.store.copies.update_rows import (
     CopyUpdateRow,
     UpdateRows,
     UpdateState,

@@ -15,7 +15,7 @@ from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, Judgi
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Deadlines
 from mograder.sessions.capacity import UNKNOWN
-from mograder.web.hub.opening.hub_grading import BackgroundRuns
+from mograder.web.hub.startup.hub_grading import BackgroundRuns
 
 RAN = ExecutionResult(Outcome.FINISHED)
 

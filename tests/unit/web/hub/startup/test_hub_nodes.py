@@ -16,9 +16,9 @@ from mograder.sandbox.protocol import SessionInfo
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 from mograder.store.hub.nodes import NodeRow, Nodes, nodes
-from mograder.web.hub.opening import hosting
-from mograder.web.hub.opening.hosting import nodes_ended
-from mograder.web.hub.opening.hub_nodes import open_nodes
+from mograder.web.hub.startup import hosting
+from mograder.web.hub.startup.hosting import nodes_ended
+from mograder.web.hub.startup.hub_nodes import open_nodes
 from tests.support.clock import ManualClock
 
 

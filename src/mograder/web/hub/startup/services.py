@@ -41,8 +41,9 @@ from mograder.store.versions.kept_releases import KeptReleases
 from mograder.store.versions.versions import Versions
 from mograder.web.hub.core.capabilities import Capabilities
 from mograder.web.hub.core.hub_app import Services
-from mograder.web.hub.opening.hosting import Hosting, nodes_ended, own_machine
-from mograder.web.hub.opening.hub_at_work import (
+from mograder.web.hub.startup.hosting import Hosting, nodes_ended, own_machine
+from mograder.web.hub.startup.hub_grading import open_grading
+from mograder.web.hub.startup.takeover import (
     HubAtWork,
     HubSandbox,
     Preparation,
@@ -50,7 +51,6 @@ from mograder.web.hub.opening.hub_at_work import (
     begin_work,
     shared_locks,
 )
-from mograder.web.hub.opening.hub_grading import open_grading
 
 _AGAIN_SECONDS = 5.0
 _log = get_logger(__name__)
@@ -292,14 +292,14 @@ async def _hosting(
 ) -> AsyncIterator[Hosting]:
     """Yield what runs the sessions; nodes are let in during the block, if it has some.
 
-    Raises: as :func:`~mograder.web.hub.opening.hub_nodes.open_nodes`.
+    Raises: as :func:`~mograder.web.hub.startup.hub_nodes.open_nodes`.
     """
     if not loaded.settings.nodes.enabled:
         await nodes_ended(state)
         yield own_machine(loaded, supervisor)
         return
     # Nodes are imported only where there are some.
-    from mograder.web.hub.opening.hub_nodes import open_nodes  # noqa: PLC0415
+    from mograder.web.hub.startup.hub_nodes import open_nodes  # noqa: PLC0415
 
     async with open_nodes(loaded, state, clock, supervisor, epoch) as hosting:
         yield hosting

@@ -20,7 +20,7 @@ from mograder.store.filesystem.files import remove_tree
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes
 from mograder.web.hub.core.node_door import HubNodes, NodeDoor
-from mograder.web.hub.opening.hosting import Hosting
+from mograder.web.hub.startup.hosting import Hosting
 
 
 @asynccontextmanager

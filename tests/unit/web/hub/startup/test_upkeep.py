@@ -13,7 +13,7 @@ from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.store.hub.hub_state import HubState
 from mograder.store.releases.releases import Release, Releases
-from mograder.web.hub.opening.services import upkeep
+from mograder.web.hub.startup.services import upkeep
 from tests.support.hub_app import NOTEBOOK, FakeEnvironments
 from tests.support.releases import publish
 

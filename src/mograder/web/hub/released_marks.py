@@ -16,9 +16,9 @@ from starlette.responses import Response
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import Username
 from mograder.grading.marking.answer_names import question_title
-from mograder.grading.release import look_again
+from mograder.grading.release import regrade_requests
 from mograder.grading.release.feedback_view import FeedbackView
-from mograder.grading.release.look_again import LONGEST_TEXT, RequestRules
+from mograder.grading.release.regrade_requests import LONGEST_TEXT, RequestRules
 from mograder.grading.release.releasing import parse_marks
 from mograder.grading.release.student_marks import (
     StudentMark,
@@ -158,15 +158,15 @@ def _ask(app: HubApp, copy: CopyOf, fields: Mapping[str, str]) -> str:
     if action == "ask":
         marks = (str(copy.item), str(copy.user), question)
         rules = _rules(app, telling(feedback_of(app.marking, copy.item)), stands)
-        look_again.ask(book, rules, marks, text, now)
+        regrade_requests.ask(book, rules, marks, text, now)
         return action
     found = RegradeRequests(book).of(copy.item, copy.user, question)
     if not found:
         raise NotFound("There is no such request.")
     if action == "reply":
-        look_again.reply(book, found[0], text, now)
+        regrade_requests.reply(book, found[0], text, now)
     elif action == "withdraw":
-        look_again.withdraw(book, found[0], now)
+        regrade_requests.withdraw(book, found[0], now)
     else:
         raise InvalidInput("The field action must be ask, reply or withdraw.")
     return action

@@ -45,7 +45,7 @@ from mograder.store.hub.hub_state import HubState
 from mograder.store.releases.releases import Releases
 from mograder.store.submissions.submitted_files import SubmittedFile
 from mograder.web.hub.core.hub_app import HubGrading
-from mograder.web.hub.opening.hosting import Hosting
+from mograder.web.hub.startup.hosting import Hosting
 
 _PLACE = "grading"
 _BOUNDS = CopyBounds(files=10_000, mb=1000)

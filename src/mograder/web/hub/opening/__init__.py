@@ -1,1 +1,0 @@
-"""Opening what the hub works with: its database, sandboxes, sessions, nodes and grading."""
