@@ -1,1 +1,1 @@
-"""Starting a hub: what it works with, which is its database, sandboxes, sessions, nodes and grading."""
+"""Starting a hub: its database, sandboxes, sessions, nodes and grading, and the wait for it."""
