@@ -63,6 +63,8 @@ INSTRUCTOR = Access.INSTRUCTOR
 HELPER = Access.HELPER
 VISITOR = Access.VISITOR
 METRICS = Access.METRICS
+HISTORY = OWNER
+"""The access to the earlier states of a copy: its versions, and the archives in its folder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, UnixTime, back_from, deliver
 from mograder.web.pages import attachment
 from mograder.web.request_body import MEGABYTE, Uploads, closing, receive
-from mograder.web.route import OWNER, SELF, FileBody, Route
+from mograder.web.route import HISTORY, OWNER, SELF, FileBody, Route
 
 _UPLOAD = 16 * MEGABYTE
 """Bytes of a form with one notebook of the largest size that marimo accepts."""
@@ -427,8 +427,8 @@ ROUTES = (
     Route("POST", "/mark-exported/{user}/{a}", mark_exported, OWNER, "Copies"),
     Route("POST", "/reset/{user}/{a}", reset, OWNER, "Copies"),
     Route("POST", "/download-release/{user}/{a}", download_release, OWNER, "Copies"),
-    Route("GET", "/archives/{user}/{a}", list_archives, OWNER, "Copies"),
-    Route("GET", "/archives/{user}/{a}/{archive}", archive, OWNER, "Copies"),
-    Route("POST", "/restore/{user}/{a}/{archive}", restore, OWNER, "Copies"),
+    Route("GET", "/archives/{user}/{a}", list_archives, HISTORY, "Copies"),
+    Route("GET", "/archives/{user}/{a}/{archive}", archive, HISTORY, "Copies"),
+    Route("POST", "/restore/{user}/{a}/{archive}", restore, HISTORY, "Copies"),
     Route("POST", "/standing/{user}/{a}", answer, SELF, "Copies"),
 )

@@ -39,7 +39,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.pages import inert_page, page
-from mograder.web.route import OWNER, VISITOR, Route
+from mograder.web.route import HISTORY, OWNER, VISITOR, Route
 
 _LINES = 400
 _CHARACTERS = 24_000
@@ -293,7 +293,7 @@ def _before_reset(app: HubApp, copy: CopyOf) -> tuple[CopyFacts | None, Release 
 ROUTES = (
     Route("GET", "/reset/{user}/{a}", reset_page, OWNER),
     Route("GET", "/look/{user}/{a}", look, VISITOR),
-    Route("GET", "/look/{user}/{a}/{archive}", look_back, OWNER),
+    Route("GET", "/look/{user}/{a}/{archive}", look_back, HISTORY),
     Route("GET", "/look/{user}/{a}/-/outputs", outputs, VISITOR),
     Route("GET", "/validation/{user}/{a}", validation, OWNER),
 )

@@ -1,9 +1,9 @@
 """A copy's timeline: its versions, what changed between them, and what is put back of them.
 
 An instructor reads the timeline of a student, each look being in the audit log; only the student
-puts something back. Whatever stands in a version is a student's text: it is shown escaped, a
-bounded part of it, and none of it runs (security.md). Old versions are thinned while the hub runs:
-slowly, since students come first.
+puts something back. The page of a version's text is in :mod:`.copy_pages`. Whatever stands in a
+version is a student's text: it is shown escaped, a bounded part of it, and none of it runs
+(security.md). Old versions are thinned while the hub runs: slowly, since students come first.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from mograder.web.hub.core.parts import Number
 from mograder.web.hub.core.responses import Body, Done, deliver
 from mograder.web.pages import page, with_outcome
 from mograder.web.request_body import Uploads, read_text
-from mograder.web.route import OWNER, SELF, JsonBody, Route
+from mograder.web.route import HISTORY, SELF, JsonBody, Route
 
 _ON_A_PAGE = 40
 
@@ -446,11 +446,11 @@ def open_versions(hub: HubApp) -> Run:
 
 
 ROUTES = (
-    Route("GET", "/versions/{user}/{a}", versions_page, OWNER),
-    Route("GET", "/versions/{user}/{a}/{number}", changes_page, OWNER),
-    Route("GET", "/timeline/{user}/{a}", list_versions, OWNER, "Copies"),
-    Route("GET", "/timeline/{user}/{a}/{number}", send_version, OWNER, "Copies"),
-    Route("GET", "/timeline/{user}/{a}/{number}/changes", changes, OWNER, "Copies"),
+    Route("GET", "/versions/{user}/{a}", versions_page, HISTORY),
+    Route("GET", "/versions/{user}/{a}/{number}", changes_page, HISTORY),
+    Route("GET", "/timeline/{user}/{a}", list_versions, HISTORY, "Copies"),
+    Route("GET", "/timeline/{user}/{a}/{number}", send_version, HISTORY, "Copies"),
+    Route("GET", "/timeline/{user}/{a}/{number}/changes", changes, HISTORY, "Copies"),
     Route("POST", "/timeline/{user}/{a}/{number}/restore", restore, SELF, "Copies"),
     Route("POST", "/timeline/{user}/{a}/{number}/restore/{cell}", restore_cell, SELF, "Copies"),
     Route("POST", "/unsaved/{user}/{a}", keep_unsaved, SELF, "Copies"),
