@@ -1,30 +1,16 @@
-"""Markup of other people as harmless HTML: outputs of students' code, and comments in Markdown.
+"""Markup of a student's outputs as harmless HTML: no script, no request, no style, nothing hidden.
 
-There is no script, no request, no style, and nothing hidden in it.
-
-Markup of outputs passes through the sanitiser twice: first to make it well-formed, with marimo's
-own elements kept; then, after those have been turned into plain ones
+The markup passes through the sanitiser twice: first to make it well-formed, with marimo's own
+elements kept; then, after those have been turned into plain ones
 (:mod:`mograder.grading.pages.marimo_elements`), by the list of what a page may contain.
-
-Comments on marks and the texts of questions are Markdown with formulas. HTML in them is shown as
-text, formulas become MathML, and the result passes through the same sanitiser. Images are not
-shown.
 """
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
-from typing import Any
+from collections.abc import Callable
 
 import nh3
-from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererProtocol
-from markdown_it.token import Token
-from markdown_it.utils import OptionsDict
-from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from mograder.grading.pages.marimo_elements import (
     ELEMENTS,
@@ -99,20 +85,6 @@ _NUMBER = re.compile(r"\d{1,4}")
 _HOST = re.compile(r"https?://[\w.-]", re.ASCII)
 _FORMAT = re.compile(rf"<(/?)(?=(?:{'|'.join(FORMATS)})[\s/>])", re.IGNORECASE)
 _EMPTY_HEADER = re.compile(r"<th([^>]*)>\s*</th>")
-_CHECKS: dict[tuple[str, str], Callable[[str], object]] = {
-    ("a", "href"): _HOST.match,
-    ("img", "src"): image_url,
-    ("img", "width"): _NUMBER.fullmatch,
-    ("img", "height"): _NUMBER.fullmatch,
-    ("mspace", "width"): _LENGTH.fullmatch,
-    ("td", "colspan"): _NUMBER.fullmatch,
-    ("td", "rowspan"): _NUMBER.fullmatch,
-    ("th", "colspan"): _NUMBER.fullmatch,
-    ("th", "rowspan"): _NUMBER.fullmatch,
-}
-_LONGEST = 20_000
-_NESTED = 100
-"""How deeply lists and quotations may be nested; deeper ones are left out."""
 
 
 def clean_markup(markup: str, levels: HeadingLevels, images: str = "Image") -> str:
@@ -171,52 +143,14 @@ def _attribute(element: str, name: str, value: str) -> str | None:
     return value if check is None or check(value) else None
 
 
-def comment_html(text: str) -> str:
-    """Return a comment's Markdown as harmless HTML, "" for an empty one.
-
-    A text of over 20,000 characters is shown as it is. A line of a comment is a line on the page.
-    """
-    return _html(text, breaks=True)
-
-
-def task_html(text: str) -> str:
-    """Return an author's Markdown, as :func:`comment_html`, but lines flow as in the notebook."""
-    return _html(text, breaks=False)
-
-
-@lru_cache(maxsize=2000)
-def _html(text: str, *, breaks: bool) -> str:
-    if not text.strip():
-        return ""
-    if len(text) > _LONGEST:
-        return as_it_is(text)
-    return clean_markup(_parser(breaks=breaks).render(text), HeadingLevels(first=4)).strip()
-
-
-def as_it_is(text: str) -> str:
-    """Return a text as HTML that shows it as it is."""
-    return f"<pre>{html.escape(readable(text))}</pre>"
-
-
-@cache
-def _parser(*, breaks: bool) -> MarkdownIt:
-    options = {"html": False, "breaks": breaks, "linkify": False, "maxNesting": _NESTED}
-    parser = MarkdownIt("commonmark", options)
-    parser.enable(["table", "strikethrough"]).disable("image")
-    parser.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
-    for kind in ("math_inline", "math_inline_double", "math_block"):
-        parser.add_render_rule(kind, _formula)
-    return parser
-
-
-def _formula(
-    renderer: RendererProtocol,
-    tokens: Sequence[Token],
-    index: int,
-    options: OptionsDict,
-    env: Any,
-) -> str:
-    """Return a formula as marimo's element, which the sanitiser converts."""
-    token = tokens[index]
-    first, last = ("||(", "||)") if token.type == "math_inline" else ("||[", "||]")
-    return f"<marimo-tex>{first}{html.escape(token.content)}{last}</marimo-tex>"
+_CHECKS: dict[tuple[str, str], Callable[[str], object]] = {
+    ("a", "href"): _HOST.match,
+    ("img", "src"): image_url,
+    ("img", "width"): _NUMBER.fullmatch,
+    ("img", "height"): _NUMBER.fullmatch,
+    ("mspace", "width"): _LENGTH.fullmatch,
+    ("td", "colspan"): _NUMBER.fullmatch,
+    ("td", "rowspan"): _NUMBER.fullmatch,
+    ("th", "colspan"): _NUMBER.fullmatch,
+    ("th", "rowspan"): _NUMBER.fullmatch,
+}

@@ -24,7 +24,7 @@ from mograder.grading.late_work import (
     moment,
     no_deduction,
 )
-from mograder.grading.pages.clean_markup import comment_html
+from mograder.grading.pages.comment_markup import comment_html
 from mograder.grading.submissions.grading_result import (
     NO_RESULT,
     GradedCheck,

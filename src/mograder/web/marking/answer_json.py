@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mograder.grading.marking.answer_names import question_address, question_title
 from mograder.grading.marking.shown_work import WorkCell
-from mograder.grading.pages.clean_markup import as_it_is, comment_html
+from mograder.grading.pages.comment_markup import as_it_is, comment_html
 from mograder.grading.submissions.grading_result import GradingResult
 from mograder.store.gradebook.grading_records import (
     MACHINE,

@@ -32,7 +32,7 @@ from mograder.grading.marking.shown_work import (
     nameless_page,
     solution_cells,
 )
-from mograder.grading.pages.clean_markup import comment_html, task_html
+from mograder.grading.pages.comment_markup import comment_html, task_html
 from mograder.grading.submissions.grading_result import NO_RESULT, last_results
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.mark_counting import replaces_automatic

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.grading.pages.clean_markup import comment_html, task_html
+from mograder.grading.pages.comment_markup import comment_html, task_html
 
 
 def test_markdown_with_formulas_is_rendered() -> None:
