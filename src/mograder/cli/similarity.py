@@ -19,12 +19,8 @@ from mograder.core.csv_table import write_table
 from mograder.core.name_lookup import Words, counted, find_name
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.grading.marking.similar_work import (
-    SimilarPair,
-    SimilarWork,
-    compared_work,
-    similar_work,
-)
+from mograder.grading.marking.similar_pairs import SimilarPair
+from mograder.grading.marking.similar_work import SimilarWork, compared_work, similar_work
 from mograder.store.course.sources import open_sources
 from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.marking.similarity_verdicts import (

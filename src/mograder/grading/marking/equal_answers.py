@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from mograder.core.errors import MograderError
 from mograder.grading.marking.question_sources import QuestionSources
 from mograder.grading.marking.shown_work import WorkFiles, Works, WorkToShow
-from mograder.grading.marking.similar_work import words_of
+from mograder.grading.marking.similar_pairs import words_of
 from mograder.notebook.cells import parse_python
 
 _SHINGLE = 3

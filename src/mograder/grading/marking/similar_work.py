@@ -1,149 +1,36 @@
-"""Similar submissions: pairs and groups of them with much in common that few others have.
-
-Compared is only text of the students: fingerprints of the release and of the author's solution do
-not count, nor those that many submissions share. A pair is reported with the lines that match; its
-shares alone say nothing about how they came about. No program of a student is run.
-
-The terms of a text are normalised tokens of code, and words of prose. Names that are neither
-keywords, builtins nor attributes become one token, so that renaming changes nothing; comments,
-docstrings and layout are left out.
-
-Fingerprints of the terms are made by winnowing (Schleimer, Wilkerson, Aiken, SIGMOD 2003). Of each
-window of adjacent sequences of terms the one with the smallest hash is kept. Every common run of
-``length + window - 1`` terms then has a fingerprint in common, wherever it stands.
-"""
+"""Similar submissions of an assignment, and the lines that two of them have in common."""
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import builtins
 import hashlib
-import keyword
-import re
-import tokenize
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
 from pathlib import Path
-from zlib import crc32
 
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.grading.marking.shown_work import WorkFiles
-from mograder.notebook.cells import Cell, parse_cells, parse_python, tokens_of
+from mograder.grading.marking.similar_pairs import (
+    NotebookTerms,
+    Place,
+    SimilarPair,
+    groups_of,
+    read_terms,
+    similar_pairs,
+)
 from mograder.notebook.points import GRADERS_CELLS
 from mograder.notebook.source.release import with_hidden_tests
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.store.course.course import find_release, read_notebook
 from mograder.store.filesystem.files import entry_named
 
-_COMMON_SHARE, _COMMON_LEAST = 0.1, 4
-"""A fingerprint is common if more than this share of submissions has it, and more than so many."""
-
-_GAP_LINES = 2
-"""Matches at most so many lines apart are shown as one."""
-
-_BASE, _MODULUS = 1_000_003, (1 << 61) - 1
-_KEPT_NAMES = frozenset(keyword.kwlist) | frozenset(keyword.softkwlist) | frozenset(dir(builtins))
-_LAYOUT = frozenset(
-    {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
-    | {tokenize.ENCODING, tokenize.ENDMARKER}
-)
-_BEGINS_STATEMENT = frozenset(
-    {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
-)
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-_SYMBOL = re.compile(r"\w+|[^\w\s]")
-_FEWEST_WORDS = 6
-"""Fewest words of a string that counts as prose."""
-
-_LONGEST = 400_000
-"""Characters of a notebook that are compared at most."""
-
 _FILE = "submission.py"
 _MOST_LINES = 5000
 """Lines of a submission that are shown at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One term, as a number; ``line`` is its line in the notebook's file, from 1."""
-
-    number: int
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class NotebookTerms:
-    """The terms of a notebook's cells, by cell; a cell without any is left out."""
-
-    code: tuple[tuple[Term, ...], ...]
-    prose: tuple[tuple[Term, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Winnowing:
-    """The length of a sequence in terms, and the number of sequences in a window."""
-
-    length: int
-    window: int
-
-
-CODE = Winnowing(length=12, window=5)
-_PROSE = Winnowing(length=5, window=4)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """The lines of one fingerprint in its file, both included."""
-
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """The least similarity to report: common fingerprints, and their share of the smaller."""
-
-    fingerprints: int
-    share: float
-
-
-THRESHOLDS: Mapping[Winnowing, Threshold] = {
-    CODE: Threshold(fingerprints=10, share=0.4),
-    _PROSE: Threshold(fingerprints=8, share=0.35),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """Lines of one submission, and those of the other that are like them."""
-
-    one: Place
-    other: Place
-
-
-@dataclass(frozen=True, slots=True)
-class SimilarPair:
-    """Two submissions, in alphabetical order of their students.
-
-    ``code`` and ``prose`` are the shares (0 to 1) of the smaller one's own text that both have.
-    """
-
-    one: str
-    other: str
-    code: float
-    prose: float
-    matches: tuple[Match, ...]
-
-    @property
-    def share(self) -> float:
-        """The larger of both shares."""
-        return max(self.code, self.prose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,214 +149,3 @@ def _given(paths: Iterable[Path]) -> Iterator[str]:
             yield with_hidden_tests(text, path.name, ())
         except InvalidInput:
             continue
-
-
-def similar_pairs(
-    submissions: Mapping[str, NotebookTerms], given: Iterable[NotebookTerms] = ()
-) -> tuple[SimilarPair, ...]:
-    """Return the similar pairs of students, those with the largest share first.
-
-    ``given`` are the release and the author's solution.
-    """
-    found: dict[tuple[str, str], _Common] = defaultdict(_Common)
-    texts = tuple(given)
-    for kind, threshold in THRESHOLDS.items():
-        known = {number for text in texts for number in _of(text, kind)}
-        prints = {name: _own(_of(text, kind), known) for name, text in submissions.items()}
-        for pair, shared in _shared(prints).items():
-            smaller = min(len(prints[name]) for name in pair)
-            share = len(shared) / smaller
-            if len(shared) < threshold.fingerprints or share < threshold.share:
-                continue
-            found[pair].shares[kind] = share
-            found[pair].matches += _matches(prints[pair[0]], prints[pair[1]], shared)
-    pairs = (
-        SimilarPair(
-            *pair, each.shares.get(CODE, 0.0), each.shares.get(_PROSE, 0.0), tuple(each.matches)
-        )
-        for pair, each in found.items()
-    )
-    return tuple(sorted(pairs, key=lambda pair: (-pair.share, pair.one, pair.other)))
-
-
-def groups_of(pairs: Iterable[SimilarPair]) -> tuple[tuple[str, ...], ...]:
-    """Return the groups of students that pairs connect, the largest first."""
-    group: dict[str, set[str]] = {}
-    for pair in pairs:
-        merged = group.get(pair.one, {pair.one}) | group.get(pair.other, {pair.other})
-        group.update(dict.fromkeys(merged, merged))
-    distinct = {tuple(sorted(each)) for each in group.values()}
-    return tuple(sorted(distinct, key=lambda each: (-len(each), each)))
-
-
-@dataclass(slots=True)
-class _Common:
-    """The common parts of two submissions, by kind of text."""
-
-    shares: dict[Winnowing, float] = field(default_factory=dict)
-    matches: list[Match] = field(default_factory=list)
-
-
-def read_terms(text: str, filename: str, without: Collection[str] = ()) -> NotebookTerms:
-    """Return the terms of a notebook; of its whole text where it has no cells that can be read.
-
-    Cells with one of the lines ``without`` are left out.
-    """
-    shown = text[:_LONGEST]
-    try:
-        cells: Sequence[Cell] = parse_cells(shown, filename).cells
-    except MograderError:
-        parts = [(shown, 1)]
-    else:
-        parts = [
-            (cell.code, cell.code_first)
-            for cell in cells
-            if not any(line.strip() in without for line in cell.code.split("\n"))
-        ]
-    code = (tuple(code_terms(text, first)) for text, first in parts)
-    prose = (tuple(prose_terms(text, first)) for text, first in parts)
-    return NotebookTerms(tuple(filter(None, code)), tuple(filter(None, prose)))
-
-
-def code_terms(code: str, first: int = 1) -> Iterator[Term]:
-    """Yield the terms of a cell's code whose first line is ``first`` in its file."""
-    before, after_dot, line = tokenize.ENCODING, False, 1
-    for token in tokens_of(code):
-        line = max(line, token.end[0])
-        is_text = token.type == tokenize.STRING
-        is_documentation = is_text and before in _BEGINS_STATEMENT
-        if token.type not in (tokenize.COMMENT, tokenize.NL):
-            before = token.type
-        if token.type in _LAYOUT or is_documentation:
-            continue
-        written = _normalised(token, after_dot=after_dot)
-        after_dot = token.string == "."
-        yield _term(written, first + token.start[0] - 1)
-    if before != tokenize.ENDMARKER:  # the rest cannot be read as Python
-        for number, rest in enumerate(code.splitlines()[line:], line + 1):
-            for symbol in _SYMBOL.findall(rest):
-                yield _term(symbol if symbol in _KEPT_NAMES else symbol[0], first + number - 1)
-
-
-def prose_terms(code: str, first: int = 1) -> Iterator[Term]:
-    """Yield the words of the longer strings in a cell's code."""
-    tree = parse_python(code)
-    for node in ast.walk(tree) if tree is not None else ():
-        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
-            continue
-        found = list(_WORD.finditer(node.value))
-        if len(found) < _FEWEST_WORDS:
-            continue
-        line, counted = first + node.lineno - 1, 0
-        for word in found:
-            line += node.value.count("\n", counted, word.start())
-            counted = word.start()
-            yield _term(word[0].casefold(), line)
-
-
-def words_of(text: str) -> tuple[str, ...]:
-    """Return the words of a text, without case and punctuation."""
-    return tuple(word[0].casefold() for word in _WORD.finditer(text))
-
-
-def fingerprints(
-    parts: Iterable[Sequence[Term]], winnowing: Winnowing
-) -> Mapping[int, tuple[Place, ...]]:
-    """Return the places of each fingerprint; sequences do not reach over the end of a part."""
-    found: dict[int, list[Place]] = {}
-    for terms in parts:
-        hashes = _hashes(terms, winnowing.length)
-        for position in _selected(hashes, winnowing.window):
-            last = terms[position + winnowing.length - 1].line
-            found.setdefault(hashes[position], []).append(Place(terms[position].line, last))
-    return {number: tuple(places) for number, places in found.items()}
-
-
-def _of(text: NotebookTerms, kind: Winnowing) -> Mapping[int, tuple[Place, ...]]:
-    return fingerprints(text.code if kind is CODE else text.prose, kind)
-
-
-def _own(
-    prints: Mapping[int, tuple[Place, ...]], known: Set[int]
-) -> Mapping[int, tuple[Place, ...]]:
-    return {number: places for number, places in prints.items() if number not in known}
-
-
-def _shared(
-    prints: Mapping[str, Mapping[int, tuple[Place, ...]]],
-) -> Mapping[tuple[str, str], Set[int]]:
-    """Return the fingerprints that two submissions share, without those that many have."""
-    owners: dict[int, list[str]] = defaultdict(list)
-    for name in sorted(prints):
-        for number in prints[name]:
-            owners[number].append(name)
-    most = max(_COMMON_LEAST, int(len(prints) * _COMMON_SHARE))
-    shared: dict[tuple[str, str], set[int]] = defaultdict(set)
-    for number, names in owners.items():
-        if len(names) <= most:
-            for pair in combinations(names, 2):
-                shared[pair].add(number)
-    return shared
-
-
-def _matches(
-    one: Mapping[int, tuple[Place, ...]],
-    other: Mapping[int, tuple[Place, ...]],
-    shared: Iterable[int],
-) -> Sequence[Match]:
-    """Return the matching lines; those that follow one another in both texts are merged."""
-    single = sorted((one[number][0], other[number][0]) for number in shared)
-    merged: list[Match] = []
-    for left, right in single:
-        last = merged[-1] if merged else None
-        if last and _follows(last.one, left) and _follows(last.other, right):
-            merged[-1] = Match(_span(last.one, left), _span(last.other, right))
-        else:
-            merged.append(Match(left, right))
-    return merged
-
-
-def _follows(before: Place, after: Place) -> bool:
-    return before.first <= after.first <= before.last + _GAP_LINES
-
-
-def _span(one: Place, other: Place) -> Place:
-    return Place(min(one.first, other.first), max(one.last, other.last))
-
-
-def _hashes(terms: Sequence[Term], length: int) -> list[int]:
-    if len(terms) < length:
-        return []
-    leading = pow(_BASE, length, _MODULUS)
-    value = 0
-    hashes = []
-    for index, term in enumerate(terms):
-        value = (value * _BASE + term.number + 1) % _MODULUS
-        if index >= length:
-            value = (value - leading * (terms[index - length].number + 1)) % _MODULUS
-        if index >= length - 1:
-            hashes.append(value)
-    return hashes
-
-
-def _selected(hashes: Sequence[int], window: int) -> Iterable[int]:
-    """Return the positions of the smallest hash of each window, the last one of equals."""
-    selected: dict[int, None] = {}
-    for start in range(max(len(hashes) - window + 1, min(len(hashes), 1))):
-        span = range(start, min(start + window, len(hashes)))
-        selected[min(span, key=lambda at: (hashes[at], -at))] = None
-    return selected
-
-
-def _term(written: str, line: int) -> Term:
-    return Term(crc32(written.encode("utf-8", "replace")), line)
-
-
-def _normalised(token: tokenize.TokenInfo, *, after_dot: bool) -> str:
-    if token.type == tokenize.NAME:
-        return token.string if after_dot or token.string in _KEPT_NAMES else "name"
-    if token.type == tokenize.NUMBER:
-        return "0"
-    if token.type == tokenize.STRING:
-        return "''"
-    return token.string

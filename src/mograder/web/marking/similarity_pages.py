@@ -14,11 +14,10 @@ from anyio import to_thread
 from starlette.responses import Response
 
 from mograder.core.errors import MograderError, NotFound
+from mograder.grading.marking.similar_pairs import Place, SimilarPair
 from mograder.grading.marking.similar_work import (
     ComparedWork,
     Line,
-    Place,
-    SimilarPair,
     SimilarWork,
     compared_work,
     marked_lines,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from mograder.grading.marking.similar_work import (
+from mograder.grading.marking.similar_pairs import (
     CODE,
     SimilarPair,
     Term,

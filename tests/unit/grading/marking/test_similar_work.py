@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mograder.core.names import ItemName, Username
 from mograder.core.settings import load_settings
+from mograder.grading.marking.similar_pairs import Place
 from mograder.grading.marking.similar_work import (
     ComparedWork,
-    Place,
     SimilarWork,
     compared_work,
     marked_lines,
