@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from mograder.core.errors import MograderError
+from mograder.grading.marking.graded_work import WorkFiles
 from mograder.grading.marking.question_sources import QuestionSources
-from mograder.grading.marking.shown_work import WorkFiles, Works, WorkToShow
+from mograder.grading.marking.shown_work import Works, WorkToShow
 from mograder.grading.marking.similar_pairs import words_of
 from mograder.notebook.cells import parse_python
 

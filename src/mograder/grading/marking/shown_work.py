@@ -1,7 +1,4 @@
-"""A submission as a marker sees it: its files as they were graded, and the cells of each question.
-
-The files are those of the grading (``autograded/<assignment>/``), so that people mark the work that
-was graded. Their content is a student's; only a page that this program wrote is shown.
+"""A submission as a marker sees it: the cells that answer each question.
 
 A submission's cells are compared with those of the release: cells that are as they were handed out
 are the teacher's, all others the student's. One of these belongs to the question at whose place
@@ -13,19 +10,13 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
-from functools import cached_property, partial
-from pathlib import Path
+from functools import partial
 
-from mograder.core.errors import InvalidInput, MograderError, NotFound, TooLarge
-from mograder.core.name_lookup import nfc
-from mograder.core.names import FileName
+from mograder.core.errors import InvalidInput
 from mograder.grading.marking.question_sources import QuestionSources, SourceCell
-from mograder.grading.pages.notebook_page import AS_IT_RAN, cells_of_page
-from mograder.grading.pages.page_templates import render_page
-from mograder.grading.submissions.submitted_text import decode_submission, read_submission
 from mograder.notebook.cells import Cell, parse_cells, parse_python
 from mograder.notebook.parsing import NotPython, cell_names
 from mograder.notebook.points import (
@@ -38,9 +29,7 @@ from mograder.notebook.points import (
 )
 from mograder.notebook.source.release import SUBMIT
 from mograder.processes.isolated_call import IsolatedCall
-from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.grading_records import WHOLE
-from mograder.store.submissions.submitted_files import SubmittedFile, submitted_files
 
 _MOST_COMPARED = 250_000
 """Pairs of cells to compare: a student chooses the number of cells."""
@@ -50,136 +39,6 @@ _KEPT_CHARACTERS = 20_000_000
 """Submissions, and their characters, of which the cells are kept in memory."""
 
 _NAMELESS = frozenset(("", "_", "setup"))
-"""Names of cells that tell nothing."""
-
-_OUR_HEAD, _HEAD_BYTES = b'<meta http-equiv="Content-Security-Policy"', 300
-"""The beginning of the pages that grading writes (``grading.pages.notebook_page``)."""
-
-_MOST_BYTES = 64_000_000
-_SUBMISSION = "The submission"
-"""The name of a submission in messages to people from whom the student's name may be hidden."""
-
-
-class WorkFiles:
-    """The graded and the submitted files of an assignment, for one pass over its students.
-
-    The directory of submissions is read once, when it is first needed: a reading for each student
-    took half a minute for 500. ``autograded`` and ``submitted`` are the assignment's directories.
-
-    The texts' methods raise :class:`NotFound` when a student has neither file, and
-    :class:`InvalidInput` for a file that cannot be read, or is no text; the message does not tell
-    the file's name, which is the student's.
-    """
-
-    def __init__(self, autograded: Path, submitted: Path) -> None:
-        self._autograded = autograded
-        self._submitted = submitted
-
-    def students(self) -> tuple[str, ...]:
-        """Return the students with a submitted file or a graded copy, sorted."""
-        graded = self._autograded.glob("*.py") if self._autograded.is_dir() else ()
-        found = {path.stem for path in graded if not path.name.startswith(".")}
-        return tuple(sorted(found | self._sent.keys()))
-
-    def graded_first(self, student: str) -> str:
-        """Return the text of a student's graded submission, else of the submitted file."""
-        return self._text(student, self._graded, self._handed_in)
-
-    def handed_in_first(self, student: str) -> str:
-        """Return the text of the file that a student submitted, else of the graded copy.
-
-        That copy has cells of graders, too.
-        """
-        return self._text(student, self._handed_in, self._graded)
-
-    def has_handed_in(self, student: str) -> bool:
-        """Return whether there is the file that a student submitted, or else only a graded copy."""
-        file = self._sent.get(nfc(student))
-        return file is not None and file.path.is_file()
-
-    @cached_property
-    def _sent(self) -> Mapping[str, SubmittedFile]:
-        sent = submitted_files(self._submitted) if self._submitted.is_dir() else ()
-        return {each.student: each for each in sent}
-
-    def _graded(self, student: str) -> bytes | None:
-        path = entry_named(self._autograded, _file_name(student, ".py"))
-        return path.read_bytes() if path.is_file() else None
-
-    def _handed_in(self, student: str) -> bytes | None:
-        file = self._sent.get(nfc(student))
-        return _submission(file) if file is not None and file.path.is_file() else None
-
-    @staticmethod
-    def _text(student: str, *places: Callable[[str], bytes | None]) -> str:
-        for read in places:
-            data = read(student)
-            if data is not None:
-                return decode_submission(data, _SUBMISSION)
-        raise NotFound("There is no file of this submission.", hint="Grade it again.")
-
-
-def graded_page(autograded: Path, student: str) -> bytes:
-    """Return the page of the notebook as it ran; it names the student's file.
-
-    Raises:
-        NotFound: There is none, or an earlier mograder made it, whose pages are programs.
-    """
-    try:
-        with entry_named(autograded, _file_name(student, ".html")).open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise NotFound("There is no such result.") from error
-    if _OUR_HEAD not in data[:_HEAD_BYTES] or len(data) > _MOST_BYTES:
-        raise NotFound("This result was made by an earlier mograder.", hint="Grade it again.")
-    return data
-
-
-def nameless_page(autograded: Path, student: str) -> bytes:
-    """Return the page of :func:`graded_page` without the name of the file.
-
-    Raises:
-        NotFound: As :func:`graded_page`.
-    """
-    cells = cells_of_page(graded_page(autograded, student).decode("utf-8", "replace"))
-    if not cells:
-        raise NotFound("This result cannot be shown.", hint="Grade it again.")
-    page = render_page(
-        "notebook.html.j2",
-        filename="Notebook",
-        heading=AS_IT_RAN,
-        quiet=False,
-        markup=cells,
-        notebook=None,
-    )
-    return page.encode("utf-8", "replace")
-
-
-def has_page(autograded: Path, student: str) -> bool:
-    """Return whether there is a page of the notebook as it ran that :func:`graded_page` returns."""
-    try:
-        with entry_named(autograded, _file_name(student, ".html")).open("rb") as file:
-            return _OUR_HEAD in file.read(_HEAD_BYTES)
-    except (MograderError, OSError):
-        return False
-
-
-def _submission(file: SubmittedFile) -> bytes:
-    if file.problem:
-        raise InvalidInput("The submission is no regular file that can be read.")
-    try:
-        return read_submission(file.path)
-    except InvalidInput as error:
-        raise InvalidInput("The submission is no regular file that can be read.") from error
-    except TooLarge as error:
-        raise TooLarge("The submission is larger than a notebook may be.") from error
-
-
-def _file_name(student: str, suffix: str) -> str:
-    name = FileName.valid(f"{student}{suffix}")
-    if name is None or name.startswith("."):
-        raise NotFound("There is no such result.")
-    return name
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.grading.marking.shown_work import WorkFiles
+from mograder.grading.marking.graded_work import WorkFiles
 from mograder.grading.marking.similar_pairs import (
     NotebookTerms,
     Place,

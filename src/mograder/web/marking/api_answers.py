@@ -20,18 +20,12 @@ from mograder.grading.marking.answer_names import (
     question_title,
 )
 from mograder.grading.marking.equal_answers import AnswerGroup, answer_groups
+from mograder.grading.marking.graded_work import WorkFiles, has_page, nameless_page
 from mograder.grading.marking.question_sources import (
     QuestionSources,
     sources_or_none,
 )
-from mograder.grading.marking.shown_work import (
-    ShownWork,
-    WorkFiles,
-    WorkToShow,
-    has_page,
-    nameless_page,
-    solution_cells,
-)
+from mograder.grading.marking.shown_work import ShownWork, WorkToShow, solution_cells
 from mograder.grading.pages.comment_markup import comment_html, task_html
 from mograder.grading.submissions.grading_result import NO_RESULT, last_results
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry

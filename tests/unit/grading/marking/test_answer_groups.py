@@ -9,8 +9,9 @@ import pytest
 
 from mograder.grading.marking import shown_work
 from mograder.grading.marking.equal_answers import answer_groups
+from mograder.grading.marking.graded_work import WorkFiles
 from mograder.grading.marking.question_sources import question_sources
-from mograder.grading.marking.shown_work import ShownWork, WorkFiles, Works, WorkToShow, show_work
+from mograder.grading.marking.shown_work import ShownWork, Works, WorkToShow, show_work
 from tests.support.marking_course import SOURCE, submission_of
 
 SOURCES = question_sources(SOURCE, "hw1.py")

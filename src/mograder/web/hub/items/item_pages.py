@@ -14,7 +14,7 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import OwnDates, Visibility
 from mograder.core.names import ItemName
 from mograder.grading.item_statistics import CheckStatistics
-from mograder.grading.marking.shown_work import graded_page
+from mograder.grading.marking.graded_work import graded_page
 from mograder.grading.release.releasing import ReleaseState, release_states
 from mograder.sessions.launch_spec import script_of
 from mograder.store.gradebook.mark_release import MarkReleases
