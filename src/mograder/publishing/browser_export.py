@@ -64,7 +64,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written: the item's page, and the wheels that it loads."""
+    """The files that were written: the item's page, and the wheels that it loads."""
 
     page: BrowserPage
     wheels: tuple[Wheel, ...]

@@ -172,7 +172,7 @@ def _seconds(spans: Iterable[tuple[float, float | None]]) -> Seconds | None:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is known before a rehearsal; memory is in bytes.
+    """The estimate before a rehearsal; memory is in bytes.
 
     ``memory_each`` is what a session will probably use, ``fits`` how many of ``students`` there is
     memory for, ``seconds`` about how long it takes.

@@ -323,7 +323,7 @@ def judge_source(text: str, filename: str, report: RunReport) -> tuple[Finding, 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseFindings:
-    """What a release's run shows, at the source's lines.
+    """The findings of a release's run, at the source's lines.
 
     ``leaks`` are what the outputs show and should not; ``early`` and ``partly`` the checks that
     pass without an answer, all or in part. If the notebook declares which checks earn marks, any

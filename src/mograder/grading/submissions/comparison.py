@@ -1,4 +1,4 @@
-"""What grading has recorded, compared: marks with those of a new run, results with today's files.
+"""Comparison of recorded grading: marks with those of a new run, results with today's files.
 
 A result is compared with its signature, too. Nothing is run or changed here.
 """
@@ -30,7 +30,7 @@ _CHANGED = {
     "release_sha256": "the release has changed since",
     "release_files_sha256": "the files beside the release have changed since",
 }
-"""What is said of each digest of a result that is another one now."""
+"""The sentence for each digest of a result that is another one now."""
 
 
 @dataclass(frozen=True, slots=True)

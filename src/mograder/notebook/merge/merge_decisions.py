@@ -1,4 +1,4 @@
-"""What becomes of each cell in a merge, seen alone: its states, and which of them are written.
+"""The decision about each cell in a merge, seen alone: its states, and which are written.
 
 A cell has up to three states: in the old release, in the new one, and in the copy. Without the old
 release, the hashes in the copy's header tell which cells are the author's: it has those of all

@@ -34,7 +34,7 @@ _FAILING_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class NodeLoad:
-    """What a hub knows of one node: its last status, and what that does not say; memory in bytes.
+    """A hub's knowledge of one node: its last status, and what that does not say; memory in bytes.
 
     ``usable`` is whether this hub is connected to it, its lease is granted and it is not being
     drained. ``runs`` is what runs use. ``reserved`` and ``reserved_memory`` are of this hub's
@@ -77,7 +77,7 @@ def fits(node: NodeLoad, expected: int) -> bool:
 def dependable(nodes: Iterable[NodeLoad]) -> list[NodeLoad]:
     """Return the usable nodes, without those that are failing if there are others.
 
-    What a node that fails has to spare is of no use, so no start may be admitted for it.
+    The free memory of a failing node is of no use, so no start may be admitted for it.
     """
     usable = [node for node in nodes if node.usable]
     return [node for node in usable if not node.failing] or usable

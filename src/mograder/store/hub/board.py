@@ -1,4 +1,4 @@
-"""What is known of a class at work, in SQL: results of checks, help requests, and messages.
+"""The records of a class at work, in SQL: results of checks, help requests, and messages.
 
 The hub's database holds all of it, so that several hubs show the same. Synchronous and thread-safe,
 as :mod:`mograder.store.hub.hub_state`; every method may raise :class:`~mograder.core.errors.Busy`.

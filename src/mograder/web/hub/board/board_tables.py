@@ -101,7 +101,7 @@ class Head:
 
 
 Reports = Mapping[str, CheckRow]
-"""What is known of one student's checks, by label."""
+"""The results of one student's checks, by label."""
 
 
 class View(StrEnum):
