@@ -1,8 +1,9 @@
 """The assignments of an assignment server, found in its directory or listed in its manifest.
 
 Every directory with ``files/`` is an assignment (B136), unless ``assignments.json`` lists them
-(B137); with a release directory the files are flat in ``release/<assignment>/`` (B138). The
-manifest may also hold due dates, cut-offs and extensions (docs/reference/https-api.md).
+(B137). Those in ``release/`` have their files flat, in ``release/<assignment>/``; where a release
+directory was named, there are no others (B138). The manifest may also hold due dates, cut-offs and
+extensions (docs/reference/https-api.md).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileErro
 from mograder.store.submissions.submitted_files import reads_as_a_submission
 
 MANIFEST_FILE = "assignments.json"
+_RELEASE = "release"
 _LIMIT = 16 * 1024 * 1024
 _NEVER_SERVED = frozenset({"grades.json", "files.json", "keys.json", "keys_all.json"})
 _log = get_logger(__name__)
@@ -101,15 +103,26 @@ _RAW = TypeAdapter(list[dict[str, JsonValue]])
 class Catalogue:
     """The assignments of one server; thread-safe.
 
-    ``release`` is a directory with the files of each assignment, flat. ``hidden`` are directories
-    that are never assignments, such as that of the submissions. Mutable state: ``_last``, the last
-    valid manifest, replaced as a whole.
+    ``release`` is the directory that was named for releases, with the files of each assignment,
+    flat. Without it, an assignment's files are in its ``files/``, else in the ``release/`` of the
+    root, if there is one. ``hidden`` are directories that are never assignments, such as that of
+    the submissions. Mutable state: ``_last``, the last valid manifest, replaced as a whole.
+
+    Raises: :class:`InvalidInput` if the directory that was named does not exist.
     """
 
     def __init__(self, root: Path, release: Path | None, hidden: tuple[Path, ...] = ()) -> None:
+        if release is not None and not release.is_dir():
+            raise InvalidInput(f"There is no directory {release}.")
         self.root = root
-        self.release = release
-        self._base = (release or root).resolve()
+        beside = root / _RELEASE
+        # With files/ in it, it is an assignment of this name.
+        found = beside if beside.is_dir() and not (beside / "files").is_dir() else None
+        self._flat = release or found
+        self._flat_only = release is not None
+        # The directories in which assignments are looked for, and what links to them lead to.
+        bases = [release] if release else [root, *([found] if found else [])]
+        self._bases = {base: base.resolve() for base in bases}
         self._hidden = frozenset(path.resolve() for path in hidden)
         otherwise = "its last valid version counts, if there was one"
         self._file = ParsedFile(root / MANIFEST_FILE, self._parse, _LIMIT, otherwise)
@@ -139,13 +152,14 @@ class Catalogue:
 
     def unnamable(self) -> Iterator[str]:
         """Yield what is wrong with each name here for which something is not handed out."""
-        for place in sorted(self._base.iterdir()):
-            files = place if self.release else place / "files"
-            if not place.name.startswith(".") and files.is_dir():
-                yield from _problem(ItemName, place.name)
-                names = sorted(each.name for each in files.iterdir() if each.is_file())
-                for name in (each for each in names if not each.startswith(".")):
-                    yield from _problem(FileName, name)
+        for base in self._bases:
+            for place in sorted(base.iterdir()):
+                files = place if base == self._flat else place / "files"
+                if not place.name.startswith(".") and files.is_dir():
+                    yield from _problem(ItemName, place.name)
+                    names = sorted(each.name for each in files.iterdir() if each.is_file())
+                    for name in (each for each in names if not each.startswith(".")):
+                        yield from _problem(FileName, name)
 
     def _manifest(self) -> Mapping[str, Assignment] | None:
         """Return the manifest's assignments by name; None without a manifest.
@@ -190,11 +204,11 @@ class Catalogue:
     def _discovered(self) -> Iterator[Assignment]:
         """Yield the assignments found in the directory, by name."""
         try:
-            names = sorted(os.listdir(self.release or self.root))  # noqa: PTH208 - names only
+            names = {name for base in self._bases for name in os.listdir(base)}  # noqa: PTH208
         except OSError as error:
             _log.error("the assignments cannot be listed: %s", error)
             return
-        for name in names:
+        for name in sorted(names):
             found = self._one(name)
             if found is not None and found.name == name:
                 yield self._with_files(found)
@@ -205,24 +219,31 @@ class Catalogue:
         if parsed is None:
             return None
         directory = self._files_of(parsed)
-        if not directory.is_dir() or self._is_hidden(parsed):
+        if not directory.is_dir() or self._is_hidden(directory):
             return None
-        if self.release is not None and not _served(directory):
+        if self._is_flat(directory) and not _served(directory):
             return None
         return Assignment(name=parsed, directory=directory)
 
-    def _is_hidden(self, name: ItemName) -> bool:
+    def _is_hidden(self, directory: Path) -> bool:
+        place = directory if self._is_flat(directory) else directory.parent
         # Called for every submission: resolve the path only if it is a symbolic link itself.
-        place = self._base / name
-        return (place.resolve() if place.is_symlink() else place) in self._hidden
+        place = place.resolve() if place.is_symlink() else self._bases[place.parent] / place.name
+        return place in self._hidden
 
     def _files_of(self, name: ItemName) -> Path:
-        return self.root / name / "files" if self.release is None else self.release / name
+        nested = self.root / name / "files"
+        if self._flat is None or (not self._flat_only and nested.is_dir()):
+            return nested
+        return self._flat / name
+
+    def _is_flat(self, directory: Path) -> bool:
+        return directory.parent == self._flat
 
     def _with_files(self, found: Assignment) -> Assignment:
         files = _served(found.directory)
         zips = tuple(each for each in files if each.lower().endswith(".zip"))
-        flat = self.release is not None and zips
+        flat = self._is_flat(found.directory) and zips
         return replace(found, files=zips if flat else files)
 
 

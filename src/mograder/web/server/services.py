@@ -128,14 +128,14 @@ def open_services(
     secret = ensure_secret(root / SECRET_FILE, disk=disk)
     register_secret(secret)
     register_secret(options.enrollment_code)
-    release = release_directory(options)
     submitted = options.submissions_dir or root / "submitted"
     # Submissions next to files/ and grades.json, as in 0.3.16, if the options say so.
     mixed = submitted.resolve() == root.resolve()
     # Read 0.3.16's place too, unless releases are there or another directory was chosen.
+    release = options.release_dir
     flat_in_root = release is not None and release.resolve() == root.resolve()
     older = None if options.submissions_dir or flat_in_root else root
-    catalogue = Catalogue(root, release, hidden=(submitted, *((release,) if release else ())))
+    catalogue = Catalogue(root, release, hidden=(submitted,))
     _warn_of(catalogue, submitted)
     loaded, clock = options.loaded or default_settings(root), clock or SystemClock()
     rules = loaded.path(loaded.settings.hub.release_dir) / ".visibility.json"
@@ -202,20 +202,6 @@ def read_names(text: str) -> tuple[Username, ...]:
         except InvalidInput as error:
             raise InvalidInput(f"Line {number}: {error.message}") from error
     return tuple(names)
-
-
-def release_directory(options: ServerOptions) -> Path | None:
-    """Return the directory of the releases, None where each assignment has ``files/``.
-
-    Raises: :class:`InvalidInput` if the one that was named does not exist.
-    """
-    if options.release_dir is not None:
-        if not options.release_dir.is_dir():
-            raise InvalidInput(f"There is no directory {options.release_dir}.")
-        return options.release_dir
-    found = options.root / "release"
-    # With files/ in it, it is an assignment of this name.
-    return found if found.is_dir() and not (found / "files").is_dir() else None
 
 
 def _roster_of(options: ServerOptions) -> Allowlist | None:

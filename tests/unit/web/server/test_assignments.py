@@ -65,7 +65,7 @@ async def test_b138_a_release_directory_holds_files_flat(course: Course, tmp_pat
     (release / "w1" / "w1.py").write_bytes(b"flat")
     (release / "empty").mkdir()
     names = (await course.ask("GET", "/assignments", "alice")).json()
-    assert [each["name"] for each in names] == ["w1"]
+    assert [each["name"] for each in names] == ["hw1", "w1"]
     answer = await course.ask("GET", "/assignments/w1/files/w1.py", "alice")
     assert answer.content == b"flat"
     other = tmp_path / "elsewhere"
@@ -75,6 +75,27 @@ async def test_b138_a_release_directory_holds_files_flat(course: Course, tmp_pat
     course.restart(release_dir=other)
     (listed,) = (await course.ask("GET", "/assignments", "alice")).json()
     assert [each["filename"] for each in listed["files"]] == ["w2.zip"]
+
+
+async def test_b136_a_release_directory_does_not_hide_the_other_assignments(
+    course: Course, tmp_path: Path
+) -> None:
+    course.add("hw2", {"b.py": b"nested"})
+    for name in ("w1", "hw2"):
+        (course.root / "release" / name).mkdir(parents=True)
+        (course.root / "release" / name / "a.py").write_bytes(b"flat")
+    (course.root / "release" / "Week 1: 50%").mkdir()
+    course.restart()
+    listed = (await course.ask("GET", "/assignments", "alice")).json()
+    found = {each["name"]: [file["filename"] for file in each["files"]] for each in listed}
+    assert found == {"hw1": ["homework.py"], "hw2": ["b.py"], "w1": ["a.py"]}
+    for name, file, content in (("w1", "a.py", b"flat"), ("hw2", "b.py", b"nested")):
+        answer = await course.ask("GET", f"/assignments/{name}/files/{file}", "alice")
+        assert answer.content == content
+    assert (await course.ask("GET", "/assignments/release/files/w1", "alice")).status_code == 404
+    course.restart(release_dir=course.root / "release")
+    names = [each["name"] for each in (await course.ask("GET", "/assignments", "alice")).json()]
+    assert names == ["hw2", "w1"], "a directory that was named has them all"
 
 
 def test_names_that_some_students_cannot_store_are_warned_of_at_the_start(
