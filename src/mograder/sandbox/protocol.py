@@ -119,7 +119,7 @@ class StartSession(NotebookRequest):
     (:data:`~mograder.core.sections.settings_values.FEATURES`) that the page may offer.
     ``asset_url`` is the URL below which the page loads marimo's static files, "" for the
     supervisor's own. ``awaited`` is whether a person waits for it: only such a start is preferred
-    to what runs.
+    to what runs. ``code`` is whether a page in run mode may show the notebook's code.
     """
 
     op: Literal["start"] = "start"
@@ -128,6 +128,7 @@ class StartSession(NotebookRequest):
     allow: tuple[str, ...] = ()
     asset_url: str = Field(default="", pattern=r"^(?:(?:https?://|\.\./|/)\S*)?$", max_length=500)
     awaited: bool = True
+    code: bool = True
 
 
 class StopSession(Message):

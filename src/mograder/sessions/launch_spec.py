@@ -19,7 +19,7 @@ from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.core.sections.settings_model import ItemSettings
 from mograder.core.tasks import Progress
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.pep723 import Script, read_script
+from mograder.notebook.pep723 import ItemKind, Script, read_script
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.execution.item_limits import limited
 from mograder.sandbox.protocol import Limits, Mode, StartSession
@@ -82,7 +82,7 @@ class Spawner:
         is too large, and the errors of preparing an environment.
         """
         # One switch to a thread for all lookups: the switch costs as much as they do.
-        directory, script, uid_slot = await asyncio.to_thread(self._find, key)
+        directory, script, uid_slot, code = await asyncio.to_thread(self._find, key)
         environment = await self._environments.prepare(script, progress)
         decided = self._decisions.get(key.item)
         limits, awaited = limited(self._limits, script, decided), not is_rehearsal(key.user)
@@ -100,6 +100,7 @@ class Spawner:
             allow=allowed(script, decided),
             asset_url=self._asset_url,
             awaited=awaited,
+            code=code,
         )
 
     async def version(self, key: SessionKey) -> str:
@@ -109,8 +110,8 @@ class Spawner:
         release = await asyncio.to_thread(self._releases.get, ItemName(key.item))
         return "" if release is None else release.version
 
-    def _find(self, key: SessionKey) -> tuple[Path, Script, int]:
-        """Look up a session's directory, header and uid slot; blocks."""
+    def _find(self, key: SessionKey) -> tuple[Path, Script, int, bool]:
+        """Look up a session's directory, header and uid slot, and if its code is shown; blocks."""
         release = self._releases.get(ItemName(key.item))
         user, item = Username(key.user), ItemName(key.item)
         if key.mode is Mode.RUN:
@@ -122,7 +123,9 @@ class Spawner:
             _check_size(self._workspaces.notebook_size(user, item))
             if self.recorder is not None:
                 self.recorder.look(user, item)
-        return directory, script_of(release), self._slots.slot_of(key.user)
+        # compatibility-0.3.16.md 2.5
+        code = release is None or release.kind is not ItemKind.DEMO
+        return directory, script_of(release), self._slots.slot_of(key.user), code
 
 
 def _check_size(size: int | None) -> None:

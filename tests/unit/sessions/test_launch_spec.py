@@ -122,6 +122,13 @@ async def test_a_lecture_is_the_release_itself(place: Place) -> None:
     assert await place.spawner.version(LECTURE) == again.version != release.version
 
 
+@pytest.mark.parametrize("kind", list(ItemKind))
+async def test_only_a_demo_keeps_its_code_to_itself(place: Place, kind: ItemKind) -> None:
+    """compatibility-0.3.16.md 2.5."""
+    place.publish(LECTURE.item, kind)
+    assert (await place.request(LECTURE)).code is (kind is not ItemKind.DEMO)
+
+
 async def test_names_are_encoded_in_the_address(place: Place) -> None:
     key = SessionKey("ann@x.edu", "Week 1 & 2", Mode.EDIT)
     place.copied(of=key)

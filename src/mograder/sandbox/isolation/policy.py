@@ -227,7 +227,7 @@ def session_plan(
     edit = request.mode is Mode.EDIT
     handed = {"fd": fd} if checks is None else {"fd": fd, "checks": checks}
     told = {**handed, "config": first_configuration(request.allow)}
-    flags = ("--skip-update-check",) if edit else ("--include-code",)
+    flags = ("--skip-update-check",) if edit else ("--include-code",) if request.code else ()
     where = ("--asset-url", f"{request.asset_url or host.asset_url}/{assets}") if assets else ()
     arguments = (
         *("-q", request.mode, "--headless", "--no-token", "--no-sandbox", *flags, *where),

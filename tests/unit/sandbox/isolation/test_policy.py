@@ -229,6 +229,9 @@ def test_a_lecture_shows_its_code() -> None:
     argv = plan("run").argv
     assert "run" in argv
     assert "--include-code" in argv
+    demo = session("run").model_copy(update={"code": False})
+    shown = session_plan(demo, (ROOT,), HOST, SANDBOXED_SESSION, fd=9).argv
+    assert [each for each in argv if each not in shown] == ["--include-code"]
 
 
 def test_limits_are_in_the_kernels_units() -> None:
