@@ -530,7 +530,7 @@ async def test_the_first_page_leads_to_an_update_only_where_there_is_one(hub: Hu
     correct(hub, NEW.replace("It is wrong.", "Look again."))
     page = await read(hub, "/")
     assert "update available" in page
-    assert "Get the update" in page
+    assert "Reset to the new release" in page
     assert link not in page
 
 
