@@ -281,6 +281,14 @@ def test_a_lecturer_on_another_system_looks_after_a_hub(
     assert "0 copies" in run_there("update", "A7", "--preview")
     assert "void" in run_there("revoke-token", "bob", "--url", served.url)
     assert "runs on Linux only" in run_there("revoke-token", "bob", status=78)
+    assert "Warmed 3 notebooks: A1, A7, L01" in run_there("warm-cache")
+    assert "runs on Linux only" in run_there("warm-cache", "users.txt", status=78)
+    secret = {"MOGRADER_HUB_SECRET": SECRET}
+    made = OtherSystem(system, home=tmp_path / "home", extra=secret)
+    told = made.ran("hub", "generate-token", "dana", "--role", "instructor", cwd=course)
+    assert told.stdout.strip() == token
+    told = made.ran("token", "--secret", SECRET, "alice", cwd=course)
+    assert told.stdout.startswith(f"alice: {make_token(SECRET, 'alice')}")
 
 
 UPDATE = ["hub", "update", "A1"]

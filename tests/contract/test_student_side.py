@@ -33,7 +33,7 @@ LINUX_ONLY = {
     "mograder.cli.grader",
     "mograder.cli.autograde.command",
     "mograder.sandbox.isolation.bwrap",
-    "mograder.store.filesystem.records",
+    "mograder.store.filesystem.group_commit",
     "mograder.web.hub.server",
 }
 TEACHERS = {

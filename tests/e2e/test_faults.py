@@ -6,6 +6,7 @@ B22, B49, B50, B73-B79; compatibility-0.3.16.md 1; the exit codes of decision 12
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 from collections.abc import Callable
@@ -141,6 +142,8 @@ def test_dev_without_bubblewrap_serves_loopback_only_and_says_so(
     log = hub.log_text()
     assert "--dev: student code runs without a sandbox, on loopback only" in log
     assert "No permissions to create a new namespace" in log
+    (link,) = re.findall(r"^Sign in as the instructor, .*: (http://127\S+)$", log, re.MULTILINE)
+    assert httpx.get(link, trust_env=False).status_code == 200
     listening = [
         connection.laddr.ip
         for connection in psutil.Process(hub.pid).net_connections("tcp")

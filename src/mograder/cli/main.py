@@ -112,7 +112,7 @@ class _ErrorOptions:
         "grader-asgi": Lazy("mograder.cli.grader:grader_asgi", _LINUX),
         "hub": Lazy("mograder.cli.main:hub"),
         "serve": Lazy("mograder.cli.serve:serve", _LINUX),
-        "token": Lazy("mograder.cli.serve:token", _LINUX),
+        "token": Lazy("mograder.cli.server_tokens:token"),
         "moodle": Lazy("mograder.cli.main:moodle"),
         "https": Lazy("mograder.cli.main:https"),
         "receipt": Lazy(f"{_STUDENT}:receipt"),
@@ -260,10 +260,10 @@ def moodle() -> None:
         "schedule": Lazy("mograder.cli.hub.course:schedule", section=_ITEMS),
         "rehearse": Lazy("mograder.cli.hub.items:rehearse", section=_ITEMS),
         "warm": Lazy("mograder.cli.hub.items:warm", section=_ITEMS),
-        "warm-cache": _on_server("mograder.cli.hub.warm_cache:warm_cache", section=_ITEMS),
+        "warm-cache": Lazy("mograder.cli.hub.items:warm_cache", section=_ITEMS),
         "sync-users": Lazy("mograder.cli.hub.course:sync_users", section=_PEOPLE),
         "login-link": _on_server("mograder.cli.hub.tokens:login_link", section=_PEOPLE),
-        "generate-token": _on_server("mograder.cli.hub.tokens:generate_token", section=_PEOPLE),
+        "generate-token": Lazy("mograder.cli.hub.course:generate_token", section=_PEOPLE),
         "revoke-token": Lazy("mograder.cli.hub.course:revoke_token", section=_PEOPLE),
         "lti": _on_server("mograder.cli.hub.lti:lti", section=_PEOPLE),
         "check": _on_server("mograder.cli.hub.check:check", section=_CARE),
@@ -338,6 +338,11 @@ def hub(
 def overrides_of(**options: object) -> dict[str, object]:
     """Return the settings that options override; None means that an option is not given."""
     overrides = {key: options[name] for name, key in _HUB_SETTINGS.items()}
+    directory = options["notebooks_dir"]
+    if directory and isinstance(
+        directory, str
+    ):  # as typed, not relative to the course as the setting
+        overrides["hub.notebooks_dir"] = os.path.abspath(directory)  # noqa: PTH100 - keeps links
     lists = ((key, options[name]) for name, key in _HUB_LISTS.items())
     return overrides | {key: _names_in(text) for key, text in lists if isinstance(text, str)}
 

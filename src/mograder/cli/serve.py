@@ -1,27 +1,23 @@
-"""A course over plain HTTPS, on its machine: the server, the tokens, pages for browsers alone.
+"""A course over plain HTTPS, on its machine: the server, and pages for browsers alone.
 
-``mograder serve`` serves the course (B135-B145, B156), ``mograder token`` makes its tokens, and
-``mograder https export-web`` makes the page with which an item runs in the browser alone. The
-printed form of tokens is in compatibility-0.3.16.md 1, the server in 4.
+``mograder serve`` serves the course (B135-B145, B156; compatibility-0.3.16.md 4), and ``mograder
+https export-web`` makes the page with which an item runs in the browser alone.
 
 Imports that only one command needs, of the server and of the export, are made when it runs.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from mograder.auth.credentials import Role, make_token
 from mograder.cli.files import read_text
+from mograder.cli.server_tokens import print_tokens
 from mograder.cli.shared.options import EXISTING_DIRECTORY, PATH
 from mograder.core.clock import SystemClock
-from mograder.core.errors import InvalidInput, MograderError, NotFound
-from mograder.core.names import INSTRUCTOR, FileName, Username
+from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import FileName
 from mograder.core.settings import (
     LoadedSettings,
     default_settings,
@@ -33,18 +29,11 @@ from mograder.store.assignment_server.name_registry import (
     PEOPLE_FILE,
     How,
     NameRegistry,
-    parse_username,
 )
-from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret, read_secret
+from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret
 
 _PORT = 8080
 _HIGHEST = 65535
-_LIMIT = 4096
-_UNNOTED = (
-    "the server does not learn of these names. Until their tokens are used, others can register "
-    "them, and for a name whose tokens were ended this one is void. Run it on the server, in the "
-    "directory that is served."
-)
 
 
 @click.command("serve")
@@ -90,7 +79,7 @@ def serve(  # noqa: PLR0913  # one argument per option
     """
     code = _code(enrollment_code, enrollment_code_file)
     if generate_tokens is not None:
-        _print_tokens(directory, generate_tokens)
+        _print_all(directory, generate_tokens)
         return
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("Give --tls-cert and --tls-key together.")
@@ -117,7 +106,7 @@ def serve(  # noqa: PLR0913  # one argument per option
     run.serve_course(options, listening)
 
 
-def _print_tokens(root: Path, file: Path) -> None:
+def _print_all(root: Path, file: Path) -> None:
     """Print a token for every name in a file, and the instructor's (B144).
 
     Raises: :class:`InvalidInput`.
@@ -130,7 +119,7 @@ def _print_tokens(root: Path, file: Path) -> None:
     secret = ensure_secret(root / SECRET_FILE)
     people = NameRegistry(root / PEOPLE_FILE)
     people.note(names, How.ISSUED, SystemClock().now())
-    _print_lines(secret, names, people.epoch)
+    print_tokens(secret, names, people.epoch)
 
 
 def _settings(directory: Path) -> LoadedSettings:
@@ -170,116 +159,6 @@ def _usual_address() -> tuple[str, int]:
     return ("0.0.0.0", int(text)) if text else ("127.0.0.1", _PORT)  # noqa: S104
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The source of the secret; at most one of the three is given."""
-
-    file: Path | None
-    stdin: bool
-    text: str | None
-
-    def read(self) -> str:
-        """Return the secret.
-
-        Raises: ``click.UsageError``, :class:`InvalidInput`.
-        """
-        if sum((self.file is not None, self.stdin, self.text is not None)) > 1:
-            raise click.UsageError("Give one of --secret-file, --secret-stdin and --secret only.")
-        if self.stdin:
-            secret = sys.stdin.read(_LIMIT).strip()
-        elif self.text is not None:
-            secret = self.text.strip()
-        else:
-            return read_secret(self.path)
-        if not secret:
-            raise InvalidInput("The secret is empty.")
-        return secret
-
-    @property
-    def path(self) -> Path:
-        """The secret's file, if it is read from one."""
-        return self.file or Path(SECRET_FILE)
-
-    def people(self) -> NameRegistry | None:
-        """Return the names registered at the server of the secret, if its directory is known."""
-        if self.stdin or self.text is not None or self.path.name != SECRET_FILE:
-            return None
-        return NameRegistry(self.path.parent / PEOPLE_FILE)
-
-
-@click.command("token")
-@click.argument("usernames", nargs=-1, required=True)
-@click.option(
-    "--secret-file",
-    type=click.Path(path_type=Path),
-    help=f"The server's secret.  [default: ./{SECRET_FILE}]",
-)
-@click.option("--secret-stdin", is_flag=True, help="Read the secret from standard input.")
-@click.option("--secret", help="The secret itself; others on this machine may see it.")
-@click.option("--revoke", is_flag=True, help="End these people's tokens instead.")
-@click.option("--reset", is_flag=True, help="End these people's tokens and give the names free.")
-def token(
-    usernames: tuple[str, ...],
-    secret_file: Path | None,
-    secret_stdin: bool,
-    secret: str | None,
-    *,
-    revoke: bool,
-    reset: bool,
-) -> None:
-    """Make the tokens of a served course.
-
-    One for each person is printed, and the instructor's. Run it in the directory that is served,
-    where the secret is: a name that is given out there cannot be registered by somebody else.
-    """
-    source = Source(secret_file, secret_stdin, secret)
-    key = source.read()
-    if revoke and reset:
-        raise click.UsageError("Give --revoke or --reset, not both.")
-    names = tuple(_parse(name, instructor=revoke) for name in usernames)
-    people = source.people()
-    if revoke or reset:
-        _end(people, names, How.REVOKED if revoke else How.RESET)
-        return
-    if people is None:
-        click.echo(f"Warning: {_UNNOTED}", err=True)
-    else:
-        _note(people, names)
-    _print_lines(key, names, people.epoch if people else lambda _: 0)
-
-
-def _parse(name: str, *, instructor: bool) -> Username:
-    """Return the person's name; the instructor's is accepted too, to end its tokens."""
-    return Username.of_account(name) if instructor and name == INSTRUCTOR else parse_username(name)
-
-
-def _end(people: NameRegistry | None, names: tuple[Username, ...], how: How) -> None:
-    if people is None:
-        raise click.UsageError(
-            f"Run this on the server, where its {SECRET_FILE} is: what is ended is noted beside it."
-        )
-    for name in names:
-        people.end(name, how, SystemClock().now())
-        click.echo(f"All tokens of {name} are void.")
-
-
-def _note(people: NameRegistry, names: tuple[Username, ...]) -> None:
-    """Record the names as given out; without write permission, tokens are still printed."""
-    try:
-        people.note(names, How.ISSUED, SystemClock().now())
-    except (OSError, MograderError) as error:
-        click.echo(f"Warning: these names can still be registered by others: {error}", err=True)
-
-
-def _print_lines(secret: str, names: Sequence[Username], epoch_of: Callable[[str], int]) -> None:
-    """Print a line for each person, an empty one, and the instructor's."""
-    for name in names:
-        click.echo(f"{name}: {make_token(secret, name, epoch=epoch_of(name))}")
-    click.echo()
-    instructor = make_token(secret, INSTRUCTOR, Role.INSTRUCTOR, epoch_of(INSTRUCTOR))
-    click.echo(f"instructor: {instructor}")
-
-
 @click.command("export-web")
 @click.argument("item")
 @click.argument("directory", type=EXISTING_DIRECTORY, default=".")
@@ -308,11 +187,9 @@ def export_web(
     # Imported here, since the server and the tokens do without it.
     from mograder.cli.shared.output import reporting  # noqa: PLC0415
     from mograder.publishing.browser_export import export_page  # noqa: PLC0415
-    from mograder.web.server.services import ServerOptions, release_directory  # noqa: PLC0415
 
     root = directory.absolute()
-    release = release_directory(ServerOptions(root, release_dir))
-    found = Catalogue(root, release).find(item)
+    found = Catalogue(root, release_dir).find(item)
     name = _notebook(found, notebook)
     with reporting() as report:
         done = export_page(root, found.name, found.directory / name, pyodide, report)

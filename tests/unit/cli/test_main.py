@@ -297,9 +297,10 @@ def test_the_details_of_a_command_that_cannot_be_loaded_are_shown(
 
 ANYWHERE = [
     *("new", "generate", "quality", "validate", "feedback", "gradebook", "extension"),
-    *("similarity", "hub", "moodle", "https", "receipt", "student", "config", "completion"),
+    *("similarity", "hub", "token", "moodle", "https", "receipt", "student", "config"),
+    "completion",
 ]
-OTHERS = ["autograde", "grader", "serve", "token", "node"]
+OTHERS = ["autograde", "grader", "serve", "node"]
 NAMES = {"windows": "Windows", "macos": "macOS"}
 
 
@@ -309,7 +310,7 @@ NAMES = {"windows": "Windows", "macos": "macOS"}
     "command",
     [
         *(*OTHERS, "https export-web"),
-        *("hub check", "hub generate-token", "hub install", "hub warm-cache", "hub nodes"),
+        *("hub check", "hub install", "hub login-link", "hub nodes"),
     ],
 )
 def test_what_needs_linux_is_refused_elsewhere_in_a_sentence(system: System, command: str) -> None:

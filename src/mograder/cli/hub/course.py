@@ -1,6 +1,6 @@
-"""``mograder hub sync-users``, ``revoke-token``, ``visibility`` and ``schedule``.
+"""``mograder hub sync-users``, tokens, ``visibility`` and ``schedule``.
 
-B35, B36; compatibility-0.3.16.md 10.
+B35, B36, B47; compatibility-0.3.16.md 10.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from mograder.auth.credentials import CREDENTIAL_ROLES, Role, make_metrics_token, make_token
 from mograder.cli.files import read_text
 from mograder.cli.shared.lazy import server_part
 from mograder.cli.shared.options import EXISTING_FILE, course_dir_option
@@ -25,9 +26,12 @@ from mograder.core.errors import NotFound
 from mograder.core.item_dates import LAST_MINUTE, Visibility, read_moment, read_opening
 from mograder.core.name_lookup import Words, find_name, find_or_new
 from mograder.core.names import Username
+from mograder.core.operating_system import SYSTEM
+from mograder.core.settings import read_environ
 from mograder.publishing.schedule import DEFAULT_ZONE, Schedule, parse_schedule, parse_zone
 from mograder.store.course.allowlist import parse_users
 
+_METRICS = "metrics"
 _MOMENT = "%a %d %b %Y, %H:%M"
 
 
@@ -54,6 +58,42 @@ def sync_users(
         return
     with address.client() as client:
         click.echo(f"Synced {hub_course.sync_users(client, users)} users to hub.")
+
+
+@click.command("generate-token")
+@click.argument("username")
+@click.option(
+    "--role",
+    type=click.Choice([*(role.value for role in CREDENTIAL_ROLES), _METRICS]),
+    default=Role.STUDENT.value,
+    show_default=True,
+    help="What the person may do; metrics: a program that reads /metrics and nothing else.",
+)
+@course_dir_option
+@click.pass_context
+def generate_token(ctx: click.Context, username: str, role: str, course_dir: Path | None) -> None:
+    """Print a person's token.
+
+    It is for the API and for the sign-in page. MOGRADER_HUB_SECRET must be set to the hub's
+    secret. Where the hub's database is at hand, the token is one that is valid after earlier ones
+    were revoked.
+    """
+    user = Username.claimed(username)
+    secret = read_environ().hub_secret
+    if secret is None:
+        raise click.ClickException(
+            "MOGRADER_HUB_SECRET must be set to the hub's secret; "
+            "on a server it is in /etc/mograder/hub-secret."
+        )
+    epoch = 0
+    if SYSTEM == "linux":  # no hub's database is elsewhere
+        note_token = server_part(ctx.command_path, "mograder.cli.hub.tokens:note_token")
+        epoch = note_token(user, role, course_dir)
+    key = secret.get_secret_value()
+    if role == _METRICS:
+        click.echo(make_metrics_token(key, user, epoch))
+    else:
+        click.echo(make_token(key, user, Role(role), epoch))
 
 
 @click.command("revoke-token")

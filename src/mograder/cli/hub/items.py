@@ -10,11 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import click
 
 from mograder.cli.shared.console import plain
+from mograder.cli.shared.lazy import server_part
+from mograder.cli.shared.options import PATH, course_dir_option, verbose_option
 from mograder.cli.shared.output import counting, reporting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, json_option, tell, wants_json
@@ -316,3 +319,48 @@ def _warm_lines(answer: Warmth, zone: ZoneInfo) -> list[str]:
         shown = "; ".join(f"{each.astimezone(zone):{_MOMENT}}" for each in moments)
         lines.append(f"  {name}: {shown}")
     return lines or ["No times are set."]
+
+
+@click.command("warm-cache")
+@click.argument("notebooks", nargs=-1, type=PATH)
+@click.option("--all", "every", is_flag=True, help="All notebooks that are published here.")
+@click.option("--dry-run", is_flag=True, help="Show the dependencies only.")
+@hub_address_options
+@json_option
+@verbose_option
+@course_dir_option
+@click.pass_context
+def warm_cache(
+    ctx: click.Context,
+    /,
+    *,
+    notebooks: tuple[Path, ...],
+    every: bool,
+    dry_run: bool,
+    address: Address,
+    course_dir: Path | None,
+) -> Result:
+    """Prepare the environments of notebooks.
+
+    NOTEBOOKS are prepared on this machine, for the hub of this course. With --url or --ssh the
+    hub there prepares all that is published on it. It ends with 1 if one could not be prepared.
+    """
+    local = bool(notebooks) or dry_run
+    if address.given and local:
+        raise click.UsageError("A hub warms all that it holds: give no notebooks and no --dry-run.")
+    if address.known and not local:
+        return _warm_all(address)
+    without = f"{ctx.command_path} without --url or --ssh"
+    warm_here = server_part(without, "mograder.cli.hub.warm_cache:warm_here")
+    return warm_here(notebooks, every=every, dry_run=dry_run, course_dir=course_dir)
+
+
+def _warm_all(address: Address) -> Result:
+    """Have the hub prepare the environments of all that is published on it (B103)."""
+    with address.client() as client, reporting() as report:
+        done = hub_course.warm_cache(client, report)
+    lines = [f"Warmed {len(done.warmed)} notebooks: {', '.join(done.warmed)}"]
+    for name, error in done.failed.items():
+        lines += [f"  {name}", f"    failed: {error}"]
+    told = {"warmed": list(done.warmed), "failed": done.failed}
+    return Result(told, lines, int(bool(done.failed)))

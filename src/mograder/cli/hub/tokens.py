@@ -1,4 +1,4 @@
-"""Tokens and sign-in links, made on the machine with the hub's secret or database (B47, B105)."""
+"""Tokens and sign-in links in the hub's database, on its machine (B47, B105)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from mograder.auth.credentials import (
     LINK_LIFE,
     Role,
     make_code,
-    make_metrics_token,
-    make_token,
 )
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.hub_database import no_hub, open_hub_state, record_here
@@ -23,7 +21,6 @@ from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.store.hub.hub_state import is_recorded
 
-_METRICS = "metrics"
 _role_option = click.option(
     "--role",
     type=click.Choice([role.value for role in CREDENTIAL_ROLES]),
@@ -33,40 +30,16 @@ _role_option = click.option(
 )
 
 
-@click.command("generate-token")
-@click.argument("username")
-@click.option(
-    "--role",
-    type=click.Choice([*(role.value for role in CREDENTIAL_ROLES), _METRICS]),
-    default=Role.STUDENT.value,
-    show_default=True,
-    help="What the person may do; metrics: a program that reads /metrics and nothing else.",
-)
-@course_dir_option
-def generate_token(username: str, role: str, course_dir: Path | None) -> None:
-    """Print a person's token.
+def note_token(user: Username, role: str, course_dir: Path | None) -> int:
+    """Record in the database here, if there is one, that a token is made; return its epoch.
 
-    It is for the API and for the sign-in page. MOGRADER_HUB_SECRET must be set to the hub's
-    secret. Where the hub's database is at hand, the token is one that is valid after earlier ones
-    were revoked.
+    The epoch is the number of times that the user's tokens were revoked, 0 without a database.
     """
-    user = Username.claimed(username)
-    secret = read_environ().hub_secret
-    if secret is None:
-        raise click.ClickException(
-            "MOGRADER_HUB_SECRET must be set to the hub's secret; "
-            "on a server it is in /etc/mograder/hub-secret."
-        )
-    epoch = 0
     with open_hub_state(load_course(course_dir)) as state:
-        if state is not None:
-            epoch = state.epoch(user)
-            record_here(state, f"make {role} token", user)
-    key = secret.get_secret_value()
-    if role == _METRICS:
-        click.echo(make_metrics_token(key, user, epoch))
-    else:
-        click.echo(make_token(key, user, Role(role), epoch))
+        if state is None:
+            return 0
+        record_here(state, f"make {role} token", user)
+        return state.epoch(user)
 
 
 def revoke_here(user: Username, course_dir: Path | None) -> bool:

@@ -1,4 +1,4 @@
-"""``mograder hub warm-cache``: prepare notebooks' environments on this machine (B100-B104)."""
+"""``mograder hub warm-cache`` on this machine: prepare notebooks' environments (B100-B104)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import course_dir_option, verbose_option
 from mograder.cli.shared.output import reporting
-from mograder.cli.shared.remote import Address, hub_address_options
-from mograder.cli.shared.result import Result, json_option, tell
-from mograder.clients import hub_course
+from mograder.cli.shared.result import Result, tell
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.notebook.pep723 import Script
@@ -36,32 +31,10 @@ class _Outcome:
     error: str = ""
 
 
-@click.command("warm-cache")
-@click.argument("notebooks", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--all", "every", is_flag=True, help="All notebooks that are published here.")
-@click.option("--dry-run", is_flag=True, help="Show the dependencies only.")
-@hub_address_options
-@json_option
-@verbose_option
-@course_dir_option
-def warm_cache(
-    *,
-    notebooks: tuple[Path, ...],
-    every: bool,
-    dry_run: bool,
-    address: Address,
-    course_dir: Path | None,
+def warm_here(
+    notebooks: Sequence[Path], *, every: bool, dry_run: bool, course_dir: Path | None
 ) -> Result:
-    """Prepare the environments of notebooks.
-
-    NOTEBOOKS are prepared on this machine, for the hub of this course. With --url or --ssh the
-    hub there prepares all that is published on it. It ends with 1 if one could not be prepared.
-    """
-    local = bool(notebooks) or dry_run
-    if address.given and local:
-        raise click.UsageError("A hub warms all that it holds: give no notebooks and no --dry-run.")
-    if address.known and not local:
-        return _warm_remote(address)
+    """Prepare the environments of notebooks for the hub of this course; ``every``: of all of it."""
     loaded = load_course(course_dir)
     paths = [*notebooks, *(_published(loaded) if every else ())]
     if not paths:
@@ -70,17 +43,6 @@ def warm_cache(
     outcomes = asyncio.run(_warm(loaded, paths, dry_run=dry_run))
     failed = any(each.status == "failed" for each in outcomes)
     return Result(outcomes, status=int(failed))
-
-
-def _warm_remote(address: Address) -> Result:
-    """Have the hub prepare the environments (B103)."""
-    with address.client() as client, reporting() as report:
-        done = hub_course.warm_cache(client, report)
-    lines = [f"Warmed {len(done.warmed)} notebooks: {', '.join(done.warmed)}"]
-    for name, error in done.failed.items():
-        lines += [f"  {name}", f"    failed: {error}"]
-    told = {"warmed": list(done.warmed), "failed": done.failed}
-    return Result(told, lines, int(bool(done.failed)))
 
 
 def _published(loaded: LoadedSettings) -> list[Path]:

@@ -283,7 +283,8 @@ class HubSettings(Section):
     notebooks_dir: Present = "hub-notebooks"
     release_dir: Present = "hub-release"
     session_ttl: Positive = 3600
-    """Seconds without traffic after which a session is stopped."""
+    """Seconds without a request or a WebSocket message after which a session is stopped; four times
+    as many while a page is open or the kernel computes."""
     trusted_header: Annotated[str, AfterValidator(header)] = "X-Remote-User"
     """The header in which a trusted proxy names the user."""
     uv_cache_dir: str = ""

@@ -88,7 +88,7 @@ async def _serve(
         ready = functools.partial(service.tell, READY, f"STATUS=Serving {url}")
         server = Server(_configuration(services, notifier), ready)
         first = await _first_page(services, url)
-        _greet(services, url)
+        _greet(services, url, first if headless else url)
         stack.enter_context(until_signalled(server, lambda: _stop(service, notifier)))
         await stack.enter_async_context(service.kept_alive())
         if not headless:
@@ -168,12 +168,15 @@ def _url(loaded: LoadedSettings, listener: socket.socket) -> str:
     return f"{hub.public_url or f'http://{shown}:{port}'}{hub.base_url}/"
 
 
-def _greet(services: Services, url: str) -> None:
+def _greet(services: Services, url: str, first: str) -> None:
+    """Print what is served and where; ``first`` is the page that the reader has to open."""
     title = services.loaded.settings.title or services.loaded.course_dir.name
     confined = "in a sandbox" if services.sandboxed else "WITHOUT A SANDBOX"
     sys.stdout.write(
         f"Hub for {title}: {url}\nStudent code runs {confined}. Press Ctrl+C to stop.\n"
     )
+    if first != url:
+        sys.stdout.write(f"Sign in as the instructor, once within 15 minutes: {first}\n")
     sys.stdout.flush()  # output to a journal or a file is buffered
 
 

@@ -41,7 +41,8 @@ def test_every_option_takes_effect(tmp_path: Path) -> None:
     section = found.settings.hub
     assert found.course_dir == tmp_path / "course"
     assert (section.port, section.host, section.session_ttl) == (9001, "127.0.0.1", 60)
-    assert (section.notebooks_dir, section.trusted_header) == ("nb", "X-User")
+    assert section.notebooks_dir == str(tmp_path / "nb"), "relative to the working directory"
+    assert section.trusted_header == "X-User"
     assert (section.instructors, section.base_url) == (("ann", "bob"), "/live/hub")
 
 
