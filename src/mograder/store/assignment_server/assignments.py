@@ -189,7 +189,11 @@ class Catalogue:
             raise InvalidInput(f"{place}: {first['msg']}") from error
         listed: dict[str, Assignment] = {}
         for entry, values in zip(entries, raw, strict=True):
-            name = ItemName.parse(entry.name)
+            name = ItemName.valid(entry.name)
+            if name is None:
+                why = " ".join(_problem(ItemName, entry.name))
+                _log.warning("%s: %s Rename it: it is not handed out.", MANIFEST_FILE, why)
+                continue
             if name in listed:
                 raise InvalidInput(f"{name} is listed twice")
             listed[name] = Assignment(

@@ -45,11 +45,15 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the list: its JSON object, and its user id and username, one may be empty."""
+    """One entry of the list: its JSON object, and its user id and username, one may be empty.
+
+    0.3.16 may have written entries of nobody: they are kept, with their ``number`` in the list.
+    """
 
     values: Mapping[str, JsonValue]
     userid: str = ""
     username: str = ""
+    number: int = 0
 
     @property
     def name(self) -> str:
@@ -59,7 +63,8 @@ class Entry:
     @property
     def key(self) -> tuple[str, str]:
         """Identifies the entry: its user id, which may be another person's name, or its name."""
-        return (self.userid, "") if self.userid else ("", self.username)
+        # No name begins with a blank.
+        return (self.userid, "") if self.userid else ("", self.username or f" {self.number}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +75,8 @@ class _Reading:
     marks: Mapping[str, Mark]
 
 
-def parse_entries(body: bytes) -> tuple[Entry, ...]:
-    """Parse an upload: ``{"grades": [...]}``, or the list alone.
+def parse_entries(body: bytes, *, named: bool = True) -> tuple[Entry, ...]:
+    """Parse an upload: ``{"grades": [...]}``, or the list alone; ``named``: each has a person.
 
     Raises: :class:`InvalidInput` if any part of it is invalid.
     """
@@ -84,7 +89,11 @@ def parse_entries(body: bytes) -> tuple[Entry, ...]:
         raise InvalidInput("Expected a list of grades, or an object with a list 'grades'")
     if len(listed) > _MOST:
         raise InvalidInput(f"At most {_MOST} grades at once")
-    return tuple(_entry(number, value) for number, value in enumerate(listed, start=1))
+    entries = tuple(_entry(number, value) for number, value in enumerate(listed, start=1))
+    nobody = next((each.number for each in entries if not each.name), None)
+    if named and nobody is not None:
+        raise InvalidInput(f"Grade {nobody} has neither 'userid' nor 'username'")
+    return entries
 
 
 class Grades:
@@ -157,9 +166,9 @@ def _merged(
 
 
 def _parse(content: bytes) -> _Reading:
-    entries = parse_entries(content)
+    entries = parse_entries(content, named=False)
     marks: dict[str, Mark] = {}
-    for each in entries:
+    for each in filter(lambda entry: entry.name, entries):
         alone = not (each.username and each.userid)
         marks[each.name] = _mark(each) if alone else marks.get(each.name, _mark(each))
     return _Reading(entries, marks)
@@ -170,10 +179,7 @@ def _entry(number: int, value: object) -> Entry:
         raise InvalidInput(f"Grade {number} is not an object")
     if not _is_plain(value, _DEEPEST):
         raise InvalidInput(f"Grade {number} is nested too deeply, or has a number too large")
-    entry = Entry(value, *(_person(value.get(name)) for name in ("userid", "username")))
-    if not entry.name:
-        raise InvalidInput(f"Grade {number} has neither 'userid' nor 'username'")
-    return entry
+    return Entry(value, _person(value.get("userid")), _person(value.get("username")), number)
 
 
 def _person(value: object) -> str:

@@ -126,6 +126,19 @@ async def test_of_a_bad_upload_nothing_is_used(course: Course, body: bytes, erro
     assert not (course.root / "hw1" / "grades.json").exists()
 
 
+def test_rows_of_nobody_that_0316_stored_are_kept_and_shown_to_nobody(tmp_path: Path) -> None:
+    """It stores the rows of any CSV file; those of nobody must not withhold the others."""
+    of_nobody: list[dict[str, object]] = [{"student": "x", "mark": 1}, {"student": "y", "mark": 2}]
+    (tmp_path / "hw1").mkdir()
+    (tmp_path / "hw1" / "grades.json").write_text(json.dumps([*of_nobody, {"username": "bob"}]))
+    grades = Grades(tmp_path / "hw1")
+    assert (grades.of(""), grades.of("x")) == (None, None)
+    assert grades.merge(parse_entries(b'[{"username": "bob", "grade": 3}]')) == 3
+    stored = json.loads((tmp_path / "hw1" / "grades.json").read_text())
+    assert stored == [*of_nobody, {"username": "bob", "grade": 3}]
+    assert grades.of("bob") == Mark("3", "")
+
+
 def test_two_who_upload_at_once_lose_nothing(tmp_path: Path) -> None:
     def upload(number: int) -> object:
         entries = parse_entries(json.dumps([{"username": f"u{number}", "grade": 1}]).encode())
