@@ -62,6 +62,7 @@ _COLOURED = {
     Name.Decorator: "nd",
     Name.Builtin: "nb",
 }
+_ANY_FILE = "notebook.py"
 _CUT = "The rest of this output was cut off, for it is too large."
 _NO_TABLE = "The table of marks is not shown here: the checks ran apart from the notebook."
 _TOO_LARGE = "An output is not shown here: it is too large."
@@ -114,9 +115,10 @@ def render_notebook_page(text: str, filename: str, cells: Sequence[CellResult]) 
     """Return the page of a notebook's text and of the results of its cells.
 
     The page has nothing else: a notebook that ran without its hidden tests shows none.
-    A text that is no notebook is shown as it is.
+    A text that is no notebook is shown as it is. Only the heading, which markers may not see, has
+    ``filename``.
     """
-    return _page(filename, view_notebook(text, filename, cells))
+    return _page(filename, view_notebook(text, _ANY_FILE, cells))
 
 
 def render_text_page(text: str, filename: str, problem: str) -> str:

@@ -150,7 +150,8 @@ class _Grading:
         Raises:
             MograderError: It could not be graded, for a reason that is not the student's.
         """
-        name, assignment = self.submitted.path.name, self.assignment
+        # Reasons name the author's file: markers may read them, and not be told the student's name.
+        name, assignment = source_name(self.assignment), self.assignment
         try:
             self.text = decode_submission(self.submitted.data, name)
             source = assignment.source
