@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ _MOST_ROWS = 100_000
 _SHOWN = 20
 _FORMULA = ("=", "+", "-", "@", "\t", "\n")
 _TEXT = "'"
+_LATER_FORMULA = re.compile(r"([;\t] *)(?=[=+\-@][^;\t]*[\w.][(|])")
+"""A formula with a call or a link (DDE) after a semicolon or a tab: where lists are separated by
+these, as in most of Europe, a spreadsheet program begins a cell there."""
+_LATER_TEXT = re.compile(rf"([;\t] *){_TEXT}(?=[=+\-@])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,7 @@ def spreadsheet_text(text: str) -> str:
     """Return a cell's text that a spreadsheet program does not take for a formula."""
     # The csv module does not quote a carriage return, at which a reader would end the row.
     text = _with_our_line_ends(text)
+    text = _LATER_FORMULA.sub(rf"\1{_TEXT}", text)
     return _TEXT + text if text.startswith(_FORMULA) else text
 
 
@@ -131,4 +137,5 @@ def _cell(value: str | float | None) -> str:
 
 
 def _without_prefix(cell: str) -> str:
+    cell = _LATER_TEXT.sub(r"\1", cell)
     return cell[1:] if cell.startswith(tuple(_TEXT + each for each in _FORMULA)) else cell

@@ -144,6 +144,22 @@ def test_16_a_text_is_no_formula_and_comes_back_as_it_was(text: str) -> None:
     assert line.comment == text
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Eve;=cmd|' /C calc'!A0;x", "Eve;'=cmd|' /C calc'!A0;x"),
+        ('a\t @HYPERLINK("//x")', 'a\t \'@HYPERLINK("//x")'),
+        ("Well done ;-) see (2)", "Well done ;-) see (2)"),
+        ("a; -3", "a; -3"),
+    ],
+)
+def test_16_a_formula_after_a_semicolon_is_none_either(text: str, shown: str) -> None:
+    """A spreadsheet program in most of Europe separates the cells of our file there, too."""
+    written = write_table(["name"], [[text]])
+    assert list(csv.reader(io.StringIO(written)))[1] == [shown]
+    assert read_table(written.encode(), "names.csv").rows[0].cells == (text,)
+
+
 def test_a_number_is_no_text() -> None:
     assert write_table(["a", "b"], [[-1.5, None]]) == "a,b\n-1.5,\n"
     assert [number_text(each) for each in (70.0, 0.0, -0.0, 1 / 3, None)] == [
