@@ -162,6 +162,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def is_same_person(name: str, other: str) -> bool:
+    """Whether two user names may be one person's: a sign-in and a Moodle differ in their case."""
+    return nfc(name).casefold() == nfc(other).casefold()
+
+
 def nfc(text: str, longest: int = _LONGEST) -> str:
     """Return text in Unicode's composed form, so that equal names compare as equal.
 

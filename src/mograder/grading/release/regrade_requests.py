@@ -14,6 +14,7 @@ from typing import Literal
 
 from mograder.core.csv_table import number_text
 from mograder.core.errors import Conflict, Forbidden, InvalidInput
+from mograder.core.name_lookup import is_same_person
 from mograder.grading.pages.page_templates import readable
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import ReleasedMarks, new_release, parse_marks
@@ -297,12 +298,13 @@ def _assignee(
     assignment with the fewest open requests who did not give the mark.
     """
     assignment, student = work
-    person = question.marker if question.marker not in (MACHINE, EARLIER_MARKER, student) else ""
-    if to == "instructors" or not person:
+    person = question.marker if question.marker not in (MACHINE, EARLIER_MARKER) else ""
+    if to == "instructors" or not person or is_same_person(person, student):
         return ""
     if to == "marker":
         return person
-    others = markers_of(book, assignment) - {person, student}
+    markers = markers_of(book, assignment) - {person}
+    others = [name for name in markers if not is_same_person(name, student)]
     load = Counter(each.assignee for each in known if each.waits)
     return min(others, key=lambda name: (load[name], name), default="")
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
-from mograder.core.name_lookup import nfc
+from mograder.core.name_lookup import is_same_person
 from mograder.store.database.database import add_row
 from mograder.store.database.row_tables import values_of
 from mograder.store.gradebook.gradebook import Gradebook
@@ -242,8 +242,7 @@ def _recalculate(connection: Connection, assignment: str, question: str, author:
     """Compute the marks by saved comments again; return how many changed."""
     rubric = read_rubric(connection, assignment, question)
     changed = tuple(_outdated(connection, assignment, question, rubric))
-    own = nfc(author.own).casefold()
-    if own and any(nfc(rows.student).casefold() == own for rows, _, _ in changed):
+    if author.own and any(is_same_person(rows.student, author.own) for rows, _, _ in changed):
         raise Forbidden(
             "This would change the mark of your own answer.",
             hint="Another marker or an instructor changes it.",

@@ -29,7 +29,7 @@ from mograder.core.clock import Clock, SystemClock
 from mograder.core.context_managers import Closing
 from mograder.core.errors import Forbidden, MograderError, NotFound
 from mograder.core.log import get_logger
-from mograder.core.name_lookup import nfc
+from mograder.core.name_lookup import is_same_person, nfc
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.grading.course_late import CourseDates, export_if_set
@@ -334,8 +334,7 @@ class Answers:
 
 def may_mark(marker: Marker, student: str) -> bool:
     """Return whether a person may mark a student's answer: any but, as a marker, their own."""
-    own = nfc(student).casefold() == nfc(marker.name).casefold()
-    return marker.role is Role.INSTRUCTOR or not own
+    return marker.role is Role.INSTRUCTOR or not is_same_person(student, marker.name)
 
 
 def may_show_names(marking: MarkingApp, marker: Marker) -> bool:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from mograder.auth.credentials import Role
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
+from mograder.core.name_lookup import is_same_person
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.grading.release import regrade_requests
 from mograder.grading.release.feedback_view import QuestionView
@@ -129,7 +130,7 @@ def is_for(marker: Marker, request: RegradeRequest) -> bool:
 
 def may_answer(marker: Marker, request: RegradeRequest) -> bool:
     """Return whether this person may answer and decide a request; not one's own."""
-    if marker.name == request.student:
+    if is_same_person(marker.name, request.student):
         return False
     return marker.role is Role.INSTRUCTOR or is_for(marker, request)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mograder.auth.credentials import Role
 from mograder.core.errors import Conflict, Forbidden, InvalidInput
 from mograder.grading.release.regrade_requests import (
     MOST_MESSAGES,
@@ -30,6 +31,8 @@ from mograder.store.marking.regrade_requests import (
     RegradeRequests,
     RequestState,
 )
+from mograder.web.marking.context import Marker
+from mograder.web.marking.request_pages import may_answer
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 
 RULES = RequestRules(days=14, to="marker")
@@ -125,6 +128,21 @@ def test_the_other_marker_is_the_one_with_fewer_requests(course: ReleasedCourse)
     rules = RequestRules(14, "other")
     assert asking(course, rules=rules).assignee == "abe"
     assert asking(course, student="carol", rules=rules).assignee == "max"
+
+
+@pytest.mark.parametrize("to", ["marker", "other"])
+def test_nobody_is_asked_about_the_own_mark_in_whatever_spelling(
+    course: ReleasedCourse, to: str
+) -> None:
+    """A front names a person Alice, and their work was collected as alice's."""
+    course.mark("carol", 5, marker="Alice")
+    course.mark("alice", 5, marker="Alice" if to == "marker" else "mia")
+    course.mark("bob", 5, marker="max")
+    course.release()
+    asked = asking(course, rules=RequestRules(14, to))  # type: ignore[arg-type]
+    assert asked.assignee == ("" if to == "marker" else "max")
+    assert not may_answer(Marker("Alice", Role.INSTRUCTOR), asked)
+    assert may_answer(Marker("mona", Role.INSTRUCTOR), asked)
 
 
 def test_a_mark_by_grading_can_be_replaced_by_a_decision(course: ReleasedCourse) -> None:
