@@ -45,10 +45,11 @@ from mograder.notebook.points import (
     Check,
     checks_in,
     has_conditions,
+    has_label_of_run,
     key_of,
-    labels_in,
     marks_of,
     stated_weights,
+    waiting_calls,
 )
 from mograder.notebook.source.release import without_mark
 from mograder.processes.isolated_call import IsolatedCall
@@ -65,7 +66,6 @@ from mograder.sandbox.protocol import COMMANDS_SLOT, Limits
 
 _HIDDEN = "# HIDDEN TESTS"
 _CODE_SHOWN = 300
-_CALL = re.compile(r"\bcheck\(")
 _ASSERT = re.compile(r"^\s*assert\b", re.MULTILINE)
 _CALL_TEST = "\n\n@app.cell\ndef _({0}):\n    {0}()\n    return\n"
 _WORST_FIRST = (CheckStatus.DANGER, CheckStatus.PARTIAL, CheckStatus.WARN, CheckStatus.SUCCESS)
@@ -369,7 +369,7 @@ class _Judging:
         dynamic = {
             cell.index: cell
             for cell in self._to_run.cells
-            if cell.index in self._counted and self._has_dynamic(cell)
+            if cell.index in self._counted and has_label_of_run(cell.code)
         }
         found: dict[str, tuple[Cell, list[CheckResult]]] = {}
         for each in self._result.checks:
@@ -378,15 +378,12 @@ class _Judging:
                 found.setdefault(each.label, (cell, []))[1].append(each)
         return found
 
-    def _has_dynamic(self, cell: Cell) -> bool:
-        held = sum(1 for _ in labels_in(cell.code))
-        return len(_CALL.findall(cell.code)) > held
-
     def _judged(
         self, label: str, results: list[CheckResult], cell: Cell, line: int
     ) -> ValidatedCheck:
         """Return the worst of several results: a result that was written twice is not trusted."""
-        worst = min(results, key=lambda each: _WORST_FIRST.index(CheckStatus(each.status)))
+        told = self._without_waiting(label, results)
+        worst = min(told, key=lambda each: _WORST_FIRST.index(CheckStatus(each.status)))
         status, hidden = CheckStatus(worst.status), _HIDDEN in cell.code
         return ValidatedCheck(
             label,
@@ -400,6 +397,26 @@ class _Judging:
             waits=hidden and not has_conditions(cell.code, label),
             index=self._index(cell),
         )
+
+    def _without_waiting(self, label: str, results: list[CheckResult]) -> list[CheckResult]:
+        """Return the results without those of calls that only say that the label waits.
+
+        Those count where the check did not come to its conditions.
+        """
+        came = {each.index for each in results if each.total_weight}
+        left = {
+            index: waiting_calls(self._to_run.cells[index].code, label)
+            for index in came
+            if index < len(self._to_run.cells)
+        }
+        kept = []
+        for each in results:
+            says_nothing = each.status == CheckStatus.WARN and not each.total_weight
+            if says_nothing and left.get(each.index, 0) > 0:
+                left[each.index] -= 1
+            else:
+                kept.append(each)
+        return kept
 
     def errors(self) -> Iterator[CellError]:
         """Yield the cells that failed but are no tests, in the order of the file."""

@@ -13,7 +13,7 @@ import hashlib
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -172,17 +172,70 @@ def cell_labels(cell: Cell) -> tuple[str, ...]:
 def labels_in(code: str, renamed: tuple[str, ...] = ()) -> Iterator[tuple[str, int]]:
     """Yield the labels of the checks in a cell's code, with their lines (from 1) in it.
 
-    They are found by a regular expression, as in 0.3.16, so the code need not be valid Python.
-    ``renamed`` holds further names of the function.
+    Labels that are known only when the code runs are left out. ``renamed`` holds further names of
+    the function.
     """
-    line, counted = 1, 0
-    names = "|".join(map(re.escape, ("check", *renamed)))
-    for found in re.finditer(_CHECK.format(names=names), code, re.VERBOSE):
-        line += code.count("\n", counted, found.start())
-        counted = found.start()
-        label = _label(found["prefix"].lower(), found["literal"])
+    for label, line in _labelled_calls(code, renamed):
         if label is not None:
             yield label, line
+
+
+def has_label_of_run(code: str) -> bool:
+    """Whether a check in a cell's code has a label that is known only when it runs."""
+    return any(label is None for label, _ in _labelled_calls(code, ()))
+
+
+@lru_cache(_CODES)
+def _labelled_calls(code: str, renamed: tuple[str, ...]) -> tuple[tuple[str | None, int], ...]:
+    """Return the calls of ``check`` in code with their lines; None for a label known at run time.
+
+    Of a method ``check`` those calls count that have conditions, too: another class may have one.
+    """
+    names = ("check", *renamed)
+    if not any(name in code for name in names):
+        return ()
+    tree = parse_python(code)
+    if tree is None:
+        return tuple(_written_labels(code, names))
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            label, conditions = check_arguments(node)
+            match node.func:
+                case ast.Name(id=name) if name in names:
+                    is_check = True
+                case ast.Attribute(attr="check"):
+                    is_check = conditions is not None
+                case _:
+                    is_check = False
+            if is_check and label is not None:
+                is_text = isinstance(label, ast.Constant) and isinstance(label.value, str)
+                text = label.value if is_text and label.value else None
+                place = node.func.end_lineno or node.lineno, node.func.end_col_offset or 0
+                found.append((*place, text))
+    ordered = sorted(found, key=lambda each: each[:2])
+    return tuple((label, line) for line, _, label in ordered)
+
+
+def _written_labels(code: str, names: Sequence[str]) -> Iterator[tuple[str | None, int]]:
+    """Yield the calls in code that is no Python, as 0.3.16 finds them in any code."""
+    line, counted = 1, 0
+    for found in re.finditer(
+        _CHECK.format(names="|".join(map(re.escape, names))), code, re.VERBOSE
+    ):
+        line += code.count("\n", counted, found.start())
+        counted = found.start()
+        yield _label(found["prefix"].lower(), found["literal"]), line
+
+
+def waiting_calls(code: str, label: str) -> int:
+    """Return how many calls of a check have ``[]`` for conditions: it waits for an answer then.
+
+    As in ``mo.stop(x is None, check("Q1", []))``, where Python makes the call for every answer.
+    """
+    tree = parse_python(code)
+    calls = calls_of(label, ast.walk(tree)) if tree is not None else ()
+    return sum(isinstance(given, ast.List) and not given.elts for _, given in calls)
 
 
 def has_conditions(code: str, label: str) -> bool:

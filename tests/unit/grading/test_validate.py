@@ -117,6 +117,23 @@ async def test_the_worst_of_several_lines_counts() -> None:
     assert not report.ok
 
 
+IDIOM = RELEASE.replace(
+    'check("Q1: one", [', 'mo.stop(x is None, check("Q1: one", []))\n    check("Q1: one", ['
+)
+WAITS = CheckResult("Q1: one", "warn", (), 0.0, 0.0, FIRST)
+
+
+async def test_a_call_that_only_waits_for_an_answer_does_not_count_beside_its_conditions() -> None:
+    """0.3.16's own way, ``mo.stop(x is None, check("Q1", []))``: Python makes both calls."""
+    report = await judged(ran(WAITS, *ALL), IDIOM, IDIOM)
+    assert (report.ok, report.marks) == (True, (15.0, 15.0))
+    report = await judged(ran(WAITS, said("Q1: one", FIRST, "danger"), ALL[1]), IDIOM, IDIOM)
+    assert statuses(report) == [CheckStatus.DANGER, CheckStatus.SUCCESS]
+    for told in ((WAITS, WAITS, *ALL), (WAITS, ALL[1])):
+        report = await judged(ran(*told), IDIOM, IDIOM)
+        assert statuses(report)[0] is CheckStatus.WARN, "there is one such call, or no other"
+
+
 async def test_partial_credit_is_a_share_of_the_marks() -> None:
     release = RELEASE.replace('(x == 1, "not one")', '(x == 1, "not one", 4)')
     report = await judged(ran(said("Q1: one", FIRST, "partial"), ALL[1]), release, release)
