@@ -474,14 +474,16 @@ async def test_nobody_decides_on_their_own_mark(hub: Hub, course: ReleasedCourse
         assert answer.status_code == 403, action
 
 
+@pytest.mark.parametrize("again", [True, False])
 async def test_a_request_about_a_question_that_was_removed_since_is_read_and_closed(
-    hub: Hub, course: ReleasedCourse
+    hub: Hub, course: ReleasedCourse, *, again: bool
 ) -> None:
     await release(hub)
     await ask(hub)
     left = course.result("alice").questions[:1]
     course.grade("alice", questions=left, max_mark=10.0, source_sha256="c" * 64)
-    await release(hub)
+    if again:
+        await release(hub)
     assert ASKING["text"] in await read(hub, "/marks/alice/A1")
     assert "no such question any more" in await read(hub, THREAD, "prof")
     assert (await decide(hub, "prof", action="change", points="5")).status_code == 404
@@ -490,6 +492,15 @@ async def test_a_request_about_a_question_that_was_removed_since_is_read_and_clo
     (request,) = RegradeRequests(course.book).of()
     assert not request.waits
     assert "It does not count for anybody." in await read(hub, "/marks/alice/A1")
+
+
+async def test_a_decision_says_what_else_it_would_release(hub: Hub, course: ReleasedCourse) -> None:
+    await release(hub)
+    await ask(hub, question="Q1")
+    assert "releases all marks" not in await read(hub, THREAD, "prof")
+    course.mark("alice", 1, marker=MARKER)
+    page = " ".join((await read(hub, THREAD, "prof")).split())
+    assert "so these changes, too: Essay 6 → 1." in page
 
 
 async def test_points_that_are_no_mark_are_refused(hub: Hub, course: ReleasedCourse) -> None:

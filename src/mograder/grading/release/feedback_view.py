@@ -82,7 +82,7 @@ class Disclosure:
     ) -> Disclosure:
         """Return what the settings allow for an assignment at a time.
 
-        ``due`` is the last due date of any student. Without one, pages tell at once.
+        ``due`` is the last time for work of any student. Without one, pages tell at once.
         """
         own = settings.items.get(assignment)
         level = (own and own.hidden_tests) or settings.grading.hidden_tests

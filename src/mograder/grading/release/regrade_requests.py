@@ -204,7 +204,7 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
     question = _question_or_none(grade, request.question)
     present = None if question is None else question.points
     before = points_seen(stands, request.question, present)
-    if made.points is None and present != before:
+    if made.points is None and question is not None and present != before:
         raise Conflict(
             f"The mark was changed to {number_text(present)} since it was released.",
             hint="Give the points that shall count.",

@@ -15,17 +15,19 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.auth.credentials import Role
+from mograder.core.csv_table import number_text
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
 from mograder.core.name_lookup import is_same_person
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.grading.release import regrade_requests
 from mograder.grading.release.feedback_view import QuestionView
 from mograder.grading.release.regrade_requests import LONGEST_TEXT, Decision
-from mograder.grading.release.releasing import marks_now
+from mograder.grading.release.releasing import marks_now, readable_marks
 from mograder.grading.release.student_marks import telling, view_marks
 from mograder.grading.submissions.grading_result import GradedCheck
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.mark_release import MarkReleases
+from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.mark_release import MarkReleases, standing
 from mograder.store.marking.marking_progress import open_for_marking
 from mograder.store.marking.question_marking import AnswerMark, QuestionMarks, markers_of
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
@@ -51,7 +53,8 @@ class ThreadView:
 
     ``mark`` is the mark as it stands, None if the assignment has no such question any more.
     ``reasons`` is what the student's page would say about the question now, None if it cannot be
-    shown; ``checks`` are those of the question for staff.
+    shown; ``checks`` are those of the question for staff. ``besides`` is what else of the student
+    another mark would release.
     ``people`` may be given the request. ``following`` waits for the same person, ``left`` do.
     """
 
@@ -60,6 +63,7 @@ class ThreadView:
     mark: AnswerMark | None
     reasons: QuestionView | None
     checks: tuple[GradedCheck, ...]
+    besides: tuple[str, ...]
     people: tuple[str, ...]
     answer: str
     following: RegradeRequest | None
@@ -154,7 +158,7 @@ def _find(book: Gradebook, assignment: str, number: str) -> RegradeRequest:
 def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -> ThreadView:
     book = marking.book()
     found = _find(book, assignment, number)
-    reasons, checks = _reasons(marking, found)
+    reasons, checks, besides = _reasons(marking, found)
     others = [
         each
         for each in _visible(marking, marker)
@@ -167,6 +171,7 @@ def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -
         _mark(book, found),
         reasons,
         checks,
+        besides,
         _people(marking, book, assignment),
         f"{answer_id(marking.key, assignment, found.student)}/"
         f"{path_segment(question_address(found.question))}",
@@ -184,13 +189,18 @@ def _mark(book: Gradebook, request: RegradeRequest) -> AnswerMark | None:
 
 def _reasons(
     marking: MarkingApp, request: RegradeRequest
-) -> tuple[QuestionView | None, tuple[GradedCheck, ...]]:
-    """Return what the student's page says about the question, and the checks with all they say."""
+) -> tuple[QuestionView | None, tuple[GradedCheck, ...], tuple[str, ...]]:
+    """Return what the student's page says about the question, and the checks with all they say.
+
+    The last are the other marks that a decision would release.
+    """
     feedback = feedback_of(marking, request.assignment)
     (work,) = feedback.works((request.student,))
     if work.last.problem:
-        return None, ()
+        return None, (), ()
     rows = MarkReleases(feedback.book).rows_for(request.assignment, request.student)
+    seen = readable_marks(standing(rows, feedback.now).shown)
+    besides = () if seen is None else _besides(seen.grade, work.grade, request.question)
     view = view_marks(feedback, marks_now(work), telling(feedback).of(rows))
     shown = next((each for each in view.questions if each.key == request.question), None)
     graded = work.last.result.checks if work.last.result else ()
@@ -198,7 +208,29 @@ def _reasons(
     for check in graded:
         labels = tuple(each for each in check.labels if each.key == request.question)
         about += [check.model_copy(update={"labels": labels})] if labels else []
-    return shown, tuple(about)
+    return shown, tuple(about), besides
+
+
+def _besides(seen: StudentGrade, now: StudentGrade, key: str) -> tuple[str, ...]:
+    """Return in words how a student's marks differ from those that the student sees.
+
+    The question itself is left out.
+    """
+    points = [{each.key: each.points for each in grade.questions} for grade in (seen, now)]
+    keys = [each for each in {**points[0], **points[1]} if each != key]
+    before, after = ([number_text(of.get(each)) or "–" for each in keys] for of in points)
+    told = [
+        f"{question_title(each)} {one} → {other}"
+        for each, one, other in zip(keys, before, after, strict=True)
+        if one != other
+    ]
+    words = [
+        ({each.key: each.comment for each in grade.questions if each.key != key}, grade.comment)
+        for grade in (seen, now)
+    ]
+    told += ["comments"] if words[0] != words[1] else []
+    told += ["the deduction"] if seen.penalty_pct != now.penalty_pct else []
+    return tuple(told)
 
 
 def _people(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str, ...]:
