@@ -136,6 +136,16 @@ def test_a_schedule_replaces_all_that_was_set(served: ServedHub, tmp_path: Path)
     }
 
 
+def test_a_schedule_names_what_it_shows_to_students(served: ServedHub, tmp_path: Path) -> None:
+    cli("hub visibility A1 --hide")
+    (tmp_path / "term.toml").write_text("[items]\nL01 = 2030-12-01\n")
+    told = cli("hub schedule term.toml").err
+    assert told == (
+        "Warning: A1 was hidden, and is not in the file: students see it from now on.\n"
+    )
+    assert cli("hub schedule term.toml").err == ""
+
+
 @pytest.mark.parametrize(
     ("named", "option", "moment"),
     [

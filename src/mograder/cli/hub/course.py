@@ -25,7 +25,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound
 from mograder.core.item_dates import LAST_MINUTE, Visibility, read_moment, read_opening
 from mograder.core.name_lookup import Words, find_name, find_or_new
-from mograder.core.names import Username
+from mograder.core.names import INSTRUCTOR, Username
 from mograder.core.operating_system import SYSTEM
 from mograder.core.settings import read_environ
 from mograder.publishing.schedule import DEFAULT_ZONE, Schedule, parse_schedule, parse_zone
@@ -78,7 +78,8 @@ def generate_token(ctx: click.Context, username: str, role: str, course_dir: Pat
     secret. Where the hub's database is at hand, the token is one that is valid after earlier ones
     were revoked.
     """
-    user = Username.claimed(username)
+    is_instructors = username == INSTRUCTOR and role == Role.INSTRUCTOR
+    user = Username.of_account(username) if is_instructors else Username.claimed(username)
     secret = read_environ().hub_secret
     if secret is None:
         raise click.ClickException(
@@ -196,8 +197,8 @@ def schedule(
     `none` returns to the hub's mograder.toml. Without an option it shows the dates.
 
     WHAT may also be a TOML file: start, time, timezone, hide_unlisted, [weeks] and [items]. It
-    replaces all openings that were set before. Without a timezone there, --timezone counts, else
-    Europe/London.
+    replaces all openings that were set before, and what was hidden by hand; hide_unlisted hides all
+    that it does not list. Without a timezone there, --timezone counts, else Europe/London.
     """
     given = {"opens": opens, "due": due, "closes": closes}
     texts = {key: text for key, text in given.items() if text is not None}
@@ -223,8 +224,12 @@ def _open_by_file(plan: Schedule, address: Address, *, dry_run: bool) -> None:
         published = hub_course.items(client)
         if plan.hide_unlisted:
             changes |= {name: Visibility(hidden=True) for name in published if name not in changes}
+        hidden = {name for name, rule in hub_course.rules(client).items() if rule.hidden}
         if not dry_run:
             hub_course.set_rules(client, changes, replace=True)
+    for name in sorted(hidden & published.keys() - changes.keys()):
+        told = f"Warning: {name} was hidden, and is not in the file: students see it from now on."
+        click.echo(told, err=True)
     for line in _lines(published, changes, plan.zone):
         click.echo(line)
     if dry_run:

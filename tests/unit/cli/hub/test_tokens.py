@@ -11,6 +11,7 @@ import pytest
 
 from mograder.auth.credentials import Claims, Role, make_token, verify_metrics_token, verify_token
 from mograder.core.clock import SystemClock
+from mograder.core.names import INSTRUCTOR
 from mograder.store.hub.hub_state import HubState
 from tests.support.command_line import cli
 
@@ -96,6 +97,13 @@ def test_a_link_signs_in_its_person_once_and_is_written_down(
     (line,) = state.recent_audit(5)
     assert (line.action, line.what) == (f"make {role.value} sign-in link", "alice")
     assert code not in str(line)
+
+
+def test_b47_the_instructors_token_may_be_asked_for_by_its_reserved_name() -> None:
+    """0.3.16 ignores the name where the role is that of instructors."""
+    made = printed("generate-token", INSTRUCTOR, "--role", "instructor")
+    assert made == make_token(SECRET, INSTRUCTOR, Role.INSTRUCTOR)
+    cli("hub generate-token", INSTRUCTOR, status=2)
 
 
 def test_a_link_ends_by_itself(state: HubState) -> None:
