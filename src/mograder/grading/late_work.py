@@ -84,9 +84,13 @@ class DueDates:
 
     @property
     def last(self) -> datetime | None:
-        """The due date after which no student may improve their work in time."""
+        """The time after which no student may improve their work in time.
+
+        Where nothing is due, it is the end of submissions.
+        """
         found = [*self.extensions.values(), *([self.general] if self.general else [])]
-        return max(found, default=None)
+        ends = [*self.closings.values(), *([self.closes] if self.closes else [])]
+        return max(found or ends, default=None)
 
     def with_facts(self, facts: LateFacts, assignment: str) -> DueDates:
         """Return the dates with the extensions and exemptions of the gradebook."""
