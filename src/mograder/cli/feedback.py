@@ -110,6 +110,8 @@ def feedback(
                 loaded.settings, each.assignment, due=terms.due.last, now=now
             )
             found = _counted(each, book, late)
+            if each.whole and not any(counted.grade.questions for counted in found):
+                _demand_known(each, book)
             _tell_counted(found)
             works = works_of(grading_key(loaded), book, each.assignment, found)
             pages = _beside(each, loaded, loaded.settings.dirs.feedback)
@@ -148,7 +150,7 @@ def _tell_counted(found: Sequence[CountedGrade]) -> None:
 
 
 def _tell_unknown_due(terms: Terms) -> None:
-    if terms.rule.enabled and terms.due.last is None:
+    if terms.rule.enabled and not (terms.due.general or terms.due.extensions):
         click.echo("WARNING: no due date found — skipping penalties", err=True)
 
 
@@ -226,6 +228,19 @@ def _counted(chosen: _Chosen, book: Gradebook, late: CourseLate) -> tuple[Counte
         known.get(name) or CountedGrade(StudentGrade(chosen.assignment, name), NO_DEDUCTION)
         for name in wanted
     )
+
+
+def _demand_known(chosen: _Chosen, book: Gradebook) -> None:
+    """Refuse a directory whose name is no assignment's, as after `mograder autograde -o`.
+
+    Raises: InvalidInput.
+    """
+    known = {each.name for each in book.assignments()}
+    if known and chosen.assignment not in known:
+        raise InvalidInput(
+            f"The gradebook has no assignment {chosen.assignment}.",
+            hint=f"Name one of {', '.join(sorted(known))}, or a directory of this name.",
+        )
 
 
 def _beside(chosen: _Chosen, loaded: LoadedSettings, name: str) -> Path:

@@ -91,7 +91,12 @@ def validate_command(  # one argument per option
     try:
         with reporting() as say:
             opening = open_workbench(
-                loaded, read_environ(), sandbox=not no_sandbox, runs=len(notebooks), jobs=jobs
+                loaded,
+                read_environ(),
+                sandbox=not no_sandbox,
+                trusted=True,
+                runs=len(notebooks),
+                jobs=jobs,
             )
             say("Preparing" if no_sandbox or UNPROTECTED else "Preparing the sandbox")
             reports = asyncio.run(_validate_all(opening, notebooks, pairs, timeout, say))

@@ -109,21 +109,25 @@ class Held:
     most_files: Natural = 0
     own: bool = False
 
-    def check(self, size: int, count: int) -> None:
-        """Check that the hub accepts a release of ``size`` bytes and ``count`` files.
+    def check(self, size: int, count: int, *, source: bool = False) -> None:
+        """Check that the hub accepts a release of ``size`` bytes and ``count`` files, or a source.
 
         Raises:
             TooLarge: It does not accept it; nothing needs to be sent.
         """
+        what = "source" if source else "release"
+        sent = "Nothing was sent."
+        if source:
+            sent = "The release is there; --no-source keeps the source here."
         if self.most_mb and size > self.most_mb * 2**20:
             raise TooLarge(
-                f"The release has {size / 2**20:.1f} MB, and the hub takes {self.most_mb} MB.",
-                hint="Nothing was sent. Leave files out, or raise [limits] upload_mb on the hub.",
+                f"The {what} has {size / 2**20:.1f} MB, and the hub takes {self.most_mb} MB.",
+                hint=f"{sent} Leave files out, or raise [limits] upload_mb on the hub.",
             )
         if self.most_files and count > self.most_files:
             raise TooLarge(
-                f"The release has {count} files, and the hub takes {self.most_files}.",
-                hint="Nothing was sent. Put them into one archive in a folder, or raise [limits] "
+                f"The {what} has {count} files, and the hub takes {self.most_files}.",
+                hint=f"{sent} Put them into one archive in a folder, or raise [limits] "
                 "upload_files on the hub.",
             )
 

@@ -27,6 +27,7 @@ from mograder.notebook.pep723 import read_kind, read_script
 from mograder.notebook.references import undeclared
 from mograder.store.course.course import named_directory
 from mograder.store.course.support_files import (
+    Belongings,
     LeftBehind,
     belongings,
     modules_beside,
@@ -146,9 +147,13 @@ def read_release(directory: Path) -> LocalRelease:
     """Return the release in a directory.
 
     Raises:
-        InvalidInput: As :func:`read_source`; or a file marks a solution.
+        InvalidInput: The directory has no notebook of its own name, a name is not valid on a hub,
+            or a file marks a solution.
     """
-    release = read_source(directory)
+    release = _read(directory, belongings(directory))
+    for file in release.files:
+        if reason := _why_refused(file.name):
+            raise InvalidInput(f"{file.name} cannot be published. {reason}")
     refuse(solutions_in({f"{directory}/{each.name}": each.path for each in release.files}))
     return release
 
@@ -156,18 +161,22 @@ def read_release(directory: Path) -> LocalRelease:
 def read_source(directory: Path) -> LocalRelease:
     """Return the files of an item's source, which only graders get, as those of a release.
 
+    Files that a hub would refuse, such as an editor's backup ``A1.py~``, are left out.
+
     Raises:
-        InvalidInput: The directory has no notebook of its own name, or a name is not valid on a
-            hub.
+        InvalidInput: The directory has no notebook of its own name.
     """
+    found = belongings(directory)
+    refused = {file: "a hub would refuse its name" for file in found.files if _why_refused(file)}
+    return _read(directory, found.without(refused))
+
+
+def _read(directory: Path, found: Belongings) -> LocalRelease:
     name = ItemName.parse(directory.name)
     notebook = entry_named(directory, f"{name}.py")
     if not notebook.is_file():
         raise InvalidInput(f"{directory} has no notebook {name}.py.", hint=_how_to_name(directory))
     text = _text(notebook)
-    found = belongings(directory)
-    for file in found.files:
-        _check_name(file)
     return LocalRelease(
         name=name,
         directory=directory,
@@ -253,11 +262,13 @@ def remote_digests(
     return {name: frozenset(digests) for name, digests in found.items()}
 
 
-def _check_name(file: str) -> None:
+def _why_refused(file: str) -> str:
+    """Return why a hub would refuse a file's name; "" for a valid one."""
     try:
         parse_file(file)
     except InvalidInput as error:
-        raise InvalidInput(f"{file} cannot be published. {error.message}") from error
+        return error.message
+    return ""
 
 
 def _how_to_name(directory: Path) -> str:

@@ -264,6 +264,7 @@ def _two_that_begin_so(desk: Desk) -> list[str]:
         (lambda _: ["hw1", "-j", "0"], "0 is not in the range"),
         (lambda _: ["hw1", "--verify", "--force"], "--verify grades nothing"),
         (lambda _: ["hw1", "--verify", "--csv", "out.csv"], "--verify grades nothing"),
+        (lambda _: ["hw1", "--failed", "--csv", "out.csv"], "--csv is a table of all"),
         (lambda _: ["hw1", "--force", "--failed"], "--force grades all again, --failed some"),
         (lambda _: ["hw1", "--csv", "out/rows.csv"], "there is no directory out. Make it first."),
     ],

@@ -180,6 +180,16 @@ def test_one_file_is_one_student(course: Path) -> None:
     assert [each.name for each in (course / "here").iterdir()] == ["bob.html"]
 
 
+def test_a_directory_of_another_name_is_no_assignment(course: Path) -> None:
+    """As after `mograder autograde A1 -o graded`: the pages would be without marks."""
+    put(course, "alice", None)
+    (course / "autograded/A1").rename(course / "graded")
+    told = cli("feedback graded/", status=2).err
+    assert "The gradebook has no assignment graded." in told
+    assert "Name one of A1" in told
+    assert not (course / "feedback").exists()
+
+
 def test_a_course_of_0_3_16_gets_pages_of_its_marks(course: Path) -> None:
     put_recorded(course / "gradebook.db")
     (course / "mograder.toml").write_text("[penalties]\nenabled = true\n")

@@ -50,6 +50,17 @@ def test_a_lecture_is_made_from_a_path_and_links_to_the_hub(course: Path) -> Non
     assert printed.out.startswith("OK: source/L01-Sums/L01-Sums.py -> ")
 
 
+def test_a_demo_is_made_as_a_lecture_and_stays_one(course: Path) -> None:
+    """A list for students has lectures, and no demos."""
+    source = course / "source/L01-Sums/L01-Sums.py"
+    source.write_text(source.read_text().replace('type = "lecture"', 'type = "demo"'))
+    assert "A demo needs --lecture." in cli("generate L01 --no-validate").out
+    cli("generate --lecture L01")
+    text = (course / "release/L01-Sums/L01-Sums.py").read_text()
+    assert 'mograder-type = "demo"' in text
+    assert "](../../../../edit/A1-Sums/)" in text
+
+
 def test_another_output_directory_and_another_course_directory(
     course: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

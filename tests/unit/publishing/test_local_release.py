@@ -120,6 +120,17 @@ def test_the_notebook_and_what_stands_beside_it_are_sent(release: Path) -> None:
     assert all(each.reason == "a preview or an archive" for each in found.left_out)
 
 
+def test_an_editors_backup_beside_the_source_stays_here(release: Path) -> None:
+    directory = release / "A1-Intro"
+    for name in ("A1-Intro.py~", "~$data.xlsx"):
+        (directory / name).write_text("x")
+    found = read_source(directory)
+    assert [file.name for file in found.files] == ["A1-Intro.py"]
+    assert {each.name for each in found.left_out} == {"A1-Intro.py~", "~$data.xlsx"}
+    with pytest.raises(InvalidInput, match=r"cannot be published\. Invalid file name"):
+        read_release(directory)
+
+
 def test_links_to_directories_lead_nowhere(release: Path) -> None:
     directory = release / "A1-Intro"
     (directory / "public").mkdir()

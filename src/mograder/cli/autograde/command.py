@@ -183,6 +183,8 @@ def _refuse_contradictions(
         raise click.UsageError("--verify grades nothing: give it without --force, --failed, --csv.")
     if look and (failed or verify or csv_file):
         raise click.UsageError("--preview grades all: give it without --failed, --verify, --csv.")
+    if failed and csv_file:
+        raise click.UsageError("--csv is a table of all: give it without --failed.")
     if force and failed:
         raise click.UsageError("--force grades all again, --failed some: give one of them.")
     if csv_file is not None and not csv_file.absolute().parent.is_dir():

@@ -341,7 +341,7 @@ def send_source(source: LocalRelease, client: HubClient, *, dry_run: bool) -> So
     held = client.held_source(source.name)
     if held is None:
         return SourceSent.NOT_TAKEN
-    held.check(source.size, len(source.files))
+    held.check(source.size, len(source.files), source=True)
     found = changes(digests(source.files), "", held)
     if found.none:
         tell("Source: unchanged.")

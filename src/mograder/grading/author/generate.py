@@ -271,7 +271,8 @@ class _Generator:
             filename = shown(source)
             release = self._make(text, filename)
             if release is None:
-                hint = " A lecture needs --lecture." if read_kind(text) == "lecture" else ""
+                kind = read_kind(text)
+                hint = f" A {kind} needs --lecture." if kind in ("lecture", "demo") else ""
                 told = f"{filename} has no solution block; nothing is written.{hint}"
                 self._tell(Step.SKIP, told)
                 continue

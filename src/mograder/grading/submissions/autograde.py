@@ -35,6 +35,7 @@ from mograder.grading.submissions.graded_assignment import (
     AssignmentFiles,
     GradedAssignment,
     prepare_assignment,
+    source_name,
 )
 from mograder.grading.submissions.grading_result import (
     Basis,
@@ -368,7 +369,11 @@ async def _grade_one(
     except Exception as error:  # noqa: BLE001  # a fault of ours is one row, and the others go on
         _log.exception("%s of %s cannot be graded", file.student, assignment.name)
         return unread_row(file.student, f"a fault of mograder: {type(error).__name__}: {error}")
-    return row_of(graded.result, notes=await _kept(keep, graded, page))
+    row = row_of(graded.result, notes=await _kept(keep, graded, page))
+    # The reason is kept without the student's name, and told here with it.
+    authors, own = source_name(assignment), graded.result.filename
+    of_file = row.problem.startswith(authors)
+    return replace(row, problem=own + row.problem.removeprefix(authors)) if of_file else row
 
 
 async def _page(graded: GradedNotebook, apart: IsolatedCall) -> str:

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from mograder.notebook.cells import LineEdit, parse_cells, replace_lines, split_lines
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.header_edit import check_header, ensure_kind
+from mograder.notebook.pep723 import read_kind
 from mograder.notebook.references import app_call, named_by
 from mograder.notebook.source.release import without_mark
 from mograder.notebook.source.solution_markers import find_blocks
@@ -68,7 +69,8 @@ def to_lecture(
     check_header(text, filename)
     edits = list(_links(notebook.lines, mode_of))
     text = replace_lines(notebook.lines, edits)
-    return without_mark(ensure_kind(_without_layout(text, kept), "lecture"))
+    kind = "demo" if read_kind(text) == "demo" else "lecture"
+    return without_mark(ensure_kind(_without_layout(text, kept), kind))
 
 
 def linked_items(text: str) -> tuple[str, ...]:
