@@ -183,6 +183,7 @@ def test_an_extension_of_the_assignment_server_counts_and_never_shortens() -> No
     assert due_dates("hw1", NOTHING, served).of("dan") == before
     assert due_dates("hw1", NOTHING, replace(served, deadline=Deadline())).of("alice") is None
     assert due_dates("hw1", NOTHING).last is None
+    assert DueDates(closes=later, closings={"alice": DUE}).last == later, "nothing is due"
 
 
 def test_the_cut_off_and_the_largest_deduction_bound_the_days() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.publishing.schedule import parse_schedule
+from mograder.publishing.schedule import parse_schedule, parse_zone
 
 LONDON = ZoneInfo("Europe/London")
 
@@ -43,3 +44,13 @@ def test_a_mistake_is_told_with_the_file_and_the_key(text: str, words: str) -> N
     with pytest.raises(InvalidInput) as told:
         parse_schedule(text, "term.toml")
     assert told.value.message.startswith(words)
+
+
+def test_a_zone_that_browsers_name_needs_no_package_of_the_system() -> None:
+    """Debian 13 and Ubuntu 24.04 have Asia/Calcutta in tzdata-legacy, which is not installed."""
+    zoneinfo.reset_tzpath([])
+    zoneinfo.ZoneInfo.clear_cache(only_keys=["Asia/Calcutta"])
+    try:
+        assert parse_zone("Asia/Calcutta").key == "Asia/Calcutta"
+    finally:
+        zoneinfo.reset_tzpath()
