@@ -100,18 +100,16 @@ def feedback(
         click.echo(f"Reading grades from {shown(loaded.gradebook_path)}")
         for each in chosen:
             facts = _record_terms(book, each.assignment, given, off=no_penalties)
-            late = CourseLate(
-                loaded, submitted=_beside(each, loaded, loaded.settings.dirs.submitted)
-            )
+            submitted = _beside(each, loaded, loaded.settings.dirs.submitted)
+            late = CourseLate(loaded, submitted=submitted)
             terms = late.terms(each.assignment, facts)
             _tell_unknown_due(terms)
             now = SystemClock().now()
             disclosure = Disclosure.of(
                 loaded.settings, each.assignment, due=terms.due.last, now=now
             )
+            _demand_known(each, book)
             found = _counted(each, book, late)
-            if each.whole and not any(counted.grade.questions for counted in found):
-                _demand_known(each, book)
             _tell_counted(found)
             works = works_of(grading_key(loaded), book, each.assignment, found)
             pages = _beside(each, loaded, loaded.settings.dirs.feedback)
@@ -236,7 +234,7 @@ def _demand_known(chosen: _Chosen, book: Gradebook) -> None:
     Raises: InvalidInput.
     """
     known = {each.name for each in book.assignments()}
-    if known and chosen.assignment not in known:
+    if chosen.whole and known and chosen.assignment not in known:
         raise InvalidInput(
             f"The gradebook has no assignment {chosen.assignment}.",
             hint=f"Name one of {', '.join(sorted(known))}, or a directory of this name.",

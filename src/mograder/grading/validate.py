@@ -411,7 +411,7 @@ class _Judging:
         }
         kept = []
         for each in results:
-            says_nothing = each.status == CheckStatus.WARN and not each.total_weight
+            says_nothing = each.status == "warn" and not each.total_weight
             if says_nothing and left.get(each.index, 0) > 0:
                 left[each.index] -= 1
             else:

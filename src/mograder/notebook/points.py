@@ -197,24 +197,29 @@ def _labelled_calls(code: str, renamed: tuple[str, ...]) -> tuple[tuple[str | No
     tree = parse_python(code)
     if tree is None:
         return tuple(_written_labels(code, names))
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            label, conditions = check_arguments(node)
-            match node.func:
-                case ast.Name(id=name) if name in names:
-                    is_check = True
-                case ast.Attribute(attr="check"):
-                    is_check = conditions is not None
-                case _:
-                    is_check = False
-            if is_check and label is not None:
-                is_text = isinstance(label, ast.Constant) and isinstance(label.value, str)
-                text = label.value if is_text and label.value else None
-                place = node.func.end_lineno or node.lineno, node.func.end_col_offset or 0
-                found.append((*place, text))
-    ordered = sorted(found, key=lambda each: each[:2])
-    return tuple((label, line) for line, _, label in ordered)
+    calls = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_check(node, names)
+    ]
+    calls.sort(key=lambda call: (call.func.end_lineno or 0, call.func.end_col_offset or 0))
+    return tuple((_label_of(call), call.func.end_lineno or call.lineno) for call in calls)
+
+
+def _is_check(call: ast.Call, names: Sequence[str]) -> bool:
+    label, conditions = check_arguments(call)
+    match call.func:
+        case ast.Name(id=name):
+            return name in names and label is not None
+        case ast.Attribute(attr="check"):
+            return conditions is not None
+    return False
+
+
+def _label_of(call: ast.Call) -> str | None:
+    """Return the label of a check, or None if it is known only at run time."""
+    match check_arguments(call)[0]:
+        case ast.Constant(value=str(label)) if label:
+            return label
+    return None
 
 
 def _written_labels(code: str, names: Sequence[str]) -> Iterator[tuple[str | None, int]]:

@@ -352,7 +352,8 @@ def warm_cache(
         return _warm_all(address)
     without = f"{ctx.command_path} without --url or --ssh"
     warm_here = server_part(without, "mograder.cli.hub.warm_cache:warm_here")
-    return warm_here(notebooks, every=every, dry_run=dry_run, course_dir=course_dir)
+    done: Result = warm_here(notebooks, every=every, dry_run=dry_run, course_dir=course_dir)
+    return done
 
 
 def _warm_all(address: Address) -> Result:

@@ -152,14 +152,13 @@ class Catalogue:
 
     def unnamable(self) -> Iterator[str]:
         """Yield what is wrong with each name here for which something is not handed out."""
-        for base in self._bases:
-            for place in sorted(base.iterdir()):
-                files = place if base == self._flat else place / "files"
-                if not place.name.startswith(".") and files.is_dir():
-                    yield from _problem(ItemName, place.name)
-                    names = sorted(each.name for each in files.iterdir() if each.is_file())
-                    for name in (each for each in names if not each.startswith(".")):
-                        yield from _problem(FileName, name)
+        for place in (each for base in self._bases for each in sorted(base.iterdir())):
+            files = place if self._is_flat(place) else place / "files"
+            if not place.name.startswith(".") and files.is_dir():
+                yield from _problem(ItemName, place.name)
+                names = sorted(each.name for each in files.iterdir() if each.is_file())
+                for name in (each for each in names if not each.startswith(".")):
+                    yield from _problem(FileName, name)
 
     def _manifest(self) -> Mapping[str, Assignment] | None:
         """Return the manifest's assignments by name; None without a manifest.
