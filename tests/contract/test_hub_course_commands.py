@@ -299,6 +299,12 @@ def test_a_lecturer_on_another_system_looks_after_a_hub(
     assert told.stdout.strip() == token
     told = made.ran("token", "--secret", SECRET, "alice", cwd=course)
     assert told.stdout.startswith(f"alice: {make_token(SECRET, 'alice')}")
+    (course / ".mograder-secret").write_text(f"{SECRET}\n")
+    for again in range(2):
+        told = made.ran("token", f"bob{again}", cwd=course)
+        assert (told.stdout.split(":")[0], told.stderr) == (f"bob{again}", "")
+    noted = (course / ".mograder" / "people.jsonl").read_text().splitlines()
+    assert [json.loads(line)["user"] for line in noted] == ["bob0", "bob1"]
 
 
 UPDATE = ["hub", "update", "A1"]

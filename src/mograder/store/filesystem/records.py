@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from mograder.core.context_managers import closing_fd
-from mograder.core.files import file_lock
+from mograder.core.files import file_lock, open_flags
 from mograder.core.files.disk import DISK, Disk, explained_when_full
 from mograder.core.files.shared_files import SharedFile, again_if_stale
 from mograder.core.log import get_logger
@@ -70,9 +71,11 @@ class Records:
         return tuple(line for line in content[:whole].splitlines() if line.strip())
 
     def _read(self, start: int, end: int) -> bytes:
-        with closing_fd(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+        flags = os.O_RDONLY | open_flags.CLOEXEC | open_flags.BINARY
+        with closing_fd(os.open(self._path, flags)) as fd:
+            os.lseek(fd, start, os.SEEK_SET)
             pieces = []
-            while start < end and (piece := os.pread(fd, end - start, start)):
+            while start < end and (piece := os.read(fd, end - start)):
                 pieces.append(piece)
                 start += len(piece)
             return b"".join(pieces)
@@ -97,8 +100,10 @@ class Records:
             self.stamp(now=True)
 
             def add(lines: Sequence[bytes], durable: bool) -> None:
-                end = os.lseek(fd, 0, os.SEEK_END)
-                torn = end > 0 and os.pread(fd, 1, end - 1) != b"\n"
+                torn = False
+                if os.lseek(fd, 0, os.SEEK_END):
+                    os.lseek(fd, -1, os.SEEK_END)
+                    torn = os.read(fd, 1) != b"\n"
                 text = b"".join(line + b"\n" for line in lines)
                 self._disk.write(fd, b"\n" + text if torn else text)
                 if durable:
@@ -108,7 +113,7 @@ class Records:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int]:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_APPEND | open_flags.CLOEXEC | open_flags.BINARY
         try:
             fd = os.open(self._path, flags)
         except FileNotFoundError:
@@ -145,7 +150,7 @@ def locked_directory(path: Path, *, disk: Disk = DISK) -> Iterator[int]:
 
     Raises: ``OSError``.
     """
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    flags = os.O_RDONLY | open_flags.DIRECTORY | open_flags.CLOEXEC
     with closing_fd(os.open(path, flags)) as directory:
         if not disk.is_shared(directory):
             with locked(directory):
@@ -159,12 +164,14 @@ def locked_directory(path: Path, *, disk: Disk = DISK) -> Iterator[int]:
 
 def _open_lock(directory: int) -> int:
     """Open a directory's lock file to write; all who may write the directory may lock it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | open_flags.NOFOLLOW | open_flags.CLOEXEC
     lock = os.open(LOCK, flags, 0o600, dir_fd=directory)
     status, above = os.fstat(lock), os.fstat(directory)
     wanted = above.st_mode & 0o666
-    if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != wanted:
-        os.fchmod(lock, wanted)
+    if sys.platform != "win32":
+        is_own = status.st_uid == os.geteuid()
+        if is_own and stat.S_IMODE(status.st_mode) != wanted:
+            os.fchmod(lock, wanted)
     return lock
 
 
