@@ -20,7 +20,7 @@ from mograder.core.clock import from_unix_or_none
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.files.shared_files import look_for
-from mograder.core.item_dates import ItemDates, OwnDates
+from mograder.core.item_dates import ItemDates, OwnDates, given_zone
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.sections.settings_model import CourseRule, LateRule, PenaltiesSettings
@@ -227,7 +227,7 @@ class CourseLate:
         is_set = self.origin_of("enabled", assignment, facts) != "default"
         settings, served = self._loaded.settings, self._served(assignment)
         dates = due_dates(assignment, settings, served, stored).with_facts(facts, assignment)
-        return Terms(dates, self.rule(assignment, facts), is_set)
+        return Terms(dates, self.rule(assignment, facts), is_set, given_zone(settings))
 
     def dates_change(
         self,

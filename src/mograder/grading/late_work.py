@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 
 from mograder.core.csv_table import number_text
@@ -165,9 +165,17 @@ def _first(found: Iterable[tuple[datetime | None, str]]) -> tuple[datetime | Non
     return next((each for each in found if each[0] is not None), (None, ""))
 
 
-def days_late(rule: PenaltiesSettings, due: datetime, received: datetime) -> int:
-    """Return the number of days for which marks are deducted, 0 for work in time."""
-    return max(math.ceil((received - due - _grace(rule)) / _DAY), 0)
+def days_late(
+    rule: PenaltiesSettings, due: datetime, received: datetime, zone: tzinfo = UTC
+) -> int:
+    """Return the number of days for which marks are deducted, 0 for work in time.
+
+    A day ends at the same time by the clocks of ``zone``: where they change, it has 23 or 25 hours.
+    """
+    if received - due <= _grace(rule):
+        return 0
+    begin, end = (at.astimezone(zone).replace(tzinfo=None) for at in (due, received))
+    return max(math.ceil((end - begin - _grace(rule)) / _DAY), 1)
 
 
 def percent_of(rule: PenaltiesSettings, days: int) -> float:
@@ -257,11 +265,15 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The due dates and the rule of an assignment; ``is_set`` is whether deductions are set."""
+    """The due dates and the rule of an assignment; ``is_set`` is whether deductions are set.
+
+    ``zone`` is that of the days for which marks are deducted.
+    """
 
     due: DueDates
     rule: PenaltiesSettings
     is_set: bool = True
+    zone: tzinfo = UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +348,7 @@ def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
             return Deduction(100.0, Basis.TIMES, *facts, limit=Limit.HARD, hard_limit=last)
     if due is None:
         return Deduction(0.0, Basis.NO_DUE_DATE, *facts)
-    days = days_late(rule, due, time.received)
+    days = days_late(rule, due, time.received, terms.zone)
     free = late_days_for(rule, days, left)
     charged = days - free
     percent = percent_of(rule, charged)

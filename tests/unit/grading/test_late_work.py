@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -184,6 +185,21 @@ def test_an_extension_of_the_assignment_server_counts_and_never_shortens() -> No
     assert due_dates("hw1", NOTHING, replace(served, deadline=Deadline())).of("alice") is None
     assert due_dates("hw1", NOTHING).last is None
     assert DueDates(closes=later, closings={"alice": DUE}).last == later, "nothing is due"
+
+
+@pytest.mark.parametrize(
+    ("received", "days"),
+    [("25T17:59", 1), ("25T18:04", 1), ("25T18:06", 2), ("24T18:05", 0), ("24T18:06", 1)],
+)
+def test_a_day_late_ends_by_the_clock_where_clocks_change(received: str, days: int) -> None:
+    """In the night to Sunday, 25 October 2026, clocks in London go back by an hour."""
+    london = ZoneInfo("Europe/London")
+    rule = PenaltiesSettings(grace_minutes=5)
+    due, at = (
+        datetime.fromisoformat(f"2026-10-{text}").replace(tzinfo=london)
+        for text in ("24T18:00", received)
+    )
+    assert days_late(rule, due.astimezone(UTC), at.astimezone(UTC), london) == days
 
 
 def test_the_cut_off_and_the_largest_deduction_bound_the_days() -> None:
