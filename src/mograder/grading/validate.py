@@ -40,6 +40,7 @@ from mograder.notebook.cells import (
     parse_cells,
     replace_lines,
 )
+from mograder.notebook.grading.recording_cells import RecordingCells
 from mograder.notebook.integrity import IntegrityReport, check_integrity
 from mograder.notebook.points import (
     Check,
@@ -49,7 +50,6 @@ from mograder.notebook.points import (
     key_of,
     marks_of,
     stated_weights,
-    waiting_calls,
 )
 from mograder.notebook.source.release import without_mark
 from mograder.processes.isolated_call import IsolatedCall
@@ -254,6 +254,30 @@ def _not_run(label: str, key: str, why: str) -> ValidatedCheck:
     return ValidatedCheck(label, key, CheckStatus.NOT_RUN, (f"not run: {why}",))
 
 
+def worst_result(
+    results: Sequence[CheckResult], cells: Sequence[Cell], recording: RecordingCells
+) -> CheckResult:
+    """Return the worst result of a label in a run.
+
+    Calls that only say that the label waits (``mo.stop(x is None, check("Q1", []))``) do not count
+    where their cell came to the conditions.
+    """
+    came = {each.index for each in results if each.total_weight}
+    left = {
+        index: recording.waits_of(cells[index].code, results[0].label)
+        for index in came
+        if index < len(cells)
+    }
+    kept = []
+    for each in results:
+        says_nothing = each.status == "warn" and not each.total_weight
+        if says_nothing and left.get(each.index, 0) > 0:
+            left[each.index] -= 1
+        else:
+            kept.append(each)
+    return min(kept, key=lambda each: _WORST_FIRST.index(CheckStatus(each.status)))
+
+
 class _Judging:
     """One run, compared with the cells and checks of the notebook and its release."""
 
@@ -270,6 +294,7 @@ class _Judging:
         """The student's own cells by the indexes of those that run, of equal ones in order."""
         self._marks = marks_of(released or to_run) or {}
         self._expected = stated_weights(released or to_run)
+        self._recording = RecordingCells(released or to_run)
         self._cells = {each.index: each for each in result.cells}
         self._told: dict[str, list[CheckResult]] = {}
         for told in result.checks:
@@ -382,8 +407,7 @@ class _Judging:
         self, label: str, results: list[CheckResult], cell: Cell, line: int
     ) -> ValidatedCheck:
         """Return the worst of several results: a result that was written twice is not trusted."""
-        told = self._without_waiting(label, results)
-        worst = min(told, key=lambda each: _WORST_FIRST.index(CheckStatus(each.status)))
+        worst = worst_result(results, self._to_run.cells, self._recording)
         status, hidden = CheckStatus(worst.status), _HIDDEN in cell.code
         return ValidatedCheck(
             label,
@@ -397,26 +421,6 @@ class _Judging:
             waits=hidden and not has_conditions(cell.code, label),
             index=self._index(cell),
         )
-
-    def _without_waiting(self, label: str, results: list[CheckResult]) -> list[CheckResult]:
-        """Return the results without those of calls that only say that the label waits.
-
-        Those count where the check did not come to its conditions.
-        """
-        came = {each.index for each in results if each.total_weight}
-        left = {
-            index: waiting_calls(self._to_run.cells[index].code, label)
-            for index in came
-            if index < len(self._to_run.cells)
-        }
-        kept = []
-        for each in results:
-            says_nothing = each.status == "warn" and not each.total_weight
-            if says_nothing and left.get(each.index, 0) > 0:
-                left[each.index] -= 1
-            else:
-                kept.append(each)
-        return kept
 
     def errors(self) -> Iterator[CellError]:
         """Yield the cells that failed but are no tests, in the order of the file."""

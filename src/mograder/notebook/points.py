@@ -233,16 +233,6 @@ def _written_labels(code: str, names: Sequence[str]) -> Iterator[tuple[str | Non
         yield _label(found["prefix"].lower(), found["literal"]), line
 
 
-def waiting_calls(code: str, label: str) -> int:
-    """Return how many calls of a check have ``[]`` for conditions: it waits for an answer then.
-
-    As in ``mo.stop(x is None, check("Q1", []))``, where Python makes the call for every answer.
-    """
-    tree = parse_python(code)
-    calls = calls_of(label, ast.walk(tree)) if tree is not None else ()
-    return sum(isinstance(given, ast.List) and not given.elts for _, given in calls)
-
-
 def has_conditions(code: str, label: str) -> bool:
     """Whether the check ``label`` is called with literal conditions, ``[(x == 1, "not one")]``."""
     tree = parse_python(code)

@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 
 from mograder.core.errors import InvalidInput
+from mograder.grading.author.author_runs import run_report
 from mograder.grading.validate import Submission, validate
 from mograder.grading.validation_report import (
     CheckStatus,
@@ -132,6 +133,27 @@ async def test_a_call_that_only_waits_for_an_answer_does_not_count_beside_its_co
     for told in ((WAITS, WAITS, *ALL), (WAITS, ALL[1])):
         report = await judged(ran(*told), IDIOM, IDIOM)
         assert statuses(report)[0] is CheckStatus.WARN, "there is one such call, or no other"
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        ('check("Q1: one", ())', 'check("Q1: one", ['),
+        ('check(label="Q1: one", checks=[])', 'check("Q1: one", ['),
+        ("check(_label, [])", "check(_label, ["),
+        ('check(f"Q{_n}: one", [])', 'check(f"Q{_n}: one", ['),
+    ],
+)
+async def test_a_call_that_only_waits_is_known_however_it_is_written(
+    calls: tuple[str, str],
+) -> None:
+    both = f'_n, _label = 1, "Q1: one"\n    mo.stop(x is None, {calls[0]})\n    {calls[1]}'
+    text = RELEASE.replace('check("Q1: one", [', both)
+    assert (await judged(ran(WAITS, *ALL), text, text)).ok
+    own = run_report(text, "A1.py", ran(WAITS, *ALL), 10)
+    assert [each.status for each in own.checks] == ["success", "success"]
+    report = await judged(ran(WAITS, WAITS, *ALL), text, text)
+    assert not report.ok, "there is one such call"
 
 
 async def test_partial_credit_is_a_share_of_the_marks() -> None:
