@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
@@ -31,7 +31,7 @@ from mograder.grading.validation_report import (
     run_problem,
     with_marks,
 )
-from mograder.marks import Weights
+from mograder.marks import NOTHING, Weights
 from mograder.notebook.cells import (
     Cell,
     CellKind,
@@ -246,12 +246,15 @@ def _prepare(submission: Submission) -> _Prepared | ValidationReport:
 def _never_ran(released: NotebookText) -> MarkedChecks:
     marks = marks_of(released) or {}
     keys = {check.label: check.key for check in checks_in(released)}
-    checks = [_not_run(*each, "the notebook cannot be read") for each in keys.items()]
-    return with_marks(checks, marks, stated_weights(released))
+    weights = stated_weights(released)
+    checks = [_not_run(*each, "the notebook cannot be read", weights) for each in keys.items()]
+    return with_marks(checks, marks, weights)
 
 
-def _not_run(label: str, key: str, why: str) -> ValidatedCheck:
-    return ValidatedCheck(label, key, CheckStatus.NOT_RUN, (f"not run: {why}",))
+def _not_run(label: str, key: str, why: str, known: Mapping[str, float]) -> ValidatedCheck:
+    """Return a check that did not run; one of an unknown weight counts as one condition."""
+    weights = NOTHING if label in known else Weights(0.0, 1.0)
+    return ValidatedCheck(label, key, CheckStatus.NOT_RUN, (f"not run: {why}",), weights=weights)
 
 
 def worst_result(
@@ -345,7 +348,7 @@ class _Judging:
             if results:
                 place = next(each for each in places if each.cell.index == results[-1].index)
                 return self._judged(label, results, place.cell, place.line)
-        return _not_run(label, self._keys[label], self._why_not(places))
+        return _not_run(label, self._keys[label], self._why_not(places), self._expected)
 
     def _ran(self, check: Check) -> CellResult | None:
         """Return the result of the cell that holds a check, or calls it."""

@@ -266,14 +266,17 @@ def stated_weights(notebook: NotebookText) -> Mapping[str, float]:
     found: dict[str, float] = {}
     open_labels = set()
     trees = filter(None, (parse_python(cell.code) for cell in notebook.cells))
-    for node in (each for tree in trees for each in ast.walk(tree)):
-        match node:
-            case ast.Call(args=[ast.Constant(value=str(label)), ast.List(elts=entries), *_]):
-                weights = [_stated_weight(entry) for entry in entries]
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    for call in (node for node in nodes if isinstance(node, ast.Call)):
+        match check_arguments(call):
+            case ast.Constant(value=str(label)), ast.List() | ast.Tuple() as conditions:
+                weights = [_stated_weight(entry) for entry in conditions.elts]
                 if None in weights:
                     open_labels.add(label)
                 known = math.fsum(weight or 0.0 for weight in weights)
                 found[label] = max(known, found.get(label, 0.0))
+            case ast.Constant(value=str(label)), _ if _is_check(call, ("check",)):
+                open_labels.add(label)
     written = {label: weight for label, weight in found.items() if label not in open_labels}
     return written | dict.fromkeys(_named_tests(notebook), 1.0)
 

@@ -156,6 +156,16 @@ async def test_a_call_that_only_waits_is_known_however_it_is_written(
     assert not report.ok, "there is one such call"
 
 
+@pytest.mark.parametrize(
+    "call", ['check(label="Q1: b", checks=[(x, "b")])', 'check("Q1: b", [(y, "b") for y in [x]])']
+)
+async def test_a_check_that_never_ran_costs_its_weight_however_it_is_written(call: str) -> None:
+    text = RELEASE.replace('check("Q2: two", [(x == 2, "not two")])', call)
+    text = text.replace('(x == 1, "not one")', '(x == 1, "not one", 4)')
+    report = await judged(ran(ALL[0], c4=CellStatus.SKIPPED), text, text)
+    assert report.marks == (8.0, 10.0)
+
+
 async def test_partial_credit_is_a_share_of_the_marks() -> None:
     release = RELEASE.replace('(x == 1, "not one")', '(x == 1, "not one", 4)')
     report = await judged(ran(said("Q1: one", FIRST, "partial"), ALL[1]), release, release)
