@@ -14,7 +14,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -310,9 +310,22 @@ class _Judging:
         for check in prepared.checks:
             if check.cell.index in self._counted and check.label in self._places:
                 self._places[check.label].append(check)
+        self._add_users_of_helpers()
         called = enumerate(prepared.called, len(to_run.cells))
         self._ran_by = {cell.index: index for index, cell in called}
         """The indexes of the cells that call tests, by the tests' own."""
+
+    def _add_users_of_helpers(self) -> None:
+        """Add the cells that call a check through a helper to its places, before its own cell."""
+        users: dict[str, list[Cell]] = defaultdict(list)
+        for cell in self._to_run.cells:
+            if cell.index in self._counted:
+                for helper in self._recording.helpers_of(cell.code):
+                    users[helper].append(cell)
+        for places in self._places.values() if users else ():
+            codes = dict.fromkeys(each.cell.code.strip() for each in places if not each.is_test)
+            cells = [cell for code in codes for cell in users.get(code, ())]
+            places[:0] = [replace(places[0], cell=cell, line=cell.line_of(1)) for cell in cells]
 
     def problem(self, seconds: float) -> str:
         """Return why the notebook did not run to its end, in a sentence for its student."""
@@ -397,7 +410,8 @@ class _Judging:
         dynamic = {
             cell.index: cell
             for cell in self._to_run.cells
-            if cell.index in self._counted and has_label_of_run(cell.code)
+            if cell.index in self._counted
+            if has_label_of_run(cell.code) or self._recording.records_any(cell.code)
         }
         found: dict[str, tuple[Cell, list[CheckResult]]] = {}
         for each in self._result.checks:
