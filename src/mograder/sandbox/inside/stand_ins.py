@@ -341,6 +341,8 @@ class StandIns:
         allowed = self.book.allows(path, kind)
         if kind == "iterator" and path.endswith(".__iter__()"):
             allowed = True  # it gives nothing else; its items are held to a path of their own
+        if not allowed and self._is_as_good_as_a_function(number, path, kind):
+            kind, allowed = "callable", True
         if kind == "opaque" or not allowed:
             return self._opaque(number, self._sentence(path, kind, facts))
         if kind == "class":
@@ -348,10 +350,21 @@ class StandIns:
         if facts.class_name == "coroutine":
             return self._coroutine(number, path)
         if number not in self._objects or kind == "iterator":
-            make = {"function": self._function, "instance": self._instance}.get(kind)
-            made = make(number, path, facts) if make else self._iterator(number, path, facts)
+            makers = {"function": self._function, "instance": self._instance}
+            makers |= {"callable": self._callable, "iterator": self._iterator}
+            made = makers[kind](number, path, facts)
             self._objects[number] = self._keep(made, number)
         return self._objects[number]
+
+    def _is_as_good_as_a_function(self, number: int, path: str, kind: str) -> bool:
+        """Whether the author's solution has a function where an answer has what is called alike.
+
+        As `f = np.sqrt` or `@np.vectorize`; a call is all that it can do then, and it is no
+        function to `inspect`.
+        """
+        if kind not in ("instance", "class") or not self.book.allows(path, "function"):
+            return False
+        return kind == "class" or "__call__" in self._class(self._facts(number))[5]
 
     def _sentence(self, path: str, kind: str, facts: Any) -> str:
         expected = self.book.use(path).example
@@ -389,6 +402,15 @@ class StandIns:
         kind = _function_with_attributes(self, answer)
         self._owners[id(kind)] = path
         return kind()
+
+    def _callable(self, number: int, path: str, facts: Any) -> object:
+        calls = self._calls
+
+        def call(_: object, *args: Any, **keywords: Any) -> Any:
+            return calls.call(number, path, args, keywords)
+
+        names = {"__module__": answer_calls.MODULE, "__slots__": (), "__call__": call}
+        return type("Answer", (), names)()
 
     def _iterator(self, number: int, path: str, facts: Any) -> Iterator[Any]:
         """Return a generator for a generator, else another iterator, as the worker claims."""
