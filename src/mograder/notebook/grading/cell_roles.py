@@ -63,10 +63,17 @@ class CellCode:
         inside = [
             node
             for node in ast.walk(self.tree)
-            if isinstance(node, ast.stmt)
-            and any(each.begin < self.line_of(node) < each.end for each in blocks)
+            if isinstance(node, ast.stmt) and self.is_hidden(node)
         ]
         return not names.isdisjoint(bound_names(inside).union(_changed(inside)))
+
+    def is_hidden(self, statement: ast.stmt) -> bool:
+        """Whether a statement begins in the cell's hidden tests."""
+        line = self.line_of(statement)
+        return any(
+            block.kind is BlockKind.HIDDEN and block.begin < line < block.end
+            for block in self.blocks
+        )
 
     @property
     def solutions(self) -> tuple[Block, ...]:
