@@ -91,7 +91,7 @@ def checks_in(notebook: NotebookText) -> Iterator[Check]:
     """
     found = (name for cell in notebook.cells for name in _ALIAS.findall(cell.code))
     names = tuple(dict.fromkeys(found))[:_MOST_ALIASES]
-    tests = _named_tests(notebook)
+    tests = _counted_tests(notebook)
     for cell in notebook.cells:
         if cell.kind is not CellKind.UNPARSABLE:
             for label, line in labels_in(cell.code, names):
@@ -113,6 +113,13 @@ def _named_tests(notebook: NotebookText) -> Mapping[str, str]:
         if key is not None and _runs_as_test(cell):
             found[cell.name] = key
     return found
+
+
+def _counted_tests(notebook: NotebookText) -> Mapping[str, str]:
+    """Return the named tests that count as checks: a call of ``check`` with any label is one."""
+    open_labels = {cell.name for cell in notebook.cells if has_label_of_run(cell.code)}
+    named = _named_tests(notebook)
+    return {name: key for name, key in named.items() if name not in open_labels}
 
 
 def _runs_as_test(cell: Cell) -> bool:
@@ -278,7 +285,7 @@ def stated_weights(notebook: NotebookText) -> Mapping[str, float]:
             case ast.Constant(value=str(label)), _ if _is_check(call, ("check",)):
                 open_labels.add(label)
     written = {label: weight for label, weight in found.items() if label not in open_labels}
-    return written | dict.fromkeys(_named_tests(notebook), 1.0)
+    return written | dict.fromkeys(_counted_tests(notebook), 1.0)
 
 
 def _stated_weight(entry: ast.expr) -> float | None:
