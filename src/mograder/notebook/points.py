@@ -241,11 +241,17 @@ def _written_labels(code: str, names: Sequence[str]) -> Iterator[tuple[str | Non
 
 
 def has_conditions(code: str, label: str) -> bool:
-    """Whether the check ``label`` is called with literal conditions, ``[(x == 1, "not one")]``."""
+    """Whether the check ``label`` is called with literal conditions, ``[(x == 1, "not one")]``.
+
+    They may be bound to a name of the cell before.
+    """
     tree = parse_python(code)
-    calls = calls_of(label, ast.walk(tree)) if tree is not None else ()
-    told = (node for _, conditions in calls if conditions for node in ast.walk(conditions))
-    return any(map(_holds_tuples, told))
+    nodes = list(ast.walk(tree)) if tree is not None else []
+    calls = calls_of(label, nodes)
+    told = [node for _, conditions in calls if conditions for node in ast.walk(conditions)]
+    names = {node.id for node in told if isinstance(node, ast.Name)}
+    bound = [each.value for each in nodes if isinstance(each, ast.Assign) and _binds(each, names)]
+    return any(map(_holds_tuples, (*told, *(node for each in bound for node in ast.walk(each)))))
 
 
 def calls_of(label: str, nodes: Iterable[ast.AST]) -> Iterator[tuple[ast.Call, ast.expr | None]]:
@@ -295,6 +301,10 @@ def _stated_weight(entry: ast.expr) -> float | None:
         case ast.Tuple(elts=[_, _, ast.Constant(value=int() | float() as weight)]):
             return float(weight) if 0 <= weight <= _MOST_MARKS else None
     return None
+
+
+def _binds(node: ast.Assign, names: set[str]) -> bool:
+    return any(isinstance(each, ast.Name) and each.id in names for each in node.targets)
 
 
 def _holds_tuples(node: ast.AST) -> bool:

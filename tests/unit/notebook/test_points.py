@@ -105,6 +105,8 @@ def test_very_many_checks_are_read_in_one_go() -> None:
         ('check("Q1", [])', False),
         ('check("Q1", [] if x in (1, 2) else [\n    # HIDDEN TESTS\n])', False),
         ('check("Q1", tests)', False),
+        ('tests = []\n# HIDDEN TESTS\ncheck("Q1", tests)', False),
+        ('tests = [(x, "no")]\ncheck("Q1", [] if x is ... else tests)', True),
         ('check("Q1", [(x, "no")])', True),
         ('check("Q1", [] if x is ... else [(x, "no")])', True),
         ('grader.check("Q1", checks=[(x, "no")])', True),
