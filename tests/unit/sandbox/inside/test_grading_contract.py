@@ -142,6 +142,15 @@ def test_a_class_that_is_called_as_a_builtin_is_not_caught_as_one() -> None:
     assert not isinstance(error, ValueError)
 
 
+def test_the_order_of_weights_decides_nothing() -> None:
+    wanted = grading_contract.ExpectedLabel(0, "Q1", "Q1", 0.1 + 0.2 + 0.3, 3)
+    (found,) = label_results.by_contract(
+        [_result([(0.3, True), (0.2, True), (0.1, True)])], [wanted], ""
+    )
+    assert found.as_data()["passed"]
+    assert len(found.conditions) == 3
+
+
 def test_a_label_that_is_recorded_in_a_loop_counts_as_its_worst() -> None:
     recorder = label_results.Recorder()
     for passed in (True, False, True):
