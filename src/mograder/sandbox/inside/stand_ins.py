@@ -371,6 +371,9 @@ class StandIns:
         what = {"instance": f"an object of class {facts.class_name}"}.get(
             kind, answer_calls.with_article(kind)
         )
+        if kind == "instance" and expected == answer_calls.with_article(facts.class_name):
+            # A value of a library, of which it is not told what it lacks.
+            what, expected = f"{expected} with a part, such as a column, that cannot be carried", ""
         if not path.endswith("()"):
             wanted = f" instead of {expected}" if expected else ""
             return f"`{path}` is {what}{wanted}."

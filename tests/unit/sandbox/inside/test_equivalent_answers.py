@@ -56,6 +56,7 @@ HEAD = """
 import inspect
 import operator
 import numpy as np
+import pandas as pd
 from mograder.runtime import check
 def added(value):
     value += 2
@@ -69,8 +70,11 @@ def listed(v): return [*v]
 def first(v): return v[0]
 def counted(n): return n
 def thing(n): return n
+frame = pd.DataFrame({"t": [1.0, 2.0, 3.0]})
 """
+FRAME = "`frame` is a DataFrame with a part, such as a column, that cannot be carried."
 NOT_THE_SAME = {
+    "frame": "len(frame) == 3",
     "a thing": "callable(thing)",
     "no function": "inspect.isfunction(counted)",
 }
@@ -87,7 +91,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, programs: WarmPrograms) -> Jud
     source = notebook(HEAD, _solution(*AUTHORS, FUNCTIONS), *checks)
     recorded = judged(tmp_path_factory.mktemp("recorded"), source, source, programs=programs)
     named = [f"{name} = {value}" for name, value in CALLABLE.items()]
-    thing = "class Thing: pass\nthing = Thing()"
+    frame = "frame = pd.DataFrame({'t': pd.cut([1.0, 2.0, 3.0], 2)})"
+    thing = f"class Thing: pass\nthing = Thing()\n{frame}"
     work = notebook(HEAD, _solution(*STUDENTS, CLASS, *named, thing))
     place = tmp_path_factory.mktemp("kept")
     return judged(place, source, work, contract=recorded.contract, programs=programs)
@@ -101,6 +106,10 @@ def test_what_python_takes_for_the_authors_way_holds(run: Judged, name: str) -> 
 @pytest.mark.parametrize("name", NOT_THE_SAME)
 def test_an_object_is_neither_callable_nor_a_function_by_that(run: Judged, name: str) -> None:
     assert run.passed[name] == [False], run.text
+
+
+def test_a_frame_that_cannot_be_carried_is_not_told_to_be_none(run: Judged) -> None:
+    assert FRAME in run.text
 
 
 def test_a_method_that_stands_for_the_authors_is_told_as_a_claim(run: Judged) -> None:
