@@ -157,7 +157,7 @@ def _imports(code: str) -> dict[str, str]:
     nodes = list(ast.walk(tree))
     names = [each for each in nodes if isinstance(each, ast.Name)]
     bound = {each.id for each in names if not isinstance(each.ctx, ast.Load)}
-    bound |= {getattr(each, "name", None) for each in nodes if isinstance(each, _DEFINITIONS)}
+    bound |= {each.name for each in nodes if isinstance(each, _DEFINITIONS)}
     return {name: text for name, text in found.items() if name not in bound}
 
 

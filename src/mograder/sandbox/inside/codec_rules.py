@@ -120,8 +120,10 @@ SPECIAL_METHODS = frozenset(
 """Those that a class of an answer may have in the judge; never ``__array__``."""
 
 _OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
-_ALIKE = (("str", "repr", "format"), ("lt", "gt"), ("le", "ge"), ("eq", "ne"))
-_ALIKE += tuple((name, f"r{name}", f"i{name}") for name in _OPERATORS)
+_ALIKE: tuple[tuple[str, ...], ...] = (
+    *(("str", "repr", "format"), ("lt", "gt"), ("le", "ge"), ("eq", "ne")),
+    *((name, f"r{name}", f"i{name}") for name in _OPERATORS),
+)
 _COLLECTION = (("bool", "len"), ("iter", "getitem", "contains", "len", "reversed"))
 
 
