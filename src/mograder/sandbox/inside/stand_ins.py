@@ -338,12 +338,12 @@ class StandIns:
 
     def _stand_in(self, facts: Any, path: str) -> object:
         number, kind = facts.number, facts.kind
-        allowed = self.book.allows(path, kind)
+        allowed = kind != "opaque" and self.book.allows(path, kind)
         if kind == "iterator" and path.endswith(".__iter__()"):
             allowed = True  # it gives nothing else; its items are held to a path of their own
         if not allowed and self._is_as_good_as_a_function(number, path, kind):
             kind, allowed = "callable", True
-        if kind == "opaque" or not allowed:
+        if not allowed:
             return self._opaque(number, self._sentence(path, kind, facts))
         if kind == "class":
             return self._class_of(self._described_class(number), path)
