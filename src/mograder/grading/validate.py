@@ -2,8 +2,9 @@
 
 First the integrity check, which decides which cells run and whose checks count; then the run, on a
 copy, in the sandbox. A result counts if it was written while a cell ran that counts and holds that
-very check. A runtime that the notebook patches from within (notebook/integrity.py) cannot
-be detected from outside: marks that count have to be given on a machine of the graders.
+very check, or calls it through a teacher's helper. A runtime that the notebook patches from within
+(notebook/integrity.py) cannot be detected from outside: marks that count have to be given on a
+machine of the graders.
 
 A hub validates a few notebooks at a time, and one for each student (:class:`Validations`).
 """
