@@ -53,7 +53,7 @@ def question_marks(
 
     Args:
         available: The marks of the question.
-        results: The last result of each label of its key.
+        results: The result of each label of its key.
         expected: The total weight of each label in the author's own run, where that is known. Each
             result is held to it (:func:`held_to`), and a label that is only expected has failed:
             neither the number of conditions nor the checks that run are the student's choice.

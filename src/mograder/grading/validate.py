@@ -2,8 +2,9 @@
 
 First the integrity check, which decides which cells run and whose checks count; then the run, on a
 copy, in the sandbox. A result counts if it was written while a cell ran that counts and holds that
-very check. A runtime that the notebook patches from within (notebook/integrity.py) cannot
-be detected from outside: marks that count have to be given on a machine of the graders.
+very check, or calls it through a teacher's helper. A runtime that the notebook patches from within
+(notebook/integrity.py) cannot be detected from outside: marks that count have to be given on a
+machine of the graders.
 
 A hub validates a few notebooks at a time, and one for each student (:class:`Validations`).
 """
@@ -13,8 +14,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -31,7 +32,7 @@ from mograder.grading.validation_report import (
     run_problem,
     with_marks,
 )
-from mograder.marks import Weights
+from mograder.marks import NOTHING, Weights
 from mograder.notebook.cells import (
     Cell,
     CellKind,
@@ -40,6 +41,7 @@ from mograder.notebook.cells import (
     parse_cells,
     replace_lines,
 )
+from mograder.notebook.grading.recording_cells import RecordingCells
 from mograder.notebook.integrity import IntegrityReport, check_integrity
 from mograder.notebook.points import (
     Check,
@@ -49,7 +51,6 @@ from mograder.notebook.points import (
     key_of,
     marks_of,
     stated_weights,
-    waiting_calls,
 )
 from mograder.notebook.source.release import without_mark
 from mograder.processes.isolated_call import IsolatedCall
@@ -246,12 +247,39 @@ def _prepare(submission: Submission) -> _Prepared | ValidationReport:
 def _never_ran(released: NotebookText) -> MarkedChecks:
     marks = marks_of(released) or {}
     keys = {check.label: check.key for check in checks_in(released)}
-    checks = [_not_run(*each, "the notebook cannot be read") for each in keys.items()]
-    return with_marks(checks, marks, stated_weights(released))
+    weights = stated_weights(released)
+    checks = [_not_run(*each, "the notebook cannot be read", weights) for each in keys.items()]
+    return with_marks(checks, marks, weights)
 
 
-def _not_run(label: str, key: str, why: str) -> ValidatedCheck:
-    return ValidatedCheck(label, key, CheckStatus.NOT_RUN, (f"not run: {why}",))
+def _not_run(label: str, key: str, why: str, known: Mapping[str, float]) -> ValidatedCheck:
+    """Return a check that did not run; one of an unknown weight counts as one condition."""
+    weights = NOTHING if label in known else Weights(0.0, 1.0)
+    return ValidatedCheck(label, key, CheckStatus.NOT_RUN, (f"not run: {why}",), weights=weights)
+
+
+def worst_result(
+    results: Sequence[CheckResult], cells: Sequence[Cell], recording: RecordingCells
+) -> CheckResult:
+    """Return the worst result of a label in a run.
+
+    Calls that only say that the label waits (``mo.stop(x is None, check("Q1", []))``) do not count
+    where their cell came to the conditions.
+    """
+    came = {each.index for each in results if each.total_weight}
+    left = {
+        index: recording.waits_of(cells[index].code, results[0].label)
+        for index in came
+        if index < len(cells)
+    }
+    kept = []
+    for each in results:
+        says_nothing = each.status == "warn" and not each.total_weight
+        if says_nothing and left.get(each.index, 0) > 0:
+            left[each.index] -= 1
+        else:
+            kept.append(each)
+    return min(kept, key=lambda each: _WORST_FIRST.index(CheckStatus(each.status)))
 
 
 class _Judging:
@@ -270,6 +298,7 @@ class _Judging:
         """The student's own cells by the indexes of those that run, of equal ones in order."""
         self._marks = marks_of(released or to_run) or {}
         self._expected = stated_weights(released or to_run)
+        self._recording = RecordingCells(released or to_run)
         self._cells = {each.index: each for each in result.cells}
         self._told: dict[str, list[CheckResult]] = {}
         for told in result.checks:
@@ -282,9 +311,22 @@ class _Judging:
         for check in prepared.checks:
             if check.cell.index in self._counted and check.label in self._places:
                 self._places[check.label].append(check)
+        self._add_users_of_helpers()
         called = enumerate(prepared.called, len(to_run.cells))
         self._ran_by = {cell.index: index for index, cell in called}
         """The indexes of the cells that call tests, by the tests' own."""
+
+    def _add_users_of_helpers(self) -> None:
+        """Add the cells that call a check through a helper to its places, before its own cell."""
+        users: dict[str, list[Cell]] = defaultdict(list)
+        for cell in self._to_run.cells:
+            if cell.index in self._counted:
+                for helper in self._recording.helpers_of(cell.code):
+                    users[helper].append(cell)
+        for places in self._places.values() if users else ():
+            codes = dict.fromkeys(each.cell.code.strip() for each in places if not each.is_test)
+            cells = [cell for code in codes for cell in users.get(code, ())]
+            places[:0] = [replace(places[0], cell=cell, line=cell.line_of(1)) for cell in cells]
 
     def problem(self, seconds: float) -> str:
         """Return why the notebook did not run to its end, in a sentence for its student."""
@@ -320,7 +362,7 @@ class _Judging:
             if results:
                 place = next(each for each in places if each.cell.index == results[-1].index)
                 return self._judged(label, results, place.cell, place.line)
-        return _not_run(label, self._keys[label], self._why_not(places))
+        return _not_run(label, self._keys[label], self._why_not(places), self._expected)
 
     def _ran(self, check: Check) -> CellResult | None:
         """Return the result of the cell that holds a check, or calls it."""
@@ -369,7 +411,8 @@ class _Judging:
         dynamic = {
             cell.index: cell
             for cell in self._to_run.cells
-            if cell.index in self._counted and has_label_of_run(cell.code)
+            if cell.index in self._counted
+            if has_label_of_run(cell.code) or self._recording.records_any(cell.code)
         }
         found: dict[str, tuple[Cell, list[CheckResult]]] = {}
         for each in self._result.checks:
@@ -382,8 +425,7 @@ class _Judging:
         self, label: str, results: list[CheckResult], cell: Cell, line: int
     ) -> ValidatedCheck:
         """Return the worst of several results: a result that was written twice is not trusted."""
-        told = self._without_waiting(label, results)
-        worst = min(told, key=lambda each: _WORST_FIRST.index(CheckStatus(each.status)))
+        worst = worst_result(results, self._to_run.cells, self._recording)
         status, hidden = CheckStatus(worst.status), _HIDDEN in cell.code
         return ValidatedCheck(
             label,
@@ -397,26 +439,6 @@ class _Judging:
             waits=hidden and not has_conditions(cell.code, label),
             index=self._index(cell),
         )
-
-    def _without_waiting(self, label: str, results: list[CheckResult]) -> list[CheckResult]:
-        """Return the results without those of calls that only say that the label waits.
-
-        Those count where the check did not come to its conditions.
-        """
-        came = {each.index for each in results if each.total_weight}
-        left = {
-            index: waiting_calls(self._to_run.cells[index].code, label)
-            for index in came
-            if index < len(self._to_run.cells)
-        }
-        kept = []
-        for each in results:
-            says_nothing = each.status == "warn" and not each.total_weight
-            if says_nothing and left.get(each.index, 0) > 0:
-                left[each.index] -= 1
-            else:
-                kept.append(each)
-        return kept
 
     def errors(self) -> Iterator[CellError]:
         """Yield the cells that failed but are no tests, in the order of the file."""

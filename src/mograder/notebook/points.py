@@ -91,7 +91,7 @@ def checks_in(notebook: NotebookText) -> Iterator[Check]:
     """
     found = (name for cell in notebook.cells for name in _ALIAS.findall(cell.code))
     names = tuple(dict.fromkeys(found))[:_MOST_ALIASES]
-    tests = _named_tests(notebook)
+    tests = _counted_tests(notebook)
     for cell in notebook.cells:
         if cell.kind is not CellKind.UNPARSABLE:
             for label, line in labels_in(cell.code, names):
@@ -113,6 +113,13 @@ def _named_tests(notebook: NotebookText) -> Mapping[str, str]:
         if key is not None and _runs_as_test(cell):
             found[cell.name] = key
     return found
+
+
+def _counted_tests(notebook: NotebookText) -> Mapping[str, str]:
+    """Return the named tests that count as checks: a call of ``check`` with any label is one."""
+    open_labels = {cell.name for cell in notebook.cells if has_label_of_run(cell.code)}
+    named = _named_tests(notebook)
+    return {name: key for name, key in named.items() if name not in open_labels}
 
 
 def _runs_as_test(cell: Cell) -> bool:
@@ -233,22 +240,18 @@ def _written_labels(code: str, names: Sequence[str]) -> Iterator[tuple[str | Non
         yield _label(found["prefix"].lower(), found["literal"]), line
 
 
-def waiting_calls(code: str, label: str) -> int:
-    """Return how many calls of a check have ``[]`` for conditions: it waits for an answer then.
+def has_conditions(code: str, label: str) -> bool:
+    """Whether the check ``label`` is called with literal conditions, ``[(x == 1, "not one")]``.
 
-    As in ``mo.stop(x is None, check("Q1", []))``, where Python makes the call for every answer.
+    They may be bound to a name of the cell before.
     """
     tree = parse_python(code)
-    calls = calls_of(label, ast.walk(tree)) if tree is not None else ()
-    return sum(isinstance(given, ast.List) and not given.elts for _, given in calls)
-
-
-def has_conditions(code: str, label: str) -> bool:
-    """Whether the check ``label`` is called with literal conditions, ``[(x == 1, "not one")]``."""
-    tree = parse_python(code)
-    calls = calls_of(label, ast.walk(tree)) if tree is not None else ()
-    told = (node for _, conditions in calls if conditions for node in ast.walk(conditions))
-    return any(map(_holds_tuples, told))
+    nodes = list(ast.walk(tree)) if tree is not None else []
+    calls = calls_of(label, nodes)
+    told = [node for _, conditions in calls if conditions for node in ast.walk(conditions)]
+    names = {node.id for node in told if isinstance(node, ast.Name)}
+    bound = [each.value for each in nodes if isinstance(each, ast.Assign) and _binds(each, names)]
+    return any(map(_holds_tuples, (*told, *(node for each in bound for node in ast.walk(each)))))
 
 
 def calls_of(label: str, nodes: Iterable[ast.AST]) -> Iterator[tuple[ast.Call, ast.expr | None]]:
@@ -276,16 +279,19 @@ def stated_weights(notebook: NotebookText) -> Mapping[str, float]:
     found: dict[str, float] = {}
     open_labels = set()
     trees = filter(None, (parse_python(cell.code) for cell in notebook.cells))
-    for node in (each for tree in trees for each in ast.walk(tree)):
-        match node:
-            case ast.Call(args=[ast.Constant(value=str(label)), ast.List(elts=entries), *_]):
-                weights = [_stated_weight(entry) for entry in entries]
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    for call in (node for node in nodes if isinstance(node, ast.Call)):
+        match check_arguments(call):
+            case ast.Constant(value=str(label)), ast.List() | ast.Tuple() as conditions:
+                weights = [_stated_weight(entry) for entry in conditions.elts]
                 if None in weights:
                     open_labels.add(label)
                 known = math.fsum(weight or 0.0 for weight in weights)
                 found[label] = max(known, found.get(label, 0.0))
+            case ast.Constant(value=str(label)), _ if _is_check(call, ("check",)):
+                open_labels.add(label)
     written = {label: weight for label, weight in found.items() if label not in open_labels}
-    return written | dict.fromkeys(_named_tests(notebook), 1.0)
+    return written | dict.fromkeys(_counted_tests(notebook), 1.0)
 
 
 def _stated_weight(entry: ast.expr) -> float | None:
@@ -295,6 +301,10 @@ def _stated_weight(entry: ast.expr) -> float | None:
         case ast.Tuple(elts=[_, _, ast.Constant(value=int() | float() as weight)]):
             return float(weight) if 0 <= weight <= _MOST_MARKS else None
     return None
+
+
+def _binds(node: ast.Assign, names: set[str]) -> bool:
+    return any(isinstance(each, ast.Name) and each.id in names for each in node.targets)
 
 
 def _holds_tuples(node: ast.AST) -> bool:

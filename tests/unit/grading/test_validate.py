@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 
 from mograder.core.errors import InvalidInput
+from mograder.grading.author.author_runs import run_report
 from mograder.grading.validate import Submission, validate
 from mograder.grading.validation_report import (
     CheckStatus,
@@ -60,9 +61,9 @@ class Scripted:
         return self.result
 
 
-def ran(*checks: CheckResult, **cells: CellStatus) -> ExecutionResult:
+def ran(*checks: CheckResult, count: int = 5, **cells: CellStatus) -> ExecutionResult:
     """A run of the release's five cells; ``c2=CellStatus.ERROR``."""
-    statuses = [cells.get(f"c{index}", CellStatus.OK) for index in range(5)]
+    statuses = [cells.get(f"c{index}", CellStatus.OK) for index in range(count)]
     told = tuple(CellResult(index, "_", status) for index, status in enumerate(statuses))
     return ExecutionResult(Outcome.FINISHED, told, checks)
 
@@ -132,6 +133,69 @@ async def test_a_call_that_only_waits_for_an_answer_does_not_count_beside_its_co
     for told in ((WAITS, WAITS, *ALL), (WAITS, ALL[1])):
         report = await judged(ran(*told), IDIOM, IDIOM)
         assert statuses(report)[0] is CheckStatus.WARN, "there is one such call, or no other"
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        ('check("Q1: one", ())', 'check("Q1: one", ['),
+        ('check(label="Q1: one", checks=[])', 'check("Q1: one", ['),
+        ("check(_label, [])", "check(_label, ["),
+        ('check(f"Q{_n}: one", [])', 'check(f"Q{_n}: one", ['),
+    ],
+)
+async def test_a_call_that_only_waits_is_known_however_it_is_written(
+    calls: tuple[str, str],
+) -> None:
+    both = f'_n, _label = 1, "Q1: one"\n    mo.stop(x is None, {calls[0]})\n    {calls[1]}'
+    text = RELEASE.replace('check("Q1: one", [', both)
+    assert (await judged(ran(WAITS, *ALL), text, text)).ok
+    own = run_report(text, "A1.py", ran(WAITS, *ALL), 10)
+    assert [each.status for each in own.checks] == ["success", "success"]
+    report = await judged(ran(WAITS, WAITS, *ALL), text, text)
+    assert not report.ok, "there is one such call"
+
+
+@pytest.mark.parametrize(
+    "call", ['check(label="Q1: b", checks=[(x, "b")])', 'check("Q1: b", [(y, "b") for y in [x]])']
+)
+async def test_a_check_that_never_ran_costs_its_weight_however_it_is_written(call: str) -> None:
+    text = RELEASE.replace('check("Q2: two", [(x == 2, "not two")])', call)
+    text = text.replace('(x == 1, "not one")', '(x == 1, "not one", 4)')
+    report = await judged(ran(ALL[0], c4=CellStatus.SKIPPED), text, text)
+    assert report.marks == (8.0, 10.0)
+
+
+HELPED = notebook(
+    "from mograder.runtime import check",
+    """
+    # === MOGRADER: MARKS ===
+    _marks = {"Q1": 10, "Q2": 5}
+    """,
+    """
+    # YOUR CODE HERE
+    x = 0
+    """,
+    'def ask(n):\n    return check("Q1: one", [(n, "no")]) or check(f"Q{n}: of", [(n, "")])',
+    "def twice(v):\n    return ask(v)",
+    "twice(x)",
+)
+USER = 5
+
+
+async def test_a_check_through_a_helper_is_reported_by_the_cell_that_calls_it() -> None:
+    right = (said("Q1: one", USER), said("Q2: of", USER))
+    report = await judged(ran(*right, count=6), HELPED, HELPED)
+    assert (report.ok, report.marks) == (True, (15.0, 15.0))
+    wrong = (said("Q1: one", USER), said("Q2: of", USER, "danger"))
+    report = await judged(ran(*wrong, count=6), HELPED, HELPED)
+    assert (report.ok, report.marks) == (False, (10.0, 15.0))
+
+
+async def test_a_cell_of_the_students_that_calls_a_helper_reports_nothing() -> None:
+    text = HELPED.replace("x = 0", "x = 0\n    ask(1)")
+    forged = (said("Q1: one", ANSWER), said("Q2: of", ANSWER))
+    assert statuses(await judged(ran(*forged, count=6), text, HELPED)) == [CheckStatus.NOT_RUN]
 
 
 async def test_partial_credit_is_a_share_of_the_marks() -> None:

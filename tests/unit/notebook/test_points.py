@@ -105,6 +105,8 @@ def test_very_many_checks_are_read_in_one_go() -> None:
         ('check("Q1", [])', False),
         ('check("Q1", [] if x in (1, 2) else [\n    # HIDDEN TESTS\n])', False),
         ('check("Q1", tests)', False),
+        ('tests = []\n# HIDDEN TESTS\ncheck("Q1", tests)', False),
+        ('tests = [(x, "no")]\ncheck("Q1", [] if x is ... else tests)', True),
         ('check("Q1", [(x, "no")])', True),
         ('check("Q1", [] if x is ... else [(x, "no")])', True),
         ('grader.check("Q1", checks=[(x, "no")])', True),
@@ -171,6 +173,7 @@ TESTS = notebooks.notebook(
     "@app.cell\ndef test_Q1_small(fib):\n    assert fib(1) == 1\n    return",
     "@app.cell\ndef test_helper(fib):\n    assert fib(2) == 1\n    return",
     '@app.cell\ndef test_q1_check(check):\n    check("Q1: called", [])\n    return',
+    "@app.cell\ndef test_q1_run(check):\n    for _n in (1, 2): check(f'Q1: {_n}', [])\n    return",
     "@app.function\ndef test_part_a():\n    assert True",
     "@app.function\ndef test_part_a_of(n):\n    assert n",
     "@app.cell\ndef test_Q1_answer():\n    # YOUR CODE HERE\n    return",
@@ -184,6 +187,6 @@ def test_cells_test_a_question_by_their_names() -> None:
     assert found == [
         ("test_Q1_small", "Q1", 15, True),
         ("Q1: called", "Q1", 27, False),
-        ("test_part_a", "Part (A)", 32, True),
+        ("test_part_a", "Part (A)", 38, True),
     ]
     assert stated_weights(text) == {"test_Q1_small": 1.0, "test_part_a": 1.0, "Q1: called": 0.0}

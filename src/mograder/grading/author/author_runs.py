@@ -22,6 +22,7 @@ from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import Progress
 from mograder.grading.submissions.contract_recording import Recording, keep_contract
+from mograder.grading.validate import worst_result
 from mograder.grading.workbench import (
     UNPROTECTED,
     SandboxSlots,
@@ -32,6 +33,7 @@ from mograder.grading.workbench import (
 from mograder.notebook.cells import Cell, NotebookText, parse_cells, split_lines
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.grading_plan import parse_plan, texts_of
+from mograder.notebook.grading.recording_cells import RecordingCells
 from mograder.notebook.points import Check, checks_in, key_of, marks_of
 from mograder.notebook.source.leaks import CellOutput, find_leaks, hidden_values
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, JudgingResult
@@ -257,12 +259,15 @@ async def _sandboxed(
 
 
 def run_report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:
-    """Return the report of a run for the author; the last result of each check counts."""
-    cells = parse_cells(text, filename).cells
-    last = {check.label: check for check in result.checks}
+    """Return the report of a run for the author; the worst result of each check counts."""
+    notebook = parse_cells(text, filename)
+    cells, recording = notebook.cells, RecordingCells(notebook)
+    found: dict[str, list[CheckResult]] = {}
+    for check in result.checks:
+        found.setdefault(check.label, []).append(check)
     return RunReport(
         cell_errors=tuple(_failures(cells, filename, result)),
-        checks=tuple(last.values()),
+        checks=tuple(worst_result(each, cells, recording) for each in found.values()),
         outputs=tuple(CellOutput(c.index, _plain(c.shown)) for c in result.cells),
         problem=_problem(cells, result, seconds),
     )

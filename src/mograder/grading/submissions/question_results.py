@@ -268,8 +268,7 @@ def _question(
         state = GradingState.NEEDS_ATTENTION
     earned = None
     if available is not None and state is not GradingState.NEEDS_ATTENTION:
-        results = {each.label: Weights(each.earned, each.total, each.passed) for _, each in of}
-        earned = question_marks(available, results, wanted)
+        earned = question_marks(available, _results(each for _, each in of), wanted)
     reasons = dict.fromkeys(check.reason for check, _ in of if check.reason)
     return GradedQuestion(
         key=key,
@@ -279,3 +278,17 @@ def _question(
         reason="; ".join(reasons),
         labels=labels,
     )
+
+
+def _results(labels: Iterable[GradedLabel]) -> dict[str, Weights]:
+    """Return the worst result of each label, as validation takes it."""
+    found: dict[str, Weights] = {}
+    for each in labels:
+        told = Weights(each.earned, each.total, each.passed)
+        before = found.get(each.label, told)
+        found[each.label] = min(before, told, key=lambda w: (w.passed, _share(w)))
+    return found
+
+
+def _share(weights: Weights) -> float:
+    return weights.earned / weights.total if weights.total > 0 else 0.0

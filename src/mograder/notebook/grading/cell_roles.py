@@ -20,6 +20,7 @@ from mograder.notebook.grading.check_calls import (
     checkers_in,
     checks_when_run,
     is_unprotected,
+    waiting_calls,
 )
 from mograder.notebook.grading.grading_plan import CheckFacts, Part, PlannedLabel, Role
 from mograder.notebook.parsing import CellNames, NotPython, cell_names, parse_python
@@ -62,10 +63,17 @@ class CellCode:
         inside = [
             node
             for node in ast.walk(self.tree)
-            if isinstance(node, ast.stmt)
-            and any(each.begin < self.line_of(node) < each.end for each in blocks)
+            if isinstance(node, ast.stmt) and self.is_hidden(node)
         ]
         return not names.isdisjoint(bound_names(inside).union(_changed(inside)))
+
+    def is_hidden(self, statement: ast.stmt) -> bool:
+        """Whether a statement begins in the cell's hidden tests."""
+        line = self.line_of(statement)
+        return any(
+            block.kind is BlockKind.HIDDEN and block.begin < line < block.end
+            for block in self.blocks
+        )
 
     @property
     def solutions(self) -> tuple[Block, ...]:
@@ -228,6 +236,7 @@ class _Division:
             asserts=asserts,
             call=cell.name if called else "",
             hidden=bool(code.hidden),
+            waits=_waits(code.tree.body, checkers),
         )
         return _whole(code).model_copy(update={"check": facts})
 
@@ -278,7 +287,9 @@ class _Division:
         if mistakes:
             self._undivided(node, checkers, mistakes)
             return
-        facts = CheckFacts(labels=labels, split=True, hidden=bool(code.hidden))
+        facts = CheckFacts(
+            labels=labels, split=True, hidden=bool(code.hidden), waits=_waits(tail, checkers)
+        )
         node.names = rest
         node.part = Part(
             cell=cell.index, line=cell.line_of(begin), code=text, uses=tuple(used), check=facts
@@ -342,6 +353,11 @@ def _labels(
         )
         for call in check_calls(statements, checkers)
     )
+
+
+def _waits(statements: Sequence[ast.stmt], checkers: Checkers) -> dict[str, int]:
+    found = waiting_calls(statements, checkers)
+    return {encodable(label): count for label, count in found.items()}
 
 
 def _visible(call: CheckCall, code: CellCode) -> Iterator[str]:

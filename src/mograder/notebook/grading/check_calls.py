@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import ast
 import tokenize
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mograder.notebook.cells import tokens_of
@@ -124,6 +125,29 @@ def check_calls(statements: Iterable[ast.stmt], checkers: Checkers) -> tuple[Che
             only = call.conditions if first is call else ()
             found[call.label, call.key] = replace(first, spans=spans, reads=reads, conditions=only)
     return tuple(found.values())
+
+
+def waiting_calls(statements: Sequence[ast.stmt], checkers: Checkers) -> Mapping[str, int]:
+    """Return how many calls of each label have ``[]`` or ``()`` for conditions.
+
+    Such a call says that the label waits for an answer, as in ``mo.stop(x is None, check("Q1",
+    []))``, where Python makes the call for every answer. It counts where no other call of its label
+    follows. Conditions that an answer leaves empty are not written like that.
+
+    ``""`` stands for each label that is not written as text. Where there is such a label, those
+    without waiting calls are given with 0.
+    """
+    found: Counter[str] = Counter()
+    nodes = (node for statement in statements for node in ast.walk(statement))
+    for call in (node for node in nodes if isinstance(node, ast.Call)):
+        label, conditions = check_arguments(call)
+        waits = isinstance(conditions, ast.List | ast.Tuple) and not conditions.elts
+        match label:
+            case ast.Constant(value=str(text)) if text and (waits or checkers.is_direct(call.func)):
+                found[text] += waits
+            case ast.expr() if waits and checkers.is_direct(call.func):
+                found[""] += 1
+    return dict(found if "" in found else +found)
 
 
 def is_unprotected(code: str) -> bool:

@@ -102,6 +102,7 @@ class _Review:
             yield from self._labels()
             yield from self._queries()
             yield from self._claims()
+            yield from self._identities()
         yield from self._broadcasts()
         yield from self._empties()
         yield from self._counts()
@@ -206,6 +207,32 @@ class _Review:
                 better = "`model.predict(X)`" if name == "score" else "`truth.equals(answer)`"
                 message = f"the truth is passed to the answer: {_shown(call)}."
                 yield self._finding(call, message, f"Compare {better} instead.")
+
+    def _identities(self) -> Iterator[Finding]:
+        """Yield findings for the identity of answers, each of which is carried by itself."""
+        local = names_stored(self._tree)
+        for node in self._nodes:
+            match node:
+                case ast.Compare(left=left, ops=[ast.Is() | ast.IsNot()], comparators=[right]):
+                    both = left, right
+                case ast.Call(
+                    func=ast.Attribute(attr="shares_memory" | "may_share_memory"),
+                    args=[left, right],
+                ):
+                    both = left, right
+                case ast.Compare(
+                    left=ast.Call(func=ast.Name(id="id"), args=[left]),
+                    comparators=[ast.Call(func=ast.Name(id="id"), args=[right])],
+                ):
+                    both = left, right
+                case _:
+                    continue
+            names = {_root(each) for each in both}
+            known = len(names) == 2 and "" not in names and names.isdisjoint(local)
+            if known and not names.isdisjoint(self._part.answers):
+                message = f"{_shown(node)} holds the same for a copy and for no copy: "
+                hint = "Let the answer be a function, and look at its result and argument."
+                yield self._finding(node, f"{message}each answer is carried by itself.", hint)
 
     def _negated(self) -> Iterator[Finding]:
         """Yield findings for ``not x > 1``, which holds for NaN; not in branches of ``if``."""
@@ -384,6 +411,13 @@ def _any_of(node: ast.expr) -> ast.Compare | None:
         case ast.Call(func=ast.Attribute(value=inner, attr="any"), args=[]):
             return _any_of(inner)
     return None
+
+
+def _root(node: ast.expr) -> str:
+    """Return the name that an expression of attributes and subscripts begins with, or ""."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _is_number(node: ast.expr) -> bool:

@@ -127,7 +127,8 @@ class CheckFacts(_Record):
     ``asserts`` is set for a cell ``test_<key>`` without a call of ``check``: it counts as one check
     that passes if nothing is raised. ``call`` is the name of an ``@app.function`` that is to be
     called, or empty. ``split`` means that the code stood behind an answer in one cell; ``hidden``
-    that it has hidden tests.
+    that it has hidden tests. ``waits`` are its calls without conditions by label
+    (:func:`~mograder.notebook.grading.check_calls.waiting_calls`).
     """
 
     labels: tuple[PlannedLabel, ...]
@@ -135,6 +136,7 @@ class CheckFacts(_Record):
     call: str = ""
     split: bool = False
     hidden: bool = False
+    waits: dict[str, int] = {}
 
 
 class Part(_Record):

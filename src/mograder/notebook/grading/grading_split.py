@@ -9,7 +9,7 @@ import ast
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from mograder.notebook.cells import parse_cells
+from mograder.notebook.cells import CellKind, parse_cells
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.cell_roles import (
     CellCode,
@@ -107,6 +107,28 @@ def _tell_names_of_checks(
             message = f"the answer at line {line} needs names of this check, which runs elsewhere."
             hint = "Define them in a given cell."
             findings.error(node.cell.code_first, message, hint)
+        elif node.role is Role.CHECK and not node.unprotected:
+            _advise_bound_names(node, findings)
+
+
+def _advise_bound_names(node: CellRole, findings: FoundSoFar) -> None:
+    """Tell the names that a check's cell offers to students, whose own cells do not get them.
+
+    Imports they get (``answer_worker.py``), and a function that is a test is the check itself.
+    """
+    own = () if node.cell.kind is CellKind.FUNCTION else node.names.defined
+    imports = (ast.Import, ast.ImportFrom)
+    shown = [
+        each
+        for each in node.code.tree.body
+        if not isinstance(each, imports) and not node.code.is_hidden(each)
+    ]
+    names = sorted(bound_names(shown).intersection(own))
+    if names:
+        told = ", ".join(map(repr, names))
+        message = f"an answer that uses {told} of this check does not run when it is graded."
+        hint = "Begin such a name with an underscore, or bind it in a given cell."
+        findings.advise(node.cell.code_first, message, hint)
 
 
 def _planned_cells(

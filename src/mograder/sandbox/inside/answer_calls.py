@@ -217,8 +217,10 @@ class Calls:
     def special(self, value: object, name: str, args: tuple[Any, ...]) -> Any:
         """Return the result of a special method of an instance."""
         number = self._stand_ins.number_of(value)
-        path = f"{self._stand_ins.owner_of(value)}.{name}"
-        self._stand_ins.claims.add(path)
+        owner = self._stand_ins.owner_of(value)
+        self._stand_ins.claims.add(f"{owner}.{name}")
+        known = self._stand_ins.known_method(owner, name, rules.SAME_RESULT)
+        path = f"{owner}.{known or name}"
         self._stand_ins.book.note(f"{path}()")  # also if it raises
         if name == "__next__":
             return self._next(number, f"{path}()")

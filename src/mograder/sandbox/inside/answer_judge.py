@@ -122,9 +122,7 @@ class Template:
         self.run()
         self.parts.compile_judged()
         for part in self.plan.data["judged"]:
-            # Both are kept, for each judge to have them.
-            judged_parts.modules_named(part["code"])
-            label_results.waiting_calls(part["code"])
+            judged_parts.modules_named(part["code"])  # which is kept, for each judge to have it
         return dict(self.parts.failed)
 
 
@@ -598,7 +596,7 @@ class _Judge:
                 names[part["check"]["call"]]()
 
     def _conditions(self, part: dict[str, Any], names: dict[str, Any]) -> _Verdict:
-        self._recorder.clear(label_results.waiting_calls(part["code"]))
+        self._recorder.clear(part["check"]["waits"])
         verdict, problem = _Verdict(), ""
         try:
             self._run(part, names)

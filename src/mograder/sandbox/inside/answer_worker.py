@@ -20,6 +20,7 @@ written to ``answers``: what follows them belongs to the next check.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import fcntl
 import hashlib
@@ -30,7 +31,7 @@ import re
 import select
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import answer_server  # type: ignore[import-not-found]  # in this file's directory
@@ -39,6 +40,7 @@ import codec_rules as rules  # type: ignore[import-not-found]
 import frames  # type: ignore[import-not-found]
 
 _WITHOUT_LIMIT = 2**62
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _POOL = re.compile(r"polars-\d")
 """The names of the threads of polars that its queries wait for."""
 
@@ -70,15 +72,19 @@ def main(argv: list[str]) -> None:
 
 @dataclass
 class _Run:
-    """A run of the notebook that takes the snapshots."""
+    """A run of the notebook that takes the snapshots.
+
+    ``imports`` are those of cells that are left out which other cells need.
+    """
 
     notebook: Any
     report: Any
     interface: frozenset[str]
     snapshots: Any
+    imports: list[str] = field(default_factory=list)
 
     def leave_out(self, skip: frozenset[object]) -> None:
-        """Skip the checks, and the cells that need names of them."""
+        """Skip the checks, and the cells that need more of them than their imports."""
         notebook = self.notebook
         for cell_id, cell in notebook.cells.items():
             if cell is None:
@@ -86,11 +92,28 @@ class _Run:
             digest = hashlib.sha256(cell.code.strip().encode("utf-8", "replace")).hexdigest()
             if notebook.indexes[cell_id] in skip or digest in skip:
                 notebook.skipped.add(cell_id)
-                cell_runner.skip_after(notebook, cell_id)
+        for cell_id in tuple(notebook.skipped):
+            self._skip_users(cell_id)
+
+    def _skip_users(self, cell_id: Any) -> None:
+        notebook, cell = self.notebook, self.notebook.cells[cell_id]
+        imported = _imports(cell.code)
+        for child in notebook.graph.children.get(cell_id, ()):
+            if child in notebook.skipped or child in notebook.failed:
+                continue
+            needed = notebook.cells[child].refs & cell.defs
+            if needed <= imported.keys():
+                self.imports += (imported[name] for name in sorted(needed))
+            else:
+                notebook.skipped.add(child)
+                cell_runner.skip_after(notebook, child)
 
     def run(self, names: dict[str, Any]) -> None:
         """Run the cells, and say of each name of the interface without a value why it has none."""
         self.snapshots.names = names
+        for each in dict.fromkeys(self.imports):
+            with contextlib.suppress(Exception):  # then the cells that need it fail
+                exec(each, names)  # noqa: S102 - a statement of the notebook
 
         def ended(cell_id: Any, status: str, error: str) -> None:
             if status == "ok":
@@ -118,6 +141,24 @@ class _Run:
     def _defined(self, cell_id: Any) -> frozenset[str]:
         cell = self.notebook.cells[cell_id]
         return frozenset() if cell is None else self.interface & cell.defs
+
+
+def _imports(code: str) -> dict[str, str]:
+    """Return the imports at the top level of a cell by the names that nothing else binds there."""
+    tree = ast.parse(code)
+    found: dict[str, str] = {}
+    imports = [each for each in tree.body if isinstance(each, ast.Import | ast.ImportFrom)]
+    for node, alias in [(each, alias) for each in imports for alias in each.names]:
+        one: Any = ast.Import([alias])
+        if isinstance(node, ast.ImportFrom):
+            one = ast.ImportFrom(node.module, [alias], node.level)
+        name = alias.asname or alias.name.split(".")[0]
+        found[name] = f"{found.get(name, '')}{ast.unparse(one)}\n"
+    nodes = list(ast.walk(tree))
+    names = [each for each in nodes if isinstance(each, ast.Name)]
+    bound = {each.id for each in names if not isinstance(each.ctx, ast.Load)}
+    bound |= {each.name for each in nodes if isinstance(each, _DEFINITIONS)}
+    return {name: text for name, text in found.items() if name not in bound}
 
 
 class _Checks:

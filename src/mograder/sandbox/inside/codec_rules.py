@@ -119,6 +119,28 @@ SPECIAL_METHODS = frozenset(
 )
 """Those that a class of an answer may have in the judge; never ``__array__``."""
 
+_OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
+_ALIKE: tuple[tuple[str, ...], ...] = (
+    *(("str", "repr", "format"), ("lt", "gt"), ("le", "ge"), ("eq", "ne")),
+    *((name, f"r{name}", f"i{name}") for name in _OPERATORS),
+)
+_COLLECTION = (("bool", "len"), ("iter", "getitem", "contains", "len", "reversed"))
+
+
+def _grouped(groups: tuple[tuple[str, ...], ...]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for group in groups:
+        for name in group:
+            found.setdefault(f"__{name}__", []).extend(f"__{each}__" for each in group)
+    return found
+
+
+SAME_RESULT = _grouped(_ALIKE)
+"""By special method, those that give the same result where Python takes one for another: an
+operator's reflected and in-place form, ``__repr__`` for ``__str__``."""
+FALL_BACKS = _grouped(_ALIKE + _COLLECTION)
+"""As ``SAME_RESULT``, also those of other results: ``__len__`` for ``__bool__``."""
+
 
 class Unencodable(Exception):
     """A value that exceeds a limit or refers to itself; the message says which, for the student."""

@@ -6,10 +6,8 @@ an answer may determine long messages.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
-import functools
 import importlib
 import json
 import math
@@ -22,6 +20,7 @@ from typing import Any
 import grading_contract  # type: ignore[import-not-found]  # in this file's directory
 
 _RUNTIME = "mograder.runtime"
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +79,15 @@ def of_data(found: dict[str, Any]) -> LabelResult:
 class Recorder:
     """Takes the results of ``check`` in place of the sidecar.
 
-    Mutable state: ``_waits``, how many results without conditions are expected of each label, and
-    ``_waiting``, those that came.
+    Mutable state: ``_waits``, how many results without conditions are expected of each label and
+    of one that the plan does not know (``""``), ``_waited``, how many came, and ``_waiting``, the
+    last of each label.
     """
 
     def __init__(self) -> None:
         self._results: dict[str, LabelResult] = {}
-        self._waits: Counter[str] = Counter()
+        self._waits: Mapping[str, int] = {}
+        self._waited: Counter[str] = Counter()
         self._waiting: dict[str, LabelResult] = {}
         self._ignores = False
 
@@ -108,10 +109,11 @@ class Recorder:
             self._ignores = False
 
     def clear(self, waits: Mapping[str, int]) -> None:
-        """Forget the results, and expect these calls without conditions, by label."""
+        """Forget the results, and expect the waiting calls of a plan."""
         self._results.clear()
         self._waiting.clear()
-        self._waits = Counter(waits)
+        self._waited.clear()
+        self._waits = waits
 
     def taken(self) -> list[LabelResult]:
         """Return the result of each label, the worst one of those that were recorded."""
@@ -122,28 +124,13 @@ class Recorder:
             return
         conditions = (Condition(o.message, o.weight, o.passed, o.reason) for o in result.outcomes)
         found = LabelResult(result.label, result.key, tuple(conditions))
-        if not found.conditions and self._waits[found.label]:
-            self._waits[found.label] -= 1
+        waits = self._waits.get(found.label, self._waits.get("", 0))
+        if not found.conditions and self._waited[found.label] < waits:
+            self._waited[found.label] += 1
             self._waiting[found.label] = found
             return
         before = self._results.get(result.label, found)
         self._results[result.label] = min(before, found, key=_share)
-
-
-@functools.cache
-def waiting_calls(code: str) -> Mapping[str, int]:
-    """Return how many calls of each label in a check's code have ``[]`` for conditions.
-
-    Such a call says that the label waits for an answer, as in ``mo.stop(x is None, check("Q1",
-    []))``, where Python makes the call for every answer. It counts where no other call of its label
-    follows. A list that an answer leaves empty is not written as ``[]``, so it counts as the worst.
-    """
-    found: Counter[str] = Counter()
-    for node in ast.walk(ast.parse(code)):
-        match node:
-            case ast.Call(args=[ast.Constant(value=str(label)), ast.List(elts=[]), *_]):
-                found[label] += 1
-    return found
 
 
 def both(first: Sequence[LabelResult], second: Sequence[LabelResult]) -> list[LabelResult]:
@@ -198,6 +185,8 @@ def _fitted(result: LabelResult | None, wanted: Any, reason: str) -> LabelResult
         missing = Condition("this check did not run to its end", wanted.total, False, reason)
         return LabelResult(wanted.label, wanted.key, (missing,))
     lacking = wanted.total - result.total
+    if math.isclose(result.total, wanted.total, abs_tol=_ROUNDING):
+        lacking = 0.0  # the order in which weights are added
     if lacking > 0 or len(result.conditions) == 0:
         none = "nothing is answered here, so the check has no conditions"
         fewer = "with this answer the check has fewer conditions than with the author's"

@@ -338,23 +338,42 @@ class StandIns:
 
     def _stand_in(self, facts: Any, path: str) -> object:
         number, kind = facts.number, facts.kind
-        if kind == "opaque" or not self.book.allows(path, kind):
+        allowed = kind != "opaque" and self.book.allows(path, kind)
+        if kind == "iterator" and path.endswith(".__iter__()"):
+            allowed = True  # it gives nothing else; its items are held to a path of their own
+        if not allowed and self._is_as_good_as_a_function(number, path, kind):
+            kind, allowed = "callable", True
+        if not allowed:
             return self._opaque(number, self._sentence(path, kind, facts))
         if kind == "class":
             return self._class_of(self._described_class(number), path)
         if facts.class_name == "coroutine":
             return self._coroutine(number, path)
         if number not in self._objects or kind == "iterator":
-            make = {"function": self._function, "instance": self._instance}.get(kind)
-            made = make(number, path, facts) if make else self._iterator(number, path, facts)
+            makers = {"function": self._function, "instance": self._instance}
+            makers |= {"callable": self._callable, "iterator": self._iterator}
+            made = makers[kind](number, path, facts)
             self._objects[number] = self._keep(made, number)
         return self._objects[number]
+
+    def _is_as_good_as_a_function(self, number: int, path: str, kind: str) -> bool:
+        """Whether the author's solution has a function where an answer has what is called alike.
+
+        As `f = np.sqrt` or `@np.vectorize`; a call is all that it can do then, and it is no
+        function to `inspect`.
+        """
+        if kind not in ("instance", "class") or not self.book.allows(path, "function"):
+            return False
+        return kind == "class" or "__call__" in self._class(self._facts(number))[5]
 
     def _sentence(self, path: str, kind: str, facts: Any) -> str:
         expected = self.book.use(path).example
         what = {"instance": f"an object of class {facts.class_name}"}.get(
             kind, answer_calls.with_article(kind)
         )
+        if kind == "instance" and expected == answer_calls.with_article(facts.class_name):
+            # A value of a library, of which it is not told what it lacks.
+            what, expected = f"{expected} with a part, such as a column, that cannot be carried", ""
         if not path.endswith("()"):
             wanted = f" instead of {expected}" if expected else ""
             return f"`{path}` is {what}{wanted}."
@@ -386,6 +405,15 @@ class StandIns:
         kind = _function_with_attributes(self, answer)
         self._owners[id(kind)] = path
         return kind()
+
+    def _callable(self, number: int, path: str, facts: Any) -> object:
+        calls = self._calls
+
+        def call(_: object, *args: Any, **keywords: Any) -> Any:
+            return calls.call(number, path, args, keywords)
+
+        names = {"__module__": answer_calls.MODULE, "__slots__": (), "__call__": call}
+        return type("Answer", (), names)()
 
     def _iterator(self, number: int, path: str, facts: Any) -> Iterator[Any]:
         """Return a generator for a generator, else another iterator, as the worker claims."""
@@ -475,7 +503,7 @@ class StandIns:
         }
         for each in special:
             known = type(each) is str and each in rules.SPECIAL_METHODS
-            if known and self.book.knows(f"{owner}.{each}()"):
+            if known and self.known_method(owner, each, rules.FALL_BACKS):
                 names[each] = self.special_method(each)
         if fields:
             names["__dataclass_fields__"] = _dataclass_fields(fields)
@@ -491,6 +519,15 @@ class StandIns:
         if isinstance(made, abc.ABCMeta):  # the worker has objects of it, so nothing is missing
             made.__abstractmethods__ = frozenset()
         return made
+
+    def known_method(self, owner: str, name: str, groups: dict[str, list[str]]) -> str:
+        """Return the special method of the author's solution by which one is allowed, or "".
+
+        That is the method itself, or one of its group that Python takes in its place: an answer may
+        have ``__str__`` where the author's class has ``__repr__``.
+        """
+        alike = (name, *groups.get(name, ()))
+        return next((each for each in alike if self.book.knows(f"{owner}.{each}()")), "")
 
     def special_method(self, name: str) -> Callable[..., Any]:
         """Return a special method that asks the worker."""

@@ -88,12 +88,13 @@ def test_the_state_of_several_together(
         assert state_of(order) is together
 
 
-def test_the_last_result_of_a_label_counts_as_in_the_notebook() -> None:
+def test_the_worst_result_of_a_label_counts_as_in_a_validation() -> None:
     checks = [
         check(S.JUDGED, label("Q1: a", 1, 1, passed=True)),
         check(S.JUDGED, label("Q1: a", 0, 1)),
     ]
-    assert graded_questions({"Q1": 5.0}, checks, [])[0].earned == 0.0
+    for order in (checks, checks[::-1]):
+        assert graded_questions({"Q1": 5.0}, order, [])[0].earned == 0.0
 
 
 def test_the_maximum_has_no_more_decimals_than_its_marks() -> None:

@@ -11,6 +11,7 @@ from mograder.notebook.grading.check_calls import (
     checkers_in,
     checks_when_run,
     is_unprotected,
+    waiting_calls,
 )
 from mograder.notebook.parsing import cell_names
 
@@ -121,3 +122,26 @@ def test_equal_labels_count_once_at_their_first_line() -> None:
 )
 def test_only_a_comment_makes_a_check_unprotected(code: str, so: bool) -> None:
     assert is_unprotected(code) is so
+
+
+@pytest.mark.parametrize(
+    ("code", "waits"),
+    [
+        ("mo.stop(x, check('Q1', []))\ncheck('Q1', [1])", {"Q1": 1}),
+        ("mo.stop(x, check('Q1', ()))\ncheck('Q1', [1])", {"Q1": 1}),
+        ("mo.stop(x, check('Q1', checks=[]))\ncheck('Q1', [1])", {"Q1": 1}),
+        ("mo.stop(x, check(checks=[], label='Q1'))\ncheck('Q1', [1])", {"Q1": 1}),
+        ("mo.stop(x, plain('Q1', []))\nplain('Q1', [1])", {"Q1": 1}),
+        ("_l = 'Q1'\nmo.stop(x, check(_l, []))\ncheck(_l, [1])", {"": 1}),
+        ("mo.stop(x, check(f'Q{n}', []))\ncheck(f'Q{n}', [1])", {"": 1}),
+        ("check(_l, [])\ncheck('Q2', [y for y in x])", {"": 1, "Q2": 0}),
+        ("check('Q1', [y for y in x])\nfound.get(key, [])", {}),
+    ],
+)
+def test_calls_that_only_wait_are_found_by_label(code: str, waits: dict[str, int]) -> None:
+    parsed = [
+        (ast.parse(each), cell_names(each))
+        for each in (f"{IMPORT}\nfrom mograder.runtime import check as plain", code)
+    ]
+    tree, names = parsed[1]
+    assert waiting_calls(tree.body, checkers_in(parsed).within(names)) == waits

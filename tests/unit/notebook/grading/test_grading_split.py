@@ -115,6 +115,22 @@ def test_an_answer_that_needs_a_name_of_a_check_is_an_error() -> None:
     assert planned(check, IMPORTS, "double = limit * 2", solved("x = 2")).errors == ()
 
 
+@pytest.mark.parametrize(
+    ("bound", "names"),
+    [
+        ("limit = 3\nfor n in [1]: pass", "'limit', 'n'"),
+        ("import math\nfrom os import path as place\n_limit = 3", ""),
+        ("### BEGIN HIDDEN TESTS\nlimit = 3\n### END HIDDEN TESTS", ""),
+        ("# mograder: unprotected\nlimit = 3", ""),
+    ],
+)
+def test_names_that_a_check_offers_to_answers_are_advice(bound: str, names: str) -> None:
+    made = planned(IMPORTS, solved("x = 1"), f'{bound}\ncheck("Q1", [(x == 1, "")])')
+    found = [each for each in told(made.advice).split("\n") if "does not run when" in each]
+    assert len(found) == bool(names)
+    assert all(f"uses {names} of this check" in each for each in found)
+
+
 def test_parts_are_in_the_order_in_which_marimo_runs_the_cells() -> None:
     plan = planned(
         'check("Q2", [(late(x), "")])',

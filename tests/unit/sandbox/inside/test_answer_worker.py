@@ -95,6 +95,18 @@ def test_the_checks_of_the_submission_did_not_run(serving: Worker) -> None:
     assert serving.lines()[-1] == {"kind": "end"}
 
 
+def test_an_answer_has_what_a_check_that_is_left_out_imports(tmp_path: Path) -> None:
+    check = "import no_such_module, math\nimport os\nos = 1\nbound = 2\nassert False"
+    text = notebook(check, "whole = math.floor(2.5)", "own = bound", "path = os")
+    digest = hashlib.sha256(check.encode()).hexdigest()
+    with worker(tmp_path, text, ("whole", "own", "path"), [digest]) as started:
+        started.begin()
+        assert started.ask("pull", "whole") == ["value", 2, ""]
+        for name in ("own", "path"):
+            found = started.ask("pull", name)
+            assert found == ["missing", "a cell that it needs did not run"]
+
+
 def test_a_call_returns_its_result_and_what_was_printed(serving: Worker) -> None:
     answer = serving.ask("call", number(serving, "double"), [], data=payload(21))
     assert answer == ["value", (42, (), -1, {}), "seen\n"]

@@ -142,6 +142,15 @@ def test_a_class_that_is_called_as_a_builtin_is_not_caught_as_one() -> None:
     assert not isinstance(error, ValueError)
 
 
+def test_the_order_of_weights_decides_nothing() -> None:
+    wanted = grading_contract.ExpectedLabel(0, "Q1", "Q1", 0.1 + 0.2 + 0.3, 3)
+    (found,) = label_results.by_contract(
+        [_result([(0.3, True), (0.2, True), (0.1, True)])], [wanted], ""
+    )
+    assert found.as_data()["passed"]
+    assert len(found.conditions) == 3
+
+
 def test_a_label_that_is_recorded_in_a_loop_counts_as_its_worst() -> None:
     recorder = label_results.Recorder()
     for passed in (True, False, True):
@@ -151,15 +160,17 @@ def test_a_label_that_is_recorded_in_a_loop_counts_as_its_worst() -> None:
     assert found.as_data()["earned"] == 0
 
 
-def test_a_call_that_is_written_without_conditions_counts_where_there_is_no_other() -> None:
-    code = "mo.stop(x is None, check('Q1', []))\ncheck('Q1', [(y == 1, 'm') for y in x])"
+@pytest.mark.parametrize("waits", [{"Q1": 1}, {"": 1}, {"": 1, "Q2": 0}])
+def test_a_call_that_is_written_without_conditions_counts_where_there_is_no_other(
+    waits: dict[str, int],
+) -> None:
     recorder = label_results.Recorder()
     empty = SimpleNamespace(label="Q1", key="Q1", outcomes=[])
     outcome = SimpleNamespace(message="m", weight=1.0, passed=True, reason="")
     filled = SimpleNamespace(label="Q1", key="Q1", outcomes=[outcome])
 
     def earned(*results: SimpleNamespace) -> float:
-        recorder.clear(label_results.waiting_calls(code))
+        recorder.clear(waits)
         for each in results:
             recorder._record(each)
         (found,) = recorder.taken()
@@ -169,6 +180,8 @@ def test_a_call_that_is_written_without_conditions_counts_where_there_is_no_othe
     assert earned(empty, filled) == 1
     assert earned(empty, empty) == 0
     assert earned(empty, filled, empty) == 0  # the answer has left a list of conditions empty
+    waits = {"": 1, "Q1": 0}  # the call that waits is one of another label
+    assert earned(empty, filled) == 0
 
 
 def test_no_more_classes_are_made_than_the_limit() -> None:

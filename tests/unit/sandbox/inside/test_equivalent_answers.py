@@ -1,0 +1,117 @@
+"""Honest answers that do the same as the author's by another of Python's ways."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.sandbox.inside.judging import Judged, WarmPrograms, judged, notebook
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
+
+START = "class {}:\n    def __init__(self, n):\n        self.n = n\n"
+SPECIAL = {
+    "Shown": ("__repr__(self): return f'<{self.n}>'", "__str__(self): return f'<{self.n}>'"),
+    "Text": ("__str__(self): return f'<{self.n}>'", "__repr__(self): return f'<{self.n}>'"),
+    "Small": ("__lt__(self, o): return self.n < o.n", "__gt__(self, o): return self.n > o.n"),
+    "Most": ("__le__(self, o): return self.n <= o.n", "__ge__(self, o): return self.n >= o.n"),
+    "Full": ("__bool__(self): return self.n > 0", "__len__(self): return self.n"),
+    "Held": (
+        "__contains__(self, v): return v < self.n",
+        "__iter__(self): yield from range(self.n)",
+    ),
+    "Items": (
+        "__iter__(self): yield from range(self.n)",
+        "__getitem__(self, i): return range(self.n)[i]",
+    ),
+    "Sum": (
+        "__add__(self, o): return Sum(self.n + o)",
+        "__iadd__(self, o): return Sum(self.n + o)",
+    ),
+}
+AUTHORS = [START.format(name) + f"    def {of}" for name, (of, _) in SPECIAL.items()]
+STUDENTS = [START.format(name) + f"    def {of}" for name, (_, of) in SPECIAL.items()]
+CALLABLE = {
+    "root": "np.sqrt",
+    "each": "np.vectorize(lambda v: v ** 0.5)",
+    "listed": "list",
+    "first": "operator.itemgetter(0)",
+    "counted": "Counted()",
+}
+CHECKS = {
+    "str": "str(Shown(1)) == '<1>' and f'{Shown(2)}' == '<2>'",
+    "repr": "str(Text(1)) == '<1>'",
+    "lt": "Small(1) < Small(2) and [s.n for s in sorted([Small(2), Small(1)])] == [1, 2]",
+    "le": "Most(1) <= Most(1) and not Most(2) <= Most(1)",
+    "bool": "not Full(0) and bool(Full(1))",
+    "in": "1 in Held(2) and 2 not in Held(2)",
+    "iter": "list(Items(2)) == [0, 1]",
+    "iadd": "added(Sum(1)).n == 3",
+    "root": "root(4.0) == 2",
+    "each": "each(4.0) == 2",
+    "listed": "listed((1, 2)) == [1, 2]",
+    "first": "first([1, 2]) == 1",
+    "counted": "counted(3) == 3 and callable(counted)",
+}
+HEAD = """
+import inspect
+import operator
+import numpy as np
+import pandas as pd
+from mograder.runtime import check
+def added(value):
+    value += 2
+    return value
+"""
+CLASS = "class Counted:\n    def __call__(self, n):\n        return n\n"
+FUNCTIONS = """
+def root(v): return v ** 0.5
+def each(v): return v ** 0.5
+def listed(v): return [*v]
+def first(v): return v[0]
+def counted(n): return n
+def thing(n): return n
+frame = pd.DataFrame({"t": [1.0, 2.0, 3.0]})
+"""
+FRAME = "`frame` is a DataFrame with a part, such as a column, that cannot be carried."
+NOT_THE_SAME = {
+    "frame": "len(frame) == 3",
+    "a thing": "callable(thing)",
+    "no function": "inspect.isfunction(counted)",
+}
+
+
+def _solution(*parts: str) -> str:
+    return "### BEGIN SOLUTION\n" + "\n".join(parts) + "\n### END SOLUTION"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, programs: WarmPrograms) -> Judged:
+    both = CHECKS | NOT_THE_SAME
+    checks = [f"check('{name}', [(lambda: {code}, 'm')])" for name, code in both.items()]
+    source = notebook(HEAD, _solution(*AUTHORS, FUNCTIONS), *checks)
+    recorded = judged(tmp_path_factory.mktemp("recorded"), source, source, programs=programs)
+    named = [f"{name} = {value}" for name, value in CALLABLE.items()]
+    frame = "frame = pd.DataFrame({'t': pd.cut([1.0, 2.0, 3.0], 2)})"
+    thing = f"class Thing: pass\nthing = Thing()\n{frame}"
+    work = notebook(HEAD, _solution(*STUDENTS, CLASS, *named, thing))
+    place = tmp_path_factory.mktemp("kept")
+    return judged(place, source, work, contract=recorded.contract, programs=programs)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_what_python_takes_for_the_authors_way_holds(run: Judged, name: str) -> None:
+    assert run.passed[name] == [True], run.text
+
+
+@pytest.mark.parametrize("name", NOT_THE_SAME)
+def test_an_object_is_neither_callable_nor_a_function_by_that(run: Judged, name: str) -> None:
+    assert run.passed[name] == [False], run.text
+
+
+def test_a_frame_that_cannot_be_carried_is_not_told_to_be_none(run: Judged) -> None:
+    assert FRAME in run.text
+
+
+def test_a_method_that_stands_for_the_authors_is_told_as_a_claim(run: Judged) -> None:
+    claims = {check["labels"][0]["label"]: check["claims"] for check in run.checks}
+    assert "Small.__gt__" in claims["lt"]
