@@ -132,7 +132,11 @@ def gather(
             unmatched.append(line.who)
             continue
         if person.user_id in marks:
-            raise InvalidInput(f"{person.shown} has two lines of grades ({line.who}).")
+            raise InvalidInput(
+                f"{person.shown} has two lines of grades ({line.who}).",
+                hint="Give --grades-csv with one line for each person; mograder gradebook export "
+                "--format moodle writes such a file from the gradebook.",
+            )
         comment = None if grades_only else line_html(line, clear=clear_comments)
         marks[person.user_id] = Mark(person.user_id, line.mark, comment)
     for student, uploads in () if grades_only else files.items():

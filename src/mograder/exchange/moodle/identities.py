@@ -105,8 +105,7 @@ class Participants:
         """
         if person.participant:
             return participant_name(person.participant)
-        known = self.usernames.get(person.user_id)
-        return known or parse_username(person.email) or f"moodle-{person.user_id}"
+        return self.usernames.get(person.user_id) or names_without_username(person)[0]
 
     def find(self, text: str) -> Person | None:
         """Return the person that a file's name or a line of grades means, None if none matches.
@@ -256,6 +255,15 @@ def people_of(
 def participant_name(number: int) -> str:
     """Return the name of an anonymous participant's files."""
     return f"Participant-{number}"
+
+
+def names_without_username(person: Person) -> tuple[str, ...]:
+    """Return the names of a person's files while the username is not known, the best one first.
+
+    The last one is for a site that did not show the email address.
+    """
+    by_email = parse_username(person.email)
+    return (*((by_email,) if by_email else ()), f"moodle-{person.user_id}")
 
 
 def parse_username(text: str) -> Username | None:

@@ -30,7 +30,7 @@ class Work:
 
     ``late`` is the time after the deadline, None if it was on time or that is unknown. ``mates``
     are the local names of those who submitted it together, ``team`` their group's name. ``before``
-    is the name that it had while the marking was anonymous, empty if it had none.
+    is the name that it had while the marking was anonymous or the username not known, else empty.
     """
 
     name: str

@@ -34,7 +34,7 @@ from mograder.core.tasks import Progress
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
 from mograder.exchange.grade_files import GradeLine
 from mograder.exchange.moodle import collect as collect_module
-from mograder.exchange.moodle.collect import collect, plan_collection
+from mograder.exchange.moodle.collect import LATE, collect, plan_collection
 from mograder.exchange.moodle.export import export
 from mograder.exchange.moodle.grade_upload import (
     UploadOptions,
@@ -326,6 +326,32 @@ def test_revealed_work_keeps_its_time_where_the_rest_cannot_be_fetched(tmp_path:
         collect(moodle, works, Target(tmp_path), print, AT)
     assert (tmp_path / "alice.py").read_text() == "# alice's"
     assert json.loads((tmp_path / METADATA).read_text()) == {"alice": AT.timestamp()}
+
+
+@pytest.mark.parametrize("former", ["alice@example.edu", "moodle-4"])
+def test_work_gets_its_students_username_once_that_is_known(tmp_path: Path, former: str) -> None:
+    """It was fetched a second time, so that a student had two marks and none could be sent."""
+    for name in (METADATA, LATE):
+        (tmp_path / name).write_text(json.dumps({former: int(AT.timestamp())}))
+    (tmp_path / f"{former}.py").write_text("# alice's")
+    works = plan(tmp_path, handed_in(4, "A1.py"))
+    assert (works["alice"].fate, works["alice"].before) == (CollectOutcome.UNCHANGED, former)
+    with Downloads("http://127.0.0.1:9", "0" * 32) as moodle:
+        collect(moodle, tuple(works.values()), Target(tmp_path), print, AT)
+    assert [path.name for path in tmp_path.glob("*.py")] == ["alice.py"]
+    assert json.loads((tmp_path / METADATA).read_text()) == {"alice": AT.timestamp()}
+    assert json.loads((tmp_path / LATE).read_text()) == {}
+
+
+@pytest.mark.parametrize("other", [{}, {5: Username("bob")}])
+def test_work_under_an_address_of_two_people_is_neither_ones(
+    tmp_path: Path, other: Mapping[int, Username]
+) -> None:
+    (tmp_path / "alice@example.edu.py").write_text("# whose?")
+    people = (PEOPLE[0], replace(PEOPLE[1], email="alice@example.edu"))
+    participants = Participants(people, {4: Username("alice"), **other})
+    works = plan_collection(A1, [handed_in(4, "A1.py")], participants, Target(tmp_path))
+    assert {work.before for work in works} == {""}
 
 
 def test_two_people_of_one_name_in_a_worksheet_keep_their_own_work(tmp_path: Path) -> None:
