@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import defaultdict, deque
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
         links = tomlkit.table()
         links["Open in molab"] = EDIT_LINK
         document["edit_links"] = links
-    dumped = tomlkit.dumps(document)
+    dumped = _with_own_times(tomlkit.dumps(document), text)
     written = text if dumped == text else _with_gaps(dumped)
     _demand_nothing_lost(text, written, gone)
     lists = {word: tuple(names) for word, names in news.items()}
@@ -117,6 +118,14 @@ def replace_course_file(path: Path, text: str) -> None:
     mode = target.stat().st_mode & 0o777 if there else 0o644
     ends = "\r\n" if there and b"\r\n" in target.read_bytes() else "\n"
     atomic_write(target, text.replace("\n", ends).encode(), mode)
+
+
+def _with_own_times(dumped: str, text: str) -> str:
+    """Write times without seconds where the teacher did; a file's other lines stay."""
+    own: defaultdict[str, deque[str]] = defaultdict(deque)
+    for line, read in zip(text.split("\n"), with_seconds(text).split("\n"), strict=True):
+        own[read].append(line)
+    return "\n".join(own[line].popleft() if own[line] else line for line in dumped.split("\n"))
 
 
 def _with_gaps(text: str) -> str:

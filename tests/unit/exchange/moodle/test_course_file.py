@@ -92,6 +92,18 @@ def test_syncing_again_changes_not_one_byte() -> None:
     assert again.unchanged == ("A1. Introduction", "A2. Optimisation")
 
 
+def test_times_stay_as_the_teacher_wrote_them() -> None:
+    """An unchanged course was "synced" the first time, and its times got seconds."""
+    own = (
+        '\n[items."A1"]\ndue = 2026-12-01T18:00  # mine\n[items."A2"]\ndue = 2026-12-01T18:00:00\n'
+        '[items."A3"]\ndue = 2026-12-01T18:00:00\n'
+    )
+    text = merge("", COURSE).text + own
+    assert merge(text, COURSE).text == text
+    renamed = merge(text.replace("A2. Optimisation", "Old"), COURSE).text
+    assert renamed == text
+
+
 def test_an_empty_course_gets_its_file() -> None:
     text = merge("", COURSE).text
     read = tomllib.loads(text)
