@@ -66,7 +66,7 @@ def export(
     entries: dict[int, Entry] = {}
     unmatched: list[str] = []
     for line in lines:
-        person = find_person(line.who, known, usernames)
+        person = find_person(line.who, known, usernames, from_here=line.from_here)
         if person is None:
             unmatched.append(line.who)
         elif person.participant in entries:
@@ -76,7 +76,7 @@ def export(
             entries[person.participant] = Entry(line.mark, comment)
     packed: list[FeedbackFile] = []
     for student, uploads in files.items():
-        person = find_person(student, known, usernames)
+        person = find_person(student, known, usernames, from_here=True)
         if person is None:
             unmatched.append(student)
             continue

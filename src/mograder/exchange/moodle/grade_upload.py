@@ -127,7 +127,7 @@ def gather(
     marks: dict[int, Mark] = {}
     unmatched: list[str] = []
     for line in lines:
-        person = participants.find(line.who)
+        person = participants.find(line.who, from_here=line.from_here)
         if person is None:
             unmatched.append(line.who)
             continue
@@ -140,7 +140,7 @@ def gather(
         comment = None if grades_only else line_html(line, clear=clear_comments)
         marks[person.user_id] = Mark(person.user_id, line.mark, comment)
     for student, uploads in () if grades_only else files.items():
-        person = participants.find(student)
+        person = participants.find(student, from_here=True)
         if person is None:
             unmatched.append(student)
         else:

@@ -32,7 +32,7 @@ from mograder.core.errors import Conflict, InvalidInput, MograderError, RemoteFa
 from mograder.core.names import Username
 from mograder.core.tasks import Progress
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
-from mograder.exchange.grade_files import GradeLine
+from mograder.exchange.grade_files import GradeLine, from_gradebook
 from mograder.exchange.moodle import collect as collect_module
 from mograder.exchange.moodle.collect import LATE, collect, plan_collection
 from mograder.exchange.moodle.export import export
@@ -52,6 +52,7 @@ from mograder.exchange.moodle.submitted_work import (
     put_work,
     unpack_zip,
 )
+from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.submissions.submitted_files import METADATA
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
@@ -188,10 +189,10 @@ def test_grades_find_their_people_and_strangers_are_named(tmp_path: Path) -> Non
         GradeLine(4, "zoe", Decimal(1), ""),
     ]
     page = Upload("carol.html", tmp_path / "carol.html")
-    found = gather(lines, {"Carol": (page,), "ghost": (page,)}, PARTICIPANTS)
+    found = gather(lines, {"carol@example.edu": (page,), "ghost": (page,)}, PARTICIPANTS)
     assert found.marks == {4: Mark(4, Decimal(5), "fine"), 6: Mark(6, None, None, (page,))}
     assert found.unmatched == ("zoe", "ghost")
-    bare = gather(lines, {"Carol": (page,)}, PARTICIPANTS, grades_only=True)
+    bare = gather(lines, {"carol@example.edu": (page,)}, PARTICIPANTS, grades_only=True)
     assert bare.marks == {4: Mark(4, Decimal(5))}
 
 
@@ -225,9 +226,22 @@ def test_one_person_under_two_names_is_refused(tmp_path: Path) -> None:
     lines = [GradeLine(2, "alice", Decimal(5), ""), GradeLine(3, "4", Decimal(6), "")]
     with pytest.raises(InvalidInput, match=r"Alice has two lines of grades \(4\)"):
         gather(lines, {}, PARTICIPANTS)
-    pages = {name: (Upload(f"{name}.html", tmp_path / name),) for name in ("alice", "4")}
-    with pytest.raises(InvalidInput, match=r"Alice has feedback under two names \(4\)"):
+    names = ("alice", "alice@example.edu")
+    pages = {name: (Upload(f"{name}.html", tmp_path / name),) for name in names}
+    with pytest.raises(InvalidInput, match=r"Alice has feedback under two names \(alice@"):
         gather([], pages, PARTICIPANTS)
+
+
+@pytest.mark.parametrize("left", ["5", "Bob"])
+def test_the_mark_of_somebody_who_left_goes_to_nobody_else(tmp_path: Path, left: str) -> None:
+    """Bob got another student's mark and page, whose username is Bob's number on Moodle."""
+    (mine,) = from_gradebook([StudentGrade("A1", left, final=9)])
+    pages = {left: (Upload(f"{left}.html", tmp_path / left),)}
+    participants = Participants(PEOPLE, {5: Username("b1")})
+    found = gather([mine], pages, participants)
+    assert (found.marks, found.unmatched) == ({}, (left,))
+    typed = replace(mine, from_here=False)
+    assert gather([typed], {}, participants).marks == {5: Mark(5, Decimal(9), None)}
 
 
 @pytest.mark.parametrize(
