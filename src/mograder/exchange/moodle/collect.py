@@ -23,11 +23,8 @@ from mograder.exchange.moodle.identities import (
     names_without_username,
     participant_name,
 )
-from mograder.exchange.moodle.submitted_work import Target, Work, choose_notebook, put_work
+from mograder.exchange.moodle.submitted_work import LATE, Target, Work, choose_notebook, put_work
 from mograder.store.submissions.submitted_files import METADATA, read_numbers
-
-LATE = ".fetch_late.json"
-"""File of seconds after the deadline, extensions included, by username of late students."""
 
 _MOST_FILES = 100
 

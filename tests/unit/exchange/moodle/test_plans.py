@@ -34,7 +34,7 @@ from mograder.core.tasks import Progress
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
 from mograder.exchange.grade_files import GradeLine, from_gradebook
 from mograder.exchange.moodle import collect as collect_module
-from mograder.exchange.moodle.collect import LATE, collect, plan_collection
+from mograder.exchange.moodle.collect import collect, plan_collection
 from mograder.exchange.moodle.export import export
 from mograder.exchange.moodle.grade_upload import (
     UploadOptions,
@@ -45,6 +45,7 @@ from mograder.exchange.moodle.grade_upload import (
 from mograder.exchange.moodle.identities import Participants, people_of
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.submitted_work import (
+    LATE,
     Target,
     Work,
     choose_notebook,
@@ -408,6 +409,23 @@ def test_an_earlier_notebook_is_not_graded_for_work_in_which_none_stands_out(
     ]
     (kept,) = (tmp_path / ".replaced").glob("*/Participant-7.py")
     assert kept.read_bytes() == b"x"
+
+
+def test_a_zip_with_newer_work_does_not_keep_the_earlier_time(tmp_path: Path) -> None:
+    """Work handed in again too late counted as handed in at the time of the earlier fetch."""
+    target = Target(tmp_path, ("A1.py",))
+    sent = zipped(*(f"Anna_{number}_assignsubmission_file/A1.py" for number in (7, 8, 9)))
+    works = plan_zip(sent, (), {}, target)
+    for number in (7, 8):
+        (tmp_path / f"Participant-{number}.py").write_bytes(sent[number - 7].content)
+    (tmp_path / "Participant-8.py").write_text("# earlier")
+    times = {f"Participant-{number}": 5 for number in (6, 7, 8, 9)}
+    for name in (METADATA, LATE):
+        (tmp_path / name).write_text(json.dumps(times))
+    unpack_zip(sent, works, target, AT)
+    for name in (METADATA, LATE):
+        assert json.loads((tmp_path / name).read_text()) == {"Participant-6": 5, "Participant-7": 5}
+    assert (tmp_path / "Participant-8.py").read_bytes() == sent[1].content
 
 
 def zipped(*names: str) -> tuple[Submitted, ...]:
