@@ -464,10 +464,35 @@ def test_who_was_unlinked_gets_nothing_more(desk: ScoreDesk) -> None:
     desk.platform.down(False)
     desk.later()
     assert desk.taken("alice") == []
-    assert desk.state("alice") is STOPPED
     shown = desk.sending.of_item(ITEM)
     assert shown is not None
     assert shown.unlinked == 1
+
+
+@pytest.mark.parametrize("other", ["alice", "zoe"])
+def test_the_mark_of_somebody_who_was_linked_by_mistake_is_erased(
+    desk: ScoreDesk, other: str
+) -> None:
+    """It stayed in the wrong student's gradebook for good, and counted as one that is there.
+
+    ``other`` is the user to whom that person is linked in the end; zoe has no mark.
+    """
+    people, state = ExternalPeople(desk.engine), desk.platform.state
+    desk.release()
+    desk.run()
+    people.unlink(desk.settings.issuer, "alice")
+    if other != "alice":
+        wrong, right = state.person("alice").subject, state.add_person("right").subject
+        people.link(desk.settings.issuer, wrong, other, other, "prof", desk.clock.now())
+        people.link(desk.settings.issuer, right, "alice", "alice", "prof", desk.clock.now())
+    desk.later()
+    assert desk.there("alice").given is None
+    assert desk.there("bob").given is not None
+    assert _counts(desk) == ((1, 1) if other == "alice" else (2, 2))
+    if other == "alice":
+        desk.know("alice")
+        desk.later()
+        assert desk.there("alice").given == pytest.approx(67.5)
 
 
 def test_students_of_one_of_two_platforms_are_not_awaited_from_the_other(desk: ScoreDesk) -> None:

@@ -300,6 +300,24 @@ def test_export_leaves_and_erases_comments_as_upload_feedback_does(teacher: Cour
     assert output.json["erased_comments"] == {"Alice Ångström": "89   "}
 
 
+def test_an_export_tells_of_two_people_with_one_name_apart(teacher: CourseSetup) -> None:
+    """One of the two was missing from what was skipped and erased."""
+    head = "Identifier,Full name,Username,Grade,Maximum grade,Grade can be changed"
+    head += ",Last modified (grade),Feedback comments\n"
+    rows = "Participant 7,Anna Meier,anna,,100,Yes,-,Old 7\n"
+    rows += "Participant 8,Anna Meier,anna2,,100,Yes,-,Old 8\n"
+    (teacher.course / "w.csv").write_text(f"{head}{rows}Participant 9,Bo Ek,bo,,100,No,-,\n")
+    (teacher.course / "g.csv").write_text(
+        "student,mark,feedback\nanna,1,\nanna2,2,\nbo,3,\nghost,1,\n"
+    )
+    export = ["moodle", "export", "A1", "--worksheet", "w.csv", "--grades-csv", "g.csv", "--json"]
+    told = cli(*export, "--clear-comments").json
+    first, second = (f"Anna Meier (Participant-{number})" for number in (7, 8))
+    assert told["erased_comments"] == {first: "Old 7", second: "Old 8"}
+    assert told["changed"] == [first, second]
+    assert set(told["skipped"]) == {"Bo Ek", "ghost"}
+
+
 def test_rows_of_an_export_are_dated_in_the_zone_of_the_course(teacher: CourseSetup) -> None:
     """On a server in UTC they were hours older than Moodle's grades, and Moodle skipped them."""
     config = teacher.course / "mograder.toml"

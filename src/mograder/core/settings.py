@@ -30,7 +30,7 @@ from mograder.core.operating_system import SYSTEM, is_root
 from mograder.core.sections.settings_layers import KEYS, Layers, item_keys, note_on
 from mograder.core.sections.settings_layers import Origin as Origin
 from mograder.core.sections.settings_layers import split_list as split_list
-from mograder.core.sections.settings_model import Settings
+from mograder.core.sections.settings_model import LimitsSettings, Settings
 from mograder.core.systemd import NO_SERVICE, Service
 from mograder.core.web_origin import session_url
 
@@ -42,6 +42,7 @@ STATE_DIR = ".mograder"
 _FETCHED = ("release", "seen")
 """Names in `STATE_DIR` beside a fetched notebook, which that of a course does not have."""
 _MAX_FILE_BYTES = 1_000_000
+_LIMITS = "MOGRADER_LIMITS_"
 _TOML_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _NO_SECONDS = re.compile(
     r"^([ \t]*[\w.\"'-]+[ \t]*=[ \t]*(?:\d{4}-\d\d-\d\d[T ])?\d\d:\d\d)"
@@ -147,7 +148,8 @@ class NodeEnviron:
     ``state`` is the directory of its environments; ``shares`` are the directories that it
     has in common with the hub, whose address is ``hub``. ``token`` is its token. ``memory_mb`` is
     for all sessions together, 0 for nine tenths of the machine's. ``drain_seconds`` is the time
-    between the signal to end and the end of the last session.
+    between the signal to end and the end of the last session. ``limits`` are the variables of
+    ``[limits]``, unread: a node has no ``mograder.toml``.
     """
 
     state: Path = Path("mograder-node")
@@ -158,6 +160,7 @@ class NodeEnviron:
     memory_mb: int = 0
     drain_seconds: float = DRAIN_SECONDS
     uv_cache: Path | None = None
+    limits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +231,13 @@ def default_settings(course_dir: Path) -> LoadedSettings:
     """Return the defaults, for a directory whose settings are not read."""
     layers = Layers()
     return LoadedSettings(layers.settings, course_dir, MappingProxyType(layers.origins), ())
+
+
+def limits_of(variables: Mapping[str, str]) -> LimitsSettings:
+    """Return the limits by these variables, without a file. Raises: as :func:`load_settings`."""
+    layers = Layers()
+    layers.add_environment(variables)
+    return layers.settings.limits
 
 
 def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
@@ -525,6 +535,7 @@ def _node_environ(environ: Mapping[str, str], home: Path) -> NodeEnviron:
         memory_mb=int(_number(environ, "MOGRADER_NODE_MEMORY_MB", 0)),
         drain_seconds=_number(environ, "MOGRADER_NODE_DRAIN_SECONDS", DRAIN_SECONDS),
         uv_cache=Path(cache) if cache else None,
+        limits=MappingProxyType({k: v for k, v in environ.items() if k.startswith(_LIMITS)}),
     )
 
 

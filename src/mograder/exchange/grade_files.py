@@ -294,7 +294,8 @@ def _unknown(
 class GradeLine:
     """The mark and comment for one person; ``comment`` is None if the file has no such column.
 
-    The comment is text, or HTML if ``is_html``.
+    The comment is text, or HTML if ``is_html``. With ``from_here``, ``who`` is a name of this
+    course's gradebook, else what a teacher wrote.
     """
 
     line: int
@@ -302,6 +303,7 @@ class GradeLine:
     mark: Decimal | None
     comment: str | None
     is_html: bool = False
+    from_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,7 +447,13 @@ def from_gradebook(
         InvalidInput: A mark is not the number of an item of ``scale``.
     """
     return tuple(
-        GradeLine(number, each.student, _gradebook_mark(each, scale), _moodle_comment(each))
+        GradeLine(
+            number,
+            each.student,
+            _gradebook_mark(each, scale),
+            _moodle_comment(each),
+            from_here=True,
+        )
         for number, each in enumerate(grades, start=1)
     )
 

@@ -202,7 +202,8 @@ class Delivery:
             if now_there is not None and not self._may_replace(row, now_there):
                 self._changed(row, now_there)
                 return
-            self.services.send(row.lineitem, _score(row))
+            if row.part is not None or now_there is None or now_there.score is not None:
+                self.services.send(row.lineitem, _score(row))
         except Refused as error:
             step = step_of(error.status)
             if step is Step.COMPARE:

@@ -39,6 +39,9 @@ _DIRECTORIES = ("source", "release", "submitted", "autograded", "feedback", "imp
 STATE = "state"
 """The key of the program's own directory, if it is a link that leads out of the course."""
 
+COMPANIONS = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database file, after its name; no backup has it."""
+
 OUTSIDE = frozenset(
     {"hub.notebooks_dir", "hub.release_dir", "gradebook.path", "database.url", STATE}
     | {f"dirs.{name}" for name in _DIRECTORIES}

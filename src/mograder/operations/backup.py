@@ -32,6 +32,7 @@ from mograder.core.names import LOST_AND_FOUND
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks import Progress
 from mograder.operations.archive import (
+    COMPANIONS,
     COURSE,
     DEEPEST,
     FORMAT,
@@ -80,7 +81,6 @@ _STUDENTS_DOING = frozenset({errno.EACCES, errno.ELOOP, errno.ENOTDIR, errno.ENX
 _HUBS_OWN = ("hub.notebooks_dir", "hub.release_dir", STATE)
 """Directories that a hub has filled; the others may be those of a teacher's own machine."""
 
-_COMPANIONS = ("-wal", "-shm", "-journal")
 _STAGING = ".staging"
 
 
@@ -471,7 +471,7 @@ def _plan(loaded: LoadedSettings) -> _Plan:
         skipped.add(loaded.path(hub.uv_cache_dir))
     skipped |= {path / LOST_AND_FOUND for path in (course, *named.values())}
     for path in databases.values():
-        skipped |= {path.with_name(path.name + end) for end in _COMPANIONS}
+        skipped |= {path.with_name(path.name + end) for end in COMPANIONS}
     return _Plan(
         roots=tuple(roots),
         missing=tuple(missing),

@@ -69,6 +69,11 @@ class Front:
         return f"{self.scheme}://{self.host}{f':{self.port}' if self.port else ''}"
 
     @property
+    def upstream(self) -> str:
+        """The hub's name in nginx, where those of other courses may stand beside it."""
+        return "mograder_" + re.sub(r"[^A-Za-z0-9]+", "_", f"{self.host}{self.prefix}")
+
+    @property
     def several(self) -> bool:
         """Whether there is more than one hub."""
         return len(self.upstreams) > 1

@@ -19,6 +19,7 @@ from mograder.core.files.disk import DISK, Place, explained_when_full
 from mograder.core.names import LOST_AND_FOUND
 from mograder.core.tasks import Progress
 from mograder.operations.archive import (
+    COMPANIONS,
     COURSE,
     MANIFEST,
     STATE,
@@ -125,7 +126,10 @@ def _ensure_directory(path: Path) -> None:
 
 
 def _demand_empty(target: Path, root: Root) -> None:
-    found = [target] if os.path.lexists(target) else []
+    paths = [target]
+    if root.kind == "file":  # SQLite would write an older database's journal into the restored one
+        paths += [target.with_name(f"{target.name}{end}") for end in COMPANIONS]
+    found = [path for path in paths if os.path.lexists(path)]
     if found and root.kind == "directory" and target.is_dir():
         found = sorted(path for path in target.iterdir() if path.name != LOST_AND_FOUND)
     if not found:

@@ -22,7 +22,7 @@ from mograder.core.errors import Conflict, InvalidInput, MograderError
 from mograder.operations.install.data import course_settings, ensure_course
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.services import demand_free_ports, ensure_front, front_text
-from mograder.operations.install.system import ensure_network
+from mograder.operations.install.system import ensure_network, ensure_packages
 from tests.support.course import REPOSITORY
 from tests.support.http_server import Quiet, answering
 from tests.unit.deploy.machine import FakeHost
@@ -195,6 +195,21 @@ def test_an_option_that_cannot_be_used_is_refused(option: str, value: str, said:
     done = deploy(*words, option, value)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(("absent", "hinted"), [("caddy", True), ("bubblewrap", False)])
+def test_only_a_missing_caddy_is_told_where_caddy_is(
+    tmp_path: Path, absent: str, *, hinted: bool
+) -> None:
+    """Any package that could not be fetched was answered with the systems that have Caddy."""
+    answers = {
+        f"dpkg-query -W -f ${{db:Status-Status}} {absent}": (1, ""),
+        "dpkg-query": (0, "installed"),
+        "apt-get -qq install": (100, ""),
+    }
+    with pytest.raises(MograderError) as failed:
+        ensure_packages(FakeHost(tmp_path, answers), InstallOptions(domain="hub.example.org"))
+    assert ("Caddy" in (failed.value.hint or "")) == hinted
 
 
 @pytest.mark.parametrize("server", ["nginx", "caddy"])

@@ -14,9 +14,11 @@ import pytest
 from mograder.auth.credentials import make_token
 from mograder.core.settings import read_environ
 from mograder.operations.deploy_files import shipped_file
+from mograder.operations.install.data import ensure_secret
 from mograder.operations.preflight import secret_of
 from mograder.operations.report import Level
 from tests.support.course import REPOSITORY
+from tests.unit.deploy.machine import FakeHost
 
 HUB, SESSIONS, SOCKET = "mograder-hub.service", "mograder-sessions.service", "mograder-hub.socket"
 BACKUP, TIMER = "mograder-backup.service", "mograder-backup.timer"
@@ -131,6 +133,20 @@ def test_the_hub_trusts_the_authorities_that_its_check_trusts() -> None:
     assert (
         unit(HUB)["EnvironmentFile"] == files == ["-/etc/mograder/build.env", "-/etc/mograder/env"]
     )
+
+
+@pytest.mark.full
+def test_it_is_told_which_services_read_the_hubs_variables(tmp_path: Path) -> None:
+    """Limits that stood there were shown as set, and the supervisor did not use them."""
+    place = "-/etc/mograder/env"
+    readers = {name for name in (HUB, SESSIONS, BACKUP) if place in unit(name)["EnvironmentFile"]}
+    assert readers == {HUB, BACKUP}, "sessions run beside student code"
+    ensure_secret(FakeHost(tmp_path))
+    page = (REPOSITORY / "docs/how-to/deploy.md").read_text("utf-8")
+    (row,) = (line for line in page.splitlines() if line.startswith("| `/etc/mograder/env` |"))
+    for told in ((tmp_path / "etc/mograder/env").read_text(), row):
+        assert "mograder-sessions" in told
+        assert "[limits]" in told
 
 
 def test_b18_enabling_the_hub_enables_what_it_needs() -> None:

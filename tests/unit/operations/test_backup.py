@@ -692,6 +692,26 @@ def test_a_changed_header_writes_nowhere_that_was_not_said(
     assert set(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize("journal", ["-wal", "-journal"])
+def test_a_database_is_not_restored_beside_the_journal_of_another(
+    course: Path, tmp_path: Path, journal: str
+) -> None:
+    """SQLite writes what a killed hub left there into the restored database."""
+    book = tmp_path / "elsewhere.db"
+    with sqlite3.connect(book) as connection:
+        connection.execute("CREATE TABLE t (c)")
+    connection.close()
+    (course / "mograder.toml").write_text(f"[gradebook]\npath = '{book}'\n")
+    back_up(loaded(course), tmp_path / "backup", quiet)
+    place, left = tmp_path / "g.db", tmp_path / f"g.db{journal}"
+    left.touch()
+    with pytest.raises(Conflict, match=f"something at {re.escape(str(left))}"):
+        restore(tmp_path / "backup", tmp_path / "again", {"gradebook.path": place}, quiet)
+    left.unlink()
+    restore(tmp_path / "backup", tmp_path / "again", {"gradebook.path": place}, quiet)
+    assert place.is_file()
+
+
 def test_an_archive_of_another_format_is_refused_in_a_clear_sentence(
     course: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,6 +132,17 @@ def test_what_would_be_no_configuration_is_refused(
 ) -> None:
     with pytest.raises(InvalidInput):
         front(tmp_path, options, **settings)
+
+
+def test_two_courses_can_stand_in_one_nginx(tmp_path: Path) -> None:
+    """The second one's file ended `nginx -t` with a duplicate upstream."""
+    urls = ("https://hub-1.example.org", "https://hub-2.example.org", "http://[::1]:8080")
+    texts = [nginx_config(front(tmp_path, public_url=url)) for url in urls]
+    names = [re.findall(r"^upstream (\w+) ", text, re.MULTILINE) for text in texts]
+    assert names[0] == ["mograder_hub_1_example_org"]
+    assert len({each for (each,) in names}) == 3
+    for text, (name,) in zip(texts, names, strict=True):
+        assert set(re.findall(r"proxy_pass http://(\w+)", text)) == {name}
 
 
 def test_the_command_prints_it(tmp_path: Path) -> None:

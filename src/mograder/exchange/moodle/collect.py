@@ -18,12 +18,13 @@ from mograder.clients.moodle.records import Assignment, Person, Submission, Subm
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.tasks import Progress
 from mograder.exchange.collecting import Arrivals, CollectedFolder, CollectOutcome, arrivals, clean
-from mograder.exchange.moodle.identities import Participants, participant_name
-from mograder.exchange.moodle.submitted_work import Target, Work, choose_notebook, put_work
+from mograder.exchange.moodle.identities import (
+    Participants,
+    names_without_username,
+    participant_name,
+)
+from mograder.exchange.moodle.submitted_work import LATE, Target, Work, choose_notebook, put_work
 from mograder.store.submissions.submitted_files import METADATA, read_numbers
-
-LATE = ".fetch_late.json"
-"""File of seconds after the deadline, extensions included, by username of late students."""
 
 _MOST_FILES = 100
 
@@ -156,7 +157,7 @@ def _download(
 
 
 def _take_over(work: Work, folder: CollectedFolder, times: dict[str, float]) -> None:
-    """Rename work that was fetched while the marking was anonymous to its student's name."""
+    """Rename work that was fetched under another name to its student's present one."""
     if not work.before:
         return
     for end in (".py", ".files"):
@@ -183,8 +184,9 @@ class _Here:
         return (self.directory / f"{name}{'.py' if work.notebook else '.files'}").exists()
 
     def has(self, name: str) -> bool:
-        """Return whether a file or directory of that name is here."""
-        return any((self.directory / f"{name}{end}").exists() for end in (".py", ".files"))
+        """Return whether a fetched file or directory of that name is here."""
+        paths = [self.directory / f"{name}{end}" for end in (".py", ".files")]
+        return any(path.exists() and not path.is_symlink() for path in paths)
 
 
 def _work(
@@ -213,12 +215,33 @@ def _work(
         notebook=notebook,
         others=tuple(file for file in submission.files if file != notebook),
     )
-    former = participant_name(person.formerly)
-    if person.formerly and here.has(former):
-        work = replace(work, before=former)
-    if here.holds(name, work) or (work.before and here.holds(former, work)):
+    work = replace(work, before=_former(person, participants, here))
+    if here.holds(name, work) or (work.before and here.holds(work.before, work)):
         return replace(work, fate=CollectOutcome.UNCHANGED)
     return work
+
+
+def _former(person: Person, participants: Participants, here: _Here) -> str:
+    """Return another name under which a person's work is here, "" if there is none.
+
+    That of the anonymous marking, or one from before the username was known.
+    """
+    if person.participant:
+        return ""
+    names = list(names_without_username(person))
+    if person.formerly:
+        names.insert(0, participant_name(person.formerly))
+    present = participants.local_name(person)
+    earlier = [name for name in names if name != present and here.has(name)]
+    if not earlier:
+        return ""
+    anothers = {
+        name
+        for each in participants.people
+        if each.user_id != person.user_id
+        for name in (participants.local_name(each), *names_without_username(each))
+    }
+    return next((name for name in earlier if name not in anothers), "")
 
 
 def _late(
@@ -249,7 +272,7 @@ def _apart(works: Sequence[Work]) -> list[Work]:
     counted = Counter(work.name.casefold() for work in works)
     why = "another student has the same name here: give each a username by --map"
     return [
-        replace(work, fate=CollectOutcome.SKIPPED, why=why)
+        replace(work, fate=CollectOutcome.SKIPPED, why=why, before="")
         if counted[work.name.casefold()] > 1
         else work
         for work in works
@@ -261,6 +284,7 @@ def _write_late(works: Sequence[Work], directory: Path, folder: CollectedFolder)
     known = read_numbers(directory, LATE)
     now = {work.name: int(work.late.total_seconds()) for work in works if work.late}
     judged = {work.name for work in works if work.modified is not None}
+    judged |= {work.before for work in works}
     late = {name: seconds for name, seconds in known.items() if name not in judged} | now
     if late or known:
         folder.write_numbers(LATE, late)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import defaultdict, deque
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from tomlkit.items import AoT, Table
 from tomlkit.toml_document import TOMLDocument
 
 from mograder.clients.moodle.records import Assignment
+from mograder.clients.server_url import parse_moodle_url
 from mograder.core.errors import InvalidInput
 from mograder.core.name_lookup import counterpart
 from mograder.core.settings import with_seconds
@@ -69,14 +71,16 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
     """Return the file's text with the course merged; ``directories`` are the local items.
 
     Raises:
-        InvalidInput: The text is not TOML.
+        InvalidInput: The text is not TOML, or has the assignments of another course.
     """
     try:
         document = tomlkit.parse(with_seconds(text))
     except TOMLKitError as error:
         raise InvalidInput(f"mograder.toml cannot be read: {error}.") from error
+    told = _told_site(document)
     _set_site(document, course)
     tables = _tables(document)
+    _refuse_another_course(told, course, tables)
     news: dict[str, list[str]] = {"added": [], "updated": [], "unchanged": [], "hidden": []}
     used = {str(table.get("dir")) for table in tables if table.get("dir")}
     for assignment in course.assignments:
@@ -100,7 +104,7 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
         links = tomlkit.table()
         links["Open in molab"] = EDIT_LINK
         document["edit_links"] = links
-    dumped = tomlkit.dumps(document)
+    dumped = _with_own_times(tomlkit.dumps(document), text)
     written = text if dumped == text else _with_gaps(dumped)
     _demand_nothing_lost(text, written, gone)
     lists = {word: tuple(names) for word, names in news.items()}
@@ -116,9 +120,55 @@ def replace_course_file(path: Path, text: str) -> None:
     atomic_write(target, text.replace("\n", ends).encode(), mode)
 
 
+def _with_own_times(dumped: str, text: str) -> str:
+    """Write times without seconds where the teacher did; a file's other lines stay."""
+    own: defaultdict[str, deque[str]] = defaultdict(deque)
+    for line, read in zip(text.split("\n"), with_seconds(text).split("\n"), strict=True):
+        own[read].append(line)
+    return "\n".join(own[line].popleft() if own[line] else line for line in dumped.split("\n"))
+
+
 def _with_gaps(text: str) -> str:
     """Put an empty line between our last list of files and the next table, for readability."""
     return _TIGHT.sub(r"\1\n\n[", text).rstrip("\n") + "\n"
+
+
+def _told_site(document: TOMLDocument) -> tuple[str, str]:
+    """Return the site and the course's number that the file names, "" for what it does not."""
+    moodle = _section(document) or {}
+    return str(moodle.get("url") or ""), str(moodle.get("course_id") or "")
+
+
+def _refuse_another_course(told: tuple[str, str], course: CourseOnMoodle, tables: AoT) -> None:
+    """Check that numbered assignments of the file are those of this course.
+
+    Of another one they would be removed, or taken for those of the same numbers, with the teacher's
+    own keys.
+
+    Raises:
+        InvalidInput: The file names another site or course.
+    """
+    url, number = told
+    other = [f'url = "{course.url}"'] if url and not _is_site(url, course.url) else []
+    if number not in ("", str(course.course_id)):
+        other.append(f"course_id = {course.course_id}")
+    if other and any(table.get("id") for table in tables):
+        raise InvalidInput(
+            f"mograder.toml has the assignments of course {number or '?'} on {url or course.url}, "
+            f"not of course {course.course_id} on {course.url}; it is as it was.",
+            hint="If it shall be this course's from now on, write "
+            f"{' and '.join(other)} under [moodle]. Of its [[assignments]], those with an id that "
+            "this course does not have are removed then; one without an id is found by its name, "
+            "and keeps what you wrote.",
+        )
+
+
+def _is_site(text: str, url: str) -> bool:
+    """Return whether a text is the address of a site, in any spelling."""
+    try:
+        return parse_moodle_url(text) == url
+    except InvalidInput:
+        return False
 
 
 def _set_site(document: TOMLDocument, course: CourseOnMoodle) -> None:

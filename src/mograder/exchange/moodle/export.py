@@ -6,6 +6,7 @@ packed into one zip (compatibility-0.3.16.md 9). This also works for courses wit
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +25,7 @@ from mograder.clients.moodle.records import Person
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
 from mograder.exchange.grade_files import GradeLine, line_html
-from mograder.exchange.moodle.identities import find_person
+from mograder.exchange.moodle.identities import find_person, participant_name
 
 _STATUS = "Status"
 
@@ -33,8 +34,8 @@ _STATUS = "Status"
 class Exported:
     """The filled worksheet, the zip (empty without feedback files), and names without a match.
 
-    ``left_out`` counts the feedback files of an assignment for teams: Moodle 5 would take the
-    number of a person for that of a team.
+    ``people`` are full names by participant, each only once. ``left_out`` counts the feedback files
+    of an assignment for teams: Moodle 5 would take the number of a person for that of a team.
     """
 
     filled: Filled
@@ -66,7 +67,7 @@ def export(
     entries: dict[int, Entry] = {}
     unmatched: list[str] = []
     for line in lines:
-        person = find_person(line.who, known, usernames)
+        person = find_person(line.who, known, usernames, from_here=line.from_here)
         if person is None:
             unmatched.append(line.who)
         elif person.participant in entries:
@@ -76,7 +77,7 @@ def export(
             entries[person.participant] = Entry(line.mark, comment)
     packed: list[FeedbackFile] = []
     for student, uploads in files.items():
-        person = find_person(student, known, usernames)
+        person = find_person(student, known, usernames, from_here=True)
         if person is None:
             unmatched.append(student)
             continue
@@ -92,9 +93,20 @@ def export(
         feedback_zip(packed) if packed else b"",
         len(packed),
         tuple(dict.fromkeys(unmatched)),
-        {person.participant: person.full_name for person in known},
+        _told_apart(known, unmatched),
         left_out,
     )
+
+
+def _told_apart(known: Sequence[Person], unmatched: Sequence[str]) -> Mapping[int, str]:
+    """Return full names by participant, with the number where another one has the same name."""
+    counted = Counter([*(person.full_name for person in known), *unmatched])
+    return {
+        each.participant: each.full_name
+        if counted[each.full_name] == 1
+        else f"{each.full_name} ({participant_name(each.participant)})"
+        for each in known
+    }
 
 
 def _packed(person: Person, file: Upload) -> FeedbackFile:

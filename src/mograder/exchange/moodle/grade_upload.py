@@ -127,16 +127,20 @@ def gather(
     marks: dict[int, Mark] = {}
     unmatched: list[str] = []
     for line in lines:
-        person = participants.find(line.who)
+        person = participants.find(line.who, from_here=line.from_here)
         if person is None:
             unmatched.append(line.who)
             continue
         if person.user_id in marks:
-            raise InvalidInput(f"{person.shown} has two lines of grades ({line.who}).")
+            raise InvalidInput(
+                f"{person.shown} has two lines of grades ({line.who}).",
+                hint="Give --grades-csv with one line for each person; mograder gradebook export "
+                "--format moodle writes such a file from the gradebook.",
+            )
         comment = None if grades_only else line_html(line, clear=clear_comments)
         marks[person.user_id] = Mark(person.user_id, line.mark, comment)
     for student, uploads in () if grades_only else files.items():
-        person = participants.find(student)
+        person = participants.find(student, from_here=True)
         if person is None:
             unmatched.append(student)
         else:

@@ -105,11 +105,12 @@ class Participants:
         """
         if person.participant:
             return participant_name(person.participant)
-        known = self.usernames.get(person.user_id)
-        return known or parse_username(person.email) or f"moodle-{person.user_id}"
+        return self.usernames.get(person.user_id) or names_without_username(person)[0]
 
-    def find(self, text: str) -> Person | None:
+    def find(self, text: str, *, from_here: bool = False) -> Person | None:
         """Return the person that a file's name or a line of grades means, None if none matches.
+
+        ``from_here`` is as for :func:`find_person`.
 
         Raises:
             InvalidInput: It may mean two people.
@@ -118,7 +119,7 @@ class Participants:
         named = [each for each in self.people if self.local_name(each).casefold() == wanted]
         if len(named) == 1:
             return named[0]
-        return find_person(text, self.people, self.usernames)
+        return find_person(text, self.people, self.usernames, from_here=from_here)
 
 
 def parse_mapping(data: bytes, name: str) -> tuple[MappingRow, ...]:
@@ -190,9 +191,16 @@ def need_names(unnamed: Sequence[Person], total: int) -> Forbidden:
 
 
 def find_person(
-    text: str, people: Sequence[Person], usernames: Mapping[int, Username]
+    text: str,
+    people: Sequence[Person],
+    usernames: Mapping[int, Username],
+    *,
+    from_here: bool = False,
 ) -> Person | None:
     """Return the person of a line of grades: by username, email, ID number, id or number.
+
+    With ``from_here`` the text is a name of this course's files or gradebook, perhaps of somebody
+    who has left. It is not taken for a number that Moodle gave another person, or a full name.
 
     Raises:
         InvalidInput: It may mean two people.
@@ -206,10 +214,12 @@ def find_person(
         lambda person: person.email.casefold() == wanted,
         lambda person: person.idnumber.casefold() == wanted,
         lambda person: _is_participant(person, wanted),
+    )
+    as_written = (
         lambda person: str(person.user_id) == wanted,
         lambda person: person.full_name.casefold() == wanted,
     )
-    for test in tests:
+    for test in tests if from_here else (*tests, *as_written):
         found = [person for person in people if test(person)]
         if len(found) > 1:
             both = ", ".join(f"{person.shown} (user {person.user_id})" for person in found[:3])
@@ -256,6 +266,15 @@ def people_of(
 def participant_name(number: int) -> str:
     """Return the name of an anonymous participant's files."""
     return f"Participant-{number}"
+
+
+def names_without_username(person: Person) -> tuple[str, ...]:
+    """Return the names of a person's files while the username is not known, the best one first.
+
+    The last one is for a site that did not show the email address.
+    """
+    by_email = parse_username(person.email)
+    return (*((by_email,) if by_email else ()), f"moodle-{person.user_id}")
 
 
 def parse_username(text: str) -> Username | None:

@@ -22,6 +22,10 @@ from mograder.core.names import Username
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome, arrivals
 from mograder.exchange.moodle.identities import participant_name
 from mograder.exchange.unpacking import visible_path
+from mograder.store.submissions.submitted_files import METADATA, read_numbers
+
+LATE = ".fetch_late.json"
+"""File of seconds after the deadline, extensions included, by username of late students."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Work:
 
     ``late`` is the time after the deadline, None if it was on time or that is unknown. ``mates``
     are the local names of those who submitted it together, ``team`` their group's name. ``before``
-    is the name that it had while the marking was anonymous, empty if it had none.
+    is the name that it had while the marking was anonymous or the username not known, else empty.
     """
 
     name: str
@@ -186,12 +190,21 @@ def unpack_zip(
 ) -> tuple[Work, ...]:
     """Put the planned files into their places, and return the outcome of each work.
 
+    A zip has no times of submission: those of an earlier fetch do not stay for files that changed.
+
     Raises:
         Busy: Another command fetches into the same directory.
     """
     contents = {_listed(file): file.content for file in submitted}
     with arrivals(target.directory) as held:
         folder = CollectedFolder(target.directory, held, now)
+        fetched = [work for work in works if work.fate is CollectOutcome.FETCHED]
+        newer = {work.name for work in fetched if not _is_here(work, contents, target.directory)}
+        for name in (METADATA, LATE):
+            times = read_numbers(target.directory, name)
+            if newer & times.keys():
+                kept = {user: at for user, at in times.items() if user not in newer}
+                folder.write_numbers(name, kept)
         done = tuple(
             put_work(work, (contents[file] for file, _ in work.places()), folder)
             if work.fate is CollectOutcome.FETCHED
@@ -200,6 +213,14 @@ def unpack_zip(
         )
         held.keep_only(())
     return done
+
+
+def _is_here(work: Work, contents: Mapping[RemoteFile, bytes], directory: Path) -> bool:
+    """Return whether the files of work are in their places already."""
+    if work.notebook is None and (directory / f"{work.name}.py").exists():
+        return False
+    paths = [(directory / path, contents[file]) for file, path in work.places()]
+    return all(path.is_file() and path.read_bytes() == content for path, content in paths)
 
 
 def _is_file_of(file: Submitted, number: int) -> bool:

@@ -34,8 +34,10 @@ _KEPT_KINDS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs")
 _ENV = f"{SETTINGS}/env"
 
 _ENV_HEAD = (
-    "# Variables of the hub, such as MOGRADER_DATABASE_URL. The secret is in\n"
-    "# hub-secret beside this file.\n"
+    "# Variables of the hub, its backup and mograder-hub, such as MOGRADER_DATABASE_URL.\n"
+    "# mograder-sessions does not read them, since no secret may be beside student code:\n"
+    "# write what is in [limits], [security] and [hub] into mograder.toml.\n"
+    "# The hub's secret is in hub-secret beside this file.\n"
 )
 _VARIABLE = "MOGRADER_HUB_SECRET="
 

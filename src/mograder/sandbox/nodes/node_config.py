@@ -11,8 +11,8 @@ from pathlib import Path
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.files import file_lock
-from mograder.core.sections.settings_model import LimitsSettings, SecuritySettings
-from mograder.core.settings import Environ, own_runtime_dir
+from mograder.core.sections.settings_model import SecuritySettings
+from mograder.core.settings import Environ, limits_of, own_runtime_dir
 from mograder.sandbox.client.bootstrap import build_variables, named_files
 from mograder.sandbox.limits.procfs import usable_memory, usable_starts
 from mograder.sandbox.supervisor.config import SupervisorConfig
@@ -43,8 +43,11 @@ class NodeConfig:
 
 
 def node_config(environ: Environ) -> NodeConfig:
-    """Return the configuration by the variables of this process; it changes nothing."""
-    node, limits = environ.node, LimitsSettings()
+    """Return the configuration by the variables of this process; it changes nothing.
+
+    Raises: :class:`InvalidInput` for a limit that cannot be used.
+    """
+    node, limits = environ.node, limits_of(environ.node.limits)
     state = node.state.absolute()
     runtime = environ.runtime_directory or own_runtime_dir(state, environ)
     as_root = os.geteuid() == 0

@@ -92,6 +92,18 @@ def test_syncing_again_changes_not_one_byte() -> None:
     assert again.unchanged == ("A1. Introduction", "A2. Optimisation")
 
 
+def test_times_stay_as_the_teacher_wrote_them() -> None:
+    """An unchanged course was "synced" the first time, and its times got seconds."""
+    own = (
+        '\n[items."A1"]\ndue = 2026-12-01T18:00  # mine\n[items."A2"]\ndue = 2026-12-01T18:00:00\n'
+        '[items."A3"]\ndue = 2026-12-01T18:00:00\n'
+    )
+    text = merge("", COURSE).text + own
+    assert merge(text, COURSE).text == text
+    renamed = merge(text.replace("A2. Optimisation", "Old"), COURSE).text
+    assert renamed == text
+
+
 def test_an_empty_course_gets_its_file() -> None:
     text = merge("", COURSE).text
     read = tomllib.loads(text)
@@ -101,7 +113,7 @@ def test_an_empty_course_gets_its_file() -> None:
 
 def test_the_list_of_older_files_moves_to_the_top() -> None:
     """compatibility-0.3.16.md 6: `[[moodle.assignments]]` is read where there is no other."""
-    old = '[moodle]\nurl = "https://x.example"\n[[moodle.assignments]]\nname = "A1"\nid = 1\n'
+    old = '[moodle]\ncourse_id = 2\n[[moodle.assignments]]\nname = "A1"\nid = 1\n'
     read = tomllib.loads(merge(old, COURSE).text)
     assert [each["name"] for each in read["assignments"]] == [
         "A1. Introduction",
@@ -117,6 +129,34 @@ def test_what_is_gone_from_moodle_goes_unless_only_a_part_was_asked_for() -> Non
     assert "A paper exercise" in gone.text
     part = merge(WRITTEN, CourseOnMoodle(COURSE.url, 2, only_second, complete=False))
     assert (part.removed, "A1. Old name" in part.text) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("url", "number", "remedy"),
+    [
+        ("https://moodle.example.edu", 3, "course_id = 2 under"),
+        ("https://test.example.edu", 2, 'url = "https://moodle.example.edu" under'),
+        ("nonsense", 0, 'url = "https://moodle.example.edu" under'),
+    ],
+)
+@pytest.mark.parametrize("complete", [True, False])
+def test_the_assignments_of_another_course_are_not_removed(
+    url: str, number: int, remedy: str, *, complete: bool
+) -> None:
+    """A wrong --course-id or --url took all tables away, with the teacher's own keys."""
+    text = f'[moodle]\nurl = "{url}"\ncourse_id = {number}\n'
+    tables = '[[assignments]]\nname = "A1. Introduction"\nid = 1\nmine = "kept"\n'
+    with pytest.raises(InvalidInput, match="has the assignments of course") as refused:
+        merge(text + tables, replace(COURSE, complete=complete))
+    assert remedy in (refused.value.hint or "")
+    assert merge(text, COURSE).added == ("A1. Introduction", "A2. Optimisation")
+    unnumbered = merge(text + tables.replace("id = 1\n", ""), COURSE)
+    assert tomllib.loads(unnumbered.text)["assignments"][0]["mine"] == "kept"
+
+
+def test_an_address_in_another_spelling_is_the_same_site() -> None:
+    text = WRITTEN.replace("example.edu", "example.edu/course/view.php?id=2")
+    assert merge(text, COURSE).removed == ()
 
 
 def test_of_two_assignments_of_one_name_the_one_that_is_gone_goes() -> None:
@@ -184,7 +224,7 @@ def test_line_ends_of_windows_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '[moodle]\nurl = "q"\ncsv = "w.csv"\n[hub]\nport = 1\n[[moodle.assignments]]\nid = 1\n',
+        '[moodle]\ncourse_id = 2\ncsv = "w.csv"\n[hub]\nport = 1\n[[moodle.assignments]]\nid = 1\n',
         'moodle = {url = "q", csv = "w.csv"}\ntitle = "x"\n',
         'moodle.url = "q"\nmoodle.csv = "w.csv"\n',
         'assignments = [{name = "A1", id = 1, mine = "k"}]\n[hub]\nport = 1\n',

@@ -32,7 +32,7 @@ from mograder.core.errors import Conflict, InvalidInput, MograderError, RemoteFa
 from mograder.core.names import Username
 from mograder.core.tasks import Progress
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
-from mograder.exchange.grade_files import GradeLine
+from mograder.exchange.grade_files import GradeLine, from_gradebook
 from mograder.exchange.moodle import collect as collect_module
 from mograder.exchange.moodle.collect import collect, plan_collection
 from mograder.exchange.moodle.export import export
@@ -45,6 +45,7 @@ from mograder.exchange.moodle.grade_upload import (
 from mograder.exchange.moodle.identities import Participants, people_of
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.submitted_work import (
+    LATE,
     Target,
     Work,
     choose_notebook,
@@ -52,6 +53,7 @@ from mograder.exchange.moodle.submitted_work import (
     put_work,
     unpack_zip,
 )
+from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.submissions.submitted_files import METADATA
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
@@ -188,10 +190,10 @@ def test_grades_find_their_people_and_strangers_are_named(tmp_path: Path) -> Non
         GradeLine(4, "zoe", Decimal(1), ""),
     ]
     page = Upload("carol.html", tmp_path / "carol.html")
-    found = gather(lines, {"Carol": (page,), "ghost": (page,)}, PARTICIPANTS)
+    found = gather(lines, {"carol@example.edu": (page,), "ghost": (page,)}, PARTICIPANTS)
     assert found.marks == {4: Mark(4, Decimal(5), "fine"), 6: Mark(6, None, None, (page,))}
     assert found.unmatched == ("zoe", "ghost")
-    bare = gather(lines, {"Carol": (page,)}, PARTICIPANTS, grades_only=True)
+    bare = gather(lines, {"carol@example.edu": (page,)}, PARTICIPANTS, grades_only=True)
     assert bare.marks == {4: Mark(4, Decimal(5))}
 
 
@@ -225,9 +227,22 @@ def test_one_person_under_two_names_is_refused(tmp_path: Path) -> None:
     lines = [GradeLine(2, "alice", Decimal(5), ""), GradeLine(3, "4", Decimal(6), "")]
     with pytest.raises(InvalidInput, match=r"Alice has two lines of grades \(4\)"):
         gather(lines, {}, PARTICIPANTS)
-    pages = {name: (Upload(f"{name}.html", tmp_path / name),) for name in ("alice", "4")}
-    with pytest.raises(InvalidInput, match=r"Alice has feedback under two names \(4\)"):
+    names = ("alice", "alice@example.edu")
+    pages = {name: (Upload(f"{name}.html", tmp_path / name),) for name in names}
+    with pytest.raises(InvalidInput, match=r"Alice has feedback under two names \(alice@"):
         gather([], pages, PARTICIPANTS)
+
+
+@pytest.mark.parametrize("left", ["5", "Bob"])
+def test_the_mark_of_somebody_who_left_goes_to_nobody_else(tmp_path: Path, left: str) -> None:
+    """Bob got another student's mark and page, whose username is Bob's number on Moodle."""
+    (mine,) = from_gradebook([StudentGrade("A1", left, final=9)])
+    pages = {left: (Upload(f"{left}.html", tmp_path / left),)}
+    participants = Participants(PEOPLE, {5: Username("b1")})
+    found = gather([mine], pages, participants)
+    assert (found.marks, found.unmatched) == ({}, (left,))
+    typed = replace(mine, from_here=False)
+    assert gather([typed], {}, participants).marks == {5: Mark(5, Decimal(9), None)}
 
 
 @pytest.mark.parametrize(
@@ -328,6 +343,32 @@ def test_revealed_work_keeps_its_time_where_the_rest_cannot_be_fetched(tmp_path:
     assert json.loads((tmp_path / METADATA).read_text()) == {"alice": AT.timestamp()}
 
 
+@pytest.mark.parametrize("former", ["alice@example.edu", "moodle-4"])
+def test_work_gets_its_students_username_once_that_is_known(tmp_path: Path, former: str) -> None:
+    """It was fetched a second time, so that a student had two marks and none could be sent."""
+    for name in (METADATA, LATE):
+        (tmp_path / name).write_text(json.dumps({former: int(AT.timestamp())}))
+    (tmp_path / f"{former}.py").write_text("# alice's")
+    works = plan(tmp_path, handed_in(4, "A1.py"))
+    assert (works["alice"].fate, works["alice"].before) == (CollectOutcome.UNCHANGED, former)
+    with Downloads("http://127.0.0.1:9", "0" * 32) as moodle:
+        collect(moodle, tuple(works.values()), Target(tmp_path), print, AT)
+    assert [path.name for path in tmp_path.glob("*.py")] == ["alice.py"]
+    assert json.loads((tmp_path / METADATA).read_text()) == {"alice": AT.timestamp()}
+    assert json.loads((tmp_path / LATE).read_text()) == {}
+
+
+@pytest.mark.parametrize("other", [{}, {5: Username("bob")}])
+def test_work_under_an_address_of_two_people_is_neither_ones(
+    tmp_path: Path, other: Mapping[int, Username]
+) -> None:
+    (tmp_path / "alice@example.edu.py").write_text("# whose?")
+    people = (PEOPLE[0], replace(PEOPLE[1], email="alice@example.edu"))
+    participants = Participants(people, {4: Username("alice"), **other})
+    works = plan_collection(A1, [handed_in(4, "A1.py")], participants, Target(tmp_path))
+    assert {work.before for work in works} == {""}
+
+
 def test_two_people_of_one_name_in_a_worksheet_keep_their_own_work(tmp_path: Path) -> None:
     """A site may show full names only, and the gradebook may know one of the two."""
     sheet = parse_worksheet(
@@ -368,6 +409,23 @@ def test_an_earlier_notebook_is_not_graded_for_work_in_which_none_stands_out(
     ]
     (kept,) = (tmp_path / ".replaced").glob("*/Participant-7.py")
     assert kept.read_bytes() == b"x"
+
+
+def test_a_zip_with_newer_work_does_not_keep_the_earlier_time(tmp_path: Path) -> None:
+    """Work handed in again too late counted as handed in at the time of the earlier fetch."""
+    target = Target(tmp_path, ("A1.py",))
+    sent = zipped(*(f"Anna_{number}_assignsubmission_file/A1.py" for number in (7, 8, 9)))
+    works = plan_zip(sent, (), {}, target)
+    for number in (7, 8):
+        (tmp_path / f"Participant-{number}.py").write_bytes(sent[number - 7].content)
+    (tmp_path / "Participant-8.py").write_text("# earlier")
+    times = {f"Participant-{number}": 5 for number in (6, 7, 8, 9)}
+    for name in (METADATA, LATE):
+        (tmp_path / name).write_text(json.dumps(times))
+    unpack_zip(sent, works, target, AT)
+    for name in (METADATA, LATE):
+        assert json.loads((tmp_path / name).read_text()) == {"Participant-6": 5, "Participant-7": 5}
+    assert (tmp_path / "Participant-8.py").read_bytes() == sent[1].content
 
 
 def zipped(*names: str) -> tuple[Submitted, ...]:

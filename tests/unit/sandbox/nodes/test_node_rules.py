@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
+from mograder.core.sections.settings_model import LimitsSettings
+from mograder.core.settings import read_environ
 from mograder.sandbox.environments.builder import LOCK
 from mograder.sandbox.environments.pruning import finished_environments
 from mograder.sandbox.environments.record import keep
+from mograder.sandbox.nodes.node_config import node_config
 from mograder.sandbox.nodes.node_supervisor import (
     MARGIN_SECONDS,
     Drain,
@@ -21,6 +24,24 @@ from mograder.sandbox.nodes.node_supervisor import (
 )
 from tests.support.clock import ManualClock
 from tests.support.supervisors import shell_environment
+
+
+def test_a_node_takes_its_limits_from_its_variables() -> None:
+    """It has no mograder.toml, and used the defaults of all of them."""
+    limits = {
+        "BUILD_TIMEOUT": "3600",
+        "WARM_ENVIRONMENTS": "0",
+        "WARM_MEMORY_MB": "512",
+        "DISK_RESERVE_MB": "2048",
+        "DISK_RESERVE_PERCENT": "7",
+    }
+    config = node_config(read_environ({f"MOGRADER_LIMITS_{key}": limits[key] for key in limits}))
+    kept = config.supervisor
+    assert (config.build_seconds, kept.warm_environments, kept.warm_memory_mb) == (3600, 0, 512)
+    assert (kept.disk_reserve_mb, kept.disk_reserve_percent) == (2048, 7)
+    assert node_config(read_environ({})).build_seconds == LimitsSettings().build_timeout
+    with pytest.raises(InvalidInput, match="MOGRADER_LIMITS_BUILD_TIMEOUT"):
+        node_config(read_environ({"MOGRADER_LIMITS_BUILD_TIMEOUT": "long"}))
 
 
 def test_a_lease_counts_from_when_the_status_was_sent_less_the_margin() -> None:

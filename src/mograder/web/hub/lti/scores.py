@@ -218,6 +218,7 @@ class ScoreSending:
         try:
             due = due_marks(CourseFeedback(self.loaded, book, item, self.key, now))
             scores, unlinked = _scores(due, activities, people)
+            scores += _of_others(self.queue.of(item), scores, activities, people)
             self.queue.set_due(item, scores, now)
         except MograderError as error:
             _log.error("the marks of %s for learning platforms: %s", item, error)
@@ -297,6 +298,24 @@ def _scores(
             if link.lineitem and username in known:
                 scores += _score(link, (known[username], username), mark)
     return scores, len(unlinked)
+
+
+def _of_others(
+    rows: Sequence[ScoreRow],
+    wanted: Sequence[DueScore],
+    activities: Sequence[Link],
+    people: Mapping[str, Mapping[str, str]],
+) -> list[DueScore]:
+    """Return what erases the marks of people at a platform who are linked to their user no more."""
+    places = {(link.issuer, link.client_id, link.lineitem) for link in activities}
+    known = {each.key for each in wanted}
+    return [
+        DueScore(*row.platform, row.lineitem, row.subject, row.username, None, 1.0)
+        for row in rows
+        if (*row.platform, row.lineitem) in places
+        and (row.lineitem, row.subject) not in known
+        and people[row.issuer].get(row.username) != row.subject
+    ]
 
 
 def _score(link: Link, person: tuple[str, str], mark: DueMark | None) -> Sequence[DueScore]:
