@@ -196,6 +196,35 @@ async def test_b148_the_token_is_kept_for_the_next_time_and_for_nobody_else(
         assert PI in page, "the course can be looked at all the same"
 
 
+async def test_the_token_is_shown_to_its_student_who_is_asked_before_it_is_deleted(
+    scene: DashboardSetup, tmp_path: Path
+) -> None:
+    """Who joined by the code was given it nowhere else, and gets it only once."""
+    async with dashboard(tmp_path / "shows", scene.server.url) as shown:
+        await begin(shown, "shows")
+        [token] = set(re.findall("shows:[0-9a-f]+", (await shown.client.get("/")).text))
+        home = (await shown.client.get("/")).text
+        assert 'href="/sign-out">Sign out' in home
+        assert 'action="/logout"' not in home
+        asked = (await shown.client.get("/sign-out")).text
+        assert token in asked
+        assert 'action="/logout"' in asked
+        await shown.press("/logout")
+        assert token not in (await shown.client.get("/")).text
+        answer = await shown.press("/sign-in/token", token=token)
+        assert answer.url.path == "/", answer.text
+
+
+async def test_the_token_is_shown_on_no_page_that_everybody_on_the_machine_can_open(
+    scene: DashboardSetup, tmp_path: Path
+) -> None:
+    async with dashboard(tmp_path / "open", scene.server.url, everybody=True) as shown:
+        await begin(shown, "everybody")
+        for path in ("/", "/sign-out"):
+            assert "everybody:" not in (await shown.client.get(path)).text
+        assert "https_tokens.json" in (await shown.client.get("/sign-out")).text
+
+
 @pytest.mark.parametrize(
     ("way", "fields", "told"),
     [

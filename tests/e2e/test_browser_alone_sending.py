@@ -16,7 +16,7 @@ from mograder.core.names import ItemName
 from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserPages
 from tests.support.browser import People, notebook, wait_in_page
 from tests.support.browser_alone import open_item, saved, sign_in
-from tests.support.served_course import Course, make_course, serving_course
+from tests.support.served_course import CODE, Course, make_course, serving_course
 
 pytestmark = pytest.mark.full
 
@@ -130,6 +130,34 @@ async def test_who_signs_out_is_told_of_a_submission_that_is_not_sent(
     await expect(page.locator("#submit")).to_be_visible()
     [message] = asked
     assert message.startswith("A submission is not on the server yet.")
+
+
+async def test_the_token_is_shown_and_named_before_it_is_forgotten(
+    served: Course, people: People
+) -> None:
+    """Who joined by the code was given it nowhere else, and gets it only once."""
+    page = await open_item(await people.person("alice"), served)
+    await page.fill("#name", "joined")
+    await page.fill("#code", CODE)
+    await page.click("#sign-in button")
+    await page.click("#standing")
+    await page.click("#panel summary")
+    token = await page.inner_text("#panel details pre")
+    assert token.startswith("joined:")
+    asked: list[str] = []
+
+    async def agree(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        await dialog.accept()
+
+    page.on("dialog", agree)
+    await page.click("#sign-out")
+    await expect(page.locator("#token")).to_be_visible()
+    [message] = asked
+    assert token in message
+    await page.fill("#token", token)
+    await page.click("#sign-in button")
+    await expect(page.locator("#submit")).to_be_visible()
 
 
 async def test_a_trouble_is_told_until_it_is_over(served: Course, people: People) -> None:

@@ -298,8 +298,12 @@ function askToSignIn() {
 
 async function signOut() {
   const left = work.pending ? "A submission" : work.dirty && "Your newest text";
-  const told = `${left} is not on the server yet. It stays in this browser, and is sent once you sign in here again. Sign out?`;
-  if (left && !confirm(told)) return;
+  const { token } = person;
+  const told = [
+    left && `${left} is not on the server yet. It stays in this browser, and is sent once you sign in here again.`,
+    token && `You need your token to sign in again, and this browser forgets it. “Status” shows it, too, to copy:\n${token}`,
+  ].filter(Boolean);
+  if (told.length && !confirm([...told, "Sign out?"].join("\n\n"))) return;
   await store.keepPerson(undefined);
   location.reload();
 }
@@ -384,7 +388,8 @@ function listen() {
   $("checks").onclick = () => showChecks($("checks"), $("panel"));
   $("standing").onclick = async () => {
     const earlier = await store.earlier(person.user, item);
-    await showStanding($("standing"), $("panel"), { server, item, work, earlier, save, notebook });
+    const { token } = person;
+    await showStanding($("standing"), $("panel"), { server, item, work, earlier, save, notebook, token });
   };
   addEventListener("online", again);
   addEventListener("beforeunload", (event) => {

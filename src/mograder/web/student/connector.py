@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from anyio import to_thread
@@ -64,6 +65,19 @@ class HttpsConnector:
         self._tokens = tokens
         self._token = token
 
+    @property
+    def token(self) -> str:
+        """The student's token for this server, "" if there is none."""
+        if self._token or not self.server:
+            return self._token
+        found = self._tokens.find(self.server)
+        return "" if found is None else found.token
+
+    @property
+    def token_file(self) -> Path:
+        """The file that keeps it."""
+        return self._tokens.path
+
     def resume(self) -> Transport | None:
         """Return the connection with the token stored for this server, or None."""
         if not self.server:
@@ -91,7 +105,7 @@ class HttpsConnector:
                 transport = self._take(server, fields.get("token", "").strip(), owner)
             case _:
                 raise NotFound("There is no such way to sign in.")
-        self.server = server
+        self.server, self._token = server, ""
         return transport
 
     def sign_out(self) -> None:

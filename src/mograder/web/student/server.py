@@ -50,6 +50,7 @@ _LOOK = (
     ("/open", views.use_link),
     ("/", views.home),
     ("/sign-in", views.sign_in_page),
+    ("/sign-out", views.sign_out_page),
     ("/editor/{folder}", views.editor),
     ("/validation/{folder}", views.validation),
     ("/replace/{folder}", views.replace),

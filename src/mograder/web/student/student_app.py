@@ -47,6 +47,7 @@ class StudentApp:
             "viewer": viewer,
             "local": "mograder student",
             "server": self.connection.connector.server,
+            "sign_out_page": "/sign-out",
         }
 
 
