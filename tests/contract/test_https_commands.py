@@ -16,6 +16,7 @@ from mograder.store.gradebook.grading_records import MarkEntry, Penalty
 from tests.support.clock import ManualClock
 from tests.support.command_line import cli
 from tests.support.gradebooks import AT, FAIR, a_run, put_penalty
+from tests.support.http_server import Quiet, answering
 from tests.support.served_course import (
     CODE,
     DATA,
@@ -87,6 +88,25 @@ def test_b148_a_server_that_is_away_is_no_obstacle(home: Path) -> None:
     printed = cli("https login --token alice:00 --url http://127.0.0.1:9")
     assert "cannot be reached now" in printed.err
     assert (home / ".config" / "mograder" / "https_token.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [(200, "is not a mograder assignment server"), (502, "answered 502"), (302, "redirects to")],
+)
+def test_b148_a_token_for_what_is_no_assignment_server_is_not_kept(
+    home: Path, code: int, told: str
+) -> None:
+    class Other(Quiet):
+        def do_GET(self) -> None:
+            self.send_response(code)
+            self.send_header("Location", "https://login.example.org/")
+            self.end_headers()
+            self.wfile.write(b"<h1>Welcome</h1>")
+
+    with answering(Other) as url:
+        assert told in cli("https login --token alice:00 --url", url, status=69).err
+    assert not (home / ".config").exists()
 
 
 @pytest.mark.parametrize("words", [(), ("--token", "alice")])

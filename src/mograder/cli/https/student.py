@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+import httpx
 
 from mograder.cli.https.server import Server, offered_assignment, server_options
 from mograder.cli.shared.console import plain
@@ -25,6 +26,7 @@ from mograder.cli.shared.result import Result, json_option, tell
 from mograder.cli.shared.student_work import StudentWork
 from mograder.clients.assignment_server.client import HttpsTransport, register
 from mograder.clients.assignment_server.protocol import Identity
+from mograder.clients.certificate import certificate_trouble
 from mograder.clients.http import RetryPolicy
 from mograder.clients.token_store import user_of
 from mograder.core.errors import InvalidInput, NotFound, RemoteFailed
@@ -57,8 +59,9 @@ def login(*, server: Server) -> Result:
     """Keep a token for a server.
 
     Later commands for the same address find it, and need no address as long as it is your only
-    server. The file is readable by you alone. A token that the server refuses is not kept; a
-    server that cannot be reached now is no obstacle.
+    server. The file is readable by you alone. A token that the server refuses is not kept, nor
+    one for an address where no assignment server answers; a server that cannot be reached now is
+    no obstacle.
     """
     token = server.told_token
     if not token:
@@ -122,12 +125,18 @@ def _code() -> str:
 
 
 def _check(server: Server, token: str) -> Identity | None:
-    """Ask the server for the token's identity; None if the server cannot be reached."""
+    """Ask the server for the token's identity; None if the server cannot be reached.
+
+    Raises: MograderError if something else answers there than a server that takes the token.
+    """
     once = RetryPolicy(tries=1)
     with HttpsTransport(server.url, token, insecure=server.insecure, retry=once) as transport:
         try:
             return transport.who_am_i()
-        except RemoteFailed:
+        except RemoteFailed as error:
+            away = isinstance(error.__cause__, httpx.TransportError)
+            if not away or certificate_trouble(error.__cause__) is not None:
+                raise
             return None
 
 
