@@ -217,6 +217,32 @@ async def test_a_submission_that_waits_outlives_what_another_program_answers(
     assert "# one" in handed_in(served)
 
 
+async def test_a_submission_waits_for_a_person_whose_token_is_void(
+    served: Course, people: People
+) -> None:
+    page = await open_item(await people.person("alice"), served)
+    await sign_in(page, "alice")
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    server = re.compile("/assignments")
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=401, json={"error": "Authentication required"})
+
+    await page.route(server, refuse)
+    said = page.locator("#said")
+    await write(page, "# two\n")
+    await expect(said).to_contain_text("load this page again to sign in")
+    await page.click("#submit")
+    await expect(said).to_contain_text("Not submitted yet. Your sign-in is no longer valid")
+    await page.reload()
+    await expect(page.locator("#sign-in")).to_be_visible()
+    await page.unroute(server)
+    await sign_in(page, "alice")
+    await expect(said).to_contain_text("Submitted")
+    assert "# two" in handed_in(served)
+
+
 async def test_what_is_submitted_while_an_older_text_is_being_sent_comes_after_it(
     served: Course, people: People
 ) -> None:

@@ -39,6 +39,7 @@ async function keep() {
   }
 }
 
+const SIGN_IN = "Your sign-in is no longer valid: load this page again to sign in.";
 const rest = () => (unkept ? "This browser cannot keep it. Download it." : "It is kept in this browser.");
 
 function showSaved() {
@@ -85,6 +86,7 @@ async function pushAll() {
   } catch (error) {
     if (error.status === 412) await chooseFromServer();
     else if (error instanceof Unreachable) offline();
+    else if (error.status === 401) say(`${SIGN_IN} ${rest()}`, "online");
     else say(`The server did not take the draft: ${error.message} ${rest()}`, "online");
   } finally {
     showSaved();
@@ -226,6 +228,8 @@ async function sendOne(pending, late = false) {
       say("Not submitted yet: no connection. It is sent as soon as the connection is back.");
       return;
     }
+    // Not decided: it waits until this person has signed in again.
+    if (error.status === 401) return say(`Not submitted yet. ${SIGN_IN} ${rest()}`);
     if (error instanceof Refused && error.answer.reason === "late-would-replace" && !late) {
       if (confirm(`${error.message}\n\nReplace it by this late one?`)) return sendOne(pending, true);
     }
