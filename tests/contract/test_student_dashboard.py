@@ -225,6 +225,35 @@ async def test_the_token_is_shown_on_no_page_that_everybody_on_the_machine_can_o
         assert "https_tokens.json" in (await shown.client.get("/sign-out")).text
 
 
+async def test_with_a_void_token_work_waits_and_a_page_leads_to_signing_in_again(
+    scene: DashboardSetup, tmp_path: Path
+) -> None:
+    folder, gone = tmp_path / "void", "Your sign-in is no longer valid."
+    async with dashboard(folder, scene.server.url) as shown:
+        await begin(shown, "void")
+        with scene.server.instructor() as teacher:
+            teacher.reset_registration("void")
+        text = save(folder, "3")
+        for press in ("submit", "send"):
+            page = (await shown.press(f"/{press}/{PI}")).text
+            assert f"{PI} is not submitted yet." in page
+            assert gone in page
+            assert "mograder https" not in page
+            assert "The server cannot be asked" not in page
+            assert "Sign in to send it" in page
+            page = (await shown.press("/sync")).text
+            assert gone in page
+            assert "mograder https" not in page
+        assert submissions(scene, PI, "void") == []
+        page = (await shown.press("/sign-in/token", token="void:" + "0" * 64)).text
+        assert "Authentication required" in page
+        assert "mograder https" not in page
+        page = (await shown.press("/sign-in/register", user="void", code=CODE)).text
+        assert gone not in page
+        await shown.press(f"/send/{PI}")
+        assert submissions(scene, PI, "void") == [text]
+
+
 @pytest.mark.parametrize(
     ("way", "fields", "told"),
     [

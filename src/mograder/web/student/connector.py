@@ -268,6 +268,8 @@ class ServerConnection:
         self._owner = owner
         self.trouble = ""
         """Why the server cannot be used at the moment; empty when it can."""
+        self.signed_out = False
+        """Whether the server no longer accepts the login; it is kept, since that may pass."""
         self.first_look: asyncio.Task[str] | None = None
         """The sync with the server that the dashboard began by itself, None without a login."""
         self._transport: Transport | None = None
@@ -293,7 +295,7 @@ class ServerConnection:
                 lambda: self.connector.sign_in(way, fields, self._owner())
             )
             self._hang_up()
-            self._transport, self.trouble = fresh, ""
+            self._transport, self.trouble, self.signed_out = fresh, "", False
 
     async def sign_out(self) -> None:
         """Delete the login."""
@@ -313,10 +315,10 @@ class ServerConnection:
                 # Cancellation waits for the thread: the transport allows one thread at a time.
                 result = await to_thread.run_sync(do, self._transport)
             except (*_AWAY, NotAuthenticated) as error:
-                signed_out = isinstance(error, NotAuthenticated)
-                self.trouble = error.message if signed_out else str(error)
+                self.signed_out = isinstance(error, NotAuthenticated)
+                self.trouble = error.message if self.signed_out else str(error)
                 raise
-            self.trouble = ""
+            self.trouble, self.signed_out = "", False
             return result
 
     async def close(self) -> None:
@@ -338,4 +340,4 @@ class ServerConnection:
     def _hang_up(self) -> None:
         if self._transport is not None:
             self._transport.close()
-        self._transport = None
+        self._transport, self.signed_out = None, False

@@ -48,6 +48,7 @@ class StudentApp:
             "local": "mograder student",
             "server": self.connection.connector.server,
             "sign_out_page": "/sign-out",
+            "signed_out": self.connection.signed_out,
         }
 
 

@@ -80,8 +80,9 @@ async def home(request: Request) -> Response:
 
 async def sign_in_page(request: Request) -> Response:
     """Show the forms for signing in."""
-    again = "again" in request.query_params
-    return sign_in_form(request, message=student_app(request).connection.trouble if again else "")
+    connection = student_app(request).connection
+    again = "again" in request.query_params and not connection.signed_out
+    return sign_in_form(request, message=connection.trouble if again else "")
 
 
 def sign_in_form(
