@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from mograder.clients.assignment_server.client import register
+from mograder.clients.token_store import HTTPS, TokenStore
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry, Penalty
 from tests.support.clock import ManualClock
@@ -135,6 +137,16 @@ def test_b141_a_name_is_given_out_once_until_an_instructor_resets_it(
     cli("https", *words, status=5)
     cli("https reset", name, "--url", served.url, "--token", TEACHER)
     cli("https", *words)
+    cli("https feedback hw1 --url", served.url)
+
+
+def test_b141_a_name_whose_answer_was_lost_is_registered_by_the_next_try(
+    home: Path, served: Course, fresh_name: Any
+) -> None:
+    name = fresh_name("nora")
+    key = TokenStore(home, HTTPS).retry_key(served.url, name)
+    register(served.url, name, CODE, retry_key=key)
+    cli("https register", name, "--enrollment-code", CODE, "--url", served.url)
     cli("https feedback hw1 --url", served.url)
 
 

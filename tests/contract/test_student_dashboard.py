@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mograder.clients.assignment_server.client import register
+from mograder.clients.token_store import HTTPS, TokenStore
 from tests.support.dashboard_app import Dashboard, dashboard
 from tests.support.shared_hub import SharedCaches
 from tests.support.student_dashboard import (
@@ -223,6 +225,15 @@ async def test_the_token_is_shown_on_no_page_that_everybody_on_the_machine_can_o
         for path in ("/", "/sign-out"):
             assert "everybody:" not in (await shown.client.get(path)).text
         assert "https_tokens.json" in (await shown.client.get("/sign-out")).text
+
+
+async def test_b141_a_name_whose_answer_was_lost_is_registered_by_the_next_try(
+    scene: DashboardSetup, tmp_path: Path
+) -> None:
+    async with dashboard(tmp_path / "lost", scene.server.url) as shown:
+        key = TokenStore(tmp_path / "home-of-lost", HTTPS).retry_key(scene.server.url, "lost")
+        register(scene.server.url, "lost", CODE, retry_key=key)
+        await begin(shown, "lost")
 
 
 async def test_with_a_void_token_work_waits_and_a_page_leads_to_signing_in_again(

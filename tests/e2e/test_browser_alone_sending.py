@@ -217,6 +217,29 @@ async def test_a_submission_that_waits_outlives_what_another_program_answers(
     assert "# one" in handed_in(served)
 
 
+async def test_a_name_whose_answer_was_lost_is_registered_by_the_next_try(
+    served: Course, people: People
+) -> None:
+    page = await open_item(await people.person("nora"), served)
+
+    async def lose(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    async def join() -> None:
+        await page.fill("#name", "nora")
+        await page.fill("#code", CODE)
+        await page.click("#sign-in button")
+
+    await page.route("**/register", lose)
+    await join()
+    await expect(page.locator("#refused")).to_contain_text("cannot be reached")
+    await page.unroute("**/register")
+    await page.reload()
+    await join()
+    await expect(page.locator("#submit")).to_be_visible()
+
+
 async def test_a_submission_waits_for_a_person_whose_token_is_void(
     served: Course, people: People
 ) -> None:

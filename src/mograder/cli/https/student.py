@@ -107,7 +107,8 @@ def register_command(*, server: Server, username: str, enrollment_code: str | No
     code = (enrollment_code or _code()).strip()
     cached = server.tokens.find(url)
     known = cached.token if cached and cached.user == username else ""
-    given = register(url, username, code, token=known, insecure=server.insecure)
+    key = server.tokens.retry_key(url, username)
+    given = register(url, username, code, retry_key=key, token=known, insecure=server.insecure)
     server.tokens.save(url, given.token, given.user)
     told = {"url": url, "user": given.user, "cache": str(server.tokens.path)}
     line = f"Registered as {given.user}. Token cached for {url} (user: {given.user})"

@@ -264,15 +264,15 @@ function retryKey() {
   return Array.from(bytes, (each) => each.toString(16).padStart(2, "0")).join("");
 }
 
-let key;
+const REGISTERING = `mograder registering${root}`;
 
 async function signIn() {
   const value = (id) => $(id)?.value.trim() ?? "";
   let token = value("token");
   if (open !== undefined) return { user: value("name"), token: "" };
   if (!token) {
-    // The same key again after a lost answer gets the same token.
-    key ??= retryKey();
+    // The same key again after a lost answer gets the same token, also when the page was loaded again.
+    const key = (sessionStorage[REGISTERING] ??= retryKey());
     token = (await serverOf(root, null).register(value("name"), value("code"), key)).token;
   }
   const me = await serverOf(root, { token }).me();
@@ -289,6 +289,7 @@ function askToSignIn() {
       try {
         const found = await signIn();
         await store.keepPerson(found);
+        sessionStorage.removeItem(REGISTERING);
         $("sign-in").reset();
         $("sign-in").hidden = true;
         resolve(found);

@@ -121,7 +121,8 @@ class HttpsConnector:
         _demand_owner(owner, user)
         cached = self._tokens.find(server)
         own = cached.token if cached is not None and cached.user == user else ""
-        given = register(server, user, code, token=own, retry=_RETRY)
+        key = self._tokens.retry_key(server, user)
+        given = register(server, user, code, retry_key=key, token=own, retry=_RETRY)
         # Stored at once: a name is given out only once.
         self._tokens.save(server, given.token, given.user)
         return _connected(server, given.token, given.user)
