@@ -248,6 +248,20 @@ def test_b150_submit_hands_in_and_keeps_the_receipt(here: Path, served: Course, 
     assert len(list(receipt.parent.iterdir())) == 1
 
 
+def test_b150_what_the_server_took_is_told_though_its_receipt_cannot_be_kept(
+    here: Path, served: Course, alice: str
+) -> None:
+    """It exited with 2 and told nothing of the submission."""
+    (here / "hw1.py").write_bytes(b"# my work\n")
+    (here / ".mograder").mkdir()
+    (here / ".mograder" / "receipts").write_text("a file where the directory should be")
+    printed = cli("https submit hw1 hw1.py --url", served.url)
+    assert "Submitted 'hw1.py' to 'hw1'" in printed.out
+    assert "receipt cannot be kept" in printed.err
+    answer = cli("https submit hw1 hw1.py --json --url", served.url).json
+    assert (answer["receipt"]["user"], answer["receipt_path"]) == (alice, None)
+
+
 def test_b150_a_notebook_whose_ending_windows_wrote_in_capitals_is_handed_in(
     here: Path, served: Course, alice: str
 ) -> None:
