@@ -23,7 +23,7 @@ from mograder.clients.http import RetryPolicy
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.login import login_with_password
 from mograder.clients.moodle.transport import MoodleTransport
-from mograder.clients.server_url import parse_hub_url, parse_moodle_url
+from mograder.clients.server_url import is_insecure, parse_hub_url, parse_moodle_url
 from mograder.clients.token_store import HTTPS, MOODLE, TokenStore, user_of
 from mograder.core.errors import (
     Busy,
@@ -98,6 +98,11 @@ class HttpsConnector:
         server = self.server if self.settled else fields.get("server", "").strip()
         if not server:
             raise InvalidInput("The server's address is missing.", hint="Your course page has it.")
+        if is_insecure(parse_hub_url(server, insecure=True, what="server")):
+            raise InvalidInput(
+                f"{server} is not encrypted: anyone on the way could read the token.",
+                hint="Ask your instructor for the address that begins with https://.",
+            )
         match way:
             case "register":
                 transport = self._register(server, fields, owner)
