@@ -217,6 +217,15 @@ async def test_a_submission_that_waits_outlives_what_another_program_answers(
     assert "# one" in handed_in(served)
 
 
+async def test_a_token_that_was_copied_with_more_is_told_as_such(
+    served: Course, people: People
+) -> None:
+    page = await open_item(await people.person("alice"), served)
+    await page.fill("#token", "„alice:00“")
+    await page.click("#sign-in button")
+    await expect(page.locator("#refused")).to_contain_text("characters that no token has")
+
+
 async def test_a_name_whose_answer_was_lost_is_registered_by_the_next_try(
     served: Course, people: People
 ) -> None:

@@ -275,6 +275,8 @@ async function signIn() {
     const key = (sessionStorage[REGISTERING] ??= retryKey());
     token = (await serverOf(root, null).register(value("name"), value("code"), key)).token;
   }
+  // The browser would not send it, which looks like a server that is away.
+  if (!/^[!-~]+$/.test(token)) throw new Error("The token holds characters that no token has. Copy it again.");
   const me = await serverOf(root, { token }).me();
   if (me.role !== "student") throw new Error("This is the instructor's token. Use a student's.");
   return { user: me.user, token };
