@@ -71,6 +71,18 @@ def test_b148_login_keeps_the_token_for_its_server(home: Path, served: Course) -
     cli("https fetch --list --url", served.url)
 
 
+def test_b148_login_shows_the_token_that_is_kept(served: Course, fresh_name: Any) -> None:
+    """Who registered needs it elsewhere, and was not told it."""
+    where = ("--show", "--url", served.url)
+    assert "No token is kept" in cli("https login", *where, status=3).err
+    name = fresh_name("nora")
+    cli("https register", name, "--enrollment-code", CODE, "--url", served.url)
+    token = cli("https login", *where).out.strip()
+    assert token.startswith(f"{name}:")
+    assert cli("https login --json", *where).json["token"] == token
+    cli("https login --token", token, "--url", served.url)
+
+
 def test_b148_login_takes_the_token_of_the_environment_as_its_help_says(
     served: Course, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,7 @@ from mograder.cli.shared.options import (
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.cli.shared.student_work import StudentWork
 from mograder.clients.assignment_server.client import HttpsTransport, register
-from mograder.clients.assignment_server.protocol import Identity
+from mograder.clients.assignment_server.protocol import SIGN_IN, Identity
 from mograder.clients.certificate import certificate_trouble
 from mograder.clients.http import RetryPolicy
 from mograder.clients.token_store import user_of
@@ -53,9 +53,10 @@ _directory_option = click.option(
 
 
 @click.command("login")
+@click.option("--show", is_flag=True, help="Print the token that is kept, to sign in elsewhere.")
 @json_option
 @server_options
-def login(*, server: Server) -> Result:
+def login(*, server: Server, show: bool) -> Result:
     """Keep a token for a server.
 
     Later commands for the same address find it, and need no address as long as it is your only
@@ -63,6 +64,8 @@ def login(*, server: Server) -> Result:
     one for an address where no assignment server answers; a server that cannot be reached now is
     no obstacle.
     """
+    if show:
+        return _kept_token(server)
     token = server.told_token
     if not token:
         raise click.UsageError("Missing option '--token'.")
@@ -86,6 +89,13 @@ def login(*, server: Server) -> Result:
     if checked is None:
         tell("The server cannot be reached now, so the token was not tried.", err=True)
     return Result(told, [f"Token cached for {url} (user: {identity.user})"])
+
+
+def _kept_token(server: Server) -> Result:
+    found = server.tokens.find(server.url)
+    if found is None:
+        raise NotFound(f"No token is kept for {server.url}.", hint=SIGN_IN)
+    return Result({"url": found.url, "user": found.user, "token": found.token}, [found.token])
 
 
 @click.command("register")
