@@ -180,10 +180,16 @@ def _holds(condition: Any) -> bool:
 
 
 def _is_empty(value: Any) -> bool:
-    """Whether an array or a series, also one of polars, which has no ``size``, has no elements."""
+    """Whether an array, a tensor or a series has no elements.
+
+    Those of polars have no ``size``; PyTorch's is a method, and ``numel`` the number of elements.
+    """
     size = getattr(value, "size", None)
-    if size is None and callable(getattr(value, "all", None)) and hasattr(value, "__len__"):
-        size = len(value)
+    if (size is None or callable(size)) and callable(getattr(value, "all", None)):
+        if callable(getattr(value, "numel", None)):
+            size = value.numel()
+        elif hasattr(value, "__len__"):
+            size = len(value)
     return bool(size == 0)
 
 

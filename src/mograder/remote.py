@@ -38,7 +38,7 @@ _PLAIN = "!$&'()*+,;=:@"
 _UNSAFE_NAME = re.compile(r"^\.+$|[/\\:\x00-\x1f\x7f\ud800-\udfff]")
 _SURROGATES_AND_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _ADVICE: Mapping[int, str] = {
-    401: 'Give your token: token="…".',
+    401: 'Give a token that is valid: token="…".',
     403: "Check the user name, or ask your instructor.",
     404: "Check the spelling of the assignment.",
     413: "The file is too large for the server.",
@@ -91,8 +91,18 @@ def fetch(url: str, assignment: str, dest: str | Path = ".", token: str = "") ->
     return [directory / name for name in files]
 
 
-def submit(url: str, assignment: str, filepath: str | Path, user: str, token: str = "") -> str:
+def submit(
+    url: str,
+    assignment: str,
+    filepath: str | Path,
+    user: str,
+    token: str = "",
+    *,
+    late: bool = False,
+) -> str:
     """Submit a file for a user and return the status in the server's answer, "ok".
+
+    ``late`` lets a late one replace one that was on time; without it the server refuses that.
 
     Raises:
         OSError: the file cannot be read.
@@ -107,6 +117,7 @@ def submit(url: str, assignment: str, filepath: str | Path, user: str, token: st
         raise ValueError(f"{path} is larger than {_LARGEST_FILE // 2**20} MB.")
     body, content_type = _multipart(path.name, content)
     address = f"{_address(url, assignment)}/submit?user={_encoded(user)}"
+    address += "&late=replace" if late else ""
     headers = _credentials(url, token) | {"Content-Type": content_type}
     answer = _object(_ask(_Request(address, headers, body), _LARGEST_LIST))
     if not isinstance(answer.get("status"), str):
@@ -366,6 +377,8 @@ def _complaint(code: int, body: bytes) -> str:
         message = http.client.responses.get(code, "an error")
     message = _printable(message)[:_LONGEST_MESSAGE].rstrip(" .")
     advice = _ADVICE.get(code, "Try again later." if code >= 500 else "")
+    if said.get("reason") == "late-would-replace":
+        advice = "submit(…, late=True) lets it count."
     if code in range(300, 400):
         advice = "The server has moved: ask for its new address."
     return f"{message}. {advice}".rstrip()

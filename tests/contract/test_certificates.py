@@ -146,3 +146,14 @@ def test_an_authority_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
         trusting(tmp_path / "root.crt")
     with pytest.raises(InvalidInput, match=r"none\.crt cannot be read: No such file"):
         trusting(tmp_path / "none.crt")
+
+
+def test_b148_no_token_is_kept_for_a_server_whose_certificate_is_refused(
+    sign: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with served(sign(HERE, 30, alone=True)) as url:
+        printed = cli("https login --token alice:00 --url", url, status=69)
+    assert "certificate" in printed.err
+    assert not (tmp_path / ".config").exists()

@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from mograder.clients.assignment_server.client import register
+from mograder.clients.token_store import HTTPS, TokenStore
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry, Penalty
 from tests.support.clock import ManualClock
 from tests.support.command_line import cli
 from tests.support.gradebooks import AT, FAIR, a_run, put_penalty
+from tests.support.http_server import Quiet, answering
 from tests.support.served_course import (
     CODE,
     DATA,
@@ -68,6 +71,18 @@ def test_b148_login_keeps_the_token_for_its_server(home: Path, served: Course) -
     cli("https fetch --list --url", served.url)
 
 
+def test_b148_login_shows_the_token_that_is_kept(served: Course, fresh_name: Any) -> None:
+    """Who registered needs it elsewhere, and was not told it."""
+    where = ("--show", "--url", served.url)
+    assert "No token is kept" in cli("https login", *where, status=3).err
+    name = fresh_name("nora")
+    cli("https register", name, "--enrollment-code", CODE, "--url", served.url)
+    token = cli("https login", *where).out.strip()
+    assert token.startswith(f"{name}:")
+    assert cli("https login --json", *where).json["token"] == token
+    cli("https login --token", token, "--url", served.url)
+
+
 def test_b148_login_takes_the_token_of_the_environment_as_its_help_says(
     served: Course, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +102,25 @@ def test_b148_a_server_that_is_away_is_no_obstacle(home: Path) -> None:
     printed = cli("https login --token alice:00 --url http://127.0.0.1:9")
     assert "cannot be reached now" in printed.err
     assert (home / ".config" / "mograder" / "https_token.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [(200, "is not a mograder assignment server"), (502, "answered 502"), (302, "redirects to")],
+)
+def test_b148_a_token_for_what_is_no_assignment_server_is_not_kept(
+    home: Path, code: int, told: str
+) -> None:
+    class Other(Quiet):
+        def do_GET(self) -> None:
+            self.send_response(code)
+            self.send_header("Location", "https://login.example.org/")
+            self.end_headers()
+            self.wfile.write(b"<h1>Welcome</h1>")
+
+    with answering(Other) as url:
+        assert told in cli("https login --token alice:00 --url", url, status=69).err
+    assert not (home / ".config").exists()
 
 
 @pytest.mark.parametrize("words", [(), ("--token", "alice")])
@@ -115,6 +149,16 @@ def test_b141_a_name_is_given_out_once_until_an_instructor_resets_it(
     cli("https", *words, status=5)
     cli("https reset", name, "--url", served.url, "--token", TEACHER)
     cli("https", *words)
+    cli("https feedback hw1 --url", served.url)
+
+
+def test_b141_a_name_whose_answer_was_lost_is_registered_by_the_next_try(
+    home: Path, served: Course, fresh_name: Any
+) -> None:
+    name = fresh_name("nora")
+    key = TokenStore(home, HTTPS).retry_key(served.url, name)
+    register(served.url, name, CODE, retry_key=key)
+    cli("https register", name, "--enrollment-code", CODE, "--url", served.url)
     cli("https feedback hw1 --url", served.url)
 
 
@@ -214,6 +258,20 @@ def test_b150_submit_hands_in_and_keeps_the_receipt(here: Path, served: Course, 
     assert answer["repeated"] is True
     assert answer["receipt"]["user"] == alice
     assert len(list(receipt.parent.iterdir())) == 1
+
+
+def test_b150_what_the_server_took_is_told_though_its_receipt_cannot_be_kept(
+    here: Path, served: Course, alice: str
+) -> None:
+    """It exited with 2 and told nothing of the submission."""
+    (here / "hw1.py").write_bytes(b"# my work\n")
+    (here / ".mograder").mkdir()
+    (here / ".mograder" / "receipts").write_text("a file where the directory should be")
+    printed = cli("https submit hw1 hw1.py --url", served.url)
+    assert "Submitted 'hw1.py' to 'hw1'" in printed.out
+    assert "receipt cannot be kept" in printed.err
+    answer = cli("https submit hw1 hw1.py --json --url", served.url).json
+    assert (answer["receipt"]["user"], answer["receipt_path"]) == (alice, None)
 
 
 def test_b150_a_notebook_whose_ending_windows_wrote_in_capitals_is_handed_in(

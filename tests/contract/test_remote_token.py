@@ -5,7 +5,9 @@ Through a socket, and through the stand-in of the browser's XMLHttpRequest that 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from mograder.notebook.source.release import with_submit_cells
 from mograder.remote import RemoteError, fetch, status, submit
 from tests.support.assignment_server import Course as OldCourse
 from tests.support.assignment_server import pretend_to_be_in_a_browser, reply, serving
+from tests.support.clock import ManualClock
 from tests.support.served_course import HOMEWORK, Course, make_course, serving_course, token_of
 
 
@@ -49,6 +52,24 @@ def test_a_notebook_elsewhere_fetches_submits_and_asks(
     assert submit(served.url, "hw1", "homework.py", alice, token) == "ok"
     assert status(served.url, "hw1", alice, token)["status"] == "submitted"
     assert (served.root / "submitted" / "hw1" / f"{alice}.py").read_bytes() == HOMEWORK
+
+
+def test_a_late_file_replaces_one_on_time_only_when_told(tmp_path: Path) -> None:
+    clock, token = ManualClock(), token_of("alice")
+    root = make_course(tmp_path / "dated")
+    due = (clock.now() + timedelta(days=1)).isoformat()
+    (root / "assignments.json").write_text(json.dumps([{"name": "hw1", "id": 1, "due": due}]))
+    work, handed = Path("homework.py"), root / "submitted" / "hw1" / "alice.py"
+    with serving_course(root, clock=clock) as served:
+        work.write_text("on_time = True\n")
+        submit(served.url, "hw1", work, "alice", token)
+        clock.advance(timedelta(days=2).total_seconds())
+        work.write_text("on_time = False\n")
+        with pytest.raises(RemoteError, match=r"instructor picks it\. submit\(…, late=True\)"):
+            submit(served.url, "hw1", work, "alice", token)
+        assert handed.read_text() == "on_time = True\n"
+        assert submit(served.url, "hw1", work, "alice", token, late=True) == "ok"
+        assert handed.read_text() == "on_time = False\n"
 
 
 @pytest.mark.parametrize("token", ["", "alice:00", token_of("bob")])

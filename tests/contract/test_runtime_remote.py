@@ -249,7 +249,7 @@ def test_names_that_are_directories_in_an_address_are_refused(url: str, name: st
 @pytest.mark.parametrize(
     ("code", "body", "message"),
     [
-        (401, b'{"error": "Authentication required"}', r"required\. Give your token"),
+        (401, b'{"error": "Authentication required"}', r"required\. Give a token that is valid"),
         (403, b'{"error": "Not your work"}', r"403: Not your work\. Check the user name"),
         (404, b"<html>", r"404: Not Found\. Check the spelling"),
         (409, b'{"detail": "in the hub\'s words."}', r"409: in the hub's words\.$"),

@@ -40,6 +40,21 @@ def test_it_listens_on_loopback_only_and_ends_at_ctrl_c(dashboard: StudentProces
 
 
 @pytest.mark.full
+def test_a_second_one_on_the_folder_says_where_the_first_runs_until_that_has_ended(
+    dashboard: StudentProcess, tmp_path: Path
+) -> None:
+    """The editors of two would save over each other; a crash leaves nothing that blocks."""
+    printed = cli("student --headless", str(dashboard.folder), status=5)
+    assert f"runs already: http://127.0.0.1:{dashboard.port} on " in printed.err
+    os.kill(dashboard.pid, signal.SIGKILL)
+    dashboard.wait(15)
+    assert (dashboard.folder / ".mograder" / "dashboard.lock").exists()
+    with StudentProcess(dashboard.folder, tmp_path / "home", tmp_path / "log-2") as again:
+        assert again.healthy()
+    assert not (dashboard.folder / ".mograder" / "dashboard.lock").exists()
+
+
+@pytest.mark.full
 async def test_the_connection_of_a_refused_form_is_closed(dashboard: StudentProcess) -> None:
     """A page of another site posts 10 GB; next to nothing of them is read."""
     refused = await refused_body("127.0.0.1", dashboard.port, "/sync", {"Sec-Fetch-Site": "x"})

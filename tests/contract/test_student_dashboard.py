@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mograder.clients.assignment_server.client import register
+from mograder.clients.token_store import HTTPS, TokenStore
 from tests.support.dashboard_app import Dashboard, dashboard
 from tests.support.shared_hub import SharedCaches
 from tests.support.student_dashboard import (
@@ -194,6 +196,73 @@ async def test_b148_the_token_is_kept_for_the_next_time_and_for_nobody_else(
         page = (await shown.client.get("/")).text
         assert "You are not signed in." in page
         assert PI in page, "the course can be looked at all the same"
+
+
+async def test_the_token_is_shown_to_its_student_who_is_asked_before_it_is_deleted(
+    scene: DashboardSetup, tmp_path: Path
+) -> None:
+    """Who joined by the code was given it nowhere else, and gets it only once."""
+    async with dashboard(tmp_path / "shows", scene.server.url) as shown:
+        await begin(shown, "shows")
+        [token] = set(re.findall("shows:[0-9a-f]+", (await shown.client.get("/")).text))
+        home = (await shown.client.get("/")).text
+        assert 'href="/sign-out">Sign out' in home
+        assert 'action="/logout"' not in home
+        asked = (await shown.client.get("/sign-out")).text
+        assert token in asked
+        assert 'action="/logout"' in asked
+        await shown.press("/logout")
+        assert token not in (await shown.client.get("/")).text
+        answer = await shown.press("/sign-in/token", token=token)
+        assert answer.url.path == "/", answer.text
+
+
+async def test_the_token_is_shown_on_no_page_that_everybody_on_the_machine_can_open(
+    scene: DashboardSetup, tmp_path: Path
+) -> None:
+    async with dashboard(tmp_path / "open", scene.server.url, everybody=True) as shown:
+        await begin(shown, "everybody")
+        for path in ("/", "/sign-out"):
+            assert "everybody:" not in (await shown.client.get(path)).text
+        assert "https_tokens.json" in (await shown.client.get("/sign-out")).text
+
+
+async def test_b141_a_name_whose_answer_was_lost_is_registered_by_the_next_try(
+    scene: DashboardSetup, tmp_path: Path
+) -> None:
+    async with dashboard(tmp_path / "lost", scene.server.url) as shown:
+        key = TokenStore(tmp_path / "home-of-lost", HTTPS).retry_key(scene.server.url, "lost")
+        register(scene.server.url, "lost", CODE, retry_key=key)
+        await begin(shown, "lost")
+
+
+async def test_with_a_void_token_work_waits_and_a_page_leads_to_signing_in_again(
+    scene: DashboardSetup, tmp_path: Path
+) -> None:
+    folder, gone = tmp_path / "void", "Your sign-in is no longer valid."
+    async with dashboard(folder, scene.server.url) as shown:
+        await begin(shown, "void")
+        with scene.server.instructor() as teacher:
+            teacher.reset_registration("void")
+        text = save(folder, "3")
+        for press in ("submit", "send"):
+            page = (await shown.press(f"/{press}/{PI}")).text
+            assert f"{PI} is not submitted yet." in page
+            assert gone in page
+            assert "mograder https" not in page
+            assert "The server cannot be asked" not in page
+            assert "Sign in to send it" in page
+            page = (await shown.press("/sync")).text
+            assert gone in page
+            assert "mograder https" not in page
+        assert submissions(scene, PI, "void") == []
+        page = (await shown.press("/sign-in/token", token="void:" + "0" * 64)).text
+        assert "Authentication required" in page
+        assert "mograder https" not in page
+        page = (await shown.press("/sign-in/register", user="void", code=CODE)).text
+        assert gone not in page
+        await shown.press(f"/send/{PI}")
+        assert submissions(scene, PI, "void") == [text]
 
 
 @pytest.mark.parametrize(

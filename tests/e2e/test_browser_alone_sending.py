@@ -16,7 +16,7 @@ from mograder.core.names import ItemName
 from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserPages
 from tests.support.browser import People, notebook, wait_in_page
 from tests.support.browser_alone import open_item, saved, sign_in
-from tests.support.served_course import Course, make_course, serving_course
+from tests.support.served_course import CODE, Course, make_course, serving_course
 
 pytestmark = pytest.mark.full
 
@@ -132,6 +132,34 @@ async def test_who_signs_out_is_told_of_a_submission_that_is_not_sent(
     assert message.startswith("A submission is not on the server yet.")
 
 
+async def test_the_token_is_shown_and_named_before_it_is_forgotten(
+    served: Course, people: People
+) -> None:
+    """Who joined by the code was given it nowhere else, and gets it only once."""
+    page = await open_item(await people.person("alice"), served)
+    await page.fill("#name", "joined")
+    await page.fill("#code", CODE)
+    await page.click("#sign-in button")
+    await page.click("#standing")
+    await page.click("#panel summary")
+    token = await page.inner_text("#panel details pre")
+    assert token.startswith("joined:")
+    asked: list[str] = []
+
+    async def agree(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        await dialog.accept()
+
+    page.on("dialog", agree)
+    await page.click("#sign-out")
+    await expect(page.locator("#token")).to_be_visible()
+    [message] = asked
+    assert token in message
+    await page.fill("#token", token)
+    await page.click("#sign-in button")
+    await expect(page.locator("#submit")).to_be_visible()
+
+
 async def test_a_trouble_is_told_until_it_is_over(served: Course, people: People) -> None:
     person = await people.person("alice")
     page = await open_item(person, served)
@@ -187,6 +215,64 @@ async def test_a_submission_that_waits_outlives_what_another_program_answers(
     page = await open_item(person, served)
     await expect(page.locator("#said")).to_contain_text("Submitted")
     assert "# one" in handed_in(served)
+
+
+async def test_a_token_that_was_copied_with_more_is_told_as_such(
+    served: Course, people: People
+) -> None:
+    page = await open_item(await people.person("alice"), served)
+    await page.fill("#token", "„alice:00“")
+    await page.click("#sign-in button")
+    await expect(page.locator("#refused")).to_contain_text("characters that no token has")
+
+
+async def test_a_name_whose_answer_was_lost_is_registered_by_the_next_try(
+    served: Course, people: People
+) -> None:
+    page = await open_item(await people.person("nora"), served)
+
+    async def lose(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    async def join() -> None:
+        await page.fill("#name", "nora")
+        await page.fill("#code", CODE)
+        await page.click("#sign-in button")
+
+    await page.route("**/register", lose)
+    await join()
+    await expect(page.locator("#refused")).to_contain_text("cannot be reached")
+    await page.unroute("**/register")
+    await page.reload()
+    await join()
+    await expect(page.locator("#submit")).to_be_visible()
+
+
+async def test_a_submission_waits_for_a_person_whose_token_is_void(
+    served: Course, people: People
+) -> None:
+    page = await open_item(await people.person("alice"), served)
+    await sign_in(page, "alice")
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    server = re.compile("/assignments")
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=401, json={"error": "Authentication required"})
+
+    await page.route(server, refuse)
+    said = page.locator("#said")
+    await write(page, "# two\n")
+    await expect(said).to_contain_text("load this page again to sign in")
+    await page.click("#submit")
+    await expect(said).to_contain_text("Not submitted yet. Your sign-in is no longer valid")
+    await page.reload()
+    await expect(page.locator("#sign-in")).to_be_visible()
+    await page.unroute(server)
+    await sign_in(page, "alice")
+    await expect(said).to_contain_text("Submitted")
+    assert "# two" in handed_in(served)
 
 
 async def test_what_is_submitted_while_an_older_text_is_being_sent_comes_after_it(

@@ -149,6 +149,8 @@ async def test_the_journey_of_pages_works_without_scripts(
         await page.get_by_role("link", name=f"Download again {PI}").click()
         await page.get_by_role("button", name="Keep mine aside and download").click()
         await expect(page.get_by_text(f"{PI} is yours now.")).to_be_visible()
+        await page.get_by_role("link", name="Sign out").click()
+        await expect(page.get_by_text(re.compile("^carol:[0-9a-f]{20}"))).to_be_visible()
         await page.get_by_role("button", name="Sign out").click()
         await expect(page.get_by_role("heading", name="Sign in to your course")).to_be_visible()
 
@@ -212,6 +214,7 @@ async def live_through(page: Page, scene: DashboardSetup, work: Path) -> None:
 PAGES = {
     "list": f"/?done=waits&item={COFFEE}",
     "signed-in": "/sign-in",
+    "sign-out": "/sign-out",
     "validation": f"/validation/{PI}",
     "replace": f"/replace/{PI}",
     "late": f"/late/{PI}",

@@ -78,6 +78,6 @@ async def test_a_page_of_another_port_can_neither_read_nor_press_anything(
             await expect(framed).to_have_count(0)
             await evil.close()
         await own.goto(f"{dashboard.url}/")
-        await expect(own.get_by_role("button", name="Sign out")).to_be_visible()
+        await expect(own.get_by_role("link", name="Sign out")).to_be_visible()
         await expect(own.get_by_text("Nothing is running.")).to_be_visible()
         assert not list(scene.server.root.rglob(f"{name}_2*.py")), "nothing was submitted"

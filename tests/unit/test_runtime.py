@@ -43,6 +43,31 @@ class _Array:
         raise ValueError("The truth value of an array is ambiguous.")
 
 
+class _Tensor:
+    """As much of a tensor of PyTorch as a condition meets; the values are those of two columns."""
+
+    def __init__(self, *values: bool) -> None:
+        self.values = values
+
+    def size(self) -> tuple[int, int]:
+        return 2, len(self.values) // 2
+
+    def numel(self) -> int:
+        return len(self.values)
+
+    def __len__(self) -> int:
+        return 2
+
+    def __ne__(self, other: object) -> _Tensor:  # type: ignore[override]
+        return _Tensor(*(False for _ in self.values))
+
+    def all(self) -> bool:
+        return all(self.values)
+
+    def any(self) -> bool:
+        return any(self.values)
+
+
 @pytest.fixture
 def sidecar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "checks.jsonl"
@@ -172,6 +197,8 @@ def test_a_partial_is_lazy() -> None:
         (_Array(1, None), "danger"),
         (_Array, "success"),
         (_Array(), "danger"),
+        (_Tensor(True, True), "success"),
+        (_Tensor(), "danger"),
     ],
 )
 def test_any_value_is_judged(value: object, kind: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from mograder.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from mograder.core.settings import LoadedSettings
+
+_HOST = re.compile(r"([a-z0-9-]+\.)+[a-z]{2,}", re.IGNORECASE)
 
 
 @click.command("student")
@@ -73,7 +76,15 @@ def settings_of(folder_or_url: str) -> LoadedSettings:
 
 
 def _place(folder: Path) -> Path:
-    """Return the folder for the work; create it if it is missing."""
+    """Return the folder for the work; create it if it is missing.
+
+    Raises: InvalidInput if it cannot be created, or a missing one is named like a server.
+    """
+    if _HOST.fullmatch(str(folder)) and not folder.exists():
+        raise InvalidInput(
+            f"There is no folder {folder}, and an address begins with https://.",
+            hint=f"Give the server as https://{folder}, or make the folder first.",
+        )
     try:
         folder.expanduser().mkdir(parents=True, exist_ok=True)
     except OSError as error:

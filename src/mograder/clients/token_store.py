@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from mograder.core.operating_system import SYSTEM
 T = TypeVar("T", bound=BaseModel)
 
 _LARGEST = 1 << 20
+_RETRY_KEY_BYTES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,14 @@ class _Entry(BaseModel):
 
 class _Old(_Entry):
     url: str
+
+
+class _Registering(BaseModel):
+    """A registration that the server may have carried out, though its answer has not come."""
+
+    url: str
+    user: str
+    key: str
 
 
 class _Ours(BaseModel):
@@ -137,6 +147,7 @@ class TokenStore:
         self._directory = user_folder(home)
         self._kind = kind
         self._old_path = earlier_folder(home) / kind.old
+        self._registering = self._directory / "https_registering.json"
 
     @property
     def path(self) -> Path:
@@ -156,6 +167,22 @@ class TokenStore:
         """Return the addresses of all servers that there is a token for."""
         return tuple(self._all())
 
+    def retry_key(self, url: str, user: str) -> str:
+        """Return the key for registering at an assignment server, stored until a token is.
+
+        It is the same for another try with the same name, also of a later command: the server may
+        have given out the name, and its answer was lost.
+        """
+        asked = _Registering(
+            url=self._kind.key(url), user=user, key=secrets.token_urlsafe(_RETRY_KEY_BYTES)
+        )
+        with self._changing():
+            found = _read(_Registering, self._registering)
+            if found is not None and (found.url, found.user) == (asked.url, user):
+                return found.key
+            _replace(self._registering, asked.model_dump())
+        return asked.key
+
     def save(self, url: str, token: str, user: str = "", full_name: str = "") -> None:
         """Store a token for a server, readable by its owner only, beside those of all others."""
         key = self._kind.key(url)
@@ -171,6 +198,9 @@ class TokenStore:
                 _replace(self._old_path, old.model_dump(include=set(self._kind.old_fields)))
             entries[key] = old
             self._write(entries)
+            asked = _read(_Registering, self._registering)
+            if asked is not None and asked.url == key:
+                self._registering.unlink()
 
     def forget(self, url: str) -> None:
         """Remove the token for a server from both files."""

@@ -88,7 +88,7 @@ def only_course(courses: Sequence[Course]) -> int:
         return courses[0].id
     if not courses:
         raise NotFound(
-            "You are in no course on this Moodle.", hint="Have yourself enrolled as a teacher."
+            "You are in no course on this Moodle.", hint="Have yourself enrolled in your course."
         )
     listed = "\n".join(f"  {each.id}  {each.full_name}" for each in courses[:30])
     raise InvalidInput(

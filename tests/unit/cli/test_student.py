@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mograder.cli.student import settings_of
+from mograder.core.errors import InvalidInput
 
 TOKEN = "alice:" + "0" * 64
 
@@ -51,3 +52,14 @@ def test_a_token_of_the_environment_is_for_the_server_that_is_named(
     monkeypatch.setenv("MOGRADER_HTTPS_TOKEN", TOKEN)
     https = settings_of("https://other.example.org").settings.https
     assert https.token.get_secret_value() == TOKEN
+
+
+def test_an_address_without_its_scheme_makes_no_folder(here: Path) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        settings_of("course.example.org")
+    assert "https://course.example.org" in refused.value.hint
+    assert list(here.iterdir()) == []
+    for name in ("numerics", "week.2", "terms/spring.ws"):
+        assert settings_of(name).course_dir == here / name
+    (here / "stat.ws").mkdir()
+    assert settings_of("stat.ws").course_dir == here / "stat.ws"

@@ -119,6 +119,21 @@ def test_two_logins_at_once_both_stay(cache: TokenStore) -> None:
     assert [token_for(cache, url) for url in urls] == [f"a:{url}" for url in urls]
 
 
+def test_b141_a_registration_has_one_key_until_a_token_is_kept(
+    cache: TokenStore, tmp_path: Path
+) -> None:
+    """Each try had another, so that a name whose answer was lost was taken, by nobody."""
+    key = cache.retry_key(ONE, "alice")
+    assert TokenStore(tmp_path, HTTPS).retry_key(f"{ONE}/", "alice") == key
+    file = cache.path.with_name("https_registering.json")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert cache.retry_key(ONE, "bob") != key
+    cache.save(TWO, "al:2", "al")
+    assert file.exists()
+    cache.save(ONE, "bob:1", "bob")
+    assert not file.exists()
+
+
 def test_a_home_that_cannot_be_written_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / ".config").write_text("a file where the directory should be")
     with pytest.raises(InvalidInput, match="cannot be kept"):

@@ -6,7 +6,7 @@ import pytest
 
 from mograder.clients.course_server import RemoteAssignment
 from mograder.clients.moodle.records import Assignment, Course, Person
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.core.portable_names import problems
 from mograder.core.sections.settings_model import Assignment as Configured
@@ -62,6 +62,9 @@ def test_the_course_is_the_only_one_or_has_to_be_told() -> None:
     with pytest.raises(InvalidInput) as problem:
         only_course([one, two])
     assert "9  Maths" in problem.value.hint
+    with pytest.raises(NotFound) as none:
+        only_course([])
+    assert "teacher" not in none.value.hint, "students use it, too"
 
 
 @pytest.mark.parametrize(

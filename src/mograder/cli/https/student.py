@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+import httpx
 
 from mograder.cli.https.server import Server, offered_assignment, server_options
 from mograder.cli.shared.console import plain
@@ -24,7 +25,8 @@ from mograder.cli.shared.options import (
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.cli.shared.student_work import StudentWork
 from mograder.clients.assignment_server.client import HttpsTransport, register
-from mograder.clients.assignment_server.protocol import Identity
+from mograder.clients.assignment_server.protocol import SIGN_IN, Identity
+from mograder.clients.certificate import certificate_trouble
 from mograder.clients.http import RetryPolicy
 from mograder.clients.token_store import user_of
 from mograder.core.errors import InvalidInput, NotFound, RemoteFailed
@@ -51,15 +53,19 @@ _directory_option = click.option(
 
 
 @click.command("login")
+@click.option("--show", is_flag=True, help="Print the token that is kept, to sign in elsewhere.")
 @json_option
 @server_options
-def login(*, server: Server) -> Result:
+def login(*, server: Server, show: bool) -> Result:
     """Keep a token for a server.
 
     Later commands for the same address find it, and need no address as long as it is your only
-    server. The file is readable by you alone. A token that the server refuses is not kept; a
-    server that cannot be reached now is no obstacle.
+    server. The file is readable by you alone. A token that the server refuses is not kept, nor
+    one for an address where no assignment server answers; a server that cannot be reached now is
+    no obstacle.
     """
+    if show:
+        return _kept_token(server)
     token = server.told_token
     if not token:
         raise click.UsageError("Missing option '--token'.")
@@ -85,6 +91,13 @@ def login(*, server: Server) -> Result:
     return Result(told, [f"Token cached for {url} (user: {identity.user})"])
 
 
+def _kept_token(server: Server) -> Result:
+    found = server.tokens.find(server.url)
+    if found is None:
+        raise NotFound(f"No token is kept for {server.url}.", hint=SIGN_IN)
+    return Result({"url": found.url, "user": found.user, "token": found.token}, [found.token])
+
+
 @click.command("register")
 @click.argument("username")
 @click.option(
@@ -104,7 +117,8 @@ def register_command(*, server: Server, username: str, enrollment_code: str | No
     code = (enrollment_code or _code()).strip()
     cached = server.tokens.find(url)
     known = cached.token if cached and cached.user == username else ""
-    given = register(url, username, code, token=known, insecure=server.insecure)
+    key = server.tokens.retry_key(url, username)
+    given = register(url, username, code, retry_key=key, token=known, insecure=server.insecure)
     server.tokens.save(url, given.token, given.user)
     told = {"url": url, "user": given.user, "cache": str(server.tokens.path)}
     line = f"Registered as {given.user}. Token cached for {url} (user: {given.user})"
@@ -122,12 +136,18 @@ def _code() -> str:
 
 
 def _check(server: Server, token: str) -> Identity | None:
-    """Ask the server for the token's identity; None if the server cannot be reached."""
+    """Ask the server for the token's identity; None if the server cannot be reached.
+
+    Raises: MograderError if something else answers there than a server that takes the token.
+    """
     once = RetryPolicy(tries=1)
     with HttpsTransport(server.url, token, insecure=server.insecure, retry=once) as transport:
         try:
             return transport.who_am_i()
-        except RemoteFailed:
+        except RemoteFailed as error:
+            away = isinstance(error.__cause__, httpx.TransportError)
+            if not away or certificate_trouble(error.__cause__) is not None:
+                raise
             return None
 
 

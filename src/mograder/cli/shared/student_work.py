@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.console import plain, when
-from mograder.cli.shared.result import Result, aligned
+from mograder.cli.shared.result import Result, aligned, tell
 from mograder.clients.course_server import (
     Acknowledgement,
     KeepsDrafts,
@@ -25,7 +25,7 @@ from mograder.clients.course_server import (
     WouldReplaceOnTime,
 )
 from mograder.core.clock import SystemClock
-from mograder.core.errors import MograderError
+from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.files.windows_files import digests
 from mograder.core.portable_names import server_name
 from mograder.core.tasks import Progress
@@ -122,12 +122,20 @@ class StudentWork:
         self, found: RemoteAssignment, file: Path, handed: Acknowledgement, saved: SavedDraft
     ) -> Result:
         """Keep the receipt, if there is one, and return what the server has acknowledged."""
-        receipt = keep(handed.receipt, found, self.url, file.parent)
+        receipt = self._keep(handed.receipt, found, file)
         told = self.handed_json(found, file, handed)
         told["receipt"] = json.loads(handed.receipt) if handed.receipt else None
         told["receipt_path"] = None if receipt is None else str(receipt.path)
         told["kept"] = None if saved.kept is None else str(saved.kept)
         return Result(told, _submitted_lines(found, file, handed, receipt, saved))
+
+    def _keep(self, receipt: str, found: RemoteAssignment, file: Path) -> KeptReceipt | None:
+        """Keep a receipt; tell if it cannot be: the server has the submission all the same."""
+        try:
+            return keep(receipt, found, self.url, file.parent)
+        except InvalidInput as error:
+            tell(plain(f"{error.message} {error.hint}"), err=True)
+            return None
 
     def handed_json(
         self,
@@ -211,7 +219,7 @@ class StudentWork:
         try:
             return send(late=late)
         except WouldReplaceOnTime as problem:
-            keep(problem.receipt, found, self.url, file.parent)
+            self._keep(problem.receipt, found, file)
             if not _agrees(problem, "Let the late one count?"):
                 hint = "Run it again with --late to let the late one count."
                 raise WouldReplaceOnTime(problem.message, hint=hint) from problem

@@ -8,7 +8,6 @@ B135-B158).
 from __future__ import annotations
 
 import io
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,7 +55,6 @@ _LARGEST_FEEDBACK = 64_000_000
 _DETAIL = {"detail": "1"}
 """Requests fields that 0.3.16 does not have; its server ignores the parameter."""
 
-_RETRY_KEY_BYTES = 24
 _PYTHON, _HTML = "text/x-python", "text/html"
 
 
@@ -288,6 +286,7 @@ def register(
     user: str,
     enrollment_code: str,
     *,
+    retry_key: str,
     token: str = "",
     insecure: bool = False,
     retry: RetryPolicy | None = None,
@@ -295,8 +294,9 @@ def register(
 ) -> Registered:
     """Join a course with the enrollment code of its teacher; return the personal token (B141).
 
-    Each name is given out once. The request can be repeated after a lost answer, because it has a
-    random key of ours, or the name's existing ``token``.
+    Each name is given out once. The request can be repeated after a lost answer, with the same
+    ``retry_key`` (:meth:`~mograder.clients.token_store.TokenStore.retry_key`), or the name's
+    existing ``token``.
 
     Raises:
         MograderError: The code or the name is refused, the name is taken, or the server cannot be
@@ -305,8 +305,7 @@ def register(
     # The enrollment code is protected like a token.
     parse_hub_url(url, insecure=insecure, what="server")
     with Connection(url, token, insecure=True, retry=retry, transport=transport) as connection:
-        key = secrets.token_urlsafe(_RETRY_KEY_BYTES)
-        body = {"user": user, "enrollment_code": enrollment_code, "retry_key": key}
+        body = {"user": user, "enrollment_code": enrollment_code, "retry_key": retry_key}
         return connection.ask(Call("POST", "/register", json=body), protocol.Registered)
 
 

@@ -52,8 +52,9 @@ from mograder.store.copies.student_folder import Notebook, SentNotebook, Student
 T = TypeVar("T")
 
 _log = get_logger(__name__)
-_NOT_NOW = (RemoteFailed, Busy, TimedOut, NotAuthenticated)
-"""Failures that may pass with time or after signing in: the submission stays queued."""
+_NOT_NOW = (RemoteFailed, Busy, TimedOut)
+"""Failures that may pass with time: the submission stays queued."""
+_SIGNED_OUT = "The server did not accept your sign-in."
 
 
 class KnownItem(BaseModel):
@@ -192,6 +193,7 @@ class StudentCourse:
             WouldReplaceOnTime: It is late and would replace a submission on time; ``late`` agrees
                 to that.
             NewerElsewhere: It would replace newer work, unless ``agreed`` is the key of that.
+            NotAuthenticated: The login is not valid; the notebook is queued.
             MograderError: The server refused; the notebook is as it was.
         """
         item, notebook = self._item(folder), self._notebook(folder)
@@ -202,6 +204,9 @@ class StudentCourse:
             return self._stays(folder, waiting, "Nobody is signed in.")
         try:
             return self._send(transport, item, notebook, waiting, progress, agreed)
+        except NotAuthenticated:
+            self._stays(folder, waiting, _SIGNED_OUT)
+            raise
         except _NOT_NOW as error:
             return self._stays(folder, waiting, str(error))
         except MograderError as error:
@@ -224,6 +229,7 @@ class StudentCourse:
 
         Raises:
             NeedsDecision: As :meth:`submit`.
+            NotAuthenticated: The login is not valid.
             NotFound: Nothing is queued.
         """
         item, waiting = self._item(folder), self.folder.waiting(folder)
@@ -238,11 +244,17 @@ class StudentCourse:
         except NeedsDecision as error:
             self._stays(folder, waiting, error.message)
             raise
+        except NotAuthenticated:
+            self._stays(folder, waiting, _SIGNED_OUT)
+            raise
         except MograderError as error:
             return self._stays(folder, waiting, str(error))
 
     def send_all(self, transport: Transport, progress: Progress) -> tuple[Submitted, ...]:
-        """Send all queued submissions; those that need a decision of the student stay queued."""
+        """Send all queued submissions; those that need a decision of the student stay queued.
+
+        Raises: NotAuthenticated if the login is not valid; all stay queued then.
+        """
         known = self.known()
         waiting = [i for i in known.items if self.folder.waiting(i.folder)] if known else []
         return tuple(self._try(transport, item.folder, progress) for item in waiting)

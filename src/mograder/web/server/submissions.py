@@ -247,7 +247,7 @@ def _late(assignment: Assignment, dates: OwnDates) -> str:
     return (
         f"{assignment.name} was due on {when}, and what you handed in on time still counts. "
         "This late version was kept, but does not count unless you confirm that it should "
-        "replace the one on time (late=replace), or your instructor picks it."
+        "replace the one on time, or your instructor picks it."
     )
 
 

@@ -75,7 +75,7 @@ function listChecks(panel) {
   panel.querySelector("div").replaceChildren(element("h2", "Checks"), list, note);
 }
 
-export async function showStanding(button, panel, { server, item, work, earlier, save, notebook }) {
+export async function showStanding(button, panel, { server, item, work, earlier, save, notebook, token }) {
   const body = panel.querySelector("div");
   body.replaceChildren(element("h2", "Status"), element("p", "Asking the server…"));
   open(panel, button, "status");
@@ -105,6 +105,10 @@ export async function showStanding(button, panel, { server, item, work, earlier,
       const get = () => save(notebook, each.text, "text/x-python");
       parts.push(element("p", `${new Date(each.at).toLocaleString()} `, action("Download", get)));
     }
+  }
+  if (token) {
+    const why = "Keep it as you keep a password. You need it to sign in again, or elsewhere: the course's code gives out each name only once.";
+    parts.push(element("details", "", element("summary", "Your token"), element("pre", token), element("p", why)));
   }
   if (panel.dataset.shows === "status") body.replaceChildren(...parts);
 }

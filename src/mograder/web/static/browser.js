@@ -39,6 +39,7 @@ async function keep() {
   }
 }
 
+const SIGN_IN = "Your sign-in is no longer valid: load this page again to sign in.";
 const rest = () => (unkept ? "This browser cannot keep it. Download it." : "It is kept in this browser.");
 
 function showSaved() {
@@ -85,6 +86,7 @@ async function pushAll() {
   } catch (error) {
     if (error.status === 412) await chooseFromServer();
     else if (error instanceof Unreachable) offline();
+    else if (error.status === 401) say(`${SIGN_IN} ${rest()}`, "online");
     else say(`The server did not take the draft: ${error.message} ${rest()}`, "online");
   } finally {
     showSaved();
@@ -226,6 +228,8 @@ async function sendOne(pending, late = false) {
       say("Not submitted yet: no connection. It is sent as soon as the connection is back.");
       return;
     }
+    // Not decided: it waits until this person has signed in again.
+    if (error.status === 401) return say(`Not submitted yet. ${SIGN_IN} ${rest()}`);
     if (error instanceof Refused && error.answer.reason === "late-would-replace" && !late) {
       if (confirm(`${error.message}\n\nReplace it by this late one?`)) return sendOne(pending, true);
     }
@@ -260,17 +264,19 @@ function retryKey() {
   return Array.from(bytes, (each) => each.toString(16).padStart(2, "0")).join("");
 }
 
-let key;
+const REGISTERING = `mograder registering${root}`;
 
 async function signIn() {
   const value = (id) => $(id)?.value.trim() ?? "";
   let token = value("token");
   if (open !== undefined) return { user: value("name"), token: "" };
   if (!token) {
-    // The same key again after a lost answer gets the same token.
-    key ??= retryKey();
+    // The same key again after a lost answer gets the same token, also when the page was loaded again.
+    const key = (sessionStorage[REGISTERING] ??= retryKey());
     token = (await serverOf(root, null).register(value("name"), value("code"), key)).token;
   }
+  // The browser would not send it, which looks like a server that is away.
+  if (!/^[!-~]+$/.test(token)) throw new Error("The token holds characters that no token has. Copy it again.");
   const me = await serverOf(root, { token }).me();
   if (me.role !== "student") throw new Error("This is the instructor's token. Use a student's.");
   return { user: me.user, token };
@@ -285,6 +291,7 @@ function askToSignIn() {
       try {
         const found = await signIn();
         await store.keepPerson(found);
+        sessionStorage.removeItem(REGISTERING);
         $("sign-in").reset();
         $("sign-in").hidden = true;
         resolve(found);
@@ -298,8 +305,12 @@ function askToSignIn() {
 
 async function signOut() {
   const left = work.pending ? "A submission" : work.dirty && "Your newest text";
-  const told = `${left} is not on the server yet. It stays in this browser, and is sent once you sign in here again. Sign out?`;
-  if (left && !confirm(told)) return;
+  const { token } = person;
+  const told = [
+    left && `${left} is not on the server yet. It stays in this browser, and is sent once you sign in here again.`,
+    token && `You need your token to sign in again, and this browser forgets it. “Status” shows it, too, to copy:\n${token}`,
+  ].filter(Boolean);
+  if (told.length && !confirm([...told, "Sign out?"].join("\n\n"))) return;
   await store.keepPerson(undefined);
   location.reload();
 }
@@ -384,7 +395,8 @@ function listen() {
   $("checks").onclick = () => showChecks($("checks"), $("panel"));
   $("standing").onclick = async () => {
     const earlier = await store.earlier(person.user, item);
-    await showStanding($("standing"), $("panel"), { server, item, work, earlier, save, notebook });
+    const { token } = person;
+    await showStanding($("standing"), $("panel"), { server, item, work, earlier, save, notebook, token });
   };
   addEventListener("online", again);
   addEventListener("beforeunload", (event) => {

@@ -40,7 +40,8 @@ async def sign_in(request: Request) -> Response:
             request,
             status_of(error),
             message=error.message,
-            hint=error.hint,
+            # For these it names a command; the page has its forms.
+            hint="" if isinstance(error, NotAuthenticated) else error.hint,
             user=fields.get("user", "")[:100],
         )
     return await deliver(request, partial(look, app))
@@ -172,13 +173,20 @@ async def send(request: Request) -> Response:
 async def _handed_over(
     app: StudentApp, line: AssignmentRow, work: Callable[[Transport], Submitted]
 ) -> str:
-    """Send a submission; redirect to a question if it would replace what the student may want."""
+    """Send a submission; redirect to a question if it would replace what the student may want.
+
+    Raises: NotAuthenticated without a login; with one that is void, the submission is queued.
+    """
     try:
         return _after(app, await app.connection.use(work), line.name)
     except WouldReplaceOnTime:
         return f"/late/{quote(line.folder, safe='')}"
     except NewerElsewhere:
         return f"/newer/{quote(line.folder, safe='')}"
+    except NotAuthenticated:
+        if not app.connection.signed_out:
+            raise
+        return with_outcome("/", "waits", line.name)
 
 
 async def give_up(request: Request) -> Response:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from anyio import to_thread
@@ -22,7 +23,7 @@ from mograder.clients.http import RetryPolicy
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.login import login_with_password
 from mograder.clients.moodle.transport import MoodleTransport
-from mograder.clients.server_url import parse_hub_url, parse_moodle_url
+from mograder.clients.server_url import is_insecure, parse_hub_url, parse_moodle_url
 from mograder.clients.token_store import HTTPS, MOODLE, TokenStore, user_of
 from mograder.core.errors import (
     Busy,
@@ -64,6 +65,19 @@ class HttpsConnector:
         self._tokens = tokens
         self._token = token
 
+    @property
+    def token(self) -> str:
+        """The student's token for this server, "" if there is none."""
+        if self._token or not self.server:
+            return self._token
+        found = self._tokens.find(self.server)
+        return "" if found is None else found.token
+
+    @property
+    def token_file(self) -> Path:
+        """The file that keeps it."""
+        return self._tokens.path
+
     def resume(self) -> Transport | None:
         """Return the connection with the token stored for this server, or None."""
         if not self.server:
@@ -84,6 +98,11 @@ class HttpsConnector:
         server = self.server if self.settled else fields.get("server", "").strip()
         if not server:
             raise InvalidInput("The server's address is missing.", hint="Your course page has it.")
+        if is_insecure(parse_hub_url(server, insecure=True, what="server")):
+            raise InvalidInput(
+                f"{server} is not encrypted: anyone on the way could read the token.",
+                hint="Ask your instructor for the address that begins with https://.",
+            )
         match way:
             case "register":
                 transport = self._register(server, fields, owner)
@@ -91,7 +110,7 @@ class HttpsConnector:
                 transport = self._take(server, fields.get("token", "").strip(), owner)
             case _:
                 raise NotFound("There is no such way to sign in.")
-        self.server = server
+        self.server, self._token = server, ""
         return transport
 
     def sign_out(self) -> None:
@@ -107,7 +126,8 @@ class HttpsConnector:
         _demand_owner(owner, user)
         cached = self._tokens.find(server)
         own = cached.token if cached is not None and cached.user == user else ""
-        given = register(server, user, code, token=own, retry=_RETRY)
+        key = self._tokens.retry_key(server, user)
+        given = register(server, user, code, retry_key=key, token=own, retry=_RETRY)
         # Stored at once: a name is given out only once.
         self._tokens.save(server, given.token, given.user)
         return _connected(server, given.token, given.user)
@@ -254,6 +274,8 @@ class ServerConnection:
         self._owner = owner
         self.trouble = ""
         """Why the server cannot be used at the moment; empty when it can."""
+        self.signed_out = False
+        """Whether the server no longer accepts the login; it is kept, since that may pass."""
         self.first_look: asyncio.Task[str] | None = None
         """The sync with the server that the dashboard began by itself, None without a login."""
         self._transport: Transport | None = None
@@ -279,7 +301,7 @@ class ServerConnection:
                 lambda: self.connector.sign_in(way, fields, self._owner())
             )
             self._hang_up()
-            self._transport, self.trouble = fresh, ""
+            self._transport, self.trouble, self.signed_out = fresh, "", False
 
     async def sign_out(self) -> None:
         """Delete the login."""
@@ -299,10 +321,10 @@ class ServerConnection:
                 # Cancellation waits for the thread: the transport allows one thread at a time.
                 result = await to_thread.run_sync(do, self._transport)
             except (*_AWAY, NotAuthenticated) as error:
-                signed_out = isinstance(error, NotAuthenticated)
-                self.trouble = error.message if signed_out else str(error)
+                self.signed_out = isinstance(error, NotAuthenticated)
+                self.trouble = error.message if self.signed_out else str(error)
                 raise
-            self.trouble = ""
+            self.trouble, self.signed_out = "", False
             return result
 
     async def close(self) -> None:
@@ -324,4 +346,4 @@ class ServerConnection:
     def _hang_up(self) -> None:
         if self._transport is not None:
             self._transport.close()
-        self._transport = None
+        self._transport, self.signed_out = None, False

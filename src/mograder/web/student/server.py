@@ -6,21 +6,25 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from socket import gethostname
 
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from mograder.core.clock import SystemClock
+from mograder.core.errors import Conflict
+from mograder.core.files.file_lock import LockFile
 from mograder.core.log import configure_logging, get_logger
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.exchange.student.course import StudentCourse
 from mograder.grading.workbench import UNPROTECTED
-from mograder.store.copies.student_folder import StudentFolder
+from mograder.store.copies.student_folder import STATE, StudentFolder
 from mograder.web.app import AppMiddleware, exception_handlers
 from mograder.web.background import Work
 from mograder.web.browser_access import HEADERS, BrowserAccess
@@ -50,6 +54,7 @@ _LOOK = (
     ("/open", views.use_link),
     ("/", views.home),
     ("/sign-in", views.sign_in_page),
+    ("/sign-out", views.sign_out_page),
     ("/editor/{folder}", views.editor),
     ("/validation/{folder}", views.validation),
     ("/replace/{folder}", views.replace),
@@ -91,7 +96,8 @@ class StudentOptions:
 def serve_student(options: StudentOptions) -> None:
     """Serve until SIGTERM or Ctrl-C; the editors stop with it.
 
-    Raises: Conflict for a port in use, InvalidInput for one that cannot be used.
+    Raises: Conflict for a port in use or a folder with a dashboard, InvalidInput for a port that
+    cannot be used.
     """
     configure_logging(level="warning")
     for warning in options.loaded.warnings:
@@ -127,10 +133,43 @@ def _chosen_folders(loaded: LoadedSettings) -> dict[str, str]:
     return {str(key): each.dir for each in listed for key in (each.id, each.name) if key}
 
 
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[Path]:
+    """Hold a course's folder for this dashboard; yield the file that its address goes into.
+
+    The editors of two would save over each other. A folder that cannot be locked is used all the
+    same.
+
+    Raises: Conflict, with the address, if another dashboard holds it.
+    """
+    path, free, address = folder / STATE / "dashboard.lock", True, ""
+    lock = LockFile(path)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(exist_ok=True)
+        free = lock.take()
+    if not free:
+        with contextlib.suppress(OSError):  # the other one ends at this moment
+            address = path.read_text("utf-8", "replace")
+        raise Conflict(
+            f"A dashboard of this folder runs already: {address}",
+            hint="Go on there, or stop it by Ctrl+C in its terminal. If it cannot be reached any "
+            f"more, delete {path} and start again.",
+        )
+    try:
+        yield path
+    finally:
+        lock.drop()
+
+
 async def _serve(options: StudentOptions) -> None:
-    with contextlib.closing(bind_local(options.port)) as listener:
+    with (
+        _only_one(options.loaded.course_dir) as held,
+        contextlib.closing(bind_local(options.port)) as listener,
+    ):
         port = int(listener.getsockname()[1])
         url = f"http://{LOOPBACK}:{port}"
+        with contextlib.suppress(OSError):
+            held.write_text(f"{url} on {gethostname()}.", "utf-8")
         app = open_app(options, port)
         server = Server(
             configuration(create_app(app), grace_seconds=_GRACE_SECONDS, lifespan="on", ws="none")

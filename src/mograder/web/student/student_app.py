@@ -47,6 +47,8 @@ class StudentApp:
             "viewer": viewer,
             "local": "mograder student",
             "server": self.connection.connector.server,
+            "sign_out_page": "/sign-out",
+            "signed_out": self.connection.signed_out,
         }
 
 

@@ -23,6 +23,7 @@ from mograder.web import pages
 from mograder.web.app import content_security_policy
 from mograder.web.context import request_context
 from mograder.web.pages import go_to, page, saved_file
+from mograder.web.student.connector import HttpsConnector
 from mograder.web.student.student_app import StudentApp, student_app
 
 _FIRST_LOOK_SECONDS = 3.0
@@ -73,13 +74,15 @@ async def home(request: Request) -> Response:
         now=app.clock.now(),
         looking=looking is not None and not looking.done(),
         trouble=app.connection.trouble,
+        token=await to_thread.run_sync(_shown_token, app),
     )
 
 
 async def sign_in_page(request: Request) -> Response:
     """Show the forms for signing in."""
-    again = "again" in request.query_params
-    return sign_in_form(request, message=student_app(request).connection.trouble if again else "")
+    connection = student_app(request).connection
+    again = "again" in request.query_params and not connection.signed_out
+    return sign_in_form(request, message=connection.trouble if again else "")
 
 
 def sign_in_form(
@@ -97,6 +100,28 @@ def sign_in_form(
         hint=hint,
         user=user,
     )
+
+
+async def sign_out_page(request: Request) -> Response:
+    """Ask before the login is deleted: a lost token cannot be had again by the code."""
+    app = student_app(request)
+    if not app.connection.user:
+        return go_to(request, "/sign-in")
+    connector = app.connection.connector
+    return page(
+        request,
+        "student/sign_out.html",
+        token=await to_thread.run_sync(_shown_token, app),
+        token_file=connector.token_file if isinstance(connector, HttpsConnector) else None,
+    )
+
+
+def _shown_token(app: StudentApp) -> str:
+    """Return the student's token; "" where others may look at the pages, too, and for Moodle."""
+    connector = app.connection.connector
+    if app.access.everybody or not app.connection.user:
+        return ""
+    return connector.token if isinstance(connector, HttpsConnector) else ""
 
 
 async def validation(request: Request) -> Response:

@@ -262,7 +262,8 @@ async def test_a_late_one_replaces_one_on_time_only_when_that_is_confirmed(
     told = info.json()
     assert told["reason"] == "late-would-replace"
     assert told["receipt"]["late"] is True
-    assert "late=replace" in told["error"]
+    assert "unless you confirm" in told["error"]
+    assert "late=replace" not in told["error"], "people read it"
     link = course.place() / "alice.py"
     assert link.read_bytes() == b"on time"
     assert {path.read_bytes() for path in course.place().glob("alice_*")} == {b"on time", b"late"}

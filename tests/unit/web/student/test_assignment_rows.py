@@ -24,7 +24,7 @@ def row(standing: WorkStatus, due: datetime | None = None) -> str:
     notebook = Notebook("A1", Path("A1/A1.py"), NOW.timestamp())
     line = AssignmentRow(item, notebook, "edited", None, None, None, False, (), False, None)
     page = {"course": "C", "local": "here", "viewer": None, "now": NOW, "done": "", "known": None}
-    more = {"looking": False, "trouble": "", "done_item": "", "lines": [line]}
+    more = {"looking": False, "trouble": "", "done_item": "", "lines": [line], "token": ""}
     return load_pages().render("student/home.html", "", **page, **more)
 
 

@@ -74,7 +74,8 @@ def test_an_address_that_is_none_is_told_at_the_start(tmp_path: Path, url: str) 
 
 def test_a_token_never_travels_in_the_clear_to_another_machine(tmp_path: Path) -> None:
     found = connector(tmp_path, 'transport = "https"\n[https]\nurl = "http://course.example.org"\n')
-    with pytest.raises(InvalidInput, match="not encrypted"):
+    with pytest.raises(InvalidInput, match="not encrypted") as refused:
         found.sign_in("token", {"token": "alice:" + "0" * 64}, "")
+    assert "--insecure" not in refused.value.hint, "the dashboard has no such option"
     with pytest.raises(InvalidInput, match="not encrypted"):
         found.sign_in("register", {"user": "alice", "code": "open-sesame"}, "")
