@@ -18,6 +18,21 @@ from tests.support.timeline import STATES, copy_of, live_through
 
 pytestmark = pytest.mark.full
 
+_HIDDEN = """() => {
+    Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+_HEARD = """() => {
+    window.heard = [];
+    addEventListener("message", ({ data }) => heard.push(data.mograder));
+}"""
+_ASKED = """() => {
+    const cell = { mark: "m", index: 0, before: "1", after: "2" };
+    for (const mograder of ["put-cell", "hand-over"]) {
+        frames[0].postMessage({ mograder, ...cell }, "*");
+    }
+}"""
+
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def scene(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
@@ -60,6 +75,33 @@ async def test_a_deleted_cell_is_put_back_by_the_keyboard(scene: Framed, people:
     cells = copy_of(scene).read_text()
     assert "pi = 4 * inside / 1000" in cells
     assert "random, seed" in cells
+
+
+async def test_a_notebook_in_a_hidden_tab_is_asked_to_put_a_cell_back(scene: Framed) -> None:
+    scene.session.connections = 1
+    tab = await scene.open()
+    await expect(tab.page.locator("#saved")).to_contain_text("Saved ")
+    await tab.page.evaluate(_HIDDEN)
+    await tab.page.evaluate(_HEARD)
+    page = await tab.person.open(f"{scene.address}/versions/alice/{ITEM}/2?to=now")
+    await page.get_by_role("button", name=re.compile("Put this cell back.*imports")).click()
+    await expect(page.get_by_role("status")).to_contain_text("The cell is back.")
+    assert await tab.page.evaluate("heard.filter((kind) => kind === 'cell-put').length") == 1
+
+
+async def test_a_page_without_a_kernel_leaves_the_answer_to_the_one_that_has_it(
+    scene: Framed,
+) -> None:
+    tab = await scene.open()
+    await tab.page.evaluate(_HEARD)
+    for answers in (1, 0):
+        await tab.page.evaluate("() => { heard.length = 0; }")
+        await tab.page.evaluate(_ASKED)
+        await tab.page.wait_for_function("heard.includes('handed-over')")
+        found = await tab.page.evaluate("heard.filter((kind) => kind === 'cell-put').length")
+        assert found == answers
+        await tab.frame.evaluate("line.close()")
+        await tab.frame.wait_for_function("line.readyState === 3")
 
 
 async def test_the_bar_of_the_editor_leads_to_the_timeline(scene: Framed) -> None:

@@ -112,6 +112,11 @@ function end(title, text = word("signin")) {
 // signed-out.js removed what was kept.
 addEventListener("storage", ({ key }) => key === "mograder-bye" && ((unsaved = false), end()));
 
+// put-cell.js: this page has a cell to put back, and may be hidden, where it does not listen.
+addEventListener("storage", ({ key, newValue }) => {
+  if (key === "mograder-ask" && newValue?.split(" ")[0] === at.standing.split("?")[0]) ask_soon();
+});
+
 // Not twice in a row.
 function reload() {
   const [navigation] = performance.getEntriesByType("navigation");
