@@ -114,10 +114,10 @@ async def test_the_first_page_tells_what_came_by_another_door_without_a_copy(hub
         assert "to=now" not in await read(hub, path), "there is nothing to compare it with"
 
 
-async def test_a_copy_that_was_reset_after_it_was_handed_in_is_told_from_the_submission(
+async def test_a_copy_that_was_reset_after_it_was_handed_in_is_not_handed_in_again(
     hub: Hub,
 ) -> None:
-    """The file of a copy that was reset is as old as the release."""
+    """Nothing in it is answered; its file is as old as the release."""
     notebook = await begin(hub)
     now = hub.clock.now().timestamp()
     os.utime(hub.course / "hub-release" / "A1" / "A1.py", (now - 86_400, now - 86_400))
@@ -126,11 +126,17 @@ async def test_a_copy_that_was_reset_after_it_was_handed_in_is_told_from_the_sub
     hub.clock.advance(60)
     await ask(hub, "POST", "/reset/alice/A1")
     told = (await ask(hub, "GET", "/standing/alice/A1")).json()
-    assert (told["edited"], told["hand_in"]) == (True, True)
+    assert (told["edited"], told["hand_in"]) == (False, False)
     assert told["saved"] == hub.clock.now().timestamp()
     home = await read(hub, "/")
-    assert "edited since: hand in again?" in home
+    assert "begun anew since" in home
+    assert "hand in again?" not in home
     assert ">submitted</span>" not in home
+    assert "begun anew since" in await read(hub, "/submissions/alice/A1")
+    notebook.write_text(OTHER)
+    told = (await ask(hub, "GET", "/standing/alice/A1")).json()
+    assert (told["edited"], told["hand_in"]) == (True, True)
+    assert "edited since: hand in again?" in await read(hub, "/")
 
 
 async def test_what_is_saved_while_a_submission_is_compared_is_not_called_submitted(
