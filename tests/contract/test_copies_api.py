@@ -99,6 +99,14 @@ async def test_b115_b117_a_first_upload_can_be_opened(hub: Hub) -> None:
     assert opened.json() == {"status": "ok", "url": "edit/user/alice/own/", "port": 0}
 
 
+async def test_a_first_upload_gets_the_data_files_of_its_item(hub: Hub) -> None:
+    hub.publish("A1", files={"data.csv": b"1"})
+    assert (await send(hub, OTHER)).status_code == 200
+    assert (folder(hub) / "data.csv").read_text() == "1"
+    assert (folder(hub) / "A1.py").read_text() == OTHER
+    assert kept(hub) == []
+
+
 async def test_a_person_has_four_uploads_under_way_at_most(hub: Hub) -> None:
     """Each is held in memory until it is stored, or refused."""
     for body in (WORK, "no notebook"):

@@ -393,6 +393,33 @@ async def test_submissions_are_listed_read_compared_and_brought_back(hub: Hub) -
     assert versions[0]["origin"] == "restore"
 
 
+async def test_a_submission_is_brought_back_with_the_data_files_that_are_missing(hub: Hub) -> None:
+    """It was handed in from another computer, or the copy's folder was lost."""
+    hub.publish("A1", files={"data.csv": b"1", "more/b.csv": b"2"})
+    Submissions(hub.course / "submitted").add(ALICE, A1, WORK.encode(), hub.clock.now())
+    folder(hub).mkdir(parents=True)
+    (folder(hub) / "data.csv").write_text("hers")
+    assert (await press(hub, "/submissions/alice/A1/1/restore")).status_code == 303
+    files = {each.relative_to(folder(hub)).as_posix() for each in folder(hub).rglob("*.*sv")}
+    assert files == {"data.csv", "more/b.csv"}
+    assert (folder(hub) / "data.csv").read_text() == "hers"
+    assert (folder(hub) / "A1.py").read_text() == WORK
+    (folder(hub) / "more/b.csv").unlink()
+    assert (await press(hub, "/submissions/alice/A1/1/restore")).status_code == 303
+    assert not (folder(hub) / "more/b.csv").exists(), "a student may remove a file"
+
+
+async def test_data_files_of_an_item_that_is_hidden_are_not_brought_back(hub: Hub) -> None:
+    hub.publish("A1", files={"data.csv": b"1"})
+    (hub.course / "hub-release" / ".visibility.json").write_text(
+        json.dumps({"A1": {"hidden": True}})
+    )
+    Submissions(hub.course / "submitted").add(ALICE, A1, WORK.encode(), hub.clock.now())
+    assert (await press(hub, "/submissions/alice/A1/1/restore")).status_code == 303
+    assert (folder(hub) / "A1.py").read_text() == WORK
+    assert not (folder(hub) / "data.csv").exists()
+
+
 async def test_an_instructors_look_at_submissions_is_in_the_log(hub: Hub) -> None:
     await begin(hub)
     await ask(hub, "POST", "/submit/alice/A1")

@@ -7,6 +7,7 @@ only if the student already has a copy (compatibility-0.3.16.md 2.3).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -160,6 +161,18 @@ class Items:
             self.workspaces.ensure(user, release)
         self.taken(user, release.name)
         return release, note
+
+    def ensure_files(self, identity: Identity, copy: CopyOf) -> None:
+        """Give a person the data files of an item whose notebook is about to be put in place.
+
+        What cannot be copied keeps nobody from the notebook itself.
+        """
+        release = self.shown(identity, copy)
+        if release is None or release.kind is not ItemKind.ASSIGNMENT:
+            return
+        if not self.workspaces.has_copy(copy.user, copy.item):
+            with suppress(NotFound, InvalidInput):
+                self.workspaces.ensure_files(copy.user, release)
 
     def _view(self, identity: Identity, release: Release, moment: datetime) -> ItemView:
         user, rule = person(identity), self.visibility.of(release.name)
