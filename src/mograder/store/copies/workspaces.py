@@ -135,12 +135,16 @@ class Workspaces:
 
     def facts_of(self, user: Username) -> tuple[CopyFacts, ...]:
         """Return the facts of all copies of a user, sorted by item."""
+        found = (self.facts(user, item) for item in sorted(self.items_of(user)))
+        return tuple(each for each in found if each)
+
+    def items_of(self, user: Username) -> frozenset[ItemName]:
+        """Return the items of which a user has a folder, with a notebook or without."""
         try:
             names = self._below.names(user, _MOST_ITEMS)
         except (NotFound, InvalidInput):
-            return ()
-        found = (self.facts(user, item) for item in map(ItemName.valid, names) if item is not None)
-        return tuple(sorted((each for each in found if each), key=lambda each: each.item))
+            return frozenset()
+        return frozenset(item for item in map(ItemName.valid, names) if item is not None)
 
     def facts(self, user: Username, item: ItemName) -> CopyFacts | None:
         """Return the facts of one copy; None without a notebook that is a regular file."""

@@ -152,7 +152,9 @@ class Items:
 
         Raises: NotFound (unknown or not available), InvalidInput (a demo).
         """
-        release, user, note = self.assignment(name), person(identity), None
+        user, note = person(identity), None
+        self._demand_published(user, name)
+        release = self.assignment(name)
         if not self.workspaces.has_copy(user, release.name):
             self.demand_visible(identity, release.name)
             if others := self.workspaces.others(user, release):
@@ -161,6 +163,16 @@ class Items:
             self.workspaces.ensure(user, release)
         self.taken(user, release.name)
         return release, note
+
+    def _demand_published(self, user: Username, name: str) -> None:
+        """Tell a person who has a copy of an item without a release so. Raises: NotFound."""
+        item = ItemName.valid(name)
+        if item is None or self.releases.get(item) or not self.workspaces.has_copy(user, item):
+            return
+        raise NotFound(
+            f"Not available: {item} is not published any more.",
+            hint="Your notebook is kept: it is on the first page, under “No longer published”.",
+        )
 
     def ensure_files(self, identity: Identity, copy: CopyOf) -> None:
         """Give a person the data files of an item whose notebook is about to be put in place.
