@@ -68,13 +68,14 @@ class AssignmentLine:
     """One assignment; ``copy``, ``result`` and ``mark`` are None before they exist.
 
     ``passed`` is how many of ``checks`` passed when an edited copy that was not validated ran last,
-    by what it says.
+    by what it says. ``versions`` is whether its timeline has any, which it keeps without a copy.
     """
 
     view: ItemView
     copy: CopyFacts | None
     result: ValidationResult | None
     hand_in: HandIn
+    versions: bool = False
     is_next: bool = False
     """Whether handing in is what the person does next."""
     mark: StudentMark | None = None
@@ -203,9 +204,13 @@ def _look(app: HubApp, identity: Identity, preview: Preview | None, now: datetim
         lines = [AssignmentLine(each, None, None, HandIn(usual(each.name))) for each in found]
     else:
         marks, moodle = _marks(app, identity), moodle_pages(app.services.loaded.settings)
-        lines = [_line(app, identity, view, moodle, marks.get(view.name)) for view in found]
+        versions = app.services.recorder.versions.items(person(identity))
+        lines = [
+            _line(app, identity, view, moodle, marks.get(view.name), kept=view.name in versions)
+            for view in found
+        ]
         lines = _with_progress(app, identity, lines)
-        earlier = _earlier(app, identity, {view.name for view in found}, marks)
+        earlier = _earlier(app, identity, lines, versions, marks)
     lines = sorted(lines, key=partial(_urgency, now))
     told = {line.view.name for line in lines} | {line.name for line in earlier}
     others = {name: mark for name, mark in marks.items() if name not in told}
@@ -232,26 +237,32 @@ def _line(
     view: ItemView,
     moodle: Mapping[str, str],
     mark: StudentMark | None,
+    *,
+    kept: bool,
 ) -> AssignmentLine:
     user, name = person(identity), view.release.name
     copy = app.services.workspaces.facts(user, name) if view.has_copy else None
     result = app.results.of(user, name) if copy else None
     hand_in = hand_in_of(app, user, name, copy, moodle.get(name, ""))
     is_next = hand_in.is_next(copy, app.services.clock.now())
-    return AssignmentLine(view, copy, result, hand_in, is_next, mark)
+    return AssignmentLine(view, copy, result, hand_in, kept, is_next, mark)
 
 
 def _earlier(
-    app: HubApp, identity: Identity, listed: set[str], marks: Mapping[str, StudentMark]
+    app: HubApp,
+    identity: Identity,
+    listed: Iterable[AssignmentLine],
+    versions: frozenset[str],
+    marks: Mapping[str, StudentMark],
 ) -> list[EarlierLine]:
     """Return a person's work on items that are not listed: withdrawn, renamed, or lectures now."""
     user, services = person(identity), app.services
-    versions = services.recorder.versions.items(user)
+    named = {line.view.name for line in listed}
     handed_in = app.submissions.items() if services.loaded.settings.hub.collect else frozenset()
     begun = services.workspaces.items_of(user) | {ItemName(each) for each in versions}
     lines = []
     for item in sorted(begun | handed_in):
-        if item in listed:
+        if item in named:
             continue
         release = services.releases.get(item)
         line = EarlierLine(

@@ -28,10 +28,9 @@ from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.releases.releases import ItemKind, Release, Releases
 from mograder.web.hub.core.parts import use
 
-_MADE_ANEW = (
-    "There was no {0}.py in your folder any more, so it was copied anew. "
-    "Your other files were kept, such as {1}."
-)
+_MADE_ANEW = "There was no {0}.py in your folder any more, so it was copied anew."
+_OTHERS = "Your other files were kept, such as {0}."
+_VERSIONS = "What was saved before is kept under Versions."
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +147,8 @@ class Items:
     def take_copy(self, identity: Identity, name: str) -> tuple[Release, str | None]:
         """Create a person's copy of an item if there is none; never overwrite one (B66, B69).
 
-        Returns the release, and a sentence if the folder had other files but no notebook.
+        Returns the release, and for somebody who had the notebook before a sentence that says so:
+        there are other files in the folder, or its versions.
 
         Raises: NotFound (unknown or not available), InvalidInput (a demo).
         """
@@ -157,12 +157,18 @@ class Items:
         release = self.assignment(name)
         if not self.workspaces.has_copy(user, release.name):
             self.demand_visible(identity, release.name)
-            if others := self.workspaces.others(user, release):
-                note = _MADE_ANEW.format(release.name, ", ".join(others))
+            note = self._made_anew(user, release)
             # Not for a copy that was there: its own session may have taken it away meanwhile.
             self.workspaces.ensure(user, release)
         self.taken(user, release.name)
         return release, note
+
+    def _made_anew(self, user: Username, release: Release) -> str | None:
+        others = self.workspaces.others(user, release)
+        words = [_OTHERS.format(", ".join(others))] if others else []
+        if self.came_from(user, release.name):
+            words.append(_VERSIONS)
+        return " ".join((_MADE_ANEW.format(release.name), *words)) if words else None
 
     def _demand_published(self, user: Username, name: str) -> None:
         """Tell a person who has a copy of an item without a release so. Raises: NotFound."""

@@ -91,6 +91,28 @@ async def test_opening_a_copy_of_an_item_that_is_not_published_any_more_says_so(
         assert (await ask(hub, "POST", path, "bob")).json()["detail"] == "Assignment not found"
 
 
+async def test_a_notebook_that_is_gone_is_reached_under_versions_and_copied_anew(hub: Hub) -> None:
+    """marimo's panel of files can remove it, or give it another name."""
+    told = "What you had is under Versions"
+    assert told not in await read(hub, "/")
+    (await begin(hub)).unlink()
+    text = await read(hub, "/")
+    assert told in text
+    assert 'href="/versions/alice/A1"' in text
+    assert 'href="/export/alice/A1"' not in text
+    assert (await see(hub, "/versions/alice/A1")).status_code == 200
+    done = (await press(hub, "/download/A1")).headers["location"]
+    assert done == "/?done=downloaded-anew&item=A1"
+    assert "A1 was copied anew." in await read(hub, done)
+    assert told not in await read(hub, "/")
+    (folder(hub) / "A1.py").unlink()
+    for way in ("/download/A1", "/start-edit-deep/A1"):
+        (folder(hub) / "A1.py").unlink(missing_ok=True)
+        note = (await ask(hub, "POST", way)).json()["note"]
+        assert note.endswith("copied anew. What was saved before is kept under Versions.")
+    assert (await ask(hub, "POST", "/download/A1")).json() == {"status": "ok"}
+
+
 async def test_b60_b61_lectures_come_below_with_run(hub: Hub) -> None:
     text = await read(hub, "/")
     assert text.index(">Assignments") < text.index(">Lectures")
