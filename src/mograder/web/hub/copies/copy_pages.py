@@ -206,8 +206,8 @@ async def _look_at_version(
     saved = await app.of(CopyTimelines).text(copy, version)
     what = f"{copy} version {version.number}"
     await app.audit.record_foreign(request, copy.user, "read", what)
-    mine = copy.user == caller.username
-    return _shown(request, copy, saved, "", mine=mine, version=version)
+    mine, present = copy.user == caller.username, version == timeline.present
+    return _shown(request, copy, saved, "", mine=mine, version=version, present=present)
 
 
 def _shown(
@@ -218,6 +218,7 @@ def _shown(
     *,
     mine: bool,
     version: Version | None = None,
+    present: bool = False,
     about: CheckedWork | None = None,
 ) -> Response:
     text = _text(saved)
@@ -229,6 +230,7 @@ def _shown(
         copy=copy,
         archive=archive,
         version=version,
+        present=present,
         modified=saved.modified,
         extract=extract(text, first),
         about=about,
