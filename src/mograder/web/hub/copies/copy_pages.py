@@ -112,8 +112,11 @@ async def look(
     caller: Caller,
     check: Label = "",
 ) -> Response:
-    """Show a copy's text as last saved; with the label of a check, first what it is about."""
-    saved = await app.copies.export(copy)
+    """Show a copy's text as last saved; with the label of a check, first what it is about.
+
+    A text that is no whole notebook can be read, too: its student may ask for help with just that.
+    """
+    saved = await app.copies.newest(copy)
     await app.audit.record_foreign(request, copy.user, "read", str(copy))
     about = await _checked_work(app, copy, saved, check) if check else None
     return _shown(request, copy, saved, "", mine=copy.user == caller.username, about=about)
