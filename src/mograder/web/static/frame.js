@@ -23,7 +23,7 @@ const class_part = () => (in_class ??= import("./frame-class.js"));
 let due = 0, asked = 0, away = 0, last = Promise.resolve();
 let told = {};
 let joined = true, unsaved = false, too_long = false; // as the notebook's page says
-let out = false;
+let out = false, alarmed = false;
 
 // One request after the other. `due` is reset when one begins, so news during it causes another.
 const ask = () => (last = last.then(look, look));
@@ -65,6 +65,9 @@ async function look() {
 function tell_saved(now = told) {
   told = now;
   const cut = ended.hidden && (away > 0 || !joined), place = of("saved"), words = [];
+  const alarm = cut && (out || unsaved);
+  if (alarm && !alarmed) fold(false); // nobody sees or hears what is in a bar that is folded away
+  alarmed = alarm;
   if (cut) words.push(word(out ? "unsigned" : unsaved ? "cutUnsaved" : "cut"));
   else if (unsaved && ended.hidden) words.push(word("unsaved"));
   const kept = [moment(now.submitted), now.late || (now.due && word("onTime"))].filter(Boolean).join(", ");
@@ -210,6 +213,7 @@ const greet = () => order("hello", { hash: fragment, keep: Boolean(at.unsaved) }
 let fading = 0;
 
 function say(text, fades = false) {
+  if (text && text !== word("loading")) fold(false);
   of("said").textContent = text;
   clearTimeout(fading);
   if (text && fades) fading = setTimeout(say, FADE_MS, "");
