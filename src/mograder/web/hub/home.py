@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import urlencode
 
@@ -27,7 +27,7 @@ from mograder.grading.validation_report import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone, zone_of_form
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_updates import CopyUpdates
-from mograder.sessions.end_reasons import Ending, Explanation
+from mograder.sessions.end_reasons import Ending, EndReason, Explanation
 from mograder.sessions.session import LiveSession, spinner_of
 from mograder.store.copies.copy_facts import CopyFacts, CopyState
 from mograder.store.hub.board import Board
@@ -47,6 +47,12 @@ from mograder.web.route import GUEST, INSTRUCTOR, Route
 _log = get_logger(__name__)
 _LONGEST = 40
 """Maximum number of characters of a time in an address."""
+
+_ORDINARY = frozenset({EndReason.IDLE, EndReason.PRESSURE, EndReason.MOVED, EndReason.LOST})
+"""Reasons that say nothing of the notebook: most students close the tab and never stop it."""
+
+_TOLD_FOR = timedelta(days=1)
+"""How long an ordinary end is told; the others are told until the notebook is opened again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,9 +340,11 @@ def _ended(
     app: HubApp, endings: list[Ending], known: frozenset[str], saved: Mapping[str, datetime]
 ) -> list[EndedLine]:
     pool, lines = app.services.pool, []
+    before = app.services.clock.now() - _TOLD_FOR
     for ending in endings:
         words = news_of(app, ending)
-        if words is None or pool.find(ending.key) is not None:
+        old = ending.reason in _ORDINARY and ending.at < before
+        if words is None or old or pool.find(ending.key) is not None:
             continue
         mode, item = ending.key.mode, ending.key.item
         again = spinner_of(mode, item) if item in known else ""

@@ -160,6 +160,29 @@ async def test_the_first_page_says_why_a_session_ended_that_nobody_stopped(hub: 
     assert "too much memory" not in await read(hub, "/")
 
 
+@pytest.mark.parametrize(
+    ("reason", "later"),
+    [
+        (EndReason.IDLE, 0),
+        (EndReason.LOST, 0),
+        (EndReason.PRESSURE, 0),
+        (EndReason.MOVED, 0),
+        (EndReason.MEMORY, 1),
+        (EndReason.CRASHED, 1),
+    ],
+)
+async def test_that_a_notebook_was_closed_without_fault_is_told_for_a_day(
+    hub: Hub, reason: EndReason, later: int
+) -> None:
+    hub.end("alice", "A1", reason)
+    hub.clock.advance(86_000)
+    assert (await read(hub, "/")).count("Open again") == 1
+    hub.clock.advance(800)
+    text = await read(hub, "/")
+    assert text.count("Open again") == later
+    assert ('aria-labelledby="sessions-title" hidden' in text) == (not later)
+
+
 async def test_what_cannot_be_opened_again_offers_no_button(hub: Hub) -> None:
     hub.end("alice", "A9-withdrawn", EndReason.IDLE)
     text = await read(hub, "/")
