@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
+from mograder.core.names import ItemName, Username
+from mograder.store.submissions.submissions import Submissions
+from mograder.store.versions.versions import Origin
 from tests.support.browser import People
 from tests.support.framed_session import ITEM, Framed, framed
 from tests.support.identity import from_proxy
-from tests.support.looks import faults_at
+from tests.support.looks import EVERY_LOOK, faults_at
 from tests.support.timeline import STATES, copy_of, live_through
 
 pytestmark = pytest.mark.full
@@ -59,6 +63,32 @@ async def test_pages_of_the_timeline_pass_axe_wide_on_a_phone_and_in_the_dark(
             page = await person.context.new_page()
             wrong += await faults_at(page, scene.address + path, artifacts, f"{user}-{name}")
     assert wrong == []
+
+
+async def test_the_first_page_leads_to_work_without_a_release_or_a_notebook(
+    scene: Framed, people: People, artifacts: Path
+) -> None:
+    """A1 is not published any more; the notebook of A2 was removed from its folder."""
+    hub = scene.hub
+    hub.publish("A2")
+    record = hub.services.recorder.versions.record
+    record("alice", "A2", STATES[0].encode(), Origin.EDITOR, hub.clock.now())
+    Submissions(hub.course / "submitted").add(
+        Username("alice"), ItemName(ITEM), STATES[1].encode(), hub.clock.now()
+    )
+    shutil.rmtree(hub.course / "hub-release" / ITEM)
+    alice = await people.person("alice", headers=from_proxy("alice"))
+    page = await alice.context.new_page()
+    assert await faults_at(page, f"{scene.address}/", artifacts, "no-longer", EVERY_LOOK) == []
+    await expect(page.get_by_role("heading", name="No longer published")).to_be_visible()
+    await expect(page.get_by_text("What you had is under Versions")).to_be_visible()
+    for item in (ITEM, "A2"):
+        await page.goto(f"{scene.address}/")
+        await page.get_by_role("link", name=f"Versions of {item}").press("Enter")
+        await expect(page.get_by_role("heading", name=f"Versions of {item}")).to_be_visible()
+    opening = await alice.open(f"{scene.address}/edit/{ITEM}")
+    await expect(opening.get_by_role("alert")).to_contain_text(f"{ITEM} is not published any more")
+    await opening.screenshot(path=artifacts / "no-longer-opening.png")
 
 
 async def test_a_deleted_cell_is_put_back_by_the_keyboard(scene: Framed, people: People) -> None:
