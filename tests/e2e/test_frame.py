@@ -28,7 +28,7 @@ from tests.support.looks import EVERY_LOOK, faults
 
 pytestmark = pytest.mark.full
 
-MOST_BYTES = 25_000
+MOST_BYTES = 25_500
 _MATCHES = "id => document.activeElement.closest(`#${id}`)"
 _SEEN = """state => {
     Object.defineProperty(document, "visibilityState", { value: state, configurable: true });

@@ -14,7 +14,7 @@ from playwright.async_api import expect
 from mograder.core.names import ItemName, Username
 from mograder.store.submissions.submissions import Submissions
 from mograder.store.versions.versions import Origin
-from tests.support.browser import People
+from tests.support.browser import People, wait_in_page
 from tests.support.framed_session import ITEM, Framed, framed
 from tests.support.identity import from_proxy
 from tests.support.looks import EVERY_LOOK, faults_at
@@ -127,7 +127,7 @@ async def test_a_page_without_a_kernel_leaves_the_answer_to_the_one_that_has_it(
     for answers in (1, 0):
         await tab.page.evaluate("() => { heard.length = 0; }")
         await tab.page.evaluate(_ASKED)
-        await tab.page.wait_for_function("heard.includes('handed-over')")
+        await wait_in_page(tab.page, "heard.includes('handed-over')")
         found = await tab.page.evaluate("heard.filter((kind) => kind === 'cell-put').length")
         assert found == answers
         await tab.frame.evaluate("line.close()")

@@ -23,7 +23,7 @@ const class_part = () => (in_class ??= import("./frame-class.js"));
 let due = 0, asked = 0, away = 0, last = Promise.resolve();
 let told = {};
 let joined = true, unsaved = false, too_long = false; // as the notebook's page says
-let out = false, alarmed = false;
+let out = false;
 
 // One request after the other. `due` is reset when one begins, so news during it causes another.
 const ask = () => (last = last.then(look, look));
@@ -65,9 +65,6 @@ async function look() {
 function tell_saved(now = told) {
   told = now;
   const cut = ended.hidden && (away > 0 || !joined), place = of("saved"), words = [];
-  const alarm = cut && (out || unsaved);
-  if (alarm && !alarmed) fold(false); // nobody sees or hears what is in a bar that is folded away
-  alarmed = alarm;
   if (cut) words.push(word(out ? "unsigned" : unsaved ? "cutUnsaved" : "cut"));
   else if (unsaved && ended.hidden) words.push(word("unsaved"));
   const kept = [moment(now.submitted), now.late || (now.due && word("onTime"))].filter(Boolean).join(", ");
@@ -75,7 +72,9 @@ function tell_saved(now = told) {
   if (now.saved && !(unsaved && ended.hidden)) words.push(word("saved", moment(now.saved)));
   place.ariaLive = cut ? "polite" : "off";
   place.className = cut ? "cut" : "";
-  place.title = place.textContent = words.join(" · ");
+  const text = words.join(" · ");
+  if (cut && (out || unsaved) && text !== place.title) fold(false);
+  place.title = place.textContent = text;
   tell_due(now);
   for (const button of document.querySelectorAll(".acts button")) button.disabled = away > 0;
 }
@@ -112,12 +111,13 @@ function end(title, text = word("signin")) {
   if (had) again.focus();
 }
 
-// signed-out.js removed what was kept.
-addEventListener("storage", ({ key }) => key === "mograder-bye" && ((unsaved = false), end()));
-
-// put-cell.js: this page has a cell to put back, and may be hidden, where it does not listen.
+// signed-out.js removed what was kept; put-cell.js has a cell for this page, which may be hidden.
 addEventListener("storage", ({ key, newValue }) => {
-  if (key === "mograder-ask" && newValue?.split(" ")[0] === at.standing.split("?")[0]) ask_soon();
+  if (key === "mograder-bye") {
+    unsaved = false;
+    end();
+  }
+  if (key === "mograder-ask" && at.standing.startsWith(newValue)) ask_soon();
 });
 
 // Not twice in a row.
@@ -213,7 +213,7 @@ const greet = () => order("hello", { hash: fragment, keep: Boolean(at.unsaved) }
 let fading = 0;
 
 function say(text, fades = false) {
-  if (text && text !== word("loading")) fold(false);
+  if (fades) fold(false);
   of("said").textContent = text;
   clearTimeout(fading);
   if (text && fades) fading = setTimeout(say, FADE_MS, "");

@@ -6,6 +6,12 @@ let asking = 0;
 
 addEventListener("submit", ({ target }) => {
   const { asks } = target.dataset;
-  if (asks) asking ||= setInterval(() => localStorage.setItem("mograder-ask", `${asks} ${Date.now()}`), AGAIN_MS);
+  if (asks) asking ||= setInterval(tell, AGAIN_MS, `${asks}?`);
 });
+
+function tell(asked) {
+  localStorage.setItem("mograder-ask", asked);
+  localStorage.removeItem("mograder-ask"); // else the next one would be no change
+}
+
 addEventListener("pagehide", () => clearInterval(asking));
