@@ -352,10 +352,12 @@ async def test_a_helper_enters_the_session_only_of_a_request_that_is_taken(taugh
     helper = await standing(taught, "marta", "&together=yes")
     assert helper["state"] == "running"
     await ask(taught, "DELETE", "/help/alice/A1")
-    left = (
-        await ask(taught, "GET", "/standing/alice/A1?session=alice-A1&together=yes", "prof")
-    ).json()
-    assert (left["state"], left["title"]) == ("ended", "You are not in this notebook any more.")
+    for who in ("marta", "prof"):
+        left = await standing(taught, who, "&together=yes")
+        assert (left["state"], left["title"]) == ("ended", "You are not in this notebook any more.")
+        assert not left["saved"]
+    for query in ("", "&together=no", "&together=yes&together=no", "&together=true"):
+        await read(taught, f"/standing/alice/A1?session=alice-A1{query}", "marta", 403)
 
 
 async def test_a_page_is_told_to_load_again_only_while_its_own_session_is_shared(

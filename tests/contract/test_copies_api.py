@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import time
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
@@ -22,7 +23,7 @@ from mograder.sessions.session import SessionKey
 from mograder.store.copies.workspaces import Workspaces
 from mograder.web.hub.app import create_app
 from tests.support.hub_app import NOTEBOOK, Hub, running
-from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, kept, send
+from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, kept, read, send
 
 
 class NoRoom(Disk):
@@ -97,6 +98,14 @@ async def test_b115_b117_a_first_upload_can_be_opened(hub: Hub) -> None:
     assert (folder(hub, item="own") / "own.py").read_text() == OTHER
     opened = await ask(hub, "POST", "/start-edit/alice/own")
     assert opened.json() == {"status": "ok", "url": "edit/user/alice/own/", "port": 0}
+
+
+async def test_a_first_upload_gets_the_data_files_of_its_item(hub: Hub) -> None:
+    hub.publish("A1", files={"data.csv": b"1"})
+    assert (await send(hub, OTHER)).status_code == 200
+    assert (folder(hub) / "data.csv").read_text() == "1"
+    assert (folder(hub) / "A1.py").read_text() == OTHER
+    assert kept(hub) == []
 
 
 async def test_a_person_has_four_uploads_under_way_at_most(hub: Hub) -> None:
@@ -298,6 +307,17 @@ async def test_b118_half_a_notebook_is_never_exported(hub: Hub) -> None:
     assert response.status_code == 409
     assert "incomplete" in response.json()["detail"]
     assert not (folder(hub) / ".exported").exists()
+    handed_in = (await ask(hub, "POST", "/submit/alice/A1")).json()["detail"]
+    assert "incomplete as it was saved last" in handed_in
+    assert "export" not in handed_in
+    assert not re.search(r'"/export/[^"]+"[^>]* download', await read(hub, "/")), "errors are read"
+
+
+@pytest.mark.parametrize(("text", "lines"), [(WORK[:100], 12), ("", 0), ("x = (\n", 1)])
+async def test_a_broken_notebook_can_be_read_as_text(hub: Hub, text: str, lines: int) -> None:
+    (await begin(hub)).write_text(text)
+    for user, query in (("alice", ""), ("prof", ""), ("prof", "?check=Q1")):
+        assert f"{lines} lines." in await read(hub, f"/look/alice/A1{query}", user)
 
 
 async def test_b118_a_name_that_headers_cannot_hold_is_encoded(hub: Hub) -> None:

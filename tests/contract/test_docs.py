@@ -61,6 +61,7 @@ WHO = {
     Access.OWNER: "owner, instructor",
     Access.SELF: "owner",
     Access.VISITOR: "owner, instructor, helper",
+    Access.HELPED: "owner, instructor, helper",
     Access.MARKER: "marker, instructor",
     Access.HELPER: "marker, instructor",
     Access.INSTRUCTOR: "instructor",

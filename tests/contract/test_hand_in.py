@@ -114,10 +114,10 @@ async def test_the_first_page_tells_what_came_by_another_door_without_a_copy(hub
         assert "to=now" not in await read(hub, path), "there is nothing to compare it with"
 
 
-async def test_a_copy_that_was_reset_after_it_was_handed_in_is_told_from_the_submission(
+async def test_a_copy_that_was_reset_after_it_was_handed_in_is_not_handed_in_again(
     hub: Hub,
 ) -> None:
-    """The file of a copy that was reset is as old as the release."""
+    """Nothing in it is answered; its file is as old as the release."""
     notebook = await begin(hub)
     now = hub.clock.now().timestamp()
     os.utime(hub.course / "hub-release" / "A1" / "A1.py", (now - 86_400, now - 86_400))
@@ -126,11 +126,17 @@ async def test_a_copy_that_was_reset_after_it_was_handed_in_is_told_from_the_sub
     hub.clock.advance(60)
     await ask(hub, "POST", "/reset/alice/A1")
     told = (await ask(hub, "GET", "/standing/alice/A1")).json()
-    assert (told["edited"], told["hand_in"]) == (True, True)
+    assert (told["edited"], told["hand_in"]) == (False, False)
     assert told["saved"] == hub.clock.now().timestamp()
     home = await read(hub, "/")
-    assert "edited since: hand in again?" in home
+    assert "begun anew since" in home
+    assert "hand in again?" not in home
     assert ">submitted</span>" not in home
+    assert "begun anew since" in await read(hub, "/submissions/alice/A1")
+    notebook.write_text(OTHER)
+    told = (await ask(hub, "GET", "/standing/alice/A1")).json()
+    assert (told["edited"], told["hand_in"]) == (True, True)
+    assert "edited since: hand in again?" in await read(hub, "/")
 
 
 async def test_what_is_saved_while_a_submission_is_compared_is_not_called_submitted(
@@ -385,6 +391,33 @@ async def test_submissions_are_listed_read_compared_and_brought_back(hub: Hub) -
     assert notebook.read_text() == WORK
     versions = (await ask(hub, "GET", "/timeline/alice/A1")).json()
     assert versions[0]["origin"] == "restore"
+
+
+async def test_a_submission_is_brought_back_with_the_data_files_that_are_missing(hub: Hub) -> None:
+    """It was handed in from another computer, or the copy's folder was lost."""
+    hub.publish("A1", files={"data.csv": b"1", "more/b.csv": b"2"})
+    Submissions(hub.course / "submitted").add(ALICE, A1, WORK.encode(), hub.clock.now())
+    folder(hub).mkdir(parents=True)
+    (folder(hub) / "data.csv").write_text("hers")
+    assert (await press(hub, "/submissions/alice/A1/1/restore")).status_code == 303
+    files = {each.relative_to(folder(hub)).as_posix() for each in folder(hub).rglob("*.*sv")}
+    assert files == {"data.csv", "more/b.csv"}
+    assert (folder(hub) / "data.csv").read_text() == "hers"
+    assert (folder(hub) / "A1.py").read_text() == WORK
+    (folder(hub) / "more/b.csv").unlink()
+    assert (await press(hub, "/submissions/alice/A1/1/restore")).status_code == 303
+    assert not (folder(hub) / "more/b.csv").exists(), "a student may remove a file"
+
+
+async def test_data_files_of_an_item_that_is_hidden_are_not_brought_back(hub: Hub) -> None:
+    hub.publish("A1", files={"data.csv": b"1"})
+    (hub.course / "hub-release" / ".visibility.json").write_text(
+        json.dumps({"A1": {"hidden": True}})
+    )
+    Submissions(hub.course / "submitted").add(ALICE, A1, WORK.encode(), hub.clock.now())
+    assert (await press(hub, "/submissions/alice/A1/1/restore")).status_code == 303
+    assert (folder(hub) / "A1.py").read_text() == WORK
+    assert not (folder(hub) / "data.csv").exists()
 
 
 async def test_an_instructors_look_at_submissions_is_in_the_log(hub: Hub) -> None:

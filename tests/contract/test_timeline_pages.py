@@ -213,6 +213,11 @@ async def test_a_version_is_read_and_downloaded(hub: Hub) -> None:
     page = await read(hub, "/look/alice/A1/2")
     assert "&lt;script&gt;" in page
     assert BAD not in page
+    assert "It is the notebook as it is now." in page
+    assert "/restore" not in page, "it would be refused"
+    earlier = await read(hub, "/look/alice/A1/1")
+    assert 'action="/timeline/alice/A1/1/restore"' in earlier
+    assert "as it is now" not in earlier
     answer = await ask(hub, "GET", "/timeline/alice/A1/2")
     assert answer.text == text(f"1 + 1  # {BAD}")
     assert answer.headers["content-disposition"] == 'attachment; filename="A1.version-2.py"'

@@ -54,6 +54,16 @@ NOTEBOOK = HEADER + notebooks.notebook(
 )
 
 
+_IN_FRONT = """(shown) => {
+    const value = shown ? "visible" : "hidden";
+    Object.defineProperty(document, "visibilityState", { value, configurable: true });
+    window.draw ??= window.requestAnimationFrame;
+    window.requestAnimationFrame = shown ? window.draw : () => 0;
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""What a page is told, and that it draws nothing while its tab is hidden: here none ever is."""
+
+
 def _prepare(course: Path) -> None:
     put_release(course, ITEM, NOTEBOOK)
 
@@ -99,8 +109,15 @@ async def write(page: Page, frame: Frame, old: str, new: str) -> None:
         await insert(frame, new)
 
 
-async def put_back(hub: HubProcess, person: Person, cell: str) -> Page:
-    """Press the button of a cell of the release, and return the page with the button."""
+async def bring(page: Page, *, to_front: bool) -> None:
+    """Show the notebook's tab, or hide it behind another one."""
+    for frame in page.frames:
+        await frame.evaluate(_IN_FRONT, to_front)
+
+
+async def put_back(hub: HubProcess, person: Person, editor: Page, cell: str) -> Page:
+    """Press the button of a cell of the release in a tab in front, and return that tab's page."""
+    await bring(editor, to_front=False)
     page = await person.open(f"{hub.url}/versions/{person.name}/{ITEM}/1?to=now")
     await page.get_by_role("button", name=re.compile(f"Put this cell back.*{cell}")).press("Enter")
     return page
@@ -123,7 +140,7 @@ async def test_the_editor_stays_open_and_keeps_what_is_typed_in_another_cell(
     await frame.locator(".cm-content", has_text="other = 0").click()
     await page.keyboard.press("Control+End")
     await insert(frame, "\nnot_saved = 1")
-    putting = asyncio.create_task(put_back(hub, alice, "area"))  # it waits for the next page
+    putting = asyncio.create_task(put_back(hub, alice, page, "area"))  # it waits for the next page
     await expect(frame.locator(".cm-content", has_text="area = 4711")).to_be_visible()
     assert "not_saved" not in await text_of(hub, "alice")
     typed_over.set()
@@ -132,6 +149,7 @@ async def test_the_editor_stays_open_and_keeps_what_is_typed_in_another_cell(
     await versions.screenshot(path=artifacts / "cell-put-back.png")
     wanted = NOTEBOOK.replace("    other = 0\n", "    other = 0\n    not_saved = 1\n")
     assert await text_of(hub, "alice") == wanted
+    await bring(page, to_front=True)
     await frame.locator(".cm-content", has_text="area = 4711").click()
     await page.keyboard.press("Control+Enter")
     await expect(frame.get_by_text("[4711, 4711]", exact=True)).to_be_visible()
@@ -146,7 +164,7 @@ async def test_a_cell_of_markdown_is_put_back_byte_for_byte(
     await frame.get_by_role("heading", name="As handed out").dblclick()
     await write(page, frame, "As handed out", "## Mine")
     await saved_on_disk(copy_of(hub, "bob"), "## Mine")
-    versions = await put_back(hub, bob, "")
+    versions = await put_back(hub, bob, page, "")
     await expect(versions.get_by_role("status")).to_contain_text("in the editor that is open")
     assert await text_of(hub, "bob") == NOTEBOOK
 
@@ -161,7 +179,7 @@ async def test_a_cell_that_is_being_written_closes_the_editor_as_before(
     await page.route("**/api/kernel/save*", lambda route: route.abort())
     await frame.locator(".cm-content", has_text="area = 1").click()
     await insert(frame, "\n# more")
-    versions = await put_back(hub, carol, "area")
+    versions = await put_back(hub, carol, page, "area")
     await expect(versions.get_by_role("status")).to_contain_text("The cell is back.")
     await expect(versions.get_by_role("link", name="Open it again")).to_be_visible()
     await expect(page.get_by_role("alert")).to_contain_text("Everything up to ")

@@ -28,7 +28,7 @@ from tests.support.looks import EVERY_LOOK, faults
 
 pytestmark = pytest.mark.full
 
-MOST_BYTES = 25_000
+MOST_BYTES = 25_500
 _MATCHES = "id => document.activeElement.closest(`#${id}`)"
 _SEEN = """state => {
     Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
@@ -334,8 +334,11 @@ async def test_a_missing_network_is_told_in_a_sentence(scene: Framed) -> None:
     await tab.frame.evaluate("document.title = 'heard'")
     await expect(tab.page).to_have_title("heard")  # earlier messages have arrived, too
     await expect(tab.said).to_be_empty()
+    await tab.page.get_by_role("button", name="Bar").click()
+    await expect(tab.said).to_be_hidden()
     await tab.frame.evaluate(_ECHO, json.dumps({"op": "cell-op", "data": error}))
     await expect(tab.said).to_contain_text("This notebook has no internet access here.")
+    await expect(tab.said).to_be_visible()
 
 
 async def test_the_end_of_a_session_is_told_in_its_place_with_a_way_back(scene: Framed) -> None:

@@ -292,6 +292,27 @@ async def test_the_bar_says_when_it_is_not_connected_and_when_all_is_saved_again
     await expect(saved_at).to_contain_text("Saved ")
 
 
+async def test_a_bar_that_is_folded_away_comes_back_when_nothing_can_be_saved(
+    scene: Framed, artifacts: Path
+) -> None:
+    tab = await scene.open()
+    page, bar = tab.page, tab.page.get_by_role("banner")
+    warns = page.get_by_text("Not connected, your last changes are not saved yet")
+    await expect(page.locator("#saved")).to_contain_text("Saved ")
+    await page.get_by_role("button", name="Bar").click()
+    await expect(bar).to_be_hidden()
+    await page.route("**/standing/**", lambda route: route.abort())
+    await tab.frame.evaluate("line.close()")
+    await save(tab, "x = 1", 503)
+    await expect(warns).to_be_visible()
+    assert await faults(page, artifacts, "not-connected-unfolded", whole=False) == []
+    await page.get_by_role("button", name="Bar").click()
+    await save(tab, "x = 2", 503)
+    await tab.frame.evaluate("document.title = 'heard'")
+    await expect(page).to_have_title("heard")
+    await expect(bar).to_be_hidden()  # it was read
+
+
 async def test_another_person_at_the_same_browser_is_shown_nothing_of_it(scene: Framed) -> None:
     tab = await scene.open()
     await save(tab, "mine = 4711", 503)

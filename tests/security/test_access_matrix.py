@@ -81,6 +81,7 @@ EXPECTED = {
     Access.INSTRUCTOR: INSTRUCTORS,
     Access.HELPER: MARKERS,
     Access.VISITOR: OWNERS,
+    Access.HELPED: OWNERS,
     Access.METRICS: INSTRUCTORS,
 }
 """The people whom each kind of access admits."""
@@ -130,7 +131,7 @@ FOR_ONESELF = {
     "POST /marks/{user}/{a}/requests": Access.SELF,
     "GET /look/{user}/{a}": Access.VISITOR,
     "GET /look/{user}/{a}/-/outputs": Access.VISITOR,
-    "GET /standing/{user}/{a}": Access.VISITOR,
+    "GET /standing/{user}/{a}": Access.HELPED,
 }
 """The routes of a person that are not just for that person and instructors."""
 
@@ -222,7 +223,7 @@ def _demanded(route: Route) -> Access:
 def test_each_route_has_the_access_that_is_written_here() -> None:
     assert [_name(each) for each in ROUTES if each.access is not _demanded(each)] == []
     assert {*FOR_EVERYONE, *FOR_ONESELF} <= {_name(each) for each in ROUTES}
-    personal = (Access.OWNER, Access.SELF, Access.VISITOR)
+    personal = (Access.OWNER, Access.SELF, Access.VISITOR, Access.HELPED)
     unnamed = [each for each in ROUTES if each.access in personal and "{user}" not in each.path]
     assert unnamed == []
 

@@ -163,20 +163,31 @@ class Copies:
         Raises: :class:`NotFound`, :class:`InvalidInput` where the path is not a regular file,
         :class:`Conflict` when the notebook stays incomplete.
         """
-        for _ in range(_SAVING_LOOKS):
-            saved = await asyncio.to_thread(self._read, copy, copy.notebook)
-            if looks_whole(saved.data):
-                return saved
-            await asyncio.sleep(_SAVING_SECONDS)
+        saved = await self.newest(copy)
+        if looks_whole(saved.data):
+            return saved
         try:
             text = decode_notebook(saved.data, copy.notebook)
             check = partial(check_notebook, text, copy.notebook)
             await self._apart.call(check, size=len(text), whose=copy.user)
         except InvalidInput as error:
             raise Conflict(
-                f"The notebook is incomplete, so it was not exported: {error.message}",
+                f"The notebook is incomplete as it was saved last: {error.message}",
                 hint="Open it and save it again, or put an earlier version back.",
             ) from error
+        return saved
+
+    async def newest(self, copy: CopyOf) -> Saved:
+        """Return the newest save, whole or not; one that is being written is waited for.
+
+        Raises: :class:`NotFound`, :class:`InvalidInput` where the path is not a regular file.
+        """
+        saved = await asyncio.to_thread(self._read, copy, copy.notebook)
+        for _ in range(_SAVING_LOOKS):
+            if looks_whole(saved.data):
+                break
+            await asyncio.sleep(_SAVING_SECONDS)
+            saved = await asyncio.to_thread(self._read, copy, copy.notebook)
         return saved
 
     async def archive(self, copy: CopyOf, name: str) -> Saved:

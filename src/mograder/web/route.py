@@ -49,6 +49,8 @@ class Access(StrEnum):
     """Instructors and markers: the people who help a class at work."""
     VISITOR = "visitor"
     """As ``OWNER``, and the helper who has taken the owner's request for help with the item."""
+    HELPED = "helped"
+    """As ``VISITOR``, and markers whose page asks whether their help has ended."""
     METRICS = "metrics"
     """Instructors, and the holder of a metrics token."""
 
@@ -62,6 +64,7 @@ MARKER = Access.MARKER
 INSTRUCTOR = Access.INSTRUCTOR
 HELPER = Access.HELPER
 VISITOR = Access.VISITOR
+HELPED = Access.HELPED
 METRICS = Access.METRICS
 HISTORY = OWNER
 """The access to the earlier states of a copy: its versions, and the archives in its folder."""

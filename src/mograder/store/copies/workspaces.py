@@ -135,12 +135,16 @@ class Workspaces:
 
     def facts_of(self, user: Username) -> tuple[CopyFacts, ...]:
         """Return the facts of all copies of a user, sorted by item."""
+        found = (self.facts(user, item) for item in sorted(self.items_of(user)))
+        return tuple(each for each in found if each)
+
+    def items_of(self, user: Username) -> frozenset[ItemName]:
+        """Return the items of which a user has a folder, with a notebook or without."""
         try:
             names = self._below.names(user, _MOST_ITEMS)
         except (NotFound, InvalidInput):
-            return ()
-        found = (self.facts(user, item) for item in map(ItemName.valid, names) if item is not None)
-        return tuple(sorted((each for each in found if each), key=lambda each: each.item))
+            return frozenset()
+        return frozenset(item for item in map(ItemName.valid, names) if item is not None)
 
     def facts(self, user: Username, item: ItemName) -> CopyFacts | None:
         """Return the facts of one copy; None without a notebook that is a regular file."""
@@ -224,6 +228,16 @@ class Workspaces:
                 self._below.make_directory(_path(user, item))
                 self._copy_release(user, release)
         return self.directory(user, item)
+
+    def ensure_files(self, user: Username, release: Release) -> None:
+        """Copy the release's missing support files, where a notebook comes from elsewhere.
+
+        Raises: as :meth:`ensure`, :class:`Conflict` when there are too many items.
+        """
+        with self._lock(user, release.name):
+            self._make(user, release.name)
+            with pinned(release) as (fd, current):
+                self._copy_files(user, current, fd)
 
     def file_status(self, user: Username, item: ItemName) -> FileStatus:
         """Return the state of the student's copy, derived from the markers' times.
@@ -389,9 +403,7 @@ class Workspaces:
         return tuple(sorted((each for each in found if each is not None), reverse=True))
 
     def _renew(self, user: Username, release: Release, fd: int, now: datetime) -> str | None:
-        for path in release.files:
-            if is_support(release, path):
-                self._copy_support(user, release.name, path, fd)
+        self._copy_files(user, release, fd)
         with open_file(fd, release.notebook.name) as source:
             modified = os.fstat(source.fileno()).st_mtime_ns
             how = NewFile(modified_ns=modified)
@@ -486,14 +498,18 @@ class Workspaces:
                 self._below.write(_path(user, current.name, marker), b"", _MARKER)
             # The earlier of the two: the clock may tick between them.
             marked = self._below.stat(_path(user, current.name, _UPLOADED)).modified_ns
-            for path in current.files:
-                if is_support(current, path):
-                    self._copy_support(user, current.name, path, fd)
+            self._copy_files(user, current, fd)
             with open_file(fd, current.notebook.name) as source:
                 # The release's time, but not later than the markers', which would mean "edited".
                 modified = min(os.fstat(source.fileno()).st_mtime_ns, marked)
                 how = NewFile(modified_ns=modified, replace=False)
                 self._below.copy(_path(user, current.name, current.notebook.name), source, how)
+
+    def _copy_files(self, user: Username, release: Release, fd: int) -> None:
+        """Copy the support files of a pinned release that are missing."""
+        for path in release.files:
+            if is_support(release, path):
+                self._copy_support(user, release.name, path, fd)
 
     def _copy_support(self, user: Username, item: ItemName, path: str, release: int) -> None:
         parent = path.rpartition("/")[0]

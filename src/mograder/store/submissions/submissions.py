@@ -200,9 +200,17 @@ class Submissions:
 
     def anything_of(self, user: str) -> bool:
         """Return whether there is a submission to any item under this name, in whatever case."""
-        roots = [root for root in (self._root, self._older) if root is not None and root.is_dir()]
-        places = (place for root in roots for place in root.iterdir())
-        return any(_holds_name(place, f"{user}.py") for place in places)
+        return any(_holds_name(place, f"{user}.py") for place in self._places())
+
+    def items(self) -> frozenset[ItemName]:
+        """Return the items that may have submissions."""
+        named = (ItemName.valid(place.name) for place in self._places() if place.is_dir())
+        return frozenset(item for item in named if item is not None)
+
+    def _places(self) -> Iterator[Path]:
+        for root in (self._root, self._older):
+            if root is not None and root.is_dir():
+                yield from root.iterdir()
 
     def _room(self, item: ItemName) -> ItemSubmissions:
         with self._gate:

@@ -211,6 +211,13 @@ class Versions:
         with reading(self._engine) as connection:
             return tuple(_version(row) for row in connection.execute(wanted))
 
+    def items(self, user: str) -> frozenset[str]:
+        """Return the items of which a person's copy has versions, whether it is there or not."""
+        c = version_copies.c
+        wanted = select(c.item).where(c.username == user, c.kept > 0)
+        with reading(self._engine) as connection:
+            return frozenset(connection.execute(wanted).scalars())
+
     def newest(self, user: str, item: str) -> Version | None:
         """Return the newest version of a copy, None without one."""
         wanted = _LISTED.where(*_named(user, item), versions.c.number == version_copies.c.newest)

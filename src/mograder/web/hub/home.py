@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import urlencode
 
@@ -21,16 +21,18 @@ from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import read_moment
 from mograder.core.log import get_logger
+from mograder.core.names import ItemName
 from mograder.grading.release.student_marks import StudentMark
 from mograder.grading.validation_report import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone, zone_of_form
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_updates import CopyUpdates
-from mograder.sessions.end_reasons import Ending, Explanation
+from mograder.sessions.end_reasons import Ending, EndReason, Explanation
 from mograder.sessions.session import LiveSession, spinner_of
 from mograder.store.copies.copy_facts import CopyFacts, CopyState
 from mograder.store.hub.board import Board
 from mograder.store.releases.releases import ItemKind
+from mograder.store.submissions.history import Submission
 from mograder.web.context import request_context
 from mograder.web.hub.copies.hand_in import HandIn, course_page, hand_in_of, moodle_pages
 from mograder.web.hub.core.access import Visitor
@@ -45,6 +47,12 @@ from mograder.web.route import GUEST, INSTRUCTOR, Route
 _log = get_logger(__name__)
 _LONGEST = 40
 """Maximum number of characters of a time in an address."""
+
+_ORDINARY = frozenset({EndReason.IDLE, EndReason.PRESSURE, EndReason.MOVED, EndReason.LOST})
+"""Reasons that say nothing of the notebook: most students close the tab and never stop it."""
+
+_TOLD_FOR = timedelta(days=1)
+"""How long an ordinary end is told; the others are told until the notebook is opened again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +74,49 @@ class AssignmentLine:
     """One assignment; ``copy``, ``result`` and ``mark`` are None before they exist.
 
     ``passed`` is how many of ``checks`` passed when an edited copy that was not validated ran last,
-    by what it says.
+    by what it says. ``versions`` is whether its timeline has any, which it keeps without a copy.
     """
 
     view: ItemView
     copy: CopyFacts | None
     result: ValidationResult | None
     hand_in: HandIn
+    versions: bool = False
     is_next: bool = False
     """Whether handing in is what the person does next."""
     mark: StudentMark | None = None
     passed: int = 0
     checks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierLine:
+    """A person's work on an item that is not among the assignments any more.
+
+    ``copy``, ``submission`` and ``mark`` are None where there is none. ``versions`` is whether its
+    timeline has any, ``lecture`` whether the item is a lecture now.
+    """
+
+    name: ItemName
+    copy: CopyFacts | None
+    submission: Submission | None
+    versions: bool
+    lecture: bool
+    mark: StudentMark | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the page shows of a person's work; ``offered`` as :func:`_offered` returns it.
+
+    ``other_marks`` are those of items that are in no line.
+    """
+
+    views: list[ItemView]
+    lines: list[AssignmentLine]
+    earlier: list[EarlierLine]
+    other_marks: Mapping[str, StudentMark]
+    offered: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +134,8 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
     preview = _preview(request, visitor)
     shown = preview.identity if preview else visitor
     now = (preview.at if preview else None) or app.services.clock.now()
-    views, lines, marks, offered = await to_thread.run_sync(_look, app, shown, preview, now)
-    listed = {line.view.name for line in lines}
+    found = await to_thread.run_sync(_look, app, shown, preview, now)
+    views, lines = found.views, found.lines
     settings = app.services.loaded.settings
     sessions = [s for s in visible_sessions(app, visitor) if s.key.user == visitor.username]
     endings = app.services.pool.history.of_user(person(visitor))
@@ -108,11 +147,12 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         "home.html",
         here="home",
         assignments=lines,
-        other_marks={name: mark for name, mark in marks.items() if name not in listed},
+        earlier=found.earlier,
+        other_marks=found.other_marks,
         lectures=[view for view in views if view.kind is ItemKind.LECTURE],
         sessions=sessions,
         leaving=_leaving(app, sessions),
-        offered=offered,
+        offered=found.offered,
         now=now,
         ended=ended,
         preview=preview,
@@ -155,10 +195,8 @@ def _offered(app: HubApp, views: Iterable[ItemView]) -> frozenset[str]:
     return frozenset(each for each in updated & offers.keys() if updates.is_offered(offers[each]))
 
 
-def _look(
-    app: HubApp, identity: Identity, preview: Preview | None, now: datetime
-) -> tuple[list[ItemView], list[AssignmentLine], Mapping[str, StudentMark], frozenset[str]]:
-    """Read a person's items, for each assignment its copy and result, all marks, and `_offered`."""
+def _look(app: HubApp, identity: Identity, preview: Preview | None, now: datetime) -> _Found:
+    """Read a person's items, for each assignment its copy and result, and all marks."""
     app.checks.look()
     views = app.items.survey(identity, now)
     if preview:  # of a student who has none: the instructor's own copies are not shown
@@ -166,14 +204,23 @@ def _look(
         views = [dataclasses.replace(each, has_copy=False, updated=False) for each in visible]
     found = [view for view in views if view.kind is ItemKind.ASSIGNMENT]
     marks: Mapping[str, StudentMark] = {}
+    earlier: list[EarlierLine] = []
     if preview:
         usual = app.dates.usual
         lines = [AssignmentLine(each, None, None, HandIn(usual(each.name))) for each in found]
     else:
         marks, moodle = _marks(app, identity), moodle_pages(app.services.loaded.settings)
-        lines = [_line(app, identity, view, moodle, marks.get(view.name)) for view in found]
+        versions = app.services.recorder.versions.items(person(identity))
+        lines = [
+            _line(app, identity, view, moodle, marks.get(view.name), kept=view.name in versions)
+            for view in found
+        ]
         lines = _with_progress(app, identity, lines)
-    return views, sorted(lines, key=partial(_urgency, now)), marks, _offered(app, views)
+        earlier = _earlier(app, identity, lines, versions, marks)
+    lines = sorted(lines, key=partial(_urgency, now))
+    told = {line.view.name for line in lines} | {line.name for line in earlier}
+    others = {name: mark for name, mark in marks.items() if name not in told}
+    return _Found(views, lines, earlier, others, _offered(app, views))
 
 
 def _urgency(now: datetime, line: AssignmentLine) -> tuple[int, float]:
@@ -196,13 +243,52 @@ def _line(
     view: ItemView,
     moodle: Mapping[str, str],
     mark: StudentMark | None,
+    *,
+    kept: bool,
 ) -> AssignmentLine:
     user, name = person(identity), view.release.name
     copy = app.services.workspaces.facts(user, name) if view.has_copy else None
     result = app.results.of(user, name) if copy else None
     hand_in = hand_in_of(app, user, name, copy, moodle.get(name, ""))
     is_next = hand_in.is_next(copy, app.services.clock.now())
-    return AssignmentLine(view, copy, result, hand_in, is_next, mark)
+    return AssignmentLine(view, copy, result, hand_in, kept, is_next, mark)
+
+
+def _earlier(
+    app: HubApp,
+    identity: Identity,
+    listed: Iterable[AssignmentLine],
+    versions: frozenset[str],
+    marks: Mapping[str, StudentMark],
+) -> list[EarlierLine]:
+    """Return a person's work on items that are not listed: withdrawn, renamed, or lectures now."""
+    user, services = person(identity), app.services
+    named = {line.view.name for line in listed}
+    handed_in = app.submissions.items() if services.loaded.settings.hub.collect else frozenset()
+    begun = services.workspaces.items_of(user) | {ItemName(each) for each in versions}
+    lines = []
+    for item in sorted(begun | handed_in):
+        if item in named:
+            continue
+        release = services.releases.get(item)
+        line = EarlierLine(
+            name=item,
+            copy=services.workspaces.facts(user, item) if item in begun else None,
+            submission=app.submissions.counting(user, item) if item in handed_in else None,
+            versions=item in versions,
+            lecture=release is not None and release.kind is ItemKind.LECTURE,
+            mark=marks.get(item),
+        )
+        if _is_work(line):
+            lines.append(line)
+    return lines
+
+
+def _is_work(line: EarlierLine) -> bool:
+    if line.lecture:  # it is among the lectures; a mere copy of one is no work
+        edited = line.copy is not None and line.copy.state is not CopyState.DOWNLOADED
+        return edited or line.submission is not None
+    return line.copy is not None or line.submission is not None or line.versions
 
 
 def _with_progress(
@@ -254,9 +340,11 @@ def _ended(
     app: HubApp, endings: list[Ending], known: frozenset[str], saved: Mapping[str, datetime]
 ) -> list[EndedLine]:
     pool, lines = app.services.pool, []
+    before = app.services.clock.now() - _TOLD_FOR
     for ending in endings:
         words = news_of(app, ending)
-        if words is None or pool.find(ending.key) is not None:
+        old = ending.reason in _ORDINARY and ending.at < before
+        if words is None or old or pool.find(ending.key) is not None:
             continue
         mode, item = ending.key.mode, ending.key.item
         again = spinner_of(mode, item) if item in known else ""

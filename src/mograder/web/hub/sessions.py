@@ -55,7 +55,7 @@ from mograder.web.hub.core.items import (
 from mograder.web.hub.core.responses import ABSENT_SECONDS, Body, Done, back_from, deliver
 from mograder.web.hub.machines import MachineWatch
 from mograder.web.pages import page, sheet_of
-from mograder.web.route import INSTRUCTOR, MEMBER, OWNER, VISITOR, Route
+from mograder.web.route import HELPED, INSTRUCTOR, MEMBER, OWNER, Route
 
 _WANTED = frozenset({EndReason.STOPPED, EndReason.REPLACED, EndReason.REWRITTEN})
 UNKNOWN = Explanation("This session has ended.", "Open it again to go on.")
@@ -463,5 +463,5 @@ ROUTES = (
     Route("POST", "/start-edit/{user}/{a}", start_edit, OWNER, "Sessions"),
     Route("POST", "/start-run/{lecture}", start_run, MEMBER, "Sessions"),
     Route("POST", "/stop-edit/{user}/{a}", stop_edit, OWNER, "Sessions"),
-    Route("GET", "/standing/{user}/{a}", standing, VISITOR, "Sessions"),
+    Route("GET", "/standing/{user}/{a}", standing, HELPED, "Sessions"),
 )

@@ -72,7 +72,9 @@ function tell_saved(now = told) {
   if (now.saved && !(unsaved && ended.hidden)) words.push(word("saved", moment(now.saved)));
   place.ariaLive = cut ? "polite" : "off";
   place.className = cut ? "cut" : "";
-  place.title = place.textContent = words.join(" · ");
+  const text = words.join(" · ");
+  if (cut && (out || unsaved) && text !== place.title) fold(false);
+  place.title = place.textContent = text;
   tell_due(now);
   for (const button of document.querySelectorAll(".acts button")) button.disabled = away > 0;
 }
@@ -109,8 +111,14 @@ function end(title, text = word("signin")) {
   if (had) again.focus();
 }
 
-// signed-out.js removed what was kept.
-addEventListener("storage", ({ key }) => key === "mograder-bye" && ((unsaved = false), end()));
+// signed-out.js removed what was kept; put-cell.js has a cell for this page, which may be hidden.
+addEventListener("storage", ({ key, newValue }) => {
+  if (key === "mograder-bye") {
+    unsaved = false;
+    end();
+  }
+  if (key === "mograder-ask" && at.standing.startsWith(newValue)) ask_soon();
+});
 
 // Not twice in a row.
 function reload() {
@@ -205,6 +213,7 @@ const greet = () => order("hello", { hash: fragment, keep: Boolean(at.unsaved) }
 let fading = 0;
 
 function say(text, fades = false) {
+  if (fades) fold(false);
   of("said").textContent = text;
   clearTimeout(fading);
   if (text && fades) fading = setTimeout(say, FADE_MS, "");

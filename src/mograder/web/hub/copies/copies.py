@@ -40,6 +40,7 @@ from mograder.web.hub.core.items import (
     copy_in,
 )
 from mograder.web.hub.core.notifier import Part
+from mograder.web.hub.core.parts import identity_of
 from mograder.web.hub.core.responses import Body, Done, UnixTime, back_from, deliver
 from mograder.web.pages import attachment
 from mograder.web.request_body import MEGABYTE, Uploads, closing, receive
@@ -203,6 +204,7 @@ async def upload(
             report("Looking at the notebook")
             await _screen(app, copy, data, release, report)
             report("Putting it in its place")
+            await to_thread.run_sync(app.items.ensure_files, caller, copy)
             await app.copies.upload(copy, data)
         await app.of(CopyUpdates).replaced(copy)
         await app.results.forget(copy.user, copy.item)
@@ -313,6 +315,8 @@ async def put_text_back(
 
     async def job(report: Report) -> Restored:
         report(STOPPING)
+        if who := identity_of(request):
+            await to_thread.run_sync(app.items.ensure_files, who, copy)
         kept = await put()
         await app.results.forget(copy.user, copy.item)
         return Restored(file_status=await file_status(app, copy), archive=kept)

@@ -112,8 +112,11 @@ async def look(
     caller: Caller,
     check: Label = "",
 ) -> Response:
-    """Show a copy's text as last saved; with the label of a check, first what it is about."""
-    saved = await app.copies.export(copy)
+    """Show a copy's text as last saved; with the label of a check, first what it is about.
+
+    A text that is no whole notebook can be read, too: its student may ask for help with just that.
+    """
+    saved = await app.copies.newest(copy)
     await app.audit.record_foreign(request, copy.user, "read", str(copy))
     about = await _checked_work(app, copy, saved, check) if check else None
     return _shown(request, copy, saved, "", mine=copy.user == caller.username, about=about)
@@ -206,8 +209,8 @@ async def _look_at_version(
     saved = await app.of(CopyTimelines).text(copy, version)
     what = f"{copy} version {version.number}"
     await app.audit.record_foreign(request, copy.user, "read", what)
-    mine = copy.user == caller.username
-    return _shown(request, copy, saved, "", mine=mine, version=version)
+    mine, present = copy.user == caller.username, version == timeline.present
+    return _shown(request, copy, saved, "", mine=mine, version=version, present=present)
 
 
 def _shown(
@@ -218,6 +221,7 @@ def _shown(
     *,
     mine: bool,
     version: Version | None = None,
+    present: bool = False,
     about: CheckedWork | None = None,
 ) -> Response:
     text = _text(saved)
@@ -229,6 +233,7 @@ def _shown(
         copy=copy,
         archive=archive,
         version=version,
+        present=present,
         modified=saved.modified,
         extract=extract(text, first),
         about=about,

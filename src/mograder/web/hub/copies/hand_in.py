@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import Annotated
 from urllib.parse import quote
 
@@ -76,13 +77,15 @@ class HandIn:
 
     ``lateness`` is how late the submission is, or work would be now, in words, and ``cost`` what
     that costs by the policy; ``again`` has both for handing in once more now. All are "" where they
-    are nothing. ``edited`` is whether the notebook is another one than the submission, ``url`` the
-    item's page in Moodle, "" without one.
+    are nothing. ``edited`` is whether the notebook is another one than the submission, ``anew``
+    whether it was begun anew since and is the release; ``url`` is the item's page in Moodle, ""
+    without one.
     """
 
     own: OwnDates
     submission: Submission | None = None
     edited: bool = False
+    anew: bool = False
     lateness: str = ""
     cost: str = ""
     again: str = ""
@@ -110,10 +113,11 @@ def hand_in_of(
     if not app.services.loaded.settings.hub.collect:
         return HandIn(own, lateness=own.lateness(now), url=url)
     sent = app.submissions.counting(user, item)
-    edited = sent is not None and copy is not None and _differs(app, user, item, copy, sent)
+    now_is = _beside(app, user, item, copy, sent) if copy and sent else _Beside.SAME
+    edited, anew = now_is is _Beside.OTHER, now_is is _Beside.RELEASE
     late, cost = late_at(app, user, item, sent.received if sent else now, own)
     again = late_at(app, user, item, now, own) if edited else ()
-    return HandIn(own, sent, edited, late, cost, ", ".join(filter(None, again)), url)
+    return HandIn(own, sent, edited, anew, late, cost, ", ".join(filter(None, again)), url)
 
 
 def moodle_pages(settings: Settings) -> Mapping[str, str]:
@@ -327,17 +331,29 @@ async def _compared(
         return ()
 
 
-def _differs(
+class _Beside(Enum):
+    """What a notebook is beside its submission."""
+
+    SAME = auto()
+    OTHER = auto()
+    RELEASE = auto()
+    """The release that it came from last, so nothing in it is answered."""
+
+
+def _beside(
     app: HubApp, user: Username, item: ItemName, copy: CopyFacts, sent: Submission
-) -> bool:
-    """Return whether a notebook that was saved after its submission has other bytes."""
+) -> _Beside:
+    """Return what a notebook is by its bytes, if it was saved after its submission."""
     if copy.saved <= sent.received:
-        return False
+        return _Beside.SAME
     try:
         saved = app.services.workspaces.read(user, item, f"{item}.py", MAX_NOTEBOOK)
     except MograderError:
-        return True
-    return hashlib.sha256(saved.data).hexdigest() != sent.sha256
+        return _Beside.OTHER
+    if hashlib.sha256(saved.data).hexdigest() == sent.sha256:
+        return _Beside.SAME
+    is_release = saved.digest == app.items.came_from(user, item)
+    return _Beside.RELEASE if is_release else _Beside.OTHER
 
 
 ROUTES = (

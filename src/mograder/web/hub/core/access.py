@@ -187,6 +187,16 @@ async def visitor(request: Request, identity: Annotated[Identity, Depends(member
     return await owner(request, identity)
 
 
+async def helped(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
+    """Admit whom :func:`visitor` admits, and a marker whose page is a helper's.
+
+    Such a page asks with ``together=yes``, and is told only that the help has ended if it has.
+    """
+    if identity.role is Role.MARKER and request.query_params.get("together") == "yes":
+        return identity
+    return await visitor(request, identity)
+
+
 async def metrics_reader(request: Request) -> Identity | None:
     """Admit a metrics token, which is valid for nothing else, and instructors."""
     if part(request, Authenticator).reads_metrics(request.scope["headers"]):
@@ -205,6 +215,7 @@ GUARDS: Mapping[Access, Callable[..., Awaitable[Identity | None]]] = MappingProx
         Access.INSTRUCTOR: instructor,
         Access.HELPER: helper,
         Access.VISITOR: visitor,
+        Access.HELPED: helped,
         Access.METRICS: metrics_reader,
     }
 )

@@ -7,6 +7,7 @@ only if the student already has a copy (compatibility-0.3.16.md 2.3).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -27,10 +28,9 @@ from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.releases.releases import ItemKind, Release, Releases
 from mograder.web.hub.core.parts import use
 
-_MADE_ANEW = (
-    "There was no {0}.py in your folder any more, so it was copied anew. "
-    "Your other files were kept, such as {1}."
-)
+_MADE_ANEW = "There was no {0}.py in your folder any more, so it was copied anew."
+_OTHERS = "Your other files were kept, such as {0}."
+_VERSIONS = "What was saved before is kept under Versions."
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,19 +147,50 @@ class Items:
     def take_copy(self, identity: Identity, name: str) -> tuple[Release, str | None]:
         """Create a person's copy of an item if there is none; never overwrite one (B66, B69).
 
-        Returns the release, and a sentence if the folder had other files but no notebook.
+        Returns the release, and for somebody who had the notebook before a sentence that says so:
+        there are other files in the folder, or its versions.
 
         Raises: NotFound (unknown or not available), InvalidInput (a demo).
         """
-        release, user, note = self.assignment(name), person(identity), None
+        user, note = person(identity), None
+        self._demand_published(user, name)
+        release = self.assignment(name)
         if not self.workspaces.has_copy(user, release.name):
             self.demand_visible(identity, release.name)
-            if others := self.workspaces.others(user, release):
-                note = _MADE_ANEW.format(release.name, ", ".join(others))
+            note = self._made_anew(user, release)
             # Not for a copy that was there: its own session may have taken it away meanwhile.
             self.workspaces.ensure(user, release)
         self.taken(user, release.name)
         return release, note
+
+    def _made_anew(self, user: Username, release: Release) -> str | None:
+        others = self.workspaces.others(user, release)
+        words = [_OTHERS.format(", ".join(others))] if others else []
+        if self.came_from(user, release.name):
+            words.append(_VERSIONS)
+        return " ".join((_MADE_ANEW.format(release.name), *words)) if words else None
+
+    def _demand_published(self, user: Username, name: str) -> None:
+        """Tell a person who has a copy of an item without a release so. Raises: NotFound."""
+        item = ItemName.valid(name)
+        if item is None or self.releases.get(item) or not self.workspaces.has_copy(user, item):
+            return
+        raise NotFound(
+            f"Not available: {item} is not published any more.",
+            hint="Your notebook is kept: it is on the first page, under “No longer published”.",
+        )
+
+    def ensure_files(self, identity: Identity, copy: CopyOf) -> None:
+        """Give a person the data files of an item whose notebook is about to be put in place.
+
+        What cannot be copied keeps nobody from the notebook itself.
+        """
+        release = self.shown(identity, copy)
+        if release is None or release.kind is not ItemKind.ASSIGNMENT:
+            return
+        if not self.workspaces.has_copy(copy.user, copy.item):
+            with suppress(NotFound, InvalidInput):
+                self.workspaces.ensure_files(copy.user, release)
 
     def _view(self, identity: Identity, release: Release, moment: datetime) -> ItemView:
         user, rule = person(identity), self.visibility.of(release.name)

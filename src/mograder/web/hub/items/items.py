@@ -52,6 +52,12 @@ class LectureEntry(Body):
     visible_from: str | None = None
 
 
+class Downloaded(Done):
+    """There is a copy; ``note`` is a sentence for who had one before."""
+
+    note: Annotated[str | None, Field(exclude_if=lambda note: note is None)] = None
+
+
 Entry = Annotated[AssignmentEntry | LectureEntry, Field(discriminator="type")]
 """One line of ``GET /assignments``."""
 
@@ -84,9 +90,10 @@ async def download(
     caller: Caller,
 ) -> Response:
     """Copy a release into the caller's workspace, unless there is a copy already (B52, B69)."""
-    await to_thread.run_sync(items.take_copy, caller, a)
+    _, note = await to_thread.run_sync(items.take_copy, caller, a)
     notifier.notify(person(caller), Part.COPIES)
-    return tell(request, Done(), with_outcome("/", "downloaded", a))
+    done = "downloaded" if note is None else "downloaded-anew"
+    return tell(request, Downloaded(note=note), with_outcome("/", done, a))
 
 
 def _find_file(items: Items, identity: Identity, name: str, filename: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 
 import pytest
 
@@ -11,6 +12,7 @@ from mograder.core.errors import Busy
 from mograder.core.names import INSTRUCTOR
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
+from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.app import ROUTES
 from tests.support.hub_app import NOTEBOOK, ORIGIN, Hub, HubOf
 from tests.support.hub_copies import ask, begin, folder, press, read, see
@@ -43,6 +45,72 @@ async def test_b52_b53_assignments_have_download_and_edit_in_a_new_tab(hub: Hub)
     assert '<form method="post" action="/download/A1">' in text
     assert 'href="/edit/A1" target="_blank" rel="noopener"' in text
     assert "not started" in text
+
+
+def not_published(text: str) -> str:
+    """The part of the first page about items that are not offered any more; "" without one."""
+    part = text[text.index('<section class="part" id="earlier"') :].partition("</section>")[0]
+    return "" if part.partition(">")[0].endswith("hidden") else part
+
+
+async def test_work_on_an_item_that_is_not_published_any_more_is_reached(hub_of: HubOf) -> None:
+    hub = hub_of("[hub]\ncollect = true\n", "A1", "A2")
+    await begin(hub)
+    await ask(hub, "POST", "/submit/alice/A1")
+    assert not_published(await read(hub, "/")) == ""
+    shutil.rmtree(hub.course / "hub-release" / "A1")
+    part = not_published(await read(hub, "/"))
+    assert "<h3>A1</h3>" in part
+    assert "<strong>Handed in</strong>" in part
+    links = re.findall(r'href="([^"]+)"', part)
+    assert links == ["/versions/alice/A1", "/export/alice/A1", "/submissions/alice/A1"]
+    for each in links:
+        assert (await see(hub, each)).status_code == 200
+    assert not_published(await read(hub, "/", "bob")) == ""
+    assert not_published(await read(hub, "/?as=student", INSTRUCTOR)) == ""
+    (folder(hub) / "A1.py").unlink()
+    part = not_published(await read(hub, "/"))
+    assert re.findall(r'href="([^"]+)"', part) == ["/versions/alice/A1", "/submissions/alice/A1"]
+
+
+async def test_work_on_an_item_that_is_a_lecture_now_is_reached(hub: Hub) -> None:
+    notebook = await begin(hub)
+    shutil.rmtree(hub.course / "hub-release" / "A1")
+    hub.publish("A1", ItemKind.LECTURE)
+    assert "a lecture now" in not_published(await read(hub, "/"))
+    notebook.with_name(".uploaded").touch()
+    assert not_published(await read(hub, "/")) == "", "nothing was changed in it"
+
+
+async def test_opening_a_copy_of_an_item_that_is_not_published_any_more_says_so(hub: Hub) -> None:
+    await begin(hub)
+    shutil.rmtree(hub.course / "hub-release" / "A1")
+    for path in ("/start-edit-deep/A1", "/download/A1"):
+        told = (await ask(hub, "POST", path)).json()["detail"]
+        assert told.startswith("Not available: A1 is not published any more. Your notebook is kept")
+        assert (await ask(hub, "POST", path, "bob")).json()["detail"] == "Assignment not found"
+
+
+async def test_a_notebook_that_is_gone_is_reached_under_versions_and_copied_anew(hub: Hub) -> None:
+    """marimo's panel of files can remove it, or give it another name."""
+    told = "What you had is under Versions"
+    assert told not in await read(hub, "/")
+    (await begin(hub)).unlink()
+    text = await read(hub, "/")
+    assert told in text
+    assert 'href="/versions/alice/A1"' in text
+    assert 'href="/export/alice/A1"' not in text
+    assert (await see(hub, "/versions/alice/A1")).status_code == 200
+    done = (await press(hub, "/download/A1")).headers["location"]
+    assert done == "/?done=downloaded-anew&item=A1"
+    assert "A1 was copied anew." in await read(hub, done)
+    assert told not in await read(hub, "/")
+    (folder(hub) / "A1.py").unlink()
+    for way in ("/download/A1", "/start-edit-deep/A1"):
+        (folder(hub) / "A1.py").unlink(missing_ok=True)
+        note = (await ask(hub, "POST", way)).json()["note"]
+        assert note.endswith("copied anew. What was saved before is kept under Versions.")
+    assert (await ask(hub, "POST", "/download/A1")).json() == {"status": "ok"}
 
 
 async def test_b60_b61_lectures_come_below_with_run(hub: Hub) -> None:
@@ -90,6 +158,29 @@ async def test_the_first_page_says_why_a_session_ended_that_nobody_stopped(hub: 
     assert "nobody used it" not in text
     hub.start("alice", "A1")
     assert "too much memory" not in await read(hub, "/")
+
+
+@pytest.mark.parametrize(
+    ("reason", "later"),
+    [
+        (EndReason.IDLE, 0),
+        (EndReason.LOST, 0),
+        (EndReason.PRESSURE, 0),
+        (EndReason.MOVED, 0),
+        (EndReason.MEMORY, 1),
+        (EndReason.CRASHED, 1),
+    ],
+)
+async def test_that_a_notebook_was_closed_without_fault_is_told_for_a_day(
+    hub: Hub, reason: EndReason, later: int
+) -> None:
+    hub.end("alice", "A1", reason)
+    hub.clock.advance(86_000)
+    assert (await read(hub, "/")).count("Open again") == 1
+    hub.clock.advance(800)
+    text = await read(hub, "/")
+    assert text.count("Open again") == later
+    assert ('aria-labelledby="sessions-title" hidden' in text) == (not later)
 
 
 async def test_what_cannot_be_opened_again_offers_no_button(hub: Hub) -> None:
