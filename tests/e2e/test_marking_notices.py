@@ -116,6 +116,27 @@ async def test_similar_answers_are_told_as_such_marked_together_and_one_is_separ
     await expect(notices(page)).to_contain_text("3 similar answers")
 
 
+async def test_a_groups_mark_is_changed_though_its_points_were_written_first(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    await course.saved("cleo", user="ben", points=2)
+    page = await open_answer(people, url, course, "ann")
+    saved = page.locator("#saved")
+    await page.keyboard.press("w")
+    await give(page, "5")
+    await expect(page.locator("#news")).to_have_text("Saved for 2 answers")
+    await expect(page.get_by_role("alert")).to_contain_text("one equal answer keeps another mark")
+    await page.reload()
+    await give(page, "7")
+    await expect(saved).to_have_text("Saved")
+    await expect(page.get_by_role("alert")).to_be_empty()
+    assert marks(course)["bob"] == (5, "mia")
+    await page.keyboard.press("w")
+    await expect(page.locator("#news")).to_have_text("Saved for 2 answers")
+    told = {student: mark for student, mark in marks(course).items() if student != "dan"}
+    assert told == {"ann": (7, "mia"), "bob": (7, "mia"), "cleo": (2, "ben")}
+
+
 async def test_groups_that_are_not_known_at_first_are_shown_once_they_are(
     course: MarkingCourse, url: str, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -172,12 +172,12 @@ def _mark(mark: RecordedMark | QuestionGrade, comment: str, details: MarkDetails
     }
 
 
-def saved_json(answer: AnswerMark, marker: str, also: int = 0) -> Json:
+def saved_json(answer: AnswerMark, marker: str, also: int = 0, kept: int = 0) -> Json:
     """Return the state after a change.
 
     ``total`` are all marks of the student, None while one is missing. ``undo``: the marker's own
     last change can be taken back. ``also`` counts the further answers of the group that got the
-    same mark.
+    same mark, ``kept`` those that keep another one.
     """
     return {
         "mark": mark_json(answer),
@@ -187,6 +187,7 @@ def saved_json(answer: AnswerMark, marker: str, also: int = 0) -> Json:
         "open": answer.question.open,
         "undo": answer.is_undoable_by(marker),
         "also": also,
+        "kept": kept,
     }
 
 

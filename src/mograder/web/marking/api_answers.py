@@ -74,8 +74,8 @@ _PATIENCE_SECONDS = 0.1
 _LONG = 3600.0
 """How long a request waits that asks for the groups alone: until they are known."""
 
-_Written = tuple[str, AnswerMark, tuple[str, ...]]
-"""A student, the mark after a change, and the further students who got it."""
+_Written = tuple[str, AnswerMark, tuple[str, ...], int]
+"""A student, the mark after a change, who else got it, and how many equal answers did not."""
 
 
 def overview(here: CurrentHere) -> Response:
@@ -263,20 +263,20 @@ async def undo(here: CurrentHere) -> Response:
         undone = marks.undo(
             here.item, student, here.question, marker=marker, at=now, version=version
         )
-        return student, undone, ()
+        return student, undone, (), 0
 
     return await _changed(here, write, "undo mark")
 
 
 async def _changed(here: Here, write: Callable[[], _Written], action: str) -> Response:
     try:
-        given, mark, also = await to_thread.run_sync(write)
+        given, mark, also, kept = await to_thread.run_sync(write)
     except AnswerChanged as error:
         now, version = mark_json(error.now), error.now.version
         return JSONResponse({"detail": str(error), "now": now, "version": version}, 409)
     title = question_title(here.question)
     await here.record(action, *(f"{student}/{here.item}/{title}" for student in (given, *also)))
-    return JSONResponse(saved_json(mark, here.marker.name, len(also)))
+    return JSONResponse(saved_json(mark, here.marker.name, len(also), kept))
 
 
 def history(here: CurrentHere) -> Response:

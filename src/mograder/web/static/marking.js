@@ -189,6 +189,7 @@ function took(saved, result) {
   note_saved();
   saves.set(saved, (saves.get(saved) ?? 0) + 1);
   cache.delete(saved);
+  tell_kept(saved, result.kept ?? 0);
   const { mark, version, open = "", look_again = false } = result;
   places.update(saved, { open, look_again, points: mark ? mark.points : null });
   if (state && here() && saved === key()) {
@@ -201,6 +202,12 @@ function took(saved, result) {
   cache.clear();
   announce(word("also", result.also + 1));
   places.load_again({ now: true });
+}
+
+// Told until the next mark is saved: by then the marker may look at another answer.
+function tell_kept(saved, count) {
+  const { title } = places.place_at(places.index_of_key(saved)) ?? {};
+  tell_trouble("equal", count ? word(count === 1 ? "keptone" : "keptmore", title, count) : "");
 }
 
 function go_to(entry) {
