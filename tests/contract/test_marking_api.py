@@ -252,6 +252,23 @@ async def test_new_work_under_a_mark_asks_to_look_again(course: MarkingCourse) -
     assert (found["mark"]["points"], found["look_again"]) == (9, True)
 
 
+async def test_a_mark_made_on_an_answer_that_was_graded_again_is_not_saved_unseen(
+    course: MarkingCourse,
+) -> None:
+    seen = await course.state("alice")
+    course.grade("alice", submission_text(), later=5)
+    change = {"points": 9, "run": seen["run"]}
+    refused = await course.save("alice", **change, version=seen["version"])
+    assert refused.status_code == 409
+    told = refused.json()
+    assert told["now"] is None
+    assert told["run"] != seen["run"]
+    saved = await course.saved("alice", **change, version=told["version"])
+    assert (saved["mark"]["points"], saved["look_again"]) == (9, True), "saved, and still asked"
+    change = {"points": 9, "run": told["run"], "version": saved["version"]}
+    assert not (await course.saved("alice", **change))["look_again"]
+
+
 async def test_a_mark_that_cannot_be_is_refused_by_its_field(course: MarkingCourse) -> None:
     wrong: tuple[tuple[dict[str, Any], str], ...] = (
         ({"points": 11}, "Essay"),

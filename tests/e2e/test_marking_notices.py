@@ -153,9 +153,7 @@ async def test_groups_are_asked_for_again_after_a_save(
     await page.clock.install()
     await page.goto(address_of(url, course, "ann"))
     await expect(notices(page)).to_contain_text("3 similar answers")
-    other = submission_of("Handed in again, with quite other words than before.")
-    (course.hub.course / "submitted" / A / "cleo.py").write_text(other)
-    course.grade("cleo", other, later=5)
+    hand_in_again(course, "cleo", "Handed in again, with quite other words than before.")
     await page.clock.fast_forward(20_000)
     await give(page, "6")
     await page.clock.fast_forward(2_000)
@@ -180,6 +178,51 @@ async def test_a_mark_to_look_at_again_stands_until_its_marker_confirms_it(
     await expect(page.locator("#standing")).to_have_text("4 points")
     await expect(notices(page)).to_be_empty()
     assert marks(course)["dan"] == (4, "mia")
+
+
+async def test_a_mark_for_an_answer_that_was_graded_again_waits_for_a_look_at_the_new_one(
+    course: MarkingCourse, url: str, people: People, artifacts: Path
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    cells, troubles = page.locator("#cells"), page.get_by_role("alert")
+    await expect(cells).to_contain_text("It is slow, as a plot")
+    hand_in_again(course, "dan", "Quite other words.")
+    await give(page, "8")
+    await expect(troubles).to_contain_text("it was graded again meanwhile")
+    assert marks(course)["dan"] == (None, "")
+    await page.keyboard.press("d")
+    await expect(cells).to_contain_text("Quite other words.")
+    assert await faults(page, artifacts, "graded-again", EVERY_LOOK, whole=False) == []
+    await page.keyboard.press("y")
+    await expect(notices(page)).to_contain_text("Nothing changed by itself")
+    assert marks(course)["dan"] == (8, "mia")
+    await page.get_by_role("button", name="The mark stands").click()
+    await expect(notices(page)).not_to_contain_text("Nothing changed by itself")
+
+
+async def test_an_answer_that_was_read_ahead_is_drawn_anew_once_it_was_graded_again(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    title = page.locator("#place")
+    before = await title.text_content() or ""
+    await page.wait_for_load_state("networkidle")  # the next one was read ahead
+    for student in STUDENTS:
+        hand_in_again(course, student, f"Quite other words of {student[::-1]}.")
+    await page.keyboard.press("n")
+    await expect(title).not_to_have_text(before)
+    await expect(page.locator("#cells")).to_contain_text("Quite other words of")
+    await expect(notices(page)).to_contain_text("It was graded again")
+    await give(page, "3")
+    await expect(page.locator("#saved")).to_have_text("Saved")
+    assert [points for points, _ in marks(course).values()].count(3) == 1
+
+
+def hand_in_again(course: MarkingCourse, student: str, essay: str) -> None:
+    """Record another submission of a student, as grading does."""
+    text = submission_of(essay)
+    (course.hub.course / "submitted" / A / f"{student}.py").write_text(text)
+    course.grade(student, text, later=5)
 
 
 async def test_a_request_stands_at_the_answer_until_it_is_decided(

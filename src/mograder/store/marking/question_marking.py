@@ -116,7 +116,7 @@ class AnswerMark:
     ``question`` is the mark that counts. ``given`` is the last one by a person, None if there is
     none or it was taken back. ``whole`` is the mark for all questions without checks together, if
     one counts. ``steps`` are those that can be taken back. ``submission_sha256`` is that of the
-    work that was graded last, "" if only mograder 0.3.16 has graded it.
+    work that was graded last, "" if only mograder 0.3.16 has graded it; ``run`` is that grading.
     """
 
     student: str
@@ -127,6 +127,7 @@ class AnswerMark:
     version: str
     steps: tuple[GivenMark, ...]
     submission_sha256: str
+    run: int | None
     comment: str
 
     def is_undoable_by(self, marker: str) -> bool:
@@ -147,13 +148,18 @@ class AnswerChanged(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of the mark of a question; ``version`` is that of the mark looked at."""
+    """A change of the mark of a question; ``version`` is that of the mark looked at.
+
+    ``run`` is that of the answer looked at, None for the newest: a mark that was made on an earlier
+    submission asks to look again, and equal answers do not get it.
+    """
 
     question: str
     entry: MarkEntry
     marker: str
     at: datetime
     version: str
+    run: int | None = None
 
 
 class QuestionMarks:
@@ -217,12 +223,14 @@ class QuestionMarks:
             )
             told = {change.question: replace(entry, details=entry.details or NO_DETAILS)}
             given = GivenMarks(told, change.marker, change.at)
+            is_newest = change.run not in {each.number for each in rows.runs[:-1]}
             if is_superseded(rows, change.question) or not _is_said(now, entry, change.marker):
                 if now.version != change.version:
                     raise AnswerChanged(now)
-                record_given(connection, rows, given)
+                seen = given if is_newest else replace(given, run=change.run)
+                record_given(connection, rows, seen)
             first = _First(now, _of_question(connection, rows, change.question))
-            wanted = frozenset(others) - {student}
+            wanted = frozenset(others) - {student} if is_newest else frozenset[str]()
             follow, kept = _followers(connection, assignment, wanted, first, entry)
             for each in follow:
                 record_given(connection, each, given)
@@ -335,6 +343,7 @@ def _state(connection: Connection, rows: StudentRows, question: str) -> AnswerMa
         question_version(rows, question),
         steps,
         rows.runs[-1].submission_sha256 if rows.runs else "",
+        rows.runs[-1].number if rows.runs else None,
         grade.comment,
     )
 

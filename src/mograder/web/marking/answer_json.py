@@ -53,6 +53,7 @@ class MarkChange(_Sent):
     """A mark: ``points`` as a number, or None, and then saved comments and ``adjustment`` count.
 
     With neither points nor adjustment nor a saved comment that has points, the mark is taken back.
+    ``run`` is that of the answer looked at.
     """
 
     points: _Points | None = None
@@ -61,6 +62,7 @@ class MarkChange(_Sent):
     comment: _Text = ""
     reason: _Text = ""
     version: Annotated[str, Field(max_length=100)]
+    run: Annotated[int, Field(ge=0)] | None = None
     to: Literal["answer", "group"] = "answer"
 
 

@@ -16,7 +16,7 @@ const AGAIN_MS = 2000, MOST_KEPT = 40;
 const OPEN = ["open", "answered"]; // the states of a request that waits for a decision
 const cache = new Map();
 const main = document.querySelector("main").dataset;
-let state = null, turn = 0, going_to = "", rubric_of = null, keeping = false;
+let state = null, turn = 0, going_to = "", rubric_of = null, keeping = false, graded_anew = false;
 
 const { here, key } = places;
 const saves = new Map(); // how often an answer's mark was saved
@@ -93,21 +93,27 @@ async function load_rubric(question) {
   form.set_rubric(found);
 }
 
+// What is drawn of an answer, without the mark and the comments at its lines.
+const drawn = ({ run, cells, text, auto, available, outputs, task, scale, solution }) => JSON.stringify([run, cells, text, auto, available, outputs, task, scale, solution]);
+
 function display(found, focus) {
   const other = state?.id !== found.id || state?.address !== found.address;
+  const anew = !other && drawn(state) !== drawn(found);
+  if (other || anew) graded_anew = anew && state.run !== found.run;
   state = found;
   cache.delete(key());
   tell_trouble("load", "");
   tell_trouble("act", "");
   of("desk").hidden = false;
   of("place").textContent = word("answer", places.by_question ? found.label : `${found.label}: ${found.title}`, word("position", ...places.position()));
-  if (other) show_answer(found);
+  if (other || anew) show_answer(found);
   else show_annotations(found);
   show_mark(!other);
   if (outbox.entry_of(key())?.held) form.check_again();
   show_notices();
   show_ways();
   told();
+  if (anew && graded_anew) announce(word("anew"));
   if (!other) return;
   const top = of("way").previousElementSibling.getBoundingClientRect().bottom + scrollY;
   if (scrollY > top) scrollTo({ top });
@@ -154,6 +160,7 @@ function show_notices() {
   const note = (style, text, ...acts) => notices.push(make("div", { class: `note inline ${style}` }, make("p", {}, text), ...acts));
   const button = (text, act, ...more) => make("button", { type: "button", class: "button", onclick: act }, text, ...more);
   if (trouble) note("warn", trouble);
+  if (graded_anew) note("warn", word("anew"));
   if (whole && state.question) note("", word("whole", number_text(whole.points), whole.marker));
   if (look_again) note("warn", word("looktext"), button(word("lookok"), confirm));
   for (const each of requests.filter(({ state }) => OPEN.includes(state))) {
@@ -169,8 +176,8 @@ function show_notices() {
 // ---- the results of changes
 
 form.on_draft(
-  (draft, wait) => outbox.keep(here(), here().title, draft, state.version, { wait }),
-  (draft, held) => outbox.keep(here(), here().title, draft, state.version, { held }),
+  (draft, wait) => outbox.keep(here(), here().title, draft, state, { wait }),
+  (draft, held) => outbox.keep(here(), here().title, draft, state, { held }),
 );
 
 outbox.on_change((entry, result) => {
@@ -217,15 +224,16 @@ function go_to(entry) {
   return null;
 }
 
-// At its own question, whose rubric both marks are told by.
+// At its own question, whose rubric both marks are told by, and beside the answer as it is now.
 async function compare(entry) {
   if (!places.is_here(entry)) await go_to(entry);
-  if (places.is_here(entry)) show_conflict(entry);
+  if (places.is_here(entry)) await renew(here(), turn);
+  if (places.is_here(entry) && entry.conflict) show_conflict(entry);
 }
 
 on_decided(async (entry, outcome, text) => {
   if (outcome) took_over(entry, outcome);
-  if (outcome?.draft) outbox.keep(entry, entry.label, outcome.draft, outcome.version);
+  if (outcome?.draft) outbox.keep(entry, entry.label, outcome.draft, outcome);
   if (places.is_here(entry)) show_mark(false);
   else if (outcome?.draft) await go_to(entry);
   of(outcome?.draft ? "comment" : "place").focus();
@@ -243,7 +251,7 @@ function took_over(entry, { mark, version }) {
 
 // Saves the mark unchanged, to confirm it after the answer has changed.
 function confirm() {
-  outbox.keep(here(), here().title, form.current_draft(), state.version, { wait: 0 });
+  outbox.keep(here(), here().title, form.current_draft(), state, { wait: 0 });
   of("place").focus();
 }
 
