@@ -85,12 +85,18 @@ class GivenMark:
         given = self.mark.points if self.details.adjustment is None else None
         return given, self.details, self.mark.comment
 
+    def counts_again(self, before: GivenMark | None) -> bool:
+        """Return whether it is the mark before it with other points of its saved comments."""
+        if before is None or before.says() != self.says():
+            return False
+        return before.mark.points != self.mark.points
+
 
 def steps_of(marks: Iterable[GivenMark]) -> tuple[GivenMark, ...]:
     """Return the steps that led to the present mark of a question, from its rows, oldest first.
 
     A row that says the same as the last step, such as one that was computed again, belongs to that
-    step and leaves it to its marker.
+    step.
     """
     steps: list[GivenMark] = []
     for each in marks:

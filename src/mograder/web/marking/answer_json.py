@@ -296,9 +296,14 @@ def request_json(stored: RegradeRequest) -> Json:
 
 
 def history_json(history: Iterable[GivenMark]) -> list[Json]:
-    """Return the marks that a question had, newest first; ``marker`` is "" for grading."""
-    entries: list[Json] = [
-        {
+    """Return the marks that a question had, newest first; ``marker`` is "" for grading.
+
+    ``again``: the points of saved comments were changed, and nobody gave another mark.
+    """
+    entries: list[Json] = []
+    before: GivenMark | None = None
+    for each in history:
+        entry: Json = {
             "points": each.mark.points,
             "available": each.mark.available,
             "state": each.mark.state,
@@ -308,7 +313,8 @@ def history_json(history: Iterable[GivenMark]) -> list[Json]:
             "adjustment": each.details.adjustment,
             "reason": each.details.reason if each.mark.marker != MACHINE else each.mark.comment,
             "at": each.mark.at,
+            "again": each.counts_again(before),
         }
-        for each in history
-    ]
+        entries.append(entry)
+        before = each if each.mark.marker != MACHINE else before
     return entries[::-1]

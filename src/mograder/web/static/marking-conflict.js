@@ -6,11 +6,12 @@ import { dialog_keys } from "./marking-keys.js";
 import * as outbox from "./marking-outbox.js";
 import { word } from "./words.js";
 
-const dialog = of("conflict");
+const dialog = of("conflict"), own = document.querySelector("main").dataset.marker;
 let entry = null, decided = () => {};
 
 export function conflict_text({ label, conflict: { mark, graded } }) {
-  return graded ? word("gradedagain", label) : word("conflict", label, mark?.marker || word("nobody"));
+  if (graded) return word("gradedagain", label);
+  return mark?.marker === own ? word("elsewhere", label) : word("conflict", label, mark?.marker || word("nobody"));
 }
 
 export const on_decided = (handler) => (decided = handler);
