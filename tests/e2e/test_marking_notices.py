@@ -225,6 +225,37 @@ def hand_in_again(course: MarkingCourse, student: str, essay: str) -> None:
     course.grade(student, text, later=5)
 
 
+async def test_an_item_that_another_marker_made_or_changed_is_read_once_it_is_met(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "ann")
+    await expect(page.locator("#items")).to_contain_text("None yet")
+    made = await course.comment("States the rate", 3)
+    await course.saved("dan", user="ben", saved=[made["id"]])
+    await page.locator("#jump").select_option(label=await label_of(page, course, "dan"))
+    await expect(page.locator("#points")).to_have_value("3")
+    await expect(page.get_by_role("checkbox", name="States the rate")).to_be_checked()
+    path = f"/marking/-/api/{A}/questions/Essay/comments/{made['id']}"
+    wish = {"text": "Says the rate", "points": 4, "position": 0, "version": made["version"]}
+    assert (await course.ask("PUT", path, "ben", json=wish)).status_code == 200
+    await page.keyboard.press("v")
+    await page.get_by_role("button", name="Edit States the rate").click()
+    await page.locator("#item-points").fill("5")
+    await page.keyboard.press("Control+Enter")
+    await expect(page.locator("#item-trouble")).to_contain_text("It is now: Says the rate")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("checkbox", name="Says the rate")).to_be_checked()
+    assert marks(course)["dan"] == (4, "ben")
+
+
+async def label_of(page: Page, course: MarkingCourse, student: str) -> str:
+    """Return how an answer is named where one goes to another."""
+    asked = await course.ask("GET", f"/marking/-/api/{A}/queue", params={"question": "Essay"})
+    names = [each["id"] for each in asked.json()["answers"]]
+    option = page.locator("#jump option").nth(names.index(course.id_of(student)))
+    return await option.text_content() or ""
+
+
 async def test_a_request_stands_at_the_answer_until_it_is_decided(
     course: MarkingCourse, url: str, people: People, artifacts: Path
 ) -> None:

@@ -41,6 +41,7 @@ async function show(index, { focus = true } = {}) {
     await load_rubric(wanted.question);
     if (rubric_of !== wanted.question) await soon();
   }
+  if (!knows_items(found)) await load_rubric(wanted.question);
   if (mine !== turn) return;
   const at = places.index_of_key(outbox.key_of(wanted.id, wanted.question)); // the others may have been read again
   if (at < 0) return show(0, { focus });
@@ -69,6 +70,7 @@ function fail(error) {
 // Shows a newer state of the answer that is shown; the text being written stays.
 async function renew(wanted, mine) {
   const fresh = await fetch_state(wanted).catch(() => null);
+  if (fresh && mine === turn && !knows_items(fresh)) await load_rubric(wanted.question);
   if (!fresh || mine !== turn || key() !== outbox.key_of(wanted.id, wanted.question)) return null; // another is shown, or will be
   if (JSON.stringify(fresh) !== JSON.stringify(state)) display(fresh, false);
   return fresh;
@@ -85,6 +87,9 @@ async function reload() {
   cache.clear();
   return renew(here(), turn);
 }
+
+// Another marker may have made an item since the rubric was read: the page must not count without it.
+const knows_items = ({ mark }) => (mark?.saved ?? []).every(form.item_of);
 
 async function load_rubric(question) {
   const found = await call("GET", at_comments(question)).catch(fail);
@@ -391,7 +396,7 @@ const acts = {
 };
 const buttons = { previous: "previous", next: "next", unmarked: "unmarked", undo: "undo", "show-history": "history", "show-keys": "keys", "new-item": "item", "revise-all": "revise", "keep": "keep" };
 
-open_dialogs({ place: here, key, state: () => state, rubric_changed, reload });
+open_dialogs({ place: here, key, state: () => state, rubric_changed, reload, read_rubric: () => load_rubric(here().question) });
 on_annotate(show_note);
 for (const [id, act] of Object.entries(buttons)) of(id).addEventListener("click", acts[act]);
 of("points").addEventListener("keydown", (event) => {
