@@ -13,13 +13,21 @@ from mograder.core.settings import load_settings
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.regrade_requests import Decision, RequestRules, ask, decide
 from mograder.grading.release.releasing import release
+from mograder.grading.submissions.autograde import run_of
+from mograder.grading.submissions.grading_result import GradingState
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.marking import api_answers
 from tests.support.browser import People
 from tests.support.hub_pages import serving
 from tests.support.identity import from_proxy
 from tests.support.looks import EVERY_LOOK, faults
-from tests.support.marking_course import A, MarkingCourse, open_marking_course, submission_of
+from tests.support.marking_course import (
+    A,
+    MarkingCourse,
+    graded,
+    open_marking_course,
+    submission_of,
+)
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]
 
@@ -254,6 +262,27 @@ async def label_of(page: Page, course: MarkingCourse, student: str) -> str:
     names = [each["id"] for each in asked.json()["answers"]]
     option = page.locator("#jump option").nth(names.index(course.id_of(student)))
     return await option.text_content() or ""
+
+
+async def test_the_mark_of_an_unprotected_check_is_a_proposal_that_is_confirmed_here(
+    course: MarkingCourse, url: str, people: People, artifacts: Path
+) -> None:
+    text = submission_of(STUDENTS["dan"])
+    result = graded("dan", text, later=5)
+    beside = result.questions[0].model_copy(update={"state": GradingState.UNPROTECTED})
+    questions = (beside, *result.questions[1:])
+    with course.book() as book:
+        book.record_run(run_of(result.model_copy(update={"questions": questions}), course.key))
+    person = await people.person("mia", headers=from_proxy("mia"))
+    page = await person.open(address_of(url, course, "dan").replace("Essay", "Q1"))
+    await expect(page.locator("#points-why")).to_contain_text("does not count before somebody")
+    await expect(notices(page)).to_contain_text("so its mark is a proposal")
+    assert await faults(page, artifacts, "proposal", EVERY_LOOK, whole=False) == []
+    await page.get_by_role("button", name="Confirm 7.5").click()
+    await expect(page.locator("#saved")).to_have_text("Saved")
+    await expect(notices(page)).to_be_empty()
+    found = await course.state("dan", "Q1")
+    assert (found["mark"]["points"], found["open"]) == (7.5, "")
 
 
 async def test_a_request_stands_at_the_answer_until_it_is_decided(

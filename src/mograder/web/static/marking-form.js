@@ -110,6 +110,8 @@ const overrides = () => {
   const points = points_of(draft);
   return shown.reason_needed && points !== null && points !== shown.auto?.points;
 };
+// Grading proposes the mark of checks that ran beside the answers.
+export const waits_for_a_person = () => shown.auto?.state === "unprotected";
 const lacks_reason = () => overrides() && !draft.reason.trim();
 
 of("points").addEventListener("input", () => {
@@ -218,7 +220,7 @@ function tell_points() {
   const words = [];
   if (given && rubric_used && rubric_sum !== draft.points) words.push(word("rubricsays", number_text(rubric_sum)));
   else if (!given && rubric_sum !== null) words.push(word("byrubric", number_text(rubric_sum)));
-  else if (!given) words.push(shown.auto?.points != null ? word("autocounts") : word("none"));
+  else if (!given) words.push(word(shown.auto?.points == null ? "none" : waits_for_a_person() ? "autowaits" : "autocounts"));
   if (overrides()) words.push(word("override", number_text(shown.auto?.points)));
   of("points-why").textContent = words.join(" ");
   of("by-rubric").hidden = !(given && rubric_used);

@@ -160,13 +160,14 @@ function tell_mark() {
 }
 
 function show_notices() {
-  const { group, look_again, requests, trouble, whole } = state;
+  const { auto, group, look_again, open, requests, trouble, whole } = state;
   const notices = [];
   const note = (style, text, ...acts) => notices.push(make("div", { class: `note inline ${style}` }, make("p", {}, text), ...acts));
   const button = (text, act, ...more) => make("button", { type: "button", class: "button", onclick: act }, text, ...more);
   if (trouble) note("warn", trouble);
   if (graded_anew) note("warn", word("anew"));
   if (whole && state.question) note("", word("whole", number_text(whole.points), whole.marker));
+  if (open && form.waits_for_a_person() && auto.points !== null) note("", word("proposed"), button(word("confirm", number_text(auto.points)), accept));
   if (look_again) note("warn", word("looktext"), button(word("lookok"), confirm));
   for (const each of requests.filter(({ state }) => OPEN.includes(state))) {
     note("warn", word("asked", "", each.text), make("a", { class: "button", href: `${main.pages}/requests/${each.id}` }, word("answerask")));
@@ -257,6 +258,12 @@ function took_over(entry, { mark, version }) {
 // Saves the mark unchanged, to confirm it after the answer has changed.
 function confirm() {
   outbox.keep(here(), here().title, form.current_draft(), state, { wait: 0 });
+  of("place").focus();
+}
+
+// Gives the mark that grading proposed.
+function accept() {
+  form.give(state.auto.points);
   of("place").focus();
 }
 
