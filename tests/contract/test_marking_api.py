@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sqlalchemy import text
@@ -300,6 +301,14 @@ async def test_there_is_nothing_at_unknown_answers_and_questions(course: Marking
 
 
 # ---- rubric ----
+
+
+async def test_points_below_zero_can_be_written_on_a_phone(course: MarkingCourse) -> None:
+    """The keypad for decimal numbers of an iPhone has no minus."""
+    page = (await course.ask("GET", f"/marking/{A}/questions/Essay")).text
+    fields = re.findall(r'<input\s+id="(?:adjustment|item-points)"[^>]*>', page)
+    assert len(fields) == 2
+    assert not [each for each in fields if "inputmode" in each]
 
 
 async def test_points_by_saved_comments_follow_their_changes(course: MarkingCourse) -> None:
