@@ -285,6 +285,23 @@ async def test_the_mark_of_an_unprotected_check_is_a_proposal_that_is_confirmed_
     assert (found["mark"]["points"], found["open"]) == (7.5, "")
 
 
+async def test_the_keys_of_the_browser_work_while_an_answer_is_on_its_way(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    await page.route("**/answers/*/questions/*", lambda route: route.abort())
+    note = "document.addEventListener('keydown', (event) => (window.keys ??= []).push(event.key))"
+    await page.evaluate(note)
+    await page.locator("#next").click()
+    await page.locator("#next").click()
+    await expect(page.locator("#desk")).to_have_attribute("aria-busy", "true")
+    await page.locator("#points").focus()
+    for key in ("F2", "PageDown", "Control+f", "7", "Control+Enter"):
+        await page.keyboard.press(key)
+    assert await page.evaluate("window.keys") == ["F2", "PageDown", "Control", "f", "Control"]
+    await expect(page.locator("#points")).to_have_value("")
+
+
 async def test_a_request_stands_at_the_answer_until_it_is_decided(
     course: MarkingCourse, url: str, people: People, artifacts: Path
 ) -> None:

@@ -383,8 +383,11 @@ function annotate() {
 
 // While the next answer is on its way, nothing that is typed may land in the one that is still shown.
 const is_late = (event) => of("desk").getAttribute("aria-busy") === "true" && !event.target.closest?.(".way, .about, dialog");
+const HARMLESS = new Set(["Tab", "Escape", "Shift", "Control", "Alt", "Meta", "PageUp", "PageDown", "Home", "End"]);
+const WRITING = new Set(["enter", "v", "x", "y", "z"]); // also with Ctrl
+const is_browsers = ({ key, ctrlKey, metaKey, altKey }) => HARMLESS.has(key) || /^F\d+$/.test(key) || ((ctrlKey || metaKey || altKey) && !WRITING.has(key.toLowerCase()));
 document.addEventListener("keydown", (event) => {
-  if (!is_late(event) || ["Tab", "Escape", "Shift", "Control", "Alt", "Meta"].includes(event.key)) return;
+  if (!is_late(event) || is_browsers(event)) return;
   event.preventDefault();
   event.stopImmediatePropagation();
 }, true);
