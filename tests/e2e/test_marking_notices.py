@@ -302,6 +302,27 @@ async def test_the_keys_of_the_browser_work_while_an_answer_is_on_its_way(
     await expect(page.locator("#points")).to_have_value("")
 
 
+async def test_an_answer_that_is_not_saved_is_told_at_the_end_and_keeps_what_was_written(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    title = page.locator("#place")
+    for points in ("1/2", "3", "3"):
+        before = await title.text_content() or ""
+        await give(page, points)
+        await page.keyboard.press("n")
+        await expect(title).not_to_have_text(before)
+    await give(page, "3")
+    await page.keyboard.press("n")
+    await expect(page.locator("#standing")).to_have_text("The others are marked; not saved: 1.")
+    await page.get_by_role("button", name="Go there").click()
+    await expect(page.locator("#points")).to_have_value("1/2")
+    await expect(page.locator("#saved")).to_contain_text("“1/2” is not a number")
+    await page.locator("#points").fill("0.5")
+    await expect(page.locator("#saved")).to_have_text("Saved")
+    assert marks(course)["dan"] == (0.5, "mia")
+
+
 async def test_a_request_stands_at_the_answer_until_it_is_decided(
     course: MarkingCourse, url: str, people: People, artifacts: Path
 ) -> None:

@@ -29,6 +29,7 @@ const texts_of = (mark) => ({
   adjustment: mark.points === null ? number_text(mark.adjustment || null) : "",
   comment: mark.comment,
   reason: mark.reason,
+  ...mark.written, // what is no number, until it is one
 });
 
 // Shows a mark in the form; a field that is being written in is left alone if `gently` and nobody else changed it.
@@ -92,7 +93,9 @@ function change(values, wait) {
 function broken() {
   const wrong = [["points", of("points")], ["adjustment", of("adjustment")]].find(([, field]) => Number.isNaN(number_in(field)));
   for (const name of ["points", "adjustment", "reason"]) of(name).removeAttribute("aria-invalid");
+  delete draft.written;
   if (wrong) {
+    draft.written = { [wrong[0]]: wrong[1].value };
     wrong[1].setAttribute("aria-invalid", "true");
     troubled(draft, word("number", wrong[1].value));
     return true;

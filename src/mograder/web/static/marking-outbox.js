@@ -96,7 +96,7 @@ async function attempt(entry, more) {
   if (entry.sent.at(-1) !== draft) entry.sent = [...entry.sent, draft].slice(-MOST_SENT);
   store(entry);
   try {
-    const result = await call("PUT", at_question(entry.id, entry.question), { ...draft, version, run }, more);
+    const result = await call("PUT", at_question(entry.id, entry.question), { ...draft, written: undefined, version, run }, more);
     failures = 0;
     settle(entry, draft, result);
   } catch (error) {

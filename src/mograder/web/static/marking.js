@@ -347,10 +347,12 @@ async function unmarked() {
   places.load_again();
 }
 
-// There is no other answer that waits; this one may.
+// There is no other answer that waits; this one may, and so may those that could not be saved.
 async function finish() {
   await outbox.flush(key());
-  const text = word(places.waits(here()) ? "lastleft" : "alldone");
+  const stuck = outbox.unsaved().filter((each) => each.conflict || each.refused).length;
+  const last = places.waits(here()) && !outbox.entry_of(key());
+  const text = [last ? word("lastleft") : stuck ? "" : word("alldone"), stuck ? word("allbut", stuck) : ""].filter(Boolean).join(" ");
   of("standing").textContent = text;
   announce(text);
 }
