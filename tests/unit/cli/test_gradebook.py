@@ -371,7 +371,7 @@ def test_a_pipe_is_written_to_and_a_link_stays(course: Path) -> None:
     assert pipe.is_fifo()
     cli("gradebook export A1 -o link.csv")
     assert link.is_symlink()
-    assert (course / "marks.csv").read_text() == marks
+    assert (course / "marks.csv").read_text("utf-8-sig") == marks
 
 
 def test_check_ends_with_1_for_damage_only(course: Path) -> None:
@@ -402,6 +402,7 @@ def test_check_verifies_the_signatures_of_results(course: Path) -> None:
 def test_an_exported_file_is_filled_in_and_taken_back(graded: Path, course: Path) -> None:
     file = course / "marks.csv"
     cli("gradebook export A1 -o", str(file))
+    assert file.read_bytes().startswith(b"\xef\xbb\xbf"), "else Excel garbles what is not ASCII"
     assert cli("gradebook import A1 marks.csv").out == "A1: 0 students changed.\n"
     text = file.read_text("utf-8").replace("bob,,27.1,,,,7.1,15,5,", "bob,,27.1,Hm,,,7.1,12,5,40,5")
     file.write_text(text.replace("40,5", '"40,5"'), "utf-8")
