@@ -162,8 +162,6 @@ def _change(
     chosen, note = _chosen(book, assignment, fields.get("for", "")), fields.get("note", "").strip()
     action = fields.get("action", "")
     if action == "take-back":
-        if not note:
-            raise InvalidInput("Write a note, which students read in place of their marks.")
         feedback = feedback_of(marking, assignment)
         return take_back(feedback, chosen, by=marker.name, note=note)
     if action != "release":
