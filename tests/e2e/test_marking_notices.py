@@ -135,6 +135,7 @@ async def test_a_groups_mark_is_changed_though_its_points_were_written_first(
     await expect(page.locator("#news")).to_have_text("Saved for 2 answers")
     await expect(page.get_by_role("alert")).to_contain_text("one equal answer keeps another mark")
     await page.reload()
+    await expect(page.locator("#points")).to_have_value("5")
     await give(page, "7")
     await expect(saved).to_have_text("Saved")
     await expect(page.get_by_role("alert")).to_be_empty()
@@ -280,7 +281,7 @@ async def test_the_mark_of_an_unprotected_check_is_a_proposal_that_is_confirmed_
     assert await faults(page, artifacts, "proposal", EVERY_LOOK, whole=False) == []
     await page.get_by_role("button", name="Confirm 7.5").click()
     await expect(page.locator("#saved")).to_have_text("Saved")
-    await expect(notices(page)).to_be_empty()
+    await expect(notices(page)).not_to_contain_text("so its mark is a proposal")
     found = await course.state("dan", "Q1")
     assert (found["mark"]["points"], found["open"]) == (7.5, "")
 
@@ -290,15 +291,15 @@ async def test_the_keys_of_the_browser_work_while_an_answer_is_on_its_way(
 ) -> None:
     page = await open_answer(people, url, course, "dan")
     await page.route("**/answers/*/questions/*", lambda route: route.abort())
-    note = "document.addEventListener('keydown', (event) => (window.keys ??= []).push(event.key))"
+    note = "document.addEventListener('keydown', (event) => (window.typed ??= []).push(event.key))"
     await page.evaluate(note)
-    await page.locator("#next").click()
-    await page.locator("#next").click()
+    jump = page.locator("#jump")
+    await jump.select_option(index=(int(await jump.input_value()) + 2) % 4)  # not read ahead
     await expect(page.locator("#desk")).to_have_attribute("aria-busy", "true")
     await page.locator("#points").focus()
     for key in ("F2", "PageDown", "Control+f", "7", "Control+Enter"):
         await page.keyboard.press(key)
-    assert await page.evaluate("window.keys") == ["F2", "PageDown", "Control", "f", "Control"]
+    assert await page.evaluate("window.typed") == ["F2", "PageDown", "Control", "f", "Control"]
     await expect(page.locator("#points")).to_have_value("")
 
 
