@@ -71,13 +71,24 @@ async def test_one_mark_for_the_whole_group(course: MarkingCourse) -> None:
     await groups(course)
     await course.saved("bob", user="ben", points=2, comment="Mine.")
     saved = await course.saved("alice", points=7, comment="All.", to="group")
-    assert saved["also"] == 2
+    assert (saved["also"], saved["kept"]) == (2, 1)
     everybody = ["alice", "bob", "eve", "zoe", "dan"]
     assert await points(course, everybody) == [7, 2, 7, 7, None]
     history = await course.ask("GET", f"{course.at('zoe')}/history")
     assert [each["marker"] for each in history.json()["entries"]] == ["mia", ""]
     marked = [what for by, action, what, _ in course.hub.audit() if (by, action) == ("mia", "mark")]
     assert sorted(marked) == [f"{each}/{A}/Essay" for each in ("alice", "eve", "zoe")]
+
+
+async def test_equal_answers_get_no_mark_that_was_made_on_an_earlier_answer(
+    course: MarkingCourse,
+) -> None:
+    run = (await course.state("alice"))["run"]
+    course.grade("alice", submission_of(ALONE), later=5)
+    assert await groups(course) == [["bob", "eve", "zoe"], ["alice", "dan"]]
+    saved = await course.saved("alice", points=7, to="group", run=run)
+    assert (saved["also"], saved["look_again"]) == (0, True)
+    assert await points(course, ["alice", "dan", "bob"]) == [7, None, None]
 
 
 async def test_an_answer_taken_out_is_marked_alone(course: MarkingCourse) -> None:

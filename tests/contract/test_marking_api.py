@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sqlalchemy import text
@@ -252,6 +253,23 @@ async def test_new_work_under_a_mark_asks_to_look_again(course: MarkingCourse) -
     assert (found["mark"]["points"], found["look_again"]) == (9, True)
 
 
+async def test_a_mark_made_on_an_answer_that_was_graded_again_is_not_saved_unseen(
+    course: MarkingCourse,
+) -> None:
+    seen = await course.state("alice")
+    course.grade("alice", submission_text(), later=5)
+    change = {"points": 9, "run": seen["run"]}
+    refused = await course.save("alice", **change, version=seen["version"])
+    assert refused.status_code == 409
+    told = refused.json()
+    assert told["now"] is None
+    assert told["run"] != seen["run"]
+    saved = await course.saved("alice", **change, version=told["version"])
+    assert (saved["mark"]["points"], saved["look_again"]) == (9, True), "saved, and still asked"
+    change = {"points": 9, "run": told["run"], "version": saved["version"]}
+    assert not (await course.saved("alice", **change))["look_again"]
+
+
 async def test_a_mark_that_cannot_be_is_refused_by_its_field(course: MarkingCourse) -> None:
     wrong: tuple[tuple[dict[str, Any], str], ...] = (
         ({"points": 11}, "Essay"),
@@ -285,6 +303,14 @@ async def test_there_is_nothing_at_unknown_answers_and_questions(course: Marking
 # ---- rubric ----
 
 
+async def test_points_below_zero_can_be_written_on_a_phone(course: MarkingCourse) -> None:
+    """The keypad for decimal numbers of an iPhone has no minus."""
+    page = (await course.ask("GET", f"/marking/{A}/questions/Essay")).text
+    fields = re.findall(r'<input\s+id="(?:adjustment|item-points)"[^>]*>', page)
+    assert len(fields) == 2
+    assert not [each for each in fields if "inputmode" in each]
+
+
 async def test_points_by_saved_comments_follow_their_changes(course: MarkingCourse) -> None:
     good, bad = await course.comment("Good.", 6), await course.comment("Late.", -2)
     saved = await course.saved("alice", saved=[good["id"], bad["id"]], adjustment=0.5)
@@ -298,9 +324,11 @@ async def test_points_by_saved_comments_follow_their_changes(course: MarkingCour
     body = {"text": "Very good.", "points": 8, "position": 0, "version": good["version"]}
     changed = await course.ask("PUT", path, "ben", json=body)
     assert changed.json()["changed"] == 2
-    for student, points, marker in (("alice", 6.5, "ben"), ("bob", 8, "ben"), ("eve", 6, "mia")):
+    for student, points in (("alice", 6.5), ("bob", 8), ("eve", 6)):
         mark = (await course.state(student))["mark"]
-        assert (mark["points"], mark["marker"]) == (points, marker), student
+        assert (mark["points"], mark["marker"]) == (points, "mia"), student
+    history = (await course.ask("GET", course.at("bob") + "/history")).json()["entries"]
+    assert [each["again"] for each in history] == [True, False, False]
     again = await course.ask("PUT", path, "ben", json=body)
     assert (again.status_code, again.json()["changed"]) == (200, 0), "nothing is left to change"
     refused = await course.ask("PUT", path, json={**body, "text": "Mine."})

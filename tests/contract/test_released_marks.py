@@ -135,6 +135,19 @@ async def test_the_release_page_finds_students_by_name_and_state(
     assert await found("?state=bogus&page=x") == ["alice", "bob", "carol"]
 
 
+async def test_the_release_page_says_what_to_look_at_before_a_release(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    assert "Look first" not in await read(hub, "/marking/A1/release", "prof")
+    fewer = ESSAY.model_copy(update={"available": 2.0})
+    questions = (course.result("bob").questions[0], fewer)
+    course.grade("bob", questions=questions, max_mark=12.0, submission_sha256="b" * 64)
+    staff = await read(hub, "/marking/A1/release?q=bob", "prof")
+    assert "Look first at the marks of alice, bob." in staff
+    assert "Look again at Essay" in staff
+    assert "The total is more than the maximum: 16.5 of 12" in staff
+
+
 async def test_the_release_page_shows_fifty_students_at_once(
     hub: Hub, course: ReleasedCourse
 ) -> None:

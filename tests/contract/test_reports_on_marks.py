@@ -166,4 +166,4 @@ async def test_the_commands_tell_the_same(copies: MarkingCourse, tmp_path: Path)
     csv = str(tmp_path / "s.csv")
     shown = (await to_thread(cli, "gradebook statistics", A, "--csv", csv, *where)).out
     assert "Essay" not in shown  # no mark yet
-    assert (tmp_path / "s.csv").read_text().startswith("question,available,students")
+    assert (tmp_path / "s.csv").read_text("utf-8-sig").startswith("question,available,students")

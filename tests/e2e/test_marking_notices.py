@@ -13,13 +13,21 @@ from mograder.core.settings import load_settings
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.regrade_requests import Decision, RequestRules, ask, decide
 from mograder.grading.release.releasing import release
+from mograder.grading.submissions.autograde import run_of
+from mograder.grading.submissions.grading_result import GradingState
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.marking import api_answers
 from tests.support.browser import People
 from tests.support.hub_pages import serving
 from tests.support.identity import from_proxy
 from tests.support.looks import EVERY_LOOK, faults
-from tests.support.marking_course import A, MarkingCourse, open_marking_course, submission_of
+from tests.support.marking_course import (
+    A,
+    MarkingCourse,
+    graded,
+    open_marking_course,
+    submission_of,
+)
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]
 
@@ -116,6 +124,28 @@ async def test_similar_answers_are_told_as_such_marked_together_and_one_is_separ
     await expect(notices(page)).to_contain_text("3 similar answers")
 
 
+async def test_a_groups_mark_is_changed_though_its_points_were_written_first(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    await course.saved("cleo", user="ben", points=2)
+    page = await open_answer(people, url, course, "ann")
+    saved = page.locator("#saved")
+    await page.keyboard.press("w")
+    await give(page, "5")
+    await expect(page.locator("#news")).to_have_text("Saved for 2 answers")
+    await expect(page.get_by_role("alert")).to_contain_text("one equal answer keeps another mark")
+    await page.reload()
+    await expect(page.locator("#points")).to_have_value("5")
+    await give(page, "7")
+    await expect(saved).to_have_text("Saved")
+    await expect(page.get_by_role("alert")).to_be_empty()
+    assert marks(course)["bob"] == (5, "mia")
+    await page.keyboard.press("w")
+    await expect(page.locator("#news")).to_have_text("Saved for 2 answers")
+    told = {student: mark for student, mark in marks(course).items() if student != "dan"}
+    assert told == {"ann": (7, "mia"), "bob": (7, "mia"), "cleo": (2, "ben")}
+
+
 async def test_groups_that_are_not_known_at_first_are_shown_once_they_are(
     course: MarkingCourse, url: str, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,9 +162,7 @@ async def test_groups_are_asked_for_again_after_a_save(
     await page.clock.install()
     await page.goto(address_of(url, course, "ann"))
     await expect(notices(page)).to_contain_text("3 similar answers")
-    other = submission_of("Handed in again, with quite other words than before.")
-    (course.hub.course / "submitted" / A / "cleo.py").write_text(other)
-    course.grade("cleo", other, later=5)
+    hand_in_again(course, "cleo", "Handed in again, with quite other words than before.")
     await page.clock.fast_forward(20_000)
     await give(page, "6")
     await page.clock.fast_forward(2_000)
@@ -159,6 +187,141 @@ async def test_a_mark_to_look_at_again_stands_until_its_marker_confirms_it(
     await expect(page.locator("#standing")).to_have_text("4 points")
     await expect(notices(page)).to_be_empty()
     assert marks(course)["dan"] == (4, "mia")
+
+
+async def test_a_mark_for_an_answer_that_was_graded_again_waits_for_a_look_at_the_new_one(
+    course: MarkingCourse, url: str, people: People, artifacts: Path
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    cells, troubles = page.locator("#cells"), page.get_by_role("alert")
+    await expect(cells).to_contain_text("It is slow, as a plot")
+    hand_in_again(course, "dan", "Quite other words.")
+    await give(page, "8")
+    await expect(troubles).to_contain_text("it was graded again meanwhile")
+    assert marks(course)["dan"] == (None, "")
+    await page.keyboard.press("d")
+    await expect(cells).to_contain_text("Quite other words.")
+    assert await faults(page, artifacts, "graded-again", EVERY_LOOK, whole=False) == []
+    await page.keyboard.press("y")
+    await expect(notices(page)).to_contain_text("Nothing changed by itself")
+    assert marks(course)["dan"] == (8, "mia")
+    await page.get_by_role("button", name="The mark stands").click()
+    await expect(notices(page)).not_to_contain_text("Nothing changed by itself")
+
+
+async def test_an_answer_that_was_read_ahead_is_drawn_anew_once_it_was_graded_again(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    title = page.locator("#place")
+    before = await title.text_content() or ""
+    await page.wait_for_load_state("networkidle")  # the next one was read ahead
+    for student in STUDENTS:
+        hand_in_again(course, student, f"Quite other words of {student[::-1]}.")
+    await page.keyboard.press("n")
+    await expect(title).not_to_have_text(before)
+    await expect(page.locator("#cells")).to_contain_text("Quite other words of")
+    await expect(notices(page)).to_contain_text("It was graded again")
+    await give(page, "3")
+    await expect(page.locator("#saved")).to_have_text("Saved")
+    assert [points for points, _ in marks(course).values()].count(3) == 1
+
+
+def hand_in_again(course: MarkingCourse, student: str, essay: str) -> None:
+    """Record another submission of a student, as grading does."""
+    text = submission_of(essay)
+    (course.hub.course / "submitted" / A / f"{student}.py").write_text(text)
+    course.grade(student, text, later=5)
+
+
+async def test_an_item_that_another_marker_made_or_changed_is_read_once_it_is_met(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "ann")
+    await expect(page.locator("#items")).to_contain_text("None yet")
+    made = await course.comment("States the rate", 3)
+    await course.saved("dan", user="ben", saved=[made["id"]])
+    await page.locator("#jump").select_option(label=await label_of(page, course, "dan"))
+    await expect(page.locator("#points")).to_have_value("3")
+    await expect(page.get_by_role("checkbox", name="States the rate")).to_be_checked()
+    path = f"/marking/-/api/{A}/questions/Essay/comments/{made['id']}"
+    wish = {"text": "Says the rate", "points": 4, "position": 0, "version": made["version"]}
+    assert (await course.ask("PUT", path, "ben", json=wish)).status_code == 200
+    await page.keyboard.press("v")
+    await page.get_by_role("button", name="Edit States the rate").click()
+    await page.locator("#item-points").fill("5")
+    await page.keyboard.press("Control+Enter")
+    await expect(page.locator("#item-trouble")).to_contain_text("It is now: Says the rate")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("checkbox", name="Says the rate")).to_be_checked()
+    assert marks(course)["dan"] == (4, "ben")
+
+
+async def label_of(page: Page, course: MarkingCourse, student: str) -> str:
+    """Return how an answer is named where one goes to another."""
+    asked = await course.ask("GET", f"/marking/-/api/{A}/queue", params={"question": "Essay"})
+    names = [each["id"] for each in asked.json()["answers"]]
+    option = page.locator("#jump option").nth(names.index(course.id_of(student)))
+    return await option.text_content() or ""
+
+
+async def test_the_mark_of_an_unprotected_check_is_a_proposal_that_is_confirmed_here(
+    course: MarkingCourse, url: str, people: People, artifacts: Path
+) -> None:
+    text = submission_of(STUDENTS["dan"])
+    result = graded("dan", text, later=5)
+    beside = result.questions[0].model_copy(update={"state": GradingState.UNPROTECTED})
+    questions = (beside, *result.questions[1:])
+    with course.book() as book:
+        book.record_run(run_of(result.model_copy(update={"questions": questions}), course.key))
+    person = await people.person("mia", headers=from_proxy("mia"))
+    page = await person.open(address_of(url, course, "dan").replace("Essay", "Q1"))
+    await expect(page.locator("#points-why")).to_contain_text("does not count before somebody")
+    await expect(notices(page)).to_contain_text("so its mark is a proposal")
+    assert await faults(page, artifacts, "proposal", EVERY_LOOK, whole=False) == []
+    await page.get_by_role("button", name="Confirm 7.5").click()
+    await expect(page.locator("#saved")).to_have_text("Saved")
+    await expect(notices(page)).not_to_contain_text("so its mark is a proposal")
+    found = await course.state("dan", "Q1")
+    assert (found["mark"]["points"], found["open"]) == (7.5, "")
+
+
+async def test_the_keys_of_the_browser_work_while_an_answer_is_on_its_way(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    await page.route("**/answers/*/questions/*", lambda route: route.abort())
+    note = "document.addEventListener('keydown', (event) => (window.typed ??= []).push(event.key))"
+    await page.evaluate(note)
+    jump = page.locator("#jump")
+    await jump.select_option(index=(int(await jump.input_value()) + 2) % 4)  # not read ahead
+    await expect(page.locator("#desk")).to_have_attribute("aria-busy", "true")
+    await page.locator("#points").focus()
+    for key in ("F2", "PageDown", "Control+f", "7", "Control+Enter"):
+        await page.keyboard.press(key)
+    assert await page.evaluate("window.typed") == ["F2", "PageDown", "Control", "f", "Control"]
+    await expect(page.locator("#points")).to_have_value("")
+
+
+async def test_an_answer_that_is_not_saved_is_told_at_the_end_and_keeps_what_was_written(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    title = page.locator("#place")
+    for points in ("1/2", "3", "3"):
+        before = await title.text_content() or ""
+        await give(page, points)
+        await page.keyboard.press("n")
+        await expect(title).not_to_have_text(before)
+    await give(page, "3")
+    await page.keyboard.press("n")
+    await expect(page.locator("#standing")).to_have_text("The others are marked; not saved: 1.")
+    await page.get_by_role("button", name="Go there").click()
+    await expect(page.locator("#points")).to_have_value("1/2")
+    await expect(page.locator("#saved")).to_contain_text("“1/2” is not a number")
+    await page.locator("#points").fill("0.5")
+    await expect(page.locator("#saved")).to_have_text("Saved")
+    assert marks(course)["dan"] == (0.5, "mia")
 
 
 async def test_a_request_stands_at_the_answer_until_it_is_decided(

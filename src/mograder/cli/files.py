@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.console import plain
+from mograder.core.csv_table import for_spreadsheets
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.store.filesystem.files import atomic_write
 
@@ -52,17 +53,23 @@ def read_text(file: Path) -> str:
 _PRIVATE = 0o600
 
 
-def write_private(path: Path, text: str, content: str = "") -> None:
+def write_private(
+    path: Path, text: str, content: str = "", *, for_spreadsheet: bool = False
+) -> None:
     """Write a file, and tell so on stderr; ``content`` describes it in words.
 
     Raises: :class:`InvalidInput` if it cannot be written.
     """
-    save_file(path, text)
+    save_file(path, text, for_spreadsheet=for_spreadsheet)
     click.echo(f"Wrote {path}{f': {content}' if content else ''}.", err=True)
 
 
-def save_file(path: Path, text: str, mode: int = _PRIVATE) -> None:
+def save_file(
+    path: Path, text: str, mode: int = _PRIVATE, *, for_spreadsheet: bool = False
+) -> None:
     """Write a file that a person named: replace a plain one, and write into a device or a pipe.
+
+    ``for_spreadsheet``: a plain one is a CSV file that people open, not another program.
 
     Raises: :class:`InvalidInput` if it cannot be written, or is a database, such as a gradebook.
     """
@@ -75,7 +82,8 @@ def save_file(path: Path, text: str, mode: int = _PRIVATE) -> None:
             path.write_bytes(text.encode())
         else:
             # The target of a link: root would replace the link /dev/stdout itself.
-            atomic_write(path.resolve(), text.encode(), mode)
+            kept = for_spreadsheets(text) if for_spreadsheet else text
+            atomic_write(path.resolve(), kept.encode(), mode)
     except OSError as error:
         raise InvalidInput(
             f"{path} cannot be written: {error.strerror}.",

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 from mograder.core.errors import InvalidInput, TooLarge
 
+_HINT = "Look whether letters such as ü and é are right in it, then save it as CSV UTF-8."
 _MOST_ROWS = 100_000
 _SHOWN = 20
+_MARK = "\ufeff"
 _FORMULA = ("=", "+", "-", "@", "\t", "\n")
 _TEXT = "'"
 _LATER_FORMULA = re.compile(r"([;\t] *)(?=[=+\-@][^;\t]*[\w.][(|])")
@@ -67,7 +69,7 @@ def read_table(data: bytes, name: str) -> Table:
     try:
         text = _with_our_line_ends(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{name} is not UTF-8 text.", hint="Save it as CSV UTF-8.") from error
+        raise InvalidInput(f"{name} is not UTF-8 text.", hint=_HINT) from error
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[Row] = []
@@ -110,6 +112,11 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[str | float | No
     writer.writerow([_cell(each) for each in columns])
     writer.writerows([_cell(each) for each in row] for row in rows)
     return file.getvalue()
+
+
+def for_spreadsheets(table: str) -> str:
+    """Return a CSV file with a byte order mark, without which Excel reads "Ã¼" for "ü"."""
+    return _MARK + table
 
 
 def number_text(value: float | None, places: int = 5) -> str:

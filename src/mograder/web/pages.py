@@ -30,7 +30,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from mograder.core.csv_table import number_text
+from mograder.core.csv_table import for_spreadsheets, number_text
 from mograder.core.errors import NotFound
 from mograder.grading.pages.page_templates import readable
 from mograder.web.context import request_context
@@ -255,6 +255,11 @@ def saved_file(data: bytes | str, filename: str, media_type: str) -> Response:
     """Return a response that a browser saves under this name and no cache keeps."""
     headers = {"Content-Disposition": attachment(filename), "Cache-Control": "no-store"}
     return Response(data, media_type=media_type, headers=headers)
+
+
+def saved_table(table: str, filename: str) -> Response:
+    """Return a CSV file that people open in a spreadsheet program."""
+    return saved_file(for_spreadsheets(table), filename, "text/csv; charset=utf-8")
 
 
 def inert_page(data: bytes, *, framed: bool = False) -> Response:

@@ -295,6 +295,9 @@ def test_a_mark_in_the_place_of_gradings_is_kept_with_its_reason(graded: Path) -
         (["mark", "A1", "bob"], 2, "Give QUESTION=POINTS"),
         (["mark", "A1", "bob", "Q1"], 2, "'Q1' is not QUESTION=POINTS"),
         (["mark", "A1", "bob", "Q1=many"], 2, "'many' is not a number of points"),
+        (["mark", "A1", "bob", "Q1=1_0"], 2, "'1_0' is not a number of points"),
+        (["mark", "A1", "bob", "Q1=٣"], 2, "'٣' is not a number of points"),
+        (["withdraw", "A1", "--note", " "], 2, "Write a note, which students read"),
         (["mark", "A1", "bob", "Q1=11"], 2, "Q1 can have 0 to 10 marks, not 11"),
         (["mark", "A1", "bob", "Analysis=30", "Analysis=40"], 2, "one mark for each question"),
         (["mark", "A1", "bob", "Q1=nan"], 2, "not nan"),
@@ -371,7 +374,7 @@ def test_a_pipe_is_written_to_and_a_link_stays(course: Path) -> None:
     assert pipe.is_fifo()
     cli("gradebook export A1 -o link.csv")
     assert link.is_symlink()
-    assert (course / "marks.csv").read_text() == marks
+    assert (course / "marks.csv").read_text("utf-8-sig") == marks
 
 
 def test_check_ends_with_1_for_damage_only(course: Path) -> None:
@@ -402,6 +405,7 @@ def test_check_verifies_the_signatures_of_results(course: Path) -> None:
 def test_an_exported_file_is_filled_in_and_taken_back(graded: Path, course: Path) -> None:
     file = course / "marks.csv"
     cli("gradebook export A1 -o", str(file))
+    assert file.read_bytes().startswith(b"\xef\xbb\xbf"), "else Excel garbles what is not ASCII"
     assert cli("gradebook import A1 marks.csv").out == "A1: 0 students changed.\n"
     text = file.read_text("utf-8").replace("bob,,27.1,,,,7.1,15,5,", "bob,,27.1,Hm,,,7.1,12,5,40,5")
     file.write_text(text.replace("40,5", '"40,5"'), "utf-8")

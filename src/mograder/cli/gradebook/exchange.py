@@ -103,7 +103,8 @@ def export(
         print_file(text)
         return
     rows = sum(len(grades) for grades in course.values())
-    write_private(output, text, f"the marks of {counted(rows, 'submission')}")
+    told = f"the marks of {counted(rows, 'submission')}"
+    write_private(output, text, told, for_spreadsheet=form == _CSV)
 
 
 def _rendered(

@@ -171,10 +171,13 @@ def _parts(text: str) -> tuple[str, float | None]:
 def _points(text: str) -> float | None:
     if text.strip().casefold() == "none":
         return None
+    refused, number = click.UsageError(f"{text!r} is not a number of points."), text.strip()
+    if "_" in number or not number.isascii():  # float() reads 1_0 as 10
+        raise refused
     try:
-        return float(text.strip().replace(",", "."))
+        return float(number.replace(",", "."))
     except ValueError as error:
-        raise click.UsageError(f"{text!r} is not a number of points.") from error
+        raise refused from error
 
 
 def _told(after: CountedGrade) -> str:
@@ -206,7 +209,6 @@ def import_marks(
         name = assignment_named(book, assignment)
         changes = filled_marks(read_bytes(file), str(file), book.grades(name))
         for each in changes:
-            click.echo(plain(_filled(each)))
             if not dry_run:
                 book.record_marks(
                     name,
@@ -217,6 +219,7 @@ def import_marks(
                     comment=each.comment,
                     version=each.grade.version,
                 )
+            click.echo(plain(_filled(each)))  # those told are recorded, also if the next is refused
     click.echo(f"{name}: {counted(len(changes), 'student')} changed.")
     if dry_run:
         click.echo("Dry run — nothing was recorded.")

@@ -170,7 +170,7 @@ def statistics(*, assignment: str, file: Path | None, loaded: LoadedSettings) ->
         name = assignment_named(book, assignment)
         found = course_statistics(CourseLate(loaded), book, name, grading_key(loaded))
     if file is not None:
-        write_private(file, write_table(CSV_COLUMNS, csv_rows(found)))
+        write_private(file, write_table(CSV_COLUMNS, csv_rows(found)), for_spreadsheet=True)
     for line in _statistics_lines(found):
         click.echo(plain(line).rstrip())
 

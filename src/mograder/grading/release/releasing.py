@@ -268,8 +268,10 @@ def take_back(
 
     Students without a release are left out.
 
-    Raises: as :func:`release`.
+    Raises: as :func:`release`, and InvalidInput without a note.
     """
+    if not note.strip():
+        raise InvalidInput("Write a note, which students read in place of their marks.")
     check_note(note)
     if students is not None:
         feedback.grades(students)

@@ -263,13 +263,17 @@ def put(connection: Connection, table: Table, row: Mapping[str, object]) -> None
 
 @dataclass(frozen=True, slots=True)
 class GivenMarks:
-    """Marks by question, and the comment on the submission; as ``Gradebook.record_marks``."""
+    """Marks by question, and the comment on the submission; as ``Gradebook.record_marks``.
+
+    ``run`` is the grading run whose answer the marker looked at, None for the newest.
+    """
 
     marks: Mapping[str, MarkEntry]
     marker: str
     at: datetime
     comment: str | None = None
     version: int | None = None
+    run: int | None = None
 
 
 def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -> StudentGrade:
@@ -286,7 +290,7 @@ def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -
         if entry.details is not None:
             _demand_reason(grade, key, entry.points, entry.details)
     _refuse_changed(given, rows)
-    run = rows.runs[-1].number if rows.runs else None
+    run = given.run or (rows.runs[-1].number if rows.runs else None)
     entries = tuple(_entries(given))
     held = _held_details(connection, rows, entries)
     for key, entry in entries:

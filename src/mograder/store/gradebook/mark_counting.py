@@ -438,6 +438,8 @@ def _flags(grade: StudentGrade, rows: StudentRows) -> Iterable[str]:
     gone = [key for key, mark in given.items() if mark.points is not None and key not in known]
     if gone:
         yield f"The marks of {', '.join(sorted(gone))} do not count: there is no such question now"
+    if grade.total is not None and 0 < grade.max_mark < grade.total - CLOSE:
+        yield f"The total is more than the maximum: {grade.total:g} of {grade.max_mark:g}"
     if grade.whole is not None and grade.whole.look_again:
         what = "the work or its maximum changed after the mark for the questions without checks"
         yield f"Look again: {what}"

@@ -186,11 +186,13 @@ class QuestionProgress:
 class AssignmentProgress:
     """An assignment in numbers: ``graded`` are the students with a result of grading.
 
-    ``known`` are all its questions in its order, also those without answers.
+    ``known`` are all its questions in its order, also those without answers. ``flagged`` are the
+    students with marks to look at before they are released.
     """
 
     graded: int
     known: tuple[QuestionProgress, ...]
+    flagged: tuple[str, ...] = ()
 
     @property
     def questions(self) -> tuple[QuestionProgress, ...]:
@@ -226,7 +228,8 @@ class MarkingProgress:
             graded = connection.execute(
                 select(func.count()).where(student_work.c.assignment == assignment)
             ).scalar_one()
-        found = AssignmentProgress(graded, tuple(_questions(row, grades, shares)))
+        flagged = tuple(each.student for each in grades if each.flags)
+        found = AssignmentProgress(graded, tuple(_questions(row, grades, shares)), flagged)
         self._known[assignment] = (stamp, found)
         return found
 

@@ -11,7 +11,7 @@ The points of saved comments are the question's rubric; their sum may make the m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -85,12 +85,18 @@ class GivenMark:
         given = self.mark.points if self.details.adjustment is None else None
         return given, self.details, self.mark.comment
 
+    def counts_again(self, before: GivenMark | None) -> bool:
+        """Return whether it is the mark before it with other points of its saved comments."""
+        if before is None or before.says() != self.says():
+            return False
+        return before.mark.points != self.mark.points
+
 
 def steps_of(marks: Iterable[GivenMark]) -> tuple[GivenMark, ...]:
     """Return the steps that led to the present mark of a question, from its rows, oldest first.
 
     A row that says the same as the last step, such as one that was computed again, belongs to that
-    step and leaves it to its marker.
+    step.
     """
     steps: list[GivenMark] = []
     for each in marks:
@@ -116,7 +122,7 @@ class AnswerMark:
     ``question`` is the mark that counts. ``given`` is the last one by a person, None if there is
     none or it was taken back. ``whole`` is the mark for all questions without checks together, if
     one counts. ``steps`` are those that can be taken back. ``submission_sha256`` is that of the
-    work that was graded last, "" if only mograder 0.3.16 has graded it.
+    work that was graded last, "" if only mograder 0.3.16 has graded it; ``run`` is that grading.
     """
 
     student: str
@@ -127,6 +133,7 @@ class AnswerMark:
     version: str
     steps: tuple[GivenMark, ...]
     submission_sha256: str
+    run: int | None
     comment: str
 
     def is_undoable_by(self, marker: str) -> bool:
@@ -147,13 +154,18 @@ class AnswerChanged(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of the mark of a question; ``version`` is that of the mark looked at."""
+    """A change of the mark of a question; ``version`` is that of the mark looked at.
+
+    ``run`` is that of the answer looked at, None for the newest: a mark that was made on an earlier
+    submission asks to look again, and equal answers do not get it.
+    """
 
     question: str
     entry: MarkEntry
     marker: str
     at: datetime
     version: str
+    run: int | None = None
 
 
 class QuestionMarks:
@@ -198,12 +210,13 @@ class QuestionMarks:
 
     def give_together(
         self, assignment: str, student: str, change: Change, others: Iterable[str]
-    ) -> tuple[AnswerMark, tuple[str, ...]]:
+    ) -> tuple[AnswerMark, tuple[str, ...], int]:
         """Record a mark, and the same for other students with an equal answer.
 
         Others that are marked already keep their mark, unless it is the one that this change
-        replaces; so do those to whom grading gave something else. Returns the first one's mark, and
-        the others who got it. All of it is one transaction.
+        replaces, or one that they got from this answer or together with it; so do those to whom
+        grading gave something else. Returns the first one's mark, the others who got it, and how
+        many of them keep another one. All of it is one transaction.
 
         Raises: as :meth:`give`.
         """
@@ -216,18 +229,20 @@ class QuestionMarks:
             )
             told = {change.question: replace(entry, details=entry.details or NO_DETAILS)}
             given = GivenMarks(told, change.marker, change.at)
+            is_newest = change.run not in {each.number for each in rows.runs[:-1]}
             if is_superseded(rows, change.question) or not _is_said(now, entry, change.marker):
                 if now.version != change.version:
                     raise AnswerChanged(now)
-                record_given(connection, rows, given)
-            wanted = set(others) - {student}
-            same = []
-            for each in read_rows(connection, assignment) if wanted else ():
-                if each.student in wanted and _follows(connection, each, now, entry):
-                    record_given(connection, each, given)
-                    same.append(each.student)
+                seen = given if is_newest else replace(given, run=change.run)
+                record_given(connection, rows, seen)
+            first = _First(now, _of_question(connection, rows, change.question))
+            wanted = frozenset(others) - {student} if is_newest else frozenset[str]()
+            follow, kept = _followers(connection, assignment, wanted, first, entry)
+            for each in follow:
+                record_given(connection, each, given)
             after = read_student(connection, assignment, student)
-            return _state(connection, after, change.question), tuple(sorted(same))
+            same = tuple(sorted(each.student for each in follow))
+            return _state(connection, after, change.question), same, kept
 
     def undo(
         self,
@@ -334,6 +349,7 @@ def _state(connection: Connection, rows: StudentRows, question: str) -> AnswerMa
         question_version(rows, question),
         steps,
         rows.runs[-1].submission_sha256 if rows.runs else "",
+        rows.runs[-1].number if rows.runs else None,
         grade.comment,
     )
 
@@ -349,26 +365,63 @@ def _of_question(connection: Connection, rows: StudentRows, question: str) -> tu
     return tuple(GivenMark(each, details.get(each.number, NO_DETAILS)) for each in marks)
 
 
-def _follows(
-    connection: Connection, rows: StudentRows, first: AnswerMark, entry: MarkEntry
-) -> bool:
-    """Return whether a student gets the mark of an equal answer; ``first`` is that one before."""
-    key = first.question.key
-    if rows.work is None or question_grade(rows, key) is None:
-        return False
+@dataclass(frozen=True, slots=True)
+class _First:
+    """The answer whose mark equal ones get: what it had before, and all marks until then."""
+
+    before: AnswerMark
+    history: tuple[GivenMark, ...]
+
+    def gave(self, mark: GivenMark) -> bool:
+        """Return whether another answer got its mark while this one had it, or with this one."""
+        people = [each for each in self.history if each.mark.marker != MACHINE]
+        until = [each for each in people if each.mark.number < mark.mark.number]
+        made = mark.mark.marker, mark.mark.at
+        along = [each for each in people if (each.mark.marker, each.mark.at) == made]
+        return any(each.says() == mark.says() for each in (*until[-1:], *along))
+
+
+def _followers(
+    connection: Connection,
+    assignment: str,
+    wanted: Collection[str],
+    first: _First,
+    entry: MarkEntry,
+) -> tuple[tuple[StudentRows, ...], int]:
+    """Return the others who get the mark of an equal answer, and how many keep another one."""
+    key, follow, kept = first.before.question.key, [], 0
+    for rows in read_rows(connection, assignment) if wanted else ():
+        is_asked = rows.student in wanted and rows.work is not None
+        if not is_asked or question_grade(rows, key) is None:
+            continue
+        now = _state(connection, rows, key)
+        if _said_now(now) == _said_by(entry):
+            continue
+        if _follows(rows, now, first):
+            follow.append(rows)
+        else:
+            kept += 1
+    return tuple(follow), kept
+
+
+def _follows(rows: StudentRows, now: AnswerMark, first: _First) -> bool:
+    """Return whether a student, whose answer is ``now``, gets the mark of an equal answer."""
+    key, before = now.question.key, first.before.question
     if key == WHOLE and any(
         each.question != WHOLE and each.marker != MACHINE for each in rows.marks
     ):
         return False
-    now = _state(connection, rows, key)
-    question = now.question
-    if (question.graded, question.available) != (first.question.graded, first.question.available):
+    if (now.question.graded, now.question.available) != (before.graded, before.available):
         return False
     if key != WHOLE and now.whole is not None:
         return False
-    before = first.given.says() if first.given else NOTHING_SAID
-    said = now.given.says() if now.given else NOTHING_SAID
-    return said in (NOTHING_SAID, before) and said != _said_by(entry)
+    if _said_now(now) in (NOTHING_SAID, _said_now(first.before)):
+        return True
+    return bool(now.steps) and first.gave(now.steps[-1])
+
+
+def _said_now(answer: AnswerMark) -> tuple[object, ...]:
+    return answer.given.says() if answer.given else NOTHING_SAID
 
 
 def _said_by(entry: MarkEntry) -> tuple[object, ...]:

@@ -2,7 +2,8 @@
 
 A saved comment with points is an item of the question's rubric. When its points change, every mark
 that was given by it is computed again, in the same transaction; a mark that was given as a number
-stays. A change is a new row, and so is each mark that it changes.
+stays. A change is a new row, and so is each mark that it changes: the person who made the change is
+in the first, the marker who gave the mark stays in the other.
 """
 
 from __future__ import annotations
@@ -248,7 +249,7 @@ def _recalculate(connection: Connection, assignment: str, question: str, author:
             hint="Another marker or an instructor changes it.",
         )
     for rows, given, points in changed:
-        mark = replace(given.mark, points=points, marker=author.name)
+        mark = replace(given.mark, points=points)
         write_mark(connection, rows, replace(given, mark=mark), author.at)
     return len(changed)
 

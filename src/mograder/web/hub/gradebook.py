@@ -37,7 +37,7 @@ from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.items.grading import ungraded
-from mograder.web.pages import load_pages, outcome, page, saved_file
+from mograder.web.pages import load_pages, outcome, page, saved_file, saved_table
 from mograder.web.route import Access, Route
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -172,7 +172,7 @@ async def gradebook_csv(request: Request, app: CurrentApp) -> Response:
     """Return the chosen lines as a CSV file."""
     head, rows = _cells(*await _chosen(app, _choice(request)))
     await app.audit.record(request, "export gradebook", "CSV")
-    return saved_file(write_table(head, rows), "gradebook.csv", "text/csv; charset=utf-8")
+    return saved_table(write_table(head, rows), "gradebook.csv")
 
 
 async def gradebook_xlsx(request: Request, app: CurrentApp) -> Response:

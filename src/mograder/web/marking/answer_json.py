@@ -53,6 +53,7 @@ class MarkChange(_Sent):
     """A mark: ``points`` as a number, or None, and then saved comments and ``adjustment`` count.
 
     With neither points nor adjustment nor a saved comment that has points, the mark is taken back.
+    ``run`` is that of the answer looked at.
     """
 
     points: _Points | None = None
@@ -61,6 +62,7 @@ class MarkChange(_Sent):
     comment: _Text = ""
     reason: _Text = ""
     version: Annotated[str, Field(max_length=100)]
+    run: Annotated[int, Field(ge=0)] | None = None
     to: Literal["answer", "group"] = "answer"
 
 
@@ -172,12 +174,12 @@ def _mark(mark: RecordedMark | QuestionGrade, comment: str, details: MarkDetails
     }
 
 
-def saved_json(answer: AnswerMark, marker: str, also: int = 0) -> Json:
+def saved_json(answer: AnswerMark, marker: str, also: int = 0, kept: int = 0) -> Json:
     """Return the state after a change.
 
     ``total`` are all marks of the student, None while one is missing. ``undo``: the marker's own
     last change can be taken back. ``also`` counts the further answers of the group that got the
-    same mark.
+    same mark, ``kept`` those that keep another one.
     """
     return {
         "mark": mark_json(answer),
@@ -187,6 +189,7 @@ def saved_json(answer: AnswerMark, marker: str, also: int = 0) -> Json:
         "open": answer.question.open,
         "undo": answer.is_undoable_by(marker),
         "also": also,
+        "kept": kept,
     }
 
 
@@ -293,9 +296,14 @@ def request_json(stored: RegradeRequest) -> Json:
 
 
 def history_json(history: Iterable[GivenMark]) -> list[Json]:
-    """Return the marks that a question had, newest first; ``marker`` is "" for grading."""
-    entries: list[Json] = [
-        {
+    """Return the marks that a question had, newest first; ``marker`` is "" for grading.
+
+    ``again``: the points of saved comments were changed, and nobody gave another mark.
+    """
+    entries: list[Json] = []
+    before: GivenMark | None = None
+    for each in history:
+        entry: Json = {
             "points": each.mark.points,
             "available": each.mark.available,
             "state": each.mark.state,
@@ -305,7 +313,8 @@ def history_json(history: Iterable[GivenMark]) -> list[Json]:
             "adjustment": each.details.adjustment,
             "reason": each.details.reason if each.mark.marker != MACHINE else each.mark.comment,
             "at": each.mark.at,
+            "again": each.counts_again(before),
         }
-        for each in history
-    ]
+        entries.append(entry)
+        before = each if each.mark.marker != MACHINE else before
     return entries[::-1]

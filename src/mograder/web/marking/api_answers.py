@@ -74,8 +74,8 @@ _PATIENCE_SECONDS = 0.1
 _LONG = 3600.0
 """How long a request waits that asks for the groups alone: until they are known."""
 
-_Written = tuple[str, AnswerMark, tuple[str, ...]]
-"""A student, the mark after a change, and the further students who got it."""
+_Written = tuple[str, AnswerMark, tuple[str, ...], int]
+"""A student, the mark after a change, who else got it, and how many equal answers did not."""
 
 
 def overview(here: CurrentHere) -> Response:
@@ -164,7 +164,7 @@ def _answer(here: Here, found: _Read, work: ShownWork) -> Json:
     another mark than grading's needs a reason. ``whole`` is the mark for all questions without
     checks together, if one counts. ``total`` are all marks of the student. ``trouble`` says what
     cannot be shown, if so; ``text`` is a submission that is no notebook. ``submission`` is the
-    SHA-256 of the one that was graded last.
+    SHA-256 of the one that was graded last, ``run`` that grading.
     """
     book, item, key, student = here.book, here.item, here.question, found.student
     mark, rubric = (
@@ -184,6 +184,7 @@ def _answer(here: Here, found: _Read, work: ShownWork) -> Json:
         "cells": cells_json(work.of(key)),
         "text": work.text,
         "submission": mark.submission_sha256,
+        "run": mark.run,
         "outputs": page if has_page(here.autograded, student) else "",
         "auto": automatic_json(mark.question, last.result),
         "whole": whole_json(mark),
@@ -214,7 +215,7 @@ async def outputs(here: CurrentHere) -> Response:
 
 
 async def save(here: CurrentHere) -> Response:
-    """Save a mark; 409 with the other person's if the answer was marked meanwhile.
+    """Save a mark; 409 with the present one if the answer was marked or graded meanwhile.
 
     For ``to: "group"`` the equal answers get it, too, but for those taken out or marked otherwise.
     """
@@ -233,7 +234,8 @@ async def save(here: CurrentHere) -> Response:
         if equal and len(others) == 1:
             raise InvalidInput("to: this answer belongs to no group of equal answers.")
         entry = _entry(change, SavedComments(here.book).rubric(item, key))
-        asked = Change(key, entry, marker.name, here.marking.clock.now(), change.version)
+        at = here.marking.clock.now()
+        asked = Change(key, entry, marker.name, at, change.version, change.run)
         marks = QuestionMarks(here.book)
         return student, *marks.give_together(item, student, asked, others)
 
@@ -263,20 +265,21 @@ async def undo(here: CurrentHere) -> Response:
         undone = marks.undo(
             here.item, student, here.question, marker=marker, at=now, version=version
         )
-        return student, undone, ()
+        return student, undone, (), 0
 
     return await _changed(here, write, "undo mark")
 
 
 async def _changed(here: Here, write: Callable[[], _Written], action: str) -> Response:
     try:
-        given, mark, also = await to_thread.run_sync(write)
+        given, mark, also, kept = await to_thread.run_sync(write)
     except AnswerChanged as error:
-        now, version = mark_json(error.now), error.now.version
-        return JSONResponse({"detail": str(error), "now": now, "version": version}, 409)
+        now = error.now
+        told = {"now": mark_json(now), "version": now.version, "run": now.run}
+        return JSONResponse({"detail": str(error), **told}, 409)
     title = question_title(here.question)
     await here.record(action, *(f"{student}/{here.item}/{title}" for student in (given, *also)))
-    return JSONResponse(saved_json(mark, here.marker.name, len(also)))
+    return JSONResponse(saved_json(mark, here.marker.name, len(also), kept))
 
 
 def history(here: CurrentHere) -> Response:

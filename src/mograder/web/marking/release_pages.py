@@ -117,8 +117,9 @@ def _values(
     """Return the values for the page of students with ``wanted`` in the name, and in a state.
 
     The students ``untold`` do not see their released marks, which tell results of hidden tests,
-    before ``hidden_until``; ``extended`` is whether that is because of extensions only. The marks
-    of all students are computed only to find those in a state.
+    before ``hidden_until``; ``extended`` is whether that is because of extensions only. Those
+    ``flagged`` have marks to look at first. The marks of all students are computed to find those
+    in a state, and once after a change to find those flagged.
     """
     book = marking.book()
     demand_assignment(book, assignment)
@@ -145,6 +146,7 @@ def _values(
         "sheet": Sheet(lines, sheet.total, sheet.first, sheet.before, sheet.following),
         "names": names,
         "changed": changed_marks(feedback, shown),
+        "flagged": marking.progress.of(book, assignment).flagged,
         "groups": LateWork(book).facts().groups(),
         "untold": untold,
         "hidden_until": later,
@@ -160,8 +162,6 @@ def _change(
     chosen, note = _chosen(book, assignment, fields.get("for", "")), fields.get("note", "").strip()
     action = fields.get("action", "")
     if action == "take-back":
-        if not note:
-            raise InvalidInput("Write a note, which students read in place of their marks.")
         feedback = feedback_of(marking, assignment)
         return take_back(feedback, chosen, by=marker.name, note=note)
     if action != "release":

@@ -22,7 +22,7 @@ from mograder.grading.item_statistics import (
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.web.marking.context import CurrentMarking, MarkingApp, stamp_of, working_page
 from mograder.web.marking.release_pages import demand_assignment
-from mograder.web.pages import page, saved_file
+from mograder.web.pages import page, saved_table
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 220, 40, 40, 24
 """The picture in pixels, and its margins."""
@@ -73,7 +73,7 @@ async def statistics_csv(a: str, request: Request, marking: CurrentMarking) -> R
     found = await to_thread.run_sync(_compute, marking, a)
     await marking.record(request, "statistics", a)
     table = write_table(CSV_COLUMNS, csv_rows(found))
-    return saved_file(table, f"{a}-statistics.csv", "text/csv; charset=utf-8")
+    return saved_table(table, f"{a}-statistics.csv")
 
 
 def bars(marks: Distribution) -> Iterator[Bar]:

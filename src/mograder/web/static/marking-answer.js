@@ -205,9 +205,9 @@ function lines_of(code, coloured) {
 function show_outputs(state) {
   of("outputs").hidden = !state.outputs;
   const own = state.cells.find((each) => each.own); // the page shows the whole notebook, from there
-  const frame = of("frame"), address = state.outputs ? `${main.home.slice(0, -1)}${state.outputs}#cell-${(own?.index ?? 0) + 1}` : "about:blank";
-  if (frame.dataset.address === address) return;
-  frame.dataset.address = address;
+  const frame = of("frame"), shown = `${state.run} ${state.outputs}`, address = state.outputs ? `${main.home.slice(0, -1)}${state.outputs}#cell-${(own?.index ?? 0) + 1}` : "about:blank";
+  if (frame.dataset.shown === shown) return;
+  frame.dataset.shown = shown;
   // The frame is made anew: another address in the same one would be a step in the browser's history.
   const fresh = frame.cloneNode();
   if (state.outputs) fresh.src = address;

@@ -1,4 +1,4 @@
-// Two people marked one answer: both marks side by side, and a choice.
+// Two people marked one answer, or it was graded again: both marks side by side, and a choice.
 
 import { make, moment, number_text, of } from "./marking-dom.js";
 import { draft_of, item_of, points_of } from "./marking-form.js";
@@ -6,18 +6,22 @@ import { dialog_keys } from "./marking-keys.js";
 import * as outbox from "./marking-outbox.js";
 import { word } from "./words.js";
 
-const dialog = of("conflict");
+const dialog = of("conflict"), own = document.querySelector("main").dataset.marker;
 let entry = null, decided = () => {};
+
+export function conflict_text({ label, conflict: { mark, graded } }) {
+  if (graded) return word("gradedagain", label);
+  return mark?.marker === own ? word("elsewhere", label) : word("conflict", label, mark?.marker || word("nobody"));
+}
 
 export const on_decided = (handler) => (decided = handler);
 
 export function show_conflict(chosen) {
   entry = chosen;
-  const { mark } = entry.conflict;
-  const by = mark?.marker || word("nobody");
+  const { mark, graded } = entry.conflict;
   of("conflict-title").textContent = entry.label;
-  of("conflict-why").textContent = word("conflict", entry.label, by);
-  of("theirs-title").textContent = mark ? word("theirs", by, moment(mark.at)) : word("cleared");
+  of("conflict-why").textContent = conflict_text(entry);
+  of("theirs-title").textContent = mark ? word("theirs", mark.marker || word("nobody"), moment(mark.at)) : word(graded ? "unmarked" : "cleared");
   of("theirs").replaceChildren(...side(mark ? draft_of(mark) : null, mark?.points ?? null));
   of("yours").replaceChildren(...side(entry.draft, points_of(entry.draft)));
   dialog.showModal();
@@ -48,11 +52,11 @@ function yours() {
 
 // Points and items stay the marker's own; the comments stand one below the other, to be edited.
 function both() {
-  const { mark, version } = entry.conflict;
+  const { mark, version, run } = entry.conflict;
   const comment = [entry.draft.comment, mark?.comment].filter((text) => text?.trim()).join("\n\n");
   const draft = { ...entry.draft, comment };
   outbox.drop(entry.key);
-  finish({ draft, version, mark }, word("merged"));
+  finish({ draft, version, run, mark }, word("merged"));
 }
 
 function finish(outcome, text) {

@@ -87,8 +87,10 @@ async function changing(act) {
     of("item").close();
     if (of("revise").open) show_revise();
   } catch (error) {
-    told("item-trouble", error);
-    if (error.status === 409 && error.body?.now) item = error.body.now;
+    const now = error.status === 409 ? error.body?.now : null;
+    if (now) item = now;
+    told("item-trouble", now ? new Error(`${error.message} ${word("itemnow", now.text, number_text(now.points) || "–")}`) : error);
+    if (error.status) await page.read_rubric();
   } finally {
     busy = false;
   }
@@ -127,6 +129,8 @@ async function revising(act) {
     await page.rubric_changed(await act());
     show_revise();
   } catch (error) {
+    if (error.status) await page.read_rubric(); // another marker has changed it
+    show_revise();
     told("revise-trouble", error);
   }
 }
@@ -249,7 +253,7 @@ export async function show_history() {
   of("changes").replaceChildren(...entries.map((each) => make(
     "li", {},
     make("strong", {}, each.points !== null ? word("marked", number_text(each.points)) : word(each.marker ? "cleared" : "forpeople")),
-    make("span", { class: "soft small" }, ` ${[each.marker || each.state, moment(each.at)].join(", ")}`),
+    make("span", { class: "soft small" }, ` ${[each.marker || each.state, each.again ? word("again") : "", moment(each.at)].filter(Boolean).join(", ")}`),
     each.comment ? make("p", { class: "plain" }, each.comment) : null,
     each.reason ? make("p", { class: "plain soft" }, each.reason) : null,
   )));

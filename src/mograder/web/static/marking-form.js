@@ -29,6 +29,7 @@ const texts_of = (mark) => ({
   adjustment: mark.points === null ? number_text(mark.adjustment || null) : "",
   comment: mark.comment,
   reason: mark.reason,
+  ...mark.written, // what is no number, until it is one
 });
 
 // Shows a mark in the form; a field that is being written in is left alone if `gently` and nobody else changed it.
@@ -92,7 +93,9 @@ function change(values, wait) {
 function broken() {
   const wrong = [["points", of("points")], ["adjustment", of("adjustment")]].find(([, field]) => Number.isNaN(number_in(field)));
   for (const name of ["points", "adjustment", "reason"]) of(name).removeAttribute("aria-invalid");
+  delete draft.written;
   if (wrong) {
+    draft.written = { [wrong[0]]: wrong[1].value };
     wrong[1].setAttribute("aria-invalid", "true");
     troubled(draft, word("number", wrong[1].value));
     return true;
@@ -110,6 +113,8 @@ const overrides = () => {
   const points = points_of(draft);
   return shown.reason_needed && points !== null && points !== shown.auto?.points;
 };
+// Grading proposes the mark of checks that ran beside the answers.
+export const waits_for_a_person = () => shown.auto?.state === "unprotected";
 const lacks_reason = () => overrides() && !draft.reason.trim();
 
 of("points").addEventListener("input", () => {
@@ -218,7 +223,7 @@ function tell_points() {
   const words = [];
   if (given && rubric_used && rubric_sum !== draft.points) words.push(word("rubricsays", number_text(rubric_sum)));
   else if (!given && rubric_sum !== null) words.push(word("byrubric", number_text(rubric_sum)));
-  else if (!given) words.push(shown.auto?.points != null ? word("autocounts") : word("none"));
+  else if (!given) words.push(word(shown.auto?.points == null ? "none" : waits_for_a_person() ? "autowaits" : "autocounts"));
   if (overrides()) words.push(word("override", number_text(shown.auto?.points)));
   of("points-why").textContent = words.join(" ");
   of("by-rubric").hidden = !(given && rubric_used);

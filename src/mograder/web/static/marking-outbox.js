@@ -20,11 +20,11 @@ export const unsaved = () => [...entries.values()];
 export const stores = () => storing;
 export const on_change = (listener) => listeners.push(listener);
 
-// Keeps a mark as the marker has it now; `version` is that of the mark it was made from. `held` says
-// why it cannot be sent as it is.
-export function keep(place, label, draft, version, { wait = SOON_MS, held = "" } = {}) {
+// Keeps a mark as the marker has it now; `version` is that of the mark it was made from, `run` that of
+// the answer. `held` says why it cannot be sent as it is.
+export function keep(place, label, draft, { version, run }, { wait = SOON_MS, held = "" } = {}) {
   const key = key_of(place.id, place.question);
-  const entry = entries.get(key) ?? { key, id: place.id, question: place.question, version, sent: [] };
+  const entry = entries.get(key) ?? { key, id: place.id, question: place.question, version, run, sent: [] };
   Object.assign(entry, { label, draft: { ...draft }, held, trouble: held, refused: Boolean(held), signed_out: false });
   entries.set(key, entry);
   store(entry);
@@ -51,13 +51,13 @@ export async function flush(key) {
   return !entries.has(key);
 }
 
-// Decides a conflict: the draft is sent over the other's version.
+// Decides a conflict: the draft is sent over the other's version, as one made on the answer it was made on.
 export function decide(key, draft) {
   const entry = entries.get(key);
   const { version } = entry.conflict;
   entry.conflict = null;
   entry.version = version;
-  keep(entry, entry.label, draft, version, { wait: 0 });
+  keep(entry, entry.label, draft, entry, { wait: 0 });
 }
 
 // Takes up the marks that this tab or a closed one did not save before.
@@ -92,11 +92,11 @@ async function send(entry, more) {
 }
 
 async function attempt(entry, more) {
-  const { draft, version } = entry;
+  const { draft, version, run } = entry;
   if (entry.sent.at(-1) !== draft) entry.sent = [...entry.sent, draft].slice(-MOST_SENT);
   store(entry);
   try {
-    const result = await call("PUT", at_question(entry.id, entry.question), { ...draft, version }, more);
+    const result = await call("PUT", at_question(entry.id, entry.question), { ...draft, written: undefined, version, run }, more);
     failures = 0;
     settle(entry, draft, result);
   } catch (error) {
@@ -107,7 +107,7 @@ async function attempt(entry, more) {
     const saved = now && entry.sent.findLast((each) => same(now.now, each)); // only the hub's answer was lost
     if (now?.version === undefined) Object.assign(entry, { trouble: error.message, refused: entry.draft === draft, signed_out: [401, 403].includes(error.status) });
     else if (saved) settle(entry, saved, { ...now, mark: now.now });
-    else Object.assign(entry, { conflict: { mark: now.now, version: now.version } });
+    else Object.assign(entry, { conflict: { mark: now.now, version: now.version, run: now.run, graded: run !== undefined && run !== now.run } });
     if (entries.has(entry.key)) store(entry);
   }
 }
@@ -143,9 +143,9 @@ function same(mark, draft) {
 }
 
 function store(entry) {
-  const { key, id, question, label, draft, version, sent, held = "", conflict = null } = entry;
+  const { key, id, question, label, draft, version, run, sent, held = "", conflict = null } = entry;
   try {
-    localStorage.setItem(prefix + key, JSON.stringify({ key, id, question, label, draft, version, sent, held, conflict, tab }));
+    localStorage.setItem(prefix + key, JSON.stringify({ key, id, question, label, draft, version, run, sent, held, conflict, tab }));
   } catch { storing = false; }
 }
 

@@ -1,5 +1,6 @@
 // The state of the marker's changes: one word in the bar, and a line for each trouble.
 
+import { conflict_text } from "./marking-conflict.js";
 import { announce, make, of } from "./marking-dom.js";
 import * as outbox from "./marking-outbox.js";
 import { word } from "./words.js";
@@ -31,7 +32,7 @@ export function show_saved(here, { decide, go }) {
 }
 
 function tell_entry(entry, here, decide, go) {
-  const conflict = entry.conflict ? word("conflict", entry.label, entry.conflict.mark?.marker || word("nobody")) : "";
+  const conflict = entry.conflict ? conflict_text(entry) : "";
   tell_trouble(`conflict ${entry.key}`, conflict, () => button(word("decide"), "d", () => decide(entry)));
   const shown = entry === here && entry.held; // then the bar tells it, beside the field
   const refused = entry.refused && !entry.signed_out && !shown ? word("waits", entry.label, entry.trouble) : "";

@@ -16,7 +16,7 @@ const AGAIN_MS = 2000, MOST_KEPT = 40;
 const OPEN = ["open", "answered"]; // the states of a request that waits for a decision
 const cache = new Map();
 const main = document.querySelector("main").dataset;
-let state = null, turn = 0, going_to = "", rubric_of = null, keeping = false;
+let state = null, turn = 0, going_to = "", rubric_of = null, keeping = false, graded_anew = false;
 
 const { here, key } = places;
 const saves = new Map(); // how often an answer's mark was saved
@@ -41,6 +41,7 @@ async function show(index, { focus = true } = {}) {
     await load_rubric(wanted.question);
     if (rubric_of !== wanted.question) await soon();
   }
+  if (!knows_items(found)) await load_rubric(wanted.question);
   if (mine !== turn) return;
   const at = places.index_of_key(outbox.key_of(wanted.id, wanted.question)); // the others may have been read again
   if (at < 0) return show(0, { focus });
@@ -69,6 +70,7 @@ function fail(error) {
 // Shows a newer state of the answer that is shown; the text being written stays.
 async function renew(wanted, mine) {
   const fresh = await fetch_state(wanted).catch(() => null);
+  if (fresh && mine === turn && !knows_items(fresh)) await load_rubric(wanted.question);
   if (!fresh || mine !== turn || key() !== outbox.key_of(wanted.id, wanted.question)) return null; // another is shown, or will be
   if (JSON.stringify(fresh) !== JSON.stringify(state)) display(fresh, false);
   return fresh;
@@ -86,6 +88,9 @@ async function reload() {
   return renew(here(), turn);
 }
 
+// Another marker may have made an item since the rubric was read: the page must not count without it.
+const knows_items = ({ mark }) => (mark?.saved ?? []).every(form.item_of);
+
 async function load_rubric(question) {
   const found = await call("GET", at_comments(question)).catch(fail);
   if (!found || question !== going_to) return; // the answer to an older request comes last
@@ -93,21 +98,27 @@ async function load_rubric(question) {
   form.set_rubric(found);
 }
 
+// What is drawn of an answer, without the mark and the comments at its lines.
+const drawn = ({ run, cells, text, auto, available, outputs, task, scale, solution }) => JSON.stringify([run, cells, text, auto, available, outputs, task, scale, solution]);
+
 function display(found, focus) {
   const other = state?.id !== found.id || state?.address !== found.address;
+  const anew = !other && drawn(state) !== drawn(found);
+  if (other || anew) graded_anew = anew && state.run !== found.run;
   state = found;
   cache.delete(key());
   tell_trouble("load", "");
   tell_trouble("act", "");
   of("desk").hidden = false;
   of("place").textContent = word("answer", places.by_question ? found.label : `${found.label}: ${found.title}`, word("position", ...places.position()));
-  if (other) show_answer(found);
+  if (other || anew) show_answer(found);
   else show_annotations(found);
   show_mark(!other);
   if (outbox.entry_of(key())?.held) form.check_again();
   show_notices();
   show_ways();
   told();
+  if (anew && graded_anew) announce(word("anew"));
   if (!other) return;
   const top = of("way").previousElementSibling.getBoundingClientRect().bottom + scrollY;
   if (scrollY > top) scrollTo({ top });
@@ -149,12 +160,14 @@ function tell_mark() {
 }
 
 function show_notices() {
-  const { group, look_again, requests, trouble, whole } = state;
+  const { auto, group, look_again, open, requests, trouble, whole } = state;
   const notices = [];
   const note = (style, text, ...acts) => notices.push(make("div", { class: `note inline ${style}` }, make("p", {}, text), ...acts));
   const button = (text, act, ...more) => make("button", { type: "button", class: "button", onclick: act }, text, ...more);
   if (trouble) note("warn", trouble);
+  if (graded_anew) note("warn", word("anew"));
   if (whole && state.question) note("", word("whole", number_text(whole.points), whole.marker));
+  if (open && form.waits_for_a_person() && auto.points !== null) note("", word("proposed"), button(word("confirm", number_text(auto.points)), accept));
   if (look_again) note("warn", word("looktext"), button(word("lookok"), confirm));
   for (const each of requests.filter(({ state }) => OPEN.includes(state))) {
     note("warn", word("asked", "", each.text), make("a", { class: "button", href: `${main.pages}/requests/${each.id}` }, word("answerask")));
@@ -169,8 +182,8 @@ function show_notices() {
 // ---- the results of changes
 
 form.on_draft(
-  (draft, wait) => outbox.keep(here(), here().title, draft, state.version, { wait }),
-  (draft, held) => outbox.keep(here(), here().title, draft, state.version, { held }),
+  (draft, wait) => outbox.keep(here(), here().title, draft, state, { wait }),
+  (draft, held) => outbox.keep(here(), here().title, draft, state, { held }),
 );
 
 outbox.on_change((entry, result) => {
@@ -189,6 +202,7 @@ function took(saved, result) {
   note_saved();
   saves.set(saved, (saves.get(saved) ?? 0) + 1);
   cache.delete(saved);
+  tell_kept(saved, result.kept ?? 0);
   const { mark, version, open = "", look_again = false } = result;
   places.update(saved, { open, look_again, points: mark ? mark.points : null });
   if (state && here() && saved === key()) {
@@ -203,6 +217,12 @@ function took(saved, result) {
   places.load_again({ now: true });
 }
 
+// Told until the next mark is saved: by then the marker may look at another answer.
+function tell_kept(saved, count) {
+  const { title } = places.place_at(places.index_of_key(saved)) ?? {};
+  tell_trouble("equal", count ? word(count === 1 ? "keptone" : "keptmore", title, count) : "");
+}
+
 function go_to(entry) {
   const index = places.index_of_key(entry.key);
   if (index >= 0) return show(index);
@@ -210,15 +230,16 @@ function go_to(entry) {
   return null;
 }
 
-// At its own question, whose rubric both marks are told by.
+// At its own question, whose rubric both marks are told by, and beside the answer as it is now.
 async function compare(entry) {
   if (!places.is_here(entry)) await go_to(entry);
-  if (places.is_here(entry)) show_conflict(entry);
+  if (places.is_here(entry)) await renew(here(), turn);
+  if (places.is_here(entry) && entry.conflict) show_conflict(entry);
 }
 
 on_decided(async (entry, outcome, text) => {
   if (outcome) took_over(entry, outcome);
-  if (outcome?.draft) outbox.keep(entry, entry.label, outcome.draft, outcome.version);
+  if (outcome?.draft) outbox.keep(entry, entry.label, outcome.draft, outcome);
   if (places.is_here(entry)) show_mark(false);
   else if (outcome?.draft) await go_to(entry);
   of(outcome?.draft ? "comment" : "place").focus();
@@ -236,7 +257,13 @@ function took_over(entry, { mark, version }) {
 
 // Saves the mark unchanged, to confirm it after the answer has changed.
 function confirm() {
-  outbox.keep(here(), here().title, form.current_draft(), state.version, { wait: 0 });
+  outbox.keep(here(), here().title, form.current_draft(), state, { wait: 0 });
+  of("place").focus();
+}
+
+// Gives the mark that grading proposed.
+function accept() {
+  form.give(state.auto.points);
   of("place").focus();
 }
 
@@ -320,10 +347,12 @@ async function unmarked() {
   places.load_again();
 }
 
-// There is no other answer that waits; this one may.
+// There is no other answer that waits; this one may, and so may those that could not be saved.
 async function finish() {
   await outbox.flush(key());
-  const text = word(places.waits(here()) ? "lastleft" : "alldone");
+  const stuck = outbox.unsaved().filter((each) => each.conflict || each.refused).length;
+  const last = places.waits(here()) && !outbox.entry_of(key());
+  const text = [last ? word("lastleft") : stuck ? "" : word("alldone"), stuck ? word("allbut", stuck) : ""].filter(Boolean).join(" ");
   of("standing").textContent = text;
   announce(text);
 }
@@ -356,8 +385,11 @@ function annotate() {
 
 // While the next answer is on its way, nothing that is typed may land in the one that is still shown.
 const is_late = (event) => of("desk").getAttribute("aria-busy") === "true" && !event.target.closest?.(".way, .about, dialog");
+const HARMLESS = new Set(["Tab", "Escape", "Shift", "Control", "Alt", "Meta", "PageUp", "PageDown", "Home", "End"]);
+const WRITING = new Set(["enter", "v", "x", "y", "z"]); // also with Ctrl
+const is_browsers = ({ key, ctrlKey, metaKey, altKey }) => HARMLESS.has(key) || /^F\d+$/.test(key) || ((ctrlKey || metaKey || altKey) && !WRITING.has(key.toLowerCase()));
 document.addEventListener("keydown", (event) => {
-  if (!is_late(event) || ["Tab", "Escape", "Shift", "Control", "Alt", "Meta"].includes(event.key)) return;
+  if (!is_late(event) || is_browsers(event)) return;
   event.preventDefault();
   event.stopImmediatePropagation();
 }, true);
@@ -376,7 +408,7 @@ const acts = {
 };
 const buttons = { previous: "previous", next: "next", unmarked: "unmarked", undo: "undo", "show-history": "history", "show-keys": "keys", "new-item": "item", "revise-all": "revise", "keep": "keep" };
 
-open_dialogs({ place: here, key, state: () => state, rubric_changed, reload });
+open_dialogs({ place: here, key, state: () => state, rubric_changed, reload, read_rubric: () => load_rubric(here().question) });
 on_annotate(show_note);
 for (const [id, act] of Object.entries(buttons)) of(id).addEventListener("click", acts[act]);
 of("points").addEventListener("keydown", (event) => {

@@ -186,7 +186,7 @@ def test_a_mark_that_is_kept_is_recorded_as_kept(course: ReleasedCourse) -> None
 def test_a_mark_that_was_taken_back_stays_so(course: ReleasedCourse) -> None:
     course.release()
     request = asking(course)
-    take_back(course.feedback(2), ["alice"], by="prof", note="")
+    take_back(course.feedback(2), ["alice"], by="prof", note="Later.")
     made = Decision("mia", "Yes.", 8, request.last)
     assert not decide(course.feedback(5), request, made).released
     assert "alice" not in (released_marks(course.feedback(6)) or {})

@@ -140,7 +140,7 @@ def test_undo_steps_over_what_was_computed_again(book: Gradebook) -> None:
     assert changed == 1
     now = QuestionMarks(book).state("A1", "alice", "Analysis")
     assert now.given is not None
-    assert (now.given.mark.points, now.given.mark.marker) == (25, BEN)
+    assert (now.given.mark.points, now.given.mark.marker) == (25, MIA), "whose mark it is"
     assert now.is_undoable_by(MIA)
     assert not now.is_undoable_by(BEN)
     before = undone(book).given
@@ -198,6 +198,32 @@ def test_a_mark_for_one_answer_can_be_given_to_the_equal_ones_later(book: Gradeb
     assert len(QuestionMarks(book).history("A1", "alice", "Analysis")) == 2  # by grading, by mia
     assert together(book, number(None), "bob") == ("bob",)
     assert points_of(book) == {"alice": None, "bob": None}
+
+
+def test_a_groups_mark_that_one_answer_has_left_is_changed_for_the_group(book: Gradebook) -> None:
+    """Both ways to a new mark: written before the group is chosen, and after an undo."""
+    for student in ("bob", "eve"):
+        book.record_run(a_run(student, FAIR, work=student))
+    together(book, number(5), "bob", "eve")
+    said(book, number(7))
+    assert together(book, number(7), "bob", "eve") == ("bob", "eve")
+    undone(book)
+    assert points_of(book) == {"alice": 5, "bob": 7, "eve": 7}
+    assert together(book, number(8), "bob", "eve") == ("bob", "eve")
+    assert points_of(book) == {"alice": 8, "bob": 8, "eve": 8}
+
+
+def test_a_mark_given_apart_is_kept_though_an_equal_answer_had_it_once(book: Gradebook) -> None:
+    for student in ("bob", "eve"):
+        book.record_run(a_run(student, FAIR, work=student))
+    said(book, number(3), later=1)
+    together(book, number(5), "bob", "eve")
+    said(book, number(3), student="bob", later=2)
+    marks = QuestionMarks(book)
+    seen = marks.state("A1", "alice", "Analysis").version
+    asked = Change("Analysis", number(4), MIA, AT + timedelta(minutes=3), seen)
+    assert marks.give_together("A1", "alice", asked, ("bob", "eve"))[1:] == (("eve",), 1)
+    assert points_of(book) == {"alice": 4, "bob": 3, "eve": 4}
 
 
 def test_an_answer_that_grading_marks_otherwise_keeps_its_mark(book: Gradebook) -> None:

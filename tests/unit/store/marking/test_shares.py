@@ -14,9 +14,10 @@ from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import marking_shares
-from mograder.store.gradebook.grading_records import MarkEntry
+from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.marking.marking_progress import Shares
-from mograder.store.marking.question_marking import Separations
+from mograder.store.marking.question_marking import Change, QuestionMarks, Separations
+from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from tests.support.gradebooks import AT, FAIR, a_run, give
 
 STUDENTS = [f"s{number:02}" for number in range(9)]
@@ -52,6 +53,23 @@ def test_what_is_marked_stays_with_its_marker_and_counts(book: Gradebook) -> Non
     assert Counter(made.values()) == {"mia": 5, "ben": 5}
     assert {made[student] for student in STUDENTS[:4]} == {"mia"}
     assert Counter(shared(book, "ben").values()) == {"ben": 10}
+
+
+def test_a_change_of_the_rubric_makes_nobody_the_marker_of_anothers_marks(book: Gradebook) -> None:
+    bank, marks = SavedComments(book), QuestionMarks(book)
+    item = bank.add("A1", "Analysis", CommentWish("Good.", 3.0), Author("mia", AT))
+    entry = MarkEntry(None, "", MarkDetails(0.0, (item.comment,)))
+    for student in STUDENTS[:4]:
+        seen = marks.state("A1", student, "Analysis").version
+        marks.give("A1", student, Change("Analysis", entry, "mia", AT, seen))
+    wish = CommentWish("Good.", 4.0)
+    assert (
+        bank.change("A1", "Analysis", item.comment, wish, Author("ben", AT), item.version)[1] == 4
+    )
+    made = shared(book, "mia", "ben")
+    assert {made[student] for student in STUDENTS[:4]} == {"mia"}
+    question = marks.state("A1", STUDENTS[0], "Analysis").question
+    assert (question.points, question.marker) == (4.0, "mia")
 
 
 def test_a_comment_and_a_mark_by_an_instructor_take_nothing_from_a_marker(book: Gradebook) -> None:

@@ -61,7 +61,7 @@ _NOT_GRADED = "not graded"
 _NEWER = "The newest submission is not graded yet"
 _TODO = {
     NEEDS_ATTENTION: "Grade it again; if this stays, look at the hub's log.",
-    UNPROTECTED: "The checks ran beside the answers: confirm the marks in the gradebook.",
+    UNPROTECTED: "The checks ran beside the answers: confirm the marks on the marking page.",
 }
 
 
