@@ -223,7 +223,7 @@ function tell_points() {
   const words = [];
   if (given && rubric_used && rubric_sum !== draft.points) words.push(word("rubricsays", number_text(rubric_sum)));
   else if (!given && rubric_sum !== null) words.push(word("byrubric", number_text(rubric_sum)));
-  else if (!given) words.push(word(shown.auto?.points == null ? "none" : waits_for_a_person() ? "autowaits" : "autocounts"));
+  else if (!given) words.push(shown.auto?.points == null ? word("none") : word(waits_for_a_person() ? "autowaits" : "autocounts"));
   if (overrides()) words.push(word("override", number_text(shown.auto?.points)));
   of("points-why").textContent = words.join(" ");
   of("by-rubric").hidden = !(given && rubric_used);
