@@ -15,7 +15,7 @@ from playwright.async_api import Dialog, Page, Route, expect
 from mograder.core.names import ItemName
 from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserPages
 from tests.support.browser import People, notebook, wait_in_page
-from tests.support.browser_alone import open_item, saved, sign_in
+from tests.support.browser_alone import answering, open_item, saved, sign_in
 from tests.support.served_course import CODE, Course, make_course, serving_course
 
 pytestmark = pytest.mark.full
@@ -96,13 +96,7 @@ async def test_what_is_not_saved_yet_is_told_before_the_text_before_it_is_submit
     await saved(page, "in this browser and on the server")
     # marimo does not save while Python starts
     await (await notebook(page)).evaluate("() => { text = ''; tell('editing'); }")
-    asked: list[str] = []
-
-    async def refuse(dialog: Dialog) -> None:
-        asked.append(dialog.message)
-        await dialog.dismiss()
-
-    page.on("dialog", refuse)
+    asked = answering(page, Dialog.dismiss)
     await page.click("#submit")
     await expect(page.locator("#said")).to_have_text("Not submitted.")
     assert asked == ["What you typed last is not saved yet. Submit what was saved before?"]
@@ -119,13 +113,7 @@ async def test_who_signs_out_is_told_of_a_submission_that_is_not_sent(
     await page.route("**/submit?*", lambda route: route.abort())
     await page.click("#submit")
     await expect(page.locator("#said")).to_contain_text("no connection")
-    asked: list[str] = []
-
-    async def refuse(dialog: Dialog) -> None:
-        asked.append(dialog.message)
-        await dialog.dismiss()
-
-    page.on("dialog", refuse)
+    asked = answering(page, Dialog.dismiss)
     await page.click("#sign-out")
     await expect(page.locator("#submit")).to_be_visible()
     [message] = asked
@@ -144,13 +132,7 @@ async def test_the_token_is_shown_and_named_before_it_is_forgotten(
     await page.click("#panel summary")
     token = await page.inner_text("#panel details pre")
     assert token.startswith("joined:")
-    asked: list[str] = []
-
-    async def agree(dialog: Dialog) -> None:
-        asked.append(dialog.message)
-        await dialog.accept()
-
-    page.on("dialog", agree)
+    asked = answering(page, Dialog.accept)
     await page.click("#sign-out")
     await expect(page.locator("#token")).to_be_visible()
     [message] = asked

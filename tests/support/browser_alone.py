@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Dialog, Page, expect
 
 from mograder.core.names import ItemName
 from mograder.publishing.browser_export import export_page, marimo_pyodide_version
@@ -70,6 +70,18 @@ def served(exported: Path) -> Iterator[Course]:
     """The course, on a server that hands out pages for the browser alone."""
     with serving_course(exported, web=True) as course:
         yield course
+
+
+def answering(page: Page, answer: Callable[[Dialog], Awaitable[None]]) -> list[str]:
+    """Answer each question of a page, as by `Dialog.dismiss`; return the list of the questions."""
+    asked: list[str] = []
+
+    async def note(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        await answer(dialog)
+
+    page.on("dialog", note)
+    return asked
 
 
 async def open_item(person: Person, served: Course) -> Page:
