@@ -235,9 +235,8 @@ class QuestionMarks:
                     raise AnswerChanged(now)
                 seen = given if is_newest else replace(given, run=change.run)
                 record_given(connection, rows, seen)
-            first = _First(now, _of_question(connection, rows, change.question))
             wanted = frozenset(others) - {student} if is_newest else frozenset[str]()
-            follow, kept = _followers(connection, assignment, wanted, first, entry)
+            follow, kept = _followers(connection, rows, now, wanted, entry) if wanted else ((), 0)
             for each in follow:
                 record_given(connection, each, given)
             after = read_student(connection, assignment, student)
@@ -383,14 +382,18 @@ class _First:
 
 def _followers(
     connection: Connection,
-    assignment: str,
+    first_rows: StudentRows,
+    before: AnswerMark,
     wanted: Collection[str],
-    first: _First,
     entry: MarkEntry,
 ) -> tuple[tuple[StudentRows, ...], int]:
-    """Return the others who get the mark of an equal answer, and how many keep another one."""
-    key, follow, kept = first.before.question.key, [], 0
-    for rows in read_rows(connection, assignment) if wanted else ():
+    """Return the wanted students who get the mark of an equal answer, and the number of the others.
+
+    ``first_rows`` and ``before`` are those of the answer that is marked, before the change.
+    """
+    key, follow, kept = before.question.key, [], 0
+    first = _First(before, _of_question(connection, first_rows, key))
+    for rows in read_rows(connection, first_rows.assignment.name):
         is_asked = rows.student in wanted and rows.work is not None
         if not is_asked or question_grade(rows, key) is None:
             continue
