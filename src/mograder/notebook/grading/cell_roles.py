@@ -50,14 +50,19 @@ class CellCode:
     @property
     def hidden(self) -> tuple[int, ...]:
         """The file's lines in which hidden tests begin."""
-        return tuple(block.begin for block in self.blocks if block.kind is BlockKind.HIDDEN)
+        return tuple(block.begin for block in self._hidden_blocks)
+
+    @property
+    def _hidden_blocks(self) -> list[Block]:
+        return [block for block in self.blocks if block.kind is BlockKind.HIDDEN]
 
     def hides(self, lines: Iterable[tuple[int, int]], names: frozenset[str]) -> bool:
         """Whether some of the cell's lines (from 1), or a bound name, are in its hidden tests."""
-        blocks = [block for block in self.blocks if block.kind is BlockKind.HIDDEN]
         in_file = [tuple(map(self.cell.line_of, span)) for span in lines]
         if any(
-            first <= each.end and each.begin <= last for each in blocks for first, last in in_file
+            first <= each.end and each.begin <= last
+            for each in self._hidden_blocks
+            for first, last in in_file
         ):
             return True
         inside = [
@@ -70,10 +75,7 @@ class CellCode:
     def is_hidden(self, statement: ast.stmt) -> bool:
         """Whether a statement begins in the cell's hidden tests."""
         line = self.line_of(statement)
-        return any(
-            block.kind is BlockKind.HIDDEN and block.begin < line < block.end
-            for block in self.blocks
-        )
+        return any(block.begin < line < block.end for block in self._hidden_blocks)
 
     @property
     def solutions(self) -> tuple[Block, ...]:

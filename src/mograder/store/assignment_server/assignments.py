@@ -14,6 +14,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -207,11 +208,12 @@ class Catalogue:
     def _discovered(self) -> Iterator[Assignment]:
         """Yield the assignments found in the directory, by name."""
         try:
-            names = {name for base in self._bases for name in os.listdir(base)}  # noqa: PTH208
+            listed = map(os.listdir, self._bases)  # names only, which costs no Path each
+            names = sorted(set(chain.from_iterable(listed)))
         except OSError as error:
             _log.error("the assignments cannot be listed: %s", error)
             return
-        for name in sorted(names):
+        for name in names:
             found = self._one(name)
             if found is not None and found.name == name:
                 yield self._with_files(found)
