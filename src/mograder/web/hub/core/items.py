@@ -153,8 +153,11 @@ class Items:
         Raises: NotFound (unknown or not available), InvalidInput (a demo).
         """
         user, note = person(identity), None
-        self._demand_published(user, name)
-        release = self.assignment(name)
+        try:
+            release = self.assignment(name)
+        except NotFound:
+            self._demand_published(user, name)
+            raise
         if not self.workspaces.has_copy(user, release.name):
             self.demand_visible(identity, release.name)
             note = self._made_anew(user, release)
@@ -171,7 +174,10 @@ class Items:
         return " ".join((_MADE_ANEW.format(release.name), *words)) if words else None
 
     def _demand_published(self, user: Username, name: str) -> None:
-        """Tell a person who has a copy of an item without a release so. Raises: NotFound."""
+        """Refuse an item that has no release, but a copy of this person, by saying just that.
+
+        Raises: NotFound.
+        """
         item = ItemName.valid(name)
         if item is None or self.releases.get(item) or not self.workspaces.has_copy(user, item):
             return
