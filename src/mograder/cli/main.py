@@ -339,9 +339,8 @@ def overrides_of(**options: object) -> dict[str, object]:
     """Return the settings that options override; None means that an option is not given."""
     overrides = {key: options[name] for name, key in _HUB_SETTINGS.items()}
     directory = options["notebooks_dir"]
-    if directory and isinstance(
-        directory, str
-    ):  # as typed, not relative to the course as the setting
+    if directory and isinstance(directory, str):
+        # Relative to the working directory, as all options; the setting is relative to the course.
         overrides["hub.notebooks_dir"] = os.path.abspath(directory)  # noqa: PTH100 - keeps links
     lists = ((key, options[name]) for name, key in _HUB_LISTS.items())
     return overrides | {key: _names_in(text) for key, text in lists if isinstance(text, str)}

@@ -26,7 +26,8 @@ def routes() -> Result:
 
     The access is anyone, guest (anyone who is not kept out by the list of users), member (signed
     in), owner (the user in the path, and instructors), self (that user only), visitor (as owner,
-    and the helper of that user), helper and marker (markers and instructors; marker only for what
+    and the helper of that user), helped (as visitor, and markers whose page asks whether their help
+    has ended), helper and marker (markers and instructors; marker only for what
     is open for marking), instructor, or metrics (instructors, and a metrics token). Some routes
     are there only with OpenID Connect, a learning platform or nodes. The paths of sessions are not
     in the table.
