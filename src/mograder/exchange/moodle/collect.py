@@ -222,9 +222,9 @@ def _work(
 
 
 def _former(person: Person, participants: Participants, here: _Here) -> str:
-    """Return another name under which a person's work is here, "" if there is none.
+    """Return the earlier name of a person's files in this directory, "" if there is none.
 
-    That of the anonymous marking, or one from before the username was known.
+    It is from an anonymous marking, or from before the username was known.
     """
     if person.participant:
         return ""

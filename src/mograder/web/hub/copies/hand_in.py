@@ -332,7 +332,7 @@ async def _compared(
 
 
 class _Beside(Enum):
-    """What a notebook is beside its submission."""
+    """The content of a copy, compared with that of its counting submission."""
 
     SAME = auto()
     OTHER = auto()
@@ -343,7 +343,7 @@ class _Beside(Enum):
 def _beside(
     app: HubApp, user: Username, item: ItemName, copy: CopyFacts, sent: Submission
 ) -> _Beside:
-    """Return what a notebook is by its bytes, if it was saved after its submission."""
+    """Compare a copy's bytes with those of its submission, if it was saved after that."""
     if copy.saved <= sent.received:
         return _Beside.SAME
     try:

@@ -306,7 +306,10 @@ def _of_others(
     activities: Sequence[Link],
     people: Mapping[str, Mapping[str, str]],
 ) -> list[DueScore]:
-    """Return what erases the marks of people at a platform who are linked to their user no more."""
+    """Return empty marks for the people at a platform whose link to a user was taken away.
+
+    They erase the marks that were sent for them.
+    """
     places = {(link.issuer, link.client_id, link.lineitem) for link in activities}
     known = {each.key for each in wanted}
     return [
