@@ -12,6 +12,7 @@ import re
 import time
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,12 @@ class NoRoom(Disk):
 
     def rename(self, source: Place, target: Place) -> None:
         raise OSError(errno.ENOSPC, "no space left")
+
+
+def write_long_ago(notebook: Path, text: str) -> None:
+    """Write a notebook with a time at which nothing that saves it still runs."""
+    notebook.write_text(text)
+    os.utime(notebook, (1_700_000_000, 1_700_000_000))
 
 
 # ---- copies ----
@@ -301,8 +308,7 @@ async def test_b118_a_save_that_is_half_written_is_waited_for(hub: Hub) -> None:
 
 
 async def test_b118_half_a_notebook_is_never_exported(hub: Hub) -> None:
-    notebook = await begin(hub)
-    notebook.write_text(WORK[:100])
+    write_long_ago(await begin(hub), WORK[:100])
     response = await ask(hub, "GET", "/export/alice/A1")
     assert response.status_code == 409
     assert "incomplete" in response.json()["detail"]
@@ -314,8 +320,11 @@ async def test_b118_half_a_notebook_is_never_exported(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(("text", "lines"), [(WORK[:100], 12), ("", 0), ("x = (\n", 1)])
-async def test_a_broken_notebook_can_be_read_as_text(hub: Hub, text: str, lines: int) -> None:
-    (await begin(hub)).write_text(text)
+async def test_a_broken_notebook_can_be_read_as_text_at_once(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, text: str, lines: int
+) -> None:
+    monkeypatch.setattr("mograder.sessions.student_copies._SAVING_SECONDS", 600)
+    write_long_ago(await begin(hub), text)
     for user, query in (("alice", ""), ("prof", ""), ("prof", "?check=Q1")):
         assert f"{lines} lines." in await read(hub, f"/look/alice/A1{query}", user)
 

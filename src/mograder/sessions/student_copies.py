@@ -8,6 +8,7 @@ that.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
@@ -38,6 +39,8 @@ MAX_REPORT = 8_000_000
 _SAVING_SECONDS = 0.25
 _SAVING_LOOKS = 6
 """Interval and number of attempts to read a notebook that is being saved."""
+_SETTLED_SECONDS = 60
+"""Age from which an incomplete notebook is not being saved: more than clocks of servers differ."""
 
 
 class Copies:
@@ -184,7 +187,8 @@ class Copies:
         """
         saved = await asyncio.to_thread(self._read, copy, copy.notebook)
         for _ in range(_SAVING_LOOKS):
-            if looks_whole(saved.data):
+            settled = time.time() - saved.modified_ns / 1e9 > _SETTLED_SECONDS
+            if settled or looks_whole(saved.data):
                 break
             await asyncio.sleep(_SAVING_SECONDS)
             saved = await asyncio.to_thread(self._read, copy, copy.notebook)
