@@ -17,7 +17,7 @@ import pytest
 import mograder
 from mograder.core import wheel as packing
 from mograder.core.errors import NotFound
-from mograder.store.client_wheel import PLACE, ClientWheels
+from mograder.store.client_wheel import PLACE, ClientWheel, ClientWheels
 
 SOURCES = Path(mograder.__file__).parent
 WHEEL = "mograder_hub-1.0-py3-none-any.whl"
@@ -28,8 +28,13 @@ def wheels(tmp_path: Path) -> ClientWheels:
     return ClientWheels(tmp_path)
 
 
-def test_the_wheel_has_the_program_and_its_metadata_as_installed(wheels: ClientWheels) -> None:
-    made = wheels.current()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> ClientWheel:
+    """A wheel that tests only read."""
+    return ClientWheels(tmp_path_factory.mktemp("course")).current()
+
+
+def test_the_wheel_has_the_program_and_its_metadata_as_installed(made: ClientWheel) -> None:
     version = metadata.version("mograder-hub")
     assert made.path.name == f"mograder_hub-{version}-py3-none-any.whl"
     assert made.sha256 == hashlib.sha256(made.path.read_bytes()).hexdigest()
@@ -46,8 +51,8 @@ def test_the_wheel_has_the_program_and_its_metadata_as_installed(wheels: ClientW
     assert len(names) == len(set(names))
 
 
-def test_the_licences_of_all_that_travels_with_it_are_in_the_wheel(wheels: ClientWheels) -> None:
-    with zipfile.ZipFile(wheels.current().path) as archive:
+def test_the_licences_of_all_that_travels_with_it_are_in_the_wheel(made: ClientWheel) -> None:
+    with zipfile.ZipFile(made.path) as archive:
         names = archive.namelist()
         (about,) = (name for name in names if name.endswith(".dist-info/METADATA"))
         listed = HeaderParser().parsestr(archive.read(about).decode()).get_all("License-File")
@@ -55,8 +60,8 @@ def test_the_licences_of_all_that_travels_with_it_are_in_the_wheel(wheels: Clien
     assert {f"{about.removesuffix('METADATA')}licenses/{name}" for name in listed} <= set(names)
 
 
-def test_every_file_is_recorded_with_its_digest(wheels: ClientWheels) -> None:
-    with zipfile.ZipFile(wheels.current().path) as archive:
+def test_every_file_is_recorded_with_its_digest(made: ClientWheel) -> None:
+    with zipfile.ZipFile(made.path) as archive:
         (record,) = (name for name in archive.namelist() if name.endswith("/RECORD"))
         lines = list(csv.reader(io.StringIO(archive.read(record).decode())))
         assert [line[0] for line in lines] == archive.namelist()
@@ -70,10 +75,10 @@ def test_every_file_is_recorded_with_its_digest(wheels: ClientWheels) -> None:
 
 
 def test_equal_programs_are_one_wheel_and_a_restart_packs_nothing(
-    wheels: ClientWheels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wheels: ClientWheels, made: ClientWheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = wheels.current()
-    assert ClientWheels(tmp_path / "other").current().sha256 == first.sha256
+    assert first.sha256 == made.sha256
     monkeypatch.setattr("mograder.store.client_wheel.pack_wheel", None)
     assert wheels.current() == first
     assert ClientWheels(tmp_path).current() == first
