@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from mograder.clients.http import trusted_authorities
 from tests.support.lti.tokens import (
     LTI,
     RECORDED_HUB,
@@ -37,7 +38,7 @@ def send(platform: LtiPlatform, exchange: dict[str, Any]) -> httpx.Response:
     address = request["url"].replace(RECORDED_PLATFORM, platform.url)
     headers = {name: value for name, value in request["headers"].items() if value}
     content = json.dumps(request["json"]).encode() if "json" in request else None
-    with httpx.Client(trust_env=False, timeout=60) as client:
+    with httpx.Client(trust_env=False, timeout=60, verify=trusted_authorities()) as client:
         return client.request(
             request["method"], address, headers=headers, content=content, data=request.get("form")
         )

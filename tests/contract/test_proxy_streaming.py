@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.proxy_session import A1, RunningProxy
+from tests.support.proxy_session import A1, RunningProxy, open_proxy
 from tests.support.session_proxy import POLICY, bearer
 
 
@@ -52,10 +52,11 @@ async def test_a_body_over_the_bound_is_refused_announced_or_not(proxied: Runnin
     assert fits.json()["length"] == 3 * 2**20
 
 
-async def test_a_server_that_never_answers_is_left_after_a_while(proxied: RunningProxy) -> None:
-    answer = await proxied.http.get(A1 + "/hang", headers=bearer("alice"))
-    assert (answer.status_code, answer.text) == (504, "Session did not answer in time")
-    await asyncio.wait_for(proxied.upstream.left.wait(), 60)
+async def test_a_server_that_never_answers_is_left_after_a_while() -> None:
+    async with open_proxy(answer_seconds=1) as proxied:
+        answer = await proxied.http.get(A1 + "/hang", headers=bearer("alice"))
+        assert (answer.status_code, answer.text) == (504, "Session did not answer in time")
+        await asyncio.wait_for(proxied.upstream.left.wait(), 60)
 
 
 async def test_a_client_that_leaves_frees_the_server(proxied: RunningProxy) -> None:

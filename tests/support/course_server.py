@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from mograder.auth.credentials import Role, make_token
+from mograder.clients.http import trusted_authorities
 from mograder.core.names import INSTRUCTOR
 from tests.support.hub import MOGRADER, outside
 from tests.support.process import StartedServer
@@ -62,7 +63,11 @@ class CourseServer(StartedServer):
     def client(self, user: str) -> httpx.Client:
         """An HTTP client that is this person, without the machine's proxies."""
         return httpx.Client(
-            base_url=self.url, headers=self.headers(user), timeout=60, trust_env=False
+            base_url=self.url,
+            headers=self.headers(user),
+            timeout=60,
+            trust_env=False,
+            verify=trusted_authorities(),
         )
 
     def headers(self, user: str) -> dict[str, str]:

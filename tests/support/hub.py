@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import tomlkit
 
+from mograder.clients.http import trusted_authorities
 from tests.support.identity import SECRET
 from tests.support.process import StartedServer, free_port
 
@@ -97,7 +98,11 @@ class HubProcess(StartedServer):
     def client(self, headers: Mapping[str, str] | None = None) -> httpx.Client:
         """An HTTP client of this hub, without the machine's proxies."""
         return httpx.Client(
-            base_url=self.url, headers=dict(headers or {}), timeout=150, trust_env=False
+            base_url=self.url,
+            headers=dict(headers or {}),
+            timeout=150,
+            trust_env=False,
+            verify=trusted_authorities(),
         )
 
     def _base_url(self) -> str:

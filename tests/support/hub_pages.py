@@ -18,6 +18,7 @@ import httpx
 import uvicorn
 
 from mograder.auth.credentials import Role, make_token
+from mograder.clients.http import trusted_authorities
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.sandbox.execution.report import (
     CellResult,
@@ -119,7 +120,9 @@ async def serving(hub: Hub) -> AsyncIterator[str]:
 
 
 async def _answers(address: str, task: asyncio.Task[None]) -> None:
-    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+    async with httpx.AsyncClient(
+        trust_env=False, timeout=60, verify=trusted_authorities()
+    ) as client:
         while not task.done():
             try:
                 await client.get(f"{address}/health")
@@ -273,4 +276,10 @@ def put_marks(course_dir: Path) -> None:
 
 def _client(address: str, user: str, role: Role = Role.STUDENT) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {make_token(SECRET, user, role)}"}
-    return httpx.AsyncClient(base_url=address, headers=headers, trust_env=False, timeout=60)
+    return httpx.AsyncClient(
+        base_url=address,
+        headers=headers,
+        trust_env=False,
+        timeout=60,
+        verify=trusted_authorities(),
+    )

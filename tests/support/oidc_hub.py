@@ -14,6 +14,7 @@ import pytest
 import tomlkit
 from sqlalchemy import func, select
 
+from mograder.clients.http import trusted_authorities
 from mograder.store.database.database import reading
 from mograder.store.external.external_people import external_people, used_states
 from tests.support.hub_app import Hub, make_hub
@@ -65,7 +66,9 @@ class Rig:
 
     def answer(self, address: str, account: str = "alice") -> str:
         """Sign in at the provider; return the path and query that it sends the browser to."""
-        self.at_provider.append(httpx.Client(trust_env=False, timeout=60))
+        self.at_provider.append(
+            httpx.Client(trust_env=False, timeout=60, verify=trusted_authorities())
+        )
         way = self.provider.sign_in(self.at_provider[-1], address, account)
         assert way.startswith(f"{HUB}{BACK}?")
         return way.removeprefix(HUB)

@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from mograder.auth.credentials import Role
+from mograder.clients.http import trusted_authorities
 from tests.support.hub_app import FakeSession
 from tests.support.proxy_upstream import Upstream
 from tests.support.session_proxy import DOCUMENT, Rig, cookie, running_rig, served_on_unix
@@ -44,7 +45,7 @@ class RunningProxy:
 
 @asynccontextmanager
 async def open_proxy(
-    *, port: int = 0, url: str = "", request_mb: int = 3
+    *, port: int = 0, url: str = "", request_mb: int = 3, answer_seconds: float = 5
 ) -> AsyncIterator[RunningProxy]:
     """Start it with short times and a small bound, and a client that follows nothing.
 
@@ -54,8 +55,10 @@ async def open_proxy(
     bound = f"[limits]\nrequest_mb = {request_mb}\n"
     async with (
         served_on_unix(upstream) as path,
-        running_rig(answer_seconds=5, toml=bound, port=port) as rig,
-        httpx.AsyncClient(base_url=url or rig.url, trust_env=False, timeout=60) as http,
+        running_rig(answer_seconds=answer_seconds, toml=bound, port=port) as rig,
+        httpx.AsyncClient(
+            base_url=url or rig.url, trust_env=False, timeout=60, verify=trusted_authorities()
+        ) as http,
     ):
         rig.url = url or rig.url
         yield RunningProxy(rig, upstream, path, rig.session(path), http)
