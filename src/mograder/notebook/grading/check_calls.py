@@ -4,7 +4,7 @@
 of their imports and assignments (``check = grader.check``), and by the names of functions that call
 them (``def ask(n): check(f"Q{n}", …)``). A name counts in the cells in which marimo's analysis
 finds it, so a function in an answer that has a ``check`` of its own is none.
-:mod:`mograder.notebook.points` finds literal labels by a regular expression, as 0.3.16 does.
+:mod:`mograder.notebook.points` finds literal labels without that analysis, for pages and messages.
 """
 
 from __future__ import annotations
