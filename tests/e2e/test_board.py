@@ -299,6 +299,7 @@ async def test_the_students_file_is_what_the_two_of_them_typed(
         # The student types before the helper comes and goes on; the helper's page waits for that.
         typed = " + 1 + 2 + 3 + 4 + 5"
         typing = asyncio.create_task(append(alone, "total = 0", typed, delay=100))
+        await expect(alone.locator(".cm-content", has_text="total = 0 +")).to_be_visible()
     async with prof.context.expect_page() as opened:
         await board.get_by_role("button", name=f"together with {student.name}").click()
     helping = await opened.value
