@@ -12,6 +12,7 @@ import pytest
 
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity, Method
+from mograder.core.errors import Busy
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
@@ -135,6 +136,34 @@ async def test_a_session_that_an_instructor_looks_at_goes_on(hub: Hub) -> None:
     assert hub.services.state.capabilities() == ()
     allowed(hub).write_text("carol\n")
     await until(lambda: hub.pool.all() == [])
+
+
+@pytest.mark.parametrize("call", ["revoked_logins", "remove_capabilities", "stop"])
+async def test_a_change_is_followed_though_the_hub_fails_in_it_once(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The list is edited and tokens are revoked beside the hub."""
+    hub.start("alice", "A1")
+    services = hub.services
+    for user in ("bob", "carol"):
+        services.state.add_session(SessionRow(f"{user}-A1", user, "A1", *_REST))
+        viewer = Identity(user, Role.STUDENT, Method.COOKIE, f"login of {user}", None)
+        services.capabilities.issue(services.capabilities.visit(f"{user}-A1", user, viewer))
+    place: object = hub.pool if call == "stop" else services.state
+    whole, failed = getattr(place, call), asyncio.Event()
+
+    def fail_once(*_: object, **__: object) -> None:
+        monkeypatch.setattr(place, call, whole)
+        failed.set()
+        raise Busy("The database does not answer.")
+
+    monkeypatch.setattr(place, call, fail_once)
+    for user in ("bob", "carol"):
+        services.state.bump_epoch(user)
+    allowed(hub).write_text("bob\ncarol\n")
+    await until(lambda: failed.is_set() and hub.pool.all() == [])
+    await until(lambda: services.capabilities.all() == ())
+    await until(lambda: services.state.capabilities() == ())
 
 
 async def test_a_dashboard_of_0316_may_load(hub: Hub) -> None:

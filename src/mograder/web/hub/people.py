@@ -366,22 +366,26 @@ def _removed(app: HubApp, people: Sequence[LiveSession]) -> list[LiveSession]:
 def open_watch(app: HubApp) -> Run:
     """Return the watch on the roster and the revocations during the block."""
     seen: object = object()  # differs from any stamp, so that adopted sessions are checked first
+    revoked: set[str] = set()  # whose pages are still to be closed
+    revocations, capabilities = app.services.revocations, app.services.capabilities
+
+    async def follow_revocations() -> None:
+        revoked.update(await to_thread.run_sync(revocations.refresh))
+        for user in tuple(revoked):
+            await to_thread.run_sync(capabilities.revoke_user, user)
+            revoked.discard(user)
 
     async def look() -> None:
         nonlocal seen
-        stamp = await to_thread.run_sync(app.services.roster.version)
-        if stamp != seen:
-            seen = stamp
-            await end_removed(app)
-        await _follow_revocations(app)
+        try:
+            await follow_revocations()
+        finally:  # the list is a file, and counts also while the database does not answer
+            stamp = await to_thread.run_sync(app.services.roster.version)
+            if stamp != seen:
+                await end_removed(app)
+                seen = stamp
 
     return partial(every, _LOOK_SECONDS, "the list of users", look)
-
-
-async def _follow_revocations(app: HubApp) -> None:
-    revocations, capabilities = app.services.revocations, app.services.capabilities
-    for user in await to_thread.run_sync(revocations.refresh):
-        await to_thread.run_sync(capabilities.revoke_user, user)
 
 
 def _role(app: HubApp, live: LiveSession, seen: frozenset[str]) -> Role:
