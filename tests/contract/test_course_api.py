@@ -114,6 +114,28 @@ async def test_b43_a_list_that_is_edited_by_hand_ends_sessions_too(hub: Hub) -> 
     await until(lambda: hub.pool.all() == [])
 
 
+async def test_a_session_that_does_not_end_keeps_no_other_running(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "END_SECONDS", 0.05)
+    stop, go_on = hub.pool.stop, asyncio.Event()
+
+    async def hang_for_alice(key: SessionKey, reason: EndReason) -> bool:
+        if key.user == "alice":
+            await go_on.wait()
+        return await stop(key, reason)
+
+    monkeypatch.setattr(hub.pool, "stop", hang_for_alice)
+    try:
+        for user, listed in (("bob", "carol"), ("carol", "dave")):
+            for each in ("alice", user):
+                hub.start(each, "A1")
+            allowed(hub).write_text(f"{listed}\n")
+            await until(lambda: [live.key.user for live in hub.pool.all()] == ["alice"])
+    finally:
+        go_on.set()
+
+
 async def test_b44_without_the_file_everybody_is_allowed(hub: Hub) -> None:
     allowed(hub).write_text("bob\n")
     assert (await ask(hub, "GET", "/assignments")).status_code == 403

@@ -15,8 +15,10 @@ revoked from the command line or at another hub, so one task checks them every t
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -37,6 +39,7 @@ from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
 from mograder.core.tasks import every
 from mograder.exchange.mailing import Post
 from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.idle_culler import END_SECONDS
 from mograder.sessions.session import LiveSession
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.hub.hub_state import is_recorded
@@ -341,9 +344,13 @@ async def end_removed(app: HubApp) -> None:
     """
     # Before the visits are read, so that an instructor's visit to one of these is among them.
     people = [live for live in app.services.pool.all() if not is_rehearsal(live.key.user)]
-    for live in await to_thread.run_sync(_removed, app, people):
+    removed = await to_thread.run_sync(_removed, app, people)
+    for live in removed:
         _log.info("ending a session of %s, who was removed from the roster", live.key.user)
-        await app.services.pool.stop(live.key, EndReason.REMOVED)
+    stops = (app.services.pool.stop(live.key, EndReason.REMOVED) for live in removed)
+    with suppress(TimeoutError):  # one that hangs must not keep the hub from the next change
+        async with asyncio.timeout(END_SECONDS):
+            await asyncio.gather(*stops)
 
 
 def _removed(app: HubApp, people: Sequence[LiveSession]) -> list[LiveSession]:
