@@ -8,10 +8,9 @@ capability does, all its open exchanges are cut.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -175,19 +174,16 @@ class Upstreams:
         self._closing = BackgroundTasks()
 
     def of(self, session: LiveSession) -> Upstream:
-        """Return the session's clients; on the event loop only."""
+        """Return the clients of a session that has not ended; on the event loop only."""
         found = self._by_session.get(session.id)
         if found is not None:
             return found
         upstream = Upstream(session, self._allowances, self._connections, self._sockets)
         self._by_session[session.id] = upstream
-        loop = asyncio.get_running_loop()
 
         def stopped() -> None:
             self._ended(session.id)
-            # The pool may end a session from another thread, or after the loop has gone.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._drop, session.id)
+            self._drop(session.id)
 
         session.on_stop.append(stopped)
         return upstream
