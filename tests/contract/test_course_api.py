@@ -12,6 +12,7 @@ import pytest
 
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity, Method
+from mograder.core.errors import Busy
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
@@ -113,6 +114,28 @@ async def test_b43_a_list_that_is_edited_by_hand_ends_sessions_too(hub: Hub) -> 
     await until(lambda: hub.pool.all() == [])
 
 
+async def test_a_session_that_does_not_end_keeps_no_other_running(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "END_SECONDS", 0.05)
+    stop, go_on = hub.pool.stop, asyncio.Event()
+
+    async def hang_for_alice(key: SessionKey, reason: EndReason) -> bool:
+        if key.user == "alice":
+            await go_on.wait()
+        return await stop(key, reason)
+
+    monkeypatch.setattr(hub.pool, "stop", hang_for_alice)
+    try:
+        for user, listed in (("bob", "carol"), ("carol", "dave")):
+            for each in ("alice", user):
+                hub.start(each, "A1")
+            allowed(hub).write_text(f"{listed}\n")
+            await until(lambda: [live.key.user for live in hub.pool.all()] == ["alice"])
+    finally:
+        go_on.set()
+
+
 async def test_b44_without_the_file_everybody_is_allowed(hub: Hub) -> None:
     allowed(hub).write_text("bob\n")
     assert (await ask(hub, "GET", "/assignments")).status_code == 403
@@ -135,6 +158,34 @@ async def test_a_session_that_an_instructor_looks_at_goes_on(hub: Hub) -> None:
     assert hub.services.state.capabilities() == ()
     allowed(hub).write_text("carol\n")
     await until(lambda: hub.pool.all() == [])
+
+
+@pytest.mark.parametrize("call", ["revoked_logins", "remove_capabilities", "stop"])
+async def test_a_change_is_followed_though_the_hub_fails_in_it_once(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The list is edited and tokens are revoked beside the hub."""
+    hub.start("alice", "A1")
+    services = hub.services
+    for user in ("bob", "carol"):
+        services.state.add_session(SessionRow(f"{user}-A1", user, "A1", *_REST))
+        viewer = Identity(user, Role.STUDENT, Method.COOKIE, f"login of {user}", None)
+        services.capabilities.issue(services.capabilities.visit(f"{user}-A1", user, viewer))
+    place: object = hub.pool if call == "stop" else services.state
+    whole, failed = getattr(place, call), asyncio.Event()
+
+    def fail_once(*_: object, **__: object) -> None:
+        monkeypatch.setattr(place, call, whole)
+        failed.set()
+        raise Busy("The database does not answer.")
+
+    monkeypatch.setattr(place, call, fail_once)
+    for user in ("bob", "carol"):
+        services.state.bump_epoch(user)
+    allowed(hub).write_text("bob\ncarol\n")
+    await until(lambda: failed.is_set() and hub.pool.all() == [])
+    await until(lambda: services.capabilities.all() == ())
+    await until(lambda: services.state.capabilities() == ())
 
 
 async def test_a_dashboard_of_0316_may_load(hub: Hub) -> None:

@@ -66,6 +66,21 @@ async def test_who_looks_into_another_persons_session_is_told(proxied: RunningPr
     assert proxied.rig.visits == [told]
 
 
+async def test_a_session_that_ends_while_a_request_is_admitted_is_not_asked(
+    proxied: RunningProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the hub would keep clients of it for ever."""
+
+    async def end_it(*_: object) -> bool:
+        proxied.rig.stop(proxied.session)
+        return True
+
+    monkeypatch.setattr(type(proxied.rig.services.allowances), "allows", end_it)
+    answer = await proxied.http.get(A1 + "/terminal", headers=bearer("alice"))
+    assert (answer.status_code, answer.headers["x-mograder-session"]) == (404, "gone")
+    assert proxied.upstream.seen == []
+
+
 async def test_a_browser_that_is_not_signed_in_is_sent_to_the_login_page(
     proxied: RunningProxy,
 ) -> None:

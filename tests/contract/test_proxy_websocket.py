@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 import aiohttp
 import pytest
 import websockets
-from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import ClientConnection, connect
 
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES, MOST_SOCKETS
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
@@ -22,7 +22,7 @@ from tests.support.session_proxy import bearer, cookie
 
 @pytest.fixture
 async def proxied() -> AsyncIterator[RunningProxy]:
-    async with open_proxy(request_mb=64) as opened:
+    async with open_proxy() as opened:
         yield opened
 
 
@@ -200,23 +200,27 @@ async def test_a_message_over_the_bound_ends_the_connection_not_the_hub(
         assert await _ended(socket) == 1009
 
 
-async def test_many_sockets_of_a_session_hold_little_more_than_one(proxied: RunningProxy) -> None:
+async def test_many_sockets_of_a_person_hold_little_more_than_one(proxied: RunningProxy) -> None:
     """The test's server sends each message back; what comes from it is bounded by 64 MB."""
+    proxied.rig.session(proxied.path, item="A2")
+    places = [A1 + "/ws", "/edit/user/alice/A2/ws"]
+
+    def opens(place: str) -> connect:
+        return proxied.connect_websocket(place, additional_headers=bearer("alice"))
+
     async with AsyncExitStack() as opened:
         sockets = [
-            await opened.enter_async_context(
-                proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice"))
-            )
-            for _ in range(MOST_SOCKETS)
+            await opened.enter_async_context(opens(places[number % 2]))
+            for number in range(MOST_SOCKETS)
         ]
-        with pytest.raises(websockets.InvalidStatus, match="503"):
-            async with proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice")):
-                pass
+        for place in places:
+            with pytest.raises(websockets.InvalidStatus, match="503"):
+                await opens(place)
         message = b"x" * (5 * 2**20)
         await sockets[11].send(message)  # 64 MB / 12
         assert await sockets[11].recv() == message
         await sockets[12].send(message)
         assert await _ended(sockets[12]) == 1009
-        async with proxied.connect_websocket(A1 + "/ws", additional_headers=bearer("alice")) as one:
+        async with opens(places[1]) as one:
             await one.send("again")
             assert await one.recv() == "again"

@@ -91,14 +91,15 @@ async def test_what_marimo_refuses_is_no_version(proxied: RunningProxy) -> None:
     assert versions(proxied) == []
 
 
-async def test_a_text_that_cannot_be_opened_again_passes_unrecorded(
+async def test_a_save_of_a_text_that_cannot_be_opened_again_is_an_error(
     proxied: RunningProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MAX_NOTEBOOK > 2_000_000
     monkeypatch.setattr("mograder.web.hub.proxy.http_relay.MAX_NOTEBOOK", 1000)
     text = b"x" * 2_000_000
     answer = await saved(proxied, text)
-    assert (answer.status_code, answer.content) == (200, text)
+    assert answer.status_code == 413
+    assert "could not be opened again" in answer.text
     assert versions(proxied) == []
     assert proxied.rig.services.recorder.tally.too_large == 1
 

@@ -45,14 +45,14 @@ class RunningProxy:
 
 @asynccontextmanager
 async def open_proxy(
-    *, port: int = 0, url: str = "", request_mb: int = 3, answer_seconds: float = 5
+    *, port: int = 0, url: str = "", answer_seconds: float = 5
 ) -> AsyncIterator[RunningProxy]:
     """Start it with short times and a small bound, and a client that follows nothing.
 
     With a ``url``, that of a front, everything goes through there.
     """
     upstream = Upstream()
-    bound = f"[limits]\nrequest_mb = {request_mb}\n"
+    bound = "[limits]\nrequest_mb = 3\n"
     async with (
         served_on_unix(upstream) as path,
         running_rig(answer_seconds=answer_seconds, toml=bound, port=port) as rig,

@@ -132,11 +132,10 @@ class StartSession(NotebookRequest):
 
 
 class StopSession(Message):
-    """End a session and all its processes; ``asked`` is whether a hub asks for that."""
+    """End a session and all its processes."""
 
     op: Literal["stop"] = "stop"
     session_id: str
-    asked: bool = True
 
 
 class ListSessions(Message):

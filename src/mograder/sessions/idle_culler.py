@@ -41,6 +41,10 @@ IN_SIGHT = timedelta(minutes=10)
 both) may be ended when others wait for memory. All edits have long been saved by then, unless the
 student switched marimo's autosave off."""
 
+END_SECONDS = 20.0
+"""How long an end is waited for; it usually takes two. It goes on then, but other sessions do not
+wait for one whose process or machine hangs."""
+
 
 def idle(sessions: Iterable[LiveSession], now: datetime, ttl: timedelta) -> list[LiveSession]:
     """Return the sessions that were not in use for longer than ``ttl``, oldest activity first."""
@@ -134,6 +138,7 @@ _Rule = Callable[[Sequence[LiveSession], datetime], Sequence[LiveSession]]
 class IdleCuller:
     """The two loops that end idle sessions; the session manager owns their tasks.
 
+    ``end`` ends one, also if its caller is cancelled.
     ``ttl`` is the idle timeout in seconds. ``moving`` returns whether a session runs on a machine
     that is being drained, ``reached`` whether this hub can end it. An end of any other session
     would wait until its machine is back, and the notebook could not be opened meanwhile.
@@ -242,7 +247,10 @@ class IdleCuller:
                 return
             _log.info("ending %s of %s for %s: %s", key.mode, key.item, key.user, reason)
             try:
-                await self._end_session(live, reason)
+                async with asyncio.timeout(END_SECONDS):
+                    await self._end_session(live, reason)
+            except TimeoutError:
+                _log.warning("session %s has not ended yet", live.id)
             except MograderError as error:
                 _log.warning("session %s was not ended completely: %s", live.id, error)
 

@@ -2,8 +2,9 @@
 
 The rows in the hub's database are authoritative and outlive the hub; the state here is a cache of
 them for the hot path. All mutable state is ``_live`` (sessions that answer), ``_starts`` (sessions
-that are starting or queued) and ``_ends`` (sessions that are ending); their memory use is in the
-ledger. :mod:`.admission` admits starts, :mod:`.idle_culler` selects the sessions to end.
+that are starting or queued), ``_unwanted`` (starts that were stopped) and ``_ends`` (sessions that
+are ending); their memory use is in the ledger. :mod:`.admission` admits starts, :mod:`.idle_culler`
+selects the sessions to end.
 """
 
 from __future__ import annotations
@@ -112,6 +113,7 @@ class SessionManager:
         self._starts: SingleFlight[SessionKey, LiveSession] = SingleFlight()
         self._ends: SingleFlight[SessionKey, None] = SingleFlight()
         self._askers: Counter[SessionKey] = Counter()
+        self._unwanted: set[SessionKey] = set()
         self._changes: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
         self._numbers = itertools.count(1)
         self._closing: set[str] = set()
@@ -167,6 +169,7 @@ class SessionManager:
 
     async def _start_or_join(self, key: SessionKey, progress: Progress) -> LiveSession:
         self._askers[key] += 1
+        self._unwanted.discard(key)
         try:
             return await self._starts.get(key, lambda tell: self._start(key, tell), progress)
         finally:
@@ -176,6 +179,17 @@ class SessionManager:
                 self.admission.dismiss(key)
 
     async def stop(self, key: SessionKey, reason: EndReason = EndReason.STOPPED) -> bool:
+        """End a session or its start; return false if there was neither.
+
+        A start that is not in the queue goes on, and fails before or when its server answers,
+        unless somebody asks for the session meanwhile.
+        """
+        starting = self._starts.busy(key)
+        if starting:
+            self._unwanted.add(key)
+        return await self._halt(key, reason) or starting
+
+    async def _halt(self, key: SessionKey, reason: EndReason) -> bool:
         """End a session, or remove it from the start queue; return false if there was none."""
         live = self.find(key)
         if live is None:
@@ -192,11 +206,11 @@ class SessionManager:
         """
         lock = self._changes.setdefault(key, asyncio.Lock())
         async with lock:
-            await self.stop(key, EndReason.REWRITTEN)
+            await self._halt(key, EndReason.REWRITTEN)
             while self._starts.busy(key) or self._ends.busy(key):
                 await self._starts.ended(key, _STOP_SECONDS)
                 await self._ends.ended(key, _STOP_SECONDS)
-                await self.stop(key, EndReason.REWRITTEN)
+                await self._halt(key, EndReason.REWRITTEN)
             yield
 
     async def _until_changed(self, key: SessionKey) -> None:
@@ -283,6 +297,7 @@ class SessionManager:
         await self._ends.wait(key)
         if key not in self._askers:  # all have left before there was a place to leave
             raise Conflict("Nobody waits for the notebook any more.", hint="Open it again.")
+        self._demand_wanted(key)
         ticket = Ticket(kind, number, session_id, self._expected(key), key, tell)
         usage = await self.admission.enter(ticket)
         try:
@@ -301,8 +316,16 @@ class SessionManager:
         if kind is Kind.STUDENT:  # how long a rehearsal waits says nothing of what students do
             self.tally.started(live.usage.warm, self._clock.steady() - asked)
         await self.history.forget(key)
+        if key in self._unwanted:
+            await self.end(live, EndReason.STOPPED)
+        self._demand_wanted(key)
         _log.info("started %s of %s for %s", key.mode.value, key.item, key.user)
         return live
+
+    def _demand_wanted(self, key: SessionKey) -> None:
+        """Check that nobody has stopped a start. Raises: :class:`Conflict`."""
+        if key in self._unwanted:
+            raise Conflict("The notebook was stopped while it started.", hint="Open it again.")
 
     async def _launch(
         self, key: SessionKey, request: StartSession, version: str, usage: Usage

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from mograder.core.errors import RemoteFailed
 from mograder.sessions.end_reasons import EndReason
 from tests.support.session_pools import (
     ALICE,
@@ -96,6 +97,22 @@ async def test_a_session_whose_machine_this_hub_does_not_reach_is_left_to_the_ot
         rig.clock.advance(1000)
         await left
         assert pool.find(BOB) is other
+
+
+async def test_a_session_that_cannot_be_ended_keeps_no_other_running(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process or its machine hangs."""
+    monkeypatch.setattr("mograder.sessions.idle_culler.END_SECONDS", 0.05)
+    async with rig.pool(terms(ttl=QUICK)) as pool:
+        for key in (ALICE, BOB):
+            session = await pool.get_or_start(key, ignore_progress)
+            rig.launcher.unstoppable[session.id] = RemoteFailed("It hangs.")
+            left = gone(session)
+            rig.clock.advance(10)
+            await left
+        assert pool.states()["ending"] == 2
+        rig.launcher.unstoppable.clear()
 
 
 # --- idleness, with what only servers and measurements know ----------------------------------

@@ -149,6 +149,33 @@ async def test_stop_takes_one_who_waits_out_of_the_line(rig: Rig) -> None:
         assert pool.find(BOB) is None
 
 
+@pytest.mark.parametrize("built", [False, True])
+async def test_stop_ends_a_start_unless_somebody_asks_again(rig: Rig, built: bool) -> None:
+    """Before its place in the line, while the environment is built, and after it."""
+    rig.server.up.clear()
+    rig.spawner.hold = hold = asyncio.Event()
+    if built:
+        hold.set()
+    async with rig.pool() as pool:
+        told: list[str] = []
+        first, second = (
+            asyncio.create_task(pool.get_or_start(key, told.append)) for key in (ALICE, BOB)
+        )
+        await until(lambda: told.count("Starting the notebook" if built else "Downloading") == 2)
+        for key in (ALICE, BOB):
+            assert await pool.stop(key)
+        again = asyncio.create_task(pool.get_or_start(BOB, ignore_progress))
+        await asyncio.sleep(0)
+        hold.set()
+        rig.server.up.set()
+        with pytest.raises(Conflict, match="stopped while it started"):
+            await first
+        assert await second is await again
+        assert pool.find(ALICE) is None
+    assert [owner(each) for each in rig.launcher.requests.values()] == ["bob"]
+    assert rig.rows() == [("bob", "A1", "running")]
+
+
 async def test_what_was_published_while_one_waited_is_what_starts(rig: Rig) -> None:
     rig.spawner.versions["L01"] = "1"
     async with rig.pool(terms(starts=1)) as pool:

@@ -545,9 +545,9 @@ class SupervisorClient:
         """Start a session. The supervisor ends it again if its hub disconnects meanwhile."""
         return (await self._once(request)).sessions[0]
 
-    async def stop(self, session_id: str, *, asked: bool = True) -> bool:
+    async def stop(self, session_id: str) -> bool:
         """End a session (:class:`StopSession`); return false if there was none."""
-        return (await self._repeated(StopSession(session_id=session_id, asked=asked))).stopped
+        return (await self._repeated(StopSession(session_id=session_id))).stopped
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """Return the live sessions."""

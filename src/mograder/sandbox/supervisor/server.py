@@ -238,7 +238,7 @@ class Supervisor:
         """Carry out an operation on a session; return false if that was not possible."""
         match operation:
             case StopSession():
-                return await self._session_table.stop(operation.session_id, asked=operation.asked)
+                return await self._session_table.stop(operation.session_id)
             case Answered():
                 return self._session_table.answered(operation.session_id)
 

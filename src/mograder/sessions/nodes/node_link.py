@@ -184,6 +184,7 @@ class _Waiting(asyncio.Protocol):
 
 
 _CONNECT_SECONDS = 10.0
+_LOOK_SECONDS = 0.1
 _KEPT_SECONDS = 20.0
 _FAILED = 500
 
@@ -191,8 +192,10 @@ _FAILED = 500
 class NodeConnections:
     """Connections to sessions on nodes, and to those on the hub's own machine.
 
-    ``link_of`` returns the connected node of a name, None if it is not connected. The socket of an
-    endpoint on a node is not a path of this machine: its stem is the id of the session.
+    ``link_of`` returns the connected node of a name, None if it is not connected: then a request
+    waits for it, at most ten seconds, since after a restart of the hub the nodes connect again
+    within a few. The socket of an endpoint on a node is not a path of this machine: its stem is
+    the id of the session.
     """
 
     def __init__(self, link_of: Callable[[str], NodeLink | None]) -> None:
@@ -211,9 +214,8 @@ class NodeConnections:
         session_id = endpoint.socket.stem
 
         async def open_session() -> asyncio.Transport:
-            link = self._link_of(endpoint.node)
-            if link is None:
-                raise ConnectionResetError(f"the node {endpoint.node} is not connected")
+            while (link := self._link_of(endpoint.node)) is None:  # noqa: ASYNC110 - seldom
+                await asyncio.sleep(_LOOK_SECONDS)
             return await link.open_session(session_id)
 
         kept = _KEPT_SECONDS if keepalive is None else keepalive

@@ -484,10 +484,10 @@ class CachedRevocations:
     def refresh(self) -> tuple[str, ...]:
         """Load revocations by other processes (commands, hubs); return the affected users."""
         with self._lock:
-            known = self._epochs
-            self._epochs = self._state.epochs()
-            self._logins = self._state.revoked_logins(self._clock.now())
-            return tuple(name for name, epoch in self._epochs.items() if known.get(name) != epoch)
+            epochs, logins = self._state.epochs(), self._state.revoked_logins(self._clock.now())
+            # Both were read: of a change that is taken over here, no later call tells.
+            known, self._epochs, self._logins = self._epochs, epochs, logins
+            return tuple(name for name, epoch in epochs.items() if known.get(name) != epoch)
 
     def reload(self) -> None:
         """Load all revocations again, and remove expired ones from the database."""

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
-from mograder.core.log import get_logger
 from mograder.core.web_origin import session_url
 from mograder.grading.marking.shown_work import Works
 from mograder.sandbox.environments.static_assets import ASSETS
@@ -89,18 +88,9 @@ from mograder.web.route import Route, bare_api
 if TYPE_CHECKING:  # nodes are imported only where there are some
     from mograder.web.hub.core.node_door import NodeDoor
 
-_OLD_QUESTION = b"/_front/session"
-"""The question of an nginx with an earlier release's configuration; 403: let the hub answer."""
-
-_OLD_FRONT = (
-    "nginx's configuration is of an earlier release, and asks the hub about each request of a "
-    "session's page, which it need not. Write it again: mograder hub proxy-config nginx"
-)
-
 REQUESTS_AT_ONCE = 8
 """A browser opens six connections to a server of HTTP/1.1; the hub has 40 threads for everybody."""
 
-_log = get_logger(__name__)
 _COPIES = (*copies.ROUTES, *validation.ROUTES, *hand_in.ROUTES, *submissions.ROUTES)
 
 FEATURES: tuple[Feature, ...] = (
@@ -316,7 +306,6 @@ class Dispatcher:
         self._own = own
         self._origins = origins
         self._door = door
-        self._old_front_told = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; the hub itself has no WebSockets."""
@@ -333,11 +322,6 @@ class Dispatcher:
             await self._proxy(scope, receive, send)
         elif self._door is not None and self._door.serves(path):
             await self._door(scope, receive, send)
-        elif path == _OLD_QUESTION:
-            if not self._old_front_told:
-                self._old_front_told = True
-                _log.warning(_OLD_FRONT)
-            await Response(status_code=403)(scope, receive, send)
         else:
             await self._own(scope, receive, send)
 

@@ -15,8 +15,10 @@ revoked from the command line or at another hub, so one task checks them every t
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -37,6 +39,7 @@ from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
 from mograder.core.tasks import every
 from mograder.exchange.mailing import Post
 from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.idle_culler import END_SECONDS
 from mograder.sessions.session import LiveSession
 from mograder.store.copies.copy_facts import CopyFacts
 from mograder.store.hub.hub_state import is_recorded
@@ -341,9 +344,13 @@ async def end_removed(app: HubApp) -> None:
     """
     # Before the visits are read, so that an instructor's visit to one of these is among them.
     people = [live for live in app.services.pool.all() if not is_rehearsal(live.key.user)]
-    for live in await to_thread.run_sync(_removed, app, people):
+    removed = await to_thread.run_sync(_removed, app, people)
+    for live in removed:
         _log.info("ending a session of %s, who was removed from the roster", live.key.user)
-        await app.services.pool.stop(live.key, EndReason.REMOVED)
+    stops = (app.services.pool.stop(live.key, EndReason.REMOVED) for live in removed)
+    with suppress(TimeoutError):  # one that hangs must not keep the hub from the next change
+        async with asyncio.timeout(END_SECONDS):
+            await asyncio.gather(*stops)
 
 
 def _removed(app: HubApp, people: Sequence[LiveSession]) -> list[LiveSession]:
@@ -366,22 +373,26 @@ def _removed(app: HubApp, people: Sequence[LiveSession]) -> list[LiveSession]:
 def open_watch(app: HubApp) -> Run:
     """Return the watch on the roster and the revocations during the block."""
     seen: object = object()  # differs from any stamp, so that adopted sessions are checked first
+    revoked: set[str] = set()  # whose pages are still to be closed
+    revocations, capabilities = app.services.revocations, app.services.capabilities
+
+    async def follow_revocations() -> None:
+        revoked.update(await to_thread.run_sync(revocations.refresh))
+        for user in tuple(revoked):
+            await to_thread.run_sync(capabilities.revoke_user, user)
+            revoked.discard(user)
 
     async def look() -> None:
         nonlocal seen
-        stamp = await to_thread.run_sync(app.services.roster.version)
-        if stamp != seen:
-            seen = stamp
-            await end_removed(app)
-        await _follow_revocations(app)
+        try:
+            await follow_revocations()
+        finally:  # the list is a file, and counts also while the database does not answer
+            stamp = await to_thread.run_sync(app.services.roster.version)
+            if stamp != seen:
+                await end_removed(app)
+                seen = stamp
 
     return partial(every, _LOOK_SECONDS, "the list of users", look)
-
-
-async def _follow_revocations(app: HubApp) -> None:
-    revocations, capabilities = app.services.revocations, app.services.capabilities
-    for user in await to_thread.run_sync(revocations.refresh):
-        await to_thread.run_sync(capabilities.revoke_user, user)
 
 
 def _role(app: HubApp, live: LiveSession, seen: frozenset[str]) -> Role:

@@ -17,8 +17,8 @@ from mograder.sandbox.client.supervisor_client import ConnectionLost
 from mograder.sandbox.nodes import transports
 from mograder.sandbox.nodes.node_dialer import Hub, NodeDialer, probe
 from mograder.sandbox.nodes.transports import CONTROL, HeadReader, Relay
-from mograder.sandbox.protocol import Done, ListSessions, encode
-from mograder.sessions.nodes.node_link import NodeLink
+from mograder.sandbox.protocol import Done, Endpoint, ListSessions, encode
+from mograder.sessions.nodes.node_link import NodeConnections, NodeLink
 from tests.support.node_wire import (
     LARGE,
     SESSION,
@@ -108,6 +108,18 @@ async def test_the_end_of_a_node_is_told_and_the_node_comes_back() -> None:
             await link.open_session(SESSION)
         async with wire_node(hub, token, sockets), next_client(hub) as client:
             assert await echoed(client, b"again") == b"again"
+
+
+@on_uvloop
+async def test_a_request_waits_for_a_node_that_connects_again() -> None:
+    async with session_server() as sockets, wire_hub() as hub:
+        endpoint = Endpoint(Path(f"{SESSION}.sock"), "node-a")
+        connector = NodeConnections(hub.door.links.get).connector(endpoint)
+        async with aiohttp.ClientSession(connector=connector) as client:
+            asking = asyncio.create_task(echoed(client, b"a save"))
+            await asyncio.wait({asking}, timeout=0.2)
+            async with wire_node(hub, "node-a", sockets):
+                assert await asyncio.wait_for(asking, PATIENCE) == b"a save"
 
 
 @on_uvloop

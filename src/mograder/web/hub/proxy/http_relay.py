@@ -17,7 +17,7 @@ from typing import Self
 import aiohttp
 from starlette.types import Message, Receive, Scope, Send
 
-from mograder.core.errors import MograderError
+from mograder.core.errors import MograderError, TooLarge
 from mograder.core.log import get_logger
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.web.hub.core.metrics import ProxyCounters
@@ -36,6 +36,7 @@ from mograder.web.hub.proxy.answer_rules import (
 from mograder.web.hub.proxy.headers import HeaderList, header, upstream_headers
 from mograder.web.hub.proxy.save_recording import Change, Save
 from mograder.web.hub.proxy.upstream import Body, Upstream
+from mograder.web.problems import status_of
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """The methods that are passed on to a session (compatibility-0.3.16.md 2.3)."""
@@ -197,18 +198,22 @@ class _Relay:
     async def _recorded(self, save: Save, response: aiohttp.ClientResponse) -> bytes:
         """Return the beginning of the answer to a save, once that is recorded.
 
-        A text that is too large to be opened again is not recorded.
-        Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded.
+        Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded, :class:`TooLarge`
+        for a text that could not be opened again.
         """
         content, held = response.content, b""
         self._timeout.expect_within(self._limits.answer_seconds)
         async with save.turns.turn():
             if save.change is Change.TEXT and not response.headers.get("Content-Encoding"):
                 held = await _at_most(content, MAX_NOTEBOOK + 1)
-                if len(held) <= MAX_NOTEBOOK:
-                    await save.record(held)
-                else:
+                if len(held) > MAX_NOTEBOOK:
                     save.recorder.tally.too_large += 1
+                    raise TooLarge(
+                        f"The notebook is larger than {MAX_NOTEBOOK // 1_000_000} MB, and could "
+                        "not be opened again.",
+                        hint="Move the data in it to a file of its own, and save again.",
+                    )
+                await save.record(held)
             else:
                 await save.record(None)
         self._timeout.expect_within(None)
@@ -219,7 +224,7 @@ class _Relay:
         _log.warning("a save of %s was not recorded: %s", self._visit.session.key, error)
         self._started = True
         text = f"The hub could not record this version: {error}"
-        await send_text(self._send, 503, text, self._visit.own_headers())
+        await send_text(self._send, status_of(error), text, self._visit.own_headers())
 
     async def _start(self, shape: Shape, added: int = 0) -> None:
         headers = shape.headers

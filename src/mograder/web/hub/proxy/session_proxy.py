@@ -380,6 +380,9 @@ class SessionProxy:
             refusal = ProxyReply(403, denial(feature))
             await self.answer(exchange, refusal, shared=shared, cookies=visit.cookies)
             return
+        if self._pool.by_id(visit.session.id) is not visit.session:  # it ended meanwhile
+            await self.answer(exchange, ended(), shared=shared, cookies=visit.cookies)
+            return
         upstream = self._upstreams.of(visit.session)
         if scope["type"] == "websocket":
             await self._note(visit, scope)

@@ -8,9 +8,9 @@ capability does, all its open exchanges are cut.
 
 from __future__ import annotations
 
-import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +20,6 @@ from yarl import URL
 
 from mograder.core.rate_limit import Rate, RateLimit
 from mograder.core.tasks import BackgroundTasks
-from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.connections import Connections
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.proxy.headers import UPSTREAM_HOST
@@ -63,22 +62,28 @@ class Upstream:
     """The HTTP clients of one session's server, and the callbacks that cut its exchanges.
 
     The limits of rates and ``saves`` are shared by all exchanges, so that more connections do not
-    raise the rate. Mutable state: ``_cuts``, the callbacks of everything open, and ``sockets``, the
-    number of its WebSockets. ``GET`` and ``HEAD`` reuse connections (aiohttp repeats them once on a
-    stale one); all other methods open their own, since marimo closes a connection after a 500 and a
-    ``POST`` must not be sent twice. On a node they reuse connections, too:
-    :mod:`mograder.sessions.nodes.node_link` tells why they can.
+    raise the rate. Mutable state: ``_cuts``, the callbacks of everything open, and ``_sockets``,
+    the number of WebSockets of each person, shared by all sessions. ``GET`` and ``HEAD`` reuse
+    connections (aiohttp repeats them once on a stale one); all other methods open their own, since
+    marimo closes a connection after a 500 and a ``POST`` must not be sent twice. On a node they
+    reuse connections, too: :mod:`mograder.sessions.nodes.node_link` tells why they can.
     """
 
     def __init__(
-        self, endpoint: Endpoint, allowances: Allowances, connections: Connections
+        self,
+        session: LiveSession,
+        allowances: Allowances,
+        connections: Connections,
+        sockets: Counter[str],
     ) -> None:
+        endpoint = session.endpoint
         self.to_client, self.to_session = (
             RateLimit(allowances.socket_bytes, allowances.socket_messages) for _ in range(2)
         )
         self.streamed = RateLimit(allowances.stream_bytes)
         self.saves = SaveTurns()
-        self.sockets = 0
+        self._user = session.key.user
+        self._sockets = sockets
         reused = connections.connector(endpoint, limit=_CONNECTIONS, keepalive=_IDLE_SECONDS)
         self._pooled = _client(reused)
         self._single = self._pooled
@@ -124,12 +129,12 @@ class Upstream:
 
     @contextmanager
     def counting(self) -> Iterator[int]:
-        """Count a WebSocket that is being opened, to its end; yield how many there are with it."""
-        self.sockets += 1
+        """Count a WebSocket that is being opened, to its end; yield how many its person has."""
+        self._sockets[self._user] += 1
         try:
-            yield self.sockets
+            yield self._sockets[self._user]
         finally:
-            self.sockets -= 1
+            self._sockets[self._user] -= 1
 
     def on_close(self, cut: Callable[[], None]) -> Callable[[], None]:
         """Register a callback for the session's end; return a function that removes it."""
@@ -150,8 +155,9 @@ class Upstream:
 class Upstreams:
     """Makes the clients of a session at its first request, and drops them at its end.
 
-    ``ended`` is called with the id of a session that ended. Mutable state: ``_by_session``, and
-    ``_closing``, the tasks that close dropped clients.
+    ``ended`` is called with the id of a session that ended. Mutable state: ``_by_session``,
+    ``_sockets``, the number of WebSockets of each person, and ``_closing``, the tasks that close
+    dropped clients.
     """
 
     def __init__(
@@ -164,22 +170,20 @@ class Upstreams:
         self._connections = connections
         self._allowances = allowances
         self._by_session: dict[str, Upstream] = {}
+        self._sockets: Counter[str] = Counter()
         self._closing = BackgroundTasks()
 
     def of(self, session: LiveSession) -> Upstream:
-        """Return the session's clients; on the event loop only."""
+        """Return the clients of a session that has not ended; on the event loop only."""
         found = self._by_session.get(session.id)
         if found is not None:
             return found
-        upstream = Upstream(session.endpoint, self._allowances, self._connections)
+        upstream = Upstream(session, self._allowances, self._connections, self._sockets)
         self._by_session[session.id] = upstream
-        loop = asyncio.get_running_loop()
 
         def stopped() -> None:
             self._ended(session.id)
-            # The pool may end a session from another thread, or after the loop has gone.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._drop, session.id)
+            self._drop(session.id)
 
         session.on_stop.append(stopped)
         return upstream

@@ -1,10 +1,11 @@
 """Relays one WebSocket between a client and a session: text and binary, both ways, until one ends.
 
 There is no idle limit, and a message is limited only in size, since it is held in the hub's memory
-while it comes and while it is passed on. So a session has a limited number of WebSockets; a client
-may send what marimo's own server accepts, and each further WebSocket gets a smaller share of the
-largest message that the session's server may send: together they hold some four of these. A message
-is read when the one before has been passed on, so a slow reader slows the sender down.
+while it comes and while it is passed on. So the sessions of one person have a limited number of
+WebSockets; a client may send what marimo's own server accepts, and each further WebSocket gets a
+smaller share of the largest message that a session's server may send. All of them together get
+some four of these. A message is read when the one before has been passed on, so a slow reader slows
+the sender down.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ from mograder.web.hub.proxy.upstream import Upgraded, Upstream
 POLICY = 1008
 """Close code of a refusal (compatibility-0.3.16.md 2.3)."""
 
-MOST_SOCKETS = 16
-"""Open WebSockets of one session; a page has one or two."""
+MOST_SOCKETS = 32
+"""Open WebSockets of all sessions of one person; a page has one or two."""
 
 CLIENT_MESSAGE_BYTES = 2**24
 """The largest message of a client; uvicorn's default, which marimo does not change."""
+
+SERVER_MESSAGE_BYTES = 2**26
+"""The largest message of a session's server; marimo sends outputs of 8 MB unless set otherwise."""
 
 _GOING_AWAY = 1001
 _NORMAL = 1000
@@ -93,11 +97,12 @@ async def relay_websocket(
 
     Messages (not pings) count as use of the session.
     """
-    if upstream.sockets >= MOST_SOCKETS:
-        await refuse_websocket(exchange, 503, "Too many pages of this notebook are open.")
-        return
     with upstream.counting() as sockets:
-        socket = await _opened(visit, exchange, upstream, limits, limits.request_bytes // sockets)
+        if sockets > MOST_SOCKETS:
+            await refuse_websocket(exchange, 503, "Too many pages of notebooks are open.")
+            return
+        largest = SERVER_MESSAGE_BYTES // sockets
+        socket = await _opened(visit, exchange, upstream, limits, largest)
         if socket is None:
             return
         try:

@@ -158,7 +158,6 @@ async def test_each_viewer_has_a_label_of_their_own_and_no_capability_fits_anoth
         "/login",
         "/sessions",
         "/health",
-        "/_front/session",
         "/edit/A1",
         "/edit/user/alice/A1/x",
         "/_mograder/enter",
