@@ -166,7 +166,8 @@ def _attach(states: Sequence[CellStates], beside: dict[int, list[Cell]]) -> None
 def _in_order(states: Sequence[CellStates]) -> list[CellStates]:
     """Return the cells in the order of the result: the student's, unless only the author's changed.
 
-    A cell that is missing in that order comes after the nearest one that precedes it in the other.
+    A cell that is missing in that order comes after the nearest one that precedes it in the other,
+    and a new one of the author's also after what the student has put below that.
     """
     by_old = sorted((each for each in states if each.old_place is not None), key=_old_place)
     moved_by_author = not _rising([each.new.index for each in by_old if each.new is not None])
@@ -180,6 +181,8 @@ def _in_order(states: Sequence[CellStates]) -> list[CellStates]:
     for each in _sorted(states, second):
         if id(each) not in placed:
             at = 0 if before is None else next(i for i, x in enumerate(out) if x is before) + 1
+            while each.mine is None and 0 < at < len(out) and out[at].new is None:
+                at += 1
             out.insert(at, each)
         before = each
     return out

@@ -18,7 +18,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 
-from mograder.notebook.cell_pairs import Pairs, code_of, names_in, names_of, pair_cells, same_code
+from mograder.notebook.cell_pairs import (
+    Pairs,
+    code_of,
+    names_in,
+    names_of,
+    pair_cells,
+    pair_releases,
+    same_code,
+    told_apart,
+)
 from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python, statements_of
 from mograder.notebook.header_edit import read_key
 from mograder.notebook.parsing import CellNames
@@ -96,7 +105,7 @@ def states_by_release(
     base: NotebookText, new: NotebookText, mine: Sequence[Cell]
 ) -> list[CellStates]:
     """Return the states of all cells, where the release that the copy came from is known."""
-    to_new = pair_cells(base.cells, new.cells, _both_answers)
+    to_new = pair_releases(base.cells, new.cells)
     there = _already_there(base.cells, new.cells, mine)
     old_of = {found: one for one, found in to_new.items()}
     taken = {old_of[one] for one in there if one in old_of}
@@ -145,10 +154,6 @@ def states_by_hashes(new: NotebookText, mine: Sequence[Cell], header: str) -> li
     return _with_required(states, new)
 
 
-def _both_answers(one: Cell, other: Cell) -> bool:
-    return is_editable(one) == is_editable(other)
-
-
 def _is_known(hashes: set[str], cell: Cell) -> bool:
     return not is_editable(cell) and cell_hash(cell.code) in hashes
 
@@ -183,14 +188,14 @@ def _three(old: Cell, new: Cell | None, own: Cell | None) -> CellStates:
 
 def _already_there(base: Sequence[Cell], new: Sequence[Cell], mine: Sequence[Cell]) -> Pairs:
     """Return the new release's changed and added cells that the copy has, as after a merge."""
-    old = set(map(code_of, base))
-    having: dict[str, list[int]] = {}
-    for index, own in reversed(list(enumerate(mine))):
-        having.setdefault(code_of(own), []).append(index)
+    old = set(told_apart(base))
+    having: dict[tuple[str, str], list[int]] = {}
+    for index, key in reversed(list(enumerate(told_apart(mine)))):
+        having.setdefault(key, []).append(index)
     return {
-        cell.index: having[code_of(cell)].pop()
-        for cell in new
-        if code_of(cell) not in old and having.get(code_of(cell))
+        cell.index: having[key].pop()
+        for cell, key in zip(new, told_apart(new), strict=True)
+        if key not in old and having.get(key)
     }
 
 

@@ -192,13 +192,47 @@ def test_a_deleted_text_comes_back_if_the_author_corrected_it() -> None:
     assert codes(found)[1] == corrected
 
 
-def test_new_cells_come_in_behind_the_one_that_precedes_them() -> None:
+def test_new_cells_come_in_behind_the_one_that_precedes_them_and_what_is_below_it() -> None:
     more = ('mo.md("## Question 3")', "z = ...\n# YOUR CODE HERE\npass", 'check("Q3: z", [])')
     new = notebook(*CELLS[:5], *more, *CELLS[5:])
     mine = copy((*CELLS[:5], "print(x)", *CELLS[5:], "print(y)"))
     found = merge(OLD, new, mine)
-    assert codes(found) == [*CELLS[:5], *more, "print(x)", *CELLS[5:], "print(y)"]
+    assert codes(found) == [*CELLS[:5], "print(x)", *more, *CELLS[5:], "print(y)"]
     assert found.added[-1] == "Q3: z"
+
+
+@pytest.mark.parametrize(
+    ("text", "conflicts"),
+    [
+        ("Explain the median of a list in your own words. Two sentences are enough, or three.", 0),
+        ("Name three plants that grow below water, and say how they breathe in there.", 1),
+    ],
+)
+def test_an_answer_of_no_name_belongs_to_a_text_of_mostly_the_same_words(
+    text: str, conflicts: int
+) -> None:
+    asked, blank = "Explain the median of a list in your own words.", "# YOUR CODE HERE\npass"
+    old, new, own = (
+        notebook(MARKS, f'mo.md("## Question 1: {ask}")', answer, CHECK_1)
+        for ask, answer in ((asked, blank), (text, blank), (asked, "print(5)"))
+    )
+    found = merge(old, new, own)
+    assert (len(found.conflicts), codes(found).count(blank)) == (conflicts, conflicts)
+    assert "print(5)" in codes(found)
+
+
+def test_an_answer_that_was_only_renamed_stays_the_answer() -> None:
+    blank, mine = 'mo.md("*Write here.*")', 'mo.md("I think so.")'
+    old, new, own = (
+        notebook(*cells).replace(f"_():\n    {cells[-1]}", f"{name}():\n    {cells[-1]}")
+        for name, cells in (
+            ("written_analysis", (MARKS, TEXT_1, blank)),
+            ("written_analysis_1", (MARKS, TEXT_2, DATA, TEXT_1, blank)),
+            ("written_analysis", (MARKS, TEXT_1, mine)),
+        )
+    )
+    found = merge(old, new, own)
+    assert (codes(found), found.conflicts) == ([MARKS, TEXT_2, DATA, TEXT_1, mine], ())
 
 
 def test_a_removed_question_goes_but_an_answer_to_it_stays() -> None:
