@@ -40,6 +40,7 @@ from mograder.notebook.points import (
     is_editable,
     labels_in,
     only_imports_more,
+    plain_code,
 )
 from mograder.notebook.scopes import bound_names
 from mograder.notebook.source.release import SUBMIT
@@ -463,7 +464,7 @@ def without_imports(piece: Piece, names: Collection[str], other: Cell) -> Piece 
     head = piece.lines[: cell.body_first - cell.first]
     body = tuple(f"{_INDENT}{line}" if line else "" for line in lines)
     written = (*head, *body, f"{_INDENT}return")
-    return Piece(written, names_of(code), code.strip(), cell)
+    return Piece(written, names_of(code), plain_code(code), cell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -534,4 +535,4 @@ def _written(code: tuple[str, ...], names: CellNames, *, beside: bool = False) -
     """Return a new cell of this code, as marimo writes cells."""
     body = (f"{_INDENT}{line}" if line else "" for line in code)
     lines = ("@app.cell", "def _():", *body, f"{_INDENT}return")
-    return Piece(lines, names, "\n".join(code).strip(), beside=beside)
+    return Piece(lines, names, plain_code("\n".join(code)), beside=beside)

@@ -272,10 +272,18 @@ def test_imports_that_the_student_added_to_the_marks_still_run() -> None:
     assert found.conflicts == ()
 
 
-def test_an_import_that_the_new_release_has_becomes_a_comment() -> None:
+def test_a_text_that_the_student_added_to_the_marks_is_no_obstacle() -> None:
+    text = 'mo.md("hello")'
+    new = notebook(*replaced(CELLS, MARKS=MARKS.replace("5}", "6}")))
+    found = merge(OLD, new, copy(replaced(CELLS, MARKS=f"{MARKS}\n{text}")))
+    assert codes(found)[:2] == [MARKS.replace("5}", "6}"), f"{ADDITIONS}\n{text}"]
+
+
+@pytest.mark.parametrize("rest", ["root = math.sqrt(2)", 'mo.md("root")'])
+def test_an_import_that_the_new_release_has_becomes_a_comment(rest: str) -> None:
     new = notebook(*replaced(CELLS, MARKS=MARKS.replace("as mo", "as mo\nimport math")))
-    found = merge(OLD, new, copy((*CELLS, "import math\nroot = math.sqrt(2)")))
-    assert codes(found)[-1] == "# import math\nroot = math.sqrt(2)"
+    found = merge(OLD, new, copy((*CELLS, f"import math\n{rest}")))
+    assert codes(found)[-1] == f"# import math\n{rest}"
     assert "`math`" in found.conflicts[0].reason
 
 
