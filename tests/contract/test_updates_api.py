@@ -35,6 +35,8 @@ from tests.support.updated_course import (
     with_cells,
 )
 
+OPEN = "@app.cell\ndef _():\n    # YOUR CODE HERE\n    pass\n    return\n\n\n"
+
 
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
@@ -227,8 +229,15 @@ async def test_of_a_changed_check_it_is_not_said_that_the_students_stays(hub: Hu
 async def test_conflicts_are_listed_also_where_the_merge_was_cut_short(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, store: type, write: str
 ) -> None:
-    take_copy(hub, "alice", TEXT_CHANGED.replace("The area is wrong.", "Mine."))
-    await offer(hub)
+    own = TEXT_CHANGED.replace("The area is wrong.", "Mine.")
+    old, mine, new = (
+        with_cells(text, lambda cells, count=number: cells + [OPEN] * count)
+        for text, number in ((OLD, 1), (own, 1), (NEW, 2))
+    )
+    correct(hub, old)
+    notebook = take_copy(hub, "alice", mine)
+    correct(hub, new)
+    await ask(hub, "POST", "/updates/A1", user="prof")
     made, begun = getattr(store, write), count(1)
 
     def cut_short(*given: Any, **more: Any) -> Any:
@@ -239,7 +248,10 @@ async def test_conflicts_are_listed_also_where_the_merge_was_cut_short(
     with monkeypatch.context() as cut:
         cut.setattr(store, write, cut_short)
         assert (await ask(hub, "POST", "/update/alice/A1")).status_code == 503
+    text = notebook.read_text()
     await ask(hub, "POST", "/start-edit-deep/A1")
+    assert notebook.read_text() == text
+    assert text.count(OPEN) == 2, "and no third one"
     page = await read(hub, "/update/alice/A1")
     assert "2 places to look at" in page
     assert "Replaced: Q1: the area" in page
