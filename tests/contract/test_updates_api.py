@@ -342,6 +342,19 @@ async def test_undo_keeps_what_was_written_after_a_merge_that_failed_at_first(hu
     assert notebook.read_text() == DONE
 
 
+async def test_an_update_that_failed_is_not_undone_when_it_is_withdrawn(hub: Hub) -> None:
+    notebook = take_copy(hub, "alice", HALF)
+    for number in range(1, 201):
+        notebook.with_name(f"A1.bak.20260101T000000-{number}.py").touch()
+    await offer(hub)
+    assert (await ask(hub, "POST", "/update/alice/A1")).status_code == 409
+    notebook.write_text(DONE)
+    answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert (answer["kept"], answer["failed"]) == ([], {})
+    assert notebook.read_text() == DONE
+    assert "Put my text from before back" not in await read(hub, "/update/alice/A1")
+
+
 async def test_a_copy_that_the_editor_wrote_anew_is_not_edited(hub: Hub) -> None:
     notebooks = await merged(hub, "alice")
     text = notebooks["alice"].read_text()

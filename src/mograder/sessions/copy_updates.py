@@ -312,6 +312,10 @@ class CopyUpdates:
 
     async def _go_back(self, copy: CopyOf, row: CopyUpdateRow, *, edited: bool) -> CopyUpdateRow:
         """Put the text from before into a copy that has no session; keep an edited one."""
+        if not await asyncio.to_thread(self._was_put, copy, row):
+            none = replace(row, state=UpdateState.UNDONE, at=self._clock.now())
+            await to_its_end(self.stores.rows.save, none)
+            return none
         if not edited and await self._is_edited(copy, row):
             kept = replace(row, state=UpdateState.KEPT, at=self._clock.now())
             await to_its_end(self.stores.rows.save, kept)
@@ -332,6 +336,14 @@ class CopyUpdates:
         row = stores.rows.copy(user, item)
         if row is not None and row.release == stores.versions.release_of(user, item):
             stores.rows.forget(user, item)
+
+    def _was_put(self, copy: CopyOf, row: CopyUpdateRow) -> bool:
+        """Return whether the merge of a row ever was in a copy; it may have failed before that."""
+        if row.state is not UpdateState.MERGING:
+            return True
+        present = self.stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
+        every = self.stores.versions.all(copy.user, copy.item)
+        return row.after in (digest_of(present.encode()), *(each.digest for each in every))
 
     def _around(self, copy: CopyOf, row: CopyUpdateRow) -> tuple[str, list[str]]:
         """Return a copy's text, and those before and right after a merge that are still there."""
