@@ -28,7 +28,14 @@ from mograder.notebook.cell_pairs import (
     same_code,
     told_apart,
 )
-from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python, statements_of
+from mograder.notebook.cells import (
+    Cell,
+    CellKind,
+    NotebookText,
+    lines_outside,
+    parse_python,
+    statements_of,
+)
 from mograder.notebook.header_edit import read_key
 from mograder.notebook.parsing import CellNames
 from mograder.notebook.points import (
@@ -55,6 +62,8 @@ _AUTHORS_MARK = re.compile(r"# === MOGRADER: NEW VERSION BY THE AUTHOR \((?P<has
 STUDENTS = "# === MOGRADER: YOUR VERSION ==="
 _STUDENTS_NOTE = "# The cell above runs as it was released. Your version of it does not run."
 ADDITIONS = "# === MOGRADER: YOUR ADDITIONS to the cell above ==="
+OUTSIDE = "# === MOGRADER: YOUR LINES from outside of all cells ==="
+_WAS_OUTSIDE = "marimo drops lines outside of all cells, so these are a comment now."
 _NOT_RUN = CellNames()
 _INDENT = "    "
 
@@ -381,6 +390,16 @@ def _keep_earlier(decisions: list[Decision], texts: Texts) -> None:
             continue
         for cell in decision.states.added_beside:
             decision.pieces.append(_own_piece(texts.mine, cell))
+
+
+def keep_outside(own: NotebookText, releases: Iterable[NotebookText]) -> list[Decision]:
+    """Return what becomes of the student's lines outside of all cells; nothing without any."""
+    given = {line for each in releases for line in lines_outside(each)}
+    lines = [line for line in lines_outside(own) if line not in given]
+    if not lines:
+        return []
+    piece = _written((OUTSIDE, *_commented("\n".join(lines))), _NOT_RUN)
+    return [Decision(CellStates(), [piece], reason=_WAS_OUTSIDE)]
 
 
 def drop_repeated(decisions: list[Decision]) -> None:

@@ -8,7 +8,7 @@ from marimo._convert.converters import MarimoConvert
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.header_edit import read_key, set_keys
 from mograder.notebook.merge.cell_merge import Merge, NotMergeable, merge
-from mograder.notebook.merge.merge_decisions import ADDITIONS, STUDENTS
+from mograder.notebook.merge.merge_decisions import ADDITIONS, OUTSIDE, STUDENTS
 from mograder.notebook.points import cell_hashes
 
 MARKS = """\
@@ -347,13 +347,33 @@ def test_what_is_no_notebook_is_not_merged(mine: str, reason: str) -> None:
         merge(OLD, notebook(*CELLS[:5]), mine)
 
 
-def test_code_outside_of_all_cells_is_not_lost_but_told() -> None:
-    stray = "def helper(n):\n    return n\n\n\n@app.cell"
-    mine = copy(CELLS).replace("@app.cell", stray, 1)
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("@app.cell", "def helper(n):\n    return n"),
+        ("@app.cell", "# my note"),
+        ("@app.cell", '"""My essay,\n\nin two parts."""'),
+        ("import marimo", "# Alice, 12345"),
+        ("import marimo", '"""Alice, 12345"""'),
+        ("if __name__", "# at the end"),
+    ],
+)
+def test_what_stands_outside_of_all_cells_is_not_lost_but_told(place: str, text: str) -> None:
+    mine = copy(CELLS).replace(place, f"{text}\n\n{place}", 1)
     new = notebook(*replaced(CELLS, CHECK_1=CHECK_1.replace("42", "43")))
-    with pytest.raises(NotMergeable, match=r"^the copy:13: this stands outside of all cells"):
-        merge(OLD, new, mine)
-    assert merge(OLD.replace("@app.cell", stray, 1), new, mine).text == new  # it is the author's
+    found = merge(OLD, new, mine)
+    *others, last = codes(found)
+    assert others == codes(Merge(new))
+    assert last == "\n".join([OUTSIDE, *(f"# {line}" for line in text.split("\n") if line)])
+    (conflict,) = found.conflicts
+    assert found.text.split("\n")[conflict.line + 1].strip() == OUTSIDE
+    assert merge(OLD.replace(place, f"{text}\n\n{place}", 1), new, mine).text == new
+
+
+def test_a_header_that_the_student_changed_is_that_of_the_release() -> None:
+    mine = OLD.replace('"marimo"]', '"marimo", "polars"]')
+    mine = mine.replace("App()", 'App(\n    width="full"\n)')
+    assert merge(OLD, notebook(*CELLS[:5]), mine).text == notebook(*CELLS[:5])
 
 
 def test_a_copy_of_endlessly_many_cells_is_not_merged() -> None:
