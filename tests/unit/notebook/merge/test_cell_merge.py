@@ -303,10 +303,20 @@ def test_a_corrected_cell_yields_to_a_name_of_the_student() -> None:
     assert "# total = sum(data)" in found.text
 
 
-def test_marks_that_define_a_name_of_the_student_leave_the_copy_as_it_is() -> None:
-    new = notebook(*replaced(CELLS, MARKS=f"{MARKS}\nlimit = 3"))
-    mine = copy((*CELLS, "limit = 4"))
-    line = parse_cells(mine, "x").cells[-1].first
+@pytest.mark.parametrize(
+    ("at", "cells"),
+    [
+        (-1, (*CELLS, "limit = 4")),
+        (4, replaced(CELLS, CHECK_1=f"{CHECK_1}\nlimit = 4")),  # which would be a cell of its own
+    ],
+)
+def test_marks_that_define_a_name_of_the_student_leave_the_copy_as_it_is(
+    at: int, cells: tuple[str, ...]
+) -> None:
+    correct = CHECK_1.replace("42", "43")
+    new = notebook(*replaced(CELLS, MARKS=f"{MARKS}\nlimit = 3", CHECK_1=correct))
+    mine = copy(cells)
+    line = parse_cells(mine, "x").cells[at].first
     with pytest.raises(NotMergeable, match=rf"^the copy:{line}: this cell defines 'limit'"):
         merge(OLD, new, mine)
 
