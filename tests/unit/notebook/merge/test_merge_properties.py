@@ -19,7 +19,7 @@ from marimo._runtime.dataflow import DirectedGraph
 from marimo._types.ids import CellId_t
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.cell_pairs import code_of
+from mograder.notebook.cell_pairs import code_of, told_apart
 from mograder.notebook.cells import Cell, CellKind, parse_cells
 from mograder.notebook.merge.cell_merge import Merge, NotMergeable, merge
 from mograder.notebook.merge.merge_decisions import AUTHOR_REMOVED
@@ -153,8 +153,17 @@ def what_ran_still_runs(case: Case, found: Merge) -> None:
     assert faults_of(found.text) <= faults_of(case.mine) | faults_of(case.new)
 
 
+def has_answers_alike(*texts: str) -> bool:
+    """Whether nothing tells two open answers of a release apart, so nor which was added."""
+    notebooks = [cells_of(text) for text in texts]
+    found = [[*zip(cells, told_apart(cells), strict=True)] for cells in notebooks]
+    keys = [[key for cell, key in pairs if is_editable(cell)] for pairs in found]
+    return any(len(set(each)) < len(each) for each in keys)
+
+
 def a_second_merge_changes_nothing(case: Case, found: Merge) -> None:
-    assert merge(case.known, case.new, found.text).text == found.text
+    if not has_answers_alike(case.base, case.new):
+        assert merge(case.known, case.new, found.text).text == found.text
     assert merge(case.new, case.new, found.text).text == found.text
     assert merge(case.known, case.new, case.mine) == found
 
@@ -203,8 +212,9 @@ def test_two_updates_one_after_the_other_lose_nothing(
         return
     assert plain_lines(mine) <= set[str]().union(*map(plain_lines, (old, new, newest, found.text)))
     all_that_decides_about_marks_is_as_released(Case(old, newest, mine, None), found)
-    again = merge(new if knows else None, newest, found.text)
-    assert list(map(code_of, cells_of(again.text))) == list(map(code_of, cells_of(found.text)))
+    if not has_answers_alike(new, newest):
+        again = merge(new if knows else None, newest, found.text)
+        assert list(map(code_of, cells_of(again.text))) == list(map(code_of, cells_of(found.text)))
 
 
 @SOME
