@@ -231,8 +231,8 @@ async def test_conflicts_are_listed_also_where_the_merge_was_cut_short(
 ) -> None:
     own = TEXT_CHANGED.replace("The area is wrong.", "Mine.")
     old, mine, new = (
-        with_cells(text, lambda cells, count=number: cells + [OPEN] * count)
-        for text, number in ((OLD, 1), (own, 1), (NEW, 2))
+        with_cells(text, lambda cells: [*cells, OPEN])
+        for text in (OLD, own, with_cells(NEW, lambda cells: [*cells, OPEN]))
     )
     correct(hub, old)
     notebook = take_copy(hub, "alice", mine)
