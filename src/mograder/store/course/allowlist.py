@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from mograder.core.errors import Conflict
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.log import get_logger
 from mograder.core.names import Username
+from mograder.core.operating_system import SYSTEM
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.filesystem.parsed_file import ParsedFile, Stamp, UnreadableFileError
 from mograder.store.filesystem.records import locked_directory
@@ -111,7 +112,10 @@ class Allowlist:
     @contextmanager
     def _alone(self, path: Path) -> Iterator[None]:
         """Let no other thread or process change the list until the block ends."""
-        with self._changing, locked_directory(path.parent, disk=self._disk):
+        with ExitStack() as held:
+            held.enter_context(self._changing)
+            if SYSTEM != "windows":  # which opens no directories, and has no hubs
+                held.enter_context(locked_directory(path.parent, disk=self._disk))
             yield
 
     def stamp(self) -> Stamp | None:
