@@ -35,6 +35,8 @@ from tests.support.updated_course import (
     with_cells,
 )
 
+OPEN = "@app.cell\ndef _():\n    # YOUR CODE HERE\n    pass\n    return\n\n\n"
+
 
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
@@ -227,8 +229,15 @@ async def test_of_a_changed_check_it_is_not_said_that_the_students_stays(hub: Hu
 async def test_conflicts_are_listed_also_where_the_merge_was_cut_short(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, store: type, write: str
 ) -> None:
-    take_copy(hub, "alice", TEXT_CHANGED.replace("The area is wrong.", "Mine."))
-    await offer(hub)
+    own = TEXT_CHANGED.replace("The area is wrong.", "Mine.")
+    old, mine, new = (
+        with_cells(text, lambda cells: [*cells, OPEN])
+        for text in (OLD, own, with_cells(NEW, lambda cells: [*cells, OPEN]))
+    )
+    correct(hub, old)
+    notebook = take_copy(hub, "alice", mine)
+    correct(hub, new)
+    await ask(hub, "POST", "/updates/A1", user="prof")
     made, begun = getattr(store, write), count(1)
 
     def cut_short(*given: Any, **more: Any) -> Any:
@@ -239,7 +248,10 @@ async def test_conflicts_are_listed_also_where_the_merge_was_cut_short(
     with monkeypatch.context() as cut:
         cut.setattr(store, write, cut_short)
         assert (await ask(hub, "POST", "/update/alice/A1")).status_code == 503
+    text = notebook.read_text()
     await ask(hub, "POST", "/start-edit-deep/A1")
+    assert notebook.read_text() == text
+    assert text.count(OPEN) == 2, "and no third one"
     page = await read(hub, "/update/alice/A1")
     assert "2 places to look at" in page
     assert "Replaced: Q1: the area" in page
@@ -328,6 +340,19 @@ async def test_undo_keeps_what_was_written_after_a_merge_that_failed_at_first(hu
     answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
     assert answer["undone"] == ["alice"]
     assert notebook.read_text() == DONE
+
+
+async def test_an_update_that_failed_is_not_undone_when_it_is_withdrawn(hub: Hub) -> None:
+    notebook = take_copy(hub, "alice", HALF)
+    for number in range(1, 201):
+        notebook.with_name(f"A1.bak.20260101T000000-{number}.py").touch()
+    await offer(hub)
+    assert (await ask(hub, "POST", "/update/alice/A1")).status_code == 409
+    notebook.write_text(DONE)
+    answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert (answer["kept"], answer["failed"]) == ([], {})
+    assert notebook.read_text() == DONE
+    assert "Put my text from before back" not in await read(hub, "/update/alice/A1")
 
 
 async def test_a_copy_that_the_editor_wrote_anew_is_not_edited(hub: Hub) -> None:

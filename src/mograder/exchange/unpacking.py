@@ -134,9 +134,12 @@ def _plain_files(entries: list[zipfile.ZipInfo]) -> Iterator[tuple[str, zipfile.
     """Yield the plain files: never a link, which could lead anywhere."""
     seen: set[str] = set()
     for entry in entries:
-        path = _check(entry.filename.rstrip("/"))
+        if entry.is_dir():
+            continue
+        # Some programs write "./" before each name.
+        path = _check("/".join(step for step in entry.filename.split("/") if step != "."))
         kind = stat.S_IFMT(entry.external_attr >> 16)
-        if entry.is_dir() or is_hidden(path):
+        if is_hidden(path):
             continue
         if kind not in _REGULAR or path in seen:
             raise InvalidInput(f"{path} in the archive is a link, or is there twice.")

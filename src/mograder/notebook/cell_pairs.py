@@ -5,6 +5,9 @@ those that were moved, then cells of one check label, one name, mostly the same 
 question, mostly the same words, and at last cells at the same place between paired ones. Of two
 versions of one notebook, short cells of mostly the same characters are paired, too.
 
+Answers are handed out alike, so neither their code nor their words tell which is which: identical
+ones are paired by their names and by the question's text above them.
+
 Students decide how many cells there are and how alike they look, so every step is bounded.
 """
 
@@ -21,7 +24,14 @@ from itertools import pairwise
 
 from mograder.notebook.cells import Cell, CellKind
 from mograder.notebook.parsing import CellNames, NotPython, cell_names
-from mograder.notebook.points import cell_labels, is_editable, key_of, plain_code
+from mograder.notebook.points import (
+    cell_labels,
+    is_answer_name,
+    is_editable,
+    key_of,
+    labels_in,
+    plain_code,
+)
 
 Pairs = dict[int, int]
 """Positions in the second sequence of cells, by those in the first."""
@@ -37,8 +47,14 @@ _ALIKE = 0.6
 _ALIKE_IN_PLACE = 0.25
 """Smallest shares of common words, anywhere and at the same place."""
 
+_ALL = 0.9
+"""Smallest share of a text's words in one that only says more."""
+
 _MOST_DEFINED = 10
 """Cells of one variable that are looked at: marimo runs none of several."""
+
+_MOST_TEXTS = 10
+"""Texts of one question that are looked at."""
 
 MOST_ALIGNED = 40_000
 """Pairs of elements that are compared at most; half a second where a student chose the worst."""
@@ -63,8 +79,28 @@ def pair_cells(
     second: Sequence[Cell],
     may: Callable[[Cell, Cell], bool] = lambda one, other: True,
 ) -> Pairs:
-    """Return the pairs of cells; ``may`` refuses pairs of cells that are not identical."""
+    """Return the pairs of cells; ``may`` refuses some."""
     return _Pairing(first, second, may).pairs()
+
+
+def pair_releases(old: Sequence[Cell], new: Sequence[Cell]) -> Pairs:
+    """Return the pairs of the cells of two releases, without answers to different questions.
+
+    An answer's name or variables tell its question, or else the texts above it do.
+    """
+    pairs = pair_cells(old, new, lambda one, other: is_editable(one) == is_editable(other))
+    before, after = _texts_above(old), _texts_above(new)
+
+    def asked(one: int, other: int) -> bool:
+        named = old[one].name == new[other].name not in NAMELESS
+        if named or not is_editable(old[one]) or not (before[one] and after[other]):
+            return True
+        if not names_in(old[one]).defined.isdisjoint(names_in(new[other]).defined):
+            return True
+        kept = ((each, pairs.get(each)) for each in before[one])
+        return any(at in after[other] and _is_one_text(old[each], new[at]) for each, at in kept)
+
+    return {one: other for one, other in pairs.items() if asked(one, other)}
 
 
 def match_cells(before: Sequence[Cell], after: Sequence[Cell]) -> Pairs:
@@ -113,6 +149,16 @@ def code_of(cell: Cell) -> str:
 def names_in(cell: Cell) -> CellNames:
     """Return the names of a cell; none where marimo cannot run it."""
     return _NO_NAMES if cell.kind is CellKind.UNPARSABLE else names_of(cell.code)
+
+
+def told_apart(cells: Sequence[Cell]) -> list[tuple[str, str]]:
+    """Return what tells each cell from others: its code, and an answer's name or question."""
+    found = []
+    for cell, texts in zip(cells, _texts_above(cells), strict=True):
+        asked = code_of(cells[texts[0]]) if texts else ""
+        name = "" if cell.name in NAMELESS else cell.name
+        found.append((code_of(cell), (name or asked) if is_editable(cell) else ""))
+    return found
 
 
 @lru_cache(_REMEMBERED)
@@ -171,13 +217,15 @@ class _Pairing:
 
     def pairs(self) -> Pairs:
         self._in_order()
-        self._by_key(lambda cell: [code_of(cell)], identical=True)
+        self._by_key(_given_code)
         for keys in (_setup, cell_labels, _own_name):
             self._by_key(keys)
         self._by_names()
         self._by_key(lambda cell: map(key_of, cell_labels(cell)))
         self._by_words()
+        self._by_question()
         self._by_place()
+        self._by_key(lambda cell: [code_of(cell)])
         return self._found
 
     def _pair(self, one: int, other: int) -> None:
@@ -186,14 +234,22 @@ class _Pairing:
         del self._right[other]
 
     def _in_order(self) -> None:
-        """Pair identical cells that stayed: answers that are still open are often all alike."""
-        ours, theirs = (list(map(code_of, cells)) for cells in (self._first, self._second))
-        for one, other in Aligner().align(ours, theirs):
-            self._pair(one, other)
+        """Pair identical cells that stayed and are no answers."""
+        ours, theirs = (
+            [at for at, cell in enumerate(cells) if not is_editable(cell)]
+            for cells in (self._first, self._second)
+        )
+        self._align(ours, theirs, Aligner())
 
-    def _by_key(
-        self, keys: Callable[[Cell], Iterable[Hashable]], *, identical: bool = False
-    ) -> None:
+    def _align(self, ours: Sequence[int], theirs: Sequence[int], aligner: Aligner) -> None:
+        first = [code_of(self._first[at]) for at in ours]
+        second = [code_of(self._second[at]) for at in theirs]
+        for one, other in list(aligner.align(first, second)):
+            pair = ours[one], theirs[other]
+            if self._named_alike(*pair) or self._renamed(*pair):
+                self._pair(*pair)
+
+    def _by_key(self, keys: Callable[[Cell], Iterable[Hashable]]) -> None:
         """Pair the first free cells that have a key in common."""
         having: dict[Hashable, dict[int, None]] = {}
         for other in self._right:
@@ -202,7 +258,7 @@ class _Pairing:
         for one in tuple(self._left):
             wanted = (each for key in keys(self._first[one]) for each in having.get(key, ()))
             free = (each for each in wanted if each in self._right)
-            found = next((each for each in free if identical or self._fits(one, each)), None)
+            found = next((each for each in free if self._fits(one, each)), None)
             if found is not None:
                 self._pair(one, found)
                 for key in keys(self._second[found]):
@@ -224,13 +280,29 @@ class _Pairing:
             if best is not None and 2 * count[best] > len(names):
                 self._pair(one, best)
 
+    def _by_question(self) -> None:
+        """Pair identical cells below the same text, in order: open answers, above all."""
+        groups: dict[int | None, tuple[list[int], list[int]]] = {}
+        texts = _texts_above(self._first), _texts_above(self._second)
+        known = set(self._found.values())
+        for one in self._left:
+            above = (self._found[each] for each in texts[0][one] if each in self._found)
+            groups.setdefault(next(above, None), ([], []))[0].append(one)
+        for other in self._right:
+            above = (each for each in texts[1][other] if each in known)
+            groups.setdefault(next(above, None), ([], []))[1].append(other)
+        aligner = Aligner()
+        for ours, theirs in groups.values():
+            self._align(ours, theirs, aligner)
+
     def _by_words(self) -> None:
-        """Pair cells of mostly the same words, the most alike first."""
-        if len(self._left) * len(self._right) > _MOST_COMPARED:
+        """Pair cells of mostly the same words that are no answers, the most alike first."""
+        given = [one for one in self._left if not is_editable(self._first[one])]
+        if len(given) * len(self._right) > _MOST_COMPARED:
             return
         alike = [
             (-share, one, other)
-            for one in self._left
+            for one in given
             for other in self._right
             if (share := _share(self._first[one], self._second[other])) >= _ALIKE
             and self._fits(one, other)
@@ -240,7 +312,7 @@ class _Pairing:
                 self._pair(one, other)
 
     def _by_place(self) -> None:
-        """Pair cells between the same paired ones: a little alike ones, and an answer with any."""
+        """Pair cells between the same paired ones: a little alike, and a sole answer with any."""
         for missing, found in list(self._gaps()):
             for one in missing:
                 free = [each for each in found if each in self._right and self._fits(one, each)]
@@ -248,8 +320,9 @@ class _Pairing:
                 best = max(free, key=lambda each: (shares[each], -each), default=None)
                 if best is None:
                     continue
-                only = len(missing) == len(free) == 1 and is_editable(self._first[one])
-                if only or shares[best] >= _ALIKE_IN_PLACE:
+                # Students may put further cells below their answer.
+                answer = len(missing) == 1 and is_editable(self._first[one])
+                if answer or shares[best] >= _ALIKE_IN_PLACE:
                     self._pair(one, best)
 
     def _gaps(self) -> Iterator[tuple[list[int], list[int]]]:
@@ -267,7 +340,38 @@ class _Pairing:
             missing, before = [], behind
 
     def _fits(self, one: int, other: int) -> bool:
-        return self._may(self._first[one], self._second[other])
+        return self._may(self._first[one], self._second[other]) and self._named_alike(one, other)
+
+    def _named_alike(self, one: int, other: int) -> bool:
+        """Whether cells are no answers of two names."""
+        names = {self._first[one].name, self._second[other].name}
+        return len(names) < 2 or not all(map(is_answer_name, names))
+
+    def _renamed(self, one: int, other: int) -> bool:
+        """Whether an answer of another name stands directly below the same text."""
+        return one > 0 and self._found.get(one - 1) == other - 1
+
+
+def _texts_above(cells: Sequence[Cell]) -> list[list[int]]:
+    """Return the places of the texts of the question that each cell belongs to, nearest first.
+
+    They are those above the cell, up to the answer or check that precedes them.
+    """
+    found: list[list[int]] = []
+    texts: list[int] = []
+    ended = False
+    for at, cell in enumerate(cells):
+        found.append(texts)
+        if is_editable(cell) or any(labels_in(cell.code)):
+            ended = True
+        elif "md(" in cell.code:
+            texts = [at] if ended else [at, *texts][:_MOST_TEXTS]
+            ended = False
+    return found
+
+
+def _given_code(cell: Cell) -> tuple[str, ...]:
+    return () if is_editable(cell) else (code_of(cell),)
 
 
 def _setup(cell: Cell) -> tuple[str, ...]:
@@ -283,6 +387,13 @@ def _share(one: Cell, other: Cell) -> float:
     first, second = _words(one.code[:_LONGEST]), _words(other.code[:_LONGEST])
     total = first.total() + second.total()
     return 2 * (first & second).total() / total if total else 0.0
+
+
+def _is_one_text(one: Cell, other: Cell) -> bool:
+    """Whether texts have mostly the same words, or one of them almost all words of the other."""
+    first, second = _words(one.code[:_LONGEST]), _words(other.code[:_LONGEST])
+    common = (first & second).total()
+    return _share(one, other) >= _ALIKE or common >= _ALL * min(first.total(), second.total())
 
 
 @lru_cache(_REMEMBERED)

@@ -30,6 +30,7 @@ from mograder.core.errors import InvalidInput
 from mograder.notebook.findings import Finding
 from mograder.notebook.parsing import NotPython, is_guard, parse_marimo
 from mograder.notebook.parsing import parse_python as strictly_parsed
+from mograder.notebook.pep723 import plain_lines, script_blocks
 from mograder.notebook.scopes import returned_names
 from mograder.notebook.title import headings_of
 
@@ -419,6 +420,22 @@ def strays(notebook: NotebookText, filename: str) -> Iterator[Finding]:
         if not (is_cell(node) or _is_frame(node)):
             message = "this stands outside of all cells, where marimo drops it."
             yield Finding(filename, node.lineno, message, _HOW_TO_KEEP)
+
+
+def lines_outside(notebook: NotebookText) -> Iterator[str]:
+    """Yield the lines with text that are in no cell, nor in the header, nor written by marimo."""
+    lines = plain_lines(notebook.text)
+    inside = [(cell.first, cell.last) for cell in notebook.cells]
+    inside += [(block.line, block.end) for block in script_blocks(lines)]
+    inside += [
+        (node.lineno, node.end_lineno or node.lineno)
+        for node in statements_of("\n".join(lines))
+        if _is_frame(node) and not isinstance(node, ast.Expr)
+    ]
+    known = {number for first, last in inside for number in range(first, last + 1)}
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and number not in known:
+            yield line
 
 
 def _is_frame(node: ast.stmt) -> bool:

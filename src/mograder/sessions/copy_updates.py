@@ -157,6 +157,11 @@ class _Plan:
     begun: CopyUpdateRow | None
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether the copy has the text of a merge that was cut short."""
+        return self.begun is not None and self.begun.after == digest_of(self.mine.encode())
+
+    @property
     def question(self) -> MergeQuestion:
         """The texts to merge."""
         base = None if self.base is None else self.base.text
@@ -297,6 +302,8 @@ class CopyUpdates:
     async def _merge(self, copy: CopyOf) -> CopyUpdateRow:
         """Merge the offer into a copy that has no session."""
         plan = await asyncio.to_thread(self._plan, copy)
+        if plan.is_in_place:  # merged once more, it might get the new cells a second time
+            return await to_its_end(self._put, plan, Merge(plan.mine))
         try:
             merged = await self.merger.merge(plan.question)
         except InvalidInput as error:
@@ -305,6 +312,10 @@ class CopyUpdates:
 
     async def _go_back(self, copy: CopyOf, row: CopyUpdateRow, *, edited: bool) -> CopyUpdateRow:
         """Put the text from before into a copy that has no session; keep an edited one."""
+        if not await asyncio.to_thread(self._was_put, copy, row):
+            none = replace(row, state=UpdateState.UNDONE, at=self._clock.now())
+            await to_its_end(self.stores.rows.save, none)
+            return none
         if not edited and await self._is_edited(copy, row):
             kept = replace(row, state=UpdateState.KEPT, at=self._clock.now())
             await to_its_end(self.stores.rows.save, kept)
@@ -325,6 +336,14 @@ class CopyUpdates:
         row = stores.rows.copy(user, item)
         if row is not None and row.release == stores.versions.release_of(user, item):
             stores.rows.forget(user, item)
+
+    def _was_put(self, copy: CopyOf, row: CopyUpdateRow) -> bool:
+        """Return whether the merge of a row ever was in a copy; it may have failed before that."""
+        if row.state is not UpdateState.MERGING:
+            return True
+        present = self.stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
+        every = self.stores.versions.all(copy.user, copy.item)
+        return row.after in (digest_of(present.encode()), *(each.digest for each in every))
 
     def _around(self, copy: CopyOf, row: CopyUpdateRow) -> tuple[str, list[str]]:
         """Return a copy's text, and those before and right after a merge that are still there."""
@@ -380,7 +399,7 @@ class CopyUpdates:
         """Put a merge in place. A crash leaves the old or the new text, and a row that says so.
 
         The row of a merge that was cut short once the new text was in place keeps the version from
-        before it, and what was done to its cells: merging once more changes nothing then.
+        before it, and what was done to its cells.
         """
         stores, user, item = self.stores, plan.copy.user, plan.copy.item
         self._reserve.demand_room(stores.workspaces.space())
@@ -389,7 +408,7 @@ class CopyUpdates:
         before = stores.versions.record(user, item, mine, Origin.FOUND, now).number
         cells = MergedCells(merged.replaced, merged.added, merged.removed, merged.conflicts)
         # Else the merge has failed before, and the copy may have been edited since.
-        if plan.begun is not None and plan.begun.after == digest_of(mine):
+        if plan.begun is not None and plan.is_in_place:
             before, cells = plan.begun.before, cells_in(plan.begun)
         row = self._row(plan)
         row = replace(row, before=before, after=digest_of(text), cells=stored_cells(cells))

@@ -37,9 +37,11 @@ def all_below(directory: Path) -> set[str]:
     }
 
 
-def test_files_and_folders_are_unpacked(tmp_path: Path, into: Path) -> None:
+@pytest.mark.parametrize("dot", ["", "./"])
+def test_files_and_folders_are_unpacked(tmp_path: Path, into: Path, dot: str) -> None:
     files = {"hw1.py": b"# 1", "data/a.csv": b"1,2", "data/deep/b.bin": b"\0"}
-    archive = zipped(tmp_path / "hw1.zip", {**files, "empty/": b""})
+    listed = {f"{dot}{name}": data for name, data in {**files, "empty/": b""}.items()}
+    archive = zipped(tmp_path / "hw1.zip", {dot: b"", **listed} if dot else listed)
     assert set(unpack(archive, into)) == set(files)
     assert {name: (into / name).read_bytes() for name in all_below(into)} == files
 

@@ -98,9 +98,13 @@ def questions(draw: st.DrawFn, key: int) -> list[Made]:
     word, number = draw(WORDS), draw(NUMBERS)
     text = Made(('mo.md(r"""', f"## Question {key}: the {word}", f"Find {number}.", '""")'))
     given = Made((f"g_{key} = {number}", f"h_{key} = g_{key} * 2"))
-    if draw(st.booleans()):
+    form = draw(st.sampled_from(["variable", "bare", "function"]))
+    if form == "variable":
         answer = Made((f"a_{key} = ...", "# YOUR CODE HERE", "pass"))
         tested = f"a_{key} == {number}"
+    elif form == "bare":
+        answer = Made(("# YOUR CODE HERE", "pass"))
+        tested = f"{number} > 0"
     else:
         head = f"def a_{key}(n):"
         answer = Made((head, "    # YOUR CODE HERE", "    pass"), f"a_{key}", "function")
@@ -154,11 +158,21 @@ def corrected(draw: st.DrawFn, cells: list[Made]) -> list[Made]:
 
 
 def sound(cells: list[Made]) -> list[Made]:
-    """The cells without those that another one excludes, as an author would have them."""
+    """The cells without those that another one excludes, as an author would have them.
+
+    Answers are handed out alike, but have names of their own or none.
+    """
     out: dict[tuple[str, ...], Made] = {}
-    for each in cells:
-        out.setdefault(defined(each) or each.code, each)
+    for index, each in enumerate(cells):
+        answer = each.name if each.name != "_" else f"answer {index}"
+        code = (answer,) if "Write here" in each.code[1:2] or is_bare(each) else each.code
+        out.setdefault(defined(each) or code, each)
     return list(out.values())
+
+
+def is_bare(made: Made) -> bool:
+    """Whether it is an open answer without anything that tells its question."""
+    return made.code[0] == "# YOUR CODE HERE"
 
 
 def defined(made: Made) -> tuple[str, ...]:
@@ -228,7 +242,63 @@ def answered(made: Made, number: int) -> Made:
     indent = "    " if made.form == "function" else ""
     kept = [line for line in made.code if line.strip() not in ("# YOUR CODE HERE", "pass")]
     kept = [line for line in kept if not line.endswith(" = ...")]
+    if is_bare(made):
+        return replace(made, code=(*kept, f"print({number}, 'is mine')"))
     last = (
         f"{indent}return {number}" if made.form == "function" else f"{made.code[0][:3]} = {number}"
     )
     return replace(made, code=(*kept, last))
+
+
+TOPICS = {
+    "plants": "Describe how plants turn light into sugar, and name the gas that they give off.",
+    "bridges": "A bridge of steel grows in summer. Compute by how much, for each degree.",
+    "median": "Explain when the median of a list is closer to most of its values than the mean.",
+    "orbits": "Draw the path of a comet around the sun, and mark where it is fastest.",
+    "rivers": "Estimate the water that a river carries to the sea within one year.",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question of one topic; its open answer is like those of other questions."""
+
+    topic: str
+    form: str
+    checked: bool
+
+    def cells(self, number: int, remark: str = "") -> list[Made]:
+        """The cells of the question at this place, with something added to its text."""
+        text = f"{TOPICS[self.topic]} {remark}".rstrip()
+        asked = Made(('mo.md(r"""', f"## Question {number}", text, '""")'))
+        check = Made((f'check("{self.topic}: done", [(True, "not yet")])',))
+        return [asked, self.answer(), *([check] if self.checked else [])]
+
+    def answer(self, text: str = "") -> Made:
+        """The answer's cell, open without ``text``."""
+        if self.form == "written":
+            code = ('mo.md(r"""', text or "*Write your answer here.*", '""")')
+            return Made(code, f"written_analysis_{self.topic}")
+        return Made((f"print('{text}')",) if text else ("# YOUR CODE HERE", "pass"))
+
+    def answered(self) -> list[Made]:
+        """The answer of a student, with a further cell below it."""
+        mine = f"mine on {self.topic}"
+        return [self.answer(mine), Made((f"{self.topic} = 'also {mine}'",))]
+
+
+@st.composite
+def asked(draw: st.DrawFn) -> list[Question]:
+    """Some questions of different topics."""
+    topics = draw(st.lists(st.sampled_from(sorted(TOPICS)), min_size=1, unique=True))
+    forms = st.sampled_from(["written", "code"])
+    return [Question(topic, draw(forms), draw(st.booleans())) for topic in topics]
+
+
+def made_of(questions: list[Question], answers: dict[str, list[Made]], remark: str) -> list[Made]:
+    """The cells of a notebook, with some questions' cells instead of their open answers."""
+    out = [marks(list(range(1, len(questions) + 1)))]
+    for number, each in enumerate(questions, start=1):
+        text, answer, *check = each.cells(number, remark)
+        out += [text, *answers.get(each.topic, [answer]), *check]
+    return out

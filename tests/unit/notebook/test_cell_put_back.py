@@ -49,6 +49,14 @@ def test_a_cell_comes_back_where_another_one_is_still_as_it_was_then() -> None:
     assert (found.text, found.replaced) == (earlier, True)
 
 
+def test_an_open_answer_replaces_the_answer_of_its_name_and_no_open_one() -> None:
+    open_ones = [cell('mo.md("Write here.")', f"written_analysis_{n}") for n in range(2)]
+    answered = cell('mo.md("It is so.")', "written_analysis_0")
+    present = notebook(PLOT, answered, MEAN, open_ones[1])
+    found = put_back_cell(present, notebook(TEXT, open_ones[0]), 1, "A1.py")
+    assert found.text == notebook(PLOT, open_ones[0], MEAN, open_ones[1])
+
+
 def test_a_setup_cell_replaces_the_present_one() -> None:
     present = notebook("with app.setup:\n    import cmath\n", PLOT)
     assert put_back_cell(present, notebook(SETUP, PLOT), 0, "A1.py").text == notebook(SETUP, PLOT)

@@ -36,6 +36,10 @@ def test_a_day_opens_at_the_time_of_the_file_also_as_a_text(written: str, opens:
         ("time = 'nine'", "term.toml: time must be"),
         ("[items]\n'../x' = 2026-10-05", "term.toml: Invalid name '../x'"),
         ("[items]\nA2 = '5 Oct'", "term.toml: items.A2 must be a time such as"),
+        (
+            "start = 2026-10-05\n[weeks]\n1 = ['A1']\n3 = ['A1', 'A2']",
+            "term.toml: A1 is in week 3 and in another one.",
+        ),
         (f"[items]\nA2 = {'9' * 5000}", "term.toml: Exceeds the limit"),
         (f"[items]\nA2 = {'[' * 5000}", "term.toml is nested too deeply."),
     ],

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cell_pairs import code_of
-from mograder.notebook.cells import Cell, NotebookText, parse_cells, plain_text, strays
+from mograder.notebook.cells import Cell, NotebookText, parse_cells, plain_text
 from mograder.notebook.header_edit import read_key
 from mograder.notebook.integrity import first_line
 from mograder.notebook.merge.merge_decisions import (
@@ -27,6 +27,7 @@ from mograder.notebook.merge.merge_decisions import (
     decide,
     drop_repeated,
     is_beside,
+    keep_outside,
     states_by_hashes,
     states_by_release,
 )
@@ -110,7 +111,6 @@ def _merge(base: str | None, new: str, mine: str) -> Merge:
     if len(own.cells) > _MOST_CELLS:
         raise NotMergeable(f"{COPY}: it has more than {_MOST_CELLS} cells.")
     old = None if base is None else _notebook(base, "the old release")
-    _refuse_strays(own, [each for each in (released, old) if each is not None])
     cells, beside = _without_beside(own.cells)
     if old is None:
         states = states_by_hashes(released, cells, own.text)
@@ -119,6 +119,7 @@ def _merge(base: str | None, new: str, mine: str) -> Merge:
     _attach(states, beside)
     texts = Texts(released, own)
     decisions = decide(_in_order(states), texts)
+    decisions += keep_outside(own, [each for each in (released, old) if each is not None])
     try:
         settle(decisions, texts)
     except Unsettled as error:
@@ -135,14 +136,6 @@ def _notebook(text: str, what: str) -> NotebookText:
         return parse_cells(plain_text(text), what)
     except InvalidInput as error:
         raise NotMergeable(error.message, hint=error.hint) from error
-
-
-def _refuse_strays(own: NotebookText, releases: Sequence[NotebookText]) -> None:
-    """Refuse a copy with code of the student's outside of all cells, which would be lost."""
-    authors = {each.lines[found.line - 1] for each in releases for found in strays(each, COPY)}
-    for found in strays(own, COPY):
-        if own.lines[found.line - 1] not in authors:
-            raise NotMergeable(f"{COPY}:{found.line}: {found.message}", hint=found.hint)
 
 
 def _without_beside(cells: Sequence[Cell]) -> tuple[list[Cell], dict[int, list[Cell]]]:
@@ -166,7 +159,8 @@ def _attach(states: Sequence[CellStates], beside: dict[int, list[Cell]]) -> None
 def _in_order(states: Sequence[CellStates]) -> list[CellStates]:
     """Return the cells in the order of the result: the student's, unless only the author's changed.
 
-    A cell that is missing in that order comes after the nearest one that precedes it in the other.
+    A cell that is missing in that order comes after the nearest one that precedes it in the other,
+    and a new one of the author's also after what the student has put below that.
     """
     by_old = sorted((each for each in states if each.old_place is not None), key=_old_place)
     moved_by_author = not _rising([each.new.index for each in by_old if each.new is not None])
@@ -180,6 +174,8 @@ def _in_order(states: Sequence[CellStates]) -> list[CellStates]:
     for each in _sorted(states, second):
         if id(each) not in placed:
             at = 0 if before is None else next(i for i, x in enumerate(out) if x is before) + 1
+            while each.mine is None and 0 < at < len(out) and out[at].new is None:
+                at += 1
             out.insert(at, each)
         before = each
     return out
@@ -232,7 +228,7 @@ def _result(decisions: Sequence[Decision], texts: Texts, new: str, mine: str) ->
 def _describe(decision: Decision) -> str:
     states = decision.states
     cell = states.new or states.mine
-    return "" if cell is None else describe(cell)
+    return "lines outside of all cells" if cell is None else describe(cell)
 
 
 def _is_release(decisions: Sequence[Decision], new: NotebookText) -> bool:

@@ -18,8 +18,24 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 
-from mograder.notebook.cell_pairs import Pairs, code_of, names_in, names_of, pair_cells, same_code
-from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python, statements_of
+from mograder.notebook.cell_pairs import (
+    Pairs,
+    code_of,
+    names_in,
+    names_of,
+    pair_cells,
+    pair_releases,
+    same_code,
+    told_apart,
+)
+from mograder.notebook.cells import (
+    Cell,
+    CellKind,
+    NotebookText,
+    lines_outside,
+    parse_python,
+    statements_of,
+)
 from mograder.notebook.header_edit import read_key
 from mograder.notebook.parsing import CellNames
 from mograder.notebook.points import (
@@ -31,6 +47,7 @@ from mograder.notebook.points import (
     is_editable,
     labels_in,
     only_imports_more,
+    plain_code,
 )
 from mograder.notebook.scopes import bound_names
 from mograder.notebook.source.release import SUBMIT
@@ -45,6 +62,8 @@ _AUTHORS_MARK = re.compile(r"# === MOGRADER: NEW VERSION BY THE AUTHOR \((?P<has
 STUDENTS = "# === MOGRADER: YOUR VERSION ==="
 _STUDENTS_NOTE = "# The cell above runs as it was released. Your version of it does not run."
 ADDITIONS = "# === MOGRADER: YOUR ADDITIONS to the cell above ==="
+OUTSIDE = "# === MOGRADER: YOUR LINES from outside of all cells ==="
+_WAS_OUTSIDE = "marimo drops lines outside of all cells, so these are a comment now."
 _NOT_RUN = CellNames()
 _INDENT = "    "
 
@@ -96,7 +115,7 @@ def states_by_release(
     base: NotebookText, new: NotebookText, mine: Sequence[Cell]
 ) -> list[CellStates]:
     """Return the states of all cells, where the release that the copy came from is known."""
-    to_new = pair_cells(base.cells, new.cells, _both_answers)
+    to_new = pair_releases(base.cells, new.cells)
     there = _already_there(base.cells, new.cells, mine)
     old_of = {found: one for one, found in to_new.items()}
     taken = {old_of[one] for one in there if one in old_of}
@@ -145,10 +164,6 @@ def states_by_hashes(new: NotebookText, mine: Sequence[Cell], header: str) -> li
     return _with_required(states, new)
 
 
-def _both_answers(one: Cell, other: Cell) -> bool:
-    return is_editable(one) == is_editable(other)
-
-
 def _is_known(hashes: set[str], cell: Cell) -> bool:
     return not is_editable(cell) and cell_hash(cell.code) in hashes
 
@@ -183,14 +198,14 @@ def _three(old: Cell, new: Cell | None, own: Cell | None) -> CellStates:
 
 def _already_there(base: Sequence[Cell], new: Sequence[Cell], mine: Sequence[Cell]) -> Pairs:
     """Return the new release's changed and added cells that the copy has, as after a merge."""
-    old = set(map(code_of, base))
-    having: dict[str, list[int]] = {}
-    for index, own in reversed(list(enumerate(mine))):
-        having.setdefault(code_of(own), []).append(index)
+    old = set(told_apart(base))
+    having: dict[tuple[str, str], list[int]] = {}
+    for index, key in reversed(list(enumerate(told_apart(mine)))):
+        having.setdefault(key, []).append(index)
     return {
-        cell.index: having[code_of(cell)].pop()
-        for cell in new
-        if code_of(cell) not in old and having.get(code_of(cell))
+        cell.index: having[key].pop()
+        for cell, key in zip(new, told_apart(new), strict=True)
+        if key not in old and having.get(key)
     }
 
 
@@ -377,6 +392,16 @@ def _keep_earlier(decisions: list[Decision], texts: Texts) -> None:
             decision.pieces.append(_own_piece(texts.mine, cell))
 
 
+def keep_outside(own: NotebookText, releases: Iterable[NotebookText]) -> list[Decision]:
+    """Return what becomes of the student's lines outside of all cells; nothing without any."""
+    given = {line for each in releases for line in lines_outside(each)}
+    lines = [line for line in lines_outside(own) if line not in given]
+    if not lines:
+        return []
+    piece = _written((OUTSIDE, *_commented("\n".join(lines))), _NOT_RUN)
+    return [Decision(CellStates(), [piece], reason=_WAS_OUTSIDE)]
+
+
 def drop_repeated(decisions: list[Decision]) -> None:
     """Drop the author's cells of earlier merges that this merge writes or runs itself."""
     live = {
@@ -458,7 +483,7 @@ def without_imports(piece: Piece, names: Collection[str], other: Cell) -> Piece 
     head = piece.lines[: cell.body_first - cell.first]
     body = tuple(f"{_INDENT}{line}" if line else "" for line in lines)
     written = (*head, *body, f"{_INDENT}return")
-    return Piece(written, names_of(code), code.strip(), cell)
+    return Piece(written, names_of(code), plain_code(code), cell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -529,4 +554,4 @@ def _written(code: tuple[str, ...], names: CellNames, *, beside: bool = False) -
     """Return a new cell of this code, as marimo writes cells."""
     body = (f"{_INDENT}{line}" if line else "" for line in code)
     lines = ("@app.cell", "def _():", *body, f"{_INDENT}return")
-    return Piece(lines, names, "\n".join(code).strip(), beside=beside)
+    return Piece(lines, names, plain_code("\n".join(code)), beside=beside)

@@ -102,9 +102,10 @@ class _Settling:
                 if decision.can_yield:
                     decision.keep_own(self._texts, _collision(name))
                     return True
-            line = next((piece.cell.first for _, piece in own if piece.cell is not None), 1)
             reason = f"this cell defines {name!r}, which a cell of the new release defines too"
-            raise Unsettled(line, reason, "Rename it, or begin its name with an underscore")
+            raise Unsettled(
+                _line_of(own), reason, "Rename it, or begin its name with an underscore"
+            )
         return False
 
     def _shared(self) -> Mapping[str, list[tuple[Decision, Piece]]]:
@@ -147,9 +148,8 @@ class _Settling:
             if piece.released and decision.can_yield:
                 decision.keep_own(self._texts, _IN_CYCLE)
                 return True
-        line = next((p.cell.first for _, p in inside if p.cell is not None and not p.released), 1)
         reason = "this cell needs names of a new cell that needs its own"
-        raise Unsettled(line, reason, "Define what the new cell needs without them")
+        raise Unsettled(_line_of(inside), reason, "Define what the new cell needs without them")
 
     def _free_setup(self) -> bool:
         """Let no setup cell use names of other cells, and let there be one setup cell only."""
@@ -164,9 +164,8 @@ class _Settling:
             if piece.released and decision.can_yield:
                 decision.keep_own(self._texts, _SETUP)
                 return True
-        line = next((p.cell.first for _, p in setups if p.cell is not None and not p.released), 1)
         reason = "the setup cell cannot stand beside the new release's"
-        raise Unsettled(line, reason, "Move what you need of it into another cell")
+        raise Unsettled(_line_of(setups), reason, "Move what you need of it into another cell")
 
     def _lost(self) -> frozenset[str]:
         """Return the names that the copy defines and the result does not."""
@@ -230,6 +229,12 @@ class _Settling:
 
 _IN_CYCLE = "The author's new version needs names of your cells that need its own."
 _SETUP = "The author's setup cell cannot run in your copy."
+
+
+def _line_of(owners: Sequence[tuple[Decision, Piece]]) -> int:
+    """Return the line in the copy of the first cell that is the student's, or comes from it."""
+    own = (each.cell or decision.states.mine for decision, each in owners if not each.released)
+    return next((cell.first for cell in own if cell is not None), 1)
 
 
 def _collision(name: str) -> str:

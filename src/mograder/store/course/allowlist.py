@@ -7,7 +7,8 @@ be read admits no student: admitting every user would be the worse error.
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -16,8 +17,10 @@ from mograder.core.errors import Conflict
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.log import get_logger
 from mograder.core.names import Username
+from mograder.core.operating_system import SYSTEM
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.filesystem.parsed_file import ParsedFile, Stamp, UnreadableFileError
+from mograder.store.filesystem.records import locked_directory
 
 _HEADING = "# Allowed users — managed by mograder sync-users"
 _LIMIT = 10_000_000
@@ -45,15 +48,14 @@ class Allowlist:
 
     With ``more``, those users may enter as well; without a file, nobody else then.
 
-    Mutable state: ``more``, which is set when the hub starts; ``_adding`` is held while names are
-    added.
+    Mutable state: ``more``, which is set when the hub starts.
     """
 
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._path = path
         self._disk = disk
         self._file = ParsedFile(path, self._parse, _LIMIT, "only staff may enter", disk=disk)
-        self._adding = threading.Lock()
+        self._changing = threading.Lock()
         self.more: MoreUsers | None = None
 
     def allows(self, username: str, role: Role) -> bool:
@@ -79,8 +81,9 @@ class Allowlist:
         listed = sorted({Username.claimed(name) for name in map(str.strip, users) if name})
         text = "".join(f"{line}\n" for line in (heading, *listed))
         # Write to the target of a symbolic link, so that an administrator's link stays.
-        with self._adding:  # else names that are being added could bring the old list back
-            atomic_write(self._path.resolve(), text.encode(), disk=self._disk)
+        path = self._path.resolve()
+        with self._alone(path):  # else names that are being added could bring the old list back
+            atomic_write(path, text.encode(), disk=self._disk)
         return tuple(listed)
 
     def add(self, users: Iterable[Username]) -> None:
@@ -90,7 +93,7 @@ class Allowlist:
         disk is full.
         """
         path = self._path.resolve()
-        with self._adding:
+        with self._alone(path):
             try:
                 known = self._file.get(now=True)
             except UnreadableFileError as error:
@@ -105,6 +108,15 @@ class Allowlist:
             before = _HEADING.encode() if known is None else path.read_bytes().rstrip()
             lines = [before, *map(str.encode, new), b""]
             atomic_write(path, b"\n".join(lines), disk=self._disk)
+
+    @contextmanager
+    def _alone(self, path: Path) -> Iterator[None]:
+        """Let no other thread or process change the list until the block ends."""
+        with ExitStack() as held:
+            held.enter_context(self._changing)
+            if SYSTEM != "windows":  # which opens no directories, and has no hubs
+                held.enter_context(locked_directory(path.parent, disk=self._disk))
+            yield
 
     def stamp(self) -> Stamp | None:
         """Return a value that differs after every change of the file; None without a file."""

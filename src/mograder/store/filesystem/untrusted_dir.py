@@ -416,16 +416,21 @@ class UntrustedDir:
 
         Anything but a regular file is renamed instead: a crash in between loses no notebook.
         """
-        assert old.directory is not None
+        kept: str | None = None
         try:
-            kept = self._copy_beside(relative, names)
-        except NotFound:
-            self._disk.rename(new, old)
-            return None
-        except InvalidInput:
-            kept = self._first_free(old, old.directory, names).name
+            with contextlib.suppress(NotFound):
+                kept = self._kept_copy(relative, old, names)
+        except BaseException:
+            os.unlink(new.name, dir_fd=new.directory)
+            raise
         self._disk.rename(new, old)
         return kept
+
+    def _kept_copy(self, relative: str, old: Place, names: Iterator[str]) -> str:
+        try:
+            return self._copy_beside(relative, names)
+        except InvalidInput:
+            return self._first_free(old, _opened(old), names).name
 
     def _copy_beside(self, relative: str, names: Iterator[str]) -> str:
         parent = relative.rpartition("/")[0]

@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -68,15 +68,16 @@ class KeptReleases:
         self._engine = engine
         self._lock = threading.Lock()
         self._texts: OrderedDict[str, str] = OrderedDict()
-        self._seen: dict[str, tuple[str, str]] = {}
+        self._seen: dict[str, tuple[Hashable, str]] = {}
 
     def keep(self, release: Release, now: datetime) -> str:
         """Keep a published release as it is on disk; return the digest of its notebook's text.
 
         Return "" if it is gone, or its notebook is no text in UTF-8 of a size that can be opened.
         """
-        version, digest = self._seen.get(release.name, ("", ""))
-        if digest and version == release.version:
+        seen, digest = self._seen.get(release.name, (None, ""))
+        stamps = _stamps(release)
+        if seen == (release.version, stamps):
             return digest
         try:
             text, files, version = _read(release)
@@ -87,7 +88,7 @@ class KeptReleases:
         digest = digest_of(text)
         if not self._is_newest(release.name, digest, files):
             self._add(release.name, digest, files, text, now)
-        self._seen[release.name] = (version, digest)
+        self._seen[release.name] = ((version, stamps), digest)
         return digest
 
     def keep_all(self, releases: Iterable[Release], now: datetime) -> None:
@@ -220,6 +221,19 @@ def _read(release: Release) -> tuple[bytes, dict[str, str], str]:
     if len(text) > MAX_NOTEBOOK:
         raise Conflict(f"{current.notebook.name} is too large.")
     return text, files, current.version
+
+
+def _stamps(release: Release) -> Hashable:
+    """Return the times and sizes of a release's files: one may be edited in place, by hand."""
+    found: list[tuple[int, int] | None] = []
+    for name in release.files:
+        try:
+            status = (release.directory / name).lstat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_mtime_ns, status.st_size))
+    return tuple(found)
 
 
 def _frozen(found: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:

@@ -272,18 +272,6 @@ class Versions:
             rows = connection.execute(wanted.where(*_named(user, item)))
             return {bytes(digest).hex(): (passed, checks) for digest, passed, checks in rows}
 
-    def forget(self, user: str) -> int:
-        """Remove all versions of a person's copies; return how many there were."""
-        which = version_copies.c.username == str(user)
-        count = select(func.coalesce(func.sum(version_copies.c.kept), 0)).where(which)
-        of_user = select(version_copies.c.copy).where(which).scalar_subquery()
-        with writing(self._engine) as connection:
-            total = int(connection.execute(count).scalar_one())
-            for table in (versions, version_checks):
-                connection.execute(delete(table).where(table.c.copy.in_(of_user)))
-            connection.execute(delete(version_copies).where(which))
-        return total
-
     def _copy(self, user: str, item: str) -> _Copy:
         """Return a copy's row, which is added if there is none."""
         found = self._find(user, item)

@@ -8,7 +8,7 @@ from marimo._convert.converters import MarimoConvert
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.header_edit import read_key, set_keys
 from mograder.notebook.merge.cell_merge import Merge, NotMergeable, merge
-from mograder.notebook.merge.merge_decisions import ADDITIONS, STUDENTS
+from mograder.notebook.merge.merge_decisions import ADDITIONS, OUTSIDE, STUDENTS
 from mograder.notebook.points import cell_hashes
 
 MARKS = """\
@@ -192,13 +192,47 @@ def test_a_deleted_text_comes_back_if_the_author_corrected_it() -> None:
     assert codes(found)[1] == corrected
 
 
-def test_new_cells_come_in_behind_the_one_that_precedes_them() -> None:
+def test_new_cells_come_in_behind_the_one_that_precedes_them_and_what_is_below_it() -> None:
     more = ('mo.md("## Question 3")', "z = ...\n# YOUR CODE HERE\npass", 'check("Q3: z", [])')
     new = notebook(*CELLS[:5], *more, *CELLS[5:])
     mine = copy((*CELLS[:5], "print(x)", *CELLS[5:], "print(y)"))
     found = merge(OLD, new, mine)
-    assert codes(found) == [*CELLS[:5], *more, "print(x)", *CELLS[5:], "print(y)"]
+    assert codes(found) == [*CELLS[:5], "print(x)", *more, *CELLS[5:], "print(y)"]
     assert found.added[-1] == "Q3: z"
+
+
+@pytest.mark.parametrize(
+    ("text", "conflicts"),
+    [
+        ("Explain the median of a list in your own words. Two sentences are enough, or three.", 0),
+        ("Name three plants that grow below water, and say how they breathe in there.", 1),
+    ],
+)
+def test_an_answer_of_no_name_belongs_to_a_text_of_mostly_the_same_words(
+    text: str, conflicts: int
+) -> None:
+    asked, blank = "Explain the median of a list in your own words.", "# YOUR CODE HERE\npass"
+    old, new, own = (
+        notebook(MARKS, f'mo.md("## Question 1: {ask}")', answer, CHECK_1)
+        for ask, answer in ((asked, blank), (text, blank), (asked, "print(5)"))
+    )
+    found = merge(old, new, own)
+    assert (len(found.conflicts), codes(found).count(blank)) == (conflicts, conflicts)
+    assert "print(5)" in codes(found)
+
+
+def test_an_answer_that_was_only_renamed_stays_the_answer() -> None:
+    blank, mine = 'mo.md("*Write here.*")', 'mo.md("I think so.")'
+    old, new, own = (
+        notebook(*cells).replace(f"_():\n    {cells[-1]}", f"{name}():\n    {cells[-1]}")
+        for name, cells in (
+            ("written_analysis", (MARKS, TEXT_1, blank)),
+            ("written_analysis_1", (MARKS, TEXT_2, DATA, TEXT_1, blank)),
+            ("written_analysis", (MARKS, TEXT_1, mine)),
+        )
+    )
+    found = merge(old, new, own)
+    assert (codes(found), found.conflicts) == ([MARKS, TEXT_2, DATA, TEXT_1, mine], ())
 
 
 def test_a_removed_question_goes_but_an_answer_to_it_stays() -> None:
@@ -238,10 +272,18 @@ def test_imports_that_the_student_added_to_the_marks_still_run() -> None:
     assert found.conflicts == ()
 
 
-def test_an_import_that_the_new_release_has_becomes_a_comment() -> None:
+def test_a_text_that_the_student_added_to_the_marks_is_no_obstacle() -> None:
+    text = 'mo.md("hello")'
+    new = notebook(*replaced(CELLS, MARKS=MARKS.replace("5}", "6}")))
+    found = merge(OLD, new, copy(replaced(CELLS, MARKS=f"{MARKS}\n{text}")))
+    assert codes(found)[:2] == [MARKS.replace("5}", "6}"), f"{ADDITIONS}\n{text}"]
+
+
+@pytest.mark.parametrize("rest", ["root = math.sqrt(2)", 'mo.md("root")'])
+def test_an_import_that_the_new_release_has_becomes_a_comment(rest: str) -> None:
     new = notebook(*replaced(CELLS, MARKS=MARKS.replace("as mo", "as mo\nimport math")))
-    found = merge(OLD, new, copy((*CELLS, "import math\nroot = math.sqrt(2)")))
-    assert codes(found)[-1] == "# import math\nroot = math.sqrt(2)"
+    found = merge(OLD, new, copy((*CELLS, f"import math\n{rest}")))
+    assert codes(found)[-1] == f"# import math\n{rest}"
     assert "`math`" in found.conflicts[0].reason
 
 
@@ -261,10 +303,20 @@ def test_a_corrected_cell_yields_to_a_name_of_the_student() -> None:
     assert "# total = sum(data)" in found.text
 
 
-def test_marks_that_define_a_name_of_the_student_leave_the_copy_as_it_is() -> None:
-    new = notebook(*replaced(CELLS, MARKS=f"{MARKS}\nlimit = 3"))
-    mine = copy((*CELLS, "limit = 4"))
-    line = parse_cells(mine, "x").cells[-1].first
+@pytest.mark.parametrize(
+    ("at", "cells"),
+    [
+        (-1, (*CELLS, "limit = 4")),
+        (4, replaced(CELLS, CHECK_1=f"{CHECK_1}\nlimit = 4")),  # which would be a cell of its own
+    ],
+)
+def test_marks_that_define_a_name_of_the_student_leave_the_copy_as_it_is(
+    at: int, cells: tuple[str, ...]
+) -> None:
+    correct = CHECK_1.replace("42", "43")
+    new = notebook(*replaced(CELLS, MARKS=f"{MARKS}\nlimit = 3", CHECK_1=correct))
+    mine = copy(cells)
+    line = parse_cells(mine, "x").cells[at].first
     with pytest.raises(NotMergeable, match=rf"^the copy:{line}: this cell defines 'limit'"):
         merge(OLD, new, mine)
 
@@ -305,13 +357,33 @@ def test_what_is_no_notebook_is_not_merged(mine: str, reason: str) -> None:
         merge(OLD, notebook(*CELLS[:5]), mine)
 
 
-def test_code_outside_of_all_cells_is_not_lost_but_told() -> None:
-    stray = "def helper(n):\n    return n\n\n\n@app.cell"
-    mine = copy(CELLS).replace("@app.cell", stray, 1)
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("@app.cell", "def helper(n):\n    return n"),
+        ("@app.cell", "# my note"),
+        ("@app.cell", '"""My essay,\n\nin two parts."""'),
+        ("import marimo", "# Alice, 12345"),
+        ("import marimo", '"""Alice, 12345"""'),
+        ("if __name__", "# at the end"),
+    ],
+)
+def test_what_stands_outside_of_all_cells_is_not_lost_but_told(place: str, text: str) -> None:
+    mine = copy(CELLS).replace(place, f"{text}\n\n{place}", 1)
     new = notebook(*replaced(CELLS, CHECK_1=CHECK_1.replace("42", "43")))
-    with pytest.raises(NotMergeable, match=r"^the copy:13: this stands outside of all cells"):
-        merge(OLD, new, mine)
-    assert merge(OLD.replace("@app.cell", stray, 1), new, mine).text == new  # it is the author's
+    found = merge(OLD, new, mine)
+    *others, last = codes(found)
+    assert others == codes(Merge(new))
+    assert last == "\n".join([OUTSIDE, *(f"# {line}" for line in text.split("\n") if line)])
+    (conflict,) = found.conflicts
+    assert found.text.split("\n")[conflict.line + 1].strip() == OUTSIDE
+    assert merge(OLD.replace(place, f"{text}\n\n{place}", 1), new, mine).text == new
+
+
+def test_a_header_that_the_student_changed_is_that_of_the_release() -> None:
+    mine = OLD.replace('"marimo"]', '"marimo", "polars"]')
+    mine = mine.replace("App()", 'App(\n    width="full"\n)')
+    assert merge(OLD, notebook(*CELLS[:5]), mine).text == notebook(*CELLS[:5])
 
 
 def test_a_copy_of_endlessly_many_cells_is_not_merged() -> None:

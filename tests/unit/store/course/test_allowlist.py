@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from mograder.auth.credentials import Role
 from mograder.core.errors import InvalidInput
+from mograder.core.files.disk import Disk, Place
+from mograder.core.names import Username
 from mograder.store.course.allowlist import Allowlist
 from tests.support.identity import Members
 
@@ -63,6 +66,23 @@ def test_a_name_that_unicode_turns_into_another_lets_nobody_in(
     assert "allowed_users.txt: '\\u212aate' is not let in" in caplog.text
     with pytest.raises(InvalidInput, match="another way to write 'Kate'"):
         roster.replace(["\u212aate"])
+
+
+def test_names_that_are_added_do_not_bring_a_list_back_that_another_process_replaced(
+    path: Path,
+) -> None:
+    other = threading.Thread(target=Allowlist(path).replace, args=[["anna", "cleo"]])
+
+    class Meanwhile(Disk):
+        def rename(self, source: Place, target: Place) -> None:
+            other.start()
+            other.join(0.2)
+            super().rename(source, target)
+
+    Allowlist(path).replace(["anna", "bob"])
+    Allowlist(path, disk=Meanwhile()).add([Username("dan")])
+    other.join()
+    assert Allowlist(path).listed() == ("anna", "cleo")
 
 
 @pytest.mark.parametrize("trap", ["directory", "pipe", "dangling", "loop", "binary"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import os
@@ -259,3 +260,25 @@ def test_what_a_new_file_replaces_is_kept_beside_it_at_every_depth(
     assert kept is not None
     assert (workspace / name).read_bytes() == b"new"
     assert (workspace / name).with_name(kept).read_bytes() == before
+
+
+class FillingDisk(OldDisk):
+    """A disk that is full once one file was written; names cannot be exchanged."""
+
+    def __init__(self) -> None:
+        self._written = 0
+
+    def write(self, fd: int, data: bytes) -> None:
+        self._written += 1
+        if self._written > 1:
+            raise OSError(errno.ENOSPC, "full")
+        super().write(fd, data)
+
+
+def test_a_file_that_is_not_replaced_leaves_nothing_of_the_new_one(workspace: Path) -> None:
+    before = sorted(workspace.iterdir())
+    beneath = UntrustedDir(workspace, staging=workspace.parent / ".staging", disk=FillingDisk())
+    with pytest.raises(MograderError):
+        beneath.replace_keeping("plain", iter(("kept", "kept-1")), io.BytesIO(b"new"))
+    assert sorted(workspace.iterdir()) == before
+    assert (workspace / "plain").read_bytes() == b"plain"

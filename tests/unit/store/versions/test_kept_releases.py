@@ -96,6 +96,17 @@ def test_another_data_file_makes_another_release_of_the_same_text(
     assert kept.known_files(A1, "").base == {}
 
 
+@pytest.mark.parametrize("name", ["data.csv", "public/data.csv"])
+def test_a_data_file_that_is_edited_in_place_makes_another_release(
+    kept: KeptReleases, publish: Publish, name: str
+) -> None:
+    release = publish({"A1.py": "one", name: "1"})
+    kept.keep(release, NOW)
+    (release.directory / name).write_text("more")
+    kept.keep(release, NOW + HOUR)
+    assert [dict(each.files) for each in kept.all(A1)] == [{name: sha("more")}, {name: sha("1")}]
+
+
 def test_the_oldest_release_is_dropped_for_a_new_one(
     kept: KeptReleases, engine: Engine, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
