@@ -444,7 +444,8 @@ def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: 
     """Return the mark before the last step, as the next one that the marker gives.
 
     It keeps the run on which it was given, so that it is known if the work has changed since, and
-    its state: to take a change back confirms no mark from the text of a notebook.
+    its state: to take a change back confirms no mark from the text of a notebook. Points that did
+    not count then are left out: in a new row they would count before the newer ones.
     """
     available = markable(grade_of(rows), rows.assignment).get(now.question.key)
     if len(now.steps) == 1:
@@ -452,11 +453,15 @@ def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: 
         nothing = RecordedMark(0, now.question.key, None, available, MANUAL, "", marker, run, "")
         return GivenMark(nothing)
     before = now.steps[-2]
-    points = before.mark.points
-    if before.details.adjustment is not None:
+    points, details = before.mark.points, before.details
+    changed = now.steps[-1].mark.number
+    then = replace(rows, marks=[each for each in rows.marks if each.number < changed])
+    if is_superseded(then, now.question.key):
+        points, details = None, replace(details, adjustment=None)
+    elif details.adjustment is not None:
         rubric = read_rubric(connection, rows.assignment.name, now.question.key)
-        points = rubric.points(before.details, before.mark.available or 0.0)
-    return replace(before, mark=replace(before.mark, points=points, marker=marker))
+        points = rubric.points(details, before.mark.available or 0.0)
+    return GivenMark(replace(before.mark, points=points, marker=marker), details)
 
 
 def answers_to(book: Gradebook, assignment: str, question: str) -> Mapping[str, QuestionGrade]:
