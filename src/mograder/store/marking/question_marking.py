@@ -96,16 +96,15 @@ def steps_of(marks: Iterable[GivenMark]) -> tuple[GivenMark, ...]:
     """Return the steps that led to the present mark of a question, from its rows, oldest first.
 
     A row that says the same as the last step, such as one that was computed again, belongs to that
-    step.
+    step. One that takes a step back leaves the one before, or stands for it if that did not count.
     """
     steps: list[GivenMark] = []
     for each in marks:
-        before = steps[-2].says() if len(steps) > 1 else NOTHING_SAID
-        if each.says() == (steps[-1].says() if steps else NOTHING_SAID):
-            continue
-        if steps and each.mark.marker == steps[-1].mark.marker and each.says() == before:
-            steps.pop()
-        else:
+        if each.details.takes_back:
+            del steps[-1:]
+            if steps and each.says() != steps[-1].says():
+                steps[-1] = each
+        elif each.says() != (steps[-1].says() if steps else NOTHING_SAID):
             steps.append(each)
     return tuple(steps)
 
@@ -274,7 +273,7 @@ class QuestionMarks:
                     hint="Give the mark that shall count.",
                 )
             before = _before(connection, now, rows, marker)
-            write_mark(connection, rows, before, at)
+            write_mark(connection, rows, before, at, takes_back=True)
             return _state(connection, read_student(connection, assignment, student), question)
 
 
@@ -315,14 +314,19 @@ class Separations:
 
 
 def write_mark(
-    connection: Connection, rows: StudentRows, given: GivenMark, at: datetime
+    connection: Connection,
+    rows: StudentRows,
+    given: GivenMark,
+    at: datetime,
+    *,
+    takes_back: bool = False,
 ) -> StudentGrade:
     """Add a person's mark to the history.
 
     ``rows`` is all that is known of the student so far.
     """
     rows = insert_mark(connection, rows, replace(given.mark, at=utc_iso(at)))
-    insert_details(connection, rows.marks[-1].number, given.details)
+    insert_details(connection, rows.marks[-1].number, given.details, takes_back=takes_back)
     return put_work(connection, rows)
 
 

@@ -152,6 +152,18 @@ def test_undo_steps_over_what_was_computed_again(book: Gradebook) -> None:
         undone(book)
 
 
+@pytest.mark.parametrize("given", [(5, 8, 5), (3, 5, 8, 5), (5, None, 5), (5, None)])
+def test_undo_goes_back_step_by_step_though_a_mark_was_given_twice(
+    book: Gradebook, given: tuple[float | None, ...]
+) -> None:
+    for points in given:
+        said(book, number(points))
+    found = [undone(book).question.points for _ in given]
+    assert found == [*reversed(given[:-1]), None]
+    with pytest.raises(Conflict, match="no change of yours"):
+        undone(book)
+
+
 def test_a_mark_computed_again_still_asks_to_look_again(book: Gradebook) -> None:
     bank = SavedComments(book)
     made = bank.add("A1", "Q1", CommentWish("Good.", 8), Author(MIA, AT))
@@ -280,7 +292,8 @@ def test_undo_brings_back_no_mark_that_newer_ones_had_replaced(
 ) -> None:
     store, author = SavedComments(book), Author(BEN, AT)
     saved = store.add("A1", one, CommentWish("Clear.", 20.0), author)
-    said(book, MarkEntry(None, "Good.", MarkDetails(0.0, (saved.comment,))), question=one)
+    entry = MarkEntry(None, "Good.", MarkDetails(0.0, (saved.comment,)))
+    said(book, entry, question=one)
     said(book, number(45), question=other, by=BEN)
     assert said(book, number(7), question=one).total == 29.1
     assert undone(book, question=one).total == 67.1
@@ -291,6 +304,7 @@ def test_undo_brings_back_no_mark_that_newer_ones_had_replaced(
         "Good.",
         (saved.comment,),
     )
+    assert said(book, entry, question=one).total == 47.1, "the same marker gives it again"
 
 
 @BOTH_WAYS
