@@ -84,9 +84,9 @@ class Disclosure:
 
         ``due`` is the last time for work of any student. Without one, pages tell at once.
         """
-        own = settings.items.get(assignment)
-        level = (own and own.hidden_tests) or settings.grading.hidden_tests
-        after = (own and own.hidden_tests_after) or settings.grading.hidden_tests_after
+        own = settings.of_item(assignment)
+        level = own.hidden_tests or settings.grading.hidden_tests
+        after = own.hidden_tests_after or settings.grading.hidden_tests_after
         if after == "never":
             return cls(Level.NOTHING)
         waits = after == "deadline" and due is not None and now < due

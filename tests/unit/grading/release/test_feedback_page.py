@@ -232,6 +232,9 @@ def test_the_settings_of_an_item_count_before_those_of_the_course() -> None:
     assert Disclosure.of(settings, "hw2", due=DUE, now=before) == Disclosure(Level.LABEL, DUE)
     assert Disclosure.of(settings, "hw2", due=DUE, now=after) == Disclosure(Level.LABEL)
     assert Disclosure.of(settings, "hw2", due=None, now=after) == Disclosure(Level.LABEL)
+    composed = Settings(items={"\u00dcbung": ItemSettings(hidden_tests_after="never")})
+    for name in ("\u00dcbung", "U\u0308bung"):
+        assert Disclosure.of(composed, name, due=DUE, now=after).level is Level.NOTHING
     never = Settings(grading=GradingSettings(hidden_tests_after="never"))
     assert Disclosure.of(never, "hw1", due=None, now=after).level is Level.NOTHING
 
