@@ -59,6 +59,9 @@ _ON_SERVER = {
 }
 """Columns of an assignment server, each with the columns that its value may be taken from."""
 
+_CLEARED = frozenset(("grade", "feedback"))
+"""Columns of a server that a row with empty cells clears; else the old mark would stay there."""
+
 COLUMNS = frozenset(
     (
         *_PERSON_COLUMNS,
@@ -380,7 +383,7 @@ def server_rows(data: bytes, name: str) -> tuple[GradeRow, ...]:
 
     The columns are sent unchanged. A server merges by ``username`` or ``userid`` and shows
     ``grade`` and ``feedback``; if one of these is empty, its value is taken from an equivalent
-    column.
+    column. If all of these are empty, it is cleared on the server.
 
     Raises:
         InvalidInput: There is no column with usernames, a row has no username, or two rows have the
@@ -398,7 +401,8 @@ def server_rows(data: bytes, name: str) -> tuple[GradeRow, ...]:
     for row in table.rows:
         values = {column: row.cell(n) for n, column in enumerate(table.columns) if column}
         found = {wanted: _first(row, columns) for wanted, columns in places.items()}
-        rows.append(GradeRow(values | {wanted: value for wanted, value in found.items() if value}))
+        told = {n: value for n, value in found.items() if value or (n in _CLEARED and places[n])}
+        rows.append(GradeRow(values | told))
         if not rows[-1].who:
             raise InvalidInput(f"{name}, line {row.line}: {_NOBODY}", hint=_FILL_IN)
     numbers = (row.line for row in table.rows)
