@@ -95,6 +95,8 @@ def test_odd_settings_never_raise_a_mark() -> None:
     assert deduction(10**6, odd) == 0
     assert percent_of(odd.model_copy(update={"per_day": 3}), 1000) == 100
     assert mark_after(50, 100) == 0
+    ties = {69: 65.6, 71: 67.4, 73: 69.4, 65: 61.8, 0.5: 0.5}
+    assert {mark: mark_after(mark, 5) for mark in ties} == ties, "even, whatever floats are"
 
 
 LISTED = Settings(
