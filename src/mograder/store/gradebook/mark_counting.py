@@ -93,13 +93,12 @@ def grade_of(rows: StudentRows) -> StudentGrade:
 
 
 def short_grade(assignment: str, student: str, work: Work, run: int | None) -> StudentGrade:
-    """Return a student's marks without questions; ``run`` is the newest."""
-    is_earlier = run is None and work.earlier_mark is not None
+    """Return a student's marks without questions and deductions; ``run`` is the newest."""
     return StudentGrade(
         assignment,
         student,
         total=work.total,
-        final=work.earlier_mark if is_earlier else work.total,
+        final=work.total,
         run=run,
         submitted_at=_submitted_at(work),
     )
