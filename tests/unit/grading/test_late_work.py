@@ -204,6 +204,16 @@ def test_a_day_late_ends_by_the_clock_where_clocks_change(received: str, days: i
     assert days_late(rule, due.astimezone(UTC), at.astimezone(UTC), london) == days
 
 
+@pytest.mark.parametrize(("received", "days"), [(14, 1), (21, 2), (40, 2), (70, 2), (24 * 60, 2)])
+def test_work_in_the_hour_that_clocks_show_twice_is_no_earlier(received: int, days: int) -> None:
+    """A day late ends at 1:20 there; ``received`` is in minutes from 1:00, 60 is 1:00 again."""
+    begin = datetime(2026, 10, 25, tzinfo=UTC)
+    due = begin - timedelta(hours=24) + timedelta(minutes=15)
+    at = begin + timedelta(minutes=received)
+    rule = PenaltiesSettings(grace_minutes=5)
+    assert days_late(rule, due, at, ZoneInfo("Europe/London")) == days
+
+
 def test_the_cut_off_and_the_largest_deduction_bound_the_days() -> None:
     rule = PenaltiesSettings(per_day=10, max=30, cut_off_days=5)
     assert [percent_of(rule, days) for days in (0, 1, 3, 4, 5, 6)] == [0, 10, 30, 30, 30, 100]
