@@ -18,7 +18,15 @@ from decimal import Decimal
 
 from mograder.clients.assignment_server.client import GradeRow
 from mograder.clients.moodle.texts import Scale, comment_html, parse_mark
-from mograder.core.csv_table import Row, Table, number_text, read_table, refuse, write_table
+from mograder.core.csv_table import (
+    Row,
+    Table,
+    number_text,
+    read_table,
+    refuse,
+    text_read_back,
+    write_table,
+)
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.name_lookup import nfc
 from mograder.store.gradebook.grading_records import MarkEntry, QuestionGrade, StudentGrade
@@ -280,7 +288,8 @@ def _marks(row: Row, questions: Mapping[int, str], grade: StudentGrade) -> Mappi
 
 def _comment(row: Row, column: int | None, grade: StudentGrade) -> str | None:
     text = row.cell(column)
-    return text if text and text != grade.comment.replace("\r\n", "\n").strip() else None
+    is_same = text.strip() == text_read_back(grade.comment).strip()
+    return None if is_same or not text else text
 
 
 def _unknown(
