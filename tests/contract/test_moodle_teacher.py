@@ -349,17 +349,17 @@ def test_the_gradebook_gives_the_marks_where_no_file_does(teacher: CourseSetup) 
     """
     with closing(sqlite3.connect(teacher.course / "gradebook.db")) as connection:
         connection.execute(
-            "CREATE TABLE submissions (assignment, student, total_mark, penalised_mark, feedback)"
+            "CREATE TABLE submissions "
+            "(assignment, student, total_mark, penalty_pct, penalised_mark, feedback)"
         )
         connection.executemany(
-            "INSERT INTO submissions (assignment, student, total_mark, penalised_mark, feedback) "
-            "VALUES ('A1-Introduction', ?, ?, ?, '')",
-            [("alice", 87.5, 78.75), ("bsmith", 12.125, None)],
+            "INSERT INTO submissions VALUES ('A1-Introduction', ?, ?, ?, ?, '')",
+            [("alice", 87.5, 10, 78.75), ("bsmith", 12.125, None, None)],
         )
         connection.commit()
     upload = ["moodle", "upload-feedback", "A1", "--map", "students.csv", "--dry-run"]
     told = cli(*upload).out
-    assert "  alice   changed    - -> 78.75\n" in told
+    assert "  alice   changed    - -> 78.75, comment\n" in told
     assert "  bsmith  changed    - -> 12.125\n" in told
 
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from mograder.grading.late_changes import extension
+from mograder.grading.late_work import moment
 from mograder.grading.release import regrade_requests
 from mograder.grading.release.regrade_requests import RequestRules
 from mograder.store.gradebook.gradebook import Gradebook
@@ -514,6 +515,9 @@ async def test_a_decision_says_what_else_it_would_release(hub: Hub, course: Rele
     course.mark("alice", 1, marker=MARKER)
     page = " ".join((await read(hub, THREAD, "prof")).split())
     assert "so these changes, too: Essay 6 → 1." in page
+    course.release("alice", at=later(60))
+    page = " ".join((await read(hub, THREAD, "prof")).split())
+    assert f"Essay 6 → 1, what was to be released on {moment(later(60))}." in page
 
 
 async def test_points_that_are_no_mark_are_refused(hub: Hub, course: ReleasedCourse) -> None:

@@ -137,12 +137,8 @@ def _run(
 
 def _options(loaded: LoadedSettings, item: SourceItem, common: QualityOptions) -> QualityOptions:
     settings = loaded.settings
-    known = settings.items.get(item.name)
-    return replace(
-        common,
-        seconds=settings.defaults.timeout,
-        unprotected=tuple(known.unprotected) if known is not None else (),
-    )
+    unprotected = settings.of_item(item.name).unprotected
+    return replace(common, seconds=settings.defaults.timeout, unprotected=unprotected)
 
 
 def _with_submissions(

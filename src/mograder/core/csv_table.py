@@ -76,7 +76,7 @@ def read_table(data: bytes, name: str) -> Table:
     line = 1
     try:
         for cells in reader:
-            rows.append(Row(line, tuple(_without_prefix(cell.strip()) for cell in cells)))
+            rows.append(Row(line, tuple(map(_read_cell, cells))))
             line = reader.line_num + 1
             if len(rows) > _MOST_ROWS:
                 raise TooLarge(f"{name} has more than {_MOST_ROWS} rows.")
@@ -143,6 +143,11 @@ def _cell(value: str | float | None) -> str:
     return spreadsheet_text(value) if isinstance(value, str) else number_text(value)
 
 
-def _without_prefix(cell: str) -> str:
-    cell = _LATER_TEXT.sub(r"\1", cell)
+def text_read_back(text: str) -> str:
+    """Return what a text is when it was written into a file and read again."""
+    return _read_cell(spreadsheet_text(text))
+
+
+def _read_cell(cell: str) -> str:
+    cell = _LATER_TEXT.sub(r"\1", cell.strip())
     return cell[1:] if cell.startswith(tuple(_TEXT + each for each in _FORMULA)) else cell

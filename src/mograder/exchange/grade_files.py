@@ -18,7 +18,15 @@ from decimal import Decimal
 
 from mograder.clients.assignment_server.client import GradeRow
 from mograder.clients.moodle.texts import Scale, comment_html, parse_mark
-from mograder.core.csv_table import Row, Table, number_text, read_table, refuse, write_table
+from mograder.core.csv_table import (
+    Row,
+    Table,
+    number_text,
+    read_table,
+    refuse,
+    text_read_back,
+    write_table,
+)
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.name_lookup import nfc
 from mograder.store.gradebook.grading_records import MarkEntry, QuestionGrade, StudentGrade
@@ -58,6 +66,9 @@ _ON_SERVER = {
     "feedback": _COMMENT_COLUMNS,
 }
 """Columns of an assignment server, each with the columns that its value may be taken from."""
+
+_CLEARED = frozenset(("grade", "feedback"))
+"""Columns of a server that a row with empty cells clears; else the old mark would stay there."""
 
 COLUMNS = frozenset(
     (
@@ -277,7 +288,8 @@ def _marks(row: Row, questions: Mapping[int, str], grade: StudentGrade) -> Mappi
 
 def _comment(row: Row, column: int | None, grade: StudentGrade) -> str | None:
     text = row.cell(column)
-    return text if text and text != grade.comment.replace("\r\n", "\n").strip() else None
+    is_same = text.strip() == text_read_back(grade.comment).strip()
+    return None if is_same or not text else text
 
 
 def _unknown(
@@ -380,7 +392,7 @@ def server_rows(data: bytes, name: str) -> tuple[GradeRow, ...]:
 
     The columns are sent unchanged. A server merges by ``username`` or ``userid`` and shows
     ``grade`` and ``feedback``; if one of these is empty, its value is taken from an equivalent
-    column.
+    column. If all of these are empty, it is cleared on the server.
 
     Raises:
         InvalidInput: There is no column with usernames, a row has no username, or two rows have the
@@ -398,7 +410,8 @@ def server_rows(data: bytes, name: str) -> tuple[GradeRow, ...]:
     for row in table.rows:
         values = {column: row.cell(n) for n, column in enumerate(table.columns) if column}
         found = {wanted: _first(row, columns) for wanted, columns in places.items()}
-        rows.append(GradeRow(values | {wanted: value for wanted, value in found.items() if value}))
+        told = {n: value for n, value in found.items() if value or (n in _CLEARED and places[n])}
+        rows.append(GradeRow(values | told))
         if not rows[-1].who:
             raise InvalidInput(f"{name}, line {row.line}: {_NOBODY}", hint=_FILL_IN)
     numbers = (row.line for row in table.rows)

@@ -498,8 +498,6 @@ def _counted(grade: StudentGrade, deduction: Deduction, records: LateRecords) ->
     if total is None:
         after = None
     final = total if percent is None else after
-    if is_unknown and percent is None:
-        final = grade.final  # 0.3.16 may have a mark after a deduction without its percentage
     if (percent, after, final) != (grade.penalty_pct, grade.penalised, grade.final):
         grade = replace(grade, penalty_pct=percent, penalised=after, final=final)
     return CountedGrade(grade, deduction)

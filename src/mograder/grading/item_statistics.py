@@ -204,9 +204,10 @@ def _question(
     available = 0.0
     for grade in grades:
         found = next((q for q in grade.questions if q.key == key), None)
-        if found is None or found.points is None or not found.available:
+        if found is None or found.open or found.points is None or not found.available:
             continue
-        rest = [q.points for q in grade.questions if q.key != key and q.points is not None]
+        others_own = (q for q in grade.questions if q.key != key and not q.open)
+        rest = [q.points for q in others_own if q.points is not None]
         own.append(found.points)
         shares.append(found.points / found.available)
         others.append(sum_of_marks(rest) if rest else 0.0)

@@ -172,10 +172,15 @@ def days_late(
 
     A day ends at the same time by the clocks of ``zone``: where they change, it has 23 or 25 hours.
     """
-    if received - due <= _grace(rule):
+    late = received - due - _grace(rule)
+    if late <= timedelta(0):
         return 0
-    begin, end = (at.astimezone(zone).replace(tzinfo=None) for at in (due, received))
-    return max(math.ceil((end - begin - _grace(rule)) / _DAY), 1)
+    begin = (due + _grace(rule)).astimezone(zone).replace(tzinfo=None)
+    days = max(math.ceil(late / _DAY) - 1, 1)
+    # In UTC: in an hour that the clocks show twice, later work could have an earlier time.
+    while received.astimezone(UTC) > (begin + days * _DAY).replace(tzinfo=zone).astimezone(UTC):
+        days += 1
+    return days
 
 
 def percent_of(rule: PenaltiesSettings, days: int) -> float:

@@ -160,6 +160,12 @@ def test_16_a_formula_after_a_semicolon_is_none_either(text: str, shown: str) ->
     assert read_table(written.encode(), "names.csv").rows[0].cells == (text,)
 
 
+@pytest.mark.parametrize("text", ["'=x", "'-5", "\n- a", "a\rb\r\n", " x; '=f(1)", " - Q1: good"])
+def test_an_export_that_is_imported_unchanged_changes_no_comment(text: str) -> None:
+    grades = [marked(comment=text)]
+    assert filled_marks(question_csv(grades).encode(), "marks.csv", grades) == ()
+
+
 def test_a_number_is_no_text() -> None:
     assert write_table(["a", "b"], [[-1.5, None]]) == "a,b\n-1.5,\n"
     assert [number_text(each) for each in (70.0, 0.0, -0.0, 1 / 3, None)] == [

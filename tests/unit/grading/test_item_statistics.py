@@ -17,7 +17,7 @@ from mograder.grading.item_statistics import (
 )
 from mograder.grading.submissions.grading_result import GradingResult, GradingState
 from mograder.sandbox.execution.judging import JudgedCall, JudgedCondition
-from mograder.store.gradebook.grading_records import QuestionGrade, StudentGrade
+from mograder.store.gradebook.grading_records import UNPROTECTED, QuestionGrade, StudentGrade
 from tests.support.graded_results import graded_result
 
 
@@ -61,13 +61,16 @@ def test_few_students_and_equal_marks_have_no_discrimination() -> None:
 
 def test_open_questions_do_not_count() -> None:
     """A student without a mark for a question is neither good nor bad at it."""
-    item = item_statistics("A1", [_grade("a", 10, None), _grade("b", 0, 5)], {})
+    waiting = _grade("c", None, 10)
+    unconfirmed = replace(waiting.questions[1], state=UNPROTECTED, open="not confirmed yet")
+    waiting = replace(waiting, questions=(waiting.questions[0], unconfirmed))
+    item = item_statistics("A1", [_grade("a", 10, None), _grade("b", 0, 5), waiting], {})
     assert [(each.key, each.students, each.mean) for each in item.questions] == [
         ("Q1", 2, 5.0),
         ("Q2", 1, 5.0),
     ]
     assert item.marks is not None
-    assert (item.students, item.marks.students) == (2, 1)
+    assert (item.students, item.marks.students) == (3, 1)
 
 
 def test_a_mark_of_fewer_marks_counts_by_its_share() -> None:

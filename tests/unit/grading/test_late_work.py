@@ -95,6 +95,8 @@ def test_odd_settings_never_raise_a_mark() -> None:
     assert deduction(10**6, odd) == 0
     assert percent_of(odd.model_copy(update={"per_day": 3}), 1000) == 100
     assert mark_after(50, 100) == 0
+    ties = {69: 65.6, 71: 67.4, 73: 69.4, 65: 61.8, 0.5: 0.5}
+    assert {mark: mark_after(mark, 5) for mark in ties} == ties, "even, whatever floats are"
 
 
 LISTED = Settings(
@@ -200,6 +202,16 @@ def test_a_day_late_ends_by_the_clock_where_clocks_change(received: str, days: i
         for text in ("24T18:00", received)
     )
     assert days_late(rule, due.astimezone(UTC), at.astimezone(UTC), london) == days
+
+
+@pytest.mark.parametrize(("received", "days"), [(14, 1), (21, 2), (40, 2), (70, 2), (24 * 60, 2)])
+def test_work_in_the_hour_that_clocks_show_twice_is_no_earlier(received: int, days: int) -> None:
+    """A day late ends at 1:20 there; ``received`` is in minutes from 1:00, 60 is 1:00 again."""
+    begin = datetime(2026, 10, 25, tzinfo=UTC)
+    due = begin - timedelta(hours=24) + timedelta(minutes=15)
+    at = begin + timedelta(minutes=received)
+    rule = PenaltiesSettings(grace_minutes=5)
+    assert days_late(rule, due, at, ZoneInfo("Europe/London")) == days
 
 
 def test_the_cut_off_and_the_largest_deduction_bound_the_days() -> None:

@@ -8,6 +8,7 @@ messages, or everything.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -84,9 +85,9 @@ class Disclosure:
 
         ``due`` is the last time for work of any student. Without one, pages tell at once.
         """
-        own = settings.items.get(assignment)
-        level = (own and own.hidden_tests) or settings.grading.hidden_tests
-        after = (own and own.hidden_tests_after) or settings.grading.hidden_tests_after
+        own = settings.of_item(assignment)
+        level = own.hidden_tests or settings.grading.hidden_tests
+        after = own.hidden_tests_after or settings.grading.hidden_tests_after
         if after == "never":
             return cls(Level.NOTHING)
         waits = after == "deadline" and due is not None and now < due
@@ -300,13 +301,12 @@ def _question(grade: QuestionGrade, work: GradedWork, disclosure: Disclosure) ->
         labels = [_label(c, x, "", Level.NOTHING, silent) for c, x in found if not x.hidden]
         until = f"Its marks, and hidden tests, will be told after {moment(disclosure.later)}."
         return QuestionView(grade.key, _LATER, "", (until,), tuple(labels))
-    shares = {} if grade.available is None else _shares(found, grade.available)
     return QuestionView(
         grade.key,
         _judgement(grade, found),
         _marks(grade),
         tuple(_sentences(grade, found, disclosure.level)),
-        tuple(_labels(found, shares, disclosure.level, silent)),
+        tuple(_labels(found, _Shares.of(found, grade.available), disclosure.level, silent)),
         _reasons(grade.key, work),
         comment_html(grade.comment),
     )
@@ -357,31 +357,43 @@ def _sentences(
         yield "Hidden tests are part of this mark."
 
 
-def _shares(
-    found: Sequence[tuple[GradedCheck, GradedLabel]], available: float
-) -> Mapping[str, tuple[float, float]]:
-    """Return what each label has earned of how many marks."""
-    weights = {x.label: Weights(x.earned, x.total, x.passed) for _, x in found}
-    total = question_weight(weights)
-    return {
-        label: (
-            marks_of_weight(available, each.earned, total),
-            marks_of_weight(available, each.total, total),
-        )
-        for label, each in weights.items()
-        if each != NOTHING and total > 0
-    }
+@dataclass(frozen=True, slots=True)
+class _Shares:
+    """The weights of a question's labels, as parts of its marks."""
+
+    available: float
+    weights: Mapping[str, Weights]
+
+    @classmethod
+    def of(
+        cls, found: Sequence[tuple[GradedCheck, GradedLabel]], available: float | None
+    ) -> _Shares:
+        weights = {x.label: Weights(x.earned, x.total, x.passed) for _, x in found}
+        return cls(available or 0.0, {} if available is None else weights)
+
+    def marks(self, *labels: GradedLabel) -> tuple[float, float] | None:
+        """Return what labels have earned together of how many marks; None if they have no share.
+
+        Their weights are added, not their marks: three thirds of 10 marks are 10, and not 9.9.
+        """
+        own = [self.weights.get(each.label, NOTHING) for each in labels]
+        total = question_weight(self.weights)
+        if total <= 0 or all(each == NOTHING for each in own):
+            return None
+        earned, most = math.fsum(x.earned for x in own), math.fsum(x.total for x in own)
+        of = self.available
+        return marks_of_weight(of, earned, total), marks_of_weight(of, most, total)
 
 
 def _labels(
     found: Sequence[tuple[GradedCheck, GradedLabel]],
-    shares: Mapping[str, tuple[float, float]],
+    shares: _Shares,
     level: Level,
     silent: frozenset[tuple[int, str]],
 ) -> Iterator[LabelView]:
     together = []
     for check, label in found:
-        marks = _share(shares.get(label.label))
+        marks = _share(shares.marks(label))
         visible = _in_release(check, label, silent)
         if not label.hidden or level >= Level.FULL:
             yield _label(check, label, marks, level, silent)
@@ -402,16 +414,13 @@ def _share(share: tuple[float, float] | None) -> str:
     return "" if share is None else f"{marks_text(share[0])} of {marks_text(share[1])}"
 
 
-def _together(
-    labels: Sequence[GradedLabel], shares: Mapping[str, tuple[float, float]]
-) -> LabelView:
+def _together(labels: Sequence[GradedLabel], shares: _Shares) -> LabelView:
     """Return all checks with hidden tests of a question as one."""
-    of = [shares[label.label] for label in labels if label.label in shares]
-    if not of:
+    share = shares.marks(*labels)
+    if share is None:
         passed = all(label.passed for label in labels)
         return LabelView("Hidden tests", _PASS if passed else _FAIL)
-    earned, available = (sum(each[at] for each in of) for at in (0, 1))
-    return LabelView("Hidden tests", _of_marks(earned, available), _share((earned, available)))
+    return LabelView("Hidden tests", _of_marks(*share), _share(share))
 
 
 def _label(

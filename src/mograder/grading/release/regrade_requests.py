@@ -216,7 +216,8 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
     if made.points != present:
         _record_mark(book, request, made, now)
     release = new_release(feedback, student) if stands.shown is not None else None
-    message = Message(MessageKind.CHANGED, made.by, now, said, before=before, after=made.points)
+    kind = MessageKind.KEPT if made.points == before else MessageKind.CHANGED
+    message = Message(kind, made.by, now, said, before=before, after=made.points)
     requests.add(request.number, message, seen=made.seen, release=release)
     return Decided(before, made.points, released=release is not None)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -16,9 +16,10 @@ from pydantic import TypeAdapter
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import nfc
-from mograder.grading.late_work import NO_DEDUCTION, Deduction
+from mograder.grading.course_late import CourseLate
+from mograder.grading.late_work import NO_DEDUCTION, Deduction, DueDates
 from mograder.grading.release.feedback import CourseFeedback
-from mograder.grading.release.feedback_view import GradedWork
+from mograder.grading.release.feedback_view import Disclosure, GradedWork
 from mograder.grading.submissions.grading_result import LastResult
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
@@ -42,13 +43,15 @@ class ReleasedMarks:
 
     ``run`` is the number of the run whose result explains the marks, None without one.
     ``hidden_tests`` is whether hidden tests are part of a mark, which may not be told before the
-    last due date. ``reasons`` are what people said about their marks, by question.
+    last due date. ``told``: the release held nothing back, so that the student has seen it,
+    whatever the settings say later. ``reasons`` are what people said about their marks.
     """
 
     grade: StudentGrade
     run: int | None = None
     deduction: Deduction = NO_DEDUCTION
     hidden_tests: bool = False
+    told: bool = False
     reasons: Mapping[str, MarkReasons] = field(default_factory=dict)
 
     def work(self, last: LastResult) -> GradedWork:
@@ -69,6 +72,17 @@ def marks_now(work: GradedWork) -> ReleasedMarks:
         hidden_tests=any(label.hidden for check in checks for label in check.labels),
         reasons=work.reasons,
     )
+
+
+def told_now(feedback: CourseFeedback, due: DueDates) -> Disclosure:
+    """Return what is told of marks that are released now, to a student who was told none before."""
+    settings = feedback.loaded.settings
+    return Disclosure.of(settings, feedback.assignment, due=due.last, now=feedback.now)
+
+
+def _is_told_now(feedback: CourseFeedback) -> bool:
+    late, facts = CourseLate(feedback.loaded), LateWork(feedback.book).facts()
+    return told_now(feedback, late.terms(feedback.assignment, facts).due).later is None
 
 
 def render_marks(marks: ReleasedMarks) -> str:
@@ -239,6 +253,7 @@ def release(
         raise InvalidInput(f"{at.isoformat()} has passed.", hint="Leave it out to release now.")
     releases = MarkReleases(feedback.book)
     known = releases.rows(feedback.assignment)
+    told = at is None and _is_told_now(feedback)
     news: list[NewRelease] = []
     left_out: list[tuple[str, str]] = []
     for each in feedback.works(students):
@@ -247,7 +262,7 @@ def release(
         if why:
             left_out.append((grade.student, why))
             continue
-        marks = marks_now(each)
+        marks = replace(marks_now(each), told=told)
         stands = standing(known.get(grade.student, ()), now)
         if not _is_same(feedback, stands, marks, at):
             news.append(NewRelease(grade.student, at or now, render_marks(marks)))
@@ -295,7 +310,8 @@ def new_release(feedback: CourseFeedback, student: str) -> NewRelease | None:
     (each,) = feedback.works((student,))
     if each.grade.final is None or each.last.problem:
         return None
-    return NewRelease(student, feedback.now, render_marks(marks_now(each)))
+    marks = replace(marks_now(each), told=_is_told_now(feedback))
+    return NewRelease(student, feedback.now, render_marks(marks))
 
 
 def check_note(note: str) -> None:

@@ -28,7 +28,7 @@ from mograder.grading.release.feedback import (
     shown_notebook,
 )
 from mograder.grading.release.feedback_view import Disclosure, FeedbackView, Level, view_feedback
-from mograder.grading.release.releasing import ReleasedMarks, parse_marks, readable_marks
+from mograder.grading.release.releasing import ReleasedMarks, parse_marks, readable_marks, told_now
 from mograder.grading.submissions.grading_result import NO_RESULT, LastResult, result_of_run
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.gradebook.gradebook import Gradebook
@@ -91,7 +91,7 @@ class Telling:
     def held_until(self, row: ReleaseRow) -> datetime | None:
         """Return until when marks that a row released were held back; None if they were not."""
         marks = readable_marks(row)
-        if marks is None or not marks.hidden_tests:
+        if marks is None or marks.told or not marks.hidden_tests:
             return None
         settings, name = self.feedback.loaded.settings, self.feedback.assignment
         return Disclosure.of(settings, name, due=self.due.last, now=row.at).later
@@ -104,6 +104,9 @@ class Telling:
         """Return whether a release was shown at a time when nothing was held back."""
         if row.visible_from is None:
             return False
+        marks = readable_marks(row)
+        if marks is not None and marks.told:
+            return True
         ends = [*(since for since, _ in self.steps[1:]), None]
         for (since, last), end in zip(self.steps, ends, strict=True):
             first = max(row.visible_from, since, last or _BEGINNING)
@@ -121,7 +124,7 @@ def telling(feedback: CourseFeedback, facts: LateFacts | None = None) -> Telling
     work, name = LateWork(feedback.book), feedback.assignment
     late = CourseLate(feedback.loaded)
     due = late.terms(name, work.facts() if facts is None else facts).due
-    ahead = Disclosure.of(feedback.loaded.settings, name, due=due.last, now=feedback.now)
+    ahead = told_now(feedback, due)
     if ahead.later is None:
         return Telling(feedback, ahead, due)
     return Telling(feedback, ahead, due, _steps(late, name, work.changes()))

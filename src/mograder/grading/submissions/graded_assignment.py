@@ -110,7 +110,7 @@ async def prepare_assignment(
     """
     if files.source is None:
         return await _without_source(files, tools, progress)
-    unprotected = _unprotected(files.name, tools)
+    unprotected = tools.settings.of_item(files.name).unprotected
     read = await asyncio.to_thread(_read, files.source, files.release, unprotected)
     environment = await tools.environment(read.text, progress)
     beside = await asyncio.to_thread(digest_beside, files.source)
@@ -189,12 +189,6 @@ def _read(source: Path, release: Path | None, unprotected: Collection[str]) -> _
         cells = {part.cell for part in planned.plan.beside}
         read = replace(read, beside=with_hidden_tests(text, filename, cells))
     return _with_release(read, release)
-
-
-def _unprotected(name: str, tools: GradingTools) -> Collection[str]:
-    """Return the keys of questions that the settings let run beside the answers."""
-    chosen = tools.settings.items.get(name)
-    return () if chosen is None else chosen.unprotected
 
 
 def _unknown_keys(plan: GradingPlan, keys: Collection[str], filename: str) -> Iterator[str]:
@@ -312,7 +306,7 @@ def _sha256(text: str) -> str:
 def _limits(name: str, text: str, tools: GradingTools) -> Limits:
     script: Script = read_script(text)
     settings = tools.settings
-    return limited(limits_of(settings.limits), script, settings.items.get(name))
+    return limited(limits_of(settings.limits), script, settings.of_item(name))
 
 
 def _deadlines(tools: GradingTools) -> Deadlines:

@@ -208,7 +208,8 @@ def _work(row: Row0316, rows: StudentRows, held: Row0316 | None) -> Work:
     """Return the student's work after the import of a row.
 
     Work that was graded here and never exchanged may have a deduction in its row that an earlier
-    version of this program wrote: that one is not taken.
+    version of this program wrote: that one is not taken. As 0.3.16 itself, it reads a mark after a
+    deduction only beside a percentage.
     """
     work = rows.work or Work()
     if not rows.runs:
@@ -224,7 +225,8 @@ def _work(row: Row0316, rows: StudentRows, held: Row0316 | None) -> Work:
     before = (held.penalty_pct, held.penalised_mark) if held is not None else (None, None)
     news = row.penalty_pct, row.penalised_mark
     if news != before and (held is not None or not rows.runs):
-        work = replace(work, earlier_pct=row.penalty_pct, earlier_mark=row.penalised_mark)
+        mark = None if row.penalty_pct is None else row.penalised_mark
+        work = replace(work, earlier_pct=row.penalty_pct, earlier_mark=mark)
     return work
 
 

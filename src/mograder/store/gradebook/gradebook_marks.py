@@ -334,11 +334,13 @@ def _with_saved(entry: MarkEntry, held: MarkDetails | None) -> MarkDetails | Non
     return replace(entry.details or MarkDetails(), saved=held.saved)
 
 
-def insert_details(connection: Connection, mark: int, details: MarkDetails) -> None:
+def insert_details(
+    connection: Connection, mark: int, details: MarkDetails, *, takes_back: bool = False
+) -> None:
     """Record how a person's mark came about."""
-    saved = json.dumps(details.saved)
     values = {"mark": mark, "adjustment": details.adjustment, "reason": details.reason}
-    connection.execute(insert(mark_details), {**values, "saved_comments": saved})
+    values |= {"saved_comments": json.dumps(details.saved), "takes_back": takes_back}
+    connection.execute(insert(mark_details), values)
 
 
 def read_details(connection: Connection, marks: Iterable[int]) -> Mapping[int, MarkDetails]:
@@ -349,7 +351,7 @@ def read_details(connection: Connection, marks: Iterable[int]) -> Mapping[int, M
         some = mark_details.c.mark.in_(numbers[begin : begin + _AT_ONCE])
         for row in connection.execute(select(mark_details).where(some)):
             saved = tuple(map(str, json.loads(row.saved_comments)))
-            found[row.mark] = MarkDetails(row.adjustment, saved, row.reason)
+            found[row.mark] = MarkDetails(row.adjustment, saved, row.reason, row.takes_back)
     return found
 
 

@@ -215,12 +215,14 @@ mark_details = Table(
     Column("adjustment", Float),
     Column("saved_comments", Text, nullable=False, server_default="[]"),
     Column("reason", Text, nullable=False, server_default=""),
+    Column("takes_back", Boolean, nullable=False, server_default="0"),
     PrimaryKeyConstraint("mark", name="pk_mark_details"),
 )
 """How a person's row of ``question_marks`` came about.
 
 ``saved_comments`` is a JSON list of identifiers, ``adjustment`` the points beside theirs; None
 where the marker gave the points as a number. ``reason`` is why the mark replaces one by grading.
+``takes_back``: the row is no change, it took back the one before.
 """
 
 answer_annotations = _log(

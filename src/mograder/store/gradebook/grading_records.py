@@ -12,7 +12,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
@@ -173,12 +173,13 @@ class MarkDetails:
 
     ``saved`` are identifiers of saved comments. With an ``adjustment``, the points are theirs and
     the adjustment; None where the marker gave the points as a number. ``reason`` is why the mark
-    replaces one by grading.
+    replaces one by grading. ``takes_back`` is read only: the mark took back the change before it.
     """
 
     adjustment: float | None = None
     saved: tuple[str, ...] = ()
     reason: str = ""
+    takes_back: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import takewhile
 from operator import attrgetter
 
@@ -92,13 +93,12 @@ def grade_of(rows: StudentRows) -> StudentGrade:
 
 
 def short_grade(assignment: str, student: str, work: Work, run: int | None) -> StudentGrade:
-    """Return a student's marks without questions; ``run`` is the newest."""
-    is_earlier = run is None and work.earlier_mark is not None
+    """Return a student's marks without questions and deductions; ``run`` is the newest."""
     return StudentGrade(
         assignment,
         student,
         total=work.total,
-        final=work.earlier_mark if is_earlier else work.total,
+        final=work.total,
         run=run,
         submitted_at=_submitted_at(work),
     )
@@ -165,8 +165,13 @@ def waiting_for(grade: StudentGrade) -> tuple[str, ...]:
 
 
 def mark_after(mark: float, percent: float) -> float:
-    """Return a mark after a deduction in per cent, to one decimal and at least 0."""
-    return max(round(mark * (1 - percent / _PERCENT), 1), 0.0)
+    """Return a mark after a deduction in per cent, to one decimal and at least 0.
+
+    It is computed exactly, and a tie goes to the even digit, as all marks of 0.3.16: with floats
+    69 less 5 % would be 65.5, and not 65.6.
+    """
+    exact = Fraction(repr(mark)) * (100 - Fraction(repr(percent))) / 100
+    return max(float(round(exact, 1)), 0.0)
 
 
 def latest_by_question(

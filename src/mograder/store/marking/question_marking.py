@@ -96,16 +96,15 @@ def steps_of(marks: Iterable[GivenMark]) -> tuple[GivenMark, ...]:
     """Return the steps that led to the present mark of a question, from its rows, oldest first.
 
     A row that says the same as the last step, such as one that was computed again, belongs to that
-    step.
+    step. One that takes a step back leaves the one before, or stands for it if that did not count.
     """
     steps: list[GivenMark] = []
     for each in marks:
-        before = steps[-2].says() if len(steps) > 1 else NOTHING_SAID
-        if each.says() == (steps[-1].says() if steps else NOTHING_SAID):
-            continue
-        if steps and each.mark.marker == steps[-1].mark.marker and each.says() == before:
-            steps.pop()
-        else:
+        if each.details.takes_back:
+            del steps[-1:]
+            if steps and each.says() != steps[-1].says():
+                steps[-1] = each
+        elif each.says() != (steps[-1].says() if steps else NOTHING_SAID):
             steps.append(each)
     return tuple(steps)
 
@@ -274,7 +273,7 @@ class QuestionMarks:
                     hint="Give the mark that shall count.",
                 )
             before = _before(connection, now, rows, marker)
-            write_mark(connection, rows, before, at)
+            write_mark(connection, rows, before, at, takes_back=True)
             return _state(connection, read_student(connection, assignment, student), question)
 
 
@@ -315,14 +314,19 @@ class Separations:
 
 
 def write_mark(
-    connection: Connection, rows: StudentRows, given: GivenMark, at: datetime
+    connection: Connection,
+    rows: StudentRows,
+    given: GivenMark,
+    at: datetime,
+    *,
+    takes_back: bool = False,
 ) -> StudentGrade:
     """Add a person's mark to the history.
 
     ``rows`` is all that is known of the student so far.
     """
     rows = insert_mark(connection, rows, replace(given.mark, at=utc_iso(at)))
-    insert_details(connection, rows.marks[-1].number, given.details)
+    insert_details(connection, rows.marks[-1].number, given.details, takes_back=takes_back)
     return put_work(connection, rows)
 
 
@@ -444,7 +448,8 @@ def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: 
     """Return the mark before the last step, as the next one that the marker gives.
 
     It keeps the run on which it was given, so that it is known if the work has changed since, and
-    its state: to take a change back confirms no mark from the text of a notebook.
+    its state: to take a change back confirms no mark from the text of a notebook. Points that did
+    not count then are left out: in a new row they would count before the newer ones.
     """
     available = markable(grade_of(rows), rows.assignment).get(now.question.key)
     if len(now.steps) == 1:
@@ -452,11 +457,15 @@ def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: 
         nothing = RecordedMark(0, now.question.key, None, available, MANUAL, "", marker, run, "")
         return GivenMark(nothing)
     before = now.steps[-2]
-    points = before.mark.points
-    if before.details.adjustment is not None:
+    points, details = before.mark.points, before.details
+    changed = now.steps[-1].mark.number
+    then = replace(rows, marks=[each for each in rows.marks if each.number < changed])
+    if is_superseded(then, now.question.key):
+        points, details = None, replace(details, adjustment=None)
+    elif details.adjustment is not None:
         rubric = read_rubric(connection, rows.assignment.name, now.question.key)
-        points = rubric.points(before.details, before.mark.available or 0.0)
-    return replace(before, mark=replace(before.mark, points=points, marker=marker))
+        points = rubric.points(details, before.mark.available or 0.0)
+    return GivenMark(replace(before.mark, points=points, marker=marker), details)
 
 
 def answers_to(book: Gradebook, assignment: str, question: str) -> Mapping[str, QuestionGrade]:

@@ -237,7 +237,7 @@ def _limits_now(app: HubApp, item: ItemName) -> Limits:
         script = script_of(app.services.releases.get(item))
     except (InvalidInput, OSError, UnicodeDecodeError):
         script = Script()
-    return limited(limits_of(settings.limits), script, settings.items.get(item))
+    return limited(limits_of(settings.limits), script, settings.of_item(item))
 
 
 def edit_spinner(a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:

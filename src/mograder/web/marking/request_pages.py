@@ -18,6 +18,7 @@ from mograder.auth.credentials import Role
 from mograder.core.csv_table import number_text
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
 from mograder.core.name_lookup import is_same_person
+from mograder.grading.late_work import moment
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.grading.release import regrade_requests
 from mograder.grading.release.feedback_view import QuestionView
@@ -199,8 +200,11 @@ def _reasons(
     if work.last.problem:
         return None, (), ()
     rows = MarkReleases(feedback.book).rows_for(request.assignment, request.student)
-    seen = readable_marks(standing(rows, feedback.now).shown)
+    stands = standing(rows, feedback.now)
+    seen = readable_marks(stands.shown)
     besides = () if seen is None else _besides(seen.grade, work.grade, request.question)
+    if stands.shown and stands.waiting and stands.waiting.visible_from:
+        besides += (f"what was to be released on {moment(stands.waiting.visible_from)}",)
     view = view_marks(feedback, marks_now(work), telling(feedback).of(rows))
     shown = next((each for each in view.questions if each.key == request.question), None)
     graded = work.last.result.checks if work.last.result else ()

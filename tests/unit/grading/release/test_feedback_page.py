@@ -100,6 +100,20 @@ def test_at_points_it_tells_the_marks_of_all_hidden_tests_of_a_question_together
     assert "Hidden tests are part of this mark." in words(Level.NOTHING)
 
 
+def test_marks_of_hidden_tests_together_are_no_sum_of_rounded_ones() -> None:
+    """Three thirds of 10 marks are 3.3 and 6.7, not 3.3 and twice 3.3."""
+    given = HIDDEN.labels[0].model_copy(update={"earned": 1, "total": 1, "passed": True})
+    labels = tuple(
+        given.model_copy(update={"label": f"Q1: {name}", "hidden": name != "seen"})
+        for name in ("seen", "one", "two")
+    )
+    result = RESULT.model_copy(update={"checks": (HIDDEN.model_copy(update={"labels": labels}),)})
+    grade = replace(GRADE, questions=(QuestionGrade("Q1", 10, 10, "judged", 10),))
+    said = words(result=result, grade=grade)
+    assert "3.3 of 3.3 marks" in said
+    assert "Hidden tests 6.7 of 6.7 marks" in said
+
+
 def _with_visible(**changes: Any) -> Any:
     """The result with a hidden label, of whose conditions the notebook of the student has two."""
     seen = (
@@ -232,6 +246,9 @@ def test_the_settings_of_an_item_count_before_those_of_the_course() -> None:
     assert Disclosure.of(settings, "hw2", due=DUE, now=before) == Disclosure(Level.LABEL, DUE)
     assert Disclosure.of(settings, "hw2", due=DUE, now=after) == Disclosure(Level.LABEL)
     assert Disclosure.of(settings, "hw2", due=None, now=after) == Disclosure(Level.LABEL)
+    composed = Settings(items={"\u00dcbung": ItemSettings(hidden_tests_after="never")})
+    for name in ("\u00dcbung", "U\u0308bung"):
+        assert Disclosure.of(composed, name, due=DUE, now=after).level is Level.NOTHING
     never = Settings(grading=GradingSettings(hidden_tests_after="never"))
     assert Disclosure.of(never, "hw1", due=None, now=after).level is Level.NOTHING
 

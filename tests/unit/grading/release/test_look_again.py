@@ -183,6 +183,21 @@ def test_a_mark_that_is_kept_is_recorded_as_kept(course: ReleasedCourse) -> None
     assert len(course.book.history("A1", "alice")) == before
 
 
+def test_a_decision_back_to_the_released_points_is_told_as_kept(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course, "Q1")
+    course.book.record_marks("A1", "alice", {"Essay": MarkEntry(None)}, marker="mia", at=later(2))
+    for points, kind in ((9, MessageKind.CHANGED), (7.5, MessageKind.KEPT)):
+        request = found(course, request)
+        made = Decision("prof", "So.", points, request.last)
+        assert not decide(course.feedback(5), request, made).released, "the essay has no mark"
+        request = found(course, request)
+        assert request.messages[-1].kind is kind
+        reopen(course.book, request, "prof", "Again.", seen=request.last, now=later(6))
+    history = course.book.history("A1", "alice")
+    assert [each.points for each in history if each.marker == "prof"] == [9, 7.5]
+
+
 def test_a_mark_that_was_taken_back_stays_so(course: ReleasedCourse) -> None:
     course.release()
     request = asking(course)

@@ -37,7 +37,7 @@ from mograder.grading.release.student_marks import (
 from mograder.grading.submissions.grading_result import GradingState
 from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
 from mograder.store.gradebook.late_work import LateWork, Membership
-from mograder.store.gradebook.mark_release import MarkReleases
+from mograder.store.gradebook.mark_release import MarkReleases, standing
 from mograder.store.marking.annotations import Annotations, AnnotationWish, Place
 from mograder.store.marking.question_marking import Change, QuestionMarks
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
@@ -377,6 +377,22 @@ def test_a_release_that_was_never_seen_does_not_count_as_told(tmp_path: Path) ->
         course.release("bob", minutes=4)
         assert told(course, 5) == {"bob"}, "he had seen them, and they are of the same work"
         assert told(course, 51) == {"bob"}, "hers was not visible when the extension came"
+
+
+def test_marks_that_were_seen_stay_seen_when_the_due_date_is_moved_in_the_file(
+    tmp_path: Path,
+) -> None:
+    with open_course_due(tmp_path, 10) as course:
+        course.grade_hidden("alice", "bob", "carol")
+        course.mark("carol", 1)
+        course.release("bob", minutes=5)
+        course.release("alice", minutes=20)
+        course.release("carol", minutes=20, at=later(30))
+    with open_course_due(tmp_path, 600) as course:
+        assert told(course, 40) == {"alice"}, "when the date was moved is not known for others"
+        shown = standing(MarkReleases(course.book).rows_of("alice")["A1"], later(40)).shown
+        assert shown is not None
+        assert telling(course.feedback(40)).held_until(shown) is None
 
 
 def test_the_preview_of_an_extension_says_who_sees_marks_and_who_waits(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.settings import load_settings
+from mograder.grading.course_late import CourseLate
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,
@@ -52,6 +54,19 @@ def test_0_3_16s_marks_are_read_as_they_are(path: Path) -> None:
     assert (eve.total, eve.final, eve.questions[3].open) == (None, None, "not marked yet")
     assert (essay.auto, essay.total, essay.comment[:9]) == (None, 65, "Good work")
     assert (ungraded.total, ungraded.comment) == (80, "Fine.")
+
+
+def test_a_mark_after_a_deduction_without_its_percentage_is_none(path: Path) -> None:
+    """0.3.16 reads neither; else each place would have another mark."""
+    put_recorded(path)
+    change(path, "UPDATE submissions SET penalty_pct = NULL WHERE student = 'alice'")
+    with Gradebook(path) as book:
+        late = CourseLate(load_settings(path.parent, environ={}))
+        counted = late.counted(book, "A1")[0], late.course(book)["A1"][0]
+        grades = [book.grades("A1")[0], *(each.grade for each in counted)]
+        assert [(each.student, each.penalised, each.final) for each in grades] == [
+            ("alice", None, 67)
+        ] * 3
 
 
 def test_where_0_3_16_left_no_question_to_people_the_remedy_is_named(path: Path) -> None:

@@ -38,6 +38,7 @@ from tests.support.gradebooks import (
 from tests.support.threads import at_once
 
 MIA, BEN = "mia", "ben"
+BOTH_WAYS = pytest.mark.parametrize(("one", "other"), [(WHOLE, "Analysis"), ("Analysis", WHOLE)])
 
 
 @pytest.fixture
@@ -147,6 +148,18 @@ def test_undo_steps_over_what_was_computed_again(book: Gradebook) -> None:
     assert before is not None
     assert (before.mark.points, before.mark.comment) == (5, "first")
     assert undone(book).given is None
+    with pytest.raises(Conflict, match="no change of yours"):
+        undone(book)
+
+
+@pytest.mark.parametrize("given", [(5, 8, 5), (3, 5, 8, 5), (5, None, 5), (5, None)])
+def test_undo_goes_back_step_by_step_though_a_mark_was_given_twice(
+    book: Gradebook, given: tuple[float | None, ...]
+) -> None:
+    for points in given:
+        said(book, number(points))
+    found = [undone(book).question.points for _ in given]
+    assert found == [*reversed(given[:-1]), None]
     with pytest.raises(Conflict, match="no change of yours"):
         undone(book)
 
@@ -273,7 +286,28 @@ def test_taking_back_a_mark_that_newer_ones_replaced_is_refused(book: Gradebook)
     assert only(book).total == 72.1
 
 
-@pytest.mark.parametrize(("one", "other"), [(WHOLE, "Analysis"), ("Analysis", WHOLE)])
+@BOTH_WAYS
+def test_undo_brings_back_no_mark_that_newer_ones_had_replaced(
+    book: Gradebook, one: str, other: str
+) -> None:
+    store, author = SavedComments(book), Author(BEN, AT)
+    saved = store.add("A1", one, CommentWish("Clear.", 20.0), author)
+    entry = MarkEntry(None, "Good.", MarkDetails(0.0, (saved.comment,)))
+    said(book, entry, question=one)
+    said(book, number(45), question=other, by=BEN)
+    assert said(book, number(7), question=one).total == 29.1
+    assert undone(book, question=one).total == 67.1
+    store.change("A1", one, saved.comment, CommentWish("Clear.", 25.0), author, saved.version)
+    now = QuestionMarks(book).history("A1", "alice", one)[-1]
+    assert (only(book).total, now.mark.comment, now.details.saved) == (
+        67.1,
+        "Good.",
+        (saved.comment,),
+    )
+    assert said(book, entry, question=one).total == 47.1, "the same marker gives it again"
+
+
+@BOTH_WAYS
 def test_points_computed_again_do_not_count_before_newer_marks(
     book: Gradebook, one: str, other: str
 ) -> None:

@@ -110,7 +110,7 @@ async def _submission(
     settings = services.loaded.settings
     script, released, slot = await to_thread.run_sync(_prepared, app, caller, copy)
     environment = await services.environments.prepare(script, report)
-    limits = limited(limits_of(settings.limits), script, settings.items.get(item))
+    limits = limited(limits_of(settings.limits), script, settings.of_item(item))
     return Submission(
         text,
         f"{item}.py",
