@@ -264,9 +264,7 @@ on("stop", async (button) => {
 
 on("submit", async (button) => {
   const { hand_in } = await import("./frame-hand-in.js");
-  const where = await hand_in(button, panel, say, open_panel);
-  if (!where) return;
-  await post(button, undefined, where);
+  if (!(await hand_in(button, panel, post, say, open_panel))) return;
   await ask();
   say(button.dataset.done, true);
 });
