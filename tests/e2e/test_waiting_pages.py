@@ -159,8 +159,26 @@ async def test_a_front_that_is_full_counts_as_a_full_hub(url: str, page: Page) -
 
     await page.route("**/start-edit-deep/A1", full)
     await page.goto(f"{url}/edit/A1")
-    await expect(page.get_by_role("alert")).to_contain_text("the hub answered 503")
+    await expect(page.get_by_role("alert")).to_contain_text("The hub answered 503")
     await expect(page.get_by_role("button", name="Try now")).to_be_visible()
+
+
+@pytest.mark.parametrize("status", [0, 502])
+@pytest.mark.parametrize("path", ["s/probe", "start-edit-deep/A1"])
+async def test_a_hub_that_restarts_is_waited_for(
+    url: str, page: Page, path: str, status: int
+) -> None:
+    """No answer, and that of the web server in front, are no reason to give up."""
+
+    async def away(route: Route) -> None:
+        await (route.fulfill(status=status, body="<h1>502</h1>") if status else route.abort())
+
+    await page.route(f"**/{path}", away, times=1)
+    await page.goto(f"{url}/edit/A1")
+    await expect(page.locator("#countdown")).to_contain_text("Trying again in")
+    await expect(page.locator("#front")).to_be_hidden()
+    await page.get_by_role("button", name="Try now").click()
+    await page.wait_for_url("**/edit/user/alice/A1/")
 
 
 async def test_the_page_that_starts_again_says_why_it_has_to(
