@@ -187,6 +187,27 @@ async def test_work_takes_no_others_place(scene: Framed) -> None:
     await stored(tab, 1)
 
 
+async def test_handing_in_waits_for_the_save_and_says_when_there_is_none(scene: Framed) -> None:
+    tab = await scene.open()
+    asked: list[str] = []
+    tab.page.on("request", lambda each: asked.append(each.url) if "/hand-in/" in each.url else None)
+    hand_in = tab.page.get_by_role("button", name="Hand in", exact=True)
+    panel = tab.page.get_by_role("complementary")
+    typed = "What you typed last is not saved yet."
+    await save(tab, "x = 1", 503)
+    await hand_in.click()
+    await expect(panel).to_contain_text(typed)
+    await tab.click(panel.get_by_role("button", name="Not yet"))
+    await expect(panel).to_be_hidden()
+    await expect(tab.said).to_have_text("")
+    assert asked == []
+    await hand_in.click()
+    await save(tab, "x = 2", 200)  # as marimo does a second after the last key
+    await expect(panel).to_contain_text("It was not validated as it is now.")
+    await expect(panel).not_to_contain_text(typed)
+    assert len(asked) == 1
+
+
 async def test_what_is_saved_in_the_end_is_not_offered(scene: Framed) -> None:
     tab = await scene.open()
     await save(tab, "x = 1", 500)

@@ -13,14 +13,19 @@ function element(tag, text, act) {
 }
 
 // Returns whether the notebook was handed in: at once where nothing is missing, else if the student says so.
-export async function hand_in(button, panel, post, say, open) {
+export async function hand_in(button, panel, is_saved, post, say, open) {
+  const { doing, submit } = button.dataset;
+  const all_the_same = async (words) => {
+    say("");
+    const sure = await is_sure(words, panel, open);
+    if (sure) say(doing);
+    return sure;
+  };
+  if (!is_saved && !(await all_the_same([word("typed")]))) return false;
   const { words, late, closed } = await (await post(button)).json();
   if (closed) throw new Error(closed);
   if (!words) return true;
-  say("");
-  if (!(await is_sure(words, panel, open))) return false;
-  const { doing, submit } = button.dataset;
-  say(doing);
+  if (!(await all_the_same(words))) return false;
   await post(button, undefined, late ? `${submit}?late=replace` : submit);
   return true;
 }

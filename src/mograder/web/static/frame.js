@@ -141,13 +141,20 @@ function holds() {
 const keeps = () => (unsaved && !too_long) || holds();
 
 // The frame is removed at the end, so what it holds is asked for before.
-async function take_over() {
+async function take_over(most = HAND_OVER_MS) {
   if (!at.unsaved || !frame.isConnected) return;
   order("hand-over");
   await new Promise((done) => {
     handed_over = done;
-    setTimeout(done, HAND_OVER_MS);
+    setTimeout(done, most);
   });
+}
+
+// marimo saves a second after the last key.
+async function is_saved() {
+  await take_over(ASK_MS);
+  for (let left = 20; unsaved && left; left--) await new Promise((done) => setTimeout(done, 100));
+  return !unsaved;
 }
 
 let older = holds(); // left by a page that was closed before
@@ -264,7 +271,7 @@ on("stop", async (button) => {
 
 on("submit", async (button) => {
   const { hand_in } = await import("./frame-hand-in.js");
-  if (!(await hand_in(button, panel, post, say, open_panel))) return;
+  if (!(await hand_in(button, panel, await is_saved(), post, say, open_panel))) return;
   await ask();
   say(button.dataset.done, true);
 });
