@@ -174,6 +174,30 @@ async def test_a_trouble_is_told_until_it_is_over(served: Course, people: People
     await expect(said).to_have_text("")
 
 
+async def test_a_notebook_opens_with_a_busy_server_as_without_one(
+    served: Course, people: People
+) -> None:
+    page = await open_item(await people.person("alice"), served)
+    said, server = page.locator("#said"), re.compile("/assignments")
+
+    async def busy(route: Route) -> None:
+        await route.fulfill(status=503, json={"error": "Try again later."})
+
+    await page.route(server, busy)
+    await sign_in(page, "alice")
+    await expect(said).to_have_text("Try again later. Load this page again.")
+    await page.unroute(server)
+    await page.reload()
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    await page.route("**/status?*", busy)
+    await page.reload()
+    await expect(page.locator("#submit")).to_be_visible()
+    await expect(said).to_contain_text("No connection.")
+    await write(page, "# two\n")
+    await saved(page, "in this browser and on the server")
+
+
 @pytest.mark.parametrize("status", [200, 404])
 async def test_a_submission_that_waits_outlives_what_another_program_answers(
     served: Course, people: People, status: int

@@ -5,7 +5,7 @@
 import { filesOf } from "./browser-files.js";
 import { openFrame } from "./browser-frame.js";
 import { close, isOf, showChecks, showStanding, takeChecks } from "./browser-panel.js";
-import { Refused, Unreachable, serverOf } from "./browser-server.js";
+import { Refused, Unreachable, isDecided, passes, serverOf } from "./browser-server.js";
 import { openStore } from "./browser-store.js";
 
 const RETRY_MS = 15_000;
@@ -233,9 +233,7 @@ async function sendOne(pending, late = false) {
     if (error instanceof Refused && error.answer.reason === "late-would-replace" && !late) {
       if (confirm(`${error.message}\n\nReplace it by this late one?`)) return sendOne(pending, true);
     }
-    // 5xx and 429 pass, and so does what another program answers in the server's place.
-    const isDecided = error instanceof Refused && error.answer.error && error.status !== 429 && error.status < 500;
-    if (isDecided) await drop(pending);
+    if (isDecided(error)) await drop(pending);
     say(`Not submitted: ${error.message}`);
   }
 }
@@ -343,7 +341,7 @@ async function begin() {
       server = serverOf(root, person);
       return begin();
     }
-    if (!(error instanceof Unreachable) || !work.files) throw error;
+    if (!passes(error) || !work.files) throw error;
     offline();
   }
   const release = new TextDecoder().decode(work.files[notebook]);
@@ -439,5 +437,6 @@ async function main() {
 }
 
 main().catch((error) => {
-  say(error instanceof Unreachable ? "The server cannot be reached. Load this page again." : String(error.message));
+  const why = error instanceof Unreachable ? "The server cannot be reached." : String(error.message);
+  say(passes(error) ? `${why} Load this page again.` : why);
 });
