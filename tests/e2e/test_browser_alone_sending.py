@@ -87,6 +87,27 @@ async def test_a_browser_whose_disk_is_full_still_saves_on_the_server_and_submit
     assert "# two" in handed_in(served)
 
 
+async def test_of_two_versions_the_other_one_is_downloaded_where_the_disk_is_full(
+    served: Course, people: People
+) -> None:
+    person = await people.person("alice")
+    await person.context.add_init_script(FULL_DISK)
+    page, other = await open_item(person, served), await open_item(await people.person("a"), served)
+    for tab, text in ((page, "# one\n"), (other, "# other\n")):
+        await sign_in(tab, "alice")
+        await write(tab, text)
+        await saved(tab, "in this browser and on the server")
+    await page.evaluate("window.full = true")
+    await write(page, "# mine\n")
+    async with page.expect_download() as began:
+        await page.click("#keep-mine")
+    assert "# other" in (await (await began.value).path()).read_text()
+    await expect(page.locator("#choice")).to_be_hidden()
+    await saved(page, "on the server")
+    draft = served.root / ".mograder" / "drafts" / "hw1" / "alice.json"
+    assert "# mine" in json.loads(draft.read_text())["text"]
+
+
 async def test_what_is_not_saved_yet_is_told_before_the_text_before_it_is_submitted(
     served: Course, people: People
 ) -> None:

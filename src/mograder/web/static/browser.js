@@ -134,6 +134,15 @@ async function chooseFromServer() {
   void choose(theirs);
 }
 
+// What this browser cannot keep is downloaded at once.
+async function setAside(other) {
+  try {
+    await store.keepEarlier(person.user, item, other);
+  } catch {
+    save(`other-${notebook}`, other.text, "text/x-python");
+  }
+}
+
 // Returns when one of the two was chosen; the other is kept as an earlier one.
 async function choose(theirs) {
   choosing = true;
@@ -149,8 +158,8 @@ async function choose(theirs) {
   return new Promise((resolve) => {
     const decide = async (mine) => {
       const other = mine ? { text: theirs.text, at: theirs.saved } : { text: work.text, at: work.at };
-      await store.keepEarlier(person.user, item, other);
-      if (!mine && work.pending) await store.keepEarlier(person.user, item, work.pending);
+      await setAside(other);
+      if (!mine && work.pending) await setAside(work.pending);
       work = { ...work, base: theirs.tag, dirty: mine, submitted: lastSubmitted() };
       if (!mine) work = { ...work, text: theirs.text, at: Date.parse(theirs.saved), pending: undefined };
       await keep();
