@@ -244,6 +244,24 @@ async def test_a_submission_that_waits_outlives_what_another_program_answers(
     assert "# one" in handed_in(served)
 
 
+async def test_a_submission_waits_while_its_item_is_hidden(served: Course, people: People) -> None:
+    page = await open_item(await people.person("alice"), served)
+    await sign_in(page, "alice")
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+
+    async def hidden(route: Route) -> None:
+        await route.fulfill(status=404, json={"error": "Not available"})
+
+    await page.route("**/status?*", hidden)
+    await page.click("#submit")
+    await expect(page.locator("#said")).to_have_text("Not submitted: Not available")
+    await page.unroute("**/status?*")
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    await expect(page.locator("#said")).to_contain_text("Submitted")
+    assert "# one" in handed_in(served)
+
+
 async def test_a_token_that_was_copied_with_more_is_told_as_such(
     served: Course, people: People
 ) -> None:

@@ -217,6 +217,7 @@ function drop(pending) {
 }
 
 async function sendOne(pending, late = false) {
+  let sent = false; // what the questions before it are answered decides nothing
   try {
     await look();
     if (choosing) say("Not submitted yet: choose a version.");
@@ -226,6 +227,7 @@ async function sendOne(pending, late = false) {
       say("Not submitted: the one from elsewhere still counts.");
       return;
     }
+    sent = true;
     const answer = await server.submit(item, pending.text, late);
     const receipts = [answer.receipt, ...(work.receipts ?? [])].slice(0, 50);
     work = { ...work, receipts, submitted: answer.receipt.received };
@@ -242,7 +244,7 @@ async function sendOne(pending, late = false) {
     if (error instanceof Refused && error.answer.reason === "late-would-replace" && !late) {
       if (confirm(`${error.message}\n\nReplace it by this late one?`)) return sendOne(pending, true);
     }
-    if (isDecided(error)) await drop(pending);
+    if (sent && isDecided(error)) await drop(pending);
     say(`Not submitted: ${error.message}`);
   }
 }
