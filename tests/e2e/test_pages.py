@@ -149,4 +149,13 @@ async def test_a_time_is_told_in_words_of_the_page_and_with_the_hours_of_the_rea
         (sheet or "").replace("app.css", "words.js"),
     )
     assert told == ["today 17:30", "Sa., 17:30, in 2 days"]
+    spoken = await page.evaluate(
+        """async (times) => {
+          document.body.innerHTML = `<p role="status">Graded <time datetime="2026-11-26T12:00Z">`;
+          (await import(times)).tell_times(document);
+          return document.querySelector("time").closest("[aria-live]")?.getAttribute("aria-live");
+        }""",
+        (sheet or "").replace("app.css", "times.js"),
+    )
+    assert spoken == "off", "else the sentence is spoken again each minute"
     await context.close()
