@@ -345,3 +345,21 @@ async def test_a_request_stands_at_the_answer_until_it_is_decided(
     await page.goto(address_of(url, course, "dan"))
     await expect(page.locator("#standing")).to_have_text("5 points")
     await expect(notices(page)).to_be_empty()
+
+
+async def test_a_comment_that_is_being_written_is_shown_again_to_nobody_but_its_marker(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    for key in ("l", "ArrowDown", "Enter"):
+        await page.keyboard.press(key)
+    await page.keyboard.type("Which plot?")
+    await page.context.set_extra_http_headers(from_proxy("prof"))
+    other = await page.context.new_page()
+    await other.goto(page.url)
+    await expect(other.locator("#desk")).to_be_visible()
+    await other.wait_for_load_state("networkidle")
+    assert not await other.locator("#note").is_visible()
+    await page.context.set_extra_http_headers(from_proxy("mia"))
+    await page.reload()
+    await expect(page.locator("#note-text")).to_have_value("Which plot?")
