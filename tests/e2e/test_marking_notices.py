@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from mograder.core.settings import load_settings
 from mograder.grading.release.feedback import CourseFeedback
@@ -363,3 +363,22 @@ async def test_a_comment_that_is_being_written_is_shown_again_to_nobody_but_its_
     await page.context.set_extra_http_headers(from_proxy("mia"))
     await page.reload()
     await expect(page.locator("#note-text")).to_have_value("Which plot?")
+
+
+async def test_answers_appear_by_themselves_on_a_page_that_had_none(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    person = await people.person("mia", headers=from_proxy("mia"))
+    page = await person.context.new_page()
+    await page.clock.install()
+
+    async def none(route: Route) -> None:
+        await route.fulfill(json={"answers": []})
+
+    await page.route("**/queue?*", none, times=1)
+    await page.goto(address_of(url, course, "dan"))
+    await expect(page.get_by_text("Answers appear as soon as")).to_be_visible()
+    await expect(page.get_by_role("button", name="Next")).to_have_count(0)
+    await page.clock.fast_forward(20_000)
+    await expect(page.locator("#desk")).to_be_visible()
+    await expect(page.get_by_text("Answers appear as soon as")).to_be_hidden()
