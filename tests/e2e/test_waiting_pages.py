@@ -280,6 +280,25 @@ async def test_news_leave_a_form_at_work_and_what_it_tells(
         await look_again()
 
 
+async def test_news_do_not_let_a_validation_be_begun_a_second_time(
+    hub: Hub, url: str, page: Page
+) -> None:
+    await begin(hub)
+    hub.runs.hold = asyncio.Event()
+    async with page.expect_response("**/events?*"):
+        await page.goto(f"{url}/")
+    validate = page.get_by_role("button", name="Validate A1")
+    await validate.click()
+    await hub.runs.reached.wait()
+    hub.publish("B1")
+    hub.pool.on_change(SessionKey("alice", "A1", Mode.EDIT))
+    await expect(page.get_by_role("button", name="Download B1")).to_be_visible()
+    await expect(validate).to_have_attribute("aria-disabled", "true")
+    hub.runs.hold.set()
+    await expect(page.get_by_role("button", name="Close")).to_be_visible()
+    await expect(validate).not_to_have_attribute("aria-disabled", "true")
+
+
 async def test_a_page_is_not_asked_for_again_while_its_form_is_at_work(
     hub: Hub, url: str, page: Page
 ) -> None:
