@@ -351,3 +351,15 @@ async def test_what_is_submitted_while_an_older_text_is_being_sent_comes_after_i
     await expect(page.locator("#submit")).to_be_enabled()
     await expect(page.locator("#said")).to_contain_text("Submitted")
     assert "# two" in handed_in(served)
+
+
+async def test_feedback_that_cannot_be_downloaded_is_told(served: Course, people: People) -> None:
+    page = await open_item(await people.person("alice"), served)
+    await sign_in(page, "alice")
+    feedback = served.root / "hw1" / "feedback" / "alice.html"
+    feedback.parent.mkdir(exist_ok=True)
+    feedback.write_text("<p>Your feedback</p>")
+    await page.click("#standing")
+    await page.route("**/feedback/*", lambda route: route.abort())
+    await page.get_by_role("button", name="Download the feedback").click()
+    await expect(page.locator("#panel")).to_contain_text("It was not downloaded: ")

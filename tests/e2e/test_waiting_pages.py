@@ -143,6 +143,27 @@ async def test_a_release_too_large_for_the_hub_is_not_sent_by_the_page(
     assert not [each for each in sent if "/publish/" in each]
 
 
+_DROP = """([form, trouble]) => {
+  const found = new File([], "A9.py");
+  const file = (done, failed) => (trouble ? failed(new Error(trouble)) : done(found));
+  const items = [{ webkitGetAsEntry: () => ({ isFile: true, name: "A9.py", file }) }];
+  form.dispatchEvent(Object.assign(new Event("drop"), { dataTransfer: { items } }));
+}"""
+
+
+async def test_a_folder_that_cannot_be_read_is_told_and_takes_the_place_of_the_one_before(
+    url: str, people: People
+) -> None:
+    prof = await people.person("prof", headers=from_proxy("prof"))
+    page = await prof.open(f"{url}/course/items")
+    form, dropped = await page.locator("#publish").element_handle(), page.locator("#dropped")
+    await page.evaluate(_DROP, [form, ""])
+    await expect(dropped).to_contain_text("1: A9.py")
+    await page.evaluate(_DROP, [form, "permission denied"])
+    await expect(page.locator("#news")).to_have_text("It could not be read: permission denied")
+    await expect(dropped).to_contain_text("Or drop a folder here.")
+
+
 async def test_who_does_not_want_to_wait_presses_a_button(hub: Hub, url: str, page: Page) -> None:
     hub.pool.failure = Busy("Too many notebooks are starting.", retry_after=600)
     await page.goto(f"{url}/edit/A1")
