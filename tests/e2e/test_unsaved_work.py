@@ -40,6 +40,12 @@ pytestmark = pytest.mark.full
 _STORED = "Object.entries(localStorage).filter(([name]) => name.startsWith('mograder-unsaved:'))"
 _SAVE = """([body, status]) => fetch(`api/kernel/save?${status}`, {method: "POST", body})
     .then((answer) => answer.status)"""
+_ANOTHER_HUB = """() => {
+    localStorage.setItem("mograder-unsaved:/b/unsaved/alice/A1", "[]");
+    const away = { key: "mograder-bye", newValue: "/b/standing/" };
+    dispatchEvent(new StorageEvent("storage", away));
+}"""
+"""What another hub on this host keeps, and that it was signed out of."""
 _KEY = SessionKey("alice", ITEM, Mode.EDIT)
 
 
@@ -371,12 +377,15 @@ async def test_a_page_that_is_open_promises_nothing_that_signing_out_has_removed
     tab = await scene.open()
     await save(tab, "mine = 4711", 503)
     await stored(tab, 1)
+    await tab.page.evaluate(_ANOTHER_HUB)
+    await stored(tab, 2)
+    await expect(tab.ended).to_have_count(0)
     await tab.person.context.set_extra_http_headers({})
     await tab.person.context.clear_cookies()
     await tab.person.open(f"{scene.address}/login?bye=1")
     await expect(tab.ended).to_contain_text("no longer signed in")
     await expect(tab.ended).not_to_contain_text("is kept in this browser")
-    await stored(tab, 0)
+    await stored(tab, 1)
 
 
 @pytest.mark.parametrize("user", ["alice", "prof"])

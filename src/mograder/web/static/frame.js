@@ -113,11 +113,12 @@ function end(title, text = word("signin")) {
 
 // signed-out.js removed what was kept; put-cell.js has a cell for this page, which may be hidden.
 addEventListener("storage", ({ key, newValue }) => {
+  if (!at.standing.startsWith(newValue)) return;
   if (key === "mograder-bye") {
     unsaved = false;
     end();
   }
-  if (key === "mograder-ask" && at.standing.startsWith(newValue)) ask_soon();
+  if (key === "mograder-ask") ask_soon();
 });
 
 // Not twice in a row.
