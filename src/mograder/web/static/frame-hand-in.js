@@ -3,6 +3,8 @@
 import { styled } from "./frame-part.js";
 import { word } from "./words.js";
 
+const HEAR_MS = 1500, SAVE_MS = 2000; // marimo saves a second after the last key
+
 styled("frame-panel.css");
 
 function element(tag, text, act) {
@@ -13,15 +15,17 @@ function element(tag, text, act) {
 }
 
 // Returns whether the notebook was handed in: at once where nothing is missing, else if the student says so.
-export async function hand_in(button, panel, is_saved, post, say, open) {
+export async function hand_in(button, panel, { post, say, open_panel, take_over, is_unsaved }) {
   const { doing, submit } = button.dataset;
   const all_the_same = async (words) => {
     say("");
-    const sure = await is_sure(words, panel, open);
+    const sure = await is_sure(words, panel, open_panel);
     if (sure) say(doing);
     return sure;
   };
-  if (!is_saved && !(await all_the_same([word("typed")]))) return false;
+  await take_over(HEAR_MS);
+  for (let left = SAVE_MS / 100; is_unsaved() && left; left--) await new Promise((done) => setTimeout(done, 100));
+  if (is_unsaved() && !(await all_the_same([word("typed")]))) return false;
   const { words, late, closed } = await (await post(button)).json();
   if (closed) throw new Error(closed);
   if (!words) return true;

@@ -151,13 +151,6 @@ async function take_over(most = HAND_OVER_MS) {
   });
 }
 
-// marimo saves a second after the last key.
-async function is_saved() {
-  await take_over(ASK_MS);
-  for (let left = 20; unsaved && left; left--) await new Promise((done) => setTimeout(done, 100));
-  return !unsaved;
-}
-
 let older = holds(); // left by a page that was closed before
 let keeping = Promise.resolve();
 let handed_over = () => {};
@@ -272,7 +265,7 @@ on("stop", async (button) => {
 
 on("submit", async (button) => {
   const { hand_in } = await import("./frame-hand-in.js");
-  if (!(await hand_in(button, panel, await is_saved(), post, say, open_panel))) return;
+  if (!(await hand_in(button, panel, { post, say, open_panel, take_over, is_unsaved: () => unsaved }))) return;
   await ask();
   say(button.dataset.done, true);
 });
