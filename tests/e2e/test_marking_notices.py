@@ -373,7 +373,7 @@ async def test_answers_appear_by_themselves_on_a_page_that_had_none(
     await page.clock.install()
 
     async def none(route: Route) -> None:
-        await route.fulfill(json={"answers": []})
+        await route.fulfill(response=await route.fetch(), json={"answers": []})
 
     await page.route("**/queue?*", none, times=1)
     await page.goto(address_of(url, course, "dan"))
