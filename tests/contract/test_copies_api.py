@@ -378,7 +378,7 @@ async def test_a_copy_from_before_the_release_shows_nothing_of_a_hidden_item(hid
     assert (await ask(hidden, "GET", "/help/alice/A3", "prof")).json()["labels"] != []
     assert (await ask(hidden, "GET", "/reset/alice/A3")).status_code == 404
     assert (await ask(hidden, "POST", "/validate/alice/A3")).json()["checks"] == []
-    assert (await ask(hidden, "GET", "/hand-in/alice/A3")).json()["words"] == [
+    assert (await ask(hidden, "POST", "/hand-in/alice/A3")).json()["words"] == [
         "It was not validated as it is now."
     ]
     assert (await ask(hidden, "POST", "/submit/alice/A3")).json()["tampered_checks"] == []

@@ -19,6 +19,7 @@ import pytest
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.processes import isolated_call
+from mograder.sandbox.execution.report import CellResult, CellStatus, ExecutionResult, Outcome
 from mograder.sessions.session import CopyOf
 from mograder.sessions.student_copies import Copies
 from mograder.store.copies.workspaces import Saved
@@ -26,7 +27,7 @@ from mograder.store.submissions.receipts import is_genuine, read_receipt
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.hub.copies import hand_in
 from tests.support.hub_app import SECRET, Hub, HubOf
-from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, press, read
+from tests.support.hub_copies import FORM, OTHER, WORK, ask, begin, folder, press, read
 from tests.support.notebooks import notebook
 
 TOML = """[hub]
@@ -74,7 +75,7 @@ async def test_what_is_missing_is_said_once_and_then_handed_in(hub: Hub) -> None
     assert "It is 12 minutes late: −5 % of the mark." in asked.text
     assert 'action="/submit/alice/A1?late=replace"' in asked.text
     assert not (hub.course / "submitted").exists()
-    told = (await ask(hub, "GET", "/hand-in/alice/A1")).json()
+    told = (await ask(hub, "POST", "/hand-in/alice/A1")).json()
     assert told["words"][1] == "Written analysis is not answered."
     done = await press(hub, "/submit/alice/A1?late=replace")
     assert done.status_code == 303
@@ -221,7 +222,7 @@ async def test_the_same_work_again_late_keeps_the_time_at_which_it_came(hub: Hub
     first = (await ask(hub, "POST", "/submit/alice/A1")).json()
     for hours in (2, 3 * 24):  # late, and after the end
         hub.clock.advance(hours * 3600)
-        told = (await ask(hub, "GET", "/hand-in/alice/A1")).json()
+        told = (await ask(hub, "POST", "/hand-in/alice/A1")).json()
         assert (told["late"], told["closed"]) == (False, "")
         for path in ("/submit/alice/A1", "/submit/alice/A1?late=replace"):
             again = (await ask(hub, "POST", path)).json()
@@ -238,7 +239,7 @@ async def test_a_question_asked_in_time_does_not_let_late_work_replace_what_was_
     asked = await press(hub, "/hand-in/alice/A1")
     assert "It was not validated as it is now." in asked.text
     assert 'action="/submit/alice/A1"' in asked.text
-    assert (await ask(hub, "GET", "/hand-in/alice/A1")).json()["late"] is False
+    assert (await ask(hub, "POST", "/hand-in/alice/A1")).json()["late"] is False
     hub.clock.advance(2 * 3600)
     assert (await press(hub, "/submit/alice/A1")).status_code == 409
     assert (hub.course / "submitted" / "A1" / "alice.py").read_text() == WORK
@@ -270,8 +271,27 @@ async def test_what_is_handed_in_at_the_last_moment_is_not_late_while_it_is_comp
 
 
 async def test_the_question_before_goes_by_the_time_at_which_it_was_asked(slow_hub: Hub) -> None:
-    told = (await ask(slow_hub, "GET", "/hand-in/alice/A1")).json()
+    told = (await ask(slow_hub, "POST", "/hand-in/alice/A1")).json()
     assert (told["late"], told["closed"]) == (False, "")
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+async def test_where_nothing_is_missing_one_press_hands_in_as_at_its_time(
+    slow_hub: Hub, accept: str
+) -> None:
+    """In the bar as on the first page: the comparison before takes seconds, too."""
+    now = slow_hub.clock.now().timestamp()
+    for name in ("A1.py", ".uploaded"):
+        os.utime(folder(slow_hub) / name, (now, now))
+    cell = CellResult(0, "_", CellStatus.OK)
+    slow_hub.runs.result = ExecutionResult(Outcome.FINISHED, (cell,), ())
+    assert (await ask(slow_hub, "POST", "/validate/alice/A1")).json()["ok"]
+    headers, pressed = {**FORM, "Accept": accept}, slow_hub.clock.now()
+    answer = await ask(slow_hub, "POST", "/hand-in/alice/A1", headers=headers)
+    assert answer.status_code in (200, 303), answer.text
+    sent = Submissions(slow_hub.course / "submitted").counting(ALICE, A1)
+    assert sent is not None
+    assert sent.received == pressed
 
 
 async def test_work_is_kept_before_it_is_compared_and_a_comparison_may_fail_to_end(
@@ -315,7 +335,7 @@ async def test_large_notebooks_of_one_person_do_not_hold_up_what_others_hand_in(
     await begin(hub, "# slow\n" * 10_000 + WORK)
     await ask(hub, "POST", "/download/A1", user="bob")
     folder(hub, "bob").joinpath("A1.py").write_text("# quick\n" * 10_000 + WORK)
-    many = [asyncio.create_task(ask(hub, "GET", "/hand-in/alice/A1")) for _ in range(12)]
+    many = [asyncio.create_task(ask(hub, "POST", "/hand-in/alice/A1")) for _ in range(12)]
     await asked.wait()
     async with asyncio.timeout(60):
         assert (await ask(hub, "POST", "/submit/bob/A1", user="bob")).status_code == 200
@@ -331,7 +351,7 @@ async def test_what_work_loses_after_the_last_moment_is_said_without_a_due_date(
     rule = '[penalties]\nenabled = true\nhard_limit = "2026-08-31T10:00Z"\n'
     hub = hub_of(f"[hub]\ncollect = true\n{rule}", "A1")
     await begin(hub)
-    told = (await ask(hub, "GET", "/hand-in/alice/A1")).json()
+    told = (await ask(hub, "POST", "/hand-in/alice/A1")).json()
     assert "It is after the last moment: −100 % of the mark." in told["words"]
     await ask(hub, "POST", "/submit/alice/A1")
     for path in ("/", "/submissions/alice/A1"):

@@ -149,11 +149,17 @@ async def test_the_release_page_says_what_to_look_at_before_a_release(
     assert "The total is more than the maximum: 16.5 of 12" in staff
 
 
-async def test_the_release_page_shows_fifty_students_at_once(
-    hub: Hub, course: ReleasedCourse
-) -> None:
+async def test_pages_of_marks_show_fifty_students_at_once(hub: Hub, course: ReleasedCourse) -> None:
+    submitted = hub.course / "submitted" / "A1"
+    submitted.mkdir(parents=True)
     for number in range(60):
         course.grade(f"student{number:02}")
+        (submitted / f"student{number:02}.py").touch()
+    for path in ("/course/items/A1", "/marking/A1/late"):
+        text = await read(hub, path, "prof")
+        assert text.count('role="rowheader"') == 50, path
+        assert f'href="{path}?page=2#marks"' in text
+        assert "51 to 6" in await read(hub, f"{path}?page=2", "prof")
     first = await read(hub, "/marking/A1/release?q=student", "prof")
     assert "1 to 50 of 60" in first
     assert first.count('role="rowheader"') == 50

@@ -87,6 +87,27 @@ async def test_a_browser_whose_disk_is_full_still_saves_on_the_server_and_submit
     assert "# two" in handed_in(served)
 
 
+async def test_of_two_versions_the_other_one_is_downloaded_where_the_disk_is_full(
+    served: Course, people: People
+) -> None:
+    person = await people.person("alice")
+    await person.context.add_init_script(FULL_DISK)
+    page, other = await open_item(person, served), await open_item(await people.person("a"), served)
+    for tab, text in ((page, "# one\n"), (other, "# other\n")):
+        await sign_in(tab, "alice")
+        await write(tab, text)
+        await saved(tab, "in this browser and on the server")
+    await page.evaluate("window.full = true")
+    await write(page, "# mine\n")
+    async with page.expect_download() as began:
+        await page.click("#keep-mine")
+    assert "# other" in (await (await began.value).path()).read_text()
+    await expect(page.locator("#choice")).to_be_hidden()
+    await saved(page, "on the server")
+    draft = served.root / ".mograder" / "drafts" / "hw1" / "alice.json"
+    assert "# mine" in json.loads(draft.read_text())["text"]
+
+
 async def test_what_is_not_saved_yet_is_told_before_the_text_before_it_is_submitted(
     served: Course, people: People
 ) -> None:
@@ -174,6 +195,30 @@ async def test_a_trouble_is_told_until_it_is_over(served: Course, people: People
     await expect(said).to_have_text("")
 
 
+async def test_a_notebook_opens_with_a_busy_server_as_without_one(
+    served: Course, people: People
+) -> None:
+    page = await open_item(await people.person("alice"), served)
+    said, server = page.locator("#said"), re.compile("/assignments")
+
+    async def busy(route: Route) -> None:
+        await route.fulfill(status=503, json={"error": "Try again later."})
+
+    await page.route(server, busy)
+    await sign_in(page, "alice")
+    await expect(said).to_have_text("Try again later. Load this page again.")
+    await page.unroute(server)
+    await page.reload()
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    await page.route("**/status?*", busy)
+    await page.reload()
+    await expect(page.locator("#submit")).to_be_visible()
+    await expect(said).to_contain_text("No connection.")
+    await write(page, "# two\n")
+    await saved(page, "in this browser and on the server")
+
+
 @pytest.mark.parametrize("status", [200, 404])
 async def test_a_submission_that_waits_outlives_what_another_program_answers(
     served: Course, people: People, status: int
@@ -195,6 +240,24 @@ async def test_a_submission_that_waits_outlives_what_another_program_answers(
     # Closed while it cannot send: it tries again every 15 s, and the next page would have nothing.
     await page.close()
     page = await open_item(person, served)
+    await expect(page.locator("#said")).to_contain_text("Submitted")
+    assert "# one" in handed_in(served)
+
+
+async def test_a_submission_waits_while_its_item_is_hidden(served: Course, people: People) -> None:
+    page = await open_item(await people.person("alice"), served)
+    await sign_in(page, "alice")
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+
+    async def hidden(route: Route) -> None:
+        await route.fulfill(status=404, json={"error": "Not available"})
+
+    await page.route("**/status?*", hidden)
+    await page.click("#submit")
+    await expect(page.locator("#said")).to_have_text("Not submitted: Not available")
+    await page.unroute("**/status?*")
+    await page.evaluate("dispatchEvent(new Event('online'))")
     await expect(page.locator("#said")).to_contain_text("Submitted")
     assert "# one" in handed_in(served)
 
@@ -288,3 +351,15 @@ async def test_what_is_submitted_while_an_older_text_is_being_sent_comes_after_i
     await expect(page.locator("#submit")).to_be_enabled()
     await expect(page.locator("#said")).to_contain_text("Submitted")
     assert "# two" in handed_in(served)
+
+
+async def test_feedback_that_cannot_be_downloaded_is_told(served: Course, people: People) -> None:
+    page = await open_item(await people.person("alice"), served)
+    await sign_in(page, "alice")
+    feedback = served.root / "hw1" / "feedback" / "alice.html"
+    feedback.parent.mkdir(exist_ok=True)
+    feedback.write_text("<p>Your feedback</p>")
+    await page.click("#standing")
+    await page.route("**/feedback/*", lambda route: route.abort())
+    await page.get_by_role("button", name="Download the feedback").click()
+    await expect(page.locator("#panel")).to_contain_text("It was not downloaded: ")

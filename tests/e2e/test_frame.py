@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -201,6 +202,22 @@ async def test_what_is_missing_is_told_beside_the_notebook_before_it_is_handed_i
         await tab.said.click()
         await tab.page.screenshot(path=artifacts / "handed-in-1280.png")
         assert await tab.page.locator("#bar").evaluate("bar => bar.clientHeight") < 45, "one row"
+
+
+async def test_where_nothing_is_missing_the_bar_hands_in_with_one_request(scene: Framed) -> None:
+    """Whose time counts: the hub looks for seconds in the meantime."""
+    tab = await scene.open()
+    asked: list[str] = []
+
+    async def handed_in(route: Route) -> None:
+        asked.append(f"{route.request.method} {urlsplit(route.request.url).path}")
+        await route.fulfill(json={"status": "ok"})
+
+    for path in ("**/hand-in/**", "**/submit/**"):
+        await tab.page.route(path, handed_in)
+    await tab.page.get_by_role("button", name="Hand in").click()
+    await expect(tab.said).to_contain_text("A1 was handed in as it was saved last.")
+    assert asked == [f"POST /hand-in/alice/{ITEM}"]
 
 
 async def test_after_the_end_of_submissions_the_bar_asks_for_no_other_one(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from mograder.core.settings import load_settings
 from mograder.grading.release.feedback import CourseFeedback
@@ -345,3 +345,40 @@ async def test_a_request_stands_at_the_answer_until_it_is_decided(
     await page.goto(address_of(url, course, "dan"))
     await expect(page.locator("#standing")).to_have_text("5 points")
     await expect(notices(page)).to_be_empty()
+
+
+async def test_a_comment_that_is_being_written_is_shown_again_to_nobody_but_its_marker(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    for key in ("l", "ArrowDown", "Enter"):
+        await page.keyboard.press(key)
+    await page.keyboard.type("Which plot?")
+    await page.context.set_extra_http_headers(from_proxy("prof"))
+    other = await page.context.new_page()
+    await other.goto(page.url)
+    await expect(other.locator("#desk")).to_be_visible()
+    await other.wait_for_load_state("networkidle")
+    assert not await other.locator("#note").is_visible()
+    await page.context.set_extra_http_headers(from_proxy("mia"))
+    await page.reload()
+    await expect(page.locator("#note-text")).to_have_value("Which plot?")
+
+
+async def test_answers_appear_by_themselves_on_a_page_that_had_none(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    person = await people.person("mia", headers=from_proxy("mia"))
+    page = await person.context.new_page()
+    await page.clock.install()
+
+    async def none(route: Route) -> None:
+        await route.fulfill(response=await route.fetch(), json={"answers": []})
+
+    await page.route("**/queue?*", none, times=1)
+    await page.goto(address_of(url, course, "dan"))
+    await expect(page.get_by_text("Answers appear as soon as")).to_be_visible()
+    await expect(page.get_by_role("button", name="Next")).to_have_count(0)
+    await page.clock.fast_forward(20_000)
+    await expect(page.locator("#desk")).to_be_visible()
+    await expect(page.get_by_text("Answers appear as soon as")).to_be_hidden()

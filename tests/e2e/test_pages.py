@@ -5,12 +5,13 @@ Screenshots of every state are left as artefacts for people to look at.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.support.browser import BUILT_WITHIN, People
 from tests.support.hub import HubProcess, run_mograder
@@ -87,11 +88,32 @@ async def test_signing_in_by_token_and_by_link_and_out_again(
         cwd=hub.course,
     ).output.strip()
     await page.goto(link)
-    await page.get_by_role("main").get_by_role("button").click()
+    await _press_twice(page, "**/login/link")  # it works once
     await expect(page.get_by_text("bob")).to_be_visible()
     await page.goto(link)
     await page.get_by_role("main").get_by_role("button").click()
     await expect(page.get_by_role("alert")).to_be_visible()
+
+
+async def _press_twice(page: Page, address: str) -> None:
+    """Press a form's button a second time before the hub has answered."""
+    sent, pressed_twice = asyncio.Queue[str](), asyncio.Event()
+
+    async def held(route: Route) -> None:
+        sent.put_nowait(route.request.method)
+        await pressed_twice.wait()
+        await route.continue_()
+
+    await page.route(address, held)
+    button = page.get_by_role("main").get_by_role("button")
+    await button.dispatch_event("click")
+    assert await sent.get() == "POST"
+    await button.dispatch_event("click")
+    await page.evaluate("1")  # the page has heard of the second press
+    pressed_twice.set()
+    await page.wait_for_url(lambda url: "login" not in url)
+    await page.unroute(address)
+    assert sent.empty()
 
 
 async def test_a_link_that_leads_nowhere_says_so_and_offers_to_try_again(
@@ -127,4 +149,13 @@ async def test_a_time_is_told_in_words_of_the_page_and_with_the_hours_of_the_rea
         (sheet or "").replace("app.css", "words.js"),
     )
     assert told == ["today 17:30", "Sa., 17:30, in 2 days"]
+    spoken = await page.evaluate(
+        """async (times) => {
+          document.body.innerHTML = `<p role="status">Graded <time datetime="2026-11-26T12:00Z">`;
+          (await import(times)).tell_times(document);
+          return document.querySelector("time").closest("[aria-live]")?.getAttribute("aria-live");
+        }""",
+        (sheet or "").replace("app.css", "times.js"),
+    )
+    assert spoken == "off", "else the sentence is spoken again each minute"
     await context.close()

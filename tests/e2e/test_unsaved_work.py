@@ -40,6 +40,12 @@ pytestmark = pytest.mark.full
 _STORED = "Object.entries(localStorage).filter(([name]) => name.startsWith('mograder-unsaved:'))"
 _SAVE = """([body, status]) => fetch(`api/kernel/save?${status}`, {method: "POST", body})
     .then((answer) => answer.status)"""
+_ANOTHER_HUB = """() => {
+    localStorage.setItem("mograder-unsaved:/b/unsaved/alice/A1", "[]");
+    const away = { key: "mograder-bye", newValue: "/b/standing/" };
+    dispatchEvent(new StorageEvent("storage", away));
+}"""
+"""What another hub on this host keeps, and that it was signed out of."""
 _KEY = SessionKey("alice", ITEM, Mode.EDIT)
 
 
@@ -185,6 +191,27 @@ async def test_work_takes_no_others_place(scene: Framed) -> None:
     await expect(offer.get_by_role("link", name="Show")).to_be_visible()
     assert copy.read_text() == newer
     await stored(tab, 1)
+
+
+async def test_handing_in_waits_for_the_save_and_says_when_there_is_none(scene: Framed) -> None:
+    tab = await scene.open()
+    asked: list[str] = []
+    tab.page.on("request", lambda each: asked.append(each.url) if "/hand-in/" in each.url else None)
+    hand_in = tab.page.get_by_role("button", name="Hand in", exact=True)
+    panel = tab.page.get_by_role("complementary")
+    typed = "What you typed last is not saved yet."
+    await save(tab, "x = 1", 503)
+    await hand_in.click()
+    await expect(panel).to_contain_text(typed)
+    await tab.click(panel.get_by_role("button", name="Not yet"))
+    await expect(panel).to_be_hidden()
+    await expect(tab.said).to_have_text("")
+    assert asked == []
+    await hand_in.click()
+    await save(tab, "x = 2", 200)  # as marimo does a second after the last key
+    await expect(panel).to_contain_text("It was not validated as it is now.")
+    await expect(panel).not_to_contain_text(typed)
+    assert len(asked) == 1
 
 
 async def test_what_is_saved_in_the_end_is_not_offered(scene: Framed) -> None:
@@ -350,12 +377,15 @@ async def test_a_page_that_is_open_promises_nothing_that_signing_out_has_removed
     tab = await scene.open()
     await save(tab, "mine = 4711", 503)
     await stored(tab, 1)
+    await tab.page.evaluate(_ANOTHER_HUB)
+    await stored(tab, 2)
+    await expect(tab.ended).to_have_count(0)
     await tab.person.context.set_extra_http_headers({})
     await tab.person.context.clear_cookies()
     await tab.person.open(f"{scene.address}/login?bye=1")
     await expect(tab.ended).to_contain_text("no longer signed in")
     await expect(tab.ended).not_to_contain_text("is kept in this browser")
-    await stored(tab, 0)
+    await stored(tab, 1)
 
 
 @pytest.mark.parametrize("user", ["alice", "prof"])

@@ -143,6 +143,27 @@ async def test_a_release_too_large_for_the_hub_is_not_sent_by_the_page(
     assert not [each for each in sent if "/publish/" in each]
 
 
+_DROP = """([form, trouble]) => {
+  const found = new File([], "A9.py");
+  const file = (done, failed) => (trouble ? failed(new Error(trouble)) : done(found));
+  const items = [{ webkitGetAsEntry: () => ({ isFile: true, name: "A9.py", file }) }];
+  form.dispatchEvent(Object.assign(new Event("drop"), { dataTransfer: { items } }));
+}"""
+
+
+async def test_a_folder_that_cannot_be_read_is_told_and_takes_the_place_of_the_one_before(
+    url: str, people: People
+) -> None:
+    prof = await people.person("prof", headers=from_proxy("prof"))
+    page = await prof.open(f"{url}/course/items")
+    form, dropped = await page.locator("#publish").element_handle(), page.locator("#dropped")
+    await page.evaluate(_DROP, [form, ""])
+    await expect(dropped).to_contain_text("1: A9.py")
+    await page.evaluate(_DROP, [form, "permission denied"])
+    await expect(page.locator("#news")).to_have_text("It could not be read: permission denied")
+    await expect(dropped).to_contain_text("Or drop a folder here.")
+
+
 async def test_who_does_not_want_to_wait_presses_a_button(hub: Hub, url: str, page: Page) -> None:
     hub.pool.failure = Busy("Too many notebooks are starting.", retry_after=600)
     await page.goto(f"{url}/edit/A1")
@@ -159,8 +180,26 @@ async def test_a_front_that_is_full_counts_as_a_full_hub(url: str, page: Page) -
 
     await page.route("**/start-edit-deep/A1", full)
     await page.goto(f"{url}/edit/A1")
-    await expect(page.get_by_role("alert")).to_contain_text("the hub answered 503")
+    await expect(page.get_by_role("alert")).to_contain_text("The hub answered 503")
     await expect(page.get_by_role("button", name="Try now")).to_be_visible()
+
+
+@pytest.mark.parametrize("status", [0, 502])
+@pytest.mark.parametrize("path", ["s/probe", "start-edit-deep/A1"])
+async def test_a_hub_that_restarts_is_waited_for(
+    url: str, page: Page, path: str, status: int
+) -> None:
+    """No answer, and that of the web server in front, are no reason to give up."""
+
+    async def away(route: Route) -> None:
+        await (route.fulfill(status=status, body="<h1>502</h1>") if status else route.abort())
+
+    await page.route(f"**/{path}", away, times=1)
+    await page.goto(f"{url}/edit/A1")
+    await expect(page.locator("#countdown")).to_contain_text("Trying again in")
+    await expect(page.locator("#front")).to_be_hidden()
+    await page.get_by_role("button", name="Try now").click()
+    await page.wait_for_url("**/edit/user/alice/A1/")
 
 
 async def test_the_page_that_starts_again_says_why_it_has_to(
@@ -260,6 +299,25 @@ async def test_news_leave_a_form_at_work_and_what_it_tells(
     for _ in range(2):
         await expect(page.get_by_text("Too many are validated.")).to_be_visible()
         await look_again()
+
+
+async def test_news_do_not_let_a_validation_be_begun_a_second_time(
+    hub: Hub, url: str, page: Page
+) -> None:
+    await begin(hub)
+    hub.runs.hold = asyncio.Event()
+    async with page.expect_response("**/events?*"):
+        await page.goto(f"{url}/")
+    validate = page.get_by_role("button", name="Validate A1")
+    await validate.click()
+    await hub.runs.reached.wait()
+    hub.publish("B1")
+    hub.pool.on_change(SessionKey("alice", "A1", Mode.EDIT))
+    await expect(page.get_by_role("button", name="Download B1")).to_be_visible()
+    await expect(validate).to_have_attribute("aria-disabled", "true")
+    hub.runs.hold.set()
+    await expect(page.get_by_role("button", name="Close")).to_be_visible()
+    await expect(validate).not_to_have_attribute("aria-disabled", "true")
 
 
 async def test_a_page_is_not_asked_for_again_while_its_form_is_at_work(

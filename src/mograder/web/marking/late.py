@@ -41,7 +41,7 @@ from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.late_work import ALL_ASSIGNMENTS, Change, LateWork
 from mograder.web.context import request_context
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
-from mograder.web.pages import go_to, page, path_segment, with_outcome
+from mograder.web.pages import go_to, page, path_segment, sheet_of, with_outcome
 from mograder.web.request_body import MEGABYTE, closing, read_form, receive
 
 _LARGEST_CSV = MEGABYTE
@@ -55,7 +55,8 @@ def late_page(a: str, request: Request, marking: CurrentMarking) -> Response:
     """Show the due date, the rule, extensions, and the marks of an assignment."""
     name = ItemName.parse(a)
     values = _values(marking, name)
-    return page(request, "marking/late.html", here="marking", name=name, **values)
+    sheet = sheet_of(values["lines"], request)
+    return page(request, "marking/late.html", here="marking", name=name, sheet=sheet, **values)
 
 
 async def preview(a: str, request: Request, marking: CurrentMarking) -> Response:

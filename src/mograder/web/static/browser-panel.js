@@ -84,8 +84,11 @@ export async function showStanding(button, panel, { server, item, work, earlier,
     const status = await server.status(item);
     parts.push(...(await lines(status, work)));
     if (status.feedback_available) {
+      const told = element("p");
+      told.role = "status";
       const get = async () => save("feedback.html", await server.feedback(item), "text/html");
-      parts.push(action("Download the feedback", () => void get()));
+      const tell = (error) => (told.textContent = `It was not downloaded: ${error.message}`);
+      parts.push(action("Download the feedback", () => void get().catch(tell)), told);
     }
   } catch (error) {
     parts.push(element("p", `The server does not tell: ${error.message}`));

@@ -10,6 +10,12 @@ export class Refused extends Error {
 
 export class Unreachable extends Error {}
 
+// Whether the server has decided: 5xx and 429 pass, and so does what another program answers in its place.
+export const isDecided = (error) =>
+  error instanceof Refused && error.answer.error && error.status !== 429 && error.status < 500;
+
+export const passes = (error) => error instanceof Unreachable || (error instanceof Refused && !isDecided(error));
+
 export function serverOf(root, person) {
   const ask = async (path, { method = "GET", headers = {}, body, kind = "json" } = {}) => {
     const sent = { ...headers };

@@ -5,7 +5,7 @@
 import { filesOf } from "./browser-files.js";
 import { openFrame } from "./browser-frame.js";
 import { close, isOf, showChecks, showStanding, takeChecks } from "./browser-panel.js";
-import { Refused, Unreachable, serverOf } from "./browser-server.js";
+import { Refused, Unreachable, isDecided, passes, serverOf } from "./browser-server.js";
 import { openStore } from "./browser-store.js";
 
 const RETRY_MS = 15_000;
@@ -134,6 +134,15 @@ async function chooseFromServer() {
   void choose(theirs);
 }
 
+// What this browser cannot keep is downloaded at once.
+async function setAside(other) {
+  try {
+    await store.keepEarlier(person.user, item, other);
+  } catch {
+    save(`other-${notebook}`, other.text, "text/x-python");
+  }
+}
+
 // Returns when one of the two was chosen; the other is kept as an earlier one.
 async function choose(theirs) {
   choosing = true;
@@ -149,8 +158,8 @@ async function choose(theirs) {
   return new Promise((resolve) => {
     const decide = async (mine) => {
       const other = mine ? { text: theirs.text, at: theirs.saved } : { text: work.text, at: work.at };
-      await store.keepEarlier(person.user, item, other);
-      if (!mine && work.pending) await store.keepEarlier(person.user, item, work.pending);
+      await setAside(other);
+      if (!mine && work.pending) await setAside(work.pending);
       work = { ...work, base: theirs.tag, dirty: mine, submitted: lastSubmitted() };
       if (!mine) work = { ...work, text: theirs.text, at: Date.parse(theirs.saved), pending: undefined };
       await keep();
@@ -208,6 +217,7 @@ function drop(pending) {
 }
 
 async function sendOne(pending, late = false) {
+  let sent = false; // what the questions before it are answered decides nothing
   try {
     await look();
     if (choosing) say("Not submitted yet: choose a version.");
@@ -217,6 +227,7 @@ async function sendOne(pending, late = false) {
       say("Not submitted: the one from elsewhere still counts.");
       return;
     }
+    sent = true;
     const answer = await server.submit(item, pending.text, late);
     const receipts = [answer.receipt, ...(work.receipts ?? [])].slice(0, 50);
     work = { ...work, receipts, submitted: answer.receipt.received };
@@ -233,9 +244,7 @@ async function sendOne(pending, late = false) {
     if (error instanceof Refused && error.answer.reason === "late-would-replace" && !late) {
       if (confirm(`${error.message}\n\nReplace it by this late one?`)) return sendOne(pending, true);
     }
-    // 5xx and 429 pass, and so does what another program answers in the server's place.
-    const isDecided = error instanceof Refused && error.answer.error && error.status !== 429 && error.status < 500;
-    if (isDecided) await drop(pending);
+    if (sent && isDecided(error)) await drop(pending);
     say(`Not submitted: ${error.message}`);
   }
 }
@@ -343,7 +352,7 @@ async function begin() {
       server = serverOf(root, person);
       return begin();
     }
-    if (!(error instanceof Unreachable) || !work.files) throw error;
+    if (!passes(error) || !work.files) throw error;
     offline();
   }
   const release = new TextDecoder().decode(work.files[notebook]);
@@ -439,5 +448,6 @@ async function main() {
 }
 
 main().catch((error) => {
-  say(error instanceof Unreachable ? "The server cannot be reached. Load this page again." : String(error.message));
+  const why = error instanceof Unreachable ? "The server cannot be reached." : String(error.message);
+  say(passes(error) ? `${why} Load this page again.` : why);
 });

@@ -17,7 +17,17 @@ function accept(form) {
   const news = form.querySelector("#news");
   const most = Number(form.dataset.mostFiles);
   let dropped = [];
-  told.textContent = `${told.dataset.words} ${warning}`;
+  list();
+
+  function list() {
+    field.required = dropped.length === 0;
+    told.textContent = dropped.length ? `${dropped.length}: ${dropped.map(([path]) => path).slice(0, 12).join(", ")}${dropped.length > 12 ? ", …" : ""}` : `${told.dataset.words} ${warning}`;
+  }
+
+  function fail(what, error) {
+    news.className = "news-line verdict bad";
+    news.textContent = word(what, "", error.message);
+  }
 
   form.addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -28,15 +38,21 @@ function accept(form) {
     event.preventDefault();
     form.classList.remove("over");
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    dropped = (await Promise.all(entries.map((entry) => files_of(entry, "", most)))).flat();
+    dropped = [];
+    list();
+    news.textContent = "";
+    try {
+      dropped = (await Promise.all(entries.map((entry) => files_of(entry, "", most)))).flat();
+    } catch (error) {
+      return fail("unreadable", error);
+    }
     const folder = entries.length === 1 && entries[0].isDirectory ? entries[0].name : "";
     if (folder) dropped = dropped.map(([path, file]) => [path.slice(folder.length + 1), file]);
     // Never what an editor or the system left there: the hub would refuse it.
     dropped = dropped.filter(([path]) => !path.split("/").some((part) => part.startsWith(".") || part === "__pycache__") && path !== "files.json");
     const notebooks = dropped.map(([path]) => path).filter((path) => !path.includes("/") && path.endsWith(".py"));
     name.value = folder && notebooks.includes(`${folder}.py`) ? folder : notebooks.length === 1 ? notebooks[0].slice(0, -3) : folder;
-    field.required = dropped.length === 0;
-    told.textContent = dropped.length ? `${dropped.length}: ${dropped.map(([path]) => path).slice(0, 12).join(", ")}${dropped.length > 12 ? ", …" : ""}` : `${told.dataset.words} ${warning}`;
+    list();
   });
   field.addEventListener("change", () => {
     dropped = [];
@@ -51,10 +67,7 @@ function accept(form) {
     const files = dropped.length ? dropped : [...field.files].map((file) => [file.name, file]);
     const notebooks = files.map(([path]) => path).filter((path) => !path.includes("/") && path.endsWith(".py"));
     const item = name.value.trim() || (notebooks.length === 1 ? notebooks[0].slice(0, -3) : "");
-    send(form, item, files, news).catch((error) => {
-      news.className = "news-line verdict bad";
-      news.textContent = word("unpublished", "", error.message);
-    }).finally(() => button.removeAttribute("aria-disabled"));
+    send(form, item, files, news).catch((error) => fail("unpublished", error)).finally(() => button.removeAttribute("aria-disabled"));
   });
 }
 

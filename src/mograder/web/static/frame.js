@@ -113,11 +113,12 @@ function end(title, text = word("signin")) {
 
 // signed-out.js removed what was kept; put-cell.js has a cell for this page, which may be hidden.
 addEventListener("storage", ({ key, newValue }) => {
+  if (!at.standing.startsWith(newValue)) return;
   if (key === "mograder-bye") {
     unsaved = false;
     end();
   }
-  if (key === "mograder-ask" && at.standing.startsWith(newValue)) ask_soon();
+  if (key === "mograder-ask") ask_soon();
 });
 
 // Not twice in a row.
@@ -141,12 +142,12 @@ function holds() {
 const keeps = () => (unsaved && !too_long) || holds();
 
 // The frame is removed at the end, so what it holds is asked for before.
-async function take_over() {
+async function take_over(most = HAND_OVER_MS) {
   if (!at.unsaved || !frame.isConnected) return;
   order("hand-over");
   await new Promise((done) => {
     handed_over = done;
-    setTimeout(done, HAND_OVER_MS);
+    setTimeout(done, most);
   });
 }
 
@@ -264,9 +265,7 @@ on("stop", async (button) => {
 
 on("submit", async (button) => {
   const { hand_in } = await import("./frame-hand-in.js");
-  const where = await hand_in(button, panel, say, open_panel);
-  if (!where) return;
-  await post(button, undefined, where);
+  if (!(await hand_in(button, panel, { post, say, open_panel, take_over, is_unsaved: () => unsaved }))) return;
   await ask();
   say(button.dataset.done, true);
 });

@@ -17,7 +17,11 @@ document.addEventListener("submit", (event) => {
   const button = form.querySelector("button");
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");
-  act(form).finally(() => button.removeAttribute("aria-disabled"));
+  act(form).finally(() => { // news may have put another button in its place
+    for (const each of document.querySelectorAll("form")) {
+      if (each.getAttribute("action") === form.getAttribute("action")) each.querySelector("button").removeAttribute("aria-disabled");
+    }
+  });
 });
 
 async function stop(form) {

@@ -17,8 +17,8 @@ function soon(parts) {
 }
 
 // Takes the live parts from a fresh copy of this very page, where they differ. What a script has filled
-// in or told below a form stays, as does what was opened; a form that somebody is at, or that is at work
-// (work.js), is left alone, and the focus stays where it was.
+// in or told below a form stays, as does what was opened, and a button whose press is at work; a form that
+// somebody is at, or that is at work (work.js), is left alone, and the focus stays where it was.
 export async function refresh() {
   clearTimeout(due);
   due = 0;
@@ -52,8 +52,12 @@ export function replace(part, other) {
     const at = fresh.findIndex((one) => one.firstElementChild.textContent === each.firstElementChild.textContent);
     if (at >= 0) fresh.splice(at, 1)[0].open = each.open;
   }
+  const form_to = (action) => [...other.querySelectorAll("form")].find((each) => each.getAttribute("action") === action);
+  for (const { form } of part.querySelectorAll("form [aria-disabled=true]")) {
+    form_to(form.getAttribute("action"))?.querySelector("button").setAttribute("aria-disabled", "true");
+  }
   for (const line of part.querySelectorAll("[data-of]")) {
-    const form = [...other.querySelectorAll("form")].find((each) => each.getAttribute("action") === line.dataset.of);
+    const form = form_to(line.dataset.of);
     (form?.closest(".buttons, .acts") ?? form)?.after(line);
   }
   if (other.innerHTML === part.innerHTML) return;

@@ -6,7 +6,7 @@ import { current_rubric } from "./marking-form.js";
 import { word } from "./words.js";
 
 const ASK_MS = 250, AGAIN_MS = 3000, MOST = 6;
-const KEPT = "mograder-marking-note";
+const KEPT = `mograder-marking-note:${document.querySelector("main").dataset.marker}:${location.pathname}`;
 
 let page = null; // what the page lets the dialogs do: place(), key(), state(), rubric_changed(), …
 
@@ -172,7 +172,7 @@ function keep_note() {
   const [from, to] = lines();
   const { cell, note, place } = noted;
   try {
-    localStorage.setItem(KEPT, JSON.stringify({ page: location.pathname, id: place.id, question: place.question, cell: cell.index, from, to, note: note?.id ?? null, text: of("note-text").value }));
+    localStorage.setItem(KEPT, JSON.stringify({ id: place.id, question: place.question, cell: cell.index, from, to, note: note?.id ?? null, text: of("note-text").value }));
   } catch { /* then it lives as long as the dialog */ }
 }
 
@@ -184,7 +184,7 @@ function forget_note() {
 export function kept_note() {
   try {
     const kept = JSON.parse(localStorage.getItem(KEPT));
-    return kept?.page === location.pathname && kept.text ? kept : null;
+    return kept?.text ? kept : null;
   } catch { return null; }
 }
 

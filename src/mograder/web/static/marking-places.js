@@ -91,6 +91,7 @@ function show() {
   of("meter").value = marked;
   of("count").textContent = word("count", marked, places.length);
   of("nothing").hidden = places.length > 0;
+  of("ways").hidden = !places.length;
 }
 
 function describe(each, at) {

@@ -12,7 +12,7 @@ import * as places from "./marking-places.js";
 import { note_saved, show_saved, tell_trouble } from "./marking-trouble.js";
 import { word } from "./words.js";
 
-const AGAIN_MS = 2000, MOST_KEPT = 40;
+const AGAIN_MS = 2000, EMPTY_MS = 15000, MOST_KEPT = 40;
 const OPEN = ["open", "answered"]; // the states of a request that waits for a decision
 const cache = new Map();
 const main = document.querySelector("main").dataset;
@@ -20,7 +20,7 @@ let state = null, turn = 0, going_to = "", rubric_of = null, keeping = false, gr
 
 const { here, key } = places;
 const saves = new Map(); // how often an answer's mark was saved
-const soon = () => new Promise((done) => setTimeout(done, AGAIN_MS));
+const soon = (wait = AGAIN_MS) => new Promise((done) => setTimeout(done, wait));
 
 // ---- one answer
 
@@ -418,6 +418,7 @@ of("points").addEventListener("keydown", (event) => {
 });
 of("jump").addEventListener("change", () => show(Number(of("jump").value)));
 of("names")?.addEventListener("change", async () => {
+  if (!here()) return;
   const { id, question } = here();
   cache.clear();
   if (await places.load().catch(fail) !== null) show(Math.max(0, places.index_of((each) => each.id === id && each.question === question)), { focus: false });
@@ -435,7 +436,7 @@ async function begin() {
   }
   tell_trouble("load", "");
   await outbox.take_up();
-  if (!places.place_at(0)) return null;
+  if (!places.place_at(0)) return soon(EMPTY_MS).then(begin);
   const asked = new URL(location.href).searchParams;
   const wanted = places.index_of((each) => (places.by_question ? each.id === asked.get("answer") : each.question === asked.get("question")));
   const first = places.index_of((each) => places.waits(each) && !places.of_others(each));

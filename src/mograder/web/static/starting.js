@@ -54,24 +54,29 @@ async function begin() {
 
 // Session pages load without the login cookie, so the web server in front must not ask for it.
 async function lets_through(address) {
-  const answer = await fetch(address, { credentials: "omit", cache: "no-store", redirect: "manual" }).catch(() => null);
-  return answer?.status === 204;
+  const answer = await hear(address, { credentials: "omit", cache: "no-store", redirect: "manual" });
+  return answer.status === 204;
 }
 
 async function ask() {
-  const answer = await fetch(start, { method: "POST", headers: { Accept: "application/x-ndjson" } }).catch(() => null);
-  if (!answer) throw new Error(word("unreachable"));
-  if (!answer.ok) {
-    const seconds = Number(answer.headers.get("retry-after"));
-    const message = await reason(answer, answer.status === 403 ? "unsigned" : "status");
-    throw seconds > 0 ? new Later(message, seconds) : new Error(message);
-  }
+  const answer = await hear(start, { method: "POST", headers: { Accept: "application/x-ndjson" } });
+  if (!answer.ok) throw new Error(await reason(answer, answer.status === 403 ? "unsigned" : "status"));
   for await (const event of progress(answer)) {
     if (event.event === "progress") tell(event.message);
     else if (event.event === "done") return event;
     else throw event.retry_after > 0 ? new Later(event.detail, event.retry_after) : new Error(event.detail);
   }
   throw new Later(word("broken"), BROKEN_OFF_S);
+}
+
+// No answer, a front's own failure, and an answer that names a time, are for now: the hub may be restarting.
+async function hear(address, options) {
+  const answer = await fetch(address, options).catch(() => null);
+  if (!answer) throw new Later(word("unreachable"), BROKEN_OFF_S);
+  const seconds = Number(answer.headers.get("retry-after"));
+  const fronts = answer.status > 500 && !answer.headers.has("x-request-id");
+  if (seconds > 0 || fronts) throw new Later(await reason(answer), seconds || BROKEN_OFF_S);
+  return answer;
 }
 
 // Shows a message that the next page does not repeat, for some seconds or until a click or a key.

@@ -18,6 +18,7 @@ export function tell_times(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const moment = new Date(time.dateTime);
     if (Number.isNaN(moment.valueOf())) continue;
+    time.ariaLive = "off"; // what surrounds it, and is spoken, is not spoken again each minute
     const text = told(moment, time.dataset.ahead !== undefined, now);
     if (time.textContent !== text) time.textContent = text;
     time.title = moment.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Query, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
@@ -40,8 +40,9 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.notifier import Part
-from mograder.web.hub.core.responses import Body, Done, back_from, deliver
+from mograder.web.hub.core.responses import Body, Done, back_from, deliver, in_json
 from mograder.web.pages import page
+from mograder.web.problems import Wants, wanted
 from mograder.web.route import OWNER, Route
 
 _COMPARE_SECONDS = 5.0
@@ -158,17 +159,20 @@ def late_at(app: HubApp, user: str, item: str, at: datetime, own: OwnDates) -> t
     return late, f"−{percent:g} %" if percent else ""
 
 
-async def look_before(copy: KnownCopy, app: CurrentApp, caller: Caller) -> MissingWork:
-    """Return what is missing in the notebook as it was saved last, and what being late costs."""
-    return await _look(copy, app, caller, app.services.clock.now())
+async def hand_in(
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
+) -> Annotated[Response, Submitted | MissingWork]:
+    """Submit the notebook as it was saved last if nothing is missing in it, else tell what is.
 
-
-async def hand_in(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Submit the notebook, or show first what is missing; the page's button then submits it."""
+    The submission's time is that of the request: to look for what is missing may take seconds. Who
+    was told what is missing may hand in all the same with ``/submit``.
+    """
     now = app.services.clock.now()
     missing = await _look(copy, app, caller, now)
     if not missing.words and not missing.closed:
         return await _submit(copy, request, app, caller, now)
+    if wanted(request) is not Wants.PAGE:
+        return JSONResponse(in_json(missing))
     where = f"{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
     return page(
         request,
@@ -358,6 +362,5 @@ def _beside(
 
 ROUTES = (
     Route("POST", "/submit/{user}/{a}", submit, OWNER, "Copies"),
-    Route("GET", "/hand-in/{user}/{a}", look_before, OWNER, "Copies"),
-    Route("POST", "/hand-in/{user}/{a}", hand_in, OWNER),
+    Route("POST", "/hand-in/{user}/{a}", hand_in, OWNER, "Copies"),
 )

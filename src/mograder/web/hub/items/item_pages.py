@@ -27,7 +27,7 @@ from mograder.web.hub.items.dates import dates_of
 from mograder.web.hub.items.grading import MarkLine, mark_lines, newer_work, submitters
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.marking.statistics_pages import statistics_of
-from mograder.web.pages import inert_page, page
+from mograder.web.pages import inert_page, page, sheet_of
 from mograder.web.route import INSTRUCTOR, Route
 
 _PATIENCE_SECONDS = 0.1
@@ -37,7 +37,7 @@ async def item(name: str, request: Request, app: CurrentApp) -> Response:
     """Show an item to instructors: where its source is, its grading, and the students' marks."""
     parsed = item_name(name)
     job = await app.services.grading.jobs.of(parsed)
-    values = await to_thread.run_sync(_values, app, parsed, job)
+    values = await to_thread.run_sync(_values, app, request, parsed, job)
     return page(
         request,
         "item.html",
@@ -52,7 +52,7 @@ async def item(name: str, request: Request, app: CurrentApp) -> Response:
     )
 
 
-def _values(app: HubApp, name: ItemName, job: JobRow | None) -> dict[str, object]:
+def _values(app: HubApp, request: Request, name: ItemName, job: JobRow | None) -> dict[str, object]:
     """Return what the page shows of files and databases. Raises: NotFound for an unknown item."""
     source, submitted = app.services.grading.sources.find(name), submitters(app, name)
     known = source is not None or submitted or job is not None
@@ -64,7 +64,7 @@ def _values(app: HubApp, name: ItemName, job: JobRow | None) -> dict[str, object
         "source": source,
         "submitted": len(submitted),
         "dates": dates_of(app, name),
-        "lines": lines,
+        "sheet": sheet_of(lines, request),
         "graded": sum(each.is_graded for each in lines),
         "warnings": () if job is None else job.warnings,
         "pages": frozenset(path.stem for path in _autograded(app, name).glob("*.html")),

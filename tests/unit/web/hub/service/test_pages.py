@@ -334,7 +334,8 @@ async def test_answers_for_programs_carry_them_too(hub: Hub, path: str) -> None:
 
 async def test_static_files_are_kept_for_ever_under_their_version(hub: Hub) -> None:
     found = re.findall(r'(?:href|src)="(/static/[^"]+)"', await read(hub, "/"))
-    assert {path.rpartition("/")[2] for path in found} == {"app.css", "icon.svg", "home.js"}
+    names = {path.rpartition("/")[2] for path in found}
+    assert names == {"app.css", "icon.svg", "once.js", "home.js"}
     for path in found:
         response = await see(hub, path, user="")
         assert response.status_code == 200
