@@ -69,9 +69,13 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class GroupEvents:
-    """Number of OOM kills, and of forks refused at the limit of tasks."""
+    """Number of OOM kills, of times that it reached its own limit, and of forks refused.
+
+    The kernel counts a kill also where the machine's memory, or a cgroup's above it, was used up.
+    """
 
     oom_kills: int
+    own_limit: int
     refused: int
 
 
@@ -80,7 +84,7 @@ class SessionGroup:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._last = GroupEvents(0, 0)
+        self._last = GroupEvents(0, 0, 0)
 
     def entry(self) -> int:
         """Return a descriptor of ``cgroup.procs``: a process that writes 0 to it is moved here.
@@ -109,8 +113,10 @@ class SessionGroup:
     def events(self) -> GroupEvents:
         """Return the events so far; after :meth:`close`, those up to then."""
         with contextlib.suppress(OSError):
+            memory = _keyed(self.path / "memory.events")
             self._last = GroupEvents(
-                oom_kills=_keyed(self.path / "memory.events").get("oom_kill", 0),
+                oom_kills=memory.get("oom_kill", 0),
+                own_limit=memory.get("oom", 0),
                 refused=_keyed(self.path / "pids.events").get("max", 0),
             )
         return self._last

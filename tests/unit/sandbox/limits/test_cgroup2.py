@@ -171,7 +171,7 @@ def test_what_a_session_uses_is_read(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     group = SessionGroup(tmp_path)
     assert group.use() == Reading(memory=2000, cpu=2.5, tasks=17)
-    assert group.events() == GroupEvents(oom_kills=4, refused=6)
+    assert group.events() == GroupEvents(oom_kills=4, own_limit=1, refused=6)
     (tmp_path / "memory.events").unlink()
     assert group.events().oom_kills == 4, "what is known of a leaf that is gone"
 
