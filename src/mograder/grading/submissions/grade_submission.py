@@ -381,7 +381,7 @@ def _label(check: ValidatedCheck, wanted: float) -> GradedLabel:
 class _OwnEnds:
     """Runs notebooks; raises an error for a run whose end is not the student's doing.
 
-    As the judge's worker: where the machine is short of something, and where nothing was reported at all.
+    As the judge's worker: where the machine is short of something, or nothing was reported.
     """
 
     runs: Executes

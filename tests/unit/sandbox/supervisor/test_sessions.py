@@ -130,12 +130,13 @@ async def _ended_by(
     end: Callable[[SessionTable], Awaitable[object] | None],
     runtime: Path,
     place: Path,
-    bounds: HostLimits = HostLimits(),
+    groups: SessionGroups | None = None,
 ) -> Ended:
     """Start a session, have it ended, and return how its end is told."""
     told: list[Ended] = []
     host = Host(place, place, place, place, place, links=())
     runner = cast(Runner, FakeRunner())
+    bounds = HostLimits(groups)
     table = SessionTable(runner, host, runtime, told.append, _unheard, _as_it_is, bounds=bounds)
     await table.start(_request(place))
     if (ending := end(table)) is not None:
@@ -192,5 +193,5 @@ async def test_a_kill_by_the_kernel_is_told_as_what_ran_out_of_memory(
         (leaf / "pids.events").write_text("max 0\n")
         return table.end("session-a")
 
-    gone = await _ended_by(kill, runtime, tmp_path, HostLimits(KeptTree(tmp_path, "course")))
+    gone = await _ended_by(kill, runtime, tmp_path, KeptTree(tmp_path, "course"))
     assert gone.reason == reason
