@@ -62,7 +62,7 @@ class Report:
     def __init__(self, descriptor: int, bounds: ReportBounds = BOUNDS) -> None:
         """``descriptor`` is the pipe's reading end; :meth:`close` closes it."""
         self.overflow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the report or one of its lines was too long, or the lines too many; the lines are then discarded."""
+        """Done when the report exceeded one of its bounds; the lines are then discarded."""
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when no more lines are taken: after the last one, an overflow, or :meth:`close`."""
         self._descriptor = descriptor
