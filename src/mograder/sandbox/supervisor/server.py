@@ -42,7 +42,6 @@ from mograder.sandbox.isolation.bwrap import (
 from mograder.sandbox.isolation.namespaces import prefer_to_end
 from mograder.sandbox.isolation.policy import (
     SANDBOXED_BUILD,
-    UV_LOCK,
     Host,
     build_plan,
     unconfined,
@@ -279,11 +278,9 @@ class Supervisor:
 
     async def _prepare(self, request: NotebookRequest) -> Mapping[str, Path]:
         """Prepare this machine for a request; return the paths that are others here."""
-        await self._restore_cache()
         return {}
 
     async def _warm(self, environment: Path) -> bool:
-        await self._restore_cache()
         return self._zygotes is not None and await self._zygotes.warm(environment)
 
     async def _start(self, request: StartSession) -> SessionInfo:
@@ -344,22 +341,13 @@ class Supervisor:
         await asyncio.wait({run})
         return True
 
-    async def _restore_cache(self) -> None:
-        """Create uv's cache again if it was deleted, which may happen at any time.
-
-        Builds write to it, and it is mounted in every session.
-        Raises: :class:`SandboxUnavailable`.
-        """
-        cache = self._config.uv_cache
-        if not (cache / UV_LOCK).exists():
-            await asyncio.to_thread(keep_cache, cache, self._runner.uid_base)
-
     async def _run(self, command: RunCommand, tell: Callable[[list[str]], Awaitable[None]]) -> int:
         """Run a build command in a sandbox; return its status, 124 if it took too long."""
         self._runner.reach(command.directory)
         if not command.directory.is_dir():
             raise NotFound(f"There is no build directory {command.directory}.")
-        await self._restore_cache()
+        # It may have been deleted at any time.
+        await asyncio.to_thread(keep_cache, self._config.uv_cache, self._runner.uid_base)
         refresh_resolver(self._host.build_etc)
         inside = SANDBOXED_BUILD
         if self._runner.kind == "none":
