@@ -186,6 +186,10 @@ class Execute(NotebookRequest):
     outputs: bool = False
 
 
+MOST_SKIPPED = 1000
+"""Cells that a worker may be told to leave out."""
+
+
 class AnswerWorker(NotebookRequest):
     """The worker of a submission: it runs the notebook without its checks, then answers.
 
@@ -194,7 +198,7 @@ class AnswerWorker(NotebookRequest):
     """
 
     interface: tuple[str, ...] = Field(max_length=1000)
-    skip: tuple[int | str, ...] = Field(max_length=1000)
+    skip: tuple[int | str, ...] = Field(max_length=MOST_SKIPPED)
     outputs: bool = False
 
 
