@@ -8,7 +8,7 @@ enforces limits (:mod:`mograder.sandbox.limits.rules`).
 The resulting layout; a cgroup that distributes resources may hold no process itself::
 
     <ours>/supervisor           all previous members: the supervisor, perhaps the hub
-    <ours>/zygotes              zygotes and their zygote groups
+    <ours>/zygotes-<name>       zygotes and their zygote groups
     <ours>/sessions-<name>/<id> one for each session
 """
 
@@ -28,7 +28,7 @@ from mograder.sandbox.protocol import Limits
 _log = logging.getLogger("mograder.supervisor")
 
 CONTROLLERS = ("cpu", "memory", "pids")
-_OWN, _ZYGOTES, _SESSIONS = "supervisor", "zygotes", "sessions-"
+_OWN, _ZYGOTES, _SESSIONS = "supervisor", "zygotes-", "sessions-"
 _MANAGED = Path("/run/systemd/system")
 _DELEGATED = ("user.delegate", "trusted.delegate")
 """Extended attributes with which systemd marks a delegated cgroup."""
@@ -145,7 +145,7 @@ class SessionGroups:
         """``root`` is the delegated cgroup; ``name`` the supervisor's, the same at each start."""
         self.root = root
         self._sessions = root / f"{_SESSIONS}{name}"
-        self._zygotes = root / _ZYGOTES
+        self._zygotes = root / f"{_ZYGOTES}{name}"
         self._lingering: list[Path] = []
         self._lock = threading.Lock()
         """Guards ``_lingering``: the methods that block are called in threads."""
@@ -242,9 +242,9 @@ class SessionGroups:
     def overhead(self) -> int:
         """Return the memory of the supervisor's leaf and of the zygotes in bytes."""
         total = 0
-        for name in (_OWN, _ZYGOTES):
+        for path in (self.root / _OWN, self._zygotes):
             with contextlib.suppress(OSError, ValueError):
-                total += _resident(self.root / name)
+                total += _resident(path)
         return total
 
     def close(self) -> bool:

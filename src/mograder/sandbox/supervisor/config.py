@@ -219,8 +219,7 @@ class SupervisorConfig(BaseModel):
 def cgroups_of(config: SupervisorConfig, **where: Path) -> SessionGroups | None:
     """Divide the cgroup that is delegated to us, if the supervisor may; ``where`` as for ``find``.
 
-    A command's supervisor touches no cgroup: in the same tree are the sessions and zygotes of a hub
-    that runs, and at its end it would kill what it finds there.
+    A command's supervisor touches no cgroup: it would move a hub that runs in the same tree.
     """
     if not config.divide_cgroups:
         return None
