@@ -349,6 +349,7 @@ class NodeSupervisor(Supervisor):
         paths = await asyncio.to_thread(self._paths.of, request)
         if isinstance(request, StartSession):
             await asyncio.to_thread(mark_used, paths["environment"])
+        await super()._prepare(request)
         return paths
 
     async def _warm(self, environment: Path) -> bool:

@@ -277,8 +277,19 @@ class Supervisor:
                 return Done(id=call.id, stopped=True)
 
     async def _prepare(self, request: NotebookRequest) -> Mapping[str, Path]:
-        """Prepare this machine for a request; return the paths that are others here."""
+        """Prepare this machine for a request; return the paths that are others here.
+
+        Raises: :class:`SandboxUnavailable` when this process is ending.
+        """
+        self._demand_staying()
         return {}
+
+    def _demand_staying(self) -> None:
+        if self._stopping.is_set():
+            raise SandboxUnavailable(
+                "The machine that runs the notebook is being stopped.",
+                hint="Try again in a minute.",
+            )
 
     async def _warm(self, environment: Path) -> bool:
         return self._zygotes is not None and await self._zygotes.warm(environment)
@@ -325,10 +336,7 @@ class Supervisor:
                 done = Done(id=call_id, judged=judged)
         finally:
             del self._runs[writer, call_id]
-        if self._stopping.is_set():
-            raise SandboxUnavailable(
-                "The machine that ran the notebook is being stopped.", hint="Try again in a minute."
-            )
+        self._demand_staying()
         await _send_lines(writer, call_id, lines)
         return done
 
@@ -343,6 +351,7 @@ class Supervisor:
 
     async def _run(self, command: RunCommand, tell: Callable[[list[str]], Awaitable[None]]) -> int:
         """Run a build command in a sandbox; return its status, 124 if it took too long."""
+        self._demand_staying()
         self._runner.reach(command.directory)
         if not command.directory.is_dir():
             raise NotFound(f"There is no build directory {command.directory}.")
