@@ -97,6 +97,7 @@ _log = logging.getLogger("mograder.supervisor")
 
 _FAREWELL_SECONDS = 2.0
 _REPORT_SECONDS = 0.2
+_END_SECONDS = 5.0
 _TIMED_OUT = 124
 _UNREAD_BYTES = 1 << 20
 """Unsent bytes above which a hub that reads slowly receives no more measurements."""
@@ -376,6 +377,8 @@ class Supervisor:
         finally:
             if not sandbox.exited.done():
                 sandbox.end()
+                # Its directory is removed next.
+                await asyncio.wait({sandbox.exited}, timeout=_END_SECONDS)
         await tell(lines.take(last=True))
         return sandbox.exited.result()
 
