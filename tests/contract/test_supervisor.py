@@ -256,14 +256,17 @@ async def test_killing_it_kills_every_sandbox_and_the_client_finds_a_new_one(
     assert _leftovers(config.runtime) == []
 
 
-async def test_a_session_cannot_hold_the_lock_of_uvs_cache(
+async def test_a_session_cannot_hold_the_locks_of_uvs_cache(
     config: SupervisorConfig, sessions: Sessions
 ) -> None:
-    """Builds would wait for it; to read the file would be enough."""
-    lock = "exec 9< /opt/mograder/uv-cache/.lock; flock 9; touch up; exec sleep 600"
-    await sessions.start("holding", lock)
-    with (config.uv_cache / ".lock").open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where the session has it
+    """Builds would wait for them; to read the files would be enough."""
+    for name in (".lock", "sdists-v10/index/.lock", "wheels-v7/url/a.lock", "archive-v0/a/a.py"):
+        (config.uv_cache / name).parent.mkdir(parents=True, exist_ok=True)
+        (config.uv_cache / name).touch()
+    look = f"find /opt/mograder/uv-cache -type f > seen; {SLEEPER}"
+    await sessions.start("looking", look)
+    seen = (sessions.place / "workspace-looking/seen").read_text()
+    assert seen == "/opt/mograder/uv-cache/archive-v0/a/a.py\n"
 
 
 async def test_one_that_nobody_waits_for_any_more_is_not_left_behind(

@@ -54,6 +54,20 @@ async def test_stop_ends_a_tree_that_hides_and_ignores_signals(
     assert await client.stop("session-deaf") is False
 
 
+async def test_a_supervisor_that_is_ending_starts_nothing(
+    client: SupervisorClient, config: SupervisorConfig, sessions: Sessions, workshop: Path
+) -> None:
+    """It would be told as started, and be killed at once."""
+    await sessions.start("deaf", "trap '' TERM; touch up; sleep 600")
+    supervisor_process(client).terminate()
+    await until(lambda: not config.socket.exists())
+    with pytest.raises(SandboxUnavailable, match="is being stopped"):
+        await client.start(sessions.request("late", SLEEPER))
+    with pytest.raises(SandboxUnavailable, match="is being stopped"):
+        await client.run(shell(workshop, "true"), lambda _: None)
+    assert (await sessions.outcome("deaf")).reason == "lost"
+
+
 async def test_stop_lets_a_session_finish_what_it_writes(
     client: SupervisorClient, sessions: Sessions, tmp_path: Path
 ) -> None:

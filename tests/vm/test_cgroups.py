@@ -211,6 +211,7 @@ def test_a_process_past_its_memory_is_killed_with_all_of_its_session_and_nobody_
         bomb = child(lambda: entered(group, lambda: hold_memory(128 * MIB)))
         assert status_of(bomb) == status_of(helper) == -signal.SIGKILL
         assert group.events().oom_kills >= 1
+        assert group.events().own_limit >= 1
         assert neighbour.pids() == [kept]
         assert neighbour.events().oom_kills == 0
         close(group)

@@ -31,12 +31,13 @@ from mograder.marks import (
 from mograder.notebook.findings import Finding
 from mograder.notebook.integrity import Level
 from mograder.sandbox.execution.report import ExecutionResult, Outcome
+from mograder.sandbox.protocol import SHORTAGES
 
 _ENDED = {
     "processes": "it started too many processes",
     "workspace": "it wrote too much to its folder",
-    "disk": "the disk is nearly full",
     "output": "it printed too much",
+    **SHORTAGES,
 }
 _OUTPUT_LINES = 10
 _MOST_STRIPES = 40

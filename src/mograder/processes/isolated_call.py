@@ -41,6 +41,13 @@ _SHORT = 32_000
 _SECONDS = 20
 _MEMORY = 2 << 30
 _WAIT_SECONDS = 60.0
+_TOO_MUCH = 3
+"""The exit status of a process whose text takes too much memory, or is nested too deeply."""
+
+_NOT_OF_THE_TEXT = {1, *(-each for each in (1, 2, 9, 15))}
+"""Statuses of processes that ended for another reason than their text: an error in our own code, or
+SIGHUP, SIGINT, SIGKILL or SIGTERM. The kernel sends SIGXCPU for too much processor time."""
+
 _AT_ONCE = 2
 _OF_ONE_PERSON = 8
 _CHARACTERS_OF_ONE_PERSON = 20_000_000
@@ -84,7 +91,8 @@ class IsolatedCall:
         result. Its arguments are pickled; its result is validated by that type.
 
         Raises: the :class:`MograderError` that the function raises; :class:`InvalidInput` when it
-        exceeds the limits on time or memory; :class:`Busy` when too many of this person wait.
+        exceeds the limits on time or memory; :class:`Busy` when too many of this person wait, or
+        when something else ended the process.
         """
         async with self.turn_of(whose, size):
             if (size <= _SHORT and not compiles) or SYSTEM != "linux":
@@ -157,6 +165,10 @@ def _name(family: type) -> str:
 
 
 async def _ask(request: bytes, seconds: int) -> bytes:
+    """Return what a process says to a request, b"" or a part of it if it exceeded a limit.
+
+    Raises: :class:`Busy` if it did not end by itself.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-m", __name__, str(seconds)),
         stdin=asyncio.subprocess.PIPE,
@@ -174,22 +186,27 @@ async def _ask(request: bytes, seconds: int) -> bytes:
                 process.stdin.write(request)
                 await process.stdin.drain()
             process.stdin.close()
-            return await _read(process.stdout)
+            said = await _read(process.stdout)
+            status = await process.wait() if said is not None else _TOO_MUCH
     except TimeoutError:
-        return b""
+        status = 1
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+    if status in _NOT_OF_THE_TEXT:
+        _log.warning("a process for a large text ended with status %s", process.returncode)
+        raise Busy("The notebook could not be checked just now.", hint="Try again later.")
+    return said or b""
 
 
-async def _read(stream: asyncio.StreamReader) -> bytes:
-    """Return all that comes, b"" if that is too much."""
+async def _read(stream: asyncio.StreamReader) -> bytes | None:
+    """Return all that comes, None if that is too much."""
     said = bytearray()
     while piece := await stream.read(_PIECE):
         said += piece
         if len(said) > _MOST_SAID:
-            return b""
+            return None
     return bytes(said)
 
 
@@ -197,11 +214,16 @@ def main() -> None:
     """Read a function from standard input, and write its result, or its error."""
     if sys.platform == "linux":  # other systems have no such process
         seconds = int(sys.argv[1])
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        # At the hard limit the kernel sends SIGKILL, as others do.
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    function = pickle.load(sys.stdin.buffer)  # noqa: S301  # from ourselves
-    sys.stdout.buffer.write(_answer(function))
+    try:
+        function = pickle.load(sys.stdin.buffer)  # noqa: S301  # from ourselves
+        answer = _answer(function)
+    except (MemoryError, RecursionError):
+        os._exit(_TOO_MUCH)
+    sys.stdout.buffer.write(answer)
     sys.stdout.flush()
     os._exit(0)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Busy, InvalidInput
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.denied_code import (
     DEFAULT_DENIED,
@@ -54,7 +54,6 @@ def find_unanswered(text: str, filename: str, release: str) -> tuple[str, ...]:
 
 
 _SECONDS = 6
-_TOO_COMPLEX = "it is too large or too complex to be merged."
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +101,14 @@ class CopyMerger:
         """Return the merge of one copy.
 
         Raises: :class:`~mograder.notebook.merge.cell_merge.NotMergeable`, :class:`InvalidInput`
-        when it takes too much time or memory.
+        when it takes too much time or memory, :class:`Busy` when its process is killed.
         """
         return await self._apart.call(partial(_merge, question), size=question.size)
 
     async def propose(self, question: MergeQuestion, whose: str) -> MergeProposal:
         """Return the merge of a person's copy, and how it differs from the copy.
 
-        Raises: as :meth:`merge`; :class:`~mograder.core.errors.Busy` when too many of theirs wait.
+        Raises: as :meth:`merge`; :class:`Busy` also when too many of theirs wait.
         """
         call = partial(_propose, question)
         return await self._apart.call(call, size=question.size, whose=whose)
@@ -133,9 +132,9 @@ class CopyMerger:
         size = sum(len(each.mine) for each in questions)
         try:
             return await self._batches.call(partial(_outlines, tuple(questions)), size=size)
-        except InvalidInput:
+        except (InvalidInput, Busy) as error:
             if len(questions) == 1:
-                return (MergeOutline(reason=_TOO_COMPLEX),)
+                return (MergeOutline(reason=error.message),)
         found = [await self.outlines((each,)) for each in questions]
         return tuple(outline for (outline,) in found)
 

@@ -9,6 +9,7 @@ a fault of the other side, whose connection is closed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -62,8 +63,14 @@ class Mode(StrEnum):
     RUN = "run"
 
 
-LimitReason = Literal["memory", "processes", "workspace", "disk", "output"]
-"""The limits whose excess ends a session; ``disk`` is the disk space that must stay free."""
+LimitReason = Literal["memory", "processes", "workspace", "output", "disk", "shortage"]
+"""The limits whose excess ends a session; the last two are the machine's, not its own."""
+
+SHORTAGES: Mapping[str, str] = {
+    "disk": "the disk is nearly full",
+    "shortage": "the machine is short of memory",
+}
+"""The reasons for which a run ends that are not its notebook's doing, in words."""
 
 MachineReason = Literal["lost", "machine", "moved"]
 """Why a session ended by no fault of its own: with its supervisor, at the end of its node's lease,
@@ -178,6 +185,10 @@ class Execute(NotebookRequest):
     outputs: bool = False
 
 
+MOST_SKIPPED = 1000
+"""Cells that a worker may be told to leave out."""
+
+
 class AnswerWorker(NotebookRequest):
     """The worker of a submission: it runs the notebook without its checks, then answers.
 
@@ -186,7 +197,7 @@ class AnswerWorker(NotebookRequest):
     """
 
     interface: tuple[str, ...] = Field(max_length=1000)
-    skip: tuple[int | str, ...] = Field(max_length=1000)
+    skip: tuple[int | str, ...] = Field(max_length=MOST_SKIPPED)
     outputs: bool = False
 
 

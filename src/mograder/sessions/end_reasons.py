@@ -84,6 +84,8 @@ class Explanation:
 
 def reason_of(gone: Ended) -> EndReason:
     """Return the reason of an end that the hub did not request."""
+    if gone.reason == "shortage":
+        return EndReason.MEMORY  # its text names the server's memory, too
     if gone.reason in _TOLD:
         return EndReason(gone.reason)
     # Status 0: the student used marimo's own "shut down".

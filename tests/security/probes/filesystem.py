@@ -62,7 +62,7 @@ def writes_shared_files(_: Hints) -> object:
         *("/opt/mograder/programs", "/opt/mograder/environment"),
         *(sys.executable, os.path.realpath(sys.executable), marimo.__file__ or ""),
         *("/opt/mograder/uv-cache", "/etc/passwd", "/usr/bin/python3", "/usr/bin/env"),
-        *("/opt/mograder/uv-cache/CACHEDIR.TAG", "/opt/mograder/environment/environment.json"),
+        *("/opt/mograder/uv-cache/archive-v0", "/opt/mograder/environment/environment.json"),
         os.path.join(package, "__pycache__"),
         os.path.dirname(os.path.dirname(os.path.realpath(sys.executable))),
     ]

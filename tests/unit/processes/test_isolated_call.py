@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import pytest
 
-from mograder.core.errors import Busy, InvalidInput
+from mograder.core.errors import Busy, InvalidInput, MograderError
 from mograder.grading.validate import Submission, validate
 from mograder.notebook.denied_code import Denied, Screening
 from mograder.notebook.merge.cell_merge import NotMergeable, merge
@@ -58,6 +58,12 @@ here_and_apart = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, a text is judged by its own use."""
+    monkeypatch.setattr(isolated_call, "_WAIT_SECONDS", 110.0)
+
+
 async def inspected(text: str, function: partial[R]) -> R:
     return await IsolatedCall().call(function, size=len(text))
 
@@ -81,6 +87,38 @@ async def test_one_that_the_parser_dies_of_is_refused_in_words() -> None:
     text = "x = [" + "[]," * 5_000_000 + "]"
     with pytest.raises(InvalidInput, match="too large or too complex"):
         await IsolatedCall(seconds=1).call(partial(check_notebook, text, "A1.py"), size=len(text))
+
+
+class Program(partial[None]):
+    """A function of which the process is told to run this code instead."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return exec, self.args
+
+
+@apart
+@pytest.mark.parametrize(
+    ("code", "raised"),
+    [
+        ("raise MemoryError", InvalidInput),
+        ("raise RecursionError", InvalidInput),
+        ("while True: pass", InvalidInput),
+        ("import signal; signal.raise_signal(signal.SIGSEGV)", InvalidInput),
+        ("import signal; signal.raise_signal(signal.SIGKILL)", Busy),
+        ("import signal; signal.raise_signal(signal.SIGTERM)", Busy),
+        ("raise ImportError", Busy),
+        ("import time; time.sleep(100)", Busy),
+    ],
+)
+async def test_only_a_text_that_exceeds_a_limit_is_refused_for_good(
+    code: str, raised: type[MograderError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was killed, or was too slow on a busy machine, says nothing of its text."""
+    if "sleep" in code:
+        monkeypatch.setattr(isolated_call, "_WAIT_SECONDS", 1.0)
+    with pytest.raises(MograderError) as caught:
+        await IsolatedCall(seconds=1).call(Program(check_notebook, code), size=40_000)
+    assert type(caught.value) is raised
 
 
 @apart

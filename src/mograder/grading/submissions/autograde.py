@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.errors import Busy, InvalidInput, MograderError, TooLarge
 from mograder.core.log import get_logger
 from mograder.grading.pages.notebook_page import render_notebook_page, render_text_page
 from mograder.grading.submissions.grade_submission import (
@@ -341,7 +341,7 @@ def _screen(assignment: GradedAssignment, denied: Denied | None) -> Screen | Non
             text = decode_notebook(submitted.data, name)
             look = partial(screen, text, name, release=release, denied=denied)
             found = await apart.call(look, size=len(text) + len(release or ""))
-        except MograderError:
+        except (InvalidInput, TooLarge):
             return ""
         said = "; ".join(f"{each.message} (line {each.line})" for each in found.denied)
         return f"safety check failed: {said}" if said else ""
@@ -387,7 +387,7 @@ async def _page(graded: GradedNotebook, apart: IsolatedCall) -> str:
         size = len(text) + sum(len(cell.shown) for cell in cells)
         try:
             return await apart.call(partial(render_notebook_page, text, name, cells), size=size)
-        except InvalidInput as error:
+        except (InvalidInput, Busy) as error:
             problem = error.message
     return render_text_page(text, name, problem)
 

@@ -68,6 +68,7 @@ from mograder.sandbox.execution.report import (
     ExecutionResult,
     Outcome,
 )
+from mograder.sandbox.protocol import SHORTAGES
 from mograder.store.submissions.receipts import moment
 
 _log = get_logger(__name__)
@@ -380,15 +381,15 @@ def _label(check: ValidatedCheck, wanted: float) -> GradedLabel:
 class _OwnEnds:
     """Runs notebooks; raises an error for a run whose end is not the student's doing.
 
-    As the judge's worker: where the disk is nearly full, and where nothing was reported at all.
+    As the judge's worker: where the machine is short of something, or nothing was reported.
     """
 
     runs: Executes
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
         result = await self.runs.execute(request)
-        if result.reason == "disk":
-            raise MograderError("The notebook was ended because the disk is nearly full.")
+        if why := SHORTAGES.get(result.reason):
+            raise MograderError(f"The notebook was ended because {why}.")
         told = result.cells or result.problem
         if not told and result.outcome not in (Outcome.FINISHED, Outcome.UNREADABLE):
             raise MograderError(f"The notebook reported nothing. {result.log_tail[-_LOG:]}".strip())

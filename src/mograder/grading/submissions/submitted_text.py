@@ -23,6 +23,7 @@ from mograder.notebook.integrity import describe_tampering
 from mograder.notebook.parsing import decode_notebook
 from mograder.notebook.points import GRADERS_CELLS
 from mograder.notebook.source.release import SUBMIT
+from mograder.sandbox.protocol import MOST_SKIPPED
 
 _READ = os.O_RDONLY | open_flags.NOFOLLOW | open_flags.NONBLOCK | open_flags.CLOEXEC
 _READ |= open_flags.NOCTTY | open_flags.BINARY
@@ -90,10 +91,14 @@ def read_text(
     text a check reads.
 
     Raises:
-        InvalidInput: It is not a notebook; the message names the line.
+        InvalidInput: It is not a notebook; the message names the line. Or it has very many cells
+            to leave out.
     """
     notebook = parse_cells(text, filename)
     skip = [each.index for each in notebook.cells if _is_left_out(each, checks)]
+    # As many as the author has checks, and some, are no doing of the student's.
+    if len(skip) > max(MOST_SKIPPED - len(checks), 2 * len(checks)):
+        raise InvalidInput(f"{filename} has {len(skip)} cells of checks or for graders: too many.")
     added = [f"cell: added: {mark}" for mark in _graders_marks(notebook)]
     changed: tuple[str, ...] = ()
     if release is not None:

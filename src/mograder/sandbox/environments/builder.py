@@ -288,9 +288,17 @@ class EnvironmentRoot:
     if sys.platform == "linux":
 
         def _keep_held(self, directory: Path, record: EnvironmentRecord) -> str:
-            """Collect the static files again if the set is missing; return its name."""
+            """Collect the static files again if the set is missing; return its name.
+
+            Return "" while the disk is too full for that.
+            """
             if not is_complete(self.path / ASSETS, record.assets):
-                assets = self._keep_assets(directory / "env", record.python, record.marimo)
+                try:
+                    assets = self._keep_assets(directory / "env", record.python, record.marimo)
+                except OSError as error:
+                    if is_disk_full(error):
+                        return ""
+                    raise
                 if assets != record.assets:  # this release selects other files
                     changed = record.model_copy(update={"assets": assets})
                     write_file(directory / RECORD, changed.model_dump_json(indent=2).encode())

@@ -37,7 +37,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import InvalidInput, NotFound, is_disk_full
 from mograder.core.marimo_scripts import imports_of, other_form, pack_script, pack_style
 from mograder.sandbox.environments.record import ASSETS as ASSETS
 from mograder.sandbox.environments.record import SET_NAME as SET_NAME
@@ -205,6 +205,8 @@ def keep_assets(environment: Path, python: str, marimo: str, root: Path) -> str:
     ``environment`` is the directory made by ``uv venv``, which no build writes to any more;
     ``python`` and ``marimo`` are versions. Return "" if the files cannot be shared: each session's
     own server then serves them, which is slower.
+
+    Raises: :class:`OSError` if the disk is full.
     """
     minor = ".".join(python.split(".")[:2])
     place = ("lib", f"python{minor}", "site-packages", "marimo", "_static")
@@ -212,6 +214,8 @@ def keep_assets(environment: Path, python: str, marimo: str, root: Path) -> str:
         with _directory_below(environment, place) as top:
             return _keep(top, marimo, root)
     except (OSError, _UnusableError) as error:
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise
         _log.warning("the editor's files of marimo %s are not shared: %s", marimo, error)
         return ""
 

@@ -39,6 +39,7 @@ from mograder.sandbox.isolation.policy import CONTRACT, FILES, PLAN
 from mograder.sandbox.machines import Runs
 from mograder.sandbox.protocol import (
     JUDGE_LINE,
+    SHORTAGES,
     WORKER_LINE,
     AnswerJudge,
     AnswerWorker,
@@ -180,6 +181,8 @@ def judging_result(
 
 def _ended_badly(judge: Executed) -> str:
     """Return why a judge was ended; empty if it ended by itself."""
+    if why := SHORTAGES.get(judge.reason):
+        return f"The judge was ended because {why}."
     if judge.reason:
         return f"The judge exceeded its limit of {judge.reason}."
     if judge.timed_out:
@@ -191,8 +194,8 @@ def _ended_badly(judge: Executed) -> str:
 
 def _never_ran(lines: list[str], worker: Executed) -> str:
     """Return why a worker's end is not the student's doing; empty if it may be."""
-    if worker.reason == "disk":
-        return "The worker was ended because the disk is nearly full."
+    if why := SHORTAGES.get(worker.reason):
+        return f"The worker was ended because {why}."
     if not lines and not worker.overflow:
         return f"The worker reported nothing. {_log(worker)}".strip()
     return ""

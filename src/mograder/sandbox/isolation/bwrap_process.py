@@ -414,9 +414,10 @@ class Held(BwrapProcess):
     def _look_inside(self) -> None:
         """Find the first process: bubblewrap in a zygote group does not know its host pid.
 
-        It is the monitor's only child, and the monitor lives until the sandbox has ended.
+        It is the monitor's only child, and the monitor lives until the sandbox has ended. Its pid
+        may then be another process's.
         """
-        if self._first >= 0:
+        if self._first >= 0 or self._child.exited.done():
             return
         self.first_pid = next(iter(children_of(self._child.pid)), 0)
         with contextlib.suppress(ProcessLookupError):

@@ -80,9 +80,11 @@ WORK = HOME / "work"
 ENVIRONMENT = PurePosixPath("/opt/mograder/environment")
 BUILD = PurePosixPath("/opt/mograder/build")
 UV_CACHE = PurePosixPath("/opt/mograder/uv-cache")
-UV_LOCK = ".lock"
-"""The file in uv's cache that each of its programs locks. No session sees it: one that held the
-lock, for which reading is enough, would keep all builds waiting."""
+_PACKAGES = "archive-v*"
+"""The directories in uv's cache with unpacked packages, all that sessions see of it: in the others
+are files that uv locks. A session that held such a lock, for which reading is enough, would keep
+builds waiting."""
+
 UV = PurePosixPath("/opt/mograder/uv")
 SERVE = PurePosixPath("/opt/mograder/programs/serve.py")
 """Our programs are mounted as one directory: each mount costs a start time and a step to check."""
@@ -235,8 +237,9 @@ def session_plan(
         request.notebook,
     )
     own = Bind(request.directory, inside.work, writable=edit)
-    cover = Bind(host.etc / "hosts", inside.uv_cache / UV_LOCK)
-    binds = (Bind(host.uv_cache, inside.uv_cache), cover, own)
+    found = sorted(host.uv_cache.glob(_PACKAGES))
+    packages = (Bind(each, inside.uv_cache / each.name) for each in found)
+    binds = (*packages, own)
     plan = _notebook_plan(request, roots, host, inside, inside.serve.name, told, binds)
     return replace(plan, argv=(*plan.argv, *arguments), descriptors=tuple(handed))
 

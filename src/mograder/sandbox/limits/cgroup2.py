@@ -8,7 +8,7 @@ enforces limits (:mod:`mograder.sandbox.limits.rules`).
 The resulting layout; a cgroup that distributes resources may hold no process itself::
 
     <ours>/supervisor           all previous members: the supervisor, perhaps the hub
-    <ours>/zygotes              zygotes and their zygote groups
+    <ours>/zygotes-<name>       zygotes and their zygote groups
     <ours>/sessions-<name>/<id> one for each session
 """
 
@@ -28,7 +28,7 @@ from mograder.sandbox.protocol import Limits
 _log = logging.getLogger("mograder.supervisor")
 
 CONTROLLERS = ("cpu", "memory", "pids")
-_OWN, _ZYGOTES, _SESSIONS = "supervisor", "zygotes", "sessions-"
+_OWN, _ZYGOTES, _SESSIONS = "supervisor", "zygotes-", "sessions-"
 _MANAGED = Path("/run/systemd/system")
 _DELEGATED = ("user.delegate", "trusted.delegate")
 """Extended attributes with which systemd marks a delegated cgroup."""
@@ -69,9 +69,13 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class GroupEvents:
-    """Number of OOM kills, and of forks refused at the limit of tasks."""
+    """Number of OOM kills, of times that it reached its own limit, and of forks refused.
+
+    The kernel counts a kill also where the machine's memory, or a cgroup's above it, was used up.
+    """
 
     oom_kills: int
+    own_limit: int
     refused: int
 
 
@@ -80,7 +84,7 @@ class SessionGroup:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._last = GroupEvents(0, 0)
+        self._last = GroupEvents(0, 0, 0)
 
     def entry(self) -> int:
         """Return a descriptor of ``cgroup.procs``: a process that writes 0 to it is moved here.
@@ -109,8 +113,10 @@ class SessionGroup:
     def events(self) -> GroupEvents:
         """Return the events so far; after :meth:`close`, those up to then."""
         with contextlib.suppress(OSError):
+            memory = _keyed(self.path / "memory.events")
             self._last = GroupEvents(
-                oom_kills=_keyed(self.path / "memory.events").get("oom_kill", 0),
+                oom_kills=memory.get("oom_kill", 0),
+                own_limit=memory.get("oom", 0),
                 refused=_keyed(self.path / "pids.events").get("max", 0),
             )
         return self._last
@@ -139,7 +145,7 @@ class SessionGroups:
         """``root`` is the delegated cgroup; ``name`` the supervisor's, the same at each start."""
         self.root = root
         self._sessions = root / f"{_SESSIONS}{name}"
-        self._zygotes = root / _ZYGOTES
+        self._zygotes = root / f"{_ZYGOTES}{name}"
         self._lingering: list[Path] = []
         self._lock = threading.Lock()
         """Guards ``_lingering``: the methods that block are called in threads."""
@@ -236,9 +242,9 @@ class SessionGroups:
     def overhead(self) -> int:
         """Return the memory of the supervisor's leaf and of the zygotes in bytes."""
         total = 0
-        for name in (_OWN, _ZYGOTES):
+        for path in (self.root / _OWN, self._zygotes):
             with contextlib.suppress(OSError, ValueError):
-                total += _resident(self.root / name)
+                total += _resident(path)
         return total
 
     def close(self) -> bool:

@@ -30,7 +30,9 @@ _DEEPEST = 64
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _UNLIMITED = 1 << 40
-_MOST_FILES = 4096
+_MOST_FILES = 1 << 18
+"""Descriptors of a session that are looked at: all that the default limits allow it."""
+
 _WALK_SECONDS, _WALK_PART = 3.0, 20
 """Pause after a walk: at least so many seconds, and so many times the duration of the walk.
 

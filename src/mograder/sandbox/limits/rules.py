@@ -62,7 +62,7 @@ def decide(views: Sequence[View], memory: Memory, now: float) -> list[End]:
         elif now - view.full_since >= FULL_SECONDS:
             ends[view.session_id] = End(view.session_id, "processes")
     if not ends and (culprit := _culprit(views, memory)) is not None:
-        return [End(culprit.session_id, "memory")]
+        return [End(culprit.session_id, "shortage")]
     return list(ends.values())
 
 

@@ -42,7 +42,7 @@ from mograder.sandbox.isolation.bwrap import (
 )
 from mograder.sandbox.isolation.mounts import MountSpace, PrivateSources, Sources, give_to
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
-from mograder.sandbox.isolation.policy import ASSET_URL, UV_LOCK, Host
+from mograder.sandbox.isolation.policy import ASSET_URL, Host
 from mograder.sandbox.limits.cgroup2 import SessionGroups
 from mograder.sandbox.limits.procfs import sockets_of
 
@@ -219,8 +219,7 @@ class SupervisorConfig(BaseModel):
 def cgroups_of(config: SupervisorConfig, **where: Path) -> SessionGroups | None:
     """Divide the cgroup that is delegated to us, if the supervisor may; ``where`` as for ``find``.
 
-    A command's supervisor touches no cgroup: in the same tree are the sessions and zygotes of a hub
-    that runs, and at its end it would kill what it finds there.
+    A command's supervisor touches no cgroup: it would move a hub that runs in the same tree.
     """
     if not config.divide_cgroups:
         return None
@@ -323,15 +322,11 @@ def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
 def keep_cache(cache: Path, uid: int | None) -> None:
     """Create uv's cache if it is missing, and change its owner to the uid that runs builds.
 
-    ``uid`` is None where builds run as this process's user. The lock in it is made as uv makes it.
+    ``uid`` is None where builds run as this process's user.
     Raises: :class:`SandboxUnavailable`.
     """
     try:
         cache.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            lock = os.open(cache / UV_LOCK, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            os.fchmod(lock, 0o666)
-            os.close(lock)
         if uid is not None:
             give_to(cache, uid)
     except OSError as error:

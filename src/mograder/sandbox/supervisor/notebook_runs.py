@@ -36,10 +36,14 @@ from mograder.sandbox.warm.sessions import close_all
 
 @dataclass(frozen=True, slots=True)
 class ReportBounds:
-    """Maximum sizes of a report and of one of its lines, in bytes."""
+    """Maximum sizes of a report and of one of its lines, in bytes, and of its lines' number.
+
+    Each line is a message to the hub. An honest report has some thousands.
+    """
 
     report: int = 4 << 20
     line: int = 128 << 10
+    lines: int = 50_000
 
 
 BOUNDS = ReportBounds()
@@ -58,13 +62,14 @@ class Report:
     def __init__(self, descriptor: int, bounds: ReportBounds = BOUNDS) -> None:
         """``descriptor`` is the pipe's reading end; :meth:`close` closes it."""
         self.overflow: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the report or one of its lines was too long; the lines are then discarded."""
+        """Done when the report exceeded one of its bounds; the lines are then discarded."""
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when no more lines are taken: after the last one, an overflow, or :meth:`close`."""
         self._descriptor = descriptor
         self._rest = bytearray()
         self._lines: list[str] = []
         self._left, self._longest = bounds.report, bounds.line
+        self._lines_left = bounds.lines
         os.set_blocking(descriptor, False)
         asyncio.get_running_loop().add_reader(descriptor, self._read)
 
@@ -92,8 +97,9 @@ class Report:
         if ended:
             lines = lines[: lines.index(_END) + 1]
         self._lines += [line.decode("utf-8", "replace") for line in lines]
+        self._lines_left -= len(lines)
         longest = max(map(len, (*lines, rest)))
-        if self._left < 0 or longest > self._longest:
+        if min(self._left, self._lines_left) < 0 or longest > self._longest:
             self._lines.clear()
             self.overflow.set_result(None)
         if not data or ended or self.overflow.done():

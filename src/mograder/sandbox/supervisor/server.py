@@ -42,7 +42,6 @@ from mograder.sandbox.isolation.bwrap import (
 from mograder.sandbox.isolation.namespaces import prefer_to_end
 from mograder.sandbox.isolation.policy import (
     SANDBOXED_BUILD,
-    UV_LOCK,
     Host,
     build_plan,
     unconfined,
@@ -98,6 +97,7 @@ _log = logging.getLogger("mograder.supervisor")
 
 _FAREWELL_SECONDS = 2.0
 _REPORT_SECONDS = 0.2
+_END_SECONDS = 5.0
 _TIMED_OUT = 124
 _UNREAD_BYTES = 1 << 20
 """Unsent bytes above which a hub that reads slowly receives no more measurements."""
@@ -278,12 +278,21 @@ class Supervisor:
                 return Done(id=call.id, stopped=True)
 
     async def _prepare(self, request: NotebookRequest) -> Mapping[str, Path]:
-        """Prepare this machine for a request; return the paths that are others here."""
-        await self._restore_cache()
+        """Prepare this machine for a request; return the paths that are others here.
+
+        Raises: :class:`SandboxUnavailable` when this process is ending.
+        """
+        self._demand_staying()
         return {}
 
+    def _demand_staying(self) -> None:
+        if self._stopping.is_set():
+            raise SandboxUnavailable(
+                "The machine that runs the notebook is being stopped.",
+                hint="Try again in a minute.",
+            )
+
     async def _warm(self, environment: Path) -> bool:
-        await self._restore_cache()
         return self._zygotes is not None and await self._zygotes.warm(environment)
 
     async def _start(self, request: StartSession) -> SessionInfo:
@@ -328,10 +337,7 @@ class Supervisor:
                 done = Done(id=call_id, judged=judged)
         finally:
             del self._runs[writer, call_id]
-        if self._stopping.is_set():
-            raise SandboxUnavailable(
-                "The machine that ran the notebook is being stopped.", hint="Try again in a minute."
-            )
+        self._demand_staying()
         await _send_lines(writer, call_id, lines)
         return done
 
@@ -344,22 +350,14 @@ class Supervisor:
         await asyncio.wait({run})
         return True
 
-    async def _restore_cache(self) -> None:
-        """Create uv's cache again if it was deleted, which may happen at any time.
-
-        Builds write to it, and it is mounted in every session.
-        Raises: :class:`SandboxUnavailable`.
-        """
-        cache = self._config.uv_cache
-        if not (cache / UV_LOCK).exists():
-            await asyncio.to_thread(keep_cache, cache, self._runner.uid_base)
-
     async def _run(self, command: RunCommand, tell: Callable[[list[str]], Awaitable[None]]) -> int:
         """Run a build command in a sandbox; return its status, 124 if it took too long."""
+        self._demand_staying()
         self._runner.reach(command.directory)
         if not command.directory.is_dir():
             raise NotFound(f"There is no build directory {command.directory}.")
-        await self._restore_cache()
+        # It may have been deleted at any time.
+        await asyncio.to_thread(keep_cache, self._config.uv_cache, self._runner.uid_base)
         refresh_resolver(self._host.build_etc)
         inside = SANDBOXED_BUILD
         if self._runner.kind == "none":
@@ -379,6 +377,8 @@ class Supervisor:
         finally:
             if not sandbox.exited.done():
                 sandbox.end()
+                # Its directory is removed next.
+                await asyncio.wait({sandbox.exited}, timeout=_END_SECONDS)
         await tell(lines.take(last=True))
         return sandbox.exited.result()
 

@@ -432,13 +432,18 @@ class SessionTable:
             {pid for name in tuple(self._session_table) for pid in self._meter.pids(name)}
         )
 
-    async def _put_away(self, session_id: str, group: SessionGroup | None) -> bool:
-        """Forget a session and remove its cgroup; return whether the kernel's OOM killer acted."""
+    async def _put_away(
+        self, session_id: str, group: SessionGroup | None
+    ) -> LimitReason | Literal[""]:
+        """Forget a session and remove its cgroup; return why the kernel's OOM killer acted."""
         self._monitor.forget(session_id)
         if group is None or self._groups is None:
-            return False
+            return ""
         await asyncio.to_thread(self._groups.put_away, group)
-        return group.events().oom_kills > 0
+        events = group.events()
+        if not events.oom_kills:
+            return ""
+        return "memory" if events.own_limit else "shortage"
 
     def _ended(self, life: _Session, status: int) -> None:
         session_id = life.info.session_id
@@ -453,8 +458,7 @@ class SessionTable:
     async def _close(self, life: _Session, status: int) -> None:
         session_id = life.info.session_id
         killed = await self._put_away(session_id, life.group)
-        if killed and not life.reason:
-            life.reason = "memory"
+        life.reason = life.reason or killed
         _log.info("session %s ended with status %s", session_id, status)
         if isinstance(life.sandbox, PendingSession) and life.sandbox.failure:
             return  # it never started; its caller received the error

@@ -285,7 +285,12 @@ class ZygoteGroup:
     async def _start_zygote(self) -> str:
         if self._held is None or self._held.exited.done():
             self._held = await self._runner.found(self._plan, lambda _: None)
-            await self._held.stand()
+            try:
+                await self._held.stand()
+            except BaseException:
+                self._held.end()
+                self._held = None  # the next try founds another
+                raise
         rights = () if self._runner.uid_base is None else (SETGID, SETUID)
         program = filter_program(joining=True)
         launch = Launch(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import Busy, InvalidInput
+from mograder.core.errors import Busy, InvalidInput, MograderError
 from mograder.grading.submissions.autograde import Autograded, AutogradeRequest, autograde, run_of
 from mograder.grading.submissions.comparison import verify_results
 from mograder.grading.submissions.graded_assignment import AssignmentFiles, GradedAssignment
@@ -380,21 +380,34 @@ class ShowingJudges(TextJudges):
 
 
 class NoPatience(IsolatedCall):
-    """Gives large texts up at once, as one does that takes too long."""
+    """Gives large texts up at once, as one does that takes too long, or that is killed."""
+
+    def __init__(self, error: MograderError) -> None:
+        super().__init__()
+        self.error = error
 
     async def call(
         self, function: partial[R], *, size: int, whose: str = "", compiles: bool = False
     ) -> R:
         if size > 32_000:
-            raise InvalidInput("The notebook is too large or too complex to be checked.")
+            raise self.error
         return await super().call(function, size=size, whose=whose, compiles=compiles)
 
 
-async def test_a_page_that_takes_too_long_has_no_outputs(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (InvalidInput("It is too complex."), GradingState.NOT_RUN),
+        (Busy("It is too complex."), GradingState.NEEDS_ATTENTION),
+    ],
+)
+async def test_a_page_that_takes_too_long_has_no_outputs(
+    rig: Rig, error: MograderError, state: GradingState
+) -> None:
     """Reading 200,000 characters of elements within each other takes half a minute."""
     judges = ShowingJudges(output="<ul><li>shown" * 3000)
     judges.gate.set()
-    tools = replace(tools_with(judges, rig.root), apart=NoPatience())
+    tools = replace(tools_with(judges, rig.root), apart=NoPatience(error))
     (rig.root / "submitted/hw1/carol.py").write_text(WRONG + "#" * 32_000)
     with rig.book as book:
         done = await autograde(rig.request(), tools, book, rig.seen)
@@ -403,10 +416,11 @@ async def test_a_page_that_takes_too_long_has_no_outputs(rig: Rig) -> None:
         "bob": False,
         "carol": True,
     }
+    assert done.rows[2].state is state
     pages = {name: (rig.output / f"{name}.html").read_text() for name in ("alice", "carol")}
     assert "An output is not shown here: it is too large." in pages["alice"]
     assert "shown<" not in pages["alice"]
-    assert "too complex to be checked" in pages["carol"]
+    assert "It is too complex" in pages["carol"]
 
 
 async def test_marks_that_a_student_wrote_are_reported(rig: Rig) -> None:

@@ -387,16 +387,18 @@ async def test_a_second_run_that_fails_leaves_no_mark_of_its_questions(tmp_path:
     assert marks(found)[:2] == [("Q1", 10.0, S.JUDGED), ("Q2", None, S.NEEDS_ATTENTION)]
 
 
+STARTED = (CellResult(0, "_", CellStatus.INTERRUPTED),)
+
+
 @pytest.mark.parametrize("source", [UNPROTECTED, None])
 @pytest.mark.parametrize(
     "result",
     [
-        ExecutionResult(
-            Outcome.KILLED, (CellResult(0, "_", CellStatus.INTERRUPTED),), reason="disk"
-        ),
+        ExecutionResult(Outcome.KILLED, STARTED, reason="disk"),
+        ExecutionResult(Outcome.KILLED, STARTED, reason="shortage"),
         ExecutionResult(Outcome.EXITED, log_tail="bwrap: No such file"),
     ],
-    ids=["disk", "nothing"],
+    ids=["disk", "shortage", "nothing"],
 )
 async def test_a_second_run_that_the_machine_ended_leaves_no_mark(
     tmp_path: Path, source: str | None, result: ExecutionResult

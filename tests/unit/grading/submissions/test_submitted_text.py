@@ -79,3 +79,10 @@ def test_lines_are_those_of_the_students_file() -> None:
     for cell, first in zip(parse_cells(RELEASE, "r").cells, known.lines, strict=True):
         assert lines[first - 1].strip() == cell.code.splitlines()[0]
     assert known.tampered == ()
+
+
+def test_very_many_cells_for_graders_are_refused_in_words() -> None:
+    cell = f"@app.cell\ndef _():\n    {GRADERS_CELLS[0]}\n    _mark = 100\n    return\n\n\n"
+    many = RELEASE.replace("if __name__", 1000 * cell + "if __name__")
+    with pytest.raises(InvalidInput, match=r"bob\.py has 100\d cells of checks or for graders"):
+        read(many)

@@ -7,6 +7,7 @@ The commands run in a fake that does what uv would, without uv; the real build i
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import sys
@@ -20,7 +21,13 @@ import pytest
 from mograder.core.errors import InvalidInput, SandboxUnavailable
 from mograder.core.tasks import Progress
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.environments.builder import Environment, Environments, SharedLocks
+from mograder.sandbox.environments import static_assets
+from mograder.sandbox.environments.builder import (
+    Environment,
+    EnvironmentRoot,
+    Environments,
+    SharedLocks,
+)
 from mograder.sandbox.environments.record import RECORD, read_record
 from mograder.sandbox.environments.static_assets import ASSETS, read_assets
 from mograder.sandbox.protocol import RunCommand
@@ -439,6 +446,21 @@ async def test_files_that_are_lost_for_good_are_no_longer_promised(
     shutil.rmtree(_static_files(built.directory / "env"))
     assert await make(root, uv, tmp_path).prepare(NUMPY, ignore_progress) == built
     assert read_record(built.directory).assets == ""
+
+
+async def test_a_disk_that_is_full_once_does_not_end_the_sharing_of_the_editors_files(
+    environments: Environments, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = await environments.prepare(NUMPY, ignore_progress)
+    shutil.rmtree(root / ASSETS)
+    with monkeypatch.context() as full:
+        full.setattr(static_assets, "_write_set", _fail_as_full)
+        assert EnvironmentRoot(root).load(built.key).assets == ""
+    assert EnvironmentRoot(root).load(built.key).assets == built.assets != ""
+
+
+def _fail_as_full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 HASHED = """\

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mograder.notebook.grading.grading_split import plan_source
+from mograder.sandbox.execution.judge_runner import judging_result
 from mograder.sandbox.execution.judging import (
     CrashedCheck,
     NeverFailed,
@@ -20,6 +21,7 @@ from mograder.sandbox.execution.judging import (
     read_rehearsal,
 )
 from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel
+from mograder.sandbox.protocol import JUDGE_LINE, WORKER_LINE, Executed, Judged
 from tests.support.judging_rig import notebook
 
 PLAN = plan_source(
@@ -55,6 +57,32 @@ def test_a_whole_report_gives_the_checks_in_the_plans_order() -> None:
     assert [check.cell for check in report.checks] == [2, 3]
     assert report.checks[0].labels[0].earned == 1.0
     assert report.given == {0: "e"}
+
+
+@pytest.mark.parametrize(
+    ("worker", "judge", "problem"),
+    [
+        ("", "", ""),
+        ("memory", "", ""),
+        ("disk", "", "The worker was ended because the disk is nearly full."),
+        ("shortage", "", "The worker was ended because the machine is short of memory."),
+        ("", "shortage", "The judge was ended because the machine is short of memory."),
+        ("", "memory", "The judge exceeded its limit of memory."),
+    ],
+)
+def test_a_shortage_of_the_machine_is_a_problem_and_the_workers_own_limit_none(
+    worker: str, judge: str, problem: str
+) -> None:
+    """What is no problem costs the student marks."""
+    reports = (JUDGE_LINE, judged(0)), (JUDGE_LINE, judged(1)), (JUDGE_LINE, END)
+    started: tuple[str, dict[str, Any]] = (WORKER_LINE, {"kind": "start", "index": 0})
+    lines = [f"{whose}{json.dumps(line)}" for whose, line in (started, *reports)]
+    ends = Judged(judge=_end(judge), worker=_end(worker))
+    assert judging_result(lines, ends, PLAN, CONTRACT).problem == problem
+
+
+def _end(reason: str) -> Executed:
+    return Executed(status=-9, log_tail="", seconds=1.0, reason=reason)
 
 
 def label_of(line: dict[str, Any], **changed: Any) -> dict[str, Any]:

@@ -105,16 +105,19 @@ def mounts(plan: Plan) -> dict[str, tuple[str, str]]:
     }
 
 
-def test_a_session_sees_what_is_listed_and_nothing_else() -> None:
+def test_a_session_sees_what_is_listed_and_nothing_else(tmp_path: Path) -> None:
     """B24, B26: its workspace alone may be written to; the cache is read-only."""
-    assert mounts(plan()) == {
+    for name in ("archive-v0", "sdists-v10", "wheels-v7"):
+        (tmp_path / name).mkdir()
+    host = replace(HOST, uv_cache=tmp_path)
+    made = session_plan(session(), (ROOT,), host, SANDBOXED_SESSION, fd=9)
+    assert mounts(made) == {
         "/usr": ("--ro-bind", "/usr"),
         "/libx32": ("--ro-bind", "/libx32"),
         "/etc": ("--ro-bind", "/run/m/etc"),
         str(ROOT): ("--ro-bind", str(ROOT)),
         str(ENVIRONMENT): ("--ro-bind", "/srv/course/environments/k"),
-        str(UV_CACHE): ("--ro-bind", "/srv/cache"),
-        str(UV_CACHE / ".lock"): ("--ro-bind", "/run/m/etc/hosts"),
+        str(UV_CACHE / "archive-v0"): ("--ro-bind", str(tmp_path / "archive-v0")),
         str(SERVE.parent): ("--ro-bind", "/run/m/scripts"),
         str(WORK): ("--bind", "/srv/course/hub-notebooks/alice/A1"),
     }

@@ -21,7 +21,7 @@ LIMITS = Limits(processes=64, open_files=1, file_size_mb=1, tmp_mb=1, memory_mb=
 
 UNMANAGED = Path("/dev/null/systemd")
 """Where no system manager is: nothing can be made below a device."""
-BRANCHES = ("supervisor", "zygotes", "sessions-c")
+BRANCHES = ("supervisor", "zygotes-c", "sessions-c")
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_delegated_cgroup_is_divided(tree: Path) -> None:
     assert weights[0] == weights[1] == 1000
     assert weights[2] == 100 * (os.cpu_count() or 1), "sessions come after who serves them"
     groups.shelter(77)
-    assert (tree / "zygotes/cgroup.procs").read_text() == "77"
+    assert (tree / "zygotes-c/cgroup.procs").read_text() == "77"
 
 
 def test_no_weight_is_larger_than_the_kernel_takes_with_many_processors(
@@ -72,11 +72,10 @@ def test_no_weight_is_larger_than_the_kernel_takes_with_many_processors(
 def test_the_supervisor_of_a_command_leaves_the_hubs_part_of_the_tree_alone(
     tree: Path, tmp_path: Path
 ) -> None:
-    """At its end it would kill the zygotes, which are in no branch of its own."""
     hubs = make_config(tmp_path / "run", tmp_path, owned=False)
     place = {"proc": tree.parent.parent.parent / "proc", "managed": UNMANAGED}
     assert cgroups_of(hubs, **place) is not None
-    (tree / "zygotes/cgroup.procs").write_text("77")
+    (next(tree.glob("zygotes-*")) / "cgroup.procs").write_text("77")
     (tree / "cgroup.procs").write_text("123\n")  # a command that is started beside the hub
     before = {path: path.read_text() for path in tree.rglob("*") if path.is_file()}
     assert cgroups_of(command_config(hubs, tmp_path / "own"), **place) is None
@@ -171,7 +170,7 @@ def test_what_a_session_uses_is_read(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     group = SessionGroup(tmp_path)
     assert group.use() == Reading(memory=2000, cpu=2.5, tasks=17)
-    assert group.events() == GroupEvents(oom_kills=4, refused=6)
+    assert group.events() == GroupEvents(oom_kills=4, own_limit=1, refused=6)
     (tmp_path / "memory.events").unlink()
     assert group.events().oom_kills == 4, "what is known of a leaf that is gone"
 

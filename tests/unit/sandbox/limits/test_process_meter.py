@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -72,6 +73,19 @@ def test_open_files_without_a_name_are_found(tmp_path: Path) -> None:
         (tmp_path / "ghost").unlink()
         after = deleted_files([os.getpid()], device, 4096)
     assert 100_000 <= after - before < 200_000
+
+
+@pytest.mark.full
+def test_a_deleted_file_counts_behind_thousands_of_other_descriptors(tmp_path: Path) -> None:
+    with subprocess.Popen(("sleep", "600")) as child, (tmp_path / "ghost").open("wb") as ghost:
+        ghost.write(b"x" * 100_000)
+        ghost.flush()
+        (tmp_path / "ghost").unlink()
+        watch = DiskWatch(NO_RESERVE, lambda _: [*[child.pid] * 2000, os.getpid()])
+        watch.add("s", tmp_path, 1 << 20)
+        assert watch.look(()) == []
+        child.kill()
+    assert watch.size("s") >= 100_000
 
 
 def test_a_tree_is_measured_without_following_links(tmp_path: Path) -> None:

@@ -42,11 +42,12 @@ def test_when_the_machine_runs_out_the_one_that_grew_most_ends() -> None:
     assert is_short(NOTHING)
     assert not is_short(PLENTY)
     views = [_view("large", 900, grown=1), _view("growing", 300, grown=200), _view("small", 2)]
-    assert decide(views, NOTHING, 0) == [End("growing", "memory")]
+    assert decide(views, NOTHING, 0) == [End("growing", "shortage")]
 
 
 def test_when_nobody_grows_the_largest_ends() -> None:
-    assert decide([_view("large", 900), _view("small", 2)], NOTHING, 0) == [End("large", "memory")]
+    views = [_view("large", 900), _view("small", 2)]
+    assert decide(views, NOTHING, 0) == [End("large", "shortage")]
 
 
 def test_nobody_ends_whose_end_would_not_help() -> None:

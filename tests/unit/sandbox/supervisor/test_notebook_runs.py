@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from mograder.sandbox.protocol import (
     AnswerJudge,
     AnswerWorker,
@@ -21,7 +23,7 @@ from mograder.sandbox.protocol import (
     Limits,
     NotebookRequest,
 )
-from mograder.sandbox.supervisor.notebook_runs import judge
+from mograder.sandbox.supervisor.notebook_runs import Report, judge
 from mograder.sandbox.supervisor.sessions import SessionTable
 from mograder.sandbox.warm.sessions import close_all
 from tests.support.supervisors import until
@@ -106,3 +108,15 @@ async def test_a_judge_that_ends_before_it_reads_is_no_trouble() -> None:
     await table.end("judge-12")
     judged, _ = await judging
     assert judged.judge.status == 0
+
+
+@pytest.mark.parametrize(("lines", "overflows"), [(50_000, False), (50_001, True)])
+async def test_a_report_of_very_many_lines_is_too_long(lines: int, overflows: bool) -> None:
+    """Millions of empty ones would keep supervisor and hub busy for a minute."""
+    read_end, write_end = os.pipe()
+    report = Report(read_end)
+    with os.fdopen(write_end, "wb") as pipe:
+        await asyncio.to_thread(pipe.write, b"\n" * lines)
+    report.close()
+    assert report.overflow.done() is overflows
+    assert len(report.take()) == (0 if overflows else lines)

@@ -119,14 +119,25 @@ class FakeRunner:
         """There is one user."""
 
 
+class KeptTree(SessionGroups):
+    """Cgroups in an ordinary directory, which is not removed."""
+
+    def close(self) -> bool:
+        return True
+
+
 async def _ended_by(
-    end: Callable[[SessionTable], Awaitable[object] | None], runtime: Path, place: Path
+    end: Callable[[SessionTable], Awaitable[object] | None],
+    runtime: Path,
+    place: Path,
+    groups: SessionGroups | None = None,
 ) -> Ended:
     """Start a session, have it ended, and return how its end is told."""
     told: list[Ended] = []
     host = Host(place, place, place, place, place, links=())
     runner = cast(Runner, FakeRunner())
-    table = SessionTable(runner, host, runtime, told.append, _unheard, _as_it_is)
+    bounds = HostLimits(groups)
+    table = SessionTable(runner, host, runtime, told.append, _unheard, _as_it_is, bounds=bounds)
     await table.start(_request(place))
     if (ending := end(table)) is not None:
         await ending
@@ -161,3 +172,26 @@ async def test_a_session_that_a_hub_stops_has_no_reason_of_ours(
 ) -> None:
     gone = await _ended_by(lambda table: table.stop("session-a"), runtime, tmp_path)
     assert (gone.asked, gone.reason) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        ("oom 0\noom_kill 0\n", ""),
+        ("oom 1\noom_kill 1\n", "memory"),
+        ("oom 0\noom_kill 1\n", "shortage"),
+    ],
+)
+async def test_a_kill_by_the_kernel_is_told_as_what_ran_out_of_memory(
+    runtime: Path, tmp_path: Path, events: str, reason: str
+) -> None:
+    leaf = tmp_path / "sessions-course/session-a"
+    leaf.parent.mkdir()
+
+    def kill(table: SessionTable) -> Awaitable[object]:
+        (leaf / "memory.events").write_text(events)
+        (leaf / "pids.events").write_text("max 0\n")
+        return table.end("session-a")
+
+    gone = await _ended_by(kill, runtime, tmp_path, KeptTree(tmp_path, "course"))
+    assert gone.reason == reason

@@ -7,13 +7,14 @@ import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
-from mograder.sandbox.isolation.bwrap import PlainRunner
+from mograder.sandbox.isolation.bwrap import PlainRunner, Runner, Start
 from mograder.sandbox.isolation.policy import Host
-from mograder.sandbox.protocol import Arrived, Ended, Measured, News, SessionUse
-from mograder.sandbox.supervisor.server import Lines, Supervisor, tell
+from mograder.sandbox.protocol import Arrived, Ended, Measured, News, RunCommand, SessionUse
+from mograder.sandbox.supervisor.server import Lines, Supervisor, _send_lines, tell
 from tests.support.supervisors import make_config
 
 MEASURED = Measured(
@@ -116,6 +117,36 @@ async def test_a_hub_that_the_network_reaches_no_more_has_disconnected(tmp_path:
         reader.set_exception(OSError(errno.EHOSTUNREACH, "No route to host"))
         await supervisor._converse(reader, hub.writer)
         assert hub.writer.is_closing()
+
+
+class SlowEnd:
+    """A build that ends some time after it was killed, as one with much memory does."""
+
+    kind, uid_base = "none", None
+
+    def __init__(self) -> None:
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def reach(self, path: Path) -> None:
+        """Every path can be reached."""
+
+    def start(self, _: Start) -> SlowEnd:
+        return self
+
+    def end(self) -> None:
+        asyncio.get_running_loop().call_later(0.2, self.exited.set_result, -9)
+
+
+async def test_a_build_that_took_too_long_has_ended_when_that_is_told(tmp_path: Path) -> None:
+    """Its directory is removed then, and must not be written to any more."""
+    config = make_config(tmp_path, tmp_path, divide_cgroups=False, owned=False)
+    build = SlowEnd()
+    host = Host(tmp_path, tmp_path, tmp_path, tmp_path, tmp_path, links=())
+    supervisor = Supervisor(config, cast(Runner, build), host)
+    command = RunCommand(argv=("uv",), directory=tmp_path, timeout=0.1)
+    async with a_hub(tmp_path) as hub:
+        assert await supervisor._run(command, partial(_send_lines, hub.writer, 1)) == 124
+        assert build.exited.done()
 
 
 # --- a build's output as lines, bounded whatever it prints ------------------------------------

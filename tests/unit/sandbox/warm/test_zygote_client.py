@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
+from typing import cast
 
 import pytest
 
-from mograder.sandbox.isolation.bwrap_process import NotJoinedError, ZygoteGoneError
+from mograder.sandbox.isolation.bwrap_process import (
+    Child,
+    Echo,
+    Held,
+    NotJoinedError,
+    ZygoteGoneError,
+    children_of,
+)
 from mograder.sandbox.isolation.namespaces import Launch
 from mograder.sandbox.isolation.policy import Plan
 from mograder.sandbox.warm.sessions import ZygoteClient
@@ -198,3 +207,35 @@ async def test_a_start_that_is_called_off_in_line_disturbs_no_other() -> None:
 
 def _open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - counted, nothing else
+
+
+class Reaped:
+    """A monitor that has ended, and whose pid is another program's by now."""
+
+    lent = -1
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.exited.set_result(0)
+
+    def end_loan(self) -> None:
+        """Nothing is lent."""
+
+    def signal(self, _: object) -> None:
+        """It has ended."""
+
+
+async def test_a_sandbox_that_has_ended_kills_nobody_with_its_old_pid() -> None:
+    stranger = await asyncio.create_subprocess_exec("sh", "-c", "sleep 600 & echo; wait", stdout=-1)
+    assert stranger.stdout is not None
+    await stranger.stdout.readline()
+    told = os.open(os.devnull, os.O_WRONLY)
+    held = Held(cast(Child, Reaped(stranger.pid)), told, Echo(lambda _: None))
+    await held.exited
+    held.end()
+    found = held.first_pid
+    for pid in (*children_of(stranger.pid), stranger.pid):
+        os.kill(pid, signal.SIGKILL)
+    await stranger.wait()
+    assert found == 0
