@@ -70,6 +70,7 @@ _STATE_AGAIN = frozenset(
         "grading",
         "wheels",
         "runtime",
+        "runs-directory",
         "hub.lock",
         "supervisor.log",
         "supervisor.log.1",
