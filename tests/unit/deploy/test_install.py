@@ -8,20 +8,22 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import pwd
 import re
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mograder.cli.hub import install as command
 from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.operations.install import options, steps
-from mograder.operations.install.data import ensure_secret, ensure_volume
+from mograder.operations.install.data import ensure_course, ensure_secret, ensure_volume
 from mograder.operations.install.options import STEPS, InstallOptions
 from mograder.operations.install.program import examine, point_at
-from mograder.operations.install.services import UNIT_PLACE, ensure_services
+from mograder.operations.install.services import UNIT_PLACE, ensure_services, front_text
 from mograder.operations.install.steps import next_steps, uninstall
 from mograder.operations.install.system import ensure_network, put
 from mograder.processes.programs import Host
@@ -279,6 +281,33 @@ def test_b6_data_that_a_volume_would_hide_is_told(tmp_path: Path) -> None:
     missing = FakeHost(tmp_path, {**_EMPTY, "test -b /dev/none": (1, "")})
     with pytest.raises(NotFound, match="There is no disk /dev/none"):
         ensure_volume(missing, InstallOptions(volume="/dev/none"))
+
+
+def test_a_course_on_a_share_that_distrusts_root_is_read_as_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upgrade of one of two hubs: its file is seen by its owner alone, and nothing is given."""
+    course, away = tmp_path / "srv/mograder/course", tmp_path / "mograder.toml"
+    course.mkdir(parents=True)
+    if os.geteuid() == 0:
+        os.chown(course, 1000, 1000)
+    away.write_text("[hub]\nport = 8080\npublic_url = 'https://hub.example.org'\n")
+    user = [0]
+
+    def become(uid: int) -> None:
+        source, target = (away, course) if uid else (course / away.name, tmp_path)
+        source.rename(target / away.name)
+        user[0] = uid
+
+    monkeypatch.setattr(os, "geteuid", lambda: user[0])
+    monkeypatch.setattr(os, "seteuid", become)
+    monkeypatch.setattr(os, "setegid", lambda _: None)
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: SimpleNamespace(pw_uid=1000, pw_gid=1000))
+    host, chosen = FakeHost(tmp_path), InstallOptions(domain="hub.example.org")
+    ensure_course(host, chosen)
+    assert host.told[-1] == "[deploy] mograder.toml: there, and kept"
+    assert not [line for line in host.ran if line.endswith("/course")]
+    assert "reverse_proxy 127.0.0.1:8080" in front_text(host, chosen)
 
 
 _SECRET = "0123456789abcdef" * 4

@@ -21,6 +21,7 @@ from mograder.operations.install.system import (
     SETTINGS,
     as_account,
     put,
+    reading_as_account,
 )
 from mograder.processes.programs import Host
 
@@ -103,17 +104,19 @@ def ensure_secret(host: Host) -> None:
 
 
 def ensure_course(host: Host, options: InstallOptions) -> None:
-    """Make the course's directories and its ``mograder.toml``; keep an existing ``mograder.toml``.
+    """Make the course's directories and its ``mograder.toml``; keep those that are there.
 
     Raises: :class:`InvalidInput` if the kept one lacks ``session_url``, or has another port.
     """
     host.step(f"The course in {COURSE}")
-    owned = ("install", "-d", "-o", ACCOUNT, "-g", ACCOUNT, "-m")
-    host.run(*owned, "750", COURSE, f"{DATA}/hub-notebooks")
+    _ensure_owned(host, COURSE, "750")
+    _ensure_owned(host, f"{DATA}/hub-notebooks", "750")
     # Packages and marimo's files, which a web server may read; they are built again when missing.
-    host.run(*owned, "755", f"{DATA}/environments")
+    _ensure_owned(host, f"{DATA}/environments", "755")
     path = host.path(f"{COURSE}/mograder.toml")
-    if not path.exists():
+    with reading_as_account():
+        found = path.exists()
+    if not found:
         host.act("writing mograder.toml")
         if not host.dry:
             with tempfile.TemporaryDirectory(prefix="mograder-course-") as scratch:
@@ -123,7 +126,9 @@ def ensure_course(host: Host, options: InstallOptions) -> None:
                 as_account(host, "install", "-m", "640", str(new), str(path))
         return
     host.say("mograder.toml: there, and kept")
-    text = path.read_text("utf-8", "replace").lower()
+    with reading_as_account():
+        text = path.read_text("utf-8", "replace").lower()
+        port = load_settings(path.parent, environ={}).settings.hub.port
     if options.domain and f"https://{options.domain.lower()}" not in text:
         host.warn(f"see that [hub] public_url in it is https://{options.domain}")
     if options.session_domain and f"{{session}}.{options.session_domain.lower()}" not in text:
@@ -131,13 +136,19 @@ def ensure_course(host: Host, options: InstallOptions) -> None:
             f"[hub] session_url in {path} has to be "
             f'"https://{{session}}.{options.session_domain}"; write it there, and run this again.'
         )
-    port = load_settings(path.parent, environ={}).settings.hub.port
     if port != options.port:
         raise InvalidInput(
             f"[hub] port in {path} is {port}, and --port is {options.port}: Caddy and checks "
             "would look for the hub at another port than it has.",
             hint=f"Give --port {port}, or write port = {options.port} there; then run this again.",
         )
+
+
+def _ensure_owned(host: Host, name: str, mode: str) -> None:
+    """Make a directory for the services' user, or give it root's; others stay as they are."""
+    path = host.path(name)
+    if not path.is_dir() or path.stat().st_uid == 0:
+        host.run("install", "-d", "-o", ACCOUNT, "-g", ACCOUNT, "-m", mode, name)
 
 
 def course_settings(options: InstallOptions) -> str:

@@ -16,7 +16,7 @@ from mograder.operations.front import FrontOptions, caddy_config, front_of
 from mograder.operations.install.data import COURSE, HUB_UNIT
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.program import CURRENT, UNITS, unit_text
-from mograder.operations.install.system import BUILD_ENV, SETTINGS, put
+from mograder.operations.install.system import BUILD_ENV, SETTINGS, put, reading_as_account
 from mograder.operations.service_checks import HUB, SESSIONS, SOCKET
 from mograder.processes.programs import Host
 
@@ -168,7 +168,9 @@ def front_text(host: Host, options: InstallOptions) -> str:
         # Where mograder-hub.socket listens, whatever [hub] host says.
         hubs=(f"127.0.0.1:{options.port}",),
     )
-    front = front_of(load_settings(host.path(COURSE)), chosen)
+    with reading_as_account():
+        loaded = load_settings(host.path(COURSE))
+    front = front_of(loaded, chosen)
     text = caddy_config(front)
     own = []
     if options.internal_ca:

@@ -9,9 +9,12 @@ prints it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
+import pwd
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -130,6 +133,26 @@ def ensure_sandbox(host: Host) -> None:
 def as_account(host: Host, *command: str) -> None:
     """Run a program as the services' user: in that user's directories root follows no link."""
     host.run("runuser", "-u", ACCOUNT, "--", *command)
+
+
+@contextlib.contextmanager
+def reading_as_account() -> Iterator[None]:
+    """Read files as the services' user: root may not, where the course is on a share."""
+    if os.geteuid() != 0:
+        yield
+        return
+    try:
+        account = pwd.getpwnam(ACCOUNT)
+    except KeyError:  # a dry run, before there is one
+        yield
+        return
+    os.setegid(account.pw_gid)
+    os.seteuid(account.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def put(host: Host, name: str, text: str, mode: int = 0o644) -> bool:
