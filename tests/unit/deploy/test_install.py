@@ -181,6 +181,20 @@ def test_a_dry_run_says_of_each_thing_that_it_is_not_done(tmp_path: Path) -> Non
     assert (tmp_path / _UNIT[1:]).read_text() == "[Service]\n"
 
 
+@pytest.mark.parametrize(
+    ("status", "checked"), [("Waiting: another hub is at work", ""), ("Serving", " --session")]
+)
+def test_the_hub_that_waits_is_well_without_an_answer_of_its_own(
+    tmp_path: Path, status: str, checked: str
+) -> None:
+    """Of two hubs it is upgraded first; it answers 503 to everything."""
+    answers = {"systemctl show -P StatusText": (0, status), "curl": (22, "")}
+    host = FakeHost(tmp_path, answers)
+    steps.verify(host, InstallOptions(domain="hub.example.org"))
+    assert host.ran[-1] == f"/usr/local/sbin/mograder-hub check{checked}"
+    assert bool(host.problems) == bool(checked)
+
+
 def test_b2_to_b5_the_steps_are_taken_in_the_order_in_which_they_need_each_other() -> None:
     """B2 dependencies, B3 the user, B4 the settings, B5 the service; and B8 at the end.
 
