@@ -277,6 +277,27 @@ def test_b6_a_disk_of_several_names_is_known_again(tmp_path: Path) -> None:
     assert host.told[-1] == "[deploy] mounted"
 
 
+@pytest.mark.parametrize(
+    ("listed", "right"),
+    [("UUID=1-2", False), ("LABEL=old", False), ("UUID=3-4", True), ("LABEL=new", True)],
+)
+def test_b6_a_new_disk_is_not_formatted_where_the_old_one_would_be_mounted(
+    tmp_path: Path, listed: str, right: bool
+) -> None:
+    """Such as for a dead one, whose line is still in /etc/fstab."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/fstab").write_text(f"{listed} /srv/mograder ext4 defaults 0 2\n")
+    kinds = {"blkid -p -o value -s UUID": (0, "3-4"), "blkid -p -o value -s TYPE": (0, "ext4")}
+    names = {"findfs LABEL=new": (0, _DISK), "findfs": (1, "")}
+    host = FakeHost(tmp_path, {**kinds, **names, **_EMPTY})
+    if right:
+        ensure_volume(host, InstallOptions(volume=_DISK))
+        return
+    with pytest.raises(Conflict, match=rf"has {listed} for /srv/mograder, and that is not {_DISK}"):
+        ensure_volume(host, InstallOptions(volume=_DISK))
+    assert not [line for line in host.ran if line.startswith(("mkfs", "mount "))]
+
+
 @pytest.mark.parametrize("volume", ["auto", "none"])
 def test_b6_no_course_is_made_where_a_volume_is_missing(tmp_path: Path, volume: str) -> None:
     """Its disk is detached while the deployment is run again: what was made would be hidden."""

@@ -55,7 +55,7 @@ def ensure_volume(host: Host, options: InstallOptions, *, data: str = DATA) -> N
     if device in ("", "none"):
         if host.succeeds("mountpoint", "-q", data):
             host.say("a volume is mounted there")
-        elif _is_listed(host, data):
+        elif _listed(host, data):
             raise Conflict(
                 f"The volume of {data} is in {_FSTAB} and not mounted. Nothing was changed there.",
                 hint=f"Attach its disk, then: mount {data}; and run this again.",
@@ -69,6 +69,7 @@ def ensure_volume(host: Host, options: InstallOptions, *, data: str = DATA) -> N
         hint = f"Attach it, or choose another; here are:\n{here}"
         raise NotFound(f"There is no disk {device}.", hint=hint)
     device = str(Path(device).resolve())
+    _demand_listed(host, device, data)
     source = host.ask("findmnt", "-nvo", "SOURCE", data)
     if str(Path(source).resolve()) != device:  # LVM's have several names
         _demand_unused(host, device, data)
@@ -226,7 +227,7 @@ def _format(host: Host, device: str) -> None:
 
 
 def _mount(host: Host, device: str, data: str) -> None:
-    if not _is_listed(host, data):
+    if not _listed(host, data):
         host.act(
             "mounting it at every start, by its UUID; the machine starts without it too (nofail)"
         )
@@ -246,10 +247,24 @@ def _mount(host: Host, device: str, data: str) -> None:
     host.run("mount", data)
 
 
-def _is_listed(host: Host, data: str) -> bool:
-    """Return whether /etc/fstab has a volume for this place."""
-    lines = host.text_of(_FSTAB).splitlines()
-    return any(line.split("#")[0].split()[1:2] == [data] for line in lines)
+def _listed(host: Host, data: str) -> str:
+    """Return what /etc/fstab mounts at this place, such as ``UUID=…``; "" for nothing."""
+    rows = (line.split("#")[0].split() for line in host.text_of(_FSTAB).splitlines())
+    return next((row[0] for row in rows if row[1:2] == [data]), "")
+
+
+def _demand_listed(host: Host, device: str, data: str) -> None:
+    """Refuse a disk where /etc/fstab has another one: that one would be mounted."""
+    listed = _listed(host, data)
+    uuid = _probe(host, device, "UUID") if listed else ""
+    if not listed or listed == f"UUID={uuid}":
+        return
+    named = listed if listed.startswith("/") else host.ask("findfs", listed)
+    if str(Path(named).resolve()) != device:
+        raise Conflict(
+            f"{_FSTAB} has {listed} for {data}, and that is not {device}. Nothing was changed.",
+            hint=f"If {device} shall take its place, remove that line, and run this again.",
+        )
 
 
 def _earlier_secret(host: Host) -> str:
