@@ -25,7 +25,7 @@ from mograder.operations.install.options import STEPS, InstallOptions
 from mograder.operations.install.program import examine, point_at
 from mograder.operations.install.services import UNIT_PLACE, ensure_services, front_text
 from mograder.operations.install.steps import next_steps, uninstall
-from mograder.operations.install.system import ensure_network, put
+from mograder.operations.install.system import ensure_network, ensure_sandbox, put
 from mograder.processes.programs import Host
 from tests.support.command_line import cli
 from tests.support.course import REPOSITORY
@@ -343,6 +343,28 @@ def test_a_course_on_a_share_that_distrusts_root_is_read_as_its_owner(
     assert host.told[-1] == "[deploy] mograder.toml: there, and kept"
     assert not [line for line in host.ran if line.endswith("/course")]
     assert "reverse_proxy 127.0.0.1:8080" in front_text(host, chosen)
+
+
+@pytest.mark.parametrize(
+    ("setting", "abi", "loaded"),
+    [("1\n", True, True), ("0\n", True, True), ("0\n", False, False), (None, True, False)],
+    ids=["24.04", "24.04-off", "22.04-hwe", "debian"],
+)
+def test_the_profile_is_loaded_where_apparmor_can_read_it(
+    tmp_path: Path, setting: str | None, abi: bool, loaded: bool
+) -> None:
+    """Ubuntu 22.04 with a kernel of 6.5 or later has the setting, and an older AppArmor."""
+    for name, text in (
+        ("proc/sys/kernel/apparmor_restrict_unprivileged_userns", setting),
+        ("etc/apparmor.d/abi/4.0", "" if abi else None),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True)
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    host = FakeHost(tmp_path)
+    ensure_sandbox(host)
+    assert any(line.startswith("apparmor_parser") for line in host.ran) == loaded
+    assert (tmp_path / "etc/apparmor.d/mograder").exists() == loaded
 
 
 _SECRET = "0123456789abcdef" * 4

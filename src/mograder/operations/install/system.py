@@ -40,6 +40,9 @@ ACCOUNT = "mograder"
 APPARMOR = "/etc/apparmor.d/mograder"
 KERNEL_SETTINGS = "/etc/sysctl.d/60-mograder.conf"
 _PACKAGES = ("bubblewrap", "python3", "python3-venv", "ca-certificates", "curl")
+_ABI = "/etc/apparmor.d/abi/4.0"
+"""What the profile is written in; without it AppArmor does not load the profile."""
+
 _RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 _USER_NAMESPACES = "/proc/sys/kernel/unprivileged_userns_clone"
 
@@ -116,7 +119,9 @@ def ensure_account(host: Host) -> None:
 def ensure_sandbox(host: Host) -> None:
     """Let bubblewrap make namespaces, and give hundreds of sessions of one user what they need."""
     host.step("What sandboxes need of the kernel")
-    if host.path(_RESTRICTED).exists():
+    setting = host.text_of(_RESTRICTED).strip()
+    # Newer kernels of Ubuntu 22.04 have the setting, off; its AppArmor cannot read the profile.
+    if setting and (setting != "0" or host.path(_ABI).exists()):
         if not put(host, APPARMOR, shipped_file("apparmor-mograder").read_text("utf-8")):
             host.say("AppArmor: the profile is there")
         host.run("apparmor_parser", "--replace", APPARMOR)  # an earlier run may have broken off
