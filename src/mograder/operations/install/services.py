@@ -34,6 +34,11 @@ _OURS = "Wants=mograder-sessions.service"
 CADDYFILE = "/etc/caddy/Caddyfile"
 SITE = "/etc/caddy/mograder.caddy"
 IMPORT = "import mograder.caddy"
+_VALIDATE = (
+    # As Caddy's user: it makes the log files that a site names.
+    *("runuser", "-u", "caddy", "--", "env", "HOME=/var/lib/caddy"),
+    *("caddy", "validate", "--config", CADDYFILE, "--adapter", "caddyfile"),
+)
 _OWN_LINES = {
     "site": 'Lines of your own for the hub\'s site, such as "log".',
     "route": "Lines of your own before everything else, such as a sign-on's: see Single sign-on.",
@@ -133,10 +138,9 @@ def ensure_front(host: Host, options: InstallOptions) -> None:
     if not changed and not _is_behind(host, "caddy", SITE, CADDYFILE, event="StateChange"):
         host.say("as it should be")
         return
-    if not host.succeeds("caddy", "validate", "--config", CADDYFILE, "--adapter", "caddyfile"):
+    if not host.succeeds(*_VALIDATE):
         raise MograderError(
-            "Caddy refuses its configuration.",
-            hint=f"See: caddy validate --config {CADDYFILE} --adapter caddyfile",
+            "Caddy refuses its configuration.", hint=f"See: sudo {' '.join(_VALIDATE)}"
         )
     host.run("systemctl", "enable", "--quiet", "caddy")
     start(host, "caddy", verb="reload-or-restart")
