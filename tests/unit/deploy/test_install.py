@@ -25,7 +25,7 @@ from mograder.operations.install.options import STEPS, InstallOptions
 from mograder.operations.install.program import examine, point_at
 from mograder.operations.install.services import UNIT_PLACE, ensure_services, front_text
 from mograder.operations.install.steps import next_steps, uninstall
-from mograder.operations.install.system import ensure_network, ensure_sandbox, put
+from mograder.operations.install.system import ensure_account, ensure_network, ensure_sandbox, put
 from mograder.processes.programs import Host
 from tests.support.command_line import cli
 from tests.support.course import REPOSITORY
@@ -343,6 +343,26 @@ def test_a_course_on_a_share_that_distrusts_root_is_read_as_its_owner(
     assert host.told[-1] == "[deploy] mograder.toml: there, and kept"
     assert not [line for line in host.ran if line.endswith("/course")]
     assert "reverse_proxy 127.0.0.1:8080" in front_text(host, chosen)
+
+
+@pytest.mark.full
+def test_a_program_that_is_not_installed_is_named() -> None:
+    """Such as sysctl, on a Debian without procps; the settings count from the next start."""
+    told: list[str] = []
+    assert not Host(told.append).attempt("mograder-no-such-program", "-q")
+    assert told == ["[deploy] !! mograder-no-such-program is not installed here"]
+
+
+def test_a_user_without_a_home_gets_the_one_that_the_units_name(tmp_path: Path) -> None:
+    """As ``useradd --system mograder`` leaves it: systemd starts no unit then."""
+    host = FakeHost(tmp_path)
+    ensure_account(host)
+    made = "install -d -o mograder -g mograder -m 750 /home/mograder"
+    assert host.ran == ["id mograder", made]
+    (tmp_path / "home/mograder").mkdir(parents=True)
+    again = FakeHost(tmp_path)
+    ensure_account(again)
+    assert made not in again.ran
 
 
 @pytest.mark.parametrize(

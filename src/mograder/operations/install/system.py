@@ -37,6 +37,7 @@ BUILD_ENV_HEAD = (
     "# UV_DEFAULT_INDEX … No secrets: packages that are built can read it.\n"
 )
 ACCOUNT = "mograder"
+_HOME = f"/home/{ACCOUNT}"
 APPARMOR = "/etc/apparmor.d/mograder"
 KERNEL_SETTINGS = "/etc/sysctl.d/60-mograder.conf"
 _PACKAGES = ("bubblewrap", "python3", "python3-venv", "ca-certificates", "curl")
@@ -109,9 +110,11 @@ def ensure_account(host: Host) -> None:
     host.step(f"The service user '{ACCOUNT}'")
     if host.succeeds("id", ACCOUNT):
         host.say("there")
+        if not host.path(_HOME).is_dir():  # which the units name
+            host.run("install", "-d", "-o", ACCOUNT, "-g", ACCOUNT, "-m", "750", _HOME)
         return
     host.run(
-        *("useradd", "--system", "--user-group", "--home-dir", f"/home/{ACCOUNT}"),
+        *("useradd", "--system", "--user-group", "--home-dir", _HOME),
         *("--create-home", "--shell", "/usr/sbin/nologin", ACCOUNT),
     )
 
