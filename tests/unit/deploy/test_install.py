@@ -127,6 +127,22 @@ def test_n7_another_port_starts_the_socket_anew(
 
 
 @pytest.mark.full
+def test_a_version_that_lacks_a_newer_unit_for_upkeep_can_be_gone_back_to(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    shutil.copytree(REPOSITORY / "deploy", files)
+    (files / "mograder-backup.timer").write_text("")
+    make_current(tmp_path, version(tmp_path, "1.0.0", files=files))
+    timer = tmp_path / UNIT_PLACE[1:] / "mograder-backup.timer"
+    timer.parent.mkdir(parents=True)
+    timer.write_text("[Timer]\n")
+    host = FakeHost(tmp_path)
+    ensure_services(host, 8080, program_changed=True)
+    assert "this version has no mograder-backup.timer" in host.text
+    assert timer.read_text() == "[Timer]\n"
+    assert "systemctl restart mograder-hub.socket mograder-hub.service" in host.ran
+
+
+@pytest.mark.full
 def test_what_an_earlier_run_wrote_before_it_broke_off_is_taken(tmp_path: Path) -> None:
     """The connection broke between a file and the restart; then all is as it should be."""
     make_current(tmp_path, version(tmp_path, "1.0.0"))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
-from mograder.core.errors import Conflict, MograderError
+from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.core.settings import load_settings
 from mograder.operations.deploy_files import shipped_file
 from mograder.operations.front import FrontOptions, caddy_config, front_of
@@ -56,11 +57,7 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
         host.say("would write and start them")
         return
     _keep_foreign_unit(host)
-    written = {
-        name
-        for name in (*UNITS, *UPKEEP_UNITS)
-        if put(host, f"{UNIT_PLACE}/{name}", unit_text(host, name, home, port))
-    }
+    written = _write_units(host, home, port)
     if put(host, WRAPPER, shipped_file("mograder-hub").read_text("utf-8"), 0o755):
         written.add(WRAPPER)
     host.run("systemctl", "daemon-reload")
@@ -80,6 +77,22 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
     elif new_socket or written or behind:
         host.act("restarting the hub; sessions go on")
         start(host, *([SOCKET] if new_socket else []), HUB, verb="restart")
+
+
+def _write_units(host: Host, home: Path, port: int) -> set[str]:
+    """Write the units of a version, and return those that were not as they are now."""
+    written = set()
+    for name in (*UNITS, *UPKEEP_UNITS):
+        try:
+            text = unit_text(host, name, home, port)
+        except NotFound:
+            if name in UNITS:
+                raise
+            host.warn(f"this version has no {name}; what a newer one wrote stays as it is")
+            continue
+        if put(host, f"{UNIT_PLACE}/{name}", text):
+            written.add(name)
+    return written
 
 
 def start(host: Host, *units: str, verb: str = "start") -> None:
