@@ -206,7 +206,7 @@ def load_settings(
 
     Raises: InvalidInput for a missing course directory, a file that cannot be read or parsed, and
     any mistake in our own sections, in a variable or in an option; also for a ``[hub] session_url``
-    that does not isolate sessions.
+    that does not isolate sessions, and for directories of which one holds another.
     """
     environ = os.environ if environ is None else environ
     directory = _course_dir(course_dir, environ)
@@ -224,7 +224,9 @@ def load_settings(
     session_url(hub.session_url, hub.public_url)  # checked here: the keys may be of two layers
     for name in layers.settings.items:
         written_dates(layers.settings, name)  # checked here: they may need the course's time zone
-    return LoadedSettings(layers.settings, directory, origins, tuple(layers.warnings))
+    loaded = LoadedSettings(layers.settings, directory, origins, tuple(layers.warnings))
+    _demand_apart(loaded)
+    return loaded
 
 
 def default_settings(course_dir: Path) -> LoadedSettings:
@@ -367,6 +369,39 @@ def _found_upwards() -> Path:
         if file.is_file() and file.stat().st_uid == directory.stat().st_uid == here.stat().st_uid:
             return directory
     return here
+
+
+def _demand_apart(loaded: LoadedSettings) -> None:
+    """Refuse a directory of the hub that is, or holds, another one of the settings.
+
+    A folder in ``notebooks_dir`` is a student, the hub removes environments and runs, and a backup
+    leaves environments out. ``release_dir`` may be ``[dirs] release``: both hold releases.
+
+    Raises: InvalidInput.
+    """
+    settings = loaded.settings
+    hub = {
+        "[hub] notebooks_dir": settings.hub.notebooks_dir,
+        "[hub] release_dir": settings.hub.release_dir,
+        "[hub] environments_dir": settings.hub.environments_dir,
+        "[nodes] runs_dir": settings.nodes.runs_dir,
+    }
+    named = settings.dirs.model_dump(by_alias=True)
+    course = {f"[dirs] {name}": text for name, text in named.items() if text}
+    course[f"the program's own {STATE_DIR}"] = STATE_DIR
+    places = {name: _real(loaded.path(text)) for name, text in (hub | course).items()}
+    for name in hub:
+        others = hub if name == "[hub] release_dir" else places
+        for other in others:
+            if other != name and places[other].is_relative_to(places[name]):
+                raise InvalidInput(
+                    f"{name}, {places[name]}, is or holds {other}, {places[other]}.",
+                    hint="Give each a directory of its own, beside the other.",
+                )
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # unlike Path.resolve(), it takes links in a circle
 
 
 def _read_file(file: Path) -> bytes | None:

@@ -25,6 +25,8 @@ _BEATS = 3
 """Watchdog notifications per watchdog timeout."""
 
 READY, STOPPING = "READY=1", "STOPPING=1"
+WAITS = "Waiting: another hub is at work"
+"""The status of a hub's service while it waits."""
 _ALIVE = "WATCHDOG=1"
 
 

@@ -40,7 +40,10 @@ STATE = "state"
 """The key of the program's own directory, if it is a link that leads out of the course."""
 
 COMPANIONS = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a database file, after its name; no backup has it."""
+"""What SQLite keeps beside a database file, after its name; no backup has it of a good one."""
+
+DAMAGED = ".damaged"
+"""The end of a damaged database's name, in a backup and where it is restored."""
 
 OUTSIDE = frozenset(
     {"hub.notebooks_dir", "hub.release_dir", "gradebook.path", "database.url", STATE}

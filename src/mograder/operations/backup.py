@@ -34,6 +34,7 @@ from mograder.core.tasks import Progress
 from mograder.operations.archive import (
     COMPANIONS,
     COURSE,
+    DAMAGED,
     DEEPEST,
     FORMAT,
     HEADER,
@@ -70,6 +71,7 @@ _STATE_AGAIN = frozenset(
         "grading",
         "wheels",
         "runtime",
+        "runs-directory",
         "hub.lock",
         "supervisor.log",
         "supervisor.log.1",
@@ -227,9 +229,16 @@ class _Writer:
                 copy_sqlite(_openable(path, scratch / f"{number}-read-only"), copy)
                 check_sqlite(copy)  # it copies damaged pages, and no such backup can be restored
             except InvalidInput as error:
-                self._leave_out(_member_of(path, self._plan.roots), error.message)
+                member = _member_of(path, self._plan.roots)
+                self._leave_out(member, error.message)
+                if "/" not in member:  # a root of its own, which is one file
+                    self._leave_out_logs(path)
             else:
                 self._copies[path] = copy
+
+    def _leave_out_logs(self, database: Path) -> None:
+        for log in _files_of(database).keys() - {database}:
+            self._leave_out(log.name, f"the log of a damaged database; copy {log} too")
 
     def add_text(self, name: str, text: str) -> None:
         """Add a member of this format, such as the header."""
@@ -301,10 +310,13 @@ class _Writer:
             with self._copies[place].open("rb") as copy:
                 self._add_copy(member, copy, place.stat())
             return
-        if place in self._plan.skipped:
+        damaged = self._database_of(place)
+        if damaged is not None and "/" in member:
+            # It may be the last copy, and its log too; nothing must take it for a good one.
+            log = place.name.removeprefix(damaged.name)
+            member = f"{member.removesuffix(log)}{DAMAGED}{log}"
+        elif place in self._plan.skipped:
             return
-        if place in self._plan.databases and "/" in member:
-            member += ".damaged"  # it may be the last copy, and nothing must take it for a good one
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
             try:
                 found = _read(place.name, above, copy)
@@ -312,6 +324,12 @@ class _Writer:
                 self._unread(member, error)
                 return
             self._add_read(member, copy, found)
+
+    def _database_of(self, place: Path) -> Path | None:
+        """Return the damaged database that a file is, or that it belongs to."""
+        others = (each for each in self._plan.databases if each not in self._copies)
+        names = ("", *COMPANIONS)
+        return next((each for each in others if place in _beside(each, names)), None)
 
     def _add_read(self, member: str, copy: IO[bytes], found: _Found) -> None:
         if found.link:
@@ -396,9 +414,13 @@ def _openable(database: Path, aside: Path) -> Path:
 
 def _files_of(database: Path) -> dict[Path, tuple[int, int]]:
     """Return size and time of the database's file and of its logs, if there are some."""
-    files = (database.with_name(f"{database.name}{end}") for end in ("", "-wal", "-journal"))
+    files = _beside(database, ("", "-wal", "-journal"))
     found = {each: each.stat() for each in files if each.is_file()}
     return {each: (status.st_size, status.st_mtime_ns) for each, status in found.items()}
+
+
+def _beside(database: Path, ends: Sequence[str]) -> list[Path]:
+    return [database.with_name(database.name + end) for end in ends]
 
 
 def _is_hole(status: os.stat_result) -> bool:
@@ -471,7 +493,7 @@ def _plan(loaded: LoadedSettings) -> _Plan:
         skipped.add(loaded.path(hub.uv_cache_dir))
     skipped |= {path / LOST_AND_FOUND for path in (course, *named.values())}
     for path in databases.values():
-        skipped |= {path.with_name(path.name + end) for end in COMPANIONS}
+        skipped.update(_beside(path, COMPANIONS))
     return _Plan(
         roots=tuple(roots),
         missing=tuple(missing),

@@ -50,9 +50,12 @@ from mograder.operations.machine_checks import (
 from mograder.operations.pruning import is_running
 from mograder.operations.report import Level, Line, note, ok, problem
 from mograder.operations.service_checks import (
+    HUB,
+    SESSIONS,
     SOCKET,
     Units,
     ask_units,
+    confined_lines,
     listener_of,
     unit_lines,
     volume_lines,
@@ -74,6 +77,7 @@ from mograder.sandbox.isolation.bwrap import find_bubblewrap
 from mograder.sandbox.isolation.obstacles import Surroundings, remedy_for
 from mograder.sandbox.nodes.node_config import NodeConfig, node_config
 from mograder.sandbox.nodes.node_dialer import Hub, probe
+from mograder.store.database.database import database_url, sqlite_file
 
 _SECRET_LENGTH = 32
 
@@ -104,6 +108,19 @@ class Examined:
         """The directories that a hub's work fills; each may be on a disk of its own."""
         environments = self.loaded.path(self.loaded.settings.hub.environments_dir)
         return self.notebooks, self.loaded.state_dir, environments
+
+    @property
+    def written(self) -> dict[str, tuple[Path, ...]]:
+        """The directories that each of systemd's services writes to."""
+        loaded, settings = self.loaded, self.loaded.settings
+        database = sqlite_file(database_url(settings.database.url, loaded.course_dir))
+        hub = [loaded.path(settings.hub.release_dir), loaded.gradebook_path.parent]
+        hub += [loaded.path(settings.dirs.submitted), loaded.path(settings.dirs.autograded)]
+        hub += [database.parent] if database else []
+        hub += [loaded.path(settings.nodes.runs_dir)] if settings.nodes.enabled else []
+        cache = settings.hub.uv_cache_dir
+        sessions = [loaded.path(cache)] if cache else []
+        return {HUB: (*self.places, *hub), SESSIONS: (*self.places, *sessions)}
 
 
 Check = Callable[[Examined], Line | Iterable[Line] | None]
@@ -333,7 +350,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("bubblewrap", lambda it: _bubblewrap_line()),
     ("directories", _directories),
     ("volume", lambda it: volume_lines(it.loaded.course_dir, *it.places)),
-    ("services", lambda it: unit_lines(it.units)),
+    ("services", lambda it: (*unit_lines(it.units), *confined_lines(it.units, it.written))),
     ("port", _port),
     ("disk", lambda it: disk_lines(it.loaded, it.places)),
     ("memory", lambda it: memory_line(it.loaded)),

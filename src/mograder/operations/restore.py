@@ -21,6 +21,7 @@ from mograder.core.tasks import Progress
 from mograder.operations.archive import (
     COMPANIONS,
     COURSE,
+    DAMAGED,
     MANIFEST,
     STATE,
     Header,
@@ -30,6 +31,7 @@ from mograder.operations.archive import (
     members,
     opened,
     verify,
+    written,
 )
 from mograder.store.database.database import awaits_upgrade, open_engine, sqlite_url
 from mograder.store.filesystem.files import remove_tree
@@ -107,6 +109,8 @@ def _places(
     for root in header.roots:
         wanted = directory if root.name == COURSE else places.get(root.key)
         target = Path(root.path) if wanted is None else wanted.absolute()
+        if root.kind == "file" and written(root.name) not in header.databases:
+            target = target.with_name(target.name + DAMAGED)
         _demand_empty(target, root)
         # Stage inside a target directory, since it may be the root of a volume.
         inside = target if root.kind == "directory" else target.parent
@@ -165,7 +169,7 @@ def _unpack(tar: tarfile.TarFile, header: Header, places: tuple[_Place, ...]) ->
 
 def _check_version(place: _Place) -> None:
     """Check that this mograder can read the hub's tables. Raises: :class:`Conflict`."""
-    if place.root.key not in _DATABASES:
+    if place.root.key not in _DATABASES or place.target.name.endswith(DAMAGED):
         return
     file = place.staged.resolve() / place.grown.name / _DATABASES[place.root.key]
     # A link may lead to the running hub's database, or to any file if the backup was forged.

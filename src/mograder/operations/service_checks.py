@@ -5,7 +5,7 @@ They return nothing where systemd does not run, or where its units serve another
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ BACKUP = "mograder-backup.service"
 _UNITS = (HUB, SOCKET, SESSIONS, BACKUP)
 _PROPERTIES = (
     *("Id", "LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts"),
-    *("Environment", "Listen"),
+    *("Environment", "Listen", "ProtectSystem", "ReadWritePaths"),
 )
 _COURSE = "MOGRADER_COURSE_DIR="
 
@@ -80,6 +80,32 @@ def unit_lines(units: Units) -> Iterator[Line]:
     if units.get(BACKUP, "ActiveState") == "failed":
         text = f"services: the last {BACKUP} failed"
         yield problem("services", text, f"Why: journalctl -u {BACKUP} -n 20")
+
+
+def confined_lines(units: Units, written: Mapping[str, Iterable[Path]]) -> Iterator[Line]:
+    """Yield the units that may not write to a directory: systemd mounts it read-only for them.
+
+    ``written`` are the directories by unit. This user may write there all the same, so that the
+    checks of directories find nothing.
+    """
+    for unit, paths in written.items():
+        if units.get(unit, "ProtectSystem") != "strict":
+            continue
+        words = units.get(unit, "ReadWritePaths").split()
+        allowed = [Path(word.lstrip("-+")).resolve() for word in words]
+        closed = {
+            str(real)
+            for real in (path.resolve() for path in paths)
+            if not any(map(real.is_relative_to, allowed))
+        }
+        if closed:
+            named = " ".join(sorted(closed))
+            yield problem(
+                "services",
+                f"services: {unit} may not write to {named}",
+                f"systemctl edit {unit}, with [Service] and, below it, ReadWritePaths={named}; "
+                f"then: systemctl restart {unit}",
+            )
 
 
 def _unit_line(units: Units, unit: str) -> Line | None:

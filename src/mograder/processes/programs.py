@@ -167,7 +167,11 @@ class Host:
             self.say(f"would run: {' '.join(command)}")
             return True
         output = None if shown else subprocess.DEVNULL
-        return self._run(command, variables or {}, output).returncode == 0
+        try:
+            return self._run(command, variables or {}, output).returncode == 0
+        except FileNotFoundError:
+            self.warn(f"{command[0]} is not installed here")
+            return False
 
     def ask(self, *command: str) -> str:
         """Return the output of a program that changes nothing; "" if it failed or is missing."""

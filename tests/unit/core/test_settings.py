@@ -175,6 +175,35 @@ def test_a_mistake_is_refused_with_its_path_and_remedy(
     assert [part for part in parts if part not in message] == [], message
 
 
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[nodes]\nruns_dir = 'hub-notebooks'", ["[nodes] runs_dir", "[hub] notebooks_dir"]),
+        ("[nodes]\nruns_dir = 'hub-notebooks/runs'", ["[hub] notebooks_dir", "[nodes] runs_dir"]),
+        ("[nodes]\nruns_dir = 'submitted'", ["[nodes] runs_dir", "[dirs] submitted"]),
+        ("[hub]\nnotebooks_dir = '.'", ["[hub] notebooks_dir", "[hub] release_dir"]),
+        ("[hub]\nrelease_dir = 'hub-notebooks'", ["[hub] release_dir", "[hub] notebooks_dir"]),
+        ("[hub]\nenvironments_dir = 'x/../hub-notebooks'", ["[hub] environments_dir"]),
+        ("[hub]\nenvironments_dir = '.mograder'", ["[hub] environments_dir", ".mograder"]),
+        ("[hub]\nnotebooks_dir = 'link'", ["[hub] notebooks_dir", "[dirs] submitted"]),
+    ],
+)
+def test_no_directory_of_the_hub_is_or_holds_another(
+    refusal: Refusal, tmp_path: Path, text: str, parts: list[str]
+) -> None:
+    """Students' work was removed as earlier runs, or left out of backups as environments."""
+    (tmp_path / "link").symlink_to("submitted")
+    message = refusal(text)
+    assert [part for part in parts if part not in message] == [], message
+
+
+def test_a_course_may_have_its_sources_at_the_top_and_hand_out_what_it_publishes(
+    load: Load,
+) -> None:
+    loaded = load("[dirs]\nsource = '.'\nimport = ''\n[hub]\nrelease_dir = 'release'")
+    assert loaded.path(loaded.settings.dirs.release) == loaded.path("release")
+
+
 def test_the_environment_is_converted_and_lists_are_split_at_commas(load: Load) -> None:
     environ = {
         "MOGRADER_HUB_PORT": "9000",

@@ -271,11 +271,12 @@ def test_a_configuration_that_caddy_has_not_taken_is_tried_again(tmp_path: Path)
     """Caddy refused it, or the connection broke: the file alone is not enough."""
     options = InstallOptions(domain="hub.example.org")
     course(tmp_path)
-    answers = {"caddy validate": (1, ""), "systemctl show -P StateChange": (0, "1000")}
+    validate = "runuser -u caddy -- env HOME=/var/lib/caddy caddy validate"  # not as root
+    answers = {validate: (1, ""), "systemctl show -P StateChange": (0, "1000")}
     for _ in range(2):
         with pytest.raises(MograderError, match="Caddy refuses its configuration"):
             ensure_front(FakeHost(tmp_path, answers), options)
-    host = FakeHost(tmp_path, answers | {"caddy validate": (0, "")})
+    host = FakeHost(tmp_path, answers | {validate: (0, "")})
     ensure_front(host, options)
     assert host.ran[-1] == "systemctl reload-or-restart caddy"
 

@@ -73,11 +73,11 @@ def apply(operations: list[dict[str, Any]], resource: Resource) -> None:
         place: Any = resource
         for step in way:
             place = place[int(step)] if isinstance(place, list) else place[step]
-        assert last in place, operation
+        assert (last in place) != (operation["op"] == "add"), operation
         if operation["op"] == "remove":
             del place[last]
         else:
-            assert operation["op"] == "replace"
+            assert operation["op"] in ("replace", "add")
             place[last] = copy.deepcopy(operation["value"])
 
 
@@ -131,6 +131,40 @@ def test_every_resource_has_the_fields_of_the_published_schemas(name: str, versi
     assert len(resources) > 8
     for resource in resources:
         kubernetes_validate.validate(resource, version, strict=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", ["base", "nfs"])
+def test_the_profiles_of_the_page_fit_the_pods(name: str, version: str) -> None:
+    """The runtime's own AppArmor profile forbids mounts; without AppArmor a profile is refused."""
+    page = (REPOSITORY / "docs/how-to/nodes-with-kubernetes.md").read_text("utf-8")
+    (patch,) = re.findall(r"(?m)^ *(- \{op: add, path: .*appArmorProfile.*\})$", page)
+    (other,) = re.findall(r"`value: (\{type: Localhost.*?\})`", page)
+    (operation,) = yaml.safe_load(patch)
+    profile = (DEPLOY / "apparmor-mograder").read_text("utf-8")
+    assert f"profile {yaml.safe_load(other)['localhostProfile']} flags=(unconfined)" in profile
+    for value in (operation["value"], yaml.safe_load(other)):
+        for resource in built(name):
+            if resource["kind"] in ("StatefulSet", "DaemonSet"):
+                apply([operation | {"value": value}], resource)
+                kubernetes_validate.validate(resource, version, strict=True)
+
+
+@pytest.mark.full
+def test_the_entry_point_says_why_a_container_cannot_start(tmp_path: Path) -> None:
+    """It has nothing else to show: the engine starts it again and again."""
+    for name, text in (("id", "echo 0"), ("mount", "exit 32")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["sh", str(DEPLOY / "image/entrypoint"), "true"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "AppArmor" in done.stderr
 
 
 def test_a_misspelt_field_is_found() -> None:

@@ -8,22 +8,24 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import pwd
 import re
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mograder.cli.hub import install as command
 from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.operations.install import options, steps
-from mograder.operations.install.data import ensure_secret, ensure_volume
+from mograder.operations.install.data import ensure_course, ensure_secret, ensure_volume
 from mograder.operations.install.options import STEPS, InstallOptions
 from mograder.operations.install.program import examine, point_at
-from mograder.operations.install.services import UNIT_PLACE, ensure_services
+from mograder.operations.install.services import UNIT_PLACE, ensure_services, front_text
 from mograder.operations.install.steps import next_steps, uninstall
-from mograder.operations.install.system import ensure_network, put
+from mograder.operations.install.system import ensure_account, ensure_network, ensure_sandbox, put
 from mograder.processes.programs import Host
 from tests.support.command_line import cli
 from tests.support.course import REPOSITORY
@@ -125,6 +127,22 @@ def test_n7_another_port_starts_the_socket_anew(
 
 
 @pytest.mark.full
+def test_a_version_that_lacks_a_newer_unit_for_upkeep_can_be_gone_back_to(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    shutil.copytree(REPOSITORY / "deploy", files)
+    (files / "mograder-backup.timer").write_text("")
+    make_current(tmp_path, version(tmp_path, "1.0.0", files=files))
+    timer = tmp_path / UNIT_PLACE[1:] / "mograder-backup.timer"
+    timer.parent.mkdir(parents=True)
+    timer.write_text("[Timer]\n")
+    host = FakeHost(tmp_path)
+    ensure_services(host, 8080, program_changed=True)
+    assert "this version has no mograder-backup.timer" in host.text
+    assert timer.read_text() == "[Timer]\n"
+    assert "systemctl restart mograder-hub.socket mograder-hub.service" in host.ran
+
+
+@pytest.mark.full
 def test_what_an_earlier_run_wrote_before_it_broke_off_is_taken(tmp_path: Path) -> None:
     """The connection broke between a file and the restart; then all is as it should be."""
     make_current(tmp_path, version(tmp_path, "1.0.0"))
@@ -177,6 +195,20 @@ def test_a_dry_run_says_of_each_thing_that_it_is_not_done(tmp_path: Path) -> Non
         assert f"(a dry run, so not done:) {text}" in host.text
     assert not [line for line in host.ran if "restart" in line]
     assert (tmp_path / _UNIT[1:]).read_text() == "[Service]\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "checked"), [("Waiting: another hub is at work", ""), ("Serving", " --session")]
+)
+def test_the_hub_that_waits_is_well_without_an_answer_of_its_own(
+    tmp_path: Path, status: str, checked: str
+) -> None:
+    """Of two hubs it is upgraded first; it answers 503 to everything."""
+    answers = {"systemctl show -P StatusText": (0, status), "curl": (22, "")}
+    host = FakeHost(tmp_path, answers)
+    steps.verify(host, InstallOptions(domain="hub.example.org"))
+    assert host.ran[-1] == f"/usr/local/sbin/mograder-hub check{checked}"
+    assert bool(host.problems) == bool(checked)
 
 
 def test_b2_to_b5_the_steps_are_taken_in_the_order_in_which_they_need_each_other() -> None:
@@ -261,6 +293,27 @@ def test_b6_a_disk_of_several_names_is_known_again(tmp_path: Path) -> None:
     assert host.told[-1] == "[deploy] mounted"
 
 
+@pytest.mark.parametrize(
+    ("listed", "right"),
+    [("UUID=1-2", False), ("LABEL=old", False), ("UUID=3-4", True), ("LABEL=new", True)],
+)
+def test_b6_a_new_disk_is_not_formatted_where_the_old_one_would_be_mounted(
+    tmp_path: Path, listed: str, right: bool
+) -> None:
+    """Such as for a dead one, whose line is still in /etc/fstab."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/fstab").write_text(f"{listed} /srv/mograder ext4 defaults 0 2\n")
+    kinds = {"blkid -p -o value -s UUID": (0, "3-4"), "blkid -p -o value -s TYPE": (0, "ext4")}
+    names = {"findfs LABEL=new": (0, _DISK), "findfs": (1, "")}
+    host = FakeHost(tmp_path, {**kinds, **names, **_EMPTY})
+    if right:
+        ensure_volume(host, InstallOptions(volume=_DISK))
+        return
+    with pytest.raises(Conflict, match=rf"has {listed} for /srv/mograder, and that is not {_DISK}"):
+        ensure_volume(host, InstallOptions(volume=_DISK))
+    assert not [line for line in host.ran if line.startswith(("mkfs", "mount "))]
+
+
 @pytest.mark.parametrize("volume", ["auto", "none"])
 def test_b6_no_course_is_made_where_a_volume_is_missing(tmp_path: Path, volume: str) -> None:
     """Its disk is detached while the deployment is run again: what was made would be hidden."""
@@ -279,6 +332,75 @@ def test_b6_data_that_a_volume_would_hide_is_told(tmp_path: Path) -> None:
     missing = FakeHost(tmp_path, {**_EMPTY, "test -b /dev/none": (1, "")})
     with pytest.raises(NotFound, match="There is no disk /dev/none"):
         ensure_volume(missing, InstallOptions(volume="/dev/none"))
+
+
+def test_a_course_on_a_share_that_distrusts_root_is_read_as_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upgrade of one of two hubs: its file is seen by its owner alone, and nothing is given."""
+    course, away = tmp_path / "srv/mograder/course", tmp_path / "mograder.toml"
+    course.mkdir(parents=True)
+    if os.geteuid() == 0:
+        os.chown(course, 1000, 1000)
+    away.write_text("[hub]\nport = 8080\npublic_url = 'https://hub.example.org'\n")
+    user = [0]
+
+    def become(uid: int) -> None:
+        source, target = (away, course) if uid else (course / away.name, tmp_path)
+        source.rename(target / away.name)
+        user[0] = uid
+
+    monkeypatch.setattr(os, "geteuid", lambda: user[0])
+    monkeypatch.setattr(os, "seteuid", become)
+    monkeypatch.setattr(os, "setegid", lambda _: None)
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: SimpleNamespace(pw_uid=1000, pw_gid=1000))
+    host, chosen = FakeHost(tmp_path), InstallOptions(domain="hub.example.org")
+    ensure_course(host, chosen)
+    assert host.told[-1] == "[deploy] mograder.toml: there, and kept"
+    assert not [line for line in host.ran if line.endswith("/course")]
+    assert "reverse_proxy 127.0.0.1:8080" in front_text(host, chosen)
+
+
+@pytest.mark.full
+def test_a_program_that_is_not_installed_is_named() -> None:
+    """Such as sysctl, on a Debian without procps; the settings count from the next start."""
+    told: list[str] = []
+    assert not Host(told.append).attempt("mograder-no-such-program", "-q")
+    assert told == ["[deploy] !! mograder-no-such-program is not installed here"]
+
+
+def test_a_user_without_a_home_gets_the_one_that_the_units_name(tmp_path: Path) -> None:
+    """As ``useradd --system mograder`` leaves it: systemd starts no unit then."""
+    host = FakeHost(tmp_path)
+    ensure_account(host)
+    made = "install -d -o mograder -g mograder -m 750 /home/mograder"
+    assert host.ran == ["id mograder", made]
+    (tmp_path / "home/mograder").mkdir(parents=True)
+    again = FakeHost(tmp_path)
+    ensure_account(again)
+    assert made not in again.ran
+
+
+@pytest.mark.parametrize(
+    ("setting", "abi", "loaded"),
+    [("1\n", True, True), ("0\n", True, True), ("0\n", False, False), (None, True, False)],
+    ids=["24.04", "24.04-off", "22.04-hwe", "debian"],
+)
+def test_the_profile_is_loaded_where_apparmor_can_read_it(
+    tmp_path: Path, setting: str | None, abi: bool, loaded: bool
+) -> None:
+    """Ubuntu 22.04 with a kernel of 6.5 or later has the setting, and an older AppArmor."""
+    for name, text in (
+        ("proc/sys/kernel/apparmor_restrict_unprivileged_userns", setting),
+        ("etc/apparmor.d/abi/4.0", "" if abi else None),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True)
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    host = FakeHost(tmp_path)
+    ensure_sandbox(host)
+    assert any(line.startswith("apparmor_parser") for line in host.ran) == loaded
+    assert (tmp_path / "etc/apparmor.d/mograder").exists() == loaded
 
 
 _SECRET = "0123456789abcdef" * 4

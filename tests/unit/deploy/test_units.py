@@ -17,6 +17,7 @@ from mograder.operations.deploy_files import shipped_file
 from mograder.operations.install.data import ensure_secret
 from mograder.operations.preflight import secret_of
 from mograder.operations.report import Level
+from mograder.sandbox.nodes.node_config import node_config
 from tests.support.course import REPOSITORY
 from tests.unit.deploy.machine import FakeHost
 
@@ -200,6 +201,18 @@ def test_a_node_has_its_own_variables_and_time_to_drain() -> None:
     assert found["EnvironmentFile"] == ["-/etc/mograder/build.env", "/etc/mograder/node.env"]
     variables = dict(each.split("=", 1) for each in found["Environment"])
     assert int(variables["MOGRADER_NODE_DRAIN_SECONDS"]) <= 120
+
+
+def test_a_node_writes_only_where_its_unit_lets_it() -> None:
+    """``ProtectSystem=strict``: its user's home, which is elsewhere, is read-only."""
+    found = unit(NODE)
+    (state,), (runtime,) = found["StateDirectory"], found["RuntimeDirectory"]
+    variables = dict(each.split("=", 1) for each in found["Environment"])
+    given = {"STATE_DIRECTORY": f"/var/lib/{state}", "RUNTIME_DIRECTORY": f"/run/{runtime}"}
+    config = node_config(read_environ({**variables, **given, "HOME": "/home/mograder"}))
+    open_ = [*map(Path, given.values()), *map(Path, found["ReadWritePaths"][0].split())]
+    used = (config.state, config.supervisor.uv_cache, config.supervisor.runtime, *config.shares)
+    assert [place for place in used if not any(map(place.is_relative_to, open_))] == []
 
 
 @pytest.mark.full

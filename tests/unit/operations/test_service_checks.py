@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import socket
 from pathlib import Path
 
 import pytest
 
+from mograder.core.settings import load_settings, read_environ
+from mograder.operations.install.data import course_settings
+from mograder.operations.install.options import InstallOptions
+from mograder.operations.preflight import Examined
 from mograder.operations.report import Level
 from mograder.operations.service_checks import (
+    HUB,
+    SESSIONS,
+    Units,
+    confined_lines,
     listener_of,
     read_units,
     unit_lines,
     volume_lines,
 )
+from tests.support.course import REPOSITORY
 
 COURSE = Path("/srv/mograder/course")
 _AGAIN = "LoadState=loaded\nActiveState=activating\nSubState=auto-restart"
@@ -111,6 +121,35 @@ def test_d5_a_unit_that_does_not_run_is_a_problem_with_its_reason(
     (found,) = [each for each in said(answer(**{unit: state})) if each[0] is Level.PROBLEM]
     assert text in found[1]
     assert hint in found[2]
+
+
+def test_a_directory_that_a_unit_mounts_read_only_is_a_problem(tmp_path: Path) -> None:
+    """Else every check is good, and every start and hand-in is told that the disk is read-only."""
+    inside, outside = tmp_path / "srv", tmp_path / "data"
+    for each in (inside, outside):
+        each.mkdir()
+    (inside / "hub-notebooks").symlink_to(outside)
+    strict = f"LoadState=loaded\nProtectSystem=strict\nReadWritePaths={inside} -/run/mograder"
+    units = read_units(answer(hub=strict), COURSE)
+    places = (inside / "course", inside / "hub-notebooks")
+    (line,) = confined_lines(units, {HUB: places, SESSIONS: places})
+    assert line.level is Level.PROBLEM
+    assert line.text == f"services: {HUB} may not write to {outside}"
+    assert f"ReadWritePaths={outside}; then: systemctl restart {HUB}" in line.hint
+    opened = read_units(answer(hub=f"{strict} {tmp_path}"), COURSE)
+    assert list(confined_lines(opened, {HUB: places})) == []
+
+
+def test_the_shipped_units_may_write_to_what_a_new_course_names(tmp_path: Path) -> None:
+    (tmp_path / "mograder.toml").write_text(course_settings(InstallOptions()))
+    loaded = load_settings(tmp_path, environ={})
+    written = Examined(loaded, read_environ({}), Units()).written
+    for name in (HUB, SESSIONS):
+        text = (REPOSITORY / "deploy" / name).read_text("utf-8")
+        lines = "\n".join(re.findall(r"(?m)^(?:ProtectSystem|ReadWritePaths)=.*", text))
+        units = read_units(f"Id={name}\nLoadState=loaded\n{lines} {tmp_path}", tmp_path)
+        assert units.get(name, "ProtectSystem") == "strict"
+        assert list(confined_lines(units, {name: written[name]})) == []
 
 
 def test_d1_a_volume_that_is_not_mounted_is_a_problem(tmp_path: Path) -> None:

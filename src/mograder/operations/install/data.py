@@ -21,6 +21,7 @@ from mograder.operations.install.system import (
     SETTINGS,
     as_account,
     put,
+    reading_as_account,
 )
 from mograder.processes.programs import Host
 
@@ -54,7 +55,7 @@ def ensure_volume(host: Host, options: InstallOptions, *, data: str = DATA) -> N
     if device in ("", "none"):
         if host.succeeds("mountpoint", "-q", data):
             host.say("a volume is mounted there")
-        elif _is_listed(host, data):
+        elif _listed(host, data):
             raise Conflict(
                 f"The volume of {data} is in {_FSTAB} and not mounted. Nothing was changed there.",
                 hint=f"Attach its disk, then: mount {data}; and run this again.",
@@ -68,6 +69,7 @@ def ensure_volume(host: Host, options: InstallOptions, *, data: str = DATA) -> N
         hint = f"Attach it, or choose another; here are:\n{here}"
         raise NotFound(f"There is no disk {device}.", hint=hint)
     device = str(Path(device).resolve())
+    _demand_listed(host, device, data)
     source = host.ask("findmnt", "-nvo", "SOURCE", data)
     if str(Path(source).resolve()) != device:  # LVM's have several names
         _demand_unused(host, device, data)
@@ -103,17 +105,19 @@ def ensure_secret(host: Host) -> None:
 
 
 def ensure_course(host: Host, options: InstallOptions) -> None:
-    """Make the course's directories and its ``mograder.toml``; keep an existing ``mograder.toml``.
+    """Make the course's directories and its ``mograder.toml``; keep those that are there.
 
     Raises: :class:`InvalidInput` if the kept one lacks ``session_url``, or has another port.
     """
     host.step(f"The course in {COURSE}")
-    owned = ("install", "-d", "-o", ACCOUNT, "-g", ACCOUNT, "-m")
-    host.run(*owned, "750", COURSE, f"{DATA}/hub-notebooks")
+    _ensure_owned(host, COURSE, "750")
+    _ensure_owned(host, f"{DATA}/hub-notebooks", "750")
     # Packages and marimo's files, which a web server may read; they are built again when missing.
-    host.run(*owned, "755", f"{DATA}/environments")
+    _ensure_owned(host, f"{DATA}/environments", "755")
     path = host.path(f"{COURSE}/mograder.toml")
-    if not path.exists():
+    with reading_as_account():
+        found = path.exists()
+    if not found:
         host.act("writing mograder.toml")
         if not host.dry:
             with tempfile.TemporaryDirectory(prefix="mograder-course-") as scratch:
@@ -123,7 +127,9 @@ def ensure_course(host: Host, options: InstallOptions) -> None:
                 as_account(host, "install", "-m", "640", str(new), str(path))
         return
     host.say("mograder.toml: there, and kept")
-    text = path.read_text("utf-8", "replace").lower()
+    with reading_as_account():
+        text = path.read_text("utf-8", "replace").lower()
+        port = load_settings(path.parent, environ={}).settings.hub.port
     if options.domain and f"https://{options.domain.lower()}" not in text:
         host.warn(f"see that [hub] public_url in it is https://{options.domain}")
     if options.session_domain and f"{{session}}.{options.session_domain.lower()}" not in text:
@@ -131,13 +137,19 @@ def ensure_course(host: Host, options: InstallOptions) -> None:
             f"[hub] session_url in {path} has to be "
             f'"https://{{session}}.{options.session_domain}"; write it there, and run this again.'
         )
-    port = load_settings(path.parent, environ={}).settings.hub.port
     if port != options.port:
         raise InvalidInput(
             f"[hub] port in {path} is {port}, and --port is {options.port}: Caddy and checks "
             "would look for the hub at another port than it has.",
             hint=f"Give --port {port}, or write port = {options.port} there; then run this again.",
         )
+
+
+def _ensure_owned(host: Host, name: str, mode: str) -> None:
+    """Make a directory for the services' user, or give it root's; others stay as they are."""
+    path = host.path(name)
+    if not path.is_dir() or path.stat().st_uid == 0:
+        host.run("install", "-d", "-o", ACCOUNT, "-g", ACCOUNT, "-m", mode, name)
 
 
 def course_settings(options: InstallOptions) -> str:
@@ -215,7 +227,7 @@ def _format(host: Host, device: str) -> None:
 
 
 def _mount(host: Host, device: str, data: str) -> None:
-    if not _is_listed(host, data):
+    if not _listed(host, data):
         host.act(
             "mounting it at every start, by its UUID; the machine starts without it too (nofail)"
         )
@@ -235,10 +247,24 @@ def _mount(host: Host, device: str, data: str) -> None:
     host.run("mount", data)
 
 
-def _is_listed(host: Host, data: str) -> bool:
-    """Return whether /etc/fstab has a volume for this place."""
-    lines = host.text_of(_FSTAB).splitlines()
-    return any(line.split("#")[0].split()[1:2] == [data] for line in lines)
+def _listed(host: Host, data: str) -> str:
+    """Return what /etc/fstab mounts at this place, such as ``UUID=…``; "" for nothing."""
+    rows = (line.split("#")[0].split() for line in host.text_of(_FSTAB).splitlines())
+    return next((row[0] for row in rows if row[1:2] == [data]), "")
+
+
+def _demand_listed(host: Host, device: str, data: str) -> None:
+    """Refuse a disk where /etc/fstab has another one: that one would be mounted."""
+    listed = _listed(host, data)
+    uuid = _probe(host, device, "UUID") if listed else ""
+    if not listed or listed == f"UUID={uuid}":
+        return
+    named = listed if listed.startswith("/") else host.ask("findfs", listed)
+    if str(Path(named).resolve()) != device:
+        raise Conflict(
+            f"{_FSTAB} has {listed} for {data}, and that is not {device}. Nothing was changed.",
+            hint=f"If {device} shall take its place, remove that line, and run this again.",
+        )
 
 
 def _earlier_secret(host: Host) -> str:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
-from mograder.core.errors import Conflict, MograderError
+from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.core.settings import load_settings
 from mograder.operations.deploy_files import shipped_file
 from mograder.operations.front import FrontOptions, caddy_config, front_of
 from mograder.operations.install.data import COURSE, HUB_UNIT
 from mograder.operations.install.options import InstallOptions
 from mograder.operations.install.program import CURRENT, UNITS, unit_text
-from mograder.operations.install.system import BUILD_ENV, SETTINGS, put
+from mograder.operations.install.system import BUILD_ENV, SETTINGS, put, reading_as_account
 from mograder.operations.service_checks import HUB, SESSIONS, SOCKET
 from mograder.processes.programs import Host
 
@@ -34,6 +35,11 @@ _OURS = "Wants=mograder-sessions.service"
 CADDYFILE = "/etc/caddy/Caddyfile"
 SITE = "/etc/caddy/mograder.caddy"
 IMPORT = "import mograder.caddy"
+_VALIDATE = (
+    # As Caddy's user: it makes the log files that a site names.
+    *("runuser", "-u", "caddy", "--", "env", "HOME=/var/lib/caddy"),
+    *("caddy", "validate", "--config", CADDYFILE, "--adapter", "caddyfile"),
+)
 _OWN_LINES = {
     "site": 'Lines of your own for the hub\'s site, such as "log".',
     "route": "Lines of your own before everything else, such as a sign-on's: see Single sign-on.",
@@ -51,11 +57,7 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
         host.say("would write and start them")
         return
     _keep_foreign_unit(host)
-    written = {
-        name
-        for name in (*UNITS, *UPKEEP_UNITS)
-        if put(host, f"{UNIT_PLACE}/{name}", unit_text(host, name, home, port))
-    }
+    written = _write_units(host, home, port)
     if put(host, WRAPPER, shipped_file("mograder-hub").read_text("utf-8"), 0o755):
         written.add(WRAPPER)
     host.run("systemctl", "daemon-reload")
@@ -75,6 +77,22 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
     elif new_socket or written or behind:
         host.act("restarting the hub; sessions go on")
         start(host, *([SOCKET] if new_socket else []), HUB, verb="restart")
+
+
+def _write_units(host: Host, home: Path, port: int) -> set[str]:
+    """Write the units of a version, and return those that were not as they are now."""
+    written = set()
+    for name in (*UNITS, *UPKEEP_UNITS):
+        try:
+            text = unit_text(host, name, home, port)
+        except NotFound:
+            if name in UNITS:
+                raise
+            host.warn(f"this version has no {name}; what a newer one wrote stays as it is")
+            continue
+        if put(host, f"{UNIT_PLACE}/{name}", text):
+            written.add(name)
+    return written
 
 
 def start(host: Host, *units: str, verb: str = "start") -> None:
@@ -133,10 +151,9 @@ def ensure_front(host: Host, options: InstallOptions) -> None:
     if not changed and not _is_behind(host, "caddy", SITE, CADDYFILE, event="StateChange"):
         host.say("as it should be")
         return
-    if not host.succeeds("caddy", "validate", "--config", CADDYFILE, "--adapter", "caddyfile"):
+    if not host.succeeds(*_VALIDATE):
         raise MograderError(
-            "Caddy refuses its configuration.",
-            hint=f"See: caddy validate --config {CADDYFILE} --adapter caddyfile",
+            "Caddy refuses its configuration.", hint=f"See: sudo {' '.join(_VALIDATE)}"
         )
     host.run("systemctl", "enable", "--quiet", "caddy")
     start(host, "caddy", verb="reload-or-restart")
@@ -168,7 +185,9 @@ def front_text(host: Host, options: InstallOptions) -> str:
         # Where mograder-hub.socket listens, whatever [hub] host says.
         hubs=(f"127.0.0.1:{options.port}",),
     )
-    front = front_of(load_settings(host.path(COURSE)), chosen)
+    with reading_as_account():
+        loaded = load_settings(host.path(COURSE))
+    front = front_of(loaded, chosen)
     text = caddy_config(front)
     own = []
     if options.internal_ca:

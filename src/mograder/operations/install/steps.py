@@ -11,6 +11,7 @@ import os
 import re
 
 from mograder.core.errors import MograderError, NotFound
+from mograder.core.systemd import WAITS
 from mograder.operations.install.data import (
     COURSE,
     DATA,
@@ -195,6 +196,10 @@ def verify(host: Host, options: InstallOptions) -> None:
             f"{name} is active",
             f"{name} is not active: systemctl status {name}",
         )
+    if host.ask("systemctl", "show", "-P", "StatusText", HUB) == WAITS:  # it answers 503 to all
+        host.say("the hub waits, since another one is at work: no session is opened on it")
+        _check(host)
+        return
     url = f"http://127.0.0.1:{options.port}"
     host.verified(
         host.succeeds(*_CURL, f"{url}/health"),
@@ -205,8 +210,12 @@ def verify(host: Host, options: InstallOptions) -> None:
         _verify_front(host, options)
     host.say("a session is opened and closed, and a sandbox looked at from inside (some minutes")
     host.say("the first time, since packages are downloaded):")
+    _check(host, "--session")
+
+
+def _check(host: Host, *options: str) -> None:
     host.verified(
-        host.attempt(WRAPPER, "check", "--session", shown=True),
+        host.attempt(WRAPPER, "check", *options, shown=True),
         "mograder-hub check finds nothing wrong",
         "mograder-hub check found something: its lines are above",
     )

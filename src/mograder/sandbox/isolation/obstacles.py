@@ -45,7 +45,9 @@ _PROFILE = (
     "/usr/bin/bwrap (mograder hub install --systemd writes one)."
 )
 _CONFINED = (
-    "AppArmor's profile of this container forbids mounts: --security-opt apparmor=unconfined."
+    "AppArmor's profile of this container forbids mounts (Docker: --security-opt "
+    "apparmor=unconfined; Kubernetes: appArmorProfile; Swarm has no option for it, so AppArmor has "
+    "to be off on the machine, by apparmor=0 on the kernel's command line)."
 )
 
 

@@ -50,8 +50,7 @@ def node_config(environ: Environ) -> NodeConfig:
     node, limits = environ.node, limits_of(environ.node.limits)
     state = node.state.absolute()
     runtime = environ.runtime_directory or own_runtime_dir(state, environ)
-    as_root = os.geteuid() == 0
-    cache = node.uv_cache or (state / "uv-cache" if as_root else environ.home / ".cache/uv")
+    cache = node.uv_cache or state / "uv-cache"  # a home may be read-only, as for our unit
     build = build_variables(environ)
     supervisor = SupervisorConfig(
         runtime=runtime,

@@ -180,7 +180,8 @@ async def probe(hub: Hub, secret: str) -> None:
     except ssl.SSLCertVerificationError as error:
         raise RemoteFailed(
             f"its certificate is not accepted: {error.verify_message}",
-            hint="Name the file with the authority that has signed it in SSL_CERT_FILE.",
+            hint="Add the authority that has signed it to the machine's list "
+            "(update-ca-certificates), and name that list in SSL_CERT_FILE: builds read it, too.",
         ) from None
     except TimeoutError:
         raise RemoteFailed("it does not answer") from None

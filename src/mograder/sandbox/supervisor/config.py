@@ -332,7 +332,8 @@ def keep_cache(cache: Path, uid: int | None) -> None:
     except OSError as error:
         raise SandboxUnavailable(
             f"uv's cache {cache} cannot be made: {error.strerror}.",
-            hint="Let the hub's user write there, or name another place by [hub] uv_cache_dir.",
+            hint="Let the user who runs this write there, or name another place by [hub] "
+            "uv_cache_dir, or on a node by the variable MOGRADER_NODE_UV_CACHE.",
         ) from error
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput
+from mograder.core.files.disk import write_file
 from mograder.core.settings import LoadedSettings
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sessions.nodes.node_environments import NodeEnvironments
@@ -21,6 +24,11 @@ from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes
 from mograder.web.hub.core.node_door import HubNodes, NodeDoor
 from mograder.web.hub.startup.hosting import Hosting
+
+RUNS = "runs-directory"
+"""The file in the course's own directory that names the directory of the last hub's runs."""
+
+_RUN = re.compile(r"run-[0-9a-f]{16}")
 
 
 @asynccontextmanager
@@ -43,7 +51,7 @@ async def open_nodes(
     environments = NodeEnvironments(registry, settings.limits.build_timeout)
     machines = NodeMachines(registry, leases, environments, state, epoch)
     await _end_own_sessions(builder)
-    runs = await asyncio.to_thread(_runs_directory, loaded, epoch)
+    runs = await asyncio.to_thread(_runs_directory, loaded)
     capacity = node_capacity(settings.hub.session_ttl, settings.limits, registry)
     door = NodeDoor(nodes, clock, machines.came, machines.went)
     watching = asyncio.create_task(leases.watch())
@@ -71,20 +79,22 @@ async def _end_own_sessions(builder: SupervisorClient) -> None:
         await builder.stop(info.session_id)
 
 
-def _runs_directory(loaded: LoadedSettings, epoch: int) -> Path:
-    """Return this hub's own directory for runs; remove those of earlier hubs, named by epochs.
+def _runs_directory(loaded: LoadedSettings) -> Path:
+    """Return a new directory for this hub's runs; remove that of the course's hub before it.
 
-    Whatever else is there stays: the setting may name a directory of other files by mistake.
+    A file of the course names the one to remove. Whatever else is there stays: another course may
+    have the same ``runs_dir``, or the setting may name a directory of other files by mistake.
 
     Raises: :class:`InvalidInput` if it cannot be made.
     """
-    directory = loaded.path(loaded.settings.nodes.runs_dir)
-    own = directory / str(epoch)
+    directory, named = loaded.path(loaded.settings.nodes.runs_dir), loaded.state_dir / RUNS
+    own = directory / f"run-{secrets.token_hex(8)}"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for earlier in directory.iterdir():
-            if earlier.name.isdecimal():
-                remove_tree(earlier)
+        earlier = named.read_text("ascii", "replace") if named.exists() else ""
+        if _RUN.fullmatch(earlier):
+            remove_tree(directory / earlier)
+        write_file(named, own.name.encode(), 0o600)
         own.mkdir(mode=0o700)
     except OSError as error:
         raise InvalidInput(

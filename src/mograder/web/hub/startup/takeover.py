@@ -34,7 +34,7 @@ from mograder.core.errors import Busy, Conflict, MograderError
 from mograder.core.files import file_lock
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.core.systemd import READY, Service
+from mograder.core.systemd import READY, WAITS, Service
 from mograder.core.tasks import to_its_end
 from mograder.notebook.pep723 import Script
 from mograder.operations.pruning import published_scripts
@@ -203,7 +203,7 @@ async def standing_by(listener: socket.socket, service: Service) -> AsyncIterato
     server = await asyncio.start_server(_answer, sock=listener.dup(), limit=_PIECE)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
-    service.tell(READY, "STATUS=Waiting: another hub is at work")
+    service.tell(READY, f"STATUS={WAITS}")
     try:
         async with service.kept_alive():
             yield

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -29,26 +31,44 @@ class Builder:
         return ()
 
 
-async def test_only_what_earlier_hubs_ran_is_removed_where_runs_dir_names_the_share(
+@asynccontextmanager
+async def at_work(course: Path, share: Path) -> AsyncIterator[Path]:
+    """A hub of a course that has nodes; it yields its directory for runs."""
+    (course / ".mograder").mkdir(parents=True, exist_ok=True)
+    overrides = {"nodes.enabled": True, "nodes.runs_dir": str(share)}
+    loaded = load_settings(course, overrides=overrides, environ={})
+    engine = open_engine(f"sqlite:///{course / 'hub.db'}")
+    upgrade(engine)
+    builder, state = cast(SupervisorClient, Builder()), HubState(engine)
+    async with open_nodes(loaded, state, ManualClock(), builder, 1) as hosting:
+        yield hosting.runs
+    engine.dispose()
+
+
+async def test_a_hub_removes_the_runs_of_the_one_before_it_and_nothing_else(
     tmp_path: Path,
 ) -> None:
+    """Other courses have the same directory, and users may have numbers for names."""
     share = tmp_path / "share"
-    work = share / "hub-notebooks" / "alice" / "A1" / "A1.py"
-    earlier = share / "1795000000" / "run"
-    for file in (work, earlier):
+    work = [share / name / "A1" / "A1.py" for name in ("1234567", "1795000000", "alice")]
+    for file in work:
         file.parent.mkdir(parents=True)
         file.write_text("x = 1\n")
-    overrides = {"nodes.enabled": True, "nodes.runs_dir": str(share)}
-    loaded = load_settings(tmp_path, overrides=overrides, environ={})
-    engine = open_engine(f"sqlite:///{tmp_path / 'hub.db'}")
-    upgrade(engine)
-    builder = cast(SupervisorClient, Builder())
-    async with open_nodes(loaded, HubState(engine), ManualClock(), builder, 1795000001):
-        assert not earlier.parent.exists()
-        assert (share / "1795000001").is_dir()
-    engine.dispose()
-    assert sorted(path.name for path in share.iterdir()) == ["hub-notebooks"]
-    assert work.read_text() == "x = 1\n"
+    async with at_work(tmp_path / "other", share) as others:
+        async with at_work(tmp_path / "course", share) as killed:
+            (killed / "copy.py").write_text("x = 2\n")
+            kept = (tmp_path / "course/.mograder/runs-directory").read_text()
+            assert kept == killed.name
+        killed.mkdir()  # as if the hub had been killed
+        async with at_work(tmp_path / "course", share) as own:
+            assert not killed.exists()
+            assert own.is_dir()
+            assert others.is_dir()
+    assert sorted(path.name for path in share.iterdir()) == ["1234567", "1795000000", "alice"]
+    assert {file.read_text() for file in work} == {"x = 1\n"}
+    (tmp_path / "course/.mograder/runs-directory").write_text("alice")
+    async with at_work(tmp_path / "course", share):
+        assert work[-1].exists(), "only what a hub has made"
 
 
 async def test_a_hub_that_has_no_nodes_any_more_waits_for_their_sessions(
