@@ -365,14 +365,16 @@ def _removed(app: HubApp, people: Sequence[LiveSession]) -> list[LiveSession]:
 
 def open_watch(app: HubApp) -> Run:
     """Return the watch on the roster and the revocations during the block."""
-    seen: object = object()  # differs from any stamp, so that adopted sessions are checked first
+    seen = applied = object()  # differs from any stamp, so that adopted sessions are checked, too
 
     async def look() -> None:
-        nonlocal seen
-        stamp = await to_thread.run_sync(app.services.roster.version)
-        if stamp != seen:
-            seen = stamp
+        nonlocal seen, applied
+        stamp: object = await to_thread.run_sync(app.services.roster.version)
+        # A list that an editor or scp is writing at this moment is a valid one with fewer names.
+        if stamp == seen and stamp != applied:
             await end_removed(app)
+            applied = stamp
+        seen = stamp
         await _follow_revocations(app)
 
     return partial(every, _LOOK_SECONDS, "the list of users", look)
