@@ -233,11 +233,12 @@ def _exchange(app: HubApp, person: ProvenPerson, login: Login, old: set[str]) ->
 
 
 def keep_state(request: Request, app: HubApp, response: Response, begun: SignInState) -> None:
-    """Set the cookie of a sign-in that begins; the oldest of too many are cleared."""
+    """Set the cookie of a sign-in that begins; the oldest few of too many are cleared."""
     where = request_context(request)
     # Sign-ins that were given up leave a cookie each; too many would break every request.
     earlier = list(external_signin.cookies_of(request.scope["headers"]))
-    for old in earlier[: -(external_signin.MOST - 1)]:
+    most = external_signin.MOST
+    for old in earlier[: -(most - 1)][:most]:  # a stranger's request may bring thousands
         _append(response, _cleared(old, begun.flow, where.prefix, secure=where.secure))
     name = external_signin.cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
     value = external_signin.make(app.services.secret, begun)
