@@ -56,6 +56,9 @@ _KNOWN_HERE = re.compile(
 )
 """What the audit log has of a person whose name this hub knows, as `refuse` writes it."""
 
+_PROVEN = frozenset({*Refusal, "not entitled", "foreign course"})
+"""The reasons that keep out somebody whom the other system has proved, so who guesses nothing."""
+
 PAGE = "/course/people/sign-in"
 _LONGEST_SUBJECT = 255
 
@@ -102,10 +105,11 @@ async def refuse(
     """Return the page of a sign-in that failed, and record it in the audit log.
 
     ``reason`` is a :class:`Refusal` or another reason that the template ``signin_refused.html``
-    has words for; ``detail`` is a text of ours for it.
+    has words for; ``detail`` is a text of ours for it. Too many failures of an address are told as
+    that only; those of proven people do not count, since a whole class may share an address.
     """
     client = request_context(request).address
-    if not app.of(LoginThrottle).failed(client):
+    if reason not in _PROVEN and not app.of(LoginThrottle).failed(client):
         response = page(request, "signin_refused.html", 429, reason="too many", name="", detail="")
         response.headers["Retry-After"] = "60"
         return response
