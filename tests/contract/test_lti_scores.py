@@ -507,6 +507,21 @@ def test_students_of_one_of_two_platforms_are_not_awaited_from_the_other(desk: S
     assert shown.unlinked == 0
 
 
+def test_marks_of_a_platform_that_is_registered_anew_are_sent_to_it(desk: ScoreDesk) -> None:
+    """Its grade items keep their addresses on some platforms, which do not name the tool."""
+    desk.platform.down()
+    desk.release()
+    desk.run()
+    anew = desk.settings.model_copy(update={"client_id": "anew"})
+    Links(desk.engine).saw(replace(desk.see(), client_id=anew.client_id))
+    sending = desk.open_sending(anew)
+    sending.queue_due()
+    shown = sending.of_item(ITEM)
+    assert shown is not None
+    assert shown.counts[WAITING] == 2
+    assert {each.platform for each in desk.queue.of(ITEM)} == {anew.key}
+
+
 def test_marks_with_hidden_tests_wait_until_students_may_see_them(
     tmp_path: Path, engine: Engine
 ) -> None:

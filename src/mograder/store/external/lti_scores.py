@@ -71,6 +71,11 @@ class DueScore:
         return self.lineitem, self.subject
 
     @property
+    def platform(self) -> PlatformKey:
+        """The platform, as it is registered."""
+        return self.issuer, self.client_id
+
+    @property
     def digest(self) -> str:
         """A hash of what would be sent, by which changes are found."""
         values = [self.given, self.maximum, self.comment]
@@ -108,8 +113,8 @@ class LtiScores:
                 each = wanted.get(key)
                 if each is None or (each.given is None and not row.ours):
                     stopped += [row.number] if row.state is ScoreState.WAITING else []
-                elif (row.digest, row.item) != (each.digest, item) or (
-                    row.state is ScoreState.STOPPED
+                elif row.state is ScoreState.STOPPED or (
+                    (row.digest, row.item, row.platform) != (each.digest, item, each.platform)
                 ):
                     changes.append({"which": row.number, **_waiting(item, each, now), **_UNTRIED})
             if news:
