@@ -71,7 +71,7 @@ async def complete(
     The browser's login of before ends: the one of this request and ``old_login``. The new one has
     an id of its own, also for the same person.
     """
-    prefix, present = request_context(request).prefix, identity_of(request)
+    present = identity_of(request)
     front = present.username if present is not None and present.front else ""
     name, linked = await to_thread.run_sync(_user_of, app, person, front)
     where = request_context(request).address
@@ -89,7 +89,7 @@ async def complete(
     old = {old_login, present.login_id if present is not None else ""} - {""}
     await to_thread.run_sync(_exchange, app, person, login, old)
     await app.audit.granted(Event(name, "sign in", f"{person.method} {person.issuer}", where))
-    return signed_in(request, app, login, safe_next(target, prefix) or f"{prefix}/")
+    return signed_in(request, app, login, safe_next(target, request_context(request).prefix))
 
 
 async def refuse(

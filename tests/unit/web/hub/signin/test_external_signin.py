@@ -290,7 +290,9 @@ async def test_a_link_made_by_an_instructor_counts_for_a_name_that_is_known(
 async def test_a_role_and_a_lifetime_hold_for_that_login(hub: Hub, app: HubApp) -> None:
     hours = 8 * 3600
     teacher = replace(ALICE, role=Role.INSTRUCTOR, lifetime=hours)
-    cookie = (await came(hub, app, teacher)).cookies["mograder_session"]
+    answer = await came(hub, app, teacher)
+    assert answer.headers["location"] == "/course/today"
+    cookie = answer.cookies["mograder_session"]
     now = hub.clock.now()
     login = read_cookie(SECRET, cookie, now + timedelta(seconds=hours - 1))
     assert login is not None
