@@ -120,7 +120,7 @@ class OidcSignIn:
     async def claims(self, begun: SignInState, code: str) -> Mapping[str, object]:
         """Return the checked claims of a person, for the code that the provider gave.
 
-        Raises: RemoteFailed if the provider fails or refuses, InvalidToken for a bad answer.
+        Raises: RemoteFailed if the provider fails, InvalidToken for a bad code or answer.
         """
         provider = await self._describe()
         tokens = await self._run(
