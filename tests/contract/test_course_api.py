@@ -136,6 +136,25 @@ async def test_a_session_that_does_not_end_keeps_no_other_running(
         go_on.set()
 
 
+async def test_a_list_that_is_being_written_ends_no_session(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor empties the file first, and a look falls before what it writes then."""
+    allowed(hub).write_text("alice\n")
+    hub.start("alice", "A1")
+    looked, version = list[int](), hub.services.roster.version
+
+    def look() -> object:
+        if len(looked) < 2:
+            allowed(hub).write_text(("", "alice\nbob\n")[len(looked)])
+        looked.append(1)
+        return version()
+
+    monkeypatch.setattr(hub.services.roster, "version", look)
+    await until(lambda: len(looked) > 5)
+    assert [live.key.user for live in hub.pool.all()] == ["alice"]
+
+
 async def test_b44_without_the_file_everybody_is_allowed(hub: Hub) -> None:
     allowed(hub).write_text("bob\n")
     assert (await ask(hub, "GET", "/assignments")).status_code == 403

@@ -322,7 +322,7 @@ def test_a_locked_grade_item_does_not_keep_the_marks_of_others(desk: ScoreDesk) 
     locked.locked = False
     desk.later()
     assert desk.platform.grade("s11", locked).given is not None
-    assert desk.queue.counts() == {SENT: 28}
+    assert desk.states() == {SENT: 28}
 
 
 def test_a_token_that_is_refused_is_replaced_once(desk: ScoreDesk) -> None:
@@ -365,7 +365,7 @@ def test_a_student_of_one_of_two_courses_is_not_shown_as_refused_by_the_other(
     desk.see(5, lineitem=f"{desk.platform.url}/mod/lti/services.php/4/lineitems/32/lineitem")
     desk.release()
     desk.run()
-    assert desk.queue.counts() == {SENT: 2, REFUSED: 2}
+    assert desk.states() == {SENT: 2, REFUSED: 2}
     assert _counts(desk) == (2, 2)
     shown = desk.sending.of_item(ITEM)
     assert shown is not None
@@ -507,6 +507,21 @@ def test_students_of_one_of_two_platforms_are_not_awaited_from_the_other(desk: S
     assert shown.unlinked == 0
 
 
+def test_marks_of_a_platform_that_is_registered_anew_are_sent_to_it(desk: ScoreDesk) -> None:
+    """Its grade items keep their addresses on some platforms, which do not name the tool."""
+    desk.platform.down()
+    desk.release()
+    desk.run()
+    anew = desk.settings.model_copy(update={"client_id": "anew"})
+    Links(desk.engine).saw(replace(desk.see(), client_id=anew.client_id))
+    sending = desk.open_sending(anew)
+    sending.queue_due()
+    shown = sending.of_item(ITEM)
+    assert shown is not None
+    assert shown.counts[WAITING] == 2
+    assert {each.platform for each in desk.queue.of(ITEM)} == {anew.key}
+
+
 def test_marks_with_hidden_tests_wait_until_students_may_see_them(
     tmp_path: Path, engine: Engine
 ) -> None:
@@ -562,7 +577,7 @@ def test_hubs_that_send_at_the_same_time_send_each_mark_once(desk: ScoreDesk) ->
         list(threads.map(lambda hub: hub.run(lambda: False), hubs))
     desk.run()
     assert [status for _, status in desk.platform.taken] == [200] * 12
-    assert desk.queue.counts() == {SENT: 12}
+    assert desk.states() == {SENT: 12}
 
 
 def test_a_mark_that_another_process_has_taken_is_not_sent(desk: ScoreDesk) -> None:

@@ -221,6 +221,32 @@ async def test_a_request_without_a_token_is_asked_for_the_password(behind: Behin
             assert "set-cookie" not in answer.headers
 
 
+OPEN = {
+    "GET": (
+        *("/health", "/ready", "/calendar/alice/x.ics", "/client/5c1f/mograder_hub-1.whl"),
+        *("/lti/keys", "/lti/login?iss=x", "/lti/register/x?a=b", "/static/x/style.css"),
+    ),
+    "POST": ("/lti/login", "/lti/launch", "/lti/pick", "/auth/oidc/backchannel-logout"),
+}
+"""Asked for by who cannot sign in: other servers, their pages' forms and frames, and programs."""
+CLOSED = ("/calendar", "/calendar/a/b/c.ics", "/client", "/ltix/keys", "/auth/oidc/start")
+
+
+async def test_who_cannot_sign_in_reaches_the_hub(behind: Behind) -> None:
+    """And is nobody there, whatever header they send. The hub of this test has no platform."""
+    headers = {"X-Remote-User": "prof"}
+    async with httpx.AsyncClient(base_url=behind.url, trust_env=False, timeout=60) as http:
+        for method, path in [(how, path) for how, paths in OPEN.items() for path in paths]:
+            answer = await http.request(method, path, headers=headers)
+            assert "content-security-policy" in answer.headers, f"{path} is answered by the front"
+            assert answer.status_code in (200, 403, 404, 405), path
+            assert "set-cookie" not in answer.headers, path
+        for path in CLOSED:
+            assert (await http.get(path, headers=headers)).status_code == 401, path
+        verified = await http.post("/receipts/verify", json={})
+        assert verified.status_code != 401
+
+
 async def test_a_token_is_its_owner_whatever_else_a_request_says(behind: Behind) -> None:
     headers = {
         "Authorization": f"Bearer {make_token(SECRET, 'alice')}",

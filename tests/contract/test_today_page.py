@@ -182,12 +182,17 @@ async def test_problems_are_counted_beside_the_page_that_tells_them(hub: Hub) ->
 
 
 @pytest.mark.parametrize(
-    ("role", "first"), [(Role.INSTRUCTOR, "/course/today"), (Role.STUDENT, "/")]
+    ("name", "role", "first"),
+    [
+        ("prof", Role.INSTRUCTOR, "/course/today"),
+        ("prof", Role.STUDENT, "/course/today"),  # is named in the settings
+        ("alice", Role.STUDENT, "/"),
+    ],
 )
 async def test_instructors_begin_with_today_and_students_with_their_notebooks(
-    hub: Hub, role: Role, first: str
+    hub: Hub, name: str, role: Role, first: str
 ) -> None:
-    token = make_token(SECRET, "prof" if role is Role.INSTRUCTOR else "alice", role)
+    token = make_token(SECRET, name, role)
     async with hub.client() as client:
         answer = await client.post("/login", data={"token": token}, headers={"Origin": ORIGIN})
     assert answer.headers["location"] == first

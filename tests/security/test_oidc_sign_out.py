@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from mograder.core.errors import Busy
 from tests.support.hub_app import running
 from tests.support.oidc_hub import (
     HUB,
@@ -129,5 +130,27 @@ async def test_the_back_channel_needs_no_origin_and_knows_no_identity(
         sent = {"Sec-Fetch-Mode": "cors", "X-Remote-User": "prof"}
         good = await browser.post(LOGOUT, data={"logout_token": token}, headers=sent)
         assert good.status_code == 200
+        assert not await viewer(browser, "alice")
+    strict.serve(HUB)
+
+
+async def test_a_sign_out_that_failed_halfway_counts_when_it_is_sent_again(
+    rig: NewRig, strict: OpenIdProvider, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise Busy("The database is busy.")
+
+    strict.serve(heard.url, HUB)
+    made = rig(strict)
+    async with made.browser() as browser:
+        await made.sign_in(browser)
+        await asyncio.to_thread(strict.sign_out, made.at_provider[0])
+        assert await asyncio.to_thread(heard.arrived.wait, 60)
+        message = {"logout_token": heard.tokens[0]}
+        with monkeypatch.context() as fault:
+            fault.setattr(made.hub.services.state, "revoke_login", fail)
+            assert (await browser.post(LOGOUT, data=message)).status_code == 503
+        assert await viewer(browser, "alice")
+        assert (await browser.post(LOGOUT, data=message)).status_code == 200
         assert not await viewer(browser, "alice")
     strict.serve(HUB)

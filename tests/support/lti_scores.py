@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,10 @@ class ScoreDesk:
 
     def state(self, username: str) -> ScoreState:
         return self.row(username).state
+
+    def states(self) -> Counter[ScoreState]:
+        """Return how many of the item's marks are in each state."""
+        return Counter(each.state for each in self.queue.of(ITEM))
 
     def there(self, username: str) -> Grade:
         """Return the student's grade at the platform."""

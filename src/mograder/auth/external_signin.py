@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -145,8 +146,8 @@ def clear_cookie_header(name: str, *, flow: Flow, path: str, secure: bool) -> st
 def cookies_of(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return the cookies of sign-ins in a request, by name; one that is there twice is left out."""
     found = [(name, value) for name, value in credentials.cookies_in(headers) if _NAME in name]
-    names = [name for name, _ in found]
-    return {name: value for name, value in found if names.count(name) == 1}
+    times = Counter(name for name, _ in found)
+    return {name: value for name, value in found if times[name] == 1}
 
 
 def is_state(text: str) -> bool:

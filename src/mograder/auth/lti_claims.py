@@ -278,9 +278,12 @@ def _moment(text: str) -> datetime | None:
 
 
 def is_own_address(url: str, own_url: str) -> bool:
-    """Return whether an address is one of this hub's; ``own_url`` has no slash at its end."""
+    """Return whether an address is one of this hub's; ``own_url`` has no slash at its end.
+
+    Its query may hold any text: teachers type names of items there as they are.
+    """
     mine = urlsplit(own_url)
-    origin = platform_origin(url)
+    origin = platform_origin(url.partition("?")[0])
     if not origin or origin != platform_origin(own_url):
         return False
     return f"{urlsplit(url).path}/".startswith(f"{mine.path}/")

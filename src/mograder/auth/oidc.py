@@ -197,7 +197,8 @@ def missing_claim(claims: Mapping[str, object], require: Mapping[str, str]) -> s
 def user_name(claims: Mapping[str, object], claim: str, strip_domain: str) -> str | Refusal:
     """Return the user name in a claim without its domain, "" if there is none.
 
-    A name whose domain is not the one that is cut off would be that of a stranger.
+    A name whose domain is not the one that is cut off would be that of a stranger. Providers keep
+    the case in which an administrator typed a domain, which has none.
     """
     value = claims.get(claim)
     if isinstance(value, list) and len(value) == 1:  # LDAP's attributes are lists
@@ -207,7 +208,8 @@ def user_name(claims: Mapping[str, object], claim: str, strip_domain: str) -> st
     if not strip_domain:
         return value
     name, at, domain = value.rpartition("@")
-    return name if at and domain == strip_domain.removeprefix("@") else Refusal.OTHER_DOMAIN
+    own = domain.lower() == strip_domain.removeprefix("@").lower()
+    return name if at and own else Refusal.OTHER_DOMAIN
 
 
 def display_name(claims: Mapping[str, object]) -> str:

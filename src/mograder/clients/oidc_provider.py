@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from mograder.auth.jose import InvalidToken
 from mograder.auth.oidc import Provider
 from mograder.clients.guarded_http import Answer, GuardedHttp
 from mograder.core.clock import Clock, SystemClock
@@ -21,7 +22,6 @@ _LONGEST = 262_144
 _ERRORS = {
     "invalid_client": "It does not accept this hub's client_id or secret.",
     "unauthorized_client": "It does not let this client sign people in.",
-    "invalid_grant": "The sign-in was used already, or took too long. Begin again.",
 }
 """What the errors of a token request mean; the provider's own words are not shown."""
 
@@ -76,7 +76,8 @@ class OidcProvider:
     def exchange(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
         """Return the tokens for a code.
 
-        Raises: RemoteFailed; the message holds nothing of the code and of the provider's words.
+        Raises: InvalidToken for a code that the provider refuses, RemoteFailed otherwise; the
+            messages hold nothing of the code and of the provider's words.
         """
         provider, client_id = self.describe(), self._settings.client_id
         form = {
@@ -99,6 +100,8 @@ class OidcProvider:
         id_token, access = content.get("id_token"), content.get("access_token", "")
         if not isinstance(id_token, str) or not isinstance(access, str):
             error = "" if answer.good else _error(answer)
+            if error == "invalid_grant":
+                raise InvalidToken("The sign-in was used already, or took too long.")
             raise RemoteFailed(
                 f"The provider gave no tokens (status {answer.status}).",
                 hint=_ERRORS.get(error, "Begin again."),

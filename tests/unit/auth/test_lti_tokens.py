@@ -230,14 +230,19 @@ def test_a_hub_below_a_path_takes_links_below_that_path_only() -> None:
     assert not is_own_address(f"{HUB}/lti/launch", f"{HUB}/live")
 
 
-def test_the_address_of_a_link_names_the_item_where_nothing_else_does() -> None:
-    address = f"{HUB}/lti/launch?item=A2"
+@pytest.mark.parametrize(
+    ("query", "item"), [("A2", "A2"), ("Übung 1", "Übung 1"), ("%C3%9Cbung%201", "Übung 1")]
+)
+def test_the_address_of_a_link_names_the_item_where_nothing_else_does(
+    query: str, item: str
+) -> None:
+    address = f"{HUB}/lti/launch?item={query}"
     both = claims_with(**{f"{LTI}target_link_uri": address})
     only = claims_with(**{f"{LTI}target_link_uri": address, f"{LTI}custom": None})
     items = [
         launch_of(each, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).item for each in (both, only)
     ]
-    assert items == ["A1-Introduction", "A2"]
+    assert items == ["A1-Introduction", item]
 
 
 def test_another_audience_is_explained_with_the_activity_at_fault() -> None:

@@ -240,7 +240,9 @@ def test_required_claims(groups: object, lacking: str) -> None:
         ("alice@evil.test", "example.edu", Refusal.OTHER_DOMAIN),
         ("alice", "example.edu", Refusal.OTHER_DOMAIN),
         ("alice@example.edu.evil.test", "example.edu", Refusal.OTHER_DOMAIN),
-        ("alice@EXAMPLE.edu", "example.edu", Refusal.OTHER_DOMAIN),
+        ("alice@EXAMPLE.edu", "example.edu", "alice"),
+        ("Alice@example.edu", "Example.EDU", "Alice"),
+        ("alice@stra\u00dfe.test", "strasse.test", Refusal.OTHER_DOMAIN),
         ("a@evil.test@example.edu", "example.edu", "a@evil.test"),
     ],
 )

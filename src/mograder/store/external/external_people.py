@@ -138,15 +138,24 @@ class UsedStates:
 
         Only the value's hash is stored.
         """
-        digest = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
         try:
             with writing(self._engine) as connection:
                 ended = used_states.c.until <= self._clock.now()
                 connection.execute(delete(used_states).where(ended))
-                connection.execute(insert(used_states), {"hash": digest, "until": until})
+                connection.execute(insert(used_states), {"hash": _digest(value), "until": until})
         except Conflict:
             return False
         return True
+
+    def is_used(self, value: str) -> bool:
+        """Return whether a value was used up."""
+        wanted = select(used_states.c.hash).where(used_states.c.hash == _digest(value))
+        with reading(self._engine) as connection:
+            return connection.execute(wanted).first() is not None
+
+
+def _digest(value: str) -> str:
+    return hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
 
 
 class ProviderLogins:

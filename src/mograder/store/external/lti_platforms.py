@@ -167,16 +167,10 @@ class Links:
             connection.execute(update(lti_links).where(_same(link)).values(lineitem=lineitem))
         return replace(link, lineitem=lineitem)
 
-    def of_item(self, item: str) -> tuple[Link, ...]:
-        """Return the activities of an item, the last launched first."""
-        return self._found(lti_links.c.item == item)
-
     def all(self) -> tuple[Link, ...]:
-        return self._found(lti_links.c.issuer != "")
-
-    def _found(self, where: ColumnElement[bool]) -> tuple[Link, ...]:
+        """Return the activities, the last launched first."""
         latest = (lti_links.c.seen_at.desc(), lti_links.c.resource_link)
-        return rows_of(self._engine, Link, select(lti_links).where(where).order_by(*latest))
+        return rows_of(self._engine, Link, select(lti_links).order_by(*latest))
 
 
 def _is_recent(known: Link, link: Link) -> bool:

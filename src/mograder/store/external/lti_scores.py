@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -19,7 +19,6 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
-    func,
     insert,
     select,
     tuple_,
@@ -27,7 +26,7 @@ from sqlalchemy import (
 )
 
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.database.database import reading, writing
+from mograder.store.database.database import writing
 from mograder.store.database.row_tables import columns_of, rows_of, values_of
 from mograder.store.external.external_tables import (
     PlatformKey,
@@ -71,6 +70,11 @@ class DueScore:
         return self.lineitem, self.subject
 
     @property
+    def platform(self) -> PlatformKey:
+        """The platform, as it is registered."""
+        return self.issuer, self.client_id
+
+    @property
     def digest(self) -> str:
         """A hash of what would be sent, by which changes are found."""
         values = [self.given, self.maximum, self.comment]
@@ -108,8 +112,8 @@ class LtiScores:
                 each = wanted.get(key)
                 if each is None or (each.given is None and not row.ours):
                     stopped += [row.number] if row.state is ScoreState.WAITING else []
-                elif (row.digest, row.item) != (each.digest, item) or (
-                    row.state is ScoreState.STOPPED
+                elif row.state is ScoreState.STOPPED or (
+                    (row.digest, row.item, row.platform) != (each.digest, item, each.platform)
                 ):
                     changes.append({"which": row.number, **_waiting(item, each, now), **_UNTRIED})
             if news:
@@ -275,13 +279,6 @@ class LtiScores:
         c = lti_scores.c
         wanted = _ROWS.where(c.item == item).order_by(c.username, c.number)
         return rows_of(self._engine, ScoreRow, wanted)
-
-    def counts(self) -> Mapping[ScoreState, int]:
-        """Return how many marks there are in each state."""
-        c = lti_scores.c
-        wanted = select(c.state, func.count()).group_by(c.state)
-        with reading(self._engine) as connection:
-            return {row.state: row[1] for row in connection.execute(wanted)}
 
     def _set(self, row: ScoreRow, **values: object) -> None:
         c = lti_scores.c

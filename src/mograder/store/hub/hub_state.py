@@ -464,10 +464,6 @@ class CachedRevocations:
         """Return whether this login was revoked; from memory."""
         return login_id in self._logins
 
-    def revoked_logins(self) -> frozenset[str]:
-        """Return the ids of all revoked logins; from memory."""
-        return self._logins
-
     def revoke_login(self, login_id: str, until: datetime) -> None:
         """Revoke a login, here and in the database; ``until`` is when its cookie expires."""
         with self._lock:

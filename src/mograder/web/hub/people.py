@@ -372,7 +372,7 @@ def _removed(app: HubApp, people: Sequence[LiveSession]) -> list[LiveSession]:
 
 def open_watch(app: HubApp) -> Run:
     """Return the watch on the roster and the revocations during the block."""
-    seen: object = object()  # differs from any stamp, so that adopted sessions are checked first
+    seen = applied = object()  # differs from any stamp, so that adopted sessions are checked, too
     revoked: set[str] = set()  # whose pages are still to be closed
     revocations, capabilities = app.services.revocations, app.services.capabilities
 
@@ -383,14 +383,16 @@ def open_watch(app: HubApp) -> Run:
             revoked.discard(user)
 
     async def look() -> None:
-        nonlocal seen
+        nonlocal seen, applied
         try:
             await follow_revocations()
         finally:  # the list is a file, and counts also while the database does not answer
-            stamp = await to_thread.run_sync(app.services.roster.version)
-            if stamp != seen:
+            stamp: object = await to_thread.run_sync(app.services.roster.version)
+            # A list that an editor or scp is writing just now is a valid one with fewer names.
+            if stamp == seen and stamp != applied:
                 await end_removed(app)
-                seen = stamp
+                applied = stamp
+            seen = stamp
 
     return partial(every, _LOOK_SECONDS, "the list of users", look)
 

@@ -309,7 +309,7 @@ async def _answer(
     present = identify(request.scope, app.services.authenticator)
     if present is not None and present.front:
         request.scope[IDENTITY] = present  # a front that names another person forbids the launch
-    target = f"{request_context(request).prefix}{place}"
+    target = f"{request_context(request).prefix}{place}" if place else ""
     response = await complete(request, app, person, target, old_login=state.login_id)
     if response.status_code == 303:  # signed in
         username = await to_thread.run_sync(_remember_member, app, platform, found)
@@ -349,7 +349,7 @@ def _use(app: HubApp, state: SignInState) -> bool:
 def _person_and_place(
     app: HubApp, platform: LtiPlatform, found: Launch
 ) -> tuple[ProvenPerson, str]:
-    """Return the person of a launch, and the page below the prefix to go to.
+    """Return the person of a launch, and the item's page below the prefix, "" without an item.
 
     The activity is remembered.
     """
@@ -382,7 +382,7 @@ def _person_and_place(
             seen_at=app.services.clock.now(),
         )
     )
-    place = "/" if release is None else spinner_of(mode_of(release.kind), release.name)
+    place = "" if release is None else spinner_of(mode_of(release.kind), release.name)
     return person, place
 
 

@@ -56,6 +56,9 @@ _KNOWN_HERE = re.compile(
 )
 """What the audit log has of a person whose name this hub knows, as `refuse` writes it."""
 
+_PROVEN = frozenset({*Refusal, "not entitled", "foreign course"})
+"""The reasons that keep out somebody whom the other system has proved, so who guesses nothing."""
+
 PAGE = "/course/people/sign-in"
 _LONGEST_SUBJECT = 255
 
@@ -68,7 +71,7 @@ async def complete(
     The browser's login of before ends: the one of this request and ``old_login``. The new one has
     an id of its own, also for the same person.
     """
-    prefix, present = request_context(request).prefix, identity_of(request)
+    present = identity_of(request)
     front = present.username if present is not None and present.front else ""
     name, linked = await to_thread.run_sync(_user_of, app, person, front)
     where = request_context(request).address
@@ -86,7 +89,7 @@ async def complete(
     old = {old_login, present.login_id if present is not None else ""} - {""}
     await to_thread.run_sync(_exchange, app, person, login, old)
     await app.audit.granted(Event(name, "sign in", f"{person.method} {person.issuer}", where))
-    return signed_in(request, app, login, safe_next(target, prefix) or f"{prefix}/")
+    return signed_in(request, app, login, safe_next(target, request_context(request).prefix))
 
 
 async def refuse(
@@ -102,10 +105,11 @@ async def refuse(
     """Return the page of a sign-in that failed, and record it in the audit log.
 
     ``reason`` is a :class:`Refusal` or another reason that the template ``signin_refused.html``
-    has words for; ``detail`` is a text of ours for it.
+    has words for; ``detail`` is a text of ours for it. Too many failures of an address are told as
+    that only; those of proven people do not count, since a whole class may share an address.
     """
     client = request_context(request).address
-    if not app.of(LoginThrottle).failed(client):
+    if reason not in _PROVEN and not app.of(LoginThrottle).failed(client):
         response = page(request, "signin_refused.html", 429, reason="too many", name="", detail="")
         response.headers["Retry-After"] = "60"
         return response
@@ -233,11 +237,12 @@ def _exchange(app: HubApp, person: ProvenPerson, login: Login, old: set[str]) ->
 
 
 def keep_state(request: Request, app: HubApp, response: Response, begun: SignInState) -> None:
-    """Set the cookie of a sign-in that begins; the oldest of too many are cleared."""
+    """Set the cookie of a sign-in that begins; the oldest few of too many are cleared."""
     where = request_context(request)
     # Sign-ins that were given up leave a cookie each; too many would break every request.
     earlier = list(external_signin.cookies_of(request.scope["headers"]))
-    for old in earlier[: -(external_signin.MOST - 1)]:
+    most = external_signin.MOST
+    for old in earlier[: -(most - 1)][:most]:  # a stranger's request may bring thousands
         _append(response, _cleared(old, begun.flow, where.prefix, secure=where.secure))
     name = external_signin.cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
     value = external_signin.make(app.services.secret, begun)

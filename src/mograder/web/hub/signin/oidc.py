@@ -120,7 +120,7 @@ class OidcSignIn:
     async def claims(self, begun: SignInState, code: str) -> Mapping[str, object]:
         """Return the checked claims of a person, for the code that the provider gave.
 
-        Raises: RemoteFailed if the provider fails or refuses, InvalidToken for a bad answer.
+        Raises: RemoteFailed if the provider fails, InvalidToken for a bad code or answer.
         """
         provider = await self._describe()
         tokens = await self._run(
@@ -284,15 +284,19 @@ def _code(fields: dict[str, str]) -> str:
 
 
 def _end_logins(app: HubApp, logout: Logout) -> int | None:
-    """End the logins that a logout token names; return their number, None for a replayed token."""
+    """End the logins that a logout token names; return their number, None for a replayed token.
+
+    The token is used up last: the provider sends it again if the hub failed in between.
+    """
     oidc = app.of(OidcSignIn)
-    until = app.services.clock.now() + timedelta(seconds=OLDEST + SKEW)
-    if not oidc.used.use(f"{_FLOW} logout {oidc.settings.issuer} {logout.token_id}", until):
+    token = f"{_FLOW} logout {oidc.settings.issuer} {logout.token_id}"
+    if oidc.used.is_used(token):
         return None
     logins = ProviderLogins(app.services.state.engine)
     ended = logins.logins(oidc.settings.issuer, sid=logout.sid, subject=logout.subject)
     for login_id in ended:
         end_login(app, login_id)
+    oidc.used.use(token, app.services.clock.now() + timedelta(seconds=OLDEST + SKEW))
     return len(ended)
 
 

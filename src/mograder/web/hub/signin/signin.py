@@ -102,15 +102,10 @@ async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Respons
 async def _signed_in(
     request: Request, app: HubApp, visitor: Identity | None, claims: Claims, target: str
 ) -> Response:
-    """Sign the browser in; its login of before, perhaps another person's, ends.
-
-    Without a ``target`` instructors go to the page of today, others to their notebooks.
-    """
+    """Sign the browser in; its login of before, perhaps another person's, ends."""
     if visitor is not None and visitor.login_id and visitor.fresh is None:
         await to_thread.run_sync(end_login, app, visitor.login_id)
     login = new_login(app, claims.username, claims.role)
-    first = "/course/today" if claims.role is Role.INSTRUCTOR else "/"
-    target = target or f"{request_context(request).prefix}{first}"
     response = signed_in(request, app, login, target)
     where = request_context(request)
     await app.audit.granted(Event(claims.username, "sign in", "", where.address))
@@ -163,9 +158,15 @@ def new_login(app: HubApp, username: str, role: Role, lifetime: int = LIFETIME) 
 
 
 def signed_in(request: Request, app: HubApp, login: Login, target: str) -> Response:
-    """Return the redirect to a page of this hub that sets the login's cookie."""
-    response = RedirectResponse(target, 303)
-    cookie = login_cookie(login, request_context(request), app.services.secret)
+    """Return the redirect to a page of this hub that sets the login's cookie.
+
+    Without a ``target`` instructors go to the page of today, others to their notebooks.
+    """
+    where = request_context(request)
+    role = app.services.policy.role_of(login.username, login.role)
+    first = "/course/today" if role is Role.INSTRUCTOR else "/"
+    response = RedirectResponse(target or f"{where.prefix}{first}", 303)
+    cookie = login_cookie(login, where, app.services.secret)
     response.headers.append("set-cookie", cookie)
     return response
 

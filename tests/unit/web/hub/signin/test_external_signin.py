@@ -290,7 +290,9 @@ async def test_a_link_made_by_an_instructor_counts_for_a_name_that_is_known(
 async def test_a_role_and_a_lifetime_hold_for_that_login(hub: Hub, app: HubApp) -> None:
     hours = 8 * 3600
     teacher = replace(ALICE, role=Role.INSTRUCTOR, lifetime=hours)
-    cookie = (await came(hub, app, teacher)).cookies["mograder_session"]
+    answer = await came(hub, app, teacher)
+    assert answer.headers["location"] == "/course/today"
+    cookie = answer.cookies["mograder_session"]
     now = hub.clock.now()
     login = read_cookie(SECRET, cookie, now + timedelta(seconds=hours - 1))
     assert login is not None
@@ -302,13 +304,17 @@ async def test_a_role_and_a_lifetime_hold_for_that_login(hub: Hub, app: HubApp) 
     assert login.role is Role.STUDENT
 
 
-async def test_refusals_are_counted(hub: Hub, app: HubApp) -> None:
-    nameless = replace(ALICE, name="")
-    for _ in range(20):
-        assert (await came(hub, app, nameless)).status_code == 403
-    answer = await came(hub, app, nameless)
-    assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
-    assert (await came(hub, app, ALICE)).status_code == 303
+async def test_each_of_a_class_at_one_address_is_told_why_and_is_in_the_audit_log(
+    hub: Hub, app: HubApp
+) -> None:
+    """A lecture hall has one address, and an instructor links people from the log."""
+    names = [f"student{number}" for number in range(21)]
+    for name in names:
+        hub.services.state.slot_of(name)
+        answer = await came(hub, app, replace(ALICE, subject=name, name=name))
+        assert answer.status_code == 403
+        assert f"knows the name “{name}” from elsewhere" in answer.text
+    assert {line[0] for line in hub.audit() if line[3] == "refused"} == {*names}
 
 
 def test_the_hubs_own_address(tmp_path: Path) -> None:
