@@ -502,8 +502,7 @@ class StandIns:
             "__slots__": (),
         }
         for each in special:
-            known = type(each) is str and each in rules.SPECIAL_METHODS
-            if known and self.known_method(owner, each, rules.FALL_BACKS):
+            if type(each) is str and each in rules.SPECIAL_METHODS and self._may_have(owner, each):
                 names[each] = self.special_method(each)
         if fields:
             names["__dataclass_fields__"] = _dataclass_fields(fields)
@@ -519,6 +518,16 @@ class StandIns:
         if isinstance(made, abc.ABCMeta):  # the worker has objects of it, so nothing is missing
             made.__abstractmethods__ = frozenset()
         return made
+
+    def _may_have(self, owner: str, name: str) -> bool:
+        """Whether a class may have a special method: the author's has it, or one that it replaces.
+
+        A check can ask for one without a call of it (``hasattr``, ``isinstance(v, Iterable)``). So
+        all of the author's are noted, without the parentheses of those that were called.
+        """
+        self.book.note(f"{owner}.{name}")
+        has = self.book.knows(f"{owner}.{name}")
+        return has or bool(self.known_method(owner, name, rules.FALL_BACKS))
 
     def known_method(self, owner: str, name: str, groups: dict[str, list[str]]) -> str:
         """Return the special method of the author's solution by which one is allowed, or "".
