@@ -346,7 +346,8 @@ class StandIns:
         if not allowed:
             return self._opaque(number, self._sentence(path, kind, facts))
         if kind == "class":
-            return self._class_of(self._described_class(number), path)
+            described = self._described_class(number)
+            return self._class_of(described, self.book.owner(path, described[1]))
         if facts.class_name == "coroutine":
             return self._coroutine(number, path)
         if number not in self._objects or kind == "iterator":
@@ -440,7 +441,7 @@ class StandIns:
         name = facts.class_name
         if (member := self._member(number, self._given.get(name))) is not None:
             return member
-        owner = name if name in self._interface else path
+        owner = name if name in self._interface else self.book.owner(path, name)
         made = self._by_name.get((name, owner))
         if made is None:
             made = self._class_of(self._class(self._facts(number)), owner)

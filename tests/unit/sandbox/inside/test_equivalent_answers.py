@@ -37,7 +37,23 @@ CALLABLE = {
     "first": "operator.itemgetter(0)",
     "counted": "Counted()",
 }
+TREE = """
+class Node:
+    def __init__(self, key):
+        self.key, self.left, self.right = key, None, None
+    def add(self, key):
+        side = "left" if key {} self.key else "right"
+        below = getattr(self, side)
+        setattr(self, side, Node(key)) if below is None else below.add(key)
+def tree(keys):
+    root = Node(keys[0])
+    for each in keys[1:]:
+        root.add(each)
+    return root
+"""
 CHECKS = {
+    "ties in a tree": "in_order(tree([2, 4, 2, 1, 2])) == [1, 2, 2, 2, 4]",
+    "a class at any depth": "type(tree([2, 1]).left) is type(tree([2]))",
     "str": "str(Shown(1)) == '<1>' and f'{Shown(2)}' == '<2>'",
     "repr": "str(Text(1)) == '<1>'",
     "lt": "Small(1) < Small(2) and [s.n for s in sorted([Small(2), Small(1)])] == [1, 2]",
@@ -58,6 +74,8 @@ import operator
 import numpy as np
 import pandas as pd
 from mograder.runtime import check
+def in_order(node):
+    return [*in_order(node.left), node.key, *in_order(node.right)] if node else []
 def added(value):
     value += 2
     return value
@@ -88,12 +106,13 @@ def _solution(*parts: str) -> str:
 def run(tmp_path_factory: pytest.TempPathFactory, programs: WarmPrograms) -> Judged:
     both = CHECKS | NOT_THE_SAME
     checks = [f"check('{name}', [(lambda: {code}, 'm')])" for name, code in both.items()]
-    source = notebook(HEAD, _solution(*AUTHORS, FUNCTIONS), *checks)
+    source = notebook(HEAD, _solution(*AUTHORS, TREE.format("<"), FUNCTIONS), *checks)
     recorded = judged(tmp_path_factory.mktemp("recorded"), source, source, programs=programs)
     named = [f"{name} = {value}" for name, value in CALLABLE.items()]
     frame = "frame = pd.DataFrame({'t': pd.cut([1.0, 2.0, 3.0], 2)})"
     thing = f"class Thing: pass\nthing = Thing()\n{frame}"
-    work = notebook(HEAD, _solution(*STUDENTS, CLASS, *named, thing))
+    classes = [*STUDENTS, TREE.format("<="), CLASS]
+    work = notebook(HEAD, _solution(*classes, *named, thing))
     place = tmp_path_factory.mktemp("kept")
     return judged(place, source, work, contract=recorded.contract, programs=programs)
 
