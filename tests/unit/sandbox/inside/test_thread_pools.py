@@ -88,7 +88,7 @@ base = doubled(2)
 TWICE = "def twice(n):\n    return {}"
 
 
-@pytest.mark.parametrize("answer", ["n + n"])
+@pytest.mark.parametrize("answer", ["n + n", "doubled(n)"])
 def test_threads_of_a_given_cell_are_there_for_each_check(tmp_path: Path, answer: str) -> None:
     solution = f"### BEGIN SOLUTION\n{TWICE.format('n * 2')}\n### END SOLUTION"
     author = notebook(POOL, solution, "check('Q', [(lambda: twice(3) == doubled(3), 'm')])")
