@@ -463,6 +463,7 @@ class _Judge:
             if self._asks_next:
                 self._session.start_process()
 
+        self._session.leave_out(self._template.seconds)
         grace = _GRACE + 4 * self._template.seconds
         told, in_time = _forked(judge, self._session.longest() + grace, end)
         if not in_time:

@@ -97,3 +97,14 @@ def test_threads_of_a_given_cell_are_there_for_each_check(tmp_path: Path, answer
     work = notebook(POOL, TWICE.format(answer))
     run = judged(tmp_path, author, work, contract=contract, seconds=short)
     assert run.passed["Q"] == [True], run.text
+
+
+def test_what_the_given_cells_take_is_not_the_time_of_the_checks(tmp_path: Path) -> None:
+    slow = f"{POOL}import time\ntime.sleep(3)"
+    solution = f"### BEGIN SOLUTION\n{TWICE.format('n * 2')}\n### END SOLUTION"
+    checks = [f"check('Q{n}', [(lambda: twice({n}) == {2 * n}, 'm')])" for n in range(3)]
+    author = notebook(slow, solution, *checks)
+    contract = judged(tmp_path, author, author).contract
+    seconds = {"notebook": 60.0, "call": 3.0, "check": 3.0, "submission": 8.0}
+    run = judged(tmp_path, author, author, contract=contract, seconds=seconds)
+    assert run.passed == {f"Q{n}": [True] for n in range(3)}, run.text
