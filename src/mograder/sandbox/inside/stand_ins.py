@@ -84,17 +84,24 @@ class Sharing:
                 self.links.drop(number)
 
     def changes(self, found: dict[int, Any], allowed: Collection[int] = ()) -> None:
-        """Change shared objects as the answer has; ``allowed`` are the ids of some that it may."""
+        """Change shared objects as the answer has; ``allowed`` are the ids of some that it may.
+
+        One that it may not change, and whose change cannot be carried, stays a copy as it was.
+        """
         self.beyond |= bool(self.links.traits)
         for number, contents in found.items():
             value = self.links.get(number)
             self.beyond |= id(value) not in allowed
+            before = shared_objects.contents(value)
             try:
                 shared_objects.refill(value, contents)
             except (ValueError, TypeError, KeyError, BufferError) as error:
-                raise answer_session.NotJudgeable(
-                    f"An argument was changed in a way that cannot be carried: {error}."
-                ) from None
+                if id(value) in allowed:
+                    raise answer_session.NotJudgeable(
+                        f"An argument was changed in a way that cannot be carried: {error}."
+                    ) from None
+                if before is not value:  # it may be half changed
+                    shared_objects.refill(value, before)
             self.links.told(number)
 
     def met(self, allowed: Iterable[object] = ()) -> None:

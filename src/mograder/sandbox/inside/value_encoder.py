@@ -136,11 +136,19 @@ class Encoder:
         return self._handle(value)
 
     def contents(self, value: Any) -> Any:
-        """Return the tree of a shared object's contents, in which it has no number itself."""
+        """Return the tree of a shared object's contents, in which it has no number itself.
+
+        It is False, which no object consists of, for contents that cannot be carried.
+        """
         found = own_modules.load("shared_objects").contents(value)
+        mark, known = len(self.buffers), self._links.mark
         self._whole += found is value
         try:
             return self.value(found, 0)
+        except rules.Unencodable:
+            del self.buffers[mark:]
+            self._links.take_back(known)
+            return False
         finally:
             self._whole -= found is value
 
