@@ -222,7 +222,7 @@ class AnswerServer:
             self._links = shared_objects.Links(value_encoder.data_bytes)
         printed = _Printed()
         try:
-            with contextlib.redirect_stdout(printed):
+            with contextlib.redirect_stdout(printed.stream):
                 value = self._operations[operation](*arguments)
         except BaseException as error:  # noqa: BLE001 - a student's code may raise anything
             if operation in ("next", "send") and type(error) is StopIteration:
@@ -394,25 +394,26 @@ class AnswerServer:
         return number, *names, told, built_in[: rules.CLASSES], special, fields, module
 
 
-class _Printed(io.TextIOBase):
-    """Standard output of one call, of which the first ``PRINTED`` characters are kept."""
+class _Printed(io.RawIOBase):
+    """The bytes behind the standard output of one call, which is ``stream``; the first are kept."""
 
     def __init__(self) -> None:
-        self._parts: list[str] = []
-        self._left = rules.PRINTED
+        self._kept = bytearray()
+        self.stream = io.TextIOWrapper(io.BufferedWriter(self), encoding="utf-8", errors="replace")
 
     def writable(self) -> bool:
         return True
 
-    def write(self, text: str) -> int:
-        if self._left > 0:
-            self._parts.append(str(text)[: self._left])
-            self._left -= len(self._parts[-1])
-        return len(text)
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self._kept += view[: max(4 * rules.PRINTED - len(self._kept), 0)]
+        return len(view)
 
     def text(self) -> str:
-        """Return what was printed."""
-        return "".join(self._parts).encode("utf-8", "replace").decode()
+        """Return the first ``PRINTED`` characters of what was printed."""
+        with contextlib.suppress(Exception):  # a student may have closed it
+            self.stream.flush()
+        return self._kept.decode("utf-8", "replace")[: rules.PRINTED]
 
 
 def _first_ready(first: int, second: int) -> int:
