@@ -211,8 +211,7 @@ class Encoder:
 
     def _handle(self, value: object) -> list[Any]:
         facts = self._hook(value)
-        names = [short(each) for each in facts.names[: rules.NAMES]]
-        return ["h", facts.number, facts.kind, short(facts.class_name), names]
+        return ["h", facts.number, facts.kind, short(facts.class_name)]
 
 
 def short(text: object) -> str:

@@ -57,6 +57,8 @@ CHECKS = {
     "a column that cannot be carried": "mean(pd.DataFrame({'x': [1.0, 3.0]})) == 2",
     "a key that cannot be carried": "total([1, 2]) == 3",
     "an array of another form": "whole(np.arange(6)) == 15",
+    "an iterator for a generator": "list(itertools.islice(numbers(), 2)) == [1, 2]",
+    "a generator for an iterator": "list(pairs([1, 2, 3])) == [(1, 2), (1, 3), (2, 3)]",
     "bytes of standard output": "printed(show) == '3\\n'",
     "str": "str(Shown(1)) == '<1>' and f'{Shown(2)}' == '<2>'",
     "repr": "str(Text(1)) == '<1>'",
