@@ -10,7 +10,7 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.tasks import Progress
 from mograder.grading.submissions.grading_tools import GradingTools
-from mograder.notebook.grading.grading_plan import GradingPlan
+from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
     JudgedLabel,
@@ -37,8 +37,8 @@ def make_course(root: Path, submissions: Mapping[str, str]) -> Path:
 class TextJudges:
     """Judges that give all points for ``x = 6``, half of them for ``x = 1``.
 
-    ``asked`` are the texts that were judged, ``most`` is how many were at the same time. Each
-    judging waits until ``gate`` is set. ``broken`` is a text that cannot be judged.
+    ``asked`` are the students' texts that were judged, ``most`` is how many were at the same time.
+    Each judging waits until ``gate`` is set. ``broken`` is a text that cannot be judged.
     """
 
     asked: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ class TextJudges:
             await self._changed.wait_for(lambda: self._running >= running)
 
     async def judge(self, request: JudgingRequest) -> JudgingResult:
-        recording = request.files.contract is None
+        recording = request.seed == parse_plan(request.files.plan).source_sha256
         if not recording:
             self.asked.append(request.text)
         self._running += 1

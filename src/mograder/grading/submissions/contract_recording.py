@@ -64,15 +64,10 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class RecordedContract:
-    """A recorded contract, and the result of judging the author's own solution meanwhile.
-
-    ``contract`` is None, and ``problems`` says why, if the solution does not pass its checks or
-    could not be judged.
-    """
+    """A recorded contract; it is None, and ``problems`` says why, if it would not do."""
 
     contract: Contract | None
     problems: tuple[Finding, ...]
-    result: JudgingResult
 
 
 async def record_contract(
@@ -80,26 +75,38 @@ async def record_contract(
 ) -> RecordedContract:
     """Judge the author's own solution without a contract, and return the one that it shows.
 
+    Then it is judged once more, by that contract as every submission will be. Else what is possible
+    only while a contract is recorded would cost all students their marks.
+
     Raises:
         MograderError: It could not be run at all.
     """
-    with slots.pair() as (worker, judge):  # those of no student, whose user ids would be theirs
-        result = await judges.judge(_request(recording, worker, judge))
-    problems = contract_problems(recording.filename, recording.plan, result)
-    if problems:
-        return RecordedContract(None, problems, result)
+    contract: Contract | None = None
+    with slots.pair() as pair:  # those of no student, whose user ids would be theirs
+        for _ in range(2):
+            result = await judges.judge(_request(recording, contract, *pair))
+            problems = contract_problems(recording.filename, recording.plan, result)
+            if problems:
+                return RecordedContract(None, problems)
+            contract = contract or _recorded(recording, result)
+    return RecordedContract(contract, ())
+
+
+def _recorded(recording: Recording, result: JudgingResult) -> Contract:
     try:
-        contract = parse_contract(result.contract)
+        return parse_contract(result.contract)
     except ValueError as error:
         raise MograderError(f"{recording.filename}: no contract was recorded: {error}.") from error
-    return RecordedContract(contract, (), result)
 
 
-def _request(recording: Recording, worker: int, judge: int) -> JudgingRequest:
+def _request(
+    recording: Recording, contract: Contract | None, worker: int, judge: int
+) -> JudgingRequest:
+    kept = None if contract is None else render_contract(contract)
     return JudgingRequest(
         text=recording.text,
         name=PurePath(recording.filename).name,
-        files=JudgeFiles(render_plan(recording.plan), None, recording.folder),
+        files=JudgeFiles(render_plan(recording.plan), kept, recording.folder),
         environment=recording.environment,
         limits=recording.limits,
         deadlines=recording.deadlines,

@@ -268,7 +268,13 @@ def _question(
         state = GradingState.NEEDS_ATTENTION
     earned = None
     if available is not None and state is not GradingState.NEEDS_ATTENTION:
-        earned = question_marks(available, _results(each for _, each in of), wanted)
+        worst = _worst(of)
+        own = {(each.cell, each.label): each.total for each in expected}
+        wanted |= {
+            name: own[at] for name, (cell, _) in worst.items() if (at := (cell, name)) in own
+        }
+        results = {name: weights for name, (_, weights) in worst.items()}
+        earned = question_marks(available, results, wanted)
     reasons = dict.fromkeys(check.reason for check, _ in of if check.reason)
     return GradedQuestion(
         key=key,
@@ -280,13 +286,16 @@ def _question(
     )
 
 
-def _results(labels: Iterable[GradedLabel]) -> dict[str, Weights]:
-    """Return the worst result of each label, as validation takes it."""
-    found: dict[str, Weights] = {}
-    for each in labels:
-        told = Weights(each.earned, each.total, each.passed)
+def _worst(of: Iterable[tuple[GradedCheck, GradedLabel]]) -> dict[str, tuple[int, Weights]]:
+    """Return the worst result of each label, as validation takes it, and the cell of its check.
+
+    The same label in another cell may have another weight.
+    """
+    found: dict[str, tuple[int, Weights]] = {}
+    for check, each in of:
+        told = check.cell, Weights(each.earned, each.total, each.passed)
         before = found.get(each.label, told)
-        found[each.label] = min(before, told, key=lambda w: (w.passed, _share(w)))
+        found[each.label] = min(before, told, key=lambda w: (w[1].passed, _share(w[1])))
     return found
 
 

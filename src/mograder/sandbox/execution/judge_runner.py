@@ -99,10 +99,11 @@ class JudgeRunner(Judges):
 def longest(deadlines: Deadlines, *, rehearse: bool) -> float:
     """Return the seconds after which a judge is ended, which observes its deadlines itself.
 
-    A rehearsal judges all checks once more, and tries them for as long as all of that has taken.
+    Given cells that run again for each check may take twice as long as all checks. A rehearsal
+    judges all checks once more, and tries them for as long as all of that has taken.
     """
-    seconds = deadlines.notebook + deadlines.submission
-    return (3 if rehearse else 1) * seconds + _MARGIN_SECONDS
+    notebook, submission = deadlines.notebook, deadlines.submission
+    return (3 if rehearse else 1) * notebook + 3 * submission + _MARGIN_SECONDS
 
 
 def contract_of(text: str | None) -> Contract | None:

@@ -12,8 +12,8 @@ read a line from, which comes when the worker's report is closed and questions m
 seed of random numbers, and what stands in the submission for an answer. Without a contract the
 worker is the author's own solution, which is trusted, and a contract is recorded.
 
-The process of each check is forked after the template, or runs it itself where libraries of the
-template start threads that a fork lacks.
+The process of each check is forked after the template, or runs it itself where the template leaves
+threads behind, which a fork lacks: a query of polars there would wait for them for ever.
 
 Checks without hidden tests are judged first: what an answer remembers of a hidden test cannot come
 out in the message of a visible one.
@@ -67,27 +67,62 @@ _MOST_TOLD = 16 << 20
 """Bytes that the process of a check may report."""
 _MOST_ROUNDS = 1000
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG = 1
 _STATES = ("judged", "not run", "needs attention")
+_ENDS = ("report", "control", "requests", "answers")
 
 
 def main(argv: list[str]) -> None:
     """Judge one submission, report, and exit at once."""
     options = json.loads(argv[0])
     cell_runner.prepare_process(options)
-    for name in ("report", "control", "requests", "answers"):
+    for name in _ENDS:
         os.set_inheritable(options[name], False)
     prepare_output()
     try:
         template = _templates.get(str(options["plan"]))
         if template is None:
             template = Template(options["plan"])
-            if options["contract"] is None or not template.parts.starts_threads:
-                template.run()  # else the process of each check does
+            template.parts.import_modules()  # before its threads are counted
+            if options["contract"] is None:
+                template.run()
+            else:
+                _run_unless_threads(template, [options[each] for each in _ENDS])
         _Judge(options, template).run()
     except BaseException:
         os.write(2, traceback.format_exc().encode())  # standard error was replaced above
         raise
     os._exit(0)
+
+
+def _run_unless_threads(template: Template, ends: list[int]) -> None:
+    """Run the template in a new process, which goes on as the judge unless threads are left there.
+
+    If they are, this process goes on, without the template, but with what failed of it.
+    """
+    started = time.monotonic()
+    reads, tells = os.pipe()
+    child = os.fork()
+    if child == 0:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        os.close(reads)
+        template.run()
+        found = list(template.parts.failed.items()) if template.leaves_threads else None
+        os.write(tells, json.dumps(found).encode() + b"\n")
+        os.close(tells)
+        if template.leaves_threads:
+            os._exit(0)
+        return
+    os.close(tells)
+    with os.fdopen(reads, "rb") as pipe:
+        told = json.loads(pipe.readline() or b"null")
+    if told is None:
+        for each in ends:
+            os.close(each)
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
+    os.waitpid(child, 0)
+    template.parts.failed.update(told)
+    template.seconds = time.monotonic() - started
 
 
 def prepare_output() -> None:
@@ -106,6 +141,9 @@ class Template:
         self.plan = judged_parts.Plan(_read(plan))
         self.has_run = False
         """Whether this process has run it, or the zygote from which it was forked."""
+        self.leaves_threads = False
+        self.seconds = 0.0
+        """How long it took in another process, if each check's process runs it again."""
         self.recorder = label_results.Recorder()
         self.recorder.install()
         self._notebook = contextlib.ExitStack()  # until the process ends
@@ -113,8 +151,10 @@ class Template:
 
     def run(self) -> None:
         """Run the template in this process."""
+        before = _threads()
         answer_calls.seed_random(f"{self.plan.data['source_sha256']}:template")
         self.parts.run_template()
+        self.leaves_threads = _threads() > before
         self.has_run = True
 
     def prepare(self) -> dict[int, str]:
@@ -124,6 +164,10 @@ class Template:
         for part in self.plan.data["judged"]:
             judged_parts.modules_named(part["code"])  # which is kept, for each judge to have it
         return dict(self.parts.failed)
+
+
+def _threads() -> int:
+    return sum(1 for _ in pathlib.Path("/proc/self/task").iterdir())
 
 
 _templates: dict[str, Template] = {}
@@ -287,7 +331,6 @@ class _Judge:
         self._template = template
         self._late = not template.has_run
         """Whether the process of each check runs the template itself."""
-        self._template_seconds = 0.0
         limits = answer_session.Limits(**options["seconds"])
         ends = (options[name] for name in ("control", "requests", "answers"))
         self._session = answer_session.AnswerSession(*ends, limits)
@@ -309,8 +352,6 @@ class _Judge:
     def run(self) -> None:
         """Judge all checks."""
         signal.signal(signal.SIGALRM, self._interrupt)
-        if self._late:
-            self._try_template()
         self._tell_failures(self._parts.failed)
         self._session.wait()
         private = _read_private(self._private)
@@ -334,23 +375,6 @@ class _Judge:
             if self._rehearsal is not None:
                 self._rehearse(contract, self._rehearsal)
         self._lines.say("end")
-
-    def _try_template(self) -> None:
-        """Find out in a process of its own what of the template fails, and how long it takes.
-
-        What it imports is imported here: that takes the most time, and starts no such threads.
-        """
-        self._parts.import_modules()
-
-        def run(tells: int) -> None:
-            self._lines.close()
-            self._template.run()
-            os.write(tells, json.dumps(list(self._parts.failed.items())).encode())
-
-        started = time.monotonic()
-        told, _ = _forked(run, self._session.limits.notebook, lambda: None)
-        self._template_seconds = time.monotonic() - started
-        self._parts.failed.update(json.loads(told))
 
     def _of_copies(self, contract: Any) -> tuple[int, ...]:
         """Return the checks that the author's own solution does not pass with shared objects."""
@@ -380,7 +404,7 @@ class _Judge:
 
     def _apart_from_here(self, work: Callable[[int], None], seconds: float) -> bytes:
         """Return what ``work`` writes in a process of its own, or here where none can be forked."""
-        if not self._parts.starts_threads:
+        if not self._template.leaves_threads:
             return _forked(work, seconds + _GRACE, self._session.end)[0]
         with tempfile.TemporaryFile() as file:
             work(file.fileno())
@@ -439,7 +463,8 @@ class _Judge:
             if self._asks_next:
                 self._session.start_process()
 
-        grace = _GRACE + 4 * self._template_seconds
+        self._session.leave_out(self._template.seconds)
+        grace = _GRACE + 4 * self._template.seconds
         told, in_time = _forked(judge, self._session.longest() + grace, end)
         if not in_time:
             hangs = "the process of this check did not end in time"

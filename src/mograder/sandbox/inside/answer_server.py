@@ -35,6 +35,8 @@ import value_encoder  # type: ignore[import-not-found]
 _MOST_OBJECTS = 100_000
 _mro = type.__dict__["__mro__"].__get__
 _name = type.__dict__["__name__"].__get__
+_namespace = type.__dict__["__dict__"].__get__
+_module = type.__dict__["__module__"].__get__
 _WRAPPERS = (type(functools.cache(len)), functools.partial)
 """Functions around a function, with attributes of their own such as ``cache_info``."""
 _FUNCTIONS = frozenset(
@@ -50,26 +52,8 @@ _FUNCTIONS = frozenset(
         ),
     )
 )
-_ITERATORS = frozenset(
-    map(
-        id,
-        (
-            types.GeneratorType,
-            map,
-            filter,
-            zip,
-            enumerate,
-            reversed,
-            type(iter([])),
-            type(iter(())),
-            type(iter({})),
-            type(iter(set())),
-            type(iter("")),
-            type(iter(b"")),
-            type(iter(range(0))),
-        ),
-    )
-)
+_OF_ITERATORS = frozenset(("builtins", "itertools", "_csv"))
+"""The modules whose objects with ``__next__`` are iterators and nothing more."""
 
 
 class HandleTable:
@@ -87,10 +71,8 @@ class HandleTable:
                 raise rules.Unencodable(f"more than {_MOST_OBJECTS} objects that are not data")
             number = self._numbers[id(value)] = len(self._objects)
             self._objects.append(value)
-        kind, named = _kind(value)
         class_name = value_encoder.short(_name(type(value)))
-        names = (value_encoder.short(named),) if named is not None else ()
-        return rules.HandleFacts(number, kind, class_name, names)
+        return rules.HandleFacts(number, _kind(value), class_name)
 
     def object(self, number: int) -> Any:
         """Return the object of a number; ``IndexError`` if it has none."""
@@ -99,22 +81,18 @@ class HandleTable:
         return self._objects[number]
 
 
-def _kind(value: object) -> tuple[str, object]:
-    """Return the kind, and the name of a class or function."""
+def _kind(value: object) -> str:
     kind = type(value)
-    if any(each is type for each in _mro(kind)):
-        return "class", _name(value)
-    if kind is types.MethodType:  # a method has the attributes of whatever it is bound to
-        function = value.__func__  # type: ignore[attr-defined]
-        return "function", function.__name__ if type(function) is types.FunctionType else None
-    if id(kind) in _FUNCTIONS:
-        name = getattr(value, "__name__", None)  # a partial has none, and a cache any that is set
-        return "function", name if type(name) is str else None
-    if id(kind) in _ITERATORS:
-        return "iterator", None
-    if kind is types.ModuleType:
-        return "opaque", None
-    return "instance", None
+    classes = _mro(kind)
+    if any(each is type for each in classes):
+        return "class"
+    if kind is types.MethodType or id(kind) in _FUNCTIONS:
+        return "function"
+    module = _module(kind)
+    known = type(module) is str and module in _OF_ITERATORS
+    if known and any("__next__" in _namespace(each) for each in classes):
+        return "iterator"
+    return "opaque" if kind is types.ModuleType else "instance"
 
 
 FOREVER = 10**6
@@ -222,7 +200,7 @@ class AnswerServer:
             self._links = shared_objects.Links(value_encoder.data_bytes)
         printed = _Printed()
         try:
-            with contextlib.redirect_stdout(printed):
+            with contextlib.redirect_stdout(printed.stream):
                 value = self._operations[operation](*arguments)
         except BaseException as error:  # noqa: BLE001 - a student's code may raise anything
             if operation in ("next", "send") and type(error) is StopIteration:
@@ -394,25 +372,26 @@ class AnswerServer:
         return number, *names, told, built_in[: rules.CLASSES], special, fields, module
 
 
-class _Printed(io.TextIOBase):
-    """Standard output of one call, of which the first ``PRINTED`` characters are kept."""
+class _Printed(io.RawIOBase):
+    """The bytes behind the standard output of one call, which is ``stream``; the first are kept."""
 
     def __init__(self) -> None:
-        self._parts: list[str] = []
-        self._left = rules.PRINTED
+        self._kept = bytearray()
+        self.stream = io.TextIOWrapper(io.BufferedWriter(self), encoding="utf-8", errors="replace")
 
     def writable(self) -> bool:
         return True
 
-    def write(self, text: str) -> int:
-        if self._left > 0:
-            self._parts.append(str(text)[: self._left])
-            self._left -= len(self._parts[-1])
-        return len(text)
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self._kept += view[: max(4 * rules.PRINTED - len(self._kept), 0)]
+        return len(view)
 
     def text(self) -> str:
-        """Return what was printed."""
-        return "".join(self._parts).encode("utf-8", "replace").decode()
+        """Return the first ``PRINTED`` characters of what was printed."""
+        with contextlib.suppress(Exception):  # a student may have closed it
+            self.stream.flush()
+        return self._kept.decode("utf-8", "replace")[: rules.PRINTED]
 
 
 def _first_ready(first: int, second: int) -> int:

@@ -5,7 +5,7 @@ names of the interface that it defines are encoded: a check sees the value of th
 last cell, a process is forked for each check that asks for more than those values, so that a hang,
 an exit or a changed object in one question concerns no other. This process starts and kills those,
 sends encoded values, and runs no student code any more, except for threads of the notebook. Where
-no process can be forked, or a library has threads that a fork would lack, it answers itself.
+no process can be forked, or there are threads that a fork would lack, it answers itself.
 
 Usage: ``python answer_worker.py JSON -- NOTEBOOK`` with JSON ``{"report": 3, "control": 4,
 "requests": 5, "answers": 6, "rlimits": {}, "caches": "", "interface": ["area"], "skip": [2,
@@ -31,6 +31,7 @@ import re
 import select
 import signal
 import sys
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,7 @@ import frames  # type: ignore[import-not-found]
 
 _WITHOUT_LIMIT = 2**62
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_MAIN = threading.main_thread()
 _POOL = re.compile(r"polars-\d")
 """The names of the threads of polars that its queries wait for."""
 
@@ -186,7 +188,7 @@ class _Checks:
 
     def _begin(self) -> int:
         try:
-            child = -1 if _has_pool() else os.fork()
+            child = -1 if _needs_threads() else os.fork()
         except OSError:  # too many processes of the student's
             child = -1
         if child < 0:
@@ -256,8 +258,14 @@ class _EndedError(BaseException):
     """The judge has ended a check whose answer is not at its end."""
 
 
-def _has_pool() -> bool:
-    """Whether polars has started its threads, without which it hangs in a forked process."""
+def _needs_threads() -> bool:
+    """Whether answers may wait for threads, which a forked process would lack.
+
+    Those are polars' own, and what the notebook's code has started: a pool of ``concurrent``, say.
+    Daemons are not waited for: libraries start some that only watch, such as a progress bar's.
+    """
+    if any(not each.daemon for each in threading.enumerate() if each is not _MAIN):
+        return True
     if "polars" not in sys.modules:
         return False
     return any(_POOL.match(_name_of(each)) for each in pathlib.Path("/proc/self/task").iterdir())

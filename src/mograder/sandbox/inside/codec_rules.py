@@ -162,14 +162,13 @@ class Refused(Exception):
 class HandleFacts:
     """What the worker claims of an object that stays there.
 
-    ``number`` names the object in requests. All texts are at most ``NAME`` characters of the
+    ``number`` names the object in requests. ``class_name`` is at most ``NAME`` characters of the
     worker's choice: to be shown, never resolved.
     """
 
     number: int
     kind: str
     class_name: str
-    names: tuple[str, ...] = ()
 
 
 def is_name(text: str) -> bool:

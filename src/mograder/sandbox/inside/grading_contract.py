@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-VERSION = 4
+VERSION = 5
 _Record = TypeVar("_Record")
 
 
@@ -27,7 +27,9 @@ class Use:
     ``kinds`` are those of objects that stay in the worker ("function", "class", "instance",
     "iterator"), empty for data, and the traits of data (``codec_rules.TRAITS``). ``example``
     says in words what it was. ``changes`` are the arguments that it changes in place, by position
-    or name, and ``same`` the positions of those that it returned itself.
+    or name, and ``same`` the positions of those that it returned itself. ``owner`` is the path to
+    whose members those of its objects belong, where that is another: that of the first object of
+    the class. So a list of nodes may be longer than the author's, or a tree deeper.
     """
 
     path: str
@@ -35,6 +37,7 @@ class Use:
     example: str = ""
     changes: tuple[int | str, ...] = ()
     same: tuple[int, ...] = ()
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ def _use(found: dict[str, Any]) -> Use:
         if type(found[name]) is not list or any(type(each) not in allowed[name] for each in items):
             raise ValueError("a field of another type")
     types = {"path": str, "example": str, "kinds": tuple, "changes": tuple, "same": tuple}
+    types |= {"owner": str}
     return _typed(Use, {**found, **lists}, types)
 
 
@@ -131,6 +135,10 @@ class Enforced:
         """Return what a path may give; nothing but data for one that is unknown."""
         return self._uses.get(path) or Use(path)
 
+    def owner(self, path: str, name: str) -> str:
+        """Return the path to whose members those of the objects of a path belong."""
+        return self.use(path).owner or path
+
     def note(self, path: str, **more: Any) -> None:
         """Ignore what was seen."""
 
@@ -144,6 +152,7 @@ class _Seen:
     example: str = ""
     changes: set[int | str] = field(default_factory=set)
     same: set[int] = field(default_factory=set)
+    owner: str = ""
 
 
 class Recording:
@@ -154,6 +163,7 @@ class Recording:
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
+        self._owners: dict[str, str] = {}
         self._seeds = False
 
     def allows(self, path: str, kind: str) -> bool:
@@ -168,6 +178,12 @@ class Recording:
     def use(self, path: str) -> Use:
         """Return a use that allows nothing more than what is noted."""
         return Use(path)
+
+    def owner(self, path: str, name: str) -> str:
+        """Note that an object of a class of this name came by a path, and return its owner."""
+        seen = self._seen.setdefault(path, _Seen())
+        seen.owner = seen.owner or self._owners.setdefault(name, path)
+        return seen.owner
 
     def note(
         self, path: str, *, example: str = "", changes: Any = (), same: int | None = None
@@ -192,6 +208,7 @@ class Recording:
                 seen.example,
                 tuple(sorted(seen.changes, key=str)),
                 tuple(sorted(seen.same)),
+                seen.owner,
             )
             for path, seen in sorted(self._seen.items())
         )

@@ -27,7 +27,6 @@ import dataclasses
 import functools
 import importlib
 import inspect
-import re
 import sys
 import types
 import typing
@@ -94,10 +93,6 @@ class Plan:
         return [part for part in self.data["judged"] if part["cell"] in found]
 
 
-_POLARS = re.compile(r"\bpolars\b|\bmo\.sql\b")
-"""What uses polars, whose threads do not survive a fork: a query in the child waits for them."""
-
-
 @dataclass
 class Parts:
     """Runs parts; ``given`` are the names that the template has defined."""
@@ -106,11 +101,6 @@ class Parts:
     module: types.ModuleType
     failed: dict[int, str] = field(default_factory=dict)
     _loop: asyncio.AbstractEventLoop | None = None
-
-    @property
-    def starts_threads(self) -> bool:
-        """Whether the template may start threads that a process forked afterwards lacks."""
-        return any(_POLARS.search(part["code"]) for part in self.plan.data["template"])
 
     def import_modules(self) -> None:
         """Import what the template's parts import, as far as that succeeds."""

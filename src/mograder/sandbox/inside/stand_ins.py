@@ -84,17 +84,24 @@ class Sharing:
                 self.links.drop(number)
 
     def changes(self, found: dict[int, Any], allowed: Collection[int] = ()) -> None:
-        """Change shared objects as the answer has; ``allowed`` are the ids of some that it may."""
+        """Change shared objects as the answer has; ``allowed`` are the ids of some that it may.
+
+        One that it may not change, and whose change cannot be carried, stays a copy as it was.
+        """
         self.beyond |= bool(self.links.traits)
         for number, contents in found.items():
             value = self.links.get(number)
             self.beyond |= id(value) not in allowed
+            before = shared_objects.contents(value)
             try:
                 shared_objects.refill(value, contents)
             except (ValueError, TypeError, KeyError, BufferError) as error:
-                raise answer_session.NotJudgeable(
-                    f"An argument was changed in a way that cannot be carried: {error}."
-                ) from None
+                if id(value) in allowed:
+                    raise answer_session.NotJudgeable(
+                        f"An argument was changed in a way that cannot be carried: {error}."
+                    ) from None
+                if before is not value:  # it may be half changed
+                    shared_objects.refill(value, before)
             self.links.told(number)
 
     def met(self, allowed: Iterable[object] = ()) -> None:
@@ -346,7 +353,8 @@ class StandIns:
         if not allowed:
             return self._opaque(number, self._sentence(path, kind, facts))
         if kind == "class":
-            return self._class_of(self._described_class(number), path)
+            described = self._described_class(number)
+            return self._class_of(described, self.book.owner(path, described[1]))
         if facts.class_name == "coroutine":
             return self._coroutine(number, path)
         if number not in self._objects or kind == "iterator":
@@ -440,7 +448,7 @@ class StandIns:
         name = facts.class_name
         if (member := self._member(number, self._given.get(name))) is not None:
             return member
-        owner = name if name in self._interface else path
+        owner = name if name in self._interface else self.book.owner(path, name)
         made = self._by_name.get((name, owner))
         if made is None:
             made = self._class_of(self._class(self._facts(number)), owner)
@@ -502,8 +510,7 @@ class StandIns:
             "__slots__": (),
         }
         for each in special:
-            known = type(each) is str and each in rules.SPECIAL_METHODS
-            if known and self.known_method(owner, each, rules.FALL_BACKS):
+            if type(each) is str and each in rules.SPECIAL_METHODS and self._may_have(owner, each):
                 names[each] = self.special_method(each)
         if fields:
             names["__dataclass_fields__"] = _dataclass_fields(fields)
@@ -519,6 +526,16 @@ class StandIns:
         if isinstance(made, abc.ABCMeta):  # the worker has objects of it, so nothing is missing
             made.__abstractmethods__ = frozenset()
         return made
+
+    def _may_have(self, owner: str, name: str) -> bool:
+        """Whether a class may have a special method: the author's has it, or one that it replaces.
+
+        A check can ask for one without a call of it (``hasattr``, ``isinstance(v, Iterable)``). So
+        all of the author's are noted, without the parentheses of those that were called.
+        """
+        self.book.note(f"{owner}.{name}")
+        has = self.book.knows(f"{owner}.{name}")
+        return has or bool(self.known_method(owner, name, rules.FALL_BACKS))
 
     def known_method(self, owner: str, name: str, groups: dict[str, list[str]]) -> str:
         """Return the special method of the author's solution by which one is allowed, or "".

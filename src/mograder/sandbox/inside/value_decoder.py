@@ -12,7 +12,7 @@ The grammar, complete and strict; an array begins with its tag, and buffers are 
 - ``["r", start, stop, step]``, ``["da", text]``, ``["ti" or "dt", text, fold, zone]``,
   ``["td", days, seconds, microseconds]``, ``["de", text]``, ``["fr", numerator, denominator]``,
   ``["u", hex]``; a zone is ``null``, ``["o", microseconds, name or null]`` or ``["z", key]``;
-- ``["h", number, kind, class name, names]`` a handle, given to the caller's hook;
+- ``["h", number, kind, class name]`` a handle, given to the caller's hook;
 - ``["@", number]`` for an object that was complete before: those with a tag of ``NUMBERED`` are
   numbered in that order, unless they are part of a frame, as -1, -2 and so on;
 - tags with a library's prefix, in ``numpy_values.py`` and its siblings.
@@ -234,21 +234,12 @@ class Decoder:
             raise rules.Undecodable("bytes after the last text")
         return found
 
-    def handle(
-        self, depth: int, number: object, kind: object, class_name: object, names: object
-    ) -> object:
+    def handle(self, depth: int, number: object, kind: object, class_name: object) -> object:
         """Return what the hook makes of a handle."""
         if type(kind) is not str or kind not in rules.KINDS:
             raise rules.Undecodable("no kind of handle")
-        if type(names) is not list or len(names) > rules.NAMES:
-            raise rules.Undecodable("too many names")
-        facts = rules.HandleFacts(
-            integer(number, 0, 2**31 - 1),
-            kind,
-            text(class_name, rules.NAME),
-            tuple(text(each, rules.NAME) for each in names),
-        )
-        return self._hook(facts)
+        where = integer(number, 0, 2**31 - 1)
+        return self._hook(rules.HandleFacts(where, kind, text(class_name, rules.NAME)))
 
     def finish(self) -> None:
         """Raise ``Undecodable`` if a buffer was not used."""
@@ -497,6 +488,6 @@ _DECODERS: dict[str, tuple[int, Callable[..., Any]]] = {
     "fr": (2, lambda decoder, depth, top, bottom: fractions.Fraction(_whole(top), _whole(bottom))),
     "u": (1, lambda decoder, depth, digits: uuid.UUID(matched(digits, _UUID))),
     "nt": (3, _namedtuple),
-    "h": (4, Decoder.handle),
+    "h": (3, Decoder.handle),
     "@": (1, Decoder.reference),
 }

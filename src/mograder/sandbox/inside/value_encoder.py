@@ -136,11 +136,19 @@ class Encoder:
         return self._handle(value)
 
     def contents(self, value: Any) -> Any:
-        """Return the tree of a shared object's contents, in which it has no number itself."""
+        """Return the tree of a shared object's contents, in which it has no number itself.
+
+        It is False, which no object consists of, for contents that cannot be carried.
+        """
         found = own_modules.load("shared_objects").contents(value)
+        mark, known = len(self.buffers), self._links.mark
         self._whole += found is value
         try:
             return self.value(found, 0)
+        except rules.Unencodable:
+            del self.buffers[mark:]
+            self._links.take_back(known)
+            return False
         finally:
             self._whole -= found is value
 
@@ -203,8 +211,7 @@ class Encoder:
 
     def _handle(self, value: object) -> list[Any]:
         facts = self._hook(value)
-        names = [short(each) for each in facts.names[: rules.NAMES]]
-        return ["h", facts.number, facts.kind, short(facts.class_name), names]
+        return ["h", facts.number, facts.kind, short(facts.class_name)]
 
 
 def short(text: object) -> str:

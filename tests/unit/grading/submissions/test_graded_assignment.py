@@ -23,6 +23,7 @@ from tests.support.fake_judges import (
     fake_tools,
     judged_check,
     judged_label,
+    passing,
     prepared,
     release_of,
     written,
@@ -54,11 +55,12 @@ async def test_the_contract_is_recorded_once_and_kept(tmp_path: Path) -> None:
     judges = FakeJudges()
     tools = fake_tools(tmp_path, judges=judges)
     first = await prepared(tmp_path, tools)
-    [recording] = judges.asked
+    recording, rehearsal = judges.asked
     assert recording.files.contract is None
-    assert recording.text == SOURCE
+    assert rehearsal.files.contract is not None
+    assert recording.text == rehearsal.text == SOURCE
     again = await prepared(tmp_path, fake_tools(tmp_path, judges=judges))
-    assert len(judges.asked) == 1
+    assert len(judges.asked) == 2
     assert first.source is not None
     assert again.source == first.source
 
@@ -68,8 +70,7 @@ async def test_a_contract_is_recorded_with_the_user_ids_of_no_student(tmp_path: 
     judges = FakeJudges()
     tools = replace(fake_tools(tmp_path, judges=judges), slots=SandboxSlots([41, 42]))
     await prepared(tmp_path, tools)
-    [recording] = judges.asked
-    assert (recording.uid_slot, recording.judge_slot) == (41, 42)
+    assert {(each.uid_slot, each.judge_slot) for each in judges.asked} == {(41, 42)}
 
 
 @pytest.mark.parametrize("state", ["not run", "needs attention"])
@@ -105,11 +106,16 @@ async def test_what_a_contract_depends_on_has_it_recorded_again(
         [kept] = (tmp_path / "contracts").iterdir()
         kept.write_text("{")
     await prepared(tmp_path, fake_tools(tmp_path, judges=judges), source)
-    assert len(judges.asked) == 2
+    assert len(judges.asked) == 4
 
 
-async def test_a_solution_that_fails_apart_is_told_with_its_label_and_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["recorded", "judged by its contract"])
+async def test_a_solution_that_fails_apart_is_told_with_its_label_and_line(
+    tmp_path: Path, when: str
+) -> None:
     def answer(request: JudgingRequest, plan: GradingPlan) -> JudgingResult:
+        if request.files.contract is None and when != "recorded":
+            return passing(request, plan)
         label = judged_label("Q2: total", "six")
         checks = (everything_passed(plan)[0], judged_check(plan, label))
         return JudgingResult("", checks, FINISHED, protected=True)

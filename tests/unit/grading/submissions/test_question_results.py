@@ -28,9 +28,11 @@ def label(name: str, earned: float, total: float, *, passed: bool = False) -> Gr
     return GradedLabel(label=name, key=key, earned=earned, total=total, passed=passed)
 
 
-def check(state: GradingState, *labels: GradedLabel, reason: str = "") -> GradedCheck:
+def check(
+    state: GradingState, *labels: GradedLabel, reason: str = "", cell: int = 0
+) -> GradedCheck:
     """A check in this state."""
-    return GradedCheck(cell=0, line=1, hidden=False, state=state, reason=reason, labels=labels)
+    return GradedCheck(cell=cell, line=1, hidden=False, state=state, reason=reason, labels=labels)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +97,19 @@ def test_the_worst_result_of_a_label_counts_as_in_a_validation() -> None:
     ]
     for order in (checks, checks[::-1]):
         assert graded_questions({"Q1": 5.0}, order, [])[0].earned == 0.0
+
+
+@pytest.mark.parametrize("weights", [(1.0, 3.0), (3.0, 1.0)])
+@pytest.mark.parametrize(("right", "earned"), [((1, 1), 5.0), ((1, 0), 0.0), ((0, 1), 0.0)])
+def test_a_label_in_two_cells_counts_with_the_weight_of_its_worst_result(
+    weights: tuple[float, float], right: tuple[int, int], earned: float
+) -> None:
+    expected = [ExpectedLabel(n, 1, "Q1", "Q1", each) for n, each in enumerate(weights)]
+    checks = [
+        check(S.JUDGED, label("Q1", each * weight, weight, passed=bool(each)), cell=cell)
+        for cell, (each, weight) in enumerate(zip(right, weights, strict=True))
+    ]
+    assert graded_questions({"Q1": 5.0}, checks, expected)[0].earned == earned
 
 
 def test_the_maximum_has_no_more_decimals_than_its_marks() -> None:

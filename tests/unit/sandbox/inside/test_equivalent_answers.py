@@ -37,7 +37,29 @@ CALLABLE = {
     "first": "operator.itemgetter(0)",
     "counted": "Counted()",
 }
+TREE = """
+class Node:
+    def __init__(self, key):
+        self.key, self.left, self.right = key, None, None
+    def add(self, key):
+        side = "left" if key {} self.key else "right"
+        below = getattr(self, side)
+        setattr(self, side, Node(key)) if below is None else below.add(key)
+def tree(keys):
+    root = Node(keys[0])
+    for each in keys[1:]:
+        root.add(each)
+    return root
+"""
 CHECKS = {
+    "ties in a tree": "in_order(tree([2, 4, 2, 1, 2])) == [1, 2, 2, 2, 4]",
+    "a class at any depth": "type(tree([2, 1]).left) is type(tree([2]))",
+    "a column that cannot be carried": "mean(pd.DataFrame({'x': [1.0, 3.0]})) == 2",
+    "a key that cannot be carried": "total([1, 2]) == 3",
+    "an array of another form": "whole(np.arange(6)) == 15",
+    "an iterator for a generator": "list(itertools.islice(numbers(), 2)) == [1, 2]",
+    "a generator for an iterator": "list(pairs([1, 2, 3])) == [(1, 2), (1, 3), (2, 3)]",
+    "bytes of standard output": "printed(show) == '3\\n'",
     "str": "str(Shown(1)) == '<1>' and f'{Shown(2)}' == '<2>'",
     "repr": "str(Text(1)) == '<1>'",
     "lt": "Small(1) < Small(2) and [s.n for s in sorted([Small(2), Small(1)])] == [1, 2]",
@@ -53,11 +75,21 @@ CHECKS = {
     "counted": "counted(3) == 3 and callable(counted)",
 }
 HEAD = """
+import contextlib
 import inspect
+import io
+import itertools
 import operator
+import sys
 import numpy as np
 import pandas as pd
 from mograder.runtime import check
+def in_order(node):
+    return [*in_order(node.left), node.key, *in_order(node.right)] if node else []
+def printed(function):
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        function(3)
+    return output.getvalue()
 def added(value):
     value += 2
     return value
@@ -70,7 +102,30 @@ def listed(v): return [*v]
 def first(v): return v[0]
 def counted(n): return n
 def thing(n): return n
+def mean(table): return table.x.mean()
+def total(items): return sum(items)
+def whole(array): return array.sum()
+def numbers():
+    yield from range(1, 9)
+def pairs(items): return itertools.combinations(items, 2)
+def show(n): print(n)
 frame = pd.DataFrame({"t": [1.0, 2.0, 3.0]})
+"""
+OTHERS = """
+def mean(table):
+    table["bin"] = pd.cut(table.x, 2)
+    return table.x.mean()
+def total(items):
+    items.append({float("nan"): sum(items)})
+    return sum(items[:-1])
+def whole(array):
+    array.shape = (2, 3)
+    return array.sum()
+def numbers(): return itertools.count(1)
+def pairs(items):
+    for place, each in enumerate(items):
+        yield from ((each, other) for other in items[place + 1:])
+def show(n): sys.stdout.buffer.write(b"%d\\n" % n)
 """
 FRAME = "`frame` is a DataFrame with a part, such as a column, that cannot be carried."
 NOT_THE_SAME = {
@@ -88,12 +143,13 @@ def _solution(*parts: str) -> str:
 def run(tmp_path_factory: pytest.TempPathFactory, programs: WarmPrograms) -> Judged:
     both = CHECKS | NOT_THE_SAME
     checks = [f"check('{name}', [(lambda: {code}, 'm')])" for name, code in both.items()]
-    source = notebook(HEAD, _solution(*AUTHORS, FUNCTIONS), *checks)
+    source = notebook(HEAD, _solution(*AUTHORS, TREE.format("<"), FUNCTIONS), *checks)
     recorded = judged(tmp_path_factory.mktemp("recorded"), source, source, programs=programs)
     named = [f"{name} = {value}" for name, value in CALLABLE.items()]
     frame = "frame = pd.DataFrame({'t': pd.cut([1.0, 2.0, 3.0], 2)})"
     thing = f"class Thing: pass\nthing = Thing()\n{frame}"
-    work = notebook(HEAD, _solution(*STUDENTS, CLASS, *named, thing))
+    classes = [*STUDENTS, TREE.format("<="), CLASS, OTHERS]
+    work = notebook(HEAD, _solution(*classes, *named, thing))
     place = tmp_path_factory.mktemp("kept")
     return judged(place, source, work, contract=recorded.contract, programs=programs)
 

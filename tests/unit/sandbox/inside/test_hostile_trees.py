@@ -109,14 +109,14 @@ _TREES: dict[str, Any] = {
     "a namedtuple of no name": ["nt", "", ["x"], [1]],
     "a namedtuple of a name that reads as another": ["nt", "P", ["ﬁ"], [1]],
     "a namedtuple of 65 fields": ["nt", "P", [f"x{n}" for n in range(65)], [0] * 65],
-    "a handle of an unknown kind": ["h", 1, "module", "x", []],
-    "a handle of a negative number": ["h", -1, "function", "x", []],
-    "a handle of a large number": ["h", 2**31, "function", "x", []],
-    "a handle with a true number": ["h", True, "function", "x", []],
-    "a handle with a long name": ["h", 1, "function", "x" * 201, []],
-    "a handle with 65 names": ["h", 1, "function", "x", ["a"] * 65],
-    "a handle with a surrogate": ["h", 1, "function", "x", ["\ud800"]],
-    "a handle whose name is a tree": ["h", 1, "function", ["l", []], []],
+    "a handle of an unknown kind": ["h", 1, "module", "x"],
+    "a handle of a negative number": ["h", -1, "function", "x"],
+    "a handle of a large number": ["h", 2**31, "function", "x"],
+    "a handle with a true number": ["h", True, "function", "x"],
+    "a handle with a long name": ["h", 1, "function", "x" * 201],
+    "a handle with a name too many": ["h", 1, "function", "x", []],
+    "a handle with a surrogate": ["h", 1, "function", "\ud800"],
+    "a handle whose name is a tree": ["h", 1, "function", ["l", []]],
     "an array without its bytes": ["np.a", "<f8", [2]],
     "a scalar of two numbers": ["np.g", "<i4", "00" * 8],
     "a scalar of no hex": ["np.g", "<i4", "zz"],
@@ -319,7 +319,7 @@ def test_hostile_buffers_are_refused(name: str) -> None:
         (_csr([0, 1], [0, 1, 2])[0], _csr([0, 1], [0, 1, 2])[1:]),
         (_coo(0)[0], _coo(0)[1:]),
         (["nt", "P", [f"x{n}" for n in range(64)], [0] * 64], ()),
-        (["h", 2**31 - 1, "opaque", "x" * 200, ["y" * 200] * 64], ()),
+        (["h", 2**31 - 1, "opaque", "x" * 200], ()),
         (["pd.r", 0, 2**23, 1, None], ()),
     ],
 )
@@ -400,14 +400,14 @@ def test_the_hook_gets_facts_and_what_it_returns_may_be_a_key() -> None:
         seen.append(facts)
         return token
 
-    tree = ["d", [["h", 7, "instance", "numpy.ndarray", ["__import__"]], 1]]
+    tree = ["d", [["h", 7, "instance", "numpy.ndarray"], 1]]
     assert value_decoder.decode(tree, [], hook) == {token: 1}
-    assert seen == [rules.HandleFacts(7, "instance", "numpy.ndarray", ("__import__",))]
+    assert seen == [rules.HandleFacts(7, "instance", "numpy.ndarray")]
 
 
 def test_an_error_in_the_hook_is_ours() -> None:
     with pytest.raises(Undecodable, match="ZeroDivisionError"):
-        value_decoder.decode(["h", 7, "opaque", "x", []], [], lambda facts: 1 // 0)
+        value_decoder.decode(["h", 7, "opaque", "x"], [], lambda facts: 1 // 0)
 
 
 def test_an_array_is_built_on_its_buffer_without_a_copy() -> None:

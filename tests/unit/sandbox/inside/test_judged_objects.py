@@ -60,6 +60,18 @@ def unpack(text):
 class Cat(Pet):
     def sound(self):
         return "meow"
+class Bag:
+    size = 1
+    def __iter__(self):
+        yield 1
+    def __len__(self):
+        return self.size
+    def __eq__(self, other):
+        return self.size == other.size
+    def __call__(self):
+        return self.size
+    def __add__(self, other):
+        return self
 Colour = __import__("enum").Enum("Colour", "RED BLUE")
 ### END SOLUTION
 """
@@ -77,9 +89,13 @@ CHECKS = {
     "a given class itself": "Pet().noise() == '!' and not isinstance(Pet(), Cat)",
     "a copy is refused": "refuses_copies(Cat())",
     "the type of a constant": "isinstance(Colour.RED, Colour)",
+    "special methods by name": "hasattr(Bag, '__add__') and '__len__' in dir(Bag)",
+    "kinds of objects": "isinstance(Bag(), Iterable) and isinstance(Bag(), Sized)",
+    "a comparison of its own": "Bag.__eq__ is not object.__eq__ and callable(Bag())",
 }
 HELPERS = """
 import copy
+from collections.abc import Iterable, Sized
 import numpy as np
 from mograder.runtime import check
 def refuses_copies(pet):

@@ -75,3 +75,36 @@ def test_an_answer_that_hangs_costs_its_own_check(recorded: Judged, tmp_path: Pa
     states = [each["state"] for each in run.lines if each["kind"] == "judged"]
     assert states == ["not run", "judged"]
     assert run.passed["Q2"] == [True, True]
+
+
+POOL = """
+from concurrent.futures import ThreadPoolExecutor
+from mograder.runtime import check
+pool = ThreadPoolExecutor(1)
+def doubled(value):
+    return pool.submit(lambda: 2 * value).result()
+base = doubled(2)
+"""
+TWICE = "def twice(n):\n    return {}"
+
+
+@pytest.mark.parametrize("answer", ["n + n", "doubled(n)"])
+def test_threads_of_a_given_cell_are_there_for_each_check(tmp_path: Path, answer: str) -> None:
+    solution = f"### BEGIN SOLUTION\n{TWICE.format('n * 2')}\n### END SOLUTION"
+    author = notebook(POOL, solution, "check('Q', [(lambda: twice(3) == doubled(3), 'm')])")
+    contract = judged(tmp_path, author, author).contract
+    short = {"notebook": 60.0, "call": 10.0, "check": 10.0, "submission": 100.0}
+    work = notebook(POOL, TWICE.format(answer))
+    run = judged(tmp_path, author, work, contract=contract, seconds=short)
+    assert run.passed["Q"] == [True], run.text
+
+
+def test_what_the_given_cells_take_is_not_the_time_of_the_checks(tmp_path: Path) -> None:
+    slow = f"{POOL}import time\ntime.sleep(3)"
+    solution = f"### BEGIN SOLUTION\n{TWICE.format('n * 2')}\n### END SOLUTION"
+    checks = [f"check('Q{n}', [(lambda: twice({n}) == {2 * n}, 'm')])" for n in range(3)]
+    author = notebook(slow, solution, *checks)
+    contract = judged(tmp_path, author, author).contract
+    seconds = {"notebook": 60.0, "call": 3.0, "check": 3.0, "submission": 8.0}
+    run = judged(tmp_path, author, author, contract=contract, seconds=seconds)
+    assert run.passed == {f"Q{n}": [True] for n in range(3)}, run.text
