@@ -69,9 +69,9 @@ def test_without_a_database_there_is_no_line(tmp_path: Path) -> None:
 
 def forget(engine: Engine, user: str) -> None:
     """Remove a person's versions as the documentation says."""
-    page = (REPOSITORY / "docs" / "explanation" / "versions.md").read_text("utf-8")
+    page = (REPOSITORY / "docs/how-to/remove-personal-data.md").read_text("utf-8")
     with writing(engine) as connection:
-        for statement in re.findall(r"^DELETE .*;$", page, re.MULTILINE):
+        for statement in re.findall(r"^DELETE FROM version.*;$", page, re.MULTILINE):
             connection.execute(text(statement.replace("anna", user)))
 
 
