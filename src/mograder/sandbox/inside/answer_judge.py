@@ -151,8 +151,8 @@ class Template:
 
     def run(self) -> None:
         """Run the template in this process."""
-        before = _threads()
         answer_calls.seed_random(f"{self.plan.data['source_sha256']}:template")
+        before = _threads()  # with those of numpy, which a fork makes anew
         self.parts.run_template()
         self.leaves_threads = _threads() > before
         self.has_run = True
