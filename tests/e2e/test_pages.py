@@ -104,13 +104,24 @@ async def _press_twice(page: Page, address: str) -> None:
         await pressed_twice.wait()
         await route.continue_()
 
+    async def told(route: Route) -> None:
+        pressed_twice.set()
+        await route.fulfill(status=204)
+
     await page.route(address, held)
-    button = page.get_by_role("main").get_by_role("button")
-    await button.dispatch_event("click")
+    await page.route("**/pressed-twice", told)
+    # By the page itself: Playwright waits for the navigation that is held.
+    await (
+        page.get_by_role("main")
+        .get_by_role("button")
+        .evaluate(
+            """button => {
+          button.click();
+          setTimeout(() => { button.click(); fetch("pressed-twice"); }, 300);
+        }"""
+        )
+    )
     assert await sent.get() == "POST"
-    await button.dispatch_event("click")
-    await page.evaluate("1")  # the page has heard of the second press
-    pressed_twice.set()
     await page.wait_for_url(lambda url: "login" not in url)
     await page.unroute(address)
     assert sent.empty()
