@@ -206,6 +206,8 @@ class _Writer:
         self._plan = plan
         self._students = plan.students_member
         self._copies: dict[Path, Path] = {}
+        self._damaged: dict[Path, str] = {}
+        """The ends of the names of damaged databases' files, "" for the database itself."""
         self._files: dict[str, str] = {}
         self._left_out = list(plan.missing)
         self.by_students: list[str] = []
@@ -231,6 +233,8 @@ class _Writer:
             except InvalidInput as error:
                 member = _member_of(path, self._plan.roots)
                 self._leave_out(member, error.message)
+                ends = ("", *COMPANIONS)
+                self._damaged.update(zip(_beside(path, ends), ends, strict=True))
                 if "/" not in member:  # a root of its own, which is one file
                     self._leave_out_logs(path)
             else:
@@ -310,11 +314,10 @@ class _Writer:
             with self._copies[place].open("rb") as copy:
                 self._add_copy(member, copy, place.stat())
             return
-        damaged = self._database_of(place)
-        if damaged is not None and "/" in member:
+        if place in self._damaged and "/" in member:
             # It may be the last copy, and its log too; nothing must take it for a good one.
-            log = place.name.removeprefix(damaged.name)
-            member = f"{member.removesuffix(log)}{DAMAGED}{log}"
+            end = self._damaged[place]
+            member = f"{member.removesuffix(end)}{DAMAGED}{end}"
         elif place in self._plan.skipped:
             return
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
@@ -324,12 +327,6 @@ class _Writer:
                 self._unread(member, error)
                 return
             self._add_read(member, copy, found)
-
-    def _database_of(self, place: Path) -> Path | None:
-        """Return the damaged database that a file is, or that it belongs to."""
-        others = (each for each in self._plan.databases if each not in self._copies)
-        names = ("", *COMPANIONS)
-        return next((each for each in others if place in _beside(each, names)), None)
 
     def _add_read(self, member: str, copy: IO[bytes], found: _Found) -> None:
         if found.link:
