@@ -1,6 +1,6 @@
 // The first page without reloads: it stays true, Stop answers in place, and so does Validate.
 
-import { keep_true, refresh } from "./live.js";
+import { form_to, keep_true, refresh } from "./live.js";
 import { ask, progress, signed_out } from "./progress.js";
 import { tell_times } from "./times.js";
 import { reason, word } from "./words.js";
@@ -17,11 +17,8 @@ document.addEventListener("submit", (event) => {
   const button = form.querySelector("button");
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");
-  act(form).finally(() => { // news may have put another button in its place
-    for (const each of document.querySelectorAll("form")) {
-      if (each.getAttribute("action") === form.getAttribute("action")) each.querySelector("button").removeAttribute("aria-disabled");
-    }
-  });
+  const now = () => form_to(document, form.getAttribute("action")); // news may have put another form in its place
+  act(form).finally(() => now()?.querySelector("button").removeAttribute("aria-disabled"));
 });
 
 async function stop(form) {

@@ -40,6 +40,8 @@ export async function refresh() {
   }
 }
 
+export const form_to = (root, action) => [...root.querySelectorAll("form")].find((each) => each.getAttribute("action") === action);
+
 export function replace(part, other) {
   for (const filled of part.querySelectorAll("[data-filled]")) {
     other.querySelector(`#${CSS.escape(filled.id)}`)?.replaceWith(filled.cloneNode(true));
@@ -52,12 +54,11 @@ export function replace(part, other) {
     const at = fresh.findIndex((one) => one.firstElementChild.textContent === each.firstElementChild.textContent);
     if (at >= 0) fresh.splice(at, 1)[0].open = each.open;
   }
-  const form_to = (action) => [...other.querySelectorAll("form")].find((each) => each.getAttribute("action") === action);
   for (const { form } of part.querySelectorAll("form [aria-disabled=true]")) {
-    form_to(form.getAttribute("action"))?.querySelector("button").setAttribute("aria-disabled", "true");
+    form_to(other, form.getAttribute("action"))?.querySelector("button").setAttribute("aria-disabled", "true");
   }
   for (const line of part.querySelectorAll("[data-of]")) {
-    const form = form_to(line.dataset.of);
+    const form = form_to(other, line.dataset.of);
     (form?.closest(".buttons, .acts") ?? form)?.after(line);
   }
   if (other.innerHTML === part.innerHTML) return;
