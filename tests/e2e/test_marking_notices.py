@@ -154,12 +154,18 @@ async def test_groups_that_are_not_known_at_first_are_shown_once_they_are(
     await expect(notices(page)).to_contain_text("3 similar answers")
 
 
-async def test_groups_are_asked_for_again_after_a_save(
-    course: MarkingCourse, url: str, people: People
-) -> None:
+async def page_with_a_clock(people: People) -> Page:
+    """A page of the marker mia's whose time the test moves on."""
     person = await people.person("mia", headers=from_proxy("mia"))
     page = await person.context.new_page()
     await page.clock.install()
+    return page
+
+
+async def test_groups_are_asked_for_again_after_a_save(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await page_with_a_clock(people)
     await page.goto(address_of(url, course, "ann"))
     await expect(notices(page)).to_contain_text("3 similar answers")
     hand_in_again(course, "cleo", "Handed in again, with quite other words than before.")
@@ -368,9 +374,7 @@ async def test_a_comment_that_is_being_written_is_shown_again_to_nobody_but_its_
 async def test_answers_appear_by_themselves_on_a_page_that_had_none(
     course: MarkingCourse, url: str, people: People
 ) -> None:
-    person = await people.person("mia", headers=from_proxy("mia"))
-    page = await person.context.new_page()
-    await page.clock.install()
+    page = await page_with_a_clock(people)
 
     async def none(route: Route) -> None:
         await route.fulfill(response=await route.fetch(), json={"answers": []})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import http.server
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from urllib.parse import parse_qs
 
+import httpx
 import pytest
 
 from mograder.core.errors import Busy
@@ -16,6 +18,7 @@ from tests.support.oidc_hub import (
     HUB,
     LOGOUT,
     NewRig,
+    Rig,
     generous,
     rig,
     strict,
@@ -103,16 +106,25 @@ async def test_signing_out_at_the_provider_ends_the_logins_of_that_session(
     assert ("", "sign out by the provider", what, "ok") in made.hub.audit()
 
 
-async def test_the_back_channel_needs_no_origin_and_knows_no_identity(
+@asynccontextmanager
+async def signed_out_there(
     rig: NewRig, strict: OpenIdProvider, heard: Heard
-) -> None:
+) -> AsyncIterator[tuple[Rig, httpx.AsyncClient, str]]:
+    """Sign in, and out at the provider; yield the token of its message, which no hub got."""
     strict.serve(heard.url, HUB)
     made = rig(strict)
     async with made.browser() as browser:
         await made.sign_in(browser)
         await asyncio.to_thread(strict.sign_out, made.at_provider[0])
         assert await asyncio.to_thread(heard.arrived.wait, 60)
-        token = heard.tokens[0]
+        yield made, browser, heard.tokens[0]
+    strict.serve(HUB)
+
+
+async def test_the_back_channel_needs_no_origin_and_knows_no_identity(
+    rig: NewRig, strict: OpenIdProvider, heard: Heard
+) -> None:
+    async with signed_out_there(rig, strict, heard) as (made, browser, token):
         for form in (
             {},
             {"logout_token": ""},
@@ -131,7 +143,6 @@ async def test_the_back_channel_needs_no_origin_and_knows_no_identity(
         good = await browser.post(LOGOUT, data={"logout_token": token}, headers=sent)
         assert good.status_code == 200
         assert not await viewer(browser, "alice")
-    strict.serve(HUB)
 
 
 async def test_a_sign_out_that_failed_halfway_counts_when_it_is_sent_again(
@@ -140,17 +151,11 @@ async def test_a_sign_out_that_failed_halfway_counts_when_it_is_sent_again(
     def fail(*_: object) -> None:
         raise Busy("The database is busy.")
 
-    strict.serve(heard.url, HUB)
-    made = rig(strict)
-    async with made.browser() as browser:
-        await made.sign_in(browser)
-        await asyncio.to_thread(strict.sign_out, made.at_provider[0])
-        assert await asyncio.to_thread(heard.arrived.wait, 60)
-        message = {"logout_token": heard.tokens[0]}
+    async with signed_out_there(rig, strict, heard) as (made, browser, token):
+        message = {"logout_token": token}
         with monkeypatch.context() as fault:
             fault.setattr(made.hub.services.state, "revoke_login", fail)
             assert (await browser.post(LOGOUT, data=message)).status_code == 503
         assert await viewer(browser, "alice")
         assert (await browser.post(LOGOUT, data=message)).status_code == 200
         assert not await viewer(browser, "alice")
-    strict.serve(HUB)
