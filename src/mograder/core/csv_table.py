@@ -144,7 +144,7 @@ def _cell(value: str | float | None) -> str:
 
 
 def text_read_back(text: str) -> str:
-    """Return what a text is when it was written into a file and read again."""
+    """Return a text as it is read from a table into which it was written."""
     return _read_cell(spreadsheet_text(text))
 
 

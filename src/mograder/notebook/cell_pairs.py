@@ -152,7 +152,7 @@ def names_in(cell: Cell) -> CellNames:
 
 
 def told_apart(cells: Sequence[Cell]) -> list[tuple[str, str]]:
-    """Return what tells each cell from others: its code, and an answer's name or question."""
+    """Return a key of each cell: its code, and for an answer its name or its question's text."""
     found = []
     for cell, texts in zip(cells, _texts_above(cells), strict=True):
         asked = code_of(cells[texts[0]]) if texts else ""

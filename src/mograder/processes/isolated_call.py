@@ -165,7 +165,7 @@ def _name(family: type) -> str:
 
 
 async def _ask(request: bytes, seconds: int) -> bytes:
-    """Return what a process says to a request, b"" or a part of it if it exceeded a limit.
+    """Return the answer of a process to a request; b"" or a part of it if it exceeded a limit.
 
     Raises: :class:`Busy` if it did not end by itself.
     """

@@ -323,7 +323,7 @@ class SessionManager:
         return live
 
     def _demand_wanted(self, key: SessionKey) -> None:
-        """Check that nobody has stopped a start. Raises: :class:`Conflict`."""
+        """Refuse a start that was stopped meanwhile. Raises: :class:`Conflict`."""
         if key in self._unwanted:
             raise Conflict("The notebook was stopped while it started.", hint="Open it again.")
 

@@ -75,7 +75,7 @@ def marks_now(work: GradedWork) -> ReleasedMarks:
 
 
 def told_now(feedback: CourseFeedback, due: DueDates) -> Disclosure:
-    """Return what is told of marks that are released now, to a student who was told none before."""
+    """Return the disclosure of marks that are released now to a student without earlier ones."""
     settings = feedback.loaded.settings
     return Disclosure.of(settings, feedback.assignment, due=due.last, now=feedback.now)
 

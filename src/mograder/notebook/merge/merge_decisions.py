@@ -393,7 +393,7 @@ def _keep_earlier(decisions: list[Decision], texts: Texts) -> None:
 
 
 def keep_outside(own: NotebookText, releases: Iterable[NotebookText]) -> list[Decision]:
-    """Return what becomes of the student's lines outside of all cells; nothing without any."""
+    """Return the cell that keeps the lines of a student from outside of all cells, if any."""
     given = {line for each in releases for line in lines_outside(each)}
     lines = [line for line in lines_outside(own) if line not in given]
     if not lines:

@@ -248,7 +248,7 @@ def _mount(host: Host, device: str, data: str) -> None:
 
 
 def _listed(host: Host, data: str) -> str:
-    """Return what /etc/fstab mounts at this place, such as ``UUID=…``; "" for nothing."""
+    """Return the source that /etc/fstab has for this place, such as ``UUID=…``, or ""."""
     rows = (line.split("#")[0].split() for line in host.text_of(_FSTAB).splitlines())
     return next((row[0] for row in rows if row[1:2] == [data]), "")
 

@@ -42,7 +42,7 @@ APPARMOR = "/etc/apparmor.d/mograder"
 KERNEL_SETTINGS = "/etc/sysctl.d/60-mograder.conf"
 _PACKAGES = ("bubblewrap", "python3", "python3-venv", "ca-certificates", "curl")
 _ABI = "/etc/apparmor.d/abi/4.0"
-"""What the profile is written in; without it AppArmor does not load the profile."""
+"""The feature set that our profile names; AppArmor refuses the profile without it."""
 
 _RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 _USER_NAMESPACES = "/proc/sys/kernel/unprivileged_userns_clone"

@@ -102,7 +102,7 @@ class AnswerSession:
         self._latest = self._last + 2 * self.limits.submission
 
     def leave_out(self, seconds: float) -> None:
-        """Let the time for all checks end later by what is not theirs, up to twice as much."""
+        """Extend the time for all checks by seconds that are not theirs, at most threefold."""
         self._last = min(self._last + seconds, self._latest)
 
     def longest(self) -> float:

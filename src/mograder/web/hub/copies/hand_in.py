@@ -162,10 +162,10 @@ def late_at(app: HubApp, user: str, item: str, at: datetime, own: OwnDates) -> t
 async def hand_in(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Annotated[Response, Submitted | MissingWork]:
-    """Submit the notebook as it was saved last if nothing is missing in it, else tell what is.
+    """Submit the notebook as it was saved last, or name the missing parts if there are some.
 
-    The submission's time is that of the request: to look for what is missing may take seconds. Who
-    was told what is missing may hand in all the same with ``/submit``.
+    The submission's time is that of the request, since the comparison may take seconds. Students
+    may submit with ``/submit`` in spite of missing parts.
     """
     now = app.services.clock.now()
     missing = await _look(copy, app, caller, now)

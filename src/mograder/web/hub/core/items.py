@@ -174,9 +174,9 @@ class Items:
         return " ".join((_MADE_ANEW.format(release.name), *words)) if words else None
 
     def _demand_published(self, user: Username, name: str) -> None:
-        """Refuse an item that has no release, but a copy of this person, by saying just that.
+        """Tell a person that an item whose copy they have is no longer published.
 
-        Raises: NotFound.
+        Raises: NotFound, with that message.
         """
         item = ItemName.valid(name)
         if item is None or self.releases.get(item) or not self.workspaces.has_copy(user, item):

@@ -57,7 +57,7 @@ _KNOWN_HERE = re.compile(
 """What the audit log has of a person whose name this hub knows, as `refuse` writes it."""
 
 _PROVEN = frozenset({*Refusal, "not entitled", "foreign course"})
-"""The reasons that keep out somebody whom the other system has proved, so who guesses nothing."""
+"""Refusals of a person whose identity the other system has proved: they are no guesses."""
 
 PAGE = "/course/people/sign-in"
 _LONGEST_SUBJECT = 255
