@@ -25,6 +25,7 @@ from tests.support.proxy_upstream import Upstream
 from tests.support.session_proxy import Rig, bearer, running_rig, served_on_unix
 from tests.support.supervisors import until
 
+pytestmark = pytest.mark.full  # floods last for seconds
 _UNBOUNDED = Rate(1e12, 1e12)
 _SOCKET = "/edit/user/alice/A1/ws"
 _ALICE = bearer("alice")["Authorization"]
@@ -114,7 +115,6 @@ async def test_many_connections_gain_a_flood_nothing() -> None:
                 each.close()
 
 
-@pytest.mark.full
 async def test_a_client_that_reads_nothing_does_not_fill_the_hubs_memory(
     proxied: RunningProxy,
 ) -> None:

@@ -203,7 +203,12 @@ def empty() -> Iterator[Path]:
         yield path
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(
+    max_examples=max(10, settings().max_examples // 4),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+)
 @given(steps=st.lists(st.tuples(STEPS, st.booleans()), min_size=4, max_size=16))
 def test_any_order_of_changes_gives_what_is_computed_from_nothing(
     empty: Path, steps: list[tuple[Step, bool]]

@@ -35,6 +35,7 @@ def _restless() -> Iterator[None]:
     gc.callbacks.remove(turn)
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("_restless")
 def test_threads_that_parse_at_the_same_time_do_not_disturb_each_other() -> None:
     """Python 3.11 gave up with "AST constructor recursion depth mismatch" in two of three."""

@@ -223,6 +223,7 @@ def test_cells_are_matched_once_and_into_both_notebooks(before: str, after: str)
     assert stayed == sorted(stayed)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", ["cells", "lines", "characters", "names"])
 def test_a_hostile_pair_of_texts_takes_no_long_time(kind: str) -> None:
     chance = random.Random(SEED)

@@ -98,6 +98,7 @@ async def test_a_head_that_does_not_come_ends_the_connection(
         assert await _last(reader) == b""
 
 
+@pytest.mark.full
 async def test_a_slow_body_and_a_pause_between_requests_are_no_late_heads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

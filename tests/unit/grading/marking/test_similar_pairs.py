@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+import pytest
+
 from mograder.grading.marking.similar_pairs import (
     CODE,
     SimilarPair,
@@ -26,6 +28,7 @@ def _pairs(students: Mapping[str, str]) -> tuple[SimilarPair, ...]:
     return similar_pairs(terms, GIVEN_TERMS)
 
 
+@pytest.mark.full
 def test_finds_planted_copies_among_200_and_nothing_else() -> None:
     """Renamed variables, functions in another order and other comments hide nothing."""
     students, planted = a_class(200, 12)

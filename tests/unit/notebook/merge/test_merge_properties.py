@@ -37,7 +37,8 @@ from tests.unit.notebook.merge_strategies import (
 from tests.unit.notebook.strategies import TEXTS, damaged, notebooks
 
 pytestmark = pytest.mark.timeout(1800)
-SOME = settings(max_examples=max(40, settings().max_examples // 5))
+N = settings().max_examples
+SOME = settings(max_examples=max(min(N, 40), N // 5))
 
 
 @st.composite
@@ -178,7 +179,7 @@ def the_students_cells_keep_their_order(case: Case, found: Merge) -> None:
     assert notes == [code for code in own if code in once and code.startswith("note_")]
 
 
-@settings(max_examples=max(80, settings().max_examples // 5))
+@settings(max_examples=max(min(2 * N, 80), N // 5))
 @given(cases(), st.booleans())
 def test_every_merge_keeps_what_it_must(texts: tuple[str, str, str], knows: bool) -> None:
     """All properties of the same examples: making one takes longer than a merge."""
@@ -260,7 +261,7 @@ def below(text: str) -> list[tuple[str, Cell]]:
     return out
 
 
-@settings(max_examples=max(80, settings().max_examples))
+@settings(max_examples=max(min(2 * N, 80), N))
 @given(st.data(), asked(), asked(), st.sampled_from(["", "Two sentences are enough."]))
 def test_an_answer_stays_below_its_question(
     data: st.DataObject, before: list[Question], after: list[Question], remark: str

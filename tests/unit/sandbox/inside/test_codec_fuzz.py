@@ -19,6 +19,7 @@ _MOST_GROWN = 256
 """MiB. A frame of these is at most 8 kB; the largest array of an allowed shape is 64 MiB."""
 
 
+@pytest.mark.full
 def test_20000_mutated_frames_give_a_value_or_our_exception() -> None:
     outcome = codec_fuzz.run(1, 20_000)
     assert outcome.decoded > 1000  # they reach what is behind the checks

@@ -61,7 +61,7 @@ def identities(value: Any) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("examples", [300, pytest.param(2000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("examples", [100, pytest.param(2000, marks=pytest.mark.full)])
 def test_a_value_keeps_which_of_its_parts_are_one_object(examples: int) -> None:
     @settings(max_examples=examples, deadline=None)
     @given(values_with_aliases())
