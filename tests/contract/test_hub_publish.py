@@ -5,9 +5,10 @@ See compatibility-0.3.16.md 2.3, 2.7; security.md, "Input".
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import httpx
@@ -16,6 +17,8 @@ import pytest
 from mograder.auth.credentials import Role
 from mograder.core.names import INSTRUCTOR
 from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.pep723 import Script
+from mograder.sandbox.environments.builder import Environment
 from mograder.store.releases.releases import ItemKind
 from tests.support.hub_app import NOTEBOOK, FakeEnvironments, Hub, HubOf, events
 from tests.support.hub_copies import ask
@@ -25,6 +28,7 @@ FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 LIMITS = '[hub]\ninstructors = ["prof"]\n[limits]\nupload_mb = 1\nupload_files = 3\n'
 MEGABYTE = 1024 * 1024
 LECTURE = f'# /// script\n# mograder-type = "lecture"\n# ///\n{NOTEBOOK}'
+BUILDABLE = f'# /// script\n# dependencies = ["numpy"]\n# ///\n{NOTEBOOK}'
 UNBUILDABLE = f'# /// script\n# dependencies = ["no-such-package"]\n# ///\n{NOTEBOOK}'
 Files = dict[str, str | bytes]
 
@@ -104,6 +108,12 @@ def _header(line: str) -> Files:
         ("A1", {"A1.py": ""}, 400, "A1.py:1: the notebook is empty."),
         (
             "A1",
+            {"A1.py": f"{NOTEBOOK}\n\n@app.cell\ndef _():\n    x = 1\n    return\n"},
+            400,
+            "a cell below `if __name__`, which marimo would drop",
+        ),
+        (
+            "A1",
             {"A1.py": NOTEBOOK, "old.py": "x = 1\n    ### BEGIN SOLUTION\n"},
             400,
             "old.py:2: this file is for students, and marks a solution",
@@ -158,6 +168,31 @@ async def test_b96_an_environment_that_cannot_be_built_leaves_the_old_release(hu
     assert answer.status_code == 400
     assert "no-such-package was not found" in answer.json()["detail"]
     assert published(hub) == before
+
+
+async def test_an_upload_whose_environment_takes_long_does_not_replace_a_later_one(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments = cast(FakeEnvironments, hub.services.environments)
+    prepare, begun, built = environments.prepare, asyncio.Event(), asyncio.Event()
+
+    async def slow(script: Script, progress: Callable[[str], None]) -> Environment:
+        if script.dependencies:
+            begun.set()
+            await built.wait()
+        return await prepare(script, progress)
+
+    monkeypatch.setattr(environments, "prepare", slow)
+    earlier = asyncio.create_task(publish(hub, "A1", {"A1.py": BUILDABLE}))
+    await begun.wait()
+    assert (await publish(hub, "A1", {"A1.py": LECTURE})).status_code == 200
+    later = published(hub)
+    built.set()
+    answer = await earlier
+    assert answer.status_code == 409
+    assert "a newer upload of A1 was published, which stays" in answer.json()["detail"]
+    assert published(hub) == later
+    assert (await publish(hub, "A1", {"A1.py": BUILDABLE})).status_code == 200
 
 
 async def test_a_notebook_has_a_bound(hub_of: HubOf) -> None:

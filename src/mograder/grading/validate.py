@@ -48,6 +48,7 @@ from mograder.notebook.points import (
     checks_in,
     has_conditions,
     has_label_of_run,
+    is_asynchronous,
     key_of,
     marks_of,
     stated_weights,
@@ -69,6 +70,7 @@ _HIDDEN = "# HIDDEN TESTS"
 _CODE_SHOWN = 300
 _ASSERT = re.compile(r"^\s*assert\b", re.MULTILINE)
 _CALL_TEST = "\n\n@app.cell\ndef _({0}):\n    {0}()\n    return\n"
+_AWAIT_TEST = "\n\n@app.cell\nasync def _({0}):\n    await {0}()\n    return\n"
 _WORST_FIRST = (CheckStatus.DANGER, CheckStatus.PARTIAL, CheckStatus.WARN, CheckStatus.SUCCESS)
 _MOST_WAITING = 200
 _OF_ONE_STUDENT = 4
@@ -182,7 +184,10 @@ def _request(submission: Submission, text: str) -> ExecutionRequest:
 
 def _with_calls(notebook: NotebookText, called: Sequence[Cell]) -> str:
     """Return the text with a cell behind the others for each test that is a function."""
-    calls = "".join(_CALL_TEST.format(each.name) for each in called)
+    calls = "".join(
+        (_AWAIT_TEST if is_asynchronous(each) else _CALL_TEST).format(each.name)
+        for each in called
+    )
     if not calls:
         return notebook.text
     end = notebook.cells[-1].last

@@ -129,6 +129,12 @@ def _runs_as_test(cell: Cell) -> bool:
     return cell.kind is CellKind.CELL and not is_editable(cell)
 
 
+def is_asynchronous(cell: Cell) -> bool:
+    """Whether a cell of kind FUNCTION defines a coroutine function."""
+    tree = parse_python(cell.code)
+    return tree is not None and any(isinstance(each, ast.AsyncFunctionDef) for each in tree.body)
+
+
 def key_tested_by(name: str, keys: Iterable[str] | None) -> str | None:
     """Return the key of the question that a cell or function ``test_<key>…`` tests, or None.
 

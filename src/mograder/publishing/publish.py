@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from mograder.core.errors import InvalidInput, MograderError, TooLarge
+from mograder.core.errors import Conflict, InvalidInput, MograderError, TooLarge
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.portable_names import refuse_new_problems
 from mograder.core.tasks import Progress, to_its_end
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.findings import refuse
-from mograder.notebook.parsing import check_notebook
+from mograder.notebook.cells import parse_cells
+from mograder.notebook.parsing import NotPython, check_notebook
 from mograder.notebook.pep723 import Script, read_script
 from mograder.sandbox.environments.builder import Environments
 from mograder.store.course.support_files import solutions_in
@@ -43,19 +45,28 @@ async def publish_release(
     for merges into copies; a failure of it is logged.
 
     Raises:
-        InvalidInput: The notebook is missing, does not parse, or its header is malformed; not
-            every student's computer can store a name that is new; or a file marks a solution.
+        InvalidInput: The notebook is missing, does not parse, or its header is malformed; grading
+            could not read the cells of an assignment; not every student's computer can store a
+            name that is new; or a file marks a solution.
+        Conflict: An upload that began later was published while the environment was built.
         MograderError: The environment cannot be built; the message is the installer's.
     """
     await asyncio.to_thread(_check_names, releases, name, staged.files, progress)
     script = await asyncio.to_thread(check_upload, name, staged.path)
     await asyncio.to_thread(_refuse_solutions, staged)
     kind = kind or (ItemKind(script.kind) if script.kind else ItemKind.ASSIGNMENT)
+    if kind is ItemKind.ASSIGNMENT:
+        await asyncio.to_thread(_check_cells, name, staged.path)
     current = await asyncio.to_thread(releases.get, name)
     if current is not None and current.kind != kind:
         progress(f"{name} was published as {current.kind.value} and becomes {kind.value}.")
     progress("Preparing the environment…")
     await environments.prepare(script, progress)
+    if staged.superseded:  # by one whose environment was there
+        raise Conflict(
+            f"Meanwhile a newer upload of {name} was published, which stays.",
+            hint="Publish again if this one should replace it.",
+        )
     if current is not None:
         await asyncio.to_thread(_keep, keep, current)
     published = await to_its_end(staged.commit, kind)
@@ -84,6 +95,17 @@ def check_upload(name: ItemName, directory: Path) -> Script:
         return read_script(text)
     except InvalidInput as error:
         raise InvalidInput(f"{filename}, {error.message}", hint=error.hint) from error
+
+
+def _check_cells(name: ItemName, directory: Path) -> None:
+    """Check that validation and grading can read each cell; marimo ignores more faults.
+
+    Raises:
+        InvalidInput: They cannot, for instance for a cell below ``if __name__``.
+    """
+    filename = f"{name}.py"
+    with suppress(NotPython):  # written for another Python, else `check_notebook` had refused it
+        parse_cells(_read_notebook(directory / filename), filename)
 
 
 def _refuse_solutions(staged: ReleaseUpload) -> None:

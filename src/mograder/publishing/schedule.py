@@ -42,11 +42,22 @@ class Schedule:
     zone: ZoneInfo
 
 
+def _time_of_day(value: object) -> daytime:
+    # pydantic would take a number as seconds since midnight: 9 for nine seconds past it.
+    try:
+        at = daytime.fromisoformat(str(value) if isinstance(value, str | daytime) else "")
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is not None:
+        raise ValueError('must be a time such as "09:00", without an offset')
+    return at
+
+
 class _Words(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     start: Annotated[date, AfterValidator(demand_reach)] | None = None
-    time: daytime = daytime(9, 0)
+    time: Annotated[daytime, BeforeValidator(_time_of_day)] = daytime(9, 0)
     timezone: str = ""
     hide_unlisted: bool = False
     weeks: dict[Annotated[str, Field(pattern=r"^\d{1,3}$")], list[str]] = {}

@@ -426,6 +426,16 @@ async def test_a_function_that_is_a_test_is_called_behind_the_other_cells() -> N
     )
 
 
+async def test_an_asynchronous_test_is_awaited() -> None:
+    runs = Scripted(of_tests({}))
+    text = TESTS.replace("def test_Q2_called", "async def test_Q2_called")
+    await validate(Submission(text, "A1.py", Path("environment"), LIMITS, 10, text), runs)
+    assert runs.asked[0].text.endswith(
+        "\n\n\n@app.cell\nasync def _(test_Q2_called):\n    await test_Q2_called()\n    return\n"
+        + text.partition("== 2\n")[2]
+    )
+
+
 async def test_a_test_that_was_changed_runs_as_it_was_released() -> None:
     runs = Scripted(of_tests({}))
     changed = TESTS.replace("assert x == 1", "assert True").replace("x = 0", "x = 1")

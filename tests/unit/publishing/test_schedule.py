@@ -33,7 +33,10 @@ def test_a_day_opens_at_the_time_of_the_file_also_as_a_text(written: str, opens:
     ("text", "words"),
     [
         ("strt = 2026-10-05", "term.toml: strt is not a key of a schedule."),
-        ("time = 'nine'", "term.toml: time must be"),
+        ("time = 'nine'", 'term.toml: time must be a time such as "09:00", without an offset.'),
+        ("time = 9", 'term.toml: time must be a time such as "09:00", without an offset.'),
+        ("time = 9.30", 'term.toml: time must be a time such as "09:00", without an offset.'),
+        ("time = '09:00+02:00'", 'term.toml: time must be a time such as "09:00", without'),
         ("[items]\n'../x' = 2026-10-05", "term.toml: Invalid name '../x'"),
         ("[items]\nA2 = '5 Oct'", "term.toml: items.A2 must be a time such as"),
         (

@@ -618,7 +618,7 @@ class _Judge:
         with self._audit.watching(part, self._parts.codes(part)):
             self._parts.run(part, names)
             if part["check"] is not None and part["check"]["call"]:
-                names[part["check"]["call"]]()
+                self._parts.call(names[part["check"]["call"]])
 
     def _conditions(self, part: dict[str, Any], names: dict[str, Any]) -> _Verdict:
         self._recorder.clear(part["check"]["waits"])

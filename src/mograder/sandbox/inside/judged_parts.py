@@ -30,7 +30,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,8 +138,17 @@ class Parts:
         for code in self.codes(part):
             value = eval(code, names)  # noqa: S307 - the teacher's code
             if code.co_flags & inspect.CO_COROUTINE:
-                self._loop = self._loop or asyncio.new_event_loop()
-                self._loop.run_until_complete(value)
+                self._complete(value)
+
+    def call(self, function: Callable[[], Any]) -> None:
+        """Call a test without arguments, and await it if it is asynchronous."""
+        value = function()
+        if inspect.iscoroutine(value):
+            self._complete(value)
+
+    def _complete(self, value: Coroutine[Any, Any, Any]) -> None:
+        self._loop = self._loop or asyncio.new_event_loop()
+        self._loop.run_until_complete(value)
 
     def codes(self, part: dict[str, Any]) -> tuple[types.CodeType, ...]:
         """Return the code objects of a part; raises what compiling it raises."""

@@ -78,7 +78,8 @@ class Releases:
 
     With ``private`` no other user may read them. Mutable state: ``_known`` (the last release read
     of each item, valid while its version is current), ``_growing`` (the uploads in progress,
-    which :meth:`_sweep` skips) and ``_abandoned`` (old releases whose replacement was cut short).
+    which :meth:`_sweep` skips), ``_abandoned`` (old releases whose replacement was cut short), and
+    ``_uploads`` and ``_newest`` (how many uploads have begun, and the latest that was committed).
     """
 
     def __init__(
@@ -99,6 +100,8 @@ class Releases:
         self._known: dict[str, Release] = {}
         self._growing: set[str] = set()
         self._abandoned: set[Path] = set()
+        self._uploads = 0
+        self._newest: dict[str, int] = {}
         self._lock = threading.Lock()
         self._put_back()
         self._sweep()
@@ -152,20 +155,33 @@ class Releases:
             self._make_root()
             with self._lock:
                 self._growing.add(token)
+                self._uploads += 1
+                number = self._uploads
             try:
                 home.mkdir(mode=0o700)
-                return ReleaseUpload(name, home / name, self._limits, self._disk, self, self._modes)
+                return ReleaseUpload(
+                    name, home / name, self._limits, self._disk, self, self._modes, number
+                )
             except BaseException:
                 self.forget(home, discard=True)
                 raise
 
-    def put_in_place(self, name: ItemName, staged: Path) -> Release:
+    def newest(self, name: ItemName) -> int:
+        """Return the number of the latest upload of an item that was committed; 0 for none."""
+        with self._lock:
+            return self._newest.get(name, 0)
+
+    def put_in_place(self, name: ItemName, staged: Path, number: int) -> Release:
         """Exchange a synced directory with an item's release; for :class:`ReleaseUpload`.
+
+        ``number`` is that of the upload.
 
         Raises: :class:`NotFound` if the release was removed at the same time.
         """
         with explained_when_full():
             exchange_or_rename(staged, self._root / name, disk=self._disk)
+        with self._lock:
+            self._newest[name] = max(number, self._newest.get(name, 0))
         release = self._read(name)
         if release is None:
             raise NotFound(f"The release of {name} was removed as it was published.")
@@ -269,6 +285,7 @@ class ReleaseUpload:
         disk: Disk,
         releases: Releases,
         modes: _Modes,
+        number: int,
     ) -> None:
         self._name = name
         self._path = path
@@ -276,6 +293,7 @@ class ReleaseUpload:
         self._disk = disk
         self._releases = releases
         self._modes = modes
+        self._number = number
         self._files: list[str] = []
         self._bytes = 0
         self._ended = False
@@ -285,6 +303,11 @@ class ReleaseUpload:
     def path(self) -> Path:
         """The directory with the files added so far."""
         return self._path
+
+    @property
+    def superseded(self) -> bool:
+        """Whether an upload of the item that began after this one was committed already."""
+        return self._releases.newest(self._name) > self._number
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -325,7 +348,7 @@ class ReleaseUpload:
             self._write_file(self._path / MANIFEST, [manifest])
             for directory, _, _ in os.walk(self._path, topdown=False):
                 self._disk.fsync_directory(Path(directory))
-        release = self._releases.put_in_place(self._name, self._path)
+        release = self._releases.put_in_place(self._name, self._path, self._number)
         self._end(discard=False)
         return release
 

@@ -101,6 +101,21 @@ def test_an_honest_answer_passes_and_its_calls_are_told(judge: Callable[..., Jud
     assert [(each["call"], each["result"]) for each in calls] == [("double(4)", "8")]
 
 
+def test_a_test_that_is_an_asynchronous_function_is_awaited(tmp_path: Path) -> None:
+    source = notebook(
+        "import asyncio\n_marks = {'Q1': 1}",
+        "### BEGIN SOLUTION\ndef answer():\n    return 42\n### END SOLUTION",
+    ) + (
+        "\n\n@app.function\nasync def test_Q1():\n"
+        "    await asyncio.sleep(0)\n    assert answer() == 42\n"
+    )
+    reference = judged(tmp_path, source, source)
+    assert reference.passed == {"test_Q1": [True]}
+    wrong = notebook("import asyncio", "def answer():\n    return 41")
+    run = judged(tmp_path, source, wrong, contract=reference.contract)
+    assert run.passed == {"test_Q1": [False]}
+
+
 def test_a_missing_name_costs_the_checks_that_need_it(judge: Callable[..., Judged]) -> None:
     run = judge(double="double = 1 / 0")
     line = of(run, "Q1")
