@@ -73,6 +73,12 @@ async def test_the_hub_tells_digests_of_a_source_and_its_limits(hub: Hub) -> Non
     assert (await ask(hub, "GET", "/source/A2", "prof")).json()["files"] == {}
 
 
+async def test_a_source_may_begin_with_a_byte_order_mark(hub: Hub) -> None:
+    sent = await ask(hub, "PUT", "/source/A1", "prof", files=files(text=f"\ufeff{SOURCE}"))
+    assert sent.status_code == 200
+    assert (hub.course / ".mograder/sources/A1/A1.py").read_bytes().startswith(b"\xef\xbb\xbf")
+
+
 async def test_a_new_source_replaces_the_old_one_as_a_whole(hub: Hub) -> None:
     await ask(hub, "PUT", "/source/A1", "prof", files=files(("old.csv", b"1\n")))
     bad = await ask(hub, "PUT", "/source/A1", "prof", files=files(text="x = ("))

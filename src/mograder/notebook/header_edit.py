@@ -14,7 +14,7 @@ from mograder.notebook.pep723 import Block, plain_lines, read_script, script_blo
 
 _TABLE = re.compile(r"\s*\[{1,2}[^\[\]]+\]{1,2}\s*(#.*)?")
 _VALUE = re.compile(
-    r"""[ ]*(?P<key>[\w-]+)\s*=\s*(?:(?P<quote>["'])(?P<text>[^"'\r\n]*)(?P=quote)"""
+    r"""[ ]*(?P<key>[\w-]+)\s*=\s*(?:(?P<quote>["'])(?P<text>(?:(?!(?P=quote))[^\r\n])*)(?P=quote)"""
     r"""|(?P<bare>[^"'\s#]+))"""
 )
 _CODING = re.compile(r"#.*?coding[:=][ \t]*[-\w.]+")

@@ -21,6 +21,7 @@ from mograder.notebook.findings import refuse
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.parsing import NotPython, check_notebook
 from mograder.notebook.pep723 import Script, read_script
+from mograder.notebook.source.release import without_mark
 from mograder.sandbox.environments.builder import Environments
 from mograder.store.course.support_files import solutions_in
 from mograder.store.releases.releases import ItemKind, Release, Releases, ReleaseUpload
@@ -81,8 +82,10 @@ def _keep(keep: Callable[[Release], object], release: Release) -> None:
         _log.warning("the release of %s was not kept: %s", release.name, error)
 
 
-def check_upload(name: ItemName, directory: Path) -> Script:
+def check_upload(name: ItemName, directory: Path, *, is_source: bool = False) -> Script:
     """Return the header of an uploaded item's notebook.
+
+    A source may begin with a byte order mark, since marimo never opens it as it is.
 
     Raises:
         InvalidInput: The notebook is missing, does not parse, or its header is malformed.
@@ -90,7 +93,7 @@ def check_upload(name: ItemName, directory: Path) -> Script:
     """
     filename = f"{name}.py"
     text = _read_notebook(directory / filename)
-    check_notebook(text, filename)
+    check_notebook(without_mark(text) if is_source else text, filename)
     try:
         return read_script(text)
     except InvalidInput as error:

@@ -225,12 +225,18 @@ def _open_by_file(plan: Schedule, address: Address, *, dry_run: bool) -> None:
         if plan.hide_unlisted:
             changes |= {name: Visibility(hidden=True) for name in published if name not in changes}
         hidden = {name for name, rule in hub_course.rules(client).items() if rule.hidden}
+        rules: Mapping[str, Visibility] = changes
         if not dry_run:
             hub_course.set_rules(client, changes, replace=True)
+            rules = {**changes, **hub_course.rules(client)}  # also the openings of the settings
+    now = SystemClock().now()
     for name in sorted(hidden & published.keys() - changes.keys()):
+        opens = rules.get(name, Visibility()).visible_from
+        if opens is not None and opens > now:
+            continue
         told = f"Warning: {name} was hidden, and is not in the file: students see it from now on."
         click.echo(told, err=True)
-    for line in _lines(published, changes, plan.zone):
+    for line in _lines(published, rules, plan.zone):
         click.echo(line)
     if dry_run:
         click.echo("Dry run — nothing was changed.")

@@ -33,7 +33,7 @@ from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.grading.checks_advice import given_away, outside_influences
 from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.grading.grading_split import review_grading
-from mograder.notebook.header_edit import has_block
+from mograder.notebook.header_edit import has_block, read_key
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.references import app_files, undeclared
 from mograder.notebook.source.leaks import find_leaks
@@ -172,13 +172,14 @@ async def generate(
     return tuple(task.result() for task in tasks)
 
 
-def _generate_lecture(item: SourceItem, options: GenerateOptions) -> list[Line]:
-    """Write a lecture's release without running it; return the lines to report.
+def _generate_lecture(item: SourceItem, options: GenerateOptions, lines: list[Line]) -> None:
+    """Write a lecture's release without running it.
+
+    ``lines`` gets what is to be reported, also of the notebooks before one with a mistake.
 
     Raises:
         InvalidInput: The notebook cannot be published; the message has each mistake with its line.
     """
-    lines: list[Line] = []
     for source in item.notebooks:
         filename, target = shown(source), options.output / source.stem
         text = read_notebook(source)
@@ -186,7 +187,7 @@ def _generate_lecture(item: SourceItem, options: GenerateOptions) -> list[Line]:
         support = _support(item, source, text)
         kept = support.files
         lecture = to_lecture(text, filename=filename, mode_of=modes.get, kept=kept)
-        refuse(find_leaks(lecture, filename))
+        refuse(in_source(text, lecture, filename, find_leaks(lecture, filename)))
         told = f"{filename} -> {shown(target / source.name)}"
         left = [
             *_check_names(source.stem, [source.name, *kept], target),
@@ -204,7 +205,6 @@ def _generate_lecture(item: SourceItem, options: GenerateOptions) -> list[Line]:
             copied = _copy_support(item, kept, stage, shown(target))
             stage.commit()
         lines += [Line(Step.OK, told), *copied, *left]
-    return lines
 
 
 class _Generator:
@@ -235,7 +235,7 @@ class _Generator:
 
     async def _generate(self) -> Sequence[str]:
         if self._options.lecture:
-            self._lines += await asyncio.to_thread(_generate_lecture, self._item, self._options)
+            await asyncio.to_thread(_generate_lecture, self._item, self._options, self._lines)
             return ()
         made = await asyncio.to_thread(self._make_all)
         if not made:
@@ -315,7 +315,11 @@ class _Generator:
         support = support_files(self._item, [each.release.text for each in made])
         for name in support.files:
             self._tell(Step.DRY_RUN, f"would copy {name}, if it is newer")
-        self._lines += left_out(self._item, support)
+        names = [*(each.source.name for each in made), *support.files]
+        self._lines += [
+            *left_out(self._item, support),
+            *_check_names(self._item.name, names, self._target),
+        ]
 
     def _fill(self, made: Sequence[_Made], stage: ReleaseBuild) -> list[Line]:
         """Write all files of the release into the stage; return the lines to report."""
@@ -545,11 +549,12 @@ def _mode(name: str, options: GenerateOptions) -> str | None:
             continue
         there = True
         try:
-            kind = read_kind(read_notebook(notebook))
+            text = read_notebook(notebook)
+            kind = read_kind(text)
         except InvalidInput:
             continue
-        if kind:
-            return _MODES[kind]
+        if kind or read_key(text, "mograder-assignment"):  # which a generated release has
+            return _MODES[kind or "assignment"]
     return mode_by_initial(name) or ("edit" if there else None)
 
 

@@ -417,7 +417,7 @@ def _share(share: tuple[float, float] | None) -> str:
 def _together(labels: Sequence[GradedLabel], shares: _Shares) -> LabelView:
     """Return all checks with hidden tests of a question as one."""
     share = shares.marks(*labels)
-    if share is None:
+    if share is None or not share[1]:
         passed = all(label.passed for label in labels)
         return LabelView("Hidden tests", _PASS if passed else _FAIL)
     return LabelView("Hidden tests", _of_marks(*share), _share(share))

@@ -465,6 +465,42 @@ async def test_links_of_a_lecture_follow_what_the_course_says_an_item_is(course:
     assert "](../Nobody/Nobody.py)" in released
 
 
+async def test_a_link_to_a_released_assignment_edits_it_also_if_its_name_begins_as_a_lectures(
+    course: Path,
+) -> None:
+    for name in ("L1", "Lab1"):
+        (course / "source" / name).mkdir()
+    (course / "source/Lab1/Lab1.py").write_text(TEXT)
+    text = LECTURE.replace("A1-Measuring-Pi", "Lab1")
+    (course / "source/L1/L1.py").write_text(text)
+    await make(course, Script(), "Lab1")
+    await make(course, Script(), "L1", lecture=True)
+    assert "](../../../../edit/Lab1/)" in (course / "release/L1/L1.py").read_text()
+
+
+async def test_a_mistake_of_one_lecture_hides_nothing_of_the_others(course: Path) -> None:
+    own = 'open("/home/ada/data.csv")'
+    without_header = LECTURE.partition("# ///\n")[2]
+    wrong = without_header.replace("\n    return", f"\n    {own}\n    return", 1)
+    (course / "source/All").mkdir()
+    (course / "source/All/L2.py").write_text(LECTURE)
+    (course / "source/All/L3.py").write_text(wrong)
+    (outcome,) = await make(course, Script(), "All", lecture=True)
+    assert "OK: source/All/L2.py -> release/L2/L2.py" in lines(outcome)
+    (problem,) = outcome.problems
+    assert place_of(problem.splitlines()[0]) == own
+    assert set(tree(course / "release")) == {"L2/L2.py"}
+
+
+async def test_a_dry_run_refuses_names_that_the_real_one_refuses(course: Path) -> None:
+    (course / "source/A1/aux.csv").write_text("1")
+    (course / "source/A1/A1.py").write_text(f'{TEXT}\n# see "aux.csv"\n')
+    for dry_run in (True, False):
+        (outcome,) = await make(course, Script(), dry_run=dry_run)
+        (problem,) = outcome.problems
+        assert "Windows reserves the name AUX" in problem
+
+
 async def test_an_answer_that_a_hub_would_refuse_is_worth_a_look(course: Path) -> None:
     notebook = course / "source/A1/A1.py"
     answer = "total = sum(range(1, 101))"

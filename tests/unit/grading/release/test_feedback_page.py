@@ -100,6 +100,13 @@ def test_at_points_it_tells_the_marks_of_all_hidden_tests_of_a_question_together
     assert "Hidden tests are part of this mark." in words(Level.NOTHING)
 
 
+def test_hidden_tests_of_a_question_without_marks_say_whether_they_passed() -> None:
+    grade = replace(GRADE, questions=(QuestionGrade("Q1", 0, 0, "judged", 0),))
+    said = words(grade=grade)
+    assert "Hidden tests FAIL" in said or "FAIL Hidden tests" in said
+    assert "of 0 marks" not in said.partition("Hidden tests")[2]
+
+
 def test_marks_of_hidden_tests_together_are_no_sum_of_rounded_ones() -> None:
     """Three thirds of 10 marks are 3.3 and 6.7, not 3.3 and twice 3.3."""
     given = HIDDEN.labels[0].model_copy(update={"earned": 1, "total": 1, "passed": True})

@@ -397,7 +397,7 @@ async def replace(
 
     async def job(report: Report) -> SourceKept:
         async with closing(form), staging(sources.stage, item, uploads(form)) as staged:
-            await to_thread.run_sync(check_upload, item, staged.path)
+            await to_thread.run_sync(partial(check_upload, item, staged.path, is_source=True))
             await to_its_end(sources.commit, staged)
         await app.audit.record(request, "send source", item)
         app.notifier.notify_instructors(Part.MARKS)
