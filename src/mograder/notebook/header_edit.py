@@ -14,8 +14,8 @@ from mograder.notebook.pep723 import Block, plain_lines, read_script, script_blo
 
 _TABLE = re.compile(r"\s*\[{1,2}[^\[\]]+\]{1,2}\s*(#.*)?")
 _VALUE = re.compile(
-    r"""[ ]*(?P<key>[\w-]+)\s*=\s*(?:(?P<quote>["'])(?P<text>(?:(?!(?P=quote))[^\r\n])*)(?P=quote)"""
-    r"""|(?P<bare>[^"'\s#]+))"""
+    r"""[ ]*(?P<key>[\w-]+)\s*=\s*"""
+    r"""(?:"(?P<double>[^"\r\n]*)"|'(?P<single>[^'\r\n]*)'|(?P<bare>[^"'\s#]+))"""
 )
 _CODING = re.compile(r"#.*?coding[:=][ \t]*[-\w.]+")
 
@@ -66,7 +66,7 @@ def read_key(text: str, key: str) -> str:
     for line in block.content if block is not None else ():
         found = _VALUE.match(line)
         if found is not None and found["key"] == key:
-            return found["text"] or found["bare"] or ""
+            return found["double"] or found["single"] or found["bare"] or ""
     return ""
 
 
