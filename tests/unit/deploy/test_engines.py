@@ -237,6 +237,20 @@ def test_what_nodes_need_of_a_hubs_files_is_in_the_share() -> None:
     assert {name: hub[name] for name in IN_THE_SHARE} == IN_THE_SHARE
 
 
+@pytest.mark.parametrize("name", ["base", "nfs"])
+@pytest.mark.parametrize(
+    ("kind", "variable"),
+    [("StatefulSet", "MOGRADER_HUB_RUNTIME_DIR"), ("DaemonSet", "RUNTIME_DIRECTORY")],
+)
+def test_a_runtime_directory_is_below_a_mount(name: str, kind: str, variable: str) -> None:
+    """A supervisor refuses one of another user, and the root of an ``emptyDir`` is root's."""
+    pod = dict(pods(name))[kind]
+    place = Path(variables(pod)[variable])
+    mounts = {Path(each["mountPath"]) for each in pod["containers"][0]["volumeMounts"]}
+    assert place not in mounts
+    assert mounts & set(place.parents)
+
+
 def test_a_node_gets_no_secret_of_the_hub() -> None:
     """It runs students' code: neither the hub's secret nor the database's password is there."""
     node = dict(pods("base"))["DaemonSet"]
