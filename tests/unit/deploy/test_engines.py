@@ -378,25 +378,32 @@ def test_slurms_signals_reach_the_node_and_come_before_the_end_of_its_time() -> 
     assert script.rstrip().endswith('exec "$program" node run --token-file "$MOGRADER_NODE_TOKENS"')
 
 
-@pytest.mark.full
-def test_no_other_user_of_a_cluster_owns_what_holds_a_jobs_environments(tmp_path: Path) -> None:
-    """Anybody may make directories in /var/tmp, and rename what is in those that are theirs."""
+def node_of_a_job(tmp_path: Path, variable: str, **more: str) -> str:
+    """Run the batch script; return a variable of the node that it starts, "-" if there is none.
+
+    ``more`` are variables of the job.
+    """
     program = tmp_path / "mograder"
-    program.write_text('#!/bin/sh\nprintf %s "$MOGRADER_NODE_STATE"\n')
+    program.write_text(f'#!/bin/sh\nprintf %s "${{{variable}--}}"\n')
     program.chmod(0o755)
     environ = {
         "PATH": os.environ["PATH"],
-        "SLURMD_NODENAME": f"c{secrets.token_hex(8)}",
         "MOGRADER_PROGRAM": str(program),
         "MOGRADER_NODE_HUB": "https://hub.example.edu",
         "MOGRADER_NODE_SHARE": SHARE,
         "MOGRADER_NODE_TOKENS": "tokens",
     }
-    script = DEPLOY / "slurm" / "mograder-node.sbatch"
+    run = ["bash", str(DEPLOY / "slurm" / "mograder-node.sbatch")]
+    return subprocess.check_output(run, env=environ | more, text=True)
+
+
+@pytest.mark.full
+def test_no_other_user_of_a_cluster_owns_what_holds_a_jobs_environments(tmp_path: Path) -> None:
+    """Anybody may make directories in /var/tmp, and rename what is in those that are theirs."""
+    machine = f"c{secrets.token_hex(8)}"
 
     def state(**more: str) -> Path:
-        run = ["bash", str(script)]
-        return Path(subprocess.check_output(run, env=environ | more, text=True))
+        return Path(node_of_a_job(tmp_path, "MOGRADER_NODE_STATE", SLURMD_NODENAME=machine, **more))
 
     own = state()
     try:
@@ -405,4 +412,11 @@ def test_no_other_user_of_a_cluster_owns_what_holds_a_jobs_environments(tmp_path
     finally:
         own.rmdir()
     chosen = state(MOGRADER_NODE_STATE=str(tmp_path / "chosen"))
-    assert chosen == tmp_path / "chosen" / environ["SLURMD_NODENAME"]
+    assert chosen == tmp_path / "chosen" / machine
+
+
+@pytest.mark.full
+def test_a_job_has_no_runtime_directory_of_the_login_node(tmp_path: Path) -> None:
+    """``sbatch`` passes on its variables; systemd makes that directory where somebody signs in."""
+    given = {"MOGRADER_NODE_STATE": str(tmp_path), "XDG_RUNTIME_DIR": "/run/user/12345"}
+    assert node_of_a_job(tmp_path, "XDG_RUNTIME_DIR", **given) == "-"
