@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mograder.auth.credentials import Role, make_token
 from tests.support.course_server import CourseServer
 from tests.support.fake_hub import running_hub
 from tests.support.light_install import (
@@ -137,6 +138,15 @@ def test_a_hub_is_looked_at_from_afar(light: LightInstall, tmp_path: Path) -> No
         done = light.run(light.mograder, *arguments, cwd=tmp_path, home=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "does not believe a client's own X-Remote-User" in done.stdout
+
+
+def test_the_hubs_secret_is_all_that_a_token_needs(light: LightInstall, tmp_path: Path) -> None:
+    secret = "0123456789abcdef" * 4
+    named = ("env", f"MOGRADER_HUB_SECRET={secret}", light.mograder)
+    options = ("--role", "instructor", "teacher")
+    done = light.run(*named, "hub", "generate-token", *options, cwd=tmp_path, home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == make_token(secret, "teacher", Role.INSTRUCTOR)
 
 
 def test_an_author_starts_generates_and_validates(light: LightInstall, tmp_path: Path) -> None:
