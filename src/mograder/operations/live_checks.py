@@ -30,33 +30,11 @@ from mograder.core.sections.settings_model import HubSettings
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import Progress
 from mograder.operations.report import Level, Line, note, ok, problem
+from mograder.operations.trial_notebook import TRIAL_NOTEBOOK
 from mograder.store.filesystem.files import remove_tree
 
 NAME = "mograder-check"
 """The name of the item, and of the user that runs it."""
-
-TRIAL_NOTEBOOK = """\
-# /// script
-# requires-python = ">=3.11"
-# dependencies = ["marimo"]
-# mograder-type = "demo"
-# ///
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    import marimo as mo
-    mo.md("It works.")
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
-"""The notebook of ``mograder hub check --session``."""
 
 _HTTPS = 443
 _SHOWN = 3

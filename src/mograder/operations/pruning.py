@@ -12,7 +12,7 @@ from mograder.core.errors import Conflict, Forbidden, MograderError
 from mograder.core.files import file_lock
 from mograder.core.settings import LoadedSettings
 from mograder.notebook.pep723 import Script, read_script
-from mograder.operations.live_checks import TRIAL_NOTEBOOK
+from mograder.operations.trial_notebook import TRIAL_NOTEBOOK
 from mograder.sandbox.environments.pruning import (
     Pruned,
     needed_environments,
