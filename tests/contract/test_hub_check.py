@@ -22,6 +22,8 @@ from mograder.store.database.database import open_engine, upgrade
 from mograder.store.gradebook.gradebook import Gradebook, SentGrade
 from tests.support.command_line import cli
 from tests.support.fake_hub import FakeHub, Reply, running_hub
+from tests.support.other_system import OtherSystem, System
+from tests.support.other_system.marks import SYSTEMS
 from tests.support.process import free_port
 
 SECRET = "0123456789abcdef" * 4
@@ -258,3 +260,16 @@ def test_n2_the_header_of_a_course_is_the_one_that_is_forged(
     option = [] if told == "by its settings" else ["--trusted-header", "Remote-User"]
     printed = cli("hub check --url", hub.url, *option, status=1)
     assert "passes on a client's own Remote-User: anybody can come in" in printed.out
+
+
+@pytest.mark.full
+@SYSTEMS
+def test_from_another_system_the_public_address_is_checked_and_no_course(
+    hub: FakeHub, system: System, tmp_path: Path
+) -> None:
+    hub.answers("/health", status="ok")
+    other = OtherSystem(system)
+    seen = other.ran("hub", "check", "--url", hub.url, cwd=tmp_path, status=1)
+    assert "does not believe a client's own X-Remote-User" in seen.stdout
+    refused = other.ran("hub", "check", cwd=tmp_path, status=78)
+    assert "Error: mograder hub check of a course runs on Linux only" in refused.stderr

@@ -13,7 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mograder.auth.credentials import Role, make_token
 from tests.support.course_server import CourseServer
+from tests.support.fake_hub import running_hub
 from tests.support.light_install import (
     SERVER_PACKAGES,
     LightInstall,
@@ -127,6 +129,24 @@ def test_the_line_of_the_servers_page_runs(light: LightInstall, tmp_path: Path) 
         options = ("--isolated", "--no-build", "--constraints", str(tmp_path / "constraints.txt"))
         told = uv("tool", "run", *options, "--from", line[0], "mograder", "student", "--help")
     assert "DIR_OR_URL" in told
+
+
+def test_a_hub_is_looked_at_from_afar(light: LightInstall, tmp_path: Path) -> None:
+    with running_hub() as hub:
+        hub.answers("/health", status="ok")
+        arguments = ("hub", "check", "--url", hub.url)
+        done = light.run(light.mograder, *arguments, cwd=tmp_path, home=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "does not believe a client's own X-Remote-User" in done.stdout
+
+
+def test_the_hubs_secret_is_all_that_a_token_needs(light: LightInstall, tmp_path: Path) -> None:
+    secret = "0123456789abcdef" * 4
+    named = ("env", f"MOGRADER_HUB_SECRET={secret}", light.mograder)
+    options = ("--role", "instructor", "teacher")
+    done = light.run(*named, "hub", "generate-token", *options, cwd=tmp_path, home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == make_token(secret, "teacher", Role.INSTRUCTOR)
 
 
 def test_an_author_starts_generates_and_validates(light: LightInstall, tmp_path: Path) -> None:

@@ -25,13 +25,13 @@ from tests.support.student_side import (
 )
 
 LINUX_ONLY = {
-    "mograder.cli.hub.check",
     "mograder.cli.hub.run",
     "mograder.cli.hub.tokens",
     "mograder.cli.hub.warm_cache",
     "mograder.cli.serve",
     "mograder.cli.grader",
     "mograder.cli.autograde.command",
+    "mograder.operations.preflight",
     "mograder.sandbox.isolation.bwrap",
     "mograder.store.filesystem.group_commit",
     "mograder.web.hub.server",
@@ -54,7 +54,7 @@ def test_the_commands_for_every_system_are_the_entries() -> None:
         *("mograder.cli.main", "mograder.cli.student", "mograder.cli.validate", "mograder.cli.new"),
         *("mograder.cli.generate", "mograder.cli.config", "mograder.cli.https.student"),
         *("mograder.cli.moodle.student", "mograder.cli.moodle.site"),
-        "mograder.cli.hub.course",
+        *("mograder.cli.hub.course", "mograder.cli.hub.check"),
         *("mograder.cli.hub.publish", "mograder.cli.hub.items"),
     } < set(entries())
     assert set(entries()).isdisjoint(LINUX_ONLY | TEACHERS)

@@ -266,7 +266,7 @@ def moodle() -> None:
         "generate-token": Lazy("mograder.cli.hub.course:generate_token", section=_PEOPLE),
         "revoke-token": Lazy("mograder.cli.hub.course:revoke_token", section=_PEOPLE),
         "lti": _on_server("mograder.cli.hub.lti:lti", section=_PEOPLE),
-        "check": _on_server("mograder.cli.hub.check:check", section=_CARE),
+        "check": Lazy("mograder.cli.hub.check:check", section=_CARE),
         "routes": _on_server("mograder.cli.hub.routes:routes", section=_CARE),
         "backup": _on_server("mograder.cli.hub.backup:backup", section=_CARE),
         "restore": _on_server("mograder.cli.hub.backup:restore", section=_CARE),

@@ -88,7 +88,8 @@ async def send_wheel(request: Request, wheels: ClientWheels, digest: str, name: 
 
 
 def _moodle_settings(settings: Settings) -> str:
-    if not settings.moodle.url:
+    """Return a student's ``mograder.toml``; "" without the course's number, which it needs."""
+    if not settings.moodle.url or settings.moodle.course_id <= 0:
         return ""
     course = {"url": settings.moodle.url, "course_id": settings.moodle.course_id}
     return tomlkit.dumps({"transport": "moodle", "moodle": course})

@@ -68,6 +68,8 @@ async def test_a_wrong_password_is_told_on_the_page_and_never_shown(
         answer = await shown.press("/sign-in/moodle_password", user="alice", password="wrong")
         assert "does not accept this user name and password" in text(answer)
         assert "mograder moodle login --sso" in text(answer)
+        remedy = "write <code>moodle login --sso</code> in the place of <code>student</code>"
+        assert remedy in text(answer)
         assert 'value="alice"' in answer.text
         assert "wrong" not in answer.text.replace('id="wrong"', "")
     assert tokens(folder).find(moodle.url) is None

@@ -310,7 +310,7 @@ NAMES = {"windows": "Windows", "macos": "macOS"}
     "command",
     [
         *(*OTHERS, "https export-web"),
-        *("hub check", "hub install", "hub login-link", "hub nodes"),
+        *("hub backup", "hub install", "hub login-link", "hub nodes"),
     ],
 )
 def test_what_needs_linux_is_refused_elsewhere_in_a_sentence(system: System, command: str) -> None:

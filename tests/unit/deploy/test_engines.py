@@ -237,6 +237,20 @@ def test_what_nodes_need_of_a_hubs_files_is_in_the_share() -> None:
     assert {name: hub[name] for name in IN_THE_SHARE} == IN_THE_SHARE
 
 
+@pytest.mark.parametrize("name", ["base", "nfs"])
+@pytest.mark.parametrize(
+    ("kind", "variable"),
+    [("StatefulSet", "MOGRADER_HUB_RUNTIME_DIR"), ("DaemonSet", "RUNTIME_DIRECTORY")],
+)
+def test_a_runtime_directory_is_below_a_mount(name: str, kind: str, variable: str) -> None:
+    """A supervisor refuses one of another user, and the root of an ``emptyDir`` is root's."""
+    pod = dict(pods(name))[kind]
+    place = Path(variables(pod)[variable])
+    mounts = {Path(each["mountPath"]) for each in pod["containers"][0]["volumeMounts"]}
+    assert place not in mounts
+    assert mounts & set(place.parents)
+
+
 def test_a_node_gets_no_secret_of_the_hub() -> None:
     """It runs students' code: neither the hub's secret nor the database's password is there."""
     node = dict(pods("base"))["DaemonSet"]
@@ -364,25 +378,32 @@ def test_slurms_signals_reach_the_node_and_come_before_the_end_of_its_time() -> 
     assert script.rstrip().endswith('exec "$program" node run --token-file "$MOGRADER_NODE_TOKENS"')
 
 
-@pytest.mark.full
-def test_no_other_user_of_a_cluster_owns_what_holds_a_jobs_environments(tmp_path: Path) -> None:
-    """Anybody may make directories in /var/tmp, and rename what is in those that are theirs."""
+def node_of_a_job(tmp_path: Path, variable: str, **more: str) -> str:
+    """Run the batch script; return a variable of the node that it starts, "-" if there is none.
+
+    ``more`` are variables of the job.
+    """
     program = tmp_path / "mograder"
-    program.write_text('#!/bin/sh\nprintf %s "$MOGRADER_NODE_STATE"\n')
+    program.write_text(f'#!/bin/sh\nprintf %s "${{{variable}--}}"\n')
     program.chmod(0o755)
     environ = {
         "PATH": os.environ["PATH"],
-        "SLURMD_NODENAME": f"c{secrets.token_hex(8)}",
         "MOGRADER_PROGRAM": str(program),
         "MOGRADER_NODE_HUB": "https://hub.example.edu",
         "MOGRADER_NODE_SHARE": SHARE,
         "MOGRADER_NODE_TOKENS": "tokens",
     }
-    script = DEPLOY / "slurm" / "mograder-node.sbatch"
+    run = ["bash", str(DEPLOY / "slurm" / "mograder-node.sbatch")]
+    return subprocess.check_output(run, env=environ | more, text=True)
+
+
+@pytest.mark.full
+def test_no_other_user_of_a_cluster_owns_what_holds_a_jobs_environments(tmp_path: Path) -> None:
+    """Anybody may make directories in /var/tmp, and rename what is in those that are theirs."""
+    machine = f"c{secrets.token_hex(8)}"
 
     def state(**more: str) -> Path:
-        run = ["bash", str(script)]
-        return Path(subprocess.check_output(run, env=environ | more, text=True))
+        return Path(node_of_a_job(tmp_path, "MOGRADER_NODE_STATE", SLURMD_NODENAME=machine, **more))
 
     own = state()
     try:
@@ -391,4 +412,11 @@ def test_no_other_user_of_a_cluster_owns_what_holds_a_jobs_environments(tmp_path
     finally:
         own.rmdir()
     chosen = state(MOGRADER_NODE_STATE=str(tmp_path / "chosen"))
-    assert chosen == tmp_path / "chosen" / environ["SLURMD_NODENAME"]
+    assert chosen == tmp_path / "chosen" / machine
+
+
+@pytest.mark.full
+def test_a_job_has_no_runtime_directory_of_the_login_node(tmp_path: Path) -> None:
+    """``sbatch`` passes on its variables; systemd makes that directory where somebody signs in."""
+    given = {"MOGRADER_NODE_STATE": str(tmp_path), "XDG_RUNTIME_DIR": "/run/user/12345"}
+    assert node_of_a_job(tmp_path, "XDG_RUNTIME_DIR", **given) == "-"

@@ -174,6 +174,7 @@ def test_the_unit_by_hand_finds_the_program_that_the_page_installs() -> None:
     (home,) = re.findall(r"python3 -m venv (\S+)$", page, re.MULTILINE)
     assert Path(home) in {each / ".venv" for each in (Path(course), *Path(course).parents)}
     assert f"ln -s {home}/bin/uv {uv}\n" in page
+    assert f"$ sudo -u mograder mkdir -p {course}\n" in page
 
 
 def test_the_page_on_fronts_tells_how_the_socket_gets_another_address() -> None:

@@ -7,12 +7,16 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.course_settings import given_options, load_course
+from mograder.cli.shared.lazy import server_part
 from mograder.cli.shared.options import PATH, course_dir_option
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, checked, json_option
 from mograder.core.settings import read_environ
 from mograder.operations.live_checks import examine_public, examine_session
-from mograder.operations.preflight import examine
+from mograder.operations.report import Line
+
+_EXAMINE = "mograder.operations.preflight:examine"
+"""The checks of a course on its hub's machine; the others run on every system."""
 
 
 @click.command("check")
@@ -36,7 +40,10 @@ from mograder.operations.preflight import examine
 )
 @json_option
 @course_dir_option
+@click.pass_context
 def check(
+    ctx: click.Context,
+    /,
     *,
     directory: Path | None,
     url: str | None,
@@ -62,7 +69,10 @@ def check(
         raise click.UsageError("--session needs the hub's secret: name the course, too.")
     own = {"hub.trusted_header": trusted_header} if trusted_header else {}
     loaded = load_course(directory or course_dir, own)
-    lines = () if from_afar else examine(loaded, environ)
+    lines: tuple[Line, ...] = ()
+    if not from_afar:
+        examine = server_part(f"{ctx.command_path} of a course", _EXAMINE)
+        lines = examine(loaded, environ)
     if url:
         lines += examine_public(loaded.settings.hub, url, authority)
     if session:

@@ -14,7 +14,7 @@ import click
 
 from mograder.auth.credentials import CREDENTIAL_ROLES, Role, make_metrics_token, make_token
 from mograder.cli.files import read_text
-from mograder.cli.shared.lazy import server_part
+from mograder.cli.shared.lazy import has_server_packages, server_part
 from mograder.cli.shared.options import EXISTING_FILE, course_dir_option
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, json_option
@@ -87,7 +87,7 @@ def generate_token(ctx: click.Context, username: str, role: str, course_dir: Pat
             "on a server it is in /etc/mograder/hub-secret."
         )
     epoch = 0
-    if SYSTEM == "linux":  # no hub's database is elsewhere
+    if SYSTEM == "linux" and has_server_packages():  # no hub's database is elsewhere
         note_token = server_part(ctx.command_path, "mograder.cli.hub.tokens:note_token")
         epoch = note_token(user, role, course_dir)
     key = secret.get_secret_value()

@@ -99,8 +99,10 @@ def rollback(*, dry_run: bool) -> None:
     """Go back to the version that ran before, as root.
 
     The hub is stopped meanwhile; sessions go on. If that version cannot read the database, which
-    the newer one has changed, the newer one runs on: put the copy of before the upgrade in its
-    place first (docs/how-to/operate.md, "Upgrade").
+    the newer one has changed, the newer one runs on. Then stop mograder-hub.socket and
+    mograder-hub, rename hub.db in the course's directory .mograder, copy hub.db.before-… to hub.db
+    with its owner (cp -p), and run this again. If gradebook.db.before-… was made, too, do the same
+    with it. A database on PostgreSQL is restored from your dump.
     """
     host = Host(click.echo, dry=dry_run)
     roll_back(host)

@@ -146,11 +146,16 @@ def server_part(command: str, target: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def has_server_packages() -> bool:
+    """Return whether the packages of the extra ``server`` are installed."""
+    return importlib.util.find_spec(_SERVER_PACKAGE) is not None
+
+
 def _lacks(needs: Needs) -> str:
     """Return the heading of the commands that do not run here for want of it; empty if they do."""
     if needs is Needs.LINUX and SYSTEM != "linux":
         return "On Linux only"
-    if needs is not Needs.NOTHING and importlib.util.find_spec(_SERVER_PACKAGE) is None:
+    if needs is not Needs.NOTHING and not has_server_packages():
         return "With the extra [server] installed"
     return ""
 

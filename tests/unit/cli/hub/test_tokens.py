@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -60,6 +61,16 @@ def test_a_token_is_valid_after_earlier_ones_were_revoked(state: HubState) -> No
     new = printed("generate-token", "alice")
     assert verify_token(SECRET, old, state.epoch) is None
     assert verify_token(SECRET, new, state.epoch) == Claims("alice", Role.STUDENT)
+
+
+def test_an_install_without_the_servers_packages_makes_the_token_from_the_secret_alone(
+    state: HubState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.bump_epoch("alice")
+    with monkeypatch.context() as missing:
+        missing.setitem(sys.modules, "sqlalchemy", None)
+        token = printed("generate-token", "alice")
+    assert token == make_token(SECRET, "alice", Role.STUDENT)
 
 
 def test_without_the_secret_there_is_no_token(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,7 @@ async def test_anybody_gets_the_page_and_the_wheel(hub: Hub) -> None:
     [
         ('[https]\nurl = "https://work.example.org"\n', "student https://work.example.org"),
         ('[moodle]\nurl = "https://moodle.example.org"\ncourse_id = 7\n', "student"),
+        ('[moodle]\nurl = "https://moodle.example.org"\n', "validate NOTEBOOK.py"),
     ],
 )
 async def test_an_instructor_sees_the_exact_line_of_the_course(
