@@ -181,11 +181,9 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
         case "member":
             return [membership(group, student, removed=fields.get("leaves") == "1")]
         case "dates":
-            dates, stored = marking.dates.of(name), facts.policy(name)
-            shown = {"due": dates.general, "closes": dates.closes}
-            given = typed_dates(name, fields, shown)
-            due, closes = given.get("due", stored.set_due), given.get("closes", stored.closes)
-            return [CourseLate(marking.loaded).dates_change(facts, name, due, closes)]
+            dates, opens = marking.dates.of(name), marking.visibility.of(name).visible_from
+            given = typed_dates(name, fields, {"due": dates.general, "closes": dates.closes})
+            return [CourseLate(marking.loaded).dates_change(facts, name, given, opens)]
         case "policy":
             typed = {key: fields[key] for key in RULE_KEYS if key in fields}
             # An unchanged field changes nothing: another instructor may have stored a value since.
