@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import (
-    LAST_MINUTE,
+    END_OF_DAY,
     given_zone,
     is_changed,
     read_moment,
@@ -202,7 +202,7 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
 
 def _until(fields: Mapping[str, str]) -> datetime | None:
     text = fields.get("until", "")
-    return read_moment(text, zone_of_form(fields), LAST_MINUTE) if text else None
+    return read_moment(text, zone_of_form(fields), END_OF_DAY) if text else None
 
 
 def typed_dates(
@@ -219,7 +219,7 @@ def typed_dates(
     def typed(key: str, text: str) -> datetime | None:
         if key == "opens" and text:
             return read_opening(text, zone)
-        return read_moment(text, zone, LAST_MINUTE) if text else None
+        return read_moment(text, zone, END_OF_DAY) if text else None
 
     given = {key: typed(key, fields[key]) for key in shown if key in fields}
     return {
