@@ -32,8 +32,8 @@ switched off")."""
 
 _DAY_DIGITS = len("20261201")
 """As seconds they would be in the seventies, so such a number is a day."""
-END_OF_DAY = daytime.max
-"""The last moment of a day on which something is due or closes; forms show it as 23:59."""
+END_OF_DAY = daytime(23, 59, 59)
+"""The last second of a day on which something is due or closes; forms show it as 23:59."""
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PATH_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
