@@ -12,7 +12,13 @@ import pytest
 
 from mograder.grading.course_late import CourseLate, Preview
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.late_work import Change, Extension, LateWork
+from mograder.store.gradebook.late_work import (
+    Change,
+    Extension,
+    LateWork,
+    PolicyChange,
+    StoredPolicy,
+)
 from tests.support.graded_courses import put
 from tests.support.hub_app import Hub, HubOf
 from tests.support.hub_copies import ask, begin, press, read, see
@@ -115,7 +121,7 @@ async def test_a_date_that_another_sets_meanwhile_is_not_lost(
     def preview(late: CourseLate, book: Gradebook, changes: Sequence[Change]) -> Preview:
         monkeypatch.setattr(CourseLate, "preview", original)
         work, due = LateWork(book), datetime(2026, 9, 10, 18, tzinfo=UTC)
-        work.record([work.facts().with_dates("A1", due, None)], by="other", at=due)
+        work.record([work.facts().with_dates("A1", {"due": due})], by="other", at=due)
         return original(late, book, changes)
 
     monkeypatch.setattr(CourseLate, "preview", preview)
@@ -202,6 +208,40 @@ async def test_the_page_of_late_work_takes_and_refuses_the_same_dates(hub_of: Hu
         assert seen.status_code == status, seen.text
         saved = await press(course, f"/dates/{item}", "prof", data={"due": due})
         assert saved.status_code == (303 if status == 200 else status), saved.text
+
+
+async def test_both_pages_know_when_an_item_opens(course: Hub) -> None:
+    """A1 opens by a rule of visibility, A2 by the course's file, then earlier by a rule."""
+    await ask(course, "POST", "/dates/A1", "prof", json={"opens": "2026-09-01T09:00Z"})
+
+    async def taken(item: str, due: str) -> tuple[int, int]:
+        sent = {"action": "dates", "due": due, "timezone": "UTC"}
+        seen = await press(course, f"/marking/{item}/late/preview", "prof", data=sent)
+        saved = await press(course, f"/dates/{item}", "prof", data=sent)
+        return seen.status_code, saved.status_code
+
+    assert await taken("A1", "2026-08-31T18:00") == (400, 400)
+    assert await taken("A2", "2026-09-19T18:00") == (400, 400)
+    await ask(course, "POST", "/dates/A2", "prof", json={"opens": "2026-09-10T09:00Z"})
+    assert await taken("A2", "2026-09-19T18:00") == (200, 303)
+
+
+async def test_another_date_leaves_the_due_date_of_a_run_of_feedback(course: Hub) -> None:
+    later = datetime(2026, 9, 10, 18, tzinfo=UTC)
+    with Gradebook(course.course / "gradebook.db") as book:
+        change = PolicyChange("A1", StoredPolicy(due=later))
+        LateWork(book).record([change], by="prof", at=later)
+    await ask(course, "POST", "/dates/A1", "prof", json={"closes": CLOSES})
+    sent = {"action": "dates", "closes": "2026-09-24T18:00", "timezone": "UTC"}
+    for closes in ("2026-09-17T18:00:00Z", "2026-09-24T18:00:00Z"):
+        told = await dates_of(course)
+        assert (told["due"], told["closes"]) == ("2026-09-10T18:00:00Z", closes)
+        assert told["due_from"] == "mograder feedback --due-date"
+        seen = await press(course, "/marking/A1/late/preview", "prof", data=sent)
+        version = {"version": hidden_field(seen.text, "version")}
+        await press(course, "/marking/A1/late", "prof", data=sent | version)
+    await ask(course, "POST", "/dates/A1", "prof", json={"due": None})
+    assert (await dates_of(course))["due"] == "2026-09-03T18:00:00Z"
 
 
 async def test_a_form_that_leaves_a_date_as_it_showed_it_does_not_set_it(course: Hub) -> None:

@@ -529,7 +529,7 @@ async def test_a_decision_says_what_else_it_would_release(hub: Hub, course: Rele
 async def test_points_that_are_no_mark_are_refused(hub: Hub, course: ReleasedCourse) -> None:
     await release(hub)
     await ask(hub)
-    for points in ("", "nan", "inf", "-1", "11", "ten"):
+    for points in ("", "nan", "inf", "-1", "11", "ten", "1_0", "\uff11\uff10"):
         answer = await decide(hub, "prof", action="change", points=points)
         assert answer.status_code == 400, points
     assert course.book.grades("A1")[0].final == 13.5

@@ -18,7 +18,7 @@ from mograder.cli.shared.options import EXISTING_FILE, output_file_option
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
-from mograder.core.item_dates import LAST_MINUTE, given_zone, read_moment
+from mograder.core.item_dates import END_OF_DAY, given_zone, read_moment
 from mograder.core.name_lookup import Words, find_name
 from mograder.core.settings import LoadedSettings
 from mograder.grading.course_late import ComparedGrade, CourseLate, Preview
@@ -174,7 +174,7 @@ def add(
     with opened(loaded, writes=not dry_run) as extensions:
         name = extensions.named(assignment)
         zone = given_zone(loaded.settings)
-        time = None if until is None else read_moment(until, zone, LAST_MINUTE)
+        time = None if until is None else read_moment(until, zone, END_OF_DAY)
         changes = [
             extension(name, student, of, until=time, exempt=exempt, reason=reason)
             for student, of in whose

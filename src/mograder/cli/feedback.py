@@ -18,7 +18,7 @@ from mograder.cli.shared.named_assignments import assignment_named, path_named
 from mograder.cli.shared.options import DIRECTORY, FILE
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
-from mograder.core.item_dates import LAST_MINUTE, given_zone, read_moment
+from mograder.core.item_dates import END_OF_DAY, given_zone, read_moment
 from mograder.core.name_lookup import counted, listed, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import assignment_csv
@@ -94,7 +94,7 @@ def feedback(
     if len(chosen) > 1 and (output_dir or grades_csv):
         raise click.UsageError("--output-dir and --grades-csv are for one assignment at a time.")
     zone = given_zone(loaded.settings)
-    given = None if due_date is None else read_moment(due_date, zone, LAST_MINUTE)
+    given = None if due_date is None else read_moment(due_date, zone, END_OF_DAY)
     failed = 0
     with existing_book(loaded) as book:
         click.echo(f"Reading grades from {shown(loaded.gradebook_path)}")

@@ -14,7 +14,7 @@ from mograder.core.clock import from_unix_or_none, within_reach
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.sections.settings_model import Settings
-from mograder.core.sections.settings_values import LAST_MINUTE as LAST_MINUTE
+from mograder.core.sections.settings_values import END_OF_DAY as END_OF_DAY
 from mograder.core.sections.settings_values import written_time
 
 D = TypeVar("D", bound=date)
@@ -150,8 +150,8 @@ def written_dates(settings: Settings, name: str) -> ItemDates:
     item, zone = settings.of_item(name), course_zone(settings)
     dates = ItemDates(
         as_moment(item.opens, zone),
-        as_moment(item.due, zone, LAST_MINUTE),
-        as_moment(item.closes, zone, LAST_MINUTE),
+        as_moment(item.due, zone, END_OF_DAY),
+        as_moment(item.closes, zone, END_OF_DAY),
     )
     dates.demand_order(name)
     return dates

@@ -233,20 +233,24 @@ class CourseLate:
         self,
         facts: LateFacts,
         assignment: str,
-        due: datetime | None,
-        closes: datetime | None,
-        opens: datetime | None = None,
+        given: Mapping[str, datetime | None],
+        opens: datetime | None,
     ) -> PolicyChange:
-        """Return the change by which dates are stored; None for those from elsewhere.
+        """Return the change by which dates are stored, as :meth:`LateFacts.with_dates`.
+
+        ``opens`` is when students see the item.
 
         Raises:
             InvalidInput: With the dates that stay they are in an impossible order.
         """
-        unset = facts.after([facts.with_dates(assignment, None, None)])
+        unset = facts.after([facts.with_dates(assignment, {"due": None, "closes": None})])
         others = self.terms(assignment, unset).due
-        dates = ItemDates(opens, due or others.general, closes or others.closes_by_hand)
+        change = facts.with_dates(assignment, given)
+        policy = change.policy
+        due = policy.due or policy.set_due or others.general
+        dates = ItemDates(opens, due, policy.closes or others.closes_by_hand)
         dates.demand_order(assignment)
-        return facts.with_dates(assignment, due, closes)
+        return change
 
     def rule(self, assignment: str, facts: LateFacts) -> PenaltiesSettings:
         """Return the keys in force, of an assignment or of the course for an empty name.

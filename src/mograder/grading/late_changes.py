@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from mograder.core.csv_table import Row, Table, number_text, read_table, refuse, write_table
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.core.item_dates import LAST_MINUTE, read_moment
+from mograder.core.item_dates import END_OF_DAY, read_moment
 from mograder.core.name_lookup import Words, find_name, listed, nfc
 from mograder.core.sections.settings_model import CourseRule
 from mograder.core.sections.settings_values import complaint
@@ -223,7 +223,7 @@ def _change(
         find_name(typed, assignments, Words()) if typed else ALL_ASSIGNMENTS,
         cells["student"],
         cells["group"],
-        until=read_moment(cells["until"], zone, LAST_MINUTE) if cells["until"] else None,
+        until=read_moment(cells["until"], zone, END_OF_DAY) if cells["until"] else None,
         exempt=exempt in _TRUE,
         reason=cells["reason"],
     )

@@ -103,6 +103,7 @@ def test_the_lines_are_those_of_0_3_16(desk: Desk) -> None:
     rows = list(csv.reader(io.StringIO((desk.root / "out.csv").read_text())))
     assert rows[0] == ["notebook", "Q1", "Q2", "cell_errors", "export_error", "auto_mark"]
     assert rows[2] == ["bob", "PARTIAL", "PARTIAL", "0", "", "7.5"]
+    assert (desk.root / "out.csv").stat().st_mode & 0o777 == 0o600
     printed = cli("autograde hw1")
     assert printed.lines[1:] == [
         "Skipping 3 up-to-date submissions (use --force to re-grade all)",

@@ -131,12 +131,12 @@ def test_a_csv_with_a_mistake_changes_nothing(course: Path) -> None:
     assert marks()["cleo"] == 57.4
 
 
-def test_an_extension_to_a_day_counts_until_its_last_minute(course: Path) -> None:
+def test_an_extension_to_a_day_counts_until_its_end(course: Path) -> None:
     (course / "x.csv").write_text("assignment,student,until\nA1,bob,2030-01-02\n")
     cli("extension add A1 alice --until 2030-01-02")
     cli("extension import x.csv")
     told = cli("extension list --json").json["extensions"]
-    assert [each["until"] for each in told] == ["2030-01-02T23:59:00+00:00"] * 2, told
+    assert [each["until"] for each in told] == ["2030-01-02T23:59:59+00:00"] * 2, told
 
 
 def test_times_without_an_offset_are_in_the_zone_of_the_course(course: Path) -> None:

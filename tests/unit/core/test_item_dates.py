@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.core.item_dates import LAST_MINUTE, read_moment
+from mograder.core.item_dates import END_OF_DAY, OwnDates, as_shown, read_moment
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,24 @@ def test_what_is_no_time_is_refused_and_the_message_names_the_zone(text: str) ->
         read_moment(text, UTC)
 
 
-def test_a_date_alone_is_its_first_minute_or_its_last() -> None:
+def test_a_date_alone_is_its_first_moment_or_its_last() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     assert read_moment("20261122", berlin) == read_moment("2026-11-22", berlin)
     assert read_moment("2026-11-22", berlin) == datetime(2026, 11, 21, 23, tzinfo=UTC)
-    assert read_moment("2026-11-22", berlin, LAST_MINUTE) == datetime(
-        2026, 11, 22, 22, 59, tzinfo=UTC
-    )
+    last = read_moment("2026-11-22", berlin, END_OF_DAY)
+    assert last == datetime(2026, 11, 22, 22, 59, 59, tzinfo=UTC)
+
+
+def test_work_of_the_last_seconds_of_a_day_is_in_time() -> None:
+    end = read_moment("2026-11-22", UTC, END_OF_DAY)
+    own, next_day = OwnDates(end, end), datetime(2026, 11, 23, tzinfo=UTC)
+    last = next_day - timedelta(seconds=1)
+    assert not own.is_late(last)
+    assert not own.is_closed(last)
+    assert own.is_late(next_day)
+    assert own.is_closed(next_day)
+
+
+def test_a_form_that_shows_the_end_of_a_day_leaves_it() -> None:
+    end = read_moment("2026-11-22", UTC, END_OF_DAY)
+    assert as_shown(read_moment("2026-11-22T23:59", UTC), end, UTC)

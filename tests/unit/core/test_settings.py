@@ -311,14 +311,14 @@ def test_describe_lists_every_key_and_masks_secrets(load: Load) -> None:
         ("2026-12-01T18:00+02:00", "2026-12-01T16:00:00+00:00"),
         ("2026-12-01T18:00:00", "2026-12-01T17:00:00+00:00"),
         ("2026-12-01 18:00:00", "2026-12-01T17:00:00+00:00"),
-        ("2026-12-01", "2026-12-01T22:59:00+00:00"),
+        ("2026-12-01", "2026-12-01T22:59:59+00:00"),
         ('"2026-12-01T18:00"', "2026-12-01T17:00:00+00:00"),
-        ('"2026-12-01"', "2026-12-01T22:59:00+00:00"),
+        ('"2026-12-01"', "2026-12-01T22:59:59+00:00"),
         ('"2026-12-01T18:00Z"', "2026-12-01T18:00:00+00:00"),
         ("1795629600", "2026-11-25T18:00:00+00:00"),
         ('"1795629600"', "2026-11-25T18:00:00+00:00"),
-        ("20261201", "2026-12-01T22:59:00+00:00"),
-        ('"20261201"', "2026-12-01T22:59:00+00:00"),
+        ("20261201", "2026-12-01T22:59:59+00:00"),
+        ('"20261201"', "2026-12-01T22:59:59+00:00"),
         ("0", None),
         ('""', None),
     ],
@@ -332,12 +332,12 @@ def test_a_due_date_is_written_as_people_and_moodle_write_it(
     json.dumps([row.value for row in describe(loaded)])
 
 
-def test_an_opening_date_alone_is_its_first_minute(load: Load) -> None:
+def test_an_opening_date_alone_is_its_first_moment_and_a_closing_one_its_last(load: Load) -> None:
     text = 'timezone = "Europe/Berlin"\n[items."A1"]\nopens = 2026-12-01\ncloses = 2026-12-01\n'
     dates = written_dates(load(text).settings, "A1")
     assert (str(dates.opens), str(dates.closes)) == (
         "2026-11-30 23:00:00+00:00",
-        "2026-12-01 22:59:00+00:00",
+        "2026-12-01 22:59:59+00:00",
     )
 
 
@@ -445,7 +445,14 @@ def test_penalties_of_an_item_are_the_keys_that_it_sets(load: Load, refusal: Ref
     assert "must be a time such as" in refusal('[items.A1.penalties]\nhard_limit = "soon"\n')
 
 
-@pytest.mark.parametrize("written", ['"2027-02-28"', "2027-02-28", '"2027-02-28T23:59"'])
-def test_a_hard_limit_on_a_day_is_its_last_minute(load: Load, written: str) -> None:
+@pytest.mark.parametrize(
+    ("written", "limit"),
+    [
+        ('"2027-02-28"', "2027-02-28T23:59:59+00:00"),
+        ("2027-02-28", "2027-02-28T23:59:59+00:00"),
+        ('"2027-02-28T23:59"', "2027-02-28T23:59:00+00:00"),
+    ],
+)
+def test_a_hard_limit_on_a_day_is_its_end(load: Load, written: str, limit: str) -> None:
     loaded = load(f"[penalties]\nhard_limit = {written}\n")
-    assert loaded.settings.penalties.hard_limit == "2027-02-28T23:59:00+00:00"
+    assert loaded.settings.penalties.hard_limit == limit

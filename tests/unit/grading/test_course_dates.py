@@ -12,7 +12,13 @@ from mograder.core.item_dates import OwnDates
 from mograder.core.settings import load_settings
 from mograder.grading.course_late import CourseDates
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.late_work import Extension, LateFacts, LateWork, Membership
+from mograder.store.gradebook.late_work import (
+    Extension,
+    LateFacts,
+    LateWork,
+    Membership,
+    StoredPolicy,
+)
 from tests.support.fake_disks import ShareDisk
 from tests.support.graded_courses import DUE, SETTINGS, put
 
@@ -35,11 +41,13 @@ def test_extensions_count_as_soon_as_they_are_recorded(dates: CourseDates, tmp_p
         own = dates.own("A1", "alice")
         assert (own.due, own.extended) == (until, True)
         assert dates.usual("A1").due == dates.own("A1", "bob").due == DUE
-        change = LateWork(book).facts().with_dates("A1", DUE + DAY, DUE + 2 * DAY)
+        change = LateWork(book).facts().with_dates(
+            "A1", {"due": DUE + DAY, "closes": DUE + 2 * DAY}
+        )
         LateWork(book).record([change], by="ina", at=DUE)
         assert dates.usual("A1").due == DUE + DAY
         assert dates.own("A1", "alice").closes == until, "not before the extension ends"
-        back = LateWork(book).facts().with_dates("A1", None, None)
+        back = LateWork(book).facts().with_dates("A1", {"due": None, "closes": None})
         LateWork(book).record([back], by="ina", at=DUE)
     assert (dates.usual("A1").due, dates.usual("A1").closes) == (DUE, None)
 
@@ -84,8 +92,12 @@ def test_lateness_is_told_in_one_unit(late: timedelta, words: str) -> None:
     assert OwnDates(DUE).lateness(DUE + late) == words
 
 
-def test_setting_a_date_ends_that_of_a_run_of_feedback() -> None:
-    assert LateFacts().with_dates("A1", DUE, None).policy.due is None
+def test_only_a_due_date_ends_that_of_a_run_of_feedback() -> None:
+    facts = LateFacts(policies={"A1": StoredPolicy(due=DUE)})
+    assert facts.with_dates("A1", {"closes": DUE + DAY}).policy.due == DUE
+    for due in (None, DUE + DAY):
+        policy = facts.with_dates("A1", {"due": due}).policy
+        assert (policy.due, policy.set_due) == (None, due)
 
 
 def test_openings_of_the_settings_count_where_the_gradebook_cannot_be_read(tmp_path: Path) -> None:
@@ -106,7 +118,7 @@ def test_an_extension_that_another_machine_gives_on_a_share_counts_within_a_seco
 
     def give() -> None:
         with Gradebook(tmp_path / "gradebook.db") as book:
-            change = LateFacts().with_dates("A1", due, None)
+            change = LateFacts().with_dates("A1", {"due": due})
             LateWork(book).record([change], by="prof", at=due)
 
     disk.elsewhere(give)

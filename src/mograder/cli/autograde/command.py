@@ -343,6 +343,6 @@ def _request(chosen: Chosen, how: _How, loaded: LoadedSettings) -> AutogradeRequ
 def _write_table(file: Path, done: Sequence[Autograded], output: Output) -> None:
     """Write the table of the submissions; several assignments have one below the other."""
     tables = (render_csv(each.rows, each.columns) for each in done)
-    save_file(file, "\r\n".join(tables), 0o644)
+    save_file(file, "\r\n".join(tables))
     output.say("")
     output.say(f"CSV written to {file}")

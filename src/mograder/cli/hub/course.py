@@ -23,7 +23,7 @@ from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import ItemDatesAnswer
 from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound
-from mograder.core.item_dates import LAST_MINUTE, Visibility, read_moment, read_opening
+from mograder.core.item_dates import END_OF_DAY, Visibility, read_moment, read_opening
 from mograder.core.name_lookup import Words, find_name, find_or_new
 from mograder.core.names import INSTRUCTOR, Username
 from mograder.core.operating_system import SYSTEM
@@ -245,7 +245,7 @@ def _open_by_file(plan: Schedule, address: Address, *, dry_run: bool) -> None:
 def _moment(key: str, text: str, zone: ZoneInfo | None) -> datetime | None:
     if text == "none":
         return None
-    return read_opening(text, zone) if key == "opens" else read_moment(text, zone, LAST_MINUTE)
+    return read_opening(text, zone) if key == "opens" else read_moment(text, zone, END_OF_DAY)
 
 
 def _dates(name: str, found: ItemDatesAnswer, zone: ZoneInfo | None) -> list[str]:

@@ -208,7 +208,7 @@ class PenaltiesSettings(Section):
     hard_limit: Annotated[str, BeforeValidator(moment)] = ""
     """A time after which a submission counts 0 marks, however late it is; an extension beyond it
     moves it for its students. Such as "2027-02-28T18:00+01:00" (without an offset: UTC; a day
-    alone: to its last minute)."""
+    alone: to its end)."""
     late_days: Count = 0
     """Days without deduction that each student has for all assignments together; they are used in
     the order of due dates, and only where they lower a deduction."""
@@ -451,7 +451,7 @@ class ItemSettings(Section):
     opens: WrittenTime = None
     """When students see it first, such as 2026-11-24T09:00. A date alone is its first minute."""
     due: WrittenTime = None
-    """When it is due, such as 2026-12-01T18:00. A date alone is its last minute."""
+    """When it is due, such as 2026-12-01T18:00. A date alone is the end of the day."""
     closes: WrittenTime = None
     """When submissions end. Unset: never, and late ones are as in [penalties]."""
     weight: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 1.0

@@ -32,8 +32,8 @@ switched off")."""
 
 _DAY_DIGITS = len("20261201")
 """As seconds they would be in the seventies, so such a number is a day."""
-LAST_MINUTE = daytime(23, 59)
-"""When a day ends on which something is due or closes."""
+END_OF_DAY = daytime(23, 59, 59)
+"""The last second of a day on which something is due or closes; forms show it as 23:59."""
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PATH_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
@@ -193,7 +193,7 @@ def database_url(text: str) -> str:
 def moment(value: object) -> object:
     """Return a time as ISO 8601 text with its offset; None unchanged.
 
-    One without an offset is in UTC, and a date alone is its last minute.
+    One without an offset is in UTC, and a date alone is its last moment.
 
     Raises: ValueError for anything else.
     """
@@ -204,7 +204,7 @@ def moment(value: object) -> object:
     if found is None:
         return None if value is None else ""
     if not isinstance(found, datetime):
-        found = datetime.combine(found, LAST_MINUTE)
+        found = datetime.combine(found, END_OF_DAY)
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).isoformat()
 
 

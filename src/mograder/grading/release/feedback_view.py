@@ -215,8 +215,13 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
     )
 
 
-def _reason_views(reasons: MarkReasons, submission_sha256: str) -> Iterator[ReasonView]:
-    """Yield the reasons in words; annotations of other submissions than this are left out."""
+def _reason_views(
+    reasons: MarkReasons, submission_sha256: str, *, graded: bool
+) -> Iterator[ReasonView]:
+    """Yield the reasons in words; annotations of other submissions than this are left out.
+
+    ``graded`` is whether grading gave a mark, too.
+    """
     if reasons.from_full:
         yield ReasonView(comment_html("Points count from all marks of the question."))
     for saved in reasons.saved:
@@ -224,9 +229,8 @@ def _reason_views(reasons: MarkReasons, submission_sha256: str) -> Iterator[Reas
     if reasons.adjustment:
         yield ReasonView(comment_html("Further points"), _signed(reasons.adjustment))
     if reasons.reason.strip():
-        yield ReasonView(
-            comment_html(reasons.reason), place="Why it is another mark than grading's"
-        )
+        why = "Why it is another mark than grading's" if graded else "The reason for this mark"
+        yield ReasonView(comment_html(reasons.reason), place=why)
     for note in reasons.notes:
         if note.text.strip() and submission_sha256 in ("", note.submission_sha256):
             yield ReasonView(comment_html(note.text), place=_place(note))
@@ -252,7 +256,8 @@ def _reasons(key: str, work: GradedWork) -> tuple[ReasonView, ...]:
     reasons = work.reasons.get(key, NO_REASONS)
     if _is_replaced(key, work.grade):
         reasons = MarkReasons(notes=reasons.notes)
-    return tuple(_reason_views(reasons, digest))
+    graded = any(each.key == key and each.graded is not None for each in work.grade.questions)
+    return tuple(_reason_views(reasons, digest, graded=graded))
 
 
 def _is_replaced(key: str, grade: StudentGrade) -> bool:

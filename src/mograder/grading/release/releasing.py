@@ -23,7 +23,7 @@ from mograder.grading.release.feedback_view import Disclosure, GradedWork
 from mograder.grading.submissions.grading_result import LastResult
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.gradebook.late_work import LateWork
+from mograder.store.gradebook.late_work import ALL_ASSIGNMENTS, LateWork
 from mograder.store.gradebook.mark_counting import waiting_for
 from mograder.store.gradebook.mark_release import (
     MarkReleases,
@@ -214,11 +214,13 @@ def changed_marks(feedback: CourseFeedback, known: Collection[StudentRelease]) -
     """Return how many marks of an assignment changed since their release.
 
     ``known`` are students who were looked at already. If marks of theirs changed without a change
-    in the gradebook, the settings did, or times of submission: then all students are looked at.
+    in the gradebook, the settings did, or times of submission: then all students are looked at. So
+    are they where other work of a student may use late days of the term.
     """
-    changed = _changed(known)
+    changed, facts = _changed(known), LateWork(feedback.book).facts()
     touched = MarkReleases(feedback.book).changed_since(feedback.assignment)
-    if not changed <= touched:
+    late_days = CourseLate(feedback.loaded).rule(ALL_ASSIGNMENTS, facts).late_days
+    if late_days or not changed <= touched:
         return len(_changed(release_states(feedback)))
     others = touched.difference(each.grade.student for each in known)
     return len(changed | _changed(release_states(feedback, others)))

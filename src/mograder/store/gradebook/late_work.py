@@ -165,15 +165,18 @@ class LateFacts:
         """Return the stored policy of an assignment, or of the course for an empty name."""
         return self.policies.get(assignment, StoredPolicy())
 
-    def with_dates(
-        self, assignment: str, due: datetime | None, closes: datetime | None
-    ) -> PolicyChange:
-        """Return the change by which dates are stored; None for those in the settings.
+    def with_dates(self, assignment: str, given: Mapping[str, datetime | None]) -> PolicyChange:
+        """Return the change by which dates are stored, given by ``due`` and ``closes``.
 
-        The date of an earlier `mograder feedback --due-date` does not count any more.
+        None is for the one in the settings; a date that is not given stays. With a due date, that
+        of an earlier `mograder feedback --due-date` does not count any more.
         """
-        held = self.policy(assignment)
-        return PolicyChange(assignment, replace(held, due=None, set_due=due, closes=closes))
+        policy = self.policy(assignment)
+        if "due" in given:
+            policy = replace(policy, due=None, set_due=given["due"])
+        if "closes" in given:
+            policy = replace(policy, closes=given["closes"])
+        return PolicyChange(assignment, policy)
 
     def with_told(self, assignment: str, told: ItemDates) -> PolicyChange:
         """Return the change by which a learning platform's dates are stored."""

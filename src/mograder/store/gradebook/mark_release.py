@@ -131,7 +131,7 @@ class MarkReleases:
         They are those of marks, of what people say about them, and of late work.
 
         Their marks may be other ones than those released. Those of the others are the same, unless
-        the settings or the times of submission changed.
+        the settings or the times of submission changed, or other work used late days of the term.
         """
         with self._book.reading() as connection:
             last = {

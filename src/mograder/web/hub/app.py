@@ -217,20 +217,18 @@ def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> 
     results = ValidationResults(KeptResults(engine))
     results.load()
     marking = _marking(services, book)
-    rules = loaded.path(settings.hub.release_dir) / ".visibility.json"
     audit, work, checks = AuditTrail(services.state, clock), Work(), ItemChecks(services.releases)
     numbers = CourseNumbers(clock)
     users_of, leave = partial(_users_of, services), partial(_end_help, services)
     desk = HelpDesk(Board(engine), clock, notifier, users_of, leave)
-    visibility = VisibilityRules(rules, opens=marking.dates.openings)
-    published = _items(services, visibility)
+    published = _items(services, marking.visibility)
     hub = HubApp(
         services=services,
         items=published,
         pages=load_pages(),
         work=work,
         audit=audit,
-        visibility=visibility,
+        visibility=marking.visibility,
         metrics=Metrics(services.pool, services.recorder.tally),
         copies=Copies(
             services.pool, services.workspaces, services.recorder, clock, reserve=reserve

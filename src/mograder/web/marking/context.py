@@ -44,6 +44,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE
 from mograder.store.marking.marking_progress import MarkingProgress, open_for_marking
 from mograder.store.marking.question_marking import QuestionMarks
+from mograder.store.releases.release_times import VisibilityRules
 from mograder.web.pages import APP, page
 from mograder.web.request_body import read_json
 
@@ -175,8 +176,8 @@ class MarkingApp:
 
     ``book`` returns the gradebook, which all requests share and must not close. It opens it first,
     and may raise its errors; it blocks, and so do all of its methods.
-    ``dates`` are those of its items. ``key`` verifies signed results, and makes the names of
-    answers that hide their student.
+    ``dates`` are those of its items, ``visibility`` is when students see them. ``key`` verifies
+    signed results, and makes the names of answers that hide their student.
     ``source`` finds an assignment's source notebook. ``record`` writes to the audit log.
     ``works`` shows submissions, ``progress`` counts what is marked. ``reports`` keeps what
     takes seconds to compute.
@@ -187,6 +188,7 @@ class MarkingApp:
     key: bytes
     book: Callable[[], Gradebook]
     dates: CourseDates
+    visibility: VisibilityRules
     source: Callable[[str], Path | None]
     record: Record
     works: Works
@@ -212,12 +214,15 @@ def make_marking(
         found = None if name is None else sources.find(name)
         return None if found is None else found.notebook
 
+    dates = CourseDates(loaded, book.get)
+    rules = loaded.path(loaded.settings.hub.release_dir) / ".visibility.json"
     return MarkingApp(
         loaded=loaded,
         clock=clock,
         key=key,
         book=book.get,
-        dates=CourseDates(loaded, book.get),
+        dates=dates,
+        visibility=VisibilityRules(rules, opens=dates.openings),
         source=source,
         record=record,
         works=works,

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import (
-    LAST_MINUTE,
+    END_OF_DAY,
     given_zone,
     is_changed,
     read_moment,
@@ -181,11 +181,9 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
         case "member":
             return [membership(group, student, removed=fields.get("leaves") == "1")]
         case "dates":
-            dates, stored = marking.dates.of(name), facts.policy(name)
-            shown = {"due": dates.general, "closes": dates.closes}
-            given = typed_dates(name, fields, shown)
-            due, closes = given.get("due", stored.set_due), given.get("closes", stored.closes)
-            return [CourseLate(marking.loaded).dates_change(facts, name, due, closes)]
+            dates, opens = marking.dates.of(name), marking.visibility.of(name).visible_from
+            given = typed_dates(name, fields, {"due": dates.general, "closes": dates.closes})
+            return [CourseLate(marking.loaded).dates_change(facts, name, given, opens)]
         case "policy":
             typed = {key: fields[key] for key in RULE_KEYS if key in fields}
             # An unchanged field changes nothing: another instructor may have stored a value since.
@@ -204,7 +202,7 @@ def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Seque
 
 def _until(fields: Mapping[str, str]) -> datetime | None:
     text = fields.get("until", "")
-    return read_moment(text, zone_of_form(fields), LAST_MINUTE) if text else None
+    return read_moment(text, zone_of_form(fields), END_OF_DAY) if text else None
 
 
 def typed_dates(
@@ -221,7 +219,7 @@ def typed_dates(
     def typed(key: str, text: str) -> datetime | None:
         if key == "opens" and text:
             return read_opening(text, zone)
-        return read_moment(text, zone, LAST_MINUTE) if text else None
+        return read_moment(text, zone, END_OF_DAY) if text else None
 
     given = {key: typed(key, fields[key]) for key in shown if key in fields}
     return {

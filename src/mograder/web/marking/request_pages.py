@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from anyio import to_thread
@@ -293,10 +294,10 @@ def _number(text: str) -> int | None:
 
 
 def _points(text: str) -> float:
-    try:
-        points = float(text.strip().replace(",", "."))
-    except ValueError:
-        points = math.nan
+    points, number = math.nan, text.strip()
+    if "_" not in number and number.isascii():  # float() reads 1_0 as 10
+        with suppress(ValueError):
+            points = float(number.replace(",", "."))
     if not math.isfinite(points):
         raise InvalidInput(f"{text[:40]!r} is not a number of points.")
     return points

@@ -330,6 +330,13 @@ def test_the_page_has_the_reasons_with_their_points() -> None:
     assert "<img" not in html
 
 
+def test_a_reason_names_grading_only_where_grading_gave_a_mark() -> None:
+    pages = {key: page_of(replace(WORK, reasons={key: REASONS})) for key in ("Q1", "Essay")}
+    told = {key: "another mark than grading" in html for key, html in pages.items()}
+    assert told == {"Q1": True, "Essay": False}
+    assert "The reason for this mark" in pages["Essay"]
+
+
 def test_a_mark_that_a_newer_one_replaced_has_no_reasons() -> None:
     *others, essay = WORK.grade.questions
     whole = QuestionGrade("", 50, 65, "manual", marker="mia")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,26 @@ def test_a_changed_setting_is_noticed_with_the_first_mark_that_it_changes(tmp_pa
         alice = release_states(feedback, ["alice"])
         assert [each.state for each in alice] == [ReleaseState.CHANGED]
         assert changed_marks(feedback, alice) == 2
+
+
+def test_late_days_that_other_work_uses_later_are_noticed(tmp_path: Path) -> None:
+    """No record of the item changes when an earlier item is graded after it."""
+    due = int(AT.timestamp()) - 43_200
+    listed = "".join(
+        f'[[assignments]]\nname = "{name}"\nduedate = {at}\n'
+        for name, at in (("A0", due - 86_400), ("A1", due))
+    )
+    toml = f"{listed}[penalties]\nenabled = true\nlate_days = 1\n"
+    with open_released_course(tmp_path, toml) as course:
+        for student in ("alice", "bob"):
+            course.grade(student, received=AT.isoformat())
+        course.release(minutes=1)
+        assert changed(course, 2) == 0
+        replace(course, assignment="A0").grade("alice", received=AT.isoformat())
+        feedback = course.feedback(3)
+        bob = release_states(feedback, ["bob"])
+        assert [each.state for each in bob] == [ReleaseState.RELEASED]
+        assert changed_marks(feedback, bob) == 1
 
 
 def test_one_student_is_released_and_no_other(course: ReleasedCourse) -> None:

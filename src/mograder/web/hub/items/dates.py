@@ -193,15 +193,14 @@ def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
         InvalidInput: The dates are in an impossible order.
     """
     facts = LateWork(app.marking.book()).facts()
-    stored, asked = facts.policy(item), given.model_fields_set
-    due = given.due if "due" in asked else stored.set_due
-    closes = given.closes if "closes" in asked else stored.closes
+    asked = given.model_fields_set
+    dates = {key: getattr(given, key) for key in asked - {"opens"}}
     rule, held = None, app.visibility.of(item)
     if "opens" in asked and given.opens != held.visible_from:
         rule = Visibility(visible_from=given.opens) if given.opens else app.visibility.usual(item)
     opens, late = (rule or held).visible_from, CourseLate(app.services.loaded)
-    change = late.dates_change(facts, item, due, closes, opens)
-    changed = (due, closes) != (stored.set_due, stored.closes)
+    change = late.dates_change(facts, item, dates, opens)
+    changed = change.policy != facts.policy(item)
     return _Change(item, change if changed else None, rule, facts.version)
 
 
