@@ -24,10 +24,12 @@ from mograder.clients.moodle.fields import (
     File,
     Loose,
     Moment,
+    OnlineText,
     Plain,
     PluginComment,
     PluginFiles,
     PluginFormat,
+    PluginText,
     Points,
     Stripped,
     Text,
@@ -267,6 +269,7 @@ class Submission:
     group_id: Annotated[Count, _key("groupid")] = 0
     files: Annotated[PluginFiles, _key("plugins")] = ()
     grading_status: Annotated[Text, _key("gradingstatus")] = ""
+    text: Annotated[PluginText, _key("plugins")] = OnlineText()
 
 
 _SHOWN = AliasChoices("gradefordisplay", AliasPath("grade", "gradefordisplay"))
