@@ -50,6 +50,7 @@ _PERSON_COLUMNS = (
     "participant",
     "identifier",
 )
+_USER_ID_COLUMNS = ("userid", "user_id")
 
 _MARK = ("penalised_mark", "mark", "grade", "total_mark")
 """The first filled one of these counts: the mark after a penalty before the one without."""
@@ -307,7 +308,7 @@ class GradeLine:
     """The mark and comment for one person; ``comment`` is None if the file has no such column.
 
     The comment is text, or HTML if ``is_html``. With ``from_here``, ``who`` is a name of this
-    course's gradebook, else what a teacher wrote.
+    course's gradebook, else what a teacher wrote; with ``is_user_id`` in a column of user ids.
     """
 
     line: int
@@ -316,6 +317,7 @@ class GradeLine:
     comment: str | None
     is_html: bool = False
     from_here: bool = False
+    is_user_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +325,7 @@ class _Columns:
     """The column indexes of a file; None for a column that it does not have."""
 
     person: tuple[int, ...]
+    user_id: tuple[int, ...]
     marks: tuple[int, ...]
     comment: int | None
     format: int | None
@@ -361,6 +364,7 @@ def parse_grades(
     table = read_table(data, name)
     columns = _Columns(
         table.columns_of(*_PERSON_COLUMNS),
+        table.columns_of(*_USER_ID_COLUMNS),
         table.columns_of(*_MARK),
         table.column(*_COMMENT_COLUMNS),
         table.column(_FORMAT),
@@ -421,8 +425,8 @@ def server_rows(data: bytes, name: str) -> tuple[GradeRow, ...]:
 
 
 def _line(row: Row, columns: _Columns, scale: Scale | None, *, html_comments: bool) -> GradeLine:
-    who = _first(row, columns.person)
-    if not who:
+    column = next((each for each in columns.person if row.cell(each)), None)
+    if column is None:
         raise InvalidInput(_NOBODY, hint=_FILL_IN)
     kind = row.cell(columns.format).lower()
     if kind not in _FORMATS:
@@ -430,10 +434,11 @@ def _line(row: Row, columns: _Columns, scale: Scale | None, *, html_comments: bo
     is_html = _FORMATS[kind] or (html_comments and not kind)
     return GradeLine(
         row.line,
-        who,
+        row.cell(column),
         _first_mark([row.cell(each) for each in columns.marks], scale),
         None if columns.comment is None else _line_comment(row, columns, is_html=is_html),
         is_html,
+        is_user_id=column in columns.user_id,
     )
 
 

@@ -42,6 +42,12 @@ def test_grades_may_come_from_a_spreadsheet_with_decimal_commas() -> None:
     assert (row.values["username"], row.values["grade"]) == ("alice", "71,5")
 
 
+def test_it_is_known_which_rows_name_their_person_by_moodles_user_id() -> None:
+    data = b"student,userid,mark\n104233,5,1\n,6,2\n"
+    lines = parse_grades(data, "g.csv")
+    assert [(line.who, line.is_user_id) for line in lines] == [("104233", False), ("6", True)]
+
+
 def test_every_wrong_line_is_named_before_anything_is_sent() -> None:
     data = b'student,mark,feedback\nalice,abc,"two\nlines"\nbob,50\ncarol,-3\n,4\n'
     with pytest.raises(InvalidInput) as problem:
