@@ -309,6 +309,7 @@ class GradeLine:
 
     The comment is text, or HTML if ``is_html``. With ``from_here``, ``who`` is a name of this
     course's gradebook, else what a teacher wrote; with ``is_user_id`` in a column of user ids.
+    ``is_reduced``: the mark has a deduction for lateness.
     """
 
     line: int
@@ -318,6 +319,7 @@ class GradeLine:
     is_html: bool = False
     from_here: bool = False
     is_user_id: bool = False
+    is_reduced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,16 +441,22 @@ def _line(row: Row, columns: _Columns, scale: Scale | None, *, html_comments: bo
         None if columns.comment is None else _line_comment(row, columns, is_html=is_html),
         is_html,
         is_user_id=column in columns.user_id,
+        is_reduced=_is_percentage(row.cell(columns.penalty)),
     )
 
 
 def _line_comment(row: Row, columns: _Columns, *, is_html: bool) -> str:
     """Return a row's comment, after a line about the deduction for lateness, if any."""
     comment, percent = row.cell(columns.comment), row.cell(columns.penalty)
-    if not percent.strip("0.,"):
+    if not _is_percentage(percent):
         return comment
     late = _late(percent, row.cell(columns.raw))
     return f"<p>{html.escape(late)}</p>{comment}" if is_html else f"{late}\n\n{comment}".rstrip()
+
+
+def _is_percentage(text: str) -> bool:
+    """Return whether a cell has a percentage other than 0."""
+    return bool(text.strip("0.,"))
 
 
 def _first(row: Row, columns: Sequence[int]) -> str:
@@ -471,6 +479,7 @@ def from_gradebook(
             _gradebook_mark(each, scale),
             _moodle_comment(each),
             from_here=True,
+            is_reduced=bool(each.penalty_pct),
         )
         for number, each in enumerate(grades, start=1)
     )

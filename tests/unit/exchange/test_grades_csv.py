@@ -26,6 +26,8 @@ def test_grades_are_read_as_feedback_writes_them() -> None:
     late = "Late penalty: -10%. Raw mark: 87.5."
     assert (alice.mark, alice.comment) == (Decimal("78.75"), f"{late}\n\ngood, really")
     assert (dave.mark, dave.comment) == (Decimal(10), "")
+    reduced = [each.who for each in (alice, bob, carol, dave) if each.is_reduced]
+    assert reduced == ["alice"]
     as_html = parse_grades(data, "g.csv", html_comments=True)[0]
     assert as_html.comment == f"<p>{late}</p>good, really"
     assert (bob.who, bob.mark) == ("bob", Decimal("12.5"))

@@ -248,6 +248,14 @@ def test_the_mark_of_somebody_who_left_goes_to_nobody_else(tmp_path: Path, left:
     assert gather([typed], {}, participants).marks == {5: Mark(5, Decimal(9), None)}
 
 
+@pytest.mark.parametrize(("percent", "reduced"), [(None, False), (0, False), (10, True)])
+def test_a_line_of_the_gradebook_tells_of_its_deduction(
+    percent: float | None, reduced: bool
+) -> None:
+    (line,) = from_gradebook([StudentGrade("A1", "alice", final=9, penalty_pct=percent)])
+    assert line.is_reduced is reduced
+
+
 @pytest.mark.parametrize(
     ("held", "asked", "exact", "sent"),
     [
