@@ -452,6 +452,40 @@ def test_a_server_that_hangs_up_at_a_refused_address_holds_up_no_other_letter(
     assert "no such user" in failed.error
 
 
+def test_a_server_that_refuses_the_text_of_one_letter_holds_up_no_other(
+    engine: Engine, box: MailBox
+) -> None:
+    """Without RSET it takes the next letter for a part of the refused one, and refuses it."""
+    rows, clock = Letters(engine), ManualClock()
+    now, post = clock.now(), Post(rows, a_server(box.port), "")
+    box.no_text.add(ALICE)
+    letter = LetterRow("a", "handed-in", "alice", "A1", ALICE, "subject", "text", now, now)
+    rows.add([letter, dataclasses.replace(letter, key="b", username="bob", address=BOB)])
+    post.look(clock, lambda *_: iter(()))
+    assert ([each["To"] for each in box.letters], post.problem) == ([BOB], "")
+    assert [each.key for each in rows.due(now + timedelta(hours=1), 9)] == ["a"]
+
+
+@pytest.mark.parametrize("at_text", [False, True])
+def test_a_letter_that_the_server_does_not_take_now_waits_longer_each_time(
+    at_text: bool, engine: Engine, box: MailBox
+) -> None:
+    rows, clock = Letters(engine), ManualClock()
+    now, post = clock.now(), Post(rows, a_server(box.port), "")
+    if at_text:
+        box.no_text.add(ALICE)
+    else:
+        box.refused[ALICE] = "450 too many letters this hour"
+    rows.add([LetterRow("a", "handed-in", "alice", "A1", ALICE, "subject", "text", now, now)])
+    waits: list[timedelta] = []
+    for _ in range(4):
+        post.look(clock, lambda *_: iter(()))
+        (row,) = rows.due(clock.now() + timedelta(days=1), 9)
+        waits.append(row.next - clock.now())
+        clock.advance(waits[-1].total_seconds())
+    assert waits == [timedelta(minutes=minutes) for minutes in (5, 10, 20, 40)]
+
+
 def test_a_hub_that_stops_sends_no_further_letter(engine: Engine, box: MailBox) -> None:
     rows, clock = Letters(engine), ManualClock()
     now = clock.now()

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import tomllib
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import MarkEntry, Penalty
 from tests.support.command_line import cli
 from tests.support.gradebooks import AT, FAIR, a_run, put_penalty
+from tests.support.moodle.replay import Reply, Request
 from tests.support.moodle.teacher import SUPPLIED, CourseSetup
 
 RAW = Path(__file__).parent.parent / "data" / "moodle" / "raw"
@@ -404,6 +406,28 @@ def test_another_maximum_on_moodle_is_told(teacher: CourseSetup) -> None:
     assert "  alice  changed    - -> 18" in said.out
     worksheet = str(RAW / "worksheet-A1-identity.csv")
     assert cli("moodle export A1 --worksheet", worksheet).err == expected
+
+
+def test_deductions_on_moodle_beside_ours_are_told(
+    teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = teacher.moodle.answer
+
+    def altered(request: Request) -> Reply:
+        reply = answer(request)
+        return replace(reply, body=reply.body.replace(b'"gradepenalty":0', b'"gradepenalty":1'))
+
+    upload = ["moodle", "upload-feedback", "A1", "--grades-csv", "g.csv", "--map", "students.csv"]
+    grades = teacher.course / "g.csv"
+    grades.write_text("student,mark,penalty_pct,penalised_mark\nalice,50,10,45\n")
+    assert cli(*upload, "--dry-run").err == ""
+    monkeypatch.setattr(teacher.moodle, "answer", altered)
+    assert cli(*upload, "--dry-run").err == (
+        "Warning: late work on A1-Introduction has a deduction here, and “Grade penalties” are on "
+        "in Moodle, which may deduct again. Use one of the two.\n"
+    )
+    grades.write_text("student,mark,penalty_pct,penalised_mark\nalice,50,,\n")
+    assert cli(*upload, "--dry-run").err == ""
 
 
 @pytest.mark.parametrize("form", ["submissions-A1.zip", "submissions-A1-flat.zip"])

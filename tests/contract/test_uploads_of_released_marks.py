@@ -46,8 +46,8 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Released
         yield course
 
 
-def https(served: Course, *words: str) -> Printed:
-    return cli("https", *words, "--url", served.url, "--token", TEACHER)
+def https(served: Course, *words: str, status: int = 0) -> Printed:
+    return cli("https", *words, "--url", served.url, "--token", TEACHER, status=status)
 
 
 def grades_of(served: Course) -> dict[str, str]:
@@ -91,6 +91,20 @@ def test_the_server_gets_released_marks_and_pages_only(
     assert pages_of(served) == {"alice": "of the present marks"}
     https(served, "upload-grades", "hw1", "--unreleased")
     assert (grades_of(served)["alice"], grades_of(served)["bob"]) == ("16.5", "16.5")
+
+
+def test_an_upload_that_finds_no_page_names_the_directory_that_was_given(
+    course: ReleasedCourse, served: Course
+) -> None:
+    """It named the temporary one in which the pages of released marks are put together."""
+    course.release("alice")
+    upload = ("upload-feedback", "hw1", "--feedback-dir", "pages")
+    assert "There is no directory pages." in https(served, *upload, status=3).err
+    pages = course.loaded.course_dir / "pages"
+    pages.mkdir()
+    (pages / "bob.html").write_text("not released")
+    told = https(served, *upload, status=3).err
+    assert "There is no page of released marks in pages." in told
 
 
 def test_marks_that_tell_of_hidden_tests_wait_as_on_students_pages(

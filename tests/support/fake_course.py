@@ -16,7 +16,7 @@ from mograder.clients.course_server import (
     WorkState,
     WorkStatus,
 )
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.tasks import Progress
 
 START = datetime(2026, 3, 10, 20, 8, tzinfo=UTC)
@@ -35,6 +35,8 @@ class FakeCourse:
     tells_times: bool = True
     downloads: list[str] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
+    failure: type[MograderError] = NotFound
+    """The failure of downloads of what is broken."""
 
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
         return tuple(
@@ -49,7 +51,7 @@ class FakeCourse:
         progress(f"Fetching {file.name}")
         self.downloads.append(file.name)
         if file.name in self.broken:
-            raise NotFound(f"Not found: {file.name}.")
+            raise self.failure(f"Not found: {file.name}.")
         assignment, _, name = file.address.partition("/")
         user = name.removesuffix(".py")
         data = self.files.get(assignment, {}).get(name)

@@ -24,6 +24,7 @@ PASSWORD = "right"
 class MailBox:
     """The letters that the server took; ``refused`` has addresses and the server's answers.
 
+    ``no_text`` has addresses for which it refuses the command that begins a letter's text.
     ``drops`` lets the server close the connection in place of its answer to a letter's text,
     ``hangs_up`` after it has refused an address.
     """
@@ -31,6 +32,7 @@ class MailBox:
     port: int = 0
     letters: list[EmailMessage] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    no_text: set[str] = field(default_factory=set)
     drops: bool = False
     hangs_up: bool = False
 
@@ -43,7 +45,8 @@ class MailBox:
                 assert server.transport is not None
                 asyncio.get_running_loop().call_soon(server.transport.close)
             return self.refused[address]
-        envelope.rcpt_tos.append(address)
+        if address not in self.no_text:  # without an address aiosmtpd refuses DATA
+            envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:

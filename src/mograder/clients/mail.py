@@ -104,6 +104,8 @@ class MailServer:
         try:
             code, words = smtp.data(message)
         except smtplib.SMTPDataError as error:  # before the text was sent
+            with suppress(smtplib.SMTPServerDisconnected):
+                smtp.rset()  # else the server refuses the next letter
             return Sending.LATER, _words_of(error)
         except (OSError, smtplib.SMTPException) as error:
             return Sending.UNKNOWN, _words_of(error)

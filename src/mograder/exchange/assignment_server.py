@@ -10,7 +10,7 @@ from typing import Protocol
 
 from mograder.clients.assignment_server.protocol import RemoteSubmission
 from mograder.clients.course_server import RemoteAssignment, RemoteFile
-from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.names import Username
 from mograder.core.tasks import Progress
 from mograder.exchange.collecting import Arrivals, CollectedFolder, CollectOutcome, arrivals
@@ -19,6 +19,9 @@ from mograder.store.submissions.submitted_files import METADATA, read_numbers
 _PAGE = ".html"
 _ONE_UPLOAD = 20_000_000
 """Bytes of one upload."""
+
+_OF_ONE_FILE = (NotFound, InvalidInput, Conflict)
+"""Failures that say nothing about the next file."""
 
 
 class Source(Protocol):
@@ -61,7 +64,8 @@ def collect(
 
     Raises:
         Busy: Another command fetches into the same directory.
-        MograderError: The list cannot be fetched, or nothing can be written.
+        MograderError: The list cannot be fetched, nothing can be written, or the server failed for
+            two people in a row, as it would for the others; what was fetched stays.
     """
     listed = source.submissions(assignment)
     try:
@@ -87,9 +91,15 @@ class _Collecting:
         self._held = held
         self._folder = CollectedFolder(out, held, now)
         self._times = read_numbers(out)
+        self._is_failing = False
+        """Whether the server failed at the last person whose submission was requested."""
 
     def take(self, one: RemoteSubmission, progress: Progress, *, force: bool) -> Collected:
-        """Fetch one submission, unless it is here."""
+        """Fetch one submission, unless it is here.
+
+        Raises:
+            MograderError: The server failed, as it did before at another person.
+        """
         at = one.submitted_at
         try:
             name = Username.parse(one.username)
@@ -100,7 +110,12 @@ class _Collecting:
             self._source.download(one.file, arrived, progress)
             placed = self._folder.put(path.name, arrived.read_bytes(), at)
         except MograderError as error:
+            if not isinstance(error, _OF_ONE_FILE):
+                if self._is_failing:
+                    raise
+                self._is_failing = True
             return Collected(one.username, None, CollectOutcome.SKIPPED, problem=str(error))
+        self._is_failing = False
         if at is None:  # 0.3.16 sends no time; the one of the file is used
             self._times.pop(name, None)
         else:

@@ -50,6 +50,7 @@ _PERSON_COLUMNS = (
     "participant",
     "identifier",
 )
+_USER_ID_COLUMNS = ("userid", "user_id")
 
 _MARK = ("penalised_mark", "mark", "grade", "total_mark")
 """The first filled one of these counts: the mark after a penalty before the one without."""
@@ -307,7 +308,8 @@ class GradeLine:
     """The mark and comment for one person; ``comment`` is None if the file has no such column.
 
     The comment is text, or HTML if ``is_html``. With ``from_here``, ``who`` is a name of this
-    course's gradebook, else what a teacher wrote.
+    course's gradebook, else what a teacher wrote; with ``is_user_id`` in a column of user ids.
+    ``is_reduced``: the mark has a deduction for lateness.
     """
 
     line: int
@@ -316,6 +318,8 @@ class GradeLine:
     comment: str | None
     is_html: bool = False
     from_here: bool = False
+    is_user_id: bool = False
+    is_reduced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +327,7 @@ class _Columns:
     """The column indexes of a file; None for a column that it does not have."""
 
     person: tuple[int, ...]
+    user_id: tuple[int, ...]
     marks: tuple[int, ...]
     comment: int | None
     format: int | None
@@ -361,6 +366,7 @@ def parse_grades(
     table = read_table(data, name)
     columns = _Columns(
         table.columns_of(*_PERSON_COLUMNS),
+        table.columns_of(*_USER_ID_COLUMNS),
         table.columns_of(*_MARK),
         table.column(*_COMMENT_COLUMNS),
         table.column(_FORMAT),
@@ -421,8 +427,8 @@ def server_rows(data: bytes, name: str) -> tuple[GradeRow, ...]:
 
 
 def _line(row: Row, columns: _Columns, scale: Scale | None, *, html_comments: bool) -> GradeLine:
-    who = _first(row, columns.person)
-    if not who:
+    column = next((each for each in columns.person if row.cell(each)), None)
+    if column is None:
         raise InvalidInput(_NOBODY, hint=_FILL_IN)
     kind = row.cell(columns.format).lower()
     if kind not in _FORMATS:
@@ -430,20 +436,27 @@ def _line(row: Row, columns: _Columns, scale: Scale | None, *, html_comments: bo
     is_html = _FORMATS[kind] or (html_comments and not kind)
     return GradeLine(
         row.line,
-        who,
+        row.cell(column),
         _first_mark([row.cell(each) for each in columns.marks], scale),
         None if columns.comment is None else _line_comment(row, columns, is_html=is_html),
         is_html,
+        is_user_id=column in columns.user_id,
+        is_reduced=_is_percentage(row.cell(columns.penalty)),
     )
 
 
 def _line_comment(row: Row, columns: _Columns, *, is_html: bool) -> str:
     """Return a row's comment, after a line about the deduction for lateness, if any."""
     comment, percent = row.cell(columns.comment), row.cell(columns.penalty)
-    if not percent.strip("0.,"):
+    if not _is_percentage(percent):
         return comment
     late = _late(percent, row.cell(columns.raw))
     return f"<p>{html.escape(late)}</p>{comment}" if is_html else f"{late}\n\n{comment}".rstrip()
+
+
+def _is_percentage(text: str) -> bool:
+    """Return whether a cell has a percentage other than 0."""
+    return bool(text.strip("0.,"))
 
 
 def _first(row: Row, columns: Sequence[int]) -> str:
@@ -466,6 +479,7 @@ def from_gradebook(
             _gradebook_mark(each, scale),
             _moodle_comment(each),
             from_here=True,
+            is_reduced=bool(each.penalty_pct),
         )
         for number, each in enumerate(grades, start=1)
     )

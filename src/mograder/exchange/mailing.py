@@ -106,7 +106,7 @@ class Post:
         if sending is Sending.SENT:
             self.letters.end(row.key, LetterState.SENT, now)
         elif sending is Sending.LATER and now - row.at < _GIVEN_UP:
-            self.letters.postpone([row.key], now + _pause(row), words)
+            self.letters.postpone([row.key], now + _pause(row), words, refused=True)
         else:
             self.letters.end(row.key, LetterState.FAILED, now, _reason(sending, words))
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import parse_qsl
 
+import httpx
 import pytest
 
 from mograder.clients.course_server import RemoteAssignment, RemoteFile, Transport, WorkState
 from mograder.clients.file_upload import Upload
+from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import (
     Accepts,
     Assignment,
@@ -28,7 +32,8 @@ from mograder.clients.moodle.transport import (
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from tests.contract.moodle.conftest import SignIn, Sized
 from tests.support.clock import ManualClock
-from tests.support.moodle.replay import Replay
+from tests.support.moodle.recordings import SITE
+from tests.support.moodle.replay import Replay, token_of
 from tests.support.progress import quiet
 
 RECORDED_AT = datetime(2026, 11, 20, 6, 40, tzinfo=UTC)
@@ -174,6 +179,7 @@ def test_with_drafts_on_the_statement_is_shown_and_the_work_handed_in(
     handed = transport.submit(listed(transport, 2), sized(name, 20), told.append)
     assert handed.filename == name
     assert told[-1].startswith("By handing in you confirm: This submission is my own work")
+    assert sum("you confirm" in each for each in told) == 1
     assert transport.work_status(listed(transport, 2)).state is WorkState.SUBMITTED
 
 
@@ -324,6 +330,99 @@ def test_another_file_of_the_same_name_is_missed(sign_in: SignIn, moodle: Replay
     row = Submission(1, 4, 0, SubmissionState.SUBMITTED, files=(RemoteFile("a.py", "", 7),))
     with pytest.raises(Conflict):
         demand_kept(settings, Status(submission=row), "a.py", 8)
+
+
+@dataclass
+class OneAssignment:
+    """A Moodle with one assignment for files and online text, which no recording has.
+
+    ``settings`` are more of the assignment's, ``editor`` is the text as Moodle stores it, and
+    ``saved`` the form by which work was saved.
+    """
+
+    settings: dict[str, object] = field(default_factory=dict)
+    editor: dict[str, object] = field(default_factory=lambda: {"text": "", "format": 0})
+    saved: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/webservice/upload.php":
+            return httpx.Response(200, json=[{"filename": "a.py", "itemid": 9, "filesize": 3}])
+        fields = dict(parse_qsl(request.content.decode(), keep_blank_values=True))
+        match fields["wsfunction"]:
+            case "mod_assign_get_assignments":
+                return httpx.Response(200, json=self._assignments())
+            case "mod_assign_save_submission":
+                self.saved = fields
+                return httpx.Response(200, json=[])
+        return httpx.Response(200, json=self._status(raw=fields.get("moodlewssettingraw") == "1"))
+
+    def _assignments(self) -> object:
+        configs = [
+            {"plugin": plugin, "subtype": "assignsubmission", "name": "enabled", "value": "1"}
+            for plugin in ("file", "onlinetext")
+        ]
+        only = {"id": 1, "cmid": 3, "course": 2, "name": "A1", "configs": configs}
+        return {"courses": [{"id": 2, "assignments": [only | self.settings]}]}
+
+    def _status(self, *, raw: bool) -> object:
+        files = [{"filename": "a.py", "filesize": 3}] if self.saved else []
+        editor = self.editor if raw else self.editor | {"text": "as a page shows it"}
+        plugins = [
+            {"type": "file", "fileareas": [{"area": "submission_files", "files": files}]},
+            {"type": "onlinetext", "editorfields": [editor]},
+        ]
+        work = {"id": 1, "status": "draft" if self.saved else "new", "plugins": plugins}
+        return {"lastattempt": {"submission": work, "canedit": True}}
+
+    def transport(self) -> MoodleTransport:
+        """Return a student's connection to it."""
+        answers = httpx.MockTransport(self)
+        client = MoodleClient(SITE, token_of("bob"), transport=answers, pause=lambda _: None)
+        return MoodleTransport(client, 2, clock=ManualClock(RECORDED_AT))
+
+
+@pytest.mark.parametrize(
+    ("held", "sent"),
+    [
+        (
+            {"text": '<img src="@@PLUGINFILE@@/x.png"> &amp; é', "format": 4},
+            ('<img src="@@PLUGINFILE@@/x.png"> &amp; é', "4"),
+        ),
+        ({"text": "", "format": 0}, ("", "1")),
+    ],
+)
+def test_a_text_beside_the_file_stays_as_it_is(
+    held: dict[str, object], sent: tuple[str, str], sized: Sized
+) -> None:
+    """Moodle's database refuses the submission without a text, as in 329 without a comment."""
+    moodle = OneAssignment(editor=held)
+    transport = moodle.transport()
+    transport.submit(listed(transport, 1), sized("a.py", 3), quiet)
+    transport.close()
+    editor = "plugindata[onlinetext_editor]"
+    assert (moodle.saved[f"{editor}[text]"], moodle.saved[f"{editor}[format]"]) == sent
+    assert moodle.saved[f"{editor}[itemid]"] == "0"
+    assert moodle.saved["plugindata[files_filemanager]"] == "9"
+
+
+@pytest.mark.parametrize(
+    ("drafts", "final", "told"), [(0, True, True), (0, False, True), (1, False, False)]
+)
+def test_the_statement_is_shown_whenever_saving_hands_in(
+    drafts: int, final: bool, told: bool, sized: Sized
+) -> None:
+    settings: dict[str, object] = {
+        "submissiondrafts": drafts,
+        "requiresubmissionstatement": 1,
+        "submissionstatement": "It is mine.",
+    }
+    moodle = OneAssignment(settings)
+    transport = moodle.transport()
+    hand_in = transport.submit if final else transport.save_draft
+    lines: list[str] = []
+    hand_in(listed(transport, 1), sized("a.py", 3), lines.append)
+    transport.close()
+    assert ("By handing in you confirm: It is mine." in lines) is told
 
 
 def test_a_teams_file_is_kept_in_the_teams_row(sign_in: SignIn, moodle: Replay) -> None:

@@ -168,7 +168,6 @@ def test_a_mapping_file_that_is_wrong_names_the_line(data: bytes, problem: str) 
         "ann",
         "ALICE@example.edu",
         "s1001",
-        "4",
         "alice ångström",
         "Alice A\u030angstro\u0308m",
         " ann ",
@@ -176,6 +175,12 @@ def test_a_mapping_file_that_is_wrong_names_the_line(data: bytes, problem: str) 
 )
 def test_a_line_of_grades_finds_its_person_by_whatever_names_them(text: str) -> None:
     assert find_person(text, [BOB, ALICE], {4: Username("ann")}) is ALICE
+
+
+def test_a_number_is_moodles_user_id_only_in_a_column_of_those() -> None:
+    """A username may be a number, too, of somebody who has left."""
+    assert find_person("4", [BOB, ALICE], {}) is None
+    assert find_person("4", [BOB, ALICE], {}, is_user_id=True) is ALICE
 
 
 def test_a_name_that_two_people_have_is_not_guessed() -> None:

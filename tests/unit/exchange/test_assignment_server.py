@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import InvalidInput, MograderError, NotFound, RemoteFailed
 from mograder.exchange.assignment_server import Collected, batches, collect, find_pages
 from mograder.exchange.collecting import CollectOutcome
 from tests.support.fake_course import FakeCourse
@@ -120,13 +120,34 @@ def test_what_an_earlier_version_kept_beside_stays(course: FakeCourse, out: Path
     assert times(out)["gone"] == 1.5
 
 
-def test_one_that_cannot_be_downloaded_keeps_no_other_back(course: FakeCourse, out: Path) -> None:
+@pytest.mark.parametrize("failure", [NotFound, RemoteFailed])
+def test_one_that_cannot_be_downloaded_keeps_no_other_back(
+    failure: type[MograderError], course: FakeCourse, out: Path
+) -> None:
     course.broken.add("alice.py")
+    course.failure = failure
     found = gather(course, out)
     assert [each.username for each in found.values() if each.problem] == ["alice"]
     assert "Not found" in (found["alice"].problem or "")
     assert (out / "bob.py").is_file()
     assert "alice" not in times(out)
+
+
+def test_after_two_failures_of_the_server_no_other_is_requested(
+    course: FakeCourse, out: Path
+) -> None:
+    """Each costs a minute where the server cannot be reached."""
+    for user in ("carol", "dora", "erik"):
+        course.take("hw1", user, b"#")
+    course.broken |= {"bob.py", "carol.py", "dora.py", "erik.py"}
+    course.failure = RemoteFailed
+    with pytest.raises(RemoteFailed, match=r"carol\.py"):
+        gather(course, out)
+    assert course.downloads == ["alice.py", "bob.py", "carol.py"]
+    assert set(times(out)) == {"alice"}
+    course.broken.clear()
+    gather(course, out)
+    assert set(times(out)) == {"alice", "bob", "carol", "dora", "erik"}
 
 
 def test_a_run_that_is_interrupted_keeps_the_times_of_what_arrived(

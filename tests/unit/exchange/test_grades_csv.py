@@ -26,6 +26,8 @@ def test_grades_are_read_as_feedback_writes_them() -> None:
     late = "Late penalty: -10%. Raw mark: 87.5."
     assert (alice.mark, alice.comment) == (Decimal("78.75"), f"{late}\n\ngood, really")
     assert (dave.mark, dave.comment) == (Decimal(10), "")
+    reduced = [each.who for each in (alice, bob, carol, dave) if each.is_reduced]
+    assert reduced == ["alice"]
     as_html = parse_grades(data, "g.csv", html_comments=True)[0]
     assert as_html.comment == f"<p>{late}</p>good, really"
     assert (bob.who, bob.mark) == ("bob", Decimal("12.5"))
@@ -40,6 +42,12 @@ def test_grades_may_come_from_a_spreadsheet_with_decimal_commas() -> None:
     assert (line.mark, line.comment) == (Decimal("71.5"), None)
     (row,) = server_rows(data, "g.csv")
     assert (row.values["username"], row.values["grade"]) == ("alice", "71,5")
+
+
+def test_it_is_known_which_rows_name_their_person_by_moodles_user_id() -> None:
+    data = b"student,userid,mark\n104233,5,1\n,6,2\n"
+    lines = parse_grades(data, "g.csv")
+    assert [(line.who, line.is_user_id) for line in lines] == [("104233", False), ("6", True)]
 
 
 def test_every_wrong_line_is_named_before_anything_is_sent() -> None:

@@ -13,6 +13,7 @@ from mograder.cli.files import read_bytes
 from mograder.cli.https.server import Server, offered_assignment, server_options
 from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE, dry_run_option
 from mograder.cli.shared.released import (
+    ReleasedCourseMarks,
     grades_to_send,
     released_files,
     released_of,
@@ -159,8 +160,7 @@ def upload_feedback(
         found = offered_assignment(transport, assignment, dry_run=dry_run)
         base = server.loaded.path(server.loaded.settings.dirs.feedback)
         released = released_of(server.loaded, folder_of(found), unreleased=unreleased)
-        usual = base / folder_of(found)
-        pages = find_pages(released_files(ctx, released, feedback_dir, usual))
+        pages = _pages(ctx, released, feedback_dir, base / folder_of(found))
         stored: list[str] = []
         total = None
         if not dry_run:
@@ -175,6 +175,26 @@ def upload_feedback(
         "count": total,
     }
     return Result(told, _feedback_lines(found, pages, rows, total, dry_run=dry_run))
+
+
+def _pages(
+    ctx: click.Context, released: ReleasedCourseMarks | None, given: Path | None, usual: Path
+) -> tuple[Path, ...]:
+    """Return the pages to send, of released marks only if there are some.
+
+    Raises:
+        NotFound: There is no such page, or not the directory that was ``given``.
+    """
+    if released is None or (given is not None and not given.is_dir()):
+        return find_pages(given or usual)
+    try:
+        return find_pages(released_files(ctx, released, given, usual))
+    except NotFound as error:
+        where = f" in {given}" if given else ""
+        raise NotFound(
+            f"There is no page of released marks{where}.",
+            hint="Release marks (mograder gradebook release), or send all pages: --unreleased.",
+        ) from error
 
 
 @click.command("reset")

@@ -34,7 +34,7 @@ from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grading import Outcome
 from mograder.clients.moodle.grading import Result as Fate
 from mograder.clients.moodle.grading_files import parse_worksheet, render_worksheet
-from mograder.clients.moodle.records import WorkflowState
+from mograder.clients.moodle.records import Assignment, WorkflowState
 from mograder.clients.moodle.texts import Scale
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
@@ -148,8 +148,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         lines = _grade_lines(
             grades_csv, loaded, name, released, scale=scale, html_comments=html_comments
         )
-        if grades_csv is None:
-            _warn_of_maximum(loaded, name, chosen.maximum)
+        _warn_of_settings(loaded, name, chosen, lines, from_file=grades_csv is not None)
         gathered = gather(
             lines, files, people, grades_only=grades_only, clear_comments=clear_comments
         )
@@ -184,6 +183,25 @@ def _grade_lines(
             read_bytes(grades_csv), str(grades_csv), scale=scale, html_comments=html_comments
         )
     return from_gradebook(grades_to_send(loaded, name, released), scale=scale)
+
+
+def _warn_of_settings(
+    loaded: LoadedSettings,
+    name: str,
+    assignment: Assignment,
+    lines: Sequence[GradeLine],
+    *,
+    from_file: bool,
+) -> None:
+    """Tell of settings on Moodle that give the marks another meaning than here."""
+    if not from_file:
+        _warn_of_maximum(loaded, name, assignment.maximum)
+    if assignment.deducts and any(line.is_reduced for line in lines):
+        click.echo(
+            f"Warning: late work on {name} has a deduction here, and “Grade penalties” are on in "
+            "Moodle, which may deduct again. Use one of the two.",
+            err=True,
+        )
 
 
 def _warn_of_maximum(loaded: LoadedSettings, name: str, maximum: Decimal | None) -> None:

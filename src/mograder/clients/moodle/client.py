@@ -16,6 +16,7 @@ from typing import TypeVar
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from mograder.clients.moodle.fields import OnlineText
 from mograder.clients.moodle.files import FileTransfers
 from mograder.clients.moodle.http import Pause, Value, Wire, as_error, check_token
 from mograder.clients.moodle.models import (
@@ -224,26 +225,42 @@ class MoodleClient(FileTransfers, Closing):
         back unchanged. Call it only for people who have a grade: Moodle creates an empty submission
         for others. None: there is nothing, or the marking workflow hides it.
         """
-        status = self._ask.read(
+        return self._stored(assignid=assignment_id, userid=user_id).feedback
+
+    def held_text(self, assignment_id: int) -> OnlineText:
+        """Return the text of our own work as stored in Moodle, so that it can be sent back."""
+        work = self._stored(assignid=assignment_id).work
+        return work.text if work else OnlineText()
+
+    def _stored(self, **fields: Value) -> Status:
+        """Return the state of a person's work with texts as they are in Moodle's database."""
+        return self._ask.read(
             Status,
             "mod_assign_get_submission_status",
-            assignid=assignment_id,
-            userid=user_id,
+            **fields,
             moodlewssettingraw=True,
             moodlewssettingfileurl=False,
         )
-        return status.feedback
 
-    def save_submission(self, assignment_id: int, draft: int) -> None:
+    def save_submission(
+        self, assignment_id: int, draft: int, text: OnlineText | None = None
+    ) -> None:
         """Save our work; the files of ``draft`` replace all previous ones.
 
         Moodle drops files that are too large or too many and still reports success: read it back.
+        ``text`` replaces the text in Moodle. Give it if the assignment takes online text too, as
+        Moodle's database refuses a submission without one then, and only then.
 
         Raises:
             Conflict: It was not saved.
         """
-        files = {"plugindata[files_filemanager]": draft}
-        self._ask.warned("mod_assign_save_submission", assignmentid=assignment_id, **files)
+        fields: dict[str, Value] = {"plugindata[files_filemanager]": draft}
+        if text is not None:
+            editor = "plugindata[onlinetext_editor]"
+            fields[f"{editor}[text]"] = text.text
+            fields[f"{editor}[format]"] = text.format
+            fields[f"{editor}[itemid]"] = 0  # no draft area: files in the text stay as they are
+        self._ask.warned("mod_assign_save_submission", assignmentid=assignment_id, **fields)
 
     def submit_for_grading(self, assignment_id: int) -> None:
         """Submit a draft for grading and accept the statement, if there is one.

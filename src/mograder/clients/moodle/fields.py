@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
@@ -143,6 +144,24 @@ def _comment_format(plugins: list[_Plugin]) -> int:
     return next((editor.format for editor in _plugin(plugins, "comments").editorfields), 1)
 
 
+@dataclass(frozen=True, slots=True)
+class OnlineText:
+    """The text of a submission; ``format`` is Moodle's number of its format, 1 is HTML."""
+
+    text: str = ""
+    format: int = 1
+
+
+def _online_text(plugins: list[_Plugin]) -> OnlineText:
+    """Return the text; without one, Moodle sends an empty one of format 0."""
+    found = (
+        OnlineText(editor.text, editor.format)
+        for editor in _plugin(plugins, "onlinetext").editorfields
+        if editor.text
+    )
+    return next(found, OnlineText())
+
+
 PluginFiles = Annotated[tuple[RemoteFile, ...], made_of(list[_Plugin], _files)]
 """The files in a list of plugins of a submission or of feedback."""
 
@@ -151,3 +170,6 @@ PluginComment = Annotated[str, made_of(list[_Plugin], _comment)]
 
 PluginFormat = Annotated[int, made_of(list[_Plugin], _comment_format)]
 """Moodle's number for the format of that comment."""
+
+PluginText = Annotated[OnlineText, made_of(list[_Plugin], _online_text)]
+"""The text in a list of plugins of a submission."""

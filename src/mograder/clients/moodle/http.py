@@ -359,7 +359,7 @@ _TABLE: dict[str, _Rule] = {
     "dmlwriteexception": _Rule(
         RemoteFailed,
         "Moodle could not write this into its database.",
-        "Look at the grade in Moodle before you repeat: it may be half saved.",
+        "Look in Moodle before you repeat: it may be half saved.",
     ),
     "sitemaintenance": _Rule(Busy, "This Moodle is under maintenance.", _MAINTENANCE),
     "requirecorrectaccess": _Rule(

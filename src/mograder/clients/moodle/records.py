@@ -24,10 +24,12 @@ from mograder.clients.moodle.fields import (
     File,
     Loose,
     Moment,
+    OnlineText,
     Plain,
     PluginComment,
     PluginFiles,
     PluginFormat,
+    PluginText,
     Points,
     Stripped,
     Text,
@@ -158,7 +160,8 @@ class Assignment:
 
     ``maximum`` is None if there are no points: ungraded, or a scale, and then ``scale`` is the
     scale's id, else 0. ``drafts``: saving does not submit. ``attachments`` are missing before it
-    opens. Settings of plugins that are off count as absent (mod_assign_get_assignments).
+    opens. ``deducts``: Moodle lowers the grades of late work itself ("Grade penalties", since
+    Moodle 5). Settings of plugins that are off count as absent (mod_assign_get_assignments).
     """
 
     id: int
@@ -173,6 +176,7 @@ class Assignment:
     drafts: Annotated[bool, _key("submissiondrafts")] = False
     team: Annotated[bool, _key("teamsubmission")] = False
     workflow: Annotated[bool, _key("markingworkflow")] = False
+    deducts: Annotated[bool, made_of(int, bool), _key("gradepenalty")] = False
     reopens: Annotated[Text, _key("attemptreopenmethod")] = "none"
     accepts: Annotated[Accepts, made_of(list[_Config], _accepts), _key("configs")] = Accepts()
     feedback: Annotated[FeedbackTypes, made_of(list[_Config], _feedback_types), _key("configs")] = (
@@ -267,6 +271,7 @@ class Submission:
     group_id: Annotated[Count, _key("groupid")] = 0
     files: Annotated[PluginFiles, _key("plugins")] = ()
     grading_status: Annotated[Text, _key("gradingstatus")] = ""
+    text: Annotated[PluginText, _key("plugins")] = OnlineText()
 
 
 _SHOWN = AliasChoices("gradefordisplay", AliasPath("grade", "gradefordisplay"))

@@ -185,19 +185,18 @@ class MoodleTransport:
         self._demand_allowed(settings, status, late=late)
         tell_what_goes(settings, status.work, file, progress)
         draft = self._client.upload([Upload(server_name(file.name), file)], progress)
-        self._client.save_submission(settings.id, draft.item)
+        if settings.statement and (final or not settings.drafts):
+            progress(f"By handing in you confirm: {settings.statement}")
+        text = self._client.held_text(settings.id) if settings.accepts.online_text else None
+        self._client.save_submission(settings.id, draft.item, text)
         status = self._client.submission_status(settings.id)
         kept = demand_kept(settings, status, draft.names[0], file.stat().st_size)
         if final and settings.drafts:
-            return self._finalise(settings, kept, progress)
+            return self._finalise(settings, kept)
         return self._handed(settings, status, kept.name)
 
-    def _finalise(
-        self, settings: Assignment, file: RemoteFile, progress: Progress
-    ) -> Acknowledgement:
+    def _finalise(self, settings: Assignment, file: RemoteFile) -> Acknowledgement:
         """Submit a saved draft; if drafts are off, saving did that already."""
-        if settings.statement:
-            progress(f"By handing in you confirm: {settings.statement}")
         self._client.submit_for_grading(settings.id)
         status = self._client.submission_status(settings.id)
         if status.work is None or status.work.state is not SubmissionState.SUBMITTED:

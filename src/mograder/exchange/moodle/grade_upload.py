@@ -127,7 +127,7 @@ def gather(
     marks: dict[int, Mark] = {}
     unmatched: list[str] = []
     for line in lines:
-        person = participants.find(line.who, from_here=line.from_here)
+        person = participants.find(line.who, from_here=line.from_here, is_user_id=line.is_user_id)
         if person is None:
             unmatched.append(line.who)
             continue

@@ -9,7 +9,7 @@ number of "Participant N" and by the other columns that the site shows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -107,10 +107,12 @@ class Participants:
             return participant_name(person.participant)
         return self.usernames.get(person.user_id) or names_without_username(person)[0]
 
-    def find(self, text: str, *, from_here: bool = False) -> Person | None:
+    def find(
+        self, text: str, *, from_here: bool = False, is_user_id: bool = False
+    ) -> Person | None:
         """Return the person that a file's name or a line of grades means, None if none matches.
 
-        ``from_here`` is as for :func:`find_person`.
+        ``from_here`` and ``is_user_id`` are as for :func:`find_person`.
 
         Raises:
             InvalidInput: It may mean two people.
@@ -119,7 +121,9 @@ class Participants:
         named = [each for each in self.people if self.local_name(each).casefold() == wanted]
         if len(named) == 1:
             return named[0]
-        return find_person(text, self.people, self.usernames, from_here=from_here)
+        return find_person(
+            text, self.people, self.usernames, from_here=from_here, is_user_id=is_user_id
+        )
 
 
 def parse_mapping(data: bytes, name: str) -> tuple[MappingRow, ...]:
@@ -196,11 +200,13 @@ def find_person(
     usernames: Mapping[int, Username],
     *,
     from_here: bool = False,
+    is_user_id: bool = False,
 ) -> Person | None:
-    """Return the person of a line of grades: by username, email, ID number, id or number.
+    """Return the person of a line of grades: by username, email, ID number, number or full name.
 
     With ``from_here`` the text is a name of this course's files or gradebook, perhaps of somebody
-    who has left. It is not taken for a number that Moodle gave another person, or a full name.
+    who has left, and not taken for a full name. Only with ``is_user_id`` is it taken for Moodle's
+    user id: a username may be the user id of another person.
 
     Raises:
         InvalidInput: It may mean two people.
@@ -208,18 +214,18 @@ def find_person(
     wanted = nfc(text.strip()).casefold()
     if not wanted:
         return None
-    tests = (
+    tests: list[Callable[[Person], bool]] = [
         lambda person: usernames.get(person.user_id, "").casefold() == wanted,
         lambda person: person.username.casefold() == wanted,
         lambda person: person.email.casefold() == wanted,
         lambda person: person.idnumber.casefold() == wanted,
         lambda person: _is_participant(person, wanted),
-    )
-    as_written = (
-        lambda person: str(person.user_id) == wanted,
-        lambda person: person.full_name.casefold() == wanted,
-    )
-    for test in tests if from_here else (*tests, *as_written):
+    ]
+    if is_user_id:
+        tests.append(lambda person: str(person.user_id) == wanted)
+    if not from_here:
+        tests.append(lambda person: person.full_name.casefold() == wanted)
+    for test in tests:
         found = [person for person in people if test(person)]
         if len(found) > 1:
             both = ", ".join(f"{person.shown} (user {person.user_id})" for person in found[:3])

@@ -31,7 +31,8 @@ class LetterState(StrEnum):
 class LetterRow:
     """A letter to a person about an event, which ``kind``, ``username``, ``item`` and ``key`` name.
 
-    ``next`` is from when it is to be sent, ``error`` why it was not sent.
+    ``next`` is from when it is to be sent, ``error`` why it was not sent, ``tries`` how often the
+    server did not take it.
     """
 
     key: Hash
@@ -110,16 +111,18 @@ class Letters:
         c = letters.c
         waiting = update(letters).where(c.key == key, c.state == LetterState.WAITING)
         with writing(self._engine) as connection:
-            values = {"state": LetterState.SENDING, "tries": c.tries + 1}
-            return connection.execute(waiting.values(**values)).rowcount == 1
+            return connection.execute(waiting.values(state=LetterState.SENDING)).rowcount == 1
 
     def end(self, key: str, state: LetterState, now: datetime, error: str = "") -> None:
         """Record the end of a letter; its text, which may have a one-time link, is removed."""
         self._set([key], state=state, at=now, error=error, text="")
 
-    def postpone(self, keys: Iterable[str], until: datetime, error: str) -> None:
-        """Let letters that were not sent wait."""
-        self._set(keys, state=LetterState.WAITING, next=until, error=error)
+    def postpone(
+        self, keys: Iterable[str], until: datetime, error: str, *, refused: bool = False
+    ) -> None:
+        """Let letters that were not sent wait; those that the server ``refused`` count it."""
+        tries = letters.c.tries + int(refused)
+        self._set(keys, state=LetterState.WAITING, next=until, error=error, tries=tries)
 
     def _set(self, keys: Iterable[str], **values: object) -> None:
         with writing(self._engine) as connection:

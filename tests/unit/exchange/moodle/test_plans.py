@@ -224,7 +224,10 @@ def test_a_comment_is_text_unless_it_is_marked_as_html() -> None:
 
 
 def test_one_person_under_two_names_is_refused(tmp_path: Path) -> None:
-    lines = [GradeLine(2, "alice", Decimal(5), ""), GradeLine(3, "4", Decimal(6), "")]
+    lines = [
+        GradeLine(2, "alice", Decimal(5), ""),
+        GradeLine(3, "4", Decimal(6), "", is_user_id=True),
+    ]
     with pytest.raises(InvalidInput, match=r"Alice has two lines of grades \(4\)"):
         gather(lines, {}, PARTICIPANTS)
     names = ("alice", "alice@example.edu")
@@ -241,8 +244,16 @@ def test_the_mark_of_somebody_who_left_goes_to_nobody_else(tmp_path: Path, left:
     participants = Participants(PEOPLE, {5: Username("b1")})
     found = gather([mine], pages, participants)
     assert (found.marks, found.unmatched) == ({}, (left,))
-    typed = replace(mine, from_here=False)
+    typed = replace(mine, from_here=False, is_user_id=True)
     assert gather([typed], {}, participants).marks == {5: Mark(5, Decimal(9), None)}
+
+
+@pytest.mark.parametrize(("percent", "reduced"), [(None, False), (0, False), (10, True)])
+def test_a_line_of_the_gradebook_tells_of_its_deduction(
+    percent: float | None, reduced: bool
+) -> None:
+    (line,) = from_gradebook([StudentGrade("A1", "alice", final=9, penalty_pct=percent)])
+    assert line.is_reduced is reduced
 
 
 @pytest.mark.parametrize(
