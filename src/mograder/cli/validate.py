@@ -45,9 +45,7 @@ _TRUSTED = "Code that you trust as your own runs without one with --no-sandbox."
 @click.option(
     "--timeout",
     type=click.IntRange(1, _LONGEST),
-    default=300,
-    show_default=True,
-    help="Seconds for one notebook.",
+    help="Seconds for one notebook.  [default: [defaults] timeout, 300]",
 )
 @click.option(
     "-j", "--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Run at a time."
@@ -65,7 +63,7 @@ def validate_command(  # one argument per option
     assignments: tuple[str, ...],
     *,
     release: Path | None,
-    timeout: int,
+    timeout: int | None,
     jobs: int,
     html: Path | None,
     no_sandbox: bool,
@@ -84,6 +82,7 @@ def validate_command(  # one argument per option
         raise click.UsageError("[security] use_bubblewrap is true: nothing runs without a sandbox.")
     if fix:  # accepted for 0.3.16, which changed the student's file
         click.echo("Warning: --fix has no effect: no file is changed.", err=True)
+    seconds = timeout or loaded.settings.defaults.timeout
     notebooks = _notebooks(assignments, loaded)
     _warn(notebooks, loaded, no_sandbox=no_sandbox)
     pairs = [_read(path, release, loaded) for path in notebooks]
@@ -98,7 +97,7 @@ def validate_command(  # one argument per option
                 jobs=jobs,
             )
             say("Preparing" if no_sandbox or UNPROTECTED else "Preparing the sandbox")
-            reports = asyncio.run(_validate_all(opening, notebooks, pairs, timeout, say))
+            reports = asyncio.run(_validate_all(opening, notebooks, pairs, seconds, say))
     except SandboxUnavailable as error:
         if loaded.settings.security.use_bubblewrap:
             raise

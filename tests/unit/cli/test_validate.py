@@ -102,3 +102,19 @@ def test_a_submission_without_a_release_cannot_raise_its_limits(here: Path, runs
     cli("validate submitted/A1/ada.py", status=1)
     (request,) = runs.asked
     assert (request.limits.memory_mb, request.limits.processes) == (300, 4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "option", "expected"),
+    [
+        ("", "", 300),
+        ("[defaults]\ntimeout = 900\n", "", 900),
+        ("[defaults]\ntimeout = 900\n", "--timeout 20", 20),
+    ],
+)
+def test_the_time_is_that_of_the_option_or_of_the_settings(
+    here: Path, runs: FakeRuns, settings: str, option: str, expected: int
+) -> None:
+    write(here, {"mograder.toml": settings, "source/A1/A1.py": NOTEBOOK})
+    cli("validate A1", *option.split(), status=1)
+    assert [request.seconds for request in runs.asked] == [expected]
