@@ -182,6 +182,23 @@ def test_a_function_with_arguments_is_a_true_value_as_it_was_in_0_3_16() -> None
 def test_a_partial_is_lazy() -> None:
     assert kind_of(check("Q1", [(functools.partial(math.isclose, 1, 2), "close")])) == "danger"
 
+    def same(*values: int) -> bool:
+        return len(set(values)) == 1
+
+    assert kind_of(check("Q1", [(functools.partial(same, 1, 2), "the same")])) == "danger"
+
+
+def test_what_takes_any_number_of_arguments_is_a_true_value() -> None:
+    class Model:
+        def __call__(self, *inputs: float) -> float:
+            return self.forward(*inputs)
+
+        def forward(self, x: float) -> float:
+            return 2 * x
+
+    box = check("Q1", [(Model(), "an object"), (lambda *values: values[0], "a function")])
+    assert kind_of(box) == "success"
+
 
 @pytest.mark.parametrize(
     ("value", "kind"),
