@@ -173,6 +173,9 @@ def _holds(condition: Any) -> bool:
         raise TypeError("an async function was called without await")
     if isinstance(value, type):  # its all() is a method of its instances
         return True
+    if callable(getattr(value, "get_columns", None)) and not hasattr(value, "all"):
+        columns = value.get_columns()  # of a data frame of polars
+        return bool(columns) and all(map(_holds, columns))
     if _has_gaps(value) or _is_empty(value):
         return False
     for _ in range(2):  # a data frame's all() is a series, whose all() is a scalar

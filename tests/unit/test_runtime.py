@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import marimo as mo
+import polars as pl
 import pytest
 from marimo._runtime.control_flow import MarimoStopError
 
@@ -221,6 +222,23 @@ def test_what_takes_any_number_of_arguments_is_a_true_value() -> None:
 def test_any_value_is_judged(value: object, kind: str) -> None:
     assert kind_of(check("Q1", [(value, "message")])) == kind
     assert kind_of(check("Q1", [(lambda: value, "message")])) == kind
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind"),
+    [
+        ({"a": [True, True], "b": [True, True]}, "success"),
+        ({"a": [True, True], "b": [True, False]}, "danger"),
+        ({"a": [True, None]}, "danger"),
+        ({"a": []}, "danger"),
+        ({}, "danger"),
+    ],
+)
+def test_a_data_frame_of_polars_is_judged_by_its_columns(
+    columns: dict[str, list[bool | None]], kind: str
+) -> None:
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Boolean))
+    assert kind_of(check("Q1", [(frame, "message")])) == kind
 
 
 def test_a_value_that_refuses_to_be_judged_or_shown_only_fails() -> None:
