@@ -8,6 +8,7 @@ NaN, is an array, or cannot be printed.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import json
 import math
@@ -172,6 +173,9 @@ def _holds(condition: Any) -> bool:
         raise TypeError("an async function was called without await")
     if isinstance(value, type):  # its all() is a method of its instances
         return True
+    if callable(getattr(value, "get_columns", None)) and not hasattr(value, "all"):
+        columns = value.get_columns()  # of a data frame of polars
+        return bool(columns) and all(map(_holds, columns))
     if _has_gaps(value) or _is_empty(value):
         return False
     for _ in range(2):  # a data frame's all() is a series, whose all() is a scalar
@@ -212,12 +216,15 @@ def _any(value: Any) -> bool:
 def _is_lazy(condition: object) -> bool:
     """Whether a condition is to be called: a function that needs no argument.
 
-    Any other function counts as a true value, as in ``(student_function, "define it")``.
+    Any other function counts as a true value, as in ``(student_function, "define it")``. One that
+    takes any number of arguments often passes them on to a function that needs some.
     """
     if isinstance(condition, type) or not callable(condition):
         return False
     try:
-        inspect.signature(condition).bind()
+        signature = inspect.signature(condition)
+        signature.bind()
     except (TypeError, ValueError):
         return False
-    return True
+    any_number = any(each.kind is each.VAR_POSITIONAL for each in signature.parameters.values())
+    return isinstance(condition, functools.partial) or not any_number

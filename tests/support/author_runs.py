@@ -24,6 +24,9 @@ class NoRuns(AuthorRuns):
     def __init__(self) -> None:
         """There is nothing to run on."""
 
+    def of_item(self, name: str) -> AuthorRuns:
+        return self
+
     async def run(self, notebook: Path, support: Path, progress: Progress) -> RunReport:
         raise AssertionError(notebook)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from mograder.core.sections.settings_model import Settings
+from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import Progress
 from mograder.grading.submissions.graded_assignment import (
     AssignmentFiles,
@@ -17,6 +19,7 @@ from mograder.grading.submissions.graded_assignment import (
     prepare_assignment,
 )
 from mograder.grading.submissions.grading_tools import GradingTools
+from mograder.grading.workbench import Workbench, open_plain
 from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
 from mograder.notebook.source.release import make_release
 from mograder.sandbox.execution.judging import (
@@ -194,6 +197,15 @@ class FakeRuns:
         """Return the result."""
         self.asked.append(request)
         return self.result
+
+
+@asynccontextmanager
+async def fake_workbench(
+    executor: FakeRuns, judges: FakeJudges, loaded: LoadedSettings, environ: Environ, **_: object
+) -> AsyncIterator[Workbench]:
+    """Yield a workbench with the limits of a course that builds and runs nothing."""
+    async with open_plain(loaded, environ, own_python=True) as bench:
+        yield replace(bench, executor=executor, judges=judges)
 
 
 def fake_tools(place: Path, **changes: object) -> GradingTools:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import marimo as mo
+import polars as pl
 import pytest
 from marimo._runtime.control_flow import MarimoStopError
 
@@ -182,6 +183,23 @@ def test_a_function_with_arguments_is_a_true_value_as_it_was_in_0_3_16() -> None
 def test_a_partial_is_lazy() -> None:
     assert kind_of(check("Q1", [(functools.partial(math.isclose, 1, 2), "close")])) == "danger"
 
+    def same(*values: int) -> bool:
+        return len(set(values)) == 1
+
+    assert kind_of(check("Q1", [(functools.partial(same, 1, 2), "the same")])) == "danger"
+
+
+def test_what_takes_any_number_of_arguments_is_a_true_value() -> None:
+    class Model:
+        def __call__(self, *inputs: float) -> float:
+            return self.forward(*inputs)
+
+        def forward(self, x: float) -> float:
+            return 2 * x
+
+    box = check("Q1", [(Model(), "an object"), (lambda *values: values[0], "a function")])
+    assert kind_of(box) == "success"
+
 
 @pytest.mark.parametrize(
     ("value", "kind"),
@@ -204,6 +222,23 @@ def test_a_partial_is_lazy() -> None:
 def test_any_value_is_judged(value: object, kind: str) -> None:
     assert kind_of(check("Q1", [(value, "message")])) == kind
     assert kind_of(check("Q1", [(lambda: value, "message")])) == kind
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind"),
+    [
+        ({"a": [True, True], "b": [True, True]}, "success"),
+        ({"a": [True, True], "b": [True, False]}, "danger"),
+        ({"a": [True, None]}, "danger"),
+        ({"a": []}, "danger"),
+        ({}, "danger"),
+    ],
+)
+def test_a_data_frame_of_polars_is_judged_by_its_columns(
+    columns: dict[str, list[bool | None]], kind: str
+) -> None:
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Boolean))
+    assert kind_of(check("Q1", [(frame, "message")])) == kind
 
 
 def test_a_value_that_refuses_to_be_judged_or_shown_only_fails() -> None:

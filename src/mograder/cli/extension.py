@@ -337,7 +337,7 @@ def export(*, output: Path | None, loaded: LoadedSettings) -> None:
     if output is None:
         print_file(text)
     else:
-        write_private(output, text)
+        write_private(output, text, for_spreadsheet=True)
 
 
 def _told(each: Extension) -> str:

@@ -138,7 +138,8 @@ def _run(
 def _options(loaded: LoadedSettings, item: SourceItem, common: QualityOptions) -> QualityOptions:
     settings = loaded.settings
     unprotected = settings.of_item(item.name).unprotected
-    return replace(common, seconds=settings.defaults.timeout, unprotected=unprotected)
+    seconds = settings.defaults.timeout
+    return replace(common, seconds=seconds, item=item.name, unprotected=unprotected)
 
 
 def _with_submissions(

@@ -54,7 +54,7 @@ def similarity(*, assignment: str, file: Path | None, loaded: LoadedSettings) ->
         found = asyncio.run(similar_work(work, tell))
     verdicts = _verdicts(loaded, name)
     if file is not None:
-        write_private(file, _csv(found, verdicts))
+        write_private(file, _csv(found, verdicts), for_spreadsheet=True)
     return Result(_json(name, found, verdicts), map(plain, _lines(name, found, verdicts)))
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -30,8 +31,6 @@ _LONGEST = 3600
 _MOST_STEPS = 20
 _FETCHED = ".mograder/release"
 """Where ``fetch`` keeps releases, below the directory that it writes into."""
-_Read = tuple[str, str | None, Path | None] | ValidationReport
-"""The texts of a notebook and of its release, or the report of a file that cannot be read."""
 
 _TRUSTED = "Code that you trust as your own runs without one with --no-sandbox."
 
@@ -46,9 +45,7 @@ _TRUSTED = "Code that you trust as your own runs without one with --no-sandbox."
 @click.option(
     "--timeout",
     type=click.IntRange(1, _LONGEST),
-    default=300,
-    show_default=True,
-    help="Seconds for one notebook.",
+    help="Seconds for one notebook.  [default: [defaults] timeout, 300]",
 )
 @click.option(
     "-j", "--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Run at a time."
@@ -66,7 +63,7 @@ def validate_command(  # one argument per option
     assignments: tuple[str, ...],
     *,
     release: Path | None,
-    timeout: int,
+    timeout: int | None,
     jobs: int,
     html: Path | None,
     no_sandbox: bool,
@@ -85,6 +82,7 @@ def validate_command(  # one argument per option
         raise click.UsageError("[security] use_bubblewrap is true: nothing runs without a sandbox.")
     if fix:  # accepted for 0.3.16, which changed the student's file
         click.echo("Warning: --fix has no effect: no file is changed.", err=True)
+    seconds = timeout or loaded.settings.defaults.timeout
     notebooks = _notebooks(assignments, loaded)
     _warn(notebooks, loaded, no_sandbox=no_sandbox)
     pairs = [_read(path, release, loaded) for path in notebooks]
@@ -99,7 +97,7 @@ def validate_command(  # one argument per option
                 jobs=jobs,
             )
             say("Preparing" if no_sandbox or UNPROTECTED else "Preparing the sandbox")
-            reports = asyncio.run(_validate_all(opening, notebooks, pairs, timeout, say))
+            reports = asyncio.run(_validate_all(opening, notebooks, pairs, seconds, say))
     except SandboxUnavailable as error:
         if loaded.settings.security.use_bubblewrap:
             raise
@@ -110,6 +108,21 @@ def validate_command(  # one argument per option
     told = [answer.model_dump(mode="json") for answer in answers]
     lines = (coloured(render_text(report)).removesuffix("\n") for report in reports)
     return Result(told, lines, int(not all(report.ok for report in reports)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A notebook to run: ``release`` is the text it was made from, None if that is not known.
+
+    Its limits are those of the item of this name, and of the script block in ``header``. ``folder``
+    has the files beside it, None for no files.
+    """
+
+    text: str
+    release: str | None
+    header: str
+    item: str
+    folder: Path | None
 
 
 def _notebooks(arguments: Sequence[str], loaded: LoadedSettings) -> tuple[Path, ...]:
@@ -152,7 +165,7 @@ def _releases(loaded: LoadedSettings) -> tuple[Path, ...]:
 async def _validate_all(
     opening: AbstractAsyncContextManager[Workbench],
     notebooks: tuple[Path, ...],
-    texts: Sequence[_Read],
+    texts: Sequence[_Read | ValidationReport],
     seconds: int,
     say: Callable[[str], None],
 ) -> list[ValidationReport]:
@@ -173,28 +186,30 @@ async def _validate_all(
 async def _validate(
     workbench: Workbench,
     path: Path,
-    read: _Read,
+    read: _Read | ValidationReport,
     seconds: int,
     say: Callable[[str], None],
 ) -> ValidationReport:
     """Validate one notebook; an error in its own header gives a report like any other."""
     if isinstance(read, ValidationReport):
         return read
-    name, (text, release, folder) = shown(path), read
+    name = shown(path)
     try:
         # If there is a release, its header decides: students must not choose packages.
-        environment = await workbench.environment(text if release is None else release, say)
+        packages = read.text if read.release is None else read.release
+        environment = await workbench.environment(packages, say)
+        limits = workbench.limits(read.header, read.item)
     except InvalidInput as error:
         return ValidationReport(name, Outcome.UNREADABLE, str(error))
     say(f"Running {name}")
     return await validate(
-        Submission(text, name, environment, workbench.limits, seconds, release, folder),
+        Submission(read.text, name, environment, limits, seconds, read.release, read.folder),
         workbench.executor,
     )
 
 
-def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> _Read:
-    """Return a notebook's text, that of its release, None for a source, and the folder it reads.
+def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> _Read | ValidationReport:
+    """Return a notebook as it is to be run, or the report of a file that cannot be read.
 
     What is beside a submission are others' submissions, so it gets the files of its release.
     """
@@ -212,9 +227,13 @@ def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> _Read:
     if release is not None and found is None:
         raise InvalidInput(f"{shown(release)} holds no release of {shown(path)}.")
     released = None if found is None else read_notebook(found)
-    if _is_below(path, loaded.settings.dirs.submitted, loaded):
-        return text, released, None if found is None else found.parent
-    return text, released, path.parent
+    item = (found or path).absolute().parent.name
+    if not _is_below(path, loaded.settings.dirs.submitted, loaded):
+        header = text if released is None else released
+        return _Read(text, released, header, item, path.parent)
+    # A submission's own header must not raise its limits.
+    folder = None if found is None else found.parent
+    return _Read(text, released, released or "", item, folder)
 
 
 def _is_below(path: Path, directory: str, loaded: LoadedSettings) -> bool:

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -25,12 +26,13 @@ from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.files.user_folder import user_cache
 from mograder.core.log import get_logger
 from mograder.core.operating_system import SYSTEM, SYSTEM_NAME
+from mograder.core.sections.settings_model import Settings
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import CommandRunner, Environments
 from mograder.sandbox.environments.record import make_own_environment
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
-from mograder.sandbox.execution.item_limits import CopyBounds, limits_of
+from mograder.sandbox.execution.item_limits import CopyBounds, limits_for
 from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.plain_processes import PlainCommands, PlainExecutor
 from mograder.sandbox.execution.report import Executes
@@ -63,13 +65,16 @@ UNPROTECTED = (
 class Workbench:
     """Runs and judges notebooks, each in the environment that its header asks for.
 
+    ``limits`` returns those of a run by the text whose header counts and the name of the item; it
+    raises :class:`~mograder.core.errors.InvalidInput` for a wrong header.
+
     ``warm`` prepares fast starts in an environment, where there are any. Without
     ``environments``, all notebooks have ``own``, the environment of the Python that runs mograder.
     """
 
     executor: Executes
     judges: Judges
-    limits: Limits
+    limits: Callable[[str, str], Limits]
     environments: Environments | None
     warm: Callable[[Path], Awaitable[object]]
     own: Path = Path()
@@ -192,7 +197,7 @@ if sys.platform == "linux":  # supervisors need it
                 yield Workbench(
                     Executor(client, copies / "runs", remove_tree, at_once=jobs, bounds=bounds),
                     JudgeRunner(client, judging, remove_tree, at_once=jobs, bounds=bounds),
-                    limits_of(loaded.settings.limits),
+                    partial(_limits, loaded.settings),
                     environments,
                     client.warm,
                     own,
@@ -219,7 +224,7 @@ async def open_plain(
     if cache := loaded.settings.hub.uv_cache_dir:
         variables["UV_CACHE_DIR"] = str(loaded.path(cache))
     executor = PlainExecutor(variables, at_once=jobs, bounds=_AUTHORS_BOUNDS)
-    limits = limits_of(loaded.settings.limits)
+    limits = partial(_limits, loaded.settings)
     if own_python:
         yield Workbench(executor, _NoJudges(), limits, None, _no_warm_start)
         return
@@ -228,6 +233,11 @@ async def open_plain(
         yield Workbench(executor, _NoJudges(), limits, environments, _no_warm_start)
     finally:
         await environments.close()
+
+
+def _limits(settings: Settings, text: str, item: str) -> Limits:
+    """Return the limits of an item's runs, as :attr:`Workbench.limits` does."""
+    return limits_for(settings, read_script(text), item)
 
 
 class _NoJudges:

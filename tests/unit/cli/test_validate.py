@@ -1,38 +1,39 @@
-"""``mograder validate`` as a command: the folder that a notebook reads. None is really run."""
+"""``mograder validate`` as a command: the folder, the limits and the time of a notebook.
+
+None is really run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import mograder.cli.validate
-from mograder.grading.workbench import Workbench
-from mograder.sandbox.protocol import Limits
 from tests.support.command_line import cli
-from tests.support.fake_judges import FakeJudges, FakeRuns
-from tests.support.notebooks import notebook
+from tests.support.fake_judges import FakeJudges, FakeRuns, fake_workbench
+from tests.support.notebooks import SCRIPT_HEAD, notebook
 
 NOTEBOOK = notebook("x = 1")
-LIMITS = Limits(processes=64, open_files=256, file_size_mb=64, tmp_mb=64, memory_mb=400)
+LIMITS = "# [tool.mograder.limits]\n# memory_mb = 512\n# processes = 5\n# ///\n\nimport"
+LIMITED = notebook("x = 1", head=SCRIPT_HEAD.replace("# ///\n\nimport", LIMITS))
 
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> FakeRuns:
     """Executor of the command, in place of a workbench with sandboxes."""
     made = FakeRuns()
-
-    @asynccontextmanager
-    async def opened(*_: object, **__: object) -> AsyncIterator[Workbench]:
-        async def cold(_: Path) -> None:
-            return None
-
-        yield Workbench(made, FakeJudges(), LIMITS, None, cold)
-
+    opened = partial(fake_workbench, made, FakeJudges())
     monkeypatch.setattr(mograder.cli.validate, "open_workbench", opened)
     return made
+
+
+def write(course: Path, files: dict[str, str]) -> None:
+    """Write files of a course."""
+    for name, text in files.items():
+        (course / name).parent.mkdir(parents=True, exist_ok=True)
+        (course / name).write_text(text)
 
 
 @pytest.mark.parametrize(
@@ -81,3 +82,39 @@ def test_a_fetched_notebook_is_compared_with_its_release_from_any_directory(
     assert answer["integrity_level"] == "source"
     (request,) = runs.asked
     assert "x == 1" in request.text
+
+
+@pytest.mark.parametrize("file", ["source/A1/A1.py", "submitted/A1/ada.py"])
+def test_limits_are_the_items_by_the_teachers_header_and_the_settings(
+    here: Path, runs: FakeRuns, file: str
+) -> None:
+    settings = "[items.A1.limits]\nprocesses = 7\n"
+    teachers = dict.fromkeys(("source/A1/A1.py", "release/A1/A1.py"), LIMITED)
+    write(here, {"mograder.toml": settings, **teachers, "submitted/A1/ada.py": NOTEBOOK})
+    cli("validate", file, status=1)
+    (request,) = runs.asked
+    assert (request.limits.memory_mb, request.limits.processes) == (512, 7)
+
+
+def test_a_submission_without_a_release_cannot_raise_its_limits(here: Path, runs: FakeRuns) -> None:
+    settings = "[limits]\nmemory_mb = 300\nprocesses = 4\n"
+    write(here, {"mograder.toml": settings, "submitted/A1/ada.py": LIMITED})
+    cli("validate submitted/A1/ada.py", status=1)
+    (request,) = runs.asked
+    assert (request.limits.memory_mb, request.limits.processes) == (300, 4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "option", "expected"),
+    [
+        ("", "", 300),
+        ("[defaults]\ntimeout = 900\n", "", 900),
+        ("[defaults]\ntimeout = 900\n", "--timeout 20", 20),
+    ],
+)
+def test_the_time_is_that_of_the_option_or_of_the_settings(
+    here: Path, runs: FakeRuns, settings: str, option: str, expected: int
+) -> None:
+    write(here, {"mograder.toml": settings, "source/A1/A1.py": NOTEBOOK})
+    cli("validate A1", *option.split(), status=1)
+    assert [request.seconds for request in runs.asked] == [expected]

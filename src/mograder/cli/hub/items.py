@@ -348,7 +348,7 @@ def warm_cache(
     local = bool(notebooks) or dry_run
     if address.given and local:
         raise click.UsageError("A hub warms all that it holds: give no notebooks and no --dry-run.")
-    if address.known and not local:
+    if address.given or (address.known and not (local or every)):
         return _warm_all(address)
     without = f"{ctx.command_path} without --url or --ssh"
     warm_here = server_part(without, "mograder.cli.hub.warm_cache:warm_here")

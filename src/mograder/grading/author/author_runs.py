@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import partial
@@ -109,7 +110,7 @@ class AuthorRuns:
     """Runs an author's notebooks, and judges them apart from their checks as grading does.
 
     ``opened`` returns what they run on. ``protected`` is whether that is in sandboxes, so that a
-    student's work may be judged, too. Each method raises
+    student's work may be judged, too. The methods that run something raise
     :class:`~mograder.core.errors.MograderError` if nothing can be run at all.
     """
 
@@ -125,7 +126,14 @@ class AuthorRuns:
         self._deadlines = Deadlines(notebook=self._seconds)
         self._contracts = contracts_of(loaded)
         self._slots = SandboxSlots()
+        self._item = ""
         self.protected = protected
+
+    def of_item(self, name: str) -> AuthorRuns:
+        """Return runs on the same workbench, with the limits of an item of this name."""
+        found = copy(self)
+        found._item = name
+        return found
 
     async def run(self, notebook: Path, support: Path, progress: Progress) -> RunReport:
         """Run a notebook from its first cell to its last, with the files of ``support`` beside it.
@@ -146,7 +154,7 @@ class AuthorRuns:
             variant.text,
             variant.name,
             await bench.environment(variant.text, progress),
-            bench.limits,
+            bench.limits(variant.text, self._item),
             min(variant.seconds, LONGEST_SECONDS),
             folder=variant.folder,
             notebooks=True,
@@ -157,14 +165,15 @@ class AuthorRuns:
     async def judge(self, trial: AuthorTrial, progress: Progress) -> JudgingResult:
         """Judge a notebook in two processes, as `mograder autograde` does."""
         bench = await self._opened()
-        environment = await bench.environment(trial.header or trial.text, progress)
+        header = trial.header or trial.text
+        environment = await bench.environment(header, progress)
         with self._slots.pair() as (worker, judge):
             request = JudgingRequest(
                 text=trial.text,
                 name=trial.name,
                 files=trial.files,
                 environment=environment,
-                limits=bench.limits,
+                limits=bench.limits(header, self._item),
                 deadlines=self._deadlines,
                 interface=trial.interface,
                 skip=trial.skip,
@@ -191,7 +200,7 @@ class AuthorRuns:
                 filename=trial.name,
                 plan=parse_plan(trial.files.plan),
                 environment=await bench.environment(trial.text, lambda _: None),
-                limits=bench.limits,
+                limits=bench.limits(trial.text, self._item),
                 deadlines=self._deadlines,
                 folder=trial.folder.absolute(),
                 files_sha256=await asyncio.to_thread(folder_digest, trial.folder),
@@ -232,7 +241,8 @@ async def open_runs(
             async with lock:
                 if not found:
                     plain = opening(sandbox=False, own_python=own_python)
-                    found.append(replace(await stack.enter_async_context(plain), limits=_NO_LIMITS))
+                    made = await stack.enter_async_context(plain)
+                    found.append(replace(made, limits=lambda *_: _NO_LIMITS))
                 return found[0]
 
         yield AuthorRuns(loaded, opened, protected=bench is not None)
@@ -287,7 +297,8 @@ def _problem(cells: tuple[Cell, ...], result: ExecutionResult, seconds: float) -
         case Outcome.OUT_OF_MEMORY:
             return (
                 f"it needed more memory than a student's session has{where}; `memory_mb` in "
-                "[limits] of mograder.toml allows more."
+                "[tool.mograder.limits] of its header, or in [items.NAME.limits] of "
+                "mograder.toml, allows more."
             )
         case Outcome.KILLED:
             return f"it was ended{where} for its limit of {result.reason}."

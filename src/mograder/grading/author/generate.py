@@ -219,7 +219,7 @@ class _Generator:
         room: asyncio.Semaphore,
     ) -> None:
         self._item = item
-        self._runs = runs
+        self._runs = runs.of_item(item.name)
         self._options = options
         self._watch = watch
         self._room = room

@@ -71,6 +71,7 @@ class QualityOptions:
     At most ``mutants`` wrong solutions are tried, chosen by ``seed``, ``jobs`` at a time. After
     ``budget`` seconds no further one is started. A run may take ``seconds``. ``unprotected`` are
     keys of questions whose checks may run beside the answers. ``submissions`` are judged, too.
+    ``item`` is the name of the item whose limits the runs have.
     """
 
     mutants: int = 200
@@ -78,6 +79,7 @@ class QualityOptions:
     jobs: int = 2
     budget: float = 600.0
     seconds: float = 300.0
+    item: str = ""
     unprotected: tuple[str, ...] = ()
     submissions: Submissions | None = None
 
@@ -131,7 +133,7 @@ class _Examination:
         started: float,
     ) -> None:
         self._path = path
-        self._runs = runs
+        self._runs = runs.of_item(options.item)
         self._options = options
         self._watch = watch
         self._report = report

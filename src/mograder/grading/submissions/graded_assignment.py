@@ -32,10 +32,10 @@ from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import refuse
 from mograder.notebook.grading.grading_plan import GradingPlan, code_digest, render_plan
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.notebook.pep723 import ItemKind, Script, read_kind, read_script
+from mograder.notebook.pep723 import ItemKind, read_kind, read_script
 from mograder.notebook.points import is_editable, labels_in, marks_of, stated_weights
 from mograder.notebook.source.release import with_hidden_tests
-from mograder.sandbox.execution.item_limits import limited, limits_of
+from mograder.sandbox.execution.item_limits import limits_for
 from mograder.sandbox.execution.judging import JudgeFiles
 from mograder.sandbox.execution.runner import folder_digest
 from mograder.sandbox.inside.grading_contract import Contract, render_contract
@@ -304,9 +304,7 @@ def _sha256(text: str) -> str:
 
 
 def _limits(name: str, text: str, tools: GradingTools) -> Limits:
-    script: Script = read_script(text)
-    settings = tools.settings
-    return limited(limits_of(settings.limits), script, settings.of_item(name))
+    return limits_for(tools.settings, read_script(text), name)
 
 
 def _deadlines(tools: GradingTools) -> Deadlines:

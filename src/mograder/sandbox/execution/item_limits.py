@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mograder.core.errors import TooLarge
-from mograder.core.sections.settings_model import ItemLimits, ItemSettings, LimitsSettings
+from mograder.core.sections.settings_model import (
+    ItemLimits,
+    ItemSettings,
+    LimitsSettings,
+    Settings,
+)
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.protocol import Limits
 
@@ -22,6 +27,11 @@ def limits_of(settings: LimitsSettings) -> Limits:
         cpu_weight=settings.cpu_weight,
         workspace_mb=settings.workspace_mb,
     )
+
+
+def limits_for(settings: Settings, script: Script, item: str) -> Limits:
+    """Return the limits of the sessions and runs of an item, by its header and its name."""
+    return limited(limits_of(settings.limits), script, settings.of_item(item))
 
 
 def limited(ordinary: Limits, script: Script, decided: ItemSettings | None) -> Limits:

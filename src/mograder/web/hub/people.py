@@ -50,7 +50,7 @@ from mograder.web.hub.core.counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts, Run
 from mograder.web.hub.core.responses import Done, deliver
 from mograder.web.hub.mail import write_links
-from mograder.web.pages import page, saved_file, sheet_of, with_outcome
+from mograder.web.pages import page, saved_table, sheet_of, with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
 from mograder.web.route import Access, JsonBody, Route
 
@@ -276,7 +276,7 @@ async def invite(request: Request, app: CurrentApp) -> Response:
     rows = [(each.username, each.about, each.link, until.isoformat()) for each in people]
     text = write_table(("username", "about", "link", "valid until"), rows)
     if fields.get("form") == "csv":
-        return saved_file(text, "invitations.csv", "text/csv; charset=utf-8")
+        return saved_table(text, "invitations.csv")
     return page(
         request,
         "invited.html",

@@ -25,7 +25,7 @@ from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.execution.item_limits import limited, limits_of
+from mograder.sandbox.execution.item_limits import limits_for
 from mograder.sandbox.protocol import Limits, Mode
 from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.end_reasons import (
@@ -237,7 +237,7 @@ def _limits_now(app: HubApp, item: ItemName) -> Limits:
         script = script_of(app.services.releases.get(item))
     except (InvalidInput, OSError, UnicodeDecodeError):
         script = Script()
-    return limited(limits_of(settings.limits), script, settings.of_item(item))
+    return limits_for(settings, script, item)
 
 
 def edit_spinner(a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:

@@ -136,14 +136,16 @@ class NotebookRunner:
         workbench = await self._open(report)
         name = self._folder.name_of(notebook)
         try:
-            environment = await workbench.environment(release or text, report)
+            header = release or text
+            environment = await workbench.environment(header, report)
+            limits = workbench.limits(header, notebook.folder)
         except InvalidInput as error:
             return ValidationReport(name, Outcome.UNREADABLE, str(error))
         report(f"Running {name}")
         seconds = self._loaded.settings.defaults.timeout
         place: Path = notebook.path.parent
         return await validate(
-            Submission(text, name, environment, workbench.limits, seconds, release, place),
+            Submission(text, name, environment, limits, seconds, release, place),
             workbench.executor,
         )
 

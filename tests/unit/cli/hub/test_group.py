@@ -46,6 +46,15 @@ def test_every_option_takes_effect(tmp_path: Path) -> None:
     assert (section.instructors, section.base_url) == (("ann", "bob"), "/live/hub")
 
 
+def test_a_tilde_in_an_option_is_the_home_as_in_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither bash nor systemd replaces it after an equals sign."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    section = loaded("--notebooks-dir=~/work").settings.hub
+    assert section.notebooks_dir == str(tmp_path / "home" / "work")
+
+
 def test_a_hub_asks_for_sign_in_and_opens_a_browser_unless_told_otherwise() -> None:
     """B79, B80."""
     plain = hub.make_context("hub", ["publish"]).params

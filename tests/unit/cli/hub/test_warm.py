@@ -84,6 +84,19 @@ def test_b97_the_environment_names_the_hub_too(
     assert len(hub.received) == 1, "named notebooks are prepared here"
 
 
+def test_all_means_here_unless_the_command_line_names_a_hub(
+    course: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOGRADER_HUB_URL", hub.url)
+    hub.answers("/warm-cache", status="ok", warmed=[])
+    path = course / "hub-release" / "A1" / "A1.py"
+    path.write_text("import marimo\n")
+    assert cli("hub warm-cache --all").out == f"  {path}: no PEP 723 deps\n"
+    assert hub.received == []
+    cli("hub warm-cache --all --url", hub.url)
+    assert len(hub.received) == 1
+
+
 def test_what_the_hub_could_not_prepare_is_told_by_item_and_ends_with_1(hub: FakeHub) -> None:
     hub.streams(
         "/warm-cache",

@@ -12,7 +12,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.core.tasks import Progress
-from mograder.grading.author.author_runs import AuthorTrial, RunReport
+from mograder.grading.author.author_runs import AuthorRuns, AuthorTrial, RunReport
 from mograder.grading.author.generate import Generated, GenerateOptions, Watch, generate
 from mograder.grading.author.scaffold import assignment_text
 from mograder.notebook.denied_code import DEFAULT_DENIED
@@ -511,3 +511,15 @@ async def test_an_answer_that_a_hub_would_refuse_is_worth_a_look(course: Path) -
     assert place_of(advice.removeprefix("ADVICE: ")) == "import glob"
     (outcome,) = await make(course, Script())
     assert not [line for line in lines(outcome) if line.startswith("ADVICE: ")]
+
+
+async def test_the_runs_have_the_limits_of_the_item(course: Path) -> None:
+    asked: list[str] = []
+
+    class Named(Script):
+        def of_item(self, name: str) -> AuthorRuns:
+            asked.append(name)
+            return self
+
+    await make(course, Named())
+    assert asked == ["A1"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import SandboxUnavailable
-from mograder.grading.author.author_runs import AuthorTrial, NotebookVariant
+from mograder.grading.author.author_runs import AuthorRuns, AuthorTrial, NotebookVariant
 from mograder.grading.author.quality import QualityOptions, QualityWatch, examine
 from mograder.grading.author.quality_trials import QualityReport, Submissions
 from mograder.notebook.grading.checks_advice import Fault
@@ -218,3 +218,15 @@ async def test_submissions_are_never_run_without_a_sandbox(tmp_path: Path) -> No
     with pytest.raises(SandboxUnavailable, match="strangers' programs"):
         await examined(tmp_path, runs, submissions=Submissions((), tmp_path))
     assert runs.texts == []
+
+
+async def test_the_runs_have_the_limits_of_the_item(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Named(Runs):
+        def of_item(self, name: str) -> AuthorRuns:
+            asked.append(name)
+            return self
+
+    await examined(tmp_path, Named(passes), mutants=0, item="A1")
+    assert asked == ["A1"]

@@ -35,6 +35,7 @@ CALLABLE = {
     "each": "np.vectorize(lambda v: v ** 0.5)",
     "listed": "list",
     "first": "operator.itemgetter(0)",
+    "biggest": "max",
     "counted": "Counted()",
 }
 TREE = """
@@ -72,6 +73,7 @@ CHECKS = {
     "each": "each(4.0) == 2",
     "listed": "listed((1, 2)) == [1, 2]",
     "first": "first([1, 2]) == 1",
+    "biggest": "biggest([1, 2]) == 2",
     "counted": "counted(3) == 3 and callable(counted)",
 }
 HEAD = """
@@ -100,6 +102,7 @@ def root(v): return v ** 0.5
 def each(v): return v ** 0.5
 def listed(v): return [*v]
 def first(v): return v[0]
+def biggest(v): return sorted(v)[-1]
 def counted(n): return n
 def thing(n): return n
 def mean(table): return table.x.mean()
@@ -143,6 +146,7 @@ def _solution(*parts: str) -> str:
 def run(tmp_path_factory: pytest.TempPathFactory, programs: WarmPrograms) -> Judged:
     both = CHECKS | NOT_THE_SAME
     checks = [f"check('{name}', [(lambda: {code}, 'm')])" for name, code in both.items()]
+    checks += [f"check('bare {name}', [({name}, 'm')])" for name in CALLABLE]
     source = notebook(HEAD, _solution(*AUTHORS, TREE.format("<"), FUNCTIONS), *checks)
     recorded = judged(tmp_path_factory.mktemp("recorded"), source, source, programs=programs)
     named = [f"{name} = {value}" for name, value in CALLABLE.items()]
@@ -157,6 +161,11 @@ def run(tmp_path_factory: pytest.TempPathFactory, programs: WarmPrograms) -> Jud
 @pytest.mark.parametrize("name", CHECKS)
 def test_what_python_takes_for_the_authors_way_holds(run: Judged, name: str) -> None:
     assert run.passed[name] == [True], run.text
+
+
+@pytest.mark.parametrize("name", CALLABLE)
+def test_an_answer_that_is_the_condition_holds_as_in_the_notebook(run: Judged, name: str) -> None:
+    assert run.passed[f"bare {name}"] == [True], run.text
 
 
 @pytest.mark.parametrize("name", NOT_THE_SAME)

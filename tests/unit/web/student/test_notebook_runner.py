@@ -1,4 +1,4 @@
-"""Stored results of validations: in the file and with the keys of 0.3.16.
+"""Validations: their limits, and stored results in the file and with the keys of 0.3.16.
 
 See compatibility-0.3.16.md 5.
 """
@@ -6,12 +6,16 @@ See compatibility-0.3.16.md 5.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mograder.store.copies.student_folder import Notebook
+from mograder.web.student import notebook_runner
 from tests.support.dashboard_app import Dashboard, dashboard
+from tests.support.fake_judges import FakeJudges, FakeRuns, fake_workbench
+from tests.support.notebooks import SCRIPT_HEAD, notebook
 
 OLD = {
     "notebook": "hw1.py",
@@ -63,3 +67,21 @@ async def test_a_damaged_record_is_no_result(tmp_path: Path, text: str) -> None:
     async with dashboard(tmp_path / "w") as shown:
         notebook = put(shown, text)
         assert shown.app.runner.result(notebook) is None
+
+
+async def test_a_validation_has_the_limits_of_the_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = "# [tool.mograder.limits]\n# memory_mb = 512\n# ///\n\nimport"
+    released = notebook("x = 1", head=SCRIPT_HEAD.replace("# ///\n\nimport", limits))
+    executor = FakeRuns()
+    opened = partial(fake_workbench, executor, FakeJudges())
+    monkeypatch.setattr(notebook_runner, "open_workbench", opened)
+    async with dashboard(tmp_path / "w") as shown:
+        mine = put(shown, OLD)
+        place = shown.app.course.folder.state / "release" / "hw1"
+        place.mkdir(parents=True)
+        (place / "hw1.py").write_text(released)
+        mine.path.write_text(notebook("x = 1"))
+        await shown.app.runner.validate(mine, lambda _: None)
+    assert [each.limits.memory_mb for each in executor.asked] == [512]

@@ -28,7 +28,7 @@ from mograder.grading.validation_report import (
 )
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script
-from mograder.sandbox.execution.item_limits import limited, limits_of
+from mograder.sandbox.execution.item_limits import limits_for
 from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import CopyOf
 from mograder.store.course.course import read_notebook
@@ -110,7 +110,7 @@ async def _submission(
     settings = services.loaded.settings
     script, released, slot = await to_thread.run_sync(_prepared, app, caller, copy)
     environment = await services.environments.prepare(script, report)
-    limits = limited(limits_of(settings.limits), script, settings.of_item(item))
+    limits = limits_for(settings, script, item)
     return Submission(
         text,
         f"{item}.py",
