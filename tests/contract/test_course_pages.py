@@ -27,6 +27,13 @@ async def test_every_page_answers_and_says_in_the_bar_where_it_is(hub: Hub, name
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=", page.text)
 
 
+async def test_the_page_that_waits_for_an_editor_has_each_id_once(hub: Hub) -> None:
+    """The bar of those who mark has numbers with ids of their own."""
+    found = re.findall(r'\sid="([^"]+)"', await read(hub, "/edit/A1", "prof"))
+    assert "waiting" in found
+    assert len(found) == len({*found})
+
+
 async def test_items_tell_their_environment_and_who_has_begun(hub: Hub) -> None:
     await begin(hub)
     bad = NOTEBOOK.replace(

@@ -584,7 +584,7 @@ async def test_marking_and_today_count_what_is_left(rig: Rig) -> None:
             assert (f"{waiting[item]} answers wait" in page) == bool(waiting[item]), item
             assert f"Essay {handed - waiting[item]} of {handed}" in text_of(course), item
     today = await rig.see("/course/today")
-    assert '<span id="to-mark" data-live> <span' in today or not waiting
+    assert '<span id="marking-count" data-live> <span' in today or not waiting
     assert str(sum(waiting.values())) in text_of(today)
     assert str(len(rig.term.open)) in text_of(course)
     requests = await rig.see("/marking/-/requests")
