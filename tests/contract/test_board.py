@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from mograder.core.names import rehearsal_user
 from mograder.sandbox.execution.report import CheckResult, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
@@ -166,6 +167,15 @@ async def test_the_board_shows_what_notebooks_report_and_escapes_it(taught: Hub)
     assert "Q2: the &lt;b&gt;size&lt;/b&gt;" in shown
     assert shown.count("no marks") == 1
     assert shown.index(">alice</a>") < shown.index(">carol</a>")
+
+
+async def test_the_users_of_a_rehearsal_are_not_among_the_students(taught: Hub) -> None:
+    for number in range(1, 3):
+        taught.start(rehearsal_user(number), "A1")
+    shown = await page(taught)
+    assert "__rehearsal" not in shown
+    assert "0 of 3 passed" in shown
+    assert "3 open now" in await read(taught, "/board", "prof")
 
 
 async def test_a_label_that_the_release_does_not_have_is_shown_to_nobody(taught: Hub) -> None:

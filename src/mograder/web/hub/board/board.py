@@ -22,7 +22,7 @@ from starlette.responses import Response
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
 from mograder.core.errors import Conflict, InvalidInput, NotFound
-from mograder.core.names import INSTRUCTOR, ItemName, Username
+from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
 from mograder.core.tasks import every
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.connections import share_editing
@@ -97,7 +97,7 @@ class _Asked(BaseModel):
 async def boards(request: Request, app: CurrentApp) -> Response:
     """List the boards, those with requests for help and with open notebooks first."""
     names = await to_thread.run_sync(app.services.releases.assignments)
-    keys = (live.key for live in app.services.pool.all())
+    keys = [live.key for live in app.services.pool.all() if not is_rehearsal(live.key.user)]
     used = Counter(key.item for key in keys if key.mode is Mode.EDIT)
     waiting = Counter(each.item for each in app.desk.requests() if not each.helper)
     lines = [BoardLine(each, used[each], waiting[each]) for each in names]

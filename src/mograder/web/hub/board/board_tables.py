@@ -21,6 +21,7 @@ from anyio import to_thread
 from markupsafe import Markup
 
 from mograder.core.clock import Clock
+from mograder.core.names import is_rehearsal
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.manager import SessionManager
 from mograder.store.hub.board import Board, CheckRow
@@ -213,7 +214,7 @@ class BoardTables:
         kept.tables.clear()
 
     def _running(self, item: str) -> frozenset[str]:
-        keys = (live.key for live in self._pool.all())
+        keys = (live.key for live in self._pool.all() if not is_rehearsal(live.key.user))
         return frozenset(key.user for key in keys if key.item == item and key.mode is Mode.EDIT)
 
     def _asks(self, item: str) -> Mapping[str, str]:
