@@ -42,6 +42,10 @@ class Part(StrEnum):
     """Items, their visibility, or the list of people, which concern every page."""
 
 
+_OF_A_CLASS = frozenset({Part.SESSIONS, Part.HELP})
+"""The parts of which markers are told for every user: their list of boards shows both."""
+
+
 class Subscriber:
     """One open page, and the changes not yet sent to it; the page of a board hears of its item."""
 
@@ -82,13 +86,15 @@ class Notifier:
     """Notifies the open pages; for one event loop.
 
     Mutable state: ``_subscribers``, by user, the oldest first, those of instructors, which are
-    notified of every user's changes, and those of boards; ``_recent``, the changes of the last
-    minute by user, part and the item of a board, with their Unix times, the oldest first.
+    notified of every user's changes, those of markers, and those of boards; ``_recent``, the
+    changes of the last minute by user, part and the item of a board, with their Unix times, the
+    oldest first.
     """
 
     def __init__(self) -> None:
         self._subscribers: defaultdict[str, list[Subscriber]] = defaultdict(list)
         self._instructors: set[Subscriber] = set()
+        self._markers: set[Subscriber] = set()
         self._boards: set[Subscriber] = set()
         self._recent: OrderedDict[tuple[str | None, Part, str], float] = OrderedDict()
         self._count = 0
@@ -97,7 +103,7 @@ class Notifier:
         """Called with the item of a board that has changed, before its pages are told."""
 
     def notify(self, user: str, part: Part) -> None:
-        """Notify a person's pages, and the instructors', of a change in that person's data."""
+        """Notify a person's pages, and those of staff, of a change in that person's data."""
         self._notify(user, part)
 
     def notify_instructors(self, part: Part) -> None:
@@ -109,11 +115,12 @@ class Notifier:
         self._notify(None, Part.COURSE)
 
     def _notify(self, user: str | None, part: Part) -> None:
-        """Notify a user's pages and the instructors'; "" is the instructors only, None all."""
+        """Notify a user's pages and those of staff; "" is the instructors' only, None all."""
         if user is None:
             found = [each for subscribers in self._subscribers.values() for each in subscribers]
         else:
-            found = [*self._subscribers.get(user, ()), *self._instructors]
+            markers = self._markers if part in _OF_A_CLASS else ()
+            found = [*self._subscribers.get(user, ()), *self._instructors, *markers]
         for subscriber in found:
             subscriber.note(part)
         self._remember(user, part)
@@ -140,8 +147,10 @@ class Notifier:
         for (user, part, board), at in reversed(self._recent.items()):
             if at < since:
                 break
-            own = user is None or user == subscriber.identity.username
-            if (own or subscriber in self._instructors) and board in ("", subscriber.board):
+            told = user is None or user == subscriber.identity.username
+            told |= subscriber in self._instructors
+            told |= subscriber in self._markers and part in _OF_A_CLASS
+            if told and board in ("", subscriber.board):
                 subscriber.note(part)
 
     def demand_room(self) -> None:
@@ -171,6 +180,8 @@ class Notifier:
         self._count += 1
         if identity.role is Role.INSTRUCTOR:
             self._instructors.add(subscriber)
+        elif identity.role is Role.MARKER:
+            self._markers.add(subscriber)
         if board:
             self._boards.add(subscriber)
         if since:
@@ -183,6 +194,7 @@ class Notifier:
         finally:
             subscribers.remove(subscriber)
             self._instructors.discard(subscriber)
+            self._markers.discard(subscriber)
             self._boards.discard(subscriber)
             self._count -= 1
             if not subscribers:
