@@ -250,6 +250,20 @@ async def test_a_form_tells_what_its_work_does_and_leads_on(
     await expect(page.get_by_role("button", name="Validate again")).to_be_visible()
 
 
+async def test_a_form_that_was_answered_with_a_file_can_be_sent_with_another_button_at_once(
+    url: str, people: People
+) -> None:
+    prof = await people.person("prof", headers=from_proxy("prof"))
+    page = await prof.open(f"{url}/course/people")
+    names = page.get_by_label("Who gets a link that signs in once")
+    await names.fill("alice")
+    async with page.expect_download():
+        await page.get_by_role("button", name="Make them as a CSV file").click()
+    await names.fill("alice\nbob")
+    await page.get_by_role("button", name="Make the links").click()
+    await expect(page.get_by_role("main")).to_contain_text("2 links were made.")
+
+
 async def test_news_leave_what_a_reader_has_opened_as_it_is(
     hub: Hub, url: str, people: People
 ) -> None:
