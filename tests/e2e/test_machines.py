@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from mograder.sandbox.protocol import Endpoint
 from mograder.sessions.end_reasons import EndReason
@@ -125,6 +125,31 @@ async def test_the_bar_tells_of_the_shutdown_and_moves_the_notebook(
     stopped = tab.page.expect_request(f"**/stop-edit/alice/{ITEM}*")
     async with stopped, tab.page.expect_request(f"**/start-edit-deep/{ITEM}"):
         await tab.click(move)
+
+
+async def test_news_leave_the_button_its_focus_and_the_reason_why_it_could_not_move(
+    scene: Framed,
+) -> None:
+    connected(scene.hub.engine, "n1", draining=True, drain_seconds=1000.0)
+    connected(scene.hub.engine, "n2")
+    tab = await scene.open()
+    notice = tab.page.locator("#machine")
+    move = notice.get_by_role("button", name="Move now")
+    await expect(move).to_be_visible()
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=503, json={"detail": "Not now."})
+
+    await tab.page.route("**/stop-edit/**", refuse)
+    await move.focus()
+    await tab.click(move)
+    await expect(notice).to_contain_text("It could not be moved: Not now.")
+    async with tab.page.expect_response("**/standing/**"):
+        await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await tab.page.wait_for_timeout(300)
+    assert await tab.page.evaluate("document.activeElement.textContent") == "Move now"
+    await expect(notice).to_contain_text("It could not be moved: Not now.")
+    await expect(notice).to_contain_text("minutes")
 
 
 async def test_the_message_goes_when_the_machine_stays(scene: Framed) -> None:

@@ -16,21 +16,30 @@ text.role = "status";
 move.textContent = word("move");
 place.append(text);
 
-let until = null, clock = 0;
+let until = null, clock = 0, trouble = "";
 
 export function tell({ leaving, seconds, elsewhere }) {
+  if (move.ariaDisabled === "true") return; // it is being moved
   clearInterval(clock);
-  if (!leaving) return place.remove();
+  if (!leaving) {
+    trouble = "";
+    return place.remove();
+  }
   until = seconds === null ? null : Date.now() + seconds * 1000;
-  if (mine && elsewhere) place.append(move);
-  else move.remove();
+  if (!mine || !elsewhere) move.remove();
+  else if (!move.isConnected) place.append(move); // a button that is put in again loses the focus
   if (!place.isConnected) document.getElementById("bar").append(place);
+  count();
+}
+
+function count() {
   say();
   if (until !== null) clock = setInterval(say, CHECK_MS);
 }
 
 function say() {
-  const words = until === null ? word("leavingSoon") : word("leaving", about((until - Date.now()) / 60000));
+  const when = until === null ? word("leavingSoon") : word("leaving", about((until - Date.now()) / 60000));
+  const words = `${when} ${trouble}`.trim();
   if (text.textContent !== words) text.textContent = words;
 }
 
@@ -47,6 +56,7 @@ move.addEventListener("click", async () => {
   clearInterval(clock);
   const answer = await fetch(stop.dataset.action, { method: "POST", headers: { Accept: "application/json" } }).catch(() => null);
   if (answer?.ok) return location.assign(again.href);
-  text.textContent = word("unmoved", "", answer ? await reason(answer) : word("unreachable"));
+  trouble = word("unmoved", "", answer ? await reason(answer) : word("unreachable"));
   move.ariaDisabled = "false";
+  count();
 });
