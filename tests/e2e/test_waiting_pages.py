@@ -264,6 +264,24 @@ async def test_a_form_that_was_answered_with_a_file_can_be_sent_with_another_but
     await expect(page.get_by_role("main")).to_contain_text("2 links were made.")
 
 
+async def test_the_first_page_is_left_when_its_reader_may_not_see_it_any_more(
+    hub: Hub, url: str, page: Page
+) -> None:
+    look = "document.dispatchEvent(new Event('visibilitychange'))"
+    await page.goto(f"{url}/")
+    allowed = hub.course / "allowed_users.txt"
+    allowed.write_text("bob\n")
+    await page.evaluate(look)
+    await expect(page.get_by_role("heading", name="Access Restricted")).to_be_visible()
+    allowed.unlink()
+    await page.goto(f"{url}/")
+    await page.context.set_extra_http_headers({})
+    await page.context.clear_cookies()
+    await page.evaluate(look)
+    await expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+    await expect(page.get_by_text("Your notebooks")).to_have_count(0)
+
+
 async def test_news_leave_what_a_reader_has_opened_as_it_is(
     hub: Hub, url: str, people: People
 ) -> None:

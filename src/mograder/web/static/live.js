@@ -25,11 +25,17 @@ export async function refresh() {
   const mine = ++asked;
   const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } }).catch(() => null);
   const typing = document.activeElement?.closest("form") || document.querySelector("details[open] form");
-  if (answer?.redirected && !typing) return location.reload(); // to the page for signing in
-  if (!answer?.ok || answer.redirected) return;
+  const ours = answer?.headers.has("x-request-id"); // a front that answers in the hub's place tells nothing
+  const out = answer?.redirected || (ours && answer.status === 403); // signed out, or off the list
+  if (out && !typing) return location.reload(); // to the page that says so
+  if (out || !answer?.ok) return;
   const text = await answer.text();
   if (mine !== asked) return; // the page was asked for again: this answer is older, however late it comes
   const fresh = new DOMParser().parseFromString(text, "text/html");
+  if (ours && document.querySelector("main").dataset.events && !fresh.querySelector("main[data-events]")) {
+    if (!typing) location.reload(); // a reader who is signed out gets another page at this address
+    return;
+  }
   tell_times(fresh);
   ask_here(fresh);
   for (const part of document.querySelectorAll("[data-live]")) {
