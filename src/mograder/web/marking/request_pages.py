@@ -49,6 +49,10 @@ _FORM_BYTES = 64 * 1024
 _MOST_CALLS = 10
 
 
+class _UnusedPoints(InvalidInput):
+    """A form has points that its button does not record."""
+
+
 @dataclass(frozen=True, slots=True)
 class ThreadView:
     """A request with what a person needs to answer it.
@@ -94,12 +98,27 @@ def thread_page(
     a: str, number: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
     """Show a request with its thread and the mark as it stands."""
-    view = _thread(marking, marker, a, number)
+    return _page(request, marking, marker, _thread(marking, marker, a, number))
+
+
+def _page(
+    request: Request,
+    marking: MarkingApp,
+    marker: Marker,
+    view: ThreadView,
+    unused: Mapping[str, str] | None = None,
+) -> Response:
+    """Return the page of a request; ``unused`` are the fields of a form of which nothing was done.
+
+    They are in the form again, as what a person wrote would else be lost.
+    """
     return page(
         request,
         "marking/request.html",
+        400 if unused else 200,
         here="marking",
         view=view,
+        unused=unused,
         may=may_answer(marker, view.request),
         instructor=marker.role is Role.INSTRUCTOR,
         longest=LONGEST_TEXT,
@@ -116,7 +135,11 @@ async def change_thread(
     The form's fields: ``action``, ``text``, ``points``, ``to``, ``seen`` and ``version``.
     """
     fields = await read_form(request, _FORM_BYTES)
-    done = await to_thread.run_sync(_change, marking, marker, a, number, fields)
+    try:
+        done = await to_thread.run_sync(_change, marking, marker, a, number, fields)
+    except _UnusedPoints:
+        view = await to_thread.run_sync(_thread, marking, marker, a, number)
+        return _page(request, marking, marker, view, {"text": "", **fields})
     await marking.record(request, f"request: {fields['action']}", f"{a}: {number}"[:200])
     where = with_outcome(f"/marking/{path_segment(a)}/requests/{path_segment(number)}", done)
     return go_to(request, where)
@@ -254,6 +277,8 @@ def _change(
     if not may_answer(marker, request):
         raise Forbidden("Another person answers this request.")
     action, text, seen = fields.get("action", ""), fields.get("text", ""), _seen(fields)
+    if action in ("answer", "keep") and request.waits:
+        _refuse_points(_mark(book, request), fields.get("points", ""))
     match action:
         case "answer":
             regrade_requests.answer(book, request, marker.name, text, seen=seen, now=now)
@@ -291,6 +316,19 @@ def _seen(fields: Mapping[str, str]) -> int:
 def _number(text: str) -> int | None:
     """Return a number of at most nine digits, None for any other text."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+def _refuse_points(mark: AnswerMark | None, text: str) -> None:
+    """Refuse points for a button that leaves the mark as it is.
+
+    Raises: _UnusedPoints for others than the present ones.
+    """
+    if mark is None or not text.strip():
+        return
+    with suppress(InvalidInput):
+        if _points(text) == mark.question.points:
+            return
+    raise _UnusedPoints("These points are recorded by Change the mark only.")
 
 
 def _points(text: str) -> float:
