@@ -25,7 +25,7 @@ from tests.support.gradebooks import AT
 from tests.support.grader_app import PUBLIC, proxied_grader
 from tests.support.hub_app import Hub, built_hub
 from tests.support.hub_copies import press, read, see
-from tests.support.page_reader import hidden_field
+from tests.support.page_reader import Reader, hidden_field
 from tests.support.released_course import ESSAY, ReleasedCourse, later, open_released_course
 
 MARKER, OTHER_ITEM = "marta", '["A2"]\n'
@@ -533,6 +533,34 @@ async def test_points_that_are_no_mark_are_refused(hub: Hub, course: ReleasedCou
         answer = await decide(hub, "prof", action="change", points=points)
         assert answer.status_code == 400, points
     assert course.book.grades("A1")[0].final == 13.5
+
+
+async def test_points_that_the_pressed_button_does_not_record_are_not_dropped(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    for action, points in (("keep", "8,5"), ("answer", "8,5"), ("keep", "<ten>")):
+        answer = await decide(hub, MARKER, action=action, points=points, text="<i>You are right.")
+        assert answer.status_code == 400
+        shown = Reader(answer.text)
+        assert f"You wrote {points} points, and did not press Change the mark." in shown.words
+        assert ("value", points) in shown.attributes
+        assert "<i>You are right." in shown.text
+        (request,) = RegradeRequests(course.book).of()
+        assert len(request.messages) == 1
+    assert (await decide(hub, MARKER, action="keep", points="6")).status_code == 303
+
+
+async def test_words_beside_the_button_that_takes_a_request_back_are_sent(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    await ask(hub, action="withdraw", text="I had misread it.")
+    assert "I had misread it." in await read(hub, THREAD, "prof")
+    (request,) = RegradeRequests(course.book).of()
+    assert not request.waits
 
 
 async def test_two_decisions_do_not_pass_each_other(hub: Hub, course: ReleasedCourse) -> None:

@@ -131,14 +131,15 @@ def reply(book: Gradebook, request: RegradeRequest, text: str, now: datetime) ->
     RegradeRequests(book).add(request.number, message, seen=request.last)
 
 
-def withdraw(book: Gradebook, request: RegradeRequest, now: datetime) -> None:
-    """Record that the student takes a request back, while it is not decided.
+def withdraw(book: Gradebook, request: RegradeRequest, now: datetime, text: str = "") -> None:
+    """Record that the student takes a request back, while it is not decided; with words, if any.
 
-    Raises: Forbidden, Conflict.
+    Raises: InvalidInput, Forbidden, Conflict.
     """
     if not request.waits:
         raise Forbidden("This request is closed.")
-    message = Message(MessageKind.WITHDRAWN, request.student, now)
+    said = _checked(text) if text.strip() else ""
+    message = Message(MessageKind.WITHDRAWN, request.student, now, said)
     RegradeRequests(book).add(request.number, message, seen=request.last)
 
 

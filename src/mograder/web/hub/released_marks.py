@@ -166,7 +166,7 @@ def _ask(app: HubApp, copy: CopyOf, fields: Mapping[str, str]) -> str:
     if action == "reply":
         regrade_requests.reply(book, found[0], text, now)
     elif action == "withdraw":
-        regrade_requests.withdraw(book, found[0], now)
+        regrade_requests.withdraw(book, found[0], now, text)
     else:
         raise InvalidInput("The field action must be ask, reply or withdraw.")
     return action
