@@ -138,6 +138,19 @@ async def test_the_list_of_people_is_changed_by_a_form_and_the_page_shows_it(hub
     assert "was changed since you opened it" in again.text
 
 
+async def test_a_list_without_a_name_is_saved_by_the_form_only_if_that_is_meant(hub: Hub) -> None:
+    """Without a list everybody may come in, with an empty one staff only."""
+    page = await read(hub, "/course/people", "prof")
+    fields = {"users": " \r\n", "stamp": hidden_field(page, "stamp")}
+    refused = await press(hub, "/sync-users", "prof", data=fields)
+    assert refused.status_code == 400
+    assert "Nothing was saved." in refused.text
+    assert not (hub.course / "allowed_users.txt").exists()
+    meant = await press(hub, "/sync-users", "prof", data={**fields, "empty": "yes"})
+    assert meant.status_code == 303
+    assert "The list is empty" in await read(hub, "/course/people", "prof")
+
+
 async def test_problems_are_told_in_plain_words(hub: Hub) -> None:
     now = hub.clock.now()
     for number, reason in enumerate((EndReason.MEMORY, EndReason.IDLE)):

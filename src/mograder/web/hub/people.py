@@ -100,6 +100,11 @@ async def sync_users(
         fields = await read_form(request, _LONG_FORM)
         await _demand_unchanged(app, fields.get("stamp"))
         users = fields.get("users", "").splitlines()
+        if not "".join(users).strip() and fields.get("empty") != "yes" and not _by_platform(app):
+            raise InvalidInput(
+                "The list has no name: nobody but staff could come in. Nothing was saved.",
+                hint="Tick the box below the list if you mean that.",
+            )
     else:
         users = _texts((await read_json(request, _Users, _LONG_FORM)).users)
     if len(users) > _MOST_USERS:
@@ -207,11 +212,17 @@ def people(request: Request, app: CurrentApp) -> Response:
         here="people",
         listed=listed,
         stamp=str(roster.stamp()),
-        by_platform=roster.more is not None and roster.more.decides(),
+        by_platform=_by_platform(app),
         instructors=sorted(app.services.policy.instructors),
         external=_signs_in_elsewhere(app),
         writes=app.find(Post) is not None,
     )
+
+
+def _by_platform(app: HubApp) -> bool:
+    """Return whether the members of a course on a learning platform may come in."""
+    more = app.services.roster.more
+    return more is not None and more.decides()
 
 
 def _signs_in_elsewhere(app: HubApp) -> bool:
