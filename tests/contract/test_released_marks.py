@@ -113,7 +113,10 @@ async def test_the_page_of_feedback_has_a_strict_policy(hub: Hub, course: Releas
 
 async def test_a_release_at_a_time_is_seen_from_then_on(hub: Hub, course: ReleasedCourse) -> None:
     at = later(60).replace(tzinfo=None).isoformat(timespec="minutes")
-    await release(hub, visible_from=at, timezone="UTC")
+    done = (await release(hub, visible_from=at, timezone="UTC")).headers["location"]
+    told = Reader(await read(hub, done, "prof")).words
+    assert "The marks of 2 students will be visible from the time that you chose." in told
+    assert "students were released" not in told
     assert (await see(hub, "/marks/alice/A1")).status_code == 404
     hub.clock.advance(3600)
     assert (await see(hub, "/marks/alice/A1")).status_code == 200
