@@ -20,6 +20,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
 from mograder.store.gradebook.late_work import LateWork, Membership
 from mograder.store.marking.regrade_requests import RegradeRequests
+from tests.support.event_stream import listening
 from tests.support.feedback_pages import EVIL
 from tests.support.gradebooks import AT
 from tests.support.grader_app import PUBLIC, proxied_grader
@@ -120,6 +121,20 @@ async def test_a_release_at_a_time_is_seen_from_then_on(hub: Hub, course: Releas
     assert (await see(hub, "/marks/alice/A1")).status_code == 404
     hub.clock.advance(3600)
     assert (await see(hub, "/marks/alice/A1")).status_code == 200
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_open_first_pages_hear_of_a_release_and_each_of_its_own_answer(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    assert re.search(r'id="other-marks" data-live [^>]* hidden>', await read(hub, "/"))
+    async with listening(hub, "alice") as alice, listening(hub, "bob") as bob:
+        await release(hub)
+        assert (await alice.news(), await bob.news()) == (["course"], ["course"])
+        await ask(hub)
+        await decide(hub, MARKER, action="answer", text="Which part?")
+        assert await alice.news() == ["marks"]
+        assert bob.parts.empty()
 
 
 async def test_the_release_page_finds_students_by_name_and_state(

@@ -216,7 +216,7 @@ def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> 
     reserve = settings.limits.disk_reserve
     results = ValidationResults(KeptResults(engine))
     results.load()
-    marking = _marking(services, book)
+    marking = _marking(services, book, notifier)
     audit, work, checks = AuditTrail(services.state, clock), Work(), ItemChecks(services.releases)
     numbers = CourseNumbers(clock)
     users_of, leave = partial(_users_of, services), partial(_end_help, services)
@@ -263,7 +263,7 @@ def _items(services: Services, visibility: VisibilityRules) -> Items:
     )
 
 
-def _marking(services: Services, book: SharedGradebook) -> MarkingApp:
+def _marking(services: Services, book: SharedGradebook, notifier: Notifier) -> MarkingApp:
     """Return the parts of the hub for marking: the course's gradebook, sources and audit log."""
     return make_marking(
         services.loaded,
@@ -274,7 +274,16 @@ def _marking(services: Services, book: SharedGradebook) -> MarkingApp:
         record=_record,
         works=Works(),
         reports=services.reports,
+        tell=partial(_tell_students, notifier),
     )
+
+
+def _tell_students(notifier: Notifier, students: Sequence[str]) -> None:
+    """Notify the pages of students who see other marks; of many, each asks at its own moment."""
+    if len(students) == 1:
+        notifier.notify(students[0], Part.MARKS)
+    elif students:
+        notifier.notify_all()
 
 
 async def _record(request: Request, action: str, *what: str) -> None:

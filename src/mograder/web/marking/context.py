@@ -14,7 +14,7 @@ import contextlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, cast
@@ -170,6 +170,13 @@ class Record(Protocol):
     def __call__(self, request: Request, action: str, /, *what: str) -> Awaitable[None]: ...
 
 
+Tell = Callable[[Sequence[str]], None]
+
+
+def _untold(_: Sequence[str]) -> None:
+    """Tell nobody: no pages of students are open."""
+
+
 @dataclass(frozen=True, slots=True)
 class MarkingApp:
     """The parts of a course that marking needs.
@@ -180,7 +187,7 @@ class MarkingApp:
     signed results, and makes the names of answers that hide their student.
     ``source`` finds an assignment's source notebook. ``record`` writes to the audit log.
     ``works`` shows submissions, ``progress`` counts what is marked. ``reports`` keeps what
-    takes seconds to compute.
+    takes seconds to compute. ``tell`` is called with the students who now see other marks or words.
     """
 
     loaded: LoadedSettings
@@ -194,6 +201,7 @@ class MarkingApp:
     works: Works
     reports: Reports = field(default_factory=Reports)
     progress: MarkingProgress = field(default_factory=MarkingProgress)
+    tell: Tell = _untold
 
 
 def make_marking(
@@ -206,6 +214,7 @@ def make_marking(
     record: Record,
     works: Works,
     reports: Reports | None = None,
+    tell: Tell = _untold,
 ) -> MarkingApp:
     """Return the parts of a course that marking needs; ``key`` is that of results' signatures."""
 
@@ -227,6 +236,7 @@ def make_marking(
         record=record,
         works=works,
         reports=reports or Reports(),
+        tell=tell,
     )
 
 

@@ -136,11 +136,12 @@ async def change_thread(
     """
     fields = await read_form(request, _FORM_BYTES)
     try:
-        done = await to_thread.run_sync(_change, marking, marker, a, number, fields)
+        done, student = await to_thread.run_sync(_change, marking, marker, a, number, fields)
     except _UnusedPoints:
         view = await to_thread.run_sync(_thread, marking, marker, a, number)
         return _page(request, marking, marker, view, {"text": "", **fields})
     await marking.record(request, f"request: {fields['action']}", f"{a}: {number}"[:200])
+    marking.tell((student,))
     where = with_outcome(f"/marking/{path_segment(a)}/requests/{path_segment(number)}", done)
     return go_to(request, where)
 
@@ -270,8 +271,11 @@ def _people(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str,
 
 def _change(
     marking: MarkingApp, marker: Marker, assignment: str, number: str, fields: Mapping[str, str]
-) -> str:
-    """Carry out the action of a form; return the page's word for what came of it."""
+) -> tuple[str, str]:
+    """Carry out the action of a form; return the page's word for what came of it, and the student.
+
+    Raises: _UnusedPoints, Forbidden, and as the functions of ``regrade_requests``.
+    """
     book, now = marking.book(), marking.clock.now()
     request = _find(book, assignment, number)
     if not may_answer(marker, request):
@@ -294,10 +298,10 @@ def _change(
             made = Decision(marker.name, text, points, seen, fields.get("version", "")[:200])
             done = regrade_requests.decide(feedback_of(marking, assignment), request, made)
             if action == "change" and not done.released:
-                return "keep" if done.after == done.before else "change-unseen"
+                action = "keep" if done.after == done.before else "change-unseen"
         case _:
             raise InvalidInput("The field action must be answer, keep, change, assign or reopen.")
-    return action
+    return action, request.student
 
 
 def _assignee(marking: MarkingApp, book: Gradebook, assignment: str, name: str) -> str:

@@ -31,7 +31,7 @@ class Part(StrEnum):
     SESSIONS = "sessions"
     COPIES = "copies"
     MARKS = "marks"
-    """Grading, its progress and its results, which concern instructors only."""
+    """Grading and its results, which concern instructors only, and the marks of one student."""
     MACHINES = "machines"
     """The nodes that run the sessions, which concern instructors only."""
     HELP = "help"
