@@ -147,10 +147,12 @@ async def test_a_session_that_does_not_run_is_named_or_started_again(proxied: Ru
     assert (tab.status_code, tab.headers["location"]) == (303, "/edit/A2")
     tab = await proxied.http.get(run, headers={**plain, **DOCUMENT})
     assert (tab.status_code, tab.headers["location"]) == (303, "/run/L%201")
-    other = await proxied.http.get(
-        edit, headers={**cookie("prof", role=Role.INSTRUCTOR), **DOCUMENT}
-    )
+    prof = cookie("prof", role=Role.INSTRUCTOR)
+    other = await proxied.http.get(edit, headers=prof)
     assert (other.status_code, other.text) == (404, "No active session")
+    tab = await proxied.http.get(edit, headers={**prof, **DOCUMENT})
+    led = "/course/students/alice?done=not-open&item=A2"
+    assert (tab.status_code, tab.headers["location"]) == (303, led)
 
 
 async def test_a_session_whose_server_is_gone_answers_502(proxied: RunningProxy) -> None:

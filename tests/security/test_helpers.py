@@ -124,6 +124,17 @@ async def test_a_helpers_page_ends_with_the_help(asked: Hub) -> None:
         assert "This session has ended" in ended.text
 
 
+async def test_the_tab_of_a_marker_who_does_not_help_leads_to_the_board(asked: Hub) -> None:
+    async with browser(asked, "marta") as client:
+        led = await client.get(SESSION)
+        told = "/board/A1?done=not-open&item=alice"
+        assert (led.status_code, led.headers["location"]) == (303, told)
+        assert "You are not in the notebook of alice." in (await client.get(told)).text
+        assert (await client.get("/run/user/alice/A1/")).status_code == 403
+    async with browser(asked, "bob") as client:
+        assert (await client.get(SESSION)).status_code == 403
+
+
 async def test_the_owner_ends_the_page_of_an_instructor_as_well(asked: Hub) -> None:
     await act(asked, "prof", "take")
     await act(asked, "prof", "together")

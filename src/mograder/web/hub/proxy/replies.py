@@ -22,7 +22,7 @@ from mograder.auth.csrf import browser_marks
 from mograder.auth.identity import Identity
 from mograder.core.web_origin import SessionUrl
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import LiveSession
+from mograder.sessions.session import LiveSession, SessionKey
 from mograder.web.app import policy_source, security_headers
 from mograder.web.context import RequestContext
 from mograder.web.hub.core.capabilities import Capability, label_of
@@ -35,7 +35,7 @@ from mograder.web.hub.proxy.headers import (
     location_header,
 )
 from mograder.web.hub.proxy.http_relay import METHODS
-from mograder.web.pages import Pages, Viewer
+from mograder.web.pages import Pages, Viewer, path_segment, with_outcome
 
 GONE: Header = (b"x-mograder-session", b"gone")
 """Reports to a page's script that the session has ended or may not be used."""
@@ -154,6 +154,18 @@ def ended() -> ProxyReply:
 def see_other(location: str) -> ProxyReply:
     """Return a redirect that the browser follows with GET."""
     return ProxyReply(303, "", (location_header(location),))
+
+
+def away_from(key: SessionKey, role: Role, context: RequestContext) -> ProxyReply:
+    """Return a redirect for a tab of staff that is not in another person's session any more.
+
+    It leads to the student's page, or for a marker to the board of the item, which say so.
+    """
+    if role is Role.INSTRUCTOR:
+        path = with_outcome(f"/course/students/{path_segment(key.user)}", "not-open", key.item)
+    else:
+        path = with_outcome(f"/board/{path_segment(key.item)}", "not-open", key.user)
+    return see_other(context.prefix + path)
 
 
 def to_slash(scope: Scope, context: RequestContext) -> ProxyReply:

@@ -44,6 +44,7 @@ from mograder.web.hub.proxy.replies import (
     GONE,
     FramePages,
     ProxyReply,
+    away_from,
     check_browser,
     check_page,
     ended,
@@ -154,6 +155,8 @@ class SessionProxy:
             raise ProxyReply(403, self._frames.restricted(identity, context), [_HTML])
         if not self._may_enter(identity.username, identity.role, path.key):
             _log.warning("%s was refused the session of %s", identity.username, path.user)
+            if identity.role is Role.MARKER and path.mode is Mode.EDIT and navigates(scope):
+                raise away_from(path.key, identity.role, context)
             raise ProxyReply(403, "403 Forbidden")
         if identity.method is not Method.BEARER:
             check_browser(scope)
@@ -179,8 +182,10 @@ class SessionProxy:
             if path.mode is Mode.RUN and path.rest == "" and navigates(scope):
                 show_code(scope, context)
             return session
-        if viewer.username == path.user and navigates(scope):
-            raise see_other(context.prefix + spinner_of(path.mode, path.item))
+        if navigates(scope):
+            if viewer.username == path.user:
+                raise see_other(context.prefix + spinner_of(path.mode, path.item))
+            raise away_from(path.key, viewer.role, context)
         noun = "session" if path.mode == "edit" else "lecture session"
         raise ProxyReply(404, f"No active {noun}", (GONE,))
 
