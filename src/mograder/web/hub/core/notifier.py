@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -119,7 +119,7 @@ class Notifier:
         if user is None:
             found = [each for subscribers in self._subscribers.values() for each in subscribers]
         else:
-            markers = self._markers if part in _OF_A_CLASS else ()
+            markers: Iterable[Subscriber] = self._markers if part in _OF_A_CLASS else ()
             found = [*self._subscribers.get(user, ()), *self._instructors, *markers]
         for subscriber in found:
             subscriber.note(part)
