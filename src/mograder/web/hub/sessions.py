@@ -112,7 +112,7 @@ async def start_edit_deep(
         await settle(app, request, caller, copy, report)
         return await _start(app, copy.key, report, note)
 
-    return await deliver(request, job, page_of, absent=ABSENT_SECONDS)
+    return await deliver(request, job, page_of, absent=ABSENT_SECONDS, keeps_turn=False)
 
 
 async def start_edit(
@@ -127,7 +127,7 @@ async def start_edit(
         await settle(app, request, caller, copy, report)
         return await _start(app, key, report)
 
-    return await deliver(request, job, page_of)
+    return await deliver(request, job, page_of, keeps_turn=False)
 
 
 async def start_run(
@@ -140,7 +140,7 @@ async def start_run(
         release = await to_thread.run_sync(_lecture, app, caller, lecture)
         return await _start(app, SessionKey(person(caller), release.name, Mode.RUN), report)
 
-    return await deliver(request, job, page_of, absent=ABSENT_SECONDS)
+    return await deliver(request, job, page_of, absent=ABSENT_SECONDS, keeps_turn=False)
 
 
 async def stop_edit(
