@@ -359,13 +359,9 @@ async def put_unsaved(
     """
     read = partial(read_text, request, MAX_NOTEBOOK)
     body, until_stored = await app.of(Uploads).received(copy.user, read)
-
-    async def put() -> str | None:
-        with until_stored:
-            return await app.of(CopyTimelines).put_unsaved(copy, body)
-
+    put = partial(app.of(CopyTimelines).put_unsaved, copy, body)
     done = with_outcome(_page_of(copy), "restored")
-    return await put_text_back(request, app, copy, put, done)
+    return await put_text_back(request, app, copy, put, done, until_stored)
 
 
 async def _rows(
