@@ -193,10 +193,10 @@ class Submissions:
     def holds(self, item: ItemName, filename: str, sha256: str) -> bool:
         """Return whether a submission's file exists and has this digest, by reading it."""
         try:
-            data = self.locate(item, filename).read_bytes()
+            with self.locate(item, filename).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
         except (NotFound, OSError):
             return False
-        return hashlib.sha256(data).hexdigest() == sha256
 
     def anything_of(self, user: str) -> bool:
         """Return whether there is a submission to any item under this name, in whatever case."""
