@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,6 +15,9 @@ import pytest
 from mograder.auth.credentials import Role
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import Extension, LateWork
+from mograder.store.submissions.receipts import Verdict
+from mograder.web.hub import calendar
+from mograder.web.hub.copies import submissions
 from tests.support.hub_app import Hub, HubOf, built_hub
 from tests.support.hub_copies import FORM, ask, begin
 
@@ -100,6 +105,41 @@ async def test_an_address_is_ended_by_a_new_one_by_hand_and_with_all_tokens(hub:
     assert third not in (first, second)
     await ask(hub, "POST", "/revoke-token/alice", "prof")
     assert (await fetch(hub, third)).status_code == 404
+
+
+async def test_few_requests_without_a_login_read_files_at_once(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have no name by which they could be bounded, and the hub's threads are for everybody."""
+    await begin(hub)
+    receipt = (await ask(hub, "POST", "/submit/alice/A1")).json()["receipt"]
+    running: list[str] = []
+    at_once: list[int] = []
+
+    def work() -> None:
+        running.append("")
+        at_once.append(len(running))
+        time.sleep(0.05)
+        running.pop()
+
+    def verdict(*_: object) -> Verdict:
+        work()
+        return Verdict(valid=True, stored=True, counts=True, message="")
+
+    def feed(*_: object) -> str:
+        work()
+        return ""
+
+    monkeypatch.setattr(submissions, "verdict_of", verdict)
+    monkeypatch.setattr(calendar, "_feed", feed)
+    async with hub.client() as nobody:
+        answers = await asyncio.gather(
+            *(nobody.post("/receipts/verify", json=receipt) for _ in range(4)),
+            *(nobody.get("/calendar/alice/key.ics") for _ in range(4)),
+        )
+    assert {each.status_code for each in answers} == {200}
+    assert len(at_once) == 8
+    assert max(at_once) <= 2
 
 
 async def test_an_address_is_for_one_person_of_the_list(hub: Hub) -> None:

@@ -397,3 +397,18 @@ async def test_who_has_begun_a_hidden_item_goes_on(hidden: Hub) -> None:
     _correct(hidden, "A2")
     answer = (await ask(hidden, "POST", "/validate/alice/A2")).json()
     assert [each["label"] for each in answer["checks"]] == ["Secret: Newton"]
+
+
+async def test_a_copy_from_before_the_release_gets_no_update_of_a_hidden_item(hidden: Hub) -> None:
+    assert (await ask(hidden, "POST", "/updates/A3", "prof")).status_code == 200
+    for method in ("GET", "POST"):
+        assert (await ask(hidden, method, "/update/alice/A3")).status_code == 404
+    assert (await ask(hidden, "POST", "/start-edit-deep/A3")).status_code == 200
+    assert (folder(hidden, item="A3") / "A3.py").read_text() == OTHER
+    assert "take update" not in {action for _, action, *_ in hidden.audit()}
+    assert (await ask(hidden, "GET", "/standing/alice/A3")).json().get("update") is None
+    for path in ("/", "/versions/alice/A3"):
+        assert "/update/alice/A3" not in await read(hidden, path)
+    rules = {"items": {"A3": {"hidden": False}}}
+    assert (await ask(hidden, "POST", "/visibility", "prof", json=rules)).status_code == 200
+    assert (await ask(hidden, "GET", "/update/alice/A3")).status_code == 200

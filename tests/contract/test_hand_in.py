@@ -294,6 +294,28 @@ async def test_where_nothing_is_missing_one_press_hands_in_as_at_its_time(
     assert sent.received == pressed
 
 
+async def test_one_press_hands_in_the_text_that_was_there_when_it_was_pressed(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = await begin(hub)
+    now = hub.clock.now().timestamp()
+    for each in (notebook, notebook.with_name(".uploaded")):
+        os.utime(each, (now, now))
+    cell = CellResult(0, "_", CellStatus.OK)
+    hub.runs.result = ExecutionResult(Outcome.FINISHED, (cell,), ())
+    assert (await ask(hub, "POST", "/validate/alice/A1")).json()["ok"]
+
+    async def compare_while_it_is_saved(*_: object, **_more: object) -> tuple[str, ...]:
+        notebook.write_text(OTHER)
+        os.utime(notebook, (now, now))  # so it does not look newer than what was validated
+        return ()
+
+    monkeypatch.setattr(Copies, "compare", compare_while_it_is_saved)
+    answer = await ask(hub, "POST", "/hand-in/alice/A1")
+    assert answer.json()["status"] == "ok", answer.text
+    assert (hub.course / "submitted" / "A1" / "alice.py").read_text() == WORK
+
+
 async def test_work_is_kept_before_it_is_compared_and_a_comparison_may_fail_to_end(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

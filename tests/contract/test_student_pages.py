@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 
 import pytest
 
+from mograder.core.names import ItemName, Username
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.sandbox.execution.report import (
     CellResult,
@@ -17,7 +19,9 @@ from mograder.sandbox.execution.report import (
     Outcome,
 )
 from mograder.store.hub.board import Board, CheckRow
-from mograder.web.hub.copies.copy_pages import extract
+from mograder.store.submissions.submissions import Submissions
+from mograder.web.hub.copies import copy_pages
+from mograder.web.hub.copies.copy_pages import Extract, extract
 from tests.support.hub_app import NOTEBOOK, Hub, HubOf
 from tests.support.hub_copies import WORK, begin, folder, kept, press, read, see
 from tests.support.notebooks import notebook
@@ -221,6 +225,30 @@ def test_a_page_of_a_large_notebook_is_found_at_once() -> None:
     found = extract(text, 1)
     assert time.process_time() - began < 0.2
     assert (found.total, found.following) == (MAX_NOTEBOOK, 401)
+
+
+async def test_the_lines_of_a_page_are_looked_for_in_a_thread(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until they are found in a large text, the event loop would do nothing else."""
+    work, now = f"{'# more' * 200_000}\n{WORK}".encode(), hub.clock.now()
+    (await begin(hub)).write_bytes(work)
+    hub.services.recorder.look(Username("alice"), ItemName("A1"))
+    archive = "A1.bak.20260101T000000.py"
+    (folder(hub) / archive).write_bytes(work)
+    Submissions(hub.course / "submitted").add(Username("alice"), ItemName("A1"), work, now)
+    found: list[threading.Thread] = []
+
+    def extract_here(text: str, first: int) -> Extract:
+        found.append(threading.current_thread())
+        return extract(text, first)
+
+    monkeypatch.setattr(copy_pages, "extract", extract_here)
+    for path in ("look/alice/A1", f"look/alice/A1/{archive}", "look/alice/A1/1"):
+        assert "app = marimo.App()" in await read(hub, f"/{path}")
+    assert "app = marimo.App()" in await read(hub, "/submissions/alice/A1/1")
+    assert len(found) == 4
+    assert threading.current_thread() not in found
 
 
 @pytest.mark.full

@@ -14,6 +14,7 @@ import pytest
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username, rehearsal_user
 from mograder.store.versions.versions import digest_of
+from mograder.web.hub.core.items import Items
 from tests.support.hub_app import NOTEBOOK, Hub, HubOf
 from tests.support.hub_copies import ask, begin, folder, press, read, send
 
@@ -330,6 +331,23 @@ async def test_unsaved_work_is_put_into_the_notebook_that_it_changed(hub: Hub) -
     assert (notebook.parent / answer.json()["archive"]).read_text() == text("1 + 1")
     assert (await hand_in(hub, body)).json()["number"] is None, "it is in the notebook"
     assert (await numbers(hub))[0][1:] == ("restore", True)
+
+
+async def test_unsaved_work_that_cannot_be_put_back_is_no_upload_under_way(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lived(hub, text("1 + 1"))
+    body = unsaved(["1 + 1"], "1 + 1", "3 + 3")
+
+    def fail(*_: object) -> None:
+        raise Busy("The database does not answer.")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Items, "ensure_files", fail)
+        for _ in range(5):
+            answer = await ask(hub, "POST", "/unsaved/alice/A1/put", content=body)
+            assert answer.status_code == 503, answer.text
+    assert (await ask(hub, "POST", "/unsaved/alice/A1/put", content=body)).status_code == 200
 
 
 @pytest.mark.parametrize("base", [["1 + 1"], None])

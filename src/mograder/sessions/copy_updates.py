@@ -8,6 +8,7 @@ first, and stays one.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -227,17 +228,22 @@ class CopyUpdates:
 
     # ---- changing ----
 
-    async def settle(self, copy: CopyOf, report: Progress) -> CopyUpdateRow | None:
+    async def settle(
+        self, copy: CopyOf, report: Progress, is_shown: Callable[[], bool]
+    ) -> CopyUpdateRow | None:
         """Do what waits for a copy that is about to be opened; return what was done, or None.
 
-        Nothing is done to a copy with a session, or with one that starts. Failures are logged and
-        told, and change nothing: the notebook opens as it is.
+        Nothing is done to a copy with a session, or with one that starts, and nothing is merged if
+        ``is_shown``, which blocks, says that the student may not learn what is in the release.
+        Failures are logged and told, and change nothing: the notebook opens as it is.
         """
         try:
             if self._pool.is_wanted(copy.key):
                 return None
             standing = await self.standing(copy)
             if not standing.state.waits:
+                return None
+            if standing.state.takeable and not await asyncio.to_thread(is_shown):
                 return None
             return await self._settling.get(copy, lambda tell: self._settle(copy, tell), report)
         except MograderError as error:

@@ -15,7 +15,7 @@ import io
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -173,12 +173,13 @@ class Workspaces:
         except (InvalidInput, NotFound):
             return ()
         own = {f"{release.name}.py", *release.files}
+        look = partial(self._look, user, release.name)
         further = (
             name
             for name in sorted(names)
             if name.endswith(".py")
             and name not in own
-            and _archive_of(name, release.name, self._look(user, release.name, name)) is None
+            and _archive_of(name, release.name, look) is None
         )
         return tuple(map(_printable, islice(further, _MOST_TOLD)))
 
@@ -399,7 +400,8 @@ class Workspaces:
             names = self._below.names(_path(user, item), _MOST_NAMES)
         except (NotFound, InvalidInput):
             return ()
-        found = (_archive_of(name, item, self._look(user, item, name)) for name in names)
+        look = partial(self._look, user, item)
+        found = (_archive_of(name, item, look) for name in names)
         return tuple(sorted((each for each in found if each is not None), reverse=True))
 
     def _renew(self, user: Username, release: Release, fd: int, now: datetime) -> str | None:
@@ -537,9 +539,15 @@ def parse_archive(name: str, item: ItemName) -> str:
     return name
 
 
-def _archive_of(name: str, item: ItemName, info: FileInfo | None) -> Archive | None:
-    """Return a directory entry as an earlier version; None if its name is not that of one."""
+def _archive_of(
+    name: str, item: ItemName, look: Callable[[str], FileInfo | None]
+) -> Archive | None:
+    """Return a directory entry as an earlier version; None if its name is not that of one.
+
+    ``look`` is called for such names only: a folder may have thousands of other files.
+    """
     found = _match(name, item)
+    info = None if found is None else look(name)
     if found is None or info is None:
         return None
     try:

@@ -82,7 +82,7 @@ class Submissions:
     ``records`` is a directory for the data that file names cannot hold. ``older`` is the root of a
     server of 0.3.16, which stored an item's submissions in ``<root>/<item>/``: if there are any,
     new ones are stored there too. ``mixed``: the directories have other files too. Mutable state:
-    ``_rooms``, guarded by ``_gate``.
+    ``_rooms``, of the items with a directory, guarded by ``_gate``.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Submissions:
         """
         if reads_as_a_submission(user):
             raise InvalidInput(f"Bad username for a submission: {user}")
-        room = self._room(item)
+        room = self._room(item, adding=True)
         moment = now.astimezone(UTC).replace(microsecond=now.microsecond // 1000 * 1000)
         with explained_when_full():
             make_directories(room.directory, disk=self._disk)
@@ -193,10 +193,10 @@ class Submissions:
     def holds(self, item: ItemName, filename: str, sha256: str) -> bool:
         """Return whether a submission's file exists and has this digest, by reading it."""
         try:
-            data = self.locate(item, filename).read_bytes()
+            with self.locate(item, filename).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
         except (NotFound, OSError):
             return False
-        return hashlib.sha256(data).hexdigest() == sha256
 
     def anything_of(self, user: str) -> bool:
         """Return whether there is a submission to any item under this name, in whatever case."""
@@ -212,11 +212,14 @@ class Submissions:
             if root is not None and root.is_dir():
                 yield from root.iterdir()
 
-    def _room(self, item: ItemName) -> ItemSubmissions:
+    def _room(self, item: ItemName, *, adding: bool = False) -> ItemSubmissions:
         with self._gate:
             room = self._rooms.get(item)
             if room is None:
-                room = self._rooms[item] = self._open(item)
+                room = self._open(item)
+                # A request may name any item: one without submissions is not kept in memory.
+                if adding or room.directory.is_dir():
+                    self._rooms[item] = room
             return room
 
     def _open(self, item: ItemName) -> ItemSubmissions:

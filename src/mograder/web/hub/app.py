@@ -8,8 +8,9 @@ not have. ``mograder hub routes`` prints the routes of all.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
+from mograder.core.context_managers import under_way
 from mograder.core.web_origin import session_url
 from mograder.grading.marking.shown_work import Works
 from mograder.sandbox.environments.static_assets import ASSETS
@@ -69,7 +71,7 @@ from mograder.web.hub.core.hub_app import Feature, HubApp, Run, Services
 from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.notifier import Notifier, Part
-from mograder.web.hub.core.parts import IDENTITY
+from mograder.web.hub.core.parts import IDENTITY, TURN
 from mograder.web.hub.core.responses import answer_problem
 from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming
 from mograder.web.hub.proxy.paths import SESSION_PATHS
@@ -82,6 +84,7 @@ from mograder.web.hub.signin import signin
 from mograder.web.marking.context import MarkingApp, SharedGradebook, make_marking
 from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.pages import APP, load_pages
+from mograder.web.problems import TooManyAttempts
 from mograder.web.request_body import Uploads
 from mograder.web.route import Route, bare_api
 
@@ -90,6 +93,9 @@ if TYPE_CHECKING:  # nodes are imported only where there are some
 
 REQUESTS_AT_ONCE = 8
 """A browser opens six connections to a server of HTTP/1.1; the hub has 40 threads for everybody."""
+
+MOST_WAITING = 200
+"""Most requests of a student that wait: over HTTP/2 a browser with many tabs sends some dozens."""
 
 _COPIES = (*copies.ROUTES, *validation.ROUTES, *hand_in.ROUTES, *submissions.ROUTES)
 
@@ -336,27 +342,40 @@ class Dispatcher:
 class PersonalTurns:
     """Runs at most ``REQUESTS_AT_ONCE`` requests of a student until their responses begin.
 
-    More wait in the order of their arrival. Otherwise the slow requests of one student could hold
-    all threads of the hub, which other people's saves need. An instructor's programs may send many
-    at once. Mutable state: ``_turns``, one for each student with requests; for one event loop.
+    A request whose job goes on after that keeps its turn until the job ends (``deliver``). More
+    wait in the order of their arrival, up to ``MOST_WAITING``. Otherwise the slow requests of one
+    student could hold all threads of the hub, which other people's saves need, or its memory. An
+    instructor's programs may send many at once. Mutable state: ``_turns`` and ``_waiting``, by the
+    student; for one event loop.
     """
 
     def __init__(self, routes: ASGIApp) -> None:
         self._routes = routes
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._waiting: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on when it is its turn."""
+        """Pass the request on when it is its turn; refuse it where too many wait already."""
         identity: Identity | None = scope.get(IDENTITY)
         if identity is None or identity.role is not Role.STUDENT:
             await self._routes(scope, receive, send)
             return
-        new = asyncio.Semaphore(REQUESTS_AT_ONCE)
-        async with AsyncExitStack() as turn:
-            await turn.enter_async_context(self._turns.setdefault(identity.username, new))
+        user = identity.username
+        if self._waiting[user] >= MOST_WAITING:
+            waiting = f"{MOST_WAITING} requests of yours are waiting already."
+            error = TooManyAttempts(waiting, hint="Wait for them, then try again.")
+            refusal = await answer_problem(Request(scope, receive), error)
+            await refusal(scope, receive, send)
+            return
+        own = self._turns.setdefault(user, asyncio.Semaphore(REQUESTS_AT_ONCE))
+        with under_way(self._waiting, user):
+            await own.acquire()
+        with ExitStack() as turn:
+            turn.callback(own.release)
+            scope[TURN] = turn
 
             async def begin(message: Message) -> None:
-                await turn.aclose()  # event streams and downloads take no thread of the hub's
+                turn.close()  # event streams and downloads take no thread of the hub's
                 await send(message)
 
             await self._routes(scope, receive, begin)

@@ -50,10 +50,11 @@ async def change(request: Request, app: CurrentApp, caller: Caller) -> Response:
     return go_to(request, "/calendar")
 
 
-def feed(user: str, key: str, request: Request, app: CurrentApp) -> Response:
+async def feed(user: str, key: str, request: Request, app: CurrentApp) -> Response:
     """Send the calendar of the person for whom the address is signed."""
     home = f"{request_context(request).address_here}/"
-    text = _feed(app, user, key, home)
+    async with app.without_login:
+        text = await to_thread.run_sync(_feed, app, user, key, home)
     headers = {"Cache-Control": "private, no-cache", "Referrer-Policy": "no-referrer"}
     return Response(text, headers=headers, media_type="text/calendar; charset=utf-8")
 

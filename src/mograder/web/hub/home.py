@@ -28,7 +28,7 @@ from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone, zone_of_form
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.end_reasons import Ending, EndReason, Explanation
-from mograder.sessions.session import LiveSession, spinner_of
+from mograder.sessions.session import CopyOf, LiveSession, spinner_of
 from mograder.store.copies.copy_facts import CopyFacts, CopyState
 from mograder.store.hub.board import Board
 from mograder.store.releases.releases import ItemKind
@@ -185,14 +185,19 @@ async def view_as(request: Request) -> Response:
     return go_to(request, f"/?{urlencode(query)}")
 
 
-def _offered(app: HubApp, views: Iterable[ItemView]) -> frozenset[str]:
-    """Return the items that were updated since their copy was made, and are merged into copies."""
+def _offered(app: HubApp, identity: Identity, views: Iterable[ItemView]) -> frozenset[str]:
+    """Return the items that were updated since their copy was made, and are merged into copies.
+
+    Those of which the person may not learn what is in them are left out.
+    """
     updated = {view.name for view in views if view.updated}
     if not updated:
         return frozenset()
-    updates = app.of(CopyUpdates)
+    updates, user = app.of(CopyUpdates), person(identity)
     offers = updates.stores.rows.offers()
-    return frozenset(each for each in updated & offers.keys() if updates.is_offered(offers[each]))
+    found = (each for each in updated & offers.keys() if updates.is_offered(offers[each]))
+    shown = partial(app.items.shown, identity)
+    return frozenset(each for each in found if shown(CopyOf(user, ItemName(each))))
 
 
 def _look(app: HubApp, identity: Identity, preview: Preview | None, now: datetime) -> _Found:
@@ -220,7 +225,7 @@ def _look(app: HubApp, identity: Identity, preview: Preview | None, now: datetim
     lines = sorted(lines, key=partial(_urgency, now))
     told = {line.view.name for line in lines} | {line.name for line in earlier}
     others = {name: mark for name, mark in marks.items() if name not in told}
-    return _Found(views, lines, earlier, others, _offered(app, views))
+    return _Found(views, lines, earlier, others, _offered(app, identity, views))
 
 
 def _urgency(now: datetime, line: AssignmentLine) -> tuple[int, float]:

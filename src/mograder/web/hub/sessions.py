@@ -27,7 +27,6 @@ from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.item_limits import limits_for
 from mograder.sandbox.protocol import Limits, Mode
-from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.end_reasons import (
     Ending,
     EndReason,
@@ -42,7 +41,7 @@ from mograder.web.background import Report
 from mograder.web.hub.board.board import HelpAsked, help_of, shown_name
 from mograder.web.hub.copies.copies import CellToPut, asked_of_page
 from mograder.web.hub.copies.hand_in import hand_in_of
-from mograder.web.hub.copies.updates import NotebookUpdate, in_bar, settle
+from mograder.web.hub.copies.updates import NotebookUpdate, in_bar, settle, standing_for
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import (
@@ -112,7 +111,7 @@ async def start_edit_deep(
         await settle(app, request, caller, copy, report)
         return await _start(app, copy.key, report, note)
 
-    return await deliver(request, job, page_of, absent=ABSENT_SECONDS)
+    return await deliver(request, job, page_of, absent=ABSENT_SECONDS, keeps_turn=False)
 
 
 async def start_edit(
@@ -127,7 +126,7 @@ async def start_edit(
         await settle(app, request, caller, copy, report)
         return await _start(app, key, report)
 
-    return await deliver(request, job, page_of)
+    return await deliver(request, job, page_of, keeps_turn=False)
 
 
 async def start_run(
@@ -140,7 +139,7 @@ async def start_run(
         release = await to_thread.run_sync(_lecture, app, caller, lecture)
         return await _start(app, SessionKey(person(caller), release.name, Mode.RUN), report)
 
-    return await deliver(request, job, page_of, absent=ABSENT_SECONDS)
+    return await deliver(request, job, page_of, absent=ABSENT_SECONDS, keeps_turn=False)
 
 
 async def stop_edit(
@@ -377,7 +376,7 @@ async def standing(
     update = None
     if mode is Mode.EDIT:
         work = await to_thread.run_sync(_work, app, copy)
-        update = in_bar(await app.of(CopyUpdates).standing(copy))
+        update = in_bar(await standing_for(app, caller, copy))
     if live is not None:
         same = live.id == session
         return NotebookState(

@@ -58,11 +58,16 @@ async def test_a_page_that_is_loaded_again_does_not_end_the_start_of_the_first(
         first = await rig.begin(pool, BOB)
         starting = await (rig.line_up if line else rig.begin)(pool, ALICE)
         async with asyncio.timeout(PATIENCE):
-            assert await Updates(pool).settle(COPY, ignore_progress) is None
+            assert await Updates(pool).settle(COPY, ignore_progress, lambda: True) is None
         assert waiting(pool) == int(line)
         rig.server.up.set()
         await soon(first)
         assert await starting is pool.find(ALICE)
+
+
+async def test_nothing_is_merged_of_a_release_that_is_not_shown_to_the_student(rig: Rig) -> None:
+    async with rig.pool(terms()) as pool:
+        assert await Updates(pool).settle(COPY, ignore_progress, lambda: False) is None
 
 
 async def test_a_withdrawal_leaves_alone_who_waits_in_line(rig: Rig) -> None:

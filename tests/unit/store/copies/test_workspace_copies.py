@@ -22,6 +22,7 @@ from mograder.store.copies.workspaces import (
     archive_names,
     parse_archive,
 )
+from mograder.store.filesystem.untrusted_dir import FileInfo, UntrustedDir
 from mograder.store.releases.releases import Release, Releases
 from tests.support.fake_disks import OldDisk, ShareDisk
 from tests.support.releases import publish
@@ -137,6 +138,24 @@ def test_only_archives_are_listed_whatever_the_student_called_a_file(
     for name in ("../A1.py", "A1.py", ".uploaded", f"A2.bak.{STAMP}.py"):
         with pytest.raises(NotFound):
             parse_archive(name, A1)
+
+
+def test_of_a_folder_with_many_files_only_the_earlier_versions_are_looked_at(
+    spaces: Workspaces, root: Path, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = started(root, release)
+    for name in (KEPT, *(f"{number}.py" for number in range(9))):
+        (directory / name).write_bytes(b"")
+    look, looked = UntrustedDir.look, list[str]()
+
+    def noting(below: UntrustedDir, path: str) -> FileInfo | None:
+        looked.append(path)
+        return look(below, path)
+
+    monkeypatch.setattr(UntrustedDir, "look", noting)
+    assert [each.name for each in spaces.archives(ALICE, A1)] == [KEPT]
+    assert len(spaces.others(ALICE, release)) == 5
+    assert {each.rpartition("/")[2] for each in looked} == {KEPT}
 
 
 def test_a_time_that_no_calendar_has_harms_nobody(

@@ -134,6 +134,15 @@ def test_a_submission_is_found_by_either_name_and_nothing_else_is(tmp_path: Path
             submissions.locate(A1, name)
 
 
+def test_names_that_are_only_asked_for_are_not_kept_in_memory(tmp_path: Path) -> None:
+    submissions = _open(tmp_path)
+    submissions.add(ALICE, A1, b"one", NOW)
+    for number in range(9):
+        assert submissions.of(ALICE, ItemName.parse(f"no{number}")).submissions == []
+    assert len(submissions.of(ALICE, A1).submissions) == 1
+    assert list(submissions._rooms) == [A1]
+
+
 def test_what_a_killed_server_left_half_written_goes_after_an_hour(tmp_path: Path) -> None:
     place = tmp_path / "submitted" / "A1"
     place.mkdir(parents=True)

@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity, Method
-from mograder.web.hub.app import REQUESTS_AT_ONCE, PersonalTurns
+from mograder.sandbox.protocol import Mode
+from mograder.sessions.session import SessionKey
+from mograder.sessions.student_copies import Copies
+from mograder.web.hub.app import MOST_WAITING, REQUESTS_AT_ONCE, PersonalTurns
 from mograder.web.hub.core.parts import IDENTITY
+from mograder.web.problems import NDJSON
+from tests.support.hub_app import Hub
+from tests.support.hub_copies import ask, begin
 
 MANY = 3 * REQUESTS_AT_ONCE
 BEGUN: Message = {"type": "http.response.start", "status": 200, "headers": []}
+PROGRESS = {"Accept": NDJSON}
+"""Asks for a response that begins at once, while the job goes on."""
 
 
 class Slow:
@@ -38,11 +47,13 @@ async def _send(message: Message) -> None:
     assert message == BEGUN
 
 
-def _request(turns: PersonalTurns, user: str | None, path: str) -> asyncio.Task[None]:
+def _request(
+    turns: PersonalTurns, user: str | None, path: str, send: Send = _send
+) -> asyncio.Task[None]:
     role = Role.INSTRUCTOR if user == "ines" else Role.STUDENT
     who = user and Identity(user, role, Method.COOKIE, "", None)
-    scope = {"type": "http", "path": path, IDENTITY: who}
-    return asyncio.create_task(turns(scope, _receive, _send))
+    scope = {"type": "http", "path": path, "headers": [], IDENTITY: who}
+    return asyncio.create_task(turns(scope, _receive, send))
 
 
 async def test_the_requests_of_one_person_wait_for_each_other_in_their_order() -> None:
@@ -89,3 +100,68 @@ async def test_a_request_that_is_given_up_while_it_waits_leaves_its_place() -> N
     slow.open.set()
     await asyncio.gather(*(_request(turns, "ada", "/page") for _ in range(MANY)))
     assert len(slow.arrived) == MANY
+
+
+async def test_a_request_is_refused_where_an_absurd_number_of_one_person_wait() -> None:
+    slow = Slow()
+    turns = PersonalTurns(slow)
+    many = REQUESTS_AT_ONCE + MOST_WAITING
+    tasks = [_request(turns, "ada", "/page") for _ in range(many)]
+    await asyncio.sleep(0)
+    answer: list[Message] = []
+
+    async def hear(message: Message) -> None:
+        answer.append(message)
+
+    await _request(turns, "ada", "/more", hear)
+    assert answer[0]["status"] == 429
+    assert b"requests of yours are waiting already." in answer[1]["body"]
+    slow.open.set()
+    await asyncio.gather(*tasks, _request(turns, "bob", "/page"))
+    assert slow.arrived == ["/page"] * (many + 1)
+
+
+async def test_a_students_job_counts_until_it_ends_though_its_response_has_begun(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job goes on when its client has closed the connection."""
+    begun: list[str] = []
+    may_end = asyncio.Event()
+
+    async def reset(*_: object) -> None:
+        begun.append("")
+        await may_end.wait()
+
+    await begin(hub)
+    monkeypatch.setattr(Copies, "reset", reset)
+
+    def many(user: str) -> list[asyncio.Task[int]]:
+        return [asyncio.create_task(_reset(hub, user)) for _ in range(MANY)]
+
+    own = many("alice")
+    async with asyncio.timeout(30):
+        while len(begun) < REQUESTS_AT_ONCE:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)  # more would have begun by now
+        assert len(begun) == REQUESTS_AT_ONCE
+        others = many("prof")
+        while len(begun) < REQUESTS_AT_ONCE + MANY:
+            await asyncio.sleep(0.01)
+    may_end.set()
+    assert {*await asyncio.gather(*own, *others)} == {200}
+    assert len(begun) == 2 * MANY
+
+
+async def _reset(hub: Hub, user: str) -> int:
+    return (await ask(hub, "POST", "/reset/alice/A1", user, headers=PROGRESS)).status_code
+
+
+async def test_a_start_that_waits_in_line_holds_no_turn(hub: Hub) -> None:
+    hub.pool.hold = asyncio.Event()
+    path, key = "/start-run/L01", SessionKey("alice", "L01", Mode.RUN)
+    starts = [asyncio.create_task(ask(hub, "POST", path, headers=PROGRESS)) for _ in range(MANY)]
+    async with asyncio.timeout(30):
+        while hub.pool.starting[key] < MANY:
+            await asyncio.sleep(0.01)
+    hub.pool.hold.set()
+    assert {each.status_code for each in await asyncio.gather(*starts)} == {200}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from email.utils import formatdate
 from functools import partial
@@ -307,17 +307,19 @@ async def put_text_back(
     copy: CopyOf,
     put: Callable[[], Awaitable[str | None]],
     next_page: str,
+    until_stored: AbstractContextManager[object] | None = None,
 ) -> Response:
     """Put an earlier text into a notebook, whose editor is closed; ``put`` keeps the present one.
 
-    It returns the file with that.
+    It returns the file with that. ``until_stored`` ends once the text is stored, or was not.
     """
 
     async def job(report: Report) -> Restored:
-        report(STOPPING)
-        if who := identity_of(request):
-            await to_thread.run_sync(app.items.ensure_files, who, copy)
-        kept = await put()
+        with until_stored or nullcontext():
+            report(STOPPING)
+            if who := identity_of(request):
+                await to_thread.run_sync(app.items.ensure_files, who, copy)
+            kept = await put()
         await app.results.forget(copy.user, copy.item)
         return Restored(file_status=await file_status(app, copy), archive=kept)
 

@@ -38,6 +38,7 @@ from mograder.web.context import request_context
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
+from mograder.web.hub.core.parts import identity_of, part
 from mograder.web.pages import inert_page, page
 from mograder.web.route import HISTORY, OWNER, VISITOR, Route
 
@@ -47,6 +48,8 @@ _CHARACTERS = 24_000
 
 _LONGEST_LINE = 2000
 _PIECE = 65_536
+_LARGE = 1_000_000
+"""Bytes of a text from which a person's are read one after the other."""
 
 Label = Annotated[str, Query(max_length=300)]
 """A handler's parameter: the label of a check."""
@@ -119,7 +122,7 @@ async def look(
     saved = await app.copies.newest(copy)
     await app.audit.record_foreign(request, copy.user, "read", str(copy))
     about = await _checked_work(app, copy, saved, check) if check else None
-    return _shown(request, copy, saved, "", mine=copy.user == caller.username, about=about)
+    return await _shown(request, copy, saved, "", mine=copy.user == caller.username, about=about)
 
 
 async def look_back(
@@ -130,7 +133,7 @@ async def look_back(
         return await _look_at_version(copy, archive, request, app, caller)
     saved = await app.copies.archive(copy, archive)
     await app.audit.record_foreign(request, copy.user, "read", f"{copy.user}/{archive}")
-    return _shown(request, copy, saved, archive, mine=copy.user == caller.username)
+    return await _shown(request, copy, saved, archive, mine=copy.user == caller.username)
 
 
 async def validation(
@@ -147,6 +150,21 @@ async def validation(
     return page(
         request, "validation.html", copy=copy, facts=facts, result=result, stale=stale, mine=mine
     )
+
+
+async def extract_of(request: Request, data: bytes, first: int) -> Extract:
+    """Return as many lines of a file from ``first`` on as fit on one page.
+
+    They are looked for in a thread: that takes tenths of a second and 200 MB for the largest file.
+    """
+    who = identity_of(request)
+    whose = who.username if who is not None and len(data) > _LARGE else ""
+    async with part(request, IsolatedCall).turn_of(whose):
+        return await to_thread.run_sync(_extract, data, first)
+
+
+def _extract(data: bytes, first: int) -> Extract:
+    return extract(data.decode("utf-8", "replace"), first)
 
 
 def extract(text: str, first: int) -> Extract:
@@ -210,10 +228,10 @@ async def _look_at_version(
     what = f"{copy} version {version.number}"
     await app.audit.record_foreign(request, copy.user, "read", what)
     mine, present = copy.user == caller.username, version == timeline.present
-    return _shown(request, copy, saved, "", mine=mine, version=version, present=present)
+    return await _shown(request, copy, saved, "", mine=mine, version=version, present=present)
 
 
-def _shown(
+async def _shown(
     request: Request,
     copy: CopyOf,
     saved: Saved,
@@ -224,7 +242,6 @@ def _shown(
     present: bool = False,
     about: CheckedWork | None = None,
 ) -> Response:
-    text = _text(saved)
     asked = request.query_params.get("from", "1")
     first = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
     response = page(
@@ -235,7 +252,7 @@ def _shown(
         version=version,
         present=present,
         modified=saved.modified,
-        extract=extract(text, first),
+        extract=await extract_of(request, saved.data, first),
         about=about,
         mine=mine,
     )
@@ -248,7 +265,8 @@ def _shown(
 async def _checked_work(app: HubApp, copy: CopyOf, saved: Saved, check: str) -> CheckedWork:
     """Return the cells that a check uses, as marking shows them, and what validation said of it."""
     sources, _ = await to_thread.run_sync(sources_or_none, app.marking.source(copy.item))
-    asked = WorkToShow(_text(saved), copy.notebook, sources)
+    text = await to_thread.run_sync(_text, saved)
+    asked = WorkToShow(text, copy.notebook, sources)
     work = await app.marking.works.show(asked, copy.user)
     cells = tuple(each for each in work.of(key_of(check)) if each.own)
     found = CheckedWork(check, cells, app.services.pool.find(copy.key) is not None)
@@ -270,7 +288,8 @@ async def outputs(
     apart, via = app.of(IsolatedCall), app.services.connections
     async with apart.turn_of(caller.username):  # notebook and outputs may have 16 MB each
         saved = await app.copies.export(copy)
-        work, text = await _checked_work(app, copy, saved, check), _text(saved)
+        work = await _checked_work(app, copy, saved, check)
+        text = await to_thread.run_sync(_text, saved)
         exported = await exported_page(live.endpoint, live.base_url, via)
         indexes, size = frozenset(each.index for each in work.cells), len(text) + len(exported)
         render = partial(render_editor_outputs, text, copy.notebook, exported, indexes, check)

@@ -164,13 +164,14 @@ async def hand_in(
 ) -> Annotated[Response, Submitted | MissingWork]:
     """Submit the notebook as it was saved last, or name the missing parts if there are some.
 
-    The submission's time is that of the request, since the comparison may take seconds. Students
-    may submit with ``/submit`` in spite of missing parts.
+    The submission's time is that of the request, since the comparison may take seconds; its text
+    is the one that was compared, also if another one was saved meanwhile. Students may submit with
+    ``/submit`` in spite of missing parts.
     """
     now = app.services.clock.now()
-    missing = await _look(copy, app, caller, now)
+    missing, saved = await _look(copy, app, caller, now)
     if not missing.words and not missing.closed:
-        return await _submit(copy, request, app, caller, now)
+        return await _submit(copy, request, app, caller, now, saved=saved)
     if wanted(request) is not Wants.PAGE:
         return JSONResponse(in_json(missing))
     where = f"{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
@@ -198,27 +199,37 @@ async def submit(
     return await _submit(copy, request, app, caller, app.services.clock.now(), late)
 
 
-async def _look(copy: CopyOf, app: HubApp, caller: Identity, now: datetime) -> MissingWork:
+async def _look(
+    copy: CopyOf, app: HubApp, caller: Identity, now: datetime
+) -> tuple[MissingWork, Saved]:
+    """Return the missing parts of the newest complete save, and that save."""
     saved = await app.copies.export(copy)
     release = await to_thread.run_sync(app.items.shown, caller, copy)
     unanswered = await _compared(app, find_unanswered, copy, saved.data, release)
-    return await to_thread.run_sync(_missing, app, copy, caller, saved, now, unanswered)
+    missing = await to_thread.run_sync(_missing, app, copy, caller, saved, now, unanswered)
+    return missing, saved
 
 
 async def _submit(
-    copy: CopyOf, request: Request, app: HubApp, caller: Identity, now: datetime, late: str = ""
+    copy: CopyOf,
+    request: Request,
+    app: HubApp,
+    caller: Identity,
+    now: datetime,
+    late: str = "",
+    saved: Saved | None = None,
 ) -> Response:
-    """Submit the newest complete save.
+    """Submit a save, the newest complete one unless it was read already.
 
     ``now`` is when the button was pressed, before the text is read: what is saved later has a later
     time, so that it is told from it.
     """
 
     async def job(report: Report) -> Submitted:
-        saved = await app.copies.export(copy)
+        sent = saved or await app.copies.export(copy)
         report("Keeping your submission")
         # First: a comparison may have to wait, and the hub may be stopped meanwhile.
-        kept = await to_thread.run_sync(_keep, app, caller, copy, saved, now, late)
+        kept = await to_thread.run_sync(_keep, app, caller, copy, sent, now, late)
         await app.audit.record(request, "submit", str(copy))
         app.notifier.notify(copy.user, Part.COPIES)
         if not kept.counts:
@@ -228,7 +239,7 @@ async def _submit(
             )
         report("Comparing it with what was handed out")
         release = await to_thread.run_sync(app.items.shown, caller, copy)
-        changed = await _compared(app, compare, copy, saved.data, release, ("marks",))
+        changed = await _compared(app, compare, copy, sent.data, release, ("marks",))
         receipt = receipt_of(app.services.secret, copy.item, kept.submission)
         return Submitted(
             submitted_path=str(kept.path),

@@ -30,7 +30,7 @@ from mograder.store.submissions.receipts import (
 from mograder.store.versions.versions import Origin
 from mograder.web.context import request_context
 from mograder.web.hub.copies.copies import Restored, put_text_back
-from mograder.web.hub.copies.copy_pages import extract
+from mograder.web.hub.copies.copy_pages import extract_of
 from mograder.web.hub.copies.hand_in import HandIn, hand_in_of, late_at
 from mograder.web.hub.copies.timeline import told_changes
 from mograder.web.hub.core.access import Caller
@@ -85,7 +85,7 @@ async def submission_page(
         submission=found,
         begun=await to_thread.run_sync(_has_copy, app, copy),
         changes=changes,
-        extract=extract(data.decode("utf-8", "replace"), first),
+        extract=await extract_of(request, data, first),
         mine=copy.user == caller.username,
         running=app.services.pool.find(copy.key) is not None,
     )
@@ -128,7 +128,8 @@ async def verify_receipt(
 ) -> Verdict:
     """Return whether this hub signed a receipt, and what became of its file; no login is needed."""
     receipt = read_receipt(await read_text(request, LONGEST))
-    return await to_thread.run_sync(verdict_of, app.services.secret, app.submissions, receipt)
+    async with app.without_login:
+        return await to_thread.run_sync(verdict_of, app.services.secret, app.submissions, receipt)
 
 
 def _has_copy(app: HubApp, copy: CopyOf) -> bool:

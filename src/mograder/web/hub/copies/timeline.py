@@ -35,7 +35,7 @@ from mograder.notebook.versions import (
     VersionDifference,
 )
 from mograder.sessions.copy_timeline import Compared, CopyTimelines, Timeline
-from mograder.sessions.copy_updates import CopyUpdates, Standing
+from mograder.sessions.copy_updates import Standing
 from mograder.sessions.session import CopyOf
 from mograder.store.versions.version_thinning import Thinning
 from mograder.store.versions.versions import Origin, Version
@@ -47,6 +47,7 @@ from mograder.web.hub.copies.copies import (
     put_text_back,
     send_notebook,
 )
+from mograder.web.hub.copies.updates import standing_for
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy
@@ -191,7 +192,7 @@ async def versions_page(
         older=older[_ON_A_PAGE - 1].number if len(older) > _ON_A_PAGE else 0,
         newest=len(older) == len(timeline.versions),
         archives=archives,
-        update=(await app.of(CopyUpdates).standing(copy)).state is not Standing.NONE,
+        update=(await standing_for(app, caller, copy)).state is not Standing.NONE,
         mine=copy.user == caller.username,
         running=app.services.pool.find(copy.key) is not None,
     )
@@ -358,13 +359,9 @@ async def put_unsaved(
     """
     read = partial(read_text, request, MAX_NOTEBOOK)
     body, until_stored = await app.of(Uploads).received(copy.user, read)
-
-    async def put() -> str | None:
-        with until_stored:
-            return await app.of(CopyTimelines).put_unsaved(copy, body)
-
+    put = partial(app.of(CopyTimelines).put_unsaved, copy, body)
     done = with_outcome(_page_of(copy), "restored")
-    return await put_text_back(request, app, copy, put, done)
+    return await put_text_back(request, app, copy, put, done, until_stored)
 
 
 async def _rows(

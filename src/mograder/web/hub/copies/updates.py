@@ -308,6 +308,7 @@ async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Calle
     found = await app.of(CopyUpdates).standing(copy)
     problem, proposal = "", None
     if found.state.takeable:
+        await to_thread.run_sync(app.items.demand_shown, caller, copy)
         try:
             proposal = await app.of(CopyUpdates).propose(copy)
         except InvalidInput as error:
@@ -328,9 +329,10 @@ async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Calle
 
 
 async def take(
-    copy: KnownCopy, request: Request, app: CurrentApp
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Annotated[Response, CopyUpdated]:
     """Merge the offered update into a copy; its session is ended first."""
+    await to_thread.run_sync(app.items.demand_shown, caller, copy)
 
     async def job(report: Report) -> CopyUpdated:
         report("Stopping the editor and merging the author's corrections")
@@ -361,7 +363,7 @@ async def settle(
     """Do what waits for a student's copy before its session starts; another person's is left."""
     if caller.username != copy.user:
         return
-    row = await app.of(CopyUpdates).settle(copy, report)
+    row = await app.of(CopyUpdates).settle(copy, report, partial(_is_shown, app, caller, copy))
     if row is not None:
         await _note_update(app, request, copy, row)
 
@@ -372,6 +374,18 @@ async def _note_update(app: HubApp, request: Request, copy: CopyOf, row: CopyUpd
     if row.state in actions:
         await app.results.forget(copy.user, copy.item)
         await app.audit.record(request, actions[row.state], str(copy))
+
+
+async def standing_for(app: HubApp, caller: Identity, copy: CopyOf) -> CopyStanding:
+    """Return the state of a copy as a person sees it, without an update that they may not see."""
+    found = await app.of(CopyUpdates).standing(copy)
+    if found.state.takeable and not await to_thread.run_sync(_is_shown, app, caller, copy):
+        return CopyStanding(Standing.NONE)
+    return found
+
+
+def _is_shown(app: HubApp, caller: Identity, copy: CopyOf) -> bool:
+    return app.items.shown(caller, copy) is not None
 
 
 def in_bar(found: CopyStanding) -> NotebookUpdate | None:

@@ -5,6 +5,7 @@ The services are created in one place, as one frozen object.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -153,6 +154,8 @@ class HubApp(Parts):
     checks: ItemChecks
     on_marks: list[Callable[[], None]] = field(default_factory=list)
     """Called when marks may have changed."""
+    without_login: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Entered to read files for a request without a login, since it has no person's turn."""
     program: ClassVar[str] = "hub"
 
     def marks_changed(self) -> None:

@@ -21,6 +21,9 @@ Number = Annotated[int, Path(ge=1, lt=2**31)]
 IDENTITY = "mograder.identity"
 """Scope key of the caller's identity."""
 
+TURN = "mograder.turn"
+"""Scope key of the ``ExitStack`` whose closing ends the turn of a student's request."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:

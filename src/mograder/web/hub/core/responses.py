@@ -7,6 +7,7 @@ return them, and are used at the HTTP interface only, not inside the hub.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar
@@ -32,7 +33,7 @@ from mograder.web.background import Report, Work, progress_response
 from mograder.web.context import request_context
 from mograder.web.hub.core.audit import AuditTrail, Event
 from mograder.web.hub.core.notifier import Notifier, Part
-from mograder.web.hub.core.parts import identity_of, part
+from mograder.web.hub.core.parts import TURN, identity_of, part
 from mograder.web.pages import go_to, page, problem_page, with_outcome
 from mograder.web.problems import (
     Wants,
@@ -107,15 +108,22 @@ async def deliver(
     next_page: str | Callable[[M], str],
     *,
     absent: float | None = None,
+    keeps_turn: bool = True,
 ) -> Response:
     """Run a job and answer as asked: JSON lines, plain JSON, or for a form the next page.
 
     The page may depend on the result. When a client that watches the progress disconnects, the job
-    is cancelled after ``absent`` seconds; None: it goes on.
+    is cancelled after ``absent`` seconds; None: it goes on. A student's request keeps its turn
+    (``PersonalTurns``) until the job has ended; without ``keeps_turn``, for a job that waits in the
+    line of sessions, only until the response begins.
 
     Raises: what the job raises, unless progress was asked for; then it is the last line.
     """
     running = part(request, Work).begin(_announced(request, job))
+    turn: ExitStack | None = request.scope.get(TURN)
+    if keeps_turn and turn is not None:
+        kept = turn.pop_all()
+        running.task.add_done_callback(lambda _: kept.close())
     if wanted(request) is Wants.PROGRESS:
         return progress_response(running, request, in_json, absent=absent)
     result = await running.result()
