@@ -91,7 +91,7 @@ class MergeProposal:
 
 
 class CopyMerger:
-    """Merges copies, at most two processes at the same time."""
+    """Merges copies, large ones in processes of their own."""
 
     def __init__(self) -> None:
         self._apart = IsolatedCall()
