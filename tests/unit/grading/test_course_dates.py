@@ -165,7 +165,7 @@ def test_a_gradebook_that_cannot_be_read_is_tried_again_now_and_then(
     assert book.tries == 3
 
 
-def test_nobody_waits_while_a_gradebook_is_tried_again(
+def test_no_thread_waits_while_a_gradebook_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moment, book = [100.0], LockedBook()

@@ -111,7 +111,7 @@ def test_a_gradebook_that_another_program_locks_is_tried_again_after_ten_seconds
         assert shared.get().students() == {}
 
 
-def test_nobody_waits_while_a_gradebook_is_opened_again(
+def test_no_thread_waits_while_a_gradebook_is_opened_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moment, tried, go_on = [100.0], threading.Event(), threading.Event()
