@@ -12,13 +12,17 @@ import os
 import re
 import stat
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.processes import isolated_call
+from mograder.processes.isolated_call import IsolatedCall
+from mograder.processes.notebook_calls import compare
 from mograder.sandbox.execution.report import CellResult, CellStatus, ExecutionResult, Outcome
 from mograder.sessions.session import CopyOf
 from mograder.sessions.student_copies import Copies
@@ -55,6 +59,8 @@ CHECKED = notebook(
     'check("Q1: sums", [(True, "")])',
     'check("Q2: products", [(True, "")])',
 )
+LARGE = "# quick\n" * 10_000 + WORK
+"""It is compared in a process of its own."""
 ALICE, A1 = Username.parse("alice"), ItemName.parse("A1")
 NOW = datetime(2026, 3, 10, 20, 8, tzinfo=UTC)
 
@@ -329,8 +335,63 @@ async def test_work_is_kept_before_it_is_compared_and_a_comparison_may_fail_to_e
     await begin(hub)
     monkeypatch.setattr(Copies, "compare", endless)
     monkeypatch.setattr(hand_in, "_COMPARE_SECONDS", 0.01)
+    monkeypatch.setattr(hand_in, "_PATIENCE_SECONDS", 0.01)
     assert (await ask(hub, "POST", "/submit/alice/A1")).json()["tampered_marks"] is False
     assert kept == [True]
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "error"),
+    [
+        (isolated_call, "_ask", Busy("The process was killed.")),
+        (asyncio, "create_subprocess_exec", BlockingIOError("no more processes")),
+    ],
+)
+async def test_work_whose_comparison_has_no_process_is_handed_in_all_the_same(
+    place: ModuleType, name: str, error: Exception, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine is short of memory or processes until after the deadline."""
+
+    async def fail(*_: object, **_more: object) -> bytes:
+        raise error
+
+    monkeypatch.setattr(place, name, fail)
+    monkeypatch.setattr(isolated_call, "SYSTEM", "linux")
+    await begin(hub, LARGE)
+    assert (await ask(hub, "POST", "/hand-in/alice/A1")).status_code == 200
+    answer = await ask(hub, "POST", "/submit/alice/A1")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["tampered_checks"] == []
+    assert answer.json()["receipt"]["sha256"] == hashlib.sha256(LARGE.encode()).hexdigest()
+
+
+async def test_what_others_let_wait_is_handed_in_without_a_comparison(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a deadline comparisons that waited for nearly all of their time would be killed."""
+    asked, may_end = asyncio.Event(), asyncio.Event()
+
+    async def ask_process(request: bytes, seconds: int) -> bytes:
+        asked.set()
+        if b"slow" in request:
+            await may_end.wait()
+        return b'{"result": ["marks"]}'
+
+    monkeypatch.setattr(isolated_call, "_ask", ask_process)
+    monkeypatch.setattr(isolated_call, "_AT_ONCE", 1)
+    monkeypatch.setattr(isolated_call, "SYSTEM", "linux")
+    monkeypatch.setattr(hand_in, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(hand_in, "_COMPARE_SECONDS", 600.0)
+    await begin(hub, LARGE)
+    call = partial(compare, "# slow", "A1.py", "# slow")
+    slow = asyncio.create_task(IsolatedCall().call(call, size=40_000))
+    await asked.wait()
+    answer = (await ask(hub, "POST", "/submit/alice/A1")).json()
+    assert answer["tampered_marks"] is False
+    may_end.set()
+    assert await slow == ("marks",)
+    answer = (await ask(hub, "POST", "/submit/alice/A1")).json()
+    assert answer["tampered_marks"] is True
 
 
 async def test_pages_of_a_hidden_item_tell_nothing_to_those_without_work(hub: Hub) -> None:
@@ -354,6 +415,7 @@ async def test_large_notebooks_of_one_person_do_not_hold_up_what_others_hand_in(
 
     monkeypatch.setattr(isolated_call, "_ask", ask_process)
     monkeypatch.setattr(isolated_call, "SYSTEM", "linux")
+    monkeypatch.setattr(hand_in, "_PATIENCE_SECONDS", 600.0)
     await begin(hub, "# slow\n" * 10_000 + WORK)
     await ask(hub, "POST", "/download/A1", user="bob")
     folder(hub, "bob").joinpath("A1.py").write_text("# quick\n" * 10_000 + WORK)

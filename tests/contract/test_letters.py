@@ -7,7 +7,7 @@ import hashlib
 import re
 import socket
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.item_dates import OwnDates
 from mograder.core.names import INSTRUCTOR, ItemName, Username, rehearsal_user
 from mograder.core.settings import load_settings
-from mograder.exchange.mailing import Post
+from mograder.exchange.mailing import LetterEvent, Post
 from mograder.grading.release.releasing import ReleasedMarks, render_marks
 from mograder.store.copies.update_rows import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook, Identity
@@ -499,6 +499,26 @@ def test_a_hub_that_stops_sends_no_further_letter(engine: Engine, box: MailBox) 
     post.ends.set()
     post.look(clock, lambda *_: iter(()))
     assert (box.letters, len(rows.due(now, 5))) == ([], 2)
+
+
+def test_letters_are_written_after_a_clock_that_was_ahead_was_put_right(
+    engine: Engine, box: MailBox
+) -> None:
+    """They were switched on while it was ahead, and the hub goes on."""
+    rows, clock, begun = Letters(engine), ManualClock(), list[datetime]()
+    post, right = Post(rows, a_server(box.port), ""), clock.now()
+
+    def find(since: datetime, now: datetime) -> Iterator[LetterEvent]:
+        begun.append(since)
+        return iter(())
+
+    clock.set_by(86_400)
+    post.look(clock, find)
+    clock.set_by(-86_400)
+    post.look(clock, find)
+    clock.advance(600)
+    post.look(clock, find)
+    assert begun == [right + timedelta(days=1), right, right]
 
 
 def test_a_subject_or_address_cannot_add_a_header(engine: Engine, box: MailBox) -> None:

@@ -236,3 +236,11 @@ def test_one_of_two_hubs_reads(desk: Desk) -> None:
     now, every = desk.clock.now(), timedelta(minutes=10)
     assert desk.keeping.rosters.take(roster, now, every)
     assert not desk.keeping.rosters.take(roster, now, every)
+
+
+def test_a_roster_is_read_again_after_a_clock_that_was_ahead_was_put_right(desk: Desk) -> None:
+    now, every = desk.clock.now(), timedelta(minutes=10)
+    ahead = now + timedelta(days=365)
+    for moment, is_due in ((ahead, True), (now, True), (now, False)):
+        (roster,) = desk.keeping.rosters.all()
+        assert desk.keeping.rosters.take(roster, moment, every) is is_due

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -27,10 +28,11 @@ _SETTINGS = {
 
 
 class OpenHub(HubProcess):
-    """A hub that was started without ``--headless``."""
+    """A hub that was started without ``--headless``, with the usual limit of open files."""
 
     def command(self) -> list[str]:
-        return [word for word in super().command() if word != "--headless"]
+        own = [word for word in super().command() if word != "--headless"]
+        return ["prlimit", "--nofile=1024:", *own]
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +90,10 @@ def test_b107_b108_b110_the_course_names_its_directories_and_header(hub: HubProc
     with hub.client({"X-Remote-User": "carol"}) as client:
         assert client.get("/assignments").status_code == 403
     assert load_settings(hub.course).settings.hub.release_dir == "published"
+
+
+def test_the_hub_may_open_more_files_than_a_shell_or_a_unit_allows_it(hub: HubProcess) -> None:
+    """A class of 300 at their notebooks needs more than 1024."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    assert resource.prlimit(hub.pid, resource.RLIMIT_NOFILE)[0] == wanted

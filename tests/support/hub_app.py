@@ -252,6 +252,7 @@ class FakeRuns:
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
         self.asked.append(request)
         self.reached.set()
+        request.begun()
         if self.hold is not None:
             await self.hold.wait()
         return self.result

@@ -26,9 +26,9 @@ Job = Callable[[], Awaitable[object]]
 Progress = Callable[[str], None]
 """A callback that takes a progress message, a sentence for users."""
 
-_RETRY_SECONDS = 0.5
-_TOLD_EACH = 120
-"""Failures from one line in the log to the next: a minute."""
+_RETRY_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
+_TOLD_SECONDS = 60.0
+"""Seconds of pauses from one line in the log to the next."""
 
 
 class BackgroundTasks:
@@ -120,29 +120,37 @@ class Paced:
 
 
 async def retried(
-    attempt: Callable[[], Awaitable[T]], trouble: str, *, seconds: float = _RETRY_SECONDS
+    attempt: Callable[[], Awaitable[T]],
+    trouble: str,
+    *,
+    longest_seconds: float = _LONGEST_PAUSE_SECONDS,
 ) -> T:
-    """Return the result of an attempt; repeat it every half second until it succeeds.
+    """Return the result of an attempt; repeat it until it succeeds.
 
-    The first failure is logged, with ``trouble`` before it, then one each minute, and in the end
-    the success. An unexpected error is repeated, too: it must not leave for ever what the attempt
-    was to remove.
+    The first pause is half a second, each further one twice as long, at most ``longest_seconds``:
+    hundreds of callers may repeat at the same time what a full disk refuses. The first failure is
+    logged, with ``trouble`` before it, then one about each minute, and in the end the success. An
+    unexpected error is repeated, too: it must not leave for ever what the attempt was to remove.
     """
-    failures = 0
+    failures, silent = 0, _TOLD_SECONDS
+    pause = min(_RETRY_SECONDS, longest_seconds)
     while True:
         try:
             result = await attempt()
         except Exception as error:  # noqa: BLE001 - see above
-            if failures % _TOLD_EACH == 0:
+            if silent >= _TOLD_SECONDS:
                 expected = isinstance(error, MograderError)
                 again = f" ({failures} failures before)" if failures else ""
                 _log.warning("%s: %s%s", trouble, error, again, exc_info=not expected)
+                silent = 0.0
             failures += 1
         else:
             if failures:
                 _log.info("%s: succeeded after %d failures", trouble, failures)
             return result
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(pause)
+        silent += pause
+        pause = min(2 * pause, longest_seconds)
 
 
 @asynccontextmanager

@@ -57,8 +57,8 @@ class Post:
         Raises: Busy if the database does not answer.
         """
         now = clock.now()
-        if self._since is None:
-            self._since = self.letters.open(now)
+        # The clock may have been ahead at the first look.
+        self._since = min(self._since or self.letters.open(now), now)
         events = dict(find(max(self._since, now - _BACK), now))
         new = events.keys() - self.letters.known(events.keys())
         self.letters.add([events[key]() for key in sorted(new)])

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 from mograder.core.clock import from_unix_or_none
 from mograder.core.errors import MograderError, NotFound
@@ -59,6 +60,9 @@ from mograder.store.submissions.submitted_files import read_numbers
 
 _AGAIN_SECONDS = 1.0
 """Seconds between two questions to a share's server whether the gradebook is another one."""
+
+_RETRY_SECONDS = 10.0
+"""Seconds until a gradebook that could not be read is tried again."""
 
 _SAME_SECONDS = 1.0
 """Times of receipt that differ by less are one time."""
@@ -356,13 +360,35 @@ def export_if_set(loaded: LoadedSettings, book: Gradebook, at: datetime) -> None
         _log.warning(text, counted(left, "row"))
 
 
+@dataclass(frozen=True, slots=True)
+class GradebookFailure:
+    """An error by which a gradebook could not be read, and the stamp that its files had then."""
+
+    error: MograderError
+    stamp: _Stamp
+    until: float
+
+    @classmethod
+    def of(cls, path: Path, error: MograderError) -> Self:
+        """Return the failure of a try that has just ended."""
+        return cls(error, gradebook_stamp(path), time.monotonic() + _RETRY_SECONDS)
+
+    def lasts(self, stamp: _Stamp) -> bool:
+        """Return whether no other try is due yet: the files are the same, within ten seconds.
+
+        A try may take as long, if another program locks the gradebook.
+        """
+        return stamp == self.stamp and time.monotonic() < self.until
+
+
 class CourseDates:
     """The dates of a course; thread-safe, and every method may read files.
 
     ``book`` returns an open gradebook; without it the course's file is opened for each reading.
     ``catalogue`` is as for :class:`CourseLate`.
-    Mutable state: ``_facts``, what the gradebook said when its files had the stamp ``_seen``,
-    ``_opens``, the openings by them, and ``_asked``, when a share's server was last asked.
+    Mutable state: ``_facts``, what the gradebook said when its files had the stamp ``_seen``, with
+    the openings by that, ``_failure``, why it could not be read since, and ``_asked``, when a
+    share's server was last asked.
     """
 
     def __init__(
@@ -381,8 +407,8 @@ class CourseDates:
         self._lock = threading.Lock()
         self._asked = -_AGAIN_SECONDS
         self._seen: _Stamp = ()
-        self._facts = LateFacts()
-        self._opens: Mapping[str, datetime] = openings(loaded.settings, self._facts)
+        self._failure: GradebookFailure | None = None
+        self._facts = self._with_openings(LateFacts())
 
     def openings(self) -> Mapping[str, datetime]:
         """Return when items open where no rule of visibility says it, by their names."""
@@ -420,18 +446,33 @@ class CourseDates:
             yield book
 
     def _known(self) -> tuple[LateFacts, Mapping[str, datetime]]:
-        """Return what the gradebook says, or said last if it cannot be read now, and openings."""
+        """Return what the gradebook says, or said last if it cannot be read now, and openings.
+
+        While one that could not be read is tried again, other threads do not wait for that.
+        """
         self._ask()
-        stamp = _stamp(self._path)
-        with self._lock:
-            if stamp != self._seen:
-                try:
-                    self._facts = self._read() if stamp else LateFacts()
-                    self._opens = openings(self._loaded.settings, self._facts)
-                    self._seen = stamp
-                except MograderError as error:
-                    _log.error("extensions and dates of the gradebook cannot be read: %s", error)
-            return self._facts, self._opens
+        if not self._lock.acquire(blocking=self._failure is None):
+            return self._facts
+        try:
+            self._look(gradebook_stamp(self._path))
+            return self._facts
+        finally:
+            self._lock.release()
+
+    def _look(self, stamp: _Stamp) -> None:
+        """Read the gradebook if its files are others than those that were read or have failed."""
+        if stamp == self._seen or (self._failure is not None and self._failure.lasts(stamp)):
+            return
+        try:
+            self._facts = self._with_openings(self._read() if stamp else LateFacts())
+        except MograderError as error:
+            _log.error("extensions and dates of the gradebook cannot be read: %s", error)
+            self._failure = GradebookFailure.of(self._path, error)
+        else:
+            self._seen, self._failure = stamp, None
+
+    def _with_openings(self, facts: LateFacts) -> tuple[LateFacts, Mapping[str, datetime]]:
+        return facts, openings(self._loaded.settings, facts)
 
     def _ask(self) -> None:
         """Once a second, ask the server of a share whether another machine wrote the gradebook.
@@ -447,7 +488,7 @@ class CourseDates:
             return LateWork(book).facts()
 
 
-def _stamp(path: Path) -> _Stamp:
+def gradebook_stamp(path: Path) -> _Stamp:
     """Return what changes with every write to a gradebook; () without one."""
     found = []
     for each in (path, path.with_name(f"{path.name}-wal")):

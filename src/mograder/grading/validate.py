@@ -14,13 +14,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 
 from mograder.core.context_managers import under_way
 from mograder.core.errors import Busy, InvalidInput
+from mograder.core.name_lookup import counted
 from mograder.core.tasks import Progress, SingleFlight
 from mograder.grading.validation_report import (
     CellError,
@@ -96,12 +97,16 @@ class Submission:
 
 
 async def validate(
-    submission: Submission, runs: Executes, apart: IsolatedCall | None = None
+    submission: Submission,
+    runs: Executes,
+    apart: IsolatedCall | None = None,
+    begun: Callable[[], object] = lambda: None,
 ) -> ValidationReport:
     """Check the integrity of a notebook, run it, and return the report.
 
     ``apart`` parses large texts in another process, for callers such as a hub that must not block
     meanwhile. The student's file is not changed: a copy runs, with the released checks restored.
+    ``begun`` is called when that run begins.
 
     Raises:
         InvalidInput: The release is not a notebook.
@@ -112,7 +117,8 @@ async def validate(
     prepared = await apart.call(partial(_prepare, submission), size=size)
     if isinstance(prepared, ValidationReport):
         return prepared
-    result = await runs.execute(_request(submission, prepared.text))
+    request = _request(submission, prepared.text)
+    result = await runs.execute(replace(request, begun=begun))
     judge = partial(_judge, submission, prepared, result)
     return await apart.call(judge, size=size)
 
@@ -152,8 +158,10 @@ class Validations:
             self._take_turn(student, key)
 
             async def run(tell: Progress) -> ValidationReport:
-                tell("Running the notebook")
-                return await validate(submission, self._runs, self._apart)
+                if others := len(self._shared) - 1:
+                    tell(f"Waiting: {counted(others, 'notebook')} came before yours")
+                begun = partial(tell, "Running the notebook")
+                return await validate(submission, self._runs, self._apart, begun)
 
             return await self._shared.get(key, run, progress)
 

@@ -23,7 +23,9 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from pydantic import TypeAdapter
 
@@ -48,7 +50,12 @@ _NOT_OF_THE_TEXT = {1, *(-each for each in (1, 2, 9, 15))}
 """Statuses of processes that ended for another reason than their text: an error in our own code, or
 SIGHUP, SIGINT, SIGKILL or SIGTERM. The kernel sends SIGXCPU for too much processor time."""
 
-_AT_ONCE = 2
+_AT_ONCE = 3
+"""Processes of an event loop; each may take ``_MEMORY`` bytes, which sessions lack meanwhile."""
+
+_OOM_SCORE = "700"
+"""Above that of sessions: a text can be read again, while the state of a session is lost."""
+
 _OF_ONE_PERSON = 8
 _CHARACTERS_OF_ONE_PERSON = 20_000_000
 """Texts of one person that wait or are read, in memory, where a character may take four bytes; and
@@ -58,47 +65,63 @@ _MOST_SAID = 256 << 20
 """Bytes of an answer: several times the largest notebook, each character of it written in six."""
 
 _PIECE = 1 << 20
+_NOT_NOW, _LATER = "The notebook could not be checked just now.", "Try again later."
 _log = get_logger(__name__)
 
 R = TypeVar("R")
 
 
 class IsolatedCall:
-    """Calls functions on large texts, at most two at the same time; further calls wait.
+    """Calls functions on large texts in processes.
 
-    ``seconds`` is the processor time of a call. Mutable state: ``_waiting``, ``_held`` and
-    ``_own``, the calls, their characters and their turn, by the person whose text they read; for
-    one event loop.
+    All objects of an event loop together have at most three at the same time, and one for each
+    person; further calls wait. ``seconds`` is the processor time of a call. Mutable state:
+    ``_waiting``, ``_held`` and ``_own``, the calls, their characters and their turn, by the person
+    whose text they read; for one event loop.
     """
 
     def __init__(self, *, seconds: int = _SECONDS) -> None:
-        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._seconds = seconds
         self._waiting: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
         self._own: dict[str, asyncio.Lock] = {}
 
     async def call(
-        self, function: partial[R], *, size: int, whose: str = "", compiles: bool = False
+        self,
+        function: partial[R],
+        *,
+        size: int,
+        whose: str = "",
+        compiles: bool = False,
+        patience_seconds: float | None = None,
     ) -> R:
         """Return ``function()``, for texts of ``size`` characters.
 
         ``whose`` is the person who asks with a text of their own: theirs are read one after the
         other, so that the texts of others need not wait for many of them. ``compiles`` is whether
         Python compiles a text, for which some kilobytes can take minutes and gigabytes.
+        ``patience_seconds`` is how long the call may wait before it begins, None for any time.
 
         The function must be defined at the top level of one of our modules, with the type of its
         result. Its arguments are pickled; its result is validated by that type.
 
         Raises: the :class:`MograderError` that the function raises; :class:`InvalidInput` when it
-        exceeds the limits on time or memory; :class:`Busy` when too many of this person wait, or
-        when something else ended the process.
+        exceeds the limits on time or memory; :class:`Busy` when too many of this person wait,
+        when the call did not begin in time, when no process can be started, or when something else
+        ended it.
         """
-        async with self.turn_of(whose, size):
-            if (size <= _SHORT and not compiles) or SYSTEM != "linux":
+        is_apart = (size > _SHORT or compiles) and SYSTEM == "linux"
+        async with contextlib.AsyncExitStack() as turn:
+            try:
+                async with asyncio.timeout(patience_seconds):
+                    await turn.enter_async_context(self.turn_of(whose, size))
+                    if is_apart:
+                        await turn.enter_async_context(_turns().turn_of(whose))
+            except TimeoutError as error:
+                raise Busy("Too many notebooks are being looked at.", hint=_LATER) from error
+            if not is_apart:
                 return await asyncio.to_thread(function)
-            async with self._turns:
-                said = await _ask(pickle.dumps(function), self._seconds)
+            said = await _ask(pickle.dumps(function), self._seconds)
         return await asyncio.to_thread(read_answer, said, function)
 
     @contextlib.asynccontextmanager
@@ -121,6 +144,28 @@ class IsolatedCall:
             finally:
                 if self._waiting[whose] == 1:
                     del self._own[whose]
+
+
+class _Turns:
+    """The turns of one event loop's processes: a few at the same time, and one of each person."""
+
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(_AT_ONCE)
+        self._own: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @contextlib.asynccontextmanager
+    async def turn_of(self, whose: str) -> AsyncIterator[None]:
+        """Wait for a turn; ``whose`` is "" for a text that is not the asker's own."""
+        own = self._own.setdefault(whose, asyncio.Lock()) if whose else asyncio.Lock()
+        async with own, self._all:
+            yield
+
+
+_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictionary()
+
+
+def _turns() -> _Turns:
+    return _TURNS.setdefault(asyncio.get_running_loop(), _Turns())
 
 
 def read_answer(said: bytes, function: partial[R]) -> R:
@@ -167,16 +212,20 @@ def _name(family: type) -> str:
 async def _ask(request: bytes, seconds: int) -> bytes:
     """Return the answer of a process to a request; b"" or a part of it if it exceeded a limit.
 
-    Raises: :class:`Busy` if it did not end by itself.
+    Raises: :class:`Busy` if it cannot be started, or did not end by itself.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-m", __name__, str(seconds)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={},
-        start_new_session=True,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-m", __name__, str(seconds)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={},
+            start_new_session=True,
+        )
+    except OSError as error:  # too many processes or open files, or too little memory
+        _log.warning("no process for a large text can be started: %s", error)
+        raise Busy(_NOT_NOW, hint=_LATER) from error
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -196,7 +245,7 @@ async def _ask(request: bytes, seconds: int) -> bytes:
         await process.wait()
     if status in _NOT_OF_THE_TEXT:
         _log.warning("a process for a large text ended with status %s", process.returncode)
-        raise Busy("The notebook could not be checked just now.", hint="Try again later.")
+        raise Busy(_NOT_NOW, hint=_LATER)
     return said or b""
 
 
@@ -218,6 +267,8 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(OSError):  # containers may have it read-only
+            Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
     try:
         function = pickle.load(sys.stdin.buffer)  # noqa: S301  # from ourselves
         answer = _answer(function)

@@ -6,6 +6,7 @@ A copy on which a process fails costs its own line only: the others of its batch
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -91,11 +92,17 @@ class MergeProposal:
 
 
 class CopyMerger:
-    """Merges copies, at most two processes at the same time."""
+    """Merges copies, large ones in processes of their own.
+
+    Mutable state: ``_unedited``, the last merge of a copy that is its release as it was; a class
+    that begins with an updated item has one for all.
+    """
 
     def __init__(self) -> None:
         self._apart = IsolatedCall()
         self._batches = IsolatedCall(seconds=_SECONDS)
+        self._turn = asyncio.Lock()
+        self._unedited: tuple[MergeQuestion, Merge] | None = None
 
     async def merge(self, question: MergeQuestion) -> Merge:
         """Return the merge of one copy.
@@ -103,7 +110,13 @@ class CopyMerger:
         Raises: :class:`~mograder.notebook.merge.cell_merge.NotMergeable`, :class:`InvalidInput`
         when it takes too much time or memory, :class:`Busy` when its process is killed.
         """
-        return await self._apart.call(partial(_merge, question), size=question.size)
+        call = partial(_merge, question)
+        if question.mine != question.base:
+            return await self._apart.call(call, size=question.size)
+        async with self._turn:
+            if self._unedited is None or self._unedited[0] != question:
+                self._unedited = question, await self._apart.call(call, size=question.size)
+            return self._unedited[1]
 
     async def propose(self, question: MergeQuestion, whose: str) -> MergeProposal:
         """Return the merge of a person's copy, and how it differs from the copy.

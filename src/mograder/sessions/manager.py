@@ -57,6 +57,8 @@ _log = logging.getLogger(__name__)
 
 _NEWS_SECONDS = 5.0  # how long to wait for the launcher to report a server that is dead
 _STOP_SECONDS = 0.5  # the pause between two attempts to stop a session that is starting
+_STOP_PAUSE_SECONDS = 2.0
+"""The longest pause between attempts to end a session: the next start of its notebook waits."""
 _LOCAL = LocalConnections()
 _GIVEN_UP_SECONDS = 10.0
 """How long a failed start waits for the first attempt to stop its process, which may hang."""
@@ -418,7 +420,8 @@ class SessionManager:
                 if tried is not None:
                     tried.set()
 
-        await retried(stop, f"session {session_id} is not ended yet")
+        trouble = f"session {session_id} is not ended yet"
+        await retried(stop, trouble, longest_seconds=_STOP_PAUSE_SECONDS)
 
     async def _remove_row(self, session_id: str) -> None:
         """Remove a row; try again while the database does not answer."""

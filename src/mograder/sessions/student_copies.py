@@ -81,15 +81,28 @@ class Copies:
         return await self._apart.call(look, size=size, whose=copy.user)
 
     async def compare(
-        self, look: Callable[[str, str, str], T], copy: CopyOf, data: bytes, release: bytes
+        self,
+        look: Callable[[str, str, str], T],
+        copy: CopyOf,
+        data: bytes,
+        release: bytes,
+        *,
+        patience_seconds: float | None = None,
     ) -> T:
         """Return what a function of ``processes.notebook_calls`` finds in a copy beside a release.
 
-        Raises: :class:`InvalidInput` when one of them is not a marimo notebook in UTF-8.
+        Raises: :class:`InvalidInput` when one of them is not a marimo notebook in UTF-8;
+        :class:`~mograder.core.errors.Busy` when the comparison does not begin within
+        ``patience_seconds``, or its process fails.
         """
         text, released = (decode_notebook(each, copy.notebook) for each in (data, release))
         call = partial(look, text, copy.notebook, released)
-        return await self._apart.call(call, size=len(text) + len(released), whose=copy.user)
+        return await self._apart.call(
+            call,
+            size=len(text) + len(released),
+            whose=copy.user,
+            patience_seconds=patience_seconds,
+        )
 
     async def upload(self, copy: CopyOf, data: bytes) -> str | None:
         """Replace the copy with an inspected notebook; return the name of the kept version (B117).

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from mograder.core.errors import Busy
 from mograder.core.item_dates import OwnDates
 from mograder.core.settings import load_settings
 from mograder.grading.course_late import CourseDates
@@ -126,3 +128,59 @@ def test_an_extension_that_another_machine_gives_on_a_share_counts_within_a_seco
     moment[0] += 1
     assert dates.usual("A1").due == due
     assert "gradebook.db" not in disk.asked
+
+
+class LockedBook:
+    """A gradebook that another program locks."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+        self.tried, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()
+
+    def open(self) -> Gradebook:
+        self.tries += 1
+        self.tried.set()
+        assert self.go_on.wait(60)
+        raise Busy("Another program locks the gradebook.")
+
+
+def test_a_gradebook_that_cannot_be_read_is_tried_again_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of a student's pages asks for some forty dates, and 300 students look at them."""
+    moment, book, path = [100.0], LockedBook(), tmp_path / "gradebook.db"
+    monkeypatch.setattr(time, "monotonic", lambda: moment[0])
+    path.write_bytes(b"as it is")
+    dates = CourseDates(load_settings(tmp_path, environ={}), book.open)
+    for _ in range(40):
+        assert dates.usual("A1").due is None
+    assert book.tries == 1
+    moment[0] += 10
+    for _ in range(40):
+        dates.openings()
+    assert book.tries == 2
+    path.write_bytes(b"as another program left it")
+    dates.openings()
+    assert book.tries == 3
+
+
+def test_no_thread_waits_while_a_gradebook_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment, book = [100.0], LockedBook()
+    monkeypatch.setattr(time, "monotonic", lambda: moment[0])
+    (tmp_path / "gradebook.db").write_bytes(b"as it is")
+    dates = CourseDates(load_settings(tmp_path, environ={}), book.open)
+    dates.openings()
+    moment[0] += 10
+    book.tried.clear()
+    book.go_on.clear()
+    other = threading.Thread(target=dates.openings)
+    other.start()
+    assert book.tried.wait(60)
+    assert dates.usual("A1").due is None
+    assert other.is_alive()
+    book.go_on.set()
+    other.join(60)
+    assert book.tries == 2

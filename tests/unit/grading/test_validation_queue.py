@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import Busy
 from mograder.grading.validate import Submission, Validations
+from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult
 from mograder.sandbox.protocol import Limits
 from tests.support.hub_app import NOTEBOOK, FakeRuns
 
 LIMITS = Limits(processes=8, open_files=64, file_size_mb=8, tmp_mb=8)
+
+
+@dataclass
+class LateRuns(FakeRuns):
+    """Runs that begin only when it is their turn."""
+
+    turn: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        self.reached.set()
+        await self.turn.wait()
+        return await super().execute(request)
 
 
 def submission(text: str = NOTEBOOK) -> Submission:
@@ -33,11 +47,24 @@ async def test_the_same_text_runs_once_and_both_learn_what_came_of_it() -> None:
         with pytest.raises(Busy):
             await validations.validate("alice", submission(NOTEBOOK + "#"), told.put_nowait)
         other = tasks.create_task(validations.validate("bob", submission(), told.put_nowait))
+        assert await told.get() == "Waiting: 1 notebook came before yours"
         assert await told.get() == "Running the notebook"
         runs.hold.set()
     assert both[0].result() is both[1].result()
     assert other.result() is not both[0].result()
     assert len(runs.asked) == 2
+
+
+async def test_a_notebook_that_waits_for_others_is_not_said_to_run() -> None:
+    runs, told = LateRuns(), asyncio.Queue[str]()
+    validations = Validations(runs)
+    first = asyncio.create_task(validations.validate("alice", submission(), lambda _: None))
+    await runs.reached.wait()
+    second = asyncio.create_task(validations.validate("bob", submission(), told.put_nowait))
+    assert await told.get() == "Waiting: 1 notebook came before yours"
+    runs.turn.set()
+    assert await told.get() == "Running the notebook"
+    await asyncio.gather(first, second)
 
 
 async def test_few_requests_of_a_student_wait_for_one_run() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import threading
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -119,6 +120,13 @@ async def test_only_a_text_that_exceeds_a_limit_is_refused_for_good(
     with pytest.raises(MograderError) as caught:
         await IsolatedCall(seconds=1).call(Program(check_notebook, code), size=40_000)
     assert type(caught.value) is raised
+
+
+@apart
+async def test_when_memory_is_short_the_kernel_ends_it_before_a_session() -> None:
+    code = "if int(open('/proc/self/oom_score_adj').read()) > 600: raise MemoryError"
+    with pytest.raises(InvalidInput, match="too large or too complex"):
+        await IsolatedCall().call(Program(check_notebook, code), size=40_000)
 
 
 @apart
@@ -259,6 +267,66 @@ async def test_of_very_large_texts_of_one_person_one_is_in_memory(
     await read("bob", 32_000_000)
     await large
     await asyncio.gather(*(read("alice", 10_000_000) for _ in range(2)))
+
+
+@dataclass
+class Held:
+    """Processes that end when they may; ``begun`` counts them."""
+
+    begun: int = 0
+    may_end: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def ask(self, request: bytes, seconds: int) -> bytes:
+        self.begun += 1
+        await self.may_end.wait()
+        return b'{"result": null}'
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    processes = Held()
+    monkeypatch.setattr(isolated_call, "_ask", processes.ask)
+    monkeypatch.setattr(isolated_call, "SYSTEM", "linux")
+    return processes
+
+
+async def read_large(whose: str = "", patience_seconds: float | None = None) -> None:
+    """Read a large text with an object of its own."""
+    read = partial(check_notebook, "", "A1.py")
+    await IsolatedCall().call(read, size=40_000, whose=whose, patience_seconds=patience_seconds)
+
+
+async def test_all_objects_together_have_few_processes(held: Held) -> None:
+    """Each place that reads large texts has its own object, and the machine has one memory."""
+    asked = [asyncio.create_task(read_large(f"student{number}")) for number in range(10)]
+    await asyncio.sleep(0)
+    assert held.begun == 3
+    held.may_end.set()
+    await asyncio.gather(*asked)
+    assert held.begun == 10
+
+
+async def test_a_person_has_one_process_in_all_places_together(held: Held) -> None:
+    asked = [asyncio.create_task(read_large("alice")) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert held.begun == 1
+    asked.append(asyncio.create_task(read_large("bob")))
+    await asyncio.sleep(0)
+    assert held.begun == 2
+    held.may_end.set()
+    await asyncio.gather(*asked)
+
+
+async def test_a_call_that_does_not_begin_in_time_is_given_up(held: Held) -> None:
+    """One that has begun in time may take longer than that."""
+    asked = [asyncio.create_task(read_large(patience_seconds=0.01)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(Busy, match="Too many notebooks"):
+        await read_large(patience_seconds=0.01)
+    assert not any(each.done() for each in asked)
+    held.may_end.set()
+    await asyncio.gather(*asked, read_large(patience_seconds=60))
+    assert held.begun == 4
 
 
 def told(screening: Screening) -> list[tuple[str, int]]:

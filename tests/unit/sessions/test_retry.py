@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -11,10 +12,14 @@ from mograder.core.errors import Busy
 
 
 async def test_a_failure_that_lasts_is_told_each_minute_and_its_end_too(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The pauses between become longer, for three hundred sessions may end on a full disk."""
     caplog.set_level(logging.INFO, logger=tasks.__name__)
-    left = 250
+    left, pauses = 10, list[float]()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
 
     async def attempt() -> str:
         nonlocal left
@@ -23,12 +28,14 @@ async def test_a_failure_that_lasts_is_told_each_minute_and_its_end_too(
             raise Busy("The database is locked.")
         return "done"
 
-    assert await tasks.retried(attempt, "the row stays", seconds=0) == "done"
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    assert await tasks.retried(attempt, "the row stays") == "done"
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
     assert [record.getMessage() for record in caplog.records] == [
         "the row stays: The database is locked.",
-        "the row stays: The database is locked. (120 failures before)",
-        "the row stays: The database is locked. (240 failures before)",
-        "the row stays: succeeded after 250 failures",
+        "the row stays: The database is locked. (7 failures before)",
+        "the row stays: The database is locked. (9 failures before)",
+        "the row stays: succeeded after 10 failures",
     ]
 
 

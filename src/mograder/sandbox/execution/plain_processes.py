@@ -54,6 +54,7 @@ class PlainExecutor:
         Raises: :class:`~mograder.core.errors.TooLarge` for too many or too large support files.
         """
         async with self._turn:
+            request.begun()
             workshop = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="mograder-run-"))
             try:
                 await asyncio.to_thread(self._fill, workshop, request)

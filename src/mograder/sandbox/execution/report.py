@@ -8,7 +8,7 @@ bounds its length (:mod:`mograder.sandbox.supervisor.notebook_runs`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -55,6 +55,10 @@ class CellStatus(StrEnum):
     """It was running when the notebook's process ended."""
 
 
+def _nothing() -> None:
+    """Do nothing: the default of a callback."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExecutionRequest:
     """A notebook to run: its text, its environment, its limits and the uid slot of the run.
@@ -62,6 +66,7 @@ class ExecutionRequest:
     ``folder`` holds its support files, which are copied; other notebooks in it are copied only with
     ``notebooks``, since they may be other students' submissions. ``name`` is the notebook's file
     name, ``seconds`` the time limit. With ``outputs`` the report contains the cells' outputs.
+    ``begun`` is called when the run begins, since it may wait for others first.
     """
 
     text: str
@@ -73,6 +78,7 @@ class ExecutionRequest:
     uid_slot: int = COMMANDS_SLOT
     notebooks: bool = False
     outputs: bool = False
+    begun: Callable[[], object] = field(default=_nothing, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class Executor:
         """
         lines: list[str] = []
         async with self._copies.copy(request, notebooks=request.notebooks) as (name, directory):
+            request.begun()
             executed = await self._runs.execute(_asked(request, name, directory), lines.append)
         return await asyncio.to_thread(read_report, lines, executed)
 

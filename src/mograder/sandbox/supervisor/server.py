@@ -17,7 +17,6 @@ import functools
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
 import struct
@@ -31,6 +30,7 @@ from mograder import __version__
 from mograder.core.errors import MograderError, NotFound, SandboxUnavailable
 from mograder.core.files.disk import DiskReserve
 from mograder.core.log import configure_logging
+from mograder.core.operating_system import allow_open_files
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
 from mograder.sandbox.isolation.bwrap import (
     BwrapRunner,
@@ -104,7 +104,6 @@ _UNREAD_BYTES = 1 << 20
 _MOST_UNREAD_BYTES = 4 << 20
 """Those above which it is disconnected, since it must miss no end and no start."""
 
-_OPEN_FILES = 65_536
 _SWITCH_SECONDS = 0.001
 """Thread switch interval: how long a measuring thread may delay the event loop. A start takes a
 dozen steps, each of which could wait for Python's default of 5 ms."""
@@ -483,7 +482,7 @@ def serve_supervisor(
     os.umask(0o022)  # sandboxes of other uids read the prepared files
     leave_the_keyring()
     adopt_orphans()
-    _allow_open_files()
+    allow_open_files()
     sys.setswitchinterval(_SWITCH_SECONDS)
     put_first()
     held = prepare_runtime(config.runtime)
@@ -500,12 +499,6 @@ def serve_supervisor(
     finally:
         runner.close()
         os.close(held)
-
-
-def _allow_open_files() -> None:
-    """Raise the soft limit of open files: each session needs several, each process in it one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _OPEN_FILES)), hard))
 
 
 def main(argv: list[str]) -> int:

@@ -361,9 +361,9 @@ class LtiRosters:
     def take(self, roster: Roster, now: datetime, every: timedelta) -> bool:
         """Take the reading of a roster if the last try was ``every`` ago; false if it is not due.
 
-        Of several processes one gets it.
+        Of several processes one gets it. A try in the future does not count: the clock was ahead.
         """
-        if roster.tried_at is not None and now - roster.tried_at < every:
+        if roster.tried_at is not None and timedelta() <= now - roster.tried_at < every:
             return False
         c = lti_rosters.c
         last = c.tried_at.is_(None) if roster.tried_at is None else c.tried_at == roster.tried_at

@@ -54,7 +54,7 @@ class VisibilityRules:
             rules = self._file.get() or {}
         except UnreadableFileError:
             return Visibility(hidden=True)
-        return rules.get(name, self.usual(name))
+        return rules.get(name) or self.usual(name)
 
     def all(self) -> Mapping[str, Visibility]:
         """Return every rule that is set, by item.

@@ -19,6 +19,7 @@ import uvloop
 from mograder.auth.credentials import LINK_LIFE, Role, make_code
 from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging, get_logger, register_secret
+from mograder.core.operating_system import allow_open_files
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.systemd import READY, STOPPING, Service
 from mograder.web.hub.app import create_app, install_routes
@@ -63,6 +64,7 @@ def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
         raise InvalidInput("MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)")
     register_secret(secret)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    allow_open_files()
     with (
         contextlib.suppress(asyncio.CancelledError),  # a hub that waited was stopped
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,

@@ -32,7 +32,12 @@ from mograder.core.log import get_logger
 from mograder.core.name_lookup import is_same_person, nfc
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.grading.course_late import CourseDates, export_if_set
+from mograder.grading.course_late import (
+    CourseDates,
+    GradebookFailure,
+    export_if_set,
+    gradebook_stamp,
+)
 from mograder.grading.marking.answer_names import (
     answer_id,
     marking_order,
@@ -70,23 +75,47 @@ T = TypeVar("T")
 class SharedGradebook(Closing):
     """One gradebook for all requests; thread-safe.
 
-    Mutable state: ``_book``, None until it is first needed.
+    Mutable state: ``_book``, None until it is first needed, and ``_failure``, why it could not be
+    opened.
     """
 
     def __init__(self, loaded: LoadedSettings) -> None:
         self._loaded = loaded
         self._opening = threading.Lock()
         self._book: Gradebook | None = None
+        self._failure: GradebookFailure | None = None
 
     def get(self) -> Gradebook:
         """Return the gradebook, which the first call opens or creates; blocks.
 
+        One that could not be opened is tried again when its file has changed or after ten seconds,
+        and other threads do not wait for that: they get the error of the last try.
+
         Raises: as :class:`~mograder.store.gradebook.gradebook.Gradebook`.
         """
-        with self._opening:
+        failure = self._failure
+        if failure is None:
+            self._opening.acquire()
+        elif not self._opening.acquire(blocking=False):
+            raise failure.error.with_traceback(None)
+        try:
             if self._book is None:
-                self._book = Gradebook(self._loaded.gradebook_path)
+                self._book = self._open()
             return self._book
+        finally:
+            self._opening.release()
+
+    def _open(self) -> Gradebook:
+        path, failure = self._loaded.gradebook_path, self._failure
+        if failure is not None and failure.lasts(gradebook_stamp(path)):
+            raise failure.error.with_traceback(None)
+        try:
+            book = Gradebook(path)
+        except MograderError as error:
+            self._failure = GradebookFailure.of(path, error)
+            raise
+        self._failure = None
+        return book
 
     def close(self) -> None:
         """Close the gradebook if it is open; export its marks if that is set."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import resource
 import socket
 import sys
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ import uvloop
 
 from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging
+from mograder.core.operating_system import allow_open_files
 from mograder.web.server.app import create_app
 from mograder.web.server.services import ServerOptions, open_services
 from mograder.web.serving import Server, bind, configuration, until_signalled
 
 _GRACE_SECONDS = 30
 """Seconds in which submissions under way are completed and acknowledged when the server stops."""
-
-_OPEN_FILES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ def serve_course(options: ServerOptions, listening: Listening) -> None:
             "everybody's work and grades.",
             hint="Use --host 127.0.0.1, or --force if you mean it.",
         )
-    _allow_many_files()
+    allow_open_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(options, listening))
 
@@ -108,11 +106,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _allow_many_files() -> None:
-    """Raise the limit on open files: a class submitting at once needs several hundred."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-    if soft != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))

@@ -387,7 +387,13 @@ class NoPatience(IsolatedCall):
         self.error = error
 
     async def call(
-        self, function: partial[R], *, size: int, whose: str = "", compiles: bool = False
+        self,
+        function: partial[R],
+        *,
+        size: int,
+        whose: str = "",
+        compiles: bool = False,
+        patience_seconds: float | None = None,
     ) -> R:
         if size > 32_000:
             raise self.error

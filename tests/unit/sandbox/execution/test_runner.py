@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import TooLarge
 from mograder.sandbox.execution.item_limits import CopyBounds
-from mograder.sandbox.execution.runner import FolderCopy, folder_digest
+from mograder.sandbox.execution.report import ExecutionRequest
+from mograder.sandbox.execution.runner import Executor, FolderCopy, folder_digest
+from mograder.sandbox.protocol import Execute, Executed, Judged, JudgeSubmission, Limits
+from mograder.store.filesystem.files import remove_tree
+
+LIMITS = Limits(processes=8, open_files=64, file_size_mb=8, tmp_mb=8)
+
+
+class HeldRuns:
+    """Runs that end when they may."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+
+    async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed:
+        await self.may_end.wait()
+        return Executed(status=0, log_tail="", seconds=0.1)
+
+    async def judge(self, request: JudgeSubmission, on_line: Callable[[str], None]) -> Judged:
+        raise NotImplementedError
+
+
+async def test_a_run_that_waits_for_another_has_not_begun(tmp_path: Path) -> None:
+    runs, begun = HeldRuns(), asyncio.Queue[str]()
+    executor = Executor(runs, tmp_path, remove_tree, at_once=1)
+
+    def request(name: str) -> ExecutionRequest:
+        return ExecutionRequest(
+            "", f"{name}.py", tmp_path, LIMITS, 10, begun=lambda: begun.put_nowait(name)
+        )
+
+    both = [asyncio.create_task(executor.execute(request(each))) for each in ("first", "second")]
+    assert await begun.get() == "first"
+    await asyncio.sleep(0.05)
+    assert begun.empty()
+    runs.may_end.set()
+    assert await begun.get() == "second"
+    await asyncio.gather(*both)
 
 
 def test_empty_files_count_too_where_a_copy_has_a_most_number_of_files(tmp_path: Path) -> None:

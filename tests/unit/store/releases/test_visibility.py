@@ -92,3 +92,19 @@ def test_the_course_file_opens_what_has_no_rule(tmp_path: Path) -> None:
     assert not rules.of("A1").visible(NOW)
     path.write_text("no JSON")
     assert not rules.of("A1").visible(later)
+
+
+def test_openings_are_looked_up_for_an_item_without_a_rule_only(tmp_path: Path) -> None:
+    """They are in the gradebook, which may have to be read for that."""
+    asked: list[int] = []
+
+    def opens() -> dict[str, datetime]:
+        asked.append(1)
+        return {}
+
+    VisibilityRules(tmp_path / "rules").change({"A1": Visibility(hidden=True)})
+    rules = VisibilityRules(tmp_path / "rules", opens=opens)
+    assert not rules.of("A1").visible(NOW)
+    assert asked == []
+    assert rules.of("A2").visible(NOW)
+    assert asked == [1]

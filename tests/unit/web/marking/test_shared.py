@@ -6,12 +6,15 @@ These are made once, and again when their data has changed.
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Busy, InvalidInput
 from mograder.core.settings import load_settings
+from mograder.store.gradebook.gradebook import Gradebook
 from mograder.web.marking.context import Reports, SharedGradebook, stamp_of
 
 
@@ -82,3 +85,59 @@ def test_a_gradebook_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> Non
             shared.get()
         path.rmdir()
         assert shared.get().students() == {}
+
+
+def test_a_gradebook_that_another_program_locks_is_tried_again_after_ten_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try waits for ten seconds, and the next request would wait as long."""
+    moment, tries, locked = [100.0], [0], [True]
+
+    def open_book(path: Path) -> Gradebook:
+        tries[0] += 1
+        if locked[0]:
+            raise Busy("Another program locks the gradebook.")
+        return Gradebook(path)
+
+    monkeypatch.setattr("mograder.web.marking.context.Gradebook", open_book)
+    monkeypatch.setattr(time, "monotonic", lambda: moment[0])
+    with SharedGradebook(load_settings(tmp_path, environ={})) as shared:
+        for _ in range(3):
+            with pytest.raises(Busy, match="Another program"):
+                shared.get()
+        assert tries == [1]
+        locked[0] = False
+        moment[0] += 10
+        assert shared.get().students() == {}
+
+
+def test_no_thread_waits_while_a_gradebook_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment, tried, go_on = [100.0], threading.Event(), threading.Event()
+
+    def open_book(path: Path) -> Gradebook:
+        tried.set()
+        assert go_on.wait(60)
+        raise Busy("Another program locks the gradebook.")
+
+    monkeypatch.setattr("mograder.web.marking.context.Gradebook", open_book)
+    monkeypatch.setattr(time, "monotonic", lambda: moment[0])
+    shared = SharedGradebook(load_settings(tmp_path, environ={}))
+
+    def get() -> None:
+        with pytest.raises(Busy):
+            shared.get()
+
+    go_on.set()
+    get()
+    moment[0] += 10
+    tried.clear()
+    go_on.clear()
+    other = threading.Thread(target=get)
+    other.start()
+    assert tried.wait(60)
+    get()
+    assert other.is_alive()
+    go_on.set()
+    other.join(60)

@@ -298,7 +298,7 @@ async def outputs(
 
 
 def open_copy_pages(hub: HubApp) -> None:
-    """Make what parses large outputs in another process, two at a time."""
+    """Make what parses large outputs in another process."""
     hub.add(IsolatedCall())
 
 

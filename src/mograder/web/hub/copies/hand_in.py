@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
-from mograder.core.errors import Conflict, InvalidInput, MograderError
+from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError
 from mograder.core.item_dates import OwnDates
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
@@ -44,6 +44,9 @@ from mograder.web.hub.core.responses import Body, Done, back_from, deliver, in_j
 from mograder.web.pages import page
 from mograder.web.problems import Wants, wanted
 from mograder.web.route import OWNER, Route
+
+_PATIENCE_SECONDS = 1.0
+"""Seconds until a comparison has to begin; at a deadline most would be begun only to be stopped."""
 
 _COMPARE_SECONDS = 5.0
 _log = get_logger(__name__)
@@ -329,7 +332,7 @@ async def _compared(
     """Return what a function finds beside the release, ``otherwise`` if it cannot compare them.
 
     What cannot be compared is handed in all the same, and at a deadline a whole class waits for
-    this: what is not compared in time has nothing found in it.
+    this: what is not compared in time, or for want of a process, has nothing found in it.
     """
     if release is None:
         return ()
@@ -338,11 +341,14 @@ async def _compared(
     except FileNotFoundError:  # it was just withdrawn, or is being replaced
         return ()
     try:
-        async with asyncio.timeout(_COMPARE_SECONDS):
-            return await app.copies.compare(look, copy, data, released)
+        async with asyncio.timeout(_PATIENCE_SECONDS + _COMPARE_SECONDS):
+            return await app.copies.compare(
+                look, copy, data, released, patience_seconds=_PATIENCE_SECONDS
+            )
     except InvalidInput:
         return otherwise
-    except TimeoutError:
+    except (TimeoutError, Busy):
+        _log.info("%s of %s was not compared with its release", copy.item, copy.user)
         return ()
 
 
