@@ -29,8 +29,7 @@ from mograder.clients.server_url import parse_moodle_url
 from mograder.core.errors import InvalidInput
 from mograder.core.files import file_lock
 from mograder.core.files.disk import write_file
-from mograder.core.files.user_folder import earlier_folder, user_folder
-from mograder.core.operating_system import SYSTEM
+from mograder.core.operating_system import SYSTEM, earlier_folder, user_folder
 
 T = TypeVar("T", bound=BaseModel)
 

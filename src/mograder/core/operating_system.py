@@ -1,4 +1,7 @@
-"""The system that this process runs on; each choice by system in our code reads it from here."""
+"""The system that this process runs on; each choice by system in our code reads it from here.
+
+Also where it keeps what mograder stores for a person outside of any course.
+"""
 
 from __future__ import annotations
 
@@ -70,3 +73,34 @@ def python_of(environment: Path) -> Path:
     """Return the path of a virtual environment's Python; if there is none, its path on Linux."""
     places = [environment / each for each in _PYTHONS]
     return next((place for place in places if place.exists()), places[0])
+
+
+_NAME = "mograder"
+
+
+def user_folder(home: Path) -> Path:
+    """Return the folder for settings and tokens of a person; it may not exist yet.
+
+    On Linux it is ``~/.config/mograder`` whatever XDG_CONFIG_HOME is, since 0.3.16 ignores that. On
+    macOS it is in ``~/Library/Application Support``; on Windows in ``%APPDATA%``, which only the
+    user and administrators may read.
+    """
+    if SYSTEM == "linux":
+        return earlier_folder(home)
+    import platformdirs  # noqa: PLC0415 - programs in the sandbox, which is Linux, lack it
+
+    return platformdirs.user_config_path(_NAME, appauthor=False, roaming=True)
+
+
+def user_cache(home: Path) -> Path:
+    """Return the folder for what can be made again, such as environments; it may not exist yet."""
+    if SYSTEM == "linux":
+        return home / ".cache" / _NAME
+    import platformdirs  # noqa: PLC0415
+
+    return platformdirs.user_cache_path(_NAME, appauthor=False)
+
+
+def earlier_folder(home: Path) -> Path:
+    """Return the folder of 0.3.16, which is the same on all systems."""
+    return home / ".config" / _NAME

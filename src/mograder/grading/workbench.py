@@ -23,9 +23,8 @@ from importlib import metadata
 from pathlib import Path
 
 from mograder.core.errors import MograderError, SandboxUnavailable
-from mograder.core.files.user_folder import user_cache
 from mograder.core.log import get_logger
-from mograder.core.operating_system import SYSTEM, SYSTEM_NAME
+from mograder.core.operating_system import SYSTEM, SYSTEM_NAME, user_cache
 from mograder.core.sections.settings_model import Settings
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.notebook.pep723 import read_script
