@@ -14,7 +14,7 @@ from mograder.cli.files import save_file
 from mograder.cli.gradebook.book import existing_book, marker_name
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.named_assignments import assignment_named, path_named
+from mograder.cli.shared.named_assignments import assignment_named, course_of, path_named
 from mograder.cli.shared.options import DIRECTORY, FILE
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
@@ -86,33 +86,33 @@ def feedback(
 
     It has the mark with the reason for each point, what markers say, the deduction for lateness
     ([penalties] in mograder.toml) and the notebook as it ran. ASSIGNMENTS are names in the course's
-    directory of graded submissions, or their beginnings up to a dash, or paths. The uploads send
-    the same marks, with the same deductions. Exits with 1 if a page could not be written.
+    directory of graded submissions, or their beginnings up to a dash, or paths (in another course:
+    with its settings and gradebook). The uploads send the same marks, with the same deductions.
+    Exits with 1 if a page could not be written.
     """
     del timeout, jobs  # 0.3.16 ran notebooks here
     chosen = _choose(assignments, loaded)
     if len(chosen) > 1 and (output_dir or grades_csv):
         raise click.UsageError("--output-dir and --grades-csv are for one assignment at a time.")
-    zone = given_zone(loaded.settings)
-    given = None if due_date is None else read_moment(due_date, zone, END_OF_DAY)
+    loaded = course_of((each.directory for each in chosen), "autograded", loaded)
+    settings = loaded.settings
+    given = None if due_date is None else read_moment(due_date, given_zone(settings), END_OF_DAY)
     failed = 0
     with existing_book(loaded) as book:
         click.echo(f"Reading grades from {shown(loaded.gradebook_path)}")
         for each in chosen:
             facts = _record_terms(book, each.assignment, given, off=no_penalties)
-            submitted = _beside(each, loaded, loaded.settings.dirs.submitted)
+            submitted = _beside(each, loaded, settings.dirs.submitted)
             late = CourseLate(loaded, submitted=submitted)
             terms = late.terms(each.assignment, facts)
             _tell_unknown_due(terms)
             now = SystemClock().now()
-            disclosure = Disclosure.of(
-                loaded.settings, each.assignment, due=terms.due.last, now=now
-            )
+            disclosure = Disclosure.of(settings, each.assignment, due=terms.due.last, now=now)
             _demand_known(each, book)
             found = _counted(each, book, late)
             _tell_counted(found)
             works = works_of(grading_key(loaded), book, each.assignment, found)
-            pages = _beside(each, loaded, loaded.settings.dirs.feedback)
+            pages = _beside(each, loaded, settings.dirs.feedback)
             output = output_dir or pages / each.assignment
             for page in write_pages(works, disclosure, each.directory, output):
                 failed += bool(page.problem)
@@ -242,8 +242,8 @@ def _demand_known(chosen: _Chosen, book: Gradebook) -> None:
 
 
 def _beside(chosen: _Chosen, loaded: LoadedSettings, name: str) -> Path:
-    """Return another directory of the course in which the graded submissions are."""
-    own = loaded.path(loaded.settings.dirs.autograded)
-    if chosen.directory.parent in (own, own.absolute()):
+    """Return another directory of the course, or that beside an ``autograded/`` of no course."""
+    own, place = loaded.path(loaded.settings.dirs.autograded), chosen.directory.parent
+    if place.name != own.name or place.resolve() == own.resolve():
         return loaded.path(name)
-    return chosen.directory.parent.parent / name
+    return place.parent / name

@@ -54,7 +54,7 @@ def _received(
     """Return the submissions with a receipt of this course's assignment server, by their names."""
     records = loaded.state_dir / _RECEIPTS
     own = loaded.path(loaded.settings.dirs.submitted)
-    if directory.parent != own or not (records / f"{name}.jsonl").is_file():
+    if directory.parent.resolve() != own.resolve() or not (records / f"{name}.jsonl").is_file():
         return {}
     people = Submissions(own, records=records).people(name)
     counting = (person.counting for person in people.values())

@@ -230,8 +230,36 @@ def test_submissions_beside_another_courses_source_go_to_its_results(
     other = make_course(tmp_path_factory.mktemp("other"), {"eve": RIGHT})
     cli("autograde", str(other / "submitted" / "hw1"))
     assert (other / "autograded/hw1/eve.html").is_file()
+    assert set(newest_results(other / "gradebook.db", "hw1")) == {"eve"}
+    assert not (desk.root / "gradebook.db").exists()
     cli("autograde hw1 -o", str(tmp_path / "out"))
     assert (tmp_path / "out" / "alice.html").is_file()
+
+
+def test_another_course_is_graded_by_its_settings_and_into_its_gradebook(
+    desk: Desk, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = make_course(tmp_path_factory.mktemp("other"), {"alice": WRONG, "eve": RIGHT})
+    (other / "mograder.toml").write_text('[defaults]\njobs = 2\n[dirs]\nsubmitted = "in"\n')
+    (other / "submitted").rename(other / "in")
+    cli("autograde hw1")
+    cli("autograde", str(other / "in" / "hw1"))
+    assert desk.opened == [4, 2]
+    assert set(newest_results(other / "gradebook.db", "hw1")) == {"alice", "eve"}
+    assert desk.results()["alice"].auto_mark == 15
+    told = cli("autograde hw1", str(other / "in" / "hw1"), status=2).err
+    assert "These belong to several courses" in told
+
+
+def test_submissions_in_no_course_are_graded_as_those_of_this_one(
+    desk: Desk, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    place = tmp_path_factory.mktemp("check") / "hw1"
+    place.mkdir()
+    (place / "dave.py").write_text(HALF)
+    cli("autograde", str(place))
+    assert set(desk.results()) == {"dave"}
+    assert (desk.root / "autograded/hw1/dave.html").is_file()
 
 
 def _without_submissions(desk: Desk) -> list[str]:

@@ -190,6 +190,29 @@ def test_a_directory_of_another_name_is_no_assignment(course: Path) -> None:
     assert not (course / "feedback").exists()
 
 
+def test_pages_of_another_course_are_of_its_gradebook(
+    course: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    (other / "mograder.toml").write_text(SETTINGS)
+    put(course, "alice", None)
+    put(other, "alice", timedelta(hours=15))
+    told = cli("feedback", str(other / "autograded" / "A1"))
+    assert told.lines[0] == f"Reading grades from {other / 'gradebook.db'}"
+    assert "<strong>64.1</strong> of 100 marks" in page(other, "alice")
+    assert not (course / "feedback").exists()
+
+
+def test_pages_of_copies_in_no_course_go_into_this_one(
+    course: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    put(course, "alice", None)
+    elsewhere = tmp_path_factory.mktemp("check") / "A1"
+    (course / "autograded/A1").rename(elsewhere)
+    cli("feedback", str(elsewhere))
+    assert "For alice." in page(course, "alice")
+
+
 def test_a_course_of_0_3_16_gets_pages_of_its_marks(course: Path) -> None:
     put_recorded(course / "gradebook.db")
     (course / "mograder.toml").write_text("[penalties]\nenabled = true\n")

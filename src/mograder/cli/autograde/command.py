@@ -146,15 +146,16 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     """Mark what students handed in.
 
     ASSIGNMENTS are names in the course's directory of submissions, or their beginnings up to a
-    dash, or paths of directories or notebooks, or a zip of submissions from Moodle. Each notebook
-    runs in a sandbox, and its checks in another, so that no answer can change its mark. Results go
-    into autograded/ and the gradebook. Results that are up to date stay; so run it again after
-    an interruption. After a check was mended, --preview lists the students whose mark would change.
-    Exits with 1 if a submission has no result that counts.
+    dash, or paths of directories or notebooks (in another course: with its gradebook), or a zip of
+    submissions from Moodle. Each notebook runs in a sandbox, and its checks in another, so that no
+    answer can change its mark. Results go into autograded/ and the gradebook. Results that are up
+    to date stay; so run it again after an interruption. After a check was mended, --preview lists
+    the students whose mark would change. Exits with 1 if a submission has no result that counts.
     """
     _refuse_contradictions(csv_file, force=force, failed=failed, verify=only_verify, look=preview)
     wanted = Wanted(assignments, source, output_dir, students, moodle_zip, moodle_csv)
     chosen = _chosen(ctx, wanted, loaded)
+    loaded = chosen[0].course
     if only_verify:
         return verify(chosen, loaded)
     defaults = loaded.settings.defaults

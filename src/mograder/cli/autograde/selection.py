@@ -11,6 +11,7 @@ import click
 from mograder.cli.moodle.sheets import ZipOfSubmissions
 from mograder.cli.shared.named_assignments import (
     assignment_named,
+    course_of,
     directories_in,
     path_named,
 )
@@ -49,10 +50,11 @@ class Wanted:
 class Chosen:
     """The chosen submissions of one assignment, and where its results go.
 
-    ``whole`` is whether these are all submissions of the assignment. ``notes`` are sentences about
-    the choice.
+    ``course`` has the settings of the course that the submissions belong to. ``whole`` is whether
+    these are all submissions of the assignment. ``notes`` are sentences about the choice.
     """
 
+    course: LoadedSettings
     files: AssignmentFiles
     submissions: tuple[SubmittedFile, ...]
     output: Path
@@ -70,10 +72,11 @@ class _Course:
 
 
 def choose(wanted: Wanted, loaded: LoadedSettings) -> tuple[Chosen, ...]:
-    """Return the submissions that the command line means, by assignment.
+    """Return the submissions that the command line means, by assignment; all are of one course.
 
     Raises:
         InvalidInput: An argument means nothing, or several things.
+        UsageError: The arguments are of several courses.
         NotFound: A student of ``--student`` has no submission.
     """
     if not wanted.arguments:
@@ -86,7 +89,8 @@ def choose(wanted: Wanted, loaded: LoadedSettings) -> tuple[Chosen, ...]:
         places[directory] = both
     if len(places) > 1 and (wanted.source or wanted.output):
         raise click.UsageError("--source and --output-dir are for one assignment at a time.")
-    found = tuple(_choose(place, files, wanted, loaded) for place, files in places.items())
+    course = course_of(places, "submitted", loaded)
+    found = tuple(_choose(place, files, wanted, course) for place, files in places.items())
     _refuse_unknown(wanted.students, found)
     return found
 
@@ -117,7 +121,8 @@ def choose_from_zip(
     submissions = _in_zip([work for work in works if work.places()], target.directory)
     files = AssignmentFiles(name, source, find_release(source, name, course.releases))
     notes += tuple(f"{work.name}: {work.why}" for work in works if work.why)
-    chosen = Chosen(files, submissions, wanted.output or course.autograded / name, notes=notes)
+    output = wanted.output or course.autograded / name
+    chosen = Chosen(loaded, files, submissions, output, notes=notes)
     chosen = _only(chosen, wanted.students)
     _refuse_unknown(wanted.students, (chosen,))
     return chosen
@@ -185,6 +190,7 @@ def _choose(
     course = _course_of(loaded, directory)
     source, notes = _source(wanted.source, course, name)
     chosen = Chosen(
+        loaded,
         AssignmentFiles(name, source, find_release(source, name, course.releases)),
         found,
         wanted.output or course.autograded / name,
@@ -232,11 +238,12 @@ def _refuse_unknown(students: Sequence[str], chosen: Sequence[Chosen]) -> None:
 
 
 def _course_of(loaded: LoadedSettings, directory: Path | None) -> _Course:
-    """Return the directories beside ``<base>/submitted/``, else those of the course."""
+    """Return the directories beside a ``<base>/submitted/`` of no course, else the course's."""
     dirs = loaded.settings.dirs
     own = loaded.path(dirs.submitted)
-    if directory is not None and directory.parent.name == own.name and directory.parent != own:
-        base = directory.parent.parent
+    place = None if directory is None else directory.parent
+    if place is not None and place.name == own.name and place.resolve() != own.resolve():
+        base = place.parent
         return _Course(base / dirs.source, (base / dirs.release,), base / dirs.autograded)
     releases = (loaded.path(dirs.release), loaded.path(loaded.settings.hub.release_dir))
     return _Course(loaded.path(dirs.source), releases, loaded.path(dirs.autograded))

@@ -2,14 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
+import click
+
+from mograder.cli.shared.course_settings import load_course
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import Words, find_name, nfc
+from mograder.core.settings import FILE_NAME, LoadedSettings
 from mograder.store.course.course import is_path, named_directory, shown
 
 _HINT = "Give a name, or a .py file."
+
+Part = Literal["submitted", "autograded"]
+"""The key of ``[dirs]`` for the directory in which a command looks up assignments."""
+
+
+def course_of(directories: Iterable[Path], part: Part, loaded: LoadedSettings) -> LoadedSettings:
+    """Return the settings of the course to which directories of assignments belong.
+
+    It is another course than that of ``loaded`` if they are in the ``part`` of that one. A
+    directory that is in no course belongs to that of ``loaded``.
+
+    Raises:
+        UsageError: They belong to several courses.
+        InvalidInput: The settings of the other course cannot be read.
+    """
+    places = dict.fromkeys(Path(os.path.normpath(each.parent)) for each in directories)
+    found = [_of(place, part, loaded) for place in places]
+    courses = {each.course_dir: each for each in found}
+    if len(courses) > 1:
+        raise click.UsageError(
+            f"These belong to several courses, {', '.join(map(str, sorted(courses)))}: "
+            "run it for one course at a time."
+        )
+    return next(iter(courses.values()), loaded)
+
+
+def _of(place: Path, part: Part, loaded: LoadedSettings) -> LoadedSettings:
+    own = _part(part, loaded)
+    if place.resolve() == own.resolve():
+        return loaded
+    base = place.parent.resolve()
+    if place.name == own.name and base != loaded.course_dir and _looks_like_a_course(base, loaded):
+        return load_course(base)
+    above = (each for each in (base, *base.parents) if (each / FILE_NAME).is_file())
+    nearest = next(above, loaded.course_dir)
+    if nearest == loaded.course_dir:
+        return loaded
+    other = load_course(nearest)
+    return other if place.resolve() == _part(part, other).resolve() else loaded
+
+
+def _part(part: Part, loaded: LoadedSettings) -> Path:
+    dirs = loaded.settings.dirs
+    return loaded.path(dirs.submitted if part == "submitted" else dirs.autograded)
+
+
+def _looks_like_a_course(base: Path, loaded: LoadedSettings) -> bool:
+    """Whether a directory has settings, a gradebook, sources or releases, named as ours."""
+    settings = loaded.settings
+    names = (FILE_NAME, settings.gradebook.path, settings.dirs.source, settings.dirs.release)
+    return any((base / name).exists() for name in names if not Path(name).is_absolute())
 
 
 def path_named(argument: str) -> tuple[Path, Path | None] | None:
