@@ -18,7 +18,7 @@ import click
 from pydantic import SecretStr
 
 from mograder.auth.node_tokens import NodeToken
-from mograder.cli.shared.options import DIRECTORY
+from mograder.cli.shared.options import DIRECTORY, FILE_OR_INPUT, PATH
 from mograder.cli.shared.result import Result, checked, json_option
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import configure_logging
@@ -43,7 +43,7 @@ _share_option = click.option(
     "--share",
     "shares",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A directory that is mounted here at the same path as on the hubs. Give it several "
     "times for several.  [env var: MOGRADER_NODE_SHARE, separated by colons]",
 )
@@ -59,7 +59,7 @@ _hub_option = click.option(
 
 _token_option = click.option(
     "--token-file",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    type=FILE_OR_INPUT,
     help="A file with the node's token, or with those of several machines; - is standard input.  "
     "[env var of the token itself: MOGRADER_NODE_TOKEN]",
 )

@@ -14,7 +14,7 @@ import click
 
 from mograder.cli.files import read_text
 from mograder.cli.server_tokens import print_tokens
-from mograder.cli.shared.options import EXISTING_DIRECTORY, PATH
+from mograder.cli.shared.options import EXISTING_DIRECTORY, EXISTING_PATH, PATH
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import FileName
@@ -166,7 +166,7 @@ def _usual_address() -> tuple[str, int]:
 @click.option("--notebook", metavar="FILE", help="Which notebook, where the item has several.")
 @click.option(
     "--pyodide",
-    type=click.Path(exists=True, path_type=Path),
+    type=EXISTING_PATH,
     help="Pyodide's npm package (.tgz) or its directory.  [default: download it from npm]",
 )
 def export_web(

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from mograder.auth.credentials import Role, make_token
+from mograder.cli.shared.options import PATH
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import INSTRUCTOR, Username
@@ -73,7 +74,7 @@ class Source:
 @click.argument("usernames", nargs=-1, required=True)
 @click.option(
     "--secret-file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help=f"The server's secret.  [default: ./{SECRET_FILE}]",
 )
 @click.option("--secret-stdin", is_flag=True, help="Read the secret from standard input.")

@@ -87,6 +87,8 @@ def _place(folder: Path) -> Path:
         )
     try:
         folder.expanduser().mkdir(parents=True, exist_ok=True)
+    except RuntimeError as error:
+        raise InvalidInput(f"The folder {folder} has no home directory.") from error
     except OSError as error:
         raise InvalidInput(
             f"The folder {folder} cannot be made: {error.strerror}.",

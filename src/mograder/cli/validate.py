@@ -13,7 +13,7 @@ import click
 
 from mograder.cli.shared.console import coloured
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.options import DIRECTORY
+from mograder.cli.shared.options import DIRECTORY, EXISTING_PATH
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.errors import InvalidInput, MograderError, SandboxUnavailable, TooLarge
@@ -39,7 +39,7 @@ _TRUSTED = "Code that you trust as your own runs without one with --no-sandbox."
 @click.argument("assignments", nargs=-1, required=True)
 @click.option(
     "--release",
-    type=click.Path(exists=True, path_type=Path),
+    type=EXISTING_PATH,
     help="The released notebook, or a directory of releases.  [default: the course's]",
 )
 @click.option(

@@ -25,7 +25,7 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.pep723 import read_kind, read_script
 from mograder.notebook.references import undeclared
-from mograder.store.course.course import named_directory
+from mograder.store.course.course import argument_path, named_directory
 from mograder.store.course.support_files import (
     Belongings,
     LeftBehind,
@@ -125,7 +125,7 @@ def find_release(argument: str, release_dir: Path) -> Path:
         NotFound: Nothing matches; the message lists the released items.
         InvalidInput: Several match; the message lists them.
     """
-    directory = named_directory(Path(argument).expanduser())
+    directory = named_directory(argument_path(argument))
     if "/" in argument or argument in {".", ".."}:
         if not directory.is_dir():
             raise NotFound(f"{argument} is not a directory.")

@@ -21,6 +21,7 @@ from mograder import __version__
 from mograder.cli.main import EXIT_BUG, EXIT_CODES, exit_code, root, run
 from mograder.cli.shared.failures import reference
 from mograder.cli.shared.lazy import Lazy
+from mograder.cli.shared.options import PATH
 from mograder.core import errors
 from mograder.core.errors import MograderError
 from tests.support.command_line import cli
@@ -172,11 +173,27 @@ def test_a_file_that_may_not_be_used_is_named_and_is_no_bug(
     [
         *("gradebook export A1 -o", "gradebook statistics A1 --csv", "gradebook export-0316"),
         *("gradebook check -C", "hub prune -C", "config show -C", "hub check"),
+        *("node run --share", "node run --token-file", "hub check --ca"),
+        *("validate --release", "token --secret-file"),
     ],
 )
 def test_a_path_that_is_empty_is_not_the_working_directory(words: str) -> None:
     """As "$COURSE" is that was never set: nothing is done in some other course instead."""
     assert cli(words, "", status=2).err.endswith(": It is empty.\n")
+
+
+def test_a_tilde_in_the_path_of_an_option_is_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert PATH.convert("~/marks.csv", None, None) == tmp_path / "marks.csv"
+    assert PATH.convert("~nobody-here/x", None, None) == Path("~nobody-here/x")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("command", ["validate", "autograde", "generate", "feedback"])
+def test_the_home_of_an_unknown_account_is_no_bug(command: str) -> None:
+    assert "~nobody-here/A1.py" in cli(command, "~nobody-here/A1.py", status=2).err
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("detail"), errors.NotFound("detail")])

@@ -54,6 +54,12 @@ def test_a_token_of_the_environment_is_for_the_server_that_is_named(
     assert https.token.get_secret_value() == TOKEN
 
 
+def test_the_home_of_an_unknown_account_is_told_and_makes_no_folder(here: Path) -> None:
+    with pytest.raises(InvalidInput, match="no home directory"):
+        settings_of("~nobody-here/course")
+    assert list(here.iterdir()) == []
+
+
 def test_an_address_without_its_scheme_makes_no_folder(here: Path) -> None:
     with pytest.raises(InvalidInput) as refused:
         settings_of("course.example.org")

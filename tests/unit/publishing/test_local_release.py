@@ -50,6 +50,11 @@ def test_an_assignment_is_a_name_its_beginning_or_a_directory(
     assert find_release(argument, release).name == name
 
 
+def test_the_home_of_an_unknown_account_is_not_found(release: Path) -> None:
+    with pytest.raises(NotFound):
+        find_release("~nobody-here", release)
+
+
 def test_the_directory_one_stands_in_has_a_name_too(
     release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

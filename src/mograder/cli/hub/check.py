@@ -27,7 +27,7 @@ _EXAMINE = "mograder.operations.preflight:examine"
 )
 @click.option(
     "--ca",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A certificate authority's file that is trusted for --url besides the usual ones.",
 )
 @click.option(

@@ -13,7 +13,7 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.settings import FILE_NAME, LoadedSettings
-from mograder.store.course.course import is_path, named_directory, shown
+from mograder.store.course.course import argument_path, is_path, named_directory, shown
 
 _HINT = "Give a name, or a .py file."
 
@@ -79,7 +79,7 @@ def path_named(argument: str) -> tuple[Path, Path | None] | None:
     """
     if not is_path(argument):
         return None
-    path = Path(argument).expanduser().absolute()
+    path = argument_path(argument).absolute()
     if path.is_dir():
         return named_directory(path), None
     if not path.is_file() and not path.is_symlink():

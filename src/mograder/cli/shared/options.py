@@ -17,9 +17,10 @@ Option = Callable[[Callable[..., object]], Callable[..., object]]
 
 
 class _NamedPath(click.Path):
-    """A path that is not empty, as by a variable of the shell that is not set.
+    """A path that is not empty, as by a variable of the shell that is not set; ``~`` is the home.
 
-    An empty one would mean the working directory.
+    An empty one would mean the working directory. Many shells, and all of Windows, leave the
+    tilde of ``--name=~/x`` as it is.
     """
 
     def convert(
@@ -30,15 +31,18 @@ class _NamedPath(click.Path):
     ) -> str | bytes | os.PathLike[str]:
         if not os.fspath(value):
             self.fail("It is empty.", param, ctx)
+        value = os.path.expanduser(value)  # noqa: PTH111 - leaves an unknown ~name as it is
         return super().convert(value, param, ctx)
 
 
 PATH = _NamedPath(path_type=Path)
+EXISTING_PATH = _NamedPath(exists=True, path_type=Path)
 FILE = _NamedPath(dir_okay=False, path_type=Path)
+FILE_OR_INPUT = _NamedPath(dir_okay=False, allow_dash=True, path_type=Path)
 EXISTING_FILE = _NamedPath(exists=True, dir_okay=False, path_type=Path)
 DIRECTORY = _NamedPath(file_okay=False, path_type=Path)
 EXISTING_DIRECTORY = _NamedPath(exists=True, file_okay=False, path_type=Path)
-"""Types of options: what is there already has to be of this kind."""
+"""Types of options: what is there already has to be of this kind; an INPUT may be ``-``."""
 
 
 @dataclass(frozen=True, slots=True)

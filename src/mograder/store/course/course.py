@@ -65,7 +65,7 @@ def find_source(argument: str, base: Path) -> SourceItem:
             is not a notebook.
     """
     if is_path(argument):
-        return _at(Path(argument).expanduser().absolute())
+        return _at(argument_path(argument).absolute())
     if not base.is_dir() and not any((up / FILE_NAME).is_file() for up in base.parents):
         raise InvalidInput(
             f"You are not in a course: there is no {FILE_NAME} in {base.parent} or above.",
@@ -83,7 +83,7 @@ def find_notebooks(argument: str, bases: Sequence[Path]) -> tuple[Path, ...]:
     Raises:
         InvalidInput: As :func:`find_source`.
     """
-    path = Path(argument).expanduser().absolute()
+    path = argument_path(argument).absolute()
     if argument.endswith(".py") and path.is_file():
         return (path,)
     if is_path(argument):
@@ -317,6 +317,11 @@ def write_new(files: Mapping[Path, str]) -> tuple[Path, ...]:
 def is_path(argument: str, *, separator: str = os.sep) -> bool:
     """Whether an argument is a path, not a name to look up; ``separator`` is that of the system."""
     return "/" in argument or separator in argument or argument.endswith(".py")
+
+
+def argument_path(argument: str) -> Path:
+    """Return an argument as a path with its ``~`` expanded; an unknown ``~name`` stays."""
+    return Path(os.path.expanduser(argument))  # noqa: PTH111 - Path.expanduser() raises for it
 
 
 def shown(path: Path) -> str:
