@@ -26,6 +26,9 @@ _CHARACTERS: Final = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 _SEPARATORS: Final = re.compile(r"[:/\\\x00-\x1f\x7f]")
 """Characters that mean something in a path on one of the systems, or that no name should have."""
 
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+"""By which Python keeps a byte of a file's name that is not UTF-8."""
+
 _LOOKS_ENCODED: Final = re.compile(r"%(?=[0-9A-Fa-f]{2})")
 _ENCODED: Final = re.compile(r"(?:%[0-9A-F]{2})+")
 _LONGEST: Final = 255
@@ -34,6 +37,8 @@ _LONGEST: Final = 255
 def problem(name: str) -> str:
     """Return why some system does not take one name of a file or a directory; "" if all do."""
     found = sorted(set(_CHARACTERS.findall(name)))
+    if _SURROGATE.search(name):
+        return "its name is not UTF-8"
     if not name.strip(". "):
         return "it is made of dots and spaces only"
     if found:

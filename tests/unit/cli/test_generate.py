@@ -156,6 +156,14 @@ def test_a_new_file_that_some_students_could_not_store_is_refused(
     assert released(course) == set()
 
 
+@pytest.mark.parametrize("option", ["--no-validate", "--dry-run"])
+def test_a_file_whose_name_is_not_utf_8_is_refused(course: Path, option: str) -> None:
+    (course / "source/A1-Sums/M\udcfcller.csv").write_text("1\n")
+    told = cli("generate A1", option, status=1).err
+    assert "A1-Sums: M\\udcfcller.csv: its name is not UTF-8." in told
+    assert released(course) == set()
+
+
 @pytest.mark.parametrize("arguments", [["A1-Sums", "--no-validate"], ["L01-Sums", "--lecture"]])
 def test_a_file_that_students_have_already_is_warned_of_only(
     course: Path, arguments: list[str]

@@ -63,6 +63,7 @@ def is_reserved(name: str) -> bool:
         ("...", "dots and spaces"),
         ("", "dots and spaces"),
         ("é" * 200, "255"),
+        ("M\udcfcller.csv", "not UTF-8"),
     ],
 )
 def test_what_some_system_refuses_is_named(name: str, word: str) -> None:

@@ -97,6 +97,9 @@ def coloured(text: str) -> str:
 def prepare_output() -> None:
     """Make this process's output accept every character, whatever its encoding.
 
+    In UTF-8 the bytes of a file's name that are none, which Python keeps as halves of surrogate
+    pairs, are written as ``\\udcfc``. In a text of JSON that is the same character.
+
     A standard stream that the caller has closed becomes the null device, in the order of their
     descriptors, so that no file that is opened later gets one of these.
     """
@@ -106,8 +109,8 @@ def prepare_output() -> None:
     codecs.register_error(_HANDLER, _replaced)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # a test's stream may have none
-        if reconfigure is not None and not _shows_all(stream):
-            reconfigure(errors=_HANDLER)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace" if _shows_all(stream) else _HANDLER)
 
 
 def print_json(value: object, *, indent: int | None = None, err: bool = False) -> None:

@@ -46,6 +46,19 @@ def test_characters_that_the_console_has_stay(monkeypatch: pytest.MonkeyPatch) -
     assert written(err) == "Größe … →\n"
 
 
+def test_a_name_that_is_not_utf_8_is_written_as_json_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = stream("utf-8")
+    monkeypatch.setattr(sys, "stdout", out)
+    prepare_output()
+    print("M\udcfcller.csv")
+    print_json({"name": "M\udcfcller.csv"})
+    text, as_json = written(out).splitlines()
+    assert text == "M\\udcfcller.csv"
+    assert json.loads(as_json) == {"name": "M\udcfcller.csv"}
+
+
 @given(st.text())
 def test_a_similar_text_is_ascii(text: str) -> None:
     assert similar(text).isascii()
