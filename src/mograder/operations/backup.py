@@ -13,7 +13,6 @@ import hashlib
 import io
 import os
 import secrets
-import shutil
 import stat
 import tarfile
 import tempfile
@@ -49,6 +48,8 @@ from mograder.store.database.database import (
     check_sqlite,
     copy_sqlite,
     database_url,
+    files_of,
+    openable,
     sqlite_file,
 )
 
@@ -228,7 +229,7 @@ class _Writer:
             report(f"Copying the database {path.name}")
             copy = scratch / str(number) / path.name
             try:
-                copy_sqlite(_openable(path, scratch / f"{number}-read-only"), copy)
+                copy_sqlite(openable(path, scratch / f"{number}-read-only"), copy)
                 check_sqlite(copy)  # it copies damaged pages, and no such backup can be restored
             except InvalidInput as error:
                 member = _member_of(path, self._plan.roots)
@@ -241,7 +242,7 @@ class _Writer:
                 self._copies[path] = copy
 
     def _leave_out_logs(self, database: Path) -> None:
-        for log in _files_of(database).keys() - {database}:
+        for log in files_of(database).keys() - {database}:
             self._leave_out(log.name, f"the log of a damaged database; copy {log} too")
 
     def add_text(self, name: str, text: str) -> None:
@@ -392,28 +393,6 @@ def _read(name: str, above: int, copy: IO[bytes]) -> _Found:
         while most > 0 and (data := file.read(min(most, _CHUNK))):
             most -= copy.write(data)
     return _Found(status)
-
-
-def _openable(database: Path, aside: Path) -> Path:
-    """Return the database; on a read-only disk copy it with its log, since SQLite writes to both.
-
-    Such is a disk that had errors, or a snapshot. A copy is not used if the files changed while it
-    was made: another machine or container writes to them then.
-    """
-    if not os.statvfs(database).f_flag & os.ST_RDONLY:
-        return database
-    aside.mkdir()
-    before = _files_of(database)
-    for file in before:
-        shutil.copyfile(file, aside / file.name)
-    return aside / database.name if _files_of(database) == before else database
-
-
-def _files_of(database: Path) -> dict[Path, tuple[int, int]]:
-    """Return size and time of the database's file and of its logs, if there are some."""
-    files = _beside(database, ("", "-wal", "-journal"))
-    found = {each: each.stat() for each in files if each.is_file()}
-    return {each: (status.st_size, status.st_mtime_ns) for each, status in found.items()}
 
 
 def _beside(database: Path, ends: Sequence[str]) -> list[Path]:

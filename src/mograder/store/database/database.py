@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import stat
 import threading
@@ -334,6 +335,34 @@ def copy_sqlite(path: Path, target: Path) -> None:
         raise in_words(error, target if "is full" in str(error) else path) from error
     with target.open("r+b") as file:  # Windows syncs only files that are open for writing
         os.fsync(file.fileno())
+
+
+def may_write_beside(path: Path) -> bool:
+    """Whether SQLite can open a file where it is: also to read it, it writes to logs beside it."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def openable(path: Path, aside: Path) -> Path:
+    """Return an SQLite file, or a copy of it and its log in ``aside`` if SQLite cannot open it.
+
+    Such is one on a disk that had errors, in a snapshot, or in a directory that this process's
+    account may only read. A copy is not used if the files changed while it was made: another
+    machine, container or account writes to them then.
+    """
+    if may_write_beside(path):
+        return path
+    aside.mkdir()
+    before = files_of(path)
+    for file in before:
+        shutil.copyfile(file, aside / file.name)
+    return aside / path.name if files_of(path) == before else path
+
+
+def files_of(path: Path) -> dict[Path, tuple[int, int]]:
+    """Return size and time of an SQLite file and of its logs, if there are some."""
+    files = (path.with_name(path.name + end) for end in ("", "-wal", "-journal"))
+    found = {each: each.stat() for each in files if each.is_file()}
+    return {each: (status.st_size, status.st_mtime_ns) for each, status in found.items()}
 
 
 def _patience() -> Callable[[int, int, int], None]:

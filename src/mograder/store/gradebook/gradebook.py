@@ -41,7 +41,9 @@ from mograder.store.database.database import (
     awaits_upgrade,
     copy_sqlite,
     incoming,
+    may_write_beside,
     open_engine,
+    openable,
     reading,
     sqlite_url,
     upgrade,
@@ -518,18 +520,21 @@ def existing_gradebook(
 def viewed_gradebook(path: Path, *, imports: bool = True) -> Iterator[Gradebook]:
     """Yield a gradebook for reading; where opening it would change it, a temporary copy of it.
 
+    So it is where this process may not write, since SQLite opens no file there.
+
     Raises: :class:`NotFound` without the file, and as :class:`Gradebook`.
     """
     if not path.is_file():
         raise NotFound(f"There is no gradebook {path}.", hint="`mograder autograde` makes it.")
-    found = existing_gradebook(path, tells=True, imports=imports)
+    writes = may_write_beside(path)
+    found = existing_gradebook(path, tells=True, imports=imports) if writes else None
     if found is not None:
         with found:
             yield found
         return
     with tempfile.TemporaryDirectory(prefix="mograder-gradebook-") as directory:
         copy = Path(directory) / path.name
-        copy_sqlite(path, copy)
+        copy_sqlite(openable(path, Path(directory) / "read"), copy)
         with Gradebook(copy, tells=False, imports=imports) as book:
             yield book
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.settings import load_settings
 from mograder.grading.course_late import CourseLate
+from mograder.store.database import database
+from mograder.store.gradebook import gradebook
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,
@@ -327,6 +330,25 @@ def test_a_later_copy_of_0_3_16s_gradebook_goes_on_from_the_one_before(
         assert [each.student for each in book.import_0316(later, AT)] == ["cleo"]
         assert import_0316(book) == [], "the one before is older"
         assert book.grades("A1")[2].comment == "New."
+
+
+def test_a_gradebook_that_is_read_only_is_looked_at_in_a_copy_with_its_log(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a snapshot: SQLite opens no database there."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise InvalidInput("The database gradebook.db cannot be opened for writing.")
+
+    for module in (database, gradebook):
+        monkeypatch.setattr(module, "may_write_beside", lambda _: False)
+    monkeypatch.setattr(gradebook, "existing_gradebook", refuse)
+    with Gradebook(path) as book:
+        book.put_students({"ada": "Ada Lovelace"})  # is in the log
+        files = database.files_of(path)
+        with viewed_gradebook(path) as viewed:
+            assert viewed.students() == {"ada": "Ada Lovelace"}
+        assert database.files_of(path) == files
 
 
 def test_looking_at_an_old_gradebook_leaves_it_as_it_is(path: Path, tmp_path: Path) -> None:
