@@ -357,8 +357,16 @@ def _found_upwards() -> Path:
 
     What another user could have put above is not taken: settings name the servers that tokens go
     to.
+
+    Raises: InvalidInput when the working directory was removed, or may not be searched.
     """
-    here = Path().absolute()
+    hint = "Change to the directory of your course, or name it: -C DIRECTORY."
+    try:
+        here = Path().absolute()
+    except FileNotFoundError as error:
+        raise InvalidInput("The working directory was removed.", hint=hint) from error
+    if not os.access(here, os.X_OK):
+        raise InvalidInput(f"You may not look into the working directory, {here}.", hint=hint)
     state = here / STATE_DIR
     if state.is_dir() and not any((state / name).exists() for name in _FETCHED):
         return here  # a course without a file of settings

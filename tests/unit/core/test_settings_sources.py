@@ -181,6 +181,23 @@ def test_a_course_is_found_from_a_folder_in_it(below: Path, tmp_path: Path) -> N
     assert load_settings(below, environ={}).course_dir == below
 
 
+def test_a_working_directory_that_was_removed_is_told(below: Path) -> None:
+    below.rmdir()
+    with pytest.raises(InvalidInput, match=r"The working directory was removed\."):
+        load_settings(environ={})
+
+
+def test_a_working_directory_that_may_not_be_searched_is_told(
+    below: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `sudo -u mograder` in a private home without -C."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InvalidInput, match="You may not look into the working directory") as told:
+        load_settings(environ={})
+    assert "-C DIRECTORY" in told.value.hint
+    assert load_settings(below, environ={}).course_dir == below
+
+
 def test_a_directory_where_a_hub_has_run_is_a_course_without_a_file(below: Path) -> None:
     (below / ".mograder").mkdir()
     assert load_settings(environ={}).course_dir == below

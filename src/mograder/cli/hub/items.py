@@ -35,7 +35,7 @@ from mograder.clients.hub_course import (
 from mograder.core.errors import Conflict
 from mograder.core.item_dates import read_opening
 from mograder.core.name_lookup import Words, find_name, find_or_new
-from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone
+from mograder.publishing.schedule import parse_zone
 
 _SHOWN = 40
 _MOST_STUDENTS = 1000
@@ -268,7 +268,7 @@ def _size(count: int) -> str:
 @click.argument("items", nargs=-1)
 @click.option("--at", metavar="TIME", help="Not now, but from some minutes before this time.")
 @click.option("--forget", is_flag=True, help="Remove the times that were set for ITEMS.")
-@click.option("--timezone", default=DEFAULT_ZONE, show_default=True, help="For times without one.")
+@click.option("--timezone", help="For times without one.  [default: this computer's]")
 @hub_address_options
 @json_option
 def warm(
@@ -276,7 +276,7 @@ def warm(
     *,
     at: str | None,
     forget: bool,
-    timezone: str,
+    timezone: str | None,
     address: Address,
 ) -> Result:
     """Have a hub prepare items, so that their notebooks open at once.
@@ -290,7 +290,7 @@ def warm(
         raise click.UsageError("Give one of --at and --forget.")
     if (at is not None or forget) and not items:
         raise click.UsageError("Name the items.")
-    zone = parse_zone(timezone)
+    zone = parse_zone(timezone) if timezone else None
     moment = None if at is None else read_opening(at, zone)
     with address.client() as client:
         known = tuple(hub_course.items(client)) if items else ()
@@ -312,7 +312,7 @@ def _warmth(
         return hub_course.warm(client, names, report)
 
 
-def _warm_lines(answer: Warmth, zone: ZoneInfo) -> list[str]:
+def _warm_lines(answer: Warmth, zone: ZoneInfo | None) -> list[str]:
     lines = [f"  {name}: ready" for name in answer.warmed]
     lines += [f"  {name}\n    failed: {error}" for name, error in answer.failed.items()]
     for name, moments in answer.planned.items():
