@@ -139,6 +139,12 @@ class _Progress(Watch):
         if not self.events:
             click.echo(f"Warning: {message}", err=True)
 
+    def problem(self, name: str, message: str) -> None:
+        """Print a mistake in an item."""
+        self.event("problem", assignment=name, message=message)
+        if not self.events:
+            click.echo(message, err=True)
+
     def progress(self, name: str, message: str) -> None:
         self.event("progress", assignment=name, message=message)
         self.report(f"{name}: {message}")
@@ -226,7 +232,7 @@ def _tell(outcomes: Sequence[Generated], output: _Progress) -> int:
         for line in outcome.lines:
             click.echo(coloured(str(line)))
         for problem in outcome.problems:
-            click.echo(problem, err=True)
+            output.problem(outcome.name, problem)
     results = {outcome.name: "ok" if outcome.ok else "failed" for outcome in outcomes}
     output.event("results", results=results)
     return 0 if all(outcome.ok for outcome in outcomes) else 1

@@ -126,6 +126,16 @@ def test_progress_is_json_lines_on_stderr(course: Path) -> None:
     assert events[-1] == {"event": "results", "results": {"A1-Sums": "ok", "A2-Means": "ok"}}
 
 
+def test_with_progress_a_mistake_is_a_json_line_too(course: Path) -> None:
+    notebook = course / "source/A1-Sums/A1-Sums.py"
+    notebook.write_text(TEXT.replace("    ### END SOLUTION\n", "", 1))
+    printed = cli("generate A1 A2 --no-validate --progress", status=1)
+    *_, problem, results = [json.loads(line) for line in printed.err.splitlines()]
+    assert (problem["event"], problem["assignment"]) == ("problem", "A1-Sums")
+    assert problem["message"].startswith("source/A1-Sums/A1-Sums.py:")
+    assert results["results"] == {"A1-Sums": "failed", "A2-Means": "ok"}
+
+
 def test_the_same_item_twice_is_made_once(course: Path) -> None:
     assert cli("generate A1 source/A1-Sums --no-validate").out.count("OK:") == 1
 

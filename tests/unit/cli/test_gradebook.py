@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from mograder.cli.gradebook.book import changed_book
 from mograder.core.settings import load_settings
 from mograder.grading.late_work import moment
 from mograder.grading.submissions.grading_result import (
@@ -544,6 +545,15 @@ def test_the_setting_exports_after_each_command_that_changes_marks(
     cli("gradebook mark A1 alice Analysis=31")
     assert row_of(course / "gradebook.db")["total_mark"] == 64, "nothing is overwritten in silence"
     assert "1 row that mograder 0.3.16 has changed: not exported" in caplog.text
+
+
+def test_what_was_recorded_before_a_failure_is_exported(course: Path) -> None:
+    (course / "mograder.toml").write_text(EXPORTS)
+    loaded = load_settings(course, environ={})
+    with pytest.raises(KeyboardInterrupt), changed_book(loaded) as book:
+        book.record_run(a_run(points=FAIR))
+        raise KeyboardInterrupt
+    assert row_of(course / "gradebook.db")["auto_mark"] == 22.1
 
 
 def test_the_setting_exports_when_a_hub_or_the_grader_stops(course: Path) -> None:

@@ -61,8 +61,10 @@ class Output:
         tell(plain(line))
 
     def warn(self, message: str) -> None:
-        """Print a warning on stderr."""
-        click.echo(f"Warning: {plain(message)}", err=True)
+        """Print a warning on stderr, as an event if they were asked for."""
+        self.event("warning", message=message)
+        if not self._events:
+            click.echo(f"Warning: {plain(message)}", err=True)
 
     def event(self, kind: str, **facts: object) -> None:
         """Print an event, if they were asked for."""

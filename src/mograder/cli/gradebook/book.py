@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mograder.core.clock import SystemClock
-from mograder.core.errors import NotFound
+from mograder.core.errors import MograderError, NotFound
 from mograder.core.name_lookup import Words, find_name, listed, nfc
 from mograder.core.operating_system import account_name
 from mograder.core.settings import LoadedSettings
@@ -19,9 +19,17 @@ from mograder.store.gradebook.grading_records import StudentGrade
 
 @contextmanager
 def changed_book(loaded: LoadedSettings) -> Iterator[Gradebook]:
-    """Open or make the gradebook, to change marks; export them at the end if that is set."""
+    """Open or make the gradebook, to change marks; export them at the end if that is set.
+
+    After a failure those that were recorded before it are exported as well.
+    """
     with Gradebook(loaded.gradebook_path) as book:
-        yield book
+        try:
+            yield book
+        except BaseException:
+            with suppress(MograderError):  # the failure itself is told
+                export_if_set(loaded, book, SystemClock().now())
+            raise
         export_if_set(loaded, book, SystemClock().now())
 
 

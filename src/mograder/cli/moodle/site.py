@@ -29,7 +29,7 @@ from mograder.clients.moodle.login import (
 from mograder.clients.moodle.records import Assignment, PublicConfig
 from mograder.clients.server_url import is_insecure, parse_moodle_url, refuse_password
 from mograder.clients.token_store import MOODLE, TokenStore
-from mograder.core.errors import NotAuthenticated, RemoteFailed
+from mograder.core.errors import InvalidInput, NotAuthenticated, RemoteFailed
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.exchange.assignment_lookup import choose_assignment, local_name, only_course
 from mograder.web.open_browser import open_page
@@ -190,6 +190,8 @@ def _sign_in(address: str, username: str | None, *, sso: bool, insecure: bool) -
     if config.browser_login and not username:
         click.echo(f"{config.name} signs people in with the browser.")
         return _with_browser(config)
+    if not username and not sys.stdin.isatty():
+        raise click.UsageError("Missing option '--username'.")
     name = username or click.prompt("Moodle user name", type=str)
     return login_with_password(address, name, _password(), insecure=insecure)
 
@@ -218,6 +220,9 @@ def _demand_open(config: PublicConfig) -> None:
 
 def _with_browser(config: PublicConfig) -> str:
     started = launch(config)
+    if not sys.stdin.isatty():
+        told = "There is nobody to ask for the link at the end of the sign-in."
+        raise InvalidInput(told, hint="Run it in a terminal, or give --token.")
     click.echo("Open this address and sign in:")
     click.echo(f"  {started.url}")
     open_page(started.url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,20 @@ def test_what_the_hub_could_not_prepare_is_told_by_item_and_ends_with_1(hub: Fak
     assert told.err == "  Preparing A2\n"
     printed = cli("hub warm-cache --url", hub.url, "--json", status=1)
     assert printed.json == {"warmed": ["A1"], "failed": {"A2": "no nunpy"}}
+
+
+def test_the_time_of_a_lecture_is_in_this_computers_zone(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as berlin:
+        berlin.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        hub.answers("/warm", planned={"L03": ["2026-12-01T09:15:00+00:00"]})
+        told = cli("hub warm --url", hub.url).lines
+        other = cli("hub warm --timezone Europe/London --url", hub.url).lines
+    time.tzset()
+    assert told == ["  L03: Tue 01 Dec 2026, 10:15 CET"]
+    assert other == ["  L03: Tue 01 Dec 2026, 09:15 GMT"]
 
 
 def test_notebooks_are_not_sent_to_a_hub(hub: FakeHub) -> None:
