@@ -129,23 +129,11 @@ def test_login_with_a_password_takes_it_from_a_line_of_a_scripts_input(
     assert password not in told.out + told.err + (cache.read_text() if cache.exists() else "")
 
 
-def test_login_in_a_script_takes_the_password_for_no_user_name(
+def test_login_in_a_script_without_input_names_the_option_that_is_missing(
     student: CourseSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    typed = io.StringIO("PASSWORD\n")
-    monkeypatch.setattr("sys.stdin", typed)
-    assert "Missing option '--username'." in cli("moodle login", status=2).err
-    assert typed.tell() == 0
-
-
-def test_login_with_the_browser_in_a_script_is_refused(
-    student: CourseSetup, opened: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    monkeypatch.setattr("mograder.cli.moodle.site.launch", lambda _: None)
-    told = cli("moodle login --sso", status=2).err
-    assert "Run it in a terminal, or give --token." in told
-    assert opened == []
+    assert "Missing option '--username'." in cli("moodle login", status=2).err
 
 
 def test_login_with_the_browser_says_where_a_site_does_not_offer_it(

@@ -29,7 +29,7 @@ from mograder.clients.moodle.login import (
 from mograder.clients.moodle.records import Assignment, PublicConfig
 from mograder.clients.server_url import is_insecure, parse_moodle_url, refuse_password
 from mograder.clients.token_store import MOODLE, TokenStore
-from mograder.core.errors import InvalidInput, NotAuthenticated, RemoteFailed
+from mograder.core.errors import NotAuthenticated, RemoteFailed
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.exchange.assignment_lookup import choose_assignment, local_name, only_course
 from mograder.web.open_browser import open_page
@@ -190,10 +190,18 @@ def _sign_in(address: str, username: str | None, *, sso: bool, insecure: bool) -
     if config.browser_login and not username:
         click.echo(f"{config.name} signs people in with the browser.")
         return _with_browser(config)
-    if not username and not sys.stdin.isatty():
-        raise click.UsageError("Missing option '--username'.")
-    name = username or click.prompt("Moodle user name", type=str)
+    name = username or _asked("Moodle user name", "--username")
     return login_with_password(address, name, _password(), insecure=insecure)
+
+
+def _asked(prompt: str, option: str) -> str:
+    """Prompt for a line of standard input; name the option that a script without one can give."""
+    try:
+        return str(click.prompt(prompt, type=str))
+    except click.Abort as error:
+        if sys.stdin.isatty():
+            raise
+        raise click.UsageError(f"Missing option '{option}'.") from error
 
 
 def _password() -> str:
@@ -220,9 +228,6 @@ def _demand_open(config: PublicConfig) -> None:
 
 def _with_browser(config: PublicConfig) -> str:
     started = launch(config)
-    if not sys.stdin.isatty():
-        told = "There is nobody to ask for the link at the end of the sign-in."
-        raise InvalidInput(told, hint="Run it in a terminal, or give --token.")
     click.echo("Open this address and sign in:")
     click.echo(f"  {started.url}")
     open_page(started.url)
@@ -230,4 +235,4 @@ def _with_browser(config: PublicConfig) -> str:
         "At the end the browser tries to open a link that begins with moodlemobile://token= .\n"
         "Copy that whole link, from the address bar or from the page's button (right click)."
     )
-    return token_of(click.prompt("Link", type=str), started)
+    return token_of(_asked("Link", "--token"), started)
