@@ -359,6 +359,25 @@ def test_somebody_who_is_no_student_there_is_refused_for_good(
     assert desk.state("alice") is SENT
 
 
+def test_a_person_whom_the_platform_does_not_find_is_refused_alone(desk: ScoreDesk) -> None:
+    """ILIAS answers 404 until the person has opened the activity; all marks of it were gone."""
+    desk.release("alice")
+    desk.run()
+    desk.platform.trouble("scores", 404)
+    desk.clock.advance(60)
+    desk.release("bob")
+    desk.run()
+    assert desk.state("bob") is REFUSED
+    assert "no student there" in desk.row("bob").detail
+    assert desk.state("alice") is SENT
+    assert _counts(desk) == (1, 2)
+    desk.later()
+    assert desk.taken("bob") == [], "not tried again by itself"
+    desk.sending.send_again(ITEM, desk.row("bob").number)
+    desk.run()
+    assert _counts(desk) == (2, 2)
+
+
 def test_a_student_of_one_of_two_courses_is_not_shown_as_refused_by_the_other(
     desk: ScoreDesk,
 ) -> None:

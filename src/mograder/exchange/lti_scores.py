@@ -48,7 +48,7 @@ class Step(Enum):
     COMPARE = auto()
     """The platform has a mark with this timestamp, or with a later one."""
     FIND = auto()
-    """The grade item is gone: look for another one, once."""
+    """The grade item is gone, if it was not read just now: look for another one, once."""
     REFUSED = auto()
     """The platform will not take this mark."""
     LATER = auto()
@@ -197,6 +197,13 @@ class Delivery:
         return True
 
     def _send(self, row: ScoreRow, activity: ActivityAddress) -> None:
+        """Send a mark, unless another one is there.
+
+        A platform may answer 404 for a person as well (ILIAS does, until the person has opened the
+        activity there): where the results were read just before, the grade item exists, and only
+        this mark is refused.
+        """
+        now_there: Result | None = None
         try:
             now_there = self.services.result(row.lineitem, row.subject)
             if now_there is not None and not self._may_replace(row, now_there):
@@ -208,7 +215,7 @@ class Delivery:
             step = step_of(error.status)
             if step is Step.COMPARE:
                 self._compare(row)
-            elif step is Step.FIND:
+            elif step is Step.FIND and now_there is None:
                 self._find([row], activity)
             else:
                 raise
