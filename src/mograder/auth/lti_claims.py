@@ -89,7 +89,8 @@ class Launch:
 
     ``username`` is the name as the platform tells it, unchecked, "" for none. ``role`` is the role
     in the platform's course. ``item`` is the item that the activity asks for, unchecked.
-    ``picking`` is None for other messages than requests for links, ``resource_link`` "" for these.
+    ``picking`` is None for other messages than requests for links, ``resource_link`` and ``item``
+    are "" for these.
     ``dates`` are the item's for this person, None if the platform does not pass them on.
     """
 
@@ -147,7 +148,7 @@ def launch_of(
         course_title=course_title,
         resource_link=_resource_link(claims) if message is Message.LAUNCH else "",
         title=display_line(_part(claims, f"{_LTI}resource_link").get("title"), _LONGEST_TITLE),
-        item=_item(claims, own_url),
+        item=_item(claims, own_url) if message is Message.LAUNCH else "",
         services=_services(claims, platform),
         picking=_picking(claims, platform) if message is Message.PICK else None,
         dates=_dates(_part(claims, f"{_LTI}custom")),

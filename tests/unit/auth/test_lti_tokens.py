@@ -283,6 +283,15 @@ def test_a_request_for_links_says_where_they_go() -> None:
     assert (picking.data, picking.multiple) == ("its own", False)
 
 
+def test_a_request_for_links_needs_no_address_of_an_activity() -> None:
+    """Deep Linking 2.0 does not list the claim, and ILIAS leaves it out."""
+    claims = picking_with()
+    del claims[f"{LTI}target_link_uri"]
+    found = launch_of(claims, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
+    assert (found.message, found.item) == (Message.PICK, "")
+    assert found.picking is not None
+
+
 @pytest.mark.parametrize(
     "changed",
     [
