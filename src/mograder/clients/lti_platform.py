@@ -538,8 +538,6 @@ def _address(document: Mapping[str, object], name: str, issuer: str) -> str:
 
 
 def _deployment(answer: Mapping[str, object]) -> str:
-    """Return the deployment's id, "" if the platform does not tell it."""
+    """Return the deployment's id, "" if the platform does not tell it; ILIAS tells a number."""
     told = answer.get(CONFIGURATION)
-    value = told.get("deployment_id") if isinstance(told, dict) else None
-    valid = isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_TEXT
-    return str(value) if valid else ""
+    return _text(told, "deployment_id") if isinstance(told, dict) else ""
