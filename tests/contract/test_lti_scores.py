@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -524,6 +525,21 @@ def test_students_of_one_of_two_platforms_are_not_awaited_from_the_other(desk: S
     shown = both.of_item(ITEM)
     assert shown is not None
     assert shown.unlinked == 0
+
+
+@pytest.mark.parametrize("part", ["issuer", "client_id", "deployment"])
+def test_activities_without_a_grade_item_are_told_apart_by_all_that_names_them(
+    desk: ScoreDesk, part: str
+) -> None:
+    """Of two platforms' activities with equal numbers only the one launched last was known."""
+    link = desk.see(2, lineitem="")
+    changed: dict[str, Any] = {part: "https://other.example.org", "title": "Another"}
+    other = replace(link, **changed)
+    Links(desk.engine).saw(other)
+    key = {"issuer": other.issuer, "client_id": other.client_id}
+    shown = desk.open_sending(desk.settings, desk.settings.model_copy(update=key)).of_item(ITEM)
+    assert shown is not None
+    assert {*shown.homeless} == {link.title, "Another"}
 
 
 def test_marks_of_a_platform_that_is_registered_anew_are_sent_to_it(desk: ScoreDesk) -> None:
