@@ -405,6 +405,27 @@ def test_a_future_time_at_the_platform_is_told(desk: ScoreDesk) -> None:
     assert "67.5 of 100" in desk.row("alice").detail
 
 
+def test_marks_go_on_after_a_clock_that_was_ahead_was_put_right(desk: ScoreDesk) -> None:
+    """Nothing was read there for as long as the clock was ahead, and nothing told why."""
+    ahead = 2 * 86_400
+    desk.release()
+    desk.clock.set_by(ahead)
+    desk.run()
+    assert desk.states() == {SENT: 2}
+    desk.clock.set_by(60 - ahead)
+    desk.there("alice").given = 3
+    desk.course.mark("bob", 10)
+    desk.release("bob")
+    desk.run()
+    assert desk.state("alice") is CHANGED
+    assert desk.state("bob") is WAITING
+    assert "clock was ahead" in desk.row("bob").detail
+    assert desk.taken("bob") == [200], "it would be refused before that time"
+    desk.later(ahead)
+    assert desk.taken("bob") == [200, 200]
+    assert desk.state("bob") is SENT
+
+
 def test_the_grade_item_is_looked_up_where_the_launch_names_none(desk: ScoreDesk) -> None:
     desk.see(1, item="")
     activity = desk.platform.state.add_activity("A1", ITEM, 50, ITEM)

@@ -18,7 +18,7 @@ from mograder.clients.lti_platform import LineItem, LtiServices, Refused, Result
 from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
 from mograder.store.external.external_tables import ScoreRow, ScoreState
-from mograder.store.external.lti_scores import LOOK_EVERY, LtiScores
+from mograder.store.external.lti_scores import LONGEST_WAIT, LOOK_EVERY, LtiScores
 
 LONGEST_COMMENT = 4096
 """Bytes of a comment in UTF-8: a refusal of Moodle repeats it in the status line of its answer."""
@@ -30,7 +30,7 @@ _CUT = "\n… (the rest is on the hub)"
 _EQUAL = 0.0005
 """Marks are equal that differ by less than this part of the maximum: platforms round them."""
 
-_FIRST, _LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)
+_FIRST = timedelta(minutes=1)
 _SERVER_ERRORS = 500
 _LATER = frozenset({401, 403, 408, 425, 429})
 LOOK_AGAIN_AFTER_FAILURE = timedelta(minutes=1)
@@ -68,7 +68,7 @@ def step_of(status: int) -> Step:
 def wait_after(tries: int) -> timedelta:
     """Return how long to wait after this many tries: a minute first, an hour at most."""
     doubled: int = 1 << min(max(tries - 1, 0), 10)
-    return min(_FIRST * doubled, _LONGEST_WAIT)
+    return min(_FIRST * doubled, LONGEST_WAIT)
 
 
 def reason_to_wait(status: int) -> str:
