@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -359,6 +360,25 @@ def test_somebody_who_is_no_student_there_is_refused_for_good(
     assert desk.state("alice") is SENT
 
 
+def test_a_person_whom_the_platform_does_not_find_is_refused_alone(desk: ScoreDesk) -> None:
+    """ILIAS answers 404 until the person has opened the activity; all marks of it were gone."""
+    desk.release("alice")
+    desk.run()
+    desk.platform.trouble("scores", 404)
+    desk.clock.advance(60)
+    desk.release("bob")
+    desk.run()
+    assert desk.state("bob") is REFUSED
+    assert "no student there" in desk.row("bob").detail
+    assert desk.state("alice") is SENT
+    assert _counts(desk) == (1, 2)
+    desk.later()
+    assert desk.taken("bob") == [], "not tried again by itself"
+    desk.sending.send_again(ITEM, desk.row("bob").number)
+    desk.run()
+    assert _counts(desk) == (2, 2)
+
+
 def test_a_student_of_one_of_two_courses_is_not_shown_as_refused_by_the_other(
     desk: ScoreDesk,
 ) -> None:
@@ -383,6 +403,27 @@ def test_a_future_time_at_the_platform_is_told(desk: ScoreDesk) -> None:
     desk.run()
     assert desk.state("alice") is CHANGED
     assert "67.5 of 100" in desk.row("alice").detail
+
+
+def test_marks_go_on_after_a_clock_that_was_ahead_was_put_right(desk: ScoreDesk) -> None:
+    """Nothing was read there for as long as the clock was ahead, and nothing told why."""
+    ahead = 2 * 86_400
+    desk.release()
+    desk.clock.set_by(ahead)
+    desk.run()
+    assert desk.states() == {SENT: 2}
+    desk.clock.set_by(60 - ahead)
+    desk.there("alice").given = 3
+    desk.course.mark("bob", 10)
+    desk.release("bob")
+    desk.run()
+    assert desk.state("alice") is CHANGED
+    assert desk.state("bob") is WAITING
+    assert "clock was ahead" in desk.row("bob").detail
+    assert desk.taken("bob") == [200], "it would be refused before that time"
+    desk.later(ahead)
+    assert desk.taken("bob") == [200, 200]
+    assert desk.state("bob") is SENT
 
 
 def test_the_grade_item_is_looked_up_where_the_launch_names_none(desk: ScoreDesk) -> None:
@@ -505,6 +546,21 @@ def test_students_of_one_of_two_platforms_are_not_awaited_from_the_other(desk: S
     shown = both.of_item(ITEM)
     assert shown is not None
     assert shown.unlinked == 0
+
+
+@pytest.mark.parametrize("part", ["issuer", "client_id", "deployment"])
+def test_activities_without_a_grade_item_are_told_apart_by_all_that_names_them(
+    desk: ScoreDesk, part: str
+) -> None:
+    """Of two platforms' activities with equal numbers only the one launched last was known."""
+    link = desk.see(2, lineitem="")
+    changed: dict[str, Any] = {part: "https://other.example.org", "title": "Another"}
+    other = replace(link, **changed)
+    Links(desk.engine).saw(other)
+    key = {"issuer": other.issuer, "client_id": other.client_id}
+    shown = desk.open_sending(desk.settings, desk.settings.model_copy(update=key)).of_item(ITEM)
+    assert shown is not None
+    assert {*shown.homeless} == {link.title, "Another"}
 
 
 def test_marks_of_a_platform_that_is_registered_anew_are_sent_to_it(desk: ScoreDesk) -> None:

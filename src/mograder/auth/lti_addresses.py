@@ -67,8 +67,9 @@ def addresses_of(platform: LtiPlatform) -> Addresses:
     auth = _checked("auth_url", platform.auth_url or f"{base}/mod/lti/auth.php")
     token = _checked("token_url", platform.token_url or f"{base}/mod/lti/token.php")
     keys = _checked("jwks_url", platform.jwks_url or f"{base}/mod/lti/certs.php")
-    services = frozenset({platform_origin(auth), platform_origin(token)})
-    frames = frozenset({platform_origin(platform.issuer), platform_origin(auth)})
+    more = frozenset(platform_origin(_checked("services", each)) for each in platform.services)
+    services = more | {platform_origin(auth), platform_origin(token)}
+    frames = more | {platform_origin(platform.issuer), platform_origin(auth)}
     return Addresses(auth, token, keys, services, frames)
 
 

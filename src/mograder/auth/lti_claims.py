@@ -63,12 +63,13 @@ class Message(StrEnum):
 class LaunchServices:
     """The addresses of the platform's services for a course; "" where there is none.
 
-    An address of another origin than the platform's is "" too.
+    An address of another origin than the platform's is "" too; ``foreign`` are those origins.
     """
 
     lineitem: str
     lineitems: str
     memberships: str
+    foreign: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,8 @@ class Launch:
 
     ``username`` is the name as the platform tells it, unchecked, "" for none. ``role`` is the role
     in the platform's course. ``item`` is the item that the activity asks for, unchecked.
-    ``picking`` is None for other messages than requests for links, ``resource_link`` "" for these.
+    ``picking`` is None for other messages than requests for links, ``resource_link`` and ``item``
+    are "" for these.
     ``dates`` are the item's for this person, None if the platform does not pass them on.
     """
 
@@ -147,7 +149,7 @@ def launch_of(
         course_title=course_title,
         resource_link=_resource_link(claims) if message is Message.LAUNCH else "",
         title=display_line(_part(claims, f"{_LTI}resource_link").get("title"), _LONGEST_TITLE),
-        item=_item(claims, own_url),
+        item=_item(claims, own_url) if message is Message.LAUNCH else "",
         services=_services(claims, platform),
         picking=_picking(claims, platform) if message is Message.PICK else None,
         dates=_dates(_part(claims, f"{_LTI}custom")),
@@ -292,16 +294,14 @@ def is_own_address(url: str, own_url: str) -> bool:
 def _services(claims: Mapping[str, object], platform: LtiPlatform) -> LaunchServices:
     origins = addresses_of(platform).services
     grades, members = _part(claims, _GRADES), _part(claims, _NAMES_AND_ROLES)
-
-    def address(value: object) -> str:
-        url = _told(value)
-        return url if platform_origin(url) in origins else ""
-
-    return LaunchServices(
-        lineitem=address(grades.get("lineitem")),
-        lineitems=address(grades.get("lineitems")),
-        memberships=address(members.get("context_memberships_url")),
-    )
+    told = {
+        "lineitem": _told(grades.get("lineitem")),
+        "lineitems": _told(grades.get("lineitems")),
+        "memberships": _told(members.get("context_memberships_url")),
+    }
+    used = {name: url if platform_origin(url) in origins else "" for name, url in told.items()}
+    foreign = frozenset(map(platform_origin, told.values())) - origins - {""}
+    return LaunchServices(used["lineitem"], used["lineitems"], used["memberships"], foreign)
 
 
 def _picking(claims: Mapping[str, object], platform: LtiPlatform) -> Picking:
@@ -310,7 +310,10 @@ def _picking(claims: Mapping[str, object], platform: LtiPlatform) -> Picking:
     if not isinstance(types, list) or "ltiResourceLink" not in types:
         raise InvalidToken("The platform does not accept links to activities here.")
     if platform_origin(url) not in addresses_of(platform).services:
-        raise InvalidToken("The platform wants the answer at another server than its own.")
+        raise InvalidToken(
+            "The platform wants the answer at another server than its own.",
+            hint="An administrator can add that server to services of [[lti.platform]].",
+        )
     if "data" in asked:
         given = asked["data"]
         if not isinstance(given, str) or len(given) > _LONGEST_DATA:

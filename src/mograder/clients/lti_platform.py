@@ -50,6 +50,10 @@ _LINE_ITEMS_BYTES = 1 << 20
 _RESULTS_BYTES = 16 << 20
 _LONGEST_ID = 255
 _HIGHEST = 1e12
+_CANVAS = "/api/lti/courses/"
+"""The address of every grade item of a Canvas has this in its path."""
+
+_CANVAS_SUBMISSION = "https://canvas.instructure.com/lti/submission"
 _NEXT = re.compile(r'<([^<>]{1,2000})>\s*;[^,<]*\brel="?next"?')
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _EARLIER = 30
@@ -196,8 +200,12 @@ class Score:
     comment: str
     stamp: datetime
 
-    def body(self) -> bytes:
-        """Return the JSON that is sent; only `FullyGraded` keeps a mark, all else erases it."""
+    def body(self, lineitem: str) -> bytes:
+        """Return the JSON for a grade item; only `FullyGraded` keeps a mark, all else erases it.
+
+        Canvas takes a mark for an attempt that the student submits now, with its deductions for
+        late work and its limit of attempts, unless the mark says that it is none.
+        """
         told: dict[str, object] = {
             "userId": self.subject,
             "timestamp": f"{self.stamp.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z",
@@ -208,6 +216,8 @@ class Score:
             told |= {"scoreGiven": self.given, "scoreMaximum": self.maximum}
         if self.comment:
             told["comment"] = self.comment
+        if _CANVAS in lineitem:
+            told[_CANVAS_SUBMISSION] = {"new_submission": False}
         return json.dumps(told).encode()
 
 
@@ -261,7 +271,7 @@ class LtiServices:
         """
         headers = [("Content-Type", _SCORE_TYPE)]
         url = _below(lineitem, "scores")
-        answer = self._ask("POST", url, SCORE_SCOPES, headers, body=score.body())
+        answer = self._ask("POST", url, SCORE_SCOPES, headers, body=score.body(lineitem))
         kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if answer.body.strip() and not kind.endswith(("/json", "+json")):
             raise RemoteFailed("The platform's address answered with a page, and not for grades.")
@@ -528,8 +538,6 @@ def _address(document: Mapping[str, object], name: str, issuer: str) -> str:
 
 
 def _deployment(answer: Mapping[str, object]) -> str:
-    """Return the deployment's id, "" if the platform does not tell it."""
+    """Return the deployment's id, "" if the platform does not tell it; ILIAS tells a number."""
     told = answer.get(CONFIGURATION)
-    value = told.get("deployment_id") if isinstance(told, dict) else None
-    valid = isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_TEXT
-    return str(value) if valid else ""
+    return _text(told, "deployment_id") if isinstance(told, dict) else ""

@@ -5,6 +5,7 @@ A function that takes ``rosters`` raises Busy when the hub's database does not a
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -113,7 +114,7 @@ class RosterNames:
 
     A person who has launched is let in before the next reading. Mutable state, each replaced as a
     whole: ``_decides``, ``_courses``, the names of each course, and ``_launched``, the launches by
-    username.
+    username, which ``_lock`` guards while it is replaced.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -121,6 +122,7 @@ class RosterNames:
         self._decides = False
         self._courses: tuple[_Entry, ...] = ()
         self._launched: Mapping[str, tuple[Course, datetime]] = {}
+        self._lock = threading.Lock()
 
     def load(self, courses: Iterable[CourseMembers], *, decides: bool) -> None:
         """Take over what was read; a launch before a course was read ends to count."""
@@ -131,15 +133,17 @@ class RosterNames:
                 read[each.roster.course] = each.roster.read_at
                 entries.append(_Entry(each.allowed, each.roster.read_at + VALID))
         self._decides, self._courses = decides, tuple(entries)
-        self._launched = {
-            name: (course, at)
-            for name, (course, at) in self._launched.items()
-            if course not in read or at >= read[course]
-        }
+        with self._lock:
+            self._launched = {
+                name: (course, at)
+                for name, (course, at) in self._launched.items()
+                if course not in read or at >= read[course]
+            }
 
     def launched(self, username: str, course: Course, at: datetime) -> None:
         """Let in a person whom the platform sent ``at`` a time: it does so for members only."""
-        self._launched = {**self._launched, username: (course, at)}
+        with self._lock:
+            self._launched = {**self._launched, username: (course, at)}
 
     def decides(self) -> bool:
         """Return whether any platform's members are let in, and others only by the file."""

@@ -18,7 +18,7 @@ from mograder.clients.lti_platform import LineItem, LtiServices, Refused, Result
 from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
 from mograder.store.external.external_tables import ScoreRow, ScoreState
-from mograder.store.external.lti_scores import LOOK_EVERY, LtiScores
+from mograder.store.external.lti_scores import LONGEST_WAIT, LOOK_EVERY, LtiScores
 
 LONGEST_COMMENT = 4096
 """Bytes of a comment in UTF-8: a refusal of Moodle repeats it in the status line of its answer."""
@@ -30,7 +30,7 @@ _CUT = "\n… (the rest is on the hub)"
 _EQUAL = 0.0005
 """Marks are equal that differ by less than this part of the maximum: platforms round them."""
 
-_FIRST, _LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)
+_FIRST = timedelta(minutes=1)
 _SERVER_ERRORS = 500
 _LATER = frozenset({401, 403, 408, 425, 429})
 LOOK_AGAIN_AFTER_FAILURE = timedelta(minutes=1)
@@ -48,7 +48,7 @@ class Step(Enum):
     COMPARE = auto()
     """The platform has a mark with this timestamp, or with a later one."""
     FIND = auto()
-    """The grade item is gone: look for another one, once."""
+    """The grade item is gone, if it was not read just now: look for another one, once."""
     REFUSED = auto()
     """The platform will not take this mark."""
     LATER = auto()
@@ -68,7 +68,7 @@ def step_of(status: int) -> Step:
 def wait_after(tries: int) -> timedelta:
     """Return how long to wait after this many tries: a minute first, an hour at most."""
     doubled: int = 1 << min(max(tries - 1, 0), 10)
-    return min(_FIRST * doubled, _LONGEST_WAIT)
+    return min(_FIRST * doubled, LONGEST_WAIT)
 
 
 def reason_to_wait(status: int) -> str:
@@ -197,6 +197,13 @@ class Delivery:
         return True
 
     def _send(self, row: ScoreRow, activity: ActivityAddress) -> None:
+        """Send a mark, unless another one is there.
+
+        A platform may answer 404 for a person as well (ILIAS does, until the person has opened the
+        activity there): where the results were read just before, the grade item exists, and only
+        this mark is refused.
+        """
+        now_there: Result | None = None
         try:
             now_there = self.services.result(row.lineitem, row.subject)
             if now_there is not None and not self._may_replace(row, now_there):
@@ -208,7 +215,7 @@ class Delivery:
             step = step_of(error.status)
             if step is Step.COMPARE:
                 self._compare(row)
-            elif step is Step.FIND:
+            elif step is Step.FIND and now_there is None:
                 self._find([row], activity)
             else:
                 raise

@@ -9,6 +9,7 @@ import pytest
 
 from mograder.auth.credentials import Role
 from mograder.auth.jose import InvalidToken, KeySet, UnknownKey, verify
+from mograder.auth.lti_addresses import addresses_of
 from mograder.auth.lti_claims import (
     Launch,
     Message,
@@ -19,11 +20,12 @@ from mograder.auth.lti_claims import (
     launch_of,
     role_on_hub,
 )
-from mograder.core.errors import MograderError
+from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import NO_DATES, ItemDates
 from mograder.core.names import Username
 from mograder.core.sections.settings_model import LtiPlatform
 from tests.support.lti.tokens import (
+    AGS,
     DEEP_LINKING,
     LTI,
     NONCE,
@@ -127,10 +129,37 @@ def test_service_addresses_of_other_servers_are_not_used() -> None:
     strange = opened(by_name["service address of another host"], PLATFORM).services
     assert (strange.lineitem, strange.lineitems) == ("", "")
     assert strange.memberships.startswith("https://moodle.example.org/")
+    assert strange.foreign == {"https://evil.example.org"}
     usual = opened(by_name["good"], PLATFORM).services
+    assert usual.foreign == frozenset()
     assert (
         usual.lineitems == "https://moodle.example.org/mod/lti/services.php/4/lineitems?type_id=1"
     )
+
+
+def test_services_may_be_at_further_servers_that_the_settings_name() -> None:
+    """Blackboard and a hosted Canvas sign people in at one host, and have courses at another."""
+    school = "https://learn.uni.example"
+    column = f"{school}/learn/api/v1/lti/courses/4/lineItems/1"
+    told = {"lineitem": column, "lineitems": "https://evil.example.org/lineItems"}
+    claims = claims_with(**{f"{AGS}claim/endpoint": told})
+    found = launch_of(claims, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).services
+    assert found.lineitem == ""
+    assert found.foreign == {school, "https://evil.example.org"}
+    more = PLATFORM.model_copy(update={"services": (f"{school}/",)})
+    found = launch_of(claims, more, nonce=NONCE, now=NOW, own_url=HUB).services
+    assert (found.lineitem, found.lineitems) == (column, "")
+    back = picking_with(deep_link_return_url=f"{school}/return")
+    assert launch_of(back, more, nonce=NONCE, now=NOW, own_url=HUB).picking is not None
+    assert school in addresses_of(more).services
+    assert school in addresses_of(more).frames
+    assert school not in addresses_of(PLATFORM).frames
+
+
+def test_a_further_server_must_have_a_usable_address() -> None:
+    more = PLATFORM.model_copy(update={"services": ("http://learn.uni.example",)})
+    with pytest.raises(InvalidInput, match="services of a learning platform"):
+        addresses_of(more)
 
 
 def test_what_a_teacher_writes_into_custom_values_is_a_wish_at_most() -> None:
@@ -281,6 +310,15 @@ def test_a_request_for_links_says_where_they_go() -> None:
     picking = launch_of(more, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).picking
     assert picking is not None
     assert (picking.data, picking.multiple) == ("its own", False)
+
+
+def test_a_request_for_links_needs_no_address_of_an_activity() -> None:
+    """Deep Linking 2.0 does not list the claim, and ILIAS leaves it out."""
+    claims = picking_with()
+    del claims[f"{LTI}target_link_uri"]
+    found = launch_of(claims, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
+    assert (found.message, found.item) == (Message.PICK, "")
+    assert found.picking is not None
 
 
 @pytest.mark.parametrize(

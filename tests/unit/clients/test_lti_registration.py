@@ -93,6 +93,22 @@ def test_a_status_of_201_is_as_good_and_a_platform_may_keep_its_deployment_to_it
     assert registered(created).deployments == ()
 
 
+@pytest.mark.parametrize(
+    ("told", "deployments"),
+    [("7", ("7",)), (7, ("7",)), (True, ()), (None, ()), ("a\nb", ()), ("d" * 300, ())],
+)
+def test_a_deployment_may_be_told_as_a_number(told: object, deployments: tuple[str, ...]) -> None:
+    """ILIAS does so, and names it as a text in its tokens."""
+
+    def answers(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json=LINES[1]["response"]["json"])
+        given = {"client_id": "c", CONFIGURATION: {"deployment_id": told}}
+        return httpx.Response(201, json=given)
+
+    assert registered(answers).deployments == deployments
+
+
 @pytest.mark.parametrize("recorded", [3, 4, 5])
 def test_a_refusal_is_told_without_the_platforms_words(recorded: int) -> None:
     with pytest.raises(RemoteFailed) as refused:

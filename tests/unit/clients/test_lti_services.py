@@ -159,8 +159,9 @@ def test_the_time_of_an_assertion_lies_back() -> None:
 
 
 def test_a_score_is_what_the_recorded_platform_took() -> None:
+    place = f"{RECORDED_PLATFORM}/mod/lti/services.php/4/lineitems/34/lineitem?type_id=1"
     stamp = datetime(2026, 11, 21, 21, 21, 25, tzinfo=UTC)
-    assert json.loads(Score("16", 8.5, 10, "Task 1: 5/5", stamp).body()) == {
+    assert json.loads(Score("16", 8.5, 10, "Task 1: 5/5", stamp).body(place)) == {
         "userId": "16",
         "scoreGiven": 8.5,
         "scoreMaximum": 10,
@@ -169,6 +170,15 @@ def test_a_score_is_what_the_recorded_platform_took() -> None:
         "gradingProgress": "FullyGraded",
         "timestamp": "2026-11-21T21:21:25Z",
     }
+
+
+@pytest.mark.parametrize("given", [8.5, None])
+def test_a_score_for_canvas_is_no_attempt_of_the_student(given: float | None) -> None:
+    """Each mark was one, submitted when marks were released: late, with Canvas's deduction."""
+    place = "https://canvas.example.org/api/lti/courses/4/line_items/34"
+    stamp = datetime(2026, 11, 21, 21, 21, 25, tzinfo=UTC)
+    told = json.loads(Score("16", given, 10, "", stamp).body(place))
+    assert told["https://canvas.instructure.com/lti/submission"] == {"new_submission": False}
 
 
 def test_an_address_with_a_query_gets_its_part_before_it() -> None:

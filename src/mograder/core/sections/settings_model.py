@@ -541,6 +541,9 @@ class LtiPlatform(Section):
     """Empty: Moodle's, below the issuer."""
     jwks_url: str = ""
     """Empty: Moodle's, below the issuer."""
+    services: Annotated[tuple[Present, ...], BeforeValidator(listed)] = ()
+    """The addresses of further servers that the platform has its course pages and services at, if
+    they are others than those of `auth_url` and `token_url`, as with Blackboard."""
     username: Literal[
         "ext.user_username", "identities", "lis.person_sourcedid", "custom.username", "email"
     ] = "ext.user_username"

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
     bindparam,
@@ -41,10 +42,19 @@ _NAME, _TEXT = 200, 1000
 _MOST_OURS = 20
 _SECOND = timedelta(seconds=1)
 
+LONGEST_WAIT = timedelta(hours=1)
+"""The longest time until a mark is tried again that could not be sent."""
+
 LOOK_EVERY = timedelta(hours=1)
 """How often a grade item is read for marks that were seen there or changed there."""
 LOOK_FOR_GONE_EVERY = timedelta(days=1)
 """How often one that does not exist is asked for: a proxy may have said so."""
+
+CLOCK_WAS_AHEAD = (
+    "The last mark was sent while the hub's clock was ahead: the platform takes this one after "
+    "that time."
+)
+_SOON = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +166,8 @@ class LtiScores:
         c = lti_scores.c
         mine = c.state.in_(_LOOKED_AT)
         own = tuple_(c.issuer, c.client_id).in_(list(platforms))
-        due = select(c.lineitem).where(mine, own, c.next_at <= now)
+        soon = (c.state != ScoreState.GONE) & _is_due(now, LOOK_EVERY)
+        due = select(c.lineitem).where(mine, own, soon | _is_due(now, LOOK_FOR_GONE_EVERY))
         wanted = _ROWS.where(mine, own, c.lineitem.in_(due)).order_by(c.lineitem, c.number)
         rows = rows_of(self._engine, ScoreRow, wanted)
         return tuple(tuple(each) for _, each in groupby(rows, lambda row: row.lineitem))
@@ -308,12 +319,21 @@ def _waiting(item: str, due: DueScore, now: datetime) -> dict[str, object]:
     return values_of(due) | told | {"state": ScoreState.WAITING, "next_at": now}
 
 
+def _is_due(now: datetime, longest: timedelta) -> ColumnElement[bool]:
+    """Return the condition that the time of a row has come.
+
+    A time that lies further ahead than any wait comes of a clock that was ahead and put right.
+    """
+    c = lti_scores.c
+    return (c.next_at <= now) | (c.next_at > now + longest)
+
+
 def _first(
     connection: Connection, platforms: Collection[PlatformKey], now: datetime
 ) -> ScoreRow | None:
     c = lti_scores.c
     wanted = (
-        _ROWS.where(c.state == ScoreState.WAITING, c.next_at <= now)
+        _ROWS.where(c.state == ScoreState.WAITING, _is_due(now, LONGEST_WAIT))
         .where(tuple_(c.issuer, c.client_id).in_(list(platforms)))
         .order_by(c.next_at, c.number)
         .limit(1)
@@ -328,8 +348,10 @@ def _taken(
     """Take a row; None if its time is not yet come, or another process was faster."""
     c, stamp = lti_scores.c, _stamp(row, now)
     if stamp > now:
-        later = update(lti_scores).where(c.number == row.number).values(next_at=stamp)
-        connection.execute(later)
+        waits: dict[str, object] = {"next_at": min(stamp, now + LONGEST_WAIT)}
+        if stamp - now > _SOON:
+            waits["detail"] = CLOCK_WAS_AHEAD
+        connection.execute(update(lti_scores).where(c.number == row.number).values(waits))
         return None
     ours = (*(each for each in row.ours if each != row.part), row.part)
     taken = (

@@ -88,6 +88,11 @@ _TROUBLES: Mapping[str, str] = {
     "unauthorized_client": "The platform does not know this hub any more.",
 }
 
+_FOREIGN = (
+    "%s tells addresses of its services at %s, which are not used: if these are its servers, add "
+    "them to services of [[lti.platform]]"
+)
+
 _WRONG_ADDRESS = (
     "The activity leads to the address for picking items. Its address must end with /lti/launch."
 )
@@ -354,6 +359,9 @@ def _person_and_place(
     The activity is remembered.
     """
     role = role_on_hub(found.role, platform)
+    if found.services.foreign and found.role is Role.INSTRUCTOR:  # not at each student's launch
+        origins = ", ".join(sorted(found.services.foreign))
+        _log.warning(_FOREIGN, platform.issuer, origins)
     by_number, name = platform.username == "identities", found.username
     if by_number:
         name = remembered_name(app, found.issuer, found.subject) or Refusal.NOT_READ

@@ -199,8 +199,7 @@ class ScoreSending:
         for each in self.links.all():
             platform = platforms.get((each.issuer, each.client_id))
             if platform is not None and each.item and each.context in platform.courses:
-                place = (each.context, each.resource_link)
-                found.setdefault((each.lineitem,) if each.lineitem else place, each)
+                found.setdefault((each.lineitem,) if each.lineitem else _place(each), each)
         return list(found.values())
 
     def _look_at(
@@ -231,7 +230,7 @@ class ScoreSending:
         if link.lineitem or not link.lineitems:
             return link
         now = self.clock.now()
-        place = (link.issuer, link.client_id, link.context, link.resource_link)
+        place = _place(link)
         if now - self._searched.get(place, now - _AGAIN) < _AGAIN:
             return link
         self._searched[place] = now
@@ -283,6 +282,11 @@ class ScoreSending:
     def _delivery(self, platform: LtiPlatform) -> Delivery:
         services = self.services(platform)
         return Delivery(services, self.queue, self.clock)
+
+
+def _place(link: Link) -> tuple[str, ...]:
+    """Return what names an activity; a context and a link alone are small numbers, or no names."""
+    return link.issuer, link.client_id, link.deployment, link.context, link.resource_link
 
 
 def _scores(

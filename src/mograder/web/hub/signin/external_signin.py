@@ -56,8 +56,8 @@ _KNOWN_HERE = re.compile(
 )
 """What the audit log has of a person whose name this hub knows, as `refuse` writes it."""
 
-_PROVEN = frozenset({*Refusal, "not entitled", "foreign course"})
-"""Refusals of a person whose identity the other system has proved: they are no guesses."""
+_NO_GUESSES = frozenset({*Refusal, "not entitled", "foreign course", "unreachable"})
+"""Refusals that are no guesses: the other system has proved the person, or could not be asked."""
 
 PAGE = "/course/people/sign-in"
 _LONGEST_SUBJECT = 255
@@ -106,10 +106,11 @@ async def refuse(
 
     ``reason`` is a :class:`Refusal` or another reason that the template ``signin_refused.html``
     has words for; ``detail`` is a text of ours for it. Too many failures of an address are told as
-    that only; those of proven people do not count, since a whole class may share an address.
+    that only. Those of proven people do not count, and those of a system that does not answer,
+    since a whole class may share an address.
     """
     client = request_context(request).address
-    if reason not in _PROVEN and not app.of(LoginThrottle).failed(client):
+    if reason not in _NO_GUESSES and not app.of(LoginThrottle).failed(client):
         response = page(request, "signin_refused.html", 429, reason="too many", name="", detail="")
         response.headers["Retry-After"] = "60"
         return response

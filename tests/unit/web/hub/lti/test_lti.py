@@ -21,7 +21,7 @@ from mograder.store.gradebook.gradebook import Identity as MoodleUser
 from tests.support.hub_app import SECRET, HubOf, make_hub
 from tests.support.hub_copies import ask
 from tests.support.lti.state import ASSISTANT
-from tests.support.lti.tokens import LTI, sign
+from tests.support.lti.tokens import AGS, LTI, sign
 from tests.support.lti_hub import (
     ORIGIN,
     POLICY,
@@ -406,6 +406,18 @@ async def test_a_launch_never_leads_to_another_server(lti: LtiHub, target: str) 
         assert begun.status_code == 400
         changed = {f"{LTI}target_link_uri": target or None}
         refused(await tab.launch("alice", lti.activity("A1"), changed=changed), "not valid")
+
+
+async def test_services_at_another_server_are_told_in_the_log_when_a_teacher_launches(
+    lti: LtiHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They were dropped without a word, and marks never went there."""
+    elsewhere = {f"{AGS}claim/endpoint": {"lineitems": "https://learn.uni.example/items"}}
+    async with lti.tab() as tab:
+        await tab.launch("alice", lti.activity("A1"), changed=elsewhere)
+        assert "learn.uni.example" not in caplog.text
+        await tab.launch("teach1", lti.activity("A1"), changed=elsewhere)
+    assert "services at https://learn.uni.example, which are not used" in caplog.text
 
 
 async def test_a_platform_cannot_answer_for_another(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from mograder.web.hub.app import make_core
 from mograder.web.hub.core.access import admit
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.core.notifier import Notifier
-from mograder.web.hub.signin.external_signin import complete
+from mograder.web.hub.signin.external_signin import complete, refuse
 from mograder.web.hub.signin.signin import open_signin
 from mograder.web.marking.context import SharedGradebook
 from tests.support.gradebooks import FAIR, a_run
@@ -87,18 +87,25 @@ async def came(
 
     ``login`` is the cookie of a login that the browser has.
     """
+    headers = {"X-Remote-User": proxy_name} if proxy_name else {}
+    if login:
+        headers["Cookie"] = f"mograder_session={login}"
+    return await answered(app, lambda request: complete(request, app, person, target), headers)
+
+
+async def answered(
+    app: HubApp, handle: Callable[[Request], Awaitable[Response]], headers: dict[str, str]
+) -> httpx.Response:
+    """Return the hub's answer to a request that is handled so."""
     routes = FastAPI()
 
     @routes.get("/came")
     async def handler(request: Request) -> Response:
-        return await complete(request, app, person, target)
+        return await handle(request)
 
     own = ContextMiddleware(AppMiddleware(routes, app, admit))
     transport = httpx.ASGITransport(own)
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
-        headers = {"X-Remote-User": proxy_name} if proxy_name else {}
-        if login:
-            headers["Cookie"] = f"mograder_session={login}"
         return await client.get("/came", headers=headers)
 
 
@@ -315,6 +322,20 @@ async def test_each_of_a_class_at_one_address_is_told_why_and_is_in_the_audit_lo
         assert answer.status_code == 403
         assert f"knows the name “{name}” from elsewhere" in answer.text
     assert {line[0] for line in hub.audit() if line[3] == "refused"} == {*names}
+
+
+async def test_each_of_a_class_at_one_address_is_told_that_the_system_does_not_answer(
+    app: HubApp,
+) -> None:
+    """The twenty-first was told of too many failures, and so was each later one, of anything."""
+    for _ in range(21):
+        answer = await answered(
+            app, lambda request: refuse(request, app, "unreachable", issuer=MOODLE, status=502), {}
+        )
+        assert answer.status_code == 502
+        assert "cannot be asked at the moment" in answer.text
+    other = await answered(app, lambda request: refuse(request, app, "used", issuer=MOODLE), {})
+    assert other.status_code == 403
 
 
 def test_the_hubs_own_address(tmp_path: Path) -> None:
