@@ -193,8 +193,7 @@ def _request(submission: Submission, text: str) -> ExecutionRequest:
 def _with_calls(notebook: NotebookText, called: Sequence[Cell]) -> str:
     """Return the text with a cell behind the others for each test that is a function."""
     calls = "".join(
-        (_AWAIT_TEST if is_asynchronous(each) else _CALL_TEST).format(each.name)
-        for each in called
+        (_AWAIT_TEST if is_asynchronous(each) else _CALL_TEST).format(each.name) for each in called
     )
     if not calls:
         return notebook.text

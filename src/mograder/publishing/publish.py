@@ -17,8 +17,8 @@ from mograder.core.names import ItemName
 from mograder.core.portable_names import refuse_new_problems
 from mograder.core.tasks import Progress, to_its_end
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.findings import refuse
 from mograder.notebook.cells import parse_cells
+from mograder.notebook.findings import refuse
 from mograder.notebook.parsing import NotPython, check_notebook
 from mograder.notebook.pep723 import Script, read_script
 from mograder.notebook.source.release import without_mark

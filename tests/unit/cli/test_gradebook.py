@@ -550,9 +550,14 @@ def test_the_setting_exports_after_each_command_that_changes_marks(
 def test_what_was_recorded_before_a_failure_is_exported(course: Path) -> None:
     (course / "mograder.toml").write_text(EXPORTS)
     loaded = load_settings(course, environ={})
-    with pytest.raises(KeyboardInterrupt), changed_book(loaded) as book:
-        book.record_run(a_run(points=FAIR))
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with changed_book(loaded) as book:
+            book.record_run(a_run(points=FAIR))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert row_of(course / "gradebook.db")["auto_mark"] == 22.1
 
 

@@ -43,8 +43,8 @@ def test_extensions_count_as_soon_as_they_are_recorded(dates: CourseDates, tmp_p
         own = dates.own("A1", "alice")
         assert (own.due, own.extended) == (until, True)
         assert dates.usual("A1").due == dates.own("A1", "bob").due == DUE
-        change = LateWork(book).facts().with_dates(
-            "A1", {"due": DUE + DAY, "closes": DUE + 2 * DAY}
+        change = (
+            LateWork(book).facts().with_dates("A1", {"due": DUE + DAY, "closes": DUE + 2 * DAY})
         )
         LateWork(book).record([change], by="ina", at=DUE)
         assert dates.usual("A1").due == DUE + DAY

@@ -81,7 +81,7 @@ def test_a_name_with_quotes_stays_readable_toml() -> None:
     ("line", "value"),
     [
         *(('# key = "a,b"', "a,b"), ("# key = 'a'", "a"), ("# key = true", "true")),
-        *(("# key = \"a'b\"", "a'b"), ("# key = 'a\"b'", 'a"b')),
+        *(('# key = "a\'b"', "a'b"), ("# key = 'a\"b'", 'a"b')),
         *(('#  key="a" # why', "a"), ('# # key = "a"', ""), ('# other = "key = 1"', "")),
         *(('# key = ""', ""), ("# key =", ""), ('#key = "a"', "")),
     ],

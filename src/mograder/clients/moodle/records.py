@@ -271,7 +271,7 @@ class Submission:
     group_id: Annotated[Count, _key("groupid")] = 0
     files: Annotated[PluginFiles, _key("plugins")] = ()
     grading_status: Annotated[Text, _key("gradingstatus")] = ""
-    text: Annotated[PluginText, _key("plugins")] = OnlineText()
+    text: Annotated[PluginText, _key("plugins")] = OnlineText()  # noqa: RUF009 - frozen
 
 
 _SHOWN = AliasChoices("gradefordisplay", AliasPath("grade", "gradefordisplay"))

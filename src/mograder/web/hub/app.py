@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -271,7 +272,7 @@ def _items(services: Services, visibility: VisibilityRules) -> Items:
 
 def _marking(services: Services, book: SharedGradebook, notifier: Notifier) -> MarkingApp:
     """Return the parts of the hub for marking: the course's gradebook, sources and audit log."""
-    return make_marking(
+    marking = make_marking(
         services.loaded,
         services.clock,
         services.grading.key,
@@ -280,8 +281,8 @@ def _marking(services: Services, book: SharedGradebook, notifier: Notifier) -> M
         record=_record,
         works=Works(),
         reports=services.reports,
-        tell=partial(_tell_students, notifier),
     )
+    return replace(marking, tell=partial(_tell_students, notifier))
 
 
 def _tell_students(notifier: Notifier, students: Sequence[str]) -> None:

@@ -243,7 +243,6 @@ def make_marking(
     record: Record,
     works: Works,
     reports: Reports | None = None,
-    tell: Tell = _untold,
 ) -> MarkingApp:
     """Return the parts of a course that marking needs; ``key`` is that of results' signatures."""
 
@@ -265,7 +264,6 @@ def make_marking(
         record=record,
         works=works,
         reports=reports or Reports(),
-        tell=tell,
     )
 
 

@@ -18,6 +18,7 @@ from mograder.web.hub.core.parts import IDENTITY
 from mograder.web.problems import NDJSON
 from tests.support.hub_app import Hub
 from tests.support.hub_copies import ask, begin
+from tests.support.supervisors import until
 
 MANY = 3 * REQUESTS_AT_ONCE
 BEGUN: Message = {"type": "http.response.start", "status": 200, "headers": []}
@@ -52,7 +53,7 @@ def _request(
 ) -> asyncio.Task[None]:
     role = Role.INSTRUCTOR if user == "ines" else Role.STUDENT
     who = user and Identity(user, role, Method.COOKIE, "", None)
-    scope = {"type": "http", "path": path, "headers": [], IDENTITY: who}
+    scope: Scope = {"type": "http", "path": path, "headers": [], IDENTITY: who}
     return asyncio.create_task(turns(scope, _receive, send))
 
 
@@ -139,14 +140,11 @@ async def test_a_students_job_counts_until_it_ends_though_its_response_has_begun
         return [asyncio.create_task(_reset(hub, user)) for _ in range(MANY)]
 
     own = many("alice")
-    async with asyncio.timeout(30):
-        while len(begun) < REQUESTS_AT_ONCE:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.3)  # more would have begun by now
-        assert len(begun) == REQUESTS_AT_ONCE
-        others = many("prof")
-        while len(begun) < REQUESTS_AT_ONCE + MANY:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(begun) == REQUESTS_AT_ONCE)
+    await asyncio.sleep(0.3)  # more would have begun by now
+    assert len(begun) == REQUESTS_AT_ONCE
+    others = many("prof")
+    await until(lambda: len(begun) == REQUESTS_AT_ONCE + MANY)
     may_end.set()
     assert {*await asyncio.gather(*own, *others)} == {200}
     assert len(begun) == 2 * MANY
@@ -160,8 +158,6 @@ async def test_a_start_that_waits_in_line_holds_no_turn(hub: Hub) -> None:
     hub.pool.hold = asyncio.Event()
     path, key = "/start-run/L01", SessionKey("alice", "L01", Mode.RUN)
     starts = [asyncio.create_task(ask(hub, "POST", path, headers=PROGRESS)) for _ in range(MANY)]
-    async with asyncio.timeout(30):
-        while hub.pool.starting[key] < MANY:
-            await asyncio.sleep(0.01)
+    await until(lambda: hub.pool.starting[key] == MANY)
     hub.pool.hold.set()
     assert {each.status_code for each in await asyncio.gather(*starts)} == {200}
