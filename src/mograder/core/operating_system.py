@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Final, Literal
 
+import platformdirs
+
 if sys.platform != "win32":
     import pwd
     import resource
@@ -87,8 +89,6 @@ def user_folder(home: Path) -> Path:
     """
     if SYSTEM == "linux":
         return earlier_folder(home)
-    import platformdirs  # noqa: PLC0415 - programs in the sandbox, which is Linux, lack it
-
     return platformdirs.user_config_path(_NAME, appauthor=False, roaming=True)
 
 
@@ -96,8 +96,6 @@ def user_cache(home: Path) -> Path:
     """Return the folder for what can be made again, such as environments; it may not exist yet."""
     if SYSTEM == "linux":
         return home / ".cache" / _NAME
-    import platformdirs  # noqa: PLC0415
-
     return platformdirs.user_cache_path(_NAME, appauthor=False)
 
 

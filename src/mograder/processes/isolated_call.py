@@ -114,15 +114,21 @@ class IsolatedCall:
         async with contextlib.AsyncExitStack() as turn:
             try:
                 async with asyncio.timeout(patience_seconds):
-                    await turn.enter_async_context(self.turn_of(whose, size))
-                    if is_apart:
-                        await turn.enter_async_context(_turns().turn_of(whose))
+                    await self._begin(turn, whose, size, is_apart=is_apart)
             except TimeoutError as error:
                 raise Busy("Too many notebooks are being looked at.", hint=_LATER) from error
             if not is_apart:
                 return await asyncio.to_thread(function)
             said = await _ask(pickle.dumps(function), self._seconds)
         return await asyncio.to_thread(read_answer, said, function)
+
+    async def _begin(
+        self, turn: contextlib.AsyncExitStack, whose: str, size: int, *, is_apart: bool
+    ) -> None:
+        """Enter the turn of this person's calls, and for a process that of all."""
+        await turn.enter_async_context(self.turn_of(whose, size))
+        if is_apart:
+            await turn.enter_async_context(_turns().turn_of(whose))
 
     @contextlib.asynccontextmanager
     async def turn_of(self, whose: str, size: int = 0) -> AsyncIterator[None]:
