@@ -50,7 +50,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _stream() -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="", write_through=True)
+    return io.TextIOWrapper(
+        io.BytesIO(),
+        encoding="utf-8",
+        errors="backslashreplace",  # as of `prepare_output`
+        newline="",
+        write_through=True,
+    )
 
 
 def _text(stream: io.TextIOWrapper) -> str:

@@ -274,7 +274,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with contextlib.suppress(OSError):  # containers may have it read-only
-            Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+            Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, "ascii")
     try:
         function = pickle.load(sys.stdin.buffer)  # noqa: S301  # from ourselves
         answer = _answer(function)
