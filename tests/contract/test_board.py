@@ -311,14 +311,11 @@ async def test_a_request_is_shown_taken_and_closed(taught: Hub) -> None:
     ]
 
 
-async def test_an_open_list_of_boards_hears_of_the_class_for_markers_too(taught: Hub) -> None:
+async def test_an_open_list_of_boards_hears_of_requests_for_markers_too(taught: Hub) -> None:
     async with listening(taught, "marta") as marta:
         await asks(taught)
         assert await marta.news() == ["help"]
         assert "1 asks for help" in await read(taught, "/board", "marta")
-        await ask(taught, "POST", "/stop-edit/alice/A1")
-        assert "sessions" in await marta.news()
-        assert "2 open now" in await read(taught, "/board", "marta")
 
 
 async def test_a_student_withdraws_and_asks_again_but_not_twice(taught: Hub) -> None:

@@ -68,14 +68,14 @@ async def test_a_page_hears_of_what_changed_while_it_was_on_its_way(hub: Hub) ->
             assert quiet.parts.empty()
 
 
-async def test_a_marker_hears_who_works_and_asks_for_help_and_nothing_else_of_others() -> None:
+async def test_a_marker_hears_who_asks_for_help_and_nothing_else_of_others() -> None:
     made, marta = Notifier(), somebody("marta", Role.MARKER)
     with made.listening(marta) as before:
         for each in (Part.SESSIONS, Part.COPIES, Part.MARKS, Part.HELP):
             made.notify("alice", each)
         with made.listening(marta, 1) as after:
             for page in (before, after):
-                assert await page.news(1) == {Part.SESSIONS, Part.HELP}
+                assert await page.news(1) == {Part.HELP}
 
 
 @pytest.mark.parametrize("since", ["-1", "nan", "inf", "noon"])

@@ -360,7 +360,7 @@ def test_somebody_who_is_no_student_there_is_refused_for_good(
     assert desk.state("alice") is SENT
 
 
-def test_a_person_whom_the_platform_does_not_find_is_refused_alone(desk: ScoreDesk) -> None:
+def test_the_mark_of_a_person_whom_the_platform_does_not_find_waits_alone(desk: ScoreDesk) -> None:
     """ILIAS answers 404 until the person has opened the activity; all marks of it were gone."""
     desk.release("alice")
     desk.run()
@@ -368,14 +368,13 @@ def test_a_person_whom_the_platform_does_not_find_is_refused_alone(desk: ScoreDe
     desk.clock.advance(60)
     desk.release("bob")
     desk.run()
-    assert desk.state("bob") is REFUSED
-    assert "no student there" in desk.row("bob").detail
+    assert desk.state("bob") is WAITING
+    assert "does not find this person" in desk.row("bob").detail
     assert desk.state("alice") is SENT
     assert _counts(desk) == (1, 2)
+    desk.later(600)
+    assert desk.taken("bob") == [], "not before an hour"
     desk.later()
-    assert desk.taken("bob") == [], "not tried again by itself"
-    desk.sending.send_again(ITEM, desk.row("bob").number)
-    desk.run()
     assert _counts(desk) == (2, 2)
 
 

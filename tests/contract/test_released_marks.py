@@ -135,6 +135,10 @@ async def test_open_first_pages_hear_of_a_release_and_each_of_its_own_answer(
         await decide(hub, MARKER, action="answer", text="Which part?")
         assert await alice.news() == ["marks"]
         assert bob.parts.empty()
+        # The form has one field for the time of both buttons.
+        again = {"action": "take-back", "note": "A mistake.", "visible_from": "2030-01-01T10:00"}
+        await release(hub, **again)
+        assert await alice.news() == ["course"]
 
 
 async def test_the_release_page_finds_students_by_name_and_state(

@@ -102,7 +102,7 @@ def feedback(
         click.echo(f"Reading grades from {shown(loaded.gradebook_path)}")
         for each in chosen:
             facts = _record_terms(book, each.assignment, given, off=no_penalties)
-            submitted = _beside(each, loaded, settings.dirs.submitted)
+            submitted = loaded.path(settings.dirs.submitted)
             late = CourseLate(loaded, submitted=submitted)
             terms = late.terms(each.assignment, facts)
             _tell_unknown_due(terms)
@@ -112,7 +112,7 @@ def feedback(
             found = _counted(each, book, late)
             _tell_counted(found)
             works = works_of(grading_key(loaded), book, each.assignment, found)
-            pages = _beside(each, loaded, settings.dirs.feedback)
+            pages = loaded.path(settings.dirs.feedback)
             output = output_dir or pages / each.assignment
             for page in write_pages(works, disclosure, each.directory, output):
                 failed += bool(page.problem)
@@ -239,11 +239,3 @@ def _demand_known(chosen: _Chosen, book: Gradebook) -> None:
             f"The gradebook has no assignment {chosen.assignment}.",
             hint=f"Name one of {', '.join(sorted(known))}, or a directory of this name.",
         )
-
-
-def _beside(chosen: _Chosen, loaded: LoadedSettings, name: str) -> Path:
-    """Return another directory of the course, or that beside an ``autograded/`` of no course."""
-    own, place = loaded.path(loaded.settings.dirs.autograded), chosen.directory.parent
-    if place.name != own.name or place.resolve() == own.resolve():
-        return loaded.path(name)
-    return place.parent / name

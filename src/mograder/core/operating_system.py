@@ -1,6 +1,6 @@
 """The system that this process runs on; each choice by system in our code reads it from here.
 
-Also where it keeps what mograder stores for a person outside of any course.
+Also the folders for a person's settings and caches.
 """
 
 from __future__ import annotations

@@ -355,9 +355,6 @@ def _course_dir(given: Path | None, environ: Mapping[str, str]) -> Path:
 def _found_upwards() -> Path:
     """Return the working directory, or the nearest one above it that is a course.
 
-    What another user could have put above is not taken: settings name the servers that tokens go
-    to.
-
     Raises: InvalidInput when the working directory was removed, or may not be searched.
     """
     hint = "Change to the directory of your course, or name it: -C DIRECTORY."
@@ -370,13 +367,21 @@ def _found_upwards() -> Path:
     state = here / STATE_DIR
     if state.is_dir() and not any((state / name).exists() for name in _FETCHED):
         return here  # a course without a file of settings
-    for directory in (here, *here.parents):
+    return here if os.path.lexists(here / FILE_NAME) else course_above(here) or here
+
+
+def course_above(place: Path) -> Path | None:
+    """Return the nearest directory with a file of settings: an existing one, or one above it.
+
+    What another user could have put above is not taken: settings name the servers that tokens go
+    to.
+    """
+    owner = place.stat().st_uid
+    for directory in (place, *place.parents):
         file = directory / FILE_NAME
-        if directory == here and os.path.lexists(file):
-            return here
-        if file.is_file() and file.stat().st_uid == directory.stat().st_uid == here.stat().st_uid:
+        if file.is_file() and file.stat().st_uid == directory.stat().st_uid == owner:
             return directory
-    return here
+    return None
 
 
 def _demand_apart(loaded: LoadedSettings) -> None:

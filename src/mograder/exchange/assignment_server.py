@@ -64,14 +64,14 @@ def collect(
 
     Raises:
         Busy: Another command fetches into the same directory.
-        MograderError: The list cannot be fetched, nothing can be written, or the server failed for
-            two people in a row, as it would for the others; what was fetched stays.
+        MograderError: The list cannot be fetched, nothing can be written, or the server has gone
+            away meanwhile; the files that were fetched stay.
     """
     listed = source.submissions(assignment)
     try:
         with arrivals(out) as held:
             held.keep_only(())
-            collecting = _Collecting(source, out, held, now)
+            collecting = _Collecting(source, assignment, out, held, now)
             try:
                 found = [collecting.take(each, progress, force=force) for each in listed]
             finally:  # an interrupted run must not leave new files with the times of earlier ones
@@ -85,8 +85,16 @@ def collect(
 class _Collecting:
     """One run: the directory of submissions, and the times of submission."""
 
-    def __init__(self, source: Source, out: Path, held: Arrivals, now: datetime) -> None:
+    def __init__(
+        self,
+        source: Source,
+        assignment: RemoteAssignment,
+        out: Path,
+        held: Arrivals,
+        now: datetime,
+    ) -> None:
         self._source = source
+        self._assignment = assignment
         self._out = out
         self._held = held
         self._folder = CollectedFolder(out, held, now)
@@ -98,7 +106,7 @@ class _Collecting:
         """Fetch one submission, unless it is here.
 
         Raises:
-            MograderError: The server failed, as it did before at another person.
+            MograderError: The server failed twice in a row, and does not answer another request.
         """
         at = one.submitted_at
         try:
@@ -112,8 +120,8 @@ class _Collecting:
         except MograderError as error:
             if not isinstance(error, _OF_ONE_FILE):
                 if self._is_failing:
-                    raise
-                self._is_failing = True
+                    self._source.submissions(self._assignment)  # raises if the server is away
+                self._is_failing = not self._is_failing
             return Collected(one.username, None, CollectOutcome.SKIPPED, problem=str(error))
         self._is_failing = False
         if at is None:  # 0.3.16 sends no time; the one of the file is used

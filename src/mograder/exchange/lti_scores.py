@@ -30,6 +30,9 @@ _CUT = "\n… (the rest is on the hub)"
 _EQUAL = 0.0005
 """Marks are equal that differ by less than this part of the maximum: platforms round them."""
 
+_NO_PERSON = (
+    "The platform does not find this person (404), who may have to open the activity first."
+)
 _FIRST = timedelta(minutes=1)
 _SERVER_ERRORS = 500
 _LATER = frozenset({401, 403, 408, 425, 429})
@@ -201,7 +204,7 @@ class Delivery:
 
         A platform may answer 404 for a person as well (ILIAS does, until the person has opened the
         activity there): where the results were read just before, the grade item exists, and only
-        this mark is refused.
+        this mark waits.
         """
         now_there: Result | None = None
         try:
@@ -217,6 +220,8 @@ class Delivery:
                 self._compare(row)
             elif step is Step.FIND and now_there is None:
                 self._find([row], activity)
+            elif step is Step.FIND:
+                self.queue.later(row, self.clock.now() + LONGEST_WAIT, _NO_PERSON)
             else:
                 raise
         else:

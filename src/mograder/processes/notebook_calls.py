@@ -6,12 +6,12 @@ A copy on which a process fails costs its own line only: the others of its batch
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from mograder.core.errors import Busy, InvalidInput
+from mograder.core.tasks import SingleFlight
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.denied_code import (
     DEFAULT_DENIED,
@@ -94,15 +94,14 @@ class MergeProposal:
 class CopyMerger:
     """Merges copies, large ones in processes of their own.
 
-    Mutable state: ``_unedited``, the last merge of a copy that is its release as it was; a class
-    that begins with an updated item has one for all.
+    Mutable state: ``_alike``, the merges under way of copies that are their release as it was: when
+    a class begins with an updated item, those that wait share one.
     """
 
     def __init__(self) -> None:
         self._apart = IsolatedCall()
         self._batches = IsolatedCall(seconds=_SECONDS)
-        self._turn = asyncio.Lock()
-        self._unedited: tuple[MergeQuestion, Merge] | None = None
+        self._alike: SingleFlight[MergeQuestion, Merge] = SingleFlight()
 
     async def merge(self, question: MergeQuestion) -> Merge:
         """Return the merge of one copy.
@@ -113,10 +112,11 @@ class CopyMerger:
         call = partial(_merge, question)
         if question.mine != question.base:
             return await self._apart.call(call, size=question.size)
-        async with self._turn:
-            if self._unedited is None or self._unedited[0] != question:
-                self._unedited = question, await self._apart.call(call, size=question.size)
-            return self._unedited[1]
+        return await self._alike.get(question, lambda _: self._apart.call(call, size=question.size))
+
+    async def close(self) -> None:
+        """Cancel the merges that no caller waits for."""
+        await self._alike.close()
 
     async def propose(self, question: MergeQuestion, whose: str) -> MergeProposal:
         """Return the merge of a person's copy, and how it differs from the copy.

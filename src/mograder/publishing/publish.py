@@ -63,13 +63,13 @@ async def publish_release(
         progress(f"{name} was published as {current.kind.value} and becomes {kind.value}.")
     progress("Preparing the environment…")
     await environments.prepare(script, progress)
-    if staged.superseded:  # by one whose environment was there
+    if current is not None:
+        await asyncio.to_thread(_keep, keep, current)
+    if staged.superseded:  # by an upload that began later
         raise Conflict(
             f"Meanwhile a newer upload of {name} was published, which stays.",
             hint="Publish again if this one should replace it.",
         )
-    if current is not None:
-        await asyncio.to_thread(_keep, keep, current)
     published = await to_its_end(staged.commit, kind)
     await asyncio.to_thread(_keep, keep, published)
     return published

@@ -189,6 +189,7 @@ class CopyUpdates:
     async def close(self) -> None:
         """Wait until no copy is being changed."""
         await self._settling.settle()
+        await self.merger.close()
 
     # ---- looking ----
 

@@ -59,6 +59,8 @@ _NEWS_SECONDS = 5.0  # how long to wait for the launcher to report a server that
 _STOP_SECONDS = 0.5  # the pause between two attempts to stop a session that is starting
 _STOP_PAUSE_SECONDS = 2.0
 """The longest pause between attempts to end a session: the next start of its notebook waits."""
+_ROW_PAUSE_SECONDS = 5.0
+"""The same for its row, with hundreds of which a full disk or a locked database can be busy."""
 _LOCAL = LocalConnections()
 _GIVEN_UP_SECONDS = 10.0
 """How long a failed start waits for the first attempt to stop its process, which may hang."""
@@ -426,7 +428,8 @@ class SessionManager:
     async def _remove_row(self, session_id: str) -> None:
         """Remove a row; try again while the database does not answer."""
         remove = partial(to_its_end, self._rows.remove_session, session_id)
-        await retried(remove, f"the row of session {session_id} was not removed")
+        trouble = f"the row of session {session_id} was not removed"
+        await retried(remove, trouble, longest_seconds=_ROW_PAUSE_SECONDS)
 
     def _on_news(self, news: News) -> None:
         if isinstance(news, Checked):

@@ -249,11 +249,12 @@ def test_another_course_is_graded_by_its_settings_and_into_its_gradebook(
     assert "These belong to several courses" in told
 
 
+@pytest.mark.parametrize("directory", ["hw1", "submitted/hw1"])
 def test_submissions_in_no_course_are_graded_as_those_of_this_one(
-    desk: Desk, tmp_path_factory: pytest.TempPathFactory
+    desk: Desk, directory: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    place = tmp_path_factory.mktemp("check") / "hw1"
-    place.mkdir()
+    place = tmp_path_factory.mktemp("check") / directory
+    place.mkdir(parents=True)
     (place / "dave.py").write_text(HALF)
     cli("autograde", str(place))
     assert set(desk.results()) == {"dave"}

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from mograder.clients.assignment_server.protocol import RemoteSubmission
+from mograder.clients.course_server import RemoteAssignment
 from mograder.core.errors import InvalidInput, MograderError, NotFound, RemoteFailed
 from mograder.exchange.assignment_server import Collected, batches, collect, find_pages
 from mograder.exchange.collecting import CollectOutcome
@@ -133,15 +135,39 @@ def test_one_that_cannot_be_downloaded_keeps_no_other_back(
     assert "alice" not in times(out)
 
 
-def test_after_two_failures_of_the_server_no_other_is_requested(
-    course: FakeCourse, out: Path
-) -> None:
-    """Each costs a minute where the server cannot be reached."""
+@pytest.fixture
+def failing(course: FakeCourse) -> FakeCourse:
+    """A server that fails for four of five people."""
     for user in ("carol", "dora", "erik"):
         course.take("hw1", user, b"#")
     course.broken |= {"bob.py", "carol.py", "dora.py", "erik.py"}
     course.failure = RemoteFailed
-    with pytest.raises(RemoteFailed, match=r"carol\.py"):
+    return course
+
+
+def test_a_server_that_answers_is_asked_for_all_others_after_failures(
+    failing: FakeCourse, out: Path
+) -> None:
+    failing.broken.remove("erik.py")
+    found = gather(failing, out)
+    assert [each.username for each in found.values() if each.problem] == ["bob", "carol", "dora"]
+    assert set(times(out)) == {"alice", "erik"}
+
+
+def test_a_server_that_has_gone_away_is_asked_for_no_other_after_two_failures(
+    failing: FakeCourse, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each costs a minute where the server cannot be reached."""
+    course, asked, listed = failing, [0], failing.submissions
+
+    def submissions(assignment: RemoteAssignment) -> tuple[RemoteSubmission, ...]:
+        asked[0] += 1
+        if asked[0] == 2:
+            raise RemoteFailed("It cannot be reached.")
+        return listed(assignment)
+
+    monkeypatch.setattr(course, "submissions", submissions)
+    with pytest.raises(RemoteFailed, match="cannot be reached"):
         gather(course, out)
     assert course.downloads == ["alice.py", "bob.py", "carol.py"]
     assert set(times(out)) == {"alice"}

@@ -64,7 +64,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """The directories of the course that a directory of submissions belongs to."""
+    """The directories of a course that grading reads and writes."""
 
     sources: Path
     releases: tuple[Path, ...]
@@ -105,7 +105,7 @@ def choose_from_zip(
     Raises:
         MograderError: The zip or the worksheet cannot be used, or the assignment is unknown.
     """
-    course = _course_of(loaded, None)
+    course = _course_of(loaded)
     if wanted.arguments:
         name = ItemName.parse(_named(wanted.arguments[0], loaded))
     elif wanted.source is not None:
@@ -187,7 +187,7 @@ def _choose(
             f"No .py files in {shown(directory)}",
             hint=" ".join(others) or _how_to_collect(loaded),
         )
-    course = _course_of(loaded, directory)
+    course = _course_of(loaded)
     source, notes = _source(wanted.source, course, name)
     chosen = Chosen(
         loaded,
@@ -237,14 +237,8 @@ def _refuse_unknown(students: Sequence[str], chosen: Sequence[Chosen]) -> None:
         raise NotFound(f"There is no submission of {listed(missing)} to {where}.")
 
 
-def _course_of(loaded: LoadedSettings, directory: Path | None) -> _Course:
-    """Return the directories beside a ``<base>/submitted/`` of no course, else the course's."""
+def _course_of(loaded: LoadedSettings) -> _Course:
     dirs = loaded.settings.dirs
-    own = loaded.path(dirs.submitted)
-    place = None if directory is None else directory.parent
-    if place is not None and place.name == own.name and place.resolve() != own.resolve():
-        base = place.parent
-        return _Course(base / dirs.source, (base / dirs.release,), base / dirs.autograded)
     releases = (loaded.path(dirs.release), loaded.path(loaded.settings.hub.release_dir))
     return _Course(loaded.path(dirs.source), releases, loaded.path(dirs.autograded))
 

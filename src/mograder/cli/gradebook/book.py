@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mograder.core.clock import SystemClock
-from mograder.core.errors import MograderError, NotFound
+from mograder.core.errors import NotFound
 from mograder.core.name_lookup import Words, find_name, listed, nfc
 from mograder.core.operating_system import account_name
 from mograder.core.settings import LoadedSettings
@@ -27,7 +27,7 @@ def changed_book(loaded: LoadedSettings) -> Iterator[Gradebook]:
         try:
             yield book
         except BaseException:
-            with suppress(MograderError):  # the failure itself is told
+            with suppress(Exception):  # the failure itself is told
                 export_if_set(loaded, book, SystemClock().now())
             raise
         export_if_set(loaded, book, SystemClock().now())

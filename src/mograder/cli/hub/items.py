@@ -35,6 +35,7 @@ from mograder.clients.hub_course import (
 from mograder.core.errors import Conflict
 from mograder.core.item_dates import read_opening
 from mograder.core.name_lookup import Words, find_name, find_or_new
+from mograder.core.operating_system import SYSTEM
 from mograder.publishing.schedule import parse_zone
 
 _SHOWN = 40
@@ -343,12 +344,13 @@ def warm_cache(
     """Prepare the environments of notebooks.
 
     NOTEBOOKS are prepared on this machine, for the hub of this course. With --url or --ssh the
-    hub there prepares all that is published on it. It ends with 1 if one could not be prepared.
+    hub there prepares all that is published on it. On a server --all is for this one, whatever
+    MOGRADER_HUB_URL names. It ends with 1 if one could not be prepared.
     """
     local = bool(notebooks) or dry_run
     if address.given and local:
         raise click.UsageError("A hub warms all that it holds: give no notebooks and no --dry-run.")
-    if address.given or (address.known and not (local or every)):
+    if address.given or (address.known and not (local or (every and SYSTEM == "linux"))):
         return _warm_all(address)
     without = f"{ctx.command_path} without --url or --ssh"
     warm_here = server_part(without, "mograder.cli.hub.warm_cache:warm_here")

@@ -12,7 +12,7 @@ import click
 from mograder.cli.shared.course_settings import load_course
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.name_lookup import Words, find_name, nfc
-from mograder.core.settings import FILE_NAME, LoadedSettings
+from mograder.core.settings import FILE_NAME, LoadedSettings, course_above
 from mograder.store.course.course import argument_path, is_path, named_directory, shown
 
 _HINT = "Give a name, or a .py file."
@@ -49,9 +49,8 @@ def _of(place: Path, part: Part, loaded: LoadedSettings) -> LoadedSettings:
     base = place.parent.resolve()
     if place.name == own.name and base != loaded.course_dir and _looks_like_a_course(base, loaded):
         return load_course(base)
-    above = (each for each in (base, *base.parents) if (each / FILE_NAME).is_file())
-    nearest = next(above, loaded.course_dir)
-    if nearest == loaded.course_dir:
+    nearest = course_above(base)
+    if nearest is None or nearest == loaded.course_dir:
         return loaded
     other = load_course(nearest)
     return other if place.resolve() == _part(part, other).resolve() else loaded

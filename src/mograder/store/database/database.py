@@ -339,6 +339,7 @@ def copy_sqlite(path: Path, target: Path) -> None:
 
 def may_write_beside(path: Path) -> bool:
     """Whether SQLite can open a file where it is: also to read it, it writes to logs beside it."""
+    path = path.resolve()
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
@@ -349,13 +350,17 @@ def openable(path: Path, aside: Path) -> Path:
     account may only read. A copy is not used if the files changed while it was made: another
     machine, container or account writes to them then.
     """
+    path = path.resolve()  # SQLite keeps the log beside the file, not beside a link to it
     if may_write_beside(path):
         return path
-    aside.mkdir()
-    before = files_of(path)
-    for file in before:
-        shutil.copyfile(file, aside / file.name)
-    return aside / path.name if files_of(path) == before else path
+    try:
+        aside.mkdir()
+        before = files_of(path)
+        for file in before:
+            shutil.copyfile(file, aside / file.name)
+        return aside / path.name if files_of(path) == before else path
+    except OSError:
+        return path  # SQLite tells why it cannot be read
 
 
 def files_of(path: Path) -> dict[Path, tuple[int, int]]:

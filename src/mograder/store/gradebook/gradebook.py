@@ -520,7 +520,7 @@ def existing_gradebook(
 def viewed_gradebook(path: Path, *, imports: bool = True) -> Iterator[Gradebook]:
     """Yield a gradebook for reading; where opening it would change it, a temporary copy of it.
 
-    So it is where this process may not write, since SQLite opens no file there.
+    A file that this process may not write is copied too: SQLite cannot open it.
 
     Raises: :class:`NotFound` without the file, and as :class:`Gradebook`.
     """

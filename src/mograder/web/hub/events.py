@@ -15,6 +15,7 @@ from typing import Annotated
 from fastapi import Query, Request
 from starlette.responses import Response, StreamingResponse
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Authenticator, Identity
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
 from mograder.store.course.allowlist import Allowlist
@@ -25,8 +26,8 @@ from mograder.web.route import MEMBER, Route
 
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_SECONDS = 20.0
-_PAUSE_SECONDS, _STAFF_PAUSE_SECONDS = 1.0, 3.0
-"""Minimum time between two events; longer for staff, who get those of the whole class."""
+_PAUSE_SECONDS, _CLASS_PAUSE_SECONDS = 1.0, 3.0
+"""Minimum time between two events; longer for instructors, who get those of the whole class."""
 
 _RETRY_MS = (3000, 9000)
 
@@ -67,7 +68,8 @@ async def lines(
     The login is checked again before each, as for a request of the page. A board is told to look
     again instead of being kept alive: its students become quiet by time alone.
     """
-    pause = _STAFF_PAUSE_SECONDS if caller.role in HELPERS and not board else _PAUSE_SECONDS
+    whole_class = caller.role is Role.INSTRUCTOR and not board
+    pause = _CLASS_PAUSE_SECONDS if whole_class else _PAUSE_SECONDS
     with part(request, Notifier).listening(caller, since, board) as subscriber:
         # A random delay keeps all pages from reconnecting at the same moment after a restart.
         yield f"retry: {random.randint(*_RETRY_MS)}\n\n".encode()  # noqa: S311 - no secret

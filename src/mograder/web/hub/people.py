@@ -102,7 +102,7 @@ async def sync_users(
         users = fields.get("users", "").splitlines()
         if not "".join(users).strip() and fields.get("empty") != "yes" and not _by_platform(app):
             raise InvalidInput(
-                "The list has no name: nobody but staff could come in. Nothing was saved.",
+                "The list has no name: only staff could come in. Nothing was saved.",
                 hint="Tick the box below the list if you mean that.",
             )
     else:

@@ -203,7 +203,7 @@ Tell = Callable[[Sequence[str]], None]
 
 
 def _untold(_: Sequence[str]) -> None:
-    """Tell nobody: no pages of students are open."""
+    """Do nothing: no pages of students are open."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,10 +85,11 @@ async def change_release(
     students = ", ".join(done.students[:20])
     await marking.record(request, f"{action} marks", f"{a}: {students}"[:500])
     where = f"/marking/{path_segment(a)}/release"
-    if not fields.get("visible_from"):
+    later = action == "release" and bool(fields.get("visible_from"))
+    if not later:
         marking.tell(done.students)
-    later = "-later" if action == "release" and fields.get("visible_from") else ""
-    path = with_outcome(where, f"marks-{action}{later}", str(len(done.students)))
+    told = f"marks-{action}{'-later' if later else ''}"
+    path = with_outcome(where, told, str(len(done.students)))
     return go_to(request, path)
 
 

@@ -114,13 +114,15 @@ def test_what_the_hub_could_not_prepare_is_told_by_item_and_ends_with_1(hub: Fak
 def test_the_time_of_a_lecture_is_in_this_computers_zone(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as berlin:
-        berlin.setenv("TZ", "Europe/Berlin")
+    try:
+        with monkeypatch.context() as berlin:
+            berlin.setenv("TZ", "Europe/Berlin")
+            time.tzset()
+            hub.answers("/warm", planned={"L03": ["2026-12-01T09:15:00+00:00"]})
+            told = cli("hub warm --url", hub.url).lines
+            other = cli("hub warm --timezone Europe/London --url", hub.url).lines
+    finally:
         time.tzset()
-        hub.answers("/warm", planned={"L03": ["2026-12-01T09:15:00+00:00"]})
-        told = cli("hub warm --url", hub.url).lines
-        other = cli("hub warm --timezone Europe/London --url", hub.url).lines
-    time.tzset()
     assert told == ["  L03: Tue 01 Dec 2026, 10:15 CET"]
     assert other == ["  L03: Tue 01 Dec 2026, 09:15 GMT"]
 

@@ -45,7 +45,7 @@ from mograder.web.pages import page
 from mograder.web.problems import Wants, wanted
 from mograder.web.route import OWNER, Route
 
-_PATIENCE_SECONDS = 1.0
+_PATIENCE_SECONDS = 3.0
 """Seconds until a comparison has to begin; at a deadline most would be begun only to be stopped."""
 
 _COMPARE_SECONDS = 5.0

@@ -42,10 +42,6 @@ class Part(StrEnum):
     """Items, their visibility, or the list of people, which concern every page."""
 
 
-_OF_A_CLASS = frozenset({Part.SESSIONS, Part.HELP})
-"""The parts of which markers are told for every user: their list of boards shows both."""
-
-
 class Subscriber:
     """One open page, and the changes not yet sent to it; the page of a board hears of its item."""
 
@@ -119,7 +115,7 @@ class Notifier:
         if user is None:
             found = [each for subscribers in self._subscribers.values() for each in subscribers]
         else:
-            markers: Iterable[Subscriber] = self._markers if part in _OF_A_CLASS else ()
+            markers: Iterable[Subscriber] = self._markers if part is Part.HELP else ()
             found = [*self._subscribers.get(user, ()), *self._instructors, *markers]
         for subscriber in found:
             subscriber.note(part)
@@ -149,7 +145,7 @@ class Notifier:
                 break
             told = user is None or user == subscriber.identity.username
             told |= subscriber in self._instructors
-            told |= subscriber in self._markers and part in _OF_A_CLASS
+            told |= subscriber in self._markers and part is Part.HELP
             if told and board in ("", subscriber.board):
                 subscriber.note(part)
 

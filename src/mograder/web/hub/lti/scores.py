@@ -285,7 +285,7 @@ class ScoreSending:
 
 
 def _place(link: Link) -> tuple[str, ...]:
-    """Return what names an activity; a context and a link alone are small numbers, or no names."""
+    """Return the key of an activity; contexts and links of two platforms may be equal numbers."""
     return link.issuer, link.client_id, link.deployment, link.context, link.resource_link
 
 
