@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 import psutil
+import pytest
 
 from mograder.core.settings import load_settings, read_environ
 from mograder.sandbox.client.bootstrap import supervisor_config
@@ -26,7 +27,9 @@ from mograder.sandbox.environments.builder import CommandRunner, Environments
 from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.protocol import Ended, Limits, RunCommand, SessionInfo, StartSession
+from mograder.sandbox.supervisor import lease
 from mograder.sandbox.supervisor.config import SupervisorConfig
+from mograder.sandbox.supervisor.lease import boot_time
 
 UID_BASE = 600_000
 LIMITS = Limits(processes=64, open_files=256, file_size_mb=16, tmp_mb=32)
@@ -153,6 +156,14 @@ async def break_off(client: SupervisorClient) -> None:
 def client_of(config: SupervisorConfig) -> SupervisorClient:
     """Another client of a supervisor that runs: it neither starts nor ends one."""
     return SupervisorClient(config.model_copy(update={"owned": False}))
+
+
+def lease_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Have leases of this process take it for so many seconds later than it is.
+
+    A lease of a few milliseconds could be over before it is held: it would then never end.
+    """
+    monkeypatch.setattr(lease, "boot_time", lambda: boot_time() + seconds)
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -10,14 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.supervisor import lease as lease_module
 from mograder.sandbox.supervisor.lease import Lease, boot_time
-from tests.support.supervisors import PATIENCE, until
+from tests.support.supervisors import PATIENCE, lease_time, until
 
 _LOG = logging.getLogger("mograder.supervisor")
 
@@ -29,23 +28,26 @@ async def test_without_a_lease_there_is_no_end_and_no_thread() -> None:
     assert threading.active_count() == before
 
 
-async def test_at_the_end_all_is_killed_once_and_nothing_starts_until_the_next_lease() -> None:
-    killed: list[float] = []
-    lease = Lease(lambda: killed.append(boot_time()))
-    lease.hold(boot_time() + 60)
+async def test_at_the_end_all_is_killed_once_and_nothing_starts_until_the_next_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed: list[None] = []
+    lease = Lease(lambda: killed.append(None))
+    begun = boot_time()
+    lease.hold(begun + 3600)
     term = lease.demand()
-    lease = Lease(lambda: killed.append(boot_time()))
-    end = boot_time() + 0.3
-    lease.hold(end)
-    lease.hold(end - 0.2)  # an older message never shortens it
+    lease.hold(begun + 600)  # an older message never shortens it
+    lease_time(monkeypatch, 1800)
+    assert lease.demand() == term
+    assert not killed
+    lease_time(monkeypatch, 3600)
     await until(lambda: bool(killed))
-    assert end <= killed[0]
     with pytest.raises(SandboxUnavailable, match="connection"):
         lease.demand()
     lease.hold(boot_time() - 1)  # a message that was late
     with pytest.raises(SandboxUnavailable):
         lease.demand()
-    lease.hold(boot_time() + 60)
+    lease.hold(begun + 7200)
     assert lease.demand() == term + 1
     with pytest.raises(SandboxUnavailable):  # a start that began in the earlier term
         lease.demand(term)
@@ -58,31 +60,34 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "_LOOP_SECONDS", 0.1)
 
 
-async def test_a_renewal_that_comes_too_late_does_not_save_the_sessions() -> None:
+async def test_a_renewal_that_comes_too_late_does_not_save_the_sessions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The loop was busy when the lease ended, and reads the next one first."""
     killed: list[None] = []
     lease = Lease(lambda: killed.append(None))
-    lease.hold(boot_time() + 0.05)
-    time.sleep(0.1)  # noqa: ASYNC251 - the loop is to be busy
-    lease.hold(boot_time() + 60)
+    lease.hold(boot_time() + 3600)
+    lease_time(monkeypatch, 3600)
+    lease.hold(boot_time() + 7200)
     await until(lambda: bool(killed))
     assert lease.demand() == 1
     assert len(killed) == 1
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_loop_that_hangs_is_not_waited_for() -> None:
+async def test_a_loop_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     gave_up = threading.Event()
     killed: list[None] = []
     lease = Lease(lambda: killed.append(None), give_up=gave_up.set)
-    lease.hold(boot_time() + 0.05)
+    lease.hold(boot_time() + 3600)
+    lease_time(monkeypatch, 3600)
     assert gave_up.wait(PATIENCE)  # this blocks the loop
     assert killed == []
     await asyncio.sleep(0)
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_log_that_hangs_delays_no_end() -> None:
+async def test_a_log_that_hangs_delays_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop hangs while it writes a line of the log, on a disk that does not answer."""
     gave_up = threading.Event()
     lease = Lease(lambda: None, give_up=gave_up.set)
@@ -91,7 +96,8 @@ async def test_a_log_that_hangs_delays_no_end() -> None:
     _LOG.addHandler(handler)
     try:
         with handler.lock:
-            lease.hold(boot_time() + 0.05)
+            lease.hold(boot_time() + 3600)
+            lease_time(monkeypatch, 3600)
             assert gave_up.wait(PATIENCE)  # this blocks the loop, as its line would
     finally:
         _LOG.removeHandler(handler)

@@ -17,7 +17,13 @@ from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
 from mograder.sandbox.protocol import Ended, Limits, Mode, News, NotebookRequest, StartSession
 from mograder.sandbox.supervisor.lease import boot_time
 from mograder.sandbox.supervisor.sessions import HostLimits, SessionTable
-from tests.support.supervisors import PATIENCE, shell_environment, short_directory, until
+from tests.support.supervisors import (
+    PATIENCE,
+    lease_time,
+    shell_environment,
+    short_directory,
+    until,
+)
 
 
 class SlowGroups:
@@ -156,12 +162,13 @@ async def test_an_end_with_the_supervisor_is_told_as_that_and_as_no_crash(
 
 
 async def test_an_end_with_the_lease_is_told_as_that_of_the_machine(
-    runtime: Path, tmp_path: Path
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The hub hears of it if the node has connected again by then."""
 
     def lapse(table: SessionTable) -> None:
-        table.lease.hold(boot_time() + 0.01)
+        table.lease.hold(boot_time() + 3600)
+        lease_time(monkeypatch, 3600)
 
     gone = await _ended_by(lapse, runtime, tmp_path)
     assert (gone.status, gone.asked, gone.reason) == (137, False, "machine")
