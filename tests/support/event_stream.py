@@ -18,7 +18,7 @@ from tests.support.hub_app import SECRET, Hub
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages hear of changes at once, not after one second or three."""
-    for name in ("_PAUSE_SECONDS", "_CLASS_PAUSE_SECONDS"):
+    for name in ("_PAUSE_SECONDS", "_INSTRUCTOR_PAUSE_SECONDS"):
         monkeypatch.setattr(events, name, 0.01)
 
 

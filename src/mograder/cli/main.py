@@ -38,7 +38,7 @@ from mograder.core.errors import (
     TimedOut,
     Unsupported,
 )
-from mograder.core.operating_system import SYSTEM
+from mograder.core.operating_system import SYSTEM, expanded
 
 EXIT_CODES: Mapping[type[MograderError], int] = MappingProxyType(
     {
@@ -341,8 +341,8 @@ def overrides_of(**options: object) -> dict[str, object]:
     directory = options["notebooks_dir"]
     if directory and isinstance(directory, str):
         # Relative to the working directory, as all options; the setting is relative to the course.
-        path = os.path.expanduser(directory)  # noqa: PTH111 - not all shells do so after "="
-        overrides["hub.notebooks_dir"] = os.path.abspath(path)  # noqa: PTH100 - keeps links
+        path = os.path.abspath(expanded(directory))  # noqa: PTH100 - keeps links
+        overrides["hub.notebooks_dir"] = path
     lists = ((key, options[name]) for name, key in _HUB_LISTS.items())
     return overrides | {key: _names_in(text) for key, text in lists if isinstance(text, str)}
 

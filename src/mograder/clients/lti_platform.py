@@ -203,8 +203,8 @@ class Score:
     def body(self, lineitem: str) -> bytes:
         """Return the JSON for a grade item; only `FullyGraded` keeps a mark, all else erases it.
 
-        Canvas takes a mark for an attempt that the student submits now, with its deductions for
-        late work and its limit of attempts, unless the mark says that it is none.
+        Canvas records each mark as a new submission of the student at the present time, which may
+        be late or one too many. The member for Canvas switches that off.
         """
         told: dict[str, object] = {
             "userId": self.subject,

@@ -80,6 +80,14 @@ def python_of(environment: Path) -> Path:
 _NAME = "mograder"
 
 
+def expanded(path: str) -> str:
+    """Return a path with a leading ``~`` as the home; an unknown ``~name`` stays as it is.
+
+    Many shells, and all of Windows, leave the tilde of ``--name=~/x``.
+    """
+    return os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser() raises for an unknown name
+
+
 def user_folder(home: Path) -> Path:
     """Return the folder for settings and tokens of a person; it may not exist yet.
 

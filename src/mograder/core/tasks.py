@@ -26,7 +26,7 @@ Job = Callable[[], Awaitable[object]]
 Progress = Callable[[str], None]
 """A callback that takes a progress message, a sentence for users."""
 
-_RETRY_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
+_RETRY_SECONDS = 0.5
 _TOLD_SECONDS = 60.0
 """Seconds of pauses from one line in the log to the next."""
 
@@ -120,10 +120,7 @@ class Paced:
 
 
 async def retried(
-    attempt: Callable[[], Awaitable[T]],
-    trouble: str,
-    *,
-    longest_seconds: float = _LONGEST_PAUSE_SECONDS,
+    attempt: Callable[[], Awaitable[T]], trouble: str, *, longest_seconds: float
 ) -> T:
     """Return the result of an attempt; repeat it until it succeeds.
 

@@ -379,7 +379,7 @@ def test_slurms_signals_reach_the_node_and_come_before_the_end_of_its_time() -> 
 
 
 def node_of_a_job(tmp_path: Path, variable: str, **more: str) -> str:
-    """Run the batch script; return a variable of the node that it starts, "-" if there is none.
+    """Run the batch script; return the value of a variable in the node's environment, "-" if unset.
 
     ``more`` are variables of the job.
     """
@@ -417,6 +417,6 @@ def test_no_other_user_of_a_cluster_owns_what_holds_a_jobs_environments(tmp_path
 
 @pytest.mark.full
 def test_a_job_has_no_runtime_directory_of_the_login_node(tmp_path: Path) -> None:
-    """``sbatch`` passes on its variables; systemd makes that directory where somebody signs in."""
+    """``sbatch`` copies the variable from the login node; the compute node lacks that directory."""
     given = {"MOGRADER_NODE_STATE": str(tmp_path), "XDG_RUNTIME_DIR": "/run/user/12345"}
     assert node_of_a_job(tmp_path, "XDG_RUNTIME_DIR", **given) == "-"

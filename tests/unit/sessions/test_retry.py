@@ -29,7 +29,7 @@ async def test_a_failure_that_lasts_is_told_each_minute_and_its_end_too(
         return "done"
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    assert await tasks.retried(attempt, "the row stays") == "done"
+    assert await tasks.retried(attempt, "the row stays", longest_seconds=30) == "done"
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
     assert [record.getMessage() for record in caplog.records] == [
         "the row stays: The database is locked.",
@@ -45,5 +45,5 @@ async def test_what_succeeds_at_once_is_not_told(caplog: pytest.LogCaptureFixtur
     async def attempt() -> int:
         return 7
 
-    assert await tasks.retried(attempt, "trouble") == 7
+    assert await tasks.retried(attempt, "trouble", longest_seconds=30) == 7
     assert not caplog.records

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from mograder.core.operating_system import expanded
+
 Option = Callable[[Callable[..., object]], Callable[..., object]]
 """A decorator that adds options to a command."""
 
@@ -19,8 +21,7 @@ Option = Callable[[Callable[..., object]], Callable[..., object]]
 class _NamedPath(click.Path):
     """A path that is not empty, as by a variable of the shell that is not set; ``~`` is the home.
 
-    An empty one would mean the working directory. Many shells, and all of Windows, leave the
-    tilde of ``--name=~/x`` as it is.
+    An empty one would mean the working directory.
     """
 
     def convert(
@@ -31,8 +32,7 @@ class _NamedPath(click.Path):
     ) -> str | bytes | os.PathLike[str]:
         if not os.fspath(value):
             self.fail("It is empty.", param, ctx)
-        value = os.path.expanduser(value)  # noqa: PTH111 - leaves an unknown ~name as it is
-        return super().convert(value, param, ctx)
+        return super().convert(expanded(os.fspath(value)), param, ctx)
 
 
 PATH = _NamedPath(path_type=Path)

@@ -22,6 +22,7 @@ from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.files.disk import explained_when_full
 from mograder.core.name_lookup import Words, find_name, nfc
 from mograder.core.names import ItemName
+from mograder.core.operating_system import expanded
 from mograder.core.settings import FILE_NAME
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.references import names_folder
@@ -321,7 +322,7 @@ def is_path(argument: str, *, separator: str = os.sep) -> bool:
 
 def argument_path(argument: str) -> Path:
     """Return an argument as a path with its ``~`` expanded; an unknown ``~name`` stays."""
-    return Path(os.path.expanduser(argument))  # noqa: PTH111 - Path.expanduser() raises for it
+    return Path(expanded(argument))
 
 
 def shown(path: Path) -> str:

@@ -26,7 +26,7 @@ from mograder.web.route import MEMBER, Route
 
 EVENT_STREAM = "text/event-stream"
 KEEP_ALIVE_SECONDS = 20.0
-_PAUSE_SECONDS, _CLASS_PAUSE_SECONDS = 1.0, 3.0
+_PAUSE_SECONDS, _INSTRUCTOR_PAUSE_SECONDS = 1.0, 3.0
 """Minimum time between two events; longer for instructors, who get those of the whole class."""
 
 _RETRY_MS = (3000, 9000)
@@ -68,8 +68,8 @@ async def lines(
     The login is checked again before each, as for a request of the page. A board is told to look
     again instead of being kept alive: its students become quiet by time alone.
     """
-    whole_class = caller.role is Role.INSTRUCTOR and not board
-    pause = _CLASS_PAUSE_SECONDS if whole_class else _PAUSE_SECONDS
+    everything = caller.role is Role.INSTRUCTOR and not board
+    pause = _INSTRUCTOR_PAUSE_SECONDS if everything else _PAUSE_SECONDS
     with part(request, Notifier).listening(caller, since, board) as subscriber:
         # A random delay keeps all pages from reconnecting at the same moment after a restart.
         yield f"retry: {random.randint(*_RETRY_MS)}\n\n".encode()  # noqa: S311 - no secret

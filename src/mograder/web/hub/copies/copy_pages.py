@@ -121,7 +121,9 @@ async def look(
     """
     saved = await app.copies.newest(copy)
     await app.audit.record_foreign(request, copy.user, "read", str(copy))
-    about = await _checked_work(app, copy, saved, check) if check else None
+    about = None
+    if check:
+        about = await _checked_work(app, copy, await to_thread.run_sync(_text, saved), check)
     return await _shown(request, copy, saved, "", mine=copy.user == caller.username, about=about)
 
 
@@ -262,10 +264,9 @@ async def _shown(
     return response
 
 
-async def _checked_work(app: HubApp, copy: CopyOf, saved: Saved, check: str) -> CheckedWork:
+async def _checked_work(app: HubApp, copy: CopyOf, text: str, check: str) -> CheckedWork:
     """Return the cells that a check uses, as marking shows them, and what validation said of it."""
     sources, _ = await to_thread.run_sync(sources_or_none, app.marking.source(copy.item))
-    text = await to_thread.run_sync(_text, saved)
     asked = WorkToShow(text, copy.notebook, sources)
     work = await app.marking.works.show(asked, copy.user)
     cells = tuple(each for each in work.of(key_of(check)) if each.own)
@@ -288,8 +289,8 @@ async def outputs(
     apart, via = app.of(IsolatedCall), app.services.connections
     async with apart.turn_of(caller.username):  # notebook and outputs may have 16 MB each
         saved = await app.copies.export(copy)
-        work = await _checked_work(app, copy, saved, check)
         text = await to_thread.run_sync(_text, saved)
+        work = await _checked_work(app, copy, text, check)
         exported = await exported_page(live.endpoint, live.base_url, via)
         indexes, size = frozenset(each.index for each in work.cells), len(text) + len(exported)
         render = partial(render_editor_outputs, text, copy.notebook, exported, indexes, check)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -110,13 +110,16 @@ class Notifier:
         """Notify all pages that the course has changed."""
         self._notify(None, Part.COURSE)
 
+    def _staff(self, part: Part) -> set[Subscriber]:
+        """Return the pages that are told of a part of every user's data."""
+        return self._instructors | self._markers if part is Part.HELP else self._instructors
+
     def _notify(self, user: str | None, part: Part) -> None:
         """Notify a user's pages and those of staff; "" is the instructors' only, None all."""
         if user is None:
             found = [each for subscribers in self._subscribers.values() for each in subscribers]
         else:
-            markers: Iterable[Subscriber] = self._markers if part is Part.HELP else ()
-            found = [*self._subscribers.get(user, ()), *self._instructors, *markers]
+            found = [*self._subscribers.get(user, ()), *self._staff(part)]
         for subscriber in found:
             subscriber.note(part)
         self._remember(user, part)
@@ -143,10 +146,8 @@ class Notifier:
         for (user, part, board), at in reversed(self._recent.items()):
             if at < since:
                 break
-            told = user is None or user == subscriber.identity.username
-            told |= subscriber in self._instructors
-            told |= subscriber in self._markers and part is Part.HELP
-            if told and board in ("", subscriber.board):
+            own = user is None or user == subscriber.identity.username
+            if (own or subscriber in self._staff(part)) and board in ("", subscriber.board):
                 subscriber.note(part)
 
     def demand_room(self) -> None:
