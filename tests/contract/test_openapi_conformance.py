@@ -43,6 +43,7 @@ KNOWN = {
     "filename": "A1.py",
     "archive": "A1.bak.20260901T090000.py",
 }
+pytestmark = pytest.mark.full
 DESCRIBED = [route for route in (*ROUTES, *OPTIONAL["nodes"]().routes) if route.chapter]
 ANY = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
@@ -100,7 +101,6 @@ def _part(name: str, part: Any) -> tuple[str, tuple[str | None, bytes]]:
     return name, (filename, data)
 
 
-@pytest.mark.parametrize("examples", [3, pytest.param(8, marks=pytest.mark.full)])
 @pytest.mark.usefixtures("unsaved_in_threads")
 @pytest.mark.parametrize(
     ("user", "known"), [("prof", True), ("prof", False), ("alice", True)], ids=str
@@ -113,7 +113,6 @@ def test_every_answer_is_one_that_the_description_names(
     route: Route,
     known: bool,
     user: str,
-    examples: int,
 ) -> None:
     fixed = {name: value for name, value in KNOWN.items() if f"{{{name}" in route.path}
     if "revoke" in route.path:
@@ -122,7 +121,7 @@ def test_every_answer_is_one_that_the_description_names(
     operation = schema[route.path.replace(":path}", "}")][route.method]
     made = operation.as_strategy(path_parameters=fixed if known and fixed else None)
 
-    @settings(ANY, max_examples=examples)
+    @settings(ANY, max_examples=8)
     @given(case=made)
     def ask(case: schemathesis.Case[Any]) -> None:
         sent = case.as_transport_kwargs(base_url=ORIGIN)

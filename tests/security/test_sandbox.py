@@ -21,10 +21,14 @@ from tests.support.shared_hub import TINY, SharedCaches, start, stop, workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
+KINDS = ["cold", "warm"]
+USUAL = "warm" if os.geteuid() == 0 else "cold"
+"""The usual start of this user's sessions, which `make test` tries."""
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do all of it anyway")
 
 
-@pytest.fixture(scope="module", params=["cold", "warm"])
+@pytest.fixture(scope="module", params=KINDS)
 def attack(request: pytest.FixtureRequest, uv_cache: Path, run_directory: Path) -> Iterator[Attack]:
     """Everything, tried once for each way to start; the tests look at what came of it."""
     if request.param == "warm" and os.geteuid() != 0:
@@ -38,7 +42,12 @@ def unsandboxed(attack: Attack) -> dict[str, str]:
     return attack.unsandboxed()
 
 
-@pytest.mark.journey
+@pytest.mark.parametrize(
+    "attack",
+    [pytest.param(kind, marks=pytest.mark.journey if kind == USUAL else ()) for kind in KINDS],
+    indirect=True,
+    scope="module",
+)
 @pytest.mark.parametrize("name", ATTEMPTS)
 def test_student_code_never(attack: Attack, name: str) -> None:
     assert attack.found[name] == "", f"student code of a {attack.kind} start {name}"

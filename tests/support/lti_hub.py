@@ -122,10 +122,16 @@ def own_key() -> PrivateKey:
     return PrivateKey.new()
 
 
+@cache
+def _sealed_key() -> str:
+    """Return the same text for all hubs, which read it once."""
+    return own_key().sealed(SECRET)
+
+
 def keep_own_key(hub: Hub) -> None:
     """Give a new hub :func:`own_key`, before it makes one."""
-    key, now = own_key(), hub.clock.now()
-    row = insert(lti_keys).values(kid=key.kid, private_key=key.sealed(SECRET), created_at=now)
+    key = {"kid": own_key().kid, "private_key": _sealed_key()}
+    row = insert(lti_keys).values(**key, created_at=hub.clock.now())
     with hub.engine.begin() as connection:
         connection.execute(row)
 

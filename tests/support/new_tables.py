@@ -41,8 +41,9 @@ class CopiedTables:
         if place not in _OURS or not _is_empty(connection):
             self.real(config, revision)
         elif place in self._made:
+            cursor = connection.connection.cursor()
             for statement in self._made[place]:
-                connection.exec_driver_sql(statement)
+                cursor.execute(statement)
         else:
             self.real(config, revision)
             self._made[place] = _statements(connection)

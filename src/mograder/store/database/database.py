@@ -21,7 +21,6 @@ from typing import Any
 
 from alembic import command, context
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import (
     ColumnElement,
@@ -84,6 +83,8 @@ _NEVER_RELEASED = frozenset(
     [*(f"{number:04}" for number in range(1, 16)), *(f"g{number:04}" for number in range(1, 6))]
 )
 """Revisions of the hub's database and of the gradebook that only development versions had."""
+
+_REVISION = text("SELECT version_num FROM alembic_version")
 
 _ADVISORY_LOCK = 0x6D6F_6772
 """The key of the PostgreSQL advisory lock that serialises upgrades."""
@@ -453,8 +454,11 @@ def schema_version(engine: Engine) -> str | None:
     Raises: :class:`Conflict` when another program made the tables.
     """
     with reading(engine) as connection:
-        revision = MigrationContext.configure(connection).get_current_revision()
-        if revision is None and inspect(connection).has_table("users"):
+        tables = inspect(connection)
+        revision: str | None = None
+        if tables.has_table("alembic_version"):
+            revision = connection.execute(_REVISION).scalar_one_or_none()
+        if revision is None and tables.has_table("users"):
             raise Conflict(
                 "The database holds tables that are not mograder's.",
                 hint="Give [database] url a database of its own.",
