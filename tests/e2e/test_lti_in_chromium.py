@@ -36,7 +36,6 @@ def sites(start_hub: Callable[..., HubProcess], work_directory: Path) -> Iterato
         yield TwoSites(hub, platform)
 
 
-@pytest.mark.journey
 async def test_a_frame_leads_to_a_tab_that_is_signed_in(
     sites: TwoSites, tmp_path: Path, artifacts: Path
 ) -> None:
