@@ -262,6 +262,62 @@ async def test_a_submission_waits_while_its_item_is_hidden(served: Course, peopl
     assert "# one" in handed_in(served)
 
 
+async def test_an_older_submission_that_waited_is_set_aside_for_newer_work_from_elsewhere(
+    served: Course, people: People
+) -> None:
+    person = await people.person("alice")
+    page = await open_item(person, served)
+    await sign_in(page, "alice")
+    await submit_without_connection(page)
+    await page.close()
+    other = await open_item(await people.person("a"), served)
+    await sign_in(other, "alice")
+    await write(other, "# two\n")
+    await other.click("#submit")
+    await expect(other.locator("#said")).to_contain_text("Submitted")
+    page = await open_item(person, served)
+    await expect(page.locator("#said")).to_contain_text("set aside, and is not sent")
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    await page.click("#standing")
+    await expect(page.locator("#panel")).to_contain_text(": this text.")
+    async with page.expect_download() as began:
+        await page.locator("#panel").get_by_role("button", name="Download").click()
+    kept = (await (await began.value).path()).read_text()
+    assert ("# one" in kept, "# two" in kept) == (True, False)
+    assert "# two" in handed_in(served)
+
+
+async def test_a_submission_that_waited_is_sent_where_only_a_drafts_answer_was_lost(
+    served: Course, people: People
+) -> None:
+    person = await people.person("alice")
+    page = await open_item(person, served)
+    await sign_in(page, "alice")
+    await submit_without_connection(page)
+
+    async def lose(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    await page.route("**/draft?*", lose)
+    await write(page, "# two\n")
+    await expect(page.locator("#said")).to_contain_text("No connection.")
+    await saved(page, "in this browser")
+    await page.close()
+    page = await open_item(person, served)
+    await expect(page.locator("#said")).to_contain_text("Submitted")
+    assert ("# one" in handed_in(served), "# two" in handed_in(served)) == (True, False)
+
+
+async def submit_without_connection(page: Page) -> None:
+    """Write a text that the server gets as a draft, and submit it in vain."""
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    await page.route("**/submit?*", lambda route: route.abort())
+    await page.click("#submit")
+    await expect(page.locator("#said")).to_contain_text("no connection")
+
+
 async def test_a_token_that_was_copied_with_more_is_told_as_such(
     served: Course, people: People
 ) -> None:

@@ -127,7 +127,9 @@ async function chooseFromServer() {
     return;
   }
   if (theirs.text === work.text) {
-    work = { ...work, base: theirs.tag, dirty: false, submitted: lastSubmitted() };
+    // A submission that waits was made before what was submitted elsewhere was seen.
+    const submitted = work.pending ? work.submitted : lastSubmitted();
+    work = { ...work, base: theirs.tag, dirty: false, submitted };
     await keep();
     return;
   }
@@ -337,6 +339,22 @@ async function releaseFiles() {
   return Object.fromEntries(pairs);
 }
 
+// Takes the server's text, where none that is saved here only is lost by it. A submission of an older
+// text that waits is not sent then: it would count in the place of the newer work.
+async function take({ text, saved, tag }) {
+  let { pending, submitted } = work;
+  if (pending && text !== work.text && text !== pending.text) {
+    await setAside(pending);
+    pending = undefined;
+    say(
+      "What waited here to be submitted was set aside, and is not sent: this newer text came from another browser " +
+        "or computer. “Status” offers the other for download.",
+    );
+  }
+  if (!pending) submitted = undefined;
+  work = { ...work, text, at: Date.parse(saved), base: tag, dirty: false, pending, submitted };
+}
+
 async function begin() {
   work = (await store.work(person.user, item)) ?? {};
   let theirs;
@@ -345,6 +363,7 @@ async function begin() {
     work = { ...work, files };
     theirs = await server.draft(item);
     standing = await server.status(item);
+    say("");
   } catch (error) {
     if (error.status === 401 && error.answer.error) {
       await store.keepPerson(undefined);
@@ -359,10 +378,7 @@ async function begin() {
   if (work.text === undefined) work = { ...work, text: release, base: null, dirty: false };
   if (theirs && theirs.tag !== work.base) {
     if (work.dirty && theirs.text !== work.text) await choose(theirs);
-    else {
-      const { text, saved, tag } = theirs;
-      work = { ...work, text, at: Date.parse(saved), base: tag, dirty: false, submitted: undefined };
-    }
+    else await take(theirs);
   }
   if (standing && work.submitted === undefined) work = { ...work, submitted: lastSubmitted() };
   await keep();
@@ -429,7 +445,6 @@ async function main() {
   await onlyTab();
   say("Loading…");
   await begin();
-  if (!$("said").dataset.until) say("");
   listen();
   document.querySelector(".acts").hidden = false;
   const { [notebook]: _, ...files } = work.files;
