@@ -36,6 +36,15 @@ async def test_a_marker_does_not_mark_their_own_answer(own: MarkingCourse) -> No
     await own.saved("alice", points=4)
 
 
+async def test_a_marker_is_told_which_answer_is_their_own(own: MarkingCourse) -> None:
+    for user in ("mia", "ben", "prof"):
+        mine = user == "mia"
+        queue = (await own.ask("GET", f"{API}/queue", user, params={"question": "Essay"})).json()
+        told = [each["id"] for each in queue["answers"] if each["own"]]
+        assert told == [own.id_of("mia")] * mine
+        assert (await own.state("mia", user=user))["own"] is mine
+
+
 async def test_a_marker_changes_nothing_about_their_own_answer(own: MarkingCourse) -> None:
     note = {"question": "Essay", "cell": 1, "text": "mine"}
     for method, rest, body in (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Locator, Page, Route, expect
+from playwright.async_api import Dialog, Locator, Page, Route, expect
 
 from mograder.core.settings import load_settings
 from mograder.grading.release.feedback import CourseFeedback
@@ -18,6 +19,7 @@ from mograder.grading.submissions.grading_result import GradingState
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.marking import api_answers
 from tests.support.browser import People
+from tests.support.browser_alone import answering
 from tests.support.hub_pages import serving
 from tests.support.identity import from_proxy
 from tests.support.looks import EVERY_LOOK, faults
@@ -328,6 +330,135 @@ async def test_an_answer_that_is_not_saved_is_told_at_the_end_and_keeps_what_was
     await page.locator("#points").fill("0.5")
     await expect(page.locator("#saved")).to_have_text("Saved")
     assert marks(course)["dan"] == (0.5, "mia")
+
+
+async def test_a_markers_own_answer_is_closed_and_left_out_of_those_that_wait(
+    course: MarkingCourse, url: str, people: People, artifacts: Path
+) -> None:
+    course.grade("mia", submission_of("An answer of the marker's own."))
+    for student in ("ann", "bob", "cleo"):
+        await course.saved(student, user="ben", points=4)
+    page = await open_answer(people, url, course, "mia")
+    await expect(notices(page)).to_contain_text("This is your own answer.")
+    await expect(page.locator("#mark")).to_be_hidden()
+    assert await faults(page, artifacts, "own", EVERY_LOOK, whole=False) == []
+    await page.keyboard.press("f")
+    await expect(page.locator("#saved")).to_be_empty()
+    await page.keyboard.press("n")
+    await expect(page.locator("#mark")).to_be_visible()
+    await give(page, "3")
+    await expect(page.locator("#saved")).to_have_text("Saved")
+    assert marks(course)["dan"] == (3, "mia")
+    await page.keyboard.press("n")
+    left = "Everything is marked but your own answer, which others mark."
+    await expect(page.locator("#standing")).to_have_text(left)
+    assert marks(course)["mia"] == (None, "")
+
+
+async def refuse_marks(page: Page, status: int, detail: str) -> None:
+    """Have the hub refuse to save a mark."""
+
+    async def refuse(route: Route) -> None:
+        if route.request.method != "PUT":
+            return await route.continue_()
+        headers = {"X-Request-Id": "1"}
+        return await route.fulfill(status=status, headers=headers, json={"detail": detail})
+
+    await page.route("**/answers/*/questions/*", refuse)
+
+
+async def test_a_mark_that_the_hub_refuses_for_good_is_discarded(
+    course: MarkingCourse, url: str, people: People, artifacts: Path
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    await refuse_marks(page, 404, "There is no such answer.")
+    await give(page, "6")
+    alert = page.get_by_role("alert")
+    await expect(alert).to_contain_text("is not saved: There is no such answer.")
+    assert await faults(page, artifacts, "refused", EVERY_LOOK, whole=False) == []
+    await alert.get_by_role("button", name="Discard").click()
+    await expect(alert).to_be_empty()
+    await expect(page.locator("#points")).to_have_value("")
+    asked = answering(page, Dialog.accept)
+    await page.reload()
+    await expect(page.locator("#desk")).to_be_visible()
+    await expect(alert).to_be_empty()
+    assert (asked, marks(course)["dan"]) == ([], (None, ""))
+
+
+async def test_a_mark_of_an_assignment_that_is_closed_is_sent_once_it_is_open_again(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    await refuse_marks(page, 403, "This assignment is not open for marking.")
+    await give(page, "6")
+    alert = page.get_by_role("alert")
+    await expect(alert).to_contain_text("is not saved: This assignment is not open for marking.")
+    await expect(page.get_by_role("link", name="Sign in in a new tab")).to_have_count(0)
+    await page.unroute_all(behavior="wait")
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    await expect(page.locator("#saved")).to_have_text("Saved")
+    await expect(alert).to_be_empty()
+    assert marks(course)["dan"] == (6, "mia")
+
+
+async def test_a_marker_who_is_signed_out_with_nothing_unsaved_is_told_how_to_go_on(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    await page.wait_for_load_state("networkidle")
+    await page.context.set_extra_http_headers({})
+    await page.context.clear_cookies()
+    jump, alert = page.locator("#jump"), page.get_by_role("alert")
+    await jump.select_option(index=(int(await jump.input_value()) + 2) % 4)  # not read ahead
+    await expect(alert).to_contain_text("You are signed out.")
+    await expect(alert.get_by_role("link", name="Sign in in a new tab")).to_be_visible()
+    await page.context.set_extra_http_headers(from_proxy("mia"))
+    await expect(alert).to_be_empty()
+    await expect(page.locator("#desk")).not_to_have_attribute("aria-busy", "true")
+
+
+async def test_the_way_to_a_conflict_at_another_question_asks_nothing(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    await course.saved("dan", user="ben", points=3)
+    await give(page, "6.5")
+    alert = page.get_by_role("alert")
+    await expect(alert).to_contain_text("ben saved first")
+    asked = answering(page, Dialog.accept)
+    await page.goto(address_of(url, course, "dan").replace("Essay", "Q4"))
+    await expect(alert).to_contain_text("ben saved first")
+    asked.clear()
+    await alert.get_by_role("button", name="Compare and decide").click()
+    await page.wait_for_url(re.compile("/questions/Essay"))
+    await expect(alert).to_contain_text("ben saved first")
+    assert asked == []
+
+
+async def test_another_markers_change_of_a_comment_at_lines_is_told_before_it_is_replaced(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    for key in ("l", "ArrowDown", "Enter"):
+        await page.keyboard.press(key)
+    await page.keyboard.type("Which plot?")
+    await page.keyboard.press("Control+Enter")
+    note = page.get_by_role("note")
+    await expect(note).to_contain_text("Which plot?")
+    await note.get_by_role("button", name="Edit").click()
+    [made] = (await course.state("dan"))["annotations"]
+    kept = ("question", "cell", "first_line", "last_line", "saved_comment", "version")
+    wish = {name: made[name] for name in kept} | {"text": "Which of them?"}
+    path = f"/marking/-/api/{A}/answers/{course.id_of('dan')}/annotations/{made['id']}"
+    assert (await course.ask("PUT", path, "ben", json=wish)).status_code == 200
+    await page.locator("#note-text").fill("Which one?")
+    await page.keyboard.press("Control+Enter")
+    trouble = page.locator("#note-trouble")
+    await expect(trouble).to_contain_text("changed meanwhile by ben")
+    await expect(trouble).to_contain_text("It is now: Which of them?")
+    await page.keyboard.press("Escape")
+    await expect(note).to_contain_text("Which of them?")
 
 
 async def test_a_request_stands_at_the_answer_until_it_is_decided(

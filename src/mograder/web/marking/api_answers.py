@@ -99,7 +99,8 @@ def _queue(here: Here, key: str, answers: Answers, equal: EqualAnswers | None) -
     """Return the answers.
 
     ``share`` is the marker who is to mark one, "" for any. ``group`` is the group of equal answers
-    with which it gets one mark. ``open`` says what it waits for, "" if for nothing.
+    with which it gets one mark. ``open`` says what it waits for, "" if for nothing. ``own``: it is
+    the marker's own, which others mark.
     """
     states = answers_to(here.book, here.item, key)
     shares = Shares(here.book).of(here.item)
@@ -114,6 +115,7 @@ def _queue(here: Here, key: str, answers: Answers, equal: EqualAnswers | None) -
             "group": equal.shared_by(student) if equal else None,
             "look_again": grade.look_again,
             "open": grade.open,
+            "own": not may_mark(here.marker, student),
         }
         for student in answers.order
         if (grade := states.get(student)) is not None
@@ -164,7 +166,8 @@ def _answer(here: Here, found: _Read, work: ShownWork) -> Json:
     another mark than grading's needs a reason. ``whole`` is the mark for all questions without
     checks together, if one counts. ``total`` are all marks of the student. ``trouble`` says what
     cannot be shown, if so; ``text`` is a submission that is no notebook. ``submission`` is the
-    SHA-256 of the one that was graded last, ``run`` that grading.
+    SHA-256 of the one that was graded last, ``run`` that grading. ``own``: it is the marker's own,
+    which others mark.
     """
     book, item, key, student = here.book, here.item, here.question, found.student
     mark, rubric = (
@@ -177,6 +180,7 @@ def _answer(here: Here, found: _Read, work: ShownWork) -> Json:
     return saved_json(mark, here.marker.name) | {
         "id": here.answer,
         "label": found.answers.labels[student],
+        "own": not may_mark(here.marker, student),
         "question": key,
         "address": question_address(key),
         "title": question_title(key),

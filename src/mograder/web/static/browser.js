@@ -339,8 +339,8 @@ async function releaseFiles() {
   return Object.fromEntries(pairs);
 }
 
-// Takes the server's text, where none that is saved here only is lost by it. A submission of an older
-// text that waits is not sent then: it would count in the place of the newer work.
+// Takes the server's text in place of one that the server has, too. A submission of an older text that
+// waits is not sent then: it would count in the place of the newer work.
 async function take({ text, saved, tag }) {
   let { pending, submitted } = work;
   if (pending && text !== work.text && text !== pending.text) {

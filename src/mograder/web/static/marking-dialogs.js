@@ -142,7 +142,7 @@ let noted = null, again = 0;
 // `where`: the cell, and `from` and `to` or an annotation that is there (`note`).
 export function show_note({ cell, from = null, to = null, note = null }, text = "") {
   const first = note ? note.first_line : from, last = note ? note.last_line : to;
-  noted = { cell, note, place: page.place(), submission: page.state().submission };
+  noted = { cell, note: note && { ...note }, place: page.place(), submission: page.state().submission };
   of("note-first").value = first ?? "";
   of("note-last").value = last ?? "";
   for (const field of ["note-first", "note-last"]) of(field).max = cell.lines;
@@ -204,6 +204,7 @@ of("note-cancel").addEventListener("click", () => of("note").close());
 of("note").addEventListener("close", () => {
   clearTimeout(again);
   forget_note();
+  if (noted.stale) page.reload();
 });
 
 // While a comment is on its way, also again and again: what is sent is what stands there.
@@ -223,11 +224,13 @@ async function noting(act, there) {
   try {
     await act();
   } catch (error) {
-    const away = error instanceof Away, why = word("noannotation", "", error.message);
+    const away = error instanceof Away, now = error.body?.now;
+    const why = [word("noannotation", "", error.message), now ? word("notenow", now.text) : ""].join(" ").trim();
     if (noted !== mine) return announce(why);
+    if (now && mine.note) mine.note.version = now.version; // it is told, and another press replaces it
     hold_note(away);
     told("note-trouble", new Error(away ? word("kept", "", why) : why));
-    if (error.body?.now && mine.note) mine.note.version = error.body.now.version;
+    mine.stale = !away;
     if (!away) return;
     again = setTimeout(async () => {
       const state = await page.reload().catch(() => null);

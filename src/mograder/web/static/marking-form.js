@@ -36,6 +36,7 @@ const texts_of = (mark) => ({
 export function fill(state, made, gently = false) {
   const before = gently ? texts_of(draft) : {};
   shown = state;
+  of("mark").hidden = state.own;
   draft = { ...made, saved: [...made.saved] };
   for (const [name, text] of Object.entries(texts_of(draft))) {
     const field = of(name), writing = document.activeElement === field;
@@ -83,6 +84,7 @@ export const points_of = (from) => from.points ?? sum(from);
 // ---- the marker's actions
 
 function change(values, wait) {
+  if (shown.own) return; // the form is hidden; keys reach it all the same
   Object.assign(draft, values);
   tell_points();
   if (broken()) return;

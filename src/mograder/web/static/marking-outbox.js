@@ -12,12 +12,13 @@ const prefix = `mograder-marking:${main.home}:${main.marker}:${main.assignment}:
 const tab = own_tab();
 const entries = new Map();
 const listeners = [];
-let failures = 0, retry = 0, storing = true;
+let failures = 0, retry = 0, storing = true, silent = false;
 
 export const key_of = (id, question) => `${id}/${question}`;
 export const entry_of = (key) => entries.get(key);
 export const unsaved = () => [...entries.values()];
 export const stores = () => storing;
+export const stay_silent = () => (silent = storing); // the page goes to one that takes the marks up from the store
 export const on_change = (listener) => listeners.push(listener);
 
 // Keeps a mark as the marker has it now; `version` is that of the mark it was made from, `run` that of
@@ -25,7 +26,7 @@ export const on_change = (listener) => listeners.push(listener);
 export function keep(place, label, draft, { version, run }, { wait = SOON_MS, held = "" } = {}) {
   const key = key_of(place.id, place.question);
   const entry = entries.get(key) ?? { key, id: place.id, question: place.question, version, run, sent: [] };
-  Object.assign(entry, { label, draft: { ...draft }, held, trouble: held, refused: Boolean(held), signed_out: false });
+  Object.assign(entry, { label, draft: { ...draft }, held, trouble: held, refused: Boolean(held), signed_out: false, closed: false });
   entries.set(key, entry);
   store(entry);
   clearTimeout(entry.due);
@@ -105,7 +106,7 @@ async function attempt(entry, more) {
     if (!(error instanceof Refused)) throw error;
     const now = error.status === 409 ? error.body : null;
     const saved = now && entry.sent.findLast((each) => same(now.now, each)); // only the hub's answer was lost
-    if (now?.version === undefined) Object.assign(entry, { trouble: error.message, refused: entry.draft === draft, signed_out: [401, 403].includes(error.status) });
+    if (now?.version === undefined) Object.assign(entry, { trouble: error.message, refused: entry.draft === draft, signed_out: error.status === 401, closed: error.status === 403 });
     else if (saved) settle(entry, saved, { ...now, mark: now.now });
     else Object.assign(entry, { conflict: { mark: now.now, version: now.version, run: now.run, graded: run !== undefined && run !== now.run } });
     if (entries.has(entry.key)) store(entry);
@@ -131,8 +132,9 @@ function later(entry, trouble) {
   retry = setTimeout(send_all, wait);
 }
 
+// What is closed to the marker may be opened again, as an assignment for marking.
 export function send_all() {
-  for (const entry of entries.values()) if (!entry.conflict && (!entry.refused || entry.signed_out)) send(entry);
+  for (const entry of entries.values()) if (!entry.conflict && (!entry.refused || entry.signed_out || entry.closed)) send(entry);
 }
 
 function same(mark, draft) {
@@ -180,7 +182,7 @@ function tell(entry) {
 navigator.locks?.request(lock_of(tab), () => new Promise(() => {}));
 addEventListener("online", send_all);
 addEventListener("beforeunload", (event) => {
-  if (entries.size) event.preventDefault();
+  if (entries.size && !silent) event.preventDefault();
 });
 addEventListener("visibilitychange", () => {
   if (document.visibilityState !== "hidden") return send_all();

@@ -19,6 +19,7 @@ export const is_here = (entry) => Boolean(here()) && entry.key === key();
 export const index_of = (found) => places.findIndex(found);
 export const index_of_key = (wanted) => places.findIndex((each) => outbox.key_of(each.id, each.question) === wanted);
 export const waits = (each) => Boolean(each.open || each.look_again);
+export const waits_here = (each) => waits(each) && !each.own; // others mark the marker's own answer
 export const of_others = (each) => Boolean(each.share) && each.share !== main.marker;
 const names = () => (of("names")?.checked ? 1 : 0);
 export const fetch_state = ({ id, question }) => call("GET", `${at_question(id, question)}?names=${names()}`);
@@ -51,7 +52,7 @@ function take(fresh) {
 }
 
 const summary = (found) => ({
-  open: found.open, look_again: found.look_again,
+  open: found.open, look_again: found.look_again, own: found.own,
   points: found.mark ? found.mark.points : (found.auto?.points ?? null),
 });
 
@@ -103,6 +104,6 @@ function describe(each, at) {
 // The next answer that waits: of the marker's own share first, then any; -1 if there is none.
 export function next_waiting(from) {
   const after = places.map((_, at) => (from + 1 + at) % places.length).filter((at) => at !== from);
-  const waiting = after.filter((at) => waits(places[at]) && !outbox.entry_of(outbox.key_of(places[at].id, places[at].question)));
+  const waiting = after.filter((at) => waits_here(places[at]) && !outbox.entry_of(outbox.key_of(places[at].id, places[at].question)));
   return waiting.find((at) => !of_others(places[at])) ?? waiting[0] ?? -1;
 }

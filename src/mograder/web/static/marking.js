@@ -9,7 +9,7 @@ import * as form from "./marking-form.js";
 import { listen_to_keys } from "./marking-keys.js";
 import * as outbox from "./marking-outbox.js";
 import * as places from "./marking-places.js";
-import { note_saved, show_saved, tell_trouble } from "./marking-trouble.js";
+import { note_saved, show_saved, sign_in, tell_trouble } from "./marking-trouble.js";
 import { word } from "./words.js";
 
 const AGAIN_MS = 2000, EMPTY_MS = 15000, MOST_KEPT = 40;
@@ -63,7 +63,8 @@ async function fetch_state(wanted) {
 }
 
 function fail(error) {
-  tell_trouble("load", error.message);
+  if (error.status === 401) tell_trouble("load", word("signedout"), sign_in);
+  else tell_trouble("load", error.message);
   return null;
 }
 
@@ -135,7 +136,7 @@ function show_mark(gently) {
 // The focus stays in the bar, the points and the rubric; from elsewhere it goes to the answer's title.
 function land() {
   const at = document.activeElement;
-  if (!at?.closest?.(".way, #saved-comments, .points-line")) return of("place").focus({ preventScroll: true });
+  if (state.own || !at?.closest?.(".way, #saved-comments, .points-line")) return of("place").focus({ preventScroll: true });
   if (at === of("points")) at.select();
   announce(word("shown", of("place").textContent, of("standing").textContent));
 }
@@ -160,19 +161,20 @@ function tell_mark() {
 }
 
 function show_notices() {
-  const { auto, group, look_again, open, requests, trouble, whole } = state;
+  const { auto, group, look_again, open, own, requests, trouble, whole } = state;
   const notices = [];
   const note = (style, text, ...acts) => notices.push(make("div", { class: `note inline ${style}` }, make("p", {}, text), ...acts));
   const button = (text, act, ...more) => make("button", { type: "button", class: "button", onclick: act }, text, ...more);
+  if (own) note("", word("own"));
   if (trouble) note("warn", trouble);
   if (graded_anew) note("warn", word("anew"));
   if (whole && state.question) note("", word("whole", number_text(whole.points), whole.marker));
-  if (open && form.waits_for_a_person() && auto.points !== null) note("", word("proposed"), button(word("confirm", number_text(auto.points)), accept));
-  if (look_again) note("warn", word("looktext"), button(word("lookok"), confirm));
+  if (open && !own && form.waits_for_a_person() && auto.points !== null) note("", word("proposed"), button(word("confirm", number_text(auto.points)), accept));
+  if (look_again && !own) note("warn", word("looktext"), button(word("lookok"), confirm));
   for (const each of requests.filter(({ state }) => OPEN.includes(state))) {
     note("warn", word("asked", "", each.text), make("a", { class: "button", href: `${main.pages}/requests/${each.id}` }, word("answerask")));
   }
-  if (group && group.size > 1) {
+  if (group && group.size > 1 && !own) {
     const said = group.separate ? word("separated", group.size) : word(group.same ? "equal" : "alike", group.size);
     note("", said, button(word(group.separate ? "join" : "separate"), separate, make("kbd", { "aria-hidden": "true" }, "x")));
   }
@@ -194,7 +196,15 @@ outbox.on_change((entry, result) => {
 function told() {
   if (!state || !here()) return;
   tell_mark();
-  show_saved(outbox.entry_of(key()), { decide: compare, go: go_to });
+  show_saved(outbox.entry_of(key()), { decide: compare, go: go_to, discard });
+}
+
+// What the hub refuses for good: the mark that it has stands in the form again.
+function discard(entry) {
+  outbox.drop(entry.key);
+  if (places.is_here(entry)) show_mark(false);
+  of("place").focus();
+  told();
 }
 
 // The hub has saved a mark.
@@ -226,6 +236,7 @@ function tell_kept(saved, count) {
 function go_to(entry) {
   const index = places.index_of_key(entry.key);
   if (index >= 0) return show(index);
+  outbox.stay_silent();
   location.assign(places.page_of(entry));
   return null;
 }
@@ -268,7 +279,7 @@ function accept() {
 }
 
 async function separate() {
-  if (!state.group) return;
+  if (!state.group || state.own) return;
   try {
     await call("PUT", `${at_question(here().id, here().question)}/group`, { separate: !state.group.separate });
     await reload();
@@ -351,8 +362,9 @@ async function unmarked() {
 async function finish() {
   await outbox.flush(key());
   const stuck = outbox.unsaved().filter((each) => each.conflict || each.refused).length;
-  const last = places.waits(here()) && !outbox.entry_of(key());
-  const text = [last ? word("lastleft") : stuck ? "" : word("alldone"), stuck ? word("allbut", stuck) : ""].filter(Boolean).join(" ");
+  const last = places.waits_here(here()) && !outbox.entry_of(key());
+  const done = word(places.index_of((each) => each.own && places.waits(each)) < 0 ? "alldone" : "ownleft");
+  const text = [last ? word("lastleft") : stuck ? "" : done, stuck ? word("allbut", stuck) : ""].filter(Boolean).join(" ");
   of("standing").textContent = text;
   announce(text);
 }
@@ -432,14 +444,14 @@ async function begin() {
     await places.load();
   } catch (error) {
     fail(error);
-    return error.status ? null : soon().then(begin);
+    return error.status && error.status !== 401 ? null : soon().then(begin);
   }
   tell_trouble("load", "");
   await outbox.take_up();
   if (!places.place_at(0)) return soon(EMPTY_MS).then(begin);
   const asked = new URL(location.href).searchParams;
   const wanted = places.index_of((each) => (places.by_question ? each.id === asked.get("answer") : each.question === asked.get("question")));
-  const first = places.index_of((each) => places.waits(each) && !places.of_others(each));
+  const first = places.index_of((each) => places.waits_here(each) && !places.of_others(each));
   await show(wanted >= 0 ? wanted : Math.max(first, 0), { focus: false });
   listen_to_keys({ acts, digit: form.toggle, onward: unmarked, leave: () => of("place").focus({ preventScroll: true }) });
   learn_groups();
