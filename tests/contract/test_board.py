@@ -416,6 +416,7 @@ async def test_a_message_reaches_open_notebooks_until_its_end(taught: Hub) -> No
     [message] = (await standing(taught))["messages"]
     assert message["text"] == "Read <b>this</b>.\nNow."
     assert (message["sender"], message["seconds"]) == ("prof", 300)
+    assert message["sent"] == taught.clock.now().timestamp()
     assert "Read &lt;b&gt;this&lt;/b&gt;." in await page(taught)
     sent = [what for _, action, what, _ in taught.audit() if action == "send message"]
     assert sent == ["A1: Read <b>this</b>. Now."], "one line"

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from mograder.auth.credentials import Role
 from tests.support.browser import People
@@ -90,6 +90,37 @@ async def test_a_message_is_shown_at_once_in_later_pages_and_until_it_is_dismiss
     await expect(second).to_have_count(0)
     await as_prof(alices, f"/board/{ITEM}/messages", text="Well done.", minutes="5", to="alice")
     await expect(tab.page.get_by_text("Message from prof to you alone: Well done.")).to_be_visible()
+
+
+async def test_a_message_is_not_hidden_by_a_dismissed_one_that_had_its_number(
+    alices: Framed,
+) -> None:
+    """As in a course that begins anew at the address of an earlier one."""
+    tab = await alices.open()
+    await as_prof(alices, f"/board/{ITEM}/messages", text="First.", minutes="5")
+    first = tab.page.get_by_text("First.")
+    await expect(first).to_be_visible()
+    await tab.click(tab.page.get_by_role("button", name="Dismiss"))
+    await expect(first).to_have_count(0)
+    kept = await tab.page.evaluate("Object.keys(localStorage)")
+    assert [key for key in kept if "dismissed" in key] == [
+        f"mograder-dismissed:/standing/alice/{ITEM}"
+    ]
+
+    async def begun_anew(route: Route) -> None:
+        answer = await route.fetch()
+        told = await answer.json()
+        for message in told["messages"]:
+            message.update(text="Ten minutes left.", sent=message["sent"] + 1e6)
+        await route.fulfill(response=answer, json=told)
+
+    await tab.page.route("**/standing/**", begun_anew)
+    await tab.page.reload()
+    await expect(tab.page.get_by_text("Ten minutes left.")).to_be_visible()
+    await tab.page.unroute_all(behavior="wait")
+    await tab.page.reload()
+    await expect(tab.page.locator("#fold[aria-expanded]")).to_be_visible()
+    await expect(first).to_have_count(0)
 
 
 async def test_a_message_is_shown_where_the_bar_is_folded_away(alices: Framed) -> None:

@@ -305,7 +305,7 @@ class SessionMachine(Body):
 
 
 class NotebookMessage(Body):
-    """A message of an instructor; ``seconds`` are left.
+    """A message of an instructor; ``seconds`` are left, ``sent`` is a Unix time.
 
     ``alone`` is whether it is for this student, and not for all open notebooks of the item.
     """
@@ -313,6 +313,7 @@ class NotebookMessage(Body):
     number: int
     text: str
     sender: str
+    sent: float
     seconds: int
     alone: bool
 
@@ -399,6 +400,7 @@ def _messages(app: HubApp, copy: CopyOf) -> list[NotebookMessage]:
             number=each.number,
             text=each.text,
             sender=shown_name(each.sender),
+            sent=each.sent_at.timestamp(),
             seconds=max(1, int((each.until - now).total_seconds())),
             alone=bool(each.username),
         )

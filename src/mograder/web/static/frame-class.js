@@ -4,7 +4,8 @@ import { styled } from "./frame-part.js";
 import { reason, word } from "./words.js";
 
 const bar = document.getElementById("bar"), at = document.body.dataset, button = document.getElementById("ask");
-const KEY = "mograder-dismissed", MOST_KEPT = 50;
+const KEY = `mograder-dismissed:${at.standing.split("?")[0]}`; // others may use this browser, or be below this host
+const MOST_KEPT = 50;
 
 styled("frame-class.css");
 
@@ -122,30 +123,34 @@ function dismissed() {
   }
 }
 
-function dismiss(number) {
-  const kept = [...dismissed(), number].slice(-MOST_KEPT);
-  remove(number); // first: what is stored may be full
+function dismiss(id) {
+  const kept = [...dismissed(), id].slice(-MOST_KEPT);
+  remove(id); // first: what is stored may be full
   localStorage.setItem(KEY, JSON.stringify(kept));
 }
 
-function remove(number) {
-  const { place, timer } = shown.get(number);
+function remove(id) {
+  const { place, timer } = shown.get(id);
   clearTimeout(timer);
   place.remove();
-  shown.delete(number);
+  shown.delete(id);
 }
 
+// A course that begins anew counts its messages from 1 again.
+const id_of = ({ number, sent }) => `${number} ${sent}`;
+
 function tell_messages(messages) {
-  const away = dismissed(), now = new Set(messages.map(({ number }) => number));
-  for (const number of [...shown.keys()]) if (!now.has(number)) remove(number);
-  for (const { number, text, sender, seconds, alone } of messages) {
-    if (shown.has(number) || away.has(number)) continue;
+  const away = dismissed(), now = new Set(messages.map(id_of));
+  for (const id of [...shown.keys()]) if (!now.has(id)) remove(id);
+  for (const message of messages) {
+    const { text, sender, seconds, alone } = message, id = id_of(message);
+    if (shown.has(id) || away.has(id)) continue;
     const words = make("span", { role: "status" });
-    const place = make("p", { className: "class-line" }, words, make("button", { type: "button", textContent: word("dismiss"), onclick: () => dismiss(number) }));
+    const place = make("p", { className: "class-line" }, words, make("button", { type: "button", textContent: word("dismiss"), onclick: () => dismiss(id) }));
     bar.append(place);
     // Only now: a status speaks of what changes in it.
     words.append(make("strong", { textContent: word("message", sender, alone ? word("alone") : "") }), ` ${text}`);
-    shown.set(number, { place, timer: setTimeout(remove, seconds * 1000, number) });
+    shown.set(id, { place, timer: setTimeout(remove, seconds * 1000, id) });
   }
 }
 
