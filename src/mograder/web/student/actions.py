@@ -43,6 +43,7 @@ async def sign_in(request: Request) -> Response:
             # For these it names a command; the page has its forms.
             hint="" if isinstance(error, NotAuthenticated) else error.hint,
             user=fields.get("user", "")[:100],
+            typed=fields.get("server", "")[:500],
         )
     return await deliver(request, partial(look, app))
 

@@ -86,9 +86,18 @@ async def sign_in_page(request: Request) -> Response:
 
 
 def sign_in_form(
-    request: Request, status: int = 200, *, message: str = "", hint: str = "", user: str = ""
+    request: Request,
+    status: int = 200,
+    *,
+    message: str = "",
+    hint: str = "",
+    user: str = "",
+    typed: str = "",
 ) -> Response:
-    """Show the forms again, with the error; a code or a token is never shown again."""
+    """Show the forms again, with the error; a code or a token is never shown again.
+
+    ``typed`` is the server's address as it was typed, where the settings do not have it.
+    """
     connector = student_app(request).connection.connector
     return page(
         request,
@@ -99,6 +108,7 @@ def sign_in_form(
         message=message,
         hint=hint,
         user=user,
+        typed=typed,
     )
 
 

@@ -13,6 +13,7 @@ from mograder.core.settings import load_settings, read_environ
 from mograder.exchange.student.course import Known
 from mograder.store.copies.student_folder import StudentFolder
 from mograder.web.student.connector import Connector, connector_of
+from tests.support.dashboard_app import dashboard
 
 SERVER = "https://course.example.org"
 
@@ -79,3 +80,14 @@ def test_a_token_never_travels_in_the_clear_to_another_machine(tmp_path: Path) -
     assert "--insecure" not in refused.value.hint, "the dashboard has no such option"
     with pytest.raises(InvalidInput, match="not encrypted"):
         found.sign_in("register", {"user": "alice", "code": "open-sesame"}, "")
+
+
+async def test_an_address_that_was_typed_stands_in_the_form_again_after_an_error(
+    tmp_path: Path,
+) -> None:
+    async with dashboard(tmp_path / "w") as shown:
+        fields = {"server": "http://course.example.org", "user": "alice", "code": "open-sesame"}
+        answer = await shown.press("/sign-in/register", **fields)
+        assert "is not encrypted" in answer.text
+        assert f'value="{fields["server"]}"' in answer.text
+        assert "open-sesame" not in answer.text
