@@ -51,9 +51,25 @@ async def test_an_open_dashboard_shows_starts_saves_and_stops_without_a_reload(
     await expect(stop).to_have_count(0)
     await page.route("**/validate/**", lambda route: route.abort())  # as if the hub were away
     await page.get_by_role("button", name=f"Validate {TINY}").press("Enter")
-    told = f"{TINY} could not be validated: the connection to the hub broke off."
+    told = f"{TINY} could not be validated: the hub does not answer."
     await expect(page.locator("#said")).to_contain_text(told)
     assert await page.evaluate("window.stayed") is True
+
+
+async def test_a_stop_that_fails_is_told_below_its_button(tmp_path: Path, people: People) -> None:
+    async with framed(tmp_path, people) as scene:
+        alice = await people.person("alice", headers=from_proxy("alice"))
+        page = await alice.open(f"{scene.address}/")
+        await page.route("**/stop-edit/**", lambda route: route.abort())
+        stop = page.get_by_role("button", name=f"Stop {ITEM}")
+        await stop.click()
+        told = page.get_by_text(f"{ITEM} could not be stopped: the hub does not answer.")
+        await expect(told).to_be_visible()
+        await page.unroute("**/stop-edit/**")
+        await expect(stop).not_to_have_attribute("aria-disabled", "true")
+        await stop.click()
+        await expect(page.locator("#said")).to_contain_text(f"{ITEM} has stopped.")
+        await expect(told).to_have_count(0)
 
 
 async def test_a_page_shows_what_changed_before_it_listened(

@@ -130,6 +130,17 @@ async def read_what_came_back(page: Page, hands: PageInput, artifacts: Path) -> 
     assert "stolen" not in await page.title(), "it cannot reach the page around it"
 
 
+async def test_a_dashboard_that_is_not_there_any_more_is_told_as_such(
+    scene: DashboardSetup, people: People
+) -> None:
+    with scene.dashboard("gone") as dashboard:
+        page = await register(await people.person("gone"), dashboard, "gone")
+        await page.route("**/sync", lambda route: route.abort())
+        await button(page, "Ask the server again").click()
+        told = "The dashboard does not answer. Is its window still open?"
+        await expect(page.get_by_text(told)).to_be_visible()
+
+
 @pytest.mark.long
 async def test_the_journey_of_pages_works_without_scripts(
     scene: DashboardSetup, people: People

@@ -1,7 +1,7 @@
 // The first page without reloads: it stays true, Stop answers in place, and so does Validate.
 
 import { form_to, keep_true, refresh } from "./live.js";
-import { ask, progress, signed_out } from "./progress.js";
+import { ask, line_below, progress, signed_out, tell } from "./progress.js";
 import { tell_times } from "./times.js";
 import { reason, word } from "./words.js";
 
@@ -22,16 +22,18 @@ document.addEventListener("submit", (event) => {
 });
 
 async function stop(form) {
-  said.textContent = word("stopping", form.dataset.stop);
+  const news = line_below(form);
+  tell(news, "soft", word("stopping", form.dataset.stop));
   try {
     const answer = await ask(form.action, { method: "POST", headers: { Accept: "application/json" } });
     if (signed_out(answer)) return form.submit();
     if (!answer.ok) throw new Error(await reason(answer));
     document.querySelector("#sessions").focus();
+    news.remove();
     await refresh();
     said.textContent = word("stopped", form.dataset.stop);
   } catch (error) {
-    said.textContent = word("unstopped", form.dataset.stop, error.message);
+    tell(news, "verdict bad", word("unstopped", form.dataset.stop, error.message));
   }
 }
 

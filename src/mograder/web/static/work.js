@@ -1,7 +1,7 @@
 // Forms that start work of seconds or minutes (`data-work`): what it does is told below the button, then
 // the next page is shown: the form's own, or the one that the answer names.
 
-import { ask, progress, signed_out } from "./progress.js";
+import { ask, line_below, progress, signed_out, tell } from "./progress.js";
 import { reason, word } from "./words.js";
 
 document.addEventListener("submit", (event) => {
@@ -35,20 +35,4 @@ async function work(form, news) {
   }
   if (!next) throw new Error(word("broken"));
   location.assign(next);
-}
-
-function line_below(form) {
-  const group = form.closest(".buttons, .acts") ?? form;
-  const found = group.nextElementSibling;
-  if (found?.classList.contains("news-line")) return found;
-  const made = document.createElement("p");
-  made.setAttribute("role", "status");
-  made.dataset.of = form.getAttribute("action"); // live.js keeps it there
-  group.after(made);
-  return made;
-}
-
-function tell(news, style, message) {
-  news.className = `news-line ${style}`;
-  news.textContent = message;
 }
