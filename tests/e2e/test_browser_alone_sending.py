@@ -309,6 +309,27 @@ async def test_a_submission_that_waited_is_sent_where_only_a_drafts_answer_was_l
     assert ("# one" in handed_in(served), "# two" in handed_in(served)) == (True, False)
 
 
+async def test_an_older_draft_of_a_restored_server_replaces_nothing_without_a_question(
+    served: Course, people: People
+) -> None:
+    person = await people.person("alice")
+    page = await open_item(person, served)
+    await sign_in(page, "alice")
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    draft = served.root / ".mograder" / "drafts" / "hw1" / "alice.json"
+    older = draft.read_bytes()
+    await write(page, "# two\n")
+    await saved(page, "in this browser and on the server")
+    await page.close()
+    draft.write_bytes(older)
+    page = await open_item(person, served)
+    await expect(page.locator("#choice")).to_be_visible()
+    await page.click("#keep-mine")
+    await saved(page, "in this browser and on the server")
+    assert "# two" in json.loads(draft.read_text())["text"]
+
+
 async def submit_without_connection(page: Page) -> None:
     """Write a text that the server gets as a draft, and submit it in vain."""
     await write(page, "# one\n")

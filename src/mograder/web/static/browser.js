@@ -377,7 +377,9 @@ async function begin() {
   const release = new TextDecoder().decode(work.files[notebook]);
   if (work.text === undefined) work = { ...work, text: release, base: null, dirty: false };
   if (theirs && theirs.tag !== work.base) {
-    if (work.dirty && theirs.text !== work.text) await choose(theirs);
+    // An older text is on a server that was restored from a backup.
+    const mine = work.dirty || (work.base && Date.parse(theirs.saved) < work.at);
+    if (mine && theirs.text !== work.text) await choose(theirs);
     else await take(theirs);
   }
   if (standing && work.submitted === undefined) work = { ...work, submitted: lastSubmitted() };
