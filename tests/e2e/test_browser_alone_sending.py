@@ -14,6 +14,7 @@ from playwright.async_api import Dialog, Page, Route, expect
 
 from mograder.core.names import ItemName
 from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserPages
+from tests.e2e.test_journey import until
 from tests.support.browser import People, notebook, wait_in_page
 from tests.support.browser_alone import answering, open_item, saved, sign_in
 from tests.support.served_course import CODE, Course, make_course, serving_course
@@ -320,14 +321,13 @@ async def test_an_older_draft_of_a_restored_server_replaces_nothing_without_a_qu
     draft = served.root / ".mograder" / "drafts" / "hw1" / "alice.json"
     older = draft.read_bytes()
     await write(page, "# two\n")
-    await saved(page, "in this browser and on the server")
+    await until(lambda: "# two" in draft.read_text())
     await page.close()
     draft.write_bytes(older)
     page = await open_item(person, served)
     await expect(page.locator("#choice")).to_be_visible()
     await page.click("#keep-mine")
-    await saved(page, "in this browser and on the server")
-    assert "# two" in json.loads(draft.read_text())["text"]
+    await until(lambda: "# two" in draft.read_text())
 
 
 async def submit_without_connection(page: Page) -> None:
