@@ -158,13 +158,19 @@ def written_dates(settings: Settings, name: str) -> ItemDates:
 
 
 def moodle_dates(settings: Settings, name: str) -> ItemDates:
-    """Return the dates that `moodle sync` wrote for an item, found by its name or ``dir``."""
-    for each in settings.assignments:
-        if nfc(name) in (nfc(each.name), nfc(each.item)):
-            told = each.allowsubmissionsfromdate, each.duedate, each.cutoffdate
-            times = (from_unix_or_none(at if at > 0 else None) for at in told)
-            return ItemDates(*(at if at and within_reach(at) else None for at in times))
-    return NO_DATES
+    """Return the dates that `moodle sync` wrote for an item.
+
+    They are those of the assignment with its ``dir``, else of the one with its name: when
+    assignments are renumbered, their names move and their directories stay.
+    """
+    item, listed = nfc(name), settings.assignments
+    found = [each for each in listed if nfc(each.item) == item]
+    found += [each for each in listed if nfc(each.name) == item]
+    if not found:
+        return NO_DATES
+    told = found[0].allowsubmissionsfromdate, found[0].duedate, found[0].cutoffdate
+    times = (from_unix_or_none(at if at > 0 else None) for at in told)
+    return ItemDates(*(at if at and within_reach(at) else None for at in times))
 
 
 def as_moment(

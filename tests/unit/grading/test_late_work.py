@@ -114,6 +114,16 @@ def test_the_due_date_is_found_by_name_or_directory() -> None:
     assert due_dates("hw", LISTED).of("alice") is None
 
 
+def test_the_due_date_is_that_of_the_directory_after_assignments_were_renumbered() -> None:
+    seconds = int(DUE.timestamp())
+    one = Assignment(name="A2", dir="A1", duedate=seconds - 60)
+    two = Assignment(name="A3", dir="A2", duedate=seconds)
+    settings = Settings(assignments=(one, two))
+    assert due_dates("A2", settings).general == DUE
+    assert due_dates("A1", settings).general == DUE - timedelta(minutes=1)
+    assert due_dates("A3", settings).general == DUE, "no directory has this name"
+
+
 def test_of_several_due_dates_the_one_that_was_set_last_by_hand_counts() -> None:
     one, two, three, four, five = (DUE + timedelta(days=day) for day in range(1, 6))
     served = Served("hw1", None, deadline=Deadline(one, two))  # type: ignore[arg-type]
