@@ -86,11 +86,11 @@ class DueDates:
     def last(self) -> datetime | None:
         """The time after which no student may improve their work in time.
 
-        Where nothing is due, it is the end of submissions.
+        Where nothing is due, it is the end of submissions, by an extension or without.
         """
         found = [*self.extensions.values(), *([self.general] if self.general else [])]
         ends = [*self.closings.values(), *([self.closes] if self.closes else [])]
-        return max(found or ends, default=None)
+        return max([*found, *ends] if self.general is None else found, default=None)
 
     def with_facts(self, facts: LateFacts, assignment: str) -> DueDates:
         """Return the dates with the extensions and exemptions of the gradebook."""

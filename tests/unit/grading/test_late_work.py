@@ -197,6 +197,9 @@ def test_an_extension_of_the_assignment_server_counts_and_never_shortens() -> No
     assert due_dates("hw1", NOTHING, replace(served, deadline=Deadline())).of("alice") is None
     assert due_dates("hw1", NOTHING).last is None
     assert DueDates(closes=later, closings={"alice": DUE}).last == later, "nothing is due"
+    assert DueDates(None, {"alice": before}, closes=DUE).last == DUE
+    assert DueDates(None, {"alice": later}, closes=DUE).last == later
+    assert DueDates(before, closes=later).last == before
 
 
 @pytest.mark.parametrize(
