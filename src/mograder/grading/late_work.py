@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
+from fractions import Fraction
 
 from mograder.core.csv_table import number_text
 from mograder.core.item_dates import (
@@ -187,7 +188,19 @@ def percent_of(rule: PenaltiesSettings, days: int) -> float:
     """Return the deduction for a number of days, in per cent of the mark: 0 to 100."""
     if _is_cut_off(rule, days):
         return _ALL
-    return min(days * max(rule.per_day, 0.0), max(rule.max, 0.0), _ALL)
+    return float(min(_of_days(rule, days), _most(rule)))
+
+
+def _of_days(rule: PenaltiesSettings, days: int) -> Fraction:
+    """Return the percentage for a number of days without a bound, as decimals multiply.
+
+    Three times 1.1 is 3.3; a product of floats is more, and can move a mark over a tie.
+    """
+    return days * Fraction(repr(max(rule.per_day, 0.0)))
+
+
+def _most(rule: PenaltiesSettings) -> Fraction:
+    return Fraction(repr(min(max(rule.max, 0.0), _ALL)))
 
 
 def late_days_for(rule: PenaltiesSettings, days: int, left: int) -> int:
@@ -360,7 +373,7 @@ def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
     limit, limit_days = Limit.NONE, 0
     if _is_cut_off(rule, charged):
         limit, limit_days = Limit.CUT_OFF, rule.cut_off_days
-    elif charged * rule.per_day > percent:
+    elif _of_days(rule, charged) > _most(rule):
         limit = Limit.MOST
     return Deduction(percent, Basis.TIMES, *facts, days, free, limit, limit_days)
 

@@ -84,10 +84,19 @@ def test_every_deduction_is_that_of_0_3_16_but_for_rounding(
     exact_grace = timedelta(minutes=grace).total_seconds()
     days = max(math.ceil((seconds - exact_grace) / 86_400), 0)
     percent = min(days * per_day, most, 100.0)
-    assert deduction(seconds, rule) == percent
+    assert deduction(seconds, rule) == pytest.approx(percent, rel=1e-15, abs=1e-12)
     exact = max(mark * (1 - percent / 100), 0)
     assert abs(mark_after(mark, percent) - exact) <= 0.05 + 1e-9
     assert 0 <= mark_after(mark, percent) <= mark + 0.05
+
+
+def test_a_percentage_is_multiplied_as_decimals_are() -> None:
+    rule = PenaltiesSettings(enabled=True, per_day=1.1, max=3.3)
+    assert percent_of(rule, 3) == 3.3, "3.3000000000000003 as floats"
+    assert mark_after(50, percent_of(rule, 3)) == 48.4, "a tie, to the even digit"
+    assert mark_after(25, percent_of(PenaltiesSettings(per_day=2.2), 3)) == 23.4
+    assert work(Terms(DueDates(DUE), rule), 3).limit is Limit.NONE
+    assert work(Terms(DueDates(DUE), rule), 4).limit is Limit.MOST
 
 
 def test_odd_settings_never_raise_a_mark() -> None:
