@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, AwareDatetime
 
-from mograder.core.clock import from_unix_or_none, within_reach
+from mograder.core.clock import from_unix_or_none, is_after, within_reach
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.sections.settings_model import Settings
@@ -74,11 +74,11 @@ class OwnDates:
 
     def is_late(self, at: datetime) -> bool:
         """Return whether work that is received then is late."""
-        return self.due is not None and at > self.due
+        return self.due is not None and is_after(at, self.due)
 
     def lateness(self, at: datetime) -> str:
         """Return how late a time is, such as "12 minutes late"; "" for one in time."""
-        if self.due is None or at <= self.due:
+        if self.due is None or not is_after(at, self.due):
             return ""
         minutes = max(1, int((at - self.due).total_seconds() // 60))
         count, unit = minutes // (24 * 60), "day"
@@ -90,7 +90,7 @@ class OwnDates:
 
     def is_closed(self, at: datetime) -> bool:
         """Return whether submissions have ended."""
-        return self.closes is not None and at > self.closes
+        return self.closes is not None and is_after(at, self.closes)
 
     def urgency(self, now: datetime, *, handed_in: bool) -> tuple[int, float]:
         """Return the key by which lists are in the order of what is next."""

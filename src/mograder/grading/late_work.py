@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from fractions import Fraction
 
+from mograder.core.clock import is_after
 from mograder.core.csv_table import number_text
 from mograder.core.item_dates import (
     NO_DATES,
@@ -173,6 +174,7 @@ def days_late(
 
     A day ends at the same time by the clocks of ``zone``: where they change, it has 23 or 25 hours.
     """
+    received = received.replace(microsecond=0)  # as is_after
     late = received - due - _grace(rule)
     if late <= timedelta(0):
         return 0
@@ -362,7 +364,7 @@ def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
         return Deduction(0.0, Basis.NO_TIME, *facts)
     if rule.hard_limit:
         last = terms.due.not_before(student, datetime.fromisoformat(rule.hard_limit))
-        if time.received > last:
+        if is_after(time.received, last):
             return Deduction(100.0, Basis.TIMES, *facts, limit=Limit.HARD, hard_limit=last)
     if due is None:
         return Deduction(0.0, Basis.NO_DUE_DATE, *facts)
@@ -402,7 +404,7 @@ def no_deduction(deduction: Deduction) -> str:
         return ""
     if deduction.basis is not Basis.TIMES or deduction.due is None:
         return received[0].upper() + received[1:]
-    if time.received > deduction.due:
+    if is_after(time.received, deduction.due):
         return f"No deduction: {reason(deduction)}"
     return f"Submitted in time: {_due(deduction)}, {received}"
 

@@ -69,6 +69,17 @@ def test_a_day_that_has_begun_counts_whole_from_the_end_of_the_grace(
     assert deduction(seconds) == percent
 
 
+def test_the_last_second_of_a_deadline_is_in_time() -> None:
+    rule = USUAL.model_copy(update={"grace_minutes": 0})
+    assert [deduction(seconds, rule) for seconds in (0.4, 0.999, 1)] == [0, 0, 5]
+    assert [deduction(86_400 + seconds, rule) for seconds in (0.4, 1)] == [5, 10]
+    one = Work("A1", "alice", SubmissionTime(DUE + timedelta(seconds=0.4), TimeSource.RECORDED))
+    hard = USUAL.model_copy(update={"hard_limit": DUE.isoformat()})
+    found = late_work({"A1": Terms(DueDates(DUE), hard)}, 0, [one])["A1", "alice"]
+    assert (found.percent, found.limit) == (0, Limit.NONE)
+    assert sentence(found).startswith("Submitted in time")
+
+
 @given(
     st.integers(-(10**7), 10**8),
     st.floats(0, 600, allow_nan=False),

@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from mograder.core.clock import is_after
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.log import get_logger
@@ -254,7 +255,7 @@ class Work:
     @property
     def late(self) -> bool:
         """Whether it was received after the due date."""
-        return self.terms.due is not None and self.received > self.terms.due
+        return self.terms.due is not None and is_after(self.received, self.terms.due)
 
 
 class ItemSubmissions:
@@ -356,11 +357,11 @@ class ItemSubmissions:
         if work.terms.once and before and self._same(before, work):
             return self._kept(self.known(person, before), repeated=True)
         due = work.terms.due
-        on_time = before is not None and due is not None and before.received <= due
+        on_time = before is not None and due is not None and not is_after(before.received, due)
         counts = work.terms.replace or not (work.late and on_time)
         aside = self._aside(person, work)
         if aside is not None:
-            late = due is not None and aside.received > due
+            late = due is not None and is_after(aside.received, due)
             aside = replace(self.known(person, aside), late=aside.late or late)
             if counts:
                 self._link(self.directory, work.user, aside.filename)

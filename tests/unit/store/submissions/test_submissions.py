@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -132,6 +132,13 @@ def test_a_submission_is_found_by_either_name_and_nothing_else_is(tmp_path: Path
     for name in ("bob.py", "notes.txt", "alice_20200101T000000.py", "..", "alice"):
         with pytest.raises(NotFound):
             submissions.locate(A1, name)
+
+
+def test_work_of_the_last_second_is_on_time(tmp_path: Path) -> None:
+    submissions, terms = _open(tmp_path), Terms(due=NOW.replace(microsecond=0))
+    assert not submissions.add(ALICE, A1, b"one", NOW, terms).submission.late
+    late = submissions.add(ALICE, A1, b"two", NOW + timedelta(seconds=1), terms)
+    assert (late.submission.late, late.counts) == (True, False)
 
 
 def test_names_that_are_only_asked_for_are_not_kept_in_memory(tmp_path: Path) -> None:
