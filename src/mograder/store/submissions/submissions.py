@@ -341,6 +341,9 @@ class ItemSubmissions:
                 except (OSError, MograderError) as error:
                     work.error = error
             new = [work.kept.submission for work in batch if work.kept and not work.kept.repeated]
+        self._record(new)
+
+    def _record(self, new: Sequence[Submission]) -> None:
         if self._records is None or not new:
             return
         lines = [RECORD.dump_json(each) for each in new]
@@ -403,9 +406,9 @@ class ItemSubmissions:
             history.refresh()
         person = history.person(user)
         if person.counting and person.counting.filename == f"{user}.py":
-            self._keep_plain(history.directory, person.counting)
+            self._keep_plain(self.known(person, person.counting))
             history.forget()
-            history.refresh()
+            history.refresh(now=True)
             person = history.person(user)
         if person.counting and history.leads_elsewhere(user):
             self._link(history.directory, user, person.counting.filename)
@@ -439,12 +442,17 @@ class ItemSubmissions:
                 return self.directory / name
         raise Conflict("There were too many submissions in this second.", hint="Try again.")
 
-    def _keep_plain(self, directory: Path, found: Submission) -> None:
-        """Rename a regular file ``<user>.py`` (a fetched submission) to a name with its time."""
-        latest = directory / found.filename
+    def _keep_plain(self, found: Submission) -> None:
+        """Rename a regular file ``<user>.py`` (a fetched submission) to a name with its time.
+
+        It is recorded with the number that it has had, which no other submission then has.
+        """
+        latest = self.directory / found.filename
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISLNK(latest.lstat().st_mode):
-                self._name(partial(self._move, latest), names_for(found.user, found.received))
+                names = names_for(found.user, found.received)
+                kept = self._name(partial(self._move, latest), names)
+                self._record([replace(found, filename=kept.name)])
 
     def _move(self, source: Path, name: str) -> None:
         self._disk.place(Place.of(source), Place.of(source.with_name(name)))

@@ -141,6 +141,20 @@ def test_work_of_the_last_second_is_on_time(tmp_path: Path) -> None:
     assert (late.submission.late, late.counts) == (True, False)
 
 
+def test_a_fetched_file_that_becomes_history_has_a_number_of_its_own(tmp_path: Path) -> None:
+    submissions = _open(tmp_path)
+    link = submissions.add(ALICE, A1, b"one", NOW).path.with_name("alice.py")
+    link.unlink()
+    link.write_bytes(b"fetched")
+    yesterday = (NOW - timedelta(days=1)).timestamp()
+    os.utime(link, (yesterday, yesterday))
+    submissions.add(ALICE, A1, b"two", NOW)
+    for each in (submissions, _open(tmp_path)):
+        found = each.of(ALICE, A1).submissions
+        numbers = {link.with_name(one.filename).read_bytes(): one.sequence for one in found}
+        assert numbers == {b"one": 1, b"fetched": 2, b"two": 3}
+
+
 def test_names_that_are_only_asked_for_are_not_kept_in_memory(tmp_path: Path) -> None:
     submissions = _open(tmp_path)
     submissions.add(ALICE, A1, b"one", NOW)
