@@ -115,7 +115,7 @@ async def test_a_late_submission_replaces_one_on_time_only_when_told(
         save(folder, "3")
         assert "is submitted" in (await shown.press(f"/submit/{PI}")).text
         receipt = (await shown.client.get(f"/receipt/{PI}/file")).json()
-        await asyncio.sleep(1)  # what comes within the second of the due date is on time
+        await asyncio.sleep(1)  # work of the second in which it is due is on time
         with due(scene, datetime.fromisoformat(receipt["received"])):
             if known:
                 await shown.press("/sync")
