@@ -475,6 +475,30 @@ async def test_each_submission_has_a_receipt_that_the_hub_verifies(hub: Hub) -> 
         assert (await nobody.post("/receipts/verify", json={"x": 1})).status_code == 400
 
 
+async def test_the_receipt_of_work_that_was_fetched_holds_after_the_next_submission(
+    hub: Hub,
+) -> None:
+    await begin(hub)
+    place = hub.course / "submitted" / "A1"
+    place.mkdir(parents=True)
+    (place / "alice.py").write_text(OTHER)
+    fetched = datetime(2026, 9, 1, 11, tzinfo=UTC).timestamp()
+    (place / ".fetch_metadata.json").write_text(json.dumps({"alice": fetched}))
+    hub.clock.advance(3 * 3600)
+    path = "/submissions/alice/A1/1/receipt"
+    first = (await ask(hub, "GET", path)).json()["receipt"]
+    assert (first["filename"], first["sequence"], first["late"]) == ("alice.py", 1, True)
+    second = (await ask(hub, "POST", "/submit/alice/A1")).json()["receipt"]
+    assert (second["sequence"], second["late"]) == (2, True)
+    again = (await ask(hub, "GET", path)).json()["receipt"]
+    assert again["filename"] == "alice_20260901T110000.py"
+    assert (again["sha256"], again["late"]) == (first["sha256"], True)
+    async with hub.client() as nobody:
+        for receipt, counts in ((first, False), (again, False), (second, True)):
+            told = (await nobody.post("/receipts/verify", json=receipt)).json()
+            assert (told["valid"], told["stored"], told["counts"]) == (True, True, counts)
+
+
 async def test_submissions_are_listed_read_compared_and_brought_back(hub: Hub) -> None:
     notebook = await begin(hub)
     await ask(hub, "POST", "/submit/alice/A1")

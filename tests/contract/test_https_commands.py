@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -298,7 +299,9 @@ def test_a_receipt_is_shown_and_verified(here: Path, served: Course, alice: str)
     file = here / "hw1" / "hw1.py"
     file.write_bytes(b"# my work\n")
     cli("https submit hw1 hw1/hw1.py --url", served.url)
-    assert f"hw1, submission 1 of {alice}" in cli("https receipt show hw1").out
+    told = cli("https receipt show hw1").out
+    assert f"hw1, submission 1 of {alice}" in told
+    assert re.search(r"Received: .*, \d\d:\d\d:\d\d [A-Z+-]", told), "a time with its zone"
     assert "exactly what it is for" in cli("https receipt verify hw1 --file hw1/hw1.py").out
     file.write_bytes(b"# other work\n")
     assert "NOT what it is for" in cli("https receipt verify hw1 --file hw1/hw1.py", status=1).out
@@ -327,6 +330,7 @@ def test_b151_feedback_tells_status_and_grade(here: Path, served: Course, alice:
     cli("https submit hw1 hw1.py", *url)
     printed = cli("https feedback hw1", *url)
     assert "Status: submitted\nReceived: " in printed.out
+    assert re.search(r"Received: .*, \d\d:\d\d [A-Z+-]", printed.out), "a time with its zone"
     assert printed.out.endswith("Not yet graded.\n")
     (here / "grades.csv").write_text(f"username,grade,feedback\n{alice},8.5,Good.\n")
     as_teacher = (*url, "--token", TEACHER)

@@ -53,6 +53,14 @@ def within_reach(at: date) -> bool:
     return FIRST.year <= at.year <= LAST.year
 
 
+def is_after(at: datetime, end: datetime) -> bool:
+    """Return whether a time is after the second in which something ends.
+
+    A date alone ends at 23:59:59, and the whole of that second belongs to the day.
+    """
+    return at.replace(microsecond=0) > end
+
+
 def utc_iso(at: datetime) -> str:
     """Return a time in UTC as ISO 8601, as the tables of the gradebook keep times.
 

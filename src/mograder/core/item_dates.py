@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, AwareDatetime
 
-from mograder.core.clock import from_unix_or_none, within_reach
+from mograder.core.clock import from_unix_or_none, is_after, within_reach
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.name_lookup import counted, nfc
 from mograder.core.sections.settings_model import Settings
@@ -74,11 +74,11 @@ class OwnDates:
 
     def is_late(self, at: datetime) -> bool:
         """Return whether work that is received then is late."""
-        return self.due is not None and at > self.due
+        return self.due is not None and is_after(at, self.due)
 
     def lateness(self, at: datetime) -> str:
         """Return how late a time is, such as "12 minutes late"; "" for one in time."""
-        if self.due is None or at <= self.due:
+        if self.due is None or not is_after(at, self.due):
             return ""
         minutes = max(1, int((at - self.due).total_seconds() // 60))
         count, unit = minutes // (24 * 60), "day"
@@ -90,7 +90,7 @@ class OwnDates:
 
     def is_closed(self, at: datetime) -> bool:
         """Return whether submissions have ended."""
-        return self.closes is not None and at > self.closes
+        return self.closes is not None and is_after(at, self.closes)
 
     def urgency(self, now: datetime, *, handed_in: bool) -> tuple[int, float]:
         """Return the key by which lists are in the order of what is next."""
@@ -158,13 +158,19 @@ def written_dates(settings: Settings, name: str) -> ItemDates:
 
 
 def moodle_dates(settings: Settings, name: str) -> ItemDates:
-    """Return the dates that `moodle sync` wrote for an item, found by its name or ``dir``."""
-    for each in settings.assignments:
-        if nfc(name) in (nfc(each.name), nfc(each.item)):
-            told = each.allowsubmissionsfromdate, each.duedate, each.cutoffdate
-            times = (from_unix_or_none(at if at > 0 else None) for at in told)
-            return ItemDates(*(at if at and within_reach(at) else None for at in times))
-    return NO_DATES
+    """Return the dates that `moodle sync` wrote for an item.
+
+    They are those of the assignment with its ``dir``, else of the one with its name: when
+    assignments are renumbered, their names move and their directories stay.
+    """
+    item, listed = nfc(name), settings.assignments
+    found = [each for each in listed if nfc(each.item) == item]
+    found += [each for each in listed if nfc(each.name) == item]
+    if not found:
+        return NO_DATES
+    told = found[0].allowsubmissionsfromdate, found[0].duedate, found[0].cutoffdate
+    times = (from_unix_or_none(at if at > 0 else None) for at in told)
+    return ItemDates(*(at if at and within_reach(at) else None for at in times))
 
 
 def as_moment(

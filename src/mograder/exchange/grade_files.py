@@ -446,11 +446,15 @@ def _line(row: Row, columns: _Columns, scale: Scale | None, *, html_comments: bo
 
 
 def _line_comment(row: Row, columns: _Columns, *, is_html: bool) -> str:
-    """Return a row's comment, after a line about the deduction for lateness, if any."""
+    """Return a row's comment, after a line about the deduction for lateness, if any.
+
+    A mark that is not there yet has no such line: its deduction may still change.
+    """
     comment, percent = row.cell(columns.comment), row.cell(columns.penalty)
-    if not _is_percentage(percent):
+    raw = row.cell(columns.raw)
+    if not raw or not _is_percentage(percent):
         return comment
-    late = _late(percent, row.cell(columns.raw))
+    late = _late(percent, raw)
     return f"<p>{html.escape(late)}</p>{comment}" if is_html else f"{late}\n\n{comment}".rstrip()
 
 

@@ -182,9 +182,12 @@ def read_changes(
         )
     changes: list[Change] = []
     problems = []
+    seen: dict[tuple[str, str, str], int] = {}
     for row in table.rows:
         try:
-            changes.append(_change(row, table, assignments, assignment, zone))
+            change = _change(row, table, assignments, assignment, zone)
+            _demand_once(change, row.line, seen)
+            changes.append(change)
         except MograderError as error:
             problems.append(f"line {row.line}: {error.message}")
     refuse(f"{name} cannot be used; nothing was recorded.", problems)
@@ -227,6 +230,17 @@ def _change(
         exempt=exempt in _TRUE,
         reason=cells["reason"],
     )
+
+
+def _demand_once(change: Change, line: int, seen: dict[tuple[str, str, str], int]) -> None:
+    """Note the line of an extension; refuse it if another line has one that it would replace."""
+    if not isinstance(change, Extension):
+        return
+    first = seen.setdefault(change.entry, line)
+    if first != line:
+        whose = change.student or f"the group {change.group}"
+        name = change.assignment or "all assignments"
+        raise InvalidInput(f"{whose} has another row for {name}, in line {first}.")
 
 
 def _name(text: str, what: str) -> str:

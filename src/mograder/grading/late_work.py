@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
+from fractions import Fraction
 
+from mograder.core.clock import is_after
 from mograder.core.csv_table import number_text
 from mograder.core.item_dates import (
     NO_DATES,
@@ -86,11 +88,11 @@ class DueDates:
     def last(self) -> datetime | None:
         """The time after which no student may improve their work in time.
 
-        Where nothing is due, it is the end of submissions.
+        Where nothing is due, it is the end of submissions, by an extension or without.
         """
         found = [*self.extensions.values(), *([self.general] if self.general else [])]
         ends = [*self.closings.values(), *([self.closes] if self.closes else [])]
-        return max(found or ends, default=None)
+        return max([*found, *ends] if self.general is None else found, default=None)
 
     def with_facts(self, facts: LateFacts, assignment: str) -> DueDates:
         """Return the dates with the extensions and exemptions of the gradebook."""
@@ -172,6 +174,7 @@ def days_late(
 
     A day ends at the same time by the clocks of ``zone``: where they change, it has 23 or 25 hours.
     """
+    received = received.replace(microsecond=0)  # as is_after
     late = received - due - _grace(rule)
     if late <= timedelta(0):
         return 0
@@ -187,7 +190,19 @@ def percent_of(rule: PenaltiesSettings, days: int) -> float:
     """Return the deduction for a number of days, in per cent of the mark: 0 to 100."""
     if _is_cut_off(rule, days):
         return _ALL
-    return min(days * max(rule.per_day, 0.0), max(rule.max, 0.0), _ALL)
+    return float(min(_of_days(rule, days), _most(rule)))
+
+
+def _of_days(rule: PenaltiesSettings, days: int) -> Fraction:
+    """Return the percentage for a number of days without a bound, as decimals multiply.
+
+    Three times 1.1 is 3.3; a product of floats is more, and can move a mark over a tie.
+    """
+    return days * Fraction(repr(max(rule.per_day, 0.0)))
+
+
+def _most(rule: PenaltiesSettings) -> Fraction:
+    return Fraction(repr(min(max(rule.max, 0.0), _ALL)))
 
 
 def late_days_for(rule: PenaltiesSettings, days: int, left: int) -> int:
@@ -349,7 +364,7 @@ def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
         return Deduction(0.0, Basis.NO_TIME, *facts)
     if rule.hard_limit:
         last = terms.due.not_before(student, datetime.fromisoformat(rule.hard_limit))
-        if time.received > last:
+        if is_after(time.received, last):
             return Deduction(100.0, Basis.TIMES, *facts, limit=Limit.HARD, hard_limit=last)
     if due is None:
         return Deduction(0.0, Basis.NO_DUE_DATE, *facts)
@@ -360,7 +375,7 @@ def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
     limit, limit_days = Limit.NONE, 0
     if _is_cut_off(rule, charged):
         limit, limit_days = Limit.CUT_OFF, rule.cut_off_days
-    elif charged * rule.per_day > percent:
+    elif _of_days(rule, charged) > _most(rule):
         limit = Limit.MOST
     return Deduction(percent, Basis.TIMES, *facts, days, free, limit, limit_days)
 
@@ -389,7 +404,7 @@ def no_deduction(deduction: Deduction) -> str:
         return ""
     if deduction.basis is not Basis.TIMES or deduction.due is None:
         return received[0].upper() + received[1:]
-    if time.received > deduction.due:
+    if is_after(time.received, deduction.due):
         return f"No deduction: {reason(deduction)}"
     return f"Submitted in time: {_due(deduction)}, {received}"
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mograder.auth.identity import Network, trusted_peers
@@ -239,6 +240,18 @@ def settings_lines(loaded: LoadedSettings) -> tuple[Line, ...]:
         note("items", f'{FILE_NAME}: [items."{name}"] is for no item', f'Write [items."{meant}"].')
         for name, meant in misnamed(loaded.settings.items, sorted(filter(ItemName.valid, names)))
     )
+
+
+def zone_line(loaded: LoadedSettings) -> Line | None:
+    """Advise to set the zone of a course with deductions on a machine whose clocks change."""
+    settings = loaded.settings
+    rules = (each.penalties for each in settings.items.values())
+    deducts = settings.penalties.enabled or any(each.enabled for each in rules if each)
+    offsets = {datetime(2026, month, 1, tzinfo=UTC).astimezone().utcoffset() for month in (1, 7)}
+    if settings.timezone or not deducts or len(offsets) == 1:
+        return None
+    text = f"{FILE_NAME}: without timezone a day late has 24 hours, also where clocks change"
+    return note("timezone", text, 'Write the zone of your dates: timezone = "Europe/London"')
 
 
 def _has_source(item: ItemName, loaded: LoadedSettings) -> bool:

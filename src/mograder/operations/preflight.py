@@ -32,6 +32,7 @@ from mograder.operations.course_checks import (
     source_line,
     users_line,
     version_lines,
+    zone_line,
 )
 from mograder.operations.external_checks import external_lines
 from mograder.operations.kept_backups import backup_lines
@@ -359,6 +360,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("gradebook", lambda it: marks_lines(it.loaded)),
     ("sources", lambda it: source_line(it.loaded)),
     ("items", lambda it: settings_lines(it.loaded)),
+    ("timezone", lambda it: zone_line(it.loaded)),
     ("secret-file", lambda it: secret_lines(it.loaded)),
     ("users", lambda it: users_line(it.loaded)),
     ("proxies", lambda it: proxies_line(it.loaded)),

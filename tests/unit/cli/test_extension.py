@@ -132,6 +132,19 @@ def test_a_csv_with_a_mistake_changes_nothing(course: Path) -> None:
     assert marks()["cleo"] == 57.4
 
 
+def test_two_rows_of_a_csv_for_the_same_student_or_group_are_refused(course: Path) -> None:
+    (course / "x.csv").write_text(
+        "assignment,student,group,until,exempt\n"
+        "A1,alice,,2030-01-03,\nA1,bob,,2030-01-03,\nA1,alice,,2030-01-02,\n"
+        "A1,,B,2030-01-03,\n,,B,,yes\n,alice,B,,\n,alice,B,,\nA1,,B,,yes\n"
+    )
+    told = cli("extension import x.csv", status=2).err
+    assert "line 4: alice has another row for A1, in line 2." in told
+    assert "line 9: the group B has another row for A1, in line 5." in told
+    assert told.count("has another row") == 2, "a group is entered once or twice alike"
+    assert "There are no extensions." in cli("extension list").out
+
+
 def test_an_extension_to_a_day_counts_until_its_end(course: Path) -> None:
     (course / "x.csv").write_text("assignment,student,until\nA1,bob,2030-01-02\n")
     cli("extension add A1 alice --until 2030-01-02")

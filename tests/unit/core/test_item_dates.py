@@ -43,9 +43,10 @@ def test_a_date_alone_is_its_first_moment_or_its_last() -> None:
 def test_work_of_the_last_seconds_of_a_day_is_in_time() -> None:
     end = read_moment("2026-11-22", UTC, END_OF_DAY)
     own, next_day = OwnDates(end, end), datetime(2026, 11, 23, tzinfo=UTC)
-    last = next_day - timedelta(seconds=1)
-    assert not own.is_late(last)
-    assert not own.is_closed(last)
+    for last in (next_day - timedelta(seconds=1), next_day - timedelta(milliseconds=1)):
+        assert not own.is_late(last)
+        assert not own.is_closed(last)
+        assert own.lateness(last) == ""
     assert own.is_late(next_day)
     assert own.is_closed(next_day)
 

@@ -87,10 +87,11 @@ def test_a_mark_that_is_not_there_yet_is_nowhere_a_number() -> None:
     waiting = marked(penalty_pct=10, final=None, flags=("The penalty belongs to another mark",))
     for text in (question_csv([waiting]), assignment_csv([waiting]), moodle_csv([waiting])):
         (line,) = parse_grades(text.encode(), "grades.csv")
-        assert line.mark is None
+        assert (line.mark, line.comment) == (None, "Good."), "nothing is deducted from no mark"
     assert server_csv([waiting]) == "username,grade,feedback\n"
     assert server_rows_of([waiting]) == ()
-    assert from_gradebook([waiting])[0].mark is None
+    (line,) = from_gradebook([waiting])
+    assert (line.mark, line.comment) == (None, "Good.")
 
 
 def test_the_columns_of_0_3_16_come_first() -> None:

@@ -69,6 +69,17 @@ def test_a_day_that_has_begun_counts_whole_from_the_end_of_the_grace(
     assert deduction(seconds) == percent
 
 
+def test_the_last_second_of_a_deadline_is_in_time() -> None:
+    rule = USUAL.model_copy(update={"grace_minutes": 0})
+    assert [deduction(seconds, rule) for seconds in (0.4, 0.999, 1)] == [0, 0, 5]
+    assert [deduction(86_400 + seconds, rule) for seconds in (0.4, 1)] == [5, 10]
+    one = Work("A1", "alice", SubmissionTime(DUE + timedelta(seconds=0.4), TimeSource.RECORDED))
+    hard = USUAL.model_copy(update={"hard_limit": DUE.isoformat()})
+    found = late_work({"A1": Terms(DueDates(DUE), hard)}, 0, [one])["A1", "alice"]
+    assert (found.percent, found.limit) == (0, Limit.NONE)
+    assert sentence(found).startswith("Submitted in time")
+
+
 @given(
     st.integers(-(10**7), 10**8),
     st.floats(0, 600, allow_nan=False),
@@ -84,10 +95,19 @@ def test_every_deduction_is_that_of_0_3_16_but_for_rounding(
     exact_grace = timedelta(minutes=grace).total_seconds()
     days = max(math.ceil((seconds - exact_grace) / 86_400), 0)
     percent = min(days * per_day, most, 100.0)
-    assert deduction(seconds, rule) == percent
+    assert deduction(seconds, rule) == pytest.approx(percent, rel=1e-15, abs=1e-12)
     exact = max(mark * (1 - percent / 100), 0)
     assert abs(mark_after(mark, percent) - exact) <= 0.05 + 1e-9
     assert 0 <= mark_after(mark, percent) <= mark + 0.05
+
+
+def test_a_percentage_is_multiplied_as_decimals_are() -> None:
+    rule = PenaltiesSettings(enabled=True, per_day=1.1, max=3.3)
+    assert percent_of(rule, 3) == 3.3, "3.3000000000000003 as floats"
+    assert mark_after(50, percent_of(rule, 3)) == 48.4, "a tie, to the even digit"
+    assert mark_after(25, percent_of(PenaltiesSettings(per_day=2.2), 3)) == 23.4
+    assert work(Terms(DueDates(DUE), rule), 3).limit is Limit.NONE
+    assert work(Terms(DueDates(DUE), rule), 4).limit is Limit.MOST
 
 
 def test_odd_settings_never_raise_a_mark() -> None:
@@ -112,6 +132,16 @@ def test_the_due_date_is_found_by_name_or_directory() -> None:
     assert due_dates("hw1", LISTED).of("alice") == DUE
     assert due_dates("Homework 1", LISTED).of("alice") == DUE
     assert due_dates("hw", LISTED).of("alice") is None
+
+
+def test_the_due_date_is_that_of_the_directory_after_assignments_were_renumbered() -> None:
+    seconds = int(DUE.timestamp())
+    one = Assignment(name="A2", dir="A1", duedate=seconds - 60)
+    two = Assignment(name="A3", dir="A2", duedate=seconds)
+    settings = Settings(assignments=(one, two))
+    assert due_dates("A2", settings).general == DUE
+    assert due_dates("A1", settings).general == DUE - timedelta(minutes=1)
+    assert due_dates("A3", settings).general == DUE, "no directory has this name"
 
 
 def test_of_several_due_dates_the_one_that_was_set_last_by_hand_counts() -> None:
@@ -187,6 +217,9 @@ def test_an_extension_of_the_assignment_server_counts_and_never_shortens() -> No
     assert due_dates("hw1", NOTHING, replace(served, deadline=Deadline())).of("alice") is None
     assert due_dates("hw1", NOTHING).last is None
     assert DueDates(closes=later, closings={"alice": DUE}).last == later, "nothing is due"
+    assert DueDates(None, {"alice": before}, closes=DUE).last == DUE
+    assert DueDates(None, {"alice": later}, closes=DUE).last == later
+    assert DueDates(before, closes=later).last == before
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from mograder.operations.course_checks import (
     settings_lines,
     source_line,
     users_line,
+    zone_line,
 )
 from mograder.operations.preflight import CHECKS, Examined, run_check
 from mograder.operations.pruning import prune
@@ -209,6 +211,28 @@ def test_settings_of_an_item_by_a_part_of_its_name_are_told(tmp_path: Path) -> N
     (tmp_path / "mograder.toml").write_text(text)
     (line,) = settings_lines(load_settings(tmp_path, environ={}))
     assert (line.level, line.hint) == (Level.NOTE, 'Write [items."A1-Pi"].')
+
+
+@pytest.mark.parametrize(
+    ("text", "machine", "is_told"),
+    [
+        ("[penalties]\nenabled = true\n", "Europe/Berlin", True),
+        ("[items.A1.penalties]\nenabled = true\n", "Europe/Berlin", True),
+        ("[items.A1]\nweight = 2\n", "Europe/Berlin", False),
+        ("[penalties]\nenabled = true\n", "UTC", False),
+        ('timezone = "Europe/Berlin"\n[penalties]\nenabled = true\n', "Europe/Berlin", False),
+    ],
+)
+def test_a_course_with_deductions_is_advised_to_name_its_zone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, machine: str, is_told: bool
+) -> None:
+    (tmp_path / "mograder.toml").write_text(text)
+    with monkeypatch.context() as there:
+        there.setenv("TZ", machine)
+        time.tzset()
+        line = zone_line(load_settings(tmp_path, environ={}))
+    time.tzset()
+    assert (line is not None and line.level is Level.NOTE) == is_told
 
 
 def test_items_with_submissions_and_no_source_are_named_with_the_remedy(tmp_path: Path) -> None:

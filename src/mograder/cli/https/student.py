@@ -41,7 +41,7 @@ from mograder.exchange.student.submit import (
 )
 from mograder.store.course.course import shown
 
-_MOMENT = "%a %d %b %Y, %H:%M:%S"
+_MOMENT = "%a %d %b %Y, %H:%M:%S %Z"
 _directory_option = click.option(
     "--dir",
     "directory",

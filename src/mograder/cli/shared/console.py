@@ -66,11 +66,11 @@ _COLOURS = MappingProxyType(
     }
 )
 _VERDICT = re.compile(r"^( *)(\[(?:ok|!!|--)\]|[A-Za-z]+(?=:))", re.MULTILINE)
-_MOMENT = "%a %d %b %Y, %H:%M"
+_MOMENT = "%a %d %b %Y, %H:%M %Z"
 
 
 def when(moment: datetime | None) -> str:
-    """Return a time in the reader's own zone, for people."""
+    """Return a time in the reader's own zone, with its name, for people."""
     return "No deadline" if moment is None else f"{moment.astimezone():{_MOMENT}}"
 
 

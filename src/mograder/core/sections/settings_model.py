@@ -200,7 +200,8 @@ class PenaltiesSettings(Section):
     grace_minutes: float = 5
     """Minutes after the due date for which nothing is deducted; days begin after them."""
     per_day: float = 5.0
-    """Per cent of the mark for each day that has begun."""
+    """Per cent of the mark for each day that has begun. A day ends at the same time by the clocks
+    of the course's `timezone`; without one it has 24 hours."""
     max: float = 100.0
     """The largest deduction, in per cent of the mark."""
     cut_off_days: Count = 0
@@ -623,7 +624,8 @@ class Settings(Section):
 
     title: str | None = None
     timezone: Annotated[str, AfterValidator(zone)] = ""
-    """The zone of dates that name none, such as "Europe/London". Empty: this machine's."""
+    """The zone of dates that name none, such as "Europe/London". Empty: this machine's, and a day
+    for which marks are deducted has 24 hours, also where clocks change."""
     transport: Literal["moodle", "https"] = "moodle"
     config_url: Annotated[str, NO_EFFECT] = ""
     assignments: Annotated[tuple[Assignment, ...], BeforeValidator(listed)] = ()

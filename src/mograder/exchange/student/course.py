@@ -29,7 +29,7 @@ from mograder.clients.course_server import (
     WorkStatus,
     WouldReplaceOnTime,
 )
-from mograder.core.clock import Clock
+from mograder.core.clock import Clock, is_after
 from mograder.core.errors import (
     Busy,
     Conflict,
@@ -374,16 +374,16 @@ class StudentCourse:
     ) -> None:
         """Raise if a late submission would replace one on time: 0.3.16 does not check that."""
         now = self._clock.now()
-        if assignment.due is None or now <= assignment.due:
+        if assignment.due is None or not is_after(now, assignment.due):
             return
         found = _unless_refused(lambda: transport.work_status(assignment))
         if found is None or found.state is not WorkState.SUBMITTED or found.late:
             return
         due = found.due(assignment)
-        if due is None or now <= due:
+        if due is None or not is_after(now, due):
             return
         at = found.submitted_at or (sent.submitted_at if sent else None)
-        if at is None or at <= due:
+        if at is None or not is_after(at, due):
             raise WouldReplaceOnTime(
                 "What you handed in on time would be replaced by a late submission.",
                 hint="Decide which of them is to count.",

@@ -35,14 +35,14 @@ class Submission:
     """One submission; ``size`` (bytes) and ``sha256`` are None if the file was not yet read.
 
     ``sequence`` counts this user's submissions to this item, from 1; ``late`` is relative to the
-    due date at the time of submission.
+    due date at the time of submission, None if no record tells it.
     """
 
     user: str
     filename: str
     received: AwareDatetime
     sequence: int
-    late: bool = False
+    late: bool | None = None
     size: int | None = None
     sha256: str | None = None
 

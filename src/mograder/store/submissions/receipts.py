@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mograder.auth.signing import derived_key, is_signature_of, read_record, signature_of
 from mograder.core.errors import Busy, InvalidInput
+from mograder.core.item_dates import OwnDates
 from mograder.core.names import ItemName
 from mograder.store.submissions.history import Submission
 from mograder.store.submissions.submissions import Submissions
@@ -61,13 +62,17 @@ class Verdict:
     message: str
 
 
-def receipt_of(secret: str, item: ItemName, submission: Submission) -> Receipt:
+def receipt_of(secret: str, item: ItemName, submission: Submission, dates: OwnDates) -> Receipt:
     """Return the signed receipt of a submission that is on the disk.
+
+    By the person's ``dates`` it is late or not where no record tells it, as of one that was
+    collected from Moodle.
 
     Raises: :class:`Busy` if the file cannot be read now.
     """
     if submission.sha256 is None or submission.size is None:
         raise Busy("The submission cannot be read at the moment.", hint="Try again.")
+    late = submission.late
     unsigned = Receipt(
         assignment=item,
         user=submission.user,
@@ -76,7 +81,7 @@ def receipt_of(secret: str, item: ItemName, submission: Submission) -> Receipt:
         size=submission.size,
         received=moment(submission.received),
         sequence=submission.sequence,
-        late=submission.late,
+        late=dates.is_late(submission.received) if late is None else late,
         signature=UNSIGNED,
     )
     return sign_receipt(secret, unsigned)
@@ -92,9 +97,10 @@ def verdict_of(secret: str, submissions: Submissions, receipt: Receipt) -> Verdi
         return Verdict(valid=False, stored=False, counts=False, message=told)
     item, stored, counts = ItemName.valid(receipt.assignment), False, False
     if item is not None:
-        stored = submissions.holds(item, receipt.filename, receipt.sha256)
+        name = _present_name(submissions, item, receipt)
         counting = submissions.counting(receipt.user, item)
-        counts = stored and counting is not None and counting.filename == receipt.filename
+        stored = bool(name)
+        counts = stored and counting is not None and counting.filename == name
     if not stored:
         told = "This receipt is genuine, but the server does not hold the file any more."
     elif not counts:
@@ -102,6 +108,19 @@ def verdict_of(secret: str, submissions: Submissions, receipt: Receipt) -> Verdi
     else:
         told = "This receipt is genuine, and the server holds the file, which counts."
     return Verdict(valid=True, stored=stored, counts=counts, message=told)
+
+
+def _present_name(submissions: Submissions, item: ItemName, receipt: Receipt) -> str:
+    """Return the name that the file of a receipt has now; "" if its bytes are not there.
+
+    A file that was collected as ``<user>.py`` gets a name with its time at the next submission, and
+    ``<user>.py`` is then a link.
+    """
+    names = [receipt.filename]
+    if receipt.filename == f"{receipt.user}.py":
+        found = submissions.of(receipt.user, item).submissions
+        names = [each.filename for each in found if each.sha256 == receipt.sha256]
+    return next((each for each in names if submissions.holds(item, each, receipt.sha256)), "")
 
 
 def sign_receipt(secret: str, unsigned: Receipt) -> Receipt:

@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from mograder.core.clock import is_after
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.log import get_logger
@@ -254,7 +255,7 @@ class Work:
     @property
     def late(self) -> bool:
         """Whether it was received after the due date."""
-        return self.terms.due is not None and self.received > self.terms.due
+        return self.terms.due is not None and is_after(self.received, self.terms.due)
 
 
 class ItemSubmissions:
@@ -340,6 +341,9 @@ class ItemSubmissions:
                 except (OSError, MograderError) as error:
                     work.error = error
             new = [work.kept.submission for work in batch if work.kept and not work.kept.repeated]
+        self._record(new)
+
+    def _record(self, new: Sequence[Submission]) -> None:
         if self._records is None or not new:
             return
         lines = [RECORD.dump_json(each) for each in new]
@@ -356,11 +360,11 @@ class ItemSubmissions:
         if work.terms.once and before and self._same(before, work):
             return self._kept(self.known(person, before), repeated=True)
         due = work.terms.due
-        on_time = before is not None and due is not None and before.received <= due
+        on_time = before is not None and due is not None and not is_after(before.received, due)
         counts = work.terms.replace or not (work.late and on_time)
         aside = self._aside(person, work)
         if aside is not None:
-            late = due is not None and aside.received > due
+            late = due is not None and is_after(aside.received, due)
             aside = replace(self.known(person, aside), late=aside.late or late)
             if counts:
                 self._link(self.directory, work.user, aside.filename)
@@ -402,9 +406,9 @@ class ItemSubmissions:
             history.refresh()
         person = history.person(user)
         if person.counting and person.counting.filename == f"{user}.py":
-            self._keep_plain(history.directory, person.counting)
+            self._keep_plain(self.known(person, person.counting))
             history.forget()
-            history.refresh()
+            history.refresh(now=True)
             person = history.person(user)
         if person.counting and history.leads_elsewhere(user):
             self._link(history.directory, user, person.counting.filename)
@@ -438,12 +442,17 @@ class ItemSubmissions:
                 return self.directory / name
         raise Conflict("There were too many submissions in this second.", hint="Try again.")
 
-    def _keep_plain(self, directory: Path, found: Submission) -> None:
-        """Rename a regular file ``<user>.py`` (a fetched submission) to a name with its time."""
-        latest = directory / found.filename
+    def _keep_plain(self, found: Submission) -> None:
+        """Rename a regular file ``<user>.py`` (a fetched submission) to a name with its time.
+
+        It is recorded with the number that it has had, which no other submission then has.
+        """
+        latest = self.directory / found.filename
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISLNK(latest.lstat().st_mode):
-                self._name(partial(self._move, latest), names_for(found.user, found.received))
+                names = names_for(found.user, found.received)
+                kept = self._name(partial(self._move, latest), names)
+                self._record([replace(found, filename=kept.name)])
 
     def _move(self, source: Path, name: str) -> None:
         self._disk.place(Place.of(source), Place.of(source.with_name(name)))

@@ -22,6 +22,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.auth.credentials import Role
+from mograder.core.clock import is_after
 from mograder.core.csv_table import number_text, write_table
 from mograder.core.name_lookup import nfc
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
@@ -443,7 +444,7 @@ def _work(column: Column, student: str, facts: _Facts) -> Work:
     counted, at = facts.marks.get(student), facts.received.get(student)
     mark = counted.grade.final if counted else None
     judged, due = _graded_at(counted) or at, column.due.of(student)
-    late = judged is not None and due is not None and judged > due
+    late = judged is not None and due is not None and is_after(judged, due)
     if student in facts.asked:
         state = WorkState.REQUESTED
     elif student in facts.shown:

@@ -50,17 +50,17 @@ async def submit(info: RequestInfo) -> Response:
         assignment, dates, kept = await _receive(info, size)
     if kept is None:
         return JSONResponse({"error": _closed(assignment, dates), "reason": "closed"}, 403)
-    receipt = receipt_of(info.services.secret, assignment.name, kept.submission).model_dump()
+    receipt = receipt_of(info.services.secret, assignment.name, kept.submission, dates)
     if not kept.counts:
         late = {"error": _late(assignment, dates), "reason": "late-would-replace"}
-        return JSONResponse({**late, "late": True, "receipt": receipt}, 409)
+        return JSONResponse({**late, "late": True, "receipt": receipt.model_dump()}, 409)
     return JSONResponse(
         {
             "status": "ok",
             "filename": f"{info.whose}.py",
-            "late": kept.submission.late,
+            "late": receipt.late,
             "repeated": kept.repeated,
-            "receipt": receipt,
+            "receipt": receipt.model_dump(),
         }
     )
 
@@ -203,7 +203,7 @@ def _more(
     dates = info.services.dates.own(assignment.name, info.whose)
     can_submit = not dates.is_closed(info.services.clock.now()) or info.asker.instructor
     secret = info.services.secret
-    receipt = receipt_of(secret, assignment.name, counting) if counting else None
+    receipt = receipt_of(secret, assignment.name, counting, dates) if counting else None
     return {
         "receipt": receipt.model_dump() if receipt else None,
         "late": counting is not None and dates.is_late(counting.received),

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -132,6 +132,27 @@ def test_a_submission_is_found_by_either_name_and_nothing_else_is(tmp_path: Path
     for name in ("bob.py", "notes.txt", "alice_20200101T000000.py", "..", "alice"):
         with pytest.raises(NotFound):
             submissions.locate(A1, name)
+
+
+def test_work_of_the_last_second_is_on_time(tmp_path: Path) -> None:
+    submissions, terms = _open(tmp_path), Terms(due=NOW.replace(microsecond=0))
+    assert not submissions.add(ALICE, A1, b"one", NOW, terms).submission.late
+    late = submissions.add(ALICE, A1, b"two", NOW + timedelta(seconds=1), terms)
+    assert (late.submission.late, late.counts) == (True, False)
+
+
+def test_a_fetched_file_that_becomes_history_has_a_number_of_its_own(tmp_path: Path) -> None:
+    submissions = _open(tmp_path)
+    link = submissions.add(ALICE, A1, b"one", NOW).path.with_name("alice.py")
+    link.unlink()
+    link.write_bytes(b"fetched")
+    yesterday = (NOW - timedelta(days=1)).timestamp()
+    os.utime(link, (yesterday, yesterday))
+    submissions.add(ALICE, A1, b"two", NOW)
+    for each in (submissions, _open(tmp_path)):
+        found = each.of(ALICE, A1).submissions
+        numbers = {link.with_name(one.filename).read_bytes(): one.sequence for one in found}
+        assert numbers == {b"one": 1, b"fetched": 2, b"two": 3}
 
 
 def test_names_that_are_only_asked_for_are_not_kept_in_memory(tmp_path: Path) -> None:

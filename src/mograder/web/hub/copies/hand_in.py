@@ -232,7 +232,7 @@ async def _submit(
         sent = saved or await app.copies.export(copy)
         report("Keeping your submission")
         # First: a comparison may have to wait, and the hub may be stopped meanwhile.
-        kept = await to_thread.run_sync(_keep, app, caller, copy, sent, now, late)
+        kept, own = await to_thread.run_sync(_keep, app, caller, copy, sent, now, late)
         await app.audit.record(request, "submit", str(copy))
         app.notifier.notify(copy.user, Part.COPIES)
         if not kept.counts:
@@ -243,12 +243,12 @@ async def _submit(
         report("Comparing it with what was handed out")
         release = await to_thread.run_sync(app.items.shown, caller, copy)
         changed = await _compared(app, compare, copy, sent.data, release, ("marks",))
-        receipt = receipt_of(app.services.secret, copy.item, kept.submission)
+        receipt = receipt_of(app.services.secret, copy.item, kept.submission, own)
         return Submitted(
             submitted_path=str(kept.path),
             tampered_checks=[each[6:-1] for each in changed if each.startswith("check(")],
             tampered_marks="marks" in changed,
-            late=kept.submission.late,
+            late=receipt.late,
             receipt=receipt,
         )
 
@@ -257,7 +257,8 @@ async def _submit(
 
 def _keep(
     app: HubApp, caller: Identity, copy: CopyOf, saved: Saved, now: datetime, late: str
-) -> Kept:
+) -> tuple[Kept, OwnDates]:
+    """Keep a submission; return it and the person's dates."""
     own = app.dates.own(copy.item, copy.user)
     if own.is_closed(now) and caller.role is not Role.INSTRUCTOR:
         # The answer to the first try may have been lost.
@@ -274,7 +275,7 @@ def _keep(
     if kept.counts:  # what was saved while it was compared is not in it
         at = max(saved.modified_ns, int(now.timestamp() * 1e9))
         app.services.workspaces.mark_submitted(copy.user, copy.item, at)
-    return kept
+    return kept, own
 
 
 def _missing(

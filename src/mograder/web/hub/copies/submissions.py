@@ -103,7 +103,8 @@ async def send_submission(
 def send_receipt(copy: KnownCopy, number: Number, request: Request, app: CurrentApp) -> Response:
     """Send the signed receipt of a submission, with this hub's address, as students keep it."""
     found = _find(_person(app, copy), number)
-    receipt = receipt_of(app.services.secret, copy.item, found)
+    own = app.dates.own(copy.item, copy.user)
+    receipt = receipt_of(app.services.secret, copy.item, found, own)
     server = request_context(request).address_here
     kept = json.dumps({"server": server, "receipt": receipt.model_dump()}, indent=2)
     return saved_file(f"{kept}\n", f"receipt-{copy.item}-{number}.json", "application/json")
