@@ -194,7 +194,7 @@ class StudentCourse:
                 to that.
             NewerElsewhere: It would replace newer work, unless ``agreed`` is the key of that.
             NotAuthenticated: The login is not valid; the notebook is queued.
-            MograderError: The server refused; the notebook is as it was.
+            MograderError: The server refused; the notebook is as it was, and so is the queue.
         """
         item, notebook = self._item(folder), self._notebook(folder)
         check_notebook(notebook.path)
@@ -210,10 +210,10 @@ class StudentCourse:
         except _NOT_NOW as error:
             return self._stays(folder, waiting, str(error))
         except MograderError as error:
-            if before is not None and before.digest == waiting.digest:
+            if before is not None and not waiting.aside:  # the same text waited already
                 self._stays(folder, waiting, error.message)
             else:  # it is the student's own file, still in its place
-                self.folder.forget_waiting(folder)
+                self.folder.take_back(folder, waiting, before)
             raise
 
     def send(
