@@ -208,6 +208,22 @@ async def test_what_is_saved_right_after_it_was_read_is_told_from_the_submission
     assert (await ask(hub, "GET", "/standing/alice/A1")).json()["edited"] is True
 
 
+async def test_an_earlier_version_that_is_renamed_into_place_is_told_from_the_submission(
+    hub: Hub,
+) -> None:
+    """As in marimo's file panel: a rename keeps the time of the last save."""
+    notebook = await begin(hub)
+    earlier = notebook.with_name("A1.bak.20260801T090000.py")
+    earlier.write_text(OTHER)
+    then = hub.clock.now().timestamp() - 60
+    for each in (earlier, notebook, notebook.with_name(".uploaded")):
+        os.utime(each, (then, then))
+    await ask(hub, "POST", "/submit/alice/A1")
+    assert (await ask(hub, "GET", "/standing/alice/A1")).json()["edited"] is False
+    earlier.rename(notebook)
+    assert (await ask(hub, "GET", "/standing/alice/A1")).json()["edited"] is True
+
+
 async def test_late_work_replaces_what_was_on_time_only_if_that_is_said(hub: Hub) -> None:
     notebook = await begin(hub)
     await ask(hub, "POST", "/submit/alice/A1")

@@ -135,6 +135,26 @@ def test_what_waits_is_shown_though_the_server_lists_its_assignment_no_more(
     assert [item.folder for item in known.items] == ["hw2"]
 
 
+def test_an_assignment_that_was_hidden_for_a_while_is_as_it_was(student: Student) -> None:
+    """Its correction was not told, and another one of its title could get its folder."""
+    notebook = student.begin()
+    listed = {each["name"]: each for each in student.served.assignments()}
+    student.served.listing = [listed["hw2"]]
+    for _ in range(2):
+        assert [item.folder for item in student.sync().items] == ["hw2"]
+    file = {"filename": "hw 1.py", "url": "/assignments/hw 1/files/hw 1.py"}
+    corrected = {**listed["hw 1"], "files": [file]}
+    alike = {"name": "HW 1", "id": 3, "files": []}
+    student.served.listing = [alike, listed["hw2"]]
+    assert [item.folder for item in student.sync().items] == ["HW 1 (2)", "hw2"]
+    student.served.listing = [alike, corrected, listed["hw2"]]
+    known = student.sync()
+    assert [item.folder for item in known.items] == ["HW 1 (2)", "hw 1", "hw2"]
+    assert known.item("hw 1").updated
+    assert known.gone == ()
+    assert notebook.read_bytes() == NOTEBOOK
+
+
 def test_files_that_were_replaced_since_the_last_look_are_fetched(student: Student) -> None:
     """They were called damaged, and trying again, as was advised, did not help."""
 

@@ -405,7 +405,13 @@ async def test_a_hostile_frame_fills_nothing_and_reaches_no_other_copy(
     await scene.hub.pool.stop(_KEY)
     await expect(tab.ended).to_be_visible()
     if user == "alice":
-        await expect(tab.page.locator("#kept")).to_contain_text("could not be kept")
+        offer = tab.page.locator("#kept")
+        await expect(offer).to_contain_text("is kept in this browser only")
+        await stored(tab, 1)
+        async with tab.page.expect_download() as downloaded:
+            await tab.click(offer.get_by_role("button", name="Download"))
+        assert (await (await downloaded.value).path()).read_text() == "{forged"
+        await tab.click(offer.get_by_role("button", name="Discard"))
         await stored(tab, 0)
     assert kept(scene) == []
 

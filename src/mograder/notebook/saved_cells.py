@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from secrets import token_hex
 
 from marimo._ast.app_config import _AppConfig
 from marimo._ast.cell import CellConfig
-from marimo._ast.codegen import generate_filecontents
+from marimo._ast.codegen import generate_filecontents, generate_unparsable_cell
 
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.notebook import MAX_NOTEBOOK
@@ -40,6 +41,21 @@ class SavedCells:
     def size(self) -> int:
         """The number of characters to read."""
         return len(self.body) + len(self.present)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    code: str
+    name: str
+    config: CellConfig
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The comments before a notebook's code, and the options of its app."""
+
+    header: str
+    options: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +108,51 @@ def _text_of(read: Mapping[str, object], saved: SavedCells) -> str:
     codes, names, configs = (_list(read, key) for key in ("codes", "names", "configs"))
     if not len(codes) == len(names) == len(configs) or len(codes) > _MOST_CELLS:
         raise InvalidInput(_NOT_SAVED)
-    own, named = [_text(code) for code in codes], [_name(_text(name)) for name in names]
-    header, options = _frame(saved.present, saved.filename)
+    cells = [
+        _Cell(_text(code), _name(_text(name)), CellConfig.from_dict(_options(config)))
+        for code, name, config in zip(codes, names, configs, strict=True)
+    ]
+    frame = _frame(saved.present, saved.filename)
+    with quiet_parser():
+        text = _generate(cells, frame) or _generate_around_failures(cells, frame)
+    if text is None:
+        raise InvalidInput(f"{saved.filename}:1: marimo cannot write it.")
+    return text
+
+
+def _generate_around_failures(cells: Sequence[_Cell], frame: _Frame) -> str | None:
+    """Return marimo's text; cells that marimo cannot compile are as those of invalid syntax.
+
+    marimo writes a cell of invalid syntax as a string, and fails for one that it cannot compile,
+    for example a sum of some hundred terms.
+    """
+    written = [
+        cell if _generate([cell], frame) else replace(cell, code=f"({token_hex(16)}")
+        for cell in cells
+    ]
+    text = _generate(written, frame)
+    for cell, other in zip(cells, written, strict=True):
+        if text is not None and cell is not other:
+            text = text.replace(_unparsable(other), _unparsable(cell), 1)
+    return text
+
+
+def _generate(cells: Sequence[_Cell], frame: _Frame) -> str | None:
+    """Return marimo's text of cells, None if marimo fails to write it."""
     try:
-        with quiet_parser():
-            return generate_filecontents(
-                codes=own,
-                names=named,
-                cell_configs=[CellConfig.from_dict(_options(config)) for config in configs],
-                config=_AppConfig.from_untrusted_dict(options, silent=True),
-                header_comments=header or None,
-            )
-    except MARIMO_FAILS as error:
-        told = str(error) or "marimo cannot write it."
-        raise InvalidInput(f"{saved.filename}:1: {told}") from error
+        return generate_filecontents(
+            codes=[cell.code for cell in cells],
+            names=[cell.name for cell in cells],
+            cell_configs=[cell.config for cell in cells],
+            config=_AppConfig.from_untrusted_dict(dict(frame.options), silent=True),
+            header_comments=frame.header or None,
+        )
+    except MARIMO_FAILS:
+        return None
+
+
+def _unparsable(cell: _Cell) -> str:
+    return generate_unparsable_cell(cell.code, cell.name, cell.config)
 
 
 def _codes(saved: SavedCells) -> list[str] | None:
@@ -136,8 +183,8 @@ def _text(value: object) -> str:
 
 
 def _name(name: str) -> str:
-    """Return a cell's name, and that of a nameless cell for one that Python would not accept."""
-    return name if name.isidentifier() else "_"
+    """Return a cell's name, and that of a nameless cell for one that marimo would not write."""
+    return name if name.isidentifier() and name != "__" else "_"
 
 
 def _options(config: object) -> dict[str, object]:
@@ -145,7 +192,7 @@ def _options(config: object) -> dict[str, object]:
     return {key: found[key] for key, kind in _OPTIONS.items() if type(found.get(key)) is kind}
 
 
-def _frame(present: str, filename: str) -> tuple[str, dict[str, object]]:
+def _frame(present: str, filename: str) -> _Frame:
     """Return the header and the options of the present text, which the page does not know.
 
     Of a text that cannot be parsed, only the comments at its beginning are known.
@@ -154,9 +201,9 @@ def _frame(present: str, filename: str) -> tuple[str, dict[str, object]]:
         parsed = parse_marimo(present, filename)
     except InvalidInput:
         found = _COMMENTS.match(present)
-        return (found[0] if found else ""), {}
+        return _Frame(found[0] if found else "", {})
     header = parsed.header.value if parsed.header else ""
-    return header, dict(parsed.app.options) if parsed.app else {}
+    return _Frame(header, parsed.app.options if parsed.app else {})
 
 
 def _is_unicode(text: str) -> bool:

@@ -13,6 +13,7 @@ from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.notebook import MAX_NOTEBOOK
+from mograder.store.copies.merged_files import KnownFiles
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.releases import Releases
 from mograder.store.versions.kept_releases import KeptReleases
@@ -101,6 +102,13 @@ class CopyRecorder:
         except MograderError as error:
             self.tally.failed += 1
             _log.warning("the copy %s/%s could not be recorded: %s", user, item, error)
+
+    def known_files(self, user: Username, item: ItemName) -> KnownFiles:
+        """Return the digests of an item's data files, and of those that a copy came with.
+
+        Raises: :class:`~mograder.core.errors.Busy`.
+        """
+        return self.kept.known_files(item, self.versions.release_of(user, item))
 
     def _text(self, user: Username, item: ItemName) -> bytes | None:
         try:

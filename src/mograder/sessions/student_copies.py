@@ -229,10 +229,13 @@ class Copies:
             raise NotFound("Notebook not found") from error
 
     async def _renew(self, copy: CopyOf, release: Release, *, only_replace: bool) -> str | None:
-        now, renew = self._clock.now(), self._workspaces.renew
-        return await self._change(
-            copy, lambda: renew(copy.user, release, now, only_replace=only_replace), Origin.RESET
-        )
+        now, user = self._clock.now(), copy.user
+
+        def renew() -> str | None:
+            known = self._recorder.known_files(user, copy.item)
+            return self._workspaces.renew(user, release, now, known, only_replace=only_replace)
+
+        return await self._change(copy, renew, Origin.RESET)
 
     async def _change(self, copy: CopyOf, do: Callable[[], T], origin: Origin) -> T:
         """Call ``do`` while no session has the files open (:meth:`_replace`)."""

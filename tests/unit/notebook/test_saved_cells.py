@@ -130,6 +130,21 @@ def test_what_no_file_can_hold_is_replaced_and_the_rest_of_the_cell_is_kept(char
     assert "y = '\U0001f600'" in text
 
 
+def test_a_cell_that_marimo_cannot_compile_is_kept_with_the_others() -> None:
+    """marimo fails to save the whole notebook then, so that all that is typed is unsaved."""
+    long = "x = (\n    1\n" + "    + 2\n" * 2000 + ")"
+    codes = ["import math", long, f'"""told"""\n{long}', "y = ("]
+    text = written(body(codes, ["_", "long", "__", "b"], [{}, {"hide_code": True}, {}, {}]))
+    check_notebook(text, "A1.py")
+    cells = parse_cells(text, "A1.py").cells
+    assert [cell.code.strip() for cell in cells] == codes
+    assert [cell.name for cell in cells] == ["_", "long", "_", "b"]
+    assert [cell.hidden for cell in cells] == [False, True, False, False]
+    assert written(body(codes, ["_", "long", "__", "b"])) == written(
+        body(codes, ["_", "long", "_", "b"])
+    )
+
+
 @given(st.lists(TEXTS, max_size=4), st.one_of(TEXTS, st.just(PRESENT)))
 def test_any_codes_make_a_text_with_as_many_cells_or_are_refused(
     codes: list[str], present: str

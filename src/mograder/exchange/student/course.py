@@ -84,6 +84,8 @@ class Known(BaseModel):
     user: str
     synced: datetime
     items: tuple[KnownItem, ...] = ()
+    gone: tuple[KnownItem, ...] = ()
+    """Assignments with files here that the server listed earlier: one may be hidden for a while."""
 
     def item(self, folder: str) -> KnownItem:
         """Return the assignment in a folder. Raises: NotFound."""
@@ -119,14 +121,16 @@ class StudentCourse:
     def sync(self, transport: Transport, server: str, progress: Progress) -> Known:
         """Ask the server for everything and store it; feedback is fetched too.
 
-        An assignment that is not listed any more stays as long as a submission to it is queued.
+        An assignment that is not listed any more stays as long as a submission to it is queued. If
+        it is listed again, it has the folder and the fetched files that it had.
 
         Raises:
             MograderError: The server cannot be asked; the stored answers stay.
         """
         progress("Asking for the assignments")
         known = self.known()
-        before = {each.assignment.key: each for each in known.items} if known else {}
+        earlier = (*known.gone, *known.items) if known else ()
+        before = {each.assignment.key: each for each in earlier}
         items: list[KnownItem] = []
         for assignment in transport.list_assignments():
             progress(f"Asking about {assignment.name}")
@@ -134,10 +138,15 @@ class StudentCourse:
             taken = {each.folder for each in (*items, *before.values())}
             folder = there.folder if there else self._folder_of(assignment, taken)
             items.append(self._look(transport, assignment, folder, there))
-        gone = before.keys() - {each.assignment.key for each in items}
-        items += [each for key, each in before.items() if key in gone and self._waits(each)]
+        listed = {each.assignment.key for each in items}
+        gone = [each for key, each in before.items() if key not in listed]
+        items += filter(self._waits, gone)
         known = Known(
-            server=server, user=transport.user, synced=self._clock.now(), items=tuple(items)
+            server=server,
+            user=transport.user,
+            synced=self._clock.now(),
+            items=tuple(items),
+            gone=tuple(each for each in gone if each not in items and self._is_here(each)),
         )
         self.folder.put_known(known)
         return known
@@ -194,7 +203,7 @@ class StudentCourse:
                 to that.
             NewerElsewhere: It would replace newer work, unless ``agreed`` is the key of that.
             NotAuthenticated: The login is not valid; the notebook is queued.
-            MograderError: The server refused; the notebook is as it was.
+            MograderError: The server refused; the notebook is as it was, and so is the queue.
         """
         item, notebook = self._item(folder), self._notebook(folder)
         check_notebook(notebook.path)
@@ -210,10 +219,10 @@ class StudentCourse:
         except _NOT_NOW as error:
             return self._stays(folder, waiting, str(error))
         except MograderError as error:
-            if before is not None and before.digest == waiting.digest:
+            if before is not None and not waiting.aside:  # the same text waited already
                 self._stays(folder, waiting, error.message)
             else:  # it is the student's own file, still in its place
-                self.folder.forget_waiting(folder)
+                self.folder.take_back(folder, waiting, before)
             raise
 
     def send(
@@ -271,6 +280,9 @@ class StudentCourse:
 
     def _waits(self, item: KnownItem) -> bool:
         return self.folder.waiting(item.folder) is not None
+
+    def _is_here(self, item: KnownItem) -> bool:
+        return self.folder.directory(item.folder).is_dir()
 
     def _put(self, item: KnownItem) -> None:
         known = self.known()

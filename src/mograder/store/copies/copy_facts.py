@@ -28,12 +28,14 @@ class CopyFacts:
     """One copy: ``size`` in bytes; ``validated`` is the time of its last validation report.
 
     ``saved`` is the time at which it was made while nobody has edited it: its file has that of the
-    release.
+    release. ``touched`` is that or the file's last change by the system's clock, the later of the
+    two: a file that is renamed into place keeps the time at which it was saved.
     """
 
     item: ItemName
     state: CopyState
     saved: datetime
+    touched: datetime
     size: int
     validated: datetime | None
     submitted: datetime | None
@@ -60,6 +62,7 @@ def facts_of(item: ItemName, look: Callable[[str], FileInfo | None]) -> CopyFact
         item=item,
         state=state,
         saved=moment_of(changed),
+        touched=moment_of(max(changed, notebook.changed_ns)),
         size=notebook.size,
         validated=report.modified if report else None,
         submitted=submitted.modified if submitted else None,

@@ -83,6 +83,8 @@ class Waiting(BaseModel):
     late: bool = False
     why: str = ""
     """Why it could not be sent, in words for the student; empty while it is being sent."""
+    aside: str = ""
+    """The name in ``set-aside`` of what waited before and was set aside for it; or empty."""
 
 
 class _Named(BaseModel):
@@ -175,15 +177,16 @@ class StudentFolder:
         """
         data = self.read(notebook)
         _checked(notebook.path.name)
-        before = self.waiting(notebook.folder)
+        before, aside = self.waiting(notebook.folder), None
         if before is not None and before.digest not in digests(data):
-            self.set_aside(notebook.folder, now)
+            aside = self.set_aside(notebook.folder, now)
         waiting = Waiting(
             file=notebook.path.name,
             digest=hashlib.sha256(data).hexdigest(),
             file_mtime=notebook.mtime,
             kept_at=now,
             late=late,
+            aside=aside.name if aside else "",
         )
         self._write(self._outbox(notebook.folder) / waiting.file, data)
         self.put_waiting(notebook.folder, waiting)
@@ -203,13 +206,28 @@ class StudentFolder:
     def waiting_file(self, folder: str, waiting: Waiting) -> Path:
         return self._outbox(folder) / _checked(waiting.file)
 
-    def set_aside(self, folder: str, now: datetime) -> None:
-        """Move the waiting notebook, if any, from the outbox to ``.mograder/set-aside``."""
-        waiting = self.waiting(folder)
+    def set_aside(self, folder: str, now: datetime) -> Path | None:
+        """Move the waiting notebook, if any, from the outbox to ``.mograder/set-aside``.
+
+        Return its path there.
+        """
+        waiting, target = self.waiting(folder), None
         if waiting is not None:
             target = self._free(self.state / "set-aside", folder, now)
             self._move(self.waiting_file(folder, waiting), target)
         self.forget_waiting(folder)
+        return target
+
+    def take_back(self, folder: str, waiting: Waiting, before: Waiting | None) -> None:
+        """Remove a notebook that :meth:`keep` put into the outbox; what waited before waits again.
+
+        ``before`` is the record of that, None if nothing waited.
+        """
+        self.forget_waiting(folder)
+        if before is not None and waiting.aside:
+            aside = self.state / "set-aside" / waiting.aside
+            self._move(aside, self.waiting_file(folder, before))
+            self.put_waiting(folder, before)
 
     def acknowledged(self, notebook: Notebook, sent: SentNotebook, now: datetime) -> None:
         """Record a submission, and keep the bytes that the server has acknowledged."""

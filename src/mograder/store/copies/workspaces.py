@@ -41,6 +41,7 @@ _FETCHED = ".fetched"
 _SUBMITTED = ".submitted"
 _PLAIN = NewFile()
 _MARKER = NewFile(durable=False)
+_NO_FILES = KnownFiles()
 _STRIPES = 64
 _MOST_NAMES = 20_000
 _MOST_ITEMS = 200
@@ -319,13 +320,19 @@ class Workspaces:
             self._put_text(user, item, data, now, unedited=self._is_unedited(user, item))
 
     def renew(
-        self, user: Username, release: Release, now: datetime, *, only_replace: bool = False
+        self,
+        user: Username,
+        release: Release,
+        now: datetime,
+        known: KnownFiles = _NO_FILES,
+        *,
+        only_replace: bool = False,
     ) -> str | None:
         """Replace the notebook by the release's; keep the old one and return its name (B57).
 
-        The student's support files are unchanged; missing ones are copied again. With
-        ``only_replace`` nothing is copied where there is no copy (compatibility-0.3.16.md 2.3,
-        reset).
+        Data files that the student changed stay; missing ones and, by ``known``, those that the
+        student left alone become the release's. With ``only_replace`` nothing is copied where there
+        is no copy (compatibility-0.3.16.md 2.3, reset).
 
         Raises: as :meth:`upload`, and :class:`NotFound` when the release is gone.
         """
@@ -334,6 +341,8 @@ class Workspaces:
                 return None
             self._make(user, release.name)
             with pinned(release) as (fd, current):
+                self._demand_few(user, release.name)  # else its data files would change alone
+                place_files(self._below, _path(user, release.name), current, fd, known)
                 return self._renew(user, current, fd, now)
 
     def merge(
@@ -405,7 +414,6 @@ class Workspaces:
         return tuple(sorted((each for each in found if each is not None), reverse=True))
 
     def _renew(self, user: Username, release: Release, fd: int, now: datetime) -> str | None:
-        self._copy_files(user, release, fd)
         with open_file(fd, release.notebook.name) as source:
             modified = os.fstat(source.fileno()).st_mtime_ns
             how = NewFile(modified_ns=modified)

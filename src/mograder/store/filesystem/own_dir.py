@@ -92,7 +92,7 @@ class OwnDir:
             info = self._at(relative).stat()
         if not stat.S_ISREG(info.st_mode):
             raise InvalidInput(f"{relative!r} is no file.", hint=REMEDY)
-        return FileInfo(info.st_size, info.st_mtime_ns)
+        return FileInfo(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
     def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
         """Write ``data`` to a file atomically; see :meth:`copy`."""

@@ -71,10 +71,14 @@ _STEP = open_flags.PATH | open_flags.DIRECTORY | open_flags.NOFOLLOW | open_flag
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """Facts from a regular file's inode: ``size`` in bytes."""
+    """Facts from a regular file's inode: ``size`` in bytes.
+
+    ``changed_ns`` is by the system's clock; a rename and a change of the owner count, too.
+    """
 
     size: int
     modified_ns: int
+    changed_ns: int
 
     @property
     def modified(self) -> datetime:
@@ -170,7 +174,7 @@ class UntrustedDir:
         """
         with closing_fd(self._resolve(relative, open_flags.PATH | open_flags.NOFOLLOW)) as fd:
             info = _check_regular(fd, relative)
-        return FileInfo(info.st_size, info.st_mtime_ns)
+        return FileInfo(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
     def look(self, relative: str) -> FileInfo | None:
         """Return facts about a regular file as :meth:`stat`; None if there is no such file."""

@@ -12,7 +12,7 @@ const MOST = 2000000; // characters
 const WRITE_MS = 500;
 const AGAIN_MS = 10000;
 const LATER = [408, 409, 429];
-const USELESS = [400, 413]; // no version can be made of it, at any time
+const USELESS = [400, 413]; // this hub can make no version of it
 
 const { unsaved: address, versions } = document.body.dataset;
 const key = `mograder-unsaved:${address}`;
@@ -41,7 +41,7 @@ function write() {
 
 let refused = null; // what the browser's storage, full or off, did not take: kept while this page is open
 
-// What is kept of each page; `sent` once it is a version.
+// What is kept of each page; `sent` once it is a version, `useless` if the hub could make none of it.
 function read() {
   if (refused) return refused;
   try {
@@ -74,7 +74,8 @@ export async function offer() {
   write();
   // What this page is about to save is no older work, until the session has ended.
   const all = read().filter((each) => each.page !== page || !ended.hidden);
-  const kept = all.find((each) => each.page === page) ?? all.find((each) => !each.sent) ?? all[0];
+  const waits = (each) => !each.sent && !each.useless;
+  const kept = all.find((each) => each.page === page) ?? all.find(waits) ?? all[0];
   if (typeof kept?.body !== "string" || sending) return;
   sending = true;
   const answer = await post(address, kept.body);
@@ -84,8 +85,8 @@ export async function offer() {
   if (answer.status === 403) return; // kept until its owner signs in
   if (!has(kept)) return offer();
   if (!answer.ok) {
-    if (USELESS.includes(answer.status)) change(kept);
-    return tell(word("unkept", "", await reason(answer)));
+    if (USELESS.includes(answer.status)) change(kept, { ...kept, useless: true });
+    return tell(word("unkept", "", await reason(answer)), download(kept), discard(kept));
   }
   const { number, lines } = await answer.json();
   if (number === null) return forget(kept);
@@ -100,17 +101,32 @@ export async function offer() {
   }));
 }
 
+const discard = (kept) => button("discard", () => {
+  place.remove();
+  forget(kept);
+});
+
+// The codes of the cells, or all that was sent if it is no notebook's.
+const download = (kept) => button("download", () => {
+  let text = kept.body;
+  try {
+    text = JSON.parse(kept.body).codes.join("\n\n");
+  } catch {}
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+  link.download = `${address.split("/").pop()}-not-saved.txt`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), AGAIN_MS);
+});
+
 // Nothing happens to an open notebook by itself: a first click tells what putting back does to it.
 function choose(kept, said, show) {
   const put = button("put", () => (ended.hidden ? sure() : act()));
-  const discard = button("discard", () => {
-    place.remove();
-    forget(kept);
-  });
+  const drop = discard(kept);
   const sure = () => {
     const now = button("putNow", act);
     tell(word("putAsk"), now, button("putLater", () => {
-      tell(said, put, show, discard);
+      tell(said, put, show, drop);
       put.focus();
     }));
     now.focus();
@@ -122,9 +138,9 @@ function choose(kept, said, show) {
       change(kept);
       return location.assign(ended.querySelector("a").href);
     }
-    tell(word("unput", "", answer ? await reason(answer) : word("unreachable")), show, discard);
+    tell(word("unput", "", answer ? await reason(answer) : word("unreachable")), show, drop);
   };
-  tell(said, put, show, discard);
+  tell(said, put, show, drop);
 }
 
 function forget(kept) {

@@ -14,11 +14,12 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.clients.course_server import WorkState
 from mograder.core.errors import MograderError, NotFound
+from mograder.core.files.windows_files import digests
 from mograder.core.item_dates import OwnDates
 from mograder.exchange.student.course import Known, KnownItem
 from mograder.exchange.student.drafts import Elsewhere, unseen
 from mograder.grading.validation_report import ValidationResult
-from mograder.store.copies.student_folder import Notebook, SentNotebook, Waiting
+from mograder.store.copies.student_folder import Notebook, SentNotebook, StudentFolder, Waiting
 from mograder.web import pages
 from mograder.web.app import content_security_policy
 from mograder.web.context import request_context
@@ -270,6 +271,8 @@ class AssignmentRow:
     editing: bool
     elsewhere: Elsewhere | None
     """Newer work, from a browser or another computer, that this folder has not seen."""
+    waits_as_before: bool = False
+    """Whether the submission that waits has another text than the notebook has now."""
 
     @property
     def own(self) -> OwnDates:
@@ -326,20 +329,31 @@ class AssignmentRow:
 def row_of(app: StudentApp, item: KnownItem) -> AssignmentRow:
     """Return the row of one assignment; reads the disk."""
     folder = app.course.folder
-    notebook = folder.notebook(item.folder)
+    notebook, waiting = folder.notebook(item.folder), folder.waiting(item.folder)
     state = folder.state_of(notebook)
     return AssignmentRow(
         item=item,
         notebook=notebook,
         state=state.value if state else "not started",
         sent=folder.sent(notebook) if notebook else None,
-        waiting=folder.waiting(item.folder),
+        waiting=waiting,
         result=app.runner.result(notebook) if notebook else None,
         stale=app.runner.stale(notebook) if notebook else False,
         documents=folder.feedback(item.folder),
         editing=app.runner.editors.find(item.folder) is not None,
         elsewhere=_elsewhere(app, item, notebook),
+        waits_as_before=_waits_as_before(folder, waiting, notebook),
     )
+
+
+def _waits_as_before(
+    folder: StudentFolder, waiting: Waiting | None, notebook: Notebook | None
+) -> bool:
+    if waiting is None or notebook is None:
+        return False
+    with suppress(MograderError):  # one unreadable notebook must not break the whole list
+        return waiting.digest not in digests(folder.read(notebook))
+    return True
 
 
 def _elsewhere(app: StudentApp, item: KnownItem, notebook: Notebook | None) -> Elsewhere | None:

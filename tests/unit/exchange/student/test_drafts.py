@@ -145,6 +145,41 @@ def test_what_waits_is_asked_about_when_it_is_sent_and_set_aside_when_the_other_
     assert server.text == OTHER
 
 
+def test_what_waits_goes_on_waiting_while_a_newer_text_is_refused(
+    here: Folder, server: DraftCourse
+) -> None:
+    """Neither of them waited then, and the deadline passed with nothing handed in."""
+    here.begin()
+    folder, aside = here.student.folder, here.root / ".mograder" / "set-aside"
+    here.student.submit(None, "hw1", quiet)
+    before = folder.waiting("hw1")
+    assert before is not None
+    newer = MINE + b"# more\n"
+    here.notebook.write_bytes(newer)
+    server.edit(OTHER)
+    with pytest.raises(NewerElsewhere) as caught:
+        here.student.submit(server, "hw1", quiet)
+    assert folder.waiting("hw1") == before
+    assert folder.waiting_file("hw1", before).read_bytes() == MINE
+    assert list(aside.iterdir()) == []
+    here.student.submit(server, "hw1", quiet, agreed=caught.value.elsewhere.key)
+    assert server.handed_in["hw1", "alice"] == newer
+    assert folder.waiting("hw1") is None
+    assert [each.read_bytes() for each in aside.iterdir()] == [MINE]
+
+
+def test_what_waits_with_other_line_ends_goes_on_waiting_when_it_is_refused(
+    here: Folder, server: DraftCourse
+) -> None:
+    here.begin()
+    here.student.submit(None, "hw1", quiet)
+    here.notebook.write_bytes(MINE.replace(b"\n", b"\r\n"))
+    server.edit(OTHER)
+    with pytest.raises(NewerElsewhere):
+        here.student.submit(server, "hw1", quiet)
+    assert here.student.folder.waiting("hw1") is not None
+
+
 def test_taking_begins_with_the_release_where_nothing_was_fetched(
     here: Folder, server: DraftCourse
 ) -> None:

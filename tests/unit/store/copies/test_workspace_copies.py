@@ -5,6 +5,7 @@ See compatibility-0.3.16.md 2.4, 2.8; B57, B117.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
 from mograder.core.files.disk import Disk
 from mograder.core.names import ItemName, Username
 from mograder.store.copies import workspaces as module
+from mograder.store.copies.merged_files import KnownFiles
 from mograder.store.copies.workspaces import (
     MOST_ARCHIVES,
     FileStatus,
@@ -72,6 +74,19 @@ def test_b57_beginning_anew_keeps_the_work_beside_the_release(
     assert spaces.file_status(ALICE, A1) is FileStatus.UPLOADED
     assert not spaces.updated(ALICE, release)
     assert list((root / ".staging").iterdir()) == []
+
+
+def test_b57_data_files_that_were_left_alone_become_those_of_the_new_release(
+    spaces: Workspaces, root: Path, releases: Releases, release: Release
+) -> None:
+    """Else the copy would count as up to date with files of the release before."""
+    directory = started(root, release)
+    (directory / "own.csv").write_bytes(b"mine")
+    new = publish(releases, {"A1.py": b"anew", "data.csv": b"2", "own.csv": b"2"})
+    known = KnownFiles({"data.csv": frozenset({hashlib.sha256(b"1").hexdigest()})})
+    spaces.renew(ALICE, new, NOW, known)
+    found = {name: (directory / name).read_bytes() for name in names(directory) if "csv" in name}
+    assert found == {"data.csv": b"2", "own.csv": b"mine", "own.new.csv": b"2"}
 
 
 def test_b57_a_copy_as_old_as_its_release_is_not_out_of_date(
@@ -171,13 +186,16 @@ def test_a_time_that_no_calendar_has_harms_nobody(
     assert spaces.read(ALICE, A1, "A1.py", 100).modified.year == 2096
 
 
-def test_there_is_an_end_to_the_archives(spaces: Workspaces, root: Path, release: Release) -> None:
+def test_there_is_an_end_to_the_archives(
+    spaces: Workspaces, root: Path, releases: Releases, release: Release
+) -> None:
     directory = started(root, release)
     for name, _ in zip(archive_names(A1, NOW), range(MOST_ARCHIVES), strict=False):
         (directory / name).write_bytes(b"")
     with pytest.raises(Conflict, match="earlier versions"):
-        spaces.renew(ALICE, release, NOW)
+        spaces.renew(ALICE, publish(releases, {"A1.py": b"new", "more.csv": b"1"}), NOW)
     assert (directory / "A1.py").read_bytes() == WORK
+    assert "more.csv" not in names(directory)
 
 
 def test_there_is_an_end_to_the_items_of_one_student(

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mograder.clients.course_server import RemoteAssignment, WorkState, WorkStatus
+from mograder.clients.course_server import RemoteAssignment, RemoteDraft, WorkState, WorkStatus
 from mograder.exchange.student.course import KnownItem
-from mograder.store.copies.student_folder import Notebook
+from mograder.exchange.student.drafts import Elsewhere
+from mograder.store.copies.student_folder import Notebook, Waiting
 from mograder.web.pages import load_pages
 from mograder.web.student.views import AssignmentRow
 
@@ -48,3 +49,29 @@ def test_a_due_date_that_was_missed_stands_out_after_late_work_too(*, late: bool
     standing = WorkStatus(WorkState.SUBMITTED, submitted_at=sent, late=late)
     text = row(standing, NOW - timedelta(hours=2))
     assert ('<span class="late">was due' in text) == late
+
+
+@pytest.mark.parametrize("page", ["late", "newer"])
+@pytest.mark.parametrize(("waits", "older"), [(False, False), (True, False), (True, True)])
+def test_what_is_here_and_an_older_text_that_waits_have_buttons_of_their_own(
+    page: str, *, waits: bool, older: bool
+) -> None:
+    """*Submit what is here* sent what was kept an hour before."""
+    item = KnownItem(folder="A1", assignment=RemoteAssignment("1", "A1"))
+    line = AssignmentRow(
+        item=item,
+        notebook=Notebook("A1", Path("A1/A1.py"), NOW.timestamp()),
+        state="edited",
+        sent=None,
+        waiting=Waiting(file="A1.py", digest="0", file_mtime=0, kept_at=NOW) if waits else None,
+        result=None,
+        stale=False,
+        documents=(),
+        editing=False,
+        elsewhere=Elsewhere(RemoteDraft("v1", NOW)),
+        waits_as_before=older,
+    )
+    context = {"course": "C", "local": "here", "viewer": None, "line": line}
+    text = load_pages().render(f"student/{page}.html", "", **context)
+    assert ('action="/send/A1"' in text) == waits
+    assert ('action="/submit/A1"' in text) == (older or not waits)

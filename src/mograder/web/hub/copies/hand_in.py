@@ -365,8 +365,8 @@ class _Beside(Enum):
 def _beside(
     app: HubApp, user: Username, item: ItemName, copy: CopyFacts, sent: Submission
 ) -> _Beside:
-    """Compare a copy's bytes with those of its submission, if it was saved after that."""
-    if copy.saved <= sent.received:
+    """Compare a copy's bytes with those of its submission, if it was touched after that."""
+    if copy.touched <= sent.received:
         return _Beside.SAME
     try:
         saved = app.services.workspaces.read(user, item, f"{item}.py", MAX_NOTEBOOK)
