@@ -140,8 +140,11 @@ bring_tools() {
 
 uv() { UV_PYTHON_INSTALL_DIR="$top/python" UV_CACHE_DIR="$top/cache" "$top/tools/bin/uv" "$@"; }
 
-# Ubuntu 22.04's own python is too old; uv then gets one.
-find_python() { uv python find --system '>=3.11' 2>/dev/null || printf '3.12'; }
+# The distribution's own, which gets its mends; none of uv's, which the service might not be able to read.
+find_python() {
+  uv python find --system '>=3.11' 2>/dev/null ||
+    fail "Python 3.11 or newer is needed: take Debian 12 or Ubuntu 24.04, or newer ones."
+}
 
 explain_network() {
   fail "The packages could not be fetched; the output of pip or uv is above." \
@@ -150,15 +153,16 @@ explain_network() {
 
 # A directory for each version: what runs keeps its files while another is installed.
 install_version() {
-  local name="${mograder_version##*/}"
+  local name="${mograder_version##*/}" python
   step "mograder in $top"
   home="$top/versions/$(printf %s "$name" | cut -d- -f2)-$(sha256sum "$mograder_version" | head -c 8)"
   # Its Python may be gone, as after an upgrade of the distribution.
   if [ -e "$home/.complete" ] && "$home/bin/python" -c '' 2>/dev/null; then say "${home##*/}: there"; return; fi
   say "installing ${home##*/}"
+  python="$(find_python)"
   rm -rf "$home"
   mkdir -p "$top/versions"
-  uv venv -q --python "$(find_python)" "$home"
+  uv venv -q --python "$python" "$home"
   uv pip install -q --compile-bytecode --python "$home/bin/python" \
     "mograder-hub[postgresql] @ file://$mograder_version" || explain_network
   "$home/bin/mograder" hub install --help >/dev/null 2>&1 ||

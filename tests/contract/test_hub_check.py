@@ -117,6 +117,22 @@ def test_b83_without_bubblewrap_there_is_a_note_and_the_sandbox_is_the_problem(
 
 
 @pytest.mark.full
+def test_an_old_bubblewrap_is_told_with_the_version_that_is_needed(
+    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of Ubuntu 22.04 refuses an option of each sandbox."""
+    (tmp_path / "old").mkdir()
+    program = tmp_path / "old" / "bwrap"
+    program.write_text("#!/bin/sh\necho bubblewrap 0.6.1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "old"))
+    out = cli("hub check", str(course), status=1).out
+    said = f"bubblewrap 0.8.0 or newer is needed, and {program} is 0.6.1."
+    assert f"  [--] {said}\n" in out
+    assert f"  [!!] sandbox: {said}\n" in out
+
+
+@pytest.mark.full
 def test_a_sandbox_that_is_switched_off_is_a_problem(
     course: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

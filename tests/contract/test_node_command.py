@@ -214,6 +214,7 @@ async def test_the_check_tells_whether_the_hub_accepts_the_node(
     said = (await ran("check", "--hub", wire.url, status=1)).out
     assert f"[ok] hub {wire.url}: answers, and accepts this machine as node-7" in said
     assert "[!!] sandbox: bubblewrap (bwrap) is not installed" in said
+    assert said.count("apt install bubblewrap") == 2, "both lines have this remedy"
     assert (
         "[!!] hub http://127.0.0.1:9: "
         in (await ran("check", "--hub", "http://127.0.0.1:9", status=1)).out

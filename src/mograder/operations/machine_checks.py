@@ -10,6 +10,7 @@ import errno
 import math
 import os
 import platform
+import re
 import resource
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -55,6 +56,7 @@ _BUILT = datetime(2026, 1, 1, tzinfo=UTC)
 
 _LEAST_MEMORY = 256
 _LEAST_INODES = 1000
+_LEAST_KERNEL = (5, 14)
 
 
 def directory_lines(check: str, path: Path) -> Iterator[Line]:
@@ -150,6 +152,18 @@ def kernel_lines(loaded: LoadedSettings, *, sys: Path = Path("/proc/sys")) -> It
         "fs.pipe-user-pages-soft",
     )
     yield _descriptors(loaded.settings.limits.open_files)
+
+
+def kernel_version_lines(release: str = "") -> Iterator[Line]:
+    """Yield a problem if the kernel, by default this one, is older than those supported.
+
+    Before 5.14 it counts RLIMIT_NPROC for a user of the machine and not for each sandbox.
+    """
+    release = release or platform.release()
+    found = re.match(r"(\d+)\.(\d+)", release)
+    if found and (int(found[1]), int(found[2])) < _LEAST_KERNEL:
+        text = f"Linux {release}: [limits] processes is for all sessions of a user together there"
+        yield problem("kernel-version", text, "Take Linux 5.14 or newer.")
 
 
 def _counted(check: str, what: str, file: Path, wanted: int, key: str) -> Line:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ from mograder.operations.machine_checks import (
     directory_lines,
     disk_lines,
     kernel_lines,
+    kernel_version_lines,
     limits_line,
     memory_line,
     namespace_lines,
@@ -139,6 +141,7 @@ async def examine_node(environ: Environ) -> tuple[Line, ...]:
     config = node_config(environ)
     return (
         version_line(),
+        *kernel_version_lines(),
         _node_user_line(),
         _capacity_line(config),
         clock_line(),
@@ -184,11 +187,13 @@ def _marimo() -> Line:
 
 
 def _bubblewrap_line() -> Line:
-    """Report whether bubblewrap is installed (B83); the sandbox's check says if it is needed."""
+    """Report whether bubblewrap is there and new enough (B83); the sandbox's check: if needed."""
     try:
         find_bubblewrap()
     except MograderError as error:
-        return note("bubblewrap", "bubblewrap not found (optional, recommended)", error.hint)
+        absent = shutil.which("bwrap") is None
+        text = "bubblewrap not found (optional, recommended)" if absent else error.message
+        return note("bubblewrap", text, error.hint)
     return ok("bubblewrap", "bubblewrap available")
 
 
@@ -331,7 +336,7 @@ async def _node_sandbox(config: NodeConfig) -> list[Line]:
             lines.append(_confined_line(await look_from_inside(moment.client, place, hidden)))
             lines.append(await _warm(moment))
     except MograderError as error:
-        hint = remedy_for(error.message, Surroundings.found())
+        hint = _bubblewrap_line().hint or remedy_for(error.message, Surroundings.found())
         lines.append(problem("sandbox", f"sandbox: {error.message}", hint))
     return lines
 
@@ -369,6 +374,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("namespaces", lambda it: namespace_lines()),
     ("limits", lambda it: limits_line()),
     ("kernel", lambda it: kernel_lines(it.loaded)),
+    ("kernel-version", lambda it: kernel_version_lines()),
     ("environments", lambda it: asyncio.run(environment_lines(it.loaded))),
     ("backups", lambda it: backup_lines(it.loaded)),
     ("versions", lambda it: version_lines(it.loaded)),

@@ -130,6 +130,12 @@ def test_uv_and_pip_ask_the_mirror_and_trust_the_sites_authority(
     assert (tmp_path / "top" / "out" / "of_the_mirror.py").exists()
 
 
+def test_an_older_python_than_is_needed_is_told(tmp_path: Path) -> None:
+    done = bootstrap(tmp_path, 'uv() { return 2; }; python="$(find_python)"; echo went on')
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Python 3.11 or newer is needed" in done.stderr
+
+
 @pytest.mark.full
 def test_without_the_authority_the_remedy_is_said(tmp_path: Path, mirror: str) -> None:
     words = f"take --index-url={mirror}; use_network; {_FETCH.rstrip()} || explain_network"

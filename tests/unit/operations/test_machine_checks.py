@@ -15,6 +15,7 @@ from mograder.operations.machine_checks import (
     directory_lines,
     disk_lines,
     kernel_lines,
+    kernel_version_lines,
     memory_line,
     namespace_lines,
     port_line,
@@ -174,6 +175,21 @@ def test_namespaces_that_a_container_refuses_are_a_problem(tmp_path: Path) -> No
     assert line.level is Level.PROBLEM
     assert reason in line.text
     assert "systempaths=unconfined" in line.hint
+
+
+@pytest.mark.parametrize("release", ["5.14.0-427.el9.x86_64", "6.1.0-18-amd64", "unknown"])
+def test_a_kernel_that_counts_processes_for_each_sandbox_is_no_news(release: str) -> None:
+    assert list(kernel_version_lines(release)) == []
+
+
+@pytest.mark.parametrize("release", ["5.10.0-28-amd64", "4.18.0", "5.9"])
+def test_a_kernel_that_counts_the_processes_of_all_sandboxes_together_is_a_problem(
+    release: str,
+) -> None:
+    (line,) = kernel_version_lines(release)
+    assert line.level is Level.PROBLEM
+    assert f"Linux {release}" in line.text
+    assert "5.14" in line.hint
 
 
 def test_the_versions_are_told() -> None:

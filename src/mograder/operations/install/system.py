@@ -123,7 +123,7 @@ def ensure_sandbox(host: Host) -> None:
     """Let bubblewrap make namespaces, and give hundreds of sessions of one user what they need."""
     host.step("What sandboxes need of the kernel")
     setting = host.text_of(_RESTRICTED).strip()
-    # Newer kernels of Ubuntu 22.04 have the setting, off; its AppArmor cannot read the profile.
+    # A kernel that is newer than AppArmor has the setting, off; the profile cannot be read then.
     if setting and (setting != "0" or host.path(_ABI).exists()):
         if not put(host, APPARMOR, shipped_file("apparmor-mograder").read_text("utf-8")):
             host.say("AppArmor: the profile is there")

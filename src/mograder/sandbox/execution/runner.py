@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -19,12 +20,14 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput
 from mograder.core.tasks import to_its_end
 from mograder.sandbox.execution.item_limits import CopyBounds, is_needed, too_large
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
 from mograder.sandbox.machines import Runs
 from mograder.sandbox.protocol import Execute
+from mograder.sandbox.tree_walk import DIRECTORY, walk
 
 assert sys.platform == "linux"  # files of other people are opened without following links
 
@@ -32,6 +35,7 @@ _ID_BYTES = 12
 _DEEPEST = 6
 _COPY_BYTES = 1 << 20
 _NOTEBOOK, _HEAD_BYTES = b"marimo.App(", 1 << 16
+_NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
 
 
 class Executor:
@@ -146,15 +150,20 @@ def needed_files(folder: Path) -> Iterator[tuple[Path, str, int]]:
     """Yield the files that a notebook in a folder may need, in a fixed order.
 
     They are given as the relative path of their directory, their name, and the directory's
-    descriptor. They may be anything but directories; links to directories are not followed.
+    descriptor. They may be anything but directories; links to directories are not followed, and
+    there are none in a folder that is a link. Students may change the folder meanwhile.
     """
-    for top, directories, files, descriptor in os.fwalk(folder, follow_symlinks=False):
-        below = Path(top).relative_to(folder)
-        directories[:] = [name for name in sorted(directories) if is_needed(name)]
-        if len(below.parts) >= _DEEPEST:
-            directories.clear()
-        for name in sorted(filter(is_needed, files)):
-            yield below, name, descriptor
+    try:
+        top = os.open(folder, DIRECTORY)
+    except OSError as error:
+        if error.errno not in _NO_DIRECTORY:
+            raise
+        return
+    with closing_fd(top):
+        for each in walk(top, _DEEPEST):
+            each.directories[:] = filter(is_needed, each.directories)
+            for name in filter(is_needed, each.others):
+                yield each.below, name, each.descriptor
 
 
 def folder_digest(folder: Path) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -325,8 +326,17 @@ class _Plain:
                 os.killpg(self._child.pid, signal.SIGKILL)
 
 
+_LEAST = (0, 8, 0)
+"""The first version of bubblewrap that has all options of our plans (``--disable-userns``)."""
+
+_VERSION_SECONDS = 20.0
+
+
 def find_bubblewrap() -> str:
-    """Return bwrap's path. Raises: :class:`SandboxUnavailable` with a hint how to install it."""
+    """Return bwrap's path; a version that it does not tell is taken for new enough.
+
+    Raises: :class:`SandboxUnavailable` with a hint if it is not installed or too old.
+    """
     program = shutil.which("bwrap")
     if program is None:
         raise SandboxUnavailable(
@@ -334,7 +344,35 @@ def find_bubblewrap() -> str:
             hint="Install it (apt install bubblewrap), or set [security] use_bubblewrap = false "
             "to run without any protection.",
         )
+    version = _version_of(program)
+    if version and version < _LEAST:
+        raise SandboxUnavailable(
+            f"bubblewrap {_dotted(_LEAST)} or newer is needed, and {program} is "
+            f"{_dotted(version)}.",
+            hint="Take a system that has it (Debian 12, Ubuntu 24.04, or later ones), or set "
+            "[security] use_bubblewrap = false to run without any protection.",
+        )
     return program
+
+
+def _version_of(program: str) -> tuple[int, ...]:
+    """Return the version of a bwrap, empty if it does not tell it."""
+    try:
+        asked = subprocess.run(
+            (program, "--version"),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_VERSION_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    found = re.match(rb"bubblewrap (\d+)\.(\d+)(?:\.(\d+))?", asked.stdout)
+    return tuple(int(each or 0) for each in found.groups()) if found else ()
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def system_links() -> tuple[tuple[tuple[str, str], ...], tuple[Path, ...]]:

@@ -19,6 +19,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from mograder.core.errors import SandboxUnavailable
+from mograder.sandbox.tree_walk import DIRECTORY, walk
+
+_DEEPEST = 64
+"""Levels of directories that are given; a deeper tree counts as a full workspace."""
 
 
 def give_to(directory: Path, uid: int) -> None:
@@ -28,12 +32,12 @@ def give_to(directory: Path, uid: int) -> None:
     link, since the tree may hold a student's files (security.md, "The workspace is
     theirs"); a file with several hard links keeps its owner.
     """
-    top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    top = os.open(directory, DIRECTORY)
     try:
         if os.fstat(top).st_uid == uid:
             return
-        for _, directories, files, descriptor in os.fwalk(".", dir_fd=top, follow_symlinks=False):
-            _give_entries((*directories, *files), descriptor, uid)
+        for each in walk(top, _DEEPEST):
+            _give_entries((*each.directories, *each.others), each.descriptor, uid)
         os.fchown(top, uid, uid)
     finally:
         os.close(top)

@@ -38,6 +38,9 @@ _CAPABILITY = (
     "As root the supervisor needs CAP_SYS_ADMIN, which this container lacks. Run it as an ordinary "
     "user, who needs no capability (Docker: --user 1000), or add --cap-add SYS_ADMIN."
 )
+_REFUSED = ("No permissions", "not permitted")
+"""The words in bubblewrap's message about a system call that was refused."""
+
 _SYSCTL = "sysctl -w user.max_user_namespaces=15000"
 _CLONE = "sysctl -w kernel.unprivileged_userns_clone=1"
 _PROFILE = (
@@ -55,8 +58,10 @@ _CONFINED = (
 class Surroundings:
     """The facts about this process that explain a failure of bubblewrap.
 
-    ``sysctl`` is a remedy for a kernel setting that forbids user namespaces, or empty; ``profile``
-    is the AppArmor profile that confines this process, or empty.
+    ``filtered`` is whether a container's seccomp profile is in force: then the first process has
+    it too, unlike the filters that systemd sets for a service. ``sysctl`` is a remedy for a kernel
+    setting that forbids user namespaces, or empty; ``profile`` is the AppArmor profile that
+    confines this process, or empty.
     """
 
     is_root: bool = False
@@ -69,13 +74,13 @@ class Surroundings:
     @classmethod
     def found(cls, proc: Path = Path("/proc")) -> Surroundings:
         """Return the facts; what cannot be read is not in the way."""
-        status = _read(proc / "self/status")
+        status, first = _read(proc / "self/status"), _read(proc / "1/status")
         mounts = [line.split()[4] for line in _read(proc / "self/mountinfo").splitlines()]
         confinement = _read(proc / "self/attr/current").strip("\0\n ")
         return cls(
             is_root=os.geteuid() == 0,
             sys_admin=bool(int(_field(status, "CapEff") or "ffffffff", 16) & _SYS_ADMIN),
-            filtered=_field(status, "Seccomp") == str(_FILTERED),
+            filtered=_field(status, "Seccomp") == _field(first, "Seccomp") == str(_FILTERED),
             covered=any(m.startswith("/proc/") and not m.startswith(_HARMLESS) for m in mounts),
             sysctl=_sysctl(proc / "sys"),
             profile="" if confinement in {"", "unconfined"} else confinement,
@@ -91,7 +96,7 @@ def remedy_for(reason: str, here: Surroundings) -> str:
     if here.sysctl:
         return here.sysctl
     remedies = [
-        *([_SECCOMP] if here.filtered else []),
+        *([_SECCOMP] if here.filtered and any(each in reason for each in _REFUSED) else []),
         *([_PROC] if here.covered else []),
         *([_CONFINED] if here.profile else []),
     ]

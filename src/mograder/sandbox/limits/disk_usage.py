@@ -2,7 +2,8 @@
 
 A workspace is walked every few seconds while its session writes; the walk follows no link and
 stops at the limit. Deleted files that are still open are counted. The free space is read ten times
-a second: if it is below the reserve, the session with the most recent writes ends.
+a second, and after each walk: if it is below the reserve, the session with the most recent writes
+ends.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from threading import Event
 from mograder.core.files.disk import DiskReserve
 from mograder.sandbox.limits.procfs import deleted_files, written_by
 from mograder.sandbox.limits.rules import End
+from mograder.sandbox.tree_walk import DIRECTORY
 
 _BLOCK = 512
 _LEAST = 4096
@@ -28,7 +30,6 @@ _LEAST = 4096
 _DEEPEST = 64
 """Maximum depth of directories; a deeper tree counts as a full workspace."""
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _UNLIMITED = 1 << 40
 _MOST_FILES = 1 << 18
 """Descriptors of a session that are looked at: all that the default limits allow it."""
@@ -111,21 +112,30 @@ class DiskWatch:
         return []
 
     def look(self, moving: Collection[str]) -> list[End]:
-        """Measure workspaces that may have changed, and all on a short disk; return the ends."""
+        """Measure workspaces that may have changed, and all on a short disk; return the ends.
+
+        Stop after the first walk during which another disk became short: all walks together can
+        take minutes, in which the session that writes would fill it.
+        """
         now = time.monotonic()
         short = self._short_disks()
         forget = 0.5 ** ((now - self._looked) / _FORGET_SECONDS)
         self._looked = now
-        ends = []
-        for session_id, space in tuple(self._spaces.items()):
+        spaces = tuple(self._spaces.items())
+        for session_id, space in spaces:
             space.lately *= forget
             pause = 0.0 if space.device in short else _ANYWAY_SECONDS
             space.changed |= session_id in moving and now - space.walked_at > pause
             if space.device in short or space.changed or session_id in moving:
                 self._count_written(session_id, space)
-                self._walk_if_due(session_id, space, now)
+        ends = []
+        for session_id, space in spaces:
+            walked = self._walk_if_due(session_id, space, now)
             if space.limit and space.size > space.limit:
                 ends.append(End(session_id, "workspace"))
+            if walked and (newly := self._short_disks() - short):
+                short |= newly
+                break
         return ends or self._keep_reserve(short)
 
     def _short_disks(self) -> set[int]:
@@ -149,11 +159,12 @@ class DiskWatch:
         space.since += wrote
         space.changed = space.changed or wrote > 0
 
-    def _walk_if_due(self, session_id: str, space: _Space, now: float) -> None:
+    def _walk_if_due(self, session_id: str, space: _Space, now: float) -> bool:
+        """Measure a workspace if its pause is over; return whether it was walked."""
         enough = space.limit or _UNLIMITED
         least = 0.0 if space.size + space.since > enough else _WALK_SECONDS
         if not space.changed or now - space.walked_at < max(least, space.cost * _WALK_PART):
-            return
+            return False
         begun = time.monotonic()
         size = tree_size(space.directory, enough)
         if size <= enough:
@@ -163,6 +174,7 @@ class DiskWatch:
         space.size, space.changed, space.since = size, False, 0
         space.walked_at = time.monotonic()
         space.cost = space.walked_at - begun
+        return True
 
     def _keep_reserve(self, short: set[int]) -> list[End]:
         writers = {
@@ -181,13 +193,14 @@ def tree_size(top: Path, enough: int) -> int:
     """Return the bytes that a tree takes on its disk, or a number above ``enough``.
 
     Never follows a link nor leaves the file system; a file with several hard links counts once.
-    The owner may change the tree meanwhile: an unreadable entry counts as one small file.
+    The owner may change the tree meanwhile: an entry that is gone counts as one small file. A tree
+    with a directory that this process may not read counts as full, since it may hold anything.
     """
     levels: list[_Level] = []
     linked: set[int] = set()
     total = 0
     try:
-        levels.append(_Level(os.open(top, _DIRECTORY)))
+        levels.append(_Level(os.open(top, DIRECTORY)))
         device = os.fstat(levels[0].descriptor).st_dev
         while levels and total <= enough:
             entry = next(levels[-1].entries, None)
@@ -200,6 +213,8 @@ def tree_size(top: Path, enough: int) -> int:
                 return enough + 1
             if is_directory:
                 _descend(levels, entry.name)
+    except PermissionError:
+        return enough + 1
     except OSError:
         return total
     finally:
@@ -221,14 +236,24 @@ class _Level:
 
 
 def _descend(levels: list[_Level], name: str) -> None:
-    with contextlib.suppress(OSError):
-        levels.append(_Level(os.open(name, _DIRECTORY, dir_fd=levels[-1].descriptor)))
+    """Open a directory, unless it is gone or replaced. Raises: ``PermissionError``."""
+    try:
+        levels.append(_Level(os.open(name, DIRECTORY, dir_fd=levels[-1].descriptor)))
+    except PermissionError:
+        raise
+    except OSError:
+        return
 
 
 def _measure(entry: os.DirEntry[str], device: int, linked: set[int]) -> tuple[int, bool]:
-    """Return the bytes of an entry, and whether it is a directory to descend into."""
+    """Return the bytes of an entry, and whether it is a directory to descend into.
+
+    Raises: ``PermissionError`` in a directory that may be listed but not searched.
+    """
     try:
         found = entry.stat(follow_symlinks=False)
+    except PermissionError:
+        raise
     except OSError:
         return _LEAST, False
     if found.st_dev != device:

@@ -14,6 +14,7 @@ from mograder.sandbox.isolation.obstacles import (
 
 NO_NAMESPACE = "bwrap: No permissions to create new namespace"
 NO_PIVOT = "bwrap: pivot_root: Operation not permitted"
+NO_ROOM = "bwrap: Creating new namespace failed: nesting depth exceeded (ENOSPC)"
 NO_PROC = "bwrap: Can't mount proc on /newroot/proc: Operation not permitted"
 NO_MOUNTS = "The supervisor cannot leave the mount namespace: Operation not permitted."
 
@@ -30,6 +31,7 @@ NO_MOUNTS = "The supervisor cannot leave the mount namespace: Operation not perm
         (NO_NAMESPACE, Surroundings(sysctl="sysctl -w x=1"), "sysctl -w x=1"),
         (NO_NAMESPACE, Surroundings(profile="docker-default (enforce)"), "apparmor=unconfined"),
         (NO_NAMESPACE, Surroundings(), "AppArmor"),
+        (NO_ROOM, Surroundings(filtered=True), "AppArmor"),
     ],
 )
 def test_the_remedy_is_that_of_the_obstacle(reason: str, here: Surroundings, wanted: str) -> None:
@@ -45,6 +47,8 @@ def _proc(tmp_path: Path, status: str, mounts: str, **settings: int) -> Path:
     own = tmp_path / "self"
     (own / "attr").mkdir(parents=True)
     (own / "status").write_text(status)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/status").write_text(status)
     (own / "mountinfo").write_text(mounts)
     (own / "attr/current").write_text("docker-default (enforce)\n")
     for name, value in settings.items():
@@ -67,6 +71,14 @@ def test_the_facts_of_a_default_container_are_found(tmp_path: Path) -> None:
     assert not here.sys_admin
     assert here.profile.startswith("docker-default")
     assert "max_user_namespaces" in here.sysctl
+
+
+def test_the_filters_that_systemd_sets_for_a_service_are_no_containers(tmp_path: Path) -> None:
+    """Those of LockPersonality and RestrictRealtime, which forbid no namespaces."""
+    proc = _proc(tmp_path, "Seccomp:\t2\n", "")
+    assert Surroundings.found(proc).filtered
+    (proc / "1/status").write_text("Seccomp:\t0\n")
+    assert not Surroundings.found(proc).filtered
 
 
 def test_an_ordinary_machine_has_nothing_in_the_way(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from threading import Event
 import pytest
 
 from mograder.core.files.disk import NO_RESERVE, DiskReserve
+from mograder.sandbox.limits import disk_usage
 from mograder.sandbox.limits.disk_usage import DiskWatch, tree_size
 from mograder.sandbox.limits.procfs import (
     PAGE,
@@ -115,6 +116,70 @@ def test_a_tree_without_end_counts_as_full(tmp_path: Path) -> None:
         here = here / "d"
     here.mkdir(parents=True)
     assert tree_size(tmp_path, NO_LIMIT) == NO_LIMIT + 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("mode", [0, 0o300, 0o600])
+@pytest.mark.parametrize("closed", [".", "deep/closed"])
+def test_a_directory_that_its_owner_closed_counts_as_full(
+    tmp_path: Path, closed: str, mode: int
+) -> None:
+    """Files can still be written to one that can be searched (0300), and none of them is seen."""
+    directory = tmp_path / "top" / closed
+    directory.mkdir(parents=True)
+    (directory / "file").touch()
+    directory.chmod(mode)
+    try:
+        assert tree_size(tmp_path / "top", NO_LIMIT) == NO_LIMIT + 1
+    finally:
+        directory.chmod(0o700)
+
+
+def test_a_directory_that_may_not_be_opened_counts_as_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the one above, also where the tests run as root. One that is gone counts as small."""
+    opened = os.open
+
+    def refuse(
+        path: str | Path, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
+    ) -> int:
+        if path == "closed":
+            raise PermissionError
+        if path == "gone":
+            raise FileNotFoundError
+        return opened(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", refuse)
+    (tmp_path / "gone").mkdir()
+    assert tree_size(tmp_path, NO_LIMIT) < 100 << 10
+    (tmp_path / "closed").mkdir()
+    assert tree_size(tmp_path, NO_LIMIT) == NO_LIMIT + 1
+
+
+def test_walks_stop_when_the_disk_gets_short_during_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them may take minutes, in which another session fills the rest of the disk."""
+    walked: list[str] = []
+
+    def walk(top: Path, enough: int) -> int:
+        walked.append(top.name)
+        return 0
+
+    def left(_: object) -> os.statvfs_result:
+        names = 0 if walked else 1000
+        return os.statvfs_result((4096, 4096, 100, 90, 90, 1000, names, names, 0, 255))
+
+    monkeypatch.setattr(disk_usage, "tree_size", walk)
+    monkeypatch.setattr(disk_usage, "written_by", sum)
+    monkeypatch.setattr(os, "statvfs", left)
+    watch = DiskWatch(DiskReserve(1), lambda name: [9 << 20] if name == "writer" else [])
+    for name in ("first", "second", "writer"):
+        (tmp_path / name).mkdir()
+        watch.add(name, tmp_path / name, 0)
+    assert watch.look(()) == [End("writer", "disk")]
+    assert walked == ["first"]
 
 
 def test_a_workspace_that_does_not_move_is_measured_once(tmp_path: Path) -> None:
