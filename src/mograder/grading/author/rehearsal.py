@@ -50,11 +50,24 @@ _HINTS = {
     "column": "Compare the shapes as well.",
     "equal": "Add a case that must be unequal.",
     "raises": "Add a case in which it must return a value.",
+    "wraps": "Convert to `float` before you square or add.",
 }
 _REASONS = {
     "FileNotFoundError": f"Let the answer be the content of the file, {_BESIDE}.",
     "could not get source code": f"Check what the answer does, {_BESIDE}.",
     "source code not available": f"Check what the answer does, {_BESIDE}.",
+    "it took too long": (
+        "A call of an answer may take 10 s, or a thirtieth of `timeout` in [defaults] of "
+        "mograder.toml where that is more. Raise it, or let the call do less."
+    ),
+    "the time of this check is over": (
+        "A check may take 60 s, or a fifth of `timeout` in [defaults] of mograder.toml where that "
+        "is more. Raise it, or divide the check."
+    ),
+    "the time for all checks is over": (
+        "All checks together may take as long as `timeout` in [defaults] of mograder.toml says. "
+        "Raise it, or let them do less."
+    ),
 }
 _FIGURES = ("gca(", "gcf(", ".get_fignums(")
 
