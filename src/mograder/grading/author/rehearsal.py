@@ -202,6 +202,29 @@ def judged_otherwise(subject: Subject, result: JudgingResult) -> Iterator[tuple[
                 yield found.key, Finding(subject.filename, line, message, _COMPARE)
 
 
+def unseen_checks(plan: GradingPlan, filename: str, report: RunReport) -> Iterator[Finding]:
+    """Yield the checks with marks that the notebook's run has recorded and the plan has not.
+
+    Grading would leave their questions to people.
+    """
+    checks = [
+        (part.cell, part.check.labels)
+        for part in (*plan.checks, *plan.beside)
+        if part.check is not None
+    ]
+    known = {each.label for _, labels in checks for each in labels}
+    open_cells = {cell for cell, labels in checks if any(each.label is None for each in labels)}
+    lines = {cell.index: cell.line for cell in plan.cells}
+    for each in report.checks:
+        if each.label in known or each.index in open_cells:
+            continue
+        if _has_marks(plan, key_of(each.label)):
+            message = f"the check {each.label!r} is recorded when the notebook runs, but grading "
+            hint = "Call `check` in the cell itself, or in a function of the notebook."
+            line = lines.get(each.index, 1)
+            yield Finding(filename, line, f"{message}does not see its call.", hint)
+
+
 def _why(label: JudgedLabel) -> str:
     failed = [each for each in label.conditions if not each.passed]
     return "; ".join(each.reason or each.message for each in failed[:1])
