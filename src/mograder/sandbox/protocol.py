@@ -10,7 +10,7 @@ a fault of the other side, whose connection is closed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -202,6 +202,8 @@ class AnswerWorker(NotebookRequest):
 
 
 _Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS)]
+_CALLS, _CHECKS = 30, 5
+"""The parts of the time for all checks that one request and one check have at least."""
 
 
 @strict.dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore", strict=True))
@@ -215,6 +217,22 @@ class Deadlines:
     check: _Seconds = 60.0
     submission: _Seconds = 300.0
     notebook: _Seconds = 300.0
+
+
+def timed(deadlines: Deadlines, seconds: float) -> Deadlines:
+    """Return the deadlines with ``seconds`` for the notebook, and as many for all its checks.
+
+    It is at least a second and at most what a supervisor accepts. Long times raise those of one
+    check and of one request, too; no part has more than the whole.
+    """
+    seconds = min(max(seconds, 1.0), LONGEST_SECONDS)
+    return replace(
+        deadlines,
+        call=min(max(deadlines.call, seconds / _CALLS), seconds),
+        check=min(max(deadlines.check, seconds / _CHECKS), seconds),
+        submission=seconds,
+        notebook=seconds,
+    )
 
 
 class AnswerJudge(NotebookRequest):

@@ -23,14 +23,10 @@ from mograder.core.errors import SandboxUnavailable
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.grading.submissions.autograde import Autograded, AutogradeRequest, autograde
 from mograder.grading.submissions.comparison import ComparedRuns, compare_runs
-from mograder.grading.submissions.grading_tools import (
-    GradingTools,
-    lowered,
-    open_grading_tools,
-    timed,
-)
+from mograder.grading.submissions.grading_tools import GradingTools, lowered, open_grading_tools
 from mograder.grading.submissions.result_forms import render_csv
 from mograder.notebook.denied_code import denied_by
+from mograder.sandbox.protocol import timed
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.grading_records import GradingRun
 

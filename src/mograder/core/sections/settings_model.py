@@ -141,7 +141,8 @@ class DefaultsSettings(Section):
     """Notebooks that the hub validates, or `mograder autograde` grades, at the same time."""
     timeout: Annotated[Positive, AfterValidator(lambda seconds: min(seconds, 3600))] = 300
     """Seconds that one notebook may run, at most 3600. Its checks have as long again when it is
-    graded."""
+    graded: one check a fifth of that, or 60 s where that is more, and one call of an answer a
+    thirtieth, or 10 s."""
     no_edit: Annotated[bool, NO_EFFECT] = False
     no_actions: Annotated[bool, NO_EFFECT] = False
     headless_edit: Annotated[bool, NO_EFFECT] = False

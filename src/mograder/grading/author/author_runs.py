@@ -46,7 +46,7 @@ from mograder.sandbox.execution.report import (
     Outcome,
 )
 from mograder.sandbox.inside.grading_contract import parse_contract
-from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines, Limits
+from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines, Limits, timed
 from mograder.store.course.course import read_notebook
 from mograder.store.course.sources import contracts_of
 
@@ -123,7 +123,7 @@ class AuthorRuns:
     ) -> None:
         self._opened = opened
         self._seconds = loaded.settings.defaults.timeout
-        self._deadlines = Deadlines(notebook=self._seconds)
+        self._deadlines = timed(Deadlines(), self._seconds)
         self._contracts = contracts_of(loaded)
         self._slots = SandboxSlots()
         self._item = ""

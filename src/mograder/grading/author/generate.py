@@ -26,7 +26,14 @@ from mograder.grading.author.author_runs import (
     judge_release,
     judge_source,
 )
-from mograder.grading.author.rehearsal import Findings, Subject, Version, interface, rehearse
+from mograder.grading.author.rehearsal import (
+    Findings,
+    Subject,
+    Version,
+    interface,
+    rehearse,
+    unseen_checks,
+)
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.denied_code import Denied, screen_source
 from mograder.notebook.findings import Finding, refuse
@@ -406,7 +413,9 @@ class _Generator:
     ) -> list[str]:
         """Return what is wrong in the runs; add the lines on what is not."""
         filename, texts = shown(made.source), (made.text, made.release.text)
-        wrong = judge_source(made.text, filename, source)
+        wrong = [*judge_source(made.text, filename, source)]
+        if made.plan is not None:
+            wrong += unseen_checks(made.plan, filename, source)
         count = len(source.checks)
         if not wrong:
             told = f"{filename}: {_checks(count)} passed" if count else filename

@@ -50,11 +50,24 @@ _HINTS = {
     "column": "Compare the shapes as well.",
     "equal": "Add a case that must be unequal.",
     "raises": "Add a case in which it must return a value.",
+    "wraps": "Convert to `float` before you square or add.",
 }
 _REASONS = {
     "FileNotFoundError": f"Let the answer be the content of the file, {_BESIDE}.",
     "could not get source code": f"Check what the answer does, {_BESIDE}.",
     "source code not available": f"Check what the answer does, {_BESIDE}.",
+    "it took too long": (
+        "A call of an answer may take 10 s, or a thirtieth of `timeout` in [defaults] of "
+        "mograder.toml where that is more. Raise it, or let the call do less."
+    ),
+    "the time of this check is over": (
+        "A check may take 60 s, or a fifth of `timeout` in [defaults] of mograder.toml where that "
+        "is more. Raise it, or divide the check."
+    ),
+    "the time for all checks is over": (
+        "All checks together may take as long as `timeout` in [defaults] of mograder.toml says. "
+        "Raise it, or let them do less."
+    ),
 }
 _FIGURES = ("gca(", "gcf(", ".get_fignums(")
 
@@ -187,6 +200,29 @@ def judged_otherwise(subject: Subject, result: JudgingResult) -> Iterator[tuple[
                 weights = f"{own[label].total_weight:g} in the notebook, but {found.total:g}"
                 message = f"the conditions of {label!r} weigh {weights} when judged apart."
                 yield found.key, Finding(subject.filename, line, message, _COMPARE)
+
+
+def unseen_checks(plan: GradingPlan, filename: str, report: RunReport) -> Iterator[Finding]:
+    """Yield the checks with marks that the notebook's run has recorded and the plan has not.
+
+    Grading would leave their questions to people.
+    """
+    checks = [
+        (part.cell, part.check.labels)
+        for part in (*plan.checks, *plan.beside)
+        if part.check is not None
+    ]
+    known = {each.label for _, labels in checks for each in labels}
+    open_cells = {cell for cell, labels in checks if any(each.label is None for each in labels)}
+    lines = {cell.index: cell.line for cell in plan.cells}
+    for each in report.checks:
+        if each.label in known or each.index in open_cells:
+            continue
+        if _has_marks(plan, key_of(each.label)):
+            message = f"the check {each.label!r} is recorded when the notebook runs, but grading "
+            hint = "Call `check` in the cell itself, or in a function of the notebook."
+            line = lines.get(each.index, 1)
+            yield Finding(filename, line, f"{message}does not see its call.", hint)
 
 
 def _why(label: JudgedLabel) -> str:

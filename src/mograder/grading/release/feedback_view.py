@@ -403,7 +403,9 @@ def _labels(
         if not label.hidden or level >= Level.FULL:
             yield _label(check, label, marks, level, silent)
         elif level >= Level.LABEL:
-            conditions = _failed_messages(label) if level >= Level.MESSAGE else visible
+            # A run beside the answer could put anything into a message.
+            told = level >= Level.MESSAGE and check.state is not GradingState.UNPROTECTED
+            conditions = _failed_messages(label) if told else visible
             yield LabelView(label.label, _of_label(check, label), marks, conditions=conditions)
         elif visible:
             title = f"{label.label}, what your notebook says of it"
@@ -486,19 +488,21 @@ def _in_release(
 
 
 def _may_repeat(checks: Sequence[GradedCheck]) -> frozenset[tuple[int, str]]:
-    """Return the cells and labels whose messages may repeat the call of a hidden test.
+    """Return the cells and labels whose messages may repeat a hidden test.
 
-    The judge asks the checks with hidden tests last, in their order. So these are the labels behind
-    the first hidden one.
+    The judge asks the checks with hidden tests last, in the order of the result. So these are the
+    labels behind the first hidden one. Of the checks that ran beside the answer all are, if one of
+    them has hidden tests: the answer had that code in its file, and could write the messages.
     """
-    labels = [
-        (check.cell, label)
-        for check in sorted(checks, key=lambda each: each.cell)
-        if check.hidden
-        for label in check.labels
-    ]
+    labels = [(check.cell, label) for check in checks if check.hidden for label in check.labels]
     first = next((n for n, (_, label) in enumerate(labels) if label.hidden), len(labels))
-    return frozenset((cell, label.label) for cell, label in labels[first + 1 :])
+    silent = labels[first + 1 :]
+    # One that ran beside the answer may have ended as not run.
+    beside = (GradingState.UNPROTECTED, GradingState.NOT_RUN)
+    if any(check.hidden and check.state in beside for check in checks):
+        unsure = [check for check in checks if check.state is GradingState.UNPROTECTED]
+        silent += [(check.cell, label) for check in unsure for label in check.labels]
+    return frozenset((cell, label.label) for cell, label in silent)
 
 
 def _of_label(check: GradedCheck, label: GradedLabel) -> Judgement:

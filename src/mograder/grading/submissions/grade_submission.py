@@ -73,6 +73,7 @@ from mograder.store.submissions.receipts import moment
 
 _log = get_logger(__name__)
 _LOG = 1000
+_DID_NOT_RUN = "this check did not run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,8 +310,10 @@ def _unprotected_checks(
 ) -> tuple[GradedCheck, ...]:
     """Return the results of the unprotected checks of a source; other results do not count.
 
-    A label that is known only when its check runs belongs to the first such check.
+    A label that is known only when its check runs belongs to the first such check. Where the
+    answer ran beside hidden tests, no reason is told that it could have written.
     """
+    hidden = any(part.check is not None and part.check.hidden for part in parts)
     named = {each.label for each in expected}.union(*map(_labels, parts))
     found = {each.label: each for each in report.checks}
     free = [each for each in report.checks if each.label not in named]
@@ -320,7 +323,9 @@ def _unprotected_checks(
         if part.check is not None and any(each.label is None for each in part.check.labels):
             results, free = [*results, *free], []
         wanted = [each for each in expected if each.unprotected and each.cell == part.cell]
-        checks.append(_check(part.cell, part.line, results, wanted))
+        made = _check(part.cell, part.line, results, wanted)
+        told = {"reason": _DID_NOT_RUN} if hidden and made.reason else {}
+        checks.append(made.model_copy(update=told))
     return tuple(checks)
 
 
@@ -348,7 +353,7 @@ def _check(
     lost = [each for each in results if each.status is CheckStatus.NOT_RUN]
     reasons = [message.removeprefix("not run: ") for each in lost for message in each.messages]
     if missing or not results:
-        reasons.append("this check did not run")
+        reasons.append(_DID_NOT_RUN)
     return GradedCheck(
         cell=cell,
         line=line,

@@ -22,7 +22,7 @@ from mograder.grading.submissions.contract_recording import (
     record_contract,
 )
 from mograder.grading.submissions.grading_result import Basis
-from mograder.grading.submissions.grading_tools import GradingTools, timed
+from mograder.grading.submissions.grading_tools import GradingTools
 from mograder.grading.submissions.question_results import (
     ExpectedLabel,
     expected_labels,
@@ -39,7 +39,7 @@ from mograder.sandbox.execution.item_limits import limits_for
 from mograder.sandbox.execution.judging import JudgeFiles
 from mograder.sandbox.execution.runner import folder_digest
 from mograder.sandbox.inside.grading_contract import Contract, render_contract
-from mograder.sandbox.protocol import Deadlines, Limits
+from mograder.sandbox.protocol import Deadlines, Limits, timed
 from mograder.store.course.course import read_notebook, shown
 
 _ALIKE = 0.5

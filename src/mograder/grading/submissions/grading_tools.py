@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from mograder.grading.workbench import SandboxSlots, open_sandboxed
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.judging import Judges
 from mograder.sandbox.execution.report import Executes
-from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines, Limits
+from mograder.sandbox.protocol import Limits
 from mograder.store.course.sources import ContractStore, contracts_of
 
 assert sys.platform == "linux"  # grading needs supervisors
@@ -88,21 +88,6 @@ def lowered(limits: Limits, rlimits: RlimitsSettings, memory_mb: int | None = No
             "processes": _least(limits.processes, rlimits.nproc),
             "open_files": _least(limits.open_files, rlimits.nofile),
         }
-    )
-
-
-def timed(deadlines: Deadlines, seconds: float) -> Deadlines:
-    """Return the deadlines with ``seconds`` for the notebook, and as many for all its checks.
-
-    It is at least a second and at most what a supervisor accepts.
-    """
-    seconds = min(max(seconds, 1.0), LONGEST_SECONDS)
-    return replace(
-        deadlines,
-        call=min(deadlines.call, seconds),
-        check=min(deadlines.check, seconds),
-        submission=seconds,
-        notebook=seconds,
     )
 
 

@@ -222,7 +222,8 @@ def _bound(tree: ast.Module, there: Checkers, known: Checkers) -> Checkers:
     direct, indirect = set(known.direct), set(known.indirect)
     for node in ast.walk(tree):
         if isinstance(node, _FUNCTIONS):
-            if not node.name.startswith("test_") and _refers(node, there):
+            is_test = node.name.startswith("test_") and not _takes_arguments(node)
+            if not is_test and _refers(node, there):
                 indirect.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign) and _passes_on(node, there):
             value = node.value
@@ -230,6 +231,10 @@ def _bound(tree: ast.Module, there: Checkers, known: Checkers) -> Checkers:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             bound |= {target.id for target in targets if isinstance(target, ast.Name)}
     return Checkers(frozenset(direct), frozenset(indirect - direct), known.owners)
+
+
+def _takes_arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(isinstance(each, ast.arg) for each in ast.walk(node.args))
 
 
 def _passes_on(node: ast.AST, checkers: Checkers) -> bool:

@@ -379,6 +379,7 @@ class _Judge:
     def _of_copies(self, contract: Any) -> tuple[int, ...]:
         """Return the checks that the author's own solution does not pass with shared objects."""
         recording, self._book = self._book, grading_contract.Enforced(contract)
+        self._session.start_time()
         found = []
         for part in self._plan.checks:
             verdict, _ = self._attempt(part, self._seed, answer_calls.CallLog(), shares=True)

@@ -58,8 +58,8 @@ class _Junk:
 class Rehearsal:
     """The trials of one source; ``trial`` is the longest of one, in seconds.
 
-    The trials with junk may take as long as judging has taken since ``started``, or ``least``
-    seconds where that is more.
+    The trials with junk may take as long as judging has taken since ``started``, at most the time
+    for all checks, or ``least`` seconds where that is more.
     """
 
     def __init__(
@@ -83,21 +83,23 @@ class Rehearsal:
         self._trial_seconds = trial
         self._held: dict[tuple[int, str], dict[int, str]] = {}
         self._reached: collections.Counter[tuple[int, str]] = collections.Counter()
-        self._seconds = max(least, time.monotonic() - started)
+        self._seconds = max(least, min(time.monotonic() - started, session.limits.submission))
 
     def run(self, attempt: _Attempt, seed: str, before: dict[int, list[Any]]) -> None:
         """Try all checks; ``before`` are the results of each cell with this seed."""
+        self._session.start_time()
         for part in self._plan.checks:
             self._again(attempt, part, seed, before.get(part["cell"], []))
+        self._session.start_time()
         kinds = self._interface()
         self._session.restrict(self._trial_seconds, self._seconds)
         self._try_junk(attempt, seed, kinds)
 
     def _again(self, attempt: _Attempt, part: dict[str, Any], seed: str, before: list[Any]) -> None:
-        now = {
-            each.label: each
-            for each in self._results(part, attempt(part, seed + _OTHER_SEED, None)[0])
-        }
+        verdict, _ = attempt(part, seed + _OTHER_SEED, None)
+        if verdict.state != "judged" and self._session.broken:
+            return  # it has taken too long, which random numbers need not explain
+        now = {each.label: each for each in self._results(part, verdict)}
         for each in before:
             first, second = each.as_data(), now[each.label].as_data()
             if abs(first["earned"] - second["earned"]) > 1e-9:

@@ -81,6 +81,7 @@ NUMBERED = frozenset(
 TRAITS = {
     "gaps": "has masked or missing elements",
     "half": "has numbers of half precision (float16), which hold three digits",
+    "narrow": "has integers of fewer than 64 bits",
     "order": "has categories with an order of their own",
     "unitless": "has times without a unit",
     "unsigned": "has unsigned integers",
@@ -88,7 +89,8 @@ TRAITS = {
 """Traits by which a value is equal to much that it is not, or in order; with their sentences.
 
 Libraries skip missing elements; numpy casts the number that it compares with to half precision, and
-a time to any unit. Differences of unsigned integers are never negative: these are made signed.
+a time to any unit. Differences of unsigned integers are never negative, and those of narrow ones
+wrap around: both are made signed ones of 64 bits, and only unsigned ones beyond that are refused.
 """
 
 SERVING = "serving"

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-VERSION = 5
+VERSION = 6
 _Record = TypeVar("_Record")
 
 

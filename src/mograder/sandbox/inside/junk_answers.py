@@ -23,6 +23,8 @@ from typing import Any
 
 _NUMBERS = (bool, int, float, complex)
 _HUGE = 1e300
+_WRAPS = 2**32
+"""An integer of 64 bits whose square is 0, and that wraps around in sums of squares."""
 _ORDERS = ("__eq__", "__le__", "__ge__", "__lt__", "__gt__")
 
 
@@ -522,6 +524,7 @@ KINDS = (
     Kind("ellipsis", "is `...`", _constant(...), "returns `...`"),
     Kind("text", "is an empty text", _constant(""), "returns an empty text"),
     Kind("huge", "is 1e300", _filled(_HUGE), "returns 1e300"),
+    Kind("wraps", "is 2**32", _filled(_WRAPS), "returns 2**32"),
     Kind("negative", "is -0.0", _filled(-0.0), "returns -0.0"),
 )
 """All kinds, those that checks let pass most often first."""

@@ -24,6 +24,8 @@ _DTYPE = re.compile(
 )
 _FEW = 100
 """Objects that need not be packed if they are all texts, as pandas 2 keeps them."""
+_WIDEST = 8
+"""Bytes of an integer that is not made wider."""
 _LAST_CODE_POINT = 0x10FFFF
 _REPLACEMENT = 0xFFFD
 _bounds: Any = getattr(np, "byte_bounds", None) or np.lib.array_utils.byte_bounds  # since numpy 2
@@ -152,15 +154,24 @@ def _judged(decoder: Any, array: Any) -> Any:
     if kind in "mM":
         decoder.note("unitless", np.datetime_data(array.dtype)[0] == "generic")
         decoder.note("gaps", bool(np.isnat(array).any()))
-    return signed(decoder, array)
+    return widened(decoder, array)
 
 
-def signed(decoder: Any, array: Any) -> Any:
-    """Return unsigned integers as signed ones, unless they may stay; the largest ones stay."""
-    if array.dtype.kind != "u" or decoder.keeps_unsigned():
+def widened(decoder: Any, array: Any) -> Any:
+    """Return integers as signed ones of 64 bits, unless the decoder keeps their type.
+
+    Unsigned ones that are too large for that have the trait "unsigned".
+    """
+    kind = array.dtype.kind
+    if kind not in "iu" or (kind == "i" and array.dtype.itemsize == _WIDEST):
+        return array
+    if decoder.keeps("unsigned" if kind == "u" else "narrow"):
         return array
     found = array.astype(np.int64)
-    return array if (found < 0).any() else found
+    if kind == "u" and (found < 0).any():
+        decoder.note("unsigned")
+        return array
+    return found
 
 
 def _decode_view(
@@ -243,6 +254,14 @@ def array_of(decoder: Any, tree: object, depth: int, kinds: str) -> Any:
     """Return a one-dimensional array of one of the dtype kinds, for a column of a frame."""
     value = decoder.value(tree, depth + 1)
     return _column_of(value, kinds)
+
+
+def positions_of(decoder: Any, tree: object, depth: int) -> Any:
+    """Return a column of codes or indices, whose type is the library's and so no trait."""
+    decoder.reads_positions = True
+    values = array_of(decoder, tree, depth, "i")
+    decoder.reads_positions = False
+    return values
 
 
 def stored_array(decoder: Any, tree: object, kinds: str) -> Any:

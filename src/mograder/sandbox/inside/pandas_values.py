@@ -163,7 +163,7 @@ def _decode_texts(decoder: Any, depth: int, storage: object, nullable: object) -
 def _categorical(
     decoder: Any, depth: int, codes: object, categories: object, ordered: object
 ) -> Any:
-    numbers = numpy_values.array_of(decoder, codes, depth, "i")
+    numbers = numpy_values.positions_of(decoder, codes, depth)
     index = _an_index(decoder, depth, categories)
     decoder.note("gaps", bool((numbers < 0).any()))
     decoder.note("order", value_decoder.flag(ordered))
@@ -217,7 +217,7 @@ def _decode_multi(decoder: Any, depth: int, levels: object, codes: object, names
         raise rules.Undecodable("too many levels, or none")
     return pd.MultiIndex(
         [_an_index(decoder, depth, each) for each in levels],
-        [numpy_values.array_of(decoder, each, depth, "i") for each in codes],
+        [numpy_values.positions_of(decoder, each, depth) for each in codes],
         names=[decoder.value(each, depth + 1) for each in names],
         verify_integrity=True,
     )

@@ -141,7 +141,8 @@ def _stored(
     if not _can_be_told(kind, dtype, numbers):
         raise rules.Undecodable("a moment before year 1 or after year 9999")
     decoder.note("gaps", numbers.dtype.kind == "f" and bool(np.isnan(numbers).any()))
-    series = pl.Series(title, numpy_values.signed(decoder, numbers))
+    plain = numbers if kind in _MOMENTS else numpy_values.widened(decoder, numbers)
+    series = pl.Series(title, plain)
     if trees[1] is not None:
         hidden = numpy_values.array_of(decoder, trees[1], depth, "b")
         if len(hidden) != len(numbers):

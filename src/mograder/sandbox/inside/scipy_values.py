@@ -69,7 +69,7 @@ def _numbers(decoder: Any, depth: int, tree: object) -> Any:
 
 
 def _indices(decoder: Any, depth: int, tree: object, below: int) -> Any:
-    array = numpy_values.array_of(decoder, tree, depth, "i")
+    array = numpy_values.positions_of(decoder, tree, depth)
     if len(array) and (int(array.min()) < 0 or int(array.max()) >= below):
         raise rules.Undecodable("an index outside its matrix")
     return array
@@ -82,7 +82,7 @@ def _decode_compressed(
     shape, axis = _shape(size), _COMPRESSED[form]
     values = _numbers(decoder, depth, data)
     indices = _indices(decoder, depth, at, shape[1 - axis])
-    pointers = numpy_values.array_of(decoder, ends, depth, "i")
+    pointers = numpy_values.positions_of(decoder, ends, depth)
     if len(values) != len(indices) or len(pointers) != shape[axis] + 1:
         raise rules.Undecodable("not the indices of this matrix")
     if pointers[0] != 0 or pointers[-1] != len(values) or (pointers[1:] < pointers[:-1]).any():

@@ -250,7 +250,7 @@ def _refill_data(value: Any, new: Any) -> None:
         raise TypeError("another type")
     module = type(value).__module__.partition(".")[0]
     if module == "numpy":
-        if value.shape != new.shape or value.dtype != new.dtype:
+        if value.shape != new.shape or not _same_numbers(value.dtype, new.dtype):
             raise ValueError("another form")
         value[...] = new
     elif module == "pandas":
@@ -259,6 +259,11 @@ def _refill_data(value: Any, new: Any) -> None:
         value._df = new._df
     else:
         value._s = new._s
+
+
+def _same_numbers(one: Any, other: Any) -> bool:
+    """Whether two dtypes are the same; those of integers differ if the judge has wider ones."""
+    return bool(one == other) or (one.kind in "iu" and other.kind in "iu")
 
 
 _REFILLS: dict[str, Callable[[Any, Any], None]] = {

@@ -69,7 +69,7 @@ def decode(
     """Return the value of a tree that uses all of the buffers; otherwise ``Undecodable``.
 
     ``allows`` is asked for each trait of ``codec_rules.TRAITS`` that the value has; ``Refused`` is
-    raised for one that is not allowed, except that unsigned integers are then made signed ones.
+    raised for one that is not allowed, except that integers are then made signed ones of 64 bits.
     With the ``links`` of both ends, the value is a pair: that of the tree, and the contents that
     shared objects have now, by their numbers.
     """
@@ -102,6 +102,8 @@ class Decoder:
         self._links = links
         self._mark = links.mark
         self._changes = False
+        self.reads_positions = False
+        """Whether the next integers are codes or indices (``numpy_values.positions_of``)."""
         self._whole = 0
         """How many frames and the like we are in, whose parts have no number."""
         self._deepest = 0
@@ -120,11 +122,16 @@ class Decoder:
         if present and not self.allows(trait):
             (self._links.traits if self._changes else self.refused).add(trait)
 
-    def keeps_unsigned(self) -> bool:
-        """Whether unsigned integers stay so: shared objects are what they are at the other end."""
+    def keeps(self, trait: str) -> bool:
+        """Whether integers keep their type, which is a trait of them.
+
+        They do in shared objects, which are what they are at the other end.
+        """
+        if self.reads_positions:
+            return trait == "narrow"
         if self._changes:
-            self.note("unsigned")
-        return self._changes or self.allows("unsigned")
+            self.note(trait)
+        return self._changes or self.allows(trait)
 
     def value(self, tree: object, depth: int) -> Any:
         """Return the value of a tree inside ``depth`` containers."""

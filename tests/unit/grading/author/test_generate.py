@@ -108,7 +108,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def test_the_example_course_comes_out_as_it_is_in_the_repository(example: Path) -> None:
     """Also the check that examples/course/release is current: archives are not kept there."""
-    runs = Script()
+    runs = Script(source=RunReport())
     made = await make(example, runs, "A1-Measuring-Pi", "A2", "A3")
     lectures = await make(example, runs, "L01", lecture=True)
     assert [outcome.problems for outcome in (*made, *lectures)] == [(), (), (), ()]
@@ -128,14 +128,14 @@ async def test_the_example_course_comes_out_as_it_is_in_the_repository(example: 
 
 
 async def test_making_it_twice_gives_the_same_bytes_and_touches_nothing(example: Path) -> None:
-    await make(example, Script(), "A2")
+    await make(example, Script(source=RunReport()), "A2")
     once, inode = tree(example / "release"), (example / "release/A2-Cooling-Coffee").stat().st_ino
     os.utime(example / "source/A2-Cooling-Coffee/A2-Cooling-Coffee.py")
-    await make(example, Script(), "A2")
+    await make(example, Script(source=RunReport()), "A2")
     assert tree(example / "release") == once
     assert (example / "release/A2-Cooling-Coffee").stat().st_ino == inode
     shutil.rmtree(example / "release")
-    await make(example, Script(), "A2")
+    await make(example, Script(source=RunReport()), "A2")
     assert tree(example / "release") == once
 
 
@@ -241,6 +241,15 @@ async def test_credit_for_nothing_is_worth_a_look_and_no_failure(course: Path) -
     assert "passes in part though nothing is answered yet." in advice
 
 
+async def test_a_check_that_grading_does_not_see_is_told(course: Path) -> None:
+    """Its question would be left to people; 0.3.16 counts whatever is recorded."""
+    both = RunReport(checks=(*GOOD.checks, said("Q2: by a method", "success")))
+    (outcome,) = await make(course, Script(source=both))
+    (problem,) = outcome.problems
+    assert "the check 'Q2: by a method' is recorded when the notebook runs, but grad" in problem
+    assert not (course / "release").exists()
+
+
 async def test_the_mistakes_of_source_and_release_are_told_together(course: Path) -> None:
     bad = RunReport(cell_errors=(Finding("x", 2, "oops."),))
     (outcome,) = await make(course, Script(source=bad, release=bad))
@@ -271,7 +280,7 @@ async def test_a_source_with_a_mistake_is_told_with_its_place_and_never_run(
 
 async def test_an_expected_value_of_a_hidden_test_in_an_output_is_refused(example: Path) -> None:
     shows = RunReport(outputs=(CellOutput(3, "the answer is 20.209"),))
-    (outcome,) = await make(example, Script(release=shows), "A2")
+    (outcome,) = await make(example, Script(source=RunReport(), release=shows), "A2")
     (problem,) = outcome.problems
     assert "the output shows '20.209', which a hidden test expects." in problem
 

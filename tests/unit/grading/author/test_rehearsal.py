@@ -16,9 +16,12 @@ from mograder.grading.author.rehearsal import (
     judge_empty,
     judge_solution,
     rehearse,
+    unseen_checks,
 )
+from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
 from mograder.notebook.grading.grading_split import plan_source
+from mograder.notebook.points import checks_in
 from mograder.sandbox.execution.judging import (
     CrashedCheck,
     JudgedCheck,
@@ -35,6 +38,7 @@ from tests.support.author_runs import NoRuns, said
 from tests.support.fake_judges import FINISHED, SOURCE, everything_passed, release_of
 from tests.unit.notebook.grading_sources import IMPORTS, MARKS, NAME, planned, solved
 
+LEGACY = Path(__file__).parents[3] / "data" / "legacy"
 ANSWERS = solved("err = 0", "x = 1", "def f(v): return v", "def g(v): return v")
 CHECKS = (
     'check("Q1", [(not err > 1, "err")])',
@@ -121,6 +125,49 @@ def test_a_check_of_the_current_figure_is_told_how_to_do_without() -> None:
     )
     (error,) = judge_solution(solution(plan), result(wrong)).errors
     assert "judged apart: it reads the current figure. Return the figure, or write" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("why", "limit"),
+    [
+        ("no answer: it took too long", "10 s, or a thirtieth of `timeout`"),
+        ("the time of this check is over", "60 s, or a fifth of `timeout`"),
+        ("the time for all checks is over", "as long as `timeout`"),
+    ],
+)
+def test_a_label_that_runs_out_of_time_is_told_with_the_limit(why: str, limit: str) -> None:
+    wrong = check(Q1, state="not run", reason=why)
+    (error,), _ = told(judge_solution(solution(), result(wrong, GOOD[1])))
+    assert f"judged apart: {why}. " in error
+    assert limit in error
+
+
+METHOD = "class Task:\n    def done(self):\n        return check('Q1: done', [(x == 1, 'x')])"
+ASK = "def ask(n):\n    return check(f'Q{n}', [(x == 1, 'x')])"
+
+
+def test_a_check_with_marks_that_the_plan_does_not_see_is_told() -> None:
+    plan = planned(IMPORTS, MARKS, ANSWERS, METHOD, "Task().done()", ASK, "ask(2)").plan
+    recorded = [("Q1: done", 4), ("Q2", 6), ("Without marks", 4)]
+    report = RunReport(
+        checks=tuple(replace(said(name, "success"), index=cell) for name, cell in recorded)
+    )
+    (finding,) = unseen_checks(plan, NAME, report)
+    line = next(cell.line for cell in plan.cells if cell.index == 4)
+    assert str(finding).startswith(f"{NAME}:{line}: the check 'Q1: done' is recorded when")
+    unmarked = plan.model_copy(update={"marks": None})
+    assert list(unseen_checks(unmarked, NAME, report)) == []
+
+
+@pytest.mark.parametrize("source", sorted(LEGACY.glob("*/*.py")), ids=lambda path: path.stem)
+def test_grading_sees_all_checks_of_sources_of_0_3_16(source: Path) -> None:
+    text = source.read_text()
+    checks = tuple(checks_in(parse_cells(text, NAME)))
+    report = RunReport(
+        checks=tuple(replace(said(c.label, "success"), index=c.cell.index) for c in checks)
+    )
+    assert checks
+    assert list(unseen_checks(plan_source(text, NAME).plan, NAME, report)) == []
 
 
 def test_what_earns_no_marks_is_advice() -> None:

@@ -161,6 +161,33 @@ def test_30_a_visible_condition_behind_a_hidden_test_is_not_told() -> None:
             assert _told(text) == set()
 
 
+def test_30_hidden_tests_count_in_the_order_of_judging_and_not_of_the_file() -> None:
+    first = HIDDEN.model_copy(update={"cell": 12})
+    behind = SEEN.model_copy(update={"cell": 5, "hidden": True})
+    text = page(Level.POINTS, result=RESULT.model_copy(update={"checks": (first, behind)}))
+    assert "<code>area</code> of -1" not in text
+    assert "what they say may repeat a hidden test" in text
+
+
+@pytest.mark.parametrize("state", [GradingState.UNPROTECTED, GradingState.NOT_RUN])
+def test_30_what_ran_beside_a_hidden_test_is_not_told(state: GradingState) -> None:
+    """The answer had that test in its file, and could write it into a message or a reason."""
+    failed = JudgedCondition(message="beside-message", weight=1, passed=False)
+    label = SEEN.labels[0].model_copy(update={"conditions": (failed,)})
+    changes = {"state": GradingState.UNPROTECTED, "reason": "beside-reason", "labels": (label,)}
+    seen, hidden = SEEN.model_copy(update=changes), HIDDEN.model_copy(update={"state": state})
+    result = RESULT.model_copy(update={"checks": (seen, hidden)})
+    for level in (Level.NOTHING, Level.POINTS, Level.LABEL, Level.MESSAGE):
+        text = page(level, result=result)
+        assert "beside-message" not in text
+        assert "beside-reason" not in text
+        assert "what they say may repeat a hidden test" in text
+        assert "canary-message" not in text or state is GradingState.NOT_RUN
+    alone = RESULT.model_copy(update={"checks": (seen,)})
+    for told in (page(Level.FULL, result=result), page(Level.POINTS, result=alone)):
+        assert "beside-message" in told
+
+
 def test_30_a_message_that_two_conditions_have_is_not_told() -> None:
     result = _with_visible()
     (check,) = result.checks

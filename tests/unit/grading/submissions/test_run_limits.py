@@ -8,9 +8,9 @@ import pytest
 from annotated_types import Le
 
 from mograder.core.sections.settings_model import RlimitsSettings
-from mograder.grading.submissions.grading_tools import lowered, timed
+from mograder.grading.submissions.grading_tools import lowered
 from mograder.sandbox.execution.judge_runner import longest
-from mograder.sandbox.protocol import Deadlines, JudgeSubmission, Limits
+from mograder.sandbox.protocol import Deadlines, JudgeSubmission, Limits, timed
 
 LIMITS = Limits(
     processes=256, open_files=1024, file_size_mb=10, tmp_mb=10, memory_mb=2048, memory_soft_mb=1500
@@ -41,7 +41,13 @@ def test_the_option_for_memory_counts_before_the_setting(wanted: int, memory: in
 
 def test_no_part_of_a_submission_takes_longer_than_its_time() -> None:
     assert timed(Deadlines(), 5) == Deadlines(call=5, check=5, submission=5, notebook=5)
-    assert timed(Deadlines(), 600) == Deadlines(submission=600, notebook=600)
+    assert timed(Deadlines(), 300) == Deadlines()
+
+
+def test_more_time_for_all_checks_is_more_for_each_check_and_each_call() -> None:
+    longer = Deadlines(call=20, check=120, submission=600, notebook=600)
+    assert timed(Deadlines(), 600) == longer
+    assert timed(Deadlines(call=25), 600).call == 25
 
 
 @pytest.mark.parametrize("rehearse", [False, True])

@@ -63,13 +63,15 @@ def test_a_check_is_found_by_each_of_its_names(cells: tuple[str, ...]) -> None:
         ("ask(1)", None),
         ("later([])", None),
         ("run_all(check)", None),
+        ("test_answer(1, area(2) == 4)", None),
     ],
 )
 def test_a_label_that_is_known_only_in_a_run_is_none(cell: str, label: None) -> None:
     helpers = (
         "import functools\n"
         "def ask(n):\n    return check(f'Q{n}', [])\n"
-        "later = functools.partial(check, 'Q1')"
+        "later = functools.partial(check, 'Q1')\n"
+        "def test_answer(n, ok):\n    return check(f'Q{n}', [(ok, 'right')])"
     )
     assert calls(IMPORT, helpers, cell) == (True, [label])
 

@@ -24,6 +24,7 @@ ANSWERS = """
 err = 0.0
 grid = np.full(5, 2.0)
 near = np.linspace(0, 1, 5)
+counts = np.array([1, 2, 3])
 words = ["a", "b"]
 def double(v):
     return 2 * v
@@ -53,6 +54,7 @@ WEAK = {
     "last": ("words", "words[0] == 'a'", "changed"),
     "defined": ("near", "near is not None", "ellipsis"),
     "huge": ("near", "near[0] >= 0", "huge"),
+    "squares": ("counts", "np.mean((counts - np.array([1, 2, 3])) ** 2) < 0.5", "wraps"),
     "minus": ("err", "abs(err) < 1e-9 or err == 0", "nothing is told"),
     "a function": ("double", "callable(double)", "raises"),
     "one case": ("double", "double(0) == 0", "identity"),
@@ -135,6 +137,7 @@ def test_the_interface_is_told_in_words(run: Judged) -> None:
     assert dict(told["answers"]) == {
         "Rect": "class",
         "constant": "() → number",
+        "counts": "array int64 (3,)",
         "double": "(v) → number",
         "err": "float",
         "grid": "array float64 (5,)",
@@ -163,6 +166,37 @@ def test_a_check_that_random_numbers_decide_is_found_and_a_seeded_one_is_not(
     assert all(all(each) for each in found.passed.values())
     (told,) = lines(found, "again")
     assert (told["label"], told["message"], told["cell"]) == ("Q1", "by chance", 2)
+
+
+def test_a_check_that_runs_out_of_time_is_not_one_that_random_numbers_decide(
+    tmp_path: Path,
+) -> None:
+    """It may take 3 s, and takes longer where random numbers are other ones."""
+    seeded = random.Random("seed:2").random()
+    source = notebook(
+        "import random, time\nfrom mograder.runtime import check",
+        "### BEGIN SOLUTION\nn = 1\n### END SOLUTION",
+        f"time.sleep(0 if random.random() == {seeded!r} else 20)\ncheck('Q1', [(n == 1, 'one')])",
+    )
+    seconds = {"notebook": 60.0, "call": 3.0, "check": 3.0, "submission": 30.0}
+    found = judged(tmp_path, source, source, seconds=seconds, rehearsal=TRIALS)
+    assert found.passed == {"Q1": [True]}
+    assert lines(found, "again") == []
+
+
+def test_each_pass_of_a_rehearsal_has_the_time_for_all_checks(tmp_path: Path) -> None:
+    """Each of its three passes takes 2.4 s of 4 s, which do not suffice for two of them."""
+    source = notebook(
+        "import time\nfrom mograder.runtime import check",
+        "### BEGIN SOLUTION\nn = 1\n### END SOLUTION",
+        *(f"time.sleep(0.8)\ncheck('Q{k}', [(n == 1, 'one')])" for k in range(3)),
+    )
+    seconds = {"notebook": 60.0, "call": 1.0, "check": 4.0, "submission": 4.0}
+    trials = {"least": 0.0, "trial": 1.0}
+    found = judged(tmp_path, source, source, seconds=seconds, rehearsal=trials)
+    assert found.contract["copies"] == []
+    assert lines(found, "again") == []
+    assert lines(found, "answers")[0]["answers"] == [["n", "int"]]
 
 
 def test_trials_end_with_their_time_and_one_that_hangs_costs_its_own(tmp_path: Path) -> None:

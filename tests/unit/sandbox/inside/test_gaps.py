@@ -107,6 +107,14 @@ WRONG = {
     "unsigned": "steps = np.array([3, 2, 1], dtype=np.uint8)\n"
     "def put(out): out.append(np.array([3, 2, 1], dtype=np.uint8))",
     "unsigned in polars": "steps = pl.Series([3, 2, 1], dtype=pl.UInt8)",
+    "unsigned beyond 64 bits with a sign": (
+        "steps = np.array([2**63 + 2, 2**63 + 1, 2**63], dtype=np.uint64)\n"
+        "def put(out): out.append(np.array([2**63 + 2, 2**63 + 1, 2**63], dtype=np.uint64))"
+    ),
+    "narrow": "steps = np.array([100, -100, 0], dtype=np.int8)\n"
+    "def put(out): out.append(np.array([100, -100, 0], dtype=np.int8))",
+    "narrow in polars": "steps = pl.Series([100, -100, 0], dtype=pl.Int8)",
+    "narrow in pandas": "steps = pd.Series([100, -100, 0], dtype='int8')",
     "NaN in a matrix": "matrix = sparse.csr_array([[np.nan, np.nan], [np.nan, np.nan]])",
     "half precision": "large = np.float16('inf')\nnumber = np.float16(7)\n"
     "array = np.arange(5, dtype=np.float16)",
@@ -158,6 +166,9 @@ def test_the_reason_is_told(
     run = judged(tmp_path, SOURCE, text, contract=contract, programs=programs)
     assert "`array` has masked or missing elements." in run.text
     assert "`squares()` has masked or missing elements." in run.text
+    text = notebook(GIVEN, NOTHING + WRONG["unsigned beyond 64 bits with a sign"])
+    run = judged(tmp_path, SOURCE, text, contract=contract, programs=programs)
+    assert "`steps` has unsigned integers." in run.text
 
 
 def test_right_values_of_narrow_types_count(
@@ -165,6 +176,24 @@ def test_right_values_of_narrow_types_count(
 ) -> None:
     """As they do in one process, unless their type makes them equal to others."""
     right = "array = np.arange(5, dtype=np.float32)\nsteps = np.array([1, 2, 3], dtype=np.uint8)\n"
-    text = notebook(GIVEN, NOTHING + right + "number = np.uint8(7)")
-    run = judged(tmp_path, SOURCE, text, contract=contract, programs=programs)
-    assert passed(run) == ["Q1", "Q2", "Q4", "Q6", "Q12"]
+    for small in ("number = np.uint8(7)", "number = np.int8(7)\nsteps = steps.astype(np.int16)"):
+        text = notebook(GIVEN, NOTHING + right + small)
+        run = judged(tmp_path, SOURCE, text, contract=contract, programs=programs)
+        assert passed(run) == ["Q1", "Q2", "Q4", "Q6", "Q12"]
+
+
+def test_narrow_integers_that_came_from_an_answer_are_changed_in_place(
+    tmp_path: Path, programs: WarmPrograms
+) -> None:
+    """The judge has them as wider ones, and the worker as they are."""
+    given = "import numpy as np\nfrom mograder.runtime import check\n_marks = {'Q1': 1}"
+    source = notebook(
+        given,
+        "### BEGIN SOLUTION\ndef made(): return np.array([1, 2])\n"
+        "def double(v): v *= 2\n### END SOLUTION",
+        "_v = made()\ndouble(_v)\ncheck('Q1', [(_v.tolist() == [2, 4], 'twice')])",
+    )
+    answer = "def made(): return np.array([1, 2], dtype=np.int16)\ndef double(v): v *= 2"
+    contract = judged(tmp_path, source, source, programs=programs).contract
+    run = judged(tmp_path, source, notebook(given, answer), contract=contract, programs=programs)
+    assert passed(run) == ["Q1"]

@@ -50,6 +50,8 @@ MASKED = np.ma.array([1.0, 2.0, 3.0], mask=[False, False, True])
         (2.5, "list", [2.5, 2.5]),
         (np.float64(2.5), "list", [np.float64(2.5)] * 2),
         (2.5, "huge", 1e300),
+        (2.5, "wraps", 2**32),
+        (np.array([1, 2]), "wraps", np.array([2**32, 2**32])),
         (2.5, "negative", -0.0),
         (2.5, "changed", 5.0),
         (0, "changed", 1),

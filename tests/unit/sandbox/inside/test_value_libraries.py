@@ -27,8 +27,11 @@ from tests.unit.sandbox.inside.codec import (
     SYMBOLIC,
     TABLES,
     carried,
+    packed,
+    read_frame,
     rules,
     strictly,
+    value_decoder,
 )
 
 _DTYPES = st.one_of(
@@ -169,6 +172,38 @@ def test_a_number_of_few_bits_is_not_equal_to_what_it_is_not() -> None:
     assert float(got) == 4
     assert sympy.simplify(got - third) != 0
     assert abs(rounded - third) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "value", [np.int8(7), np.array([7, -3], np.int16), np.array([7, 3], np.uint8)], ids=repr
+)
+def test_integers_of_fewer_bits_are_judged_as_those_of_64(value: Any) -> None:
+    got = strictly(value)
+    assert got.dtype == np.int64
+    assert np.array_equal(got, value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pd.Categorical(["a", "b"]),
+        pd.MultiIndex.from_product([[1, 2], ["a", "b"]]),
+        sparse.csr_array([[1.0, 0.0], [0.0, 2.0]]),
+        sparse.coo_array([[1.0, 0.0], [0.0, 2.0]]),
+        pl.Series([1], dtype=pl.Int64).cast(pl.Date),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_codes_indices_and_days_are_no_integers_of_fewer_bits(value: Any) -> None:
+    asked: list[str] = []
+
+    def allows(trait: str) -> bool:
+        asked.append(trait)
+        return True
+
+    frame = read_frame(packed(value))
+    value_decoder.decode(frame.head[0], frame.buffers, lambda facts: facts, allows)
+    assert "narrow" not in asked
 
 
 @pytest.mark.parametrize("value", TABLES, ids=lambda each: str(each.shape))
