@@ -342,6 +342,8 @@ def test_a_course_on_a_share_that_distrusts_root_is_read_as_its_owner(
     course.mkdir(parents=True)
     if os.geteuid() == 0:
         os.chown(course, 1000, 1000)
+    owner = course.stat()
+    account = SimpleNamespace(pw_uid=owner.st_uid, pw_gid=owner.st_gid)
     away.write_text("[hub]\nport = 8080\npublic_url = 'https://hub.example.org'\n")
     user = [0]
 
@@ -353,12 +355,31 @@ def test_a_course_on_a_share_that_distrusts_root_is_read_as_its_owner(
     monkeypatch.setattr(os, "geteuid", lambda: user[0])
     monkeypatch.setattr(os, "seteuid", become)
     monkeypatch.setattr(os, "setegid", lambda _: None)
-    monkeypatch.setattr(pwd, "getpwnam", lambda _: SimpleNamespace(pw_uid=1000, pw_gid=1000))
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: account)
     host, chosen = FakeHost(tmp_path), InstallOptions(domain="hub.example.org")
     ensure_course(host, chosen)
     assert host.told[-1] == "[deploy] mograder.toml: there, and kept"
     assert not [line for line in host.ran if line.endswith("/course")]
     assert "reverse_proxy 127.0.0.1:8080" in front_text(host, chosen)
+
+
+def test_a_course_of_another_uid_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its volume is of another machine, where ``useradd`` gave another number."""
+    course = tmp_path / "srv/mograder/course"
+    course.mkdir(parents=True)
+    if os.geteuid() == 0:
+        os.chown(course, 1000, 1000)
+    uid = course.stat().st_uid
+    account = SimpleNamespace(pw_uid=uid + 1, pw_gid=uid + 1)
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: account)
+    host = FakeHost(tmp_path)
+    told = f"course belongs to uid {uid}, and mograder is uid {uid + 1} here"
+    with pytest.raises(Conflict, match=told) as refusal:
+        ensure_course(host, InstallOptions())
+    assert f"chown -R --from={uid} mograder:mograder /srv/mograder," in refusal.value.hint
+    assert host.ran == []
 
 
 @pytest.mark.full
