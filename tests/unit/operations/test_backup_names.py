@@ -38,7 +38,7 @@ def test_a_large_file_of_many_names_is_read_once(tmp_path: Path) -> None:
         *(f"small{number}" for number in range(_MORE)),
     ]
     assert (work / "small4").read_bytes() == (home / "small").read_bytes()
-    assert len(list((again / "source").iterdir())) == 2 + 2 * _MORE, "what is no student's is all in it"
+    assert len(list((again / "source").iterdir())) == 2 + 2 * _MORE, "no student's: all is in it"
 
 
 def test_many_names_of_a_smaller_file_end_as_well(tmp_path: Path) -> None:
