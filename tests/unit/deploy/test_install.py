@@ -23,7 +23,13 @@ from mograder.operations.install import options, steps
 from mograder.operations.install.data import ensure_course, ensure_secret, ensure_volume
 from mograder.operations.install.options import STEPS, InstallOptions
 from mograder.operations.install.program import examine, point_at
-from mograder.operations.install.services import UNIT_PLACE, ensure_services, front_text
+from mograder.operations.install.services import (
+    SITE,
+    UNIT_PLACE,
+    demand_sign_on,
+    ensure_services,
+    front_text,
+)
 from mograder.operations.install.steps import next_steps, uninstall
 from mograder.operations.install.system import ensure_account, ensure_network, ensure_sandbox, put
 from mograder.processes.programs import Host
@@ -380,6 +386,35 @@ def test_a_course_of_another_uid_is_refused_before_it_is_read(
         ensure_course(host, InstallOptions())
     assert f"chown -R --from={uid} mograder:mograder /srv/mograder," in refusal.value.hint
     assert host.ran == []
+
+
+@pytest.mark.parametrize(
+    ("before", "again"),
+    [
+        (InstallOptions(domain="hub.example.org", sso_proxy="10.0.3.7"), "--sso-proxy 10.0.3.7"),
+        (
+            InstallOptions(domain="hub.example.org", remote_user="{http.auth.user.id}"),
+            "--remote-user '{http.auth.user.id}'",
+        ),
+        (InstallOptions(domain="hub.example.org"), ""),
+    ],
+)
+def test_an_upgrade_without_its_sign_on_is_refused(
+    tmp_path: Path, before: InstallOptions, again: str
+) -> None:
+    """Caddy would go on without it, and nobody could come in when the day's login is over."""
+    host = FakeHost(tmp_path)
+    (tmp_path / "srv/mograder/course").mkdir(parents=True)
+    put(host, SITE, front_text(host, before))
+    demand_sign_on(host, before)
+    demand_sign_on(host, InstallOptions())  # without a domain, the file stays as it is
+    without = InstallOptions(domain="hub.example.org")
+    if not again:
+        demand_sign_on(host, without)
+        return
+    with pytest.raises(Conflict, match="take the sign-on out of") as refusal:
+        demand_sign_on(host, without)
+    assert f"Give {again} again" in refusal.value.hint
 
 
 @pytest.mark.full

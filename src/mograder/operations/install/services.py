@@ -7,6 +7,7 @@ files of their own.
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -40,6 +41,8 @@ _VALIDATE = (
     *("runuser", "-u", "caddy", "--", "env", "HOME=/var/lib/caddy"),
     *("caddy", "validate", "--config", CADDYFILE, "--adapter", "caddyfile"),
 )
+_SIGN_ON = re.compile(r"(?m)^\s*header_up [^-\s]\S* (\{\S+\})$")
+_SIGN_ON_ADDRESS = re.compile(r"(?m)^\t@mograder_sso remote_ip (\S+)$")
 _OWN_LINES = {
     "site": 'Lines of your own for the hub\'s site, such as "log".',
     "route": "Lines of your own before everything else, such as a sign-on's: see Single sign-on.",
@@ -123,6 +126,26 @@ def _is_behind(host: Host, unit: str, *files: str, event: str = "ActiveEnter") -
     at = time.time() - time.monotonic() + int(told) / _MICROSECONDS
     paths = [host.path(name) for name in files]
     return any(os.path.lexists(each) and each.lstat().st_mtime > at for each in paths)
+
+
+def demand_sign_on(host: Host, options: InstallOptions) -> None:
+    """Refuse to write Caddy's configuration without the sign-on that the one in place has.
+
+    Nobody could come in by it any more, and every check would still pass.
+
+    Raises: :class:`Conflict`; nothing was changed then.
+    """
+    text = host.text_of(SITE)
+    found = _SIGN_ON.search(text)
+    if not options.domain or found is None or options.sso_proxy or options.remote_user:
+        return
+    address = _SIGN_ON_ADDRESS.search(text)
+    given = f"--sso-proxy {address[1]}" if address else f"--remote-user '{found[1]}'"
+    raise Conflict(
+        f"This would take the sign-on out of {SITE}. Nothing was changed.",
+        hint=f"Give {given} again; or, if people shall sign in at the hub itself from now on, "
+        "remove that file, and run this again.",
+    )
 
 
 def ensure_front(host: Host, options: InstallOptions) -> None:

@@ -40,6 +40,7 @@ from mograder.operations.install.services import (
     UNIT_PLACE,
     UPKEEP_UNITS,
     WRAPPER,
+    demand_sign_on,
     ensure_front,
     ensure_services,
     is_active,
@@ -89,6 +90,7 @@ def install(host: Host, options: InstallOptions) -> None:
     """
     os.umask(_UMASK)
     ensure_system(host)
+    demand_sign_on(host, options)
     ensure_network(host, options)
     ensure_packages(host, options)
     ensure_account(host)
