@@ -11,6 +11,7 @@ import os
 import pwd
 import re
 import shutil
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.operations.install import options, steps
 from mograder.operations.install.data import ensure_course, ensure_secret, ensure_volume
 from mograder.operations.install.options import STEPS, InstallOptions
-from mograder.operations.install.program import examine, point_at
+from mograder.operations.install.program import ensure_program, examine, point_at
 from mograder.operations.install.services import (
     SITE,
     UNIT_PLACE,
@@ -97,6 +98,48 @@ def test_the_version_before_is_remembered_and_kept(tmp_path: Path) -> None:
     assert (top / "current").resolve() == homes[6]
     assert homes[0].exists()
     assert len(list((top / "versions").iterdir())) < 7
+
+
+@pytest.mark.full
+def test_a_version_whose_hub_never_started_is_no_way_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub of 1.1 did not start, and 1.2 is tried then: the way back leads to 1.0."""
+    (tmp_path / "usr/local/bin").mkdir(parents=True)
+    homes = [version(tmp_path, f"1.{number}") for number in range(3)]
+    down = {"systemctl is-active": (3, ""), "systemctl start": (1, "")}
+
+    def deploy(home: Path, answers: dict[str, tuple[int, str]]) -> FakeHost:
+        monkeypatch.setattr(sys, "prefix", str(home))
+        (home / "bin/mograder").touch()
+        host = FakeHost(tmp_path, answers)
+        assert ensure_program(host, InstallOptions(downgrade=True))
+        return host
+
+    def fail_to_start(host: FakeHost) -> None:
+        with pytest.raises(MograderError, match="did not start") as failure:
+            ensure_services(host, 8080, program_changed=True)
+        assert "mograder hub rollback" in failure.value.hint
+        assert (tmp_path / "opt/mograder/previous").resolve() == homes[0]
+
+    ensure_services(deploy(homes[0], {}), 8080, program_changed=True)
+    deploy(homes[1], {})  # while the hub of 1.0 is at work
+    fail_to_start(FakeHost(tmp_path, down))
+    fail_to_start(deploy(homes[2], down))
+    assert (tmp_path / "opt/mograder/current").resolve() == homes[2]
+    ensure_services(FakeHost(tmp_path), 8080, program_changed=True)
+    deploy(homes[0], {})
+    assert (tmp_path / "opt/mograder/previous").resolve() == homes[2], "which has run meanwhile"
+
+
+def test_there_is_no_way_back_to_the_version_that_runs(tmp_path: Path) -> None:
+    home = tmp_path / "opt/mograder/versions/1.0"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin/mograder").touch()
+    make_current(tmp_path, home)
+    (tmp_path / "opt/mograder/previous").symlink_to(home)
+    with pytest.raises(NotFound, match="no version before to go back to"):
+        steps.roll_back(FakeHost(tmp_path, dry=True))
 
 
 @pytest.mark.full

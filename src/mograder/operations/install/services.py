@@ -17,7 +17,7 @@ from mograder.operations.deploy_files import shipped_file
 from mograder.operations.front import FrontOptions, caddy_config, front_of
 from mograder.operations.install.data import COURSE, HUB_UNIT
 from mograder.operations.install.options import InstallOptions
-from mograder.operations.install.program import CURRENT, UNITS, unit_text
+from mograder.operations.install.program import CURRENT, PREVIOUS, UNITS, UNTRIED, unit_text
 from mograder.operations.install.system import BUILD_ENV, SETTINGS, put, reading_as_account
 from mograder.operations.service_checks import HUB, SESSIONS, SOCKET
 from mograder.processes.programs import Host
@@ -65,8 +65,11 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
         written.add(WRAPPER)
     host.run("systemctl", "daemon-reload")
     host.run("systemctl", "enable", "--quiet", *UNITS)
+    untried = home / UNTRIED
+    going_back = untried.exists() and host.path(PREVIOUS).exists()
+    hint = "To go back to the version before: sudo mograder hub rollback" if going_back else ""
     if not is_active(host, SESSIONS):
-        start(host, SESSIONS)
+        start(host, SESSIONS, hint=hint)
     elif program_changed or SESSIONS in written or _is_behind(host, SESSIONS, BUILD_ENV):
         host.say("the session supervisor goes on as it is, since its restart ends every session.")
         host.say("When nobody is at work: systemctl restart mograder-sessions")
@@ -76,10 +79,12 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
     behind = program_changed or _is_behind(host, HUB, HUB_UNIT, CURRENT, BUILD_ENV)
     if not is_active(host, HUB):
         host.attempt("systemctl", "reset-failed", HUB)
-        start(host, SOCKET, HUB, verb="restart" if new_socket else "start")
+        start(host, SOCKET, HUB, verb="restart" if new_socket else "start", hint=hint)
     elif new_socket or written or behind:
         host.act("restarting the hub; sessions go on")
-        start(host, *([SOCKET] if new_socket else []), HUB, verb="restart")
+        start(host, *([SOCKET] if new_socket else []), HUB, verb="restart", hint=hint)
+    if untried.exists():
+        host.run("rm", "-f", str(untried))
 
 
 def _write_units(host: Host, home: Path, port: int) -> set[str]:
@@ -98,7 +103,7 @@ def _write_units(host: Host, home: Path, port: int) -> set[str]:
     return written
 
 
-def start(host: Host, *units: str, verb: str = "start") -> None:
+def start(host: Host, *units: str, verb: str = "start", hint: str = "") -> None:
     """Start or restart units; the last one's log is shown if they do not start.
 
     Raises: :class:`MograderError`.
@@ -107,7 +112,8 @@ def start(host: Host, *units: str, verb: str = "start") -> None:
         host.attempt(
             "journalctl", "-u", units[-1], "-n", "20", "--no-pager", "-o", "cat", shown=True
         )
-        raise MograderError(f"{units[-1]} did not start; its last log lines are above.")
+        failed = f"{units[-1]} did not start; its last log lines are above."
+        raise MograderError(failed, hint=hint)
 
 
 def is_active(host: Host, unit: str) -> bool:

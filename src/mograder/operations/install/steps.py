@@ -114,7 +114,7 @@ def roll_back(host: Host) -> None:
     ensure_system(host)
     host.step("Going back to the version before")
     new, old = host.path(CURRENT).resolve(), host.path(PREVIOUS).resolve()
-    if not (old / "bin" / "mograder").exists():
+    if old == new or not (old / "bin" / "mograder").exists():
         raise NotFound(f"There is no version before to go back to in {TOP}.")
     host.say(f"from {version_of(host, new) or new} to {version_of(host, old) or old}")
     if host.dry:
