@@ -47,7 +47,7 @@ _DATABASES = {"": ".mograder/hub.db", STATE: "hub.db", "database.url": ""}
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was restored: the backup, and each of its roots with where it is now."""
+    """A restored backup: its contents, and each of its roots with where it is now."""
 
     whole: Verified
     roots: tuple[tuple[Root, Path], ...]

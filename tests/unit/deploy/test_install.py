@@ -445,7 +445,7 @@ def test_a_course_of_another_uid_is_refused_before_it_is_read(
 def test_an_upgrade_without_its_sign_on_is_refused(
     tmp_path: Path, before: InstallOptions, again: str
 ) -> None:
-    """Caddy would go on without it, and nobody could come in when the day's login is over."""
+    """Caddy would go on without it, and people could not come in after their day of login."""
     host = FakeHost(tmp_path)
     (tmp_path / "srv/mograder/course").mkdir(parents=True)
     put(host, SITE, front_text(host, before))

@@ -29,7 +29,7 @@ def test_a_large_file_of_many_names_is_read_once(tmp_path: Path) -> None:
     top = "course/hub-notebooks/alice/A1"
     said = {f"{top}/large{number}: another name of {top}/large" for number in range(_MORE)}
     assert set(made.left_out) == said
-    assert made.by_students == _MORE, "which alarms nobody"
+    assert made.by_students == _MORE, "so that no alarm starts"
     restore(tmp_path / "backup", again, {}, quiet)
     work = again / "hub-notebooks/alice/A1"
     assert (work / "large").read_bytes() == (home / "large").read_bytes()

@@ -137,7 +137,7 @@ def _is_behind(host: Host, unit: str, *files: str, event: str = "ActiveEnter") -
 def demand_sign_on(host: Host, options: InstallOptions) -> None:
     """Refuse to write Caddy's configuration without the sign-on that the one in place has.
 
-    Nobody could come in by it any more, and every check would still pass.
+    People could not come in by it any more, and every check would still pass.
 
     Raises: :class:`Conflict`; nothing was changed then.
     """
