@@ -20,7 +20,7 @@ from tests.support.fronts import two_ports
 from tests.support.hub import outside
 from tests.support.process import ServerProcess, accepts
 from tests.support.proxy_session import A1, RunningProxy, open_proxy
-from tests.support.session_proxy import DOCUMENT
+from tests.support.session_proxy import DOCUMENT, bearer
 
 pytestmark = pytest.mark.long
 
@@ -126,3 +126,18 @@ async def test_nobody_comes_in_by_a_header_of_their_own(proxied: RunningProxy) -
     named = await proxied.http.get("/s/" + "x" * 32 + "/health", headers=forged)
     assert named.status_code >= 400
     assert not proxied.upstream.seen
+
+
+async def test_a_program_comes_in_by_its_token_alone(proxied: RunningProxy) -> None:
+    """And is its owner, whatever name it sends; without a token the front asks for a sign-in."""
+    headers = {**bearer("alice"), "X-Remote-User": "bob"}
+    own = await proxied.http.get(A1 + "/health", headers=headers)
+    assert own.status_code == 200, own.text
+    for wrong in ({"Authorization": "bearer alice:0"}, bearer("bob")):
+        answer = await proxied.http.get(A1 + "/health", headers={**wrong, "X-Remote-User": "alice"})
+        assert answer.status_code in (401, 403)
+        assert "basic" not in answer.headers.get("www-authenticate", "").lower(), "the hub's answer"
+        assert "set-cookie" not in answer.headers
+    asked = await proxied.http.get(A1 + "/health", headers={"X-Remote-User": "alice"})
+    assert asked.status_code == 401
+    assert asked.headers["www-authenticate"].startswith("Basic")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -14,12 +15,16 @@ import pytest
 
 from mograder.core.errors import RemoteFailed
 from mograder.core.settings import load_settings, read_environ
+from mograder.core.systemd import Service
 from mograder.operations.live_checks import examine_front
+from mograder.operations.preflight import CHECKS, Examined, run_check
 from mograder.operations.report import Level
+from mograder.operations.service_checks import ask_units
 from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_config
 from mograder.sandbox.client.selftest import look_from_inside, read_report
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.gradebook.gradebook import Gradebook, SentGrade
+from mograder.web.hub.startup.takeover import standing_by
 from tests.support.command_line import cli
 from tests.support.fake_hub import FakeHub, Reply, running_hub
 from tests.support.other_system import OtherSystem, System
@@ -96,6 +101,20 @@ def test_problems_are_counted_and_end_with_1(course: Path, monkeypatch: pytest.M
     assert f"  [!!] port {port} is in use\n" in out
     assert "  [!!] allowed_users.txt cannot be read (Is a directory): no student may enter" in out
     assert out.endswith("\nHub check: 4 issue(s) found\n")
+
+
+async def test_a_hub_that_waits_has_the_port_rightly(course: Path) -> None:
+    """Of two hubs in containers, where no unit of systemd explains the port."""
+    loaded = load_settings(course)
+    port = loaded.settings.hub.port
+    examined = Examined(loaded, read_environ(), ask_units(loaded))
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        async with standing_by(listener, Service()):
+            (line,) = await asyncio.to_thread(
+                lambda: list(run_check("port", dict(CHECKS)["port"], examined))
+            )
+    assert line.level is Level.OK
+    assert line.text == f"port {port}: a hub waits there, since another one is at work"
 
 
 @pytest.mark.full

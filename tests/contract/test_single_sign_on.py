@@ -29,7 +29,7 @@ from mograder.core.settings import load_settings
 from mograder.operations.front import caddy_config, nginx_config
 from mograder.operations.live_checks import examine_front, front_lines
 from mograder.operations.report import Level
-from tests.support.fronts import Place, running, two_ports
+from tests.support.fronts import Place, running, shipped, two_ports
 from tests.support.hub_app import NOTEBOOK, SECRET, Hub, running_hub
 from tests.support.process import free_port
 from tests.support.proxy_front import FRONTS
@@ -128,6 +128,18 @@ async def test_nobody_comes_in_by_a_header_of_their_own(proxied: RunningProxy) -
     bob = await proxied.http.get(A1 + "/health", headers={**forged, "Cookie": "sso=bob"})
     assert bob.status_code == 403
     assert not proxied.upstream.seen
+
+
+async def test_a_caddy_without_its_sign_ons_lines_names_nobody(tmp_path: Path) -> None:
+    """The deployment writes the main file before the administrator writes that one."""
+    port, hub_port = two_ports()
+    place = Place(port=port, hub_port=hub_port, user=WRITERS["caddy"][1])
+    with shipped("caddy", place, tmp_path / "front"):
+        async with open_proxy(port=hub_port, url=place.url) as opened:
+            for name in ("Remote-User", "X-Remote-User"):
+                answer = await opened.http.get(A1 + "/health", headers={name: "alice"})
+                assert answer.status_code in (401, 403, 404)
+            assert not opened.upstream.seen
 
 
 # ---- passwords, and programs with tokens ----

@@ -18,7 +18,7 @@ from tests.machines.docker_machine import HOST, Image, Machine
 from tests.machines.package_index import package_index
 from tests.machines.students import ITEM
 from tests.machines.swarm import Swarm, swarm
-from tests.support.fronts import Place, running, shipped
+from tests.support.fronts import Place, running
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import SECRET, instructor, instructor_token
 from tests.support.postgres import PASSWORD, find_binaries, run_postgres
@@ -146,8 +146,8 @@ def site(image: Image, place: Path) -> Iterator[Site]:
         hub = HubProcess(_course(made.manager), place / "unused.log")
         hub.port = free_port()
         hubs = tuple(f"{machine.address}:8080" for machine in made.machines[:2])
-        front = Place(port=hub.port, hubs=hubs, user=f"{{http.request.header.{_SIGNED_IN}}}")
-        stack.enter_context(shipped("caddy", front, place / "front"))
+        front = Place(port=hub.port, hubs=hubs, user="{http.vars.signed_in}")
+        stack.enter_context(running("caddy", _signing_in(front), front.port, place / "front"))
         certificate = _certificate(place, made.manager.share / "share")
         stack.enter_context(_front_for_nodes(hubs, certificate, place / "front-for-nodes"))
         found = Site(made, hub, variables)
@@ -163,6 +163,15 @@ def signed_in(name: str) -> dict[str, str]:
 def nodes_of(told: str) -> dict[str, dict[str, object]]:
     """Read the output of ``mograder hub nodes --json``, by the name of the node."""
     return {str(each["name"]): each for each in json.loads(told)}
+
+
+def _signing_in(front: Place) -> str:
+    """Return the written configuration with a sign-on before it, which believes a header."""
+    address = f"http://127.0.0.1:{front.port} {{\n"
+    line = f"\tvars signed_in {{http.request.header.{_SIGNED_IN}}}\n"
+    written = caddy_config(front.front())
+    assert address in written
+    return written.replace(address, address + line, 1)
 
 
 def _start(made: Site) -> None:

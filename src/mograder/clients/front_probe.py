@@ -22,6 +22,7 @@ from websockets.sync.client import connect
 from mograder.clients.http import Server, make_client
 from mograder.clients.server_url import is_loopback, parse_hub_url
 from mograder.core.errors import NotFound
+from mograder.core.systemd import WAITS_ANSWER
 
 _LIST = "assignments"
 """The hub answers this only to a signed-in user (compatibility-0.3.16.md 2.3)."""
@@ -77,14 +78,17 @@ def look_at_front(
     return FrontSeen(origin, f"{base}/static/", own, session, status, trouble)
 
 
-def is_hub(url: str) -> bool:
-    """Whether a hub answers at an address of this machine."""
+def hub_at(url: str) -> Literal["", "at work", "waits"]:
+    """Return what a hub at an address of this machine does, "" if none answers there."""
     try:
         with make_client(url, read=_SHORT_SECONDS) as client:
             answer = client.get(f"{url}/health")
-        return answer.status_code == httpx.codes.OK and answer.json() == {"status": "ok"}
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and answer.text == WAITS_ANSWER:
+            return "waits"
+        well = answer.status_code == httpx.codes.OK and answer.json() == {"status": "ok"}
+        return "at work" if well else ""
     except (httpx.HTTPError, ValueError):
-        return False
+        return ""
 
 
 def _answered(response: httpx.Response) -> Answered:

@@ -27,6 +27,8 @@ _BEATS = 3
 READY, STOPPING = "READY=1", "STOPPING=1"
 WAITS = "Waiting: another hub is at work"
 """The status of a hub's service while it waits."""
+WAITS_ANSWER = "This hub waits: another one is at work on the course. Try again in a few seconds.\n"
+"""The text of its answers meanwhile, all of them with status 503."""
 _ALIVE = "WATCHDOG=1"
 
 

@@ -17,7 +17,7 @@ import stat
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +59,9 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _IN_MEMORY = 8 << 20
 _SPARSE_BYTES, _SPARSE_TIMES = 16 << 20, 64
 """Sparse files larger than this, with less than 1/64 allocated, are skipped: slow to read."""
+
+_NAMES_BYTES = 1 << 20
+"""Once a student's file was read for this much, its further names (hard links) are left out."""
 
 _LEVEL = 6
 _AGAIN = frozenset({".venv", "__pycache__", "node_modules"})
@@ -210,6 +213,8 @@ class _Writer:
         self._damaged: dict[Path, str] = {}
         """The ends of the names of damaged databases' files, "" for the database itself."""
         self._files: dict[str, str] = {}
+        self._names: dict[tuple[int, int], _Names] = {}
+        """Students' files with several names, by device and inode."""
         self._left_out = list(plan.missing)
         self.by_students: list[str] = []
 
@@ -323,7 +328,7 @@ class _Writer:
             return
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
             try:
-                found = _read(place.name, above, copy)
+                found = _read(place.name, above, copy, self._names)
             except OSError as error:
                 self._unread(member, error)
                 return
@@ -336,8 +341,16 @@ class _Writer:
             self._tar.addfile(info)
         elif _is_hole(found.status):
             self._leave_out(member, "a large file that is nearly empty", by_student=True)
+        elif found.first:
+            self._leave_out(member, f"another name of {found.first}", by_student=True)
         elif stat.S_ISREG(found.status.st_mode):
             self._add_copy(member, copy, found.status)
+            self._note_name(member, found.status)
+
+    def _note_name(self, member: str, status: os.stat_result) -> None:
+        if status.st_nlink > 1 and member.startswith(f"{self._students}/"):
+            names = self._names.setdefault((status.st_dev, status.st_ino), _Names(member))
+            names.read += status.st_size
 
     def _add_copy(self, member: str, copy: IO[bytes], status: os.stat_result) -> None:
         """Add a private copy of a file, which no other process writes to."""
@@ -369,18 +382,30 @@ class _Writer:
         found.append(printable(f"{member}: {why}"))
 
 
+@dataclass(slots=True)
+class _Names:
+    """The first member with a file's content, and the bytes read of the file by all its names."""
+
+    first: str
+    read: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A file's status, and the target of a link."""
+    """A file's status, the target of a link, and the member that has the file's content already."""
 
     status: os.stat_result
     link: str = ""
+    first: str = ""
 
 
-def _read(name: str, above: int, copy: IO[bytes]) -> _Found:
+def _read(
+    name: str, above: int, copy: IO[bytes], names: Mapping[tuple[int, int], _Names]
+) -> _Found:
     """Look at a file, and read it into ``copy`` if it is regular and no large hole.
 
-    As many bytes are read as it had at first: it may grow without end.
+    As many bytes are read as it had at first: it may grow without end. A file is not read again
+    and again by its ``names``: a student can make some hundred thousand of them.
     """
     status = os.stat(name, dir_fd=above, follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
@@ -389,6 +414,9 @@ def _read(name: str, above: int, copy: IO[bytes]) -> _Found:
         return _Found(status)
     with os.fdopen(os.open(name, _FILE, dir_fd=above), "rb") as file:
         status = os.fstat(file.fileno())
+        known = names.get((status.st_dev, status.st_ino))
+        if known is not None and known.read > _NAMES_BYTES:
+            return _Found(status, first=known.first)
         most = status.st_size
         while most > 0 and (data := file.read(min(most, _CHUNK))):
             most -= copy.write(data)

@@ -34,6 +34,9 @@ _HUB_IS_DOWN = (
 _RETRY_SECONDS = 10
 
 _EXPRESSION = re.compile(r"\$[a-z0-9_]+|\{[A-Za-z0-9_.-]+\}")
+_SIGN_ON_HEADER = re.compile(r"\{(?:http\.request\.)?header\.([^{}]+)\}")
+"""Caddy's two spellings of a header of the request, which the sign-on sets."""
+
 _HUB = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\]):[0-9]{1,5}")
 _FILE = re.compile(r"/[A-Za-z0-9._/@+-]+")
 
@@ -72,6 +75,12 @@ class Front:
     def upstream(self) -> str:
         """The hub's name in nginx, where those of other courses may stand beside it."""
         return "mograder_" + re.sub(r"[^A-Za-z0-9]+", "_", f"{self.host}{self.prefix}")
+
+    @property
+    def sign_on_header(self) -> str:
+        """The header from which Caddy takes the user; a client may send it, too. "" if none."""
+        found = _SIGN_ON_HEADER.fullmatch(self.user)
+        return found[1] if found else ""
 
     @property
     def several(self) -> bool:
@@ -138,7 +147,15 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
 
 
 def nginx_config(front: Front) -> str:
-    """Return the site's file for nginx (1.18 and later, Debian's own modules)."""
+    """Return the site's file for nginx (1.18 and later, Debian's own modules).
+
+    Raises: :class:`InvalidInput` if the user would be what a client says.
+    """
+    if front.user.startswith("$http_"):
+        raise InvalidInput(
+            f"{front.user} is a header of the request: a client can send any name in it.",
+            hint="Name a variable that the sign-on sets, as auth_request_set does.",
+        )
     live, domain = "/etc/letsencrypt/live", front.sessions.domain if front.sessions else ""
     return _render(
         "nginx.conf.j2",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.auth.node_tokens import NodeToken
-from mograder.clients.front_probe import is_hub
+from mograder.clients.front_probe import hub_at
 from mograder.core.errors import MograderError
 from mograder.core.operating_system import account_name
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
@@ -219,7 +219,10 @@ def _port(it: Examined) -> Line:
     line = port_line(hub.host, hub.port)
     if line.level is not Level.PROBLEM or IN_USE not in line.text:
         return line
-    if is_running(it.loaded) and is_hub(f"http://{hub.here}{hub.base_url}"):
+    found = hub_at(f"http://{hub.here}{hub.base_url}")
+    if found == "waits":
+        return ok("port", f"port {hub.port}: a hub waits there, since another one is at work")
+    if found == "at work" and is_running(it.loaded):
         return ok("port", f"port {hub.port}: this course's hub answers there")
     if it.units.listens(hub.port):
         return ok("port", f"port {hub.port}: systemd listens there for the hub ({SOCKET})")

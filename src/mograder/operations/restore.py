@@ -6,8 +6,10 @@ and moved to its places in the end. Existing files are never overwritten.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import shlex
 import stat
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -16,7 +18,9 @@ from pathlib import Path
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files.disk import DISK, Place, explained_when_full
+from mograder.core.log import printable
 from mograder.core.names import LOST_AND_FOUND
+from mograder.core.settings import FILE_NAME
 from mograder.core.tasks import Progress
 from mograder.operations.archive import (
     COMPANIONS,
@@ -42,6 +46,48 @@ _DATABASES = {"": ".mograder/hub.db", STATE: "hub.db", "database.url": ""}
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """A restored backup: its contents, and each of its roots with where it is now."""
+
+    whole: Verified
+    roots: tuple[tuple[Root, Path], ...]
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The directories and files that were restored."""
+        return tuple(target for _, target in self.roots)
+
+    def left_to_do(self) -> list[str]:
+        """Return a line for each setting, and each link of the course, that names another place.
+
+        A hub with these would work in the old place, or make an empty one there.
+        """
+        course, now = next(each for each in self.roots if each[0].name == COURSE)
+        links = {
+            os.path.realpath(Path(course.path, path.readlink())): path
+            for path in now.iterdir()
+            if path.is_symlink()
+        }
+        return [
+            _left_to_do(root, target, now, links.get(root.path))
+            for root, target in self.roots
+            if root.key and str(target) != root.path and not target.name.endswith(DAMAGED)
+        ]
+
+
+def _left_to_do(root: Root, target: Path, course: Path, link: Path | None) -> str:
+    if link is not None:
+        said = f"The link {link} still leads to {root.path}; change it: "
+        return printable(f"{said}ln -sfn {shlex.quote(str(target))} {shlex.quote(str(link))}")
+    section, _, name = root.key.partition(".")
+    if not name:
+        return printable(f"Nothing in {course} leads to {target}, where {root.key} is now.")
+    value = sqlite_url(target) if root.key == "database.url" else str(target)
+    setting = f"[{section}] {name} = {json.dumps(value, ensure_ascii=False)}"
+    return printable(f"Write into {course / FILE_NAME}: {setting}")
+
+
+@dataclass(frozen=True, slots=True)
 class _Place:
     """The target of one root, and the directory where it is unpacked first."""
 
@@ -57,10 +103,8 @@ class _Place:
 
 def restore(
     archive: Path, directory: Path | None, places: Mapping[str, Path], report: Progress
-) -> tuple[Verified, tuple[Path, ...]]:
+) -> Restored:
     """Restore a backup into an empty directory, by default the course's original one.
-
-    Returns what it holds, and the directories and files that were restored.
 
     What stood outside the course is restored to the paths in ``places``, by setting; without
     ``directory``, by default, to the original paths. Those stand in the backup, which may have been
@@ -90,7 +134,7 @@ def restore(
         finally:
             for place in chosen:
                 remove_tree(place.staged)
-    return whole, tuple(place.target for place in chosen)
+    return Restored(whole, tuple((place.root, place.target) for place in chosen))
 
 
 def _places(

@@ -11,6 +11,7 @@ import os
 import pwd
 import re
 import shutil
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,8 +23,14 @@ from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.operations.install import options, steps
 from mograder.operations.install.data import ensure_course, ensure_secret, ensure_volume
 from mograder.operations.install.options import STEPS, InstallOptions
-from mograder.operations.install.program import examine, point_at
-from mograder.operations.install.services import UNIT_PLACE, ensure_services, front_text
+from mograder.operations.install.program import ensure_program, examine, point_at
+from mograder.operations.install.services import (
+    SITE,
+    UNIT_PLACE,
+    demand_sign_on,
+    ensure_services,
+    front_text,
+)
 from mograder.operations.install.steps import next_steps, uninstall
 from mograder.operations.install.system import ensure_account, ensure_network, ensure_sandbox, put
 from mograder.processes.programs import Host
@@ -91,6 +98,48 @@ def test_the_version_before_is_remembered_and_kept(tmp_path: Path) -> None:
     assert (top / "current").resolve() == homes[6]
     assert homes[0].exists()
     assert len(list((top / "versions").iterdir())) < 7
+
+
+@pytest.mark.full
+def test_a_version_whose_hub_never_started_is_no_way_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub of 1.1 did not start, and 1.2 is tried then: the way back leads to 1.0."""
+    (tmp_path / "usr/local/bin").mkdir(parents=True)
+    homes = [version(tmp_path, f"1.{number}") for number in range(3)]
+    down = {"systemctl is-active": (3, ""), "systemctl start": (1, "")}
+
+    def deploy(home: Path, answers: dict[str, tuple[int, str]]) -> FakeHost:
+        monkeypatch.setattr(sys, "prefix", str(home))
+        (home / "bin/mograder").touch()
+        host = FakeHost(tmp_path, answers)
+        assert ensure_program(host, InstallOptions(downgrade=True))
+        return host
+
+    def fail_to_start(host: FakeHost) -> None:
+        with pytest.raises(MograderError, match="did not start") as failure:
+            ensure_services(host, 8080, program_changed=True)
+        assert "mograder hub rollback" in failure.value.hint
+        assert (tmp_path / "opt/mograder/previous").resolve() == homes[0]
+
+    ensure_services(deploy(homes[0], {}), 8080, program_changed=True)
+    deploy(homes[1], {})  # while the hub of 1.0 is at work
+    fail_to_start(FakeHost(tmp_path, down))
+    fail_to_start(deploy(homes[2], down))
+    assert (tmp_path / "opt/mograder/current").resolve() == homes[2]
+    ensure_services(FakeHost(tmp_path), 8080, program_changed=True)
+    deploy(homes[0], {})
+    assert (tmp_path / "opt/mograder/previous").resolve() == homes[2], "which has run meanwhile"
+
+
+def test_there_is_no_way_back_to_the_version_that_runs(tmp_path: Path) -> None:
+    home = tmp_path / "opt/mograder/versions/1.0"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin/mograder").touch()
+    make_current(tmp_path, home)
+    (tmp_path / "opt/mograder/previous").symlink_to(home)
+    with pytest.raises(NotFound, match="no version before to go back to"):
+        steps.roll_back(FakeHost(tmp_path, dry=True))
 
 
 @pytest.mark.full
@@ -342,6 +391,8 @@ def test_a_course_on_a_share_that_distrusts_root_is_read_as_its_owner(
     course.mkdir(parents=True)
     if os.geteuid() == 0:
         os.chown(course, 1000, 1000)
+    owner = course.stat()
+    account = SimpleNamespace(pw_uid=owner.st_uid, pw_gid=owner.st_gid)
     away.write_text("[hub]\nport = 8080\npublic_url = 'https://hub.example.org'\n")
     user = [0]
 
@@ -353,12 +404,60 @@ def test_a_course_on_a_share_that_distrusts_root_is_read_as_its_owner(
     monkeypatch.setattr(os, "geteuid", lambda: user[0])
     monkeypatch.setattr(os, "seteuid", become)
     monkeypatch.setattr(os, "setegid", lambda _: None)
-    monkeypatch.setattr(pwd, "getpwnam", lambda _: SimpleNamespace(pw_uid=1000, pw_gid=1000))
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: account)
     host, chosen = FakeHost(tmp_path), InstallOptions(domain="hub.example.org")
     ensure_course(host, chosen)
     assert host.told[-1] == "[deploy] mograder.toml: there, and kept"
     assert not [line for line in host.ran if line.endswith("/course")]
     assert "reverse_proxy 127.0.0.1:8080" in front_text(host, chosen)
+
+
+def test_a_course_of_another_uid_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its volume is of another machine, where ``useradd`` gave another number."""
+    course = tmp_path / "srv/mograder/course"
+    course.mkdir(parents=True)
+    if os.geteuid() == 0:
+        os.chown(course, 1000, 1000)
+    uid = course.stat().st_uid
+    account = SimpleNamespace(pw_uid=uid + 1, pw_gid=uid + 1)
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: account)
+    host = FakeHost(tmp_path)
+    told = f"course belongs to uid {uid}, and mograder is uid {uid + 1} here"
+    with pytest.raises(Conflict, match=told) as refusal:
+        ensure_course(host, InstallOptions())
+    assert f"chown -R --from={uid} mograder:mograder /srv/mograder," in refusal.value.hint
+    assert host.ran == []
+
+
+@pytest.mark.parametrize(
+    ("before", "again"),
+    [
+        (InstallOptions(domain="hub.example.org", sso_proxy="10.0.3.7"), "--sso-proxy 10.0.3.7"),
+        (
+            InstallOptions(domain="hub.example.org", remote_user="{http.auth.user.id}"),
+            "--remote-user '{http.auth.user.id}'",
+        ),
+        (InstallOptions(domain="hub.example.org"), ""),
+    ],
+)
+def test_an_upgrade_without_its_sign_on_is_refused(
+    tmp_path: Path, before: InstallOptions, again: str
+) -> None:
+    """Caddy would go on without it, and people could not come in after their day of login."""
+    host = FakeHost(tmp_path)
+    (tmp_path / "srv/mograder/course").mkdir(parents=True)
+    put(host, SITE, front_text(host, before))
+    demand_sign_on(host, before)
+    demand_sign_on(host, InstallOptions())  # without a domain, the file stays as it is
+    without = InstallOptions(domain="hub.example.org")
+    if not again:
+        demand_sign_on(host, without)
+        return
+    with pytest.raises(Conflict, match="take the sign-on out of") as refusal:
+        demand_sign_on(host, without)
+    assert f"Give {again} again" in refusal.value.hint
 
 
 @pytest.mark.full

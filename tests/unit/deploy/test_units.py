@@ -237,6 +237,11 @@ def test_the_backup_is_the_scheduled_one() -> None:
     assert unit(BACKUP)["ExecStart"][0].endswith("mograder hub backup --scheduled")
 
 
+def test_the_backup_copies_nothing_into_memory() -> None:
+    """On Debian 13 /tmp is a file system in memory."""
+    assert "TMPDIR=/var/tmp" in unit(BACKUP)["Environment"]
+
+
 @pytest.mark.parametrize("name", [*ALL, "deploy-hub-aws.sh", "mograder-hub"])
 def test_what_an_administrator_needs_comes_with_the_program(name: str) -> None:
     assert shipped_file(name).is_file()

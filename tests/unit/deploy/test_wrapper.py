@@ -153,6 +153,17 @@ def test_d7_an_authority_of_the_administrators_reaches_the_command(
     assert f"LoadCredential=authority:{authority}" in (tmp_path / "log").read_text()
 
 
+def test_copies_go_to_a_disk_or_where_the_administrator_says(
+    wrapper: Wrapper, tmp_path: Path
+) -> None:
+    """systemd-run starts the command without the caller's variables; /tmp may be memory."""
+    log = tmp_path / "log"
+    assert wrapper("backup", "-").returncode == 0
+    assert "TMPDIR=/var/tmp" in log.read_text().splitlines()
+    assert wrapper("backup", "-", TMPDIR=str(tmp_path)).returncode == 0
+    assert f"TMPDIR={tmp_path}" in log.read_text().splitlines()
+
+
 def test_the_hubs_further_secrets_reach_the_command(wrapper: Wrapper, tmp_path: Path) -> None:
     """Else `mograder-hub check` misses the mail server's password, which the hub has."""
     unit = (

@@ -788,5 +788,5 @@ def test_a_backup_can_be_streamed_to_another_machine(course: Path, tmp_path: Pat
 def test_a_database_server_is_said_to_be_outside(course: Path, tmp_path: Path) -> None:
     (course / "mograder.toml").write_text("[database]\nurl = 'postgresql://u:p@db/hub'\n")
     assert back_up(loaded(course), tmp_path / "backup", quiet).external_database
-    whole, _ = restore(tmp_path / "backup", tmp_path / "again", {}, quiet)
-    assert whole.external_database
+    restored = restore(tmp_path / "backup", tmp_path / "again", {}, quiet)
+    assert restored.whole.external_database

@@ -57,6 +57,23 @@ def test_the_trusted_header_is_deleted_unless_somebody_signs_in(tmp_path: Path) 
     assert "header_up X-Remote-User {http.auth.user.id}" in caddy_config(told)
 
 
+@pytest.mark.parametrize("user", ["{http.request.header.Remote-User}", "{header.Remote-User}"])
+def test_caddy_deletes_the_header_that_its_sign_on_sets(tmp_path: Path, user: str) -> None:
+    """security.md, "Who is asking": the sign-on's own lines may be missing, or forget it."""
+    text = caddy_config(front(tmp_path, FrontOptions(user=user)))
+    before, own_lines, _ = text.partition("import /etc/caddy/mograder.d/route*.caddy")
+    assert own_lines
+    assert "\t\trequest_header -Remote-User\n" in before
+    other = caddy_config(front(tmp_path, FrontOptions(user="{http.auth.user.id}")))
+    assert "request_header -Remote-User" not in other
+
+
+def test_nginx_takes_no_user_from_a_header_of_the_request(tmp_path: Path) -> None:
+    told = front(tmp_path, FrontOptions(user="$http_remote_user"))
+    with pytest.raises(InvalidInput, match="a client can send any name"):
+        nginx_config(told)
+
+
 @pytest.mark.parametrize("user", ["$remote_user", "{http.auth.user.id}"])
 def test_a_front_that_names_people_needs_a_header_that_the_hub_believes(
     tmp_path: Path, user: str

@@ -22,7 +22,10 @@ from mograder.operations.kept_backups import back_up_scheduled
 from mograder.operations.restore import restore as put_back
 
 _SHOWN = 20
-
+_REVOKED = (
+    "Tokens, logins, nodes and links to platforms that were revoked since the backup was made "
+    "count again: revoke them once more."
+)
 
 EXIT_INCOMPLETE = 6
 """Exit status: a backup was written, but files are missing from it or damaged."""
@@ -164,13 +167,17 @@ def restore(
     """
     target = directory or course_dir or given_options().course_dir
     with reporting() as report:
-        whole, restored = put_back(file, target, _places(places), report)
+        restored = put_back(file, target, _places(places), report)
+    whole = restored.whole
     _tell_left_out(whole.left_out)
     click.echo(f"Restored {whole.files} files:")
-    for place in restored:
+    for place in restored.places:
         click.echo(f"  {place}")
     if whole.external_database:
         click.echo("The hub's state was on a database server: restore that by its own means.")
+    for line in restored.left_to_do():
+        click.echo(line)
+    click.echo(_REVOKED)
     click.echo("Start the hub with the secret that it had, or all tokens have to be made anew.")
 
 

@@ -102,7 +102,8 @@ def rollback(*, dry_run: bool) -> None:
     the newer one has changed, the newer one runs on. Then stop mograder-hub.socket and
     mograder-hub, rename hub.db in the course's directory .mograder, copy hub.db.before-… to hub.db
     with its owner (cp -p), and run this again. If gradebook.db.before-… was made, too, do the same
-    with it. A database on PostgreSQL is restored from your dump.
+    with it. A database on PostgreSQL is restored from your dump. Tokens, logins, nodes and links to
+    platforms that were revoked since the upgrade count again with it: revoke them once more.
     """
     host = Host(click.echo, dry=dry_run)
     roll_back(host)

@@ -19,6 +19,7 @@ from mograder.operations.install.system import (
     BUILD_ENV,
     BUILD_ENV_HEAD,
     SETTINGS,
+    account_entry,
     as_account,
     put,
     reading_as_account,
@@ -107,9 +108,11 @@ def ensure_secret(host: Host) -> None:
 def ensure_course(host: Host, options: InstallOptions) -> None:
     """Make the course's directories and its ``mograder.toml``; keep those that are there.
 
-    Raises: :class:`InvalidInput` if the kept one lacks ``session_url``, or has another port.
+    Raises: :class:`Conflict` if the course belongs to another user, :class:`InvalidInput` if the
+    kept ``mograder.toml`` lacks ``session_url``, or has another port.
     """
     host.step(f"The course in {COURSE}")
+    _demand_own(host)
     _ensure_owned(host, COURSE, "750")
     _ensure_owned(host, f"{DATA}/hub-notebooks", "750")
     # Packages and marimo's files, which a web server may read; they are built again when missing.
@@ -143,6 +146,19 @@ def ensure_course(host: Host, options: InstallOptions) -> None:
             "would look for the hub at another port than it has.",
             hint=f"Give --port {port}, or write port = {options.port} there; then run this again.",
         )
+
+
+def _demand_own(host: Host) -> None:
+    """Refuse a course of a volume of another machine, where the services' user had another uid."""
+    path, account = host.path(COURSE), account_entry()
+    owner = path.stat().st_uid if path.is_dir() else 0
+    if owner == 0 or account is None or owner == account.pw_uid:
+        return
+    raise Conflict(
+        f"{COURSE} belongs to uid {owner}, and {ACCOUNT} is uid {account.pw_uid} here.",
+        hint=f"If its volume is of another machine: chown -R --from={owner} {ACCOUNT}:{ACCOUNT} "
+        f"{DATA}, and run this again. On a share, make the user with uid {owner} instead.",
+    )
 
 
 def _ensure_owned(host: Host, name: str, mode: str) -> None:

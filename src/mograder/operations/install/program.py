@@ -28,6 +28,9 @@ HOME_BIN = f"/home/{ACCOUNT}/.local/bin"
 """The directory in which the documented unit of a hand-made deployment looks."""
 
 UNITS = (SESSIONS, SOCKET, HUB)
+UNTRIED = "mograder-untried"
+"""A file in the directory of a version that was made current: the hub has not started with it."""
+
 _KEPT_VERSIONS = 5
 _VERSION = "import mograder; print(mograder.__version__)"
 _SHIPPED = (
@@ -58,6 +61,8 @@ def ensure_program(host: Host, options: InstallOptions) -> bool:
             "hub install.",
         )
     examine(host, home, older_too=options.downgrade)
+    if not host.dry and host.path(CURRENT).resolve() != home:
+        (home / UNTRIED).touch()
     return point_at(host, home)
 
 
@@ -125,14 +130,17 @@ def _demand_accepted(host: Host, units: Path) -> None:
 
 
 def point_at(host: Host, home: Path) -> bool:
-    """Make a version the current one; return whether it was another, or replaced there."""
+    """Make a version the current one; return whether it was another, or replaced there.
+
+    The one that was current becomes the version before, unless its hub has never started.
+    """
     current = host.path(CURRENT)
     changed = current.resolve() != home.resolve()
     if changed:
         before = current.resolve().name if current.exists() else "none"
         host.act(f"current: {home.name}, was {before}")
         host.run("mkdir", "-p", str(host.path(TOP)))
-        if current.exists():
+        if current.exists() and not _is_untried(host, current):
             host.run("ln", "-sfn", str(current.resolve()), str(host.path(PREVIOUS)))
     else:
         host.say(f"current: {home.name}")
@@ -154,6 +162,12 @@ def point_at(host: Host, home: Path) -> bool:
     as_account(host, "mkdir", "-p", HOME_BIN)
     as_account(host, "ln", "-sfn", f"{CURRENT}/bin/mograder", f"{CURRENT}/bin/uv", HOME_BIN)
     return changed
+
+
+def _is_untried(host: Host, current: Path) -> bool:
+    """Return whether the hub has never started with this version; it may have by itself, later."""
+    active = ("systemctl", "is-active", "--quiet", HUB)
+    return (current / UNTRIED).exists() and not host.succeeds(*active)
 
 
 def _is_replaced(current: Path, home: Path) -> bool:

@@ -7,6 +7,7 @@ files of their own.
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from mograder.operations.deploy_files import shipped_file
 from mograder.operations.front import FrontOptions, caddy_config, front_of
 from mograder.operations.install.data import COURSE, HUB_UNIT
 from mograder.operations.install.options import InstallOptions
-from mograder.operations.install.program import CURRENT, UNITS, unit_text
+from mograder.operations.install.program import CURRENT, PREVIOUS, UNITS, UNTRIED, unit_text
 from mograder.operations.install.system import BUILD_ENV, SETTINGS, put, reading_as_account
 from mograder.operations.service_checks import HUB, SESSIONS, SOCKET
 from mograder.processes.programs import Host
@@ -40,6 +41,8 @@ _VALIDATE = (
     *("runuser", "-u", "caddy", "--", "env", "HOME=/var/lib/caddy"),
     *("caddy", "validate", "--config", CADDYFILE, "--adapter", "caddyfile"),
 )
+_SIGN_ON = re.compile(r"(?m)^\s*header_up [^-\s]\S* (\{\S+\})$")
+_SIGN_ON_ADDRESS = re.compile(r"(?m)^\t@mograder_sso remote_ip (\S+)$")
 _OWN_LINES = {
     "site": 'Lines of your own for the hub\'s site, such as "log".',
     "route": "Lines of your own before everything else, such as a sign-on's: see Single sign-on.",
@@ -62,8 +65,11 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
         written.add(WRAPPER)
     host.run("systemctl", "daemon-reload")
     host.run("systemctl", "enable", "--quiet", *UNITS)
+    untried = home / UNTRIED
+    going_back = untried.exists() and host.path(PREVIOUS).exists()
+    hint = "To go back to the version before: sudo mograder hub rollback" if going_back else ""
     if not is_active(host, SESSIONS):
-        start(host, SESSIONS)
+        start(host, SESSIONS, hint=hint)
     elif program_changed or SESSIONS in written or _is_behind(host, SESSIONS, BUILD_ENV):
         host.say("the session supervisor goes on as it is, since its restart ends every session.")
         host.say("When nobody is at work: systemctl restart mograder-sessions")
@@ -73,10 +79,12 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
     behind = program_changed or _is_behind(host, HUB, HUB_UNIT, CURRENT, BUILD_ENV)
     if not is_active(host, HUB):
         host.attempt("systemctl", "reset-failed", HUB)
-        start(host, SOCKET, HUB, verb="restart" if new_socket else "start")
+        start(host, SOCKET, HUB, verb="restart" if new_socket else "start", hint=hint)
     elif new_socket or written or behind:
         host.act("restarting the hub; sessions go on")
-        start(host, *([SOCKET] if new_socket else []), HUB, verb="restart")
+        start(host, *([SOCKET] if new_socket else []), HUB, verb="restart", hint=hint)
+    if untried.exists():
+        host.run("rm", "-f", str(untried))
 
 
 def _write_units(host: Host, home: Path, port: int) -> set[str]:
@@ -95,7 +103,7 @@ def _write_units(host: Host, home: Path, port: int) -> set[str]:
     return written
 
 
-def start(host: Host, *units: str, verb: str = "start") -> None:
+def start(host: Host, *units: str, verb: str = "start", hint: str = "") -> None:
     """Start or restart units; the last one's log is shown if they do not start.
 
     Raises: :class:`MograderError`.
@@ -104,7 +112,8 @@ def start(host: Host, *units: str, verb: str = "start") -> None:
         host.attempt(
             "journalctl", "-u", units[-1], "-n", "20", "--no-pager", "-o", "cat", shown=True
         )
-        raise MograderError(f"{units[-1]} did not start; its last log lines are above.")
+        failed = f"{units[-1]} did not start; its last log lines are above."
+        raise MograderError(failed, hint=hint)
 
 
 def is_active(host: Host, unit: str) -> bool:
@@ -123,6 +132,26 @@ def _is_behind(host: Host, unit: str, *files: str, event: str = "ActiveEnter") -
     at = time.time() - time.monotonic() + int(told) / _MICROSECONDS
     paths = [host.path(name) for name in files]
     return any(os.path.lexists(each) and each.lstat().st_mtime > at for each in paths)
+
+
+def demand_sign_on(host: Host, options: InstallOptions) -> None:
+    """Refuse to write Caddy's configuration without the sign-on that the one in place has.
+
+    People could not come in by it any more, and every check would still pass.
+
+    Raises: :class:`Conflict`; nothing was changed then.
+    """
+    text = host.text_of(SITE)
+    found = _SIGN_ON.search(text)
+    if not options.domain or found is None or options.sso_proxy or options.remote_user:
+        return
+    address = _SIGN_ON_ADDRESS.search(text)
+    given = f"--sso-proxy {address[1]}" if address else f"--remote-user '{found[1]}'"
+    raise Conflict(
+        f"This would take the sign-on out of {SITE}. Nothing was changed.",
+        hint=f"Give {given} again; or, if people shall sign in at the hub itself from now on, "
+        "remove that file, and run this again.",
+    )
 
 
 def ensure_front(host: Host, options: InstallOptions) -> None:

@@ -40,6 +40,7 @@ from mograder.operations.install.services import (
     UNIT_PLACE,
     UPKEEP_UNITS,
     WRAPPER,
+    demand_sign_on,
     ensure_front,
     ensure_services,
     is_active,
@@ -89,6 +90,7 @@ def install(host: Host, options: InstallOptions) -> None:
     """
     os.umask(_UMASK)
     ensure_system(host)
+    demand_sign_on(host, options)
     ensure_network(host, options)
     ensure_packages(host, options)
     ensure_account(host)
@@ -112,7 +114,7 @@ def roll_back(host: Host) -> None:
     ensure_system(host)
     host.step("Going back to the version before")
     new, old = host.path(CURRENT).resolve(), host.path(PREVIOUS).resolve()
-    if not (old / "bin" / "mograder").exists():
+    if old == new or not (old / "bin" / "mograder").exists():
         raise NotFound(f"There is no version before to go back to in {TOP}.")
     host.say(f"from {version_of(host, new) or new} to {version_of(host, old) or old}")
     if host.dry:

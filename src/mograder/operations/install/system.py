@@ -143,15 +143,19 @@ def as_account(host: Host, *command: str) -> None:
     host.run("runuser", "-u", ACCOUNT, "--", *command)
 
 
+def account_entry() -> pwd.struct_passwd | None:
+    """Return the services' user; None in a dry run, before there is one."""
+    try:
+        return pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        return None
+
+
 @contextlib.contextmanager
 def reading_as_account() -> Iterator[None]:
     """Read files as the services' user: root may not, where the course is on a share."""
-    if os.geteuid() != 0:
-        yield
-        return
-    try:
-        account = pwd.getpwnam(ACCOUNT)
-    except KeyError:  # a dry run, before there is one
+    account = account_entry() if os.geteuid() == 0 else None
+    if account is None:
         yield
         return
     os.setegid(account.pw_gid)

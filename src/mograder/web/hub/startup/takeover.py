@@ -34,7 +34,7 @@ from mograder.core.errors import Busy, Conflict, MograderError
 from mograder.core.files import file_lock
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.core.systemd import READY, WAITS, Service
+from mograder.core.systemd import READY, WAITS, WAITS_ANSWER, Service
 from mograder.core.tasks import to_its_end
 from mograder.notebook.pep723 import Script
 from mograder.operations.pruning import published_scripts
@@ -56,11 +56,10 @@ Standby = Callable[[], AbstractAsyncContextManager[None]]
 RETRY_SECONDS = 2
 CLOSE_HEADER = b"x-mograder-standby: close"
 """A request with this header gets no answer: its connection is closed."""
-_TEXT = "This hub waits: another one is at work on the course. Try again in a few seconds.\n"
 _HEAD = (
     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    f"Content-Length: {len(_TEXT)}\r\nRetry-After: {RETRY_SECONDS}\r\nCache-Control: no-store\r\n"
-    "Connection: close\r\n\r\n"
+    f"Content-Length: {len(WAITS_ANSWER)}\r\nRetry-After: {RETRY_SECONDS}\r\n"
+    "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
 )
 _HEAD_SECONDS = 5.0
 _REST_SECONDS = 2.0
@@ -218,7 +217,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         async with asyncio.timeout(_HEAD_SECONDS):
             head = await reader.readuntil(b"\r\n\r\n")
         if CLOSE_HEADER not in head.lower().split(b"\r\n"):
-            writer.write((_HEAD if head.startswith(b"HEAD ") else _HEAD + _TEXT).encode())
+            writer.write((_HEAD if head.startswith(b"HEAD ") else _HEAD + WAITS_ANSWER).encode())
             await writer.drain()
             writer.write_eof()
             await _drop_rest(reader)
@@ -252,7 +251,7 @@ class WhileAtWork:
             await send({"type": "websocket.close", "code": 1012})
         else:
             headers = {"Retry-After": str(RETRY_SECONDS), "Cache-Control": "no-store"}
-            await PlainTextResponse(_TEXT, 503, headers)(scope, receive, send)
+            await PlainTextResponse(WAITS_ANSWER, 503, headers)(scope, receive, send)
 
 
 class HubSandbox:
