@@ -362,7 +362,7 @@ class SessionManager:
         answered = (row for row in rows if row.state is SessionState.RUNNING)
         now = self._clock.now()  # while no hub ran, none recorded any activity
         found = {row.session_id: self._revived(row, now) for row in answered}
-        # Add them to the ledger before asking the launcher, which then reports only changes.
+        # Add them to the ledger before asking the launcher, which then tells the use of each once.
         running = {info.session_id: info for info in await self._launcher.sessions()}
         for row in rows:
             live, info = found.get(row.session_id), running.get(row.session_id)

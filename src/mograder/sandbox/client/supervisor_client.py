@@ -550,7 +550,12 @@ class SupervisorClient:
         return (await self._repeated(StopSession(session_id=session_id))).stopped
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
-        """Return the live sessions."""
+        """Return the live sessions, and have the use of each told anew.
+
+        The use may have been told before :meth:`watch` was called, and is then told only when it
+        changes.
+        """
+        await self._repeated(Subscribe())
         return (await self._repeated(ListSessions())).sessions
 
     async def run(self, command: RunCommand, on_line: Progress) -> int:

@@ -38,9 +38,11 @@ from mograder.sandbox.protocol import (
     Hello,
     Limits,
     ListSessions,
+    Measured,
     News,
     Operation,
     RunCommand,
+    SessionUse,
     Subscribe,
     encode,
 )
@@ -48,6 +50,7 @@ from tests.support.supervisors import PATIENCE, client_of, make_config, short_di
 
 ENDED = Ended(session_id="session-a", status=0, log_tail="")
 ARRIVED = Arrived(session_id="session-a", warm=False)
+USED = Measured(sessions=(SessionUse(session_id="session-a", memory=45, cpu=1, processes=3),))
 RUN = Execute(
     session_id="session-a",
     directory=Path("/copy"),
@@ -62,6 +65,7 @@ RUN = Execute(
 class Supervisor:
     """Answers every greeting, and other calls if it ``obeys``; sends a test's messages.
 
+    A subscriber is told :data:`USED`.
     ``heard`` has the other calls, and ``breaks`` is how many of them still cost the connection.
     """
 
@@ -84,6 +88,8 @@ class Supervisor:
                     self.breaks -= 1
                 if not greets and self.breaks >= 0:
                     return
+                if isinstance(call.operation, Subscribe):
+                    writer.write(encode(USED))
                 if greets or self.obeys:
                     writer.write(encode(Done(id=call.id, version="0.1", status=3)))
 
@@ -362,6 +368,17 @@ async def test_what_does_no_harm_twice_is_asked_again_on_a_new_connection(
     assert supervisor.asked() == [ListSessions()] * 3
     assert supervisor.connections == 3
     assert lost.is_set()
+
+
+async def test_the_use_that_was_told_before_the_hub_listened_is_told_with_the_sessions(
+    client: SupervisorClient,
+) -> None:
+    """A hub proves the sandbox by the connection before it adopts the sessions."""
+    await client.open()
+    news: asyncio.Queue[News] = asyncio.Queue()
+    client.watch(lambda _: None, lambda: None, news.put_nowait)
+    await client.sessions()
+    assert await asyncio.wait_for(news.get(), PATIENCE) == USED
 
 
 async def test_what_may_have_been_done_is_not_done_twice(
