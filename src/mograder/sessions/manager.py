@@ -473,6 +473,7 @@ class SessionManager:
         if not is_rehearsal(live.key.user):
             self.tally.endings[reason] += 1
         self._closing.add(live.id)
+        live.usage.ends = self._clock.steady()
         self._forget(live)
         return ending
 

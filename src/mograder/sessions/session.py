@@ -64,6 +64,7 @@ class Usage:
     ``memory`` is in bytes, ``cpu`` in processor seconds. ``expected`` is the memory with which it
     counts while it is young or was never measured, ``born`` the steady time of its start. ``mark``
     and ``marked`` are the processor seconds and the steady time from which ``busy`` is next judged.
+    ``ends`` is the steady time at which its end began.
     """
 
     expected: int
@@ -75,6 +76,7 @@ class Usage:
     busy: bool = False
     mark: float = 0.0
     marked: float | None = None
+    ends: float | None = None
 
 
 @dataclass(slots=True, eq=False)

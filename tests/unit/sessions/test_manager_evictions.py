@@ -67,6 +67,28 @@ async def test_a_server_that_cannot_say_is_not_put_away_for_others(rig: Rig) -> 
         assert pool.tally.endings == {EndReason.STOPPED: 1}
 
 
+async def test_an_end_that_takes_long_costs_no_other_session(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk hangs, say; the memory of the first one is enough once it has ended."""
+    monkeypatch.setattr("mograder.sessions.idle_culler.END_SECONDS", 0.01)
+    monkeypatch.setattr("mograder.sessions.idle_culler._PRESSED_SECONDS", 0.01)
+    async with rig.pool(terms(memory_mb=TWO)) as pool:
+        first = await pool.get_or_start(ALICE, ignore_progress)
+        rig.clock.advance(1)
+        second = await pool.get_or_start(BOB, ignore_progress)
+        rig.clock.advance(100)
+        rig.launcher.go_on.clear()
+        left = gone(first)
+        third = await rig.line_up(pool, CAROL)
+        await left
+        await asyncio.sleep(0.1)  # it is looked at some times
+        assert pool.all() == [second]
+        rig.launcher.go_on.set()
+        await third
+        assert pool.find(BOB) is second
+
+
 # --- machines that are drained ---------------------------------------------------------------
 
 
