@@ -127,6 +127,8 @@ _log = logging.getLogger(__name__)
 _HOUSEKEEPING_SECONDS = 15.0
 _PRESSED_SECONDS = 5.0
 """Seconds until the next attempt to free memory, after one that found no session to end."""
+_STATUS_SECONDS = 2.5
+"""The same after one that ended sessions on nodes: a node tells each 1.5 seconds what it uses."""
 _AT_ONCE = 8
 """Sessions ended at the same time: many that save at once would slow down all others."""
 
@@ -180,13 +182,20 @@ class IdleCuller:
         """End sessions whenever a start waits for memory, until cancelled."""
         while True:
             await self._queue.pressed.wait()
+            pause = min(_PRESSED_SECONDS, self._ttl.total_seconds() / 4)
             try:
-                if await self._make_room():
-                    continue
+                if chosen := await self._make_room():
+                    pause = self._until_told(chosen)
             except Exception:  # noqa: BLE001 - the loop tries again: starts still wait
                 _log.exception("ending sessions to free memory for waiting starts failed")
-            await asyncio.sleep(min(_PRESSED_SECONDS, self._ttl.total_seconds() / 4))
+            await asyncio.sleep(pause)
             self._queue.pump()
+
+    def _until_told(self, chosen: Sequence[LiveSession]) -> float:
+        """Return after how many seconds the memory of those that were ended counts as free."""
+        left = self._sessions()
+        on_nodes = any(live.endpoint.node and live not in left for live in chosen)
+        return _STATUS_SECONDS if on_nodes else 0.0
 
     def _steady_origin(self) -> datetime:
         """Return the time of day at which the steady time was 0, as the clock is set now."""
@@ -211,19 +220,22 @@ class IdleCuller:
 
         await self._end_all(self._selected(rule), EndReason.MOVED, rule)
 
-    async def _make_room(self) -> bool:
-        """End sessions to free memory for waiting starts; return whether any could be ended."""
-        self._take_stock()
-        ended = await self._relieve(rehearsed) + await self._relieve(pressed)
-        self._queue.pump()
-        return ended > 0
+    async def _make_room(self) -> Sequence[LiveSession]:
+        """End sessions to free memory for waiting starts; return those that were chosen.
 
-    async def _relieve(self, rule: _Rule) -> int:
-        """End sessions that a rule selects, as far as memory is short; return how many."""
+        Those of rehearsals may be enough, so no others are ended with them.
+        """
+        self._take_stock()
+        chosen = await self._relieve(rehearsed) or await self._relieve(pressed)
+        self._queue.pump()
+        return chosen
+
+    async def _relieve(self, rule: _Rule) -> Sequence[LiveSession]:
+        """End sessions that a rule selects, as far as memory is short; return them."""
         shortage = self._queue.shortage()
         chosen = relief(self._selected(rule), shortage) if shortage > 0 else []
         await self._end_all(chosen, EndReason.PRESSURE, rule)
-        return len(chosen)
+        return chosen
 
     def _selected(self, rule: _Rule) -> Sequence[LiveSession]:
         reached = [live for live in self._sessions() if self.reached(live)]

@@ -7,11 +7,14 @@ import asyncio
 import pytest
 
 from mograder.core.errors import RemoteFailed
+from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.session import SessionKey
 from tests.support.session_pools import (
     ALICE,
     BOB,
     CAROL,
+    PATIENCE,
     QUICK,
     TWO,
     Rig,
@@ -85,6 +88,31 @@ async def test_an_end_that_takes_long_costs_no_other_session(
         await asyncio.sleep(0.1)  # it is looked at some times
         assert pool.all() == [second]
         rig.launcher.go_on.set()
+        await third
+        assert pool.find(BOB) is second
+
+
+@pytest.mark.parametrize("oldest", [ALICE, SessionKey("__rehearsal-1", "A1", Mode.EDIT)])
+async def test_a_node_tells_what_is_free_before_more_sessions_have_to_go(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, oldest: SessionKey
+) -> None:
+    monkeypatch.setattr("mograder.sessions.idle_culler._STATUS_SECONDS", PATIENCE)
+    limits, told = terms(memory_mb=TWO), True
+    limits.fits = lambda _: told
+    async with rig.pool(limits) as pool:
+        first = await pool.get_or_start(oldest, ignore_progress)
+        rig.clock.advance(1)
+        second = await pool.get_or_start(BOB, ignore_progress)
+        for each in (first, second):
+            each.endpoint = Endpoint(each.endpoint.socket, "one")
+        rig.clock.advance(100)
+        told = False
+        third = asyncio.create_task(pool.get_or_start(CAROL, ignore_progress))
+        await gone(first)
+        await asyncio.sleep(0.1)
+        assert pool.all() == [second]
+        told = True
+        pool.admission.pump()  # as the node's next status does
         await third
         assert pool.find(BOB) is second
 
