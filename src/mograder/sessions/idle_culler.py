@@ -52,7 +52,28 @@ def idle(sessions: Iterable[LiveSession], now: datetime, ttl: timedelta) -> list
 
 
 def pressed(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSession]:
-    """Return the sessions that may end when others wait for memory, oldest activity first.
+    """Return the sessions that may end when others wait for memory, the first to go first.
+
+    First go those of :func:`spare`, then those of :func:`unattended`.
+    """
+    known = tuple(sessions)
+    first = dict.fromkeys(spare(known))
+    return [*first, *(each for each in unattended(known, now) if each not in first)]
+
+
+def spare(sessions: Iterable[LiveSession]) -> list[LiveSession]:
+    """Return all sessions of each person but the one whose page they used last, oldest use first.
+
+    Their pages and kernels do not matter: no person may keep others out by many notebooks that
+    compute or print. What the server of a session sends is no use of it.
+    """
+    ordered = sorted(sessions, key=lambda live: live.asked or live.started_at)
+    last = {live.key.user: live for live in ordered}
+    return [live for live in ordered if last[live.key.user] is not live]
+
+
+def unattended(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSession]:
+    """Return the sessions that their students do not seem to need now, oldest activity first.
 
     A session with an open page and a computing kernel is never returned, nor one whose last
     request is less than :data:`QUIET` ago.
@@ -88,6 +109,7 @@ def put_right(sessions: Iterable[LiveSession], step: timedelta, now: datetime) -
 
     for live in sessions:
         live.last_seen = right(live.last_seen)
+        live.asked = live.asked and right(live.asked)
         live.paged = live.paged and right(live.paged)
         live.computed = live.computed and right(live.computed)
 
@@ -216,7 +238,7 @@ class IdleCuller:
         """End the sessions that may go and are to start elsewhere when they are opened again."""
 
         def rule(sessions: Sequence[LiveSession], now: datetime) -> Sequence[LiveSession]:
-            return pressed(filter(self.moving, sessions), now)
+            return unattended(filter(self.moving, sessions), now)
 
         await self._end_all(self._selected(rule), EndReason.MOVED, rule)
 
@@ -255,7 +277,7 @@ class IdleCuller:
         key = live.key
         async with self._asking:
             await self._ask(live, reason)
-            if not rule([live], self._clock.now()):
+            if live not in self._selected(rule):
                 return
             _log.info("ending %s of %s for %s: %s", key.mode, key.item, key.user, reason)
             try:

@@ -263,7 +263,11 @@ class SessionManager:
         )
 
     def touch(self, session: LiveSession) -> None:
-        """Set the time of the last activity to now, for HTTP and WebSocket."""
+        """Set the time of the last activity to now, for a request or message of a page."""
+        session.last_seen = session.asked = self._clock.now()
+
+    def heard(self, session: LiveSession) -> None:
+        """Do the same for a message of its server."""
         session.last_seen = self._clock.now()
 
     @contextmanager

@@ -14,6 +14,7 @@ from tests.support.session_pools import (
     ALICE,
     BOB,
     CAROL,
+    LECTURE,
     PATIENCE,
     QUICK,
     TWO,
@@ -55,6 +56,22 @@ async def test_nobody_at_work_has_to_go_for_others(rig: Rig) -> None:
             assert {live.key for live in pool.all()} == {ALICE, CAROL}
             assert pool.tally.endings == {EndReason.STOPPED: 1}
             assert rig.pages.asked == [elsewhere.base_url], "once, and only who might go"
+
+
+async def test_nobody_keeps_others_out_by_several_sessions_however_busy_they_are(rig: Rig) -> None:
+    """Only the one that its student used last stays; what the other one prints is no use of it."""
+    async with rig.pool(terms(memory_mb=TWO)) as pool:
+        prints, used = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, LECTURE)]
+        with pool.connected(prints), pool.connected(used):
+            rig.clock.advance(30)
+            pool.touch(used)
+            prints.usage.busy = used.usage.busy = True
+            prints.usage.marked = used.usage.marked = rig.clock.steady()
+            rig.clock.advance(1)
+            pool.heard(prints)
+            await pool.get_or_start(BOB, ignore_progress)
+            assert rig.why_ended(pool, prints) is EndReason.PRESSURE
+            assert {live.key for live in pool.all()} == {LECTURE, BOB}
 
 
 async def test_a_server_that_cannot_say_is_not_put_away_for_others(rig: Rig) -> None:
