@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 import aiohttp
 
 from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
-from mograder.core.tasks import to_its_end
+from mograder.core.tasks import retried, to_its_end
 from mograder.sandbox.machines import Launcher
-from mograder.sandbox.protocol import Ended, Endpoint, StartSession
+from mograder.sandbox.protocol import Ended, Endpoint, SessionInfo, StartSession
 from mograder.sessions.connections import Probe
 from mograder.sessions.end_reasons import EndReason, last_words
 from mograder.sessions.session import LiveSession, SessionKey
@@ -182,8 +182,8 @@ def _died(gone: Ended) -> SandboxUnavailable:
 
 _log = logging.getLogger(__name__)
 
-_RETRY_SECONDS = 0.5
-"""The pause between two attempts to reach an unreachable launcher."""
+_LONGEST_PAUSE_SECONDS = 5.0
+"""The longest pause between attempts to reach a launcher, each of which may start a supervisor."""
 _AT_ONCE = 8
 """How many sessions of one machine are stopped at the same time."""
 
@@ -228,16 +228,9 @@ class Reconciler:
         Those that are unknown here are stopped, in ``stops``: their start or stop
         was in progress at the break.
         """
-        while True:
-            # Collected before the call: its answer may lack sessions that start meanwhile.
-            known = {*self._ids(), *self.starter.launched()}
-            try:
-                running = {each.session_id: each.node for each in await self.launcher.sessions()}
-                break
-            except MograderError as error:
-                _log.warning("%s", error)
-            await self._note_dead()
-            await asyncio.sleep(_RETRY_SECONDS)
+        trouble = "the sessions are not matched with the launcher's yet"
+        known, found = await retried(self._both, trouble, longest_seconds=_LONGEST_PAUSE_SECONDS)
+        running = {each.session_id: each.node for each in found}
         nodes = {live.id: live.endpoint.node for live in self.sessions()}
         nodes.update(self.starter.launched())
         for session_id in known - running.keys():
@@ -246,6 +239,19 @@ class Reconciler:
         unknown = running.keys() - {*self._ids(), *self.starter.ids(), *self.ending()}
         self._stop({each: running[each] for each in unknown}, stops)
         _log.info("connected: %d sessions run", len(running))
+
+    async def _both(self) -> tuple[Set[str], Sequence[SessionInfo]]:
+        """Return the ids of the sessions that are known here, and those that the launcher runs.
+
+        Raises: as the launcher; the sessions whose servers are dead are then recorded as lost.
+        """
+        # Collected before the call: its answer may lack sessions that start meanwhile.
+        known = {*self._ids(), *self.starter.launched()}
+        try:
+            return known, await self.launcher.sessions()
+        except MograderError:
+            await self._note_dead()
+            raise
 
     def _stop(self, machines: Mapping[str, str], stops: asyncio.TaskGroup) -> None:
         """Have sessions stopped, given with their machines."""

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from mograder.core.errors import Busy, NotFound, RemoteFailed, SandboxUnavailable, TimedOut
-from mograder.sandbox.protocol import Checked, SessionChecks
+from mograder.sandbox.protocol import Checked, SessionChecks, SessionInfo
 from mograder.sessions import manager as pool_module
 from mograder.sessions import startup
 from mograder.sessions.end_reasons import EndReason
@@ -290,6 +290,24 @@ async def test_sessions_are_kept_while_the_launcher_cannot_be_reached(rig: Rig) 
         rig.launcher.lose()
         await soon(rig.launcher.matched(2))
         assert pool.all() == [kept]
+
+
+async def test_a_launcher_that_stays_away_fills_no_log(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("mograder.core.tasks._RETRY_SECONDS", 0.001)
+    attempts = 0
+
+    async def refuse() -> tuple[SessionInfo, ...]:
+        nonlocal attempts
+        attempts += 1
+        raise RemoteFailed("Nobody answers.")
+
+    async with rig.pool():
+        monkeypatch.setattr(rig.launcher, "sessions", refuse)
+        rig.launcher.lose()
+        await until(lambda: attempts >= 5)
+    assert caplog.text.count("Nobody answers.") == 1
 
 
 async def test_a_start_of_which_the_launcher_knows_nothing_any_more_fails(rig: Rig) -> None:
