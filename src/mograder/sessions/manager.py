@@ -302,6 +302,8 @@ class SessionManager:
         version = await self._spawner.version(key)
         request = await self._spawner.request(key, session_id, tell)
         # The previous session, if it is still ending, uses the row and the workspace.
+        if self._ends.busy(key):
+            tell("Waiting until the notebook's last session has ended")
         await self._ends.wait(key)
         if key not in self._askers:  # all have left before there was a place to leave
             raise Conflict("Nobody waits for the notebook any more.", hint="Open it again.")

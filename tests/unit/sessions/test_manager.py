@@ -198,9 +198,12 @@ async def test_a_start_during_a_stop_waits_for_its_end(rig: Rig) -> None:
         first = await pool.get_or_start(ALICE, ignore_progress)
         stop = asyncio.create_task(pool.stop(ALICE))
         await soon(rig.launcher.stopping.wait())
-        again = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
+        told: list[str] = []
+        again = asyncio.create_task(pool.get_or_start(ALICE, told.append))
         other = await pool.get_or_start(BOB, ignore_progress)
         assert list(rig.launcher.requests) == [first.id, other.id]
+        await until(lambda: len(told) == 2)
+        assert told[-1] == "Waiting until the notebook's last session has ended"
         rig.launcher.go_on.set()
         second = await again
         assert await stop
