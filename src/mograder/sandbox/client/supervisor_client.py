@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from mograder.core import errors
 from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
-from mograder.core.tasks import BackgroundTasks, Progress
+from mograder.core.tasks import BackgroundTasks, Progress, SingleFlight
 from mograder.sandbox.protocol import (
     ANSWER,
     LINE_LIMIT,
@@ -456,6 +456,7 @@ def _first_line(descriptor: int, seconds: float) -> str | None:
     return said.partition(b"\n")[0].decode("utf-8", "replace")
 
 
+_ASK_SECONDS = 5.0
 _WARM_SECONDS = 90.0
 _CALL_ATTEMPTS = 5
 
@@ -478,6 +479,7 @@ class SupervisorClient:
         self._on_ended: Callable[[Ended], None] = lambda _: None
         self._on_lost: Callable[[], None] = lambda: None
         self._on_news: Callable[[News], None] = lambda _: None
+        self._asks: SingleFlight[str, bool] = SingleFlight()
         self._background = BackgroundTasks()
         self.child: Child = None
 
@@ -523,10 +525,17 @@ class SupervisorClient:
             _log.debug("no supervisor was reached: %s", error)  # waiting callers raise the error
 
     async def answers(self) -> bool:
-        """Return whether the supervisor can be reached; reconnect if necessary."""
+        """Return whether the supervisor answers within five seconds; reconnect if necessary.
+
+        Anyone may ask this of a hub, so all who do at the same time share one call.
+        """
+        return await self._asks.get("", lambda _: self._ask())
+
+    async def _ask(self) -> bool:
         try:
-            await self.open()
-        except MograderError:
+            async with asyncio.timeout(_ASK_SECONDS):
+                await self._once(Hello(epoch=self._epoch))
+        except (MograderError, TimeoutError):
             return False
         return True
 
@@ -607,6 +616,7 @@ class SupervisorClient:
     async def close(self) -> None:
         """Disconnect; end the supervisor and its sandboxes if it is owned by the hub."""
         self._background.cancel()
+        await self._asks.close()
         if self._opening is not None:
             await asyncio.wait({self._opening})
         self.watch(lambda _: None, lambda: None)

@@ -65,7 +65,7 @@ RUN = Execute(
 class Supervisor:
     """Answers every greeting, and other calls if it ``obeys``; sends a test's messages.
 
-    A subscriber is told :data:`USED`.
+    A subscriber is told :data:`USED`. It answers nothing while it ``hangs``.
     ``heard`` has the other calls, and ``breaks`` is how many of them still cost the connection.
     """
 
@@ -73,6 +73,8 @@ class Supervisor:
         self._writer: asyncio.StreamWriter | None = None
         self.heard: asyncio.Queue[Call] = asyncio.Queue()
         self.obeys = False
+        self.hangs = False
+        self.greetings = 0
         self.breaks = 0
         self.connections = 0
 
@@ -82,6 +84,9 @@ class Supervisor:
         with contextlib.closing(writer):
             while line := await reader.readline():
                 call = CALL.validate_json(line)
+                self.greetings += isinstance(call.operation, Hello)
+                if self.hangs:
+                    continue
                 greets = isinstance(call.operation, Hello | Subscribe)
                 if not greets:
                     self.heard.put_nowait(call)
@@ -389,6 +394,22 @@ async def test_what_may_have_been_done_is_not_done_twice(
         await client.run(COMMAND, lambda _: None)
     assert supervisor.asked() == [COMMAND]
     assert await client.run(COMMAND, lambda _: None) == 3
+
+
+async def test_a_supervisor_that_hangs_does_not_answer_and_is_asked_once_for_all(
+    client: SupervisorClient, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stopped, or waits in the kernel for a share; its connection is open."""
+    assert await client.answers()
+    supervisor.hangs, before = True, supervisor.greetings
+    with monkeypatch.context() as patch:
+        patch.setattr(connection_module, "_ASK_SECONDS", 0.05)
+        answers = await asyncio.gather(*(client.answers() for _ in range(10)))
+    assert answers == [False] * 10
+    assert supervisor.greetings == before + 1
+    supervisor.hangs = False
+    assert await client.answers()
+    assert supervisor.connections == 1
 
 
 async def test_a_supervisor_that_is_nowhere_is_told_and_asked_for_again(tmp_path: Path) -> None:
