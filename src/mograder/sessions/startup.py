@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
-from mograder.core.tasks import retried, to_its_end
+from mograder.core.tasks import Progress, retried, to_its_end
 from mograder.sandbox.machines import Launcher
 from mograder.sandbox.protocol import Ended, Endpoint, SessionInfo, StartSession
 from mograder.sessions.connections import Probe
@@ -97,9 +97,11 @@ class Starter:
             start.note_exit(gone)
 
     async def start(
-        self, key: SessionKey, request: StartSession, version: str, now: datetime
+        self, key: SessionKey, request: StartSession, version: str, now: datetime, tell: Progress
     ) -> Endpoint:
         """Start the process and write its row, or leave neither; ``version`` is the release's.
+
+        ``tell`` is called with what the machine has to do before that.
 
         Raises: :class:`TimedOut` when the server does not answer in time,
         :class:`SandboxUnavailable` when it ends or its answer is not valid, and the errors of the
@@ -108,7 +110,7 @@ class Starter:
         start = self._starts[request.session_id] = _Start()
         try:
             await to_its_end(self._rows.add_session, _row(key, request, version, now))
-            endpoint = (await self._launcher.start(request)).endpoint
+            endpoint = (await self._launcher.start(request, tell)).endpoint
             start.launched_on(endpoint.node)
             await self._expect(endpoint, request.base_url, start.death)
             self._launcher.answered(request.session_id)

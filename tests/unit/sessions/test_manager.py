@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from mograder.core.errors import Busy, NotFound, RemoteFailed, SandboxUnavailable, TimedOut
-from mograder.sandbox.protocol import Checked, SessionChecks, SessionInfo
+from mograder.core.tasks import Progress
+from mograder.sandbox.protocol import Checked, SessionChecks, SessionInfo, StartSession
 from mograder.sessions import manager as pool_module
 from mograder.sessions import startup
 from mograder.sessions.end_reasons import EndReason
@@ -76,6 +77,35 @@ async def test_one_who_gives_up_waiting_does_not_stop_the_start(rig: Rig) -> Non
         rig.server.up.set()
         await pool.get_or_start(ALICE, ignore_progress)
         assert len(rig.launcher.requests) == 1
+
+
+async def test_a_session_that_all_have_left_before_it_answers_is_ended(rig: Rig) -> None:
+    """Its machine may have had to build the environment first."""
+    async with rig.pool() as pool:
+        left = await rig.begin(pool)
+        left.cancel()
+        await asyncio.wait({left})
+        rig.server.up.set()
+        await until(lambda: (rig.launcher.requests, rig.rows()) == ({}, []))
+        assert pool.all() == []
+        assert pool.tally.starts == {}
+        await pool.get_or_start(ALICE, ignore_progress)
+
+
+async def test_what_the_machine_does_before_the_start_is_told(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = rig.launcher.start
+
+    async def build_first(request: StartSession, progress: Progress) -> SessionInfo:
+        progress("The machine is getting the software")
+        return await start(request)
+
+    monkeypatch.setattr(rig.launcher, "start", build_first)
+    told: list[str] = []
+    async with rig.pool() as pool:
+        await pool.get_or_start(ALICE, told.append)
+    assert told[-2:] == ["Starting the notebook", "The machine is getting the software"]
 
 
 async def test_what_cannot_be_opened_is_said_and_recorded_nowhere(rig: Rig) -> None:

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from mograder.core import errors
 from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
 from mograder.core.tasks import BackgroundTasks, Progress, SingleFlight
+from mograder.sandbox.machines import ignore
 from mograder.sandbox.protocol import (
     ANSWER,
     LINE_LIMIT,
@@ -550,8 +551,11 @@ class SupervisorClient:
         if self._connection is not None:
             self._connection.watch(on_ended, on_lost, on_news)
 
-    async def start(self, request: StartSession) -> SessionInfo:
-        """Start a session. The supervisor ends it again if its hub disconnects meanwhile."""
+    async def start(self, request: StartSession, progress: Progress = ignore) -> SessionInfo:
+        """Start a session. The supervisor ends it again if its hub disconnects meanwhile.
+
+        It tells no ``progress``: the hub has prepared the environment on this machine.
+        """
         return (await self._once(request)).sessions[0]
 
     async def stop(self, session_id: str) -> bool:
