@@ -23,7 +23,6 @@ from mograder.sandbox.protocol import (
     News,
     SessionInfo,
     SessionUse,
-    Subscribe,
 )
 from tests.support.supervisors import (
     Sessions,
@@ -176,7 +175,7 @@ class Hostiles:
         hostiles = cls(Sessions(client, place))
         sessions = hostiles.sessions
         client.watch(sessions._hear, sessions._news.set, hostiles._hear_news)
-        await (await client.open()).call(Subscribe())  # again: it is told all that it missed
+        await client.sessions()  # it is told all that it missed
         return hostiles
 
     async def start(

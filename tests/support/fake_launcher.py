@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mograder.core.errors import Conflict
+from mograder.core.tasks import Progress
 from mograder.sandbox.machines import ignore
 from mograder.sandbox.protocol import Ended, LimitReason, News, SessionInfo, StartSession
 
@@ -27,7 +28,7 @@ class InMemoryLauncher:
         self.answering: list[str] = []
         """Sessions that were reported as answering."""
 
-    async def start(self, request: StartSession) -> SessionInfo:
+    async def start(self, request: StartSession, progress: Progress = ignore) -> SessionInfo:
         if self.failure is not None:
             raise self.failure
         if request.session_id in self.requests:

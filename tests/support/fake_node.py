@@ -217,6 +217,7 @@ class FakeNode:
         if isinstance(operation, PrepareEnvironment):
             if self.build_failure is not None:
                 return self.build_failure.model_copy(update={"id": call_id})
+            self.tell(Output(id=call_id, line=f"building on {self.name}"))
             self.environments.add(operation.key)
             if operation.warm:
                 self.zygotes.add(operation.key)

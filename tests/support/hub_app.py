@@ -178,6 +178,9 @@ class FakePool:
     def touch(self, session: FakeSession) -> None:
         self.touches += 1
 
+    def heard(self, session: FakeSession) -> None:
+        self.touches += 1
+
     @contextmanager
     def connected(self, session: FakeSession) -> Iterator[None]:
         session.connections += 1

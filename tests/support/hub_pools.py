@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Busy, Conflict, RemoteFailed
+from mograder.core.tasks import Progress
 from mograder.sandbox.machines import ignore
 from mograder.sandbox.protocol import Ended, News, SessionInfo, StartSession
 from mograder.sessions import manager
@@ -108,7 +109,7 @@ class View:
         self.on_ended: Callable[[Ended], None] = ignore
         self.on_lost: Callable[[], None] = lambda: None
 
-    async def start(self, request: StartSession) -> SessionInfo:
+    async def start(self, request: StartSession, progress: Progress = ignore) -> SessionInfo:
         self.demand()
         info: SessionInfo = await asyncio.shield(self.all.sent(self.all.start(self, request)))
         self.demand()

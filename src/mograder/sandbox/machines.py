@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from mograder.core.tasks import Progress
 from mograder.sandbox.protocol import (
     Ended,
     Execute,
@@ -45,7 +46,9 @@ class Runs(Protocol):
 class Launcher(Protocol):
     """Starts, stops and lists sessions; its operations raise as those of :class:`Runs`."""
 
-    async def start(self, request: StartSession) -> SessionInfo: ...
+    async def start(self, request: StartSession, progress: Progress = ignore) -> SessionInfo:
+        """Start a session; call ``progress`` with what its machine has to do before that."""
+        ...
 
     async def stop(self, session_id: str) -> bool:
         """End a session and all its processes; return false if there was no such session."""

@@ -310,13 +310,18 @@ class AdmissionQueue:
                     await self._calm.wait()
 
     def shortage(self) -> int:
-        """Return the memory in bytes that the next ``starts`` waiting students lack."""
+        """Return the memory in bytes that the next ``starts`` waiting students lack.
+
+        What sessions use that are ending gets free without others. The result is 0 or less if no
+        memory is lacking besides.
+        """
         waiting = self._lines[Kind.STUDENT][: self._limits.starts]
         wanted = sum(each.expected for each in waiting)
         if not wanted:
             return 0
         least = 0 if self._limits.fits(waiting[0].expected) else waiting[0].expected
-        return max(least, self._ledger.used() + wanted - self._limits.memory)
+        lack = max(least, self._ledger.used() + wanted - self._limits.memory)
+        return lack - self._ledger.leaving()
 
     def leave(self, ticket: Ticket) -> None:
         """End an admitted start's time in progress, and admit the next; later calls do nothing."""

@@ -80,6 +80,10 @@ _BUSY_WINDOW = 5.0
 """Seconds over which the processor share is averaged."""
 _STALE_WINDOW = 3 * _BUSY_WINDOW
 
+_ENDING_SECONDS = 300.0
+"""For this time the memory of a session that is ending is expected to get free. A disk or a
+supervisor may hang for minutes; after this, other sessions have to go in its place."""
+
 _ENOUGH = 4
 """Minimum number of sessions of an item from which the next one's memory is estimated."""
 _MARGIN = 1.5
@@ -125,6 +129,19 @@ class MemoryLedger:
         # The measurement is of all runs, also of those that no memory was reserved for.
         runs = max(self._runs_use, sum(usage.expected for usage in self._runs.values()))
         return self._overhead + runs + sessions
+
+    def leaving(self) -> int:
+        """Return the sum of the weights of the sessions that are ending, in bytes.
+
+        It is part of :meth:`used`, and gets free soon. An end that takes longer than five minutes
+        is no longer counted on.
+        """
+        now = self._clock.steady()
+        return sum(
+            weight(usage, now)
+            for usage in self._usages.values()
+            if usage.ends is not None and now - usage.ends < _ENDING_SECONDS
+        )
 
     def measured(
         self, uses: Iterable[SessionUse], overhead: int, runs: int = 0, used: int | None = None

@@ -33,7 +33,8 @@ class EndReason(StrEnum):
     """A person stopped it."""
     IDLE = "idle"
     PRESSURE = "pressure"
-    """It was idle for less than the timeout, and others waited for its memory."""
+    """It was idle for less than the timeout, or not the one that its person used last, and others
+    waited for its memory."""
     REPLACED = "replaced"
     """The lecture was published again."""
     REWRITTEN = "rewritten"
@@ -143,8 +144,9 @@ _EXPLANATIONS = {
     ),
     EndReason.PRESSURE: Explanation(
         "The {notebook} was closed to make room for others.",
-        "Many people are working at the moment, and nobody was using this one. "
-        "Open it again to go on where you were; it may have to wait in line.",
+        "Many people are working at the moment, and nobody was using this one, or another one of "
+        "yours was used after it. Open it again to go on where you were; it may have to wait in "
+        "line.",
     ),
     EndReason.REPLACED: Explanation(
         "The {notebook} was published again.",

@@ -52,7 +52,28 @@ def idle(sessions: Iterable[LiveSession], now: datetime, ttl: timedelta) -> list
 
 
 def pressed(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSession]:
-    """Return the sessions that may end when others wait for memory, oldest activity first.
+    """Return the sessions that may end when others wait for memory, the first to go first.
+
+    First go those of :func:`spare`, then those of :func:`unattended`.
+    """
+    known = tuple(sessions)
+    first = dict.fromkeys(spare(known))
+    return [*first, *(each for each in unattended(known, now) if each not in first)]
+
+
+def spare(sessions: Iterable[LiveSession]) -> list[LiveSession]:
+    """Return all sessions of each person but the one whose page they used last, oldest use first.
+
+    Their pages and kernels do not matter: no person may keep others out by many notebooks that
+    compute or print. What the server of a session sends is no use of it.
+    """
+    ordered = sorted(sessions, key=lambda live: live.asked or live.started_at)
+    last = {live.key.user: live for live in ordered}
+    return [live for live in ordered if last[live.key.user] is not live]
+
+
+def unattended(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSession]:
+    """Return the sessions that their students do not seem to need now, oldest activity first.
 
     A session with an open page and a computing kernel is never returned, nor one whose last
     request is less than :data:`QUIET` ago.
@@ -88,6 +109,7 @@ def put_right(sessions: Iterable[LiveSession], step: timedelta, now: datetime) -
 
     for live in sessions:
         live.last_seen = right(live.last_seen)
+        live.asked = live.asked and right(live.asked)
         live.paged = live.paged and right(live.paged)
         live.computed = live.computed and right(live.computed)
 
@@ -127,6 +149,8 @@ _log = logging.getLogger(__name__)
 _HOUSEKEEPING_SECONDS = 15.0
 _PRESSED_SECONDS = 5.0
 """Seconds until the next attempt to free memory, after one that found no session to end."""
+_STATUS_SECONDS = 2.5
+"""The same after one that ended sessions on nodes: a node tells each 1.5 seconds what it uses."""
 _AT_ONCE = 8
 """Sessions ended at the same time: many that save at once would slow down all others."""
 
@@ -180,13 +204,20 @@ class IdleCuller:
         """End sessions whenever a start waits for memory, until cancelled."""
         while True:
             await self._queue.pressed.wait()
+            pause = min(_PRESSED_SECONDS, self._ttl.total_seconds() / 4)
             try:
-                if await self._make_room():
-                    continue
+                if chosen := await self._make_room():
+                    pause = self._until_told(chosen)
             except Exception:  # noqa: BLE001 - the loop tries again: starts still wait
                 _log.exception("ending sessions to free memory for waiting starts failed")
-            await asyncio.sleep(min(_PRESSED_SECONDS, self._ttl.total_seconds() / 4))
+            await asyncio.sleep(pause)
             self._queue.pump()
+
+    def _until_told(self, chosen: Sequence[LiveSession]) -> float:
+        """Return after how many seconds the memory of those that were ended counts as free."""
+        left = self._sessions()
+        on_nodes = any(live.endpoint.node and live not in left for live in chosen)
+        return _STATUS_SECONDS if on_nodes else 0.0
 
     def _steady_origin(self) -> datetime:
         """Return the time of day at which the steady time was 0, as the clock is set now."""
@@ -207,23 +238,26 @@ class IdleCuller:
         """End the sessions that may go and are to start elsewhere when they are opened again."""
 
         def rule(sessions: Sequence[LiveSession], now: datetime) -> Sequence[LiveSession]:
-            return pressed(filter(self.moving, sessions), now)
+            return unattended(filter(self.moving, sessions), now)
 
         await self._end_all(self._selected(rule), EndReason.MOVED, rule)
 
-    async def _make_room(self) -> bool:
-        """End sessions to free memory for waiting starts; return whether any could be ended."""
-        self._take_stock()
-        ended = await self._relieve(rehearsed) + await self._relieve(pressed)
-        self._queue.pump()
-        return ended > 0
+    async def _make_room(self) -> Sequence[LiveSession]:
+        """End sessions to free memory for waiting starts; return those that were chosen.
 
-    async def _relieve(self, rule: _Rule) -> int:
-        """End sessions that a rule selects, as far as memory is short; return how many."""
+        Those of rehearsals may be enough, so no others are ended with them.
+        """
+        self._take_stock()
+        chosen = await self._relieve(rehearsed) or await self._relieve(pressed)
+        self._queue.pump()
+        return chosen
+
+    async def _relieve(self, rule: _Rule) -> Sequence[LiveSession]:
+        """End sessions that a rule selects, as far as memory is short; return them."""
         shortage = self._queue.shortage()
         chosen = relief(self._selected(rule), shortage) if shortage > 0 else []
         await self._end_all(chosen, EndReason.PRESSURE, rule)
-        return len(chosen)
+        return chosen
 
     def _selected(self, rule: _Rule) -> Sequence[LiveSession]:
         reached = [live for live in self._sessions() if self.reached(live)]
@@ -243,7 +277,7 @@ class IdleCuller:
         key = live.key
         async with self._asking:
             await self._ask(live, reason)
-            if not rule([live], self._clock.now()):
+            if live not in self._selected(rule):
                 return
             _log.info("ending %s of %s for %s: %s", key.mode, key.item, key.user, reason)
             try:

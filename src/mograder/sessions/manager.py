@@ -227,11 +227,13 @@ class SessionManager:
         """End this session unless it has ended already."""
         if self._by_id.get(live.id) is not live:
             return
-        ending = self._record_end(live, reason)
         # A task of its own: it goes on if the caller is cancelled; new starts of the key await it.
-        await asyncio.shield(
-            self._ends.begin(live.key, partial(self._conclude, ending, alive=True))
-        )
+        await asyncio.shield(self._begin_end(live, reason))
+
+    def _begin_end(self, live: LiveSession, reason: EndReason) -> asyncio.Future[None]:
+        """Begin to end a session, which is not found any more; return the task that does."""
+        ending = self._record_end(live, reason)
+        return self._ends.begin(live.key, partial(self._conclude, ending, alive=True))
 
     def find(self, key: SessionKey) -> LiveSession | None:
         """Return the session if it answers; memory only."""
@@ -263,7 +265,11 @@ class SessionManager:
         )
 
     def touch(self, session: LiveSession) -> None:
-        """Set the time of the last activity to now, for HTTP and WebSocket."""
+        """Set the time of the last activity to now, for a request or message of a page."""
+        session.last_seen = session.asked = self._clock.now()
+
+    def heard(self, session: LiveSession) -> None:
+        """Do the same for a message of its server."""
         session.last_seen = self._clock.now()
 
     @contextmanager
@@ -298,9 +304,10 @@ class SessionManager:
         version = await self._spawner.version(key)
         request = await self._spawner.request(key, session_id, tell)
         # The previous session, if it is still ending, uses the row and the workspace.
+        if self._ends.busy(key):
+            tell("Waiting until the notebook's last session has ended")
         await self._ends.wait(key)
-        if key not in self._askers:  # all have left before there was a place to leave
-            raise Conflict("Nobody waits for the notebook any more.", hint="Open it again.")
+        self._demand_askers(key)  # all may have left before there was a place to leave
         self._demand_wanted(key)
         ticket = Ticket(kind, number, session_id, self._expected(key), key, tell)
         usage = await self.admission.enter(ticket)
@@ -309,7 +316,7 @@ class SessionManager:
                 version = await self._spawner.version(key)
                 request = await self._spawner.request(key, session_id, tell)
             tell("Starting the notebook")
-            live = await self._launch(key, request, version, usage)
+            live = await self._launch(key, request, version, usage, tell)
         except BaseException as error:
             if isinstance(error, MograderError) and kind is Kind.STUDENT:
                 self.tally.starts[kind_of(usage.warm), "failed"] += 1
@@ -317,6 +324,9 @@ class SessionManager:
             raise
         finally:
             self.admission.leave(ticket)
+        if key not in self._askers:  # looked at before anybody else can have found it
+            self._begin_end(live, EndReason.STOPPED)
+        self._demand_askers(key)
         if kind is Kind.STUDENT:  # how long a rehearsal waits says nothing of what students do
             self.tally.started(live.usage.warm, self._clock.steady() - asked)
         await self.history.forget(key)
@@ -326,16 +336,21 @@ class SessionManager:
         _log.info("started %s of %s for %s", key.mode.value, key.item, key.user)
         return live
 
+    def _demand_askers(self, key: SessionKey) -> None:
+        """Refuse a start that all callers have left. Raises: :class:`Conflict`."""
+        if key not in self._askers:
+            raise Conflict("Nobody waits for the notebook any more.", hint="Open it again.")
+
     def _demand_wanted(self, key: SessionKey) -> None:
         """Refuse a start that was stopped meanwhile. Raises: :class:`Conflict`."""
         if key in self._unwanted:
             raise Conflict("The notebook was stopped while it started.", hint="Open it again.")
 
     async def _launch(
-        self, key: SessionKey, request: StartSession, version: str, usage: Usage
+        self, key: SessionKey, request: StartSession, version: str, usage: Usage, tell: Progress
     ) -> LiveSession:
         now = self._clock.now()
-        endpoint = await self._starter.start(key, request, version, now)
+        endpoint = await self._starter.start(key, request, version, now, tell)
         live = LiveSession(
             id=request.session_id,
             key=key,
@@ -362,7 +377,7 @@ class SessionManager:
         answered = (row for row in rows if row.state is SessionState.RUNNING)
         now = self._clock.now()  # while no hub ran, none recorded any activity
         found = {row.session_id: self._revived(row, now) for row in answered}
-        # Add them to the ledger before asking the launcher, which then reports only changes.
+        # Add them to the ledger before asking the launcher, which then tells the use of each once.
         running = {info.session_id: info for info in await self._launcher.sessions()}
         for row in rows:
             live, info = found.get(row.session_id), running.get(row.session_id)
@@ -473,6 +488,7 @@ class SessionManager:
         if not is_rehearsal(live.key.user):
             self.tally.endings[reason] += 1
         self._closing.add(live.id)
+        live.usage.ends = self._clock.steady()
         self._forget(live)
         return ending
 

@@ -64,6 +64,7 @@ class Usage:
     ``memory`` is in bytes, ``cpu`` in processor seconds. ``expected`` is the memory with which it
     counts while it is young or was never measured, ``born`` the steady time of its start. ``mark``
     and ``marked`` are the processor seconds and the steady time from which ``busy`` is next judged.
+    ``ends`` is the steady time at which its end began.
     """
 
     expected: int
@@ -75,15 +76,17 @@ class Usage:
     busy: bool = False
     mark: float = 0.0
     marked: float | None = None
+    ends: float | None = None
 
 
 @dataclass(slots=True, eq=False)
 class LiveSession:
     """A session that answers; ``version`` is the release's, for lectures.
 
-    ``last_seen`` is the time of its last request or message; ``paged`` and ``computed`` are the
-    times when a page was last seen open and its kernel computing. ``connections`` counts open
-    WebSockets. ``on_stop`` callbacks run once when it has ended, after its ending was recorded.
+    ``last_seen`` is the time of its last request or message, ``asked`` that of the last one of a
+    page, None while this hub has had none; ``paged`` and ``computed`` are the times when a page was
+    last seen open and its kernel computing. ``connections`` counts open WebSockets. ``on_stop``
+    callbacks run once when it has ended, after its ending was recorded.
     ``limits`` is None for a session that was adopted.
     """
 
@@ -97,6 +100,7 @@ class LiveSession:
     connections: int = 0
     on_stop: list[Callable[[], None]] = field(default_factory=list)
     usage: Usage = field(default_factory=lambda: Usage(expected=0, born=0.0))
+    asked: datetime | None = None
     paged: datetime | None = None
     computed: datetime | None = None
     limits: Limits | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 import aiohttp
 
 from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
-from mograder.core.tasks import to_its_end
+from mograder.core.tasks import Progress, retried, to_its_end
 from mograder.sandbox.machines import Launcher
-from mograder.sandbox.protocol import Ended, Endpoint, StartSession
+from mograder.sandbox.protocol import Ended, Endpoint, SessionInfo, StartSession
 from mograder.sessions.connections import Probe
 from mograder.sessions.end_reasons import EndReason, last_words
 from mograder.sessions.session import LiveSession, SessionKey
@@ -97,9 +97,11 @@ class Starter:
             start.note_exit(gone)
 
     async def start(
-        self, key: SessionKey, request: StartSession, version: str, now: datetime
+        self, key: SessionKey, request: StartSession, version: str, now: datetime, tell: Progress
     ) -> Endpoint:
         """Start the process and write its row, or leave neither; ``version`` is the release's.
+
+        ``tell`` is called with what the machine has to do before that.
 
         Raises: :class:`TimedOut` when the server does not answer in time,
         :class:`SandboxUnavailable` when it ends or its answer is not valid, and the errors of the
@@ -108,7 +110,7 @@ class Starter:
         start = self._starts[request.session_id] = _Start()
         try:
             await to_its_end(self._rows.add_session, _row(key, request, version, now))
-            endpoint = (await self._launcher.start(request)).endpoint
+            endpoint = (await self._launcher.start(request, tell)).endpoint
             start.launched_on(endpoint.node)
             await self._expect(endpoint, request.base_url, start.death)
             self._launcher.answered(request.session_id)
@@ -182,8 +184,8 @@ def _died(gone: Ended) -> SandboxUnavailable:
 
 _log = logging.getLogger(__name__)
 
-_RETRY_SECONDS = 0.5
-"""The pause between two attempts to reach an unreachable launcher."""
+_LONGEST_PAUSE_SECONDS = 5.0
+"""The longest pause between attempts to reach a launcher, each of which may start a supervisor."""
 _AT_ONCE = 8
 """How many sessions of one machine are stopped at the same time."""
 
@@ -228,16 +230,9 @@ class Reconciler:
         Those that are unknown here are stopped, in ``stops``: their start or stop
         was in progress at the break.
         """
-        while True:
-            # Collected before the call: its answer may lack sessions that start meanwhile.
-            known = {*self._ids(), *self.starter.launched()}
-            try:
-                running = {each.session_id: each.node for each in await self.launcher.sessions()}
-                break
-            except MograderError as error:
-                _log.warning("%s", error)
-            await self._note_dead()
-            await asyncio.sleep(_RETRY_SECONDS)
+        trouble = "the sessions are not matched with the launcher's yet"
+        known, found = await retried(self._both, trouble, longest_seconds=_LONGEST_PAUSE_SECONDS)
+        running = {each.session_id: each.node for each in found}
         nodes = {live.id: live.endpoint.node for live in self.sessions()}
         nodes.update(self.starter.launched())
         for session_id in known - running.keys():
@@ -246,6 +241,19 @@ class Reconciler:
         unknown = running.keys() - {*self._ids(), *self.starter.ids(), *self.ending()}
         self._stop({each: running[each] for each in unknown}, stops)
         _log.info("connected: %d sessions run", len(running))
+
+    async def _both(self) -> tuple[Set[str], Sequence[SessionInfo]]:
+        """Return the ids of the sessions that are known here, and those that the launcher runs.
+
+        Raises: as the launcher; the sessions whose servers are dead are then recorded as lost.
+        """
+        # Collected before the call: its answer may lack sessions that start meanwhile.
+        known = {*self._ids(), *self.starter.launched()}
+        try:
+            return known, await self.launcher.sessions()
+        except MograderError:
+            await self._note_dead()
+            raise
 
     def _stop(self, machines: Mapping[str, str], stops: asyncio.TaskGroup) -> None:
         """Have sessions stopped, given with their machines."""

@@ -18,7 +18,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.operating_system import SYSTEM
 
-_BACKLOG = 2048
+BACKLOG = 2048
+"""Connections that the kernel holds until they are accepted; uvicorn's default."""
 _LAST_PORT = 65535
 LOOPBACK = "127.0.0.1"
 _USUAL_PORT, _PORTS_TRIED = 2718, 20
@@ -135,7 +136,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise _cannot_bind(host, port, error) from error
-    listener.listen(_BACKLOG)
+    listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener
 

@@ -324,6 +324,22 @@ async def test_what_no_machine_has_room_for_is_what_others_are_to_free() -> None
     await queue.close()
 
 
+async def test_no_other_session_is_to_go_for_memory_that_gets_free_anyway() -> None:
+    """An end may take minutes, on a disk that hangs; but it may also hang for ever."""
+    queue = Queue(terms(memory_mb=200))
+    for number in (1, 2, 3):
+        await queue.come(number)
+    assert queue.line.shortage() == 100 * MEGABYTE
+    usage = await queue.tasks[1]
+    usage.ends = queue.clock.steady()
+    queue.clock.advance(299)
+    assert queue.line.shortage() == 0
+    assert queue.line.used() == 200 * MEGABYTE, "what waits is not admitted before it has ended"
+    queue.clock.advance(1)
+    assert queue.line.shortage() == 100 * MEGABYTE
+    await queue.close()
+
+
 # --- the places -----------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mograder.sandbox.protocol import Endpoint
+from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.idle_culler import (
     FORGOTTEN,
     IN_SIGHT,
@@ -14,10 +14,12 @@ from mograder.sessions.idle_culler import (
     attend,
     idle,
     pressed,
+    put_right,
     relief,
+    spare,
+    unattended,
 )
-from mograder.sessions.session import LiveSession, Usage
-from tests.support.session_pools import ALICE
+from mograder.sessions.session import LiveSession, SessionKey, Usage
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -31,11 +33,13 @@ def live(
     connections: int = 0,
     busy: bool = False,
     memory: int = 10,
+    user: str = "",
+    asked: timedelta | None = None,
 ) -> LiveSession:
-    """Return a session whose last request was this long ago."""
+    """Return a session of a person whose last message was so long ago, and ``asked`` a page's."""
     return LiveSession(
         id=name,
-        key=ALICE,
+        key=SessionKey(user or name, "A1", Mode.EDIT),
         endpoint=Endpoint(Path("/nowhere")),
         base_url="/edit/user/alice/A1",
         version="",
@@ -43,6 +47,7 @@ def live(
         last_seen=NOW - quiet,
         connections=connections,
         usage=Usage(expected=50, born=0.0, memory=memory, busy=busy),
+        asked=None if asked is None else NOW - asked,
     )
 
 
@@ -113,6 +118,31 @@ def test_a_page_that_was_open_a_moment_ago_counts_as_open() -> None:
 
 def test_a_page_and_a_computing_kernel_together_are_never_put_away_for_others() -> None:
     assert pressed([live("a", 100 * HOUR, connections=1, busy=True)], NOW) == []
+
+
+def test_of_a_person_with_several_sessions_all_but_the_one_used_last_go_first() -> None:
+    """A page that is open, a kernel that computes and what it prints keep none of these."""
+
+    def at_work(name: str, asked: timedelta | None) -> LiveSession:
+        return live(name, SECOND, connections=1, busy=True, user="alice", asked=asked)
+
+    sessions = [
+        live("other", HOUR),
+        at_work("printing", HOUR),
+        at_work("typing", 2 * SECOND),
+        at_work("before", HOUR / 2),
+        at_work("adopted", None),
+        live("alone", SECOND, connections=1, busy=True),
+    ]
+    assert names(spare(sessions)) == ["adopted", "printing", "before"]
+    assert names(pressed(sessions, NOW)) == ["adopted", "printing", "before", "other"]
+    assert names(unattended(sessions, NOW)) == ["other"], "a drained machine waits for them"
+
+
+def test_a_clock_that_is_set_moves_the_last_use_of_a_page() -> None:
+    session = live("a", SECOND, asked=SECOND)
+    put_right([session], HOUR, NOW + HOUR)
+    assert session.asked == NOW + HOUR - SECOND
 
 
 def test_no_more_go_than_the_shortage_asks_for() -> None:

@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from mograder.core.errors import Busy, NotFound, RemoteFailed, SandboxUnavailable, TimedOut
-from mograder.sandbox.protocol import Checked, SessionChecks
+from mograder.core.tasks import Progress
+from mograder.sandbox.protocol import Checked, SessionChecks, SessionInfo, StartSession
 from mograder.sessions import manager as pool_module
 from mograder.sessions import startup
 from mograder.sessions.end_reasons import EndReason
@@ -76,6 +77,35 @@ async def test_one_who_gives_up_waiting_does_not_stop_the_start(rig: Rig) -> Non
         rig.server.up.set()
         await pool.get_or_start(ALICE, ignore_progress)
         assert len(rig.launcher.requests) == 1
+
+
+async def test_a_session_that_all_have_left_before_it_answers_is_ended(rig: Rig) -> None:
+    """Its machine may have had to build the environment first."""
+    async with rig.pool() as pool:
+        left = await rig.begin(pool)
+        left.cancel()
+        await asyncio.wait({left})
+        rig.server.up.set()
+        await until(lambda: (rig.launcher.requests, rig.rows()) == ({}, []))
+        assert pool.all() == []
+        assert pool.tally.starts == {}
+        await pool.get_or_start(ALICE, ignore_progress)
+
+
+async def test_what_the_machine_does_before_the_start_is_told(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = rig.launcher.start
+
+    async def build_first(request: StartSession, progress: Progress) -> SessionInfo:
+        progress("The machine is getting the software")
+        return await start(request)
+
+    monkeypatch.setattr(rig.launcher, "start", build_first)
+    told: list[str] = []
+    async with rig.pool() as pool:
+        await pool.get_or_start(ALICE, told.append)
+    assert told[-2:] == ["Starting the notebook", "The machine is getting the software"]
 
 
 async def test_what_cannot_be_opened_is_said_and_recorded_nowhere(rig: Rig) -> None:
@@ -198,9 +228,12 @@ async def test_a_start_during_a_stop_waits_for_its_end(rig: Rig) -> None:
         first = await pool.get_or_start(ALICE, ignore_progress)
         stop = asyncio.create_task(pool.stop(ALICE))
         await soon(rig.launcher.stopping.wait())
-        again = asyncio.create_task(pool.get_or_start(ALICE, ignore_progress))
+        told: list[str] = []
+        again = asyncio.create_task(pool.get_or_start(ALICE, told.append))
         other = await pool.get_or_start(BOB, ignore_progress)
         assert list(rig.launcher.requests) == [first.id, other.id]
+        await until(lambda: len(told) == 2)
+        assert told[-1] == "Waiting until the notebook's last session has ended"
         rig.launcher.go_on.set()
         second = await again
         assert await stop
@@ -290,6 +323,24 @@ async def test_sessions_are_kept_while_the_launcher_cannot_be_reached(rig: Rig) 
         rig.launcher.lose()
         await soon(rig.launcher.matched(2))
         assert pool.all() == [kept]
+
+
+async def test_a_launcher_that_stays_away_fills_no_log(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("mograder.core.tasks._RETRY_SECONDS", 0.001)
+    attempts = 0
+
+    async def refuse() -> tuple[SessionInfo, ...]:
+        nonlocal attempts
+        attempts += 1
+        raise RemoteFailed("Nobody answers.")
+
+    async with rig.pool():
+        monkeypatch.setattr(rig.launcher, "sessions", refuse)
+        rig.launcher.lose()
+        await until(lambda: attempts >= 5)
+    assert caplog.text.count("Nobody answers.") == 1
 
 
 async def test_a_start_of_which_the_launcher_knows_nothing_any_more_fails(rig: Rig) -> None:

@@ -7,11 +7,15 @@ import asyncio
 import pytest
 
 from mograder.core.errors import RemoteFailed
+from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.session import SessionKey
 from tests.support.session_pools import (
     ALICE,
     BOB,
     CAROL,
+    LECTURE,
+    PATIENCE,
     QUICK,
     TWO,
     Rig,
@@ -54,6 +58,22 @@ async def test_nobody_at_work_has_to_go_for_others(rig: Rig) -> None:
             assert rig.pages.asked == [elsewhere.base_url], "once, and only who might go"
 
 
+async def test_nobody_keeps_others_out_by_several_sessions_however_busy_they_are(rig: Rig) -> None:
+    """Only the one that its student used last stays; what the other one prints is no use of it."""
+    async with rig.pool(terms(memory_mb=TWO)) as pool:
+        prints, used = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, LECTURE)]
+        with pool.connected(prints), pool.connected(used):
+            rig.clock.advance(30)
+            pool.touch(used)
+            prints.usage.busy = used.usage.busy = True
+            prints.usage.marked = used.usage.marked = rig.clock.steady()
+            rig.clock.advance(1)
+            pool.heard(prints)
+            await pool.get_or_start(BOB, ignore_progress)
+            assert rig.why_ended(pool, prints) is EndReason.PRESSURE
+            assert {live.key for live in pool.all()} == {LECTURE, BOB}
+
+
 async def test_a_server_that_cannot_say_is_not_put_away_for_others(rig: Rig) -> None:
     async with rig.pool(terms(memory_mb=TWO // 2)) as pool:
         session = await pool.get_or_start(ALICE, ignore_progress)
@@ -65,6 +85,53 @@ async def test_a_server_that_cannot_say_is_not_put_away_for_others(rig: Rig) -> 
         assert await pool.stop(ALICE)
         await second
         assert pool.tally.endings == {EndReason.STOPPED: 1}
+
+
+async def test_an_end_that_takes_long_costs_no_other_session(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk hangs, say; the memory of the first one is enough once it has ended."""
+    monkeypatch.setattr("mograder.sessions.idle_culler.END_SECONDS", 0.01)
+    monkeypatch.setattr("mograder.sessions.idle_culler._PRESSED_SECONDS", 0.01)
+    async with rig.pool(terms(memory_mb=TWO)) as pool:
+        first = await pool.get_or_start(ALICE, ignore_progress)
+        rig.clock.advance(1)
+        second = await pool.get_or_start(BOB, ignore_progress)
+        rig.clock.advance(100)
+        rig.launcher.go_on.clear()
+        left = gone(first)
+        third = await rig.line_up(pool, CAROL)
+        await left
+        await asyncio.sleep(0.1)  # it is looked at some times
+        assert pool.all() == [second]
+        rig.launcher.go_on.set()
+        await third
+        assert pool.find(BOB) is second
+
+
+@pytest.mark.parametrize("oldest", [ALICE, SessionKey("__rehearsal-1", "A1", Mode.EDIT)])
+async def test_a_node_tells_what_is_free_before_more_sessions_have_to_go(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, oldest: SessionKey
+) -> None:
+    monkeypatch.setattr("mograder.sessions.idle_culler._STATUS_SECONDS", PATIENCE)
+    limits, told = terms(memory_mb=TWO), True
+    limits.fits = lambda _: told
+    async with rig.pool(limits) as pool:
+        first = await pool.get_or_start(oldest, ignore_progress)
+        rig.clock.advance(1)
+        second = await pool.get_or_start(BOB, ignore_progress)
+        for each in (first, second):
+            each.endpoint = Endpoint(each.endpoint.socket, "one")
+        rig.clock.advance(100)
+        told = False
+        third = asyncio.create_task(pool.get_or_start(CAROL, ignore_progress))
+        await gone(first)
+        await asyncio.sleep(0.1)
+        assert pool.all() == [second]
+        told = True
+        pool.admission.pump()  # as the node's next status does
+        await third
+        assert pool.find(BOB) is second
 
 
 # --- machines that are drained ---------------------------------------------------------------

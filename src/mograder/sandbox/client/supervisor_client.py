@@ -23,7 +23,8 @@ from pydantic import ValidationError
 
 from mograder.core import errors
 from mograder.core.errors import Conflict, MograderError, RemoteFailed, SandboxUnavailable
-from mograder.core.tasks import BackgroundTasks, Progress
+from mograder.core.tasks import BackgroundTasks, Progress, SingleFlight
+from mograder.sandbox.machines import ignore
 from mograder.sandbox.protocol import (
     ANSWER,
     LINE_LIMIT,
@@ -456,6 +457,7 @@ def _first_line(descriptor: int, seconds: float) -> str | None:
     return said.partition(b"\n")[0].decode("utf-8", "replace")
 
 
+_ASK_SECONDS = 5.0
 _WARM_SECONDS = 90.0
 _CALL_ATTEMPTS = 5
 
@@ -478,6 +480,7 @@ class SupervisorClient:
         self._on_ended: Callable[[Ended], None] = lambda _: None
         self._on_lost: Callable[[], None] = lambda: None
         self._on_news: Callable[[News], None] = lambda _: None
+        self._asks: SingleFlight[str, bool] = SingleFlight()
         self._background = BackgroundTasks()
         self.child: Child = None
 
@@ -523,10 +526,17 @@ class SupervisorClient:
             _log.debug("no supervisor was reached: %s", error)  # waiting callers raise the error
 
     async def answers(self) -> bool:
-        """Return whether the supervisor can be reached; reconnect if necessary."""
+        """Return whether the supervisor answers within five seconds; reconnect if necessary.
+
+        Anyone may ask this of a hub, so all who do at the same time share one call.
+        """
+        return await self._asks.get("", lambda _: self._ask())
+
+    async def _ask(self) -> bool:
         try:
-            await self.open()
-        except MograderError:
+            async with asyncio.timeout(_ASK_SECONDS):
+                await self._once(Hello(epoch=self._epoch))
+        except (MograderError, TimeoutError):
             return False
         return True
 
@@ -541,8 +551,11 @@ class SupervisorClient:
         if self._connection is not None:
             self._connection.watch(on_ended, on_lost, on_news)
 
-    async def start(self, request: StartSession) -> SessionInfo:
-        """Start a session. The supervisor ends it again if its hub disconnects meanwhile."""
+    async def start(self, request: StartSession, progress: Progress = ignore) -> SessionInfo:
+        """Start a session. The supervisor ends it again if its hub disconnects meanwhile.
+
+        It tells no ``progress``: the hub has prepared the environment on this machine.
+        """
         return (await self._once(request)).sessions[0]
 
     async def stop(self, session_id: str) -> bool:
@@ -550,7 +563,12 @@ class SupervisorClient:
         return (await self._repeated(StopSession(session_id=session_id))).stopped
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
-        """Return the live sessions."""
+        """Return the live sessions, and have the use of each told anew.
+
+        The use may have been told before :meth:`watch` was called, and is then told only when it
+        changes.
+        """
+        await self._repeated(Subscribe())
         return (await self._repeated(ListSessions())).sessions
 
     async def run(self, command: RunCommand, on_line: Progress) -> int:
@@ -602,6 +620,7 @@ class SupervisorClient:
     async def close(self) -> None:
         """Disconnect; end the supervisor and its sandboxes if it is owned by the hub."""
         self._background.cancel()
+        await self._asks.close()
         if self._opening is not None:
             await asyncio.wait({self._opening})
         self.watch(lambda _: None, lambda: None)

@@ -9,12 +9,15 @@ from pathlib import Path
 from mograder.core.errors import MograderError
 from mograder.core.tasks import BackgroundTasks, Progress, SingleFlight
 from mograder.sandbox.environments.locked_builds import order_of
+from mograder.sandbox.machines import ignore
 from mograder.sessions.nodes.node_registry import ConnectedNode, NodeRegistry
 
 _log = logging.getLogger(__name__)
 
 _START_SECONDS = 120.0
 """Added to the limit of a build: the time until its node has begun, and for its zygote."""
+_LINE_LENGTH = 200
+"""Characters of a line of a node's that students are shown."""
 _COMMANDS = 3
 """A build runs up to this number of commands, each of which has the time limit."""
 
@@ -34,14 +37,18 @@ class NodeEnvironments:
         self._builds: SingleFlight[tuple[ConnectedNode, str], None] = SingleFlight()
         self._background = BackgroundTasks()
 
-    async def prepare(self, node: ConnectedNode, environment: Path) -> None:
+    async def prepare(
+        self, node: ConnectedNode, environment: Path, progress: Progress = ignore
+    ) -> None:
         """Have a node build an environment unless it has reported it.
+
+        ``progress`` is called with what the node tells of the build.
 
         Raises: the node's error, and as
         :meth:`~mograder.sandbox.client.supervisor_client.Connection.call`.
         """
         if node.status is None or environment.name not in node.status.environments:
-            await self._build(node, environment)
+            await self._build(node, environment, progress)
 
     def warm_later(self, environment: Path) -> None:
         """Have all nodes, also those that connect later, prepare warm starts; log failures."""
@@ -73,9 +80,12 @@ class NodeEnvironments:
         except MograderError as error:
             _log.warning("node %s has no environment %s: %s", node.name, environment.name, error)
 
-    async def _build(self, node: ConnectedNode, environment: Path) -> None:
-        async def build(_: Progress) -> None:
+    async def _build(
+        self, node: ConnectedNode, environment: Path, progress: Progress = ignore
+    ) -> None:
+        async def build(tell: Progress) -> None:
+            tell("The machine is getting the software of this notebook")
             order = await asyncio.to_thread(order_of, environment, warm=True)
-            await node.call(order, seconds=self._seconds)
+            await node.call(order, lambda line: tell(line[:_LINE_LENGTH]), self._seconds)
 
-        await self._builds.get((node, environment.name), build)
+        await self._builds.get((node, environment.name), build, progress)

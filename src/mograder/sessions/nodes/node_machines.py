@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
-from mograder.core.tasks import BackgroundTasks, Paced
+from mograder.core.tasks import BackgroundTasks, Paced, Progress
 from mograder.sandbox.machines import ignore
 from mograder.sandbox.protocol import (
     Answered,
@@ -172,8 +172,10 @@ class NodeMachines:
 
     # ---- sessions ----
 
-    async def start(self, request: StartSession) -> SessionInfo:
+    async def start(self, request: StartSession, progress: Progress = ignore) -> SessionInfo:
         """Start a session on the best node; on another one if that node fails meanwhile.
+
+        ``progress`` is called with what a node tells that first has to build the environment.
 
         Raises: :class:`Busy` without a usable node, the error that the last node reports, and
         :class:`Conflict` if the session is not to be started any more.
@@ -184,7 +186,7 @@ class NodeMachines:
             while True:
                 node = await self._choose(request, failed)
                 try:
-                    return await self._start_on(node, request)
+                    return await self._start_on(node, request, progress)
                 except _NotStarting:
                     raise
                 except MograderError as error:
@@ -318,9 +320,11 @@ class NodeMachines:
                 raise tuple(failed.values())[-1] from None
             raise
 
-    async def _start_on(self, node: ConnectedNode, request: StartSession) -> SessionInfo:
+    async def _start_on(
+        self, node: ConnectedNode, request: StartSession, progress: Progress
+    ) -> SessionInfo:
         self._places[request.session_id] = node.name  # what is reserved there is released by this
-        await self._environments.prepare(node, request.environment)
+        await self._environments.prepare(node, request.environment, progress)
         # Written first: the next hub must know where to stop it.
         placed = await asyncio.to_thread(self._rows.place_session, request.session_id, node.name)
         if not placed:

@@ -208,10 +208,15 @@ class ConnectedNode:
         """Whether sessions may start on it."""
         return self.link.connection.alive and self.granted and not self.draining
 
-    async def call(self, operation: Operation, seconds: float = ANSWER_SECONDS) -> Done:
-        """Return the node's answer. Raises: as
+    async def call(
+        self,
+        operation: Operation,
+        on_line: Callable[[str], None] | None = None,
+        seconds: float = ANSWER_SECONDS,
+    ) -> Done:
+        """Return the node's answer. Arguments and errors are those of
         :meth:`~mograder.sandbox.client.supervisor_client.Connection.call`."""
-        return await self.link.connection.call(operation, seconds=seconds)
+        return await self.link.connection.call(operation, on_line, seconds)
 
     def note_status(self, status: NodeStatus) -> None:
         """Store a status."""

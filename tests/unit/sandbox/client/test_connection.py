@@ -38,9 +38,11 @@ from mograder.sandbox.protocol import (
     Hello,
     Limits,
     ListSessions,
+    Measured,
     News,
     Operation,
     RunCommand,
+    SessionUse,
     Subscribe,
     encode,
 )
@@ -48,6 +50,7 @@ from tests.support.supervisors import PATIENCE, client_of, make_config, short_di
 
 ENDED = Ended(session_id="session-a", status=0, log_tail="")
 ARRIVED = Arrived(session_id="session-a", warm=False)
+USED = Measured(sessions=(SessionUse(session_id="session-a", memory=45, cpu=1, processes=3),))
 RUN = Execute(
     session_id="session-a",
     directory=Path("/copy"),
@@ -62,6 +65,7 @@ RUN = Execute(
 class Supervisor:
     """Answers every greeting, and other calls if it ``obeys``; sends a test's messages.
 
+    A subscriber is told :data:`USED`. It answers nothing while it ``hangs``.
     ``heard`` has the other calls, and ``breaks`` is how many of them still cost the connection.
     """
 
@@ -69,6 +73,8 @@ class Supervisor:
         self._writer: asyncio.StreamWriter | None = None
         self.heard: asyncio.Queue[Call] = asyncio.Queue()
         self.obeys = False
+        self.hangs = False
+        self.greetings = 0
         self.breaks = 0
         self.connections = 0
 
@@ -78,12 +84,17 @@ class Supervisor:
         with contextlib.closing(writer):
             while line := await reader.readline():
                 call = CALL.validate_json(line)
+                self.greetings += isinstance(call.operation, Hello)
+                if self.hangs:
+                    continue
                 greets = isinstance(call.operation, Hello | Subscribe)
                 if not greets:
                     self.heard.put_nowait(call)
                     self.breaks -= 1
                 if not greets and self.breaks >= 0:
                     return
+                if isinstance(call.operation, Subscribe):
+                    writer.write(encode(USED))
                 if greets or self.obeys:
                     writer.write(encode(Done(id=call.id, version="0.1", status=3)))
 
@@ -364,6 +375,17 @@ async def test_what_does_no_harm_twice_is_asked_again_on_a_new_connection(
     assert lost.is_set()
 
 
+async def test_the_use_that_was_told_before_the_hub_listened_is_told_with_the_sessions(
+    client: SupervisorClient,
+) -> None:
+    """A hub proves the sandbox by the connection before it adopts the sessions."""
+    await client.open()
+    news: asyncio.Queue[News] = asyncio.Queue()
+    client.watch(lambda _: None, lambda: None, news.put_nowait)
+    await client.sessions()
+    assert await asyncio.wait_for(news.get(), PATIENCE) == USED
+
+
 async def test_what_may_have_been_done_is_not_done_twice(
     client: SupervisorClient, supervisor: Supervisor
 ) -> None:
@@ -372,6 +394,22 @@ async def test_what_may_have_been_done_is_not_done_twice(
         await client.run(COMMAND, lambda _: None)
     assert supervisor.asked() == [COMMAND]
     assert await client.run(COMMAND, lambda _: None) == 3
+
+
+async def test_a_supervisor_that_hangs_does_not_answer_and_is_asked_once_for_all(
+    client: SupervisorClient, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stopped, or waits in the kernel for a share; its connection is open."""
+    assert await client.answers()
+    supervisor.hangs, before = True, supervisor.greetings
+    with monkeypatch.context() as patch:
+        patch.setattr(connection_module, "_ASK_SECONDS", 0.05)
+        answers = await asyncio.gather(*(client.answers() for _ in range(10)))
+    assert answers == [False] * 10
+    assert supervisor.greetings == before + 1
+    supervisor.hangs = False
+    assert await client.answers()
+    assert supervisor.connections == 1
 
 
 async def test_a_supervisor_that_is_nowhere_is_told_and_asked_for_again(tmp_path: Path) -> None:

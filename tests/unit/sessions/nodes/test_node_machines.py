@@ -441,7 +441,9 @@ async def test_a_node_builds_an_environment_before_the_first_session(rig: NodeRi
     environment = finished_environment(rig.place / "fresh-environment")
     rig.add_row("session-a")
     request = spec("a").model_copy(update={"environment": environment})
-    await rig.launcher.start(request)
+    told: list[str] = []
+    await rig.launcher.start(request, told.append)
+    assert told == ["The machine is getting the software of this notebook", "building on one"]
     kinds = [type(call) for call in node.calls]
     assert kinds.index(PrepareEnvironment) < kinds.index(StartSession)
     order = next(call for call in node.calls if isinstance(call, PrepareEnvironment))

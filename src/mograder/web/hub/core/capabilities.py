@@ -34,6 +34,8 @@ _SHARED = timedelta(seconds=LIFETIME // 2)
 _MOST_OF_ONE = 1000
 """Capabilities of one person in one session: behind a front that signs people in, a client that
 keeps no cookie has a new login with each request."""
+_ISSUE_SECONDS = 5.0
+"""How long a page waits for others' capabilities to be written, as for the database itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +117,17 @@ class Capabilities:
     def issue(self, visit: Capability) -> str:
         """Return the viewer's capability for a visit, a new one unless it is known (writes).
 
-        Raises: :class:`Busy` when the person has too many in this session.
+        Raises: :class:`Busy` when the person has too many in this session, or while the database
+        does not answer.
         """
-        with self._issuing:
+        # Without a bound all threads of the hub's pool would wait here for a locked database.
+        if not self._issuing.acquire(timeout=_ISSUE_SECONDS):
+            raise Busy(
+                "The hub's database does not answer.",
+                hint="Try again in a moment.",
+                retry_after=5,
+            )
+        try:
             if (known := self.known(visit)) is not None:
                 return known
             self._demand_room(visit)
@@ -136,6 +146,8 @@ class Capabilities:
                 self._by_hash[row.cap_hash] = _capability(row)
                 self._issued[visit.viewer] = cap
             return cap
+        finally:
+            self._issuing.release()
 
     def _demand_room(self, visit: Capability) -> None:
         of_one = (visit.session_id, visit.username)

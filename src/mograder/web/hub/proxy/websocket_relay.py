@@ -195,7 +195,7 @@ class _Relay:
             message = await socket.receive()
             if message.type not in _DATA:
                 return _closed_by_server(message, socket)
-            self.pool.touch(self.visit.session)
+            self.pool.heard(self.visit.session)
             kind = "text" if message.type is aiohttp.WSMsgType.TEXT else "bytes"
             try:
                 await self.exchange.send({"type": "websocket.send", kind: message.data})

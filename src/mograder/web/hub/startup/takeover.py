@@ -45,6 +45,7 @@ from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.hub.active_hub import HubLock, Hubs, may_be_several
 from mograder.store.hub.hub_state import HubState
+from mograder.web.serving import BACKLOG
 
 _TRY_SECONDS = 1.0
 _LOOK_EACH = 10
@@ -199,7 +200,8 @@ async def standing_by(listener: socket.socket, service: Service) -> AsyncIterato
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     if task is None:  # for the type checker: this is called from a task
         raise AssertionError
-    server = await asyncio.start_server(_answer, sock=listener.dup(), limit=_PIECE)
+    # It listens anew on the same socket, whose queue would get asyncio's length of 100.
+    server = await asyncio.start_server(_answer, sock=listener.dup(), limit=_PIECE, backlog=BACKLOG)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
     service.tell(READY, f"STATUS={WAITS}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
@@ -16,6 +17,7 @@ from mograder.core.errors import Busy
 from mograder.sessions.session import LiveSession
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import CapabilityRow
+from mograder.web.hub.core import capabilities as capabilities_module
 from mograder.web.hub.core.capabilities import Capabilities, Capability
 from tests.support.clock import ManualClock
 
@@ -25,8 +27,14 @@ class FakeCapabilityTable(HubState):
 
     def __init__(self) -> None:
         self.rows: list[CapabilityRow] = []
+        self.written = threading.Event()
+        """While it is clear, the database is locked."""
+        self.written.set()
+        self.writing = threading.Event()
 
     def add_capability(self, row: CapabilityRow) -> None:
+        self.writing.set()
+        self.written.wait()
         self.rows.append(row)
 
     def remove_capabilities(
@@ -77,6 +85,25 @@ def test_a_client_that_keeps_no_cookie_does_not_fill_the_hub() -> None:
     assert capabilities.issue(visit("s2", "alice", "one more"))
     capabilities.forget_session("s1")
     assert capabilities.issue(visit("s1", "alice", "one more"))
+
+
+async def test_pages_that_are_opened_while_the_database_is_locked_do_not_wait_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each would keep a thread for as long as all before it wait for the database."""
+    monkeypatch.setattr(capabilities_module, "_ISSUE_SECONDS", 0.01)
+    table = FakeCapabilityTable()
+    capabilities = Capabilities(table, ManualClock())
+    table.written.clear()
+    first = asyncio.create_task(asyncio.to_thread(capabilities.issue, visit("s1", "alice")))
+    try:
+        assert await asyncio.to_thread(table.writing.wait, 5)
+        with pytest.raises(Busy, match="does not answer"):
+            await asyncio.to_thread(capabilities.issue, visit("s2", "bob"))
+    finally:
+        table.written.set()
+    assert await first == capabilities.known(visit("s1", "alice"))
+    assert capabilities.issue(visit("s2", "bob"))
 
 
 def test_the_database_holds_hashes_and_open_pages_survive_a_restart() -> None:
