@@ -28,6 +28,7 @@ from mograder.store.database.database import (
     sqlite_file,
 )
 from mograder.store.filesystem.files import entry_named
+from mograder.store.releases.published_release import refused_names
 from mograder.store.versions.version_texts import Survey, survey
 
 USERS = "allowed_users.txt"
@@ -239,6 +240,17 @@ def settings_lines(loaded: LoadedSettings) -> tuple[Line, ...]:
         note("items", f'{FILE_NAME}: [items."{name}"] is for no item', f'Write [items."{meant}"].')
         for name, meant in misnamed(loaded.settings.items, sorted(filter(ItemName.valid, names)))
     )
+
+
+def release_lines(loaded: LoadedSettings) -> Iterator[Line]:
+    """Report the names of published items and files for which students do not get them."""
+    place = loaded.path(loaded.settings.hub.release_dir)
+    found, remedy = tuple(refused_names(place)), "Students do not get it. Rename it, and publish."
+    for sentence in found[:_SHOWN]:
+        yield note("items", f"{place.name}: {sentence}", remedy)
+    if len(found) > _SHOWN:
+        more = counted(len(found) - _SHOWN, "more name")
+        yield note("items", f"{place.name}: {more} that keep something from students", remedy)
 
 
 def _has_source(item: ItemName, loaded: LoadedSettings) -> bool:
