@@ -55,7 +55,7 @@ def test_a_token_of_the_environment_is_for_the_server_that_is_named(
 
 
 def test_the_address_of_settings_is_told_from_that_of_a_server(here: Path) -> None:
-    """0.3.16 fetched them: its courses tell students such an address (compatibility 5)."""
+    """0.3.16 fetched them, so courses tell students to give it (compatibility-0.3.16.md 5)."""
     with pytest.raises(InvalidInput) as refused:
         settings_of("https://raw.example.org/course/main/mograder.toml?token=abc")
     assert "Save it as mograder.toml in a folder" in refused.value.hint
