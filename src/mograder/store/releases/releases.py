@@ -108,9 +108,8 @@ class Releases:
         self._lock = threading.Lock()
         self._put_back()
         self._sweep()
-        with suppress(OSError):
-            for sentence in () if private else refused_names(root):
-                _log.warning("%s Students do not get it: rename it, and publish.", sentence)
+        if not private:
+            self._tell_refused()
 
     def all(self) -> list[Release]:
         """Return every item: assignments, lectures, then demos, each in alphabetical order."""
@@ -263,6 +262,11 @@ class Releases:
                 _log.warning("Putting the release of %s back after a crash.", target.name)
                 self._disk.rename(Place.of(parked), Place.of(target))
                 self._disk.fsync_directory(self._root)
+
+    def _tell_refused(self) -> None:
+        with suppress(OSError):
+            for sentence in refused_names(self._root):
+                _log.warning("%s Students do not get it: rename it, and publish.", sentence)
 
     def _sweep(self) -> None:
         """Remove staging directories that are over an hour old and belong to no current upload."""
