@@ -61,11 +61,13 @@ class Result:
 def judge(label: str, checks: Sequence[Check]) -> Result:
     """Evaluate every condition of a check; an exception in one of them makes it fail.
 
+    Any false value is no condition: ``check(label, mean is not None and [...])`` may be written.
+
     Raises:
         ValueError: an entry is not ``(condition, message[, weight])``: the author's mistake.
     """
     name = plain_text(label)
-    outcomes = tuple(_outcome(name, n, entry) for n, entry in enumerate(checks, start=1))
+    outcomes = tuple(_outcome(name, n, entry) for n, entry in enumerate(checks or (), start=1))
     earned = sum(outcome.weight for outcome in outcomes if outcome.passed)
     status: Status = "partial" if earned > 0 else "danger"
     if all(outcome.passed for outcome in outcomes):

@@ -18,6 +18,7 @@ from __future__ import annotations
 import ast
 import html
 import math
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -329,8 +330,9 @@ def _marked(match: re.Match[str]) -> str:
 
 def _read(notebook_file: str | Path | _Readable) -> str:
     try:
-        if isinstance(notebook_file, str | Path):
-            return Path(notebook_file).read_text(encoding="utf-8")
+        # A watched file has a path; on Windows its own read_text does not read UTF-8.
+        if isinstance(notebook_file, str | os.PathLike):
+            return Path(os.fspath(notebook_file)).read_text(encoding="utf-8")
         return notebook_file.read_text()
     except (OSError, UnicodeDecodeError):  # not saved yet, or being saved
         return ""

@@ -102,6 +102,7 @@ async def test_names_in_answers_are_percent_encoded(hub: Hub) -> None:
         (404, "Assignment not found", "POST /start-edit-deep/zz /start-edit-deep/.hidden"),
         (404, "Assignment not found", "POST /download-release/alice/zz /reset/alice/zz"),
         (400, "Demos can only be run", "POST /start-edit-deep/D1 /download-release/alice/D1"),
+        (400, "Demos can only be run", "GET /release/D1/D1.py /release/D1/data.csv"),
         (404, "Notebook not found", "POST /start-edit/alice/A1 /start-edit/alice/.x"),
         (404, "Notebook not found", "GET /export/alice/A1 /export/alice/zz /export/alice/.x"),
         (404, "Notebook not found", "POST /submit/alice/A1 /submit/alice/zz /submit/alice/.x"),
@@ -161,6 +162,10 @@ async def test_b124_a_lecture_runs_in_a_session_of_the_callers_own(hub: Hub) -> 
 
 async def test_a_demo_can_be_run(hub: Hub) -> None:
     assert (await ask(hub, "POST", "/start-run/D1")).json()["url"] == "run/user/alice/D1/"
+
+
+async def test_an_instructor_may_download_a_demo(hub: Hub) -> None:
+    assert (await ask(hub, "GET", "/release/D1/D1.py", user="prof")).text == NOTEBOOK
 
 
 async def test_b126_sessions_are_listed_own_only_and_all_for_instructors(hub: Hub) -> None:

@@ -92,7 +92,9 @@ def test_a_part_of_a_name_means_the_item_and_anything_else_is_a_later_one(
     """Floors 8.4: `hub visibility a1` set a rule for an item "a1", and A1 stayed visible."""
     printed = cli("hub visibility a1 l-01 --hide")
     assert printed.out == "  A1   assignment  hidden\n  L01  lecture     hidden\n"
-    assert "  L  -           hidden  (not published)\n" in cli("hub visibility L --hide").out
+    later = cli("hub visibility L --hide")
+    assert "  L  -           hidden  (not published)\n" in later.out
+    assert later.err == "Warning: L is taken for a later item; L01 stays as it is.\n"
 
 
 @pytest.mark.parametrize(
@@ -144,6 +146,41 @@ def test_a_schedule_names_what_it_shows_to_students(served: ServedHub, tmp_path:
         "Warning: A1 was hidden, and is not in the file: students see it from now on.\n"
     )
     assert cli("hub schedule term.toml").err == ""
+
+
+def test_a_schedule_tells_which_dates_to_come_it_takes_away(
+    served: ServedHub, tmp_path: Path
+) -> None:
+    cli("hub visibility A1 --from 2030-07-01")
+    (tmp_path / "term.toml").write_text("[items]\nL01 = 2030-12-01\n")
+    told = "Warning: A1 was not open yet, and is not in the file: students see it from now on"
+    tried = cli("hub schedule term.toml --dry-run").err
+    assert tried == f"{told}, unless the hub's mograder.toml opens it later.\n"
+    assert cli("hub schedule term.toml").err == f"{told}.\n"
+
+
+def test_short_names_in_a_schedule_mean_the_items_that_are_published(
+    served: ServedHub, tmp_path: Path
+) -> None:
+    """0.3.16 took beginnings of names there; taken as they are, they leave an exam open to all."""
+    for name in ("A3-Exam", "A3-Practice"):
+        served.hub.publish(name)
+    lines = ("[items]", "A3 = 2030-12-01", "A3-Practice = 2030-11-01", "A9 = 2030-10-01")
+    (tmp_path / "term.toml").write_text("\n".join(lines))
+    cli("hub schedule term.toml")
+    assert json.loads(_rules(served)) == {
+        "A3-Exam": {"visible_from": "2030-12-01T09:00:00+00:00"},
+        "A3-Practice": {"visible_from": "2030-11-01T09:00:00+00:00"},
+        "A9": {"visible_from": "2030-10-01T09:00:00+01:00"},
+    }
+
+
+def test_two_names_of_one_item_in_a_schedule_are_refused(served: ServedHub, tmp_path: Path) -> None:
+    served.hub.publish("A3-Exam")
+    (tmp_path / "term.toml").write_text("[items]\nA3 = 2030-12-01\na3 = 2030-11-01\n")
+    told = cli("hub schedule term.toml", status=2).err
+    assert "a3 and A3 both mean A3-Exam." in told
+    assert not (served.hub.course / "hub-release" / ".visibility.json").exists()
 
 
 @pytest.mark.parametrize(

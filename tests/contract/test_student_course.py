@@ -251,3 +251,28 @@ def test_two_names_that_look_alike_on_a_disk_never_share_a_folder(student: Stude
     student.served.listing.reverse()
     second = student.sync()
     assert {item.assignment.name: item.folder for item in second.items} == folders
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("A1-Introduction", "A1"), ("Week 3: Data", "week-3-data")]
+)
+def test_work_in_the_folder_of_0_3_16_is_found_and_handed_in(
+    student: Student, tmp_path: Path, name: str, folder: str
+) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "homework.py").write_bytes(NOTEBOOK + b"# mine\n")
+    student.served.listing = [{"name": name, "id": 1, "files": []}]
+    assert [item.folder for item in student.sync().items] == [folder]
+    student.course.submit(student.alice, folder, quiet)
+    assert student.served.submissions[name, "alice"] == NOTEBOOK + b"# mine\n"
+
+
+def test_a_folder_of_0_3_16_that_two_assignments_shared_is_neithers(
+    student: Student, tmp_path: Path
+) -> None:
+    """Its notebook may be that of the other one."""
+    (tmp_path / "A1").mkdir()
+    (tmp_path / "A1" / "homework.py").write_bytes(NOTEBOOK)
+    names = ["A1-Introduction", "A1-Exam"]
+    student.served.listing = [{"name": name, "files": []} for name in names]
+    assert [item.folder for item in student.sync().items] == names

@@ -107,10 +107,10 @@ def link(page: Page, name: str) -> Locator:
 
 def remembers(state: Path, notebook: Path) -> None:
     """What was checked and sent is in the files that 0.3.16 reads, too."""
-    checked = json.loads((state / "check_cache" / f"{PI}.json").read_text("utf-8"))
+    checked = json.loads((state / "check_cache" / f"{PI}.py.json").read_text("utf-8"))
     assert checked.keys() >= CHECKED, "compatibility-0.3.16.md 5"
     assert checked["checks"][0]["status"] == "success"
-    sent = json.loads((state / "submissions" / f"{PI}.json").read_text("utf-8"))
+    sent = json.loads((state / "submissions" / f"{PI}.py.json").read_text("utf-8"))
     assert sent["file_mtime"] == notebook.stat().st_mtime
 
 

@@ -9,6 +9,7 @@ import math
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import marimo as mo
 import polars as pl
@@ -90,6 +91,12 @@ def test_it_imports_the_standard_library_marimo_and_its_companions_only() -> Non
         if isinstance(node, ast.ImportFrom)
     }
     assert names - set(sys.stdlib_module_names) == {"marimo", "mograder"}
+
+
+@pytest.mark.parametrize("nothing", [None, False, 0.0, ()])
+def test_a_false_value_waits_for_code_as_in_0_3_16(nothing: Any) -> None:
+    """compatibility-0.3.16.md 8: ``check(label, mean is not None and [...])``."""
+    assert kind_of(check("Q1: the mean", nothing)) == "warn"
 
 
 def test_an_empty_list_waits_for_code(sidecar: Path) -> None:

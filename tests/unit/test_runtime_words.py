@@ -63,6 +63,21 @@ def test_the_word_count_says_in_words_what_its_colour_says(
     assert word_count(mo.watch.file(notebook), target=target).text == shown
 
 
+def test_a_watched_notebook_is_read_as_utf_8_on_windows_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = tmp_path / "A1.py"
+    quoted = _NOTEBOOK.replace("holds", "holds\N{RIGHT DOUBLE QUOTATION MARK}")
+    notebook.write_text(quoted, "utf-8")
+    watched, plain = mo.watch.file(notebook), Path.read_text
+
+    def read_text(path: Path, encoding: str = "cp1252") -> str:
+        return plain(path, encoding)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert "Word count: 9" in word_count(watched).text
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
 def test_an_unreadable_notebook_has_no_word_count(tmp_path: Path, content: bytes | None) -> None:
     notebook = tmp_path / "A1.py"

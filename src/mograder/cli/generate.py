@@ -47,11 +47,8 @@ _LONGEST_JOBS = 64
     help="Where releases are written.  [default: the course's release directory]",
 )
 @click.option("--dry-run", is_flag=True, help="Check the sources; run and write nothing.")
-@click.option(
-    "--validate/--no-validate",
-    default=True,
-    help="Run source and release before anything is replaced.  [default: validate]",
-)
+@click.option("--validate", is_flag=True, help="As --dry-run, with a line VALID for each source.")
+@click.option("--no-validate", is_flag=True, help="Write without running source or release.")
 @click.option("--lecture", is_flag=True, help="Links lead to the hub's pages; nothing is run.")
 @click.option("--submit-url", default="", help="Add a form that hands in to this server.")
 @click.option("--progress", is_flag=True, help="Tell what goes on as JSON lines on stderr.")
@@ -75,6 +72,7 @@ def generate(  # noqa: PLR0913  # one argument per option
     output_dir: Path | None,
     dry_run: bool,
     validate: bool,
+    no_validate: bool,
     lecture: bool,
     submit_url: str,
     progress: bool,
@@ -97,22 +95,22 @@ def generate(  # noqa: PLR0913  # one argument per option
         sources=sources,
         releases=releases,
         output=output_dir or releases,
-        validate=validate,
-        dry_run=dry_run,
+        validate=not no_validate,
+        dry_run=dry_run or validate,
+        valid_only=validate,
         lecture=lecture,
         submit_url=submit_url and parse_hub_url(submit_url, insecure=True, what="server"),
         jobs=jobs,
         unprotected={name: each.unprotected for name, each in settings.items.items()},
         denied=None if settings.security.safety_scan == "off" else denied_by(settings.safety),
     )
-    if not dry_run:
-        # The headers of the course's notebooks name our wheel at this path.
+    if not options.dry_run:  # the headers of the course's notebooks name our wheel there
         offer_runtime(loaded.state_dir / "runtime")
     with reporting(quiet=progress) as report:
         output = _Progress(events=progress, report=report)
         output.event("start", assignments=[item.name for item in items])
         # If nothing runs, no environment is needed.
-        sandbox = validate and not (dry_run or lecture or no_sandbox or own_python)
+        sandbox = not (no_validate or options.dry_run or lecture or no_sandbox or own_python)
         opening = _opening(items, loaded, output, jobs=jobs, sandbox=sandbox, own_python=own_python)
         outcomes = asyncio.run(_generate(items, options, opening, output))
     ctx.exit(_tell(outcomes, output))

@@ -61,9 +61,18 @@ def settings_of(folder_or_url: str) -> LoadedSettings:
     """Return the settings for a folder, or of this one for the assignment server at an address.
 
     A token in ``mograder.toml`` is for the server named there, and is sent to no other.
+
+    Raises:
+        InvalidInput: The folder cannot be made, or the address is that of a ``mograder.toml``.
     """
     from mograder.core.settings import Origin, load_settings  # noqa: PLC0415
 
+    address = folder_or_url.partition("?")[0].partition("#")[0]
+    if "://" in address and address.lower().endswith(".toml"):  # which 0.3.16 fetched
+        raise InvalidInput(
+            f"{address} is a course's settings, and no server.",
+            hint="Save it as mograder.toml in a folder: `mograder student FOLDER` opens that.",
+        )
     told = {"https.url": folder_or_url, "transport": "https"} if "://" in folder_or_url else {}
     course = _place(Path() if told else Path(folder_or_url))
     loaded = load_settings(course, overrides=told)

@@ -77,6 +77,16 @@ class _Name(str):
             return None
 
     @classmethod
+    def complaint(cls, name: str) -> str:
+        """Return why a name on a disk is not used, as a sentence; "" for a valid name."""
+        try:
+            if cls.parse(name) == name:
+                return ""
+        except InvalidInput as error:
+            return error.message
+        return f"Invalid {cls.what} {name!r}: it is not in the form NFC of Unicode."
+
+    @classmethod
     def _problem(cls, name: str) -> str:
         if not name:
             return "it is empty"

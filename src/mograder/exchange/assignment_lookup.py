@@ -20,6 +20,8 @@ from mograder.core.portable_names import problem
 from mograder.core.sections.settings_model import Assignment as Configured
 
 _NOT_IN_A_NAME = re.compile(r"[^\w.@+ (),'&-]")
+_LABEL_0316 = re.compile(r"A\d+")
+_NOT_IN_A_SLUG = re.compile(r"[^a-z0-9]+")
 ON_MOODLE = Words(where="on Moodle", empty="The course has no assignments yet.")
 _ON_SERVER = Words(where="on the server", empty="The server offers none.")
 
@@ -75,6 +77,15 @@ def folder_of(assignment: RemoteAssignment, *, windows: bool = SYSTEM == "window
         if name is not None:
             return f"_{name[:99]}" if windows and problem(name) else name
     return f"assignment-{assignment.number or 0}"
+
+
+def folder_0316(name: str) -> str:
+    """Return the directory in which 0.3.16's dashboard puts an assignment; "" for none; pure.
+
+    It ignores ``dir``, and several assignments may have the same one.
+    """
+    label = _LABEL_0316.match(name)
+    return label[0] if label else _NOT_IN_A_SLUG.sub("-", name.lower()).strip("-")[:30]
 
 
 def only_course(courses: Sequence[Course]) -> int:

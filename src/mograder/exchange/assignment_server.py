@@ -124,7 +124,7 @@ class _Collecting:
                 self._is_failing = not self._is_failing
             return Collected(one.username, None, CollectOutcome.SKIPPED, problem=str(error))
         self._is_failing = False
-        if at is None:  # 0.3.16 sends no time; the one of the file is used
+        if at is None:  # 0.3.16 sends no time: it is unknown then
             self._times.pop(name, None)
         else:
             self._times[name] = at.timestamp()

@@ -29,6 +29,7 @@ from mograder.store.database.database import (
     sqlite_file,
 )
 from mograder.store.filesystem.files import entry_named
+from mograder.store.releases.published_release import refused_names
 from mograder.store.versions.version_texts import Survey, survey
 
 USERS = "allowed_users.txt"
@@ -242,6 +243,7 @@ def settings_lines(loaded: LoadedSettings) -> tuple[Line, ...]:
     )
 
 
+<<<<<<< HEAD
 def zone_line(loaded: LoadedSettings) -> Line | None:
     """Advise to set the zone of a course with deductions on a machine whose clocks change."""
     settings = loaded.settings
@@ -252,6 +254,17 @@ def zone_line(loaded: LoadedSettings) -> Line | None:
         return None
     text = f"{FILE_NAME}: without timezone a day late has 24 hours, also where clocks change"
     return note("timezone", text, 'Write the zone of your dates: timezone = "Europe/London"')
+=======
+def release_lines(loaded: LoadedSettings) -> Iterator[Line]:
+    """Report the names of published items and files for which students do not get them."""
+    place = loaded.path(loaded.settings.hub.release_dir)
+    found, remedy = tuple(refused_names(place)), "Students do not get it. Rename it, and publish."
+    for sentence in found[:_SHOWN]:
+        yield note("items", f"{place.name}: {sentence}", remedy)
+    if len(found) > _SHOWN:
+        more = counted(len(found) - _SHOWN, "more name")
+        yield note("items", f"{place.name}: {more} that keep something from students", remedy)
+>>>>>>> w/interop
 
 
 def _has_source(item: ItemName, loaded: LoadedSettings) -> bool:

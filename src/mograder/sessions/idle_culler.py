@@ -54,11 +54,11 @@ def idle(sessions: Iterable[LiveSession], now: datetime, ttl: timedelta) -> list
 def pressed(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSession]:
     """Return the sessions that may end when others wait for memory, the first to go first.
 
-    First go those of :func:`spare`, then those of :func:`unattended`.
+    First go those of :func:`unattended`, then, if they are not enough, those of :func:`spare`.
     """
     known = tuple(sessions)
-    first = dict.fromkeys(spare(known))
-    return [*first, *(each for each in unattended(known, now) if each not in first)]
+    first = dict.fromkeys(unattended(known, now))
+    return [*first, *(each for each in spare(known) if each not in first)]
 
 
 def spare(sessions: Iterable[LiveSession]) -> list[LiveSession]:

@@ -84,6 +84,18 @@ def test_a_dry_run_writes_nothing(course: Path) -> None:
     assert not (course / "release").exists()
 
 
+def test_validate_tells_which_sources_are_valid_and_writes_nothing(course: Path) -> None:
+    """compatibility-0.3.16.md 7: a hook of git may call it at each commit."""
+    valid = "VALID: source/A1-Sums/A1-Sums.py (3 solution blocks)\n"
+    assert cli("generate A1 --validate").out == valid
+    assert cli("generate A1 --validate --no-validate").out == valid
+    assert cli("generate --lecture L01 --validate").out.startswith("VALID: source/L01-Sums/L01")
+    notebook = course / "source/A1-Sums/A1-Sums.py"
+    notebook.write_text(TEXT.replace("    ### END SOLUTION\n", "", 1))
+    assert "source/A1-Sums/A1-Sums.py:" in cli("generate A1 --validate", status=1).err
+    assert not (course / "release").exists()
+
+
 @pytest.mark.parametrize("name", ["B", "A3", "source/A9/A9.py"])
 def test_a_name_without_a_source_is_a_mistake_of_the_command_line(course: Path, name: str) -> None:
     """compatibility-0.3.16.md 7: 2."""

@@ -54,6 +54,15 @@ def test_a_token_of_the_environment_is_for_the_server_that_is_named(
     assert https.token.get_secret_value() == TOKEN
 
 
+def test_the_address_of_settings_is_told_from_that_of_a_server(here: Path) -> None:
+    """0.3.16 fetched them, so courses tell students to give it (compatibility-0.3.16.md 5)."""
+    with pytest.raises(InvalidInput) as refused:
+        settings_of("https://raw.example.org/course/main/mograder.toml?token=abc")
+    assert "Save it as mograder.toml in a folder" in refused.value.hint
+    assert "token" not in str(refused.value)
+    assert list(here.iterdir()) == []
+
+
 def test_the_home_of_an_unknown_account_is_told_and_makes_no_folder(here: Path) -> None:
     with pytest.raises(InvalidInput, match="no home directory"):
         settings_of("~nobody-here/course")

@@ -82,9 +82,7 @@ def test_b153_a_newer_one_takes_its_place_and_the_older_keeps_its_time(
     assert found["bob"].change is CollectOutcome.UNCHANGED
 
 
-def test_a_server_of_0_3_16_tells_no_time_so_that_of_the_file_has_to_do(
-    course: FakeCourse, out: Path
-) -> None:
+def test_a_server_of_0_3_16_tells_no_time_so_none_is_known(course: FakeCourse, out: Path) -> None:
     """Its own client writes an empty map too."""
     course.tells_times = False
     gather(course, out)

@@ -16,6 +16,7 @@ from mograder.grading.submissions.grading_result import grading_key
 from mograder.notebook.pep723 import read_script
 from mograder.operations.course_checks import (
     environment_lines,
+    release_lines,
     secret_lines,
     settings_lines,
     source_line,
@@ -233,6 +234,20 @@ def test_a_course_with_deductions_is_advised_to_name_its_zone(
         line = zone_line(load_settings(tmp_path, environ={}))
     time.tzset()
     assert (line is not None and line.level is Level.NOTE) == is_told
+
+
+def test_published_names_that_keep_something_from_students_are_told(tmp_path: Path) -> None:
+    item = tmp_path / "hub-release" / "A1"
+    item.mkdir(parents=True)
+    for name in ("A1.py", "data.csv", "1%.txt", "2%.txt", "3%.txt", "4%.txt", "5%.txt"):
+        (item / name).write_text("x")
+    lines = tuple(release_lines(load_settings(tmp_path, environ={})))
+    assert [line.level for line in lines] == [Level.NOTE] * 4
+    assert "A1: Invalid file name '1%.txt'" in lines[0].text
+    assert lines[3].text == "hub-release: 2 more names that keep something from students"
+    for name in ("1%.txt", "2%.txt", "3%.txt", "4%.txt", "5%.txt"):
+        (item / name).unlink()
+    assert not tuple(release_lines(load_settings(tmp_path, environ={})))
 
 
 def test_items_with_submissions_and_no_source_are_named_with_the_remedy(tmp_path: Path) -> None:

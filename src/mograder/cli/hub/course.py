@@ -5,7 +5,7 @@ B35, B36, B47; compatibility-0.3.16.md 10.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -22,7 +22,7 @@ from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import ItemDatesAnswer
 from mograder.core.clock import SystemClock
-from mograder.core.errors import NotFound
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import END_OF_DAY, Visibility, read_moment, read_opening
 from mograder.core.name_lookup import Words, find_name, find_or_new
 from mograder.core.names import INSTRUCTOR, Username
@@ -165,8 +165,11 @@ def visibility(
         raise click.UsageError("Name the items to change.")
     with address.client() as client:
         if names:
-            known = list(dict.fromkeys((*hub_course.items(client), *hub_course.rules(client))))
+            published = hub_course.items(client)
+            known = list(dict.fromkeys((*published, *hub_course.rules(client))))
             names = tuple(find_or_new(name, known) for name in names)
+            if hide:
+                _tell_new(names, published)
         if asked:
             moment = None if opens is None else read_opening(opens, zone)
             hub_course.set_rules(client, dict.fromkeys(names, Visibility(hide, moment)))
@@ -219,27 +222,57 @@ def schedule(
 
 
 def _open_by_file(plan: Schedule, address: Address, *, dry_run: bool) -> None:
-    changes = {name: Visibility(visible_from=moment) for name, moment in plan.opens.items()}
     with address.client() as client:
-        published = hub_course.items(client)
+        published, before = hub_course.items(client), hub_course.rules(client)
+        changes = _openings(plan, tuple(published))
         if plan.hide_unlisted:
             changes |= {name: Visibility(hidden=True) for name in published if name not in changes}
-        hidden = {name for name, rule in hub_course.rules(client).items() if rule.hidden}
         rules: Mapping[str, Visibility] = changes
         if not dry_run:
             hub_course.set_rules(client, changes, replace=True)
             rules = {**changes, **hub_course.rules(client)}  # also the openings of the settings
+    # A dry run does not learn the openings of the hub's settings.
+    unless = ", unless the hub's mograder.toml opens it later" if dry_run else ""
     now = SystemClock().now()
-    for name in sorted(hidden & published.keys() - changes.keys()):
-        opens = rules.get(name, Visibility()).visible_from
-        if opens is not None and opens > now:
+    for name in sorted(published.keys() & before.keys() - changes.keys()):
+        if before[name].visible(now) or not rules.get(name, Visibility()).visible(now):
             continue
-        told = f"Warning: {name} was hidden, and is not in the file: students see it from now on."
-        click.echo(told, err=True)
+        was = "was hidden" if before[name].hidden else "was not open yet"
+        told = f"{name} {was}, and is not in the file: students see it from now on{unless}."
+        click.echo(f"Warning: {told}", err=True)
     for line in _lines(published, rules, plan.zone):
         click.echo(line)
     if dry_run:
         click.echo("Dry run — nothing was changed.")
+
+
+def _openings(plan: Schedule, published: Sequence[str]) -> dict[str, Visibility]:
+    """Return the rules of a file by item; a name may be the beginning of a published one.
+
+    An item that the file lists by its whole name is meant by no other name of the file.
+
+    Raises:
+        InvalidInput: A name may mean several items, or two names mean the same one.
+    """
+    others = [name for name in published if name not in plan.opens]
+    meant: dict[str, str] = {}
+    for name in plan.opens:
+        item = name if name in published else find_or_new(name, others)
+        if item in meant:
+            raise InvalidInput(
+                f"{meant[item]} and {name} both mean {item}.", hint="List each item once."
+            )
+        meant[item] = name
+    return {item: Visibility(visible_from=plan.opens[name]) for item, name in meant.items()}
+
+
+def _tell_new(names: Sequence[str], published: Mapping[str, str]) -> None:
+    """Warn of each name that is hidden as a later item, though a published one begins with it."""
+    for name in names:
+        begun = [item for item in published if item.casefold().startswith(name.casefold())]
+        if begun and name not in published:
+            told = f"Warning: {name} is taken for a later item; {begun[0]} stays as it is."
+            click.echo(told, err=True)
 
 
 def _moment(key: str, text: str, zone: ZoneInfo | None) -> datetime | None:

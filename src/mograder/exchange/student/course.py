@@ -8,7 +8,7 @@ until it is sent again, and nothing is shown as submitted unless a server has ac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -41,9 +41,10 @@ from mograder.core.errors import (
     TimedOut,
 )
 from mograder.core.log import get_logger
+from mograder.core.names import ItemName
 from mograder.core.portable_names import fold
 from mograder.core.tasks import Progress
-from mograder.exchange.assignment_lookup import folder_of
+from mograder.exchange.assignment_lookup import folder_0316, folder_of
 from mograder.exchange.student.drafts import ABOUT_ONE, NewerElsewhere, save_before_submission, take
 from mograder.exchange.student.fetch import FetchedFile, fetch
 from mograder.exchange.student.submit import check_notebook, keep, open_receipt, read_notebook
@@ -132,11 +133,12 @@ class StudentCourse:
         earlier = (*known.gone, *known.items) if known else ()
         before = {each.assignment.key: each for each in earlier}
         items: list[KnownItem] = []
-        for assignment in transport.list_assignments():
+        listed = transport.list_assignments()
+        for assignment in listed:
             progress(f"Asking about {assignment.name}")
             there = before.get(assignment.key)
             taken = {each.folder for each in (*items, *before.values())}
-            folder = there.folder if there else self._folder_of(assignment, taken)
+            folder = there.folder if there else self._folder_of(assignment, taken, listed)
             items.append(self._look(transport, assignment, folder, there))
         listed = {each.assignment.key for each in items}
         gone = [each for key, each in before.items() if key not in listed]
@@ -428,9 +430,12 @@ class StudentCourse:
             raise NotFound("There is no notebook yet.", hint="Fetch the assignment first.")
         return notebook
 
-    def _folder_of(self, assignment: RemoteAssignment, taken: set[str]) -> str:
+    def _folder_of(
+        self, assignment: RemoteAssignment, taken: set[str], listed: Sequence[RemoteAssignment]
+    ) -> str:
         """Return a folder for an assignment that no other one has (``taken``), whatever its name.
 
+        One in which 0.3.16 put the work on it goes on to be used (compatibility-0.3.16.md 5).
         Folders that differ in case only would be one on Windows and macOS, so they count as one.
         Each keeps its own, in whatever order the server lists them later.
         """
@@ -439,7 +444,15 @@ class StudentCourse:
         plain = folder_of(named)
         numbered = (folder_of(replace(named, name=f"{plain} ({number})")) for number in count(2))
         spelled = set(map(fold, taken))
+        old = folder_0316(assignment.name)
+        alone = [folder_0316(each.name) for each in listed].count(old) == 1
+        free = alone and fold(old) not in spelled
+        if free and self._has_notebook(old) and not self._has_notebook(plain):
+            return old
         return next(name for name in chain([plain], numbered) if fold(name) not in spelled)
+
+    def _has_notebook(self, folder: str) -> bool:
+        return ItemName.valid(folder) is not None and self.folder.notebook(folder) is not None
 
 
 def _unless_refused(ask: Callable[[], T]) -> T | None:

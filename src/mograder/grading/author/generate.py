@@ -103,10 +103,11 @@ class GenerateOptions:
     """Options for making releases, and the directories.
 
     ``sources`` and ``releases`` are the course's own directories, where the targets of a lecture's
-    links are looked up; ``output`` is where releases are written. ``jobs`` is the largest number of
-    notebooks that run at a time; ``denied`` is the code that students' answers should not use, None
-    for no restriction. ``unprotected`` are for each item the keys of questions whose checks may run
-    beside the answers.
+    links are looked up; ``output`` is where releases are written. With ``dry_run`` nothing runs and
+    nothing is written; with ``valid_only`` as well, it is not told either what would be written.
+    ``jobs`` is the largest number of notebooks that run at a time; ``denied`` is the code that
+    students' answers should not use, None for no restriction. ``unprotected`` are for each item the
+    keys of questions whose checks may run beside the answers.
     """
 
     sources: Path
@@ -114,6 +115,7 @@ class GenerateOptions:
     output: Path
     validate: bool = True
     dry_run: bool = False
+    valid_only: bool = False
     lecture: bool = False
     submit_url: str = ""
     jobs: int = 2
@@ -202,6 +204,9 @@ def _generate_lecture(item: SourceItem, options: GenerateOptions, lines: list[Li
             *_missing_files(item, source, text),
             *packages(source, text),
         ]
+        if options.valid_only:
+            lines += [Line(Step.VALID, filename), *left]
+            continue
         if options.dry_run:
             lines.append(Line(Step.DRY_RUN, told))
             lines += [Line(Step.DRY_RUN, f"would copy {name}, if it is newer") for name in kept]
@@ -314,13 +319,15 @@ class _Generator:
         return shown(self._target / Path(filename).name)
 
     def _preview(self, made: Sequence[_Made]) -> None:
+        only = self._options.valid_only
         for each in made:
             target = shown(self._target / each.source.name)
             count = each.release.solution_blocks
             blocks = "one solution block" if count == 1 else f"{count} solution blocks"
-            self._tell(Step.DRY_RUN, f"{shown(each.source)} -> {target} ({blocks})")
+            told = shown(each.source) if only else f"{shown(each.source)} -> {target}"
+            self._tell(Step.VALID if only else Step.DRY_RUN, f"{told} ({blocks})")
         support = support_files(self._item, [each.release.text for each in made])
-        for name in support.files:
+        for name in support.files if not only else ():
             self._tell(Step.DRY_RUN, f"would copy {name}, if it is newer")
         names = [*(each.source.name for each in made), *support.files]
         self._lines += [

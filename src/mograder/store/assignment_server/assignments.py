@@ -156,10 +156,10 @@ class Catalogue:
         for place in (each for base in self._bases for each in sorted(base.iterdir())):
             files = place if self._is_flat(place) else place / "files"
             if not place.name.startswith(".") and files.is_dir():
-                yield from _problem(ItemName, place.name)
                 names = sorted(each.name for each in files.iterdir() if each.is_file())
-                for name in (each for each in names if not each.startswith(".")):
-                    yield from _problem(FileName, name)
+                shown = (each for each in names if not each.startswith("."))
+                told = (ItemName.complaint(place.name), *map(FileName.complaint, shown))
+                yield from filter(None, told)
 
     def _manifest(self) -> Mapping[str, Assignment] | None:
         """Return the manifest's assignments by name; None without a manifest.
@@ -250,14 +250,6 @@ class Catalogue:
         zips = tuple(each for each in files if each.lower().endswith(".zip"))
         flat = self._is_flat(found.directory) and zips
         return replace(found, files=zips if flat else files)
-
-
-def _problem(kind: type[ItemName | FileName], name: str) -> Iterator[str]:
-    try:
-        if kind.parse(name) != name:
-            yield f"Invalid {kind.what} {name!r}: it is not in the form NFC of Unicode."
-    except InvalidInput as error:
-        yield error.message
 
 
 def may_be_served(name: str) -> bool:

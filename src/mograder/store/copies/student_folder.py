@@ -1,9 +1,10 @@
 """A student's own folder: a directory for each assignment, and the state in ``.mograder``.
 
 The layout is 0.3.16's where it has one (compatibility-0.3.16.md 5):
-``.mograder/check_cache/<nb>.json`` and ``.mograder/submissions/<nb>.json``. New since then are
-receipts with the notebooks they are for, notebooks waiting to be sent, feedback, and the server's
-last answer. Every write is synced to disk before its method returns.
+``.mograder/check_cache/<nb>.json`` and ``.mograder/submissions/<nb>.json``, ``<nb>`` being the
+file's name with its ending. New since then are receipts with the notebooks they are for, notebooks
+waiting to be sent, feedback, and the server's last answer. Every write is synced to disk before its
+method returns.
 """
 
 from __future__ import annotations
@@ -155,11 +156,16 @@ class StudentFolder:
 
     def record(self, kind: str, notebook: Notebook, shape: type[M]) -> M | None:
         """Return the record of a notebook in ``.mograder/<kind>``; None if missing or invalid."""
-        return _read(self._record_path(kind, notebook), shape)
+        # Folders of before 1.0 have the names without the ending.
+        for name in (notebook.path.name, notebook.path.stem):
+            found = _read(self._record_path(kind, notebook, name), shape)
+            if found is not None:
+                return found
+        return None
 
     def put_record(self, kind: str, notebook: Notebook, record: BaseModel) -> None:
         """Write a record of a notebook to the file that 0.3.16 reads."""
-        path = self._record_path(kind, notebook)
+        path = self._record_path(kind, notebook, notebook.path.name)
         self._write(path, record.model_dump_json(indent=2).encode())
 
     def sent(self, notebook: Notebook) -> SentNotebook | None:
@@ -282,14 +288,14 @@ class StudentFolder:
             [*(self.directory(folder) / STATE / "release").glob("*/*.py"), *top.glob("*.py")]
         )
 
-    def _record_path(self, kind: str, notebook: Notebook) -> Path:
-        """Return the record's file, named like the notebook, unless another notebook uses it."""
-        plain = self.state / kind / f"{notebook.path.stem}.json"
+    def _record_path(self, kind: str, notebook: Notebook, name: str) -> Path:
+        """Return the record's file of this name, or another one if another notebook uses it."""
+        plain = self.state / kind / f"{name}.json"
         there = _read(plain, _Named)
         names = ("", self.name_of(notebook), notebook.path.name, notebook.path.stem)
         if there is None or there.notebook in (*names, str(notebook.path)):
             return plain
-        return plain.with_name(f"{notebook.folder}--{notebook.path.stem}.json")
+        return plain.with_name(f"{notebook.folder}--{name}.json")
 
     def _outbox(self, folder: str) -> Path:
         return self.state / "outbox" / ItemName.parse(folder)

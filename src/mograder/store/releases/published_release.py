@@ -158,6 +158,31 @@ def listed_at(fd: int, name: ItemName) -> frozenset[str]:
     return frozenset(manifest.files) if manifest else frozenset()
 
 
+def refused_names(root: Path) -> Iterator[str]:
+    """Yield what is wrong with each name in a release directory that keeps it from students.
+
+    0.3.16 published any name. What begins with a dot was not published, and is left out.
+    """
+    places = sorted(root.iterdir()) if root.is_dir() else []
+    for place in (each for each in places if not each.name.startswith(".")):
+        item, fd = ItemName.valid(place.name), open_release(place)
+        if fd is None:
+            continue
+        with closing_fd(fd):
+            is_item = _regular(f"{place.name}.py", fd) is not None
+            files = () if item is None or item != place.name else _refused_files(fd, item)
+        if is_item:
+            yield from filter(None, (ItemName.complaint(place.name), *files))
+
+
+def _refused_files(fd: int, name: ItemName) -> tuple[str, ...]:
+    manifest = _manifest_at(fd, name)
+    listed = _support_files(fd) if manifest is None else manifest.files
+    parts = [path.split("/") for path in sorted(listed) if "/." not in f"/{path}"]
+    told = (FileName.complaint(part) for each in parts for part in each)
+    return tuple(f"{name}: {sentence}" for sentence in told if sentence)
+
+
 def _manifest_at(fd: int, name: ItemName) -> _Manifest | None:
     """Return the manifest, None if there is none; an invalid one counts as empty (fail closed)."""
     content = _read(MANIFEST, fd, _MANIFEST_LIMIT)
@@ -172,7 +197,7 @@ def _manifest_at(fd: int, name: ItemName) -> _Manifest | None:
 
 def _support_files(fd: int) -> list[str]:
     with os.scandir(fd) as entries:
-        names = [entry.name for entry in entries]
+        names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
     return [each for each in names if not is_by_product(each)]
 
 

@@ -15,6 +15,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +38,7 @@ from mograder.store.releases.published_release import (
     listed_at,
     open_release,
     parse_file,
+    refused_names,
     release_at,
     render_manifest,
     version_at,
@@ -76,10 +78,11 @@ class Limits:
 class Releases:
     """The published items of one course; thread-safe.
 
-    With ``private`` no other user may read them. Mutable state: ``_known`` (the last release read
-    of each item, valid while its version is current), ``_growing`` (the uploads in progress,
-    which :meth:`_sweep` skips), ``_abandoned`` (old releases whose replacement was cut short), and
-    ``_uploads`` and ``_newest`` (how many uploads have begun, and the latest that was committed).
+    With ``private`` no other user may read them; else the names that keep something from students
+    are logged at the start. Mutable state: ``_known`` (the last release read of each item, valid
+    while its version is current), ``_growing`` (the uploads in progress, which :meth:`_sweep`
+    skips), ``_abandoned`` (old releases whose replacement was cut short), and ``_uploads`` and
+    ``_newest`` (how many uploads have begun, and the latest that was committed).
     """
 
     def __init__(
@@ -105,6 +108,8 @@ class Releases:
         self._lock = threading.Lock()
         self._put_back()
         self._sweep()
+        if not private:
+            self._tell_refused()
 
     def all(self) -> list[Release]:
         """Return every item: assignments, lectures, then demos, each in alphabetical order."""
@@ -257,6 +262,11 @@ class Releases:
                 _log.warning("Putting the release of %s back after a crash.", target.name)
                 self._disk.rename(Place.of(parked), Place.of(target))
                 self._disk.fsync_directory(self._root)
+
+    def _tell_refused(self) -> None:
+        with suppress(OSError):
+            for sentence in refused_names(self._root):
+                _log.warning("%s Students do not get it: rename it, and publish.", sentence)
 
     def _sweep(self) -> None:
         """Remove staging directories that are over an hour old and belong to no current upload."""

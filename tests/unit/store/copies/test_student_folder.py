@@ -94,7 +94,7 @@ def test_a_submission_that_0_3_16_remembered_counts(folder: StudentFolder) -> No
     path = put(folder, "hw1", "homework.py", TEXT + b"x = 1\n")
     place = folder.state / "submissions"
     place.mkdir(parents=True)
-    (place / "homework.json").write_text(json.dumps({"file_mtime": path.stat().st_mtime}))
+    (place / "homework.py.json").write_text(json.dumps({"file_mtime": path.stat().st_mtime}))
     assert folder.state_of(the(folder, "hw1")) is CopyState.SUBMITTED
     os.utime(path, (1, 1))
     assert folder.state_of(the(folder, "hw1")) is CopyState.EDITED
@@ -112,16 +112,32 @@ def test_what_is_remembered_lies_where_0_3_16_looks_and_never_mixes_two_notebook
         notebook = the(folder, item)
         name = folder.name_of(notebook)
         folder.put_record("check_cache", notebook, Seen(notebook=name, text=item))
-    assert (folder.state / "check_cache" / "notebook.json").is_file()
+    assert (folder.state / "check_cache" / "notebook.py.json").is_file()
     found = [folder.record("check_cache", the(folder, item), Seen) for item in ("week1", "week2")]
     assert [each.text for each in found if each] == ["week1", "week2"]
+
+
+def test_records_of_before_1_0_count_until_there_is_a_newer_one(folder: StudentFolder) -> None:
+    """Their names had no ending, which 0.3.16 did not find."""
+    for item in ("week1", "week2"):
+        put(folder, item, "notebook.py")
+    place = folder.state / "check_cache"
+    place.mkdir(parents=True)
+    for name, item in (("notebook", "week1"), ("week2--notebook", "week2")):
+        seen = Seen(notebook=f"{item}/notebook.py", text=item)
+        (place / f"{name}.json").write_text(seen.model_dump_json())
+    found = [folder.record("check_cache", the(folder, item), Seen) for item in ("week1", "week2")]
+    assert [each.text for each in found if each] == ["week1", "week2"]
+    newer = Seen(notebook="week1/notebook.py", text="newer")
+    folder.put_record("check_cache", the(folder, "week1"), newer)
+    assert folder.record("check_cache", the(folder, "week1"), Seen) == newer
 
 
 def test_a_damaged_record_counts_as_none(folder: StudentFolder) -> None:
     put(folder, "hw1", "hw1.py")
     place = folder.state / "submissions"
     place.mkdir(parents=True)
-    (place / "hw1.json").write_text("{")
+    (place / "hw1.py.json").write_text("{")
     assert folder.sent(the(folder, "hw1")) is None
 
 

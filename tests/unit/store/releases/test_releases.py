@@ -173,6 +173,27 @@ def test_a_directory_of_0_3_16_opens_without_its_keys_and_environment(
             releases.readable(A1, filename)
 
 
+def test_names_of_0_3_16_that_keep_something_from_students_are_told_at_the_start(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed = ["A1.py", "data[1].csv", "data.csv", "keys.json", ".venv/x"]
+    manifest = json.dumps({"files": listed})
+    lay(root, "A1", {"A1.py": "x", "data[1].csv": "x", "files.json": manifest})
+    lay(root, "A2", {"A2.py": "x", "50%.txt": "x", ".secret%": "x", "50%/inner": "x"})
+    lay(root, "Week#1", {"Week#1.py": "x"})
+    lay(root, "no#item", {"data.csv": "x"})
+    Releases(root)
+    allowed = "use only letters, digits, spaces and . _ - + @ ( ) , ' &."
+    assert [each.getMessage() for each in caplog.records] == [
+        f"{sentence}: {allowed} Students do not get it: rename it, and publish."
+        for sentence in (
+            "A1: Invalid file name 'data[1].csv'",
+            "A2: Invalid file name '50%.txt'",
+            "Invalid name 'Week#1'",
+        )
+    ]
+
+
 def test_the_manifest_decides_the_kind_before_the_notebook(releases: Releases, root: Path) -> None:
     listed = ["A1.py", "keys_all.json", ".venv/x", "../../x", "files.json", "gone.csv", "A1.html"]
     lay(

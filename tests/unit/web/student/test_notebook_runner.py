@@ -40,7 +40,7 @@ def put(shown: Dashboard, record: dict[str, object] | str) -> Notebook:
     cache.mkdir(parents=True)
     if isinstance(record, dict):
         record = json.dumps({"file_mtime": notebook.mtime, **record})
-    (cache / "hw1.json").write_text(record)
+    (cache / "hw1.py.json").write_text(record)
     return notebook
 
 

@@ -12,6 +12,7 @@ from pydantic import (
 )
 from starlette.responses import FileResponse, Response
 
+from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput
 from mograder.store.copies.workspaces import FileStatus
@@ -101,6 +102,8 @@ def _find_file(items: Items, identity: Identity, name: str, filename: str) -> Pa
         raise InvalidInput("Invalid filename")
     release = items.get(name, "File not found")
     items.demand_visible(identity, release.name)
+    if release.kind is ItemKind.DEMO and identity.role is not Role.INSTRUCTOR:
+        raise InvalidInput("Demos can only be run")  # its code is hidden from students
     return items.releases.readable(release.name, filename)
 
 
