@@ -213,7 +213,7 @@ class _Writer:
         self._damaged: dict[Path, str] = {}
         """The ends of the names of damaged databases' files, "" for the database itself."""
         self._files: dict[str, str] = {}
-        self._names: dict[tuple[int, int], _Names] = {}
+        self._linked: dict[tuple[int, int], _Names] = {}
         """Students' files with several names, by device and inode."""
         self._left_out = list(plan.missing)
         self.by_students: list[str] = []
@@ -328,7 +328,7 @@ class _Writer:
             return
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
             try:
-                found = _read(place.name, above, copy, self._names)
+                found = _read(place.name, above, copy, self._linked)
             except OSError as error:
                 self._unread(member, error)
                 return
@@ -349,7 +349,7 @@ class _Writer:
 
     def _note_name(self, member: str, status: os.stat_result) -> None:
         if status.st_nlink > 1 and member.startswith(f"{self._students}/"):
-            names = self._names.setdefault((status.st_dev, status.st_ino), _Names(member))
+            names = self._linked.setdefault((status.st_dev, status.st_ino), _Names(member))
             names.read += status.st_size
 
     def _add_copy(self, member: str, copy: IO[bytes], status: os.stat_result) -> None:

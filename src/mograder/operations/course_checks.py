@@ -243,7 +243,6 @@ def settings_lines(loaded: LoadedSettings) -> tuple[Line, ...]:
     )
 
 
-<<<<<<< HEAD
 def zone_line(loaded: LoadedSettings) -> Line | None:
     """Advise to set the zone of a course with deductions on a machine whose clocks change."""
     settings = loaded.settings
@@ -254,7 +253,8 @@ def zone_line(loaded: LoadedSettings) -> Line | None:
         return None
     text = f"{FILE_NAME}: without timezone a day late has 24 hours, also where clocks change"
     return note("timezone", text, 'Write the zone of your dates: timezone = "Europe/London"')
-=======
+
+
 def release_lines(loaded: LoadedSettings) -> Iterator[Line]:
     """Report the names of published items and files for which students do not get them."""
     place = loaded.path(loaded.settings.hub.release_dir)
@@ -264,7 +264,6 @@ def release_lines(loaded: LoadedSettings) -> Iterator[Line]:
     if len(found) > _SHOWN:
         more = counted(len(found) - _SHOWN, "more name")
         yield note("items", f"{place.name}: {more} that keep something from students", remedy)
->>>>>>> w/interop
 
 
 def _has_source(item: ItemName, loaded: LoadedSettings) -> bool:

@@ -368,12 +368,8 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("database", lambda it: database_line(it.loaded)),
     ("gradebook", lambda it: marks_lines(it.loaded)),
     ("sources", lambda it: source_line(it.loaded)),
-<<<<<<< HEAD
-    ("items", lambda it: settings_lines(it.loaded)),
-    ("timezone", lambda it: zone_line(it.loaded)),
-=======
     ("items", lambda it: (*settings_lines(it.loaded), *release_lines(it.loaded))),
->>>>>>> w/interop
+    ("timezone", lambda it: zone_line(it.loaded)),
     ("secret-file", lambda it: secret_lines(it.loaded)),
     ("users", lambda it: users_line(it.loaded)),
     ("proxies", lambda it: proxies_line(it.loaded)),

@@ -140,8 +140,8 @@ class StudentCourse:
             taken = {each.folder for each in (*items, *before.values())}
             folder = there.folder if there else self._folder_of(assignment, taken, listed)
             items.append(self._look(transport, assignment, folder, there))
-        listed = {each.assignment.key for each in items}
-        gone = [each for key, each in before.items() if key not in listed]
+        keys = {each.assignment.key for each in items}
+        gone = [each for key, each in before.items() if key not in keys]
         items += filter(self._waits, gone)
         known = Known(
             server=server,
