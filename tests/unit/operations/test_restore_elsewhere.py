@@ -43,10 +43,14 @@ def test_settings_and_links_that_name_the_old_places_are_told(course: Path, tmp_
     assert set(restored.left_to_do()) == {
         f'Write into {toml}: [hub] notebooks_dir = "{new}/hub.notebooks_dir"',
         f'Write into {toml}: [gradebook] path = "{new}/gradebook.path"',
-        f"The link {new}/course/.mograder still leads to {tmp_path}/state; change it: "
-        f"ln -sfn {new}/state {new}/course/.mograder",
-        f"The link {new}/course/hub-release still leads to {tmp_path}/release; change it: "
-        f"ln -sfn {new}/hub.release_dir {new}/course/hub-release",
+        (
+            f"The link {new}/course/.mograder still leads to {tmp_path}/state; change it: "
+            f"ln -sfn {new}/state {new}/course/.mograder"
+        ),
+        (
+            f"The link {new}/course/hub-release still leads to {tmp_path}/release; change it: "
+            f"ln -sfn {new}/hub.release_dir {new}/course/hub-release"
+        ),
     }
 
 

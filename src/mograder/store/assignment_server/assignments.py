@@ -191,7 +191,7 @@ class Catalogue:
         for entry, values in zip(entries, raw, strict=True):
             name = ItemName.valid(entry.name)
             if name is None:
-                why = " ".join(_problem(ItemName, entry.name))
+                why = ItemName.complaint(entry.name)
                 _log.warning("%s: %s Rename it: it is not handed out.", MANIFEST_FILE, why)
                 continue
             if name in listed:
