@@ -130,6 +130,7 @@ def test_uv_and_pip_ask_the_mirror_and_trust_the_sites_authority(
     assert (tmp_path / "top" / "out" / "of_the_mirror.py").exists()
 
 
+@pytest.mark.full
 def test_an_older_python_than_is_needed_is_told(tmp_path: Path) -> None:
     done = bootstrap(tmp_path, 'uv() { return 2; }; python="$(find_python)"; echo went on')
     assert (done.returncode, done.stdout) == (1, "")

@@ -203,7 +203,7 @@ def test_n1_a_hole_anywhere_else_is_a_fault(loaded: LoadedSettings, name: str) -
 def test_n1_a_disk_that_fails_is_no_students_doing(
     loaded: LoadedSettings, monkeypatch: pytest.MonkeyPatch, failure: int, faults: int
 ) -> None:
-    def unreadable(name: str, above: int, copy: object) -> NoReturn:
+    def unreadable(*_: object) -> NoReturn:
         raise OSError(failure, os.strerror(failure))
 
     monkeypatch.setattr("mograder.operations.backup._read", unreadable)

@@ -247,7 +247,7 @@ async def test_a_check_that_grading_does_not_see_is_told(course: Path) -> None:
     (outcome,) = await make(course, Script(source=both))
     (problem,) = outcome.problems
     assert "the check 'Q2: by a method' is recorded when the notebook runs, but grad" in problem
-    assert not (course / "release").exists()
+    assert not (course / "release/A1").exists()
 
 
 async def test_the_mistakes_of_source_and_release_are_told_together(course: Path) -> None:

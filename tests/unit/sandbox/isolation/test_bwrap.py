@@ -18,6 +18,7 @@ def _bwrap(place: Path, commands: str) -> Path:
     return program
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "commands",
     [
@@ -34,6 +35,7 @@ def test_one_that_is_new_enough_is_taken_or_does_not_tell(
     assert find_bubblewrap() == str(program)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("version", ["0.6.1", "0.7.0"])
 def test_an_old_one_is_refused_with_the_version_that_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
