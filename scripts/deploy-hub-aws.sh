@@ -140,7 +140,7 @@ bring_tools() {
 
 uv() { UV_PYTHON_INSTALL_DIR="$top/python" UV_CACHE_DIR="$top/cache" "$top/tools/bin/uv" "$@"; }
 
-# The distribution's own, which gets its mends; none of uv's, which the service might not be able to read.
+# The distribution's own Python, which gets security updates. uv's own might be unreadable for the service.
 find_python() {
   uv python find --system '>=3.11' 2>/dev/null ||
     fail "Python 3.11 or newer is needed: take Debian 12 or Ubuntu 24.04, or newer ones."

@@ -82,6 +82,7 @@ from mograder.sandbox.isolation.obstacles import Surroundings, remedy_for
 from mograder.sandbox.nodes.node_config import NodeConfig, node_config
 from mograder.sandbox.nodes.node_dialer import Hub, probe
 from mograder.store.database.database import database_url, sqlite_file
+from mograder.store.hub.active_hub import may_be_several
 
 _SECRET_LENGTH = 32
 
@@ -221,7 +222,8 @@ def _port(it: Examined) -> Line:
     if line.level is not Level.PROBLEM or IN_USE not in line.text:
         return line
     found = hub_at(f"http://{hub.here}{hub.base_url}")
-    if found == "waits":
+    database = database_url(it.loaded.settings.database.url, it.loaded.course_dir)
+    if found == "waits" and may_be_several(database):
         return ok("port", f"port {hub.port}: a hub waits there, since another one is at work")
     if found == "at work" and is_running(it.loaded):
         return ok("port", f"port {hub.port}: this course's hub answers there")

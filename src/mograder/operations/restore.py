@@ -60,7 +60,8 @@ class Restored:
     def left_to_do(self) -> list[str]:
         """Return a line for each setting, and each link of the course, that names another place.
 
-        A hub with these would work in the old place, or make an empty one there.
+        A hub with these would work in the old place, or make an empty one there. A relative link
+        may lead to the new place as it is.
         """
         course, now = next(each for each in self.roots if each[0].name == COURSE)
         links = {
@@ -72,12 +73,17 @@ class Restored:
             _left_to_do(root, target, now, links.get(root.path))
             for root, target in self.roots
             if root.key and str(target) != root.path and not target.name.endswith(DAMAGED)
+            if not _leads_to(links.get(root.path), target)
         ]
+
+
+def _leads_to(link: Path | None, target: Path) -> bool:
+    return link is not None and os.path.realpath(link) == os.path.realpath(target)
 
 
 def _left_to_do(root: Root, target: Path, course: Path, link: Path | None) -> str:
     if link is not None:
-        said = f"The link {link} still leads to {root.path}; change it: "
+        said = f"The link {link} leads to {os.path.realpath(link)}; change it: "
         return printable(f"{said}ln -sfn {shlex.quote(str(target))} {shlex.quote(str(link))}")
     section, _, name = root.key.partition(".")
     if not name:

@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.operations.install import options, steps
 from mograder.operations.install.data import ensure_course, ensure_secret, ensure_volume
 from mograder.operations.install.options import STEPS, InstallOptions
-from mograder.operations.install.program import ensure_program, examine, point_at
+from mograder.operations.install.program import UNTRIED, ensure_program, examine, point_at
 from mograder.operations.install.services import (
     SITE,
     UNIT_PLACE,
@@ -130,6 +131,58 @@ def test_a_version_whose_hub_never_started_is_no_way_back(
     ensure_services(FakeHost(tmp_path), 8080, program_changed=True)
     deploy(homes[0], {})
     assert (tmp_path / "opt/mograder/previous").resolve() == homes[2], "which has run meanwhile"
+
+
+_SINCE = "systemctl show -P ActiveEnterTimestampMonotonic"
+
+
+@pytest.mark.full
+def test_a_hub_that_is_active_may_be_of_the_version_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run that installed 1.1 broke off before it restarted the hub, which is 1.0's still."""
+    (tmp_path / "usr/local/bin").mkdir(parents=True)
+    for number in range(3):
+        home = version(tmp_path, f"1.{number}")
+        (home / "bin/mograder").touch()
+        monkeypatch.setattr(sys, "prefix", str(home))
+        ensure_program(FakeHost(tmp_path, {_SINCE: (0, "1000")}), InstallOptions())
+        if number == 0:
+            (home / UNTRIED).unlink()
+    assert (tmp_path / "opt/mograder/current").resolve().name == "1.2"
+    assert (tmp_path / "opt/mograder/previous").resolve().name == "1.0"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("by_itself", "way_back"), [(True, "1.1"), (False, "1.0")])
+def test_a_rollback_remembers_a_version_whose_hub_started_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_itself: bool, way_back: str
+) -> None:
+    """Such as after a full disk was cleared: the file that says otherwise was never removed."""
+    for number in ("1.0", "1.1"):
+        home = tmp_path / "opt/mograder/versions" / number
+        (home / "bin").mkdir(parents=True)
+        (home / "bin/mograder").touch()
+    (home / UNTRIED).touch()
+    (tmp_path / "usr/local/bin").mkdir(parents=True)
+    make_current(tmp_path, home)
+    (tmp_path / "opt/mograder/previous").symlink_to(home.with_name("1.0"))
+    for step in ("ensure_system", "ensure_services", "verify", "examine"):
+        monkeypatch.setattr(steps, step, lambda *_, **__: None)
+    started = f"{time.monotonic() + 3600:.0f}000000" if by_itself else "1000"
+    host = _StoppedHost(tmp_path, {_SINCE: (0, started)})
+    steps.roll_back(host)
+    assert (tmp_path / "opt/mograder/current").resolve().name == "1.0"
+    assert (tmp_path / "opt/mograder/previous").resolve().name == way_back
+
+
+class _StoppedHost(FakeHost):
+    """One on which a unit that was stopped is not active."""
+
+    def succeeds(self, *command: str) -> bool:
+        """As there, until the hub is stopped."""
+        stopped = any(line.startswith("systemctl stop") for line in self.ran)
+        return not (stopped and "is-active" in command) and super().succeeds(*command)
 
 
 def test_there_is_no_way_back_to_the_version_that_runs(tmp_path: Path) -> None:
@@ -434,7 +487,10 @@ def test_a_course_of_another_uid_is_refused_before_it_is_read(
 @pytest.mark.parametrize(
     ("before", "again"),
     [
-        (InstallOptions(domain="hub.example.org", sso_proxy="10.0.3.7"), "--sso-proxy 10.0.3.7"),
+        (
+            InstallOptions(domain="hub.example.org", sso_header="X-Uni-User", sso_proxy="10.0.3.7"),
+            "--sso-header X-Uni-User --sso-proxy 10.0.3.7",
+        ),
         (
             InstallOptions(domain="hub.example.org", remote_user="{http.auth.user.id}"),
             "--remote-user '{http.auth.user.id}'",
@@ -458,6 +514,20 @@ def test_an_upgrade_without_its_sign_on_is_refused(
     with pytest.raises(Conflict, match="take the sign-on out of") as refusal:
         demand_sign_on(host, without)
     assert f"Give {again} again" in refusal.value.hint
+
+
+def test_an_upgrade_with_another_header_than_its_sign_ons_is_refused(tmp_path: Path) -> None:
+    """The sign-on passes on what a client sends in a header that it does not set itself."""
+    host = FakeHost(tmp_path)
+    (tmp_path / "srv/mograder/course").mkdir(parents=True)
+    before = InstallOptions(domain="hub.example.org", sso_header="X-Uni-User", sso_proxy="10.0.3.7")
+    put(host, SITE, front_text(host, before))
+    with pytest.raises(
+        Conflict, match=r"user from X-Remote-User, where .* from X-Uni-User"
+    ) as refusal:
+        demand_sign_on(host, InstallOptions(domain="hub.example.org", sso_proxy="10.0.3.7"))
+    assert "Give --sso-header X-Uni-User --sso-proxy 10.0.3.7 again" in refusal.value.hint
+    demand_sign_on(host, replace(before, sso_proxy="10.0.3.8"))
 
 
 @pytest.mark.full

@@ -228,11 +228,13 @@ def test_a_course_with_deductions_is_advised_to_name_its_zone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, machine: str, is_told: bool
 ) -> None:
     (tmp_path / "mograder.toml").write_text(text)
-    with monkeypatch.context() as there:
-        there.setenv("TZ", machine)
+    try:
+        with monkeypatch.context() as there:
+            there.setenv("TZ", machine)
+            time.tzset()
+            line = zone_line(load_settings(tmp_path, environ={}))
+    finally:
         time.tzset()
-        line = zone_line(load_settings(tmp_path, environ={}))
-    time.tzset()
     assert (line is not None and line.level is Level.NOTE) == is_told
 
 

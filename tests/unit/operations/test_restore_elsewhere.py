@@ -44,14 +44,23 @@ def test_settings_and_links_that_name_the_old_places_are_told(course: Path, tmp_
         f'Write into {toml}: [hub] notebooks_dir = "{new}/hub.notebooks_dir"',
         f'Write into {toml}: [gradebook] path = "{new}/gradebook.path"',
         (
-            f"The link {new}/course/.mograder still leads to {tmp_path}/state; change it: "
+            f"The link {new}/course/.mograder leads to {tmp_path}/state; change it: "
             f"ln -sfn {new}/state {new}/course/.mograder"
         ),
         (
-            f"The link {new}/course/hub-release still leads to {tmp_path}/release; change it: "
+            f"The link {new}/course/hub-release leads to {new}/release; change it: "
             f"ln -sfn {new}/hub.release_dir {new}/course/hub-release"
         ),
     }
+
+
+def test_a_relative_link_that_leads_to_the_new_place_is_left(course: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    places = {key: new / key for key in ("hub.notebooks_dir", "gradebook.path", "state")}
+    places["hub.release_dir"] = new / "release"
+    restored = restore(tmp_path / "backup", new / "course", places, quiet)
+    assert len(restored.left_to_do()) == 3
+    assert "release" not in "\n".join(restored.left_to_do())
 
 
 def test_nothing_is_left_to_do_where_all_is_in_its_old_place(course: Path, tmp_path: Path) -> None:

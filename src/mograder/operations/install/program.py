@@ -6,9 +6,11 @@ another is installed (docs/decisions/0035-deployment.md).
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +34,7 @@ UNTRIED = "mograder-untried"
 """A file in the directory of a version that was made current: the hub has not started with it."""
 
 _KEPT_VERSIONS = 5
+_MICROSECONDS = 1_000_000
 _VERSION = "import mograder; print(mograder.__version__)"
 _SHIPPED = (
     "import sys; from mograder.operations.deploy_files import shipped_file; "
@@ -140,7 +143,7 @@ def point_at(host: Host, home: Path) -> bool:
         before = current.resolve().name if current.exists() else "none"
         host.act(f"current: {home.name}, was {before}")
         host.run("mkdir", "-p", str(host.path(TOP)))
-        if current.exists() and not _is_untried(host, current):
+        if current.exists() and not is_untried(host):
             host.run("ln", "-sfn", str(current.resolve()), str(host.path(PREVIOUS)))
     else:
         host.say(f"current: {home.name}")
@@ -164,10 +167,33 @@ def point_at(host: Host, home: Path) -> bool:
     return changed
 
 
-def _is_untried(host: Host, current: Path) -> bool:
-    """Return whether the hub has never started with this version; it may have by itself, later."""
-    active = ("systemctl", "is-active", "--quiet", HUB)
-    return (current / UNTRIED).exists() and not host.succeeds(*active)
+def is_untried(host: Host) -> bool:
+    """Return whether the hub has never started with the current version.
+
+    It may have by itself, later than in the run that made it current; and the hub of the version
+    before may be at work still, where that run broke off.
+    """
+    if not host.path(f"{CURRENT}/{UNTRIED}").exists():
+        return False
+    return not is_active(host, HUB) or is_behind(host, HUB, CURRENT)
+
+
+def is_active(host: Host, unit: str) -> bool:
+    """Return whether a unit of systemd is active."""
+    return host.succeeds("systemctl", "is-active", "--quiet", unit)
+
+
+def is_behind(host: Host, unit: str, *files: str, event: str = "ActiveEnter") -> bool:
+    """Return whether a unit's last ``event`` was before a file was written.
+
+    So it is where an earlier run broke off after it had written the file.
+    """
+    told = host.ask("systemctl", "show", "-P", f"{event}TimestampMonotonic", unit)
+    if not told.isdecimal():
+        return False
+    at = time.time() - time.monotonic() + int(told) / _MICROSECONDS
+    paths = [host.path(name) for name in files]
+    return any(os.path.lexists(each) and each.lstat().st_mtime > at for each in paths)
 
 
 def _is_replaced(current: Path, home: Path) -> bool:

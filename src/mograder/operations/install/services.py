@@ -6,9 +6,7 @@ files of their own.
 
 from __future__ import annotations
 
-import os
 import re
-import time
 from pathlib import Path
 
 from mograder.core.errors import Conflict, MograderError, NotFound
@@ -17,7 +15,15 @@ from mograder.operations.deploy_files import shipped_file
 from mograder.operations.front import FrontOptions, caddy_config, front_of
 from mograder.operations.install.data import COURSE, HUB_UNIT
 from mograder.operations.install.options import InstallOptions
-from mograder.operations.install.program import CURRENT, PREVIOUS, UNITS, UNTRIED, unit_text
+from mograder.operations.install.program import (
+    CURRENT,
+    PREVIOUS,
+    UNITS,
+    UNTRIED,
+    is_active,
+    is_behind,
+    unit_text,
+)
 from mograder.operations.install.system import BUILD_ENV, SETTINGS, put, reading_as_account
 from mograder.operations.service_checks import HUB, SESSIONS, SOCKET
 from mograder.processes.programs import Host
@@ -30,7 +36,6 @@ UPKEEP_UNITS = ("mograder-backup.service", "mograder-backup.timer", "mograder-al
 NODE_UNIT = "mograder-node.service"
 """An administrator copies it where a machine is a node, perhaps beside the hub."""
 
-_MICROSECONDS = 1_000_000
 _OURS = "Wants=mograder-sessions.service"
 
 CADDYFILE = "/etc/caddy/Caddyfile"
@@ -42,7 +47,10 @@ _VALIDATE = (
     *("caddy", "validate", "--config", CADDYFILE, "--adapter", "caddyfile"),
 )
 _SIGN_ON = re.compile(r"(?m)^\s*header_up [^-\s]\S* (\{\S+\})$")
-_SIGN_ON_ADDRESS = re.compile(r"(?m)^\t@mograder_sso remote_ip (\S+)$")
+_SIGN_ON_PROXY = re.compile(
+    r"(?m)^\t@mograder_sso remote_ip (\S+)\n"
+    r"\tvars @mograder_sso mograder_user \{http\.request\.header\.(\S+)\}$"
+)
 _OWN_LINES = {
     "site": 'Lines of your own for the hub\'s site, such as "log".',
     "route": "Lines of your own before everything else, such as a sign-on's: see Single sign-on.",
@@ -70,13 +78,13 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
     hint = "To go back to the version before: sudo mograder hub rollback" if going_back else ""
     if not is_active(host, SESSIONS):
         start(host, SESSIONS, hint=hint)
-    elif program_changed or SESSIONS in written or _is_behind(host, SESSIONS, BUILD_ENV):
+    elif program_changed or SESSIONS in written or is_behind(host, SESSIONS, BUILD_ENV):
         host.say("the session supervisor goes on as it is, since its restart ends every session.")
         host.say("When nobody is at work: systemctl restart mograder-sessions")
     # A socket that listens takes another port only when it is started anew, which the hub has to
     # let go.
-    new_socket = SOCKET in written or _is_behind(host, SOCKET, f"{UNIT_PLACE}/{SOCKET}")
-    behind = program_changed or _is_behind(host, HUB, HUB_UNIT, CURRENT, BUILD_ENV)
+    new_socket = SOCKET in written or is_behind(host, SOCKET, f"{UNIT_PLACE}/{SOCKET}")
+    behind = program_changed or is_behind(host, HUB, HUB_UNIT, CURRENT, BUILD_ENV)
     if not is_active(host, HUB):
         host.attempt("systemctl", "reset-failed", HUB)
         start(host, SOCKET, HUB, verb="restart" if new_socket else "start", hint=hint)
@@ -116,41 +124,32 @@ def start(host: Host, *units: str, verb: str = "start", hint: str = "") -> None:
         raise MograderError(failed, hint=hint)
 
 
-def is_active(host: Host, unit: str) -> bool:
-    """Return whether a unit of systemd is active."""
-    return host.succeeds("systemctl", "is-active", "--quiet", unit)
-
-
-def _is_behind(host: Host, unit: str, *files: str, event: str = "ActiveEnter") -> bool:
-    """Return whether a unit's last ``event`` was before a file was written.
-
-    So it is where an earlier run broke off after it had written the file.
-    """
-    told = host.ask("systemctl", "show", "-P", f"{event}TimestampMonotonic", unit)
-    if not told.isdecimal():
-        return False
-    at = time.time() - time.monotonic() + int(told) / _MICROSECONDS
-    paths = [host.path(name) for name in files]
-    return any(os.path.lexists(each) and each.lstat().st_mtime > at for each in paths)
-
-
 def demand_sign_on(host: Host, options: InstallOptions) -> None:
     """Refuse to write Caddy's configuration without the sign-on that the one in place has.
 
-    People could not come in by it any more, and every check would still pass.
+    People could not come in by it any more, and every check would still pass. A name in another
+    header than the one that the sign-on sets may be a client's own.
 
     Raises: :class:`Conflict`; nothing was changed then.
     """
     text = host.text_of(SITE)
-    found = _SIGN_ON.search(text)
-    if not options.domain or found is None or options.sso_proxy or options.remote_user:
+    found, proxy = _SIGN_ON.search(text), _SIGN_ON_PROXY.search(text)
+    if not options.domain or found is None or options.remote_user:
         return
-    address = _SIGN_ON_ADDRESS.search(text)
-    given = f"--sso-proxy {address[1]}" if address else f"--remote-user '{found[1]}'"
+    if not options.sso_proxy:
+        change = f"take the sign-on out of {SITE}"
+        otherwise = "if people shall sign in at the hub itself from now on"
+    elif proxy and proxy[2].lower() != options.sso_header.lower():
+        change = f"take the user from {options.sso_header}, where {SITE} takes it from {proxy[2]}"
+        otherwise = f"if the sign-on sets {options.sso_header} from now on"
+    else:
+        return
+    given = f"--remote-user '{found[1]}'"
+    if proxy:
+        given = f"--sso-header {proxy[2]} --sso-proxy {proxy[1]}"
     raise Conflict(
-        f"This would take the sign-on out of {SITE}. Nothing was changed.",
-        hint=f"Give {given} again; or, if people shall sign in at the hub itself from now on, "
-        "remove that file, and run this again.",
+        f"This would {change}. Nothing was changed.",
+        hint=f"Give {given} again; or, {otherwise}, remove that file, and run this again.",
     )
 
 
@@ -177,7 +176,7 @@ def ensure_front(host: Host, options: InstallOptions) -> None:
         # Appended, since the file may be a link of the administrator's.
         with host.path(CADDYFILE).open("a", encoding="utf-8") as main:
             main.write(f"\n{IMPORT}\n")
-    if not changed and not _is_behind(host, "caddy", SITE, CADDYFILE, event="StateChange"):
+    if not changed and not is_behind(host, "caddy", SITE, CADDYFILE, event="StateChange"):
         host.say("as it should be")
         return
     if not host.succeeds(*_VALIDATE):

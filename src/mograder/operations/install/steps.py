@@ -27,8 +27,11 @@ from mograder.operations.install.program import (
     PREVIOUS,
     TOP,
     UNITS,
+    UNTRIED,
     ensure_program,
     examine,
+    is_active,
+    is_untried,
     point_at,
     version_of,
 )
@@ -43,7 +46,6 @@ from mograder.operations.install.services import (
     demand_sign_on,
     ensure_front,
     ensure_services,
-    is_active,
     start,
 )
 from mograder.operations.install.system import (
@@ -121,6 +123,8 @@ def roll_back(host: Host) -> None:
         host.say(f"would stop the hub and start {old}")
         return
     examine(host, old, older_too=True)
+    if not is_untried(host):  # asked before the stop: then no hub is active
+        host.run("rm", "-f", str(new / UNTRIED))
     host.say("stopping the hub; sessions go on")
     host.run("systemctl", "stop", SOCKET, HUB)
     point_at(host, old)
