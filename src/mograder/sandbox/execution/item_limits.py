@@ -15,17 +15,17 @@ from mograder.notebook.pep723 import Script
 from mograder.sandbox.protocol import Limits
 
 
-def limits_of(settings: LimitsSettings) -> Limits:
+def limits_of(section: LimitsSettings) -> Limits:
     """Return the default limits of a session, from ``[limits]``."""
     return Limits(
-        processes=settings.processes,
-        open_files=settings.open_files,
-        file_size_mb=settings.file_size_mb,
-        tmp_mb=settings.tmp_mb,
-        memory_mb=settings.memory_mb,
-        memory_soft_mb=settings.memory_soft_mb,
-        cpu_weight=settings.cpu_weight,
-        workspace_mb=settings.workspace_mb,
+        processes=section.processes,
+        open_files=section.open_files,
+        file_size_mb=section.file_size_mb,
+        tmp_mb=section.tmp_mb,
+        memory_mb=section.memory_mb,
+        memory_soft_mb=section.memory_soft_mb,
+        cpu_weight=section.cpu_weight,
+        workspace_mb=section.workspace_mb,
     )
 
 
