@@ -129,7 +129,10 @@ async def test_nobody_comes_in_by_a_header_of_their_own(proxied: RunningProxy) -
 
 
 async def test_a_program_comes_in_by_its_token_alone(proxied: RunningProxy) -> None:
-    """And is its owner, whatever name it sends; without a token the front asks for a sign-in."""
+    """It acts as the token's owner, whatever name it sends.
+
+    Without a token the front asks for a sign-in.
+    """
     headers = {**bearer("alice"), "X-Remote-User": "bob"}
     own = await proxied.http.get(A1 + "/health", headers=headers)
     assert own.status_code == 200, own.text

@@ -215,6 +215,9 @@ async def test_an_earlier_version_that_is_renamed_into_place_is_told_from_the_su
     notebook = await begin(hub)
     earlier = notebook.with_name("A1.bak.20260801T090000.py")
     earlier.write_text(OTHER)
+    # The disk's clock tells when the file was renamed: the hub's is not to be ahead of it.
+    behind = earlier.stat().st_ctime - 60 - hub.clock.now().timestamp()
+    hub.clock.set_by(min(behind, 0))
     then = hub.clock.now().timestamp() - 60
     for each in (earlier, notebook, notebook.with_name(".uploaded")):
         os.utime(each, (then, then))

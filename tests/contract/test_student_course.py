@@ -276,3 +276,16 @@ def test_a_folder_of_0_3_16_that_two_assignments_shared_is_neithers(
     names = ["A1-Introduction", "A1-Exam"]
     student.served.listing = [{"name": name, "files": []} for name in names]
     assert [item.folder for item in student.sync().items] == names
+
+
+@pytest.mark.parametrize(
+    ("notebook", "folder"), [("intro.py", "A1"), ("exam.py", "A1-Introduction")]
+)
+def test_a_folder_of_0_3_16_is_not_taken_over_with_the_notebook_of_a_hidden_assignment(
+    student: Student, tmp_path: Path, notebook: str, folder: str
+) -> None:
+    (tmp_path / "A1").mkdir()
+    (tmp_path / "A1" / notebook).write_bytes(NOTEBOOK)
+    file = {"filename": "intro.py", "size": 1}
+    student.served.listing = [{"name": "A1-Introduction", "files": [file]}]
+    assert [item.folder for item in student.sync().items] == [folder]

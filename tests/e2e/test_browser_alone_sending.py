@@ -310,20 +310,24 @@ async def test_a_submission_that_waited_is_sent_where_only_a_drafts_answer_was_l
     assert ("# one" in handed_in(served), "# two" in handed_in(served)) == (True, False)
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
 async def test_an_older_draft_of_a_restored_server_replaces_nothing_without_a_question(
-    served: Course, people: People
+    served: Course, people: People, elsewhere: bool
 ) -> None:
+    """Nor if the clocks disagree, or another computer has saved on it first."""
     person = await people.person("alice")
     page = await open_item(person, served)
     await sign_in(page, "alice")
     await write(page, "# one\n")
     await saved(page, "in this browser and on the server")
     draft = served.root / ".mograder" / "drafts" / "hw1" / "alice.json"
-    older = draft.read_bytes()
+    older = json.loads(draft.read_bytes())
     await write(page, "# two\n")
     await until(lambda: "# two" in draft.read_text())
     await page.close()
-    draft.write_bytes(older)
+    if elsewhere:
+        older.update(version=older["version"] + 1, text="# three\n")
+    draft.write_text(json.dumps({**older, "saved": "2100-01-01T00:00:00Z"}))
     page = await open_item(person, served)
     await expect(page.locator("#choice")).to_be_visible()
     await page.click("#keep-mine")

@@ -118,7 +118,8 @@ async def test_a_message_is_not_hidden_by_a_dismissed_one_that_had_its_number(
     await tab.page.reload()
     await expect(tab.page.get_by_text("Ten minutes left.")).to_be_visible()
     await tab.page.unroute_all(behavior="wait")
-    await tab.page.reload()
+    async with tab.page.expect_response("**/standing/**"):
+        await tab.page.reload()
     await expect(tab.page.locator("#fold[aria-expanded]")).to_be_visible()
     await expect(first).to_have_count(0)
 

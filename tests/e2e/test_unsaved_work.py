@@ -292,6 +292,24 @@ async def test_work_that_was_left_stays_until_the_hub_has_it(scene: Framed) -> N
     await stored(again, 0)
 
 
+async def test_work_of_which_no_version_can_be_made_keeps_back_none_of_another_page(
+    scene: Framed,
+) -> None:
+    tab = await scene.open()
+    await save(tab, "mine = 4711", 503)
+    await stored(tab, 1)
+    await tab.page.evaluate("""() => {
+        const key = "mograder-unsaved:" + document.body.dataset.unsaved;
+        const kept = [JSON.parse(localStorage.getItem(key))].flat();
+        const broken = { page: "another", at: Date.now(), body: "{broken" };
+        localStorage.setItem(key, JSON.stringify([broken, ...kept]));
+    }""")
+    await tab.page.reload()
+    await expect(tab.page.locator("#kept")).to_contain_text("not saved (")
+    [text] = kept(scene)
+    assert "mine = 4711" in text
+
+
 async def test_the_bar_says_when_it_is_not_connected_and_when_all_is_saved_again(
     scene: Framed, artifacts: Path
 ) -> None:

@@ -245,6 +245,22 @@ def test_work_on_time_is_not_replaced_by_late_work_without_agreement(
     assert "/webservice/upload.php" not in asked(moodle)
 
 
+def test_the_deadlines_last_second_is_on_time(
+    enter: Enter, sized: Sized, moodle: Replay, clock: ManualClock
+) -> None:
+    moodle.begin(103)
+    transport = enter("alice")
+    found = listed(transport, 1)
+    assert found.due is not None
+    clock.advance((found.due - clock.now()).total_seconds() + 0.5)
+
+    def stop(told: str) -> None:
+        raise InterruptedError(told)
+
+    with pytest.raises(InterruptedError, match="This replaces"):
+        transport.submit(found, sized("A1-Introduction.py", 20), stop)
+
+
 def test_it_is_said_what_saving_replaces(sign_in: SignIn, moodle: Replay) -> None:
     """103, 104: saving replaces the whole set of files."""
     moodle.begin(103)

@@ -30,7 +30,7 @@ from mograder.clients.moodle.records import (
     SubmissionState,
 )
 from mograder.clients.moodle.texts import as_text
-from mograder.core.clock import Clock, SystemClock
+from mograder.core.clock import Clock, SystemClock, is_after
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.portable_names import server_name
 from mograder.core.tasks import Progress
@@ -237,7 +237,7 @@ class MoodleTransport:
             and work.state is SubmissionState.SUBMITTED
             and not _is_late(settings, status, work.modified)
         )
-        if on_time and due is not None and now > due and not late:
+        if on_time and due is not None and is_after(now, due) and not late:
             raise WouldReplaceOnTime(
                 f"The time for {settings.name} is over, and what you handed in was on time. "
                 "Handing in again would replace it by late work.",

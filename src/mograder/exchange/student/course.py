@@ -223,7 +223,7 @@ class StudentCourse:
         except MograderError as error:
             if before is not None and not waiting.aside:  # the same text waited already
                 self._stays(folder, waiting, error.message)
-            else:  # it is the student's own file, still in its place
+            else:  # the notebook itself is in its place; what waited before it waits again
                 self.folder.take_back(folder, waiting, before)
             raise
 
@@ -436,8 +436,10 @@ class StudentCourse:
         """Return a folder for an assignment that no other one has (``taken``), whatever its name.
 
         One in which 0.3.16 put the work on it goes on to be used (compatibility-0.3.16.md 5).
-        Folders that differ in case only would be one on Windows and macOS, so they count as one.
-        Each keeps its own, in whatever order the server lists them later.
+        Its notebook may be that of an assignment which is hidden now: it has to be named like one
+        of the assignment's files, where those are told. Folders that differ in case only would
+        be one on Windows and macOS, so they count as one. Each keeps its own, in whatever order
+        the server lists them later.
         """
         chosen = self._dirs.get(assignment.key) or self._dirs.get(assignment.name)
         named = replace(assignment, name=chosen) if chosen else assignment
@@ -447,9 +449,14 @@ class StudentCourse:
         old = folder_0316(assignment.name)
         alone = [folder_0316(each.name) for each in listed].count(old) == 1
         free = alone and fold(old) not in spelled
-        if free and self._has_notebook(old) and not self._has_notebook(plain):
+        if free and self._has_notebook_of(assignment, old) and not self._has_notebook(plain):
             return old
         return next(name for name in chain([plain], numbered) if fold(name) not in spelled)
+
+    def _has_notebook_of(self, assignment: RemoteAssignment, folder: str) -> bool:
+        names = {each.name for each in assignment.files if each.name.endswith(".py")}
+        notebook = self.folder.notebook(folder) if self._has_notebook(folder) else None
+        return notebook is not None and (not names or notebook.path.name in names)
 
     def _has_notebook(self, folder: str) -> bool:
         return ItemName.valid(folder) is not None and self.folder.notebook(folder) is not None

@@ -227,10 +227,13 @@ class StudentFolder:
     def take_back(self, folder: str, waiting: Waiting, before: Waiting | None) -> None:
         """Remove a notebook that :meth:`keep` put into the outbox; what waited before waits again.
 
-        ``before`` is the record of that, None if nothing waited.
+        ``before`` is the record of that, None if nothing waited. If its file was removed meanwhile,
+        the newer notebook goes on to wait. There is no moment at which nothing waits.
         """
-        self.forget_waiting(folder)
-        if before is not None and waiting.aside:
+        if before is None or not waiting.aside:
+            self.forget_waiting(folder)
+            return
+        with suppress(FileNotFoundError):
             aside = self.state / "set-aside" / waiting.aside
             self._move(aside, self.waiting_file(folder, before))
             self.put_waiting(folder, before)

@@ -27,13 +27,15 @@ from typing import BinaryIO
 
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.files.disk import DISK, Disk, Space, space_of
+from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username, is_rehearsal
 from mograder.store.copies.copy_facts import CopyFacts, facts_of
-from mograder.store.copies.merged_files import FileChange, KnownFiles, place_files
+from mograder.store.copies.merged_files import FileChange, KnownFiles, Placing, place_files
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.filesystem.untrusted_dir import FileInfo, NewFile, UntrustedDir, moment_of
 from mograder.store.releases.published_release import Release, is_support, open_file, pinned
 
+_log = get_logger(__name__)
 _STAGING = ".staging"
 _UPLOADED = ".uploaded"
 _EXPORTED = ".exported"
@@ -331,8 +333,9 @@ class Workspaces:
         """Replace the notebook by the release's; keep the old one and return its name (B57).
 
         Data files that the student changed stay; missing ones and, by ``known``, those that the
-        student left alone become the release's. With ``only_replace`` nothing is copied where there
-        is no copy (compatibility-0.3.16.md 2.3, reset).
+        student left alone become the release's. If one could not be put in place, the copy is not
+        marked as up to date. With ``only_replace`` nothing is copied where there is no copy
+        (compatibility-0.3.16.md 2.3, reset).
 
         Raises: as :meth:`upload`, and :class:`NotFound` when the release is gone.
         """
@@ -342,8 +345,11 @@ class Workspaces:
             self._make(user, release.name)
             with pinned(release) as (fd, current):
                 self._demand_few(user, release.name)  # else its data files would change alone
-                place_files(self._below, _path(user, release.name), current, fd, known)
-                return self._renew(user, current, fd, now)
+                changes = place_files(self._below, _path(user, release.name), current, fd, known)
+                for each in (change for change in changes if change.is_told):
+                    _log.info("%s of %s: %s", release.name, user, each.sentence)
+                complete = all(each.how is not Placing.FAILED for each in changes)
+                return self._renew(user, current, fd, now, complete=complete)
 
     def merge(
         self, user: Username, release: Release, text: bytes, known: KnownFiles, now: datetime
@@ -413,7 +419,9 @@ class Workspaces:
         found = (_archive_of(name, item, look) for name in names)
         return tuple(sorted((each for each in found if each is not None), reverse=True))
 
-    def _renew(self, user: Username, release: Release, fd: int, now: datetime) -> str | None:
+    def _renew(
+        self, user: Username, release: Release, fd: int, now: datetime, *, complete: bool
+    ) -> str | None:
         with open_file(fd, release.notebook.name) as source:
             modified = os.fstat(source.fileno()).st_mtime_ns
             how = NewFile(modified_ns=modified)
@@ -421,7 +429,7 @@ class Workspaces:
         self._drop_marker(user, release.name, _EXPORTED)
         # Not earlier than the notebook's time, which would mean that it was edited.
         marked = max(_nanoseconds(now), modified)
-        for marker in (_UPLOADED, _FETCHED):
+        for marker in (_UPLOADED, _FETCHED) if complete else (_UPLOADED,):
             self._mark(user, release.name, marker, modified_ns=marked)
         return kept
 

@@ -75,12 +75,14 @@ def parse_file(text: str) -> str:
     """
     parts = [FileName.parse(part) for part in text.split("/")]
     if len(parts) > MOST_LEVELS:
-        raise InvalidInput(
-            f"Invalid file name {text!r}: it is more than {MOST_LEVELS} levels deep."
-        )
+        raise InvalidInput(_too_deep(text))
     if parts == [MANIFEST]:
         raise InvalidInput(f"Invalid file name {MANIFEST!r}: the hub writes this file itself.")
     return "/".join(parts)
+
+
+def _too_deep(text: str) -> str:
+    return f"Invalid file name {text!r}: it is more than {MOST_LEVELS} levels deep."
 
 
 def may_be_read(path: str) -> bool:
@@ -178,9 +180,16 @@ def refused_names(root: Path) -> Iterator[str]:
 def _refused_files(fd: int, name: ItemName) -> tuple[str, ...]:
     manifest = _manifest_at(fd, name)
     listed = _support_files(fd) if manifest is None else manifest.files
-    parts = [path.split("/") for path in sorted(listed) if "/." not in f"/{path}"]
-    told = (FileName.complaint(part) for each in parts for part in each)
-    return tuple(f"{name}: {sentence}" for sentence in told if sentence)
+    paths = [path for path in sorted(listed) if "/." not in f"/{path}"]
+    told = dict.fromkeys(each for path in paths for each in _complaints(path))
+    return tuple(f"{name}: {sentence}" for sentence in told)
+
+
+def _complaints(path: str) -> Iterator[str]:
+    parts = path.split("/")
+    yield from filter(None, map(FileName.complaint, parts))
+    if len(parts) > MOST_LEVELS:
+        yield _too_deep(path)
 
 
 def _manifest_at(fd: int, name: ItemName) -> _Manifest | None:

@@ -355,6 +355,10 @@ async function take({ text, saved, tag }) {
   work = { ...work, text, at: Date.parse(saved), base: tag, dirty: false, pending, submitted };
 }
 
+// A server that was restored from a backup counts its drafts' versions from an earlier number. A tag
+// begins with that number.
+const isNewer = (tag, base) => parseInt(tag, 10) > parseInt(base, 10);
+
 async function begin() {
   work = (await store.work(person.user, item)) ?? {};
   let theirs;
@@ -377,8 +381,7 @@ async function begin() {
   const release = new TextDecoder().decode(work.files[notebook]);
   if (work.text === undefined) work = { ...work, text: release, base: null, dirty: false };
   if (theirs && theirs.tag !== work.base) {
-    // An older text is on a server that was restored from a backup.
-    const mine = work.dirty || (work.base && Date.parse(theirs.saved) < work.at);
+    const mine = work.dirty || (work.base && !isNewer(theirs.tag, work.base));
     if (mine && theirs.text !== work.text) await choose(theirs);
     else await take(theirs);
   }

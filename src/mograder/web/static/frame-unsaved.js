@@ -75,7 +75,8 @@ export async function offer() {
   // What this page is about to save is no older work, until the session has ended.
   const all = read().filter((each) => each.page !== page || !ended.hidden);
   const waits = (each) => !each.sent && !each.useless;
-  const kept = all.find((each) => each.page === page) ?? all.find(waits) ?? all[0];
+  const own = all.find((each) => each.page === page);
+  const kept = (own?.useless ? null : own) ?? all.find(waits) ?? own ?? all[0];
   if (typeof kept?.body !== "string" || sending) return;
   sending = true;
   const answer = await post(address, kept.body);
@@ -85,7 +86,10 @@ export async function offer() {
   if (answer.status === 403) return; // kept until its owner signs in
   if (!has(kept)) return offer();
   if (!answer.ok) {
-    if (USELESS.includes(answer.status)) change(kept, { ...kept, useless: true });
+    if (USELESS.includes(answer.status)) {
+      change(kept, { ...kept, useless: true });
+      if (all.some((each) => each !== kept && waits(each))) return offer();
+    }
     return tell(word("unkept", "", await reason(answer)), download(kept), discard(kept));
   }
   const { number, lines } = await answer.json();

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import Busy, InvalidInput, NotFound
 from mograder.store.copies.copy_facts import CopyState
-from mograder.store.copies.student_folder import Notebook, SentNotebook, StudentFolder
+from mograder.store.copies.student_folder import Notebook, SentNotebook, StudentFolder, Waiting
 
 NOW = datetime(2026, 3, 10, 20, 8, tzinfo=UTC)
 TEXT = b"import marimo\n"
@@ -155,6 +155,44 @@ def test_what_waits_outlives_a_restart_and_a_newer_one_sets_it_aside(
     assert again.waiting_file("hw1", waiting).read_bytes() == b"second"
     aside = folder.state / "set-aside" / "hw1_20260310T200800.py"
     assert aside.read_bytes() == b"first"
+
+
+def kept_twice(folder: StudentFolder) -> tuple[Waiting, Waiting]:
+    """Return the records of a notebook that waited, and of a newer one that waits now."""
+    path = put(folder, "hw1", "hw1.py", b"first")
+    before = folder.keep(the(folder, "hw1"), late=False, now=NOW)
+    path.write_bytes(b"second")
+    return before, folder.keep(the(folder, "hw1"), late=False, now=NOW)
+
+
+def test_what_waited_before_waits_again_when_the_newer_one_is_taken_back(
+    folder: StudentFolder,
+) -> None:
+    before, newer = kept_twice(folder)
+    folder.take_back("hw1", newer, before)
+    assert folder.waiting("hw1") == before
+    assert folder.waiting_file("hw1", before).read_bytes() == b"first"
+
+
+def test_the_newer_one_goes_on_to_wait_if_the_one_before_was_removed(folder: StudentFolder) -> None:
+    before, newer = kept_twice(folder)
+    (folder.state / "set-aside" / newer.aside).unlink()
+    folder.take_back("hw1", newer, before)
+    assert folder.waiting("hw1") == newer
+    assert folder.waiting_file("hw1", newer).read_bytes() == b"second"
+
+
+def test_a_full_disk_leaves_no_moment_at_which_nothing_waits(
+    folder: StudentFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise Busy("The disk is full.")
+
+    before, newer = kept_twice(folder)
+    monkeypatch.setattr(folder, "put_waiting", full)
+    with pytest.raises(Busy):
+        folder.take_back("hw1", newer, before)
+    assert folder.waiting("hw1") is not None
 
 
 def test_a_notebook_with_a_local_name_waits_by_that(folder: StudentFolder) -> None:

@@ -89,6 +89,29 @@ def test_b57_data_files_that_were_left_alone_become_those_of_the_new_release(
     assert found == {"data.csv": b"2", "own.csv": b"mine", "own.new.csv": b"2"}
 
 
+def test_b57_a_copy_that_lacks_a_data_file_of_its_release_is_not_up_to_date(
+    spaces: Workspaces,
+    root: Path,
+    releases: Releases,
+    release: Release,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    directory = started(root, release)
+    (directory / ".fetched").write_bytes(b"")
+    os.utime(directory / ".fetched", (0, 0))
+    (directory / "data.csv").unlink()
+    (directory / "data.csv").mkdir()
+    for name, _ in zip(("", *range(2, 10)), range(9), strict=True):
+        (directory / f"data.new{name}.csv").mkdir()
+    new = publish(releases, {"A1.py": b"anew", "data.csv": b"2"})
+    with caplog.at_level("INFO"):
+        spaces.renew(ALICE, new, NOW)
+    assert (directory / "A1.py").read_bytes() == b"anew"
+    assert spaces.file_status(ALICE, A1) is FileStatus.UPLOADED
+    assert spaces.updated(ALICE, new)
+    assert "data.csv could not be put in place" in caplog.text
+
+
 def test_b57_a_copy_as_old_as_its_release_is_not_out_of_date(
     spaces: Workspaces, root: Path, release: Release
 ) -> None:

@@ -176,7 +176,8 @@ def test_a_directory_of_0_3_16_opens_without_its_keys_and_environment(
 def test_names_of_0_3_16_that_keep_something_from_students_are_told_at_the_start(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    listed = ["A1.py", "data[1].csv", "data.csv", "keys.json", ".venv/x"]
+    odd = ["data[1].csv", "x[]/a", "x[]/b"]
+    listed = ["A1.py", *odd, "a/b/c/d", "data.csv", "keys.json", ".venv/x"]
     manifest = json.dumps({"files": listed})
     lay(root, "A1", {"A1.py": "x", "data[1].csv": "x", "files.json": manifest})
     lay(root, "A2", {"A2.py": "x", "50%.txt": "x", ".secret%": "x", "50%/inner": "x"})
@@ -185,11 +186,13 @@ def test_names_of_0_3_16_that_keep_something_from_students_are_told_at_the_start
     Releases(root)
     allowed = "use only letters, digits, spaces and . _ - + @ ( ) , ' &."
     assert [each.getMessage() for each in caplog.records] == [
-        f"{sentence}: {allowed} Students do not get it: rename it, and publish."
+        f"{sentence} Students do not get it: rename it, and publish."
         for sentence in (
-            "A1: Invalid file name 'data[1].csv'",
-            "A2: Invalid file name '50%.txt'",
-            "Invalid name 'Week#1'",
+            "A1: Invalid file name 'a/b/c/d': it is more than 3 levels deep.",
+            f"A1: Invalid file name 'data[1].csv': {allowed}",
+            f"A1: Invalid file name 'x[]': {allowed}",
+            f"A2: Invalid file name '50%.txt': {allowed}",
+            f"Invalid name 'Week#1': {allowed}",
         )
     ]
 
