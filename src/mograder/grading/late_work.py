@@ -196,13 +196,14 @@ def percent_of(rule: PenaltiesSettings, days: int) -> float:
 def _of_days(rule: PenaltiesSettings, days: int) -> Fraction:
     """Return the percentage for a number of days without a bound, as decimals multiply.
 
-    Three times 1.1 is 3.3; a product of floats is more, and can move a mark over a tie.
+    Three times 1.1 is 3.3; a product of floats is more, and can move a mark over a tie. More than
+    all for a day is more than any bound, whether it is twice as much or infinite.
     """
-    return days * Fraction(repr(max(rule.per_day, 0.0)))
+    return days * Fraction(repr(min(max(0.0, rule.per_day), 2 * _ALL)))
 
 
 def _most(rule: PenaltiesSettings) -> Fraction:
-    return Fraction(repr(min(max(rule.max, 0.0), _ALL)))
+    return Fraction(repr(min(max(0.0, rule.max), _ALL)))
 
 
 def late_days_for(rule: PenaltiesSettings, days: int, left: int) -> int:
@@ -213,7 +214,7 @@ def late_days_for(rule: PenaltiesSettings, days: int, left: int) -> int:
 
 
 def _grace(rule: PenaltiesSettings) -> timedelta:
-    return timedelta(minutes=min(max(rule.grace_minutes, 0.0), _MOST_MINUTES))
+    return timedelta(minutes=min(max(0.0, rule.grace_minutes), _MOST_MINUTES))  # 0 for nan
 
 
 def _is_cut_off(rule: PenaltiesSettings, days: int) -> bool:

@@ -134,6 +134,7 @@ def _generate_around_failures(cells: Sequence[_Cell], frame: _Frame) -> str | No
     for cell, other in zip(cells, written, strict=True):
         if text is not None and cell is not other:
             text = text.replace(_unparsable(other), _unparsable(cell), 1)
+            text = None if other.code in text else text  # written in a form that is not known
     return text
 
 

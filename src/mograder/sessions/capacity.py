@@ -133,8 +133,9 @@ class MemoryLedger:
     def leaving(self) -> int:
         """Return the sum of the weights of the sessions that are ending, in bytes.
 
-        It is part of :meth:`used`, and gets free soon. An end that takes longer than five minutes
-        is no longer counted on.
+        It is part of :meth:`used`, and gets free soon: sessions on nodes that are cut off or
+        drained have no ``ends``. An end that takes longer than five minutes is no longer counted
+        on.
         """
         now = self._clock.steady()
         return sum(

@@ -51,27 +51,6 @@ def idle(sessions: Iterable[LiveSession], now: datetime, ttl: timedelta) -> list
     return _oldest_first(each for each in sessions if _is_idle(each, now, max(ttl, SETTLED)))
 
 
-def pressed(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSession]:
-    """Return the sessions that may end when others wait for memory, the first to go first.
-
-    First go those of :func:`unattended`, then, if they are not enough, those of :func:`spare`.
-    """
-    known = tuple(sessions)
-    first = dict.fromkeys(unattended(known, now))
-    return [*first, *(each for each in spare(known) if each not in first)]
-
-
-def spare(sessions: Iterable[LiveSession]) -> list[LiveSession]:
-    """Return all sessions of each person but the one whose page they used last, oldest use first.
-
-    Their pages and kernels do not matter: no person may keep others out by many notebooks that
-    compute or print. What the server of a session sends is no use of it.
-    """
-    ordered = sorted(sessions, key=lambda live: live.asked or live.started_at)
-    last = {live.key.user: live for live in ordered}
-    return [live for live in ordered if last[live.key.user] is not live]
-
-
 def unattended(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSession]:
     """Return the sessions that their students do not seem to need now, oldest activity first.
 
@@ -79,6 +58,19 @@ def unattended(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSessi
     request is less than :data:`QUIET` ago.
     """
     return _oldest_first(each for each in sessions if _may_go(each, now))
+
+
+def spare(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSession]:
+    """Return all sessions of each person but the one whose page they used last, oldest use first.
+
+    Their pages and kernels do not matter: no person may keep others out by many notebooks that
+    compute or print. What the server of a session sends is no use of it. One whose page was used
+    less than :data:`QUIET` ago is never returned.
+    """
+    ordered = sorted(sessions, key=_page_used)
+    last = {live.key.user: live for live in ordered}
+    quiet = (live for live in ordered if now - _page_used(live) > QUIET)
+    return [live for live in quiet if last[live.key.user] is not live]
 
 
 def rehearsed(sessions: Iterable[LiveSession], _now: datetime) -> list[LiveSession]:
@@ -138,6 +130,10 @@ def _may_go(live: LiveSession, now: datetime) -> bool:
     if connected and live.usage.busy:
         return False
     return now - live.last_seen > (IN_SIGHT if connected or live.usage.busy else QUIET)
+
+
+def _page_used(live: LiveSession) -> datetime:
+    return live.asked or live.started_at
 
 
 def _oldest_first(sessions: Iterable[LiveSession]) -> list[LiveSession]:
@@ -245,10 +241,12 @@ class IdleCuller:
     async def _make_room(self) -> Sequence[LiveSession]:
         """End sessions to free memory for waiting starts; return those that were chosen.
 
-        Those of rehearsals may be enough, so no others are ended with them.
+        Only those of the first rule that selects any are ended: they may be enough.
         """
         self._take_stock()
-        chosen = await self._relieve(rehearsed) or await self._relieve(pressed)
+        for rule in (rehearsed, unattended, spare):
+            if chosen := await self._relieve(rule):
+                break
         self._queue.pump()
         return chosen
 

@@ -307,7 +307,7 @@ class SessionManager:
         if self._ends.busy(key):
             tell("Waiting until the notebook's last session has ended")
         await self._ends.wait(key)
-        self._demand_askers(key)  # all may have left before there was a place to leave
+        self._demand_askers(key)  # every caller may have left before there was a place to leave
         self._demand_wanted(key)
         ticket = Ticket(kind, number, session_id, self._expected(key), key, tell)
         usage = await self.admission.enter(ticket)
@@ -324,7 +324,7 @@ class SessionManager:
             raise
         finally:
             self.admission.leave(ticket)
-        if key not in self._askers:  # looked at before anybody else can have found it
+        if key not in self._askers:  # looked at before it can be found by others
             self._begin_end(live, EndReason.STOPPED)
         self._demand_askers(key)
         if kind is Kind.STUDENT:  # how long a rehearsal waits says nothing of what students do
@@ -337,7 +337,7 @@ class SessionManager:
         return live
 
     def _demand_askers(self, key: SessionKey) -> None:
-        """Refuse a start that all callers have left. Raises: :class:`Conflict`."""
+        """Refuse a start for which no caller waits any more. Raises: :class:`Conflict`."""
         if key not in self._askers:
             raise Conflict("Nobody waits for the notebook any more.", hint="Open it again.")
 
@@ -488,7 +488,8 @@ class SessionManager:
         if not is_rehearsal(live.key.user):
             self.tally.endings[reason] += 1
         self._closing.add(live.id)
-        live.usage.ends = self._clock.steady()
+        if self.culler.reached(live) and not self.culler.moving(live):  # its memory counts as used
+            live.usage.ends = self._clock.steady()
         self._forget(live)
         return ending
 

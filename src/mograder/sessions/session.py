@@ -64,7 +64,8 @@ class Usage:
     ``memory`` is in bytes, ``cpu`` in processor seconds. ``expected`` is the memory with which it
     counts while it is young or was never measured, ``born`` the steady time of its start. ``mark``
     and ``marked`` are the processor seconds and the steady time from which ``busy`` is next judged.
-    ``ends`` is the steady time at which its end began.
+    ``ends`` is the steady time at which its end began, None on a node that is cut off
+    or drained.
     """
 
     expected: int
@@ -84,9 +85,9 @@ class LiveSession:
     """A session that answers; ``version`` is the release's, for lectures.
 
     ``last_seen`` is the time of its last request or message, ``asked`` that of the last one of a
-    page, None while this hub has had none; ``paged`` and ``computed`` are the times when a page was
-    last seen open and its kernel computing. ``connections`` counts open WebSockets. ``on_stop``
-    callbacks run once when it has ended, after its ending was recorded.
+    page or of the adoption, None until the first one; ``paged`` and ``computed`` are the times
+    when a page was last seen open and its kernel computing. ``connections`` counts open WebSockets.
+    ``on_stop`` callbacks run once when it has ended, after its ending was recorded.
     ``limits`` is None for a session that was adopted.
     """
 
@@ -123,6 +124,7 @@ def session_of(row: SessionRow, last_seen: datetime, usage: Usage) -> LiveSessio
         started_at=row.started_at,
         last_seen=last_seen,
         usage=usage,
+        asked=last_seen,
     )
 
 

@@ -119,6 +119,20 @@ def test_odd_settings_never_raise_a_mark() -> None:
     assert {mark: mark_after(mark, 5) for mark in ties} == ties, "even, whatever floats are"
 
 
+def test_settings_that_are_no_finite_number_raise_no_error() -> None:
+    endless = PenaltiesSettings(enabled=True, per_day=math.inf, max=50)
+    assert percent_of(endless, 0) == 0
+    assert percent_of(endless, 1) == 50
+    alice = Work("hw1", "alice", SubmissionTime(DUE + timedelta(1), TimeSource.RECEIPT))
+    for per_day in (150, math.inf):
+        rule = PenaltiesSettings(enabled=True, per_day=per_day)
+        found = late_work({"hw1": Terms(DueDates(DUE), rule)}, 0, [alice])["hw1", "alice"]
+        assert (found.percent, found.limit) == (100, Limit.MOST)
+    for name in ("per_day", "max", "grace_minutes"):
+        odd = endless.model_copy(update={name: math.nan})
+        assert deduction(10**6, odd) == (50 if name == "grace_minutes" else 0)
+
+
 LISTED = Settings(
     assignments=(
         Assignment(name="Other", dir="x/hw2", duedate=5),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.core.errors import InvalidInput
+from mograder.notebook import saved_cells
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.parsing import check_notebook
 from mograder.notebook.saved_cells import SavedCells, write_saved_cells
@@ -143,6 +144,16 @@ def test_a_cell_that_marimo_cannot_compile_is_kept_with_the_others() -> None:
     assert written(body(codes, ["_", "long", "__", "b"])) == written(
         body(codes, ["_", "long", "_", "b"])
     )
+
+
+def test_a_cell_that_marimo_writes_in_an_unknown_form_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Saved would be what stands for it, and the student's code would be lost."""
+    monkeypatch.setattr(saved_cells, "generate_unparsable_cell", lambda *_: "another form")
+    long = "x = (\n    1\n" + "    + 2\n" * 2000 + ")"
+    with pytest.raises(InvalidInput, match="marimo cannot write it"):
+        written(body([long, "y = 1"]))
 
 
 @given(st.lists(TEXTS, max_size=4), st.one_of(TEXTS, st.just(PRESENT)))

@@ -13,7 +13,6 @@ from mograder.sessions.idle_culler import (
     SETTLED,
     attend,
     idle,
-    pressed,
     put_right,
     relief,
     spare,
@@ -96,7 +95,7 @@ def test_nobody_is_idle_within_seconds_of_a_change_whatever_the_idle_time() -> N
 
 def test_under_pressure_who_has_no_page_goes_soon_and_the_oldest_first() -> None:
     sessions = [live("a", QUIET + SECOND), live("b", QUIET), live("c", HOUR)]
-    assert names(pressed(sessions, NOW)) == ["c", "a"]
+    assert names(unattended(sessions, NOW)) == ["c", "a"]
 
 
 def test_under_pressure_an_open_page_or_a_computing_kernel_has_longer() -> None:
@@ -104,20 +103,20 @@ def test_under_pressure_an_open_page_or_a_computing_kernel_has_longer() -> None:
         live("page", IN_SIGHT, connections=1),
         live("kernel", IN_SIGHT, busy=True),
     ):
-        assert pressed([each], NOW) == []
-        assert names(pressed([each], NOW + SECOND)) == [each.id]
+        assert unattended([each], NOW) == []
+        assert names(unattended([each], NOW + SECOND)) == [each.id]
 
 
 def test_a_page_that_was_open_a_moment_ago_counts_as_open() -> None:
     """Through another hub: only its own server knows, and is not asked again at once."""
     session = live("page", HOUR / 12)
     session.paged = NOW - QUIET
-    assert pressed([session], NOW) == []
-    assert names(pressed([session], NOW + SECOND)) == ["page"]
+    assert unattended([session], NOW) == []
+    assert names(unattended([session], NOW + SECOND)) == ["page"]
 
 
 def test_a_page_and_a_computing_kernel_together_are_never_put_away_for_others() -> None:
-    assert pressed([live("a", 100 * HOUR, connections=1, busy=True)], NOW) == []
+    assert unattended([live("a", 100 * HOUR, connections=1, busy=True)], NOW) == []
 
 
 def test_of_a_person_with_several_sessions_all_but_the_one_used_last_may_go() -> None:
@@ -131,12 +130,19 @@ def test_of_a_person_with_several_sessions_all_but_the_one_used_last_may_go() ->
         at_work("printing", HOUR),
         at_work("typing", 2 * SECOND),
         at_work("before", HOUR / 2),
-        at_work("adopted", None),
+        at_work("never asked", None),
         live("alone", SECOND, connections=1, busy=True),
     ]
-    assert names(spare(sessions)) == ["adopted", "printing", "before"]
-    assert names(pressed(sessions, NOW)) == ["other", "adopted", "printing", "before"]
-    assert names(unattended(sessions, NOW)) == ["other"], "a drained machine waits for them"
+    assert names(spare(sessions, NOW)) == ["never asked", "printing", "before"]
+    assert names(unattended(sessions, NOW)) == ["other"]
+
+
+def test_of_two_pages_that_are_used_by_turns_none_may_go() -> None:
+    """What was typed into the first one is saved a second later."""
+    first = live("first", SECOND, connections=1, user="alice", asked=QUIET)
+    second = live("second", SECOND, connections=1, user="alice", asked=SECOND)
+    assert spare([first, second], NOW) == []
+    assert names(spare([first, second], NOW + SECOND)) == ["first"]
 
 
 def test_a_clock_that_is_set_moves_the_last_use_of_a_page() -> None:

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from mograder.core.errors import RemoteFailed
-from mograder.sandbox.protocol import Endpoint, Mode
+from mograder.sandbox.protocol import Endpoint, Measured, Mode, SessionUse
+from mograder.sessions.capacity import UNKNOWN
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
 from tests.support.session_pools import (
@@ -22,6 +23,7 @@ from tests.support.session_pools import (
     gone,
     ignore_progress,
     measure,
+    soon,
     terms,
     waiting,
 )
@@ -63,7 +65,7 @@ async def test_nobody_keeps_others_out_by_several_sessions_however_busy_they_are
     async with rig.pool(terms(memory_mb=TWO)) as pool:
         prints, used = [await pool.get_or_start(key, ignore_progress) for key in (ALICE, LECTURE)]
         with pool.connected(prints), pool.connected(used):
-            rig.clock.advance(30)
+            rig.clock.advance(70)
             pool.touch(used)
             prints.usage.busy = used.usage.busy = True
             prints.usage.marked = used.usage.marked = rig.clock.steady()
@@ -72,6 +74,42 @@ async def test_nobody_keeps_others_out_by_several_sessions_however_busy_they_are
             await pool.get_or_start(BOB, ignore_progress)
             assert rig.why_ended(pool, prints) is EndReason.PRESSURE
             assert {live.key for live in pool.all()} == {LECTURE, BOB}
+
+
+async def test_a_session_that_only_seemed_unattended_is_in_the_last_round(rig: Rig) -> None:
+    """Its person has another one, but those that nobody attends to are enough."""
+    async with rig.pool(terms(memory_mb=TWO * 3 // 2)) as pool:
+        looks = await pool.get_or_start(ALICE, ignore_progress)
+        rig.pages.open[looks.base_url] = 1  # through another hub: only its server knows
+        rig.clock.advance(1)
+        away = await pool.get_or_start(CAROL, ignore_progress)
+        rig.clock.advance(100)
+        used = await pool.get_or_start(LECTURE, ignore_progress)
+        await pool.get_or_start(BOB, ignore_progress)
+        assert rig.why_ended(pool, away) is EndReason.PRESSURE
+        assert {pool.find(ALICE), pool.find(LECTURE)} == {looks, used}
+
+
+async def test_adopted_sessions_of_one_person_are_spared_for_a_while(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub does not know which of them was used last until their pages have connected."""
+    monkeypatch.setattr("mograder.sessions.idle_culler._PRESSED_SECONDS", 0.01)
+    async with rig.pool() as pool:
+        for key in (ALICE, LECTURE):
+            await pool.get_or_start(key, ignore_progress)
+        rig.clock.advance(300)
+    async with rig.pool(terms(memory_mb=TWO)) as pool:
+        used = pool.find(ALICE)
+        assert used is not None
+        third = await rig.line_up(pool, BOB)
+        rig.clock.advance(50)
+        pool.touch(used)
+        await asyncio.sleep(0.1)  # it is looked at some times
+        assert waiting(pool) == 1
+        rig.clock.advance(11)
+        await third
+        assert {live.key for live in pool.all()} == {ALICE, BOB}
 
 
 async def test_a_server_that_cannot_say_is_not_put_away_for_others(rig: Rig) -> None:
@@ -107,6 +145,37 @@ async def test_an_end_that_takes_long_costs_no_other_session(
         rig.launcher.go_on.set()
         await third
         assert pool.find(BOB) is second
+
+
+@pytest.mark.parametrize("what", ["reached", "moving"])
+async def test_an_end_on_a_node_that_does_not_count_frees_no_memory(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Its session is cut off or to move, and is no part of what the other nodes use."""
+    limits = terms()
+    async with rig.pool(limits) as pool:
+        far, idle, used = [
+            await pool.get_or_start(key, ignore_progress) for key in (LECTURE, BOB, ALICE)
+        ]
+        monkeypatch.setattr(
+            pool.culler, what, lambda live: (live.key == LECTURE) is (what == "moving")
+        )
+        limits.memory = 2 * UNKNOWN
+        uses = [
+            SessionUse(session_id=each.id, memory=UNKNOWN, cpu=0, processes=3)
+            for each in (far, idle, used)
+        ]
+        rig.launcher.tell(Measured(sessions=tuple(uses), used=2 * UNKNOWN))
+        rig.clock.advance(100)
+        pool.touch(used)
+        rig.launcher.go_on.clear()
+        ending = asyncio.create_task(pool.end(far, EndReason.STOPPED))
+        await soon(rig.launcher.stopping.wait())
+        left = gone(idle)
+        third = await rig.line_up(pool, CAROL)
+        await left
+        rig.launcher.go_on.set()
+        await asyncio.gather(ending, third)
 
 
 @pytest.mark.parametrize("oldest", [ALICE, SessionKey("__rehearsal-1", "A1", Mode.EDIT)])

@@ -58,11 +58,12 @@ _REASONS = {
     "source code not available": f"Check what the answer does, {_BESIDE}.",
     "it took too long": (
         "A call of an answer may take 10 s, or a thirtieth of `timeout` in [defaults] of "
-        "mograder.toml where that is more. Raise it, or let the call do less."
+        "mograder.toml where that is more, and at most all of it. Raise it, or let the call do "
+        "less."
     ),
     "the time of this check is over": (
         "A check may take 60 s, or a fifth of `timeout` in [defaults] of mograder.toml where that "
-        "is more. Raise it, or divide the check."
+        "is more, and at most all of it. Raise it, or divide the check."
     ),
     "the time for all checks is over": (
         "All checks together may take as long as `timeout` in [defaults] of mograder.toml says. "

@@ -492,15 +492,14 @@ def _may_repeat(checks: Sequence[GradedCheck]) -> frozenset[tuple[int, str]]:
 
     The judge asks the checks with hidden tests last, in the order of the result. So these are the
     labels behind the first hidden one. Of the checks that ran beside the answer all are, if one of
-    them has hidden tests: the answer had that code in its file, and could write the messages.
+    them has hidden tests: the answer had that code in its file, and could write the messages, and
+    the reason why a check did not run.
     """
     labels = [(check.cell, label) for check in checks if check.hidden for label in check.labels]
     first = next((n for n, (_, label) in enumerate(labels) if label.hidden), len(labels))
     silent = labels[first + 1 :]
-    # One that ran beside the answer may have ended as not run.
-    beside = (GradingState.UNPROTECTED, GradingState.NOT_RUN)
-    if any(check.hidden and check.state in beside for check in checks):
-        unsure = [check for check in checks if check.state is GradingState.UNPROTECTED]
+    unsure = [each for each in checks if each.beside or each.state is GradingState.UNPROTECTED]
+    if any(check.hidden for check in unsure):
         silent += [(check.cell, label) for check in unsure for label in check.labels]
     return frozenset((cell, label.label) for cell, label in silent)
 

@@ -310,10 +310,8 @@ def _unprotected_checks(
 ) -> tuple[GradedCheck, ...]:
     """Return the results of the unprotected checks of a source; other results do not count.
 
-    A label that is known only when its check runs belongs to the first such check. Where the
-    answer ran beside hidden tests, no reason is told that it could have written.
+    A label that is known only when its check runs belongs to the first such check.
     """
-    hidden = any(part.check is not None and part.check.hidden for part in parts)
     named = {each.label for each in expected}.union(*map(_labels, parts))
     found = {each.label: each for each in report.checks}
     free = [each for each in report.checks if each.label not in named]
@@ -324,8 +322,7 @@ def _unprotected_checks(
             results, free = [*results, *free], []
         wanted = [each for each in expected if each.unprotected and each.cell == part.cell]
         made = _check(part.cell, part.line, results, wanted)
-        told = {"reason": _DID_NOT_RUN} if hidden and made.reason else {}
-        checks.append(made.model_copy(update=told))
+        checks.append(made.model_copy(update={"beside": True}))
     return tuple(checks)
 
 

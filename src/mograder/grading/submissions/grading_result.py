@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mograder.auth.signing import derived_key, is_signature_of, signature_of
 from mograder.core.errors import InvalidInput
@@ -67,7 +67,10 @@ class GradedLabel(_Record):
 
 
 class GradedCheck(_Record):
-    """One check cell of the source; ``line`` is its line there."""
+    """One check cell of the source; ``line`` is its line there.
+
+    ``beside``: it ran beside the answer, or was to run there, and was not judged.
+    """
 
     cell: int
     line: int
@@ -77,6 +80,8 @@ class GradedCheck(_Record):
     claims: tuple[str, ...] = ()
     labels: tuple[GradedLabel, ...] = ()
     calls: tuple[JudgedCall, ...] = ()
+    beside: Annotated[bool, Field(exclude_if=lambda beside: not beside)] = False
+    """Left out of the JSON if false, so that signatures of results without it remain valid."""
 
 
 class GradedQuestion(_Record):

@@ -259,9 +259,10 @@ def array_of(decoder: Any, tree: object, depth: int, kinds: str) -> Any:
 def positions_of(decoder: Any, tree: object, depth: int) -> Any:
     """Return a column of codes or indices, whose type is the library's and so no trait."""
     decoder.reads_positions = True
-    values = array_of(decoder, tree, depth, "i")
-    decoder.reads_positions = False
-    return values
+    try:
+        return array_of(decoder, tree, depth, "i")
+    finally:
+        decoder.reads_positions = False
 
 
 def stored_array(decoder: Any, tree: object, kinds: str) -> Any:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from mograder.core.context_managers import closing_fd
+from mograder.core.files import open_flags
 from mograder.core.files.disk import DiskReserve
 from mograder.sandbox.limits.procfs import deleted_files, written_by
 from mograder.sandbox.limits.rules import End
@@ -166,7 +168,7 @@ class DiskWatch:
         if not space.changed or now - space.walked_at < max(least, space.cost * _WALK_PART):
             return False
         begun = time.monotonic()
-        size = tree_size(space.directory, enough)
+        size = tree_size(space.directory, enough, own=True)
         if size <= enough:
             size += deleted_files(self._pids(session_id), space.device, _MOST_FILES)
         if space.walked_at > -math.inf:
@@ -189,32 +191,35 @@ class DiskWatch:
         return [End(heaviest, "disk")]
 
 
-def tree_size(top: Path, enough: int) -> int:
+def tree_size(top: Path, enough: int, *, own: bool = False) -> int:
     """Return the bytes that a tree takes on its disk, or a number above ``enough``.
 
     Never follows a link nor leaves the file system; a file with several hard links counts once.
-    The owner may change the tree meanwhile: an entry that is gone counts as one small file. A tree
-    with a directory that this process may not read counts as full, since it may hold anything.
+    The owner may change the tree meanwhile: an entry that is gone counts as one small file.
+
+    What this process may not look into is left out. If the tree is its ``own``, the owner's rights
+    are set there instead; if that fails the tree counts as full, since it may hold anything.
     """
     levels: list[_Level] = []
     linked: set[int] = set()
     total = 0
     try:
-        levels.append(_Level(os.open(top, DIRECTORY)))
+        levels.append(_Level(_open(top, None, own=own)))
         device = os.fstat(levels[0].descriptor).st_dev
         while levels and total <= enough:
             entry = next(levels[-1].entries, None)
             if entry is None:
                 levels.pop().close()
                 continue
-            size, is_directory = _measure(entry, device, linked)
+            found = _status(entry, levels[-1].descriptor, own=own)
+            size, is_directory = (_LEAST, False) if found is None else _size(found, device, linked)
             total += size
             if is_directory and len(levels) == _DEEPEST:
                 return enough + 1
             if is_directory:
-                _descend(levels, entry.name)
+                _descend(levels, entry.name, own=own)
     except PermissionError:
-        return enough + 1
+        return enough + 1 if own else total
     except OSError:
         return total
     finally:
@@ -235,27 +240,57 @@ class _Level:
         os.close(self.descriptor)
 
 
-def _descend(levels: list[_Level], name: str) -> None:
-    """Open a directory, unless it is gone or replaced. Raises: ``PermissionError``."""
+def _descend(levels: list[_Level], name: str, *, own: bool) -> None:
+    """Open a directory, unless it is gone or replaced. Raises: ``PermissionError`` if ``own``."""
     try:
-        levels.append(_Level(os.open(name, DIRECTORY, dir_fd=levels[-1].descriptor)))
+        levels.append(_Level(_open(name, levels[-1].descriptor, own=own)))
+    except OSError as error:
+        if own and isinstance(error, PermissionError):
+            raise
+
+
+def _open(name: str | Path, parent: int | None, *, own: bool) -> int:
+    """Open a directory, and set its owner's rights before if necessary. Raises: ``OSError``."""
+    try:
+        return os.open(name, DIRECTORY, dir_fd=parent)
     except PermissionError:
-        raise
-    except OSError:
-        return
+        if not own:
+            raise
+    with closing_fd(os.open(name, DIRECTORY | open_flags.PATH, dir_fd=parent)) as closed:
+        _permit(closed)
+    return os.open(name, DIRECTORY, dir_fd=parent)
 
 
-def _measure(entry: os.DirEntry[str], device: int, linked: set[int]) -> tuple[int, bool]:
-    """Return the bytes of an entry, and whether it is a directory to descend into.
+def _permit(directory: int) -> None:
+    """Set a directory's mode to 0700 by its descriptor. Raises: ``PermissionError``."""
+    try:
+        # fchmod refuses O_PATH descriptors; a directory without r cannot be opened otherwise.
+        Path(f"/proc/self/fd/{directory}").chmod(0o700)
+    except OSError as error:
+        raise PermissionError from error
 
-    Raises: ``PermissionError`` in a directory that may be listed but not searched.
+
+def _status(entry: os.DirEntry[str], directory: int, *, own: bool) -> os.stat_result | None:
+    """Return the status of an entry of a directory, None if it is gone or cannot be had.
+
+    Raises: ``PermissionError`` if ``own``.
     """
     try:
-        found = entry.stat(follow_symlinks=False)
-    except PermissionError:
-        raise
+        return entry.stat(follow_symlinks=False)
+    except PermissionError:  # the directory may be listed but not searched
+        if not own:
+            return None
     except OSError:
-        return _LEAST, False
+        return None
+    _permit(directory)
+    try:
+        return entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _size(found: os.stat_result, device: int, linked: set[int]) -> tuple[int, bool]:
+    """Return the bytes of an entry, and whether it is a directory to descend into."""
     if found.st_dev != device:
         return _LEAST, False
     if stat.S_ISDIR(found.st_mode):

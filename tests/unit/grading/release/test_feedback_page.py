@@ -169,23 +169,36 @@ def test_30_hidden_tests_count_in_the_order_of_judging_and_not_of_the_file() -> 
     assert "what they say may repeat a hidden test" in text
 
 
+@pytest.mark.parametrize("of_hidden", [GradingState.UNPROTECTED, GradingState.NOT_RUN])
 @pytest.mark.parametrize("state", [GradingState.UNPROTECTED, GradingState.NOT_RUN])
-def test_30_what_ran_beside_a_hidden_test_is_not_told(state: GradingState) -> None:
+def test_30_what_ran_beside_a_hidden_test_is_not_told(
+    state: GradingState, of_hidden: GradingState
+) -> None:
     """The answer had that test in its file, and could write it into a message or a reason."""
     failed = JudgedCondition(message="beside-message", weight=1, passed=False)
     label = SEEN.labels[0].model_copy(update={"conditions": (failed,)})
-    changes = {"state": GradingState.UNPROTECTED, "reason": "beside-reason", "labels": (label,)}
-    seen, hidden = SEEN.model_copy(update=changes), HIDDEN.model_copy(update={"state": state})
+    changes = {"state": state, "reason": "beside-reason", "labels": (label,), "beside": True}
+    seen = SEEN.model_copy(update=changes)
+    hidden = HIDDEN.model_copy(update={"state": of_hidden, "beside": True})
     result = RESULT.model_copy(update={"checks": (seen, hidden)})
     for level in (Level.NOTHING, Level.POINTS, Level.LABEL, Level.MESSAGE):
         text = page(level, result=result)
         assert "beside-message" not in text
         assert "beside-reason" not in text
         assert "what they say may repeat a hidden test" in text
-        assert "canary-message" not in text or state is GradingState.NOT_RUN
+        assert "canary-message" not in text or of_hidden is GradingState.NOT_RUN
     alone = RESULT.model_copy(update={"checks": (seen,)})
     for told in (page(Level.FULL, result=result), page(Level.POINTS, result=alone)):
         assert "beside-message" in told
+
+
+def test_30_a_judged_hidden_check_that_did_not_run_silences_none_that_ran_beside() -> None:
+    failed = JudgedCondition(message="beside-message", weight=1, passed=False)
+    label = SEEN.labels[0].model_copy(update={"conditions": (failed,)})
+    unsafe = {"state": GradingState.UNPROTECTED, "labels": (label,), "beside": True}
+    not_run = HIDDEN.model_copy(update={"state": GradingState.NOT_RUN, "reason": ""})
+    checks = (not_run, SEEN.model_copy(update=unsafe))
+    assert "beside-message" in page(result=RESULT.model_copy(update={"checks": checks}))
 
 
 def test_30_a_message_that_two_conditions_have_is_not_told() -> None:

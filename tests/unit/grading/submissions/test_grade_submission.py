@@ -369,18 +369,19 @@ async def test_unprotected_questions_are_proposed_by_a_second_run(tmp_path: Path
     assert check.labels[1].conditions[0].message == "even"
 
 
-async def test_a_reason_that_an_answer_could_write_beside_hidden_tests_is_not_told(
+async def test_a_reason_that_an_answer_could_write_is_kept_for_staff_and_marked(
     tmp_path: Path,
 ) -> None:
-    """The name of an exception's class may be any text of the file, in which the tests stand."""
+    """Students' pages leave it out: it may be any text of the file, in which the tests stand."""
     runs = run_of()
     failed = CellResult(5, "_", CellStatus.ERROR, error_type="canary")
     cells = (*runs.result.cells[:5], failed, *runs.result.cells[6:])
     runs = FakeRuns(replace(runs.result, cells=cells))
     found = await grade(tmp_path, text=HONEST, source=UNPROTECTED, runs=runs)
     check = found.result.checks[1]
-    assert (check.state, check.reason) == (S.NOT_RUN, "this check did not run")
-    assert "canary" not in render_result(found.result)
+    assert (check.state, check.beside) == (S.NOT_RUN, True)
+    assert "canary" in check.reason
+    assert [each.beside for each in found.result.checks] == [False, True]
 
 
 async def test_an_unprotected_label_has_at_most_its_authors_weight(tmp_path: Path) -> None:

@@ -41,6 +41,16 @@ def test_a_signature_is_valid_for_the_result_it_was_made_for_only() -> None:
         assert not is_signed(KEY, result.model_copy(update=change), signature), change
 
 
+def test_results_without_checks_beside_the_answer_keep_their_signatures() -> None:
+    """Of those that were signed before a check could say it; one that says it is signed with it."""
+    result = graded_result()
+    assert '"beside"' not in render_result(result)
+    checks = tuple(each.model_copy(update={"beside": True}) for each in result.checks)
+    changed = result.model_copy(update={"checks": checks})
+    assert parse_result(render_result(changed)) == changed
+    assert not is_signed(KEY, changed, sign_result(KEY, result))
+
+
 @pytest.mark.parametrize("signature", ["", "0" * 64, "ü" * 64, "\ud800"])
 def test_any_other_text_is_no_signature(signature: str) -> None:
     assert not is_signed(KEY, graded_result(), signature)

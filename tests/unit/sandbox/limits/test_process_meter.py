@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
@@ -118,27 +121,44 @@ def test_a_tree_without_end_counts_as_full(tmp_path: Path) -> None:
     assert tree_size(tmp_path, NO_LIMIT) == NO_LIMIT + 1
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-@pytest.mark.parametrize("mode", [0, 0o300, 0o600])
+@pytest.fixture
+def ordinary_user() -> Iterator[Path]:
+    """A directory of an ordinary user's, who this process is meanwhile: root may read all."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        if os.geteuid() != 0:
+            yield Path(place)
+            return
+        os.chown(place, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            yield Path(place)
+        finally:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("mode", [0, 0o300, 0o600, 0o1204])
 @pytest.mark.parametrize("closed", [".", "deep/closed"])
-def test_a_directory_that_its_owner_closed_counts_as_full(
-    tmp_path: Path, closed: str, mode: int
+def test_a_directory_that_its_owner_closed_is_opened_again_and_counted(
+    ordinary_user: Path, closed: str, mode: int
 ) -> None:
-    """Files can still be written to one that can be searched (0300), and none of them is seen."""
-    directory = tmp_path / "top" / closed
+    """Files can still be written to one that can be searched; a mistake must not be the end."""
+    directory = ordinary_user / "top" / closed
     directory.mkdir(parents=True)
-    (directory / "file").touch()
+    (directory / "file").write_bytes(b"x" * (200 << 10))
     directory.chmod(mode)
-    try:
-        assert tree_size(tmp_path / "top", NO_LIMIT) == NO_LIMIT + 1
-    finally:
-        directory.chmod(0o700)
+    assert tree_size(ordinary_user / "top", NO_LIMIT) < 100 << 10
+    assert stat.S_IMODE(directory.stat().st_mode) == mode, "of others' files nothing is changed"
+    watch = DiskWatch(NO_RESERVE, lambda _: [])
+    watch.add("s", ordinary_user / "top", 1 << 20)
+    assert watch.look(()) == []
+    assert 200 << 10 <= watch.size("s") < 300 << 10
+    assert (directory / "file").exists()
 
 
-def test_a_directory_that_may_not_be_opened_counts_as_full(
+def test_a_directory_that_may_not_be_opened_counts_as_full_in_an_own_tree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the one above, also where the tests run as root. One that is gone counts as small."""
+    """Of another tree the rest is counted. A directory that is gone counts as small."""
     opened = os.open
 
     def refuse(
@@ -152,9 +172,26 @@ def test_a_directory_that_may_not_be_opened_counts_as_full(
 
     monkeypatch.setattr(os, "open", refuse)
     (tmp_path / "gone").mkdir()
-    assert tree_size(tmp_path, NO_LIMIT) < 100 << 10
+    assert tree_size(tmp_path, NO_LIMIT, own=True) < 100 << 10
     (tmp_path / "closed").mkdir()
-    assert tree_size(tmp_path, NO_LIMIT) == NO_LIMIT + 1
+    assert tree_size(tmp_path, NO_LIMIT, own=True) == NO_LIMIT + 1
+    assert tree_size(tmp_path, NO_LIMIT) < 100 << 10
+
+
+@pytest.mark.parametrize("mode", [0, 0o600])
+def test_a_closed_directory_that_cannot_be_opened_again_counts_as_full(
+    ordinary_user: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    def refuse(path: Path, mode: int) -> None:
+        raise OSError(errno.EROFS, str(path))
+
+    (ordinary_user / "closed").mkdir()
+    (ordinary_user / "closed/file").touch()
+    (ordinary_user / "closed").chmod(mode)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    assert tree_size(ordinary_user, NO_LIMIT, own=True) == NO_LIMIT + 1
+    monkeypatch.undo()
+    (ordinary_user / "closed").chmod(0o700)
 
 
 def test_walks_stop_when_the_disk_gets_short_during_one(
@@ -163,7 +200,7 @@ def test_walks_stop_when_the_disk_gets_short_during_one(
     """All of them may take minutes, in which another session fills the rest of the disk."""
     walked: list[str] = []
 
-    def walk(top: Path, enough: int) -> int:
+    def walk(top: Path, enough: int, *, own: bool) -> int:
         walked.append(top.name)
         return 0
 
