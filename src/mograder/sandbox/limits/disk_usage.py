@@ -33,6 +33,11 @@ _DEEPEST = 64
 """Maximum depth of directories; a deeper tree counts as a full workspace."""
 
 _UNLIMITED = 1 << 40
+_GROWTH = 8 << 20
+_GROWTH_PART = 8
+"""A workspace that is full when its session begins may grow by so many bytes, at most that part of
+the limit: else the session would end before its student can delete anything."""
+
 _MOST_FILES = 1 << 18
 """Descriptors of a session that are looked at: all that the default limits allow it."""
 
@@ -68,6 +73,8 @@ class _Space:
     directory: Path
     device: int
     limit: int
+    allowed: int
+    """The session ends above it: the limit, or more for a workspace that was full before."""
     size: int = 0
     walked_at: float = -math.inf
     cost: float = 0.0
@@ -95,7 +102,7 @@ class DiskWatch:
         """Monitor a workspace; ``limit`` is in bytes, 0 for no limit."""
         with contextlib.suppress(OSError):
             device = directory.stat().st_dev
-            self._spaces[session_id] = _Space(directory, device, limit)
+            self._spaces[session_id] = _Space(directory, device, limit, limit)
 
     def remove(self, session_id: str) -> None:
         """Stop monitoring a workspace."""
@@ -133,7 +140,7 @@ class DiskWatch:
         ends = []
         for session_id, space in spaces:
             walked = self._walk_if_due(session_id, space, now)
-            if space.limit and space.size > space.limit:
+            if space.limit and space.size > space.allowed:
                 ends.append(End(session_id, "workspace"))
             if walked and (newly := self._short_disks() - short):
                 short |= newly
@@ -163,7 +170,8 @@ class DiskWatch:
 
     def _walk_if_due(self, session_id: str, space: _Space, now: float) -> bool:
         """Measure a workspace if its pause is over; return whether it was walked."""
-        enough = space.limit or _UNLIMITED
+        is_first = space.walked_at == -math.inf
+        enough = _UNLIMITED if is_first or not space.limit else space.allowed
         least = 0.0 if space.size + space.since > enough else _WALK_SECONDS
         if not space.changed or now - space.walked_at < max(least, space.cost * _WALK_PART):
             return False
@@ -171,8 +179,12 @@ class DiskWatch:
         size = tree_size(space.directory, enough, own=True)
         if size <= enough:
             size += deleted_files(self._pids(session_id), space.device, _MOST_FILES)
-        if space.walked_at > -math.inf:
+        if not is_first:
             space.lately += max(0, size - space.size - space.since)
+        if size <= space.limit:
+            space.allowed = space.limit
+        elif is_first and size <= enough:
+            space.allowed = size + min(space.limit // _GROWTH_PART, _GROWTH)
         space.size, space.changed, space.since = size, False, 0
         space.walked_at = time.monotonic()
         space.cost = space.walked_at - begun

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import errno
 import os
 import stat
@@ -276,3 +277,30 @@ def test_files_that_no_write_tells_of_are_found_after_a_while(
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert watch.look(()) == [], "it does nothing"
     assert watch.look(("s",)) == [End("s", "workspace")]
+
+
+def test_a_workspace_that_was_full_before_may_be_tidied_and_not_filled_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its session would end within a second of each start, before anything is deleted."""
+    begun, looks = time.monotonic(), itertools.count(1)
+
+    def look_later() -> list[End]:
+        now = begun + 31 * next(looks)
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        return watch.look(("s",))
+
+    watch = DiskWatch(NO_RESERVE, lambda _: [])
+    (tmp_path / "before").write_bytes(b"x" * (2 << 20))
+    (tmp_path / "more").write_bytes(b"x" * (900 << 10))
+    watch.add("s", tmp_path, 1 << 20)
+    assert look_later() == []
+    (tmp_path / "little").write_bytes(b"x" * (100 << 10))
+    assert look_later() == []
+    (tmp_path / "much").write_bytes(b"x" * (100 << 10))
+    assert look_later() == [End("s", "workspace")]
+    (tmp_path / "before").unlink()
+    (tmp_path / "much").unlink()
+    assert look_later() == []
+    (tmp_path / "much").write_bytes(b"x" * (100 << 10))
+    assert look_later() == [End("s", "workspace")], "the limit counts again"
