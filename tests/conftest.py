@@ -42,11 +42,10 @@ collect_ignore = [place for place, asked in _ELSEWHERE.items() if asked not in o
 deploys to a fresh system in a container; ``make test-machines`` runs Docker Swarm and Slurm."""
 
 # A shared machine stalls now and then: an example that takes long is not a failure.
-hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=10)
 hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("random", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("long", deadline=None, print_blob=True, max_examples=10_000)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
 def pytest_configure() -> None:
@@ -66,8 +65,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shard", default="1/1", metavar="I/N", help="run one of N parts")
 
 
+@pytest.hookimpl(tryfirst=True)  # before marks select
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the files of other shards; tests that share a browser share its event loop."""
+    """Leave out the files of other shards; tests that share a browser share its event loop.
+
+    Properties, which are tried on a hundred examples, are ``full`` tests.
+    """
     number, count = map(int, config.getoption("--shard").split("/"))
     mine = set(sorted({item.path for item in items})[number - 1 :: count])
     config.hook.pytest_deselected(items=[item for item in items if item.path not in mine])
@@ -75,6 +78,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+        if hypothesis.is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.full)
 
 
 def pytest_collection_finish() -> None:

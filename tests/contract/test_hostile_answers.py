@@ -24,6 +24,7 @@ async def course(tmp_path: Path) -> AsyncIterator[MarkingCourse]:
         yield course
 
 
+@pytest.mark.full  # seconds
 async def test_every_page_and_list_of_marking_answers(course: MarkingCourse) -> None:
     lists = [
         (f"{API}/{part}", {"question": question})

@@ -45,7 +45,7 @@ def scene(caches: SharedCaches) -> Iterator[DashboardSetup]:
 
 
 HANDS = (
-    pytest.param(Mouse(), marks=pytest.mark.journey, id="mouse"),
+    pytest.param(Mouse(), id="mouse"),
     pytest.param(Keyboard(), marks=pytest.mark.long, id="keyboard"),
 )
 

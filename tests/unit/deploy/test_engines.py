@@ -22,6 +22,8 @@ import yaml  # type: ignore[import-untyped]
 from scripts.gen_seccomp_profile import NEEDED, PROFILE
 from tests.support.course import REPOSITORY
 
+pytestmark = pytest.mark.full
+
 DEPLOY = REPOSITORY / "deploy"
 TOP = DEPLOY / "kubernetes"
 VERSIONS = ("1.33", "1.37")
@@ -150,7 +152,6 @@ def test_the_profiles_of_the_page_fit_the_pods(name: str, version: str) -> None:
                 kubernetes_validate.validate(resource, version, strict=True)
 
 
-@pytest.mark.full
 def test_the_entry_point_says_why_a_container_cannot_start(tmp_path: Path) -> None:
     """It has nothing else to show: the engine starts it again and again."""
     for name, text in (("id", "echo 0"), ("mount", "exit 32")):
@@ -397,7 +398,6 @@ def node_of_a_job(tmp_path: Path, variable: str, **more: str) -> str:
     return subprocess.check_output(run, env=environ | more, text=True)
 
 
-@pytest.mark.full
 def test_no_other_user_of_a_cluster_owns_what_holds_a_jobs_environments(tmp_path: Path) -> None:
     """Anybody may make directories in /var/tmp, and rename what is in those that are theirs."""
     machine = f"c{secrets.token_hex(8)}"
@@ -415,7 +415,6 @@ def test_no_other_user_of_a_cluster_owns_what_holds_a_jobs_environments(tmp_path
     assert chosen == tmp_path / "chosen" / machine
 
 
-@pytest.mark.full
 def test_a_job_has_no_runtime_directory_of_the_login_node(tmp_path: Path) -> None:
     """``sbatch`` copies the variable from the login node; the compute node lacks that directory."""
     given = {"MOGRADER_NODE_STATE": str(tmp_path), "XDG_RUNTIME_DIR": "/run/user/12345"}

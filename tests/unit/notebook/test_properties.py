@@ -1,6 +1,6 @@
 """Properties of every text: unchanged parts stay the same.
 
-A few examples by default; ``HYPOTHESIS_PROFILE=long`` runs each property for thousands.
+A hundred examples by default; ``HYPOTHESIS_PROFILE=long`` runs each property for thousands.
 """
 
 from __future__ import annotations

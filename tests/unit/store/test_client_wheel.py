@@ -19,6 +19,8 @@ from mograder.core import wheel as packing
 from mograder.core.errors import NotFound
 from mograder.store.client_wheel import PLACE, ClientWheel, ClientWheels
 
+pytestmark = pytest.mark.full
+
 SOURCES = Path(mograder.__file__).parent
 WHEEL = "mograder_hub-1.0-py3-none-any.whl"
 

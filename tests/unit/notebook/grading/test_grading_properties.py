@@ -1,6 +1,6 @@
 """What holds for the plan of every text: one role for each cell, and nothing lost between them.
 
-A few examples by default; ``HYPOTHESIS_PROFILE=long`` runs each property for thousands.
+A hundred examples by default; ``HYPOTHESIS_PROFILE=long`` runs each property for thousands.
 """
 
 from __future__ import annotations
