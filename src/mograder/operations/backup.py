@@ -25,6 +25,7 @@ from typing import IO, cast
 
 from mograder import __version__
 from mograder.core.errors import Busy, Conflict, InvalidInput, is_disk_full
+from mograder.core.files import open_flags
 from mograder.core.files.disk import move_file
 from mograder.core.log import printable
 from mograder.core.names import LOST_AND_FOUND
@@ -54,8 +55,6 @@ from mograder.store.database.database import (
 )
 
 _CHUNK = 1 << 20
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _IN_MEMORY = 8 << 20
 _SPARSE_BYTES, _SPARSE_TIMES = 16 << 20, 64
 """Sparse files larger than this, with less than 1/64 allocated, are skipped: slow to read."""
@@ -264,7 +263,7 @@ class _Writer:
             self._add_directory(path, root.name, None)
             return
         try:
-            above = os.open(path.parent, _DIRECTORY)
+            above = os.open(path.parent, open_flags.READ_DIRECTORY)
         except OSError as error:
             self._unread(root.name, error)
             return
@@ -276,7 +275,8 @@ class _Writer:
     def _add_directory(self, place: Path, member: str, above: int | None) -> None:
         """Add a directory that students may control: it is read by descriptors, through no link."""
         try:
-            descriptor = os.open(place if above is None else place.name, _DIRECTORY, dir_fd=above)
+            name = place if above is None else place.name
+            descriptor = os.open(name, open_flags.READ_DIRECTORY, dir_fd=above)
         except OSError as error:
             self._unread(member, error)
             return
@@ -412,7 +412,7 @@ def _read(
         return _Found(status, os.readlink(name, dir_fd=above))
     if not stat.S_ISREG(status.st_mode) or _is_hole(status):
         return _Found(status)
-    with os.fdopen(os.open(name, _FILE, dir_fd=above), "rb") as file:
+    with os.fdopen(os.open(name, open_flags.READ_FILE, dir_fd=above), "rb") as file:
         status = os.fstat(file.fileno())
         known = names.get((status.st_dev, status.st_ino))
         if known is not None and known.read > _NAMES_BYTES:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.context_managers import closing_fd
+from mograder.core.files import open_flags
 
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""Flags to open a directory and nothing else: no link is followed, no pipe is waited for."""
+DEEPEST = 64
+"""Most levels of directories in a workspace; a deeper tree counts as a full one."""
 
 _TOP = Path()
 
@@ -45,7 +46,7 @@ def walk(top: int, deepest: int, below: Path = _TOP) -> Iterator[Listed]:
         return
     for name in listed.directories:
         try:
-            descriptor = os.open(name, DIRECTORY, dir_fd=top)
+            descriptor = os.open(name, open_flags.READ_DIRECTORY, dir_fd=top)
         except OSError:
             continue
         with closing_fd(descriptor):

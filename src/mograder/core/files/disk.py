@@ -371,6 +371,14 @@ def set_mode(fd: int, mode: int) -> None:
         os.fchmod(fd, mode)
 
 
+def set_mode_at(fd: int, mode: int) -> None:
+    """Set the mode of a file whose descriptor is O_PATH, which ``fchmod`` refuses; Linux only.
+
+    A directory that its owner may not read cannot be opened otherwise.
+    """
+    Path(f"/proc/self/fd/{fd}").chmod(mode)
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """One mounted file system.

@@ -21,5 +21,9 @@ NOFOLLOW: Final = _flag("O_NOFOLLOW")
 NONBLOCK: Final = _flag("O_NONBLOCK")
 PATH: Final = _flag("O_PATH")
 
+READ_DIRECTORY: Final = os.O_RDONLY | DIRECTORY | NOFOLLOW | NONBLOCK | CLOEXEC
+READ_FILE: Final = os.O_RDONLY | NOFOLLOW | NONBLOCK | CLOEXEC
+"""For what another person may replace meanwhile: no link is followed, no pipe is waited for."""
+
 CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | CLOEXEC | BINARY
 """For a new file: nothing may have its name, not even a link."""

@@ -38,6 +38,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.errors import InvalidInput, NotFound, is_disk_full
+from mograder.core.files import open_flags
 from mograder.core.marimo_scripts import imports_of, other_form, pack_script, pack_style
 from mograder.sandbox.environments.record import ASSETS as ASSETS
 from mograder.sandbox.environments.record import SET_NAME as SET_NAME
@@ -160,8 +161,6 @@ try:
 except ImportError:  # a light install: its own editors are all that use these files
     brotli = None
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _log = logging.getLogger(__name__)
 
 
@@ -283,7 +282,7 @@ def _walk(directory: int, below: PurePosixPath) -> Iterator[PurePosixPath]:
             continue
         mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
         if stat.S_ISDIR(mode):
-            descriptor = os.open(name, _DIRECTORY, dir_fd=directory)
+            descriptor = os.open(name, open_flags.READ_DIRECTORY, dir_fd=directory)
             try:
                 yield from _walk(descriptor, below / name)
             finally:
@@ -294,7 +293,7 @@ def _walk(directory: int, below: PurePosixPath) -> Iterator[PurePosixPath]:
 
 def _read_below(top: int, path: PurePosixPath) -> bytes:
     with _directory_below(top, path.parts[:-1]) as directory:
-        descriptor = os.open(path.name, _FILE, dir_fd=directory)
+        descriptor = os.open(path.name, open_flags.READ_FILE, dir_fd=directory)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE:
@@ -308,12 +307,12 @@ def _read_below(top: int, path: PurePosixPath) -> bytes:
 @contextmanager
 def _directory_below(top: Path | int, parts: tuple[str, ...]) -> Iterator[int]:
     """Yield a directory's descriptor, opened part by part, so that no link is followed."""
-    descriptor = os.open(".", _DIRECTORY, dir_fd=top) if isinstance(top, int) else -1
+    descriptor = os.open(".", open_flags.READ_DIRECTORY, dir_fd=top) if isinstance(top, int) else -1
     if isinstance(top, Path):
-        descriptor = os.open(top, _DIRECTORY)
+        descriptor = os.open(top, open_flags.READ_DIRECTORY)
     try:
         for part in parts:
-            deeper = os.open(part, _DIRECTORY, dir_fd=descriptor)
+            deeper = os.open(part, open_flags.READ_DIRECTORY, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = deeper
         yield descriptor

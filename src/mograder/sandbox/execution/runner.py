@@ -22,12 +22,13 @@ from typing import Protocol
 
 from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput
+from mograder.core.files import open_flags
 from mograder.core.tasks import to_its_end
 from mograder.sandbox.execution.item_limits import CopyBounds, is_needed, too_large
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
 from mograder.sandbox.machines import Runs
 from mograder.sandbox.protocol import Execute
-from mograder.sandbox.tree_walk import DIRECTORY, walk
+from mograder.sandbox.tree_walk import walk
 
 assert sys.platform == "linux"  # files of other people are opened without following links
 
@@ -154,7 +155,7 @@ def needed_files(folder: Path) -> Iterator[tuple[Path, str, int]]:
     there are none in a folder that is a link. Students may change the folder meanwhile.
     """
     try:
-        top = os.open(folder, DIRECTORY)
+        top = os.open(folder, open_flags.READ_DIRECTORY)
     except OSError as error:
         if error.errno not in _NO_DIRECTORY:
             raise
@@ -185,9 +186,8 @@ def folder_digest(folder: Path) -> str:
 @contextlib.contextmanager
 def _opened(directory: int, name: str) -> Iterator[BufferedReader | None]:
     """Yield a regular file of a directory, None for anything else and for a removed one."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        source = os.open(name, flags, dir_fd=directory)
+        source = os.open(name, open_flags.READ_FILE, dir_fd=directory)
     except OSError:
         yield None
         return

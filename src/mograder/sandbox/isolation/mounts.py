@@ -19,10 +19,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from mograder.core.errors import SandboxUnavailable
-from mograder.sandbox.tree_walk import DIRECTORY, walk
-
-_DEEPEST = 64
-"""Levels of directories that are given; a deeper tree counts as a full workspace."""
+from mograder.core.files import open_flags
+from mograder.sandbox.tree_walk import DEEPEST, walk
 
 
 def give_to(directory: Path, uid: int) -> None:
@@ -32,11 +30,11 @@ def give_to(directory: Path, uid: int) -> None:
     link, since the tree may hold a student's files (security.md, "The workspace is
     theirs"); a file with several hard links keeps its owner.
     """
-    top = os.open(directory, DIRECTORY)
+    top = os.open(directory, open_flags.READ_DIRECTORY)
     try:
         if os.fstat(top).st_uid == uid:
             return
-        for each in walk(top, _DEEPEST):
+        for each in walk(top, DEEPEST):
             _give_entries((*each.directories, *each.others), each.descriptor, uid)
         os.fchown(top, uid, uid)
     finally:

@@ -20,17 +20,17 @@ from threading import Event
 
 from mograder.core.context_managers import closing_fd
 from mograder.core.files import open_flags
-from mograder.core.files.disk import DiskReserve
+from mograder.core.files.disk import DiskReserve, set_mode_at
 from mograder.sandbox.limits.procfs import deleted_files, written_by
 from mograder.sandbox.limits.rules import End
-from mograder.sandbox.tree_walk import DIRECTORY
+from mograder.sandbox.tree_walk import DEEPEST
 
 _BLOCK = 512
 _LEAST = 4096
 """Minimum bytes counted for any file, since the number of files (inodes) is limited as well."""
 
-_DEEPEST = 64
-"""Maximum depth of directories; a deeper tree counts as a full workspace."""
+_CLOSED = open_flags.READ_DIRECTORY | open_flags.PATH
+"""Flags for a directory that its owner may not read."""
 
 _UNLIMITED = 1 << 40
 _GROWTH = 8 << 20
@@ -226,7 +226,7 @@ def tree_size(top: Path, enough: int, *, own: bool = False) -> int:
             found = _status(entry, levels[-1].descriptor, own=own)
             size, is_directory = (_LEAST, False) if found is None else _size(found, device, linked)
             total += size
-            if is_directory and len(levels) == _DEEPEST:
+            if is_directory and len(levels) == DEEPEST:
                 return enough + 1
             if is_directory:
                 _descend(levels, entry.name, own=own)
@@ -264,20 +264,19 @@ def _descend(levels: list[_Level], name: str, *, own: bool) -> None:
 def _open(name: str | Path, parent: int | None, *, own: bool) -> int:
     """Open a directory, and set its owner's rights before if necessary. Raises: ``OSError``."""
     try:
-        return os.open(name, DIRECTORY, dir_fd=parent)
+        return os.open(name, open_flags.READ_DIRECTORY, dir_fd=parent)
     except PermissionError:
         if not own:
             raise
-    with closing_fd(os.open(name, DIRECTORY | open_flags.PATH, dir_fd=parent)) as closed:
+    with closing_fd(os.open(name, _CLOSED, dir_fd=parent)) as closed:
         _permit(closed)
-    return os.open(name, DIRECTORY, dir_fd=parent)
+    return os.open(name, open_flags.READ_DIRECTORY, dir_fd=parent)
 
 
 def _permit(directory: int) -> None:
     """Set a directory's mode to 0700 by its descriptor. Raises: ``PermissionError``."""
     try:
-        # fchmod refuses O_PATH descriptors; a directory without r cannot be opened otherwise.
-        Path(f"/proc/self/fd/{directory}").chmod(0o700)
+        set_mode_at(directory, 0o700)
     except OSError as error:
         raise PermissionError from error
 

@@ -28,6 +28,7 @@ from mograder.core.files.disk import (
     Disk,
     Place,
     explained_when_full,
+    set_mode_at,
     write_file,
 )
 from mograder.core.files.windows_files import FileHeld, reachable, unlink, when_free
@@ -43,7 +44,6 @@ _TRIES = 16
 _HELD = ".nfs"
 _HELD_SECONDS = 0.07
 _DIRECTORY = os.O_RDONLY | open_flags.DIRECTORY | open_flags.CLOEXEC
-_REAL_DIRECTORY = _DIRECTORY | open_flags.NOFOLLOW
 
 _NO_UNNAMED = UNSUPPORTED | {errno.EISDIR, errno.ENOENT}
 """The errors of kernels and file systems without unnamed files."""
@@ -276,15 +276,15 @@ def _names(directory: int) -> list[str]:
 
 def _enter(name: str, parent: int) -> int:
     _permit(name, parent)
-    return os.open(name, _REAL_DIRECTORY, dir_fd=parent)
+    return os.open(name, open_flags.READ_DIRECTORY, dir_fd=parent)
 
 
 def _permit(name: str, parent: int) -> None:
     """Set a directory's mode to 0700 if necessary; by descriptor, so that no link is followed."""
-    with closing_fd(os.open(name, _REAL_DIRECTORY | open_flags.PATH, dir_fd=parent)) as fd:
+    flags = open_flags.READ_DIRECTORY | open_flags.PATH
+    with closing_fd(os.open(name, flags, dir_fd=parent)) as fd:
         if stat.S_IMODE(os.fstat(fd).st_mode) & 0o700 != 0o700:
-            # fchmod refuses O_PATH descriptors; a directory without r cannot be opened otherwise.
-            Path(f"/proc/self/fd/{fd}").chmod(0o700)
+            set_mode_at(fd, 0o700)
 
 
 def _unlinked(name: str, parent: int, held: set[str]) -> bool:

@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from mograder.core.errors import NotFound
+from mograder.core.files import open_flags
 
 _CHUNK = 256 * 1024
 _MOST_DIGESTS = 20_000
@@ -67,7 +68,7 @@ def look(directory: Path, name: str, digests: Digests) -> Opened:
     """
     path = directory / name
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, open_flags.READ_FILE)
     except OSError as error:
         raise NotFound(f"Not found: {name}") from error
     try:
