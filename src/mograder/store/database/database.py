@@ -50,7 +50,7 @@ from mograder.core.files import file_lock, open_flags
 from mograder.core.files.disk import DISK, move_file
 from mograder.core.log import get_logger
 from mograder.core.operating_system import SYSTEM
-from mograder.store.database.database_errors import in_words, no_answer
+from mograder.store.database.database_errors import in_words, turn_of
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 """The revisions that this program knows."""
@@ -248,19 +248,12 @@ def _upsert(
     return added.on_conflict_do_update(index_elements=key, set_={**replaced, **changes})
 
 
-@contextlib.contextmanager
-def _turn(engine: Engine) -> Iterator[None]:
+def _turn(engine: Engine) -> contextlib.AbstractContextManager[None]:
     """Serialise writers by a lock: SQLite lets waiting writers poll, in no particular order."""
     lock: threading.Lock | None = engine.get_execution_options().get(_TURN)
     if lock is None:  # a database server, which queues writers itself
-        yield
-        return
-    if not lock.acquire(timeout=_BUSY_MS / 1000):
-        raise no_answer("another writer takes too long")
-    try:
-        yield
-    finally:
-        lock.release()
+        return contextlib.nullcontext()
+    return turn_of(lock, _BUSY_MS / 1000, "another writer takes too long")
 
 
 def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:

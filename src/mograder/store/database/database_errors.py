@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy.exc import (
@@ -74,6 +77,20 @@ def _disk_trouble(cause: str, path: Path) -> Busy:
         hint="The kernel's log tells why: journalctl -k. Copy the course elsewhere meanwhile.",
         retry_after=60,
     )
+
+
+@contextlib.contextmanager
+def turn_of(lock: threading.Lock, seconds: float, cause: str) -> Iterator[None]:
+    """Hold a lock around work with the database.
+
+    Raises: :class:`Busy` when it is not free within so many seconds; ``cause`` is logged.
+    """
+    if not lock.acquire(timeout=seconds):
+        raise no_answer(cause)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def no_answer(cause: str) -> Busy:

@@ -24,6 +24,7 @@ from mograder.auth.identity import Identity
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy
 from mograder.sessions.session import LiveSession
+from mograder.store.database.database_errors import turn_of
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import CapabilityRow
 
@@ -121,13 +122,7 @@ class Capabilities:
         does not answer.
         """
         # Without a bound all threads of the hub's pool would wait here for a locked database.
-        if not self._issuing.acquire(timeout=_ISSUE_SECONDS):
-            raise Busy(
-                "The hub's database does not answer.",
-                hint="Try again in a moment.",
-                retry_after=5,
-            )
-        try:
+        with turn_of(self._issuing, _ISSUE_SECONDS, "other capabilities are being written"):
             if (known := self.known(visit)) is not None:
                 return known
             self._demand_room(visit)
@@ -146,8 +141,6 @@ class Capabilities:
                 self._by_hash[row.cap_hash] = _capability(row)
                 self._issued[visit.viewer] = cap
             return cap
-        finally:
-            self._issuing.release()
 
     def _demand_room(self, visit: Capability) -> None:
         of_one = (visit.session_id, visit.username)
