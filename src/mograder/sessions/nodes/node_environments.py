@@ -86,6 +86,6 @@ class NodeEnvironments:
         async def build(tell: Progress) -> None:
             tell("The machine is getting the software of this notebook")
             order = await asyncio.to_thread(order_of, environment, warm=True)
-            await node.call(order, lambda line: tell(line[:_LINE_LENGTH]), self._seconds)
+            await node.connection.call(order, lambda line: tell(line[:_LINE_LENGTH]), self._seconds)
 
         await self._builds.get((node, environment.name), build, progress)

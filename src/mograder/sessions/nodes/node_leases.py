@@ -187,7 +187,7 @@ class Leases:
             epoch=self._epoch,
         )
         try:
-            await node.call(granted, seconds=self._seconds)
+            await node.connection.call(granted, seconds=self._seconds)
         except MograderError as error:
             _log.warning("the lease of node %s was not renewed: %.300s", node.name, error)
         else:

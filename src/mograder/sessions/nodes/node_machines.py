@@ -155,7 +155,7 @@ class NodeMachines:
     async def _greet(self, node: ConnectedNode) -> None:
         try:
             await node.link.connection.greet(self._epoch)
-            await node.call(Subscribe())
+            await node.connection.call(Subscribe())
         except MograderError as error:
             _log.warning("node %s is not used: %.300s", node.name, error)
             await node.link.close()
@@ -329,7 +329,7 @@ class NodeMachines:
         placed = await asyncio.to_thread(self._rows.place_session, request.session_id, node.name)
         if not placed:
             raise _NotStarting("The notebook is not being started any more.", hint="Open it again.")
-        done = await node.call(request)
+        done = await node.connection.call(request)
         node.begin(request.session_id)
         if [each.session_id for each in done.sessions] != [request.session_id]:
             raise RemoteFailed(f"The machine {node.name} does not say that the notebook runs.")
@@ -338,7 +338,7 @@ class NodeMachines:
     async def _list(self, node: ConnectedNode) -> list[SessionInfo] | None:
         """Return a node's sessions, or None if it does not answer; it is then asked again later."""
         try:
-            done = await node.call(ListSessions(), seconds=_LIST_SECONDS)
+            done = await node.connection.call(ListSessions(), seconds=_LIST_SECONDS)
         except MograderError as error:
             _log.warning("node %s does not list its sessions: %.300s", node.name, error)
             if node.link.connection.alive:
@@ -395,7 +395,7 @@ class NodeMachines:
             return None
         try:
             stop = StopSession(session_id=session_id)
-            return (await node.call(stop, seconds=_STOP_SECONDS)).stopped
+            return (await node.connection.call(stop, seconds=_STOP_SECONDS)).stopped
         except MograderError as error:
             _log.warning("session %s is not stopped on %s yet: %.300s", session_id, name, error)
             return None
@@ -413,7 +413,7 @@ class NodeMachines:
         node = self._registry.find(self._places.get(session_id, ""))
         with contextlib.suppress(MograderError):
             if node is not None:
-                await node.call(Answered(session_id=session_id))
+                await node.connection.call(Answered(session_id=session_id))
 
     # ---- news ----
 

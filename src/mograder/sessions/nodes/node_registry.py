@@ -24,8 +24,8 @@ from mograder.core.errors import (
     TimedOut,
 )
 from mograder.core.sections.settings_model import LimitsSettings
-from mograder.sandbox.client.supervisor_client import ANSWER_SECONDS, Connection
-from mograder.sandbox.protocol import Done, Measured, NodeStatus, Operation
+from mograder.sandbox.client.supervisor_client import Connection
+from mograder.sandbox.protocol import Measured, NodeStatus
 from mograder.sessions.capacity import MEGABYTE, UNKNOWN, YOUNG_SECONDS, CapacityLimits
 
 _FAILING_SECONDS = 30.0
@@ -208,15 +208,10 @@ class ConnectedNode:
         """Whether sessions may start on it."""
         return self.link.connection.alive and self.granted and not self.draining
 
-    async def call(
-        self,
-        operation: Operation,
-        on_line: Callable[[str], None] | None = None,
-        seconds: float = ANSWER_SECONDS,
-    ) -> Done:
-        """Return the node's answer. Arguments and errors are those of
-        :meth:`~mograder.sandbox.client.supervisor_client.Connection.call`."""
-        return await self.link.connection.call(operation, on_line, seconds)
+    @property
+    def connection(self) -> Connection:
+        """The connection over which the node is called."""
+        return self.link.connection
 
     def note_status(self, status: NodeStatus) -> None:
         """Store a status."""
