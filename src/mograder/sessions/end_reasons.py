@@ -173,8 +173,8 @@ _EXPLANATIONS = {
     ),
     EndReason.WORKSPACE: Explanation(
         "Your {notebook} filled its folder and was stopped.",
-        "All files in the folder together may have {workspace}. Open it again, delete files that "
-        "you do not need, and write less.",
+        "All files in the folder together may have {workspace}. Open it again, delete "
+        "files that you do not need, and write less.",
     ),
     EndReason.DISK: Explanation(
         "Your {notebook} was stopped because the server's disk is nearly full.",

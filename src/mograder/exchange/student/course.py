@@ -449,17 +449,17 @@ class StudentCourse:
         old = folder_0316(assignment.name)
         alone = [folder_0316(each.name) for each in listed].count(old) == 1
         free = alone and fold(old) not in spelled
-        if free and self._has_notebook_of(assignment, old) and not self._has_notebook(plain):
+        if free and self._has_notebook_of(assignment, old) and self._notebook_in(plain) is None:
             return old
         return next(name for name in chain([plain], numbered) if fold(name) not in spelled)
 
     def _has_notebook_of(self, assignment: RemoteAssignment, folder: str) -> bool:
         names = {each.name for each in assignment.files if each.name.endswith(".py")}
-        notebook = self.folder.notebook(folder) if self._has_notebook(folder) else None
+        notebook = self._notebook_in(folder)
         return notebook is not None and (not names or notebook.path.name in names)
 
-    def _has_notebook(self, folder: str) -> bool:
-        return ItemName.valid(folder) is not None and self.folder.notebook(folder) is not None
+    def _notebook_in(self, folder: str) -> Notebook | None:
+        return self.folder.notebook(folder) if ItemName.valid(folder) else None
 
 
 def _unless_refused(ask: Callable[[], T]) -> T | None:

@@ -73,7 +73,6 @@ from mograder.store.submissions.receipts import moment
 
 _log = get_logger(__name__)
 _LOG = 1000
-_DID_NOT_RUN = "this check did not run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +349,7 @@ def _check(
     lost = [each for each in results if each.status is CheckStatus.NOT_RUN]
     reasons = [message.removeprefix("not run: ") for each in lost for message in each.messages]
     if missing or not results:
-        reasons.append(_DID_NOT_RUN)
+        reasons.append("this check did not run")
     return GradedCheck(
         cell=cell,
         line=line,
