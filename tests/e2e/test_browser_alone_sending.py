@@ -15,7 +15,7 @@ from playwright.async_api import Dialog, Page, Route, expect
 from mograder.core.names import ItemName
 from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserPages
 from tests.e2e.test_journey import until
-from tests.support.browser import People, notebook, wait_in_page
+from tests.support.browser import People, Person, notebook, wait_in_page
 from tests.support.browser_alone import answering, open_item, saved, sign_in
 from tests.support.served_course import CODE, Course, make_course, serving_course
 
@@ -57,6 +57,19 @@ def served(tmp_path: Path) -> Iterator[Course]:
         yield course
 
 
+async def open_as_alice(person: Person, served: Course) -> Page:
+    """Open the item's page in a new tab, and sign in as alice."""
+    page = await open_item(person, served)
+    await sign_in(page, "alice")
+    return page
+
+
+async def lose_answer(route: Route) -> None:
+    """Let a request reach the server, and the browser get no answer."""
+    await route.fetch()
+    await route.abort()
+
+
 async def write(page: Page, text: str) -> None:
     """Have the frame save some more text."""
     frame = await notebook(page)
@@ -73,8 +86,7 @@ async def test_a_browser_whose_disk_is_full_still_saves_on_the_server_and_submit
 ) -> None:
     person = await people.person("alice")
     await person.context.add_init_script(FULL_DISK)
-    page = await open_item(person, served)
-    await sign_in(page, "alice")
+    page = await open_as_alice(person, served)
     await write(page, "# one\n")
     await saved(page, "in this browser and on the server")
     await page.evaluate("window.full = true")
@@ -112,8 +124,7 @@ async def test_of_two_versions_the_other_one_is_downloaded_where_the_disk_is_ful
 async def test_what_is_not_saved_yet_is_told_before_the_text_before_it_is_submitted(
     served: Course, people: People
 ) -> None:
-    page = await open_item(await people.person("alice"), served)
-    await sign_in(page, "alice")
+    page = await open_as_alice(await people.person("alice"), served)
     await write(page, "# one\n")
     await saved(page, "in this browser and on the server")
     # marimo does not save while Python starts
@@ -128,8 +139,7 @@ async def test_what_is_not_saved_yet_is_told_before_the_text_before_it_is_submit
 async def test_who_signs_out_is_told_of_a_submission_that_is_not_sent(
     served: Course, people: People
 ) -> None:
-    page = await open_item(await people.person("alice"), served)
-    await sign_in(page, "alice")
+    page = await open_as_alice(await people.person("alice"), served)
     await write(page, "# one\n")
     await saved(page, "in this browser and on the server")
     await page.route("**/submit?*", lambda route: route.abort())
@@ -166,8 +176,7 @@ async def test_the_token_is_shown_and_named_before_it_is_forgotten(
 
 async def test_a_trouble_is_told_until_it_is_over(served: Course, people: People) -> None:
     person = await people.person("alice")
-    page = await open_item(person, served)
-    await sign_in(page, "alice")
+    page = await open_as_alice(person, served)
     await write(page, "# one\n")
     await saved(page, "in this browser and on the server")
     refused, read = False, asyncio.Event()
@@ -226,8 +235,7 @@ async def test_a_submission_that_waits_outlives_what_another_program_answers(
 ) -> None:
     """A front asks for a login, or is being mended."""
     person = await people.person("alice")
-    page = await open_item(person, served)
-    await sign_in(page, "alice")
+    page = await open_as_alice(person, served)
     await write(page, "# one\n")
     await saved(page, "in this browser and on the server")
     server = re.compile("/assignments")
@@ -246,8 +254,7 @@ async def test_a_submission_that_waits_outlives_what_another_program_answers(
 
 
 async def test_a_submission_waits_while_its_item_is_hidden(served: Course, people: People) -> None:
-    page = await open_item(await people.person("alice"), served)
-    await sign_in(page, "alice")
+    page = await open_as_alice(await people.person("alice"), served)
     await write(page, "# one\n")
     await saved(page, "in this browser and on the server")
 
@@ -267,12 +274,10 @@ async def test_an_older_submission_that_waited_is_set_aside_for_newer_work_from_
     served: Course, people: People
 ) -> None:
     person = await people.person("alice")
-    page = await open_item(person, served)
-    await sign_in(page, "alice")
+    page = await open_as_alice(person, served)
     await submit_without_connection(page)
     await page.close()
-    other = await open_item(await people.person("a"), served)
-    await sign_in(other, "alice")
+    other = await open_as_alice(await people.person("a"), served)
     await write(other, "# two\n")
     await other.click("#submit")
     await expect(other.locator("#said")).to_contain_text("Submitted")
@@ -292,15 +297,10 @@ async def test_a_submission_that_waited_is_sent_where_only_a_drafts_answer_was_l
     served: Course, people: People
 ) -> None:
     person = await people.person("alice")
-    page = await open_item(person, served)
-    await sign_in(page, "alice")
+    page = await open_as_alice(person, served)
     await submit_without_connection(page)
 
-    async def lose(route: Route) -> None:
-        await route.fetch()
-        await route.abort()
-
-    await page.route("**/draft?*", lose)
+    await page.route("**/draft?*", lose_answer)
     await write(page, "# two\n")
     await expect(page.locator("#said")).to_contain_text("No connection.")
     await saved(page, "in this browser")
@@ -316,8 +316,7 @@ async def test_an_older_draft_of_a_restored_server_replaces_nothing_without_a_qu
 ) -> None:
     """Nor if the clocks disagree, or another computer has saved on it first."""
     person = await people.person("alice")
-    page = await open_item(person, served)
-    await sign_in(page, "alice")
+    page = await open_as_alice(person, served)
     await write(page, "# one\n")
     await saved(page, "in this browser and on the server")
     draft = served.root / ".mograder" / "drafts" / "hw1" / "alice.json"
@@ -357,16 +356,12 @@ async def test_a_name_whose_answer_was_lost_is_registered_by_the_next_try(
 ) -> None:
     page = await open_item(await people.person("nora"), served)
 
-    async def lose(route: Route) -> None:
-        await route.fetch()
-        await route.abort()
-
     async def join() -> None:
         await page.fill("#name", "nora")
         await page.fill("#code", CODE)
         await page.click("#sign-in button")
 
-    await page.route("**/register", lose)
+    await page.route("**/register", lose_answer)
     await join()
     await expect(page.locator("#refused")).to_contain_text("cannot be reached")
     await page.unroute("**/register")
@@ -378,8 +373,7 @@ async def test_a_name_whose_answer_was_lost_is_registered_by_the_next_try(
 async def test_a_submission_waits_for_a_person_whose_token_is_void(
     served: Course, people: People
 ) -> None:
-    page = await open_item(await people.person("alice"), served)
-    await sign_in(page, "alice")
+    page = await open_as_alice(await people.person("alice"), served)
     await write(page, "# one\n")
     await saved(page, "in this browser and on the server")
     server = re.compile("/assignments")
@@ -405,8 +399,7 @@ async def test_what_is_submitted_while_an_older_text_is_being_sent_comes_after_i
     served: Course, people: People
 ) -> None:
     person = await people.person("alice")
-    page = await open_item(person, served)
-    await sign_in(page, "alice")
+    page = await open_as_alice(person, served)
     await write(page, "# one\n")
     await person.context.set_offline(True)
     await page.click("#submit")
@@ -435,8 +428,7 @@ async def test_what_is_submitted_while_an_older_text_is_being_sent_comes_after_i
 
 
 async def test_feedback_that_cannot_be_downloaded_is_told(served: Course, people: People) -> None:
-    page = await open_item(await people.person("alice"), served)
-    await sign_in(page, "alice")
+    page = await open_as_alice(await people.person("alice"), served)
     feedback = served.root / "hw1" / "feedback" / "alice.html"
     feedback.parent.mkdir(exist_ok=True)
     feedback.write_text("<p>Your feedback</p>")

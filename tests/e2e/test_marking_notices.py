@@ -436,13 +436,18 @@ async def test_the_way_to_a_conflict_at_another_question_asks_nothing(
     assert asked == []
 
 
+async def begin_comment(page: Page) -> None:
+    """Begin a comment at a line of the answer."""
+    for key in ("l", "ArrowDown", "Enter"):
+        await page.keyboard.press(key)
+    await page.keyboard.type("Which plot?")
+
+
 async def test_another_markers_change_of_a_comment_at_lines_is_told_before_it_is_replaced(
     course: MarkingCourse, url: str, people: People
 ) -> None:
     page = await open_answer(people, url, course, "dan")
-    for key in ("l", "ArrowDown", "Enter"):
-        await page.keyboard.press(key)
-    await page.keyboard.type("Which plot?")
+    await begin_comment(page)
     await page.keyboard.press("Control+Enter")
     note = page.get_by_role("note")
     await expect(note).to_contain_text("Which plot?")
@@ -488,9 +493,7 @@ async def test_a_comment_that_is_being_written_is_shown_again_to_nobody_but_its_
     course: MarkingCourse, url: str, people: People
 ) -> None:
     page = await open_answer(people, url, course, "dan")
-    for key in ("l", "ArrowDown", "Enter"):
-        await page.keyboard.press(key)
-    await page.keyboard.type("Which plot?")
+    await begin_comment(page)
     await page.context.set_extra_http_headers(from_proxy("prof"))
     other = await page.context.new_page()
     await other.goto(page.url)

@@ -59,7 +59,7 @@ def test_the_trusted_header_is_deleted_unless_somebody_signs_in(tmp_path: Path) 
 
 @pytest.mark.parametrize("user", ["{http.request.header.Remote-User}", "{header.Remote-User}"])
 def test_caddy_deletes_the_header_that_its_sign_on_sets(tmp_path: Path, user: str) -> None:
-    """security.md, "Who is asking": the sign-on's own lines may be missing, or forget it."""
+    """security.md, "Who is asking": a client could send it where the sign-on's lines do not."""
     text = caddy_config(front(tmp_path, FrontOptions(user=user)))
     before, own_lines, _ = text.partition("import /etc/caddy/mograder.d/route*.caddy")
     assert own_lines

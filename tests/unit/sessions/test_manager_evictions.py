@@ -77,7 +77,7 @@ async def test_nobody_keeps_others_out_by_several_sessions_however_busy_they_are
 
 
 async def test_a_session_that_only_seemed_unattended_is_in_the_last_round(rig: Rig) -> None:
-    """Its person has another one, but those that nobody attends to are enough."""
+    """Sessions without a page end first, and here they free enough memory."""
     async with rig.pool(terms(memory_mb=TWO * 3 // 2)) as pool:
         looks = await pool.get_or_start(ALICE, ignore_progress)
         rig.pages.open[looks.base_url] = 1  # through another hub: only its server knows

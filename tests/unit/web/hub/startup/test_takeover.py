@@ -5,15 +5,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-import sys
-
-import pytest
 
 from mograder.core.systemd import NO_SERVICE
 from mograder.web.hub.startup.takeover import standing_by
 from mograder.web.serving import LOOPBACK, bind
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="It reads Linux's tcp_info.")
 
 _LONGEST_AT = 28
 """Where ``tcp_info`` has the length of a listening socket's queue (``tcpi_sacked``)."""
