@@ -20,6 +20,7 @@ without sharing.
 from __future__ import annotations
 
 import abc
+import copy
 import dataclasses
 import enum
 import functools
@@ -57,7 +58,7 @@ class Sharing:
             "value": value,
             "first": self._last + 1,
             "new": new,
-            "changes": list(zip(changed, contents, strict=True)),
+            "changes": list(zip(changed, map(self._unnumbered, contents), strict=True)),
             "dropped": dropped,
             "scattered": [n for n, each in enumerate(new, self._last + 1) if _is_scattered(each)],
         }
@@ -66,6 +67,10 @@ class Sharing:
             self.links.drop(number)
         self._give(new)
         return data
+
+    def _unnumbered(self, contents: Any) -> Any:
+        """Return the contents of an object to be pickled; a number stands for the object itself."""
+        return contents if self.links.number(contents) is None else copy.copy(contents)
 
     def offered(self, names: dict[str, Any]) -> dict[str, list[int]]:
         """Give numbers to the author's own objects of these names; return them by name."""

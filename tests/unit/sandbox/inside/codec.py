@@ -36,6 +36,7 @@ junk_answers = importlib.import_module("junk_answers")
 label_results = importlib.import_module("label_results")
 polars_values = importlib.import_module("polars_values")
 shared_objects = importlib.import_module("shared_objects")
+stand_ins = importlib.import_module("stand_ins")
 
 FrameError, Unencodable = frames.FrameError, rules.Unencodable
 Undecodable, HandleFacts = rules.Undecodable, rules.HandleFacts

@@ -150,6 +150,33 @@ def test_a_change_arrives_in_the_object_that_is_there(value: Any, change: Any) -
     assert changed(value, mine, theirs) == (got, []) or not isinstance(got, list)
 
 
+@pytest.mark.parametrize(
+    "array",
+    [
+        pytest.param(lambda: np.zeros(3), id="array"),
+        pytest.param(lambda: pd.Series([0.0, 0.0, 0.0]), id="series"),
+        pytest.param(lambda: np.array([0, [0], 0], dtype=object), id="objects"),
+    ],
+)
+def test_a_change_that_the_check_makes_in_an_array_arrives(array: Any) -> None:
+    objects: dict[int, Any] = {}
+    sharing = codec.stand_ins.Sharing(lambda _: None)
+
+    def sent(value: object) -> Any:
+        read = shared_objects.loads(sharing.packed(value), lambda _: None, objects.__getitem__)
+        for number, contents in read["changes"]:
+            shared_objects.refill(objects[number], contents)
+        objects.update(enumerate(read["new"], read["first"]))
+        return read["value"]
+
+    mine = array()
+    theirs = sent([mine, [mine]])[0]
+    mine[0] = 5
+    again = sent([mine, [mine]])[0]
+    assert again is theirs
+    assert list(theirs) == list(mine)
+
+
 def test_only_what_has_changed_is_told() -> None:
     value: list[Any] = [[1], [2], [3]]
     got, mine, theirs = both_ends(value)
