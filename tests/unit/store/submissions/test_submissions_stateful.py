@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.names import ItemName, Username
 from mograder.store.assignment_server.grades import Entry, Grades
+from mograder.store.submissions.history import RECORD
 from mograder.store.submissions.submissions import Kept, Submissions, Terms
 from tests.support.fake_disks import FailingDisk, Unplugged
 
@@ -74,6 +75,13 @@ class Storage(RuleBasedStateMachine):
 
     def _model(self, user: str) -> Model:
         return self.models.setdefault(user, Model())
+
+    def _recorded(self, user: str, sequence: int) -> bool:
+        """Whether a record tells this number; it lacks if the disk failed after the answer."""
+        records = self.root / "records" / "A1.jsonl"
+        lines = records.read_text().splitlines() if records.exists() else []
+        known = [RECORD.validate_json(line) for line in lines]
+        return any(each.user == user and each.sequence == sequence for each in known)
 
     def _told(self, user: str, data: bytes, kept: Kept) -> None:
         """Note what the server said."""
@@ -158,8 +166,13 @@ class Storage(RuleBasedStateMachine):
     @precondition(lambda self: any(len(each.files) > 1 for each in self.models.values()))
     @rule(user=USERS)
     def the_instructor_removes_an_old_one(self, user: Username) -> None:
-        """Remove a version that does not count."""
+        """Remove a version that does not count.
+
+        Not while the record of the newest number is lost: numbers then follow from the files.
+        """
         model = self._model(user)
+        if not self._recorded(user, model.sequence):
+            return
         counting = self.servers[0].counting(user, ITEM)
         for name in list(model.files)[:1]:
             if counting is not None and name != counting.filename:
