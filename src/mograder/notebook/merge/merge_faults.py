@@ -36,7 +36,7 @@ class Unsettled(Exception):
 
 
 def settle(decisions: Sequence[Decision], texts: Texts) -> None:
-    """Outcome decisions until all cells run that ran in the copy, as far as names tell.
+    """Change decisions until all cells run that ran in the copy, as far as names tell.
 
     Raises:
         Unsettled: A cell that decides about marks, and one of the student's, exclude each other.
