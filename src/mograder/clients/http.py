@@ -7,6 +7,7 @@ body.
 from __future__ import annotations
 
 import random
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,7 @@ from mograder.core.tasks import Progress
 
 _CONNECT_SECONDS = 10.0
 _LONGEST_TEXT = 500
+_ERROR_NUMBER = re.compile(r"^\[(Errno|WinError) -?\d+\] ")
 _LONGEST_ADDRESS = 200
 _RETRY_AFTER = "retry-after"
 _FAMILIES: Mapping[int, type[MograderError]] = MappingProxyType(
@@ -203,9 +205,13 @@ def _size(limit: int) -> str:
 
 
 def one_line(text: object) -> str:
-    """Return another program's text as one line without control characters or final period."""
+    """Return another program's text as one line without control characters or final period.
+
+    The number before a system's error, as in "[Errno 111] Connection refused", is left out.
+    """
     printable = "".join(each if each.isprintable() else " " for each in str(text))
-    return " ".join(printable.split())[:_LONGEST_TEXT].rstrip(". ")
+    words = _ERROR_NUMBER.sub("", " ".join(printable.split()))
+    return words[:_LONGEST_TEXT].rstrip(". ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ def test_a_change_is_tried_again_if_nothing_was_sent(error: httpx.TransportError
 
 
 def test_after_three_tries_it_is_said_that_moodle_cannot_be_reached() -> None:
-    network = Network(fails(httpx.ConnectError("no route")))
+    network = Network(fails(httpx.ConnectError("[Errno 113] no route")))
     with pytest.raises(RemoteFailed, match="cannot be reached: no route") as caught:
         call(network, safe=True)
     assert len(network.asked) == 3
