@@ -363,6 +363,26 @@ async def test_a_server_that_is_away_loses_no_letter(new_hub: NewHub, box: MailB
     assert box.to(ALICE) == ["[Numerics] A1 is handed in"]
 
 
+async def test_a_gradebook_that_cannot_be_read_holds_up_no_letter_that_waits(
+    new_hub: NewHub, box: MailBox
+) -> None:
+    hub = new_hub()
+    await begun(hub)
+    (hub.course / "gradebook.db").write_text("not a database" * 100)
+    now = hub.clock.now()
+    row = LetterRow("one", "invited", "alice", "", ALICE, "Your way in", "text", now, now)
+    Letters(hub.engine).add([row])
+    hand_in(hub, "alice")
+    await look(hub, box, 1)
+    assert box.to(ALICE) == ["Your way in"]
+    text = await read(hub, "/course/problems", PROF)
+    assert "The gradebook cannot be read" in text
+    assert "gradebook.db is damaged" in text
+    (hub.course / "gradebook.db").unlink()
+    await look(new_hub(), box, 2)
+    assert box.to(ALICE)[1:] == ["[Numerics] A1 is handed in"]
+
+
 def test_a_reminder_that_waited_until_the_item_was_due_is_not_sent_any_more(
     engine: Engine, box: MailBox
 ) -> None:

@@ -54,16 +54,27 @@ class Post:
     def look(self, clock: Clock, find: Find) -> None:
         """Write the letters about new events, and send those that are due; blocks.
 
-        Raises: Busy if the database does not answer.
+        Letters that wait are sent also if ``find`` or a letter's function raises.
+
+        Raises: Busy if the database does not answer, and the errors of ``find`` and its functions.
         """
         now = clock.now()
         # The clock may have been ahead at the first look.
-        self._since = min(self._since or self.letters.open(now), now)
-        events = dict(find(max(self._since, now - _BACK), now))
+        since = self._since = min(self._since or self.letters.open(now), now)
+        try:
+            self._write(find(max(since, now - _BACK), now))
+        finally:
+            self._send_due(now)
+
+    def _write(self, found: Iterator[LetterEvent]) -> None:
+        """Write the letters about events that have none."""
+        events = dict(found)
         new = events.keys() - self.letters.known(events.keys())
         self.letters.add([events[key]() for key in sorted(new)])
         if new:
             _log.info("%d letters were written", len(new))
+
+    def _send_due(self, now: datetime) -> None:
         while not self.ends.is_set() and (rows := self.letters.due(now, _AT_ONCE)):
             if not self._send(rows, now):
                 break

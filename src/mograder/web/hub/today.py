@@ -16,7 +16,7 @@ from fastapi import Request
 from pydantic import Field
 from starlette.responses import Response
 
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import Conflict, InvalidInput, MograderError
 from mograder.core.files.disk import Space
 from mograder.core.item_dates import OwnDates
 from mograder.core.name_lookup import misnamed
@@ -187,6 +187,7 @@ class RecentProblems:
 
     ``mail`` is why the mail server sends nothing, else ""; ``letters`` were not sent. ``misnamed``
     are the tables of items in the settings that no item has for its name, with the item meant.
+    ``gradebook`` is why the gradebook cannot be opened, else "".
     """
 
     current: tuple[CurrentProblem, ...]
@@ -196,11 +197,12 @@ class RecentProblems:
     mail: str = ""
     letters: tuple[LetterRow, ...] = ()
     misnamed: tuple[tuple[str, str], ...] = ()
+    gradebook: str = ""
 
     @property
     def now(self) -> int:
         """The number of those that last until they are repaired."""
-        return len(self.current) + len(self.misnamed)
+        return len(self.current) + len(self.misnamed) + bool(self.gradebook)
 
     @property
     def unsent(self) -> int:
@@ -238,7 +240,17 @@ def gather(app: HubApp) -> RecentProblems:
         misnamed=misnamed(
             services.loaded.settings.items, [each.name for each in services.releases.all()]
         ),
+        gradebook=_gradebook_failure(app),
     )
+
+
+def _gradebook_failure(app: HubApp) -> str:
+    """Return why the gradebook cannot be opened, "" if it can or does not exist."""
+    try:
+        app.book()
+    except MograderError as error:
+        return str(error)
+    return ""
 
 
 def _current(app: HubApp, space: Space) -> list[CurrentProblem]:
