@@ -142,6 +142,20 @@ async def test_answers_and_requests_that_wait_are_counted_and_lead_to_their_page
     assert count(await today(hub, "/course/log"), "marking") == "2"
 
 
+async def test_a_gradebook_that_cannot_be_read_is_told_and_the_rest_is_shown(hub: Hub) -> None:
+    before = int(count(await today(hub), "problems") or 0)
+    (hub.course / "gradebook.db").write_text("not a database" * 100)
+    handed = Submissions(hub.course / "submitted")
+    handed.add(Username.parse("alice"), ItemName.parse("A1"), b"x", hub.clock.now())
+    hub.clock.advance(10)
+    text = await today(hub)
+    assert "The gradebook cannot be read." in part(text, "marking")
+    assert "gradebook.db is damaged" in part(text, "marking")
+    assert "1 student, the last" in part(text, "came")
+    assert int(count(text, "problems")) == before + 1
+    assert "gradebook.db is damaged" in await today(hub, "/course/problems")
+
+
 async def test_who_asks_for_help_leads_to_the_board(hub: Hub) -> None:
     await begin(hub)
     hub.start("alice", "A1")

@@ -5,7 +5,7 @@ Each line of the page of today leads to where it is done.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -74,7 +74,8 @@ class CountLine:
 class Today:
     """The items that are due, the submissions that came, and what waits for a mark.
 
-    Of ``to_grade`` are submissions without a result, of ``to_mark`` answers without a mark.
+    Of ``to_grade`` are submissions without a result, of ``to_mark`` answers without a mark; they
+    and ``requests`` are empty if the gradebook cannot be read, and ``trouble`` says why.
     """
 
     due: tuple[DueLine, ...]
@@ -84,6 +85,7 @@ class Today:
     requests: tuple[RegradeRequest, ...]
     problems: RecentProblems
     failed: Sequence[ItemLine]
+    trouble: str = ""
 
 
 async def today_page(request: Request, app: CurrentApp) -> Response:
@@ -106,6 +108,8 @@ def _count_numbers(app: HubApp) -> Numbers:
     """Return the numbers in the navigation; blocks."""
     problems = gather(app)
     wrong = problems.count + len(failed_items(app))
+    if problems.gradebook:
+        return Numbers(problems=wrong)
     requests = len(_open_requests(app))
     return Numbers(sum(each.count for each in _to_mark(app)), requests, wrong)
 
@@ -115,31 +119,39 @@ def open_numbers(hub: HubApp) -> None:
     hub.numbers.count = partial(to_its_end, _count_numbers, hub)
 
 
+_Marking = tuple[tuple[CountLine, ...], tuple[CountLine, ...], tuple[RegradeRequest, ...]]
+"""What waits to be graded, to be marked, and to be answered."""
+
+
 def read_today(app: HubApp) -> Today:
     """Return what there is to do; blocks."""
     now = app.services.clock.now()
     app.checks.look()
-    due, came, to_grade = [], [], []
-    for name in app.services.releases.assignments():
-        dates, arrivals = app.dates.usual(name), app.submissions.arrivals(name)
-        arrived = arrivals.values()
+    due, came, trouble = [], [], ""
+    marking: _Marking = (), (), ()
+    names = app.services.releases.assignments()
+    arrivals = {name: app.submissions.arrivals(name) for name in names}
+    for name in names:
+        dates, arrived = app.dates.usual(name), arrivals[name].values()
         if any(at is not None and now <= at <= now + _SOON for at in (dates.due, dates.closes)):
             due.append(DueLine(name, dates, len(arrived)))
         new = [at for at in arrived if at >= now - _LATELY]
         if new:
             came.append(CountLine(name, len(new), max(new)))
-        if waiting := ungraded(app, name, arrivals):
-            to_grade.append(CountLine(name, len(waiting)))
     due.sort(key=lambda each: each.dates.due or each.dates.closes or now)
-    return Today(
-        tuple(due),
-        tuple(came),
-        tuple(to_grade),
-        _to_mark(app),
-        _open_requests(app),
-        gather(app),
-        failed_items(app),
-    )
+    try:
+        marking = _to_grade(app, arrivals), _to_mark(app), _open_requests(app)
+    except MograderError as error:
+        trouble = str(error)
+    return Today(tuple(due), tuple(came), *marking, gather(app), failed_items(app), trouble)
+
+
+def _to_grade(
+    app: HubApp, arrivals: Mapping[ItemName, Mapping[str, datetime]]
+) -> tuple[CountLine, ...]:
+    """Return the submissions without a result, by assignment; ``arrivals`` are all of each."""
+    found = (CountLine(name, len(ungraded(app, name, each))) for name, each in arrivals.items())
+    return tuple(each for each in found if each.count)
 
 
 def _to_mark(app: HubApp) -> tuple[CountLine, ...]:
