@@ -129,11 +129,14 @@ def test_a_schedule_replaces_all_that_was_set(served: ServedHub, tmp_path: Path)
         "  L01  lecture     hidden\n"
         "  A4   -           opens Mon 28 Oct 2030, 09:30  (not published)\n"
         "  A2   -           opens Sun 01 Dec 2030, 09:30  (not published)\n"
+        "  A7   -           hidden  (not published)\n"
     )
+    assert printed.err == ""
     assert json.loads(_rules(served)) == {
         "A1": {"visible_from": "2030-10-07T09:30:00+01:00"},
         "A2": {"visible_from": "2030-12-01T09:30:00+00:00"},
         "A4": {"visible_from": "2030-10-28T09:30:00+00:00"},
+        "A7": {"hidden": True},
         "L01": {"hidden": True},
     }
 
@@ -146,6 +149,21 @@ def test_a_schedule_names_what_it_shows_to_students(served: ServedHub, tmp_path:
         "Warning: A1 was hidden, and is not in the file: students see it from now on.\n"
     )
     assert cli("hub schedule term.toml").err == ""
+
+
+def test_a_schedule_names_what_it_shows_when_it_is_published(
+    served: ServedHub, tmp_path: Path
+) -> None:
+    cli("hub visibility Exam --hide")
+    cli("hub visibility Later --from 2030-07-01")
+    cli("hub visibility Past --from 2020-07-01")
+    (tmp_path / "term.toml").write_text("[items]\nL01 = 2030-12-01\n")
+    told = "is not published yet, and is not in the file: students will see it as soon as it is"
+    assert cli("hub schedule term.toml").err == (
+        f"Warning: Exam was hidden, {told} published.\n"
+        f"Warning: Later was not open yet, {told} published.\n"
+    )
+    assert set(json.loads(_rules(served))) == {"L01"}
 
 
 def test_a_schedule_tells_which_dates_to_come_it_takes_away(

@@ -5,7 +5,7 @@ B35, B36, B47; compatibility-0.3.16.md 10.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -226,24 +226,42 @@ def _open_by_file(plan: Schedule, address: Address, *, dry_run: bool) -> None:
         published, before = hub_course.items(client), hub_course.rules(client)
         changes = _openings(plan, tuple(published))
         if plan.hide_unlisted:
-            changes |= {name: Visibility(hidden=True) for name in published if name not in changes}
+            # Also what is hidden before it is published: the file does not list it.
+            hidden = {name: rule for name, rule in before.items() if rule.hidden}
+            hidden |= dict.fromkeys(published, Visibility(hidden=True))
+            changes |= {name: rule for name, rule in hidden.items() if name not in changes}
         rules: Mapping[str, Visibility] = changes
         if not dry_run:
             hub_course.set_rules(client, changes, replace=True)
             rules = {**changes, **hub_course.rules(client)}  # also the openings of the settings
     # A dry run does not learn the openings of the hub's settings.
     unless = ", unless the hub's mograder.toml opens it later" if dry_run else ""
-    now = SystemClock().now()
-    for name in sorted(published.keys() & before.keys() - changes.keys()):
-        if before[name].visible(now) or not rules.get(name, Visibility()).visible(now):
-            continue
-        was = "was hidden" if before[name].hidden else "was not open yet"
-        told = f"{name} {was}, and is not in the file: students see it from now on{unless}."
-        click.echo(f"Warning: {told}", err=True)
+    removed = {name: rule for name, rule in before.items() if name not in changes}
+    for told in _shown_by_file(removed, rules, published):
+        click.echo(f"Warning: {told}{unless}.", err=True)
     for line in _lines(published, rules, plan.zone):
         click.echo(line)
     if dry_run:
         click.echo("Dry run — nothing was changed.")
+
+
+def _shown_by_file(
+    removed: Mapping[str, Visibility], rules: Mapping[str, Visibility], published: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield what students see because a file removed a rule: a sentence without its full stop.
+
+    ``rules`` are those after it.
+    """
+    now = SystemClock().now()
+    for name, rule in sorted(removed.items()):
+        if rule.visible(now) or not rules.get(name, Visibility()).visible(now):
+            continue
+        was = "was hidden" if rule.hidden else "was not open yet"
+        if name in published:
+            yield f"{name} {was}, and is not in the file: students see it from now on"
+        else:
+            later = "students will see it as soon as it is published"
+            yield f"{name} {was}, is not published yet, and is not in the file: {later}"
 
 
 def _openings(plan: Schedule, published: Sequence[str]) -> dict[str, Visibility]:
