@@ -193,6 +193,25 @@ def test_short_names_in_a_schedule_mean_the_items_that_are_published(
     }
 
 
+def test_demos_are_items_of_visibility_and_schedule(served: ServedHub, tmp_path: Path) -> None:
+    served.hub.publish("Answers", ItemKind.DEMO)
+    assert "  Answers  demo        visible\n" in cli("hub visibility").out
+    assert cli("hub visibility answers --hide").out == "  Answers  demo        hidden\n"
+    (tmp_path / "term.toml").write_text("[items]\nA1 = 2030-12-01\n")
+    told = cli("hub schedule term.toml").err
+    assert told == (
+        "Warning: Answers was hidden, and is not in the file: students see it from now on.\n"
+    )
+    (tmp_path / "term.toml").write_text("hide_unlisted = true\n[items]\nA1 = 2030-12-01\n")
+    assert "  Answers  demo        hidden\n" in cli("hub schedule term.toml").out
+    assert json.loads(_rules(served))["Answers"] == {"hidden": True}
+    (tmp_path / "term.toml").write_text("[items]\nanswers = 2030-12-01\n")
+    cli("hub schedule term.toml")
+    assert set(json.loads(_rules(served))) == {"Answers"}
+    told = cli("hub schedule answers --opens 2030-11-01 --timezone UTC").out
+    assert "  opens   Fri 01 Nov 2030, 00:00 UTC" in told
+
+
 def test_two_names_of_one_item_in_a_schedule_are_refused(served: ServedHub, tmp_path: Path) -> None:
     served.hub.publish("A3-Exam")
     (tmp_path / "term.toml").write_text("[items]\nA3 = 2030-12-01\na3 = 2030-11-01\n")

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from pydantic import AwareDatetime, Field
 
 from mograder.clients.hub import Event, HubAnswer, HubClient, Natural, messages
+from mograder.core.errors import NotFound
 from mograder.core.item_dates import Visibility
 from mograder.core.tasks import Progress
 
@@ -51,6 +52,16 @@ def items(client: HubClient) -> Mapping[str, str]:
     """Return the kind of every published assignment and lecture, by name, in the hub's order."""
     found = client.read(list[_Item], "GET", "/assignments")
     return {item.name: item.type for item in found}
+
+
+def all_items(client: HubClient) -> Mapping[str, str]:
+    """Return the kind of every published item, by name, demos last; not those of a 0.3.16 hub."""
+    found = items(client)
+    try:
+        dated = client.read(dict[str, ItemDatesAnswer], "GET", "/dates")
+    except NotFound:
+        return found
+    return {**found, **{name: "demo" for name in dated if name not in found}}
 
 
 def rules(client: HubClient) -> Mapping[str, Visibility]:

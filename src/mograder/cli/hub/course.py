@@ -165,7 +165,7 @@ def visibility(
         raise click.UsageError("Name the items to change.")
     with address.client() as client:
         if names:
-            published = hub_course.items(client)
+            published = hub_course.all_items(client)
             known = list(dict.fromkeys((*published, *hub_course.rules(client))))
             names = tuple(find_or_new(name, known) for name in names)
             if hide:
@@ -215,7 +215,7 @@ def schedule(
     zone = parse_zone(timezone) if timezone else None
     changes = {key: _moment(key, text, zone) for key, text in texts.items()}
     with address.client() as client:
-        name = find_name(what, list(hub_course.items(client)), Words("item"))
+        name = find_name(what, list(hub_course.all_items(client)), Words("item"))
         found = hub_course.set_dates(client, name, changes)
     for line in _dates(name, found, zone):
         click.echo(line)
@@ -223,7 +223,7 @@ def schedule(
 
 def _open_by_file(plan: Schedule, address: Address, *, dry_run: bool) -> None:
     with address.client() as client:
-        published, before = hub_course.items(client), hub_course.rules(client)
+        published, before = hub_course.all_items(client), hub_course.rules(client)
         changes = _openings(plan, tuple(published))
         if plan.hide_unlisted:
             # Also what is hidden before it is published: the file does not list it.
@@ -318,7 +318,7 @@ def _dates(name: str, found: ItemDatesAnswer, zone: ZoneInfo | None) -> list[str
 
 
 def _list(client: HubClient, names: tuple[str, ...], zone: ZoneInfo) -> Result:
-    published, rules = hub_course.items(client), hub_course.rules(client)
+    published, rules = hub_course.all_items(client), hub_course.rules(client)
     if names:
         published = {name: kind for name, kind in published.items() if name in names}
         rules = {name: rule for name, rule in rules.items() if name in names}
