@@ -113,6 +113,26 @@ async def test_an_item_opens_by_the_course_file_and_by_the_form(course: Hub) -> 
     assert (await dates_of(course, "A2"))["opens"] == "2026-08-31T07:00:00Z"
 
 
+async def test_without_an_opening_an_item_that_was_shown_opens_by_the_course_file(
+    course: Hub,
+) -> None:
+    """A2 was shown to everybody at once, a rule without a time."""
+    show = {"items": {"A2": {}}}
+    await ask(course, "POST", "/visibility", "prof", json=show)
+    assert "A2" in await read(course, "/", "alice")
+    told = (await ask(course, "POST", "/dates/A2", "prof", json={"opens": None})).json()
+    assert told["opens"] == "2026-09-20T09:00:00Z"
+    assert "A2" not in await read(course, "/", "alice")
+
+
+async def test_without_an_opening_a_hidden_item_stays_hidden(course: Hub) -> None:
+    for rule in ({"hidden": True}, {"hidden": True, "visible_from": "2026-08-01T09:00:00+00:00"}):
+        await ask(course, "POST", "/visibility", "prof", json={"items": {"A1": rule}})
+        told = (await ask(course, "POST", "/dates/A1", "prof", json={"opens": None})).json()
+        assert told["opens"] is None
+        assert (await ask(course, "GET", "/visibility", "prof")).json()["A1"] == {"hidden": True}
+
+
 async def test_a_date_that_another_sets_meanwhile_is_not_lost(
     course: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

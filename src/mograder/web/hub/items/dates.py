@@ -195,13 +195,25 @@ def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
     facts = LateWork(app.marking.book()).facts()
     asked = given.model_fields_set
     dates = {key: getattr(given, key) for key in asked - {"opens"}}
-    rule, held = None, app.visibility.of(item)
-    if "opens" in asked and given.opens != held.visible_from:
-        rule = Visibility(visible_from=given.opens) if given.opens else app.visibility.usual(item)
+    held = app.visibility.of(item)
+    rule = _rule(app, item, given.opens, held) if "opens" in asked else None
     opens, late = (rule or held).visible_from, CourseLate(app.services.loaded)
     change = late.dates_change(facts, item, dates, opens)
     changed = change.policy != facts.policy(item)
     return _Change(item, change if changed else None, rule, facts.version)
+
+
+def _rule(
+    app: HubApp, item: ItemName, opens: datetime | None, held: Visibility
+) -> Visibility | None:
+    """Return the rule in place of ``held`` for an opening, None if there is no change.
+
+    Without an opening it is the usual rule; what is hidden stays hidden then.
+    """
+    if opens is not None:
+        return None if opens == held.visible_from else Visibility(visible_from=opens)
+    rule = Visibility(hidden=True) if held.hidden else app.visibility.usual(item)
+    return None if rule == held else rule
 
 
 def _preview(app: HubApp, change: PolicyChange) -> Preview:
