@@ -7,6 +7,7 @@ import html
 import re
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,7 +24,7 @@ from mograder.web.hub.board import board_tables
 from mograder.web.hub.board.board import MOST_MESSAGE
 from tests.support import notebooks
 from tests.support.event_stream import listening
-from tests.support.hub_app import Hub
+from tests.support.hub_app import Hub, open_hub
 from tests.support.hub_copies import ask, folder, read, see
 from tests.support.supervisors import until
 
@@ -353,6 +354,24 @@ async def test_a_marker_reads_the_copy_of_a_taken_request_and_no_other(taught: H
         await read(taught, path, "marta", 403)
     await act(taught, "close", "marta")
     await read(taught, "/look/alice/A1", "marta", 403)
+
+
+async def test_a_request_gives_no_right_after_twelve_hours_though_nobody_asks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_routes, "_LOOK_SECONDS", 0.05)
+    async with open_hub(tmp_path / "course") as hub:
+        hub.start("alice", "A1")
+        await ask(hub, "POST", "/download/A1")
+        await asks(hub, label="")
+        await act(hub, "take", "marta")
+        hub.clock.advance(11.9 * 3600)
+        await read(hub, "/look/alice/A1", "marta")
+        async with listening(hub, "marta") as marta:
+            hub.clock.advance(0.2 * 3600)
+            assert await marta.news() == ["help"]
+        await read(hub, "/look/alice/A1", "marta", 403)
+        assert "help" not in await standing(hub)
 
 
 async def test_a_helper_enters_the_session_only_of_a_request_that_is_taken(taught: Hub) -> None:

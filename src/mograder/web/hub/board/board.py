@@ -257,13 +257,14 @@ def open_board(hub: HubApp) -> Run:
 
 @asynccontextmanager
 async def _at_work(hub: HubApp, log: CheckLog) -> AsyncIterator[None]:
-    """Write the reports of checks, and look for items' titles, during the block."""
+    """Write the reports of checks, look for titles, and end old requests, during the block."""
     await to_thread.run_sync(hub.desk.load)
     look = partial(to_thread.run_sync, hub.checks.look)
     try:
         async with (
             every(_WRITE_SECONDS, "reports of checks", log.write),
             every(_LOOK_SECONDS, "titles of items", look),
+            every(_LOOK_SECONDS, "requests for help", hub.desk.look, at_once=False),
         ):
             yield
     finally:
