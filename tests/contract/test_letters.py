@@ -370,11 +370,11 @@ async def test_a_gradebook_that_cannot_be_read_holds_up_no_letter_that_waits(
     await begun(hub)
     (hub.course / "gradebook.db").write_text("not a database" * 100)
     now = hub.clock.now()
-    row = LetterRow("one", "invited", "alice", "", ALICE, "Your way in", "text", now, now)
+    row = LetterRow("one", "released", "alice", "A2", ALICE, "A2", "text", now, now)
     Letters(hub.engine).add([row])
     hand_in(hub, "alice")
     await look(hub, box, 1)
-    assert box.to(ALICE) == ["Your way in"]
+    assert box.to(ALICE) == ["A2"]
     text = await read(hub, "/course/problems", PROF)
     assert "The gradebook cannot be read" in text
     assert "gradebook.db is damaged" in text
@@ -616,6 +616,52 @@ async def test_invitations_go_out_by_letter_and_those_without_an_address_are_sho
     assert "set-cookie" in answer.headers
     with hub.engine.connect() as connection:
         assert not any(connection.execute(select(letters.c.text)).scalars()), "no link is kept"
+
+
+async def invited_in_vain(new_hub: NewHub, times: int) -> Hub:
+    """Invite alice so often, for a day, by letters that the mail server does not take."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    hub = new_hub(port=port)
+    data = {"people": f"alice, {ALICE}", "days": "1", "form": "mail"}
+    async with running(hub.app):
+        for _ in range(times):
+            assert (await press(hub, "/course/invite", PROF, data=data)).status_code == 200
+    return hub
+
+
+async def test_of_two_invitations_that_waited_only_the_one_with_the_valid_link_is_sent(
+    new_hub: NewHub, box: MailBox
+) -> None:
+    hub = await invited_in_vain(new_hub, 2)
+    assert _waiting(hub) == 1
+    hub.clock.advance(600)
+    hub = new_hub()
+    await look(hub, box, 1)
+    (letter,) = box.letters
+    (link,) = re.findall(r"/login/link\?code=(\S+)", letter.get_content())
+    headers = {"Accept": "text/html", "Origin": "https://hub.example.edu"}
+    answer = await ask(hub, "POST", "/login/link", "", data={"code": link}, headers=headers)
+    assert "set-cookie" in answer.headers
+
+
+async def test_an_invitation_that_waited_until_its_link_ended_is_not_sent_any_more(
+    new_hub: NewHub, box: MailBox
+) -> None:
+    hub = await invited_in_vain(new_hub, 1)
+    hub.clock.advance(36 * 3600)
+    hub = new_hub()
+    await look(hub, box, 0)
+    assert box.letters == []
+    (failed,) = Letters(hub.engine).failed(hub.clock.now(), 9)
+    assert failed.error == "Its link is not valid any more: invite again."
+
+
+async def test_an_invitation_that_waits_ends_with_all_tokens(new_hub: NewHub) -> None:
+    hub = await invited_in_vain(new_hub, 1)
+    assert _waiting(hub) == 1
+    hub.services.revocations.bump_epoch("alice")
+    assert _waiting(hub) == 0
 
 
 async def test_a_hub_without_letters_sends_no_invitations(hub: Hub) -> None:

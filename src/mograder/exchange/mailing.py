@@ -18,7 +18,7 @@ from mograder.clients.mail import MailServer, Sending, is_address
 from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
 from mograder.core.log import get_logger
-from mograder.store.hub.letters import LetterRow, Letters, LetterState
+from mograder.store.hub.letters import INVITED, LetterRow, Letters, LetterState
 
 _BACK = timedelta(days=3)
 """How long an event may have been over before its letter is written, such as after a break."""
@@ -83,7 +83,7 @@ class Post:
         """Send letters; return false if the rest has to wait."""
         waiting = {each.key: each for each in rows}
         for row in rows:
-            if why := _why_not(row, now):
+            if why := self._why_not(row, now):
                 del waiting[row.key]
                 self.letters.end(row.key, LetterState.FAILED, now, why)
         try:
@@ -96,6 +96,16 @@ class Post:
             return False
         self.problem = ""
         return True
+
+    def _why_not(self, row: LetterRow, now: datetime) -> str:
+        """Return why a letter is not to be sent any more, "" for one that is."""
+        if row.kind in _OF_A_DAY and now - row.at > _DAY:
+            return "The mail server took no letters while this one was true."
+        if row.kind == INVITED and not self.letters.has_link(row.username, now):
+            return "Its link is not valid any more: invite again."
+        if is_address(row.address):
+            return ""
+        return f"{row.address} is no mail address." if row.address else "no address is known."
 
     def _deliver(self, waiting: dict[str, LetterRow], now: datetime) -> None:
         """Send letters over one connection, and take out those of which something became."""
@@ -130,15 +140,6 @@ class Post:
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic reply
         message.set_content(row.text, cte="quoted-printable")
         return message.as_bytes()
-
-
-def _why_not(row: LetterRow, now: datetime) -> str:
-    """Return why a letter is not to be sent any more, "" for one that is."""
-    if row.kind in _OF_A_DAY and now - row.at > _DAY:
-        return "The mail server took no letters while this one was true."
-    if is_address(row.address):
-        return ""
-    return f"{row.address} is no mail address." if row.address else "no address is known."
 
 
 def _reason(sending: Sending, words: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import (
@@ -55,6 +55,7 @@ from mograder.store.hub.hub_tables import (
     sessions,
     users,
 )
+from mograder.store.hub.letters import INVITED, LetterState, letters
 
 __all__ = [
     "AuditRow",
@@ -141,11 +142,12 @@ class HubState:
     def bump_epoch(self, username: str) -> int:
         """Revoke all tokens, logins, unused links and open pages of a user; return the new epoch.
 
-        A hub that starts later does not learn what was revoked before, so no page's row stays.
+        Letters with links are not sent any more. A hub that starts later does not learn what was
+        revoked before, so no page's row stays.
         """
         with writing(self._engine) as connection:
-            for table in (links, capabilities):
-                connection.execute(delete(table).where(table.c.username == username))
+            _end_links(connection, [username])
+            connection.execute(delete(capabilities).where(capabilities.c.username == username))
             values = {"username": username, "epoch": 1}
             bumped = upsert(connection, users, values, epoch=users.c.epoch + 1)
             epoch: int = connection.execute(bumped.returning(users.c.epoch), values).scalar_one()
@@ -198,11 +200,12 @@ class HubState:
     def invite(self, codes: Mapping[str, str], role: Role, expires: datetime) -> None:
         """Store one-time links of several people, by the hashes of their codes; all or none.
 
-        They replace all links of these people that were not used.
+        They replace all links of these people that were not used, and letters with those are not
+        sent any more.
         """
         rows = [values_of(LinkRow(code, user, role, expires)) for code, user in codes.items()]
         with writing(self._engine) as connection:
-            connection.execute(delete(links).where(links.c.username.in_(codes.values())))
+            _end_links(connection, codes.values())
             connection.execute(insert(links), rows)
 
     def use_link(self, code_hash: str, now: datetime, only: str = "") -> LinkRow | None:
@@ -352,6 +355,14 @@ _SLOT_OF = select(users.c.slot).where(users.c.username == bindparam("which"))
 
 def _slot(connection: Connection, username: str) -> int | None:
     return connection.execute(_SLOT_OF, {"which": username}).scalar_one_or_none()
+
+
+def _end_links(connection: Connection, people: Collection[str]) -> None:
+    """Remove the unused links of people, and the letters that wait to bring them."""
+    connection.execute(delete(links).where(links.c.username.in_(people)))
+    c = letters.c
+    waits = c.kind == INVITED, c.state == LetterState.WAITING, c.username.in_(people)
+    connection.execute(delete(letters).where(*waits))
 
 
 def bounded(text: str, length: int) -> str:

@@ -12,7 +12,10 @@ from sqlalchemy import Engine, Index, delete, select, update
 
 from mograder.store.database.database import reading, writing
 from mograder.store.database.row_tables import Hash, Line, Name, Word, rows_of, table_of, values_of
-from mograder.store.hub.hub_tables import metadata
+from mograder.store.hub.hub_tables import links, metadata
+
+INVITED = "invited"
+"""The kind of the letters that bring a one-time link."""
 
 _BEGUN = "begun"
 _KEPT = timedelta(days=90)
@@ -105,6 +108,13 @@ class Letters:
         c = letters.c
         wanted = select(letters).where(c.state == LetterState.WAITING, c.next <= now)
         return rows_of(self._engine, LetterRow, wanted.order_by(c.next, c.key).limit(limit))
+
+    def has_link(self, username: str, now: datetime) -> bool:
+        """Return whether a person has a one-time link that is valid."""
+        c = links.c
+        wanted = select(c.code_hash).where(c.username == username, c.expires > now).limit(1)
+        with reading(self._engine) as connection:
+            return connection.execute(wanted).first() is not None
 
     def begin(self, key: str) -> bool:
         """Note that a letter is being sent; return false if it does not wait any more."""

@@ -32,7 +32,7 @@ from mograder.sessions.session import CopyOf
 from mograder.store.copies.update_rows import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases, ReleaseRow, standing
-from mograder.store.hub.letters import LetterRow, Letters, LetterState, letter_key
+from mograder.store.hub.letters import INVITED, LetterRow, Letters, LetterState, letter_key
 from mograder.store.marking.regrade_requests import (
     MessageKind,
     RegradeRequests,
@@ -102,7 +102,7 @@ def write_links(
     found = {user: (told or events.address(user), link) for user, told, link in links}
     known = {user: each for user, each in found.items() if is_address(each[0])}
     post.letters.add(
-        events.letter(("invited", user, "", link), link, address=address, values={"until": until})
+        events.letter((INVITED, user, "", link), link, address=address, values={"until": until})
         for user, (address, link) in known.items()
     )
     return frozenset(found.keys() - known.keys())
