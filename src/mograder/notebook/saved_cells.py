@@ -19,6 +19,7 @@ from marimo._ast.codegen import generate_filecontents, generate_unparsable_cell
 
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.cells import with_spaces
 from mograder.notebook.parsing import MARIMO_FAILS, parse_marimo, quiet_parser
 from mograder.notebook.points import plain_code
 from mograder.notebook.versions import lines_changed
@@ -170,7 +171,7 @@ def _plain(codes: Sequence[object]) -> list[str]:
 
     marimo's page keeps and sends what was typed, which marimo writes in another form.
     """
-    return [plain_code(_text(code)) for code in codes]
+    return [plain_code(with_spaces(_text(code))) for code in codes]
 
 
 def _without_version(text: str) -> str:

@@ -117,7 +117,9 @@ def test_lines_that_the_notebook_lacks_are_counted_and_whether_it_was_changed_me
     assert (found.follows, found.lines) == (follows, lines)
 
 
-@pytest.mark.parametrize("typed", ["x = 1\n\n", 'mo.md("text")', 'mo.md(""" text """)'])
+@pytest.mark.parametrize(
+    "typed", ["x = 1\n\n", 'x = "\xa0"', 'mo.md("text")', 'mo.md(""" text """)']
+)
 def test_what_marimo_has_written_in_its_own_form_was_not_changed_by_anybody(typed: str) -> None:
     """Its page goes on to send what was typed, until it is loaded anew."""
     before, after = (
