@@ -33,7 +33,7 @@ from mograder.notebook.cells import (
     replace_lines,
     statements_of,
 )
-from mograder.notebook.points import cell_labels, is_answer_name, is_editable, key_of
+from mograder.notebook.points import asks_for_answer, cell_labels, is_answer_name, key_of
 from mograder.notebook.scopes import bound_names
 from mograder.notebook.title import headings_of
 
@@ -251,7 +251,7 @@ def unanswered(student: str, release: str, filename: str) -> tuple[str, ...]:
     found = (
         _question_at(released, index)
         for index, place in pairs
-        if is_editable(released[index]) and same_code(released[index], own[place])
+        if asks_for_answer(released[index]) and same_code(released[index], own[place])
     )
     return tuple(dict.fromkeys(found))
 

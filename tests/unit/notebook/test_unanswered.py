@@ -72,6 +72,22 @@ def test_an_answer_that_nothing_names_is_told_by_its_number() -> None:
     assert unanswered(release, release, "A1.py") == ("Cell 2",)
 
 
+def test_a_text_that_tells_how_to_answer_is_no_question() -> None:
+    release = notebook(
+        'mo.md(r"""Replace each `# YOUR CODE HERE`.""")',
+        "total = ...  # YOUR CODE HERE",
+        'check("Q1: the sum", [(total == 5, "replace `# YOUR CODE HERE`")])',
+    )
+    assert unanswered(release, release, "A1.py") == ("Q1",)
+    assert unanswered(release.replace("= ...", "= 5"), release, "A1.py") == ()
+
+
+@pytest.mark.parametrize("placeholder", ['"""\n# YOUR CODE HERE\npass\n"""', '"# YOUR CODE HERE"'])
+def test_a_text_in_which_a_solution_stood_is_a_question(placeholder: str) -> None:
+    release = notebook('mo.md("## Why?")', f"mo.md({placeholder})")
+    assert unanswered(release, release, "A1.py") == ("Why?",)
+
+
 def test_an_answer_that_marimo_has_only_saved_in_its_own_form_is_open() -> None:
     release = RELEASE.replace('mo.md("*Write', 'mo.md("<br>*Write')
     saved = MarimoConvert.from_py(release).to_py()
