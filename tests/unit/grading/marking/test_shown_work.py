@@ -58,6 +58,7 @@ def test_a_comment_in_the_code_of_a_text_is_no_heading_of_a_question() -> None:
 
 def test_the_scale_is_the_admonition_without_its_directives() -> None:
     assert SOURCES.scale == "- 10: all, with $x^2$\n- 5: half"
+    assert question_sources(SOURCE.replace("\n", "\r\n"), "hw1.py").scale == SOURCES.scale
     assert marking_scale("no such thing") == ""
 
 
