@@ -67,7 +67,7 @@ class Cell:
     to ``body_last`` is the author's code, without the ``def`` line and the last ``return``; it is
     empty if ``body_last`` is smaller. ``return_first`` to ``return_last`` are the lines of that
     ``return``, 0 without one, and ``returns`` the names in it. ``code`` is the cell's code as
-    marimo parses it, and ``code_first`` its first line.
+    marimo runs it (see :func:`with_spaces`), and ``code_first`` its first line.
     """
 
     index: int
@@ -160,6 +160,11 @@ def plain_text(text: str) -> str:
     """Return the text as Python reads it: with LF line ends and without a byte order mark."""
     plain = "".join(line.rstrip("\r\n") + "\n" for line in split_lines(text))
     return plain.removeprefix("\ufeff")
+
+
+def with_spaces(code: str) -> str:
+    """Return a cell's code with spaces for no-break spaces, as marimo runs and saves it."""
+    return code.replace("\u00a0", " ")
 
 
 def parse_python(source: str) -> ast.Module | None:
@@ -310,7 +315,7 @@ def _cell(place: _Place, parsed: CellDef, frame: _Frame) -> Cell:
         index=place.index,
         kind=kind,
         name=_name(parsed),
-        code=parsed.code,
+        code=with_spaces(parsed.code),
         first=min([node.lineno, *(decorator.lineno for decorator in decorators)]),
         last=last,
         body_first=body_first,

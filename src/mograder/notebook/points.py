@@ -13,11 +13,19 @@ import hashlib
 import math
 import re
 import textwrap
+import tokenize
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mograder.notebook.cells import Cell, CellKind, NotebookText, parse_python, statements_of
+from mograder.notebook.cells import (
+    Cell,
+    CellKind,
+    NotebookText,
+    parse_python,
+    statements_of,
+    tokens_of,
+)
 from mograder.notebook.scopes import bound_names
 
 MARKS = "# === MOGRADER: MARKS ==="
@@ -353,8 +361,29 @@ def numbers(node: ast.Dict) -> Mapping[str, float]:
 
 
 def is_editable(cell: Cell) -> bool:
-    """Whether students may change a cell: it has the `TO_DO` comment or a written answer."""
+    """Whether students may change a cell: the words of `TO_DO` stand in it, or it is an answer.
+
+    They may stand in a text, too, as in 0.3.16; :func:`asks_for_answer` tells such a cell apart.
+    """
     return TO_DO in cell.code or is_answer_name(cell.name)
+
+
+def asks_for_answer(cell: Cell) -> bool:
+    """Whether an answer belongs into a cell: it is editable by more than words within a text.
+
+    `TO_DO` as a line of a text takes the place of a solution there. A text that only mentions it,
+    as instructions and the messages of checks do, asks for nothing.
+    """
+    if TO_DO not in cell.code or is_answer_name(cell.name):
+        return is_editable(cell)
+    if cell.kind is CellKind.UNPARSABLE or TO_DO in _stripped_lines(cell.code):
+        return True
+    comments = (each for each in tokens_of(cell.code) if each.type == tokenize.COMMENT)
+    return any(TO_DO in each.string for each in comments)
+
+
+def _stripped_lines(code: str) -> list[str]:
+    return [line.strip() for line in plain_code(code).split("\n")]
 
 
 def is_answer_name(name: str) -> bool:

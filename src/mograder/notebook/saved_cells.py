@@ -19,7 +19,9 @@ from marimo._ast.codegen import generate_filecontents, generate_unparsable_cell
 
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.notebook import MAX_NOTEBOOK
+from mograder.notebook.cells import with_spaces
 from mograder.notebook.parsing import MARIMO_FAILS, parse_marimo, quiet_parser
+from mograder.notebook.points import plain_code
 from mograder.notebook.versions import lines_changed
 
 _MOST_CELLS = 5000
@@ -84,11 +86,11 @@ def write_saved_cells(saved: SavedCells) -> WrittenCells:
         raise TooLarge(f"A notebook may have at most {MAX_NOTEBOOK // 1_000_000} MB.")
     if not _is_unicode(text):
         raise InvalidInput("The cells hold characters that are no text.")
-    present = _codes(saved)
-    follows = present is not None and read.get("base") == present
+    present, base = _codes(saved), read.get("base")
+    follows = present is not None and isinstance(base, list) and _plain(base) == present
     if _without_version(text) == _without_version(saved.present):
         return WrittenCells(text, follows, 0)
-    codes = map(_text, _list(read, "codes"))
+    codes = _plain(_list(read, "codes"))
     added, removed = lines_changed("\n".join(present or []), "\n".join(codes))
     # Cells were moved, named or set if no line was changed.
     return WrittenCells(text, follows, max(added, removed, 1) if follows else added)
@@ -157,11 +159,19 @@ def _unparsable(cell: _Cell) -> str:
 
 
 def _codes(saved: SavedCells) -> list[str] | None:
-    """Return the codes of the present cells as marimo's page gets them, None of a broken text."""
+    """Return the codes of the present cells in the form of `_plain`, None of a broken text."""
     try:
-        return [cell.code for cell in parse_marimo(saved.present, saved.filename).cells]
+        return _plain([cell.code for cell in parse_marimo(saved.present, saved.filename).cells])
     except InvalidInput:
         return None
+
+
+def _plain(codes: Sequence[object]) -> list[str]:
+    """Return codes in the form in which cells are compared.
+
+    marimo's page keeps and sends what was typed, which marimo writes in another form.
+    """
+    return [plain_code(with_spaces(_text(code))) for code in codes]
 
 
 def _without_version(text: str) -> str:

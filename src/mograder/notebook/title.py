@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
-import textwrap
 import unicodedata
 
 from mograder.core.errors import InvalidInput
@@ -12,7 +12,11 @@ from mograder.notebook.parsing import parse_python
 from mograder.notebook.pep723 import stated_title
 
 LONGEST = 120
-_HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]+(\S.*)$", re.MULTILINE)
+_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(\S.*)$", re.MULTILINE)
+_FENCED = re.compile(
+    r"^[ \t]*(`{3,}(?=[^`\n]*$)|~{3,}).*?(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
+)
+"""A block of code, up to the end of the text if it is not closed."""
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _MARKS = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
 _FORMULA = re.compile(r"\$(\S(?:[^$\n]*\S)?)\$")
@@ -28,8 +32,8 @@ def title_of(text: str) -> str:
 
 
 def headings_of(code: str) -> list[str]:
-    """Return the headings in a code's Markdown as plain text."""
-    return [_plain(each) for each in _HEADING.findall(markdown_of(code))]
+    """Return the headings in a code's Markdown as plain text; comments in its code are none."""
+    return [_plain(each) for each in _HEADING.findall(_FENCED.sub("", markdown_of(code)))]
 
 
 def markdown_of(code: str) -> str:
@@ -40,7 +44,7 @@ def markdown_of(code: str) -> str:
         return ""
     calls = (each for each in ast.walk(tree) if isinstance(each, ast.Call))
     texts = sorted((call.lineno, text) for call in calls if (text := _markdown(call)))
-    return "\n\n".join(textwrap.dedent(text).strip("\n") for _, text in texts)
+    return "\n\n".join(inspect.cleandoc(text) for _, text in texts)  # as marimo renders them
 
 
 def _markdown(call: ast.Call) -> str:

@@ -17,6 +17,7 @@ from mograder.notebook.cell_pairs import (
     NAMELESS,
     Aligner,
     Pairs,
+    code_of,
     match_cells,
     moved_cells,
     pair_cells,
@@ -33,7 +34,13 @@ from mograder.notebook.cells import (
     replace_lines,
     statements_of,
 )
-from mograder.notebook.points import cell_labels, is_answer_name, is_editable, key_of
+from mograder.notebook.points import (
+    asks_for_answer,
+    cell_labels,
+    is_answer_name,
+    key_of,
+    plain_code,
+)
 from mograder.notebook.scopes import bound_names
 from mograder.notebook.title import headings_of
 
@@ -147,8 +154,9 @@ class CodeChange:
     after: str
 
     def is_in(self, text: str, filename: str) -> bool:
-        """Return whether a notebook has a cell with the new code."""
-        return any(cell.code == self.after for cell in _parsed(text, filename).cells)
+        """Return whether a notebook has a cell with the new code, in whatever form it is saved."""
+        wanted = plain_code(self.after)
+        return any(code_of(cell) == wanted for cell in _parsed(text, filename).cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +259,7 @@ def unanswered(student: str, release: str, filename: str) -> tuple[str, ...]:
     found = (
         _question_at(released, index)
         for index, place in pairs
-        if is_editable(released[index]) and same_code(released[index], own[place])
+        if asks_for_answer(released[index]) and same_code(released[index], own[place])
     )
     return tuple(dict.fromkeys(found))
 
@@ -277,8 +285,11 @@ def put_back_cell(present: str, earlier: str, cell: int, filename: str) -> PutBa
     if place is None:
         edit = _insertion(now, _before(pairs, cell), wanted, lines)
     else:
-        edit = LineEdit(now.cells[place].first, now.cells[place].last, lines)
-        if now.lines_of(now.cells[place]) == lines:
+        own = now.cells[place]
+        edit = LineEdit(own.first, own.last, lines)
+        if now.lines_of(own) == lines or (
+            same_code(own, wanted) and _change(now, own, then, wanted) is not None
+        ):
             raise Conflict("This cell is in your notebook as it was then.")
     text = replace_lines(now.lines, [edit])
     result = _parsed(text, filename)

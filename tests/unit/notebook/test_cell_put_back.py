@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from marimo._convert.converters import MarimoConvert
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.notebook.cells import parse_cells
+from mograder.notebook.points import plain_code
 from mograder.notebook.versions import put_back_cell
 from tests.unit.notebook.strategies import damaged, notebooks
 from tests.unit.notebook.test_version_diff import ANSWER, MEAN, PLOT, TEXT, cell, notebook
@@ -74,6 +76,27 @@ def test_what_is_there_already_is_not_put_back() -> None:
         put_back_cell(notebook(TEXT, MEAN), notebook(MEAN), 0, "A1.py")
 
 
+@pytest.mark.parametrize(
+    ("then", "differs"),
+    [
+        (cell('mo.md("# Hi")'), False),
+        (cell("x = 1\n\n"), False),
+        (cell('mo.md("# Hi")', "named"), True),
+        (cell('mo.md("# Hi")').replace("app.cell", "app.cell(hide_code=True)"), True),
+    ],
+)
+def test_a_cell_that_marimo_has_only_saved_in_its_own_form_is_there_already(
+    then: str, *, differs: bool
+) -> None:
+    code = parse_cells(notebook(then), "A1.py").cells[0].code
+    now = notebook(PLOT, cell(plain_code(code)))
+    if differs:
+        assert put_back_cell(now, notebook(PLOT, then), 1, "A1.py").replaced
+        return
+    with pytest.raises(Conflict, match="as it was then"):
+        put_back_cell(now, notebook(PLOT, then), 1, "A1.py")
+
+
 def test_a_cell_that_never_was_is_not_found() -> None:
     with pytest.raises(NotFound):
         put_back_cell(notebook(TEXT), notebook(MEAN), 1, "A1.py")
@@ -124,3 +147,13 @@ def test_an_open_editor_is_given_changes_of_code_only(
         assert change.index == 1
         assert change.is_in(notebook(then), "A1.py")
         assert not change.is_in(notebook(now), "A1.py")
+
+
+def test_a_change_is_made_in_whatever_form_marimo_has_saved_it() -> None:
+    now, then = (notebook(cell(f'mo.md("# {word}")')) for word in ("Bye", "Hi"))
+    change = put_back_cell(now, then, 0, "A1.py").change
+    assert change is not None
+    saved = MarimoConvert.from_py(then).to_py()
+    assert change.after not in saved
+    assert change.is_in(saved, "A1.py")
+    assert not change.is_in(now, "A1.py")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from marimo._ast.compiler import compile_cell
+from marimo._types.ids import CellId_t
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import (
@@ -204,3 +206,10 @@ def test_a_name_that_is_no_text_is_none() -> None:
     for stated in ("0x" + "f" * 9_000, "[[1]]", "b'x'", "None", "1e999"):
         assert parse_cells(text.format(stated), "A1.py").cells[0].name == "own"
     assert parse_cells(text.format("'x'"), "A1.py").cells[0].name == "x"
+
+
+def test_a_code_has_a_space_for_each_no_break_space_as_marimo_runs_it() -> None:
+    code = 'x = "10\xa0%"  # dix\xa0pour cent'
+    (cell,) = parse_cells(f"{HEAD}@app.cell\ndef _():\n    {code}\n    return\n", "x.py").cells
+    assert cell.code == compile_cell(code, CellId_t("a")).code
+    assert "\xa0" not in cell.code

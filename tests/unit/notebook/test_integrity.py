@@ -126,6 +126,23 @@ def test_an_honest_answer_is_no_finding_either_way() -> None:
     assert by_hashes(*cells) == IntegrityReport(Level.HASH, ())
 
 
+def test_no_break_spaces_that_marimo_replaces_when_it_saves_are_no_change() -> None:
+    check = CHECK_1.replace("Q1: x", "Q1\xa0: x").replace("not right", "pas juste\xa0!")
+    title = TITLE.replace("Two questions", "Deux\xa0questions")
+    source = notebook(MARKS, title, QUESTION_1, check, ANSWER_2, CHECK_2, SCORES)
+    made = make_release(source, filename="A1.py", assignment="A1")
+    assert made is not None
+    assert made.text.count("\xa0") == 3
+    saved = MarimoConvert.from_py(made.text).to_py()
+    assert "\xa0" not in saved
+    for text in (made.text, saved):
+        report = check_integrity(text, made.text, "A1.py")
+        assert (report.findings, report.restored) == ((), None)
+        assert report.counted is not None
+        assert 3 in report.counted
+        assert check_integrity(text, None, "A1.py") == IntegrityReport(Level.HASH, ())
+
+
 def test_cells_that_a_student_adds_are_no_finding() -> None:
     own = "@app.cell\ndef _():\n    _notes = 'mine'\n    return\n"
     cells = (MARKS, own, TITLE, SOLVED, CHECK_1, own, ANSWER_2, CHECK_2, SCORES, own)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mograder.core.errors import InvalidInput
 from mograder.notebook import saved_cells
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.parsing import check_notebook
+from mograder.notebook.parsing import check_notebook, parse_marimo
 from mograder.notebook.saved_cells import SavedCells, write_saved_cells
 from tests.unit.notebook.strategies import TEXTS
 
@@ -106,6 +106,7 @@ NAMES, CONFIGS = ["_", "shown"], [{}, {"hide_code": True}]
         (["x = 2", "x + 1"], None, False, 1),
         (["x = 1"], ["x = 1"], False, 0),
         (["x = 2", "x + 1"], "not a list", False, 1),
+        (["x = 1\n", "x + 1\ny = 2\n\n"], ["\nx = 1\n", "x + 1"], True, 1),
     ],
 )
 def test_lines_that_the_notebook_lacks_are_counted_and_whether_it_was_changed_meanwhile(
@@ -114,6 +115,27 @@ def test_lines_that_the_notebook_lacks_are_counted_and_whether_it_was_changed_me
     sent = json.loads(body(codes, NAMES[: len(codes)], CONFIGS[: len(codes)])) | {"base": base}
     found = write_saved_cells(SavedCells(json.dumps(sent), PRESENT, "A1.py"))
     assert (found.follows, found.lines) == (follows, lines)
+
+
+@pytest.mark.parametrize(
+    "typed", ["x = 1\n\n", 'x = "\xa0"', 'mo.md("text")', 'mo.md(""" text """)']
+)
+def test_what_marimo_has_written_in_its_own_form_was_not_changed_by_anybody(typed: str) -> None:
+    """Its page goes on to send what was typed, until it is loaded anew."""
+    before, after = (
+        json.loads(body([typed, last], NAMES, CONFIGS)) for last in ("y = 1", "y = 1\nz = 2")
+    )
+    present = written(json.dumps(before))
+    assert parse_marimo(present, "A1.py").cells[0].code != typed
+    sent = json.dumps(after | {"base": before["codes"]})
+    found = write_saved_cells(SavedCells(sent, present, "A1.py"))
+    assert (found.follows, found.lines) == (True, 1)
+
+
+def test_what_was_saved_before_is_codes_or_the_whole_is_refused() -> None:
+    sent = json.dumps(json.loads(body(KNOWN, NAMES, CONFIGS)) | {"base": [1, "x + 1"]})
+    with pytest.raises(InvalidInput, match="not what marimo's page saves"):
+        written(sent)
 
 
 def test_work_is_put_into_no_text_that_cannot_be_read() -> None:

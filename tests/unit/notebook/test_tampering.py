@@ -88,6 +88,20 @@ def test_a_release_that_marimo_has_only_saved_in_its_own_forms_is_unchanged(writ
     assert described(saved.replace("text", "other"), release) != ()
 
 
+def test_no_break_spaces_that_marimo_has_replaced_are_no_change() -> None:
+    release = RELEASE.replace('"m"', '"m\xa0!"').replace('"text"', '"un\xa0texte"')
+    release = release.replace("1 * x", '"10\xa0%"')
+    assert release.count("\xa0") == 4
+    saved = MarimoConvert.from_py(release).to_py()
+    assert "\xa0" not in saved
+    assert described(saved, release) == ()
+    assert described(saved.replace("m !", "m ?"), release) == (
+        "check(Q1)",
+        "check(Q2)",
+        "check(Q3)",
+    )
+
+
 def test_a_notebook_of_another_assignment_is_called_so() -> None:
     mine, other = (
         parse_cells(f'# /// script\n# mograder-assignment = "{name}"\n# ///\n\n{RELEASE}', "hw.py")

@@ -45,10 +45,34 @@ def test_headings_keep_their_brackets_and_are_told_of_texts_with_values_in_them(
     assert headings_of(code) == ["Analysis (15 marks)", "Of …"]
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        *("```python\n# read it\n```", "~~~\n# read it\n~~~", "````\n```\n# read it\n````"),
+        *("- First:\n\n    ```\n    # read it\n    ```", "Begin:\n\n    # read it"),
+    ],
+)
+def test_a_comment_in_the_code_of_a_text_is_no_heading(block: str) -> None:
+    code = 'mo.md(r"""\n## Question 4\n\n{}\n\n### Its data\n""")'
+    assert headings_of(code.format(block)) == ["Question 4", "Its data"]
+
+
+def test_code_that_does_not_end_has_no_headings_and_code_in_a_line_ends_there() -> None:
+    assert headings_of('mo.md("""# A\n```\n# b\n""")') == ["A"]
+    assert headings_of('mo.md("""# A\n```b``` is code.\n# C\n""")') == ["A", "C"]
+
+
+def test_a_heading_may_stand_as_far_to_the_right_as_the_code_around_it() -> None:
+    assert headings_of('mo.md("""# A\n        ## B\n        text\n    """)') == ["A", "B"]
+
+
 def test_a_heading_that_was_made_to_be_slow_is_not() -> None:
     started = time.perf_counter()
     for filling in ("[", " ", "# ", "$x ", "\\\\a"):
         headings_of(f'mo.md("# x{filling * 100_000}x")')
+    for filling in ("```\n", "~~~\n", "`", "~", " ", "```` x\n``` y\n", "```a\n"):
+        headings_of(f'mo.md("""```\n{filling * 50_000}x""")')
+        headings_of(f'mo.md("""{filling * 50_000}x""")')
     assert time.perf_counter() - started < 5
 
 

@@ -67,9 +67,38 @@ def test_an_answer_without_a_check_is_not_called_by_that_of_the_next_question() 
     assert unanswered(work, release, "A1.py") == ("A figure",)
 
 
+def test_a_comment_in_the_code_of_a_text_names_no_answer_and_begins_no_question() -> None:
+    begin = 'mo.md(r"""\n{}\n```python\n# read the file\n```\n""")'
+    release = notebook(
+        begin.format("## A figure"),
+        "# YOUR CODE HERE\npass",
+        'mo.md("## A sum")',
+        "# YOUR CODE HERE\ntotal = ...",
+        begin.format("It is tested with:"),
+        'check("Q2: the sum", [])',
+    )
+    assert unanswered(release, release, "A1.py") == ("A figure", "Q2")
+
+
 def test_an_answer_that_nothing_names_is_told_by_its_number() -> None:
     release = notebook("x = 1", "# YOUR CODE HERE\npass")
     assert unanswered(release, release, "A1.py") == ("Cell 2",)
+
+
+def test_a_text_that_tells_how_to_answer_is_no_question() -> None:
+    release = notebook(
+        'mo.md(r"""Replace each `# YOUR CODE HERE`.""")',
+        "total = ...  # YOUR CODE HERE",
+        'check("Q1: the sum", [(total == 5, "replace `# YOUR CODE HERE`")])',
+    )
+    assert unanswered(release, release, "A1.py") == ("Q1",)
+    assert unanswered(release.replace("= ...", "= 5"), release, "A1.py") == ()
+
+
+@pytest.mark.parametrize("placeholder", ['"""\n# YOUR CODE HERE\npass\n"""', '"# YOUR CODE HERE"'])
+def test_a_text_in_which_a_solution_stood_is_a_question(placeholder: str) -> None:
+    release = notebook('mo.md("## Why?")', f"mo.md({placeholder})")
+    assert unanswered(release, release, "A1.py") == ("Why?",)
 
 
 def test_an_answer_that_marimo_has_only_saved_in_its_own_form_is_open() -> None:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mograder.core.errors import MograderError
-from mograder.notebook.cells import Cell, parse_cells
+from mograder.notebook.cells import Cell, parse_cells, plain_text
 from mograder.notebook.grading.grading_plan import GradingPlan, Part, Role
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.source.release import with_hidden_tests
@@ -140,7 +140,7 @@ def _without(marks: Collection[int], cell: Cell) -> str:
 
 def marking_scale(text: str) -> str:
     """Return the Markdown of a source's ``/// details | Marking Scale``, "" without one."""
-    found = _SCALE.search(text)
+    found = _SCALE.search(plain_text(text))
     if found is None:
         return ""
     lines = found[1].splitlines()

@@ -33,7 +33,13 @@ from mograder.notebook.findings import refuse
 from mograder.notebook.grading.grading_plan import GradingPlan, code_digest, render_plan
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.pep723 import ItemKind, read_kind, read_script
-from mograder.notebook.points import is_editable, labels_in, marks_of, stated_weights
+from mograder.notebook.points import (
+    asks_for_answer,
+    is_editable,
+    labels_in,
+    marks_of,
+    stated_weights,
+)
 from mograder.notebook.source.release import with_hidden_tests
 from mograder.sandbox.execution.item_limits import limits_for
 from mograder.sandbox.execution.judging import JudgeFiles
@@ -228,7 +234,7 @@ def _with_release(read: _Read, release: Path | None) -> _Read:
             f"{told} was made from another version of {read.filename}. Submissions are compared "
             "with it as it is, and judged by the source.",
         )
-    checks = (cell for cell in cells if not is_editable(cell) and any(labels_in(cell.code)))
+    checks = (cell for cell in cells if not asks_for_answer(cell) and any(labels_in(cell.code)))
     digests = (code_digest(cell.code) for cell in checks)
     return replace(read, release=text, checks=read.checks.union(digests))
 

@@ -25,7 +25,7 @@ from mograder.notebook.grading.check_calls import (
 from mograder.notebook.grading.grading_plan import CheckFacts, Part, PlannedLabel, Role
 from mograder.notebook.parsing import CellNames, NotPython, cell_names, parse_python
 from mograder.notebook.points import (
-    is_editable,
+    asks_for_answer,
     is_marks_cell,
     key_tested_by,
     labels_in,
@@ -196,7 +196,7 @@ class _Division:
         key = self._tested_key(code)
         checks = bool(code.hidden) or key is not None or checks_when_run(code.tree.body, checkers)
         checks = checks or (bool(code.reason) and any(labels_in(cell.code)))
-        if code.solutions or is_editable(cell):
+        if code.solutions or asks_for_answer(cell):
             labels = _labels(code.tree.body, code, checkers)
             node = CellRole(code, Role.STUDENT, code.names)
             node.unprotected = self._runs_beside(cell, labels)

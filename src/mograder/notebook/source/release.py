@@ -33,9 +33,11 @@ from mograder.notebook.header_edit import check_header, has_block, read_key, set
 from mograder.notebook.points import (
     MARKS,
     TO_DO,
+    asks_for_answer,
     cell_hashes,
     checks_in,
     is_answer_name,
+    is_editable,
     is_marks_cell,
     marks_of,
     marks_statement,
@@ -141,10 +143,12 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
     hidden = any(block.kind is BlockKind.HIDDEN for block in blocks)
     if hidden or read_key(text, _HIDDEN_KEY):  # a source that was made from a release
         keys[_HIDDEN_KEY] = hidden
-    keys["mograder-cell-hashes"] = ",".join(cell_hashes(parse_cells(stripped, filename).cells))
+    cells = parse_cells(stripped, filename).cells
+    keys["mograder-cell-hashes"] = ",".join(cell_hashes(cells))
     released = without_mark(set_keys(stripped, keys))
-    advice = sorted({*_advise(source, filename), *_unnamed_answers(source, filename)})
-    return ReleaseText(released, len(solutions), tuple(advice))
+    advice = {*_advise(source, filename), *_unnamed_answers(source, filename)}
+    advice.update(_open_by_a_text(source, cells, filename))
+    return ReleaseText(released, len(solutions), tuple(sorted(advice)))
 
 
 def with_hidden_tests(text: str, filename: str, cells: Collection[int]) -> str:
@@ -287,6 +291,18 @@ def _unnamed_answers(source: NotebookText, filename: str) -> Iterator[Finding]:
         if any(map(_SHOWN.fullmatch, lines)) and not is_answer_name(cell.name):
             message = "this written answer's cell has no name that says so."
             yield Finding(filename, cell.first, message, _NAME_IT)
+
+
+def _open_by_a_text(
+    source: NotebookText, released: Sequence[Cell], filename: str
+) -> Iterator[Finding]:
+    """Yield findings for cells that students may change only because a text mentions `TO_DO`."""
+    for cell, made in zip(source.cells, released, strict=True):
+        if is_editable(made) and not asks_for_answer(made):
+            numbers = range(cell.first, cell.last + 1)
+            line = next((n for n in numbers if TO_DO in source.lines[n - 1]), cell.first)
+            message = f"students may change this cell, because `{TO_DO}` stands in a text of it."
+            yield Finding(filename, line, message, "Write it without `#`.")
 
 
 def _secrets(lines: Sequence[str], solutions: Sequence[Block]) -> tuple[str, ...]:

@@ -47,8 +47,18 @@ def test_a_comment_in_given_code_is_no_heading_of_a_question() -> None:
     assert dict(question_sources(source, "hw1.py").questions) == {"Q1": (3,), "Q2": (5,)}
 
 
+def test_a_comment_in_the_code_of_a_text_is_no_heading_of_a_question() -> None:
+    task = 'mo.md(r"""\n## Question {}\nBegin:\n```python\n# read the file\n```\n""")'
+    cells = ['# === MOGRADER: MARKS ===\n_marks = {"Q1": 5, "Q2": 5}']
+    for number in (1, 2):
+        cells += [task.format(number), f"### BEGIN SOLUTION\nprint({number})\n### END SOLUTION"]
+    questions = question_sources(notebook(*cells), "hw1.py").questions
+    assert dict(questions) == {"Q1": (2,), "Q2": (4,)}
+
+
 def test_the_scale_is_the_admonition_without_its_directives() -> None:
     assert SOURCES.scale == "- 10: all, with $x^2$\n- 5: half"
+    assert question_sources(SOURCE.replace("\n", "\r\n"), "hw1.py").scale == SOURCES.scale
     assert marking_scale("no such thing") == ""
 
 

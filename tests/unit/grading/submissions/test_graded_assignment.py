@@ -189,8 +189,11 @@ async def test_a_release_of_other_cells_is_not_compared_with(tmp_path: Path) -> 
     assert "does not belong to" in assignment.warnings[0]
 
 
-async def test_a_release_of_an_earlier_version_is_compared_with_and_told(tmp_path: Path) -> None:
-    earlier = release_of(SOURCE).replace('"six"', '"not six"')
+@pytest.mark.parametrize("message", ["not six", "not six: replace `# YOUR CODE HERE`"])
+async def test_a_release_of_an_earlier_version_is_compared_with_and_told(
+    tmp_path: Path, message: str
+) -> None:
+    earlier = release_of(SOURCE).replace('"six"', f'"{message}"')
     files = written(tmp_path, SOURCE, earlier)
     assignment = await prepare_assignment(files, fake_tools(tmp_path), silent)
     assert assignment.release == earlier

@@ -44,6 +44,17 @@ def test_each_cell_has_the_role_that_its_content_gives() -> None:
     ]
 
 
+def test_a_text_that_tells_how_to_answer_makes_no_answer_of_its_cell() -> None:
+    made = planned(
+        IMPORTS,
+        'mo.md("Replace each `# YOUR CODE HERE`.")',
+        solved("x = 1"),
+        'check("Q1", [(x == 1, "replace `# YOUR CODE HERE`")])',
+    )
+    assert roles(made.plan) == ["given", "given", "student", "check"]
+    assert made.errors == ()
+
+
 def test_answers_are_the_names_that_checks_use_of_students_cells() -> None:
     plan = planned(
         IMPORTS,

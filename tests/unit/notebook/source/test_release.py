@@ -102,6 +102,18 @@ def test_code_that_nests_without_end_is_refused_or_released_but_breaks_nothing()
         assert refused.message.startswith("A1.py:1: ")  # noqa: PT017
 
 
+def test_an_author_is_told_of_a_text_for_which_students_may_change_a_cell() -> None:
+    texts = ('mo.md("Find `# YOUR CODE HERE`.")', "# YOUR CODE HERE", "y = '### # YOUR CODE HERE'")
+    bodies = [*(f"    {text}\n" for text in texts), BLOCK + "    z = '# YOUR CODE HERE'\n"]
+    hidden = "    ### BEGIN HIDDEN TESTS\n    y = '# YOUR CODE HERE'\n    ### END HIDDEN TESTS\n"
+    cells = (f"@app.cell\ndef _():\n{body}    return\n" for body in (*bodies, hidden))
+    text = f"# /// script\n# dependencies = []\n# ///\n{HEAD}" + "\n\n".join(cells)
+    lines = text.split("\n")
+    advice = release(text).advice
+    assert [lines[each.line - 1].strip() for each in advice] == [texts[0], texts[2]]
+    assert all("students may change this cell" in each.message for each in advice)
+
+
 def test_a_source_without_solutions_is_skipped_whatever_it_is() -> None:
     assert make_release("x = = 1", filename="A1.py", assignment="A1") is None
 
