@@ -37,7 +37,7 @@ _HIGHEST = 65535
 @click.option("-p", "--port", type=click.IntRange(0, 65535), help="Port.  [default: $PORT, 8080]")
 @click.option("--host", help="Address.  [default: 127.0.0.1; 0.0.0.0 where $PORT is set]")
 @click.option("--release-dir", type=PATH, help="Files in RELEASE/ASSIGNMENT/, without files/.")
-@click.option("--submissions-dir", type=PATH, help="Submissions.  [default: DIRECTORY/submitted]")
+@click.option("--submissions-dir", type=PATH, help="Submissions.  [default: [dirs] submitted]")
 @click.option(
     "--enrollment-code",
     help="Let students register who know this code.  [env var: MOGRADER_ENROLLMENT_CODE]",
@@ -171,7 +171,9 @@ def export_web(
     from mograder.publishing.browser_export import export_page  # noqa: PLC0415
 
     root = directory.absolute()
-    found = Catalogue(root, release_dir).find(item)
+    loaded = load_course(root)
+    beside = loaded.path(loaded.settings.dirs.release)
+    found = Catalogue(root, release_dir, beside).find(item)
     name = _notebook(found, notebook)
     with reporting() as report:
         done = export_page(root, found.name, found.directory / name, pyodide, report)
