@@ -47,7 +47,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedHu
 
 
 def test_b35_b36_sync_users_sends_the_names_of_a_file(served: ServedHub, tmp_path: Path) -> None:
-    (tmp_path / "users.txt").write_text("# the course\nbob\n\n  alice\n")
+    (tmp_path / "users.txt").write_text("# the course\nbob  # tutorial 3\n\n  alice\n")
     printed = cli("hub sync-users users.txt")
     told = "Read 2 users from users.txt\nSynced 2 users to hub.\n"
     assert printed.out == told

@@ -153,7 +153,8 @@ def test_b140_the_code_comes_by_option_file_or_environment(root: Path, tmp_path:
 
 def test_b144_tokens_for_a_file_of_names(root: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
-    names.write_bytes(b"\xef\xbb\xbfalice\r\n\r\n  bob  \r\n")  # as Windows saves it
+    # as Windows saves it
+    names.write_bytes(b"\xef\xbb\xbf# ours\r\nalice # tutorial 3\r\n\r\n  bob  \r\n")
     printed = cli("serve", str(root), "--generate-tokens", str(names))
     secret = (root / ".mograder-secret").read_text().strip()
     assert printed.out == (

@@ -47,8 +47,8 @@ def sync_users(
 ) -> None:
     """Replace the list of those who may use a hub.
 
-    FILE has one username per line; lines that begin with # do not count. Who is not on the list
-    loses access at once; instructors always have it.
+    FILE has one username per line; # begins a comment. Who is not on the list loses access at
+    once; instructors always have it.
     """
     users = sorted(parse_users(read_text(file)))
     click.echo(f"Read {len(users)} users from {file}")

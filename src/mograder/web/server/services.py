@@ -28,7 +28,7 @@ from mograder.store.assignment_server.grades import Grades
 from mograder.store.assignment_server.name_registry import PEOPLE_FILE, NameRegistry, parse_username
 from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret
 from mograder.store.client_wheel import ClientWheels
-from mograder.store.course.allowlist import Allowlist
+from mograder.store.course.allowlist import Allowlist, without_comment
 from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.pages import Pages, load_pages
@@ -188,14 +188,14 @@ def _warn_of(catalogue: Catalogue, submitted: Path) -> None:
 
 
 def read_names(text: str) -> tuple[Username, ...]:
-    """Return the user names in a file of ours, one a line; blank and ``#`` lines are skipped.
+    """Return the user names in a file of ours, one a line, without blank lines and comments.
 
     Raises: :class:`InvalidInput` naming the line.
     """
     names = []
     for number, line in enumerate(text.splitlines(), start=1):
-        name = line.strip()
-        if not name or name.startswith("#"):
+        name = without_comment(line)
+        if not name:
             continue
         try:
             names.append(parse_username(name))
