@@ -18,6 +18,7 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import EXISTING_DIRECTORY, EXISTING_PATH, PATH
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.name_lookup import Words, find_name
 from mograder.core.names import FileName
 from mograder.core.settings import read_environ
 from mograder.store.assignment_server.assignments import Assignment, Catalogue
@@ -173,7 +174,9 @@ def export_web(
     root = directory.absolute()
     loaded = load_course(root)
     beside = loaded.path(loaded.settings.dirs.release)
-    found = Catalogue(root, release_dir, beside).find(item)
+    catalogue = Catalogue(root, release_dir, beside)
+    known = [each.name for each in catalogue.all()]
+    found = catalogue.find(find_name(item, known, Words(where=f"in {root}")))
     name = _notebook(found, notebook)
     with reporting() as report:
         done = export_page(root, found.name, found.directory / name, pyodide, report)
