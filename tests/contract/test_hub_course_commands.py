@@ -105,6 +105,13 @@ def test_visibility_refuses_what_cannot_be_meant(served: ServedHub, arguments: l
     cli("hub visibility", *arguments, status=2)
 
 
+def test_visibility_of_what_is_not_there_is_told(served: ServedHub) -> None:
+    cli("hub visibility A8 --hide")
+    assert cli("hub visibility A8").out == "  A8  -           hidden  (not published)\n"
+    told = cli("hub visibility A1 A9", status=3)
+    assert (told.out, told.err) == ("", "Error: There is no item 'A9'.\nThere are: A1, L01, A8.\n")
+
+
 SCHEDULE = """
 start = 2030-10-07
 time = "09:30"
