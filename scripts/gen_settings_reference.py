@@ -61,8 +61,24 @@ _ENVIRONMENT = """\
 | `MOGRADER_HUB_SECRET` | the secret that signs tokens and logins; required unless `--dev` |
 | `MOGRADER_HUB_URL` | the hub that `publish` and others talk to |
 | `MOGRADER_HUB_INSTRUCTOR_TOKEN` | the token they send |
+| `MOGRADER_HUB_SSH` | the host of the SSH tunnel to the hub, as `--ssh` |
+| `MOGRADER_HUB_SSH_OPTIONS` | further words for ssh, such as `-i ~/.ssh/hub` |
 | `MOGRADER_OIDC_SECRET` | the secret at the sign-in provider; or systemd's `oidc-secret` |
 | `MOGRADER_MAIL_PASSWORD` | the password at the mail server; or systemd's `mail-password` |
+| `MOGRADER_MOODLE_TOKEN` | your token at Moodle, as `--token` |
+| `MOGRADER_ENROLLMENT_CODE` | the enrollment code for `mograder serve` and `https register` |
+| `PORT` | the port of `mograder serve`, which then listens on all addresses |
+| `MOGRADER_NODE_HUB`, `MOGRADER_NODE_NAME` | `--hub` and `--name` of `mograder node` |
+| `MOGRADER_NODE_TOKEN` | the token of a node; or systemd's `node-token` |
+| `MOGRADER_NODE_SHARE`, `MOGRADER_NODE_STATE` | `--share` and `--state` of `mograder node` |
+| `MOGRADER_NODE_MEMORY_MB` | `--memory-mb` of `mograder node` |
+| `MOGRADER_NODE_DRAIN_SECONDS` | `--drain-seconds` of `mograder node` |
+| `MOGRADER_NODE_UV_CACHE` | the directory of uv's cache on a node |
+| `MOGRADER_BASE_URL` | `--base-url` of `mograder grader-asgi` |
+| `MOGRADER_INSTRUCTORS`, `MOGRADER_MARKERS` | `--instructors` and `--markers` of it |
+| `MOGRADER_TRUSTED_PROXIES` | `--trusted-proxies` of it |
+| `MOGRADER_TRUST_LOCAL_PROXY` | `1`: `--trust-local-proxy` of it |
+| `MOGRADER_DEBUG` | `1`: show the technical details of a failure, as `mograder --debug` |
 | `MOGRADER_COURSE_DIR` | the course, when `-C` does not say |
 | `MOGRADER_<SECTION>_<KEY>` | any setting above that is no table, such as `MOGRADER_HUB_PORT` |
 """

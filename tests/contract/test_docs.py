@@ -46,6 +46,14 @@ def test_a_generated_page_is_what_the_code_says(page: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_reference_of_settings_names_every_variable_that_is_read() -> None:
+    code = REPOSITORY / "src" / "mograder"
+    texts = [(code / name).read_text("utf-8") for name in ("core/settings.py", "cli/main.py")]
+    variables = set(re.findall(r'"(MOGRADER_[A-Z_]*[A-Z]|PORT)"', "\n".join(texts)))
+    assert len(variables) > 20
+    assert variables <= set(re.findall(r"`([A-Z_]+)`", _page("reference/settings.md")))
+
+
 def test_the_reference_of_files_names_every_table_of_the_gradebook() -> None:
     rows = re.findall(
         r"^\| (`.+?) \| ", _page("reference/files.md").partition("The gradebook")[2], re.MULTILINE

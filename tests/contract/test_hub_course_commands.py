@@ -47,7 +47,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedHu
 
 
 def test_b35_b36_sync_users_sends_the_names_of_a_file(served: ServedHub, tmp_path: Path) -> None:
-    (tmp_path / "users.txt").write_text("# the course\nbob\n\n  alice\n")
+    (tmp_path / "users.txt").write_text("# the course\nbob  # tutorial 3\n\n  alice\n")
     printed = cli("hub sync-users users.txt")
     told = "Read 2 users from users.txt\nSynced 2 users to hub.\n"
     assert printed.out == told
@@ -103,6 +103,13 @@ def test_a_part_of_a_name_means_the_item_and_anything_else_is_a_later_one(
 )
 def test_visibility_refuses_what_cannot_be_meant(served: ServedHub, arguments: list[str]) -> None:
     cli("hub visibility", *arguments, status=2)
+
+
+def test_visibility_of_what_is_not_there_is_told(served: ServedHub) -> None:
+    cli("hub visibility A8 --hide")
+    assert cli("hub visibility A8").out == "  A8  -           hidden  (not published)\n"
+    told = cli("hub visibility A1 A9", status=3)
+    assert (told.out, told.err) == ("", "Error: There is no item 'A9'.\nThere are: A1, L01, A8.\n")
 
 
 SCHEDULE = """

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mograder.sessions.rehearsal import Pace
+from mograder.store.releases.releases import ItemKind
 from mograder.web.hub import rehearsal
 from tests.contract.test_hub_course_commands import served
 from tests.support.command_line import cli
@@ -31,7 +32,9 @@ def test_a_rehearsal_tells_what_failed_and_ends_with_1(served: ServedHub) -> Non
 
 
 def test_an_item_that_is_not_there_is_named(served: ServedHub) -> None:
-    assert "There is no such item on this hub: Z9" in cli("hub rehearse Z9", status=3).err
+    for command in ("rehearse", "warm"):
+        told = cli(f"hub {command} Z9", status=3).err
+        assert "There is no item 'Z9' on the hub.\nThere are: A1, L01." in told
     assert cli("hub rehearse A1 --cancel").out == "No rehearsal runs.\n"
 
 
@@ -43,6 +46,19 @@ def test_items_are_warmed_now_or_for_a_time(served: ServedHub, tmp_path: Path) -
     printed = cli("hub warm --json")
     assert printed.json["planned"] == {"L01": ["2040-10-12T09:00:00+02:00"]}
     assert cli("hub warm L01 --forget").out == "No times are set.\n"
+
+
+def test_an_item_is_found_by_a_part_of_its_name_unless_a_demo_has_that(served: ServedHub) -> None:
+    """Demos stand in no list."""
+    served.hub.publish("L02-Random-Numbers", ItemKind.LECTURE)
+    rehearsal = "--students 1 --within 0"
+    for typed, name in (("Random", "L02-Random-Numbers"), ("Numbers", "Numbers")):
+        if typed == name:
+            served.hub.publish(name, ItemKind.DEMO)
+        assert f"  {name}: ready\n" in cli(f"hub warm {typed}").out
+        (first, *_) = cli(f"hub rehearse {typed} {rehearsal}", status=1).lines
+        assert first.startswith(f"{name}: 1 students")
+    assert "'L0' may mean L01, L02-Random-Numbers." in cli("hub warm L0", status=2).err
 
 
 @pytest.mark.parametrize(

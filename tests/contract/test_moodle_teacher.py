@@ -248,6 +248,23 @@ def test_export_fills_the_worksheet_and_packs_the_feedback(teacher: CourseSetup)
     assert teacher.moodle.requests == []
 
 
+def test_export_writes_into_the_course_from_any_directory_in_it(
+    teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Marks lay in source/export, which was an item of the course from then on."""
+    (teacher.course / "g.csv").write_text("student,mark\nalice,12\n")
+    source = teacher.course / "source"
+    source.mkdir(exist_ok=True)
+    monkeypatch.chdir(source)
+    worksheet = str(RAW / "worksheet-A1-identity.csv")
+    export = ["moodle", "export", "A1", "--worksheet", worksheet, "--grades-csv", "../g.csv"]
+    written = teacher.course.resolve() / "export" / "A1.csv"
+    assert f"Wrote {written}: " in cli(*export).out
+    assert written.is_file()
+    assert list(source.iterdir()) == []
+    assert "Wrote here/A1.csv: " in cli(*export, "-o", "here").out
+
+
 def test_a_student_sees_the_earlier_mark_while_a_new_attempt_is_open(teacher: CourseSetup) -> None:
     """211: "No submission yet." hid the mark and the feedback."""
     teacher.at(210)

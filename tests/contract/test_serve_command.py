@@ -79,6 +79,29 @@ def test_b135_serve_says_what_it_serves_and_stops_when_told(root: Path, tmp_path
         assert server.token("alice") not in server.log_text()
 
 
+def test_a_mistake_in_the_settings_stops_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Served by the defaults, an item would be open before its date, and late work on time."""
+    toml = root / "mograder.toml"
+    toml.write_text('[items.hw1]\nopens = "2026-12-10T09:00"\n[limts]\n')
+    printed = cli("serve", str(root), "-p", "0", status=2)
+    assert f"{toml}:3: limts is not a setting.\nDid you mean [limits]?" in printed.err
+    toml.write_text('[items.hw1]\ndue = "2026-12-10T09:00"\ncloses = "2026-12-09T09:00"\n')
+    assert "closes" in cli("serve", str(root), "-p", "0", status=2).err
+    toml.write_text("[hub]\nport = 8080\n")
+    monkeypatch.setenv("MOGRADER_HUB_PORT", "x")
+    assert "MOGRADER_HUB_PORT" in cli("serve", str(root), "-p", "0", status=2).err
+    assert not (root / ".mograder-secret").exists()
+    cli("serve", str(root / "zz"), status=2)
+
+
+def test_it_tells_what_it_ignores_in_the_settings(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOGRADER_HUB_PROT", "1")
+    printed = cli("serve", str(root), "--no-auth", "--host", "0.0.0.0", status=2)
+    assert "Warning: The variable MOGRADER_HUB_PROT is not a setting." in printed.err
+
+
 @pytest.mark.journey
 def test_a_student_fetches_submits_and_keeps_a_receipt_by_the_commands(
     root: Path, tmp_path: Path
@@ -130,7 +153,8 @@ def test_b140_the_code_comes_by_option_file_or_environment(root: Path, tmp_path:
 
 def test_b144_tokens_for_a_file_of_names(root: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
-    names.write_bytes(b"\xef\xbb\xbfalice\r\n\r\n  bob  \r\n")  # as Windows saves it
+    # as Windows saves it
+    names.write_bytes(b"\xef\xbb\xbf# ours\r\nalice # tutorial 3\r\n\r\n  bob  \r\n")
     printed = cli("serve", str(root), "--generate-tokens", str(names))
     secret = (root / ".mograder-secret").read_text().strip()
     assert printed.out == (

@@ -99,7 +99,7 @@ def generate(  # noqa: PLR0913  # one argument per option
         dry_run=dry_run or validate,
         valid_only=validate,
         lecture=lecture,
-        submit_url=submit_url and parse_hub_url(submit_url, insecure=True, what="server"),
+        submit_url=_server(submit_url, lecture=lecture),
         jobs=jobs,
         unprotected={name: each.unprotected for name, each in settings.items.items()},
         denied=None if settings.security.safety_scan == "off" else denied_by(settings.safety),
@@ -152,6 +152,13 @@ class _Progress(Watch):
 
     def answers(self, name: str, notebook: str, answers: Mapping[str, str]) -> None:
         self.event("answers", assignment=name, notebook=notebook, answers=dict(answers))
+
+
+def _server(url: str, *, lecture: bool) -> str:
+    """Return the address of the server to which a form hands in; "" without a form."""
+    if url and lecture:
+        raise click.UsageError("--submit-url is for assignments: a lecture is not handed in.")
+    return url and parse_hub_url(url, insecure=True, what="server")
 
 
 def _items(arguments: Sequence[str], sources: Path) -> list[SourceItem]:

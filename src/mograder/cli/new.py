@@ -36,6 +36,8 @@ def new(
     """
     if sum(each is not None for each in (directory, assignment, lecture)) != 1:
         raise click.UsageError("Give one of these: DIRECTORY, --assignment or --lecture.")
+    if directory is not None and course_dir is not None:
+        raise click.UsageError("-C is for --assignment and --lecture; DIRECTORY is the course.")
     if directory is not None:
         _say(new_course(directory))
         _next(

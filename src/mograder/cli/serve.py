@@ -14,16 +14,13 @@ import click
 
 from mograder.cli.files import read_text
 from mograder.cli.server_tokens import print_tokens
+from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import EXISTING_DIRECTORY, EXISTING_PATH, PATH
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.name_lookup import Words, find_name
 from mograder.core.names import FileName
-from mograder.core.settings import (
-    LoadedSettings,
-    default_settings,
-    load_settings,
-    read_environ,
-)
+from mograder.core.settings import read_environ
 from mograder.store.assignment_server.assignments import Assignment, Catalogue
 from mograder.store.assignment_server.name_registry import (
     PEOPLE_FILE,
@@ -37,11 +34,11 @@ _HIGHEST = 65535
 
 
 @click.command("serve")
-@click.argument("directory", type=PATH, default=".")
+@click.argument("directory", type=EXISTING_DIRECTORY, default=".")
 @click.option("-p", "--port", type=click.IntRange(0, 65535), help="Port.  [default: $PORT, 8080]")
 @click.option("--host", help="Address.  [default: 127.0.0.1; 0.0.0.0 where $PORT is set]")
 @click.option("--release-dir", type=PATH, help="Files in RELEASE/ASSIGNMENT/, without files/.")
-@click.option("--submissions-dir", type=PATH, help="Submissions.  [default: DIRECTORY/submitted]")
+@click.option("--submissions-dir", type=PATH, help="Submissions.  [default: [dirs] submitted]")
 @click.option(
     "--enrollment-code",
     help="Let students register who know this code.  [env var: MOGRADER_ENROLLMENT_CODE]",
@@ -94,7 +91,7 @@ def serve(  # noqa: PLR0913  # one argument per option
         roster=roster,
         no_auth=no_auth,
         web=web,
-        loaded=_settings(directory),
+        loaded=load_course(directory.absolute()),
     )
     listening = run.Listening(
         host=host or default_host,
@@ -111,8 +108,6 @@ def _print_all(root: Path, file: Path) -> None:
 
     Raises: :class:`InvalidInput`.
     """
-    if not root.is_dir():
-        raise InvalidInput(f"There is no directory {root}.", hint="Name the course's directory.")
     from mograder.web.server.services import read_names  # noqa: PLC0415
 
     names = read_names(read_text(file))
@@ -120,18 +115,6 @@ def _print_all(root: Path, file: Path) -> None:
     people = NameRegistry(root / PEOPLE_FILE)
     people.note(names, How.ISSUED, SystemClock().now())
     print_tokens(secret, names, people.epoch)
-
-
-def _settings(directory: Path) -> LoadedSettings:
-    """Return the course's settings, the defaults where its file has a mistake.
-
-    0.3.16 serves directories whose ``mograder.toml`` it never reads.
-    """
-    try:
-        return load_settings(directory.absolute())
-    except InvalidInput as error:
-        click.echo(f"Warning: the settings are not used: {error.message}", err=True)
-        return default_settings(directory.absolute())
 
 
 def _code(given: str | None, file: Path | None) -> str:
@@ -189,7 +172,11 @@ def export_web(
     from mograder.publishing.browser_export import export_page  # noqa: PLC0415
 
     root = directory.absolute()
-    found = Catalogue(root, release_dir).find(item)
+    loaded = load_course(root)
+    beside = loaded.path(loaded.settings.dirs.release)
+    catalogue = Catalogue(root, release_dir, beside)
+    known = [each.name for each in catalogue.all()]
+    found = catalogue.find(find_name(item, known, Words(where=f"in {root}")))
     name = _notebook(found, notebook)
     with reporting() as report:
         done = export_page(root, found.name, found.directory / name, pyodide, report)

@@ -145,7 +145,8 @@ class CourseLate:
     ) -> None:
         self._loaded = loaded
         self._submitted = submitted or loaded.path(loaded.settings.dirs.submitted)
-        self._catalogue = catalogue or Catalogue(loaded.course_dir, None)
+        release = loaded.path(loaded.settings.dirs.release)
+        self._catalogue = catalogue or Catalogue(loaded.course_dir, None, release)
         self._lenient = lenient
 
     def counted(

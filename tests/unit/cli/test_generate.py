@@ -124,6 +124,12 @@ def test_a_form_for_what_is_no_address_is_refused(course: Path, url: str) -> Non
     assert not (course / "release").exists()
 
 
+def test_a_form_in_a_lecture_is_refused(course: Path) -> None:
+    told = cli("generate A1 --lecture --submit-url https://example.org", status=2).err
+    assert "a lecture is not handed in" in told
+    assert not (course / "release").exists()
+
+
 def test_progress_is_json_lines_on_stderr(course: Path) -> None:
     """As compatibility-0.3.16.md 9 has it for autograding."""
     events = [

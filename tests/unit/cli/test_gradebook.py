@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sqlite3
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -531,6 +532,18 @@ def test_another_file_is_given(course: Path) -> None:
     assert "7 rows exported" in cli("gradebook export-0316 back.db").out
     assert row_of(course / "back.db")["total_mark"] == 67
     assert cli("gradebook import-0316", status=3).out == ""
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_an_import_without_marks_of_0316_leaves_no_gradebook(course: Path, dry: list[str]) -> None:
+    """It would make any directory a course."""
+    own = course / "gradebook.db"
+    told = cli("gradebook import-0316", *dry, status=3).err
+    assert told.startswith(f"Error: There is no gradebook {own}.\n")
+    sqlite3.connect(course / "wrong.db").close()
+    told = cli("gradebook import-0316 wrong.db", *dry, status=3).err
+    assert "There are no marks of mograder 0.3.16 in wrong.db." in told
+    assert not list(course.glob("gradebook.db*"))
 
 
 def test_the_setting_exports_after_each_command_that_changes_marks(

@@ -33,6 +33,12 @@ def test_a_new_course_has_settings_an_assignment_and_a_lecture(here: Path) -> No
     assert (loaded.settings.title, loaded.warnings) == ('Sums "and" means', ())
 
 
+def test_a_course_within_another_course_by_an_option_is_refused(here: Path) -> None:
+    cli("new", "Sums")
+    assert "-C is for --assignment and --lecture" in cli("new", "T", "-C", "Sums", status=2).err
+    assert not (here / "T").exists()
+
+
 def test_the_next_commands_can_be_pasted_into_a_shell(here: Path) -> None:
     assert "Next: cd 'Sums (2)'; mograder generate A1-" in cli("new", "Sums (2)").out
     printed = cli("new --assignment", "B's sums", "-C", "Sums (2)").out

@@ -18,6 +18,7 @@ from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.options import EXISTING_FILE, FILE, output_file_option
 from mograder.cli.shared.released import warn_of_reservations
 from mograder.core.clock import SystemClock
+from mograder.core.errors import NotFound
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import (
@@ -138,15 +139,20 @@ def import_0316(*, file: Path | None, replace: bool, dry_run: bool, loaded: Load
     history. Where people have marked the same work here, nothing is taken, and the command ends
     with 1.
     """
-    path = loaded.gradebook_path
+    path, at = loaded.gradebook_path, SystemClock().now()
+    other = _other(file, path)
+    if not path.is_file():
+        if other is None:
+            hint = "Give the gradebook of mograder 0.3.16, or the course by -C."
+            raise NotFound(f"There is no gradebook {path}.", hint=hint)
+        with viewed_or_empty(path) as book:  # a wrong FILE is refused before ours is made
+            book.import_0316(other, at, dry_run=True)
     # The marks of 0.3.16 in it are left to this command.
     opening: AbstractContextManager[Gradebook] = (
         viewed_or_empty(path, imports=False) if dry_run else Gradebook(path, imports=False)
     )
     with opening as book:
-        told = book.import_0316(
-            _other(file, path), SystemClock().now(), replaces=replace, dry_run=dry_run
-        )
+        told = book.import_0316(other, at, replaces=replace, dry_run=dry_run)
     _tell(told, "imported", dry_run=dry_run)
 
 

@@ -15,6 +15,7 @@ from mograder.cli.shared.options import PATH, course_dir_option
 from mograder.cli.shared.output import Report, reporting
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.core.errors import InvalidInput
+from mograder.core.operating_system import expanded
 from mograder.core.settings import LoadedSettings
 from mograder.operations.archive import verify
 from mograder.operations.backup import Made, back_up, write_backup
@@ -186,4 +187,4 @@ def _places(words: tuple[str, ...]) -> dict[str, Path]:
     for key, sign, path in split:
         if not (key and sign and path):
             raise InvalidInput("--place wants KEY=PATH.")
-    return {key: Path(path) for key, _, path in split}
+    return {key: Path(expanded(path)) for key, _, path in split}

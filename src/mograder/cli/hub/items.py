@@ -8,9 +8,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import click
@@ -32,12 +33,13 @@ from mograder.clients.hub_course import (
     UpdateStatus,
     Warmth,
 )
-from mograder.core.errors import Conflict
+from mograder.core.errors import Conflict, NotFound
 from mograder.core.item_dates import read_opening
 from mograder.core.name_lookup import Words, find_name, find_or_new
 from mograder.core.operating_system import SYSTEM
 from mograder.publishing.schedule import parse_zone
 
+_T = TypeVar("_T")
 _SHOWN = 40
 _MOST_STUDENTS = 1000
 _MOST_SECONDS = 3600
@@ -187,12 +189,32 @@ def rehearse(
             done = hub_course.cancel(client, item)
             told = "The rehearsal was cancelled." if done else "No rehearsal runs."
             return Result({"cancelled": done}, [told])
-        item = find_or_new(item, tuple(hub_course.items(client)))
-        expected = hub_course.plan(client, item, students, within)
+        item, expected = _asked(
+            client,
+            [item],
+            lambda names: (names[0], hub_course.plan(client, names[0], students, within)),
+        )
         tell(_estimate(item, students, within, expected))
         result = _rehearsed(client, item, students, within)
     failed = result.finished < result.students
     return Result(result.model_dump(mode="json"), _rehearsal_lines(result), int(failed))
+
+
+def _asked(client: HubClient, typed: Sequence[str], ask: Callable[[list[str]], _T]) -> _T:
+    """Return the hub's answer to a request about the items that names mean.
+
+    A hub also has demos, which it does not list: a name that only is in that of an item counts as
+    its name if the hub does not know it.
+
+    Raises: NotFound with the names of the items, InvalidInput if several match.
+    """
+    known = tuple(hub_course.items(client)) if typed else ()
+    try:
+        return ask([find_or_new(name, known) for name in typed])
+    except NotFound:
+        words = Words("item", "on the hub", "It has no items.")
+        found = [find_name(name, known, words) for name in typed]
+    return ask(found)
 
 
 def _rehearsed(client: HubClient, item: str, students: int, within: float) -> Rehearsed:
@@ -294,9 +316,7 @@ def warm(
     zone = parse_zone(timezone) if timezone else None
     moment = None if at is None else read_opening(at, zone)
     with address.client() as client:
-        known = tuple(hub_course.items(client)) if items else ()
-        names = [find_or_new(name, known) for name in items]
-        answer = _warmth(client, names, moment, forget=forget)
+        answer = _asked(client, items, lambda names: _warmth(client, names, moment, forget=forget))
     return Result(
         answer.model_dump(mode="json"), _warm_lines(answer, zone), int(bool(answer.failed))
     )

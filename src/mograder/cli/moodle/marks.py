@@ -57,6 +57,7 @@ from mograder.exchange.moodle.grade_upload import (
 )
 from mograder.exchange.moodle.participants import list_participants, remembered_people
 from mograder.exchange.moodle.protection import Remembered
+from mograder.store.course.course import shown
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook, viewed_gradebook
 
@@ -268,9 +269,7 @@ def _grades(line: SummaryRow) -> str:
     "-o",
     "--output-dir",
     type=DIRECTORY,
-    default=Path("export"),
-    show_default=True,
-    help="Where the two files go.",
+    help="Where the two files go.  [default: export in the course]",
 )
 @click.option(
     "--match-column",
@@ -291,7 +290,7 @@ def export(  # noqa: PLR0913  # one argument per option
     worksheet: Path | None,
     grades_csv: Path | None,
     feedback_dir: Path | None,
-    output_dir: Path,
+    output_dir: Path | None,
     match_column: str,
     unreleased: bool,
     clear_comments: bool,
@@ -319,10 +318,10 @@ def export(  # noqa: PLR0913  # one argument per option
     files = feedback_files(released_files(ctx, released, feedback_dir, usual))
     now = SystemClock().now().astimezone(course_zone(settings))
     made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=clear_comments)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    filled = output_dir / f"{name}.csv"
+    place = output_dir or Path(shown(loaded.course_dir / "export"))
+    place.mkdir(parents=True, exist_ok=True)
+    filled, archive = place / f"{name}.csv", place / f"{name}-feedback.zip"
     atomic_write(filled, render_worksheet(made.filled.sheet), 0o600)
-    archive = output_dir / f"{name}-feedback.zip"
     if made.archive:
         atomic_write(archive, made.archive, 0o600)
     return Result(_export_json(made, filled, archive), _export_lines(made, filled, archive))

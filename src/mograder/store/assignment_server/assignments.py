@@ -1,9 +1,9 @@
 """The assignments of an assignment server, found in its directory or listed in its manifest.
 
 Every directory with ``files/`` is an assignment (B136), unless ``assignments.json`` lists them
-(B137). Those in ``release/`` have their files flat, in ``release/<assignment>/``; where a release
-directory was named, there are no others (B138). The manifest may also hold due dates, cut-offs and
-extensions (docs/reference/https-api.md).
+(B137). Those in ``[dirs] release`` have their files flat, in ``release/<assignment>/``; where an
+option names a release directory, there are no others (B138). The manifest may also hold due dates,
+cut-offs and extensions (docs/reference/https-api.md).
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileErro
 from mograder.store.submissions.submitted_files import reads_as_a_submission
 
 MANIFEST_FILE = "assignments.json"
-_RELEASE = "release"
 _LIMIT = 16 * 1024 * 1024
 _NEVER_SERVED = frozenset({"grades.json", "files.json", "keys.json", "keys_all.json"})
 _log = get_logger(__name__)
@@ -104,19 +103,21 @@ _RAW = TypeAdapter(list[dict[str, JsonValue]])
 class Catalogue:
     """The assignments of one server; thread-safe.
 
-    ``release`` is the directory that was named for releases, with the files of each assignment,
-    flat. Without it, an assignment's files are in its ``files/``, else in the ``release/`` of the
-    root, if there is one. ``hidden`` are directories that are never assignments, such as that of
-    the submissions. Mutable state: ``_last``, the last valid manifest, replaced as a whole.
+    ``release`` is the directory that an option named for releases, with the files of each
+    assignment, flat. Without it, an assignment's files are in its ``files/``, else, flat, in
+    ``beside``, the course's ``[dirs] release``, if that is there. ``hidden`` are directories that
+    are never assignments, such as that of the submissions. Mutable state: ``_last``, the last valid
+    manifest, replaced as a whole.
 
     Raises: :class:`InvalidInput` if the directory that was named does not exist.
     """
 
-    def __init__(self, root: Path, release: Path | None, hidden: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self, root: Path, release: Path | None, beside: Path, hidden: tuple[Path, ...] = ()
+    ) -> None:
         if release is not None and not release.is_dir():
             raise InvalidInput(f"There is no directory {release}.")
         self.root = root
-        beside = root / _RELEASE
         # With files/ in it, it is an assignment of this name.
         found = beside if beside.is_dir() and not (beside / "files").is_dir() else None
         self._flat = release or found

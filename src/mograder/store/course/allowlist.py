@@ -6,6 +6,7 @@ be read admits no student: admitting every user would be the worse error.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,7 @@ from mograder.store.filesystem.records import locked_directory
 
 _HEADING = "# Allowed users — managed by mograder sync-users"
 _LIMIT = 10_000_000
+_COMMENT = re.compile(r"(?:^|\s)#.*")
 _log = get_logger(__name__)
 
 
@@ -158,6 +160,14 @@ def useless_names(users: Iterable[str]) -> list[str]:
 
 
 def parse_users(text: str) -> frozenset[str]:
-    """Return the names in a list, one per line, without blank lines and ``#`` lines (B36)."""
-    lines = (line.strip() for line in text.splitlines())
-    return frozenset(line for line in lines if line and not line.startswith("#"))
+    """Return the names in a list, one per line, without blank lines and comments (B36)."""
+    return frozenset(filter(None, map(without_comment, text.splitlines())))
+
+
+def without_comment(line: str) -> str:
+    """Return a line of a list of names, stripped, without a comment.
+
+    It begins with ``#`` at the line's start or after white space. Within a word, as in the names of
+    guests in Entra ID ("bob#EXT#@example"), it does not, since what is before it is another name.
+    """
+    return _COMMENT.sub("", line).strip()

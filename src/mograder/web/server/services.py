@@ -28,7 +28,7 @@ from mograder.store.assignment_server.grades import Grades
 from mograder.store.assignment_server.name_registry import PEOPLE_FILE, NameRegistry, parse_username
 from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret
 from mograder.store.client_wheel import ClientWheels
-from mograder.store.course.allowlist import Allowlist
+from mograder.store.course.allowlist import Allowlist, without_comment
 from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.pages import Pages, load_pages
@@ -53,7 +53,7 @@ class ServerOptions:
     """The options of ``mograder serve`` (B135-B145).
 
     ``web`` adds the pages for the browser alone. Of ``loaded``, the settings of the course, only
-    the title, the server's address, and what concerns dates are used.
+    the title, the server's address, the directories, and what concerns dates are used.
     """
 
     root: Path
@@ -128,16 +128,16 @@ def open_services(
     secret = ensure_secret(root / SECRET_FILE, disk=disk)
     register_secret(secret)
     register_secret(options.enrollment_code)
-    submitted = options.submissions_dir or root / "submitted"
-    # Submissions next to files/ and grades.json, as in 0.3.16, if the options say so.
-    mixed = submitted.resolve() == root.resolve()
-    # Read 0.3.16's place too, unless releases are there or another directory was chosen.
-    release = options.release_dir
-    flat_in_root = release is not None and release.resolve() == root.resolve()
-    older = None if options.submissions_dir or flat_in_root else root
-    catalogue = Catalogue(root, release, hidden=(submitted,))
-    _warn_of(catalogue, submitted)
     loaded, clock = options.loaded or default_settings(root), clock or SystemClock()
+    submitted = options.submissions_dir or loaded.path(loaded.settings.dirs.submitted)
+    beside = loaded.path(loaded.settings.dirs.release)
+    # Submissions next to files/ and grades.json, as in 0.3.16, if that place was chosen.
+    mixed = submitted.resolve() == root.resolve()
+    # Read 0.3.16's place too, unless releases are there or an option names another directory.
+    flat_in_root = (options.release_dir or beside).resolve() == root.resolve()
+    older = None if options.submissions_dir or mixed or flat_in_root else root
+    catalogue = Catalogue(root, options.release_dir, beside, hidden=(submitted,))
+    _warn_of(catalogue, submitted)
     rules = loaded.path(loaded.settings.hub.release_dir) / ".visibility.json"
     dates = CourseDates(loaded, catalogue=catalogue)
     return Services(
@@ -188,14 +188,14 @@ def _warn_of(catalogue: Catalogue, submitted: Path) -> None:
 
 
 def read_names(text: str) -> tuple[Username, ...]:
-    """Return the user names in a file of ours, one a line; blank and ``#`` lines are skipped.
+    """Return the user names in a file of ours, one a line, without blank lines and comments.
 
     Raises: :class:`InvalidInput` naming the line.
     """
     names = []
     for number, line in enumerate(text.splitlines(), start=1):
-        name = line.strip()
-        if not name or name.startswith("#"):
+        name = without_comment(line)
+        if not name:
             continue
         try:
             names.append(parse_username(name))

@@ -36,9 +36,12 @@ def test_without_a_list_everybody_may_come_in_b40(roster: Allowlist) -> None:
 
 
 def test_only_listed_users_may_come_in_b36_b38(roster: Allowlist, path: Path) -> None:
-    path.write_text("# a comment\n\n  alice \r\nBob\n")
+    path.write_text("# a comment\n\n  alice \r\nBob\ncleo\t# tutorial 3\ndan#EXT#@example\n #\n")
+    assert roster.listed() == ("Bob", "alice", "cleo", "dan#EXT#@example")
     assert roster.allows("alice", STUDENT)
     assert roster.allows("Bob", STUDENT)
+    assert roster.allows("cleo", STUDENT)
+    assert not roster.allows("dan", STUDENT)
     assert not roster.allows("bob", STUDENT)
     assert not roster.allows("# a comment", STUDENT)
     assert not roster.allows("", STUDENT)

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from mograder.core.errors import InvalidInput
+from mograder.core.settings import load_settings
 from mograder.web.server.services import ServerOptions
 from tests.support.assignment_app import Course
 
@@ -75,6 +76,26 @@ async def test_b138_a_release_directory_holds_files_flat(course: Course, tmp_pat
     course.restart(release_dir=other)
     (listed,) = (await course.ask("GET", "/assignments", "alice")).json()
     assert [each["filename"] for each in listed["files"]] == ["w2.zip"]
+
+
+async def test_b138_b156_the_directories_of_the_settings_are_used(course: Course) -> None:
+    """B138, B156: those that the other commands of the course use; an option counts before them."""
+    toml = course.root / "mograder.toml"
+    toml.write_text('[dirs]\nsubmitted = "abgaben"\nrelease = "ausgabe"\n')
+    for place in ("ausgabe", "release"):
+        (course.root / place / place[0]).mkdir(parents=True)
+        (course.root / place / place[0] / "a.py").touch()
+    course.restart(loaded=load_settings(course.root, environ={}))
+    listed = (await course.ask("GET", "/assignments", "alice")).json()
+    assert [each["name"] for each in listed] == ["a", "hw1"]
+    assert (await course.submit("alice", b"x = 2\n", "a")).status_code == 200
+    assert (course.root / "abgaben" / "a" / "alice.py").read_bytes() == b"x = 2\n"
+    assert not (course.root / "submitted").exists()
+    course.restart(submissions_dir=course.root / "other", release_dir=course.root / "release")
+    listed = (await course.ask("GET", "/assignments", "alice")).json()
+    assert [each["name"] for each in listed] == ["r"]
+    assert (await course.submit("alice", b"x = 3\n", "r")).status_code == 200
+    assert (course.root / "other" / "r" / "alice.py").is_file()
 
 
 async def test_b136_a_release_directory_does_not_hide_the_other_assignments(
