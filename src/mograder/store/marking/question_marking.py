@@ -402,7 +402,7 @@ def _followers(
         if not is_asked or question_grade(rows, key) is None:
             continue
         now = _state(connection, rows, key)
-        if _said_now(now) == _said_by(entry):
+        if _has_mark(now, entry):
             continue
         if _follows(rows, now, first):
             follow.append(rows)
@@ -425,6 +425,16 @@ def _follows(rows: StudentRows, now: AnswerMark, first: _First) -> bool:
     if _said_now(now) in (NOTHING_SAID, _said_now(first.before)):
         return True
     return bool(now.steps) and first.gave(now.steps[-1])
+
+
+def _has_mark(now: AnswerMark, entry: MarkEntry) -> bool:
+    """Return whether an answer has the mark of an entry, and nothing has changed under it since.
+
+    A mark by saved comments may say the same with other points: of another maximum.
+    """
+    points = now.given.mark.points if now.given else None
+    is_same = _said_now(now) == _said_by(entry) and points == entry.points
+    return is_same and not now.question.look_again
 
 
 def _said_now(answer: AnswerMark) -> tuple[object, ...]:
