@@ -110,14 +110,30 @@ def group_answers(
 
 
 def answer_key(codes: Sequence[str], kept: Set[str] = frozenset()) -> str:
-    """Return a text that is the same for answers that are the same."""
+    """Return a text that is the same for answers that are the same.
+
+    Of a cell without code its comments count: they are the answer.
+    """
     digest = hashlib.sha256()
     names = _Names(kept)
     for code in codes:
         tree = parse_python(code)
-        written = None if tree is None else names.normalised(tree)
+        written = None if tree is None or _is_blank(tree) else names.normalised(tree)
         digest.update((written or " ".join(code.split())).encode("utf-8", "replace") + b"\0")
     return digest.hexdigest()
+
+
+def _is_blank(tree: ast.Module) -> bool:
+    """Return whether a cell does nothing: it has comments, ``pass`` and ``...`` at most."""
+    return all(
+        isinstance(each, ast.Pass)
+        or (
+            isinstance(each, ast.Expr)
+            and isinstance(each.value, ast.Constant)
+            and each.value.value is ...
+        )
+        for each in tree.body
+    )
 
 
 class _Names(ast.NodeTransformer):
