@@ -19,6 +19,7 @@ from mograder.grading.release.regrade_requests import RequestRules
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
 from mograder.store.gradebook.late_work import LateWork, Membership
+from mograder.store.marking.annotations import Annotations, AnnotationWish, Place
 from mograder.store.marking.regrade_requests import RegradeRequests
 from tests.support.event_stream import listening
 from tests.support.feedback_pages import EVIL
@@ -546,6 +547,19 @@ async def test_a_decision_says_what_else_it_would_release(hub: Hub, course: Rele
     course.release("alice", at=later(60))
     page = " ".join((await read(hub, THREAD, "prof")).split())
     assert f"Essay 6 → 1, what was to be released on {moment(later(60))}." in page
+
+
+async def test_a_decision_says_that_it_would_release_comments_at_lines_too(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub, question="Q1")
+    notes = Annotations(course.book)
+    notes.add("A1", "alice", AnnotationWish(Place("Q1", 0), "Here.", None, MARKER, AT))
+    assert "releases all marks" not in await read(hub, THREAD, "prof")
+    notes.add("A1", "alice", AnnotationWish(Place("Essay", 1), "Hm", None, MARKER, AT))
+    page = " ".join((await read(hub, THREAD, "prof")).split())
+    assert "so these changes, too: comments." in page
 
 
 async def test_points_that_are_no_mark_are_refused(hub: Hub, course: ReleasedCourse) -> None:
