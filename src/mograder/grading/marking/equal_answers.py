@@ -71,11 +71,17 @@ async def answer_groups(
     sources: QuestionSources,
     question: str,
 ) -> tuple[AnswerGroup, ...]:
-    """Return the groups of two or more of the students with equal answers to a question."""
+    """Return the groups of two or more of the students with equal answers to a question.
+
+    Students whose submission cannot be read now are in none.
+    """
     answers: dict[str, list[str]] = {}
     texts = await asyncio.to_thread(lambda: {each: _text(files, each) for each in students})
     for student, text in texts.items():
-        work = await works.show(WorkToShow(text, "submission.py", sources))
+        try:
+            work = await works.show(WorkToShow(text, "submission.py", sources))
+        except MograderError:
+            continue  # one text must not keep the groups of the others from the markers
         codes = [cell.code for cell in work.of(question) if cell.own]
         if sum(map(len, codes)) <= _LONGEST:
             answers[student] = codes
