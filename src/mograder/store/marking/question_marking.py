@@ -455,11 +455,12 @@ def _is_said(now: AnswerMark, entry: MarkEntry, marker: str) -> bool:
 
 
 def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: str) -> GivenMark:
-    """Return the mark before the last step, as the next one that the marker gives.
+    """Return the mark before the last step, which the marker takes back.
 
-    It keeps the run on which it was given, so that it is known if the work has changed since, and
-    its state: to take a change back confirms no mark from the text of a notebook. Points that did
-    not count then are left out: in a new row they would count before the newer ones.
+    It keeps its marker, whose mark it is again, the run on which it was given, so that it is known
+    if the work has changed since, and its state: to take a change back confirms no mark from the
+    text of a notebook. Points that did not count then are left out: in a new row they would count
+    before the newer ones.
     """
     available = markable(grade_of(rows), rows.assignment).get(now.question.key)
     if len(now.steps) == 1:
@@ -475,7 +476,7 @@ def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: 
     elif details.adjustment is not None:
         rubric = read_rubric(connection, rows.assignment.name, now.question.key)
         points = rubric.points(details, before.mark.available or 0.0)
-    return GivenMark(replace(before.mark, points=points, marker=marker), details)
+    return GivenMark(replace(before.mark, points=points), details)
 
 
 def answers_to(book: Gradebook, assignment: str, question: str) -> Mapping[str, QuestionGrade]:
