@@ -402,6 +402,22 @@ async def test_one_mark_for_a_submission_can_be_asked_about(
     await release(hub)
     page = await read(hub, "/marks/bob/A1", "bob")
     assert re.findall(r'name="question" value="(.*?)"', page) == ["Q1", ""], "not about Essay alone"
+    by_hand = await post(hub, "/marks/bob/A1/requests", "bob", **ASKING)
+    assert by_hand.status_code == 400
+
+
+async def test_a_question_that_a_mark_for_the_whole_covers_since_is_offered_no_other_mark(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    assert "Give another mark" in await read(hub, THREAD, "prof")
+    course.book.record_marks("A1", "alice", {WHOLE: MarkEntry(9)}, marker=MARKER, at=AT)
+    page = await read(hub, THREAD, "prof")
+    assert "One mark for the whole submission counts" in page
+    assert "Give another mark" not in page
+    assert (await decide(hub, "prof", action="change", points="8")).status_code == 409
+    assert (await decide(hub, "prof", action="keep")).status_code == 303
 
 
 async def test_a_thread_tells_no_points_of_marks_that_were_taken_back(

@@ -169,6 +169,27 @@ def test_another_mark_for_the_whole_leaves_the_comment_on_the_submission(
     assert (shown.final, shown.comment) == (70, "A clear text.")
 
 
+def test_a_question_under_a_mark_for_the_whole_gets_none_of_its_own_by_a_request(
+    course: ReleasedCourse,
+) -> None:
+    """Nor does one that was asked about before: the mark for the whole would not count any more."""
+    course.release()
+    request = asking(course)
+    marks = {WHOLE: MarkEntry(9)}
+    course.book.record_marks("A1", "alice", marks, marker="mia", at=later(2))
+    with pytest.raises(Conflict, match="One mark for the whole submission counts"):
+        decide(course.feedback(5), request, Decision("mia", "Yes.", 8, request.last))
+    assert present(course) == 16.5
+    decide(course.feedback(5), request, Decision("mia", "See the whole.", None, request.last))
+    assert not found(course, request).waits
+    course.release("bob")
+    course.book.record_marks("A1", "bob", marks, marker="mia", at=later(6))
+    course.release("bob", minutes=7)
+    with pytest.raises(InvalidInput, match="Essay has no mark of its own"):
+        asking(course, student="bob", minutes=8)
+    assert asking(course, "Q1", student="bob", minutes=8).waits
+
+
 def test_a_mark_that_is_kept_is_recorded_as_kept(course: ReleasedCourse) -> None:
     course.release()
     request = asking(course)
