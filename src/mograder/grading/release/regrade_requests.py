@@ -29,7 +29,7 @@ from mograder.store.gradebook.grading_records import (
     QuestionGrade,
     StudentGrade,
 )
-from mograder.store.gradebook.mark_release import MarkReleases, Standing, standing
+from mograder.store.gradebook.mark_release import MarkReleases, NewRelease, Standing, standing
 from mograder.store.marking.question_marking import Change, QuestionMarks, markers_of
 from mograder.store.marking.regrade_requests import (
     Message,
@@ -190,7 +190,8 @@ def reopen(
 def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) -> Decided:
     """Record a decision; one with other points also records the mark, and releases it again.
 
-    The mark is released only if the student sees one: marks taken back stay so. If the program
+    The mark is released only if the student sees one, or will at a time that is planned: marks
+    taken back stay so until then. If the program
     ends between the mark and the decision, the request is still open, and deciding again is right.
     A request about a question that the assignment has no more, or in whose place one mark for the
     whole submission counts now, can only be closed with words.
@@ -231,11 +232,19 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
         return Decided(before, before, released=False)
     if made.points != present:
         _record_mark(book, request, made, now)
-    release = new_release(feedback, student) if stands.shown is not None else None
+    release = _release_again(feedback, student, stands)
     kind = MessageKind.KEPT if made.points == before else MessageKind.CHANGED
     message = Message(kind, made.by, now, said, before=before, after=made.points)
     requests.add(request.number, message, seen=made.seen, release=release)
-    return Decided(before, made.points, released=release is not None)
+    return Decided(before, made.points, released=bool(release and stands.shown))
+
+
+def _release_again(feedback: CourseFeedback, student: str, stands: Standing) -> NewRelease | None:
+    """Return the row that puts a new mark into what the student sees, or is planned to see."""
+    if stands.shown is not None:
+        return new_release(feedback, student)
+    planned = stands.waiting.visible_from if stands.waiting else None
+    return new_release(feedback, student, planned) if planned else None
 
 
 def _record_mark(book: Gradebook, request: RegradeRequest, made: Decision, now: datetime) -> None:

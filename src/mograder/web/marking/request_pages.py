@@ -226,7 +226,7 @@ def _reasons(
         return None, (), ()
     rows = MarkReleases(feedback.book).rows_for(request.assignment, request.student)
     stands = standing(rows, feedback.now)
-    seen = readable_marks(stands.shown)
+    seen = readable_marks(stands.shown or stands.waiting)
     present = marks_now(work)
     besides = () if seen is None else _besides(seen, present, request.question)
     if stands.shown and stands.waiting and stands.waiting.visible_from:
@@ -242,7 +242,7 @@ def _reasons(
 
 
 def _besides(seen: ReleasedMarks, now: ReleasedMarks, key: str) -> tuple[str, ...]:
-    """Return in words how a student's marks differ from those that the student sees.
+    """Return in words how a student's marks differ from those that the student sees, or will see.
 
     The question itself is left out.
     """

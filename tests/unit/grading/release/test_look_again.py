@@ -229,6 +229,17 @@ def test_a_mark_that_was_taken_back_stays_so(course: ReleasedCourse) -> None:
     assert present(course) == 15.5
 
 
+def test_a_planned_release_has_the_mark_that_was_decided_meanwhile(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course)
+    take_back(course.feedback(2), ["alice"], by="prof", note="Later.")
+    course.release("alice", minutes=3, at=later(60))
+    made = Decision("mia", "Yes.", 8, request.last)
+    assert not decide(course.feedback(5), request, made).released
+    assert "alice" not in (released_marks(course.feedback(59)) or {})
+    assert seen(course, 60) == 15.5
+
+
 def test_a_decision_after_an_interruption_tells_the_right_difference(
     course: ReleasedCourse,
 ) -> None:
