@@ -222,6 +222,12 @@ async def test_undo_does_not_take_back_another_persons_change(course: MarkingCou
     assert response.json()["now"]["comment"] == "theirs"
     assert not (await course.state("alice"))["undo"]
     assert (await course.state("alice", user="ben"))["undo"]
+    response = await course.ask("POST", path, "ben", json={"version": other["version"]})
+    assert response.json()["mark"]["marker"] == "mia", "whose mark it is again"
+    assert (await course.state("alice"))["undo"]
+    history = (await course.ask("GET", course.at("alice") + "/history")).json()["entries"]
+    told = [(each["marker"], each["comment"], each["restored"]) for each in history[:3]]
+    assert told == [("mia", "mine", True), ("ben", "theirs", False), ("mia", "mine", False)]
 
 
 async def test_another_mark_than_gradings_needs_a_reason(course: MarkingCourse) -> None:

@@ -19,6 +19,7 @@ from mograder.grading.release.regrade_requests import RequestRules
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
 from mograder.store.gradebook.late_work import LateWork, Membership
+from mograder.store.marking.annotations import Annotations, AnnotationWish, Place
 from mograder.store.marking.regrade_requests import RegradeRequests
 from tests.support.event_stream import listening
 from tests.support.feedback_pages import EVIL
@@ -401,6 +402,22 @@ async def test_one_mark_for_a_submission_can_be_asked_about(
     await release(hub)
     page = await read(hub, "/marks/bob/A1", "bob")
     assert re.findall(r'name="question" value="(.*?)"', page) == ["Q1", ""], "not about Essay alone"
+    by_hand = await post(hub, "/marks/bob/A1/requests", "bob", **ASKING)
+    assert by_hand.status_code == 400
+
+
+async def test_a_question_that_a_mark_for_the_whole_covers_since_is_offered_no_other_mark(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    assert "Give another mark" in await read(hub, THREAD, "prof")
+    course.book.record_marks("A1", "alice", {WHOLE: MarkEntry(9)}, marker=MARKER, at=AT)
+    page = await read(hub, THREAD, "prof")
+    assert "One mark for the whole submission counts" in page
+    assert "Give another mark" not in page
+    assert (await decide(hub, "prof", action="change", points="8")).status_code == 409
+    assert (await decide(hub, "prof", action="keep")).status_code == 303
 
 
 async def test_a_thread_tells_no_points_of_marks_that_were_taken_back(
@@ -546,6 +563,19 @@ async def test_a_decision_says_what_else_it_would_release(hub: Hub, course: Rele
     course.release("alice", at=later(60))
     page = " ".join((await read(hub, THREAD, "prof")).split())
     assert f"Essay 6 → 1, what was to be released on {moment(later(60))}." in page
+
+
+async def test_a_decision_says_that_it_would_release_comments_at_lines_too(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub, question="Q1")
+    notes = Annotations(course.book)
+    notes.add("A1", "alice", AnnotationWish(Place("Q1", 0), "Here.", None, MARKER, AT))
+    assert "releases all marks" not in await read(hub, THREAD, "prof")
+    notes.add("A1", "alice", AnnotationWish(Place("Essay", 1), "Hm", None, MARKER, AT))
+    page = " ".join((await read(hub, THREAD, "prof")).split())
+    assert "so these changes, too: comments." in page
 
 
 async def test_points_that_are_no_mark_are_refused(hub: Hub, course: ReleasedCourse) -> None:

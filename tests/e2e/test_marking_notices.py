@@ -436,6 +436,18 @@ async def test_the_way_to_a_conflict_at_another_question_asks_nothing(
     assert asked == []
 
 
+async def test_a_mark_withdrawn_while_another_marker_gave_one_is_a_conflict(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    await course.saved("dan", user="mia", points=3)
+    page = await open_answer(people, url, course, "dan")
+    await course.saved("dan", user="ben", points=5)
+    for key in ("p", "Control+a", "Delete", "Escape"):
+        await page.keyboard.press(key)
+    await expect(page.get_by_role("alert")).to_contain_text("ben saved first")
+    assert marks(course)["dan"] == (5, "ben")
+
+
 async def begin_comment(page: Page) -> None:
     """Begin a comment at a line of the answer."""
     for key in ("l", "ArrowDown", "Enter"):

@@ -83,7 +83,7 @@ class CheckStatistics:
     """One label: the number of students with a result for it, and of those who passed.
 
     ``conditions`` are in the check's order. ``wrong`` is the commonest wrong result, None where no
-    two students have the same.
+    two students have the same, or where no student passed, so that it is not known which are right.
     """
 
     label: str
@@ -271,9 +271,10 @@ class _Count:
             tried = self.conditions.setdefault(message, [0, 0])
             tried[0] += 1
             tried[1] += passed
-        calls = {(each.call, each.result or each.status) for each in check.calls}
+        # In the check's order, so that of results as common as each other always one is told.
+        calls = dict.fromkeys((each.call, each.result or each.status) for each in check.calls)
         if label.passed:
-            self.right |= calls
+            self.right.update(calls)
         else:
             for call in calls:
                 self.wrong.setdefault(call, []).append(student)
@@ -284,7 +285,7 @@ class _Count:
         )
         wrong = None
         others = [pair for pair in self.wrong.items() if pair[0] not in self.right]
-        if others:
+        if others and self.passed:
             (call, result), students = max(others, key=lambda pair: len(pair[1]))
             if len(students) > 1:
                 wrong = WrongResult(call, result, len(students), min(students))

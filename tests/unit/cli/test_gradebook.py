@@ -264,6 +264,7 @@ def test_a_number_leaves_the_saved_comments_of_markers(graded: Path, course: Pat
         assert book.grades("A1")[1].questions[-1].points == 32
         reasons = read_mark_reasons(book, "A1")["bob"]["Analysis"]
     assert reasons.saved == (SavedText("Names the unit."),)
+    assert cli("gradebook explain A1 bob").out.count(": Names the unit.\n") == 3
 
 
 def test_a_comment_leaves_the_mark_by_saved_comments_as_it_is(graded: Path) -> None:
@@ -289,6 +290,8 @@ def test_a_mark_in_the_place_of_gradings_is_kept_with_its_reason(graded: Path) -
         reasons = read_mark_reasons(book, "A1")["bob"]["Q1"]
     assert (now.key, now.points, now.graded) == ("Q1", 9, 7.1)
     assert reasons.reason == "The check was too strict."
+    assert ": The check was too strict.\n" in cli("gradebook explain A1 bob").out
+    assert cli("gradebook explain A1 bob --json").json["history"][-1]["reason"] == reasons.reason
 
 
 @pytest.mark.parametrize(

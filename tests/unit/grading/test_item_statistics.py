@@ -179,3 +179,6 @@ def test_the_commonest_wrong_result_is_told_if_two_students_share_it() -> None:
     assert shared == WrongResult("mean(1)", "0", 2, "b")
     assert wrong(a=right, b=result("1", "0"), c=result("1", "7")) is None
     assert wrong(a=right) is None
+    assert wrong(b=result("1", "0"), c=result("1", "0")) is None, "1 may be right"
+    tie = result(*map(str, range(20)))
+    assert wrong(a=right, b=tie, c=tie) == WrongResult("mean(0)", "0", 2, "b")

@@ -8,6 +8,7 @@ student's mark came about, and ``check`` finds marks that mean something else th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -45,15 +46,18 @@ from mograder.grading.submissions.grading_result import (
 from mograder.operations.gradebook_checks import Verifies, all_well, check_gradebook
 from mograder.operations.report import problems
 from mograder.sandbox.execution.judging import JudgedCall
-from mograder.store.gradebook.gradebook import viewed_gradebook
+from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.grading_records import (
     EARLIER,
     MANUAL,
     WHOLE,
     QuestionGrade,
-    RecordedMark,
     StudentGrade,
 )
+from mograder.store.marking.question_marking import GivenMark, QuestionMarks
+from mograder.store.marking.saved_comments import SavedComments
+
+_History = Sequence[tuple[GivenMark, Sequence[str]]]
 
 _WIDEST = 40
 _SIGNS = {"claimed": "~", "unprotected": "!", "not run": "x"}
@@ -240,19 +244,33 @@ def explain(*, assignment: str, student: str, loaded: LoadedSettings) -> Result:
         last = NO_RESULT
         if grade.run is not None:  # the key may be made when it is needed first
             last = last_results(grading_key(loaded), book, name, (student,))[student]
-        history = book.history(name, student)
+        history = _history(book, name, student)
     told = as_json(grade) | {
         "late": late_sentence(grade, deduction),
         "result": last.result.model_dump(mode="json") if last.result else None,
         "problem": last.problem,
-        "history": history,
+        "history": [
+            asdict(each.mark) | asdict(each.details) | {"saved": saved} for each, saved in history
+        ],
     }
     lines = _explanation(grade, last, history, late_sentence(grade, deduction))
     return Result(told, (plain(line).rstrip() for line in lines))
 
 
+def _history(book: Gradebook, assignment: str, student: str) -> _History:
+    """Return every mark of a student with the texts of its saved comments, oldest first."""
+    marks, bank = QuestionMarks(book), SavedComments(book)
+    found = []
+    for question in {each.question for each in book.history(assignment, student)}:
+        known = bank.rubric(assignment, question).comments
+        for given in marks.history(assignment, student, question):
+            saved = [known[each].text for each in given.details.saved if each in known]
+            found.append((given, saved))
+    return sorted(found, key=lambda each: each[0].mark.number)
+
+
 def _explanation(
-    grade: StudentGrade, last: LastResult, history: Sequence[RecordedMark], late: str
+    grade: StudentGrade, last: LastResult, history: _History, late: str
 ) -> Iterator[str]:
     final = number_text(grade.final) or "no mark"
     yield f"{grade.assignment}, {grade.student}: {final} of {number_text(grade.max_mark)}"
@@ -273,10 +291,10 @@ def _explanation(
     yield from (f"  {flag}." for flag in grade.flags)
     if grade.tampered:
         yield f"  Changed in the submission: {', '.join(grade.tampered)}"
-    people = [each for each in history if each.marker]
+    people = [(given, saved) for given, saved in history if given.mark.marker]
     if people:
         yield "  Marks by people, oldest first:"
-        yield from (f"{_INDENT}{_told(each)}" for each in people)
+        yield from (f"{_INDENT}{_told(given, saved)}" for given, saved in people)
 
 
 def _heading(question: QuestionGrade) -> str:
@@ -350,13 +368,14 @@ def _sum(grade: StudentGrade) -> Iterator[str]:
         yield f"  Total: {terms}{total}"
 
 
-def _told(mark: RecordedMark) -> str:
-    if mark.question == WHOLE and mark.points is None and mark.comment:
-        return f"comment, {mark.marker}{_on(mark.at)}: {' '.join(mark.comment.split())}"
+def _told(given: GivenMark, saved: Sequence[str]) -> str:
+    mark = given.mark
+    said = " ".join(" ".join([given.details.reason, *saved, mark.comment]).split())
+    if mark.question == WHOLE and mark.points is None and said:
+        return f"comment, {mark.marker}{_on(mark.at)}: {said}"
     what = mark.question or "all questions without checks"
     points = "withdrawn" if mark.points is None else number_text(mark.points)
-    said = f": {' '.join(mark.comment.split())}" if mark.comment else ""
-    return f"{what}: {points}, {mark.marker}{_on(mark.at)}{said}"
+    return f"{what}: {points}, {mark.marker}{_on(mark.at)}{f': {said}' if said else ''}"
 
 
 @click.command("check")

@@ -71,11 +71,17 @@ async def answer_groups(
     sources: QuestionSources,
     question: str,
 ) -> tuple[AnswerGroup, ...]:
-    """Return the groups of two or more of the students with equal answers to a question."""
+    """Return the groups of two or more of the students with equal answers to a question.
+
+    Students whose submission cannot be read now are in none.
+    """
     answers: dict[str, list[str]] = {}
     texts = await asyncio.to_thread(lambda: {each: _text(files, each) for each in students})
     for student, text in texts.items():
-        work = await works.show(WorkToShow(text, "submission.py", sources))
+        try:
+            work = await works.show(WorkToShow(text, "submission.py", sources))
+        except MograderError:
+            continue  # one text must not keep the groups of the others from the markers
         codes = [cell.code for cell in work.of(question) if cell.own]
         if sum(map(len, codes)) <= _LONGEST:
             answers[student] = codes
@@ -110,14 +116,30 @@ def group_answers(
 
 
 def answer_key(codes: Sequence[str], kept: Set[str] = frozenset()) -> str:
-    """Return a text that is the same for answers that are the same."""
+    """Return a text that is the same for answers that are the same.
+
+    Of a cell without code its comments count: they are the answer.
+    """
     digest = hashlib.sha256()
     names = _Names(kept)
     for code in codes:
         tree = parse_python(code)
-        written = None if tree is None else names.normalised(tree)
+        written = None if tree is None or _is_blank(tree) else names.normalised(tree)
         digest.update((written or " ".join(code.split())).encode("utf-8", "replace") + b"\0")
     return digest.hexdigest()
+
+
+def _is_blank(tree: ast.Module) -> bool:
+    """Return whether a cell does nothing: it has comments, ``pass`` and ``...`` at most."""
+    return all(
+        isinstance(each, ast.Pass)
+        or (
+            isinstance(each, ast.Expr)
+            and isinstance(each.value, ast.Constant)
+            and each.value.value is ...
+        )
+        for each in tree.body
+    )
 
 
 class _Names(ast.NodeTransformer):

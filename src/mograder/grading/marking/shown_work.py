@@ -136,7 +136,7 @@ def solution_cells(sources: QuestionSources, question: str) -> tuple[WorkCell, .
     """Return the author's cells of a question, without the marks around solutions."""
     chosen = set(sources.of(question))
     return tuple(
-        _work_cell(each.index, each.name, each.solution, each.line)
+        _work_cell(each.index, each.name, each.solution, each.line, is_solution=True)
         for each in sources.cells
         if each.index in chosen
     )
@@ -151,26 +151,47 @@ def _shown(cell: Cell) -> WorkCell:
     return _work_cell(cell.index, cell.name, cell.code, cell.code_first)
 
 
-def _work_cell(index: int, name: str, code: str, line: int) -> WorkCell:
+def _work_cell(
+    index: int, name: str, code: str, line: int, *, is_solution: bool = False
+) -> WorkCell:
     shown = "" if name in _NAMELESS else name
-    return WorkCell(index, shown, code.strip("\n"), line, written_text(name, code))
+    text = written_text(name, code, is_solution=is_solution)
+    return WorkCell(index, shown, code.strip("\n"), line, text)
 
 
-def written_text(name: str, code: str) -> str:
-    """Return the Markdown of a written answer, or of a cell with nothing but ``mo.md``; else ""."""
+def written_text(name: str, code: str, *, is_solution: bool = False) -> str:
+    """Return the Markdown of a written answer, or of a cell with nothing but ``mo.md``; else "".
+
+    It is "" also if the cell has several texts, or one with values in it: a marker must not take a
+    part for the answer. Of a solution, the text that replaces the placeholder is the only one.
+    """
     if not is_answer_name(name) and "md" not in code:
         return ""  # parsing takes milliseconds, and a class has thousands of cells
     tree = parse_python(code)
     if tree is None or not (is_answer_name(name) or _is_prose(tree)):
         return ""
+    statements = _last_assigned(tree.body) if is_solution else tree.body
+    nodes = [each for statement in statements for each in ast.walk(statement)]
     texts = [
         each.value
-        for each in ast.walk(tree)
-        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+        for each in nodes
+        if isinstance(each, ast.Constant) and isinstance(each.value, str) and each.value.strip()
     ]
-    if not texts:
+    if len(texts) != 1 or any(isinstance(each, ast.JoinedStr) for each in nodes):
         return ""
-    return textwrap.dedent(max(texts, key=len)).strip()
+    return textwrap.dedent(texts[0]).strip()
+
+
+def _last_assigned(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """Return statements without the assignments of names that later ones assign again."""
+    kept: dict[str | int, ast.stmt] = {}
+    for number, each in enumerate(statements):
+        match each:
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                kept[name] = each
+            case _:
+                kept[number] = each
+    return list(kept.values())
 
 
 def _is_prose(tree: ast.Module) -> bool:

@@ -22,13 +22,14 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,
     MACHINE,
+    MANUAL,
     WHOLE,
     MarkDetails,
     MarkEntry,
     QuestionGrade,
     StudentGrade,
 )
-from mograder.store.gradebook.mark_release import MarkReleases, Standing, standing
+from mograder.store.gradebook.mark_release import MarkReleases, NewRelease, Standing, standing
 from mograder.store.marking.question_marking import Change, QuestionMarks, markers_of
 from mograder.store.marking.regrade_requests import (
     Message,
@@ -99,7 +100,8 @@ def ask(
     ``marks`` are the assignment, the student, and the key of the question.
 
     Raises:
-        InvalidInput: The text is empty or too long, or there is no such question.
+        InvalidInput: The text is empty or too long, there is no such question, or one mark for the
+            whole submission counts in its place.
         Forbidden: The marks are not released, or the time for requests is over.
         Conflict: There is a request already.
     """
@@ -108,9 +110,14 @@ def ask(
     stands = standing(MarkReleases(book).rows_for(assignment, student), now)
     _demand_open(rules, stands, now)
     assert stands.shown is not None
-    question = _question_or_none(parse_marks(stands.shown.grade).grade, key)
+    grade = parse_marks(stands.shown.grade).grade
+    question = _question_or_none(grade, key)
     if question is None:
         raise InvalidInput(f"{assignment} has no question {key[:100]!r}.")
+    if question.points is None and grade.whole is not None:
+        raise InvalidInput(
+            f"{key} has no mark of its own.", hint="Ask about the mark for the whole submission."
+        )
     requests = RegradeRequests(book)
     _refuse_flood(requests.of(assignment, student, key))
     assignee = _assignee(book, rules.to, (assignment, student), question, requests.of(assignment))
@@ -183,14 +190,17 @@ def reopen(
 def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) -> Decided:
     """Record a decision; one with other points also records the mark, and releases it again.
 
-    The mark is released only if the student sees one: marks taken back stay so. If the program
+    The mark is released only if the student sees one, or will at a time that is planned: marks
+    taken back stay so until then. If the program
     ends between the mark and the decision, the request is still open, and deciding again is right.
-    A request about a question that the assignment has no more can only be closed with words.
+    A request about a question that the assignment has no more, or in whose place one mark for the
+    whole submission counts now, can only be closed with words.
 
     Raises:
         InvalidInput: The text is empty or too long, or the points are out of range.
         NotFound: There is no such question now, and other points for it.
-        Conflict: The request is closed, or another message or mark came meanwhile.
+        Conflict: The request is closed, or another message or mark came meanwhile, or there are
+            points for a question that has no mark of its own.
     """
     said = _checked(made.text)
     if not request.waits:
@@ -205,7 +215,13 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
     question = _question_or_none(grade, request.question)
     present = None if question is None else question.points
     before = points_seen(stands, request.question, present)
-    if made.points is None and question is not None and present != before:
+    covered = question is not None and _is_covered(grade, question)
+    if covered and made.points is not None:
+        raise Conflict(
+            f"One mark for the whole submission counts in place of {request.question}'s.",
+            hint="Change that mark, and close the request with a few words.",
+        )
+    if made.points is None and question is not None and present != before and not covered:
         raise Conflict(
             f"The mark was changed to {number_text(present)} since it was released.",
             hint="Give the points that shall count.",
@@ -216,11 +232,19 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
         return Decided(before, before, released=False)
     if made.points != present:
         _record_mark(book, request, made, now)
-    release = new_release(feedback, student) if stands.shown is not None else None
+    release = _release_again(feedback, student, stands)
     kind = MessageKind.KEPT if made.points == before else MessageKind.CHANGED
     message = Message(kind, made.by, now, said, before=before, after=made.points)
     requests.add(request.number, message, seen=made.seen, release=release)
-    return Decided(before, made.points, released=release is not None)
+    return Decided(before, made.points, released=bool(release and stands.shown))
+
+
+def _release_again(feedback: CourseFeedback, student: str, stands: Standing) -> NewRelease | None:
+    """Return the row that puts a new mark into what the student sees, or is planned to see."""
+    if stands.shown is not None:
+        return new_release(feedback, student)
+    planned = stands.waiting.visible_from if stands.waiting else None
+    return new_release(feedback, student, planned) if planned else None
 
 
 def _record_mark(book: Gradebook, request: RegradeRequest, made: Decision, now: datetime) -> None:
@@ -233,6 +257,14 @@ def _record_mark(book: Gradebook, request: RegradeRequest, made: Decision, now: 
     entry = MarkEntry(made.points, comment, details)
     change = Change(request.question, entry, made.by, now, made.version or stands.version)
     marks.give(request.assignment, request.student, change)
+
+
+def _is_covered(grade: StudentGrade, question: QuestionGrade) -> bool:
+    """Return whether one mark for the whole submission counts in place of a question's own.
+
+    A newer mark of the question would replace it, and leave the others without one.
+    """
+    return question.key != WHOLE and question.state == MANUAL and grade.whole is not None
 
 
 def _question_or_none(grade: StudentGrade, key: str) -> QuestionGrade | None:

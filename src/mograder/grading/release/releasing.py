@@ -304,16 +304,20 @@ def take_back(
     return Released(tuple(each.student for each in news))
 
 
-def new_release(feedback: CourseFeedback, student: str) -> NewRelease | None:
-    """Return a row that releases a student's present marks now, None while there is no mark.
+def new_release(
+    feedback: CourseFeedback, student: str, at: datetime | None = None
+) -> NewRelease | None:
+    """Return a row that releases a student's present marks, None while there is no mark.
+
+    They are visible from ``at`` on, now without it.
 
     Raises: as :func:`release`.
     """
     (each,) = feedback.works((student,))
     if each.grade.final is None or each.last.problem:
         return None
-    marks = replace(marks_now(each), told=_is_told_now(feedback))
-    return NewRelease(student, feedback.now, render_marks(marks))
+    marks = replace(marks_now(each), told=at is None and _is_told_now(feedback))
+    return NewRelease(student, at or feedback.now, render_marks(marks))
 
 
 def check_note(note: str) -> None:

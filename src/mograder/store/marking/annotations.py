@@ -325,8 +325,9 @@ def _of_marks(
     details = read_details(connection, (mark.number for mark in last.values()))
     for student, mark in last.items():
         told = details.get(mark.number)
-        if told is None or mark.points is None:
-            continue
+        is_marked = mark.points is not None
+        if told is None or not (is_marked or told.saved):
+            continue  # saved comments without points count beside grading's mark, as a comment does
         counts = told.adjustment is not None
         texts = (rubric.comments[each] for each in told.saved if each in rubric.comments)
         yield (
@@ -335,6 +336,6 @@ def _of_marks(
                 tuple(SavedText(each.text, each.points if counts else None) for each in texts),
                 told.adjustment,
                 counts and rubric.starts_at is StartsAt.FULL,
-                told.reason,
+                told.reason if is_marked else "",
             ),
         )

@@ -402,7 +402,7 @@ def _followers(
         if not is_asked or question_grade(rows, key) is None:
             continue
         now = _state(connection, rows, key)
-        if _said_now(now) == _said_by(entry):
+        if _has_mark(now, entry):
             continue
         if _follows(rows, now, first):
             follow.append(rows)
@@ -427,6 +427,16 @@ def _follows(rows: StudentRows, now: AnswerMark, first: _First) -> bool:
     return bool(now.steps) and first.gave(now.steps[-1])
 
 
+def _has_mark(now: AnswerMark, entry: MarkEntry) -> bool:
+    """Return whether an answer has the mark of an entry, and nothing has changed under it since.
+
+    A mark by saved comments may say the same with other points: of another maximum.
+    """
+    points = now.given.mark.points if now.given else None
+    is_same = _said_now(now) == _said_by(entry) and points == entry.points
+    return is_same and not now.question.look_again
+
+
 def _said_now(answer: AnswerMark) -> tuple[object, ...]:
     return answer.given.says() if answer.given else NOTHING_SAID
 
@@ -445,11 +455,12 @@ def _is_said(now: AnswerMark, entry: MarkEntry, marker: str) -> bool:
 
 
 def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: str) -> GivenMark:
-    """Return the mark before the last step, as the next one that the marker gives.
+    """Return the mark before the last step, which the marker takes back.
 
-    It keeps the run on which it was given, so that it is known if the work has changed since, and
-    its state: to take a change back confirms no mark from the text of a notebook. Points that did
-    not count then are left out: in a new row they would count before the newer ones.
+    It keeps its marker, whose mark it is again, the run on which it was given, so that it is known
+    if the work has changed since, and its state: to take a change back confirms no mark from the
+    text of a notebook. Points that did not count then are left out: in a new row they would count
+    before the newer ones.
     """
     available = markable(grade_of(rows), rows.assignment).get(now.question.key)
     if len(now.steps) == 1:
@@ -465,7 +476,7 @@ def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: 
     elif details.adjustment is not None:
         rubric = read_rubric(connection, rows.assignment.name, now.question.key)
         points = rubric.points(details, before.mark.available or 0.0)
-    return GivenMark(replace(before.mark, points=points, marker=marker), details)
+    return GivenMark(replace(before.mark, points=points), details)
 
 
 def answers_to(book: Gradebook, assignment: str, question: str) -> Mapping[str, QuestionGrade]:

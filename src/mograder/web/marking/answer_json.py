@@ -299,6 +299,7 @@ def history_json(history: Iterable[GivenMark]) -> list[Json]:
     """Return the marks that a question had, newest first; ``marker`` is "" for grading.
 
     ``again``: the points of saved comments were changed, and nobody gave another mark.
+    ``restored``: the mark before is there again, since the last change was taken back.
     """
     entries: list[Json] = []
     before: GivenMark | None = None
@@ -314,6 +315,7 @@ def history_json(history: Iterable[GivenMark]) -> list[Json]:
             "reason": each.details.reason if each.mark.marker != MACHINE else each.mark.comment,
             "at": each.mark.at,
             "again": each.counts_again(before),
+            "restored": each.details.takes_back and not each.is_empty,
         }
         entries.append(entry)
         before = each if each.mark.marker != MACHINE else before

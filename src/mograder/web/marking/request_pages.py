@@ -24,12 +24,12 @@ from mograder.grading.marking.answer_names import answer_id, question_address, q
 from mograder.grading.release import regrade_requests
 from mograder.grading.release.feedback_view import QuestionView
 from mograder.grading.release.regrade_requests import LONGEST_TEXT, Decision
-from mograder.grading.release.releasing import marks_now, readable_marks
+from mograder.grading.release.releasing import ReleasedMarks, marks_now, readable_marks
 from mograder.grading.release.student_marks import telling, view_marks
 from mograder.grading.submissions.grading_result import GradedCheck
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.mark_release import MarkReleases, standing
+from mograder.store.marking.annotations import NO_REASONS
 from mograder.store.marking.marking_progress import open_for_marking
 from mograder.store.marking.question_marking import AnswerMark, QuestionMarks, markers_of
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
@@ -226,11 +226,12 @@ def _reasons(
         return None, (), ()
     rows = MarkReleases(feedback.book).rows_for(request.assignment, request.student)
     stands = standing(rows, feedback.now)
-    seen = readable_marks(stands.shown)
-    besides = () if seen is None else _besides(seen.grade, work.grade, request.question)
+    seen = readable_marks(stands.shown or stands.waiting)
+    present = marks_now(work)
+    besides = () if seen is None else _besides(seen, present, request.question)
     if stands.shown and stands.waiting and stands.waiting.visible_from:
         besides += (f"what was to be released on {moment(stands.waiting.visible_from)}",)
-    view = view_marks(feedback, marks_now(work), telling(feedback).of(rows))
+    view = view_marks(feedback, present, telling(feedback).of(rows))
     shown = next((each for each in view.questions if each.key == request.question), None)
     graded = work.last.result.checks if work.last.result else ()
     about = []
@@ -240,12 +241,13 @@ def _reasons(
     return shown, tuple(about), besides
 
 
-def _besides(seen: StudentGrade, now: StudentGrade, key: str) -> tuple[str, ...]:
-    """Return in words how a student's marks differ from those that the student sees.
+def _besides(seen: ReleasedMarks, now: ReleasedMarks, key: str) -> tuple[str, ...]:
+    """Return in words how a student's marks differ from those that the student sees, or will see.
 
     The question itself is left out.
     """
-    points = [{each.key: each.points for each in grade.questions} for grade in (seen, now)]
+    both = (seen, now)
+    points = [{each.key: each.points for each in marks.grade.questions} for marks in both]
     keys = [each for each in {**points[0], **points[1]} if each != key]
     before, after = ([number_text(of.get(each)) or "–" for each in keys] for of in points)
     told = [
@@ -253,13 +255,17 @@ def _besides(seen: StudentGrade, now: StudentGrade, key: str) -> tuple[str, ...]
         for each, one, other in zip(keys, before, after, strict=True)
         if one != other
     ]
-    words = [
-        ({each.key: each.comment for each in grade.questions if each.key != key}, grade.comment)
-        for grade in (seen, now)
-    ]
-    told += ["comments"] if words[0] != words[1] else []
-    told += ["the deduction"] if seen.penalty_pct != now.penalty_pct else []
+    told += ["comments"] if _words(seen, key) != _words(now, key) else []
+    told += ["the deduction"] if seen.grade.penalty_pct != now.grade.penalty_pct else []
     return tuple(told)
+
+
+def _words(marks: ReleasedMarks, key: str) -> object:
+    """Return what people said about a student's marks, but for those of one question."""
+    comments = {each.key: each.comment for each in marks.grade.questions if each.key != key}
+    given = marks.reasons.items()
+    reasons = {of: each for of, each in given if of != key and each != NO_REASONS}
+    return comments, marks.grade.comment, reasons
 
 
 def _people(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str, ...]:

@@ -256,7 +256,7 @@ export async function show_history() {
   of("changes").replaceChildren(...entries.map((each) => make(
     "li", {},
     make("strong", {}, each.points !== null ? word("marked", number_text(each.points)) : word(each.marker ? "cleared" : "forpeople")),
-    make("span", { class: "soft small" }, ` ${[each.marker || each.state, each.again ? word("again") : "", moment(each.at)].filter(Boolean).join(", ")}`),
+    make("span", { class: "soft small" }, ` ${[each.marker || each.state, each.again ? word("again") : "", each.restored ? word("restored") : "", moment(each.at)].filter(Boolean).join(", ")}`),
     each.comment ? make("p", { class: "plain" }, each.comment) : null,
     each.reason ? make("p", { class: "plain soft" }, each.reason) : null,
   )));

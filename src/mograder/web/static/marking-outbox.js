@@ -140,8 +140,8 @@ export function send_all() {
 function same(mark, draft) {
   if (!mark) return false;
   const alike = (one, other) => JSON.stringify([...one].sort()) === JSON.stringify([...other].sort());
-  const points = draft.points === null ? (mark.adjustment ?? 0) === (draft.adjustment ?? 0) : mark.adjustment === null && mark.points === draft.points;
-  return points && alike(mark.saved, draft.saved) && mark.comment.trim() === draft.comment.trim() && mark.reason.trim() === draft.reason.trim();
+  const number = mark.adjustment === null ? mark.points : null; // points that are no sum of saved comments
+  return number === draft.points && (mark.adjustment ?? 0) === (draft.adjustment ?? 0) && alike(mark.saved, draft.saved) && mark.comment.trim() === draft.comment.trim() && mark.reason.trim() === draft.reason.trim();
 }
 
 function store(entry) {

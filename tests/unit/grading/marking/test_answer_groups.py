@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mograder.core.errors import Busy
 from mograder.grading.marking import shown_work
 from mograder.grading.marking.equal_answers import answer_groups
 from mograder.grading.marking.graded_work import WorkFiles
@@ -67,6 +68,19 @@ def test_a_submission_is_parsed_once_for_all_questions(
     texts = {"bob": submission_of("Another."), "eve": submission_of("One.")}
     assert groups(works, tmp_path, "Essay", **texts) == [("alice", "eve")]
     assert len([text for text in parsed if text]) == 2
+
+
+def test_a_submission_that_cannot_be_read_now_leaves_the_groups_of_the_others(
+    works: Works, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(work: WorkToShow) -> ShownWork:
+        if "Alone." in work.text:
+            raise Busy("The notebook could not be checked just now.")
+        return show_work(work)
+
+    monkeypatch.setattr(shown_work, "show_work", failing)
+    texts = {"alice": submission_of("Alone."), "bob": submission_of(), "eve": submission_of()}
+    assert groups(works, tmp_path, "Q1", **texts) == [("bob", "eve")]
 
 
 def test_what_cannot_be_read_or_is_very_long_is_in_no_group(works: Works, tmp_path: Path) -> None:

@@ -89,6 +89,13 @@ def test_answers_of_other_syntax_are_never_the_same(one: list[str], other: list[
     assert not group_answers({"a": one, "b": other})
 
 
+@pytest.mark.parametrize("rest", ["", "\npass", "\n..."])
+def test_where_there_is_no_code_the_comments_are_the_answer(rest: str) -> None:
+    blank, one, other = (f"# {text}{rest}" for text in ("YOUR CODE HERE", "2 x = 4", "2 x = 6"))
+    answers = {"a": [blank], "b": [one], "c": [other], "d": [one.replace("\n", "\n\n")]}
+    assert group_answers(answers) == (AnswerGroup(("b", "d"), same=True),)
+
+
 def test_the_same_text_may_differ_in_white_space_and_case() -> None:
     assert answer_key(["mo.md('The  Mean\\n')"]) == answer_key(['mo.md("the mean")'])
 

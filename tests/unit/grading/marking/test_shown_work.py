@@ -15,7 +15,13 @@ from mograder.grading.marking.question_sources import (
     question_sources,
     sources_or_none,
 )
-from mograder.grading.marking.shown_work import Works, WorkToShow, show_work, solution_cells
+from mograder.grading.marking.shown_work import (
+    Works,
+    WorkToShow,
+    show_work,
+    solution_cells,
+    written_text,
+)
 from mograder.store.gradebook.grading_records import WHOLE
 from tests.support.marking_course import SOURCE, submission_of
 from tests.support.notebooks import notebook
@@ -127,6 +133,36 @@ def test_written_answers_are_text() -> None:
     (solution,) = solution_cells(SOURCES, "Essay")
     assert solution.text.startswith("The model essay")
     assert "SOLUTION" not in solution_cells(SOURCES, "Q1")[0].code
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ('mo.md(f"The mean is {mean:.2f}, because it rained.")', ""),
+        ('mo.vstack([mo.md("(a) Yes."), mo.md("(b) No, since it rained.")])', ""),
+        ('response_text = "One."\nresponse_text = "Two, and more."\nmo.md(response_text)', ""),
+        ('response_text = "One."\nmore = ""\nmo.md(response_text)', "One."),
+        ("mo.md(response_text)", ""),
+    ],
+)
+def test_a_part_of_a_written_answer_is_not_shown_as_all_of_it(answer: str, text: str) -> None:
+    """The code is shown then."""
+    assert written_text("written_analysis", answer) == text
+
+
+def test_the_text_of_a_solution_is_not_its_placeholder() -> None:
+    answer = """
+    @app.cell
+    def written_analysis(mo):
+        response_text = "*Write your answer here, in five to ten sentences.*"
+        ### BEGIN SOLUTION
+        response_text = "It rained."
+        ### END SOLUTION
+        mo.md(response_text)
+        return
+    """
+    (solution,) = solution_cells(question_sources(notebook(answer), "hw1.py"), WHOLE)
+    assert solution.text == "It rained."
 
 
 def test_without_a_source_the_cells_before_a_check_answer_it() -> None:

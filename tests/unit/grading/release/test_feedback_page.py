@@ -429,3 +429,18 @@ def test_the_reasons_are_read_from_the_gradebook(tmp_path: Path) -> None:
     of_alice = MarkReasons((SavedText("Good.", 5),), -2.0, from_full=True, notes=(note,))
     assert found["alice"]["Analysis"] == of_alice
     assert found["bob"]["Analysis"] == MarkReasons((SavedText("Good."),))
+
+
+def test_a_saved_comment_beside_gradings_mark_is_told_as_its_text_would_be(tmp_path: Path) -> None:
+    with Gradebook(tmp_path / "gradebook.db") as book:
+        book.record_run(a_run("alice", FAIR))
+        book.record_run(a_run("bob", FAIR, work="other"))
+        made = SavedComments(book).add("A1", "Q1", CommentWish("Why so?"), Author("mia", AT))
+        marks = QuestionMarks(book)
+        for student, saved in (("alice", (made.comment,)), ("bob", ())):
+            seen = marks.state("A1", student, "Q1")
+            entry = MarkEntry(None, "", MarkDetails(None, saved))
+            marks.give("A1", student, Change("Q1", entry, "mia", AT, seen.version))
+        assert marks.state("A1", "alice", "Q1").question.points == 7.1
+        found = read_mark_reasons(book, "A1")
+    assert found == {"alice": {"Q1": MarkReasons((SavedText("Why so?"),))}}

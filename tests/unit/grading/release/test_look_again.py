@@ -169,6 +169,27 @@ def test_another_mark_for_the_whole_leaves_the_comment_on_the_submission(
     assert (shown.final, shown.comment) == (70, "A clear text.")
 
 
+def test_a_question_under_a_mark_for_the_whole_gets_none_of_its_own_by_a_request(
+    course: ReleasedCourse,
+) -> None:
+    """Nor does one that was asked about before: the mark for the whole would not count any more."""
+    course.release()
+    request = asking(course)
+    marks = {WHOLE: MarkEntry(9)}
+    course.book.record_marks("A1", "alice", marks, marker="mia", at=later(2))
+    with pytest.raises(Conflict, match="One mark for the whole submission counts"):
+        decide(course.feedback(5), request, Decision("mia", "Yes.", 8, request.last))
+    assert present(course) == 16.5
+    decide(course.feedback(5), request, Decision("mia", "See the whole.", None, request.last))
+    assert not found(course, request).waits
+    course.release("bob")
+    course.book.record_marks("A1", "bob", marks, marker="mia", at=later(6))
+    course.release("bob", minutes=7)
+    with pytest.raises(InvalidInput, match="Essay has no mark of its own"):
+        asking(course, student="bob", minutes=8)
+    assert asking(course, "Q1", student="bob", minutes=8).waits
+
+
 def test_a_mark_that_is_kept_is_recorded_as_kept(course: ReleasedCourse) -> None:
     course.release()
     request = asking(course)
@@ -206,6 +227,17 @@ def test_a_mark_that_was_taken_back_stays_so(course: ReleasedCourse) -> None:
     assert not decide(course.feedback(5), request, made).released
     assert "alice" not in (released_marks(course.feedback(6)) or {})
     assert present(course) == 15.5
+
+
+def test_a_planned_release_has_the_mark_that_was_decided_meanwhile(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course)
+    take_back(course.feedback(2), ["alice"], by="prof", note="Later.")
+    course.release("alice", minutes=3, at=later(60))
+    made = Decision("mia", "Yes.", 8, request.last)
+    assert not decide(course.feedback(5), request, made).released
+    assert "alice" not in (released_marks(course.feedback(59)) or {})
+    assert seen(course, 60) == 15.5
 
 
 def test_a_decision_after_an_interruption_tells_the_right_difference(

@@ -27,6 +27,7 @@ from mograder.store.marking.saved_comments import Author, CommentWish, SavedComm
 from tests.support.gradebooks import (
     AT,
     FAIR,
+    MARKS,
     a_run,
     change,
     export_0316,
@@ -237,6 +238,35 @@ def test_a_mark_given_apart_is_kept_though_an_equal_answer_had_it_once(book: Gra
     asked = Change("Analysis", number(4), MIA, AT + timedelta(minutes=3), seen)
     assert marks.give_together("A1", "alice", asked, ("bob", "eve"))[1:] == (("eve",), 1)
     assert points_of(book) == {"alice": 4, "bob": 3, "eve": 4}
+
+
+def test_a_mark_that_stands_is_confirmed_for_equal_answers_that_were_graded_anew(
+    book: Gradebook,
+) -> None:
+    book.record_run(a_run("bob", FAIR, work="bob"))
+    entry = number(9, reason="A typing error.")
+    together(book, entry, "bob", question="Q1")
+    for student, work in (("alice", "first"), ("bob", "bob")):
+        book.record_run(a_run(student, {**FAIR, "Q1": 3.0}, work=work, later=5))
+        assert QuestionMarks(book).state("A1", student, "Q1").question.look_again
+    assert together(book, entry, "bob", question="Q1") == ("bob",)
+    assert not QuestionMarks(book).state("A1", "bob", "Q1").question.look_again
+    assert together(book, entry, "bob", question="Q1") == ()
+
+
+def test_equal_answers_have_equal_points_of_a_new_maximum(book: Gradebook) -> None:
+    bank, author = SavedComments(book), Author(MIA, AT)
+    made = bank.add("A1", "Analysis", CommentWish("No unit.", -2.0), author)
+    bank.start("A1", "Analysis", StartsAt.FULL, author)
+    book.record_run(a_run("bob", FAIR, work="bob"))
+    entry = MarkEntry(None, "", MarkDetails(0.0, (made.comment,)))
+    together(book, entry, "bob")
+    assert points_of(book) == {"alice": 58, "bob": 58}
+    for student, work in (("alice", "first"), ("bob", "bob")):
+        marks = {**MARKS, "Analysis": 72.0}
+        book.record_run(a_run(student, FAIR, work=work, later=5, marks=marks))
+    assert together(book, entry, "bob") == ("bob",)
+    assert points_of(book) == {"alice": 70, "bob": 70}
 
 
 def test_an_answer_that_grading_marks_otherwise_keeps_its_mark(book: Gradebook) -> None:
