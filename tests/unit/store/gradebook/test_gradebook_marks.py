@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -337,6 +337,25 @@ def test_a_mark_under_changed_questions_is_flagged(book: Gradebook) -> None:
         "Look again at Analysis: the work or its grading changed after the mark",
         "The marks of Q3 do not count: there is no such question now",
     )
+
+
+@pytest.mark.parametrize("changed", [{**MARKS, "Q1": 20}, {"Q1": 10, "Analysis": 60}])
+def test_marks_by_another_table_than_there_is_now_are_flagged(
+    book: Gradebook, changed: Mapping[str, float]
+) -> None:
+    """One student was graded by the new table, whose maximum is everybody's from then on."""
+    for student in ("alice", "bob"):
+        book.record_run(a_run(student, FAIR))
+        give(book, student=student, Analysis=30)
+    assert [each.flags for each in book.grades("A1")] == [(), ()]
+    points = {key: FAIR[key] for key in FAIR if key in changed}
+    book.record_run(a_run("alice", points, marks=changed, later=5))
+    alice, bob = book.grades("A1")
+    assert (alice.flags, bob.max_mark) == ((), sum(changed.values()))
+    flag = "The table of marks is another one than when this was graded: grade it again"
+    assert bob.flags == (flag,)
+    book.record_run(a_run("bob", points, marks=changed, later=6))
+    assert [each.flags for each in book.grades("A1")] == [(), ()]
 
 
 def test_a_mark_for_all_is_flagged_after_another_maximum_of_the_same_work(book: Gradebook) -> None:
