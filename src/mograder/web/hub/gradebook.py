@@ -432,9 +432,13 @@ def _people(
     names: Mapping[str, str],
     copies: Mapping[Username, Sequence[CopyFacts]],
 ) -> list[str]:
-    """Return the students: whoever is on the list, or has a copy, a submission or a mark."""
+    """Return the students: whoever is on the list, or has a copy, a submission or a mark.
+
+    Without a list, also those whose full name is known: a name stays when its owner leaves.
+    """
+    roster = app.services.roster.listed()
     worked = {user for each in facts for user in (*each.marks, *each.received)}
-    listed = {*(app.services.roster.listed() or ()), *names, *map(str, copies)}
+    listed = {*(names if roster is None else roster), *map(str, copies)}
     found = (listed - app.services.policy.staff) | worked
     shown = (each for each in found if each != INSTRUCTOR and not is_rehearsal(each))
     return sorted(shown, key=str.casefold)
