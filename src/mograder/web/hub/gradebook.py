@@ -323,11 +323,14 @@ def read_table(
 
 
 def totals(columns: Sequence[Column], works: Sequence[Work]) -> tuple[float | None, float | None]:
-    """Return the weighted mean of all items in per cent, and that of those with a mark."""
+    """Return the weighted mean of all items in per cent, and that of those with a mark.
+
+    An item of 0 marks counts in neither, since nothing can be earned there.
+    """
     parts = [
         (column.weight, None if work.mark is None or not column.most else work.mark / column.most)
         for column, work in zip(columns, works, strict=True)
-        if column.weight
+        if column.weight and column.most != 0
     ]
     got = sum(weight * part for weight, part in parts if part is not None)
     everything = sum(weight for weight, _ in parts)
