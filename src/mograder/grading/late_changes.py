@@ -168,7 +168,8 @@ def read_changes(
     """Return the changes of a CSV file; ``assignment`` is for rows, ``zone`` for times without one.
 
     A row with a student, a group and no time puts the student into the group. Any other row is an
-    extension, or an exemption where the column says yes; of all assignments where none is named.
+    extension, or an exemption where the column says yes; of all assignments where none is named, or
+    ``all``, unless an assignment has this name.
 
     Raises:
         InvalidInput: A row cannot be used. All such rows are named, and nothing is to be recorded.
@@ -222,8 +223,9 @@ def _change(
     if cells["student"] and cells["group"] and not cells["until"] and exempt in _FALSE:
         return membership(cells["group"], cells["student"])
     typed = cells["assignment"] or assignment
+    is_course = not typed or (typed.casefold() == "all" and typed not in assignments)
     return extension(
-        find_name(typed, assignments, Words()) if typed else ALL_ASSIGNMENTS,
+        ALL_ASSIGNMENTS if is_course else find_name(typed, assignments, Words()),
         cells["student"],
         cells["group"],
         until=read_moment(cells["until"], zone, END_OF_DAY) if cells["until"] else None,
