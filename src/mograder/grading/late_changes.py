@@ -253,9 +253,13 @@ def _name(text: str, what: str) -> str:
 
 
 def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...]:
-    """Return the names of assignments, also of those without submissions."""
-    settings = loaded.settings
+    """Return the names of assignments, also of those without submissions.
+
+    Those with an extension or a stored rule are among them, also if there is nothing else of them.
+    """
+    settings, facts = loaded.settings, LateWork(book).facts()
     names = {each.name for each in book.assignments()} | set(settings.items)
+    names |= {each.assignment for each in facts.extensions.values()} | facts.policies.keys()
     names |= {each.item for each in settings.assignments}
     dirs = settings.dirs
     for place in (dirs.submitted, dirs.release, dirs.source, settings.hub.release_dir):
