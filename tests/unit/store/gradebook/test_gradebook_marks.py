@@ -222,6 +222,14 @@ def test_a_question_that_the_source_no_longer_has_does_not_count(book: Gradebook
     assert [q.key for q in only(book).questions] == list(MARKS)
 
 
+def test_where_all_questions_have_checks_there_is_no_mark_for_the_whole(book: Gradebook) -> None:
+    book.record_run(a_run(points={"Q1": 7.1, "Q2": 5}, marks={"Q1": 10, "Q2": 15}))
+    told = "Every question of A1 has checks, so that there is no mark for the whole."
+    with pytest.raises(InvalidInput, match=told) as refused:
+        book.record_marks("A1", "alice", {WHOLE: MarkEntry(50)}, marker="mia", at=AT)
+    assert refused.value.hint == "Its questions: Q1, Q2."
+
+
 def test_without_marks_one_mark_of_100_is_given(book: Gradebook, path: Path) -> None:
     run = replace(a_run(points={}, marks={"Q1": 1.0}), marks=None, max_mark=100.0)
     run = replace(run, questions=(replace(run.questions[0], available=None, state="judged"),))
