@@ -147,6 +147,24 @@ async def test_totals_are_by_weight_with_and_without_what_has_no_mark(hub: Hub) 
     assert (await rows(hub))["alice"]["so far %"] == ""
 
 
+async def test_an_item_of_no_marks_counts_in_no_total(hub: Hub) -> None:
+    """It was 0 % for everybody, also for those who had all that there was."""
+    with Gradebook(hub.course / "gradebook.db") as book:
+        book.record_run(a_run("dora", {"Q1": 0.0}, assignment="A2", marks={"Q1": 0}))
+    row = (await rows(hub))["dora"]
+    assert (row["A2"], row["total %"], row["so far %"]) == ("0", "50", "50")
+
+
+async def test_a_name_makes_no_line_for_a_student_who_is_not_on_the_list(hub: Hub) -> None:
+    """Those who left the course stood there with a total of 0."""
+    with Gradebook(hub.course / "gradebook.db") as book:
+        book.put_students({"gone": "Gil Gone"})
+        book.record_run(a_run("hal", FAIR))
+    assert {"gone", "hal"} & (await rows(hub)).keys() == {"hal"}, "a mark makes a line"
+    (hub.course / "allowed_users.txt").unlink()
+    assert (await rows(hub))["gone"]["name"] == "Gil Gone"
+
+
 async def test_items_stand_in_the_order_of_their_due_dates(hub: Hub) -> None:
     text = await read(hub, "/course/gradebook", "prof")
     assert text.index(">A1<") < text.index(">A2<")

@@ -29,7 +29,13 @@ from mograder.core.csv_table import (
 )
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.name_lookup import nfc
-from mograder.store.gradebook.grading_records import MarkEntry, QuestionGrade, StudentGrade
+from mograder.marks import sum_of_marks
+from mograder.store.gradebook.grading_records import (
+    WHOLE,
+    MarkEntry,
+    QuestionGrade,
+    StudentGrade,
+)
 from mograder.store.gradebook.mark_counting import waiting_for
 
 _PERSON = ("student", "username")
@@ -209,8 +215,9 @@ class FilledMarks:
 def filled_marks(data: bytes, name: str, grades: Sequence[StudentGrade]) -> tuple[FilledMarks, ...]:
     """Return what a file changes in the marks of an assignment; empty cells change nothing.
 
-    ``name`` is the file's name in messages. The columns are those of an export by question; the
-    sums in it are not read.
+    ``name`` is the file's name in messages. The columns are those of an export by question. A
+    changed sum in the column ``mark`` gives the mark for the whole where people give such a mark,
+    and is refused elsewhere; beside changed questions it is not read, and other sums never are.
 
     Raises:
         InvalidInput: A row cannot be used. All such rows are named.
@@ -224,8 +231,9 @@ def filled_marks(data: bytes, name: str, grades: Sequence[StudentGrade]) -> tupl
         for key in sorted(question_keys(grades), key=lambda key: question_title(key) in spelled)
         if (column := _column(question_title(key), spelled, table)) is not None
     }
-    comment = table.column(_COMMENT)
-    if person is None or not (questions or comment is not None):
+    comment, mark = table.column(_COMMENT), table.column(_RAW)
+    has_whole = mark is not None and any(_most_of_whole(each) is not None for each in grades)
+    if person is None or not (questions or comment is not None or has_whole):
         raise InvalidInput(
             f"{name} has no marks by question.",
             hint="Its first line names the columns: student, the questions, feedback.",
@@ -237,9 +245,8 @@ def filled_marks(data: bytes, name: str, grades: Sequence[StudentGrade]) -> tupl
     for row in table.rows:
         try:
             grade = _grade(row, person, known, seen)
-            filled = FilledMarks(
-                grade, _marks(row, questions, grade), _comment(row, comment, grade)
-            )
+            marks = _marks(row, questions, grade) or _whole(row, mark, grade)
+            filled = FilledMarks(grade, marks, _comment(row, comment, grade))
         except MograderError as error:
             problems.append(f"line {row.line} ({row.cell(person)}): {error.message}")
             continue
@@ -285,6 +292,31 @@ def _marks(row: Row, questions: Mapping[int, str], grade: StudentGrade) -> Mappi
             raise InvalidInput(f"{key} can have 0 to {question.available:g} marks, not {told}.")
         marks[key] = MarkEntry(mark, question.comment)
     return marks
+
+
+def _most_of_whole(grade: StudentGrade) -> float | None:
+    """Return the marks available for the whole; None where the total is one of questions only."""
+    if grade.whole is not None:
+        return None if any(each.open for each in grade.questions) else grade.whole.available
+    is_by_question = any(each.available is not None for each in grade.questions)
+    return None if is_by_question or grade.auto is not None else grade.max_mark
+
+
+def _whole(row: Row, column: int | None, grade: StudentGrade) -> Mapping[str, MarkEntry]:
+    """Return the mark for the whole that gives the total in this column, if that is another one."""
+    told = parse_mark(row.cell(column))
+    if told is None or number_text(grade.total) == number_text(float(told)):
+        return {}
+    most = _most_of_whole(grade)
+    if most is None:
+        now = number_text(grade.total) or "empty"
+        raise InvalidInput(f"mark (now {now}) is the sum of the questions: change these instead.")
+    auto = grade.auto or 0.0
+    points = sum_of_marks([float(told), -auto])
+    if not 0 <= points <= most:
+        limits = " to ".join(number_text(sum_of_marks([auto, each])) for each in (0.0, most))
+        raise InvalidInput(f"mark can be {limits}, not {told}.")
+    return {WHOLE: MarkEntry(points, grade.comment)}
 
 
 def _comment(row: Row, column: int | None, grade: StudentGrade) -> str | None:

@@ -168,7 +168,8 @@ def read_changes(
     """Return the changes of a CSV file; ``assignment`` is for rows, ``zone`` for times without one.
 
     A row with a student, a group and no time puts the student into the group. Any other row is an
-    extension, or an exemption where the column says yes; of all assignments where none is named.
+    extension, or an exemption where the column says yes; of all assignments where none is named, or
+    ``all``, unless an assignment has this name.
 
     Raises:
         InvalidInput: A row cannot be used. All such rows are named, and nothing is to be recorded.
@@ -222,8 +223,9 @@ def _change(
     if cells["student"] and cells["group"] and not cells["until"] and exempt in _FALSE:
         return membership(cells["group"], cells["student"])
     typed = cells["assignment"] or assignment
+    is_course = not typed or (typed.casefold() == "all" and typed not in assignments)
     return extension(
-        find_name(typed, assignments, Words()) if typed else ALL_ASSIGNMENTS,
+        ALL_ASSIGNMENTS if is_course else find_name(typed, assignments, Words()),
         cells["student"],
         cells["group"],
         until=read_moment(cells["until"], zone, END_OF_DAY) if cells["until"] else None,
@@ -251,9 +253,13 @@ def _name(text: str, what: str) -> str:
 
 
 def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...]:
-    """Return the names of assignments, also of those without submissions."""
-    settings = loaded.settings
+    """Return the names of assignments, also of those without submissions.
+
+    Those with an extension or a stored rule are among them, also if there is nothing else of them.
+    """
+    settings, facts = loaded.settings, LateWork(book).facts()
     names = {each.name for each in book.assignments()} | set(settings.items)
+    names |= {each.assignment for each in facts.extensions.values()} | facts.policies.keys()
     names |= {each.item for each in settings.assignments}
     dirs = settings.dirs
     for place in (dirs.submitted, dirs.release, dirs.source, settings.hub.release_dir):

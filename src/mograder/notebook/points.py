@@ -178,11 +178,14 @@ def is_marks_cell(cell: Cell) -> bool:
 
 
 def marks_of(notebook: NotebookText) -> Mapping[str, float] | None:
-    """Return the available marks by question key, or None if no cell states them."""
+    """Return the available marks by question key, or None if no cell states them.
+
+    An empty table states none: a person then gives one mark for the whole.
+    """
     for cell in notebook.cells:
         stated = marks_statement(cell) if is_marks_cell(cell) else None
         if stated is not None and isinstance(stated[1], ast.Dict):
-            return numbers(stated[1])
+            return numbers(stated[1]) if stated[1].keys else None
     return None
 
 

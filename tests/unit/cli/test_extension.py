@@ -121,6 +121,36 @@ def test_csv_files_are_read_as_they_are_written(course: Path) -> None:
     assert saved == "\ufeff" + cli("extension export").out  # Excel needs the byte order mark
 
 
+def test_all_in_a_csv_is_the_course_as_on_the_command_line(course: Path) -> None:
+    """An assignment whose name contains these letters was taken."""
+    (course / "source" / "A5-Small-World").mkdir(parents=True)
+    (course / "x.csv").write_text("assignment,student,exempt\nall,cleo,yes\nAll,bob,yes\n")
+    cli("extension import x.csv")
+    told = cli("extension list --json").json["extensions"]
+    assert {each["student"]: each["assignment"] for each in told} == {"cleo": "", "bob": ""}
+    (course / "source" / "all").mkdir()
+    (course / "x.csv").write_text("assignment,student,exempt\nall,alice,yes\n")
+    cli("extension import x.csv")
+    told = cli("extension list --json").json["extensions"]
+    assert {each["student"]: each["assignment"] for each in told}["alice"] == "all"
+
+
+def test_an_extension_of_an_assignment_that_is_gone_can_be_imported_and_removed(
+    course: Path,
+) -> None:
+    """The assignment was renamed before anybody handed in."""
+    folder = course / "source" / "A9"
+    folder.mkdir(parents=True)
+    cli("extension add A9 alice --exempt")
+    cli("extension policy A9 per_day=1")
+    folder.rename(folder.with_name("A9-Project"))
+    cli("extension export -o out.csv")
+    cli("extension import out.csv")
+    assert "A9: as in the settings" in cli("extension policy A9 --default").out
+    cli("extension remove A9 alice")
+    assert "There are no extensions." in cli("extension list").out
+
+
 def test_a_csv_with_a_mistake_changes_nothing(course: Path) -> None:
     (course / "x.csv").write_text(
         "assignment,student,until,exempt\nA1,alice,soon,\nA9,bob,,yes\nA1,cleo,,yes\nA1,dan,,\n"

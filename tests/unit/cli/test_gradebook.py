@@ -426,6 +426,31 @@ def test_an_exported_file_is_filled_in_and_taken_back(graded: Path, course: Path
     assert cli("gradebook import A1 marks.csv").out == "A1: 0 students changed.\n"
 
 
+def test_the_marks_of_an_essay_are_filled_into_the_column_mark(course: Path) -> None:
+    """They were passed over, and only their comments recorded."""
+    with Gradebook(course / "gradebook.db") as book:
+        for student in ("alice", "bob"):
+            book.record_run(a_run(student, {}, assignment="Essay", marks=None))
+    file = course / "e.csv"
+    cli("gradebook export Essay -o e.csv")
+    text = file.read_text("utf-8").replace("alice,,,", "alice,70.5,,Hm").replace("bob,", "bob,101")
+    file.write_text(text, "utf-8")
+    said = cli("gradebook import Essay e.csv", status=2).err
+    assert "  line 3 (bob): mark can be 0 to 100, not 101." in said
+    file.write_text(text.replace("101", "0"), "utf-8")
+    told = (
+        "  alice: the whole - -> 70.5, comment\n  bob: the whole - -> 0\nEssay: 2 students changed."
+    )
+    assert cli("gradebook import Essay e.csv").out == f"{told}\n"
+    with Gradebook(course / "gradebook.db") as book:
+        assert [(g.total, g.comment) for g in book.grades("Essay")] == [(70.5, "Hm"), (0, "")]
+    assert cli("gradebook import Essay e.csv").out == "Essay: 0 students changed.\n"
+    file.write_text("student,mark\nalice,71\n", "utf-8")
+    assert "  alice: the whole 70.5 -> 71\n" in cli("gradebook import Essay e.csv").out
+    with Gradebook(course / "gradebook.db") as book:
+        assert [(g.total, g.comment) for g in book.grades("Essay")] == [(71, "Hm"), (0, "")]
+
+
 @pytest.mark.parametrize("comment", ["One\n\ntwo", "One\r\n\r\ntwo"])
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 def test_line_ends_of_another_system_are_no_change(

@@ -12,6 +12,7 @@ import random
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -38,7 +39,13 @@ from mograder.exchange.grade_files import (
 from mograder.grading.course_late import CourseLate
 from mograder.marks import sum_of_marks
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.grading_records import MarkEntry, Penalty, QuestionGrade, StudentGrade
+from mograder.store.gradebook.grading_records import (
+    WHOLE,
+    MarkEntry,
+    Penalty,
+    QuestionGrade,
+    StudentGrade,
+)
 from tests.support.gradebooks import AT, MARKS, a_run, put_penalty, random_points
 
 FORMULAS = ["=1+1", "+1", "-1 for style", "@SUM(A1)", "\tx", "\r=x", "\n=x"]
@@ -132,6 +139,22 @@ def test_a_question_can_get_all_of_its_marks_from_a_file() -> None:
     assert {key: entry.points for key, entry in filled.marks.items()} == most
     with pytest.raises(InvalidInput, match=r"Q1 can have 0 to 1\.2 marks, not 1\.21"):
         filled_marks(b"student,Q1\nalice,1.21\n", "marks.csv", grades)
+
+
+def test_a_changed_total_is_the_mark_for_the_whole_or_refused() -> None:
+    """One without checks beside it may be given as a total: 20.5 is 7.25 and 13.25."""
+    whole = marked(whole=QuestionGrade(WHOLE, 10.0, 20, "manual"), manual=10.0, total=17.25)
+    (filled,) = filled_marks(b"student,mark\nalice,20.5\n", "marks.csv", [whole])
+    assert filled.marks == {WHOLE: MarkEntry(13.25, "Good.")}
+    with pytest.raises(InvalidInput, match=r"mark can be 7\.25 to 27\.25, not 7\."):
+        filled_marks(b"student,mark\nalice,7\n", "marks.csv", [whole])
+    waiting = replace(whole.questions[0], open="not confirmed yet")
+    for each in (marked(), replace(whole, questions=(waiting,))):
+        with pytest.raises(InvalidInput, match=r"line 2 \(alice\): mark \(now .*change these"):
+            filled_marks(b"student,mark,feedback\nalice,9,\n", "marks.csv", [each])
+        old = b"student,mark,Q1\nalice,9,8\n"
+        (filled,) = filled_marks(old, "marks.csv", [each])
+        assert filled.marks.keys() == {"Q1"}, "a sum beside changed questions is not read"
 
 
 @pytest.mark.parametrize("text", FORMULAS)

@@ -38,6 +38,7 @@ def marks(line: str) -> object:
         ('_marks = {"Q1": True, "Q2": -1, "Q3": 1e400, "Q4": "x", 5: 5}', {}),
         ('_marks = {"Q1": ' + "9" * 400 + "}", {}),
         ('_marks = {"Q1": 1, **more}', {"Q1": 1.0}),
+        ("_marks = {}", None),
         ("_marks = dict(Q1=1)", None),
         ("marks = {}", None),
     ],

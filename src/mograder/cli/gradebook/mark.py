@@ -203,7 +203,8 @@ def import_marks(
     """Take marks by question from a CSV file.
 
     FILE is one that `mograder gradebook export ASSIGNMENT` wrote, in which people have filled in or
-    changed marks and comments. Only what differs is recorded, and all rows are checked first.
+    changed marks and comments. Only what differs is recorded, and all rows are checked first. A
+    changed `mark` is the new total where people give one mark for the whole, and refused elsewhere.
     """
     with existing_book(loaded, writes=not dry_run) as book:
         name = assignment_named(book, assignment)
@@ -227,8 +228,9 @@ def import_marks(
 
 def _filled(change: FilledMarks) -> str:
     held = {each.key: each.points for each in change.grade.questions}
+    held[WHOLE] = change.grade.whole.points if change.grade.whole else None
     parts = [
-        f"{key} {number_text(held[key]) or '-'} -> {number_text(entry.points)}"
+        f"{key or 'the whole'} {number_text(held[key]) or '-'} -> {number_text(entry.points)}"
         for key, entry in change.marks.items()
     ]
     if change.comment is not None:

@@ -420,7 +420,7 @@ def _about_marks(source: NotebookText, filename: str) -> Iterator[Finding]:
             message = "the marks are given in a cell above as well."
             yield Finding(filename, cell.code_first, message, "Keep one of them.")
         known = True
-        if place is None or not isinstance(place[1], ast.Dict):
+        if place is None or not isinstance(place[1], ast.Dict) or not place[1].keys:
             message = "the marks are not written down."
             line = cell.code_first if place is None else place[0]
             yield Finding(filename, line, message, _WRITE_MARKS)

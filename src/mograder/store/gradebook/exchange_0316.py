@@ -110,6 +110,8 @@ def import_gradebook(
         for each in steps:
             if each.told is None or each.told.outcome is not Outcome.CONFLICT:
                 _take(connection, each, found.place)
+        for name in names:
+            put_exchanged(connection, _written_again(connection, name, found), found.place)
         _take_names(connection, found)
     return tuple(each.told for each in steps if each.told is not None)
 
@@ -128,6 +130,20 @@ def _steps(
         if not rows.runs:
             rows = replace(rows, assignment=theirs)
         yield _step(_Step(row, updated, rows), theirs, last, at, replaces=replaces)
+
+
+def _written_again(
+    connection: Connection, name: str, found: Gradebook0316
+) -> Iterator[tuple[Exchanged, str]]:
+    """Yield the rows of which 0.3.16 has changed nothing but ``updated_at`` since the exchange.
+
+    Its ``feedback`` and ``autograde`` do so. Unrecorded, such a row would be told as changed.
+    """
+    exchanged = read_exchanged(connection, name, found.place)
+    for row, updated in found.submissions:
+        last = exchanged.get(row.student) if row.assignment == name else None
+        if last is not None and last.row == row and last.updated_at != updated:
+            yield last, updated
 
 
 def _step(
@@ -351,7 +367,8 @@ def compare_export(file: Connection, export: Export, *, replaces: bool = False) 
         key, last = each.row.key, export.last.get(each.row.key)
         row, updated = there.get(key, (None, None))
         if row == each.row:
-            agreed += [(each, updated or "")] if last != each else []
+            is_recorded = last == each and last.updated_at == updated
+            agreed += [] if is_recorded else [(each, updated or "")]
         elif row is None or replaces or (last is not None and row == last.row):
             news.append((each, updated))
             told.append(Told(*key, Outcome.DONE, _mark_of(each.row)))

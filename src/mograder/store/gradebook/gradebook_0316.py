@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -142,10 +142,14 @@ class Gradebook0316:
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """A row as it was exchanged last, and the number of the newest mark by a person then."""
+    """A row as it was exchanged last, and the number of the newest mark by a person then.
+
+    ``updated_at`` is the time that 0.3.16 gave to the row, "" where it is not recorded yet.
+    """
 
     row: Row0316
     mark: int
+    updated_at: str = field(default="", compare=False)
 
 
 class Outcome(StrEnum):
@@ -246,12 +250,12 @@ def read_exchanged(
 ) -> Mapping[str, Exchanged]:
     """Return the last exchange of each student's row with a place, else the newest with any."""
     rows = exchanged_0316.c
-    wanted = select(rows.student, rows.row, rows.mark).where(
+    wanted = select(rows.student, rows.row, rows.mark, rows.updated_at).where(
         rows.assignment.between(assignment, f"{assignment}\v")
     )
     wanted = wanted.order_by(rows.assignment == f"{assignment}{place}", rows.mark)
     return {
-        row.student: Exchanged(Row0316.of(json.loads(row.row)), row.mark)
+        row.student: Exchanged(Row0316.of(json.loads(row.row)), row.mark, row.updated_at)
         for row in connection.execute(wanted)
     }
 

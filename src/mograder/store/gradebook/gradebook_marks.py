@@ -389,10 +389,11 @@ def _refuse_invalid(given: GivenMarks, grade: StudentGrade, known: Mapping[str, 
             )
         if key not in known:
             listed = ", ".join(filter(None, known)) or "none"
-            raise InvalidInput(
-                f"{grade.assignment} has no question {key!r} that can be marked.",
-                hint=f"Its questions: {listed}.",
-            )
+            told = f"{grade.assignment} has no question {key!r} that can be marked."
+            if key == WHOLE:
+                checked = f"Every question of {grade.assignment} has checks"
+                told = f"{checked}, so that there is no mark for the whole."
+            raise InvalidInput(told, hint=f"Its questions: {listed}.")
         if entry.points is not None and not 0 <= entry.points <= known[key]:
             raise InvalidInput(
                 f"{key or 'The mark'} can have 0 to {known[key]:g} marks, not {entry.points:g}."

@@ -435,6 +435,9 @@ def _flags(grade: StudentGrade, rows: StudentRows) -> Iterable[str]:
         yield f"The last grading needs attention{why}"
         if any(run.submission_sha256 != last.submission_sha256 for run in rows.runs):
             yield "Its submission is newer than some of these marks"
+    stated = rows.assignment.marks or {}
+    if any(q.available != stated.get(q.key) for q in grade.questions if q.state != EARLIER):
+        yield "The table of marks is another one than when this was graded: grade it again"
     changed = [q.key for q in grade.questions if q.look_again]
     if changed:
         yield f"Look again at {', '.join(changed)}: the work or its grading changed after the mark"

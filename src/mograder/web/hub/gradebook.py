@@ -323,11 +323,14 @@ def read_table(
 
 
 def totals(columns: Sequence[Column], works: Sequence[Work]) -> tuple[float | None, float | None]:
-    """Return the weighted mean of all items in per cent, and that of those with a mark."""
+    """Return the weighted mean of all items in per cent, and that of those with a mark.
+
+    An item of 0 marks counts in neither, since nothing can be earned there.
+    """
     parts = [
         (column.weight, None if work.mark is None or not column.most else work.mark / column.most)
         for column, work in zip(columns, works, strict=True)
-        if column.weight
+        if column.weight and column.most != 0
     ]
     got = sum(weight * part for weight, part in parts if part is not None)
     everything = sum(weight for weight, _ in parts)
@@ -432,9 +435,13 @@ def _people(
     names: Mapping[str, str],
     copies: Mapping[Username, Sequence[CopyFacts]],
 ) -> list[str]:
-    """Return the students: whoever is on the list, or has a copy, a submission or a mark."""
+    """Return the students: whoever is on the list, or has a copy, a submission or a mark.
+
+    Without a list, also those whose full name is known: a name stays when its owner leaves.
+    """
+    roster = app.services.roster.listed()
     worked = {user for each in facts for user in (*each.marks, *each.received)}
-    listed = {*(app.services.roster.listed() or ()), *names, *map(str, copies)}
+    listed = {*(names if roster is None else roster), *map(str, copies)}
     found = (listed - app.services.policy.staff) | worked
     shown = (each for each in found if each != INSTRUCTOR and not is_rehearsal(each))
     return sorted(shown, key=str.casefold)

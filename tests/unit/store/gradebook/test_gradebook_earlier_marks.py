@@ -5,6 +5,7 @@ See compatibility-0.3.16.md 9.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -168,6 +169,26 @@ def test_a_mark_that_0_3_16_gave_afterwards_counts_when_it_is_imported(
     assert import_0316(marked) == []
     marked.record_run(a_run(points=FAIR, later=9999))
     assert only(marked).total == 64.1
+
+
+@pytest.mark.parametrize("exchange", [import_0316, export_0316])
+def test_a_row_that_0_3_16_wrote_again_as_it_was_is_told_until_it_is_exchanged(
+    marked: Gradebook, path: Path, caplog: pytest.LogCaptureFixture, exchange: Callable[..., object]
+) -> None:
+    """Its `feedback` writes the same deduction again, with a new time; it was told for ever."""
+    change(path, "UPDATE submissions SET updated_at = '2026-11-22'")
+    Gradebook(path).close()
+    assert "changed 1 row of gradebook.db" in caplog.text
+    caplog.clear()
+    assert marked.import_0316(None, AT, dry_run=True) == ()
+    Gradebook(path).close()
+    assert "changed 1 row of gradebook.db" in caplog.text
+    assert exchange(marked) == []
+    caplog.clear()
+    Gradebook(path).close()
+    assert caplog.records == []
+    change(path, SAVED)
+    assert [each[1] for each in import_0316(marked)] == ["done"], "a real change counts as before"
 
 
 def test_a_row_that_both_have_changed_is_a_conflict(marked: Gradebook, path: Path) -> None:

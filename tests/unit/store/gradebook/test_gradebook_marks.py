@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -222,6 +222,14 @@ def test_a_question_that_the_source_no_longer_has_does_not_count(book: Gradebook
     assert [q.key for q in only(book).questions] == list(MARKS)
 
 
+def test_where_all_questions_have_checks_there_is_no_mark_for_the_whole(book: Gradebook) -> None:
+    book.record_run(a_run(points={"Q1": 7.1, "Q2": 5}, marks={"Q1": 10, "Q2": 15}))
+    told = "Every question of A1 has checks, so that there is no mark for the whole."
+    with pytest.raises(InvalidInput, match=told) as refused:
+        book.record_marks("A1", "alice", {WHOLE: MarkEntry(50)}, marker="mia", at=AT)
+    assert refused.value.hint == "Its questions: Q1, Q2."
+
+
 def test_without_marks_one_mark_of_100_is_given(book: Gradebook, path: Path) -> None:
     run = replace(a_run(points={}, marks={"Q1": 1.0}), marks=None, max_mark=100.0)
     run = replace(run, questions=(replace(run.questions[0], available=None, state="judged"),))
@@ -337,6 +345,25 @@ def test_a_mark_under_changed_questions_is_flagged(book: Gradebook) -> None:
         "Look again at Analysis: the work or its grading changed after the mark",
         "The marks of Q3 do not count: there is no such question now",
     )
+
+
+@pytest.mark.parametrize("changed", [{**MARKS, "Q1": 20}, {"Q1": 10, "Analysis": 60}])
+def test_marks_by_another_table_than_there_is_now_are_flagged(
+    book: Gradebook, changed: Mapping[str, float]
+) -> None:
+    """One student was graded by the new table, whose maximum is everybody's from then on."""
+    for student in ("alice", "bob"):
+        book.record_run(a_run(student, FAIR))
+        give(book, student=student, Analysis=30)
+    assert [each.flags for each in book.grades("A1")] == [(), ()]
+    points = {key: FAIR[key] for key in FAIR if key in changed}
+    book.record_run(a_run("alice", points, marks=changed, later=5))
+    alice, bob = book.grades("A1")
+    assert (alice.flags, bob.max_mark) == ((), sum(changed.values()))
+    flag = "The table of marks is another one than when this was graded: grade it again"
+    assert bob.flags == (flag,)
+    book.record_run(a_run("bob", points, marks=changed, later=6))
+    assert [each.flags for each in book.grades("A1")] == [(), ()]
 
 
 def test_a_mark_for_all_is_flagged_after_another_maximum_of_the_same_work(book: Gradebook) -> None:
