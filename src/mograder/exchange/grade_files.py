@@ -205,19 +205,29 @@ def _by_question(grade: StudentGrade, keys: Sequence[str]) -> list[_Cell]:
 
 @dataclass(frozen=True, slots=True)
 class FilledMarks:
-    """The changes of a row for a student; ``comment`` is None where it stays."""
+    """The changes of a row for a student; ``comment`` is None where it stays.
+
+    ``has_other_sum``: its ``mark`` differs from the student's total, and is not read.
+    """
 
     grade: StudentGrade
     marks: Mapping[str, MarkEntry]
     comment: str | None
+    has_other_sum: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is something to record."""
+        return bool(self.marks) or self.comment is not None
 
 
 def filled_marks(data: bytes, name: str, grades: Sequence[StudentGrade]) -> tuple[FilledMarks, ...]:
     """Return what a file changes in the marks of an assignment; empty cells change nothing.
 
     ``name`` is the file's name in messages. The columns are those of an export by question. A
-    changed sum in the column ``mark`` gives the mark for the whole where people give such a mark,
-    and is refused elsewhere; beside changed questions it is not read, and other sums never are.
+    changed sum in the column ``mark`` gives the mark for the whole where people give such a mark;
+    elsewhere, and beside changed questions, it is not read, and other sums never are. Rows without
+    a change that have another sum are returned, too.
 
     Raises:
         InvalidInput: A row cannot be used. All such rows are named.
@@ -245,12 +255,11 @@ def filled_marks(data: bytes, name: str, grades: Sequence[StudentGrade]) -> tupl
     for row in table.rows:
         try:
             grade = _grade(row, person, known, seen)
-            marks = _marks(row, questions, grade) or _whole(row, mark, grade)
-            filled = FilledMarks(grade, marks, _comment(row, comment, grade))
+            filled = _filled(row, grade, questions, comment, mark)
         except MograderError as error:
             problems.append(f"line {row.line} ({row.cell(person)}): {error.message}")
             continue
-        if filled.marks or filled.comment is not None:
+        if filled.changes or filled.has_other_sum:
             found.append(filled)
     problems += _unknown(table, questions, grades)
     refuse(f"{name} cannot be used; no mark was changed.", problems)
@@ -302,21 +311,31 @@ def _most_of_whole(grade: StudentGrade) -> float | None:
     return None if is_by_question or grade.auto is not None else grade.max_mark
 
 
-def _whole(row: Row, column: int | None, grade: StudentGrade) -> Mapping[str, MarkEntry]:
-    """Return the mark for the whole that gives the total in this column, if that is another one."""
-    told = parse_mark(row.cell(column))
-    if told is None or number_text(grade.total) == number_text(float(told)):
-        return {}
+def _filled(
+    row: Row,
+    grade: StudentGrade,
+    questions: Mapping[int, str],
+    comment: int | None,
+    mark: int | None,
+) -> FilledMarks:
+    marks, said = _marks(row, questions, grade), _comment(row, comment, grade)
+    total = parse_mark(row.cell(mark))
+    if marks or total is None or number_text(grade.total) == number_text(float(total)):
+        return FilledMarks(grade, marks, said)
     most = _most_of_whole(grade)
     if most is None:
-        now = number_text(grade.total) or "empty"
-        raise InvalidInput(f"mark (now {now}) is the sum of the questions: change these instead.")
+        return FilledMarks(grade, marks, said, has_other_sum=True)
+    return FilledMarks(grade, {WHOLE: _whole(grade, float(total), most)}, said)
+
+
+def _whole(grade: StudentGrade, total: float, most: float) -> MarkEntry:
+    """Return the mark for the whole that gives a total."""
     auto = grade.auto or 0.0
-    points = sum_of_marks([float(told), -auto])
+    points = sum_of_marks([total, -auto])
     if not 0 <= points <= most:
         limits = " to ".join(number_text(sum_of_marks([auto, each])) for each in (0.0, most))
-        raise InvalidInput(f"mark can be {limits}, not {told}.")
-    return {WHOLE: MarkEntry(points, grade.comment)}
+        raise InvalidInput(f"mark can be {limits}, not {number_text(total)}.")
+    return MarkEntry(points, grade.comment)
 
 
 def _comment(row: Row, column: int | None, grade: StudentGrade) -> str | None:

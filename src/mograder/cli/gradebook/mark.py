@@ -19,7 +19,7 @@ from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.options import EXISTING_FILE
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
-from mograder.core.name_lookup import counted
+from mograder.core.name_lookup import counted, listed
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import FilledMarks, filled_marks
 from mograder.grading.course_late import CountedGrade, CourseLate
@@ -204,11 +204,12 @@ def import_marks(
 
     FILE is one that `mograder gradebook export ASSIGNMENT` wrote, in which people have filled in or
     changed marks and comments. Only what differs is recorded, and all rows are checked first. A
-    changed `mark` is the new total where people give one mark for the whole, and refused elsewhere.
+    changed `mark` is the new total where people give one mark for the whole, and not read elsewhere.
     """
     with existing_book(loaded, writes=not dry_run) as book:
         name = assignment_named(book, assignment)
-        changes = filled_marks(read_bytes(file), str(file), book.grades(name))
+        rows = filled_marks(read_bytes(file), str(file), book.grades(name))
+        changes = [each for each in rows if each.changes]
         for each in changes:
             if not dry_run:
                 book.record_marks(
@@ -224,6 +225,9 @@ def import_marks(
     click.echo(f"{name}: {counted(len(changes), 'student')} changed.")
     if dry_run:
         click.echo("Dry run — nothing was recorded.")
+    if sums := [each.grade.student for each in rows if each.has_other_sum]:
+        told = f"not read of {listed(sums)}, since it is the sum of the questions"
+        click.echo(plain(f"Warning: the column mark was {told}: change these instead."), err=True)
 
 
 def _filled(change: FilledMarks) -> str:
