@@ -354,7 +354,7 @@ def test_revealed_work_keeps_its_time_where_the_rest_cannot_be_fetched(tmp_path:
     assert json.loads((tmp_path / METADATA).read_text()) == {"alice": AT.timestamp()}
 
 
-@pytest.mark.parametrize("former", ["alice@example.edu", "moodle-4"])
+@pytest.mark.parametrize("former", ["alice@example.edu", "moodle-4", "user_4"])
 def test_work_gets_its_students_username_once_that_is_known(tmp_path: Path, former: str) -> None:
     """It was fetched a second time, so that a student had two marks and none could be sent."""
     for name in (METADATA, LATE):
