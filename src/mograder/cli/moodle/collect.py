@@ -118,9 +118,8 @@ def _from_zip(
     """Read the zip, and the worksheet with the people in it, if there is one."""
     name = item_name(assignment, loaded)
     directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
-    handed_out = [
-        file.name for each in loaded.settings.assignments if each.dir == name for file in each.files
-    ]
+    configured = (each for each in loaded.settings.assignments if each.dir and each.item == name)
+    handed_out = [file.name for each in configured for file in each.files]
     target = Target(directory, (f"{name}.py", *(each for each in handed_out if ".py" in each)))
     opened = ZipOfSubmissions.read(archive, worksheet, loaded, assignment, name)
     return target, opened.plan(target) if dry_run else opened.unpack(target)
