@@ -116,10 +116,11 @@ def local_name(
 ) -> str:
     """Return an assignment's local name, used in submitted/, feedback/ and the gradebook.
 
-    It is the item in the ``dir`` of mograder.toml, else the item's directory that belongs to the assignment,
-    else the assignment's own name, made safe as a directory's name. However the assignment was
-    named on the command line, the result is the same. ``chosen`` is the assignment on Moodle; if
-    Moodle was not asked, ``argument`` is looked up in mograder.toml and among ``directories``.
+    It is the item in the ``dir`` of mograder.toml, else the item's directory that belongs to the
+    assignment, else the assignment's own name, made safe as a directory's name. However the
+    assignment was named on the command line, the result is the same. ``chosen`` is the assignment
+    on Moodle; if Moodle was not asked, ``argument`` is looked up in mograder.toml and among
+    ``directories``.
 
     Raises:
         InvalidInput: ``argument`` matches several assignments.
