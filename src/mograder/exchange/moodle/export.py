@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.grading_files import (
+    COMMENTS,
     Entry,
     FeedbackFile,
     Filled,
@@ -24,7 +25,7 @@ from mograder.clients.moodle.grading_files import (
 from mograder.clients.moodle.records import Person
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
-from mograder.exchange.grade_files import GradeLine, line_html
+from mograder.exchange.grade_files import GradeLine, is_only_late, line_html
 from mograder.exchange.moodle.identities import find_person, participant_name
 
 _STATUS = "Status"
@@ -59,11 +60,13 @@ def export(
     """Fill a worksheet and pack the feedback files of the people in it.
 
     ``known`` are the worksheet's people by :func:`~mograder.exchange.moodle.identities.people_of`.
-    An empty comment leaves the one in the worksheet as it is, unless ``clear_comments`` is given.
+    An empty comment leaves the one in the worksheet as it is, unless ``clear_comments`` is given,
+    or that one is just our line about a deduction.
 
     Raises:
         InvalidInput: No name matches, a name matches two people, or a mark is above the maximum.
     """
+    held = {row.participant: sheet.cell(row, COMMENTS) for row in sheet.rows}
     entries: dict[int, Entry] = {}
     unmatched: list[str] = []
     for line in lines:
@@ -73,7 +76,8 @@ def export(
         elif person.participant in entries:
             raise InvalidInput(f"{person.shown} has two lines of grades ({line.who}).")
         else:
-            comment = line_html(line, clear=clear_comments)
+            is_stale = line.mark is not None and is_only_late(held.get(person.participant, ""))
+            comment = line_html(line, clear=clear_comments or is_stale)
             entries[person.participant] = Entry(line.mark, comment)
     packed: list[FeedbackFile] = []
     for student, uploads in files.items():

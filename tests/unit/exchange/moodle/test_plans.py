@@ -212,6 +212,35 @@ def test_an_empty_cell_leaves_the_comment_and_erases_it_only_if_asked() -> None:
     }
 
 
+def test_it_is_known_who_has_a_mark_and_no_comment() -> None:
+    """Their comment on Moodle stays, unless it is our own line about a deduction."""
+    lines = [
+        GradeLine(2, "alice", Decimal(5), " "),
+        GradeLine(3, "bob", None, ""),
+        GradeLine(4, "carol@example.edu", Decimal(6), None),
+    ]
+    assert gather(lines, {}, PARTICIPANTS).uncommented == {4}
+    assert gather(lines, {}, PARTICIPANTS, grades_only=True).uncommented == set()
+
+
+def test_a_worksheet_loses_our_line_about_a_deduction_that_is_gone() -> None:
+    sheet = parse_worksheet(
+        b"Identifier,Full name,Username,Grade,Last modified (grade),Feedback comments\n"
+        b'Participant 1,A,ann,76.00,-,"Late penalty: -5%. Raw mark: 80.   "\n'
+        b'Participant 2,B,bo,76.00,-,"Late penalty: -5%. Raw mark: 80.   Sorry!   "\n'
+        b'Participant 3,C,cy,76.00,-,"Late penalty: -5%. Raw mark: 80.   "\n'
+    )
+    people, usernames = people_of(sheet, (), {}, match_column="Username", name_column="Full name")
+    lines = [
+        GradeLine(1, "ann", Decimal(80), ""),
+        GradeLine(2, "bo", Decimal(80), ""),
+        GradeLine(3, "cy", None, ""),
+    ]
+    made = export(sheet, lines, {}, people, usernames, AT)
+    assert made.filled.erased == {1: "Late penalty: -5%. Raw mark: 80.   "}
+    assert (made.filled.changed, made.filled.unchanged) == ((1, 2), (3,))
+
+
 def test_a_comment_is_text_unless_it_is_marked_as_html() -> None:
     """Text in angle brackets was taken for HTML and lost."""
     lines = [
