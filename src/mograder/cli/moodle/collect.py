@@ -73,9 +73,10 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     """Fetch what students handed in.
 
     ASSIGNMENT is its name, a part of it that is unique, or its number. Each student's notebook
-    becomes USERNAME.py; other files that were handed in go to USERNAME.files/. A notebook that is
-    here and has changed is kept in .replaced/. Late work is marked. Run it again after an
-    interruption: it goes on with what is missing.
+    becomes USERNAME.py, also the only one in a zip without which there is none; other files that
+    were handed in go to USERNAME.files/. A notebook that is here and has changed is kept in
+    .replaced/. Late work is marked. Run it again after an interruption: it goes on with what is
+    missing.
     """
     loaded = site.loaded
     if archive is None and worksheet is not None:
@@ -195,7 +196,11 @@ def _lines(works: Sequence[Work], directory: Path, *, dry_run: bool) -> Iterator
     counted = Counter(work.fate for work in works)
     told = ", ".join(f"{counted[fate]} {fate.value}" for fate in CollectOutcome if counted[fate])
     late = sum(work.late is not None for work in works)
-    yield f"{told}{f' ({late} late)' if late else ''}: {directory}"
+    fetched = [work for work in works if work.fate is CollectOutcome.FETCHED]
+    without = sum(not work.has_notebook for work in fetched)
+    parts = (f"{late} late" if late else "", f"{without} without a notebook" if without else "")
+    also = ", ".join(filter(None, parts))
+    yield f"{told}{f' ({also})' if also else ''}: {directory}"
     if dry_run:
         yield "Dry run — nothing was fetched."
 

@@ -135,7 +135,7 @@ def test_what_is_here_with_the_same_time_is_not_fetched_again(tmp_path: Path) ->
         (["A1.py", "helper.py"], "A1.py"),
         (["mine.py", "data.csv"], "mine.py"),
         (["a.py", "b.py"], None),
-        (["A1.zip"], None),
+        (["A1.zip"], None),  # it may hold one
         (["MINE.PY"], "MINE.PY"),
         (["w.py", "..py"], "w.py"),
         (["w.py", "sub/._w.py"], "w.py"),
@@ -451,6 +451,63 @@ def test_an_earlier_notebook_is_not_graded_for_work_in_which_none_stands_out(
     assert kept.read_bytes() == b"x"
 
 
+@pytest.mark.parametrize(
+    ("members", "taken"),
+    [
+        (("A1/A1.py", "A1/data.csv", "__MACOSX/._A1.py"), b"A1/A1.py"),
+        (("a.py", "b.py"), None),
+        (("data.csv",), None),
+        (("../A1.py",), None),
+        ((), None),
+    ],
+)
+def test_the_only_notebook_in_a_zip_is_taken_out_of_it(
+    tmp_path: Path, members: Sequence[str], taken: bytes | None
+) -> None:
+    """Students hand in again what they were given, as 0.3.16 took it; other zips are no work."""
+    target, name = Target(tmp_path, ("A1.py",)), "Participant-7"
+    content = packed(*members) if members else b"no zip"
+    sent = (Submitted(7, "Anna", FILE, PurePosixPath("A1.ZIP"), content),)
+    (tmp_path / f"{name}.py").write_text("# earlier")
+    (work,) = unpack_zip(sent, plan_zip(sent, (), {}, target), target, AT)
+    place = tmp_path / f"{name}.py"
+    assert (place.read_bytes() if place.exists() else None) == taken
+    assert work.has_notebook == (taken is not None)
+    assert (tmp_path / f"{name}.files" / "A1.ZIP").read_bytes() == content
+    (kept,) = (tmp_path / ".replaced").glob(f"*/{name}.py")
+    assert kept.read_text() == "# earlier"
+    (tmp_path / METADATA).write_text(json.dumps({name: 5}))
+    unpack_zip(sent, plan_zip(sent, (), {}, target), target, AT)
+    assert json.loads((tmp_path / METADATA).read_text()) == {name: 5}, "nothing has changed"
+
+
+@pytest.mark.parametrize(
+    ("names", "archive"),
+    [
+        (["A1.zip"], "A1.zip"),
+        (["A1.zip", "notes.pdf", "._A1.zip"], "A1.zip"),
+        (["A1.zip", "more.zip"], None),
+        (["A1.zip", "mine.py"], None),
+        (["A1.zip", "a.py", "b.py"], None),
+    ],
+)
+def test_a_zip_is_opened_only_where_nothing_else_may_hold_the_notebook(
+    tmp_path: Path, names: list[str], archive: str | None
+) -> None:
+    found = plan(tmp_path, handed_in(4, *names))["alice"].archive
+    assert (found.name if found else None) == archive
+
+
+def test_work_in_a_zip_that_is_here_is_not_told_as_work_without_a_notebook(tmp_path: Path) -> None:
+    (tmp_path / "alice.files").mkdir()
+    (tmp_path / METADATA).write_text(json.dumps({"alice": AT.timestamp()}))
+    rows = (handed_in(4, "A1.zip"),)
+    assert "alice.files/" in plan(tmp_path, *rows)["alice"].why
+    (tmp_path / "alice.py").write_text("# out of the zip")
+    work = plan(tmp_path, *rows)["alice"]
+    assert (work.fate, work.why) == (CollectOutcome.UNCHANGED, "")
+
+
 def test_a_zip_with_newer_work_does_not_keep_the_earlier_time(tmp_path: Path) -> None:
     """Work handed in again too late counted as handed in at the time of the earlier fetch."""
     target = Target(tmp_path, ("A1.py",))
@@ -468,13 +525,18 @@ def test_a_zip_with_newer_work_does_not_keep_the_earlier_time(tmp_path: Path) ->
     assert (tmp_path / "Participant-8.py").read_bytes() == sent[1].content
 
 
-def zipped(*names: str) -> tuple[Submitted, ...]:
-    """What a zip of Moodle has with these names."""
+def packed(*names: str) -> bytes:
+    """Return a zip whose files have their names for content."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in names:
             archive.writestr(name, name)
-    return read_submissions(buffer.getvalue())
+    return buffer.getvalue()
+
+
+def zipped(*names: str) -> tuple[Submitted, ...]:
+    """What a zip of Moodle has with these names."""
+    return read_submissions(packed(*names))
 
 
 def test_a_teams_work_in_a_zip_is_not_taken_for_a_persons(tmp_path: Path) -> None:
