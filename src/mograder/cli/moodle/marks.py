@@ -147,8 +147,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         usual = feedback_dir_of(loaded, assignment, name)
         files = feedback_files(released_files(ctx, released, feedback_dir, usual))
         people = list_participants(client, chosen, remembered_people(book, client.url), naming)
-        scale = scale_of(client, chosen, people)
-        find = partial(_participant, people)
+        find, scale = partial(_participant, people), scale_of(client, chosen, people)
         lines = _grade_lines(
             grades_csv, loaded, name, released, find, scale=scale, html_comments=html_comments
         )
@@ -176,7 +175,7 @@ def _participant(people: Participants, line: GradeLine) -> Person | None:
     return people.find(line.who, from_here=line.from_here, is_user_id=line.is_user_id)
 
 
-def _grade_lines(  # one argument per option
+def _grade_lines(
     grades_csv: Path | None,
     loaded: LoadedSettings,
     name: str,

@@ -60,8 +60,7 @@ def export(
     """Fill a worksheet and pack the feedback files of the people in it.
 
     ``known`` are the worksheet's people by :func:`~mograder.exchange.moodle.identities.people_of`.
-    An empty comment leaves the one in the worksheet as it is, unless ``clear_comments`` is given,
-    or that one is just our line about a deduction.
+    An empty comment leaves the one in the worksheet as it is, unless ``clear_comments`` is given.
 
     Raises:
         InvalidInput: No name matches, a name matches two people, or a mark is above the maximum.
@@ -76,9 +75,8 @@ def export(
         elif person.participant in entries:
             raise InvalidInput(f"{person.shown} has two lines of grades ({line.who}).")
         else:
-            is_stale = line.mark is not None and is_only_late(held.get(person.participant, ""))
-            comment = line_html(line, clear=clear_comments or is_stale)
-            entries[person.participant] = Entry(line.mark, comment)
+            old = held.get(person.participant, "")
+            entries[person.participant] = _entry(line, old, clear=clear_comments)
     packed: list[FeedbackFile] = []
     for student, uploads in files.items():
         person = find_person(student, known, usernames, from_here=True)
@@ -100,6 +98,15 @@ def export(
         _told_apart(known, unmatched),
         left_out,
     )
+
+
+def _entry(line: GradeLine, held: str, *, clear: bool) -> Entry:
+    """Return a row's new values; our line about a deduction goes with it. ``held`` is the comment.
+
+    Without a mark, the deduction may still be in the one that Moodle has.
+    """
+    is_stale = line.mark is not None and is_only_late(held)
+    return Entry(line.mark, line_html(line, clear=clear or is_stale))
 
 
 def _told_apart(known: Sequence[Person], unmatched: Sequence[str]) -> Mapping[int, str]:
