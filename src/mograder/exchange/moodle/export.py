@@ -75,8 +75,7 @@ def export(
         elif person.participant in entries:
             raise InvalidInput(f"{person.shown} has two lines of grades ({line.who}).")
         else:
-            old = held.get(person.participant, "")
-            entries[person.participant] = _entry(line, old, clear=clear_comments)
+            entries[person.participant] = _entry(line, held[person.participant], clear_comments)
     packed: list[FeedbackFile] = []
     for student, uploads in files.items():
         person = find_person(student, known, usernames, from_here=True)
@@ -100,7 +99,7 @@ def export(
     )
 
 
-def _entry(line: GradeLine, held: str, *, clear: bool) -> Entry:
+def _entry(line: GradeLine, held: str, clear: bool) -> Entry:
     """Return a row's new values; our line about a deduction goes with it. ``held`` is the comment.
 
     Without a mark, the deduction may still be in the one that Moodle has.
