@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -106,6 +107,15 @@ def test_files_whose_names_begin_with_a_dot_are_kept_where_they_can_be_seen(
     assert names == ["_..py", "_.notes.txt"]
     rows = {each["student"]: each for each in cli(*FETCH, "A1", "--json").json}
     assert {"name": "..py", "path": "bsmith.files/_..py"} in rows["bsmith"]["files"]
+
+
+def test_work_without_a_notebook_is_counted_apart(teacher: CourseSetup) -> None:
+    """It was counted as fetched, and its students were not graded without a word."""
+    with zipfile.ZipFile(teacher.course / "all.zip", "w") as archive:
+        for number, name in ((7, "A1.py"), (8, "A1.ipynb"), (9, "A1.pdf")):
+            archive.writestr(f"Anna_{number}_assignsubmission_file_/{name}", "x")
+    told = cli(*FETCH, "A1", "--zip", "all.zip").lines[-1]
+    assert told.startswith("3 fetched (2 without a notebook): ")
 
 
 def test_anonymous_work_gets_its_students_name_once_identities_are_revealed(

@@ -107,6 +107,15 @@ def test_sync_is_repeatable_and_tells_what_it_did(teacher: CourseSetup) -> None:
     cli("moodle sync --include exam", status=3)
 
 
+def test_sync_takes_the_regular_expressions_of_0_3_16(teacher: CourseSetup) -> None:
+    """They are tried where no name holds the text or matches it with * and ?."""
+    for pattern in ("^A[1-2]", "A1|A2", r"^A[12]\.\s\w{5,}"):
+        told = cli("moodle", "sync", "--dry-run", "--json", "--include", pattern).json
+        assert [each["id"] for each in told["assignments"]] == [1, 2], pattern
+    told = cli("moodle", "sync", "--include", "A1(", status=3)
+    assert "No assignment on Moodle matches A1(." in told.err
+
+
 def test_sync_begins_a_course_that_has_no_file_yet(teacher: CourseSetup) -> None:
     """A teacher of one course on Moodle need not look up its number (recording 56)."""
     (teacher.course / "mograder.toml").unlink()

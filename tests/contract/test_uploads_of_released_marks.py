@@ -16,7 +16,7 @@ from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
 from mograder.store.marking.regrade_requests import RegradeRequests, RequestState
 from tests.support.command_line import Printed, cli
 from tests.support.moodle.derived import ALICE, M1, M1_TITLE
-from tests.support.moodle.recordings import recorded, tape
+from tests.support.moodle.recordings import DATA, recorded, tape
 from tests.support.moodle.replay import Reply, Request
 from tests.support.moodle.teacher import CourseSetup
 from tests.support.released_course import ESSAY, ReleasedCourse, later, open_released_course
@@ -24,6 +24,7 @@ from tests.support.served_course import Course, make_course, serving_course, tok
 
 TEACHER = token_of("__instructor__")
 SAVE = "mod_assign_save_grade"
+WORKSHEET = DATA / "raw" / "worksheet-A1-identity.csv"
 HELD = "Held back, as they are not released: bob.\n"
 
 
@@ -167,6 +168,49 @@ def test_moodle_gets_released_marks_and_pages_only(teacher: CourseSetup) -> None
         assert uploaded(upload, held="bsmith") == {"alice": "16.00"}
         everything = uploaded([*upload, "--unreleased"])
         assert everything == {"alice": "16.00", "bsmith": "16.50"}
+
+
+GRADES = """student,mark,feedback
+alice,14,
+{bob},16.5,fine
+carol,,not finished
+dora,3,
+"""
+
+
+def test_moodle_gets_no_line_of_a_file_whose_student_is_held_back(teacher: CourseSetup) -> None:
+    """It said so of bob, and sent his mark; a student without work here is not held back."""
+    students = ("alice", "bsmith", "carol")
+    upload = ["moodle", "upload-feedback", "A1", "--map", "students.csv", "--dry-run", "--json"]
+    upload += ["--grades-csv", "g.csv"]
+    (teacher.course / "g.csv").write_text(GRADES.format(bob="bob@example.edu"))
+    item = "A1-Introduction"
+    with open_released_course(teacher.course, assignment=item, students=students) as course:
+        everybody = {"alice", "bsmith", "carol", "dora"}
+        assert {each["student"] for each in cli(*upload).json} == everybody
+        course.release("alice")
+        course.mark("alice", 9)
+        said = cli(*upload)
+        assert {each["student"] for each in said.json} == {"alice", "dora"}
+        assert "Held back, as they are not released: bsmith.\n" in said.err
+        assert "as they are held back: bob@example.edu, carol. --unreleased" in said.err
+        assert "Changed since the release; the file's marks are sent: alice.\n" in said.err
+        assert {each["student"] for each in cli(*upload, "--unreleased").json} == everybody
+
+
+def test_a_worksheet_gets_no_line_of_a_file_whose_student_is_held_back(
+    teacher: CourseSetup,
+) -> None:
+    (teacher.course / "g.csv").write_text(GRADES.format(bob="Bob Smith"))
+    export = ["moodle", "export", "A1", "--worksheet", str(WORKSHEET), "--json"]
+    export += ["--grades-csv", "g.csv"]
+    with open_released_course(teacher.course, assignment="A1-Introduction") as course:
+        course.release("alice")
+        said = cli(*export)
+        assert said.json["changed"] == ["Alice Ångström", "Dora O'Connor"]
+        assert "as they are held back: Bob Smith, carol. --unreleased" in said.err
+        changed = cli(*export, "--unreleased").json["changed"]
+        assert len(changed) == 4
 
 
 @pytest.fixture

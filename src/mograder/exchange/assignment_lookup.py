@@ -116,10 +116,11 @@ def local_name(
 ) -> str:
     """Return an assignment's local name, used in submitted/, feedback/ and the gradebook.
 
-    It is the ``dir`` of mograder.toml, else the item's directory that belongs to the assignment,
-    else the assignment's own name, made safe as a directory's name. However the assignment was
-    named on the command line, the result is the same. ``chosen`` is the assignment on Moodle; if
-    Moodle was not asked, ``argument`` is looked up in mograder.toml and among ``directories``.
+    It is the item in the ``dir`` of mograder.toml, else the item's directory that belongs to the
+    assignment, else the assignment's own name, made safe as a directory's name. However the
+    assignment was named on the command line, the result is the same. ``chosen`` is the assignment
+    on Moodle; if Moodle was not asked, ``argument`` is looked up in mograder.toml and among
+    ``directories``.
 
     Raises:
         InvalidInput: ``argument`` matches several assignments.
@@ -128,13 +129,13 @@ def local_name(
         return _looked_up(argument, configured, directories)
     table = next((each for each in configured if each.id == chosen.id), None)
     if table is not None and table.dir:
-        return table.dir
+        return table.item
     return _own_name(chosen.name, chosen.id, configured, directories)
 
 
 def _looked_up(argument: str, configured: Sequence[Configured], directories: Sequence[str]) -> str:
     names = {
-        (each.dir or _own_name(each.name, each.id, configured, directories)): each
+        (_item(each) or _own_name(each.name, each.id, configured, directories)): each
         for each in configured
     }
     entries = [Entry(name, (each.name,), each.id or None) for name, each in names.items()] + [
@@ -153,11 +154,11 @@ def _own_name(
     others = [each for each in configured if each.id != number]
     belonging = counterpart(name, directories)
     if belonging and not any(
-        belonging in (each.dir, counterpart(each.name, directories)) for each in others
+        belonging in (_item(each), counterpart(each.name, directories)) for each in others
     ):
         return belonging
     folder = _folder(name, number)
-    shared = any(folder in (each.dir, _folder(each.name, each.id)) for each in others)
+    shared = any(folder in (_item(each), _folder(each.name, each.id)) for each in others)
     return f"{folder} ({number})" if shared and number else folder
 
 
@@ -170,7 +171,7 @@ def _items_of(
 ) -> dict[int, list[str]]:
     """Return the names of the local items that belong to each assignment on Moodle, by its id."""
     names = [each.name for each in there]
-    taken = {each.dir for each in configured}
+    taken = {_item(each) for each in configured}
     found: dict[int, list[str]] = {each.id: [] for each in there}
     for directory in directories:
         title = "" if directory in taken else counterpart(directory, names)
@@ -188,4 +189,10 @@ def _configured_names(
         for each in configured
         if (each.id == number if each.id else nfc(each.name) == nfc(name))
     ]
-    return tuple(name for each in tables for name in (each.dir, each.name) if name)
+    named = (name for each in tables for name in (each.dir, _item(each), each.name) if name)
+    return tuple(dict.fromkeys(named))
+
+
+def _item(configured: Configured) -> str:
+    """Return the name of the item in an assignment's ``dir``, empty if it has none."""
+    return configured.item if configured.dir else ""

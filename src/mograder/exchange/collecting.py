@@ -64,7 +64,8 @@ class Arrivals:
 
         If nothing is missing, remove all; ``places`` are those of files that are still missing.
         """
-        kept = {name for place in places for name in (place.name, f".{place.name}.part")}
+        parts = {f".{place.name}.part{end}" for place in places for end in ("", ".json")}
+        kept = {place.name for place in places} | parts
         for entry in self.path.iterdir():
             if entry.name not in kept:
                 _remove(entry)

@@ -12,6 +12,7 @@ penalised_mark); username, userid and grade are accepted too.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -87,6 +88,7 @@ COLUMNS = frozenset(
 )
 """The columns that the uploads read."""
 
+_ONLY_LATE = re.compile(r"(<p>)?Late penalty: -[\d.,]+%\. Raw mark: [\d.,]+\.(</p>)?")
 _NOBODY = "the row names nobody."
 _FILL_IN = "Fill in its username."
 
@@ -578,6 +580,11 @@ def _moodle_comment(grade: StudentGrade) -> str:
 def _late(percent: str, raw: str) -> str:
     """Return the line about a deduction, as 0.3.16 words it; ``raw`` is the mark before it."""
     return f"Late penalty: -{percent}%. Raw mark: {raw}."
+
+
+def is_only_late(comment: str) -> bool:
+    """Return whether a comment on Moodle is our line about a deduction, and nothing else."""
+    return _ONLY_LATE.fullmatch(comment.strip()) is not None
 
 
 def _gradebook_mark(grade: StudentGrade, scale: Scale | None) -> Decimal | None:

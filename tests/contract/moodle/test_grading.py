@@ -17,7 +17,15 @@ from mograder.clients.moodle.grading import (
     plan_marks,
     send_marks,
 )
-from mograder.clients.moodle.records import Assignment, Grade, Held, Mark, WorkflowState
+from mograder.clients.moodle.records import (
+    Assignment,
+    Earlier,
+    Feedback,
+    Grade,
+    Held,
+    Mark,
+    WorkflowState,
+)
 from mograder.core.errors import Conflict, InvalidInput
 from tests.contract.moodle.conftest import SignIn, Sized
 from tests.support.moodle.recordings import recorded
@@ -209,6 +217,50 @@ def test_where_a_rubric_is_hidden_and_erases_one_mark_the_others_are_not_sent(
     assert bob.result is Result.FAILED
     assert "Not sent: Moodle does not tell you whether there is a rubric" in bob.why
     assert written(moodle) == ["mod_assign_save_grade"]
+
+
+class Reopening(MoodleClient):
+    """A Moodle that opens another attempt after each mark; ``kept`` are the grades it has taken."""
+
+    kept: dict[int, Decimal | None]
+
+    def save_grade(self, assignment_id: int, mark: Mark, **rest: object) -> None:
+        self.kept.setdefault(mark.user_id, mark.grade)
+
+    def grades(self, assignment_id: int) -> tuple[Grade, ...]:
+        return ()
+
+    def earlier_attempt(self, assignment_id: int, user_id: int) -> Earlier | None:
+        return Earlier(0, Feedback(grade=self.kept[user_id]))
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("reopens", ["untilpass", "automatic"])
+def test_marks_after_which_moodle_opens_another_attempt_are_not_told_as_failed(
+    reopens: str, hidden: bool
+) -> None:
+    """It lists the grades of the newest attempts only; ``hidden``: there may be a rubric."""
+    marks = [Mark(ALICE, Decimal(66)), Mark(BOB, Decimal(50))]
+    outcomes = tuple(Outcome(mark, Result.CHANGED, after=mark.grade) for mark in marks)
+    plan = Plan(Assignment(1, 3, 2, "A1", reopens=reopens), outcomes, may_have_rubric=hidden)
+    with Reopening("http://127.0.0.1:9", "0" * 32) as client:
+        client.kept = {}
+        sent = send_marks(client, plan)
+    assert [each.result for each in sent] == [Result.CHANGED, Result.CHANGED]
+    assert {"Moodle opened another attempt" in each.why for each in sent} == {True}
+
+
+def test_an_attempt_that_moodle_opens_after_an_empty_grade_proves_nothing() -> None:
+    """Where it opens one automatically, a rubric that is hidden would erase every mark."""
+    marks = [Mark(ALICE, Decimal(66)), Mark(BOB, Decimal(50))]
+    outcomes = tuple(Outcome(mark, Result.CHANGED, after=mark.grade) for mark in marks)
+    plan = Plan(Assignment(1, 3, 2, "A1", reopens="automatic"), outcomes, may_have_rubric=True)
+    with Reopening("http://127.0.0.1:9", "0" * 32) as client:
+        client.kept = {ALICE: None}
+        alice, bob = send_marks(client, plan)
+    assert (alice.result, bob.result) == (Result.FAILED, Result.FAILED)
+    assert "no grade instead of 66" in alice.why
+    assert BOB not in client.kept, "it was not sent"
 
 
 @pytest.mark.parametrize(

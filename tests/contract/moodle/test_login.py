@@ -8,6 +8,7 @@ from dataclasses import replace
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
+from pydantic import TypeAdapter
 
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.login import (
@@ -151,6 +152,22 @@ def test_a_site_without_sign_in_by_browser_is_refused() -> None:
     """366: its launch page does not exist."""
     with pytest.raises(RemoteFailed, match="does not hand out tokens through the browser"):
         launch(replace(SSO, browser_login=False))
+
+
+def test_a_site_with_accounts_elsewhere_signs_people_in_by_the_browser() -> None:
+    """Users who sign in by OAuth 2 have no password to type here."""
+    answer = {
+        "wwwroot": SSO.url,
+        "typeoflogin": 1,
+        "launchurl": SSO.launch_url,
+        "identityproviders": [{"name": "Microsoft", "iconurl": "", "url": f"{SSO.url}/auth"}],
+    }
+    config = TypeAdapter(PublicConfig).validate_python(answer)
+    assert not config.browser_login, "a password is asked for without --sso"
+    assert launch(config).url.startswith(f"{SSO.launch_url}?")
+    none = TypeAdapter(PublicConfig).validate_python({**answer, "identityproviders": []})
+    with pytest.raises(RemoteFailed):
+        launch(none)
 
 
 @pytest.mark.parametrize("private", ["", "p" * 64])

@@ -91,6 +91,21 @@ def test_an_assignment_is_called_here_as_configured_or_as_its_directory(
     assert local_name(argument, configured, directories, chosen) == name
 
 
+@pytest.mark.parametrize("directory", ["lab1/", "source/lab1", "lab1"])
+@pytest.mark.parametrize("argument", ["1", "A1", "lab1"])
+def test_the_item_of_an_assignment_is_the_last_part_of_its_directory(
+    directory: str, argument: str
+) -> None:
+    """With a slash behind it, no marks and no releases were found, and all pages were sent."""
+    configured = [Configured(name="A1. Introduction", id=1, dir=directory)]
+    directories = ["A2-Optimisation", "lab1"]
+    chosen = choose_assignment(argument, COURSE, configured, directories)
+    assert chosen is COURSE[0]
+    assert local_name(argument, configured, directories, chosen) == "lab1"
+    if argument != "1":
+        assert local_name(argument, configured, directories) == "lab1"
+
+
 @pytest.mark.parametrize(
     "name", ["hw1", "Week 1: Intro/Part 2", "../../etc", "...", "a" * 300, "日本 1", "user", " x. "]
 )

@@ -261,8 +261,8 @@ def _source(given: Path | None, course: _Course, name: str) -> tuple[Path | None
 
 def _in_zip(works: Sequence[Work], directory: Path) -> tuple[SubmittedFile, ...]:
     places = [(work, directory / f"{work.name}.py") for work in works]
-    read = [path for work, path in places if work.notebook]
+    read = [path for work, path in places if work.has_notebook]
     unread = (
-        SubmittedFile(it.name, path, problem=it.why) for it, path in places if not it.notebook
+        SubmittedFile(it.name, path, problem=it.why) for it, path in places if not it.has_notebook
     )
     return (*submitted_files(directory, named=read), *unread)

@@ -73,9 +73,10 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     """Fetch what students handed in.
 
     ASSIGNMENT is its name, a part of it that is unique, or its number. Each student's notebook
-    becomes USERNAME.py; other files that were handed in go to USERNAME.files/. A notebook that is
-    here and has changed is kept in .replaced/. Late work is marked. Run it again after an
-    interruption: it goes on with what is missing.
+    becomes USERNAME.py, also the only one in a zip without which there is none; other files that
+    were handed in go to USERNAME.files/. A notebook that is here and has changed is kept in
+    .replaced/. Late work is marked. Run it again after an interruption: it goes on with what is
+    missing.
     """
     loaded = site.loaded
     if archive is None and worksheet is not None:
@@ -118,9 +119,8 @@ def _from_zip(
     """Read the zip, and the worksheet with the people in it, if there is one."""
     name = item_name(assignment, loaded)
     directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
-    handed_out = [
-        file.name for each in loaded.settings.assignments if each.dir == name for file in each.files
-    ]
+    configured = (each for each in loaded.settings.assignments if each.dir and each.item == name)
+    handed_out = [file.name for each in configured for file in each.files]
     target = Target(directory, (f"{name}.py", *(each for each in handed_out if ".py" in each)))
     opened = ZipOfSubmissions.read(archive, worksheet, loaded, assignment, name)
     return target, opened.plan(target) if dry_run else opened.unpack(target)
@@ -196,7 +196,11 @@ def _lines(works: Sequence[Work], directory: Path, *, dry_run: bool) -> Iterator
     counted = Counter(work.fate for work in works)
     told = ", ".join(f"{counted[fate]} {fate.value}" for fate in CollectOutcome if counted[fate])
     late = sum(work.late is not None for work in works)
-    yield f"{told}{f' ({late} late)' if late else ''}: {directory}"
+    fetched = [work for work in works if work.fate is CollectOutcome.FETCHED]
+    without = sum(not work.has_notebook for work in fetched)
+    parts = (f"{late} late" if late else "", f"{without} without a notebook" if without else "")
+    also = ", ".join(filter(None, parts))
+    yield f"{told}{f' ({also})' if also else ''}: {directory}"
     if dry_run:
         yield "Dry run — nothing was fetched."
 

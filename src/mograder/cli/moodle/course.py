@@ -7,7 +7,9 @@ students to the hub (B28 to B34).
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -63,7 +65,8 @@ naming_options = together(
     "--include",
     multiple=True,
     metavar="NAME,NAME…",
-    help="Only assignments whose name holds this, or matches it with * and ?.",
+    help="Only assignments whose name holds this, or matches it with * and ?, or else as a regular "
+    "expression.",
 )
 @click.option(
     "--edit-links", is_flag=True, help="Add a link to an online editor, for clients of 0.3.16."
@@ -157,12 +160,22 @@ def _included(there: Sequence[Assignment], include: Sequence[str]) -> tuple[Assi
             for pattern in patterns
         )
     )
+    found = found or tuple(each for each in there if _is_matched(each.name, include))
     if not found:
         raise NotFound(
             f"No assignment on Moodle matches {', '.join(include)}.",
             hint=f"There are: {listed([each.name for each in there])}.",
         )
     return found
+
+
+def _is_matched(name: str, expressions: Sequence[str]) -> bool:
+    """Return whether a regular expression, as ``--include`` of 0.3.16 is one, matches a name."""
+    for each in expressions:
+        with suppress(re.error):
+            if re.search(each, name):
+                return True
+    return False
 
 
 def _lines(merged: Merged, count: int, *, changed: bool, dry_run: bool) -> Iterator[str]:

@@ -7,8 +7,9 @@ the zip to upload to Moodle by hand.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import click
@@ -34,12 +35,12 @@ from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grading import Outcome
 from mograder.clients.moodle.grading import Result as Fate
 from mograder.clients.moodle.grading_files import parse_worksheet, render_worksheet
-from mograder.clients.moodle.records import Assignment, WorkflowState
+from mograder.clients.moodle.records import Assignment, Person, WorkflowState
 from mograder.clients.moodle.texts import Scale
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
 from mograder.core.item_dates import course_zone
-from mograder.core.name_lookup import is_label_of
+from mograder.core.name_lookup import is_label_of, listed
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import GradeLine, from_gradebook, parse_grades
 from mograder.exchange.moodle.export import Exported
@@ -55,6 +56,7 @@ from mograder.exchange.moodle.grade_upload import (
     send,
     summary,
 )
+from mograder.exchange.moodle.identities import Participants, find_person
 from mograder.exchange.moodle.participants import list_participants, remembered_people
 from mograder.exchange.moodle.protection import Remembered
 from mograder.store.course.course import shown
@@ -130,7 +132,8 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     ASSIGNMENT is its name, a unique part of it, or its number. Everything is checked before
     anything is sent. Feedback that Moodle has is not sent again. A grade that has been released
     stays so, unless --workflow-state is given, and a comment on Moodle where there is no feedback
-    here, unless --clear-comments is. After `mograder gradebook release`, only its marks are sent.
+    here, unless --clear-comments is. After `mograder gradebook release`, only its marks are sent,
+    and of a file of grades only the lines of students whose marks are released.
     """
     loaded, naming = site.loaded, naming_of(map_file, username_from)
     book = loaded.gradebook_path
@@ -141,13 +144,13 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     with site.client() as client:
         chosen = site.assignment(client, assignment)
         name = item_name(assignment, loaded, chosen)
-        released = released_of(loaded, name, unreleased=unreleased)
+        released = released_of(loaded, name, unreleased=unreleased, from_file=bool(grades_csv))
         usual = feedback_dir_of(loaded, assignment, name)
         files = feedback_files(released_files(ctx, released, feedback_dir, usual))
         people = list_participants(client, chosen, remembered_people(book, client.url), naming)
-        scale = scale_of(client, chosen, people)
+        find, scale = partial(_participant, people), scale_of(client, chosen, people)
         lines = _grade_lines(
-            grades_csv, loaded, name, released, scale=scale, html_comments=html_comments
+            grades_csv, loaded, name, released, find, scale=scale, html_comments=html_comments
         )
         _warn_of_settings(loaded, name, chosen, lines, from_file=grades_csv is not None)
         gathered = gather(
@@ -169,21 +172,43 @@ def _send(client: MoodleClient, drafted: Draft, book: Path) -> tuple[Outcome, ..
         return send(client, drafted, gradebook, report, SystemClock().now())
 
 
+def _participant(people: Participants, line: GradeLine) -> Person | None:
+    return people.find(line.who, from_here=line.from_here, is_user_id=line.is_user_id)
+
+
 def _grade_lines(
     grades_csv: Path | None,
     loaded: LoadedSettings,
     name: str,
-    released: ReleasedCourseMarks | None = None,
+    released: ReleasedCourseMarks | None,
+    find: Callable[[GradeLine], Person | None],
     *,
     scale: Scale | None = None,
     html_comments: bool = False,
 ) -> tuple[GradeLine, ...]:
     """Return the grades of the file, else the released ones, else those of the gradebook."""
     if grades_csv is not None:
-        return parse_grades(
+        lines = parse_grades(
             read_bytes(grades_csv), str(grades_csv), scale=scale, html_comments=html_comments
         )
+        return lines if released is None else _without_held_back(lines, released, find)
     return from_gradebook(grades_to_send(loaded, name, released), scale=scale)
+
+
+def _without_held_back(
+    lines: Sequence[GradeLine],
+    released: ReleasedCourseMarks,
+    find: Callable[[GradeLine], Person | None],
+) -> tuple[GradeLine, ...]:
+    """Return a file's lines but those of students who are held back, who are told on stderr."""
+    named = (GradeLine(0, each, None, None, from_here=True) for each in released.held_back)
+    held_back = {person.user_id for each in named if (person := find(each)) is not None}
+    found = [(line, find(line)) for line in lines]
+    left = [line for line, person in found if person and person.user_id in held_back]
+    if left:
+        told = f"Left out of the file, as they are held back: {listed([each.who for each in left])}"
+        click.echo(plain(f"{told}. --unreleased takes them, too."), err=True)
+    return tuple(line for line in lines if line not in left)
 
 
 def _warn_of_settings(
@@ -301,7 +326,8 @@ def export(  # noqa: PLR0913  # one argument per option
 
     The feedback files are packed into a zip for Moodle. This needs no connection to Moodle.
     Download the worksheet from the assignment's page there (Submissions, Actions, Download grading
-    worksheet) into import/ASSIGNMENT.csv first.
+    worksheet) into import/ASSIGNMENT.csv first. After `mograder gradebook release`, only its marks
+    are filled in, and of a file of grades only the lines of students whose marks are released.
     """
     settings = loaded.settings
     if ctx.get_parameter_source("match_column") is not click.core.ParameterSource.COMMANDLINE:
@@ -310,8 +336,12 @@ def export(  # noqa: PLR0913  # one argument per option
     name = _file_name(assignment, item)
     sheet = parse_worksheet(read_bytes(worksheet or find_worksheet(loaded, name, item, assignment)))
     known, usernames = people_in(loaded, sheet, match_column)
-    released = released_of(loaded, item, unreleased=unreleased)
-    lines = _grade_lines(grades_csv, loaded, item, released, html_comments=html_comments)
+    released = released_of(loaded, item, unreleased=unreleased, from_file=bool(grades_csv))
+
+    def find(line: GradeLine) -> Person | None:
+        return find_person(line.who, known, usernames, from_here=line.from_here)
+
+    lines = _grade_lines(grades_csv, loaded, item, released, find, html_comments=html_comments)
     if grades_csv is None and sheet.rows:
         _warn_of_maximum(loaded, item, sheet.maximum(sheet.rows[0]))
     usual = feedback_dir_of(loaded, assignment, item)

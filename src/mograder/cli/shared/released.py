@@ -46,11 +46,15 @@ unreleased_option = click.option(
 
 @dataclass(frozen=True, slots=True)
 class ReleasedCourseMarks:
-    """The marks of an assignment that students may see, by username, and how they are explained."""
+    """The marks of an assignment that students may see, by username, and how they are explained.
+
+    ``held_back`` are the other students with work here.
+    """
 
     loaded: LoadedSettings
     assignment: str
     marks: Mapping[str, ReleasedMarks]
+    held_back: frozenset[str] = frozenset()
 
     @property
     def grades(self) -> tuple[StudentGrade, ...]:
@@ -79,13 +83,13 @@ class ReleasedCourseMarks:
 
 
 def released_of(
-    loaded: LoadedSettings, assignment: str, *, unreleased: bool = False
+    loaded: LoadedSettings, assignment: str, *, unreleased: bool = False, from_file: bool = False
 ) -> ReleasedCourseMarks | None:
     """Return the released marks of an assignment; None if all present marks are to be sent.
 
     That is so if none was ever released, as with mograder 0.3.16, and with ``unreleased``. Marks
     that tell results of hidden tests wait for the same moment as on students' pages. Prints to
-    stderr whose marks are held back.
+    stderr whose marks are held back. ``from_file``: the marks to send are those of a file.
     """
     path = loaded.gradebook_path
     if unreleased or not path.is_file():
@@ -104,8 +108,10 @@ def released_of(
         until = moment(tells.ahead.later)
         why = f"Held back until {until}, as they tell results of hidden tests: {listed(untold)}."
         click.echo(plain(why), err=True)
-    _tell_held_back(told, [each for each in present if each.student not in untold])
-    return ReleasedCourseMarks(loaded, assignment, told)
+    due = [each for each in present if each.student not in untold]
+    _tell_held_back(told, due, "the file's marks are" if from_file else "what was released is")
+    held_back = frozenset(each.student for each in present) - told.keys()
+    return ReleasedCourseMarks(loaded, assignment, told, held_back)
 
 
 def grades_to_send(
@@ -140,7 +146,10 @@ def released_files(
     return ctx.with_resource(released.files(given or usual, as_they_are=given is not None))
 
 
-def _tell_held_back(released: Mapping[str, ReleasedMarks], present: Sequence[StudentGrade]) -> None:
+def _tell_held_back(
+    released: Mapping[str, ReleasedMarks], present: Sequence[StudentGrade], sent: str
+) -> None:
+    """Print to stderr who is held back, and whose marks changed; ``sent`` says what they get."""
     graded = [each for each in present if each.final is not None]
     held = [each.student for each in graded if each.student not in released]
     older = [
@@ -151,7 +160,7 @@ def _tell_held_back(released: Mapping[str, ReleasedMarks], present: Sequence[Stu
     if held:
         click.echo(plain(f"Held back, as they are not released: {listed(held)}."), err=True)
     if older:
-        told = f"Changed since the release; what was released is sent: {listed(older)}."
+        told = f"Changed since the release; {sent} sent: {listed(older)}."
         click.echo(plain(told), err=True)
 
 

@@ -32,6 +32,7 @@ from mograder.clients.moodle.records import (
     Assignment,
     Course,
     CourseModule,
+    Earlier,
     Feedback,
     Grade,
     GradingMethod,
@@ -226,6 +227,10 @@ class MoodleClient(FileTransfers, Closing):
         for others. None: there is nothing, or the marking workflow hides it.
         """
         return self._stored(assignid=assignment_id, userid=user_id).feedback
+
+    def earlier_attempt(self, assignment_id: int, user_id: int) -> Earlier | None:
+        """Return a person's newest attempt before the latest one that has a grade or feedback."""
+        return self._stored(assignid=assignment_id, userid=user_id).earlier
 
     def held_text(self, assignment_id: int) -> OnlineText:
         """Return the text of our own work as stored in Moodle, so that it can be sent back."""

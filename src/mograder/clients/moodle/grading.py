@@ -254,7 +254,9 @@ def _send_and_read(client: MoodleClient, plan: Plan, progress: Progress) -> tupl
 
 def _shows_no_rubric(tried: Outcome) -> bool:
     """Return whether Moodle took a plain grade, as it does only without a rubric."""
-    if tried.kept is None or tried.kept.grade != _wanted(tried):
+    if tried.kept is None:  # the next attempt is open, if Moodle took the grade
+        return tried.result is Result.CHANGED
+    if tried.kept.grade != _wanted(tried):
         return False
     before = tried.held.grade
     return before is None or (before.grade, before.modified) != (
@@ -445,7 +447,7 @@ def _read_back(
     sent = [each for each in outcomes if each.mark.user_id in asked]
     states = _states(client, assignment) if any(each.state for each in sent) else {}
     return tuple(
-        _checked(assignment, outcome, grades.get(outcome.mark.user_id), states)
+        _checked(client, assignment, outcome, grades.get(outcome.mark.user_id), states)
         if outcome.mark.user_id in asked
         else outcome
         for outcome in outcomes
@@ -460,14 +462,18 @@ def _states(client: MoodleClient, assignment: Assignment) -> Mapping[int, str]:
 
 
 def _checked(
-    assignment: Assignment, outcome: Outcome, grade: Grade | None, states: Mapping[int, str]
+    client: MoodleClient,
+    assignment: Assignment,
+    outcome: Outcome,
+    grade: Grade | None,
+    states: Mapping[int, str],
 ) -> Outcome:
     outcome = replace(outcome, kept=grade)
     if outcome.result is Result.FAILED:
         return _after_failure(outcome, grade, states)
     actual = grade.grade if grade else None
     state = states.get(outcome.mark.user_id, outcome.state)
-    if grade is None and assignment.reopens == "untilpass":
+    if grade is None and _is_reopened(client, assignment, outcome):
         return replace(
             outcome, why="Moodle opened another attempt, so that it no longer lists this grade."
         )
@@ -484,6 +490,19 @@ def _checked(
     if state != outcome.state:
         return _failed(outcome, f"Moodle holds the state {state!r} instead of {outcome.state!r}.")
     return replace(outcome, after=actual)
+
+
+def _is_reopened(client: MoodleClient, assignment: Assignment, outcome: Outcome) -> bool:
+    """Return whether Moodle saved a grade and then opened another attempt, which has none yet.
+
+    "untilpass" opens one after a grade only; "automatic" also after the empty grade that Moodle
+    stores in place of one that it drops, so the attempt that was graded is read.
+    """
+    if assignment.reopens != "automatic":
+        return assignment.reopens == "untilpass"
+    earlier = client.earlier_attempt(assignment.id, outcome.mark.user_id)
+    found = None if earlier is None else (earlier.attempt, earlier.feedback.grade)
+    return found == (outcome.held.attempt, outcome.after)
 
 
 def _after_failure(outcome: Outcome, grade: Grade | None, states: Mapping[int, str]) -> Outcome:

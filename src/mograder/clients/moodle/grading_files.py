@@ -56,8 +56,8 @@ _HINT = (
 
 FILE = "file"
 _ENTRY = re.compile(
-    r"(?P<person>.+?)(?:_(?P<number>\d{1,18}))?_assignsubmission_(?P<plugin>file|onlinetext)"
-    r"(?:_?/(?P<path>.+)|_(?P<flat>[^/]+))",
+    r"(?P<person>.+?)(?:_(?P<number>\d{1,18}))?_assignsubmission_"
+    r"(?P<plugin>[a-z](?:(?!_assignsubmission_)[a-z0-9_])*?)(?:_?/(?P<path>.+)|_(?P<flat>[^/]+))",
     re.DOTALL,
 )
 

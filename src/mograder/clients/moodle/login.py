@@ -98,10 +98,12 @@ def login_with_password(
 def launch(config: PublicConfig) -> Launch:
     """Start a sign-in in the browser (``mograder moodle login --sso``).
 
+    With OAuth 2, Moodle's launch page works whatever the app's type of login is.
+
     Raises:
         RemoteFailed: The site does not give tokens to browsers.
     """
-    if not config.browser_login or not config.launch_url:
+    if not (config.browser_login or config.has_providers) or not config.launch_url:
         raise RemoteFailed(
             f"{config.url} does not hand out tokens through the browser.",
             hint="Use `mograder moodle login` with your password, or ask the Moodle administrator "

@@ -424,6 +424,8 @@ class PublicConfig:
     maintenance: Annotated[bool, _key("maintenanceenabled")] = False
     browser_login: Annotated[bool, BeforeValidator(_needs_browser), _key("typeoflogin")] = False
     """Passwords are typed in a browser only (single sign-on)."""
+    has_providers: Annotated[bool, BeforeValidator(_is_there), _key("identityproviders")] = False
+    """People may sign in with an account elsewhere, such as by OAuth 2."""
     launch_url: Annotated[Text, _key("launchurl")] = ""
     message: Annotated[Plain, _key("maintenancemessage")] = ""
 

@@ -183,6 +183,10 @@ class _Here:
             return False
         return (self.directory / f"{name}{'.py' if work.notebook else '.files'}").exists()
 
+    def has_notebook(self, name: str) -> bool:
+        """Return whether a notebook of that name is here."""
+        return (self.directory / f"{name}.py").is_file()
+
     def has(self, name: str) -> bool:
         """Return whether a fetched file or directory of that name is here."""
         paths = [self.directory / f"{name}{end}" for end in (".py", ".files")]
@@ -217,7 +221,9 @@ def _work(
     )
     work = replace(work, before=_former(person, participants, here))
     if here.holds(name, work) or (work.before and here.holds(work.before, work)):
-        return replace(work, fate=CollectOutcome.UNCHANGED)
+        # Without a notebook of its own, work has one here only if that was in a zip.
+        has_one = here.has_notebook(name) or here.has_notebook(work.before)
+        return replace(work, fate=CollectOutcome.UNCHANGED, why="" if has_one else work.why)
     return work
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.grading_files import (
+    COMMENTS,
     Entry,
     FeedbackFile,
     Filled,
@@ -24,7 +25,7 @@ from mograder.clients.moodle.grading_files import (
 from mograder.clients.moodle.records import Person
 from mograder.core.errors import InvalidInput
 from mograder.core.names import Username
-from mograder.exchange.grade_files import GradeLine, line_html
+from mograder.exchange.grade_files import GradeLine, is_only_late, line_html
 from mograder.exchange.moodle.identities import find_person, participant_name
 
 _STATUS = "Status"
@@ -64,6 +65,7 @@ def export(
     Raises:
         InvalidInput: No name matches, a name matches two people, or a mark is above the maximum.
     """
+    held = {row.participant: sheet.cell(row, COMMENTS) for row in sheet.rows}
     entries: dict[int, Entry] = {}
     unmatched: list[str] = []
     for line in lines:
@@ -73,8 +75,7 @@ def export(
         elif person.participant in entries:
             raise InvalidInput(f"{person.shown} has two lines of grades ({line.who}).")
         else:
-            comment = line_html(line, clear=clear_comments)
-            entries[person.participant] = Entry(line.mark, comment)
+            entries[person.participant] = _entry(line, held[person.participant], clear_comments)
     packed: list[FeedbackFile] = []
     for student, uploads in files.items():
         person = find_person(student, known, usernames, from_here=True)
@@ -96,6 +97,15 @@ def export(
         _told_apart(known, unmatched),
         left_out,
     )
+
+
+def _entry(line: GradeLine, held: str, clear: bool) -> Entry:
+    """Return a row's new values; our line about a deduction goes with it. ``held`` is the comment.
+
+    Without a mark, the deduction may still be in the one that Moodle has.
+    """
+    is_stale = line.mark is not None and is_only_late(held)
+    return Entry(line.mark, line_html(line, clear=clear or is_stale))
 
 
 def _told_apart(known: Sequence[Person], unmatched: Sequence[str]) -> Mapping[int, str]:

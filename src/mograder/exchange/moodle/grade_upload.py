@@ -8,7 +8,7 @@ nothing, and continues where an interrupted one ended. The summary has one line 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -52,10 +52,14 @@ _KINDS = frozenset({".html", ".pdf", ".txt", ".md"})
 
 @dataclass(frozen=True, slots=True)
 class GradeInput:
-    """The marks to send, by person, and the rows and files that match no person on Moodle."""
+    """The marks to send, by person, and the rows and files that match no person on Moodle.
+
+    ``uncommented`` are the people with a mark whose comment is empty here, and not just missing.
+    """
 
     marks: Mapping[int, Mark]
     unmatched: tuple[str, ...]
+    uncommented: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +123,15 @@ def gather(
 ) -> GradeInput:
     """Match grades and feedback files with the people of an assignment.
 
-    An empty comment leaves the one on Moodle as it is, unless ``clear_comments`` is given.
+    An empty comment leaves the one on Moodle as it is, unless ``clear_comments`` is given, or that
+    one is just our line about a deduction.
 
     Raises:
         InvalidInput: A name may mean two people, or two inputs are for one person.
     """
     marks: dict[int, Mark] = {}
     unmatched: list[str] = []
+    uncommented: set[int] = set()
     for line in lines:
         person = participants.find(line.who, from_here=line.from_here, is_user_id=line.is_user_id)
         if person is None:
@@ -139,6 +145,8 @@ def gather(
             )
         comment = None if grades_only else line_html(line, clear=clear_comments)
         marks[person.user_id] = Mark(person.user_id, line.mark, comment)
+        if not grades_only and line.mark is not None and line_html(line, clear=True) == "":
+            uncommented.add(person.user_id)
     for student, uploads in () if grades_only else files.items():
         person = participants.find(student, from_here=True)
         if person is None:
@@ -150,7 +158,7 @@ def gather(
             marks[person.user_id] = replace(mark, files=uploads)
     # Drop people without a mark, a comment or a file.
     kept = {user: mark for user, mark in marks.items() if mark.grade is not None or _says(mark)}
-    return GradeInput(kept, tuple(dict.fromkeys(unmatched)))
+    return GradeInput(kept, tuple(dict.fromkeys(unmatched)), frozenset(uncommented))
 
 
 def draft(
@@ -185,7 +193,9 @@ def draft(
     plan = plan_marks(client, assignment, marks, people, may_go_back=options.exact)
     plan = _without_known(plan, remembered)
     plan = read_feedback(client, plan)
-    verdicts = settle_plan(client, plan, remembered, force=options.force)
+    verdicts = settle_plan(
+        client, plan, remembered, force=options.force, uncommented=_uncommented(gathered, teams)
+    )
     graders = _graders(client, assignment, verdicts)
     return Draft(
         replace(plan, outcomes=tuple(each.outcome for each in verdicts)),
@@ -196,6 +206,12 @@ def draft(
         graders,
         scale.items if scale else (),
     )
+
+
+def _uncommented(gathered: GradeInput, teams: Teams) -> Set[int]:
+    """Return the people without a comment here, and the members who get their rows."""
+    mates = {mate for mate, user in teams.of.items() if user in gathered.uncommented}
+    return gathered.uncommented | mates
 
 
 def _without_known(plan: Plan, remembered: Remembered) -> Plan:

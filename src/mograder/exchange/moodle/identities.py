@@ -277,10 +277,11 @@ def participant_name(number: int) -> str:
 def names_without_username(person: Person) -> tuple[str, ...]:
     """Return the names of a person's files while the username is not known, the best one first.
 
-    The last one is for a site that did not show the email address.
+    The second one is for a site that did not show the email address; 0.3.16 wrote the last one.
     """
     by_email = parse_username(person.email)
-    return (*((by_email,) if by_email else ()), f"moodle-{person.user_id}")
+    by_number = (f"moodle-{person.user_id}", f"user_{person.user_id}")
+    return (by_email, *by_number) if by_email else by_number
 
 
 def parse_username(text: str) -> Username | None:

@@ -8,7 +8,7 @@ if it equals one of the two.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -25,6 +25,7 @@ from mograder.clients.moodle.grading import (
 )
 from mograder.clients.moodle.records import Assignment, Feedback, Held, Mark
 from mograder.clients.moodle.texts import mark_text, same_comment
+from mograder.exchange.grade_files import is_only_late
 from mograder.store.gradebook.gradebook import UNKNOWN_ATTEMPT, SentFile, SentGrade
 
 BEFORE_FIRST = "graded on Moodle before our first upload"
@@ -277,18 +278,39 @@ def replaced_files(outcome: Outcome) -> tuple[str, ...]:
 
 
 def settle_plan(
-    client: MoodleClient, plan: Plan, remembered: Remembered, *, force: bool
+    client: MoodleClient,
+    plan: Plan,
+    remembered: Remembered,
+    *,
+    force: bool,
+    uncommented: Set[int] = frozenset(),
 ) -> tuple[Verdict, ...]:
-    """Judge every mark of a plan whose feedback was read."""
+    """Judge every mark of a plan whose feedback was read.
+
+    Of the people ``uncommented``, who have no comment here, a line of ours about a deduction that
+    is gone goes, too.
+    """
     intended = remembered.intended
     me = client.site().user_id if intended and plan.assignment.workflow else 0
-    completed = (
-        complete(each, remembered.sent.get(user), intended.get(user), me)
-        for each in plan.outcomes
-        for user in [each.mark.user_id]
-    )
-    return tuple(
-        judge(client, plan.assignment, each, remembered, force=force) for each in completed
+
+    def judged(outcome: Outcome) -> Verdict:
+        user = outcome.mark.user_id
+        sent = remembered.sent.get(user)
+        found = complete(outcome, sent, intended.get(user), me)
+        if user in uncommented:
+            found = _without_deduction(found, sent)
+        return judge(client, plan.assignment, found, remembered, force=force)
+
+    return tuple(map(judged, plan.outcomes))
+
+
+def _without_deduction(outcome: Outcome, sent: SentGrade | None) -> Outcome:
+    """Let a mark without a comment erase the one that we sent, if it only tells a deduction."""
+    held, mark = outcome.held.feedback, outcome.mark
+    if mark.comment is not None or held is None or sent is None or held.comment != sent.comment:
+        return outcome
+    return (
+        replace(outcome, mark=replace(mark, comment="")) if is_only_late(held.comment) else outcome
     )
 
 

@@ -7,8 +7,10 @@ of each number (compatibility-0.3.16.md 9).
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -21,7 +23,8 @@ from mograder.core.name_lookup import nfc
 from mograder.core.names import Username
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome, arrivals
 from mograder.exchange.moodle.identities import participant_name
-from mograder.exchange.unpacking import visible_path
+from mograder.exchange.unpacking import unpack, visible_path
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.submissions.submitted_files import METADATA, read_numbers
 
 LATE = ".fetch_late.json"
@@ -35,6 +38,7 @@ class Work:
     ``late`` is the time after the deadline, None if it was on time or that is unknown. ``mates``
     are the local names of those who submitted it together, ``team`` their group's name. ``before``
     is the name that it had while the marking was anonymous or the username not known, else empty.
+    ``from_zip``: the notebook was taken out of the :attr:`archive`.
     """
 
     name: str
@@ -48,6 +52,19 @@ class Work:
     team: str = ""
     mates: tuple[str, ...] = ()
     before: str = ""
+    from_zip: bool = False
+
+    @property
+    def archive(self) -> RemoteFile | None:
+        """The zip that may hold the notebook: the only one, in work without any notebook."""
+        zips = [file for file in self.others if _is_visible(PurePosixPath(file.name), ".zip")]
+        loose = any(_may_be_notebook(PurePosixPath(file.name)) for file in self.others)
+        return zips[0] if len(zips) == 1 and not (self.notebook or loose) else None
+
+    @property
+    def has_notebook(self) -> bool:
+        """Whether there is a notebook to grade."""
+        return self.notebook is not None or self.from_zip
 
     def places(self) -> tuple[tuple[RemoteFile, str], ...]:
         """Return each file with its path below the target directory; the notebook comes first.
@@ -100,23 +117,51 @@ def choose_notebook(files: Sequence[RemoteFile], expected: Sequence[str]) -> Rem
 
 
 def _may_be_notebook(path: PurePosixPath) -> bool:
-    return path.suffix.lower() == ".py" and not path.name.startswith(".")
+    return _is_visible(path, ".py")
+
+
+def _is_visible(path: PurePosixPath, end: str) -> bool:
+    return path.suffix.lower() == end and not path.name.startswith(".")
 
 
 def put_work(work: Work, contents: Iterable[bytes], folder: CollectedFolder) -> Work:
     """Put one student's files into their places; existing files that differ are kept.
 
     ``contents`` are those of :meth:`Work.places`, in its order. An earlier notebook does not stay
-    where it would be graded if none stands out now.
+    where it would be graded if none stands out now. The only notebook in a zip is taken out of it.
     """
+    archive = work.archive
     try:
-        if work.notebook is None:
+        if work.notebook is None and archive is None:
             folder.set_aside(f"{work.name}.py")
-        for (_, path), content in zip(work.places(), contents, strict=True):
+        for (file, path), content in zip(work.places(), contents, strict=True):
             folder.put(path, content)
+            if file == archive:
+                work = _put_zipped(work, content, folder)
     except (OSError, MograderError) as error:
         return replace(work, fate=CollectOutcome.FAILED, why=str(error))
     return work
+
+
+def _put_zipped(work: Work, content: bytes, folder: CollectedFolder) -> Work:
+    notebook = _only_notebook(content)
+    if notebook is None:
+        folder.set_aside(f"{work.name}.py")
+        return work
+    folder.put(f"{work.name}.py", notebook)
+    return replace(work, why="its notebook was in a zip", from_zip=True)
+
+
+def _only_notebook(archive: bytes) -> bytes | None:
+    """Return the only notebook in a zip; None for none or several, or if it cannot be unpacked."""
+    with tempfile.TemporaryDirectory(prefix="mograder-zip-") as made, suppress(MograderError):
+        packed, into = Path(made) / "work.zip", Path(made) / "files"
+        packed.write_bytes(archive)
+        found = [into / each for each in unpack(packed, into)]
+        notebooks = [each for each in found if _may_be_notebook(PurePosixPath(each))]
+        if len(notebooks) == 1 and notebooks[0].stat().st_size <= MAX_NOTEBOOK:
+            return notebooks[0].read_bytes()
+    return None
 
 
 def plan_zip(
@@ -217,8 +262,11 @@ def unpack_zip(
 
 def _is_here(work: Work, contents: Mapping[RemoteFile, bytes], directory: Path) -> bool:
     """Return whether the files of work are in their places already."""
-    if work.notebook is None and (directory / f"{work.name}.py").exists():
-        return False
+    notebook, archive = directory / f"{work.name}.py", work.archive
+    if work.notebook is None and notebook.exists():
+        zipped = None if archive is None else _only_notebook(contents[archive])
+        if zipped != notebook.read_bytes():
+            return False
     paths = [(directory / path, contents[file]) for file, path in work.places()]
     return all(path.is_file() and path.read_bytes() == content for path, content in paths)
 

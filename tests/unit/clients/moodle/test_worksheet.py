@@ -243,6 +243,21 @@ def test_a_full_name_that_looks_like_an_entry_is_nobodys() -> None:
     assert found.participant == 0
 
 
+def test_folders_of_other_submission_plug_ins_do_not_make_a_zip_unusable() -> None:
+    """Moodle puts those of every plug-in that is on into the same zip."""
+    names = (
+        "Alice A_8_assignsubmission_file_/a.py",
+        "Alice A_8_assignsubmission_cloud_docs_/a.pdf",
+        "Bo_7_assignsubmission_file_12_assignsubmission_file_/b.py",
+    )
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    read = [(each.participant, each.plugin) for each in read_submissions(buffer.getvalue())]
+    assert read == [(8, "file"), (8, "cloud_docs"), (12, "file")]
+
+
 def test_a_blind_zip_has_numbers_for_names() -> None:
     files = read_submissions((RAW / "submissions-A3.zip").read_bytes())
     assert [(file.participant, file.person) for file in files] == [

@@ -135,7 +135,7 @@ def test_what_is_here_with_the_same_time_is_not_fetched_again(tmp_path: Path) ->
         (["A1.py", "helper.py"], "A1.py"),
         (["mine.py", "data.csv"], "mine.py"),
         (["a.py", "b.py"], None),
-        (["A1.zip"], None),
+        (["A1.zip"], None),  # it may hold one
         (["MINE.PY"], "MINE.PY"),
         (["w.py", "..py"], "w.py"),
         (["w.py", "sub/._w.py"], "w.py"),
@@ -210,6 +210,35 @@ def test_an_empty_cell_leaves_the_comment_and_erases_it_only_if_asked() -> None:
         5: Mark(5, None, ""),
         6: Mark(6, Decimal(6), None),
     }
+
+
+def test_it_is_known_who_has_a_mark_and_no_comment() -> None:
+    """Their comment on Moodle stays, unless it is our own line about a deduction."""
+    lines = [
+        GradeLine(2, "alice", Decimal(5), " "),
+        GradeLine(3, "bob", None, ""),
+        GradeLine(4, "carol@example.edu", Decimal(6), None),
+    ]
+    assert gather(lines, {}, PARTICIPANTS).uncommented == {4}
+    assert gather(lines, {}, PARTICIPANTS, grades_only=True).uncommented == set()
+
+
+def test_a_worksheet_loses_our_line_about_a_deduction_that_is_gone() -> None:
+    sheet = parse_worksheet(
+        b"Identifier,Full name,Username,Grade,Last modified (grade),Feedback comments\n"
+        b'Participant 1,A,ann,76.00,-,"Late penalty: -5%. Raw mark: 80.   "\n'
+        b'Participant 2,B,bo,76.00,-,"Late penalty: -5%. Raw mark: 80.   Sorry!   "\n'
+        b'Participant 3,C,cy,76.00,-,"Late penalty: -5%. Raw mark: 80.   "\n'
+    )
+    people, usernames = people_of(sheet, (), {}, match_column="Username", name_column="Full name")
+    lines = [
+        GradeLine(1, "ann", Decimal(80), ""),
+        GradeLine(2, "bo", Decimal(80), ""),
+        GradeLine(3, "cy", None, ""),
+    ]
+    made = export(sheet, lines, {}, people, usernames, AT)
+    assert made.filled.erased == {1: "Late penalty: -5%. Raw mark: 80.   "}
+    assert (made.filled.changed, made.filled.unchanged) == ((1, 2), (3,))
 
 
 def test_a_comment_is_text_unless_it_is_marked_as_html() -> None:
@@ -354,7 +383,7 @@ def test_revealed_work_keeps_its_time_where_the_rest_cannot_be_fetched(tmp_path:
     assert json.loads((tmp_path / METADATA).read_text()) == {"alice": AT.timestamp()}
 
 
-@pytest.mark.parametrize("former", ["alice@example.edu", "moodle-4"])
+@pytest.mark.parametrize("former", ["alice@example.edu", "moodle-4", "user_4"])
 def test_work_gets_its_students_username_once_that_is_known(tmp_path: Path, former: str) -> None:
     """It was fetched a second time, so that a student had two marks and none could be sent."""
     for name in (METADATA, LATE):
@@ -422,6 +451,63 @@ def test_an_earlier_notebook_is_not_graded_for_work_in_which_none_stands_out(
     assert kept.read_bytes() == b"x"
 
 
+@pytest.mark.parametrize(
+    ("members", "taken"),
+    [
+        (("A1/A1.py", "A1/data.csv", "__MACOSX/._A1.py"), b"A1/A1.py"),
+        (("a.py", "b.py"), None),
+        (("data.csv",), None),
+        (("../A1.py",), None),
+        ((), None),
+    ],
+)
+def test_the_only_notebook_in_a_zip_is_taken_out_of_it(
+    tmp_path: Path, members: Sequence[str], taken: bytes | None
+) -> None:
+    """Students hand in again what they were given, as 0.3.16 took it; other zips are no work."""
+    target, name = Target(tmp_path, ("A1.py",)), "Participant-7"
+    content = packed(*members) if members else b"no zip"
+    sent = (Submitted(7, "Anna", FILE, PurePosixPath("A1.ZIP"), content),)
+    (tmp_path / f"{name}.py").write_text("# earlier")
+    (work,) = unpack_zip(sent, plan_zip(sent, (), {}, target), target, AT)
+    place = tmp_path / f"{name}.py"
+    assert (place.read_bytes() if place.exists() else None) == taken
+    assert work.has_notebook == (taken is not None)
+    assert (tmp_path / f"{name}.files" / "A1.ZIP").read_bytes() == content
+    (kept,) = (tmp_path / ".replaced").glob(f"*/{name}.py")
+    assert kept.read_text() == "# earlier"
+    (tmp_path / METADATA).write_text(json.dumps({name: 5}))
+    unpack_zip(sent, plan_zip(sent, (), {}, target), target, AT)
+    assert json.loads((tmp_path / METADATA).read_text()) == {name: 5}, "nothing has changed"
+
+
+@pytest.mark.parametrize(
+    ("names", "archive"),
+    [
+        (["A1.zip"], "A1.zip"),
+        (["A1.zip", "notes.pdf", "._A1.zip"], "A1.zip"),
+        (["A1.zip", "more.zip"], None),
+        (["A1.zip", "mine.py"], None),
+        (["A1.zip", "a.py", "b.py"], None),
+    ],
+)
+def test_a_zip_is_opened_only_where_nothing_else_may_hold_the_notebook(
+    tmp_path: Path, names: list[str], archive: str | None
+) -> None:
+    found = plan(tmp_path, handed_in(4, *names))["alice"].archive
+    assert (found.name if found else None) == archive
+
+
+def test_work_in_a_zip_that_is_here_is_not_told_as_work_without_a_notebook(tmp_path: Path) -> None:
+    (tmp_path / "alice.files").mkdir()
+    (tmp_path / METADATA).write_text(json.dumps({"alice": AT.timestamp()}))
+    rows = (handed_in(4, "A1.zip"),)
+    assert "alice.files/" in plan(tmp_path, *rows)["alice"].why
+    (tmp_path / "alice.py").write_text("# out of the zip")
+    work = plan(tmp_path, *rows)["alice"]
+    assert (work.fate, work.why) == (CollectOutcome.UNCHANGED, "")
+
+
 def test_a_zip_with_newer_work_does_not_keep_the_earlier_time(tmp_path: Path) -> None:
     """Work handed in again too late counted as handed in at the time of the earlier fetch."""
     target = Target(tmp_path, ("A1.py",))
@@ -439,13 +525,18 @@ def test_a_zip_with_newer_work_does_not_keep_the_earlier_time(tmp_path: Path) ->
     assert (tmp_path / "Participant-8.py").read_bytes() == sent[1].content
 
 
-def zipped(*names: str) -> tuple[Submitted, ...]:
-    """What a zip of Moodle has with these names."""
+def packed(*names: str) -> bytes:
+    """Return a zip whose files have their names for content."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in names:
             archive.writestr(name, name)
-    return read_submissions(buffer.getvalue())
+    return buffer.getvalue()
+
+
+def zipped(*names: str) -> tuple[Submitted, ...]:
+    """What a zip of Moodle has with these names."""
+    return read_submissions(packed(*names))
 
 
 def test_a_teams_work_in_a_zip_is_not_taken_for_a_persons(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
-from mograder.clients.moodle.grading import Outcome, Result
+from mograder.clients.moodle.grading import Outcome, Plan, Result
 from mograder.clients.moodle.records import (
     Assignment,
     Feedback,
@@ -31,6 +31,7 @@ from mograder.exchange.moodle.protection import (
     judge,
     known_unchanged,
     replaced_files,
+    settle_plan,
     to_remember,
 )
 from mograder.store.gradebook.gradebook import UNKNOWN_ATTEMPT, SentFile, SentGrade
@@ -68,6 +69,7 @@ def judged(
 
 
 NEW = Mark(4, Decimal(70), "two")
+LATE = "Late penalty: -5%. Raw mark: 80."
 
 
 @pytest.mark.parametrize(
@@ -269,6 +271,28 @@ def test_a_comment_that_would_be_erased_is_named() -> None:
     assert erased_comment(judged(planned(Mark(4, Decimal(46)), "45", "HAND")).outcome) == ""
     nothing = judged(planned(Mark(4, None, ""), "45", ""))
     assert nothing.outcome.result is Result.UNCHANGED
+
+
+@pytest.mark.parametrize(
+    ("held", "sent", "uncommented", "comment"),
+    [
+        pytest.param(LATE, LATE, {4}, "", id="it is gone"),
+        pytest.param(f"<p>{LATE}</p>", f"<p>{LATE}</p>", {4}, "", id="as HTML"),
+        pytest.param(LATE, LATE, set(), None, id="a file without comments says nothing of it"),
+        pytest.param(f"{LATE} Sorry!", LATE, {4}, None, id="somebody changed it"),
+        pytest.param("Well done", "Well done", {4}, None, id="a comment of the teacher"),
+    ],
+)
+def test_our_line_about_a_deduction_goes_with_the_deduction(
+    held: str, sent: str, uncommented: set[int], comment: str | None
+) -> None:
+    """A student with an extension read of a deduction that was no longer in the mark."""
+    outcome = planned(Mark(4, Decimal(80)), "76", held, at=AT)
+    record = replace(OURS, grade="76.00", comment=sent)
+    plan, known = Plan(A1, (outcome,)), Remembered({4: record}, {})
+    with MoodleClient("http://127.0.0.1:9", "0" * 32) as client:
+        (found,) = settle_plan(client, plan, known, force=False, uncommented=uncommented)
+    assert (found.outcome.result, found.outcome.mark.comment) == (Result.CHANGED, comment)
 
 
 def test_a_comment_that_the_workflow_hides_is_not_erased() -> None:
