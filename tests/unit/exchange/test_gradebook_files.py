@@ -151,7 +151,8 @@ def test_a_changed_total_is_the_mark_for_the_whole_or_told() -> None:
     waiting = replace(whole.questions[0], open="not confirmed yet")
     for each in (marked(), replace(whole, questions=(waiting,))):
         (filled,) = filled_marks(b"student,mark,feedback\nalice,9,\n", "marks.csv", [each])
-        assert filled.has_other_sum and not filled.changes
+        assert filled.has_other_sum
+        assert not filled.changes
         old = b"student,mark,Q1\nalice,9,8\n"
         (filled,) = filled_marks(old, "marks.csv", [each])
         assert filled.marks.keys() == {"Q1"}, "a sum beside changed questions is not read"

@@ -204,7 +204,7 @@ def import_marks(
 
     FILE is one that `mograder gradebook export ASSIGNMENT` wrote, in which people have filled in or
     changed marks and comments. Only what differs is recorded, and all rows are checked first. A
-    changed `mark` is the new total where people give one mark for the whole, and not read elsewhere.
+    changed `mark` is the new total where people give one mark for the whole, else it is not read.
     """
     with existing_book(loaded, writes=not dry_run) as book:
         name = assignment_named(book, assignment)
