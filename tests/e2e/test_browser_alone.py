@@ -100,6 +100,16 @@ async def _feedback_is_told(again: Page, served: Course) -> None:
     assert path.read_text() == "<p>Your feedback</p>"
 
 
+async def test_the_files_in_a_zip_are_beside_the_notebook_as_after_a_fetch(
+    served: Course, people: People
+) -> None:
+    """`mograder generate` makes one, and a release with one is listed as the zip alone (B138)."""
+    page = await open_signed_in(await people.person("zoe"), served, "zoe")
+    listed = 'Path("data.csv").read_text().startswith("x,y")'
+    await answer(page, f'mean = {listed} and int(Path("tables/mean.txt").read_text())')
+    await runs(page, "Checks: 1 of 1 passed")
+
+
 async def test_the_newest_version_is_never_overwritten_in_silence(
     served: Course, people: People
 ) -> None:
