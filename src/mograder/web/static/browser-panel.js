@@ -102,6 +102,10 @@ export async function showStanding(button, panel, { server, item, work, earlier,
       parts.push(element("p", `${text} `, action("Download", get)));
     }
   }
+  if (work.at) {
+    const get = () => save(`released-${notebook}`, work.files[notebook], "text/x-python");
+    parts.push(element("p", "", action("Save the notebook as it is handed out now", get)));
+  }
   if (earlier.length) {
     parts.push(element("h2", "Other versions of your work"));
     for (const each of earlier) {

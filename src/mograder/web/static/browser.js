@@ -379,7 +379,8 @@ async function begin() {
     offline();
   }
   const release = new TextDecoder().decode(work.files[notebook]);
-  if (work.text === undefined) work = { ...work, text: release, base: null, dirty: false };
+  // A text that was never edited here nor taken from the server is the release, also a newer one.
+  if (!work.at && !work.base) work = { ...work, text: release, base: null, dirty: false };
   if (theirs && theirs.tag !== work.base) {
     const mine = work.dirty || (work.base && !isNewer(theirs.tag, work.base));
     if (mine && theirs.text !== work.text) await choose(theirs);
