@@ -391,12 +391,17 @@ class StudentCourse:
     def _look_before(
         self, transport: Transport, assignment: RemoteAssignment, sent: SentNotebook | None
     ) -> None:
-        """Raise if a late submission would replace one on time: 0.3.16 does not check that."""
+        """Raise if a late submission would replace one on time: 0.3.16 does not check that.
+
+        Our server does, by its own clock; it tells of a draft or a digest, as the others do not.
+        """
         now = self._clock.now()
         if assignment.due is None or not is_after(now, assignment.due):
             return
         found = _unless_refused(lambda: transport.work_status(assignment))
         if found is None or found.state is not WorkState.SUBMITTED or found.late:
+            return
+        if found.draft is not None or found.sha256:
             return
         due = found.due(assignment)
         if due is None or not is_after(now, due):
