@@ -35,6 +35,7 @@ from mograder.core.errors import (
     RemoteFailed,
     TimedOut,
 )
+from mograder.core.names import INSTRUCTOR
 from mograder.core.settings import Environ, LoadedSettings, Origin
 from mograder.exchange.student.course import Known
 from mograder.store.copies.student_folder import StudentFolder
@@ -137,6 +138,10 @@ class HttpsConnector:
     def _take(self, server: str, token: str, known: Known | None) -> Transport:
         if not token:
             raise InvalidInput("The token is missing.")
+        if user_of(token) == INSTRUCTOR:
+            raise InvalidInput(
+                "This is the instructor's token.", hint="Use a student's: `mograder token NAME`."
+            )
         _demand_owner(known, user_of(token))
         transport = _connected(server, token, user_of(token))
         try:

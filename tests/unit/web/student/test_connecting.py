@@ -87,6 +87,14 @@ def test_a_course_that_moved_has_its_new_address_in_the_folder(tmp_path: Path) -
     assert connector(tmp_path, f'[https]\nurl = "{moved}"\n').server == moved
 
 
+def test_the_instructors_token_is_none_of_a_students(tmp_path: Path) -> None:
+    """It was kept as this computer's, and the folder belonged to no student for good."""
+    found = connector(tmp_path, f'[https]\nurl = "{SERVER}"\n')
+    with pytest.raises(InvalidInput, match="the instructor's token"):
+        found.sign_in("token", {"token": "__instructor__:" + "0" * 64}, None)
+    assert TokenStore(tmp_path, HTTPS).find(SERVER) is None
+
+
 @pytest.mark.parametrize("url", ["course.example.org", "ftp://course.example.org", "https://"])
 def test_an_address_that_is_none_is_told_at_the_start(tmp_path: Path, url: str) -> None:
     with pytest.raises(InvalidInput):
