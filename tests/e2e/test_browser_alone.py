@@ -7,6 +7,7 @@ from PyPI; so these are tests of `make test-long`. Python takes tens of seconds 
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -194,6 +195,8 @@ async def test_it_works_by_keyboard_on_a_phone_in_the_dark_and_axe_finds_nothing
 
 
 async def test_a_second_visit_loads_almost_nothing(exported: Path, people: People) -> None:
+    """No data either that are as they were."""
+    (exported / "hw1" / "files" / "large.bin").write_bytes(os.urandom(3_000_000))
     services = open_services(ServerOptions(exported, web=True))
     counted = Counted(create_app(services))
     with serving_app(counted) as url:

@@ -41,6 +41,15 @@ IDBObjectStore.prototype.put = function (...given) {
   return put.apply(this, given);
 };
 """
+WRITTEN = """
+const put = IDBObjectStore.prototype.put;
+window.written = [];
+IDBObjectStore.prototype.put = function (value, ...given) {
+  window.written.push(JSON.stringify(value).includes('"data.csv"'));
+  return put.call(this, value, ...given);
+};
+"""
+"""Notes of each value that is written to the browser's disk whether it has the item's files."""
 
 
 @pytest.fixture
@@ -119,6 +128,19 @@ async def test_of_two_versions_the_other_one_is_downloaded_where_the_disk_is_ful
     await saved(page, "on the server")
     draft = served.root / ".mograder" / "drafts" / "hw1" / "alice.json"
     assert "# mine" in json.loads(draft.read_text())["text"]
+
+
+async def test_the_items_files_are_not_written_with_each_text(
+    served: Course, people: People
+) -> None:
+    person = await people.person("alice")
+    await person.context.add_init_script(WRITTEN)
+    page = await open_as_alice(person, served)
+    for text in ("# one\n", "# two\n"):
+        await write(page, text)
+        await saved(page, "in this browser and on the server")
+    written = await page.evaluate("written")
+    assert (written.count(True), written.count(False) > 2) == (1, True)
 
 
 async def test_a_newer_release_is_opened_unless_the_notebook_was_edited(
