@@ -97,6 +97,29 @@ print(*[path.name for path in folder.feedback("lab")])
     assert [each.name for each in feedback.iterdir()] == ["lab"]
 
 
+@SYSTEMS
+@pytest.mark.parametrize("after", ["first", "second"])
+def test_feedback_is_replaced_also_after_a_replacement_that_was_interrupted(
+    tmp_path: Path, system: System, after: str
+) -> None:
+    """Its earlier copy was in the way of every later one."""
+    code = """
+from pathlib import Path
+from mograder.store.copies.student_folder import StudentFolder
+folder = StudentFolder(Path("course"))
+for name in ("second.html", "third.html"):
+    folder.put_feedback("lab", ((name, b"1"),))
+    print(*[path.name for path in folder.feedback("lab")])
+"""
+    feedback = tmp_path / "course" / ".mograder" / "feedback"
+    for name in [".replaced-lab", "lab"][: 1 if after == "first" else 2]:
+        (feedback / name / "00").mkdir(parents=True)
+        (feedback / name / "00" / "first.html").write_text("1")
+    told = OtherSystem(system).printed(code, tmp_path)
+    assert told == ["second.html", "third.html"]
+    assert [each.name for each in feedback.iterdir()] == ["lab"]
+
+
 def test_a_waiting_notebook_that_is_held_is_set_aside_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "lab").mkdir()
     (tmp_path / "lab" / "lab.py").write_bytes(b"mine")

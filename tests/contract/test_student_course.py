@@ -8,11 +8,18 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mograder.clients.assignment_server.client import HttpsTransport
-from mograder.clients.course_server import Document, WorkState, WorkStatus, WouldReplaceOnTime
+from mograder.clients.course_server import (
+    Document,
+    RemoteDraft,
+    WorkState,
+    WorkStatus,
+    WouldReplaceOnTime,
+)
 from mograder.clients.http import RetryPolicy
 from mograder.core.errors import Conflict, NotFound
 from mograder.exchange.student.course import Known, KnownItem, StudentCourse, Submitted
@@ -203,6 +210,22 @@ def test_what_is_due_is_asked_about_though_the_server_would_not(student: Student
     notebook.write_bytes(NOTEBOOK + b"# later\n")
     student.submit()
     assert student.submitted() == NOTEBOOK + b"# later\n"
+
+
+@pytest.mark.parametrize("told", [{"sha256": "0" * 64}, {"draft": RemoteDraft()}])
+def test_a_server_that_asks_by_itself_goes_by_its_own_clock(
+    student: Student, monkeypatch: pytest.MonkeyPatch, told: dict[str, Any]
+) -> None:
+    """By that of a computer which is fast, work on time was said to be late."""
+    ask = student.alice.work_status
+    monkeypatch.setattr(student.alice, "work_status", lambda found: replace(ask(found), **told))
+    student.is_due(hours=1)
+    notebook = student.begin()
+    student.submit()
+    student.clock.advance(7200)
+    notebook.write_bytes(NOTEBOOK + b"# newer\n")
+    student.submit()
+    assert student.submitted() == NOTEBOOK + b"# newer\n"
 
 
 def test_a_deadline_that_was_moved_since_the_last_look_counts(student: Student) -> None:

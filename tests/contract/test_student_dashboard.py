@@ -7,7 +7,7 @@ import json
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pytest
 from mograder.clients.assignment_server.client import register
 from mograder.clients.token_store import HTTPS, TokenStore
 from tests.support.dashboard_app import Dashboard, dashboard
+from tests.support.progress import quiet
 from tests.support.shared_hub import SharedCaches
 from tests.support.student_dashboard import (
     CODE,
@@ -87,6 +88,19 @@ async def test_b150_what_cannot_be_submitted_waits_over_a_restart_and_goes_when_
             assert receipt.json()["user"] == "offline"
 
 
+async def test_a_server_that_refuses_what_waits_is_not_told_as_away(
+    scene: DashboardSetup, tmp_path: Path
+) -> None:
+    async with dashboard(tmp_path / "closed", scene.server.url) as shown:
+        await begin(shown, "closed")
+        shown.app.course.submit(None, PI, quiet)
+        with dated(scene, "cutoff", datetime.now(UTC) - timedelta(hours=1)):
+            page = (await shown.press(f"/send/{PI}")).text
+        assert "Not submitted yet." in page
+        assert f"Submissions to {PI} closed" in page
+        assert "The server cannot be asked" not in page
+
+
 async def test_what_waits_can_be_given_up_and_is_set_aside(
     scene: DashboardSetup, tmp_path: Path
 ) -> None:
@@ -149,13 +163,18 @@ async def test_work_is_not_late_any_more_once_the_due_date_was_moved(
         assert '<span class="late">late</span>' not in page
 
 
+def due(scene: DashboardSetup, moment: datetime) -> AbstractContextManager[None]:
+    """The first assignment has a due date for a while."""
+    return dated(scene, "due", moment)
+
+
 @contextmanager
-def due(scene: DashboardSetup, moment: datetime) -> Iterator[None]:
-    """The first assignment has a due date for a while, as a teacher writes it into the manifest."""
+def dated(scene: DashboardSetup, key: str, moment: datetime) -> Iterator[None]:
+    """The first assignment has a date for a while, as a teacher writes it into the manifest."""
     manifest = scene.server.root / "assignments.json"
     files = [{"filename": f"{PI}.py", "url": f"/assignments/{PI}/files/{PI}.py"}]
     manifest.write_text(
-        json.dumps([{"name": PI, "id": 1, "files": files, "due": moment.isoformat()}])
+        json.dumps([{"name": PI, "id": 1, "files": files, key: moment.isoformat()}])
     )
     try:
         yield

@@ -7,6 +7,7 @@ from PyPI; so these are tests of `make test-long`. Python takes tens of seconds 
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -100,6 +101,16 @@ async def _feedback_is_told(again: Page, served: Course) -> None:
     assert path.read_text() == "<p>Your feedback</p>"
 
 
+async def test_the_files_in_a_zip_are_beside_the_notebook_as_after_a_fetch(
+    served: Course, people: People
+) -> None:
+    """`mograder generate` makes one, and a release with one is listed as the zip alone (B138)."""
+    page = await open_signed_in(await people.person("zoe"), served, "zoe")
+    listed = 'Path("data.csv").read_text().startswith("x,y")'
+    await answer(page, f'mean = {listed} and int(Path("tables/mean.txt").read_text())')
+    await runs(page, "Checks: 1 of 1 passed")
+
+
 async def test_the_newest_version_is_never_overwritten_in_silence(
     served: Course, people: People
 ) -> None:
@@ -184,6 +195,8 @@ async def test_it_works_by_keyboard_on_a_phone_in_the_dark_and_axe_finds_nothing
 
 
 async def test_a_second_visit_loads_almost_nothing(exported: Path, people: People) -> None:
+    """No data either that are as they were."""
+    (exported / "hw1" / "files" / "large.bin").write_bytes(os.urandom(3_000_000))
     services = open_services(ServerOptions(exported, web=True))
     counted = Counted(create_app(services))
     with serving_app(counted) as url:

@@ -17,7 +17,7 @@ from mograder.store.assignment_server.browser_pages import BrowserPage, BrowserP
 from tests.e2e.test_journey import until
 from tests.support.browser import People, Person, notebook, wait_in_page
 from tests.support.browser_alone import answering, open_item, saved, sign_in
-from tests.support.served_course import CODE, Course, make_course, serving_course
+from tests.support.served_course import CODE, HOMEWORK, Course, make_course, serving_course
 
 pytestmark = pytest.mark.full
 
@@ -41,6 +41,15 @@ IDBObjectStore.prototype.put = function (...given) {
   return put.apply(this, given);
 };
 """
+WRITTEN = """
+const put = IDBObjectStore.prototype.put;
+window.written = [];
+IDBObjectStore.prototype.put = function (value, ...given) {
+  window.written.push(JSON.stringify(value).includes('"data.csv"'));
+  return put.call(this, value, ...given);
+};
+"""
+"""Notes of each value that is written to the browser's disk whether it has the item's files."""
 
 
 @pytest.fixture
@@ -119,6 +128,47 @@ async def test_of_two_versions_the_other_one_is_downloaded_where_the_disk_is_ful
     await saved(page, "on the server")
     draft = served.root / ".mograder" / "drafts" / "hw1" / "alice.json"
     assert "# mine" in json.loads(draft.read_text())["text"]
+
+
+async def test_the_items_files_are_not_written_with_each_text(
+    served: Course, people: People
+) -> None:
+    person = await people.person("alice")
+    await person.context.add_init_script(WRITTEN)
+    page = await open_as_alice(person, served)
+    for text in ("# one\n", "# two\n"):
+        await write(page, text)
+        await saved(page, "in this browser and on the server")
+    written = await page.evaluate("written")
+    assert (written.count(True), written.count(False) > 2) == (1, True)
+
+
+async def test_a_newer_release_is_opened_unless_the_notebook_was_edited(
+    served: Course, people: People
+) -> None:
+    person, first, second = await people.person("alice"), b"# first\n", b"# second\n"
+    release = served.root / "hw1" / "files" / "homework.py"
+    page = await open_as_alice(person, served)
+    await opened_with(page, HOMEWORK.decode())
+    release.write_bytes(HOMEWORK + first)
+    await page.reload()
+    await opened_with(page, (HOMEWORK + first).decode())
+    await write(page, "# mine\n")
+    await saved(page, "in this browser and on the server")
+    release.write_bytes(HOMEWORK + second)
+    await page.reload()
+    await opened_with(page, (HOMEWORK + first).decode() + "# mine\n")
+    await page.click("#standing")
+    async with page.expect_download() as began:
+        await page.get_by_role("button", name="as it is handed out now").click()
+    assert (await (await began.value).path()).read_bytes() == HOMEWORK + second
+
+
+async def opened_with(page: Page, text: str) -> None:
+    """Wait until the frame has been opened, and check with which text."""
+    frame = await notebook(page)
+    await wait_in_page(frame, "window.opened")
+    assert await frame.evaluate("text") == text
 
 
 async def test_what_is_not_saved_yet_is_told_before_the_text_before_it_is_submitted(

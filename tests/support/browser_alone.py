@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from playwright.async_api import Dialog, Page, expect
@@ -60,6 +61,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = make_course(tmp_path_factory.mktemp("browser") / "course")
     file = made / "hw1" / "files" / "homework.py"
     file.write_text(NOTEBOOK)
+    with ZipFile(file.with_name("hw1.zip"), "w") as archive:
+        archive.writestr("data.csv", "not the one that is listed")
+        archive.writestr("tables/mean.txt", "4")
     pyodide = unpacked_pyodide(marimo_pyodide_version())
     export_page(made, ItemName.parse("hw1"), file, pyodide, print)
     return made

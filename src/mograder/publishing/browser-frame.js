@@ -116,10 +116,34 @@
       const placed = text.replaceAll("import.meta.url", JSON.stringify(url));
       return import(URL.createObjectURL(new Blob([placed], { type: "text/javascript" })));
     };
+    // What a zip holds comes beside it, as by `mograder https fetch`: a release of several files is
+    // listed as its zip alone. A file that is there already wins, and hidden ones are left out.
+    const unpack = `
+import os, zipfile
+with zipfile.ZipFile(name) as archive:
+    for each in archive.namelist():
+        parts = each.split("/")
+        hidden = "__MACOSX" in parts or any(part.startswith(".") for part in parts)
+        if not hidden and not os.path.exists(each):
+            archive.extract(each)
+`;
+    const place = (files) => {
+      for (const [name, bytes] of Object.entries(files)) python.FS.writeFile(name, bytes);
+      for (const name of Object.keys(files).filter((each) => /\.zip$/i.test(each)).sort()) {
+        const globals = python.toPy({ name });
+        try {
+          run(unpack, { globals });
+        } catch (error) {
+          // The notebook starts all the same, and says which file it misses.
+          console.warn(`${name} cannot be unpacked: ${error}`);
+        }
+        globals.destroy();
+      }
+    };
     const prepare = () => {
       if (prepared) return;
       prepared = true;
-      for (const [name, bytes] of Object.entries(given.files)) python.FS.writeFile(name, bytes);
+      place(given.files);
       const path = given.checks;
       if (!path) return;
       run(`import os; os.environ["MOGRADER_SIDECAR_PATH"] = "${path}"`);

@@ -39,7 +39,7 @@ class ClientInstall:
     ``requirement`` names the wheel as pip and uv take it, ``line`` starts the student's commands.
     ``server`` is the address of the assignment server, "" for none; ``settings`` is the content of
     a ``mograder.toml`` that students of a Moodle course need, "" for others. ``folder`` is a name
-    for the folder of the work.
+    for the folder of the work: the course's title, or its address, since a folder has one course.
     """
 
     requirement: str
@@ -64,7 +64,7 @@ def client_install(wheel: ClientWheel, here: str, settings: Settings, server: st
         " ".join(filter(None, (f'uvx --from "{requirement}" mograder {command}', server))),
         server,
         moodle,
-        _folder(settings.title or ""),
+        _folder(settings.title or "") or _folder((server or here).partition("://")[2]),
     )
 
 
@@ -96,6 +96,6 @@ def _moodle_settings(settings: Settings) -> str:
 
 
 def _folder(title: str) -> str:
-    """Return a name for a folder that every system and shell takes as it is."""
+    """Return a name for a folder that every system and shell takes as it is; "" for none."""
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain)[:_LONGEST_FOLDER].strip("-") or "course"
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:_LONGEST_FOLDER].strip("-")

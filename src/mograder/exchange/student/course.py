@@ -98,11 +98,15 @@ class Known(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The outcome of a submission: acknowledged, or queued here because of ``why``."""
+    """The outcome of a submission: acknowledged, or queued here because of ``why``.
+
+    ``away`` is whether that is a failure of the connection or the server, and no refusal.
+    """
 
     folder: str
     handed: Acknowledgement | None
     why: str = ""
+    away: bool = False
 
 
 class StudentCourse:
@@ -219,7 +223,7 @@ class StudentCourse:
             self._stays(folder, waiting, _SIGNED_OUT)
             raise
         except _NOT_NOW as error:
-            return self._stays(folder, waiting, str(error))
+            return self._stays(folder, waiting, str(error), away=True)
         except MograderError as error:
             if before is not None and not waiting.aside:  # the same text waited already
                 self._stays(folder, waiting, error.message)
@@ -259,7 +263,8 @@ class StudentCourse:
             self._stays(folder, waiting, _SIGNED_OUT)
             raise
         except MograderError as error:
-            return self._stays(folder, waiting, str(error))
+            away = isinstance(error, _NOT_NOW)
+            return self._stays(folder, waiting, str(error), away=away)
 
     def send_all(self, transport: Transport, progress: Progress) -> tuple[Submitted, ...]:
         """Send all queued submissions; those that need a decision of the student stay queued.
@@ -386,12 +391,17 @@ class StudentCourse:
     def _look_before(
         self, transport: Transport, assignment: RemoteAssignment, sent: SentNotebook | None
     ) -> None:
-        """Raise if a late submission would replace one on time: 0.3.16 does not check that."""
+        """Raise if a late submission would replace one on time: 0.3.16 does not check that.
+
+        Our server does, by its own clock; it tells of a draft or a digest, as the others do not.
+        """
         now = self._clock.now()
         if assignment.due is None or not is_after(now, assignment.due):
             return
         found = _unless_refused(lambda: transport.work_status(assignment))
         if found is None or found.state is not WorkState.SUBMITTED or found.late:
+            return
+        if found.draft is not None or found.sha256:
             return
         due = found.due(assignment)
         if due is None or not is_after(now, due):
@@ -403,9 +413,9 @@ class StudentCourse:
                 hint="Decide which of them is to count.",
             )
 
-    def _stays(self, folder: str, waiting: Waiting, why: str) -> Submitted:
+    def _stays(self, folder: str, waiting: Waiting, why: str, *, away: bool = False) -> Submitted:
         self.folder.put_waiting(folder, waiting.model_copy(update={"why": why}))
-        return Submitted(folder, None, why)
+        return Submitted(folder, None, why, away)
 
     def _fetch_feedback(
         self, transport: Transport, assignment: RemoteAssignment, folder: str

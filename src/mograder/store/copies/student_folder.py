@@ -23,14 +23,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, NotFound, TooLarge
-from mograder.core.files.disk import explained_when_full, move_file
+from mograder.core.files.disk import DISK, Place, explained_when_full, move_file
 from mograder.core.files.windows_files import digests, reachable, same_text, unlink
 from mograder.core.names import FileName, ItemName
 from mograder.core.operating_system import SYSTEM
 from mograder.core.portable_names import local_name, server_name
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.copies.copy_facts import CopyState
-from mograder.store.filesystem.files import atomic_write, exchange_or_rename, remove_tree
+from mograder.store.filesystem.files import (
+    PARKED,
+    atomic_write,
+    exchange_or_rename,
+    remove_tree,
+)
 from mograder.store.submissions.submitted_files import names_for
 
 M = TypeVar("M", bound=BaseModel)
@@ -250,8 +255,14 @@ class StudentFolder:
         self.forget_waiting(notebook.folder)
 
     def put_feedback(self, folder: str, documents: tuple[tuple[str, bytes], ...]) -> None:
-        """Replace the local copy of an assignment's feedback: pairs of file name and content."""
+        """Replace the local copy of an assignment's feedback: pairs of file name and content.
+
+        A copy that is the same already is left alone, since a page of it may be open.
+        """
         place = self._feedback(folder)
+        self._end_replacement(place)
+        if self._holds(folder, documents):
+            return
         staged = place.with_name(f".{secrets.token_hex(6)}")
         self._make(staged)
         for number, (name, content) in enumerate(documents):
@@ -263,6 +274,23 @@ class StudentFolder:
         finally:
             if old is not None:
                 remove_tree(old)
+
+    def _end_replacement(self, place: Path) -> None:
+        """End what an interrupted replacement left where the system cannot exchange directories.
+
+        The copy beside ``place`` would be in the way of each later replacement.
+        """
+        parked, there = (reachable(each) for each in (place.with_name(PARKED + place.name), place))
+        if there.is_dir():
+            remove_tree(parked)
+        elif parked.is_dir():
+            DISK.rename(Place.of(parked), Place.of(there))
+
+    def _holds(self, folder: str, documents: tuple[tuple[str, bytes], ...]) -> bool:
+        wanted = [(_plain(name), content) for name, content in documents]
+        with suppress(InvalidInput, NotFound, TooLarge):
+            return [(each.name, self.document(each)) for each in self.feedback(folder)] == wanted
+        return False
 
     def feedback(self, folder: str) -> tuple[Path, ...]:
         """Return the paths of the fetched feedback documents, in the server's order."""

@@ -75,7 +75,8 @@ function listChecks(panel) {
   panel.querySelector("div").replaceChildren(element("h2", "Checks"), list, note);
 }
 
-export async function showStanding(button, panel, { server, item, work, earlier, save, notebook, token }) {
+export async function showStanding(button, panel, about) {
+  const { server, item, work, released, earlier, save, notebook, token } = about;
   const body = panel.querySelector("div");
   body.replaceChildren(element("h2", "Status"), element("p", "Asking the server…"));
   open(panel, button, "status");
@@ -101,6 +102,10 @@ export async function showStanding(button, panel, { server, item, work, earlier,
       const get = () => save(`receipt-${receipt.sequence}.json`, JSON.stringify(receipt, null, 2), "application/json");
       parts.push(element("p", `${text} `, action("Download", get)));
     }
+  }
+  if (work.at) {
+    const get = () => save(`released-${notebook}`, released, "text/x-python");
+    parts.push(element("p", "", action("Save the notebook as it is handed out now", get)));
   }
   if (earlier.length) {
     parts.push(element("h2", "Other versions of your work"));

@@ -17,13 +17,13 @@ export const isDecided = (error) =>
 export const passes = (error) => error instanceof Unreachable || (error instanceof Refused && !isDecided(error));
 
 export function serverOf(root, person) {
-  const ask = async (path, { method = "GET", headers = {}, body, kind = "json" } = {}) => {
+  const ask = async (path, { method = "GET", headers = {}, body, kind = "json", cache = "no-store" } = {}) => {
     const sent = { ...headers };
     if (person?.token) sent.Authorization = `Bearer ${person.token}`;
     let answer;
     let content;
     try {
-      answer = await fetch(root + path, { method, headers: sent, body, cache: "no-store" });
+      answer = await fetch(root + path, { method, headers: sent, body, cache });
       if (answer.ok && kind === "bytes") content = new Uint8Array(await answer.arrayBuffer());
       else content = await answer.text();
     } catch (error) {
@@ -53,7 +53,9 @@ export function serverOf(root, person) {
         body: JSON.stringify({ user, enrollment_code: code, retry_key: key }),
       }),
     assignments: () => ask("/assignments"),
-    file: (item, name) => ask(of(item, `files/${encodeURIComponent(name)}`), { kind: "bytes" }),
+    // The browser keeps files, and asks each time whether they are the newest.
+    file: (item, name) =>
+      ask(of(item, `files/${encodeURIComponent(name)}`), { kind: "bytes", cache: "no-cache" }),
     async draft(item) {
       const found = await ask(of(item, `draft?${mine()}`));
       return found.tag === null ? null : found;

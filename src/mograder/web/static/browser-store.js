@@ -1,5 +1,6 @@
 // What this browser keeps: who signed in, and for each person and item the current text, what waits
-// to be submitted, the receipts, and earlier texts that another version took the place of.
+// to be submitted, the receipts, earlier texts that another version took the place of, and the item's
+// files, apart from the text, which is written at each edit.
 
 const EARLIER = 20;
 
@@ -38,6 +39,8 @@ export async function openStore(root) {
     keepPerson: (person) => put("people", "now", person),
     work: (user, item) => get("work", [user, item]),
     keepWork: (user, item, work) => put("work", [user, item], work),
+    files: (user, item) => get("work", [user, item, "files"]),
+    keepFiles: (user, item, files) => put("work", [user, item, "files"], files),
     earlier: async (user, item) => (await get("earlier", [user, item])) ?? [],
     async keepEarlier(user, item, entry) {
       const all = await this.earlier(user, item);

@@ -21,6 +21,7 @@ let store;
 let person;
 let server;
 let work; // { text, at, base, dirty, pending, receipts, submitted }
+let released; // the item's files by name, with the notebook as it is handed out
 let standing; // the server's last answer on what was submitted
 let frame;
 let choosing;
@@ -361,10 +362,12 @@ const isNewer = (tag, base) => parseInt(tag, 10) > parseInt(base, 10);
 
 async function begin() {
   work = (await store.work(person.user, item)) ?? {};
+  released = await store.files(person.user, item);
   let theirs;
   try {
-    const files = await releaseFiles();
-    work = { ...work, files };
+    released = await releaseFiles();
+    // Where there is no room for them, there may still be some for the text.
+    await store.keepFiles(person.user, item, released).catch(() => {});
     theirs = await server.draft(item);
     standing = await server.status(item);
     say("");
@@ -375,11 +378,12 @@ async function begin() {
       server = serverOf(root, person);
       return begin();
     }
-    if (!passes(error) || !work.files) throw error;
+    if (!passes(error) || !released) throw error;
     offline();
   }
-  const release = new TextDecoder().decode(work.files[notebook]);
-  if (work.text === undefined) work = { ...work, text: release, base: null, dirty: false };
+  const release = new TextDecoder().decode(released[notebook]);
+  // A text that was never edited here nor taken from the server is the release, also a newer one.
+  if (!work.at && !work.base) work = { ...work, text: release, base: null, dirty: false };
   if (theirs && theirs.tag !== work.base) {
     const mine = work.dirty || (work.base && !isNewer(theirs.tag, work.base));
     if (mine && theirs.text !== work.text) await choose(theirs);
@@ -426,7 +430,8 @@ function listen() {
   $("standing").onclick = async () => {
     const earlier = await store.earlier(person.user, item);
     const { token } = person;
-    await showStanding($("standing"), $("panel"), { server, item, work, earlier, save, notebook, token });
+    const about = { server, item, work, released: released[notebook], earlier, save, notebook, token };
+    await showStanding($("standing"), $("panel"), about);
   };
   addEventListener("online", again);
   addEventListener("beforeunload", (event) => {
@@ -452,7 +457,7 @@ async function main() {
   await begin();
   listen();
   document.querySelector(".acts").hidden = false;
-  const { [notebook]: _, ...files } = work.files;
+  const { [notebook]: _, ...files } = released;
   frame = openFrame($("place"), {
     title: item,
     // The newest: marimo loads its frame again when Python is restarted.

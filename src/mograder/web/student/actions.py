@@ -205,7 +205,8 @@ def _agreed(fields: Mapping[str, str]) -> _Agreed:
 def _after(app: StudentApp, done: Submitted, name: str) -> str:
     """Return the page after a submission: the receipt only if the server acknowledged it."""
     if done.handed is None:
-        app.connection.trouble = done.why
+        if done.away:
+            app.connection.trouble = done.why
         return with_outcome("/", "waits", name)
     return f"/receipt/{quote(done.folder, safe='')}"
 

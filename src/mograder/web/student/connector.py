@@ -24,7 +24,7 @@ from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.login import login_with_password
 from mograder.clients.moodle.transport import MoodleTransport
 from mograder.clients.server_url import is_insecure, parse_hub_url, parse_moodle_url
-from mograder.clients.token_store import HTTPS, MOODLE, TokenStore, user_of
+from mograder.clients.token_store import HTTPS, MOODLE, TokenStore, server_key, user_of
 from mograder.core.errors import (
     Busy,
     Conflict,
@@ -35,6 +35,7 @@ from mograder.core.errors import (
     RemoteFailed,
     TimedOut,
 )
+from mograder.core.names import INSTRUCTOR
 from mograder.core.settings import Environ, LoadedSettings, Origin
 from mograder.exchange.student.course import Known
 from mograder.store.copies.student_folder import StudentFolder
@@ -87,13 +88,13 @@ class HttpsConnector:
         found = self._tokens.find(self.server)
         return None if found is None else _connected(self.server, found.token, found.user)
 
-    def sign_in(self, way: str, fields: Mapping[str, str], owner: str) -> Transport:
+    def sign_in(self, way: str, fields: Mapping[str, str], known: Known | None) -> Transport:
         """Register, or use a token; the login is stored for the next time.
 
-        ``owner`` is the user whose work is in the folder, empty if there is none yet.
+        ``known`` tells whose work, on which course, is in the folder; None if there is none yet.
 
-        Raises: Conflict for another user, before anything is stored; MograderError with a message
-        for the student.
+        Raises: Conflict for another user or course, before anything is stored; MograderError with
+        a message for the student.
         """
         server = self.server if self.settled else fields.get("server", "").strip()
         if not server:
@@ -103,11 +104,13 @@ class HttpsConnector:
                 f"{server} is not encrypted: anyone on the way could read the token.",
                 hint="Ask your instructor for the address that begins with https://.",
             )
+        if not self.settled:
+            _demand_course(known, server)
         match way:
             case "register":
-                transport = self._register(server, fields, owner)
+                transport = self._register(server, fields, known)
             case "token":
-                transport = self._take(server, fields.get("token", "").strip(), owner)
+                transport = self._take(server, fields.get("token", "").strip(), known)
             case _:
                 raise NotFound("There is no such way to sign in.")
         self.server, self._token = server, ""
@@ -119,11 +122,11 @@ class HttpsConnector:
         if self.server:
             self._tokens.forget(self.server)
 
-    def _register(self, server: str, fields: Mapping[str, str], owner: str) -> Transport:
+    def _register(self, server: str, fields: Mapping[str, str], known: Known | None) -> Transport:
         user, code = fields.get("user", "").strip(), fields.get("code", "").strip()
         if not user or not code:
             raise InvalidInput("Both a user name and the enrollment code are needed.")
-        _demand_owner(owner, user)
+        _demand_owner(known, user)
         cached = self._tokens.find(server)
         own = cached.token if cached is not None and cached.user == user else ""
         key = self._tokens.retry_key(server, user)
@@ -132,10 +135,14 @@ class HttpsConnector:
         self._tokens.save(server, given.token, given.user)
         return _connected(server, given.token, given.user)
 
-    def _take(self, server: str, token: str, owner: str) -> Transport:
+    def _take(self, server: str, token: str, known: Known | None) -> Transport:
         if not token:
             raise InvalidInput("The token is missing.")
-        _demand_owner(owner, user_of(token))
+        if user_of(token) == INSTRUCTOR:
+            raise InvalidInput(
+                "This is the instructor's token.", hint="Use a student's: `mograder token NAME`."
+            )
+        _demand_owner(known, user_of(token))
         transport = _connected(server, token, user_of(token))
         try:
             transport.list_assignments()
@@ -189,8 +196,8 @@ class MoodleConnector:
             raise
         return transport
 
-    def sign_in(self, way: str, fields: Mapping[str, str], owner: str) -> Transport:
-        """Sign in, and check that the account is in the course and is the folder's ``owner``.
+    def sign_in(self, way: str, fields: Mapping[str, str], known: Known | None) -> Transport:
+        """Sign in, and check that the account is in the course and is the folder's owner.
 
         Raises:
             MograderError: With a message for the student.
@@ -206,7 +213,7 @@ class MoodleConnector:
         transport = MoodleTransport(client, self._course_id)
         try:
             site = client.site()
-            _demand_owner(owner, transport.user)
+            _demand_owner(known, transport.user)
             transport.list_assignments()
             self._tokens.save(self.server, token, transport.user, site.full_name)
         except MograderError:
@@ -233,14 +240,24 @@ def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
 
     A folder without settings uses its last server again, or asks for one.
 
-    Raises: InvalidInput for an invalid address, or a Moodle course without its number.
+    Raises: InvalidInput for an invalid address, or a Moodle course without its number; Conflict if
+    the folder holds work on another course, unless its own ``mograder.toml`` has the address: then
+    the course has moved there.
     """
+    known = StudentFolder(loaded.course_dir).known(Known)
+    found = _connector_of(loaded, environ, known)
+    key = "moodle.url" if loaded.on_moodle else "https.url"
+    if found.settled and loaded.origins[key] is not Origin.FILE:
+        _demand_course(known, found.server)
+    return found
+
+
+def _connector_of(loaded: LoadedSettings, environ: Environ, known: Known | None) -> Connector:
     settings = loaded.settings
     if loaded.on_moodle:
         tokens = TokenStore(environ.home, MOODLE)
         return MoodleConnector(settings.moodle.url, settings.moodle.course_id, tokens)
     server = settings.https.url
-    known = StudentFolder(loaded.course_dir).known(Known)
     address = server or (known.server if known else "")
     tokens, token = TokenStore(environ.home, HTTPS), settings.https.token.get_secret_value()
     # As for the commands, a kept token counts before that of mograder.toml, which may be void.
@@ -249,8 +266,23 @@ def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
     return HttpsConnector(address, tokens, settled=bool(server), token=token)
 
 
-def _demand_owner(owner: str, user: str) -> None:
+def _demand_course(known: Known | None, server: str) -> None:
+    """Refuse another server than that of the folder's work, which would be sent there.
+
+    Raises: Conflict.
+    """
+    if known is not None and server_key(known.server) not in ("", server_key(server)):
+        raise Conflict(
+            f"This folder holds the work on the course at {known.server}, and not at {server}.",
+            hint="Start `mograder student` in another folder for that course. If the course itself "
+            "has moved, write its new address into mograder.toml in this folder, and start without "
+            "an address.",
+        )
+
+
+def _demand_owner(known: Known | None, user: str) -> None:
     """Refuse another user than the owner: work would be sent as theirs. Raises: Conflict."""
+    owner = known.user if known else ""
     if owner not in ("", user):
         raise Conflict(
             f"This folder holds the work of {owner}, and you signed in as {user}.",
@@ -268,10 +300,10 @@ Connector: TypeAlias = HttpsConnector | MoodleConnector
 class ServerConnection:
     """The login, and whether the server could be reached at the last request."""
 
-    def __init__(self, connector: Connector, owner: Callable[[], str]) -> None:
-        """Store the connector; ``owner`` returns the user whose work is in the folder, or ""."""
+    def __init__(self, connector: Connector, known: Callable[[], Known | None]) -> None:
+        """Store the connector; ``known`` returns what the folder has of the last sync."""
         self.connector = connector
-        self._owner = owner
+        self._known = known
         self.trouble = ""
         """Why the server cannot be used at the moment; empty when it can."""
         self.signed_out = False
@@ -298,7 +330,7 @@ class ServerConnection:
         """Sign in by a filled-in form. Raises: MograderError with a message for the student."""
         async with self._turn:
             fresh = await to_thread.run_sync(
-                lambda: self.connector.sign_in(way, fields, self._owner())
+                lambda: self.connector.sign_in(way, fields, self._known())
             )
             self._hang_up()
             self._transport, self.trouble, self.signed_out = fresh, "", False
@@ -337,7 +369,7 @@ class ServerConnection:
         if found is None:
             return None
         try:
-            _demand_owner(self._owner(), found.user)
+            _demand_owner(self._known(), found.user)
         except MograderError:
             found.close()
             raise

@@ -111,14 +111,10 @@ def open_app(options: StudentOptions, port: int) -> StudentApp:
     folder = StudentFolder(loaded.course_dir)
     course = StudentCourse(folder, clock, _chosen_folders(loaded))
 
-    def owner() -> str:
-        known = course.known()
-        return known.user if known else ""
-
     return StudentApp(
         title=loaded.settings.title or "Your course",
         course=course,
-        connection=ServerConnection(options.connector, owner),
+        connection=ServerConnection(options.connector, course.known),
         runner=NotebookRunner(loaded, options.environ, folder, clock),
         access=BrowserAccess(port, clock, everybody=options.everybody),
         pages=load_pages(),

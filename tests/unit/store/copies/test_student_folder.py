@@ -232,6 +232,16 @@ def test_feedback_is_replaced_and_its_names_stay_inside(folder: StudentFolder) -
     assert all(path.is_relative_to(folder.state / "feedback" / "hw1") for path in found)
 
 
+def test_feedback_that_is_the_same_is_not_replaced(folder: StudentFolder) -> None:
+    documents = (("one.html", b"1"), ("two.html", b"2"))
+    folder.put_feedback("hw1", documents)
+    before = [path.stat().st_ino for path in folder.feedback("hw1")]
+    folder.put_feedback("hw1", documents)
+    assert [path.stat().st_ino for path in folder.feedback("hw1")] == before
+    folder.put_feedback("hw1", documents[:1])
+    assert [path.name for path in folder.feedback("hw1")] == ["one.html"]
+
+
 def test_a_document_that_a_fetch_has_replaced_meanwhile_is_told(folder: StudentFolder) -> None:
     folder.put_feedback("hw1", (("old.html", b"old"),))
     (old,) = folder.feedback("hw1")

@@ -88,3 +88,11 @@ async def test_the_line_names_the_address_of_the_settings(course: Course) -> Non
     assert [each.partition("client/")[0] for each in wheels] == [public] * 3
     assert "mkdir numerics-friends-i\n" in text
     assert "<Friends>" not in text
+
+
+async def test_a_course_without_a_title_has_a_folder_of_its_own(course: Course) -> None:
+    """Two courses in one folder would be taken for one another."""
+    public = "https://course.example.org/algebra/"
+    settings = Settings(https=HttpsSettings(url=public))
+    course.restart(loaded=LoadedSettings(settings, course.root, {}, ()))
+    assert "mkdir course-example-org-algebra\n" in (await course.ask("GET", "/client")).text

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.clients.token_store import HTTPS, TokenStore
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.settings import load_settings, read_environ
 from mograder.exchange.student.course import Known
 from mograder.store.copies.student_folder import StudentFolder
@@ -67,6 +67,34 @@ def test_a_course_on_moodle_is_told_in_a_sentence(tmp_path: Path) -> None:
     assert connector(tmp_path, both).server == SERVER
 
 
+def test_the_work_on_one_course_is_never_taken_for_that_on_another(tmp_path: Path) -> None:
+    """By an address that was given at the start, and by one that was typed."""
+    known = Known(server=SERVER, user="alice", synced=datetime.now(UTC))
+    StudentFolder(tmp_path).put_known(known)
+    other = "https://algebra.example.org"
+    with pytest.raises(Conflict, match=f"{SERVER}, and not at {other}"):
+        connector(tmp_path, MOGRADER_HTTPS_URL=other)
+    assert connector(tmp_path, MOGRADER_HTTPS_URL=f"{SERVER.upper()}/").settled
+    typed = {"server": other, "token": "alice:" + "0" * 64}
+    with pytest.raises(Conflict, match=f"{SERVER}, and not at {other}"):
+        connector(tmp_path).sign_in("token", typed, known)
+
+
+def test_a_course_that_moved_has_its_new_address_in_the_folder(tmp_path: Path) -> None:
+    known = Known(server=SERVER, user="alice", synced=datetime.now(UTC))
+    StudentFolder(tmp_path).put_known(known)
+    moved = "https://moved.example.org"
+    assert connector(tmp_path, f'[https]\nurl = "{moved}"\n').server == moved
+
+
+def test_the_instructors_token_is_none_of_a_students(tmp_path: Path) -> None:
+    """It was kept as this computer's, and the folder belonged to no student for good."""
+    found = connector(tmp_path, f'[https]\nurl = "{SERVER}"\n')
+    with pytest.raises(InvalidInput, match="the instructor's token"):
+        found.sign_in("token", {"token": "__instructor__:" + "0" * 64}, None)
+    assert TokenStore(tmp_path, HTTPS).find(SERVER) is None
+
+
 @pytest.mark.parametrize("url", ["course.example.org", "ftp://course.example.org", "https://"])
 def test_an_address_that_is_none_is_told_at_the_start(tmp_path: Path, url: str) -> None:
     with pytest.raises(InvalidInput):
@@ -76,10 +104,10 @@ def test_an_address_that_is_none_is_told_at_the_start(tmp_path: Path, url: str) 
 def test_a_token_never_travels_in_the_clear_to_another_machine(tmp_path: Path) -> None:
     found = connector(tmp_path, 'transport = "https"\n[https]\nurl = "http://course.example.org"\n')
     with pytest.raises(InvalidInput, match="not encrypted") as refused:
-        found.sign_in("token", {"token": "alice:" + "0" * 64}, "")
+        found.sign_in("token", {"token": "alice:" + "0" * 64}, None)
     assert "--insecure" not in refused.value.hint, "the dashboard has no such option"
     with pytest.raises(InvalidInput, match="not encrypted"):
-        found.sign_in("register", {"user": "alice", "code": "open-sesame"}, "")
+        found.sign_in("register", {"user": "alice", "code": "open-sesame"}, None)
 
 
 async def test_an_address_that_was_typed_stands_in_the_form_again_after_an_error(
