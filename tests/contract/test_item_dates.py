@@ -117,7 +117,7 @@ async def test_without_an_opening_an_item_that_was_shown_opens_by_the_course_fil
     course: Hub,
 ) -> None:
     """A2 was shown to everybody at once, a rule without a time."""
-    show = {"items": {"A2": {}}}
+    show: dict[str, object] = {"items": {"A2": {}}}
     await ask(course, "POST", "/visibility", "prof", json=show)
     assert "A2" in await read(course, "/", "alice")
     told = (await ask(course, "POST", "/dates/A2", "prof", json={"opens": None})).json()

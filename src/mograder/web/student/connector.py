@@ -17,13 +17,20 @@ from typing import TypeAlias, TypeVar
 
 from anyio import to_thread
 
+import httpx
+
 from mograder.clients.assignment_server.client import HttpsTransport, register
 from mograder.clients.course_server import Transport
 from mograder.clients.http import RetryPolicy
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.login import login_with_password
 from mograder.clients.moodle.transport import MoodleTransport
-from mograder.clients.server_url import is_insecure, parse_hub_url, parse_moodle_url
+from mograder.clients.server_url import (
+    is_insecure,
+    is_loopback,
+    parse_hub_url,
+    parse_moodle_url,
+)
 from mograder.clients.token_store import HTTPS, MOODLE, TokenStore, server_key, user_of
 from mograder.core.errors import (
     Busy,
@@ -269,9 +276,13 @@ def _connector_of(loaded: LoadedSettings, environ: Environ, known: Known | None)
 def _demand_course(known: Known | None, server: str) -> None:
     """Refuse another server than that of the folder's work, which would be sent there.
 
+    A trial on this machine may have another port each time.
+
     Raises: Conflict.
     """
-    if known is not None and server_key(known.server) not in ("", server_key(server)):
+    if known is None or server_key(known.server) in ("", server_key(server)):
+        return
+    if not all(is_loopback(httpx.URL(each).host) for each in (known.server, server)):
         raise Conflict(
             f"This folder holds the work on the course at {known.server}, and not at {server}.",
             hint="Start `mograder student` in another folder for that course. If the course itself "

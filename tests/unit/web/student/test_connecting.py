@@ -80,6 +80,12 @@ def test_the_work_on_one_course_is_never_taken_for_that_on_another(tmp_path: Pat
         connector(tmp_path).sign_in("token", typed, known)
 
 
+def test_a_server_on_this_machine_may_have_another_port_each_time(tmp_path: Path) -> None:
+    known = Known(server="http://127.0.0.1:8080", user="alice", synced=datetime.now(UTC))
+    StudentFolder(tmp_path).put_known(known)
+    assert connector(tmp_path, MOGRADER_HTTPS_URL="http://localhost:8081").settled
+
+
 def test_a_course_that_moved_has_its_new_address_in_the_folder(tmp_path: Path) -> None:
     known = Known(server=SERVER, user="alice", synced=datetime.now(UTC))
     StudentFolder(tmp_path).put_known(known)
