@@ -15,9 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from anyio import to_thread
-
 import httpx
+from anyio import to_thread
 
 from mograder.clients.assignment_server.client import HttpsTransport, register
 from mograder.clients.course_server import Transport
