@@ -5,11 +5,22 @@ Synchronous and thread-safe, as :mod:`mograder.store.hub.hub_state`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Column, Engine, Index, Table, UniqueConstraint, delete, insert, select
+from sqlalchemy import (
+    Column,
+    Engine,
+    Index,
+    Table,
+    UniqueConstraint,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict
@@ -174,6 +185,15 @@ class ProviderLogins:
         with writing(self._engine) as connection:
             connection.execute(delete(provider_logins).where(provider_logins.c.until <= now))
             connection.execute(row)
+
+    def pass_on(self, old: str, login_id: str) -> None:
+        """Let a login's sign-out end the one that has its open pages now.
+
+        One that began with a session at a provider itself ends with that session only.
+        """
+        passed = update(provider_logins).where(provider_logins.c.login_id == old)
+        with contextlib.suppress(Conflict), writing(self._engine) as connection:
+            connection.execute(passed.values(login_id=login_id))
 
     def logins(self, issuer: str, *, sid: str = "", subject: str = "") -> tuple[str, ...]:
         """Return the ids of the logins of a provider's session, or of all of a subject's.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import (
@@ -282,6 +282,12 @@ class HubState:
                 connection.execute(_ADD_CAPABILITY, values_of(row))
         except Conflict as error:
             raise NotFound("The session has ended.", hint="Open the item again.") from error
+
+    def pass_on_capabilities(self, hashes: Collection[str], login_id: str, role: Role) -> None:
+        """Store that these capabilities, if they are left, are of another login and its role."""
+        passed = update(capabilities).where(capabilities.c.cap_hash.in_(hashes))
+        with writing(self._engine, fleeting=True) as connection:
+            connection.execute(passed.values(login_id=login_id, role=role))
 
     def remove_capabilities(
         self,

@@ -44,7 +44,7 @@ from mograder.web.hub.core.audit import BY_FRONT, Event, LoginThrottle
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.parts import IDENTITY, identity_of
 from mograder.web.hub.core.responses import failure_page
-from mograder.web.hub.signin.signin import end_login, new_login, safe_next, signed_in
+from mograder.web.hub.signin.signin import new_login, replace_login, safe_next, signed_in
 from mograder.web.pages import go_to, page, sheet_of, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import INSTRUCTOR, Route
@@ -69,7 +69,7 @@ async def complete(
     """Sign a proven person in and answer 303 to ``target``, or with a page that says why not.
 
     The browser's login of before ends: the one of this request and ``old_login``. The new one has
-    an id of its own, also for the same person.
+    an id of its own, also for the same person, whose open notebooks go on by it.
     """
     present = identity_of(request)
     front = present.username if present is not None and present.front else ""
@@ -222,9 +222,7 @@ def _has_work(app: HubApp, name: Username) -> bool:
 
 
 def _exchange(app: HubApp, person: ProvenPerson, login: Login, old: set[str]) -> None:
-    """End the browser's old logins; remember a login that its provider can end."""
-    for login_id in old:
-        end_login(app, login_id)
+    """Remember a login that its provider can end; end the browser's old logins."""
     if person.method == "oidc":
         now = app.services.clock.now()
         ProviderLogins(app.services.state.engine).add(
@@ -235,6 +233,8 @@ def _exchange(app: HubApp, person: ProvenPerson, login: Login, old: set[str]) ->
             until=now + timedelta(seconds=2 * LIFETIME),  # one's own notebook outlives the login
             now=now,
         )
+    for login_id in old:
+        replace_login(app, login_id, login)
 
 
 def keep_state(request: Request, app: HubApp, response: Response, begun: SignInState) -> None:

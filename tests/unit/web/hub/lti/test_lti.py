@@ -375,6 +375,7 @@ async def test_the_login_before_ends_with_its_open_notebooks(lti: LtiHub) -> Non
         assert lti.hub.services.capabilities.resolve(capability) is None
         third = login_of(lti, await tab.launch("alice", lti.activity()))
         assert third.login_id != second.login_id
+        assert lti.hub.services.revocations.login_revoked(second.login_id)
 
 
 async def test_no_identity_of_the_request_counts(lti: LtiHub) -> None:
