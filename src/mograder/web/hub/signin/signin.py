@@ -27,6 +27,7 @@ from mograder.auth.credentials import (
     new_login_id,
     verify_token,
 )
+from mograder.auth.external_signin import Refusal
 from mograder.auth.identity import Identity
 from mograder.store.external.external_people import ProviderLogins
 from mograder.web.context import request_context
@@ -56,13 +57,28 @@ async def login_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
 
 
 async def login(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Exchange a pasted token for the login cookie."""
+    """Exchange a pasted token for the login cookie.
+
+    Not a token of another person than the web server in front names: the cookie would not count.
+    """
     form = await read_form(request)
     where = request_context(request)
     target = safe_next(form.get("next", ""), where.prefix)
     claims = await to_thread.run_sync(_verify, app, form.get("token", ""))
     if claims is None:
         return await _turned_away(request, app, "login.html", next=target, signed_out=False)
+    if visitor is not None and visitor.front and claims.username != visitor.username:
+        what = f"login: {Refusal.FRONT_DISAGREES}"
+        await app.audit.refused(Event(claims.username, "sign in", what, where.address))
+        return page(
+            request,
+            "login.html",
+            403,
+            next=target,
+            message="front",
+            signed_out=False,
+            provider=app.find(ProviderLink),
+        )
     return await _signed_in(request, app, visitor, claims, target)
 
 
