@@ -71,7 +71,8 @@ def lti() -> None:
     type=click.Choice(["off", "show", "allow"]),
     default="off",
     show_default=True,
-    help="Read the course's members; allow: nobody else may come in, besides staff.",
+    help="Read the course's members; allow: nobody else may come in, besides staff and those in"
+    " allowed_users.txt.",
 )
 @click.option("--scores", is_flag=True, help="Send released marks to it.")
 @click.option("--private-network", is_flag=True, help="It may have a private address.")
