@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from mograder.auth.credentials import hash_code
 from mograder.core.clock import SystemClock
 from mograder.core.sections.settings_model import LtiPlatform, LtiSettings
 from mograder.core.settings import load_settings
 from mograder.store.external.external_people import ExternalPeople
-from mograder.store.external.external_tables import has_platforms
+from mograder.store.external.external_tables import has_platforms, lti_platforms
 from mograder.store.external.lti_platforms import UNREGISTERED, Keys, Platforms, Registrations
 from mograder.store.hub.hub_state import HubState
 from tests.support.command_line import cli
@@ -112,6 +113,26 @@ def test_a_registered_platform_is_removed_by_its_client_id(stored: HubState) -> 
     cli("hub lti platforms --remove client-1")
     assert Platforms(stored.engine, LtiSettings()).all() == ()
     assert stored.recent_audit(1)[0].action == "remove platform"
+
+
+def test_removing_what_decided_who_enters_says_that_everybody_may(
+    stored: HubState, course: Path
+) -> None:
+    platforms = Platforms(stored.engine, LtiSettings())
+    for client, settings in (("allows", None), ("listed", None), ("newer", '{"new": 1}')):
+        (course / "allowed_users.txt").unlink(missing_ok=True)
+        if client == "listed":
+            (course / "allowed_users.txt").write_text("alice\n")
+        more = {"client_id": client, "roster": "allow"}
+        platforms.put(STORED.model_copy(update=more), SystemClock().now())
+        if settings is not None:
+            own = lti_platforms.c.client_id == client
+            with stored.engine.begin() as connection:
+                connection.execute(update(lti_platforms).where(own).values(settings=settings))
+        printed = cli("hub lti platforms --remove", client)
+        assert ("Everybody who can sign in may come in now" in printed.err) == (client != "listed")
+    assert "may come in" not in cli("hub lti platforms --remove client-1").err
+    assert platforms.stored() == ()
 
 
 def test_keys_are_made_and_listed(state: HubState, monkeypatch: pytest.MonkeyPatch) -> None:
