@@ -23,7 +23,7 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.web_origin import origin_of
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.course.allowlist import Allowlist
-from mograder.store.external.external_people import ExternalPeople
+from mograder.store.external.external_people import ExternalPeople, parsed_subject
 from mograder.store.external.lti_platforms import UNREGISTERED, Keys, Platforms, Registrations
 
 _OPEN_TO_ALL = (
@@ -182,7 +182,7 @@ def link(*, issuer: str, subject: str, username: str, loaded: LoadedSettings) ->
     ISSUER is its address as `people` and the settings have it, SUBJECT the person's id there; in
     Moodle that is the number of the profile's page.
     """
-    user = Username.claimed(username)
+    user, subject = Username.claimed(username), parsed_subject(subject)
     with current_hub_state(loaded) as state:
         issuers = Platforms(state.engine, loaded.settings.lti).issuers(loaded.settings.oidc.issuer)
         if issuer not in issuers:

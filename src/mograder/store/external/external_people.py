@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from mograder.core.clock import Clock
-from mograder.core.errors import Conflict
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.store.database.database import reading, writing
 from mograder.store.database.row_tables import HASH, Name, UtcDateTime, rows_of, table_of, values_of
 from mograder.store.external.external_tables import ADDRESS, ID, Address, Id
@@ -31,6 +31,7 @@ from mograder.store.hub.hub_state import bounded
 from mograder.store.hub.hub_tables import metadata
 
 _NAME_LENGTH = 200
+_LONGEST_SUBJECT = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,17 @@ provider_logins = Table(
     Index(None, "issuer", "subject"),
 )
 """The logins of this hub that a provider's session began; ``sid`` may be empty."""
+
+
+def parsed_subject(text: str) -> str:
+    """Return the id that a platform or provider has for a person, without blanks around it.
+
+    Raises: :class:`InvalidInput` for a text that cannot be one.
+    """
+    subject = text.strip()
+    if not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
+        raise InvalidInput("Give the person's id there: in Moodle the number of the profile.")
+    return subject
 
 
 class ExternalPeople:

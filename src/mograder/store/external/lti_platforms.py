@@ -158,8 +158,8 @@ def _platform(row: Row[tuple[object, ...]]) -> LtiPlatform | None:
     except ValueError:
         _log.error(
             "The registration of %s in the database cannot be read: students may enter by another"
-            " platform's course or allowed_users.txt only. If a newer mograder made it, install that;"
-            " else remove it: mograder hub lti platforms --remove %s",
+            " platform's course or allowed_users.txt only. If a newer mograder made it, install"
+            " that; else remove it: mograder hub lti platforms --remove %s",
             row.issuer,
             row.client_id,
         )

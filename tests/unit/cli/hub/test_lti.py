@@ -151,8 +151,18 @@ def stored_kid(state: HubState) -> str:
     return Keys(state.engine, "").facts()[0].kid
 
 
+@pytest.mark.parametrize("subject", ["", " ", "1\0" + "3", "1" * 256])
+def test_a_text_that_cannot_be_the_id_of_a_person_is_not_linked(
+    stored: HubState, subject: str
+) -> None:
+    assert (
+        "the number of the profile" in cli("hub lti link", MOODLE, subject, "alice", status=2).err
+    )
+    assert ExternalPeople(stored.engine).people() == ()
+
+
 def test_a_person_is_linked_listed_and_unlinked(stored: HubState) -> None:
-    cli("hub lti link", MOODLE, "13", "alice")
+    cli("hub lti link", MOODLE, " 13\n", "alice")
     assert ExternalPeople(stored.engine).username_of(MOODLE, "13") == "alice"
     assert cli("hub lti people --issuer", MOODLE).out.split("\t")[:3] == ["alice", MOODLE, "13"]
     assert cli("hub lti people --issuer https://other.example.org").out == ""

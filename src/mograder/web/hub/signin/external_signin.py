@@ -29,12 +29,17 @@ from mograder.auth.external_signin import (
     parsed_name,
 )
 from mograder.auth.lti_addresses import ToolAddresses, addresses_of
-from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.core.names import Username
 from mograder.core.sections.settings_model import LtiPlatform
 from mograder.exchange.moodle.participants import remembered_people
 from mograder.operations.sign_in_settings import own_url
-from mograder.store.external.external_people import ExternalPeople, ExternalPerson, ProviderLogins
+from mograder.store.external.external_people import (
+    ExternalPeople,
+    ExternalPerson,
+    ProviderLogins,
+    parsed_subject,
+)
 from mograder.store.external.lti_platforms import Keys, Platforms
 from mograder.store.gradebook.gradebook import existing_gradebook
 from mograder.web.app import content_security_policy
@@ -60,7 +65,6 @@ _NO_GUESSES = frozenset({*Refusal, "not entitled", "foreign course", "unreachabl
 """Refusals that are no guesses: the other system has proved the person, or could not be asked."""
 
 PAGE = "/course/people/sign-in"
-_LONGEST_SUBJECT = 255
 
 
 async def complete(
@@ -325,10 +329,8 @@ def sign_in(request: Request, app: CurrentApp) -> Response:
 async def link(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Let a person of another system be a user of this hub."""
     form = await read_form(request)
-    issuer, subject = form.get("issuer", ""), form.get("subject", "").strip()
+    issuer, subject = form.get("issuer", ""), parsed_subject(form.get("subject", ""))
     user = Username.claimed(form.get("username", "").strip())
-    if not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
-        raise InvalidInput("Give the person's id there: in Moodle the number of the profile.")
 
     def make() -> None:
         if issuer not in _platforms(app).issuers(app.services.loaded.settings.oidc.issuer):
