@@ -179,6 +179,17 @@ def test_capabilities_are_removed_by_login_or_by_person(state: HubState) -> None
             state.remove_capabilities(**nobody)
 
 
+def test_capabilities_pass_on_to_another_login_with_its_role(state: HubState) -> None:
+    state.add_session(session(1))
+    for cap in ("one", "two"):
+        state.add_capability(capability(cap))
+    state.pass_on_capabilities({"one", "gone"}, "new", Role.MARKER)
+    assert {(row.cap_hash, row.login_id, row.role) for row in state.capabilities()} == {
+        ("one", "new", Role.MARKER),
+        ("two", "login", Role.STUDENT),
+    }
+
+
 def test_a_session_that_ended_gets_no_capability(state: HubState) -> None:
     with pytest.raises(NotFound, match="ended"):
         state.add_capability(capability("one"))

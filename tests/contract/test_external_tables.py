@@ -23,7 +23,13 @@ from mograder.store.external.external_people import (
     UsedStates,
     used_states,
 )
-from mograder.store.external.external_tables import Link, has_platforms, lti_keys, lti_registrations
+from mograder.store.external.external_tables import (
+    Link,
+    has_platforms,
+    lti_keys,
+    lti_platforms,
+    lti_registrations,
+)
 from mograder.store.external.lti_platforms import (
     LONGEST_USE,
     REGISTRATION_LIFE,
@@ -67,6 +73,23 @@ def test_platforms_of_the_settings_come_before_registered_ones(engine: Engine) -
     assert platforms.remove(*OTHER.key)
     assert not platforms.remove(*OTHER.key)
     assert platforms.all() == (PLATFORM,)
+
+
+def test_members_decide_also_where_a_registration_cannot_be_read(engine: Engine) -> None:
+    platforms = Platforms(engine, LtiSettings(platform=(PLATFORM,)))
+    platforms.put(OTHER, NOW)
+    assert not platforms.decide()
+    platforms.put(OTHER.model_copy(update={"roster": "allow"}), NOW)
+    assert platforms.decide()
+    with engine.begin() as connection:
+        connection.execute(update(lti_platforms).values(settings='{"new": 1}'))
+    assert platforms.decide()
+    assert platforms.stored() == (OTHER.key,)
+    assert not Platforms(engine, LtiSettings(platform=(OTHER,))).decide(), "the settings have it"
+    assert platforms.remove(*OTHER.key)
+    assert not platforms.decide()
+    allow = LtiSettings(platform=(PLATFORM.model_copy(update={"roster": "allow"}),))
+    assert Platforms(engine, allow).decide()
 
 
 def test_an_activity_is_written_when_it_changes_or_was_not_seen_for_long(engine: Engine) -> None:

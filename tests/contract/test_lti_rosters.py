@@ -78,7 +78,13 @@ def desk(tmp_path: Path, engine: Engine) -> Iterator[Desk]:
         allowlist.more = names
         made = Desk(platform, settings, clock, people, None, allowlist)  # type: ignore[arg-type]
         made.keeping = RosterKeeping(
-            LtiRosters(engine), people, lambda: (made.settings,), services.of, clock, names
+            LtiRosters(engine),
+            people,
+            lambda: (made.settings,),
+            lambda: made.settings.roster == "allow",
+            services.of,
+            clock,
+            names,
         )
         made.keeping.load()
         made.keeping.launched(settings, "4", made.memberships, "alice")

@@ -544,6 +544,20 @@ async def test_it_fits_a_phone_and_the_dark(scene: Framed, artifacts: Path) -> N
     assert await faults(tab.page, artifacts, "ended", EVERY_LOOK, whole=False) == []
 
 
+async def test_a_page_whose_address_has_ended_before_its_session_is_loaded_again(
+    scene: Framed,
+) -> None:
+    tab = await scene.open()
+    capabilities = scene.hub.services.capabilities
+    (old,) = {each.hash for each in capabilities.all() if each.username == "alice"}
+    await asyncio.to_thread(capabilities.forget_user, "alice")
+    save = "fetch(new URL('api/kernel/save', document.baseURI), {method: 'POST'}).then(() => 1)"
+    async with tab.page.expect_event("load"):
+        await tab.frame.evaluate(save)
+    await frame_at_work(tab.page)
+    assert old not in {each.hash for each in capabilities.all()}
+
+
 async def test_opening_a_notebook_costs_few_bytes_of_our_own(scene: Framed) -> None:
     alice = await scene.people.person("alice", headers={"X-Remote-User": "alice"})
     page = await alice.context.new_page()

@@ -90,27 +90,38 @@ def _integrity(check: str, file: Path, whole: str) -> Line:
     return problem(check, text, hint)
 
 
-def users_line(loaded: LoadedSettings) -> Line:
-    """Report the allowlist as the hub would read it (B37-B44)."""
+def users_line(loaded: LoadedSettings, *, members: bool = False) -> Line:
+    """Report the allowlist as the hub would read it (B37-B44).
+
+    ``members``: those of learning platforms' courses may enter, and besides them only the listed.
+    """
     path = loaded.course_dir / USERS
+    only = "only the members of a learning platform's course may enter" if members else ""
+    none = only or "no student may enter"
     try:
         content = _content(path)
     except FileNotFoundError:
         if path.is_symlink():
-            return problem("users", f"{path.name} is a link to nothing: no student may enter")
-        return note("users", f"no {path.name}: everybody who signs in may enter")
+            return problem("users", f"{path.name} is a link to nothing: {none}")
+        return note("users", f"no {path.name}: {only or 'everybody who signs in may enter'}")
     except OSError as error:
-        text = f"{path.name} cannot be read ({error.strerror}): no student may enter"
+        text = f"{path.name} cannot be read ({error.strerror}): {none}"
         return problem("users", text, "Let the hub's user read it.")
     users = parse_users(content.decode("utf-8-sig", "replace"))
     if not users:
-        return note("users", f"{path.name} is empty: only instructors and markers may enter")
+        staff = "only instructors and markers may enter"
+        return note("users", f"{path.name} is empty: {only or staff}")
     if useless := useless_names(users):
         more = f", and so do {len(useless) - 1} more" if useless[1:] else ""
         text = f"{path.name}: {useless[0]} lets nobody in, since nobody can have this name{more}"
         hint = "Write one name a line, as it is at the sign-in, and save the file as UTF-8."
         return problem("users", text, hint)
-    return ok("users", f"{path.name}: {len(users)} users")
+    told = f"{path.name}: {len(users)} users"
+    if members:
+        return note(
+            "users", f"{told} may enter besides the members of a learning platform's course"
+        )
+    return ok("users", told)
 
 
 def _content(path: Path) -> bytes:

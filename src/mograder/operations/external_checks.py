@@ -7,7 +7,8 @@ server.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from mograder.auth.jose import KeySet, PrivateKey
 from mograder.auth.lti_addresses import addresses_of, scopes_of
@@ -25,7 +26,9 @@ from mograder.operations.report import Line, note, ok, problem
 from mograder.operations.sign_in_settings import check_oidc, client_secret, mail_server, own_url
 from mograder.store.database.database import awaits_upgrade, database_url
 from mograder.store.external.lti_platforms import Keys, Platforms
-from mograder.store.hub.hub_state import existing_state
+from mograder.store.hub.hub_state import HubState, existing_state
+
+T = TypeVar("T")
 
 _log = get_logger(__name__)
 
@@ -51,20 +54,36 @@ def external_lines(loaded: LoadedSettings, environ: Environ) -> Iterator[Line]:
 def _stored(
     loaded: LoadedSettings, environ: Environ
 ) -> tuple[tuple[LtiPlatform, ...], PrivateKey | None]:
-    """Return the platforms of the settings and the database, and the hub's key if it has one.
+    """Return the platforms of the settings and the database, and the hub's key if it has one."""
+    secret, lti = environ.hub_secret, loaded.settings.lti
 
-    A database that cannot be read is what another check reports.
+    def read(state: HubState) -> tuple[tuple[LtiPlatform, ...], PrivateKey | None]:
+        key = Keys(state.engine, secret.get_secret_value()).held() if secret else None
+        return Platforms(state.engine, lti).all(), key
+
+    return _of_database(loaded, read) or (lti.platform, None)
+
+
+def members_decide(loaded: LoadedSettings) -> bool:
+    """Return whether the members of platforms' courses decide who may enter."""
+    lti = loaded.settings.lti
+    found = _of_database(loaded, lambda state: Platforms(state.engine, lti).decide())
+    return any(each.roster == "allow" for each in lti.platform) if found is None else found
+
+
+def _of_database(loaded: LoadedSettings, read: Callable[[HubState], T]) -> T | None:
+    """Return what is read from the hub's database, None without one.
+
+    One that cannot be read is what another check reports.
     """
-    secret = environ.hub_secret.get_secret_value() if environ.hub_secret else ""
     try:
         url = database_url(loaded.settings.database.url, loaded.course_dir)
         with existing_state(url) as state:
             if state is not None and not awaits_upgrade(state.engine):
-                key = Keys(state.engine, secret).held() if secret else None
-                return Platforms(state.engine, loaded.settings.lti).all(), key
+                return read(state)
     except MograderError as error:
         _log.debug("the platforms in the database could not be read: %s", error)
-    return loaded.settings.lti.platform, None
+    return None
 
 
 def _provider(loaded: LoadedSettings, environ: Environ) -> Line:

@@ -36,7 +36,7 @@ from mograder.operations.course_checks import (
     version_lines,
     zone_line,
 )
-from mograder.operations.external_checks import external_lines
+from mograder.operations.external_checks import external_lines, members_decide
 from mograder.operations.kept_backups import backup_lines
 from mograder.operations.machine_checks import (
     IN_USE,
@@ -373,7 +373,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("items", lambda it: (*settings_lines(it.loaded), *release_lines(it.loaded))),
     ("timezone", lambda it: zone_line(it.loaded)),
     ("secret-file", lambda it: secret_lines(it.loaded)),
-    ("users", lambda it: users_line(it.loaded)),
+    ("users", lambda it: users_line(it.loaded, members=members_decide(it.loaded))),
     ("proxies", lambda it: proxies_line(it.loaded)),
     ("sandbox", lambda it: asyncio.run(_sandbox(it))),
     ("supervisor", lambda it: asyncio.run(_kept_supervisor(it))),

@@ -96,6 +96,24 @@ def test_b46_names_that_let_nobody_in_are_a_problem(
     assert (line.level is Level.PROBLEM) == ("nobody" in text)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "no allowed_users.txt: only the members of a learning platform's course may enter"),
+        ("", "allowed_users.txt is empty: only the members of a learning platform's course may"),
+        ("alice\nbob\n", "2 users may enter besides the members of a learning platform's course"),
+    ],
+)
+def test_where_a_platforms_members_may_enter_the_list_is_told_beside_them(
+    tmp_path: Path, content: str | None, told: str
+) -> None:
+    if content is not None:
+        (tmp_path / "allowed_users.txt").write_text(content)
+    line = users_line(load_settings(tmp_path, environ={}), members=True)
+    assert told in line.text
+    assert line.level is Level.NOTE
+
+
 @pytest.mark.parametrize("key", ["oidc]\nclient_secret_file", "mail]\npassword_file"])
 def test_a_file_with_a_secret_that_the_settings_name_is_looked_at_too(
     tmp_path: Path, key: str

@@ -14,7 +14,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.sections.settings_model import LtiPlatform as Configured
 from mograder.core.sections.settings_model import LtiSettings
 from mograder.core.settings import load_settings, read_environ
-from mograder.operations.external_checks import external_lines
+from mograder.operations.external_checks import external_lines, members_decide
 from mograder.operations.report import Level, Line
 from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.external.lti_platforms import Keys, Platforms
@@ -125,6 +125,22 @@ def test_a_registered_platform_is_tried_as_well(tmp_path: Path, platform: LtiPla
     (line,) = look(tmp_path)
     assert line.level is Level.PROBLEM
     assert "public_url" in line.text
+
+
+def test_members_decide_by_the_settings_and_by_registrations(tmp_path: Path) -> None:
+    platform = 'issuer = "https://moodle.example.org"\nclient_id = "x"\nroster = "allow"\n'
+    toml = f"{PUBLIC}[[lti.platform]]\n{platform}"
+    (tmp_path / "mograder.toml").write_text(toml)
+    assert members_decide(load_settings(tmp_path, environ={}))
+    engine = open_engine(database_url("", tmp_path))
+    upgrade(engine)
+    assert members_decide(load_settings(tmp_path, environ={}))
+    allowing = load_with(tmp_path, toml)
+    (tmp_path / "mograder.toml").write_text(PUBLIC)
+    assert not members_decide(load_settings(tmp_path, environ={}))
+    Platforms(engine, LtiSettings()).put(allowing, SystemClock().now())
+    assert members_decide(load_settings(tmp_path, environ={}))
+    engine.dispose()
 
 
 def load_with(course: Path, toml: str) -> Configured:

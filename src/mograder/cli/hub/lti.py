@@ -22,8 +22,14 @@ from mograder.core.sections.settings_values import complaint
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.web_origin import origin_of
 from mograder.operations.sign_in_settings import own_url
-from mograder.store.external.external_people import ExternalPeople
+from mograder.store.course.allowlist import Allowlist
+from mograder.store.external.external_people import ExternalPeople, parsed_subject
 from mograder.store.external.lti_platforms import UNREGISTERED, Keys, Platforms, Registrations
+
+_OPEN_TO_ALL = (
+    "Everybody who can sign in may come in now, since no platform's course decides it any more."
+    " If only some may, write their names into allowed_users.txt."
+)
 
 
 @click.group()
@@ -71,7 +77,8 @@ def lti() -> None:
     type=click.Choice(["off", "show", "allow"]),
     default="off",
     show_default=True,
-    help="Read the course's members; allow: nobody else may come in, besides staff.",
+    help="Read the course's members; allow: nobody else may come in, besides staff and those in"
+    " allowed_users.txt.",
 )
 @click.option("--scores", is_flag=True, help="Send released marks to it.")
 @click.option("--private-network", is_flag=True, help="It may have a private address.")
@@ -120,9 +127,13 @@ def platforms(*, remove: str | None, loaded: LoadedSettings) -> None:
     with current_hub_state(loaded) as state:
         found = Platforms(state.engine, loaded.settings.lti)
         if remove is not None:
+            decided = found.decide()
             _remove(found, remove)
             record_here(state, "remove platform", remove)
             click.echo(f"The platform with the client id {remove} was removed.")
+            users = Allowlist(loaded.course_dir / "allowed_users.txt").listed()
+            if decided and not found.decide() and users is None:
+                click.echo(_OPEN_TO_ALL, err=True)
             return
         in_file = {each.key for each in loaded.settings.lti.platform}
         listed = found.all()
@@ -171,7 +182,7 @@ def link(*, issuer: str, subject: str, username: str, loaded: LoadedSettings) ->
     ISSUER is its address as `people` and the settings have it, SUBJECT the person's id there; in
     Moodle that is the number of the profile's page.
     """
-    user = Username.claimed(username)
+    user, subject = Username.claimed(username), parsed_subject(subject)
     with current_hub_state(loaded) as state:
         issuers = Platforms(state.engine, loaded.settings.lti).issuers(loaded.settings.oidc.issuer)
         if issuer not in issuers:
@@ -219,8 +230,7 @@ def _remove(platforms: Platforms, client_id: str) -> None:
         NotFound: There is none.
         Conflict: There are several, of different issuers.
     """
-    keys = [each.platform.key for each in platforms.registered()]
-    found = [key for key in keys if key[1] == client_id]
+    found = [key for key in platforms.stored() if key[1] == client_id]
     if len(found) > 1:
         raise Conflict(f"Several registered platforms have the client id {client_id}.")
     if not found or not platforms.remove(*found[0]):

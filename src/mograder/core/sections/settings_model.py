@@ -562,7 +562,8 @@ class LtiPlatform(Section):
     """Whether its teaching assistants of the course are markers of this hub. Moodle never sends
     that role."""
     roster: LtiRoster = "off"
-    """"show": the platform's members are shown; "allow": only they may enter, besides staff."""
+    """"show": the platform's members are shown; "allow": only they may enter, besides staff and
+    those in `allowed_users.txt`."""
     scores: LtiScores = "off"
     """"released": released marks are sent to the platform."""
     private_network: bool = False

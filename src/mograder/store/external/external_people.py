@@ -5,14 +5,25 @@ Synchronous and thread-safe, as :mod:`mograder.store.hub.hub_state`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Column, Engine, Index, Table, UniqueConstraint, delete, insert, select
+from sqlalchemy import (
+    Column,
+    Engine,
+    Index,
+    Table,
+    UniqueConstraint,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from mograder.core.clock import Clock
-from mograder.core.errors import Conflict
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.store.database.database import reading, writing
 from mograder.store.database.row_tables import HASH, Name, UtcDateTime, rows_of, table_of, values_of
 from mograder.store.external.external_tables import ADDRESS, ID, Address, Id
@@ -20,6 +31,7 @@ from mograder.store.hub.hub_state import bounded
 from mograder.store.hub.hub_tables import metadata
 
 _NAME_LENGTH = 200
+_LONGEST_SUBJECT = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,17 @@ provider_logins = Table(
     Index(None, "issuer", "subject"),
 )
 """The logins of this hub that a provider's session began; ``sid`` may be empty."""
+
+
+def parsed_subject(text: str) -> str:
+    """Return the id that a platform or provider has for a person, without blanks around it.
+
+    Raises: :class:`InvalidInput` for a text that cannot be one.
+    """
+    subject = text.strip()
+    if not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
+        raise InvalidInput("Give the person's id there: in Moodle the number of the profile.")
+    return subject
 
 
 class ExternalPeople:
@@ -174,6 +197,15 @@ class ProviderLogins:
         with writing(self._engine) as connection:
             connection.execute(delete(provider_logins).where(provider_logins.c.until <= now))
             connection.execute(row)
+
+    def pass_on(self, old: str, login_id: str) -> None:
+        """Let a login's sign-out end the one that has its open pages now.
+
+        One that began with a session at a provider itself ends with that session only.
+        """
+        passed = update(provider_logins).where(provider_logins.c.login_id == old)
+        with contextlib.suppress(Conflict), writing(self._engine) as connection:
+            connection.execute(passed.values(login_id=login_id))
 
     def logins(self, issuer: str, *, sid: str = "", subject: str = "") -> tuple[str, ...]:
         """Return the ids of the logins of a provider's session, or of all of a subject's.

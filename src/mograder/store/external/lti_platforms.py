@@ -9,7 +9,7 @@ reading. ``lti_scores`` has the marks for platforms.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -108,10 +108,28 @@ class Platforms:
 
     def registered(self) -> tuple[Registration, ...]:
         """Return the platforms in the database, the oldest first."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(_REGISTERED).all()
-        found = ((row, _platform(row)) for row in rows)
+        found = ((row, _platform(row)) for row in self._rows())
         return tuple(Registration(each, row.registered_at) for row, each in found if each)
+
+    def stored(self) -> tuple[tuple[str, str], ...]:
+        """Return issuer and client id of all in the database, also of what cannot be read."""
+        return tuple((row.issuer, row.client_id) for row in self._rows())
+
+    def decide(self) -> bool:
+        """Return whether the members of platforms' courses decide who may enter.
+
+        A registration that this program cannot read may say so: then they do, since admitting
+        everybody would be the worse error.
+        """
+        known = {each.key for each in self._configured}
+        stored = [
+            _platform(row) for row in self._rows() if (row.issuer, row.client_id) not in known
+        ]
+        return any(each is None or each.roster == "allow" for each in (*self._configured, *stored))
+
+    def _rows(self) -> Sequence[Row[tuple[object, ...]]]:
+        with reading(self._engine) as connection:
+            return connection.execute(_REGISTERED).all()
 
     def put(self, platform: LtiPlatform, now: datetime) -> None:
         """Store a platform, in place of an earlier registration of the same client."""
@@ -138,7 +156,13 @@ def _platform(row: Row[tuple[object, ...]]) -> LtiPlatform | None:
     try:
         return LtiPlatform.model_validate_json(row.settings)
     except ValueError:
-        _log.error("The registration of %s in the database cannot be read", row.issuer)
+        _log.error(
+            "The registration of %s in the database cannot be read: students may enter by another"
+            " platform's course or allowed_users.txt only. If a newer mograder made it, install"
+            " that; else remove it: mograder hub lti platforms --remove %s",
+            row.issuer,
+            row.client_id,
+        )
         return None
 
 

@@ -286,6 +286,12 @@ class HubState:
         except Conflict as error:
             raise NotFound("The session has ended.", hint="Open the item again.") from error
 
+    def pass_on_capabilities(self, hashes: Collection[str], login_id: str, role: Role) -> None:
+        """Store that these capabilities, if they are left, are of another login and its role."""
+        passed = update(capabilities).where(capabilities.c.cap_hash.in_(hashes))
+        with writing(self._engine, fleeting=True) as connection:
+            connection.execute(passed.values(login_id=login_id, role=role))
+
     def remove_capabilities(
         self,
         *,

@@ -23,7 +23,7 @@ const class_part = () => (in_class ??= import("./frame-class.js"));
 let due = 0, asked = 0, away = 0, last = Promise.resolve();
 let told = {};
 let joined = true, unsaved = false, too_long = false; // as the notebook's page says
-let out = false;
+let out = false, gone;
 
 // One request after the other. `due` is reset when one begins, so news during it causes another.
 const ask = () => (last = last.then(look, look));
@@ -48,7 +48,7 @@ async function look() {
     return tell_saved();
   }
   away = 0;
-  if (now.state === "replaced") return reload();
+  if (now.state === "replaced" || (gone && now.state === "running")) return keeping.then(reload);
   tell_saved(now);
   if (now.machine) import("./frame-machine.js").then(({ tell }) => tell(now.machine));
   if (now.update || of("update")) import("./frame-update.js").then(({ tell }) => tell(now.update));
@@ -174,6 +174,7 @@ let address = null, turning = 0, fragment = location.hash; // until the frame ha
 const asks = new Map([
   ["saved", ask_soon],
   ["lost", ask_soon],
+  ["gone", (said) => ask_soon(gone = said)],
   ["joined", ({ is }) => {
     joined = is !== false;
     tell_saved();

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from mograder.auth.credentials import hash_code
 from mograder.core.clock import SystemClock
 from mograder.core.sections.settings_model import LtiPlatform, LtiSettings
 from mograder.core.settings import load_settings
 from mograder.store.external.external_people import ExternalPeople
-from mograder.store.external.external_tables import has_platforms
+from mograder.store.external.external_tables import has_platforms, lti_platforms
 from mograder.store.external.lti_platforms import UNREGISTERED, Keys, Platforms, Registrations
 from mograder.store.hub.hub_state import HubState
 from tests.support.command_line import cli
@@ -114,6 +115,26 @@ def test_a_registered_platform_is_removed_by_its_client_id(stored: HubState) -> 
     assert stored.recent_audit(1)[0].action == "remove platform"
 
 
+def test_removing_what_decided_who_enters_says_that_everybody_may(
+    stored: HubState, course: Path
+) -> None:
+    platforms = Platforms(stored.engine, LtiSettings())
+    for client, settings in (("allows", None), ("listed", None), ("newer", '{"new": 1}')):
+        (course / "allowed_users.txt").unlink(missing_ok=True)
+        if client == "listed":
+            (course / "allowed_users.txt").write_text("alice\n")
+        more = {"client_id": client, "roster": "allow"}
+        platforms.put(STORED.model_copy(update=more), SystemClock().now())
+        if settings is not None:
+            own = lti_platforms.c.client_id == client
+            with stored.engine.begin() as connection:
+                connection.execute(update(lti_platforms).where(own).values(settings=settings))
+        printed = cli("hub lti platforms --remove", client)
+        assert ("Everybody who can sign in may come in now" in printed.err) == (client != "listed")
+    assert "may come in" not in cli("hub lti platforms --remove client-1").err
+    assert platforms.stored() == ()
+
+
 def test_keys_are_made_and_listed(state: HubState, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli("hub lti keys").out == ""
     cli("hub lti keys --rotate")
@@ -130,8 +151,18 @@ def stored_kid(state: HubState) -> str:
     return Keys(state.engine, "").facts()[0].kid
 
 
+@pytest.mark.parametrize("subject", ["", " ", "1\0" + "3", "1" * 256])
+def test_a_text_that_cannot_be_the_id_of_a_person_is_not_linked(
+    stored: HubState, subject: str
+) -> None:
+    assert (
+        "the number of the profile" in cli("hub lti link", MOODLE, subject, "alice", status=2).err
+    )
+    assert ExternalPeople(stored.engine).people() == ()
+
+
 def test_a_person_is_linked_listed_and_unlinked(stored: HubState) -> None:
-    cli("hub lti link", MOODLE, "13", "alice")
+    cli("hub lti link", MOODLE, " 13\n", "alice")
     assert ExternalPeople(stored.engine).username_of(MOODLE, "13") == "alice"
     assert cli("hub lti people --issuer", MOODLE).out.split("\t")[:3] == ["alice", MOODLE, "13"]
     assert cli("hub lti people --issuer https://other.example.org").out == ""

@@ -16,10 +16,10 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from mograder.auth.credentials import LIFETIME, Role
+from mograder.auth.credentials import LIFETIME, Login, Role
 from mograder.auth.identity import Identity
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy
@@ -179,6 +179,48 @@ class Capabilities:
         self._drop(lambda capability: capability.login_id == login_id)
         self._state.remove_capabilities(login_id=login_id)
 
+    def pass_on(self, old: str, login: Login, goes_on: Callable[[Capability], bool]) -> bool:
+        """Let visits by a login go on by the one that follows it; return whether any did (writes).
+
+        Their addresses and ends stay, and their role is the one that ``login`` proves.
+
+        Raises: :class:`Busy` while the database does not answer. What was passed on by then is
+        valid in memory only: the caller ends it by :meth:`revoke_login`.
+        """
+        if not old:
+            return False
+        # Not between an issue's row and its entry in memory, which would have different logins.
+        with turn_of(self._issuing, _ISSUE_SECONDS, "other capabilities are being written"):
+            # Memory first: what ended by then is in none of the rows that are changed.
+            passed, any_visit = self._move(old, login, goes_on)
+            if passed:
+                self._state.pass_on_capabilities(passed, login.login_id, login.role)
+        return any_visit
+
+    def _move(
+        self, old: str, login: Login, goes_on: Callable[[Capability], bool]
+    ) -> tuple[frozenset[str], bool]:
+        """Pass on in memory; return the capabilities' hashes, and whether there was any visit."""
+
+        def goes(visit: Capability) -> bool:
+            return visit.login_id == old and goes_on(visit)
+
+        change = functools.partial(replace, login_id=login.login_id, role=login.role)
+        with self._lock:
+            moved = {key: change(each) for key, each in self._by_hash.items() if goes(each)}
+            self._by_hash.update(moved)
+            for viewer, cap in list(self._issued.items()):
+                if (now := moved.get(_hash(cap))) is not None:
+                    del self._issued[viewer]
+                    self._issued[now.viewer] = cap
+            watched = {
+                key: (change(visit), callback)
+                for key, (visit, callback) in self._watchers.items()
+                if goes(visit)
+            }
+            self._watchers.update(watched)
+        return frozenset(moved), bool(moved or watched)
+
     def revoke_user(self, username: str) -> None:
         """End every capability of a person whose tokens were revoked (writes)."""
         self._drop(lambda capability: capability.username == username)
@@ -219,10 +261,11 @@ class Capabilities:
                 self._watchers.pop(key, None)
 
         with self._lock:
-            valid = not visit.hash or visit.hash in self._by_hash
-            if valid:
-                self._watchers[key] = (visit, on_loop)
-        if not valid:
+            # As it is now: since its resolution it may have passed on to another login.
+            now = self._by_hash.get(visit.hash) if visit.hash else visit
+            if now is not None:
+                self._watchers[key] = (now, on_loop)
+        if now is None:
             on_loop()
         return forget
 

@@ -162,7 +162,13 @@ def make_lti(services: Services) -> LtiService:
         LtiScores(engine),
     )
     rosters = RosterKeeping(
-        LtiRosters(engine), people, platforms.all, asked.of, clock, RosterNames(clock)
+        LtiRosters(engine),
+        people,
+        platforms.all,
+        platforms.decide,
+        asked.of,
+        clock,
+        RosterNames(clock),
     )
     return LtiService(
         own_url=own_url(services.loaded),
@@ -188,12 +194,13 @@ READ_EVERY = timedelta(minutes=10)
 class RosterKeeping:
     """Reads the members of courses, and keeps ``names`` up to date; its methods block.
 
-    ``services`` returns the services of a platform.
+    ``services`` returns the services of a platform, ``decide`` whether members decide who enters.
     """
 
     rosters: LtiRosters
     people: ExternalPeople
     platforms: Callable[[], Sequence[LtiPlatform]]
+    decide: Callable[[], bool]
     services: Callable[[LtiPlatform], LtiServices]
     clock: Clock
     names: RosterNames
@@ -227,9 +234,8 @@ class RosterKeeping:
 
     def load(self) -> None:
         """Let in the members of the last readings of the courses that decide it."""
-        decides = any(each.roster == "allow" for each in self.platforms())
         courses = (each for each in self.courses() if each.platform.roster == "allow")
-        self.names.load(courses, decides=decides)
+        self.names.load(courses, decides=self.decide())
 
     def launched(
         self, platform: LtiPlatform, context: str, memberships_url: str, username: str

@@ -29,12 +29,17 @@ from mograder.auth.external_signin import (
     parsed_name,
 )
 from mograder.auth.lti_addresses import ToolAddresses, addresses_of
-from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
+from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.core.names import Username
 from mograder.core.sections.settings_model import LtiPlatform
 from mograder.exchange.moodle.participants import remembered_people
 from mograder.operations.sign_in_settings import own_url
-from mograder.store.external.external_people import ExternalPeople, ExternalPerson, ProviderLogins
+from mograder.store.external.external_people import (
+    ExternalPeople,
+    ExternalPerson,
+    ProviderLogins,
+    parsed_subject,
+)
 from mograder.store.external.lti_platforms import Keys, Platforms
 from mograder.store.gradebook.gradebook import existing_gradebook
 from mograder.web.app import content_security_policy
@@ -44,7 +49,7 @@ from mograder.web.hub.core.audit import BY_FRONT, Event, LoginThrottle
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.parts import IDENTITY, identity_of
 from mograder.web.hub.core.responses import failure_page
-from mograder.web.hub.signin.signin import end_login, new_login, safe_next, signed_in
+from mograder.web.hub.signin.signin import new_login, replace_login, safe_next, signed_in
 from mograder.web.pages import go_to, page, sheet_of, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import INSTRUCTOR, Route
@@ -60,7 +65,6 @@ _NO_GUESSES = frozenset({*Refusal, "not entitled", "foreign course", "unreachabl
 """Refusals that are no guesses: the other system has proved the person, or could not be asked."""
 
 PAGE = "/course/people/sign-in"
-_LONGEST_SUBJECT = 255
 
 
 async def complete(
@@ -69,7 +73,7 @@ async def complete(
     """Sign a proven person in and answer 303 to ``target``, or with a page that says why not.
 
     The browser's login of before ends: the one of this request and ``old_login``. The new one has
-    an id of its own, also for the same person.
+    an id of its own, also for the same person, whose open notebooks go on by it.
     """
     present = identity_of(request)
     front = present.username if present is not None and present.front else ""
@@ -222,9 +226,7 @@ def _has_work(app: HubApp, name: Username) -> bool:
 
 
 def _exchange(app: HubApp, person: ProvenPerson, login: Login, old: set[str]) -> None:
-    """End the browser's old logins; remember a login that its provider can end."""
-    for login_id in old:
-        end_login(app, login_id)
+    """Remember a login that its provider can end; end the browser's old logins."""
     if person.method == "oidc":
         now = app.services.clock.now()
         ProviderLogins(app.services.state.engine).add(
@@ -235,6 +237,8 @@ def _exchange(app: HubApp, person: ProvenPerson, login: Login, old: set[str]) ->
             until=now + timedelta(seconds=2 * LIFETIME),  # one's own notebook outlives the login
             now=now,
         )
+    for login_id in old:
+        replace_login(app, login_id, login)
 
 
 def keep_state(request: Request, app: HubApp, response: Response, begun: SignInState) -> None:
@@ -325,10 +329,8 @@ def sign_in(request: Request, app: CurrentApp) -> Response:
 async def link(request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Let a person of another system be a user of this hub."""
     form = await read_form(request)
-    issuer, subject = form.get("issuer", ""), form.get("subject", "").strip()
+    issuer, subject = form.get("issuer", ""), parsed_subject(form.get("subject", ""))
     user = Username.claimed(form.get("username", "").strip())
-    if not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
-        raise InvalidInput("Give the person's id there: in Moodle the number of the profile.")
 
     def make() -> None:
         if issuer not in _platforms(app).issuers(app.services.loaded.settings.oidc.issuer):

@@ -27,10 +27,13 @@ from mograder.auth.credentials import (
     new_login_id,
     verify_token,
 )
+from mograder.auth.external_signin import Refusal
 from mograder.auth.identity import Identity
+from mograder.store.external.external_people import ProviderLogins
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Visitor, login_cookie
 from mograder.web.hub.core.audit import Event, LoginThrottle
+from mograder.web.hub.core.capabilities import Capability
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.responses import Done, tell
 from mograder.web.pages import page
@@ -54,13 +57,28 @@ async def login_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
 
 
 async def login(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Exchange a pasted token for the login cookie."""
+    """Exchange a pasted token for the login cookie.
+
+    Not a token of another person than the web server in front names: the cookie would not count.
+    """
     form = await read_form(request)
     where = request_context(request)
     target = safe_next(form.get("next", ""), where.prefix)
     claims = await to_thread.run_sync(_verify, app, form.get("token", ""))
     if claims is None:
         return await _turned_away(request, app, "login.html", next=target, signed_out=False)
+    if visitor is not None and visitor.front and claims.username != visitor.username:
+        what = f"login: {Refusal.FRONT_DISAGREES}"
+        await app.audit.refused(Event(claims.username, "sign in", what, where.address))
+        return page(
+            request,
+            "login.html",
+            403,
+            next=target,
+            message="front",
+            signed_out=False,
+            provider=app.find(ProviderLink),
+        )
     return await _signed_in(request, app, visitor, claims, target)
 
 
@@ -103,9 +121,9 @@ async def _signed_in(
     request: Request, app: HubApp, visitor: Identity | None, claims: Claims, target: str
 ) -> Response:
     """Sign the browser in; its login of before, perhaps another person's, ends."""
-    if visitor is not None and visitor.login_id and visitor.fresh is None:
-        await to_thread.run_sync(end_login, app, visitor.login_id)
     login = new_login(app, claims.username, claims.role)
+    if visitor is not None and visitor.login_id and visitor.fresh is None:
+        await to_thread.run_sync(replace_login, app, visitor.login_id, login)
     response = signed_in(request, app, login, target)
     where = request_context(request)
     await app.audit.granted(Event(claims.username, "sign in", "", where.address))
@@ -169,6 +187,35 @@ def signed_in(request: Request, app: HubApp, login: Login, target: str) -> Respo
     cookie = login_cookie(login, where, app.services.secret)
     response.headers.append("set-cookie", cookie)
     return response
+
+
+def replace_login(app: HubApp, old: str, login: Login) -> None:
+    """End a login that ``login`` follows in the same browser (writes).
+
+    Open notebooks of the same person go on by the new one: their pages must not end while people
+    type. Others' end, since two people may share a computer, and so do those of other people's
+    work that the new login's role may not open.
+    """
+    services = app.services
+    role_of, revoked = services.policy.role_of, services.revocations.login_revoked
+    role = role_of(login.username, login.role)
+    own = {live.id for live in services.pool.all() if live.key.user == login.username}
+
+    def goes_on(each: Capability) -> bool:
+        admits = each.session_id in own or role_of(each.username, each.role) is role
+        return each.username == login.username and admits
+
+    try:
+        if not revoked(old) and services.capabilities.pass_on(old, login, goes_on):
+            ProviderLogins(services.state.engine).pass_on(old, login.login_id)
+            if revoked(old) or revoked(login.login_id):
+                # Signed out meanwhile, here or at the provider: what it had open ends, too.
+                services.capabilities.revoke_login(login.login_id)
+        end_login(app, old)
+    except BaseException:
+        # Nobody gets the new login, so that nobody could end what has passed on to it.
+        services.capabilities.revoke_login(login.login_id)
+        raise
 
 
 def end_login(app: HubApp, login_id: str) -> None:

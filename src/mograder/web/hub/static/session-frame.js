@@ -249,7 +249,7 @@
       if (!ours(answer.url)) return answer;
       // A restarted marimo refuses the token of the one before; loading the page again helps.
       if (answer.status === 401) tell("refused");
-      else if (answer.headers.get("x-mograder-session") === "gone") tell("lost");
+      else if (answer.headers.get("x-mograder-session") === "gone") tell("gone");
       else if (answer.ok && answer.url.startsWith(rootUrl + "api/kernel/save")) tell("saved");
       else if (answer.status === 403 && answer.url.startsWith(rootUrl + "api/kernel/rename")) tell("kept-name");
       return answer;

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
 
-from mograder.auth.credentials import Role
+from mograder.auth.credentials import Login, Role
 from mograder.auth.identity import Identity, Method
 from mograder.core.errors import Busy
 from mograder.sessions.session import LiveSession
@@ -36,6 +36,12 @@ class FakeCapabilityTable(HubState):
         self.writing.set()
         self.written.wait()
         self.rows.append(row)
+
+    def pass_on_capabilities(self, hashes: Collection[str], login_id: str, role: Role) -> None:
+        self.rows = [
+            replace(row, login_id=login_id, role=role) if row.cap_hash in hashes else row
+            for row in self.rows
+        ]
 
     def remove_capabilities(
         self,
@@ -197,6 +203,85 @@ async def test_a_visit_without_a_capability_hears_of_every_end(
     undo()
     assert [each.username for each in capabilities.all()] == ["carol"]
     assert table.rows == []
+
+
+def following(login_id: str = "new", role: Role = Role.STUDENT) -> Login:
+    """A login that alice gets in a browser that had one."""
+    return Login("alice", role, login_id, 0, 0)
+
+
+async def test_what_passes_on_keeps_its_address_and_ends_with_the_login_that_follows() -> None:
+    capabilities = Capabilities(table := FakeCapabilityTable(), ManualClock())
+    kept = capabilities.issue(visit("s1", "alice", "old"))
+    others = capabilities.issue(visit("s1", "bob", "old"))
+    before = capabilities.resolve(kept)
+    assert before is not None
+    ended, late, by_login = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    capabilities.on_revoke(before, ended.set)
+    capabilities.on_revoke(visit("s2", "alice", "old"), by_login.set)
+    assert capabilities.pass_on(
+        "old", following(role=Role.MARKER), lambda each: each.username == "alice"
+    )
+    capabilities.on_revoke(before, late.set)  # found before, and watched only now
+    now = replace(before, login_id="new", role=Role.MARKER)
+    assert capabilities.resolve(kept) == now
+    assert capabilities.known(visit("s1", "alice", "new")) == kept
+    assert capabilities.known(visit("s1", "alice", "old")) is None
+    capabilities.revoke_login("old")
+    assert capabilities.resolve(others) is None
+    assert capabilities.resolve(kept) == now
+    later = Capabilities(table, ManualClock())
+    later.load()
+    assert later.resolve(kept) == now
+    await asyncio.sleep(0)
+    assert not any(event.is_set() for event in (ended, late, by_login))
+    capabilities.revoke_login("new")
+    assert capabilities.resolve(kept) is None
+    for event in (ended, late, by_login):
+        await asyncio.wait_for(event.wait(), 5)
+    assert table.rows == []
+
+
+def test_what_has_ended_in_memory_does_not_come_back_by_the_login_that_follows() -> None:
+    capabilities = Capabilities(table := FakeCapabilityTable(), ManualClock())
+    gone = capabilities.issue(visit("s1", "alice", "old"))
+    kept = capabilities.issue(visit("s2", "alice", "old"))
+    capabilities.forget_visitor("s1", "alice")
+    assert capabilities.pass_on("old", following(), lambda _: True)
+    assert capabilities.resolve(gone) is None
+    capabilities.revoke_login("old")
+    later = Capabilities(table, ManualClock())
+    later.load()
+    assert later.resolve(gone) is None
+    assert later.resolve(kept) is not None
+
+
+def test_what_belongs_to_no_login_passes_on_to_none() -> None:
+    capabilities = Capabilities(FakeCapabilityTable(), ManualClock())
+    by_token = capabilities.issue(visit("s1", "alice", ""))
+    assert not capabilities.pass_on("", following(), lambda _: True)
+    assert not capabilities.pass_on("another", following(), lambda _: True)
+    found = capabilities.resolve(by_token)
+    assert found is not None
+    assert found.login_id == ""
+
+
+async def test_one_that_is_being_written_passes_on_in_memory_and_in_the_table() -> None:
+    capabilities = Capabilities(table := FakeCapabilityTable(), ManualClock())
+    table.written.clear()
+    issued = asyncio.create_task(asyncio.to_thread(capabilities.issue, visit("s1", "alice", "old")))
+    try:
+        assert await asyncio.to_thread(table.writing.wait, 5)
+        passed = asyncio.create_task(
+            asyncio.to_thread(capabilities.pass_on, "old", following(), lambda _: True)
+        )
+        await asyncio.wait({passed}, timeout=0.1)
+    finally:
+        table.written.set()
+    assert await passed
+    found = capabilities.resolve(await issued)
+    assert found is not None
+    assert [row.login_id for row in table.rows] == [found.login_id] == ["new"]
 
 
 async def test_anothers_session_ends_with_the_login_and_ones_own_after_a_day() -> None:

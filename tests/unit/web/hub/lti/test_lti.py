@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from mograder.auth.credentials import LIFETIME, Role, make_token
 from mograder.auth.identity import Identity, Method
@@ -15,10 +16,11 @@ from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import LtiPlatform, LtiSettings
 from mograder.sandbox.protocol import Mode
 from mograder.store.external.external_people import ExternalPeople
+from mograder.store.external.external_tables import lti_platforms
 from mograder.store.external.lti_platforms import Platforms
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook import Identity as MoodleUser
-from tests.support.hub_app import SECRET, HubOf, make_hub
+from tests.support.hub_app import SECRET, HubOf, make_hub, running
 from tests.support.hub_copies import ask
 from tests.support.lti.state import ASSISTANT
 from tests.support.lti.tokens import AGS, LTI, sign
@@ -166,6 +168,21 @@ async def test_a_registered_platform_is_enough(hub_of: HubOf) -> None:
     platform = LtiPlatform(issuer="https://moodle.example.org", client_id="x")
     Platforms(first.engine, LtiSettings()).put(platform, first.clock.now())
     assert (await ask(hub_of(toml_of()), "GET", "/lti/keys", "")).status_code == 200
+
+
+async def test_a_registration_that_cannot_be_read_opens_the_course_to_nobody(hub_of: HubOf) -> None:
+    """One of a newer mograder may say that only the members of its course may enter."""
+    first = hub_of(toml_of())
+    platform = LtiPlatform(issuer="https://moodle.example.org", client_id="x", roster="allow")
+    Platforms(first.engine, LtiSettings()).put(platform, first.clock.now())
+    with first.engine.begin() as connection:
+        connection.execute(update(lti_platforms).values(settings='{"new": 1}'))
+    hub = hub_of(toml_of())
+    async with running(hub.app):
+        assert (await ask(hub, "GET", "/assignments")).status_code == 403
+        assert (await ask(hub, "GET", "/assignments", "prof")).status_code == 200
+        (hub.course / "allowed_users.txt").write_text("alice\n")
+        assert (await ask(hub, "GET", "/assignments")).status_code == 200
 
 
 @pytest.mark.parametrize("url", ["", "http://hub.example.org"])
@@ -375,6 +392,7 @@ async def test_the_login_before_ends_with_its_open_notebooks(lti: LtiHub) -> Non
         assert lti.hub.services.capabilities.resolve(capability) is None
         third = login_of(lti, await tab.launch("alice", lti.activity()))
         assert third.login_id != second.login_id
+        assert lti.hub.services.revocations.login_revoked(second.login_id)
 
 
 async def test_no_identity_of_the_request_counts(lti: LtiHub) -> None:

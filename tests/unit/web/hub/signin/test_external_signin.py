@@ -6,15 +6,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from mograder.auth.credentials import LIFETIME, Role, read_cookie
+from mograder.auth.credentials import LIFETIME, Login, Role, read_cookie
 from mograder.auth.external_signin import ProvenPerson, Refusal
-from mograder.core.errors import InvalidInput
+from mograder.auth.identity import Identity, Method
+from mograder.core.errors import Busy, InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.core.settings import load_settings
 from mograder.operations.sign_in_settings import own_url
@@ -28,7 +30,7 @@ from mograder.web.hub.core.access import admit
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.core.notifier import Notifier
 from mograder.web.hub.signin.external_signin import complete, refuse
-from mograder.web.hub.signin.signin import open_signin
+from mograder.web.hub.signin.signin import end_login, new_login, open_signin, replace_login
 from mograder.web.marking.context import SharedGradebook
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import ORIGIN, SECRET, Hub
@@ -112,8 +114,7 @@ async def answered(
 async def test_a_newcomer_is_linked_and_signed_in(hub: Hub, app: HubApp) -> None:
     answer = await came(hub, app, ALICE, "/edit/A1")
     assert (answer.status_code, answer.headers["location"]) == (303, "/edit/A1")
-    login = read_cookie(SECRET, answer.cookies["mograder_session"], hub.clock.now())
-    assert login is not None
+    login = login_of(hub, answer)
     assert (login.username, login.role) == ("alice", Role.STUDENT)
     (person,) = ExternalPeople(hub.engine).people()
     assert (person.issuer, person.subject, person.username) == (MOODLE, "13", "alice")
@@ -157,6 +158,104 @@ async def test_a_providers_sign_out_finds_a_login_as_long_as_its_notebook_may_be
         found.append(len(ProviderLogins(hub.engine).logins(MOODLE, sid="s1")))
         hub.clock.advance(LIFETIME + 60)
     assert found == [1, 2, 2]
+
+
+def opened(hub: Hub, login: Login) -> str:
+    """The capability of a page that the person has open by this login."""
+    if not hub.pool.all():
+        hub.start(login.username, "A1", server=hub.course / "s.sock")
+    (session,) = hub.pool.all()
+    who = Identity(login.username, login.role, Method.COOKIE, login.login_id, None)
+    capabilities = hub.services.capabilities
+    return capabilities.issue(capabilities.visit(session.id, session.key.user, who))
+
+
+def login_of(hub: Hub, answer: httpx.Response) -> Login:
+    """The login that an answer sets."""
+    login = read_cookie(SECRET, answer.cookies["mograder_session"], hub.clock.now())
+    assert login is not None
+    return login
+
+
+async def test_a_providers_sign_out_finds_the_login_that_has_its_open_notebooks(
+    hub: Hub, app: HubApp
+) -> None:
+    oidc, found = replace(ALICE, method="oidc", session="s1"), ProviderLogins(hub.engine)
+    answer = await came(hub, app, oidc)
+    cap = opened(hub, login_of(hub, answer))
+    for person, session in ((ALICE, "s1"), (replace(oidc, session="s2"), "s2"), (oidc, "s1")):
+        answer = await came(hub, app, person, login=answer.cookies["mograder_session"])
+        login = login_of(hub, answer)
+        assert login.login_id in found.logins(MOODLE, sid=session)
+        visit = hub.services.capabilities.resolve(cap)
+        assert visit is not None
+        assert visit.login_id == login.login_id
+    end_login(app, login.login_id)
+    assert hub.services.capabilities.resolve(cap) is None
+
+
+@pytest.mark.parametrize("ends", ["before", "old", "new"])
+async def test_a_login_that_is_signed_out_meanwhile_leaves_no_notebook_open(
+    hub: Hub, app: HubApp, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    old, new = (new_login(app, "alice", Role.STUDENT) for _ in range(2))
+    cap, until = opened(hub, old), hub.clock.now() + timedelta(days=1)
+    passes, revocations = hub.services.capabilities.pass_on, hub.services.revocations
+    if ends == "before":
+        revocations.revoke_login(old.login_id, until)
+
+    def pass_on(*given: Any) -> bool:
+        revocations.revoke_login((old if ends == "old" else new).login_id, until)
+        return passes(*given)
+
+    monkeypatch.setattr(hub.services.capabilities, "pass_on", pass_on)
+    replace_login(app, old.login_id, new)
+    assert hub.services.capabilities.resolve(cap) is None
+    assert hub.services.state.capabilities() == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "open_after"),
+    [
+        (Role.INSTRUCTOR, Role.STUDENT, {"alice"}),
+        (Role.STUDENT, Role.INSTRUCTOR, {"alice"}),
+        (Role.INSTRUCTOR, Role.INSTRUCTOR, {"alice", "bob"}),
+    ],
+)
+async def test_anothers_notebook_stays_open_with_the_same_role_only(
+    hub: Hub, app: HubApp, before: Role, after: Role, open_after: set[str]
+) -> None:
+    hub.start("bob", "A1", server=hub.course / "b.sock")
+    hub.start("alice", "A1", server=hub.course / "a.sock")
+    old, new = new_login(app, "alice", before), new_login(app, "alice", after)
+    who = Identity("alice", before, Method.COOKIE, old.login_id, None, before)
+    capabilities = hub.services.capabilities
+    caps = {
+        live.key.user: capabilities.issue(capabilities.visit(live.id, live.key.user, who))
+        for live in hub.pool.all()
+    }
+    replace_login(app, old.login_id, new)
+    found = {user: capabilities.resolve(cap) for user, cap in caps.items()}
+    assert {user for user, visit in found.items() if visit is not None} == open_after
+    assert found["alice"] is not None
+    assert found["alice"].role is after
+
+
+@pytest.mark.parametrize("fails", ["pass_on_capabilities", "revoke_login"])
+async def test_nothing_is_open_by_a_login_that_nobody_got(
+    hub: Hub, app: HubApp, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """Nobody could sign out of it."""
+
+    def fail(*_: object) -> None:
+        raise Busy("The database is busy.")
+
+    old, new = (new_login(app, "alice", Role.STUDENT) for _ in range(2))
+    cap = opened(hub, old)
+    monkeypatch.setattr(hub.services.state, fails, fail)
+    with pytest.raises(Busy):
+        replace_login(app, old.login_id, new)
+    assert hub.services.capabilities.resolve(cap) is None
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,26 @@ async def test_the_page_tells_each_time_that_a_token_does_not_count_behind_a_fro
         assert "mograder_session" in browser.cookies
 
 
+async def test_a_token_of_another_person_than_the_front_names_is_refused(hub: Hub) -> None:
+    headers = {"X-Remote-User": "bob", "Accept": "text/html"}
+    transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers) as browser:
+        await browser.get("/login")
+        before = browser.cookies["mograder_session"]
+        for _ in range(2):
+            refused = await sign_in(browser, make_token(SECRET, "carol", Role.INSTRUCTOR))
+            assert refused.status_code == 403
+            assert "signs you in as <strong>bob</strong>, and this token is another" in refused.text
+            assert "set-cookie" not in refused.headers
+        assert "<strong>bob</strong>" in (await browser.get("/")).text
+        assert browser.cookies["mograder_session"] == before, "the login was not ended"
+        own = await sign_in(browser, make_token(SECRET, "bob", Role.INSTRUCTOR))
+        assert own.status_code == 303
+        assert "/course/items" in (await browser.get("/")).text
+    assert ("carol", "sign in", "login: front disagrees", "refused") in hub.audit()
+    assert ("carol", "sign in", "", "ok") not in hub.audit()
+
+
 async def test_every_wrong_token_gets_the_same_answer(hub: Hub) -> None:
     for token in ("", "alice", "alice:" + "0" * 64, "nobody:" + "0" * 64, "x" * 9999):
         async with hub.client(browser=True) as client:
