@@ -120,7 +120,7 @@ def open_numbers(hub: HubApp) -> None:
 
 
 _Marking = tuple[tuple[CountLine, ...], tuple[CountLine, ...], tuple[RegradeRequest, ...]]
-"""What waits to be graded, to be marked, and to be answered."""
+"""Submissions to grade, answers to mark, and requests to answer."""
 
 
 def read_today(app: HubApp) -> Today:

@@ -535,7 +535,7 @@ def packed(*names: str) -> bytes:
 
 
 def zipped(*names: str) -> tuple[Submitted, ...]:
-    """What a zip of Moodle has with these names."""
+    """Return a zip of Moodle with entries of these names."""
     return read_submissions(packed(*names))
 
 

@@ -213,7 +213,7 @@ def replace_login(app: HubApp, old: str, login: Login) -> None:
                 services.capabilities.revoke_login(login.login_id)
         end_login(app, old)
     except BaseException:
-        # Nobody gets the new login, so that nobody could end what has passed on to it.
+        # No browser gets the new login, so that no sign-out could end what has passed on to it.
         services.capabilities.revoke_login(login.login_id)
         raise
 

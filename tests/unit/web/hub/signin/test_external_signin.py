@@ -245,7 +245,7 @@ async def test_anothers_notebook_stays_open_with_the_same_role_only(
 async def test_nothing_is_open_by_a_login_that_nobody_got(
     hub: Hub, app: HubApp, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
-    """Nobody could sign out of it."""
+    """No sign-out could end what passed on to it."""
 
     def fail(*_: object) -> None:
         raise Busy("The database is busy.")
