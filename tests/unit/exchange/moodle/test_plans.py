@@ -535,7 +535,7 @@ def packed(*names: str) -> bytes:
 
 
 def zipped(*names: str) -> tuple[Submitted, ...]:
-    """Return a zip of Moodle with entries of these names."""
+    """Return the submissions in a zip of Moodle with these names."""
     return read_submissions(packed(*names))
 
 
