@@ -90,9 +90,14 @@ def find(typed: str, entries: Sequence[Entry], words: Words | None = None) -> in
             f"'{typed}' may mean {listed([str(entries[index]) for index in found])}.",
             hint="Give the whole name, or the number." if numbered else "Give the whole name.",
         )
+    raise not_found(typed, [str(entry) for entry in entries], words)
+
+
+def not_found(typed: str, names: Sequence[str], words: Words) -> NotFound:
+    """Return the error for a name that none of ``names`` matches; its hint lists them."""
     where = f" {words.where}" if words.where else ""
-    there = f"There are: {listed([str(entry) for entry in entries])}." if entries else words.empty
-    raise NotFound(f"There is no {words.kind} '{typed}'{where}.", hint=there)
+    there = f"There are: {listed(names)}." if names else words.empty
+    return NotFound(f"There is no {words.kind} '{typed}'{where}.", hint=there)
 
 
 def find_name(typed: str, names: Sequence[str], words: Words | None = None) -> str:

@@ -24,7 +24,7 @@ from mograder.clients.hub_course import ItemDatesAnswer
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import END_OF_DAY, Visibility, read_moment, read_opening
-from mograder.core.name_lookup import Words, find_name, find_or_new, listed
+from mograder.core.name_lookup import Words, find_name, find_or_new, not_found
 from mograder.core.names import INSTRUCTOR, Username
 from mograder.core.operating_system import SYSTEM
 from mograder.core.settings import read_environ
@@ -47,8 +47,8 @@ def sync_users(
 ) -> None:
     """Replace the list of those who may use a hub.
 
-    FILE has one username per line; # begins a comment. Who is not on the list loses access at
-    once; instructors always have it.
+    FILE has one username per line; # begins a comment. Students who are not on the list lose
+    access at once; instructors always have it.
     """
     users = sorted(parse_users(read_text(file)))
     click.echo(f"Read {len(users)} users from {file}")
@@ -168,8 +168,9 @@ def visibility(
             published = hub_course.all_items(client)
             known = list(dict.fromkeys((*published, *hub_course.rules(client))))
             names = tuple(find_or_new(name, known) for name in names)
-            if not asked:
-                _demand(names, known)
+            unknown = [name for name in names if name not in known]
+            if unknown and not asked:
+                raise not_found(unknown[0], known, Words("item", empty="There are no items."))
             if hide:
                 _tell_new(names, published)
         if asked:
@@ -284,14 +285,6 @@ def _openings(plan: Schedule, published: Sequence[str]) -> dict[str, Visibility]
             )
         meant[item] = name
     return {item: Visibility(visible_from=plan.opens[name]) for item, name in meant.items()}
-
-
-def _demand(names: Sequence[str], known: Sequence[str]) -> None:
-    """Raise NotFound for a name that is neither an item's nor a rule's."""
-    for name in names:
-        if name not in known:
-            there = f"There are: {listed(known)}." if known else "There are no items."
-            raise NotFound(f"There is no item '{name}'.", hint=there)
 
 
 def _tell_new(names: Sequence[str], published: Mapping[str, str]) -> None:

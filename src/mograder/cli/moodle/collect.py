@@ -73,7 +73,7 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     """Fetch what students handed in.
 
     ASSIGNMENT is its name, a part of it that is unique, or its number. Each student's notebook
-    becomes USERNAME.py, also the only one in a zip without which there is none; other files that
+    becomes USERNAME.py; where there is none but a zip with one, that one does. Other files that
     were handed in go to USERNAME.files/. A notebook that is here and has changed is kept in
     .replaced/. Late work is marked. Run it again after an interruption: it goes on with what is
     missing.

@@ -52,11 +52,12 @@ from mograder.exchange.moodle.grade_upload import (
     draft,
     feedback_files,
     gather,
+    person_of,
     scale_of,
     send,
     summary,
 )
-from mograder.exchange.moodle.identities import Participants, find_person
+from mograder.exchange.moodle.identities import find_person
 from mograder.exchange.moodle.participants import list_participants, remembered_people
 from mograder.exchange.moodle.protection import Remembered
 from mograder.store.course.course import shown
@@ -148,7 +149,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         usual = feedback_dir_of(loaded, assignment, name)
         files = feedback_files(released_files(ctx, released, feedback_dir, usual))
         people = list_participants(client, chosen, remembered_people(book, client.url), naming)
-        find, scale = partial(_participant, people), scale_of(client, chosen, people)
+        find, scale = partial(person_of, participants=people), scale_of(client, chosen, people)
         lines = _grade_lines(
             grades_csv, loaded, name, released, find, scale=scale, html_comments=html_comments
         )
@@ -170,10 +171,6 @@ def _result(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> Res
 def _send(client: MoodleClient, drafted: Draft, book: Path) -> tuple[Outcome, ...]:
     with Gradebook(book) as gradebook, reporting() as report:
         return send(client, drafted, gradebook, report, SystemClock().now())
-
-
-def _participant(people: Participants, line: GradeLine) -> Person | None:
-    return people.find(line.who, from_here=line.from_here, is_user_id=line.is_user_id)
 
 
 def _grade_lines(
@@ -203,12 +200,15 @@ def _without_held_back(
     """Return a file's lines but those of students who are held back, who are told on stderr."""
     named = (GradeLine(0, each, None, None, from_here=True) for each in released.held_back)
     held_back = {person.user_id for each in named if (person := find(each)) is not None}
-    found = [(line, find(line)) for line in lines]
-    left = [line for line, person in found if person and person.user_id in held_back]
+    sent: list[GradeLine] = []
+    left: list[GradeLine] = []
+    for line in lines:
+        person = find(line)
+        (left if person and person.user_id in held_back else sent).append(line)
     if left:
         told = f"Left out of the file, as they are held back: {listed([each.who for each in left])}"
         click.echo(plain(f"{told}. --unreleased takes them, too."), err=True)
-    return tuple(line for line in lines if line not in left)
+    return tuple(sent)
 
 
 def _warn_of_settings(

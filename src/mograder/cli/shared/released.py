@@ -149,7 +149,10 @@ def released_files(
 def _tell_held_back(
     released: Mapping[str, ReleasedMarks], present: Sequence[StudentGrade], sent: str
 ) -> None:
-    """Print to stderr who is held back, and whose marks changed; ``sent`` says what they get."""
+    """Print to stderr the students who are held back, and those whose marks have changed since.
+
+    ``sent`` says what the latter get.
+    """
     graded = [each for each in present if each.final is not None]
     held = [each.student for each in graded if each.student not in released]
     older = [

@@ -133,7 +133,7 @@ def gather(
     unmatched: list[str] = []
     uncommented: set[int] = set()
     for line in lines:
-        person = participants.find(line.who, from_here=line.from_here, is_user_id=line.is_user_id)
+        person = person_of(line, participants)
         if person is None:
             unmatched.append(line.who)
             continue
@@ -159,6 +159,15 @@ def gather(
     # Drop people without a mark, a comment or a file.
     kept = {user: mark for user, mark in marks.items() if mark.grade is not None or _says(mark)}
     return GradeInput(kept, tuple(dict.fromkeys(unmatched)), frozenset(uncommented))
+
+
+def person_of(line: GradeLine, participants: Participants) -> Person | None:
+    """Return the participant that a line of grades means, None if none matches.
+
+    Raises:
+        InvalidInput: It may mean two people.
+    """
+    return participants.find(line.who, from_here=line.from_here, is_user_id=line.is_user_id)
 
 
 def draft(
