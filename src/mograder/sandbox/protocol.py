@@ -391,7 +391,6 @@ class SessionInfo(Message):
 
     @property
     def endpoint(self) -> Endpoint:
-        """The address of the session's server."""
         return Endpoint(self.socket, self.node)
 
 

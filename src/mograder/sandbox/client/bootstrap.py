@@ -197,8 +197,7 @@ async def momentary_supervisor(
     It keeps ``warm`` zygotes at most. With ``own_cache`` it does not use the hub's package cache,
     in which it could create files of another owner.
 
-    Raises:
-        SandboxUnavailable: It cannot start, or its sandboxes do not work.
+    Raises: :class:`SandboxUnavailable` if it cannot start, or its sandboxes do not work.
     """
     # Not below TMPDIR: the path of a socket is limited to 107 bytes.
     place = Path(tempfile.mkdtemp(prefix="mograder-", dir="/tmp"))

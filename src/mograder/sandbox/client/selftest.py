@@ -98,11 +98,7 @@ async def look_from_inside(
 
 
 def read_report(log: str) -> tuple[Seen, ...]:
-    """Return the parts of the host that a session could reach, from its log.
-
-    Raises:
-        RemoteFailed: The report has no end line.
-    """
+    """Return what a session's log says it could reach; raises RemoteFailed without an end line."""
     lines = [line for line in log.splitlines() if line.startswith(_SAYS)]
     if _END not in lines:
         said = " ".join(log.split())[-500:]
@@ -116,11 +112,7 @@ def read_report(log: str) -> tuple[Seen, ...]:
 
 
 async def uv_version(client: SupervisorClient, place: Path) -> str:
-    """Return the output of ``uv --version`` in the sandbox in which environments are built.
-
-    Raises:
-        RemoteFailed: uv does not run.
-    """
+    """Return the output of ``uv --version`` in the sandbox of builds, or raise RemoteFailed."""
     said: list[str] = []
     await asyncio.to_thread(place.mkdir, 0o700)
     command = RunCommand(argv=("uv", "--version"), directory=place, timeout=_SECONDS)

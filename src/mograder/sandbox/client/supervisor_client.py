@@ -138,20 +138,14 @@ class Connection:
             )
 
     async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed:
-        """Run a notebook, call ``on_line`` with each line of its report; return how it ended.
-
-        Raises: as :meth:`call`.
-        """
+        """Run a notebook; ``on_line`` gets each line of its report. Raises: as :meth:`call`."""
         done = await self.call(request, on_line, request.seconds + _RUN_SECONDS)
         if done.executed is None:
             raise RemoteFailed("The session supervisor does not say how a notebook ended.")
         return done.executed
 
     async def judge(self, request: JudgeSubmission, on_line: Callable[[str], None]) -> Judged:
-        """Judge a submission, call ``on_line`` with the lines of both reports; return their ends.
-
-        Raises: as :meth:`call`.
-        """
+        """Judge a submission; ``on_line`` gets the lines of both reports; raises as `call`."""
         done = await self.call(request, on_line, request.seconds + _RUN_SECONDS)
         if done.judged is None:
             raise RemoteFailed("The session supervisor does not say how a submission was judged.")
@@ -546,7 +540,6 @@ class SupervisorClient:
         on_lost: Callable[[], None],
         on_news: Callable[[News], None] = lambda _: None,
     ) -> None:
-        """Set the callbacks for sessions' ends, for a lost connection, and for news."""
         self._on_ended, self._on_lost, self._on_news = on_ended, on_lost, on_news
         if self._connection is not None:
             self._connection.watch(on_ended, on_lost, on_news)
@@ -576,11 +569,9 @@ class SupervisorClient:
         return (await self._once(command, on_line, command.timeout + ANSWER_SECONDS)).status
 
     async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed:
-        """Run a notebook (:meth:`Connection.execute`)."""
         return await (await self.open()).execute(request, on_line)
 
     async def judge(self, request: JudgeSubmission, on_line: Callable[[str], None]) -> Judged:
-        """Judge a submission (:meth:`Connection.judge`)."""
         return await (await self.open()).judge(request, on_line)
 
     async def hello(self) -> Done:

@@ -288,10 +288,7 @@ class EnvironmentRoot:
     if sys.platform == "linux":
 
         def _keep_held(self, directory: Path, record: EnvironmentRecord) -> str:
-            """Collect the static files again if the set is missing; return its name.
-
-            Return "" while the disk is too full for that.
-            """
+            """Return the set's name, collected again if missing; "" while the disk is too full."""
             if not is_complete(self.path / ASSETS, record.assets):
                 try:
                     assets = self._keep_assets(directory / "env", record.python, record.marimo)
@@ -536,7 +533,6 @@ class Environments:
         self._on_ready(environment.directory)
 
     def building(self, script: Script) -> bool:
-        """Return whether the environment is being prepared."""
         return self._builds.busy(script)
 
     def trouble(self, script: Script) -> str:
@@ -558,7 +554,6 @@ class Environments:
         self._built.clear()
 
     async def close(self) -> None:
-        """Cancel the builds in progress."""
         await self._builds.close()
 
     async def _obtain(self, script: Script, tell: Progress) -> Environment:

@@ -103,7 +103,6 @@ class LockedBuilds:
         return built
 
     async def close(self) -> None:
-        """Cancel the builds in progress."""
         await self._builds.close()
 
     async def _load_or_build(self, order: PrepareEnvironment, tell: Progress) -> Environment:
@@ -137,10 +136,7 @@ def _decoded(text: str) -> bytes:
 
 
 async def _interpreter(version: str) -> Interpreter:
-    """Return a Python of the same feature release as the hub's.
-
-    Raises: :class:`InvalidInput`, :class:`SandboxUnavailable`.
-    """
+    """Return a Python of the hub's feature release. Raises: InvalidInput, SandboxUnavailable."""
     try:
         release = Version(version)
     except InvalidVersion as error:

@@ -162,10 +162,7 @@ def _sweep(root: Path) -> int:
 
 
 def _sweep_assets(assets: Path, remaining: list[Path]) -> int:
-    """Remove sets of static files that no environment uses, if they are older than an hour.
-
-    Return the freed bytes.
-    """
+    """Remove unused sets of static files that are older than an hour; return the freed bytes."""
     named, freed = set(), 0
     for path in remaining:
         try:

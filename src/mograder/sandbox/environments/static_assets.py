@@ -252,7 +252,6 @@ def _keep(top: int, marimo: str, root: Path) -> str:
 
 
 def is_complete(root: Path, name: str) -> bool:
-    """Return whether there is such a set, complete."""
     try:
         read_assets(root, name)
     except NotFound:

@@ -30,7 +30,6 @@ def limits_of(section: LimitsSettings) -> Limits:
 
 
 def limits_for(settings: Settings, script: Script, item: str) -> Limits:
-    """Return the limits of the sessions and runs of an item, by its header and its name."""
     return limited(limits_of(settings.limits), script, settings.of_item(item))
 
 
@@ -65,7 +64,6 @@ class CopyBounds:
 
 
 def too_large(bounds: CopyBounds) -> TooLarge:
-    """Return the error of a folder that exceeds the limits."""
     return TooLarge(
         f"The notebook's folder holds more than {bounds.files} files or {bounds.mb} MB.",
         hint="Remove what the notebook does not need.",

@@ -107,11 +107,7 @@ def longest(deadlines: Deadlines, *, rehearse: bool) -> float:
 
 
 def contract_of(text: str | None) -> Contract | None:
-    """Return the contract of a text, None for None.
-
-    Raises:
-        InvalidInput: It cannot be read.
-    """
+    """Return the contract of a text, None for None; raises InvalidInput if it cannot be read."""
     try:
         return None if text is None else parse_contract(text)
     except ValueError as error:
@@ -236,10 +232,7 @@ class JudgeFolders:
 
     @contextlib.asynccontextmanager
     async def folder(self, files: JudgeFiles) -> AsyncIterator[Path]:
-        """Yield the directory for a judge, which is made if it is missing.
-
-        Raises: :class:`~mograder.core.errors.TooLarge`.
-        """
+        """Yield the directory for a judge, which is made if it is missing. Raises: TooLarge."""
         name = await asyncio.to_thread(_digest, files)
         async with self._turn:
             if name not in self._users:

@@ -132,11 +132,7 @@ async def _execute(
 
 
 def _copy_item(support: Path, place: Path, bounds: CopyBounds) -> None:
-    """Copy the files that a notebook may need to a directory, which is made.
-
-    Raises:
-        TooLarge: They exceed the limits.
-    """
+    """Copy the files that a notebook may need to a directory, which is made. Raises: TooLarge."""
     files = size = 0
 
     def unwanted(directory: str, names: list[str]) -> list[str]:

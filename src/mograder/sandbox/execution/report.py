@@ -45,8 +45,6 @@ class Outcome(StrEnum):
 
 
 class CellStatus(StrEnum):
-    """The result of one cell."""
-
     OK = "ok"
     ERROR = "error"
     SKIPPED = "skipped"

@@ -124,14 +124,12 @@ class CallLog:
         self._open = False
 
     def called(self, shown: str, status: str, seconds: float) -> None:
-        """Add a call, with its duration in milliseconds."""
         self._open = len(self.calls) < _MOST_CALLS
         if self._open:
             milliseconds = round(seconds * 1000, 2)
             self.calls.append({"call": shown, "status": status, "milliseconds": milliseconds})
 
     def returned(self, result: object) -> None:
-        """Add the result of the last call."""
         if self._open:
             self.calls[-1]["result"] = shown(result)
 
@@ -211,11 +209,9 @@ class Calls:
         """The arguments that answers have changed, and copies of them from before, by id."""
 
     def call(self, number: int, path: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        """Return the result of calling an object."""
         return self._ask(("call", number), path, args, keywords)
 
     def special(self, value: object, name: str, args: tuple[Any, ...]) -> Any:
-        """Return the result of a special method of an instance."""
         number = self._stand_ins.number_of(value)
         owner = self._stand_ins.owner_of(value)
         self._stand_ins.claims.add(f"{owner}.{name}")

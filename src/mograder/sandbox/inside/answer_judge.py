@@ -350,7 +350,6 @@ class _Judge:
         """Whether the check after this one asks the worker for more than values."""
 
     def run(self) -> None:
-        """Judge all checks."""
         signal.signal(signal.SIGALRM, self._interrupt)
         self._tell_failures(self._parts.failed)
         self._session.wait()

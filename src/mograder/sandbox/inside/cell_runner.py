@@ -280,7 +280,6 @@ class NotebookReport:
                 break
 
     def tell_cell(self, index: int, name: str, status: str, **more: Any) -> None:
-        """Report how a cell ended."""
         known = {"error_type": "", "message": "", "line": None, "output_tail": "", "seconds": 0.0}
         cell = {"kind": "cell", "index": index, "name": name[:_NAME], "status": status}
         self.say({**cell, **known, **more})

@@ -169,7 +169,6 @@ def draw_new_random_numbers() -> None:
 
 
 def close_all_but(keep: set[int]) -> None:
-    """Close all descriptors of this process but those in ``keep``."""
     for descriptor in [int(entry.name) for entry in pathlib.Path("/proc/self/fd").iterdir()]:
         if descriptor not in keep:
             with contextlib.suppress(OSError):  # that of the listing is closed already

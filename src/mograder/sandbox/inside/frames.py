@@ -195,8 +195,6 @@ class FrameReader(_End):
 
 
 class FrameWriter(_End):
-    """Writes frames to a descriptor."""
-
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, select.POLLOUT)
 

@@ -188,7 +188,6 @@ class Recording:
     def note(
         self, path: str, *, example: str = "", changes: Any = (), same: int | None = None
     ) -> None:
-        """Note what a path gave."""
         seen = self._seen.setdefault(path, _Seen())
         seen.example = seen.example or example
         seen.changes.update(changes)
@@ -200,7 +199,6 @@ class Recording:
         self._seeds = True
 
     def contract(self, source_sha256: str, labels: tuple[ExpectedLabel, ...]) -> Contract:
-        """Return what was noted."""
         uses = tuple(
             Use(
                 path,

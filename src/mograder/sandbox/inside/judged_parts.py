@@ -49,7 +49,6 @@ class Plan:
 
     @property
     def checks(self) -> list[dict[str, Any]]:
-        """The parts that are checks."""
         return [part for part in self.data["judged"] if part["check"] is not None]
 
     @property

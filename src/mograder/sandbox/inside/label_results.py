@@ -33,7 +33,6 @@ class Condition:
     reason: str = ""
 
     def as_data(self) -> dict[str, Any]:
-        """Return its part of a line."""
         told = {"message": self.message, "weight": self.weight}
         return told | {"passed": self.passed, "reason": self.reason}
 
@@ -52,7 +51,6 @@ class LabelResult:
         return sum(each.weight for each in self.conditions)
 
     def as_data(self) -> dict[str, Any]:
-        """Return a line's part."""
         return {
             "label": self.label,
             "key": self.key,
@@ -228,7 +226,6 @@ class JudgeLines:
         os.close(self._descriptor)
 
     def say(self, kind: str, **more: Any) -> None:
-        """Write one line."""
         text = json.dumps({"kind": kind, **_finite(more)}, ensure_ascii=False)
         data = text.encode("utf-8", "replace") + b"\n"
         while data:

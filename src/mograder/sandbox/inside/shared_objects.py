@@ -366,7 +366,6 @@ class Links:
         self._numbers[id(value)] = number
 
     def drop(self, number: int) -> None:
-        """Forget an object."""
         value = self._objects.pop(number, None)
         if self._numbers.get(id(value)) == number:
             del self._numbers[id(value)]

@@ -325,14 +325,12 @@ class StandIns:
         return error
 
     def attribute(self, value: object, name: str) -> Any:
-        """Return an attribute of an instance or a class."""
         number, path = self._number(value), f"{self.owner_of(value)}.{name}"
         reply = self.request("attribute", number, name)
         self.outcome(reply)
         return self.value(reply, path)
 
     def set_attribute(self, value: object, name: str, new: object) -> None:
-        """Set an attribute of an instance."""
         reply = self.request("set", self._number(value), name, value=new)
         self.outcome(reply)
         self._value_of(reply)

@@ -209,7 +209,6 @@ class Decoder:
         return value
 
     def items(self, trees: object, depth: int) -> list[Any]:
-        """Return the values of a container's items."""
         if type(trees) is not list:
             raise rules.Undecodable("not a list of trees")
         return [self.value(each, depth + 1) for each in trees]
@@ -242,7 +241,6 @@ class Decoder:
         return found
 
     def handle(self, depth: int, number: object, kind: object, class_name: object) -> object:
-        """Return what the hook makes of a handle."""
         if type(kind) is not str or kind not in rules.KINDS:
             raise rules.Undecodable("no kind of handle")
         where = integer(number, 0, 2**31 - 1)
@@ -264,7 +262,6 @@ def text(value: object, most: int) -> str:
 
 
 def integer(value: object, least: int, most: int) -> int:
-    """Return an integer from ``least`` to ``most``."""
     if type(value) is not int or not least <= value <= most:
         raise rules.Undecodable("not an integer, or too large")
     return value

@@ -154,10 +154,7 @@ class BwrapRunner:
         """Do nothing: no path of the hub is covered."""
 
     def give(self, directory: Path, uid_slot: int) -> None:
-        """Make the user of a slot the owner of a directory; blocks while it walks the tree.
-
-        Raises: :class:`OSError`.
-        """
+        """Make a slot's user the owner of a directory; blocks, walking its tree; raises OSError."""
         if (uid := self._uid(uid_slot)) is not None:
             give_to(directory, uid)
 

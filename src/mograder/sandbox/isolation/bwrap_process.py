@@ -353,7 +353,6 @@ class Echo:
         self._on_output = on_output
 
     def hear(self, data: bytes) -> None:
-        """Process a chunk of output."""
         if not self.heard.done() and data.startswith(_ECHO):
             self.heard.set_result(None)
             data = data[len(_ECHO) :]

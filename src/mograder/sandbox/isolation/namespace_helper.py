@@ -42,7 +42,6 @@ class NamespaceHelper:
 
     @property
     def pid(self) -> int:
-        """The pid of the helper process."""
         return self._process.pid
 
     async def enter(self, launch: Launch, output: int) -> int:

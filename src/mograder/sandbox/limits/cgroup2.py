@@ -96,14 +96,10 @@ class SessionGroup:
         return os.open(self.path / "cgroup.procs", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def pids(self) -> list[int]:
-        """Return the pids of the current processes."""
         return _pids(self.path)
 
     def use(self) -> Reading:
-        """Return the current use, without inactive file cache.
-
-        Raises: :class:`OSError` when the leaf is gone.
-        """
+        """Return the current use, without inactive file cache; OSError when the leaf is gone."""
         return Reading(_resident(self.path), self.cpu(), int(_read(self.path / "pids.current")))
 
     def cpu(self) -> float:
@@ -173,10 +169,7 @@ class SessionGroups:
 
     @staticmethod
     def refusal(*, proc: Path = Path("/proc"), managed: Path = _MANAGED) -> str:
-        """Return why our own cgroup is not delegated to us, "" if it is.
-
-        Changes nothing.
-        """
+        """Return why our own cgroup is not delegated to us, "" if it is. Changes nothing."""
         root = _divisible(proc, managed)
         return root if isinstance(root, str) else ""
 
@@ -233,10 +226,7 @@ class SessionGroups:
             self._linger(group.path)
 
     def shelter(self, pid: int) -> None:
-        """Move a zygote out of the supervisor's leaf; may block, so call it in a thread.
-
-        Raises: :class:`OSError`.
-        """
+        """Move a zygote out of our own leaf; may block: call it in a thread. Raises: OSError."""
         _write(self._zygotes / "cgroup.procs", str(pid))
 
     def overhead(self) -> int:

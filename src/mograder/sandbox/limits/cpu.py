@@ -108,7 +108,6 @@ class Processors:
         _lift(session)
 
     async def close(self) -> None:
-        """Remove all sessions and stop capping."""
         for session_id in tuple(self._sessions):
             self.forget(session_id)
         if self._watching is not None:

@@ -105,7 +105,6 @@ class DiskWatch:
             self._spaces[session_id] = _Space(directory, device, limit, limit)
 
     def remove(self, session_id: str) -> None:
-        """Stop monitoring a workspace."""
         self._spaces.pop(session_id, None)
 
     def size(self, session_id: str) -> int:

@@ -140,7 +140,6 @@ class Monitor:
         return sum(each.reading.memory for each in self._watches.values()) + self._told_overhead
 
     async def close(self) -> None:
-        """Stop all monitoring."""
         self._closed.set()
         for task in self._tasks:
             task.cancel()

@@ -108,7 +108,6 @@ class ProcessMeter:
         self._last_pid = 0
 
     def remove(self, session_id: str) -> None:
-        """Stop measuring a session."""
         self._sessions.pop(session_id, None)
 
     def find(self) -> None:

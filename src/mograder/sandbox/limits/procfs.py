@@ -50,7 +50,6 @@ class Share:
 
     @property
     def total(self) -> int:
-        """The sum of both, in bytes."""
         return self.private + self.shared
 
 
@@ -106,7 +105,6 @@ def parse_written(data: bytes) -> int:
 
 
 def parse_meminfo(data: bytes) -> Memory:
-    """Parse ``/proc/meminfo``."""
     found: dict[bytes, int] = {}
     for line in data.splitlines():
         words = line.split()
@@ -122,7 +120,6 @@ def parse_load(data: bytes) -> tuple[int, int]:
 
 
 def machine_memory() -> Memory:
-    """Return the machine's current memory."""
     return parse_meminfo(_read("/proc/meminfo", _MEMINFO_BYTES))
 
 

@@ -67,7 +67,6 @@ def decide(views: Sequence[View], memory: Memory, now: float) -> list[End]:
 
 
 def is_short(memory: Memory) -> bool:
-    """Return whether the machine is short of memory."""
     return memory.available < _reserve(memory)
 
 

@@ -38,7 +38,6 @@ class NodeConfig:
 
     @property
     def environments(self) -> Path:
-        """The directory of environments."""
         return self.state / "environments"
 
 

@@ -273,12 +273,10 @@ class NodeDialer:
         self.connect()
 
     def cut_sessions(self) -> None:
-        """Close all connections to sessions at once."""
         for relay in tuple(self._open):
             relay.abort()
 
     async def close(self) -> None:
-        """Close all connections."""
         tasks = self._stop()
         if tasks:
             await asyncio.wait(tasks)

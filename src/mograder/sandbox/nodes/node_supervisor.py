@@ -186,10 +186,7 @@ _UNUSED_SECONDS = 30 * _DAY
 
 
 class Statuses:
-    """When each status was sent, and since when the hub has answered none.
-
-    Times are of :func:`boot_time`.
-    """
+    """When each status was sent, and since when the hub has answered none, by :func:`boot_time`."""
 
     def __init__(self, clock: Callable[[], float] = boot_time) -> None:
         self._clock = clock
@@ -294,8 +291,6 @@ class NodeSupervisor(Supervisor):
         loop.add_signal_handler(signal.SIGUSR2, self.drain.stay)
 
     async def run(self, command: RunCommand, on_line: Progress) -> int:
-        """Run a build command, call ``on_line`` with each line of output; return its status."""
-
         async def pass_on(lines: list[str]) -> None:
             for line in lines:
                 on_line(line)
@@ -485,10 +480,7 @@ def _recent(root: Path) -> frozenset[str]:
 
 
 def serve_node(config: NodeConfig, hub: Hub, secret: str, service: Service) -> None:
-    """Serve a hub until the node was drained; blocks.
-
-    Raises: :class:`SandboxUnavailable` if no sandbox can be created.
-    """
+    """Serve a hub until the node was drained; blocks, or raises SandboxUnavailable."""
 
     def make(_: SupervisorConfig, runner: Runner, host: Host, service: Service) -> Supervisor:
         made = NodeSupervisor(config, hub, secret, runner, host, service)

@@ -85,16 +85,12 @@ class HeadReader(asyncio.Protocol):
         return bytes(head)
 
     def release(self) -> tuple[asyncio.Transport, bytes]:
-        """Return the connection, paused, and what has arrived after the last mark.
-
-        Raises: as :attr:`transport`.
-        """
+        """Return the paused connection and what came after the last mark; raises as `transport`."""
         transport = self.transport
         transport.pause_reading()
         return transport, bytes(self._received)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Prepare the connection."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not of that class
         prepare(self._transport)
 
@@ -106,12 +102,10 @@ class HeadReader(asyncio.Protocol):
         self._news.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the reader that nothing more will arrive."""
         self._transport = None
         self._news.set()
 
     def abort(self) -> None:
-        """Close the connection at once."""
         if self._transport is not None:
             abort(self._transport)
 
@@ -134,7 +128,6 @@ def prepare(transport: asyncio.Transport) -> None:
 
 
 def abort(transport: asyncio.WriteTransport) -> None:
-    """Close a connection at once."""
     # Python 3.11.2, which Debian 12 has, raises for a TLS connection that was closed twice.
     with contextlib.suppress(AttributeError):
         transport.abort()

@@ -114,7 +114,6 @@ class _Pipe:
         self.read_on()
 
     def read_on(self) -> None:
-        """Read when there is something to read."""
         if self._descriptor >= 0:
             self._loop.add_reader(self._descriptor, self._read)
 

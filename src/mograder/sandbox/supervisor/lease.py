@@ -63,7 +63,6 @@ class HubEpochs:
             raise _replaced()
 
     def forget(self, hub: asyncio.StreamWriter) -> None:
-        """Forget a connection that has ended."""
         self._hubs.pop(hub, None)
 
 

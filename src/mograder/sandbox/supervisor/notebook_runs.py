@@ -139,10 +139,7 @@ class Run:
         self._descriptors = (write_end, *ends)
 
     async def start(self) -> None:
-        """Start it, and wait until it is in its sandbox.
-
-        Raises: as :meth:`~mograder.sandbox.supervisor.sessions.SessionTable.start`.
-        """
+        """Start it, and wait until it is in its sandbox. Raises: as :meth:`SessionTable.start`."""
         descriptors, self._descriptors = self._descriptors, ()
         await self._session_table.execute(self._request, descriptors, self.ended.set_result)
         await self._session_table.arrived(self._request.session_id)

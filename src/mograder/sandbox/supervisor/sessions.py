@@ -157,7 +157,6 @@ class SessionTable:
         return (*live, *self.starting())
 
     def starting(self) -> tuple[SessionInfo, ...]:
-        """Return the sessions that are being started."""
         paths = {each: self._sockets / f"{each}.sock" for each in self._beginning}
         begun = (SessionInfo(session_id=k, socket=v) for k, v in paths.items() if v.exists())
         return tuple(begun)
@@ -276,10 +275,7 @@ class SessionTable:
             raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
 
     def _settler(self, request: _Request, group: SessionGroup | None) -> Callable[[int], None]:
-        """Return the function that sets limits on a session's first process.
-
-        It is called before any student code runs.
-        """
+        """Return the function that limits a first process, called before any student code runs."""
         workspace = request.directory if _writes(request) else None
 
         def settle(pid: int) -> None:
@@ -335,10 +331,7 @@ class SessionTable:
                 return session_plan(request, roots, host, inside, *descriptors, assets=assets)
 
     async def arrived(self, session_id: str) -> None:
-        """Wait until a session that was just started is in its sandbox, or has ended.
-
-        Raises: the error of its start, if that failed.
-        """
+        """Wait until a new session is in its sandbox, or ended; raises the error of its start."""
         life = self._session_table.get(session_id)
         if life is not None and isinstance(life.sandbox, PendingSession):
             await life.sandbox.arrived()
@@ -416,7 +409,6 @@ class SessionTable:
             life.sandbox.end()
 
     def _end_for(self, session_id: str, reason: LimitReason) -> None:
-        """Kill a session that exceeded a limit."""
         life = self._session_table.get(session_id)
         if life is None:
             return

@@ -361,10 +361,7 @@ class PendingSession:
             self._session.end()
 
     async def arrived(self) -> None:
-        """Wait until the session is in its sandbox, or has ended.
-
-        Raises: the ``failure``, if it could not be started at all.
-        """
+        """Wait until the session is in its sandbox, or ended; raises the start's ``failure``."""
         await asyncio.wait({self._arriving})
         if self.failure is not None:
             raise self.failure
