@@ -143,7 +143,6 @@ class Ticket:
 
     @property
     def let_in(self) -> bool:
-        """Whether the request was admitted."""
         done = self.admitted
         return done.done() and not done.cancelled() and done.exception() is None
 
@@ -187,7 +186,6 @@ class AdmissionQueue:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits."""
         return not any(self._lines.values())
 
     @property
@@ -200,14 +198,10 @@ class AdmissionQueue:
         return self._ledger.used()
 
     def places(self, kind: Kind) -> int:
-        """Return how many starts of a kind may be in progress."""
         return places(kind, self._limits)
 
     def demand_room(self) -> None:
-        """Check that the students' line is not full.
-
-        Raises: :class:`Busy` with the seconds after which to try again.
-        """
+        """Raise Busy, with the seconds after which to try again, if the students' line is full."""
         waiting = len(self._lines[Kind.STUDENT])
         if waiting >= self._limits.line:
             self._tally.starts["unknown", "refused"] += 1

@@ -107,10 +107,7 @@ class MemoryLedger:
         self._runs_use = 0
 
     def open(self, owner: str, expected: int, age: float = 0.0, *, run: bool = False) -> Usage:
-        """Add a session or run by its id, with its ``expected`` bytes.
-
-        It was started ``age`` seconds ago.
-        """
+        """Add a session or run by its id; ``expected`` in bytes, ``age`` in seconds."""
         self.close(owner)  # one that was reserved for a start elsewhere is counted anew
         usage = Usage(expected=expected, born=self._clock.steady() - max(0.0, age))
         (self._runs if run else self._usages)[owner] = usage
@@ -175,7 +172,6 @@ class MemoryLedger:
         return UNKNOWN if usage is None else usage.expected
 
     def __len__(self) -> int:
-        """Return the number of sessions and runs."""
         return len(self._usages) + len(self._runs)
 
 

@@ -39,19 +39,15 @@ class Connections(Protocol):
 
 
 class LocalConnections:
-    """Connections to sessions on the hub's own machine."""
-
     def connector(
         self, endpoint: Endpoint, *, limit: int = 100, keepalive: float | None = None
     ) -> aiohttp.BaseConnector:
-        """Return a connector to a Unix socket."""
         path = str(endpoint.socket)
         if keepalive is None:
             return aiohttp.UnixConnector(path, limit=limit, force_close=True)
         return aiohttp.UnixConnector(path, limit=limit, keepalive_timeout=keepalive)
 
     def is_dead(self, endpoint: Endpoint) -> bool:
-        """Return whether the socket refuses connections."""
         with socket.socket(socket.AF_UNIX) as line:
             line.setblocking(False)
             try:

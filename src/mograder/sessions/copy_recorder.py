@@ -51,10 +51,7 @@ class CopyRecorder:
         self._clock = clock
 
     def saved(self, user: Username, item: ItemName, text: bytes) -> Version:
-        """Record a text that the editor has saved, and return its version.
-
-        Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded.
-        """
+        """Record a text that the editor saved; return its version, or raise Busy if it fails."""
         try:
             made = self.versions.record(user, item, text, Origin.EDITOR, self._clock.now())
         except MograderError:
@@ -104,10 +101,7 @@ class CopyRecorder:
             _log.warning("the copy %s/%s could not be recorded: %s", user, item, error)
 
     def known_files(self, user: Username, item: ItemName) -> KnownFiles:
-        """Return the digests of an item's data files, and of those that a copy came with.
-
-        Raises: :class:`~mograder.core.errors.Busy`.
-        """
+        """Return the digests of an item's data files, now and as the copy got them; raises Busy."""
         return self.kept.known_files(item, self.versions.release_of(user, item))
 
     def _text(self, user: Username, item: ItemName) -> bytes | None:

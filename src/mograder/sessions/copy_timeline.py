@@ -76,8 +76,6 @@ class KeptWork:
 
 
 class CopyTimelines:
-    """The timelines of all copies."""
-
     def __init__(self, copies: Copies, recorder: CopyRecorder, clock: Clock) -> None:
         self._copies = copies
         self._recorder = recorder
@@ -106,7 +104,6 @@ class CopyTimelines:
         return await asyncio.to_thread(self._changes, copy, timeline, shown)
 
     async def compare(self, copy: CopyOf, earlier: Version, later: Version) -> Compared:
-        """Return the difference between two versions."""
         old, new = [(await self.text(copy, each)).data for each in (earlier, later)]
         return Compared(earlier, later, await self.difference(copy, old, new))
 
@@ -138,10 +135,7 @@ class CopyTimelines:
         return archive, made[-1]
 
     async def preview_cell(self, copy: CopyOf, number: int, cell: int) -> PutBack:
-        """Return what :meth:`put_back_cell` would make of the present notebook.
-
-        Raises: as it.
-        """
+        """Return what :meth:`put_back_cell` would make of the present notebook; raises as it."""
         earlier = await asyncio.to_thread(self._text, copy, number)
         present = (await self._copies.export(copy)).data
         return await self._with_cell(copy, present, earlier, cell)

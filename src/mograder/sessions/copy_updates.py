@@ -137,8 +137,6 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class UpdateStores:
-    """The stores that updates read and write."""
-
     releases: Releases
     workspaces: Workspaces
     versions: Versions
@@ -164,7 +162,6 @@ class _Plan:
 
     @property
     def question(self) -> MergeQuestion:
-        """The texts to merge."""
         base = None if self.base is None else self.base.text
         return MergeQuestion(base, self.new.text, self.mine)
 
@@ -194,7 +191,6 @@ class CopyUpdates:
     # ---- looking ----
 
     async def standing(self, copy: CopyOf) -> CopyStanding:
-        """Return what the last update means for a copy."""
         return await asyncio.to_thread(self._standing, copy)
 
     def is_waiting(self, copy: CopyOf) -> bool:
@@ -216,10 +212,7 @@ class CopyUpdates:
         return await self.merger.propose(question, copy.user)
 
     def question(self, copy: CopyOf, present: KeptText | None = None) -> MergeQuestion:
-        """Return the texts of a copy's merge with the item's present release; blocks.
-
-        Raises: as :meth:`propose`.
-        """
+        """Return the texts of a merge with the present release; blocks, raises as `propose`."""
         new = present or self.stores.history.present(copy.item)
         if new is None:
             raise NotFound(f"{copy.item} is not published any more.")

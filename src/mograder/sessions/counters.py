@@ -28,14 +28,12 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Count one value, in seconds."""
         index = next((i for i, bound in enumerate(BUCKETS) if seconds <= bound), len(BUCKETS))
         self.counts[index] += 1
         self.total += seconds
 
     @property
     def count(self) -> int:
-        """The number of values."""
         return sum(self.counts)
 
     def cumulative(self) -> Iterator[tuple[float, int]]:

@@ -299,7 +299,6 @@ class History:
 
 
 def ending_of(row: EndingRow) -> Ending:
-    """Return the ending in a row."""
     key = SessionKey(row.username, row.item, Mode(row.mode))
     # The row may be from a newer mograder with reasons that this one does not know.
     known = row.reason in set(EndReason)
@@ -308,7 +307,6 @@ def ending_of(row: EndingRow) -> Ending:
 
 
 def ending_row(ending: Ending) -> EndingRow:
-    """Return the row of an ending."""
     key = ending.key
     return EndingRow(
         username=key.user,

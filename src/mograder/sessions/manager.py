@@ -252,7 +252,6 @@ class SessionManager:
         return list(self._live.values())
 
     def ending(self) -> Set[str]:
-        """Return the ids of the sessions that are being ended."""
         return self._closing
 
     def states(self) -> Counter[str]:

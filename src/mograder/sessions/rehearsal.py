@@ -224,10 +224,7 @@ class CellRun:
         self._reader: asyncio.Task[None] | None = None
 
     async def run_all(self) -> None:
-        """Load the page, connect, and wait until all cells have run.
-
-        Raises: :class:`~mograder.core.errors.RemoteFailed` when the server does not do that.
-        """
+        """Load the page, connect, and wait until all cells have run; RemoteFailed if that fails."""
         try:
             token = await self._load()
             await self._connect()
@@ -239,7 +236,6 @@ class CellRun:
         await self._until(lambda: self.all_cells is not None)
 
     async def close(self) -> None:
-        """Close the page."""
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
@@ -379,10 +375,7 @@ class Rehearsal:
         }
 
     async def run(self, tell: Progress) -> Outcome:
-        """Run it to its end, and remove everything of it.
-
-        Raises: :class:`~mograder.core.errors.Conflict` when it was ended from elsewhere.
-        """
+        """Run it to its end and remove all of it; raises Conflict when it was ended elsewhere."""
         began = self._clock.steady()
         visits = [asyncio.create_task(self._visit(*each)) for each in enumerate(self.trials)]
         try:

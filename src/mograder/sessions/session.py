@@ -108,7 +108,6 @@ class LiveSession:
 
 
 def key_of(row: SessionRow) -> SessionKey:
-    """Return the key of a row."""
     return SessionKey(row.username, row.item, Mode(row.mode))
 
 

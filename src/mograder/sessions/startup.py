@@ -79,7 +79,6 @@ class Starter:
         self._starts: dict[str, _Start] = {}
 
     def ids(self) -> Iterable[str]:
-        """Return the ids of the sessions that are starting."""
         return tuple(self._starts)
 
     def launched(self) -> Mapping[str, str]:
@@ -88,7 +87,6 @@ class Starter:
         return {each: start.machine for each, start in starts if start.machine is not None}
 
     def __len__(self) -> int:
-        """Return the number of sessions that are starting."""
         return len(self._starts)
 
     def note_exit(self, gone: Ended) -> None:

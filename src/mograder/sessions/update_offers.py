@@ -33,8 +33,6 @@ _log = get_logger(__name__)
 
 
 class PreviewState(StrEnum):
-    """The state of the computation of a preview."""
-
     RUNNING = "running"
     DONE = "done"
     CANCELLED = "cancelled"
@@ -109,7 +107,6 @@ class UpdateOffers:
         self._clock = clock
 
     async def overview(self, item: ItemName) -> UpdateOverview:
-        """Return what has become of an item's update."""
         return await asyncio.to_thread(self._overview, item)
 
     async def offer(self, item: ItemName, who: str) -> OfferRow:
@@ -229,7 +226,6 @@ class UpdatePreviews:
         return True
 
     async def close(self) -> None:
-        """Cancel all previews."""
         await self._runs.close()
 
     def _people(self, item: ItemName) -> list[tuple[Username, int]]:
@@ -245,7 +241,6 @@ class UpdatePreviews:
         present: KeptText,
         people: Sequence[tuple[Username, int]],
     ) -> None:
-        """Compute a preview until it is complete or cancelled."""
         lines = list[PreviewLine]()
         try:
             for batch in _batches(people):

@@ -63,7 +63,6 @@ class NodeEnvironments:
         self._background.start(self._warm_all(node))
 
     async def close(self) -> None:
-        """Cancel what goes on."""
         await self._background.close()
         await self._builds.close()
 

@@ -84,7 +84,6 @@ class Leases:
             self._renewing = self._tasks.start(self._renew_all())
 
     async def close(self) -> None:
-        """Cancel the renewals in progress."""
         await self._tasks.close()
 
     async def over(self, name: str) -> None:
@@ -178,7 +177,6 @@ class Leases:
                 self._tasks.start(self._grant(node, status, draining=row.draining))
 
     async def _grant(self, node: ConnectedNode, status: NodeStatus, *, draining: bool) -> None:
-        """Tell a node that its lease was renewed."""
         granted = GrantLease(
             number=status.number,
             seconds=self._seconds,

@@ -75,7 +75,6 @@ class NodeLink:
 
     @property
     def alive(self) -> bool:
-        """Whether the control connection is open."""
         return self.connection.alive
 
     @property
@@ -134,10 +133,7 @@ class NodeLink:
         await self.connection.close()
 
     async def _take(self) -> asyncio.Transport:
-        """Return a connection, paused; wait for the next one if there is none.
-
-        Raises: :class:`ConnectionResetError` if the node is gone.
-        """
+        """Return a paused connection, or wait for one; ConnectionResetError if the node is gone."""
         while self._parked:
             transport = self._parked.popleft().transport
             if not transport.is_closing():
@@ -163,7 +159,6 @@ class _HeardReader(asyncio.StreamReader):
         self.heard = asyncio.get_running_loop().time()
 
     def feed_data(self, data: Iterable[SupportsIndex]) -> None:
-        """Store what has arrived."""
         self.heard = asyncio.get_running_loop().time()
         super().feed_data(data)
 
@@ -205,10 +200,7 @@ class NodeConnections:
     def connector(
         self, endpoint: Endpoint, *, limit: int = 100, keepalive: float | None = None
     ) -> aiohttp.BaseConnector:
-        """Return a connector to one session's server.
-
-        On a node an unused connection is kept for 20 seconds if ``keepalive`` is None.
-        """
+        """On a node an unused connection is kept for 20 seconds if ``keepalive`` is None."""
         if not endpoint.node:
             return self._local.connector(endpoint, limit=limit, keepalive=keepalive)
         session_id = endpoint.socket.stem

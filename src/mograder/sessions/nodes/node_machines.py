@@ -101,7 +101,6 @@ class NodeMachines:
         rows: HubState,
         epoch: int,
     ) -> None:
-        """``epoch`` is that of this hub."""
         self._registry = registry
         self._epoch = epoch
         self._leases = leases
@@ -166,7 +165,6 @@ class NodeMachines:
         self._environments.prepare_all(node)
 
     async def close(self) -> None:
-        """Cancel what goes on in the background."""
         self._count.close()
         await self._background.close()
 
@@ -260,10 +258,7 @@ class NodeMachines:
             return await node.link.connection.execute(request, on_line)
 
     async def judge(self, request: JudgeSubmission, on_line: Callable[[str], None]) -> Judged:
-        """Judge a submission, call ``on_line`` with the lines of both reports; return their ends.
-
-        Raises: as :meth:`execute`.
-        """
+        """Judge a submission; ``on_line`` gets the lines of both reports; raises as `execute`."""
         async with self._node(request.worker.environment, 2 * UNKNOWN) as node:
             return await node.link.connection.judge(request, on_line)
 

@@ -185,12 +185,10 @@ class ConnectedNode:
 
     @property
     def name(self) -> str:
-        """The node's name."""
         return self.link.name
 
     @property
     def version(self) -> str:
-        """The node's release."""
         return self.link.connection.hello.version
 
     @property
@@ -210,11 +208,9 @@ class ConnectedNode:
 
     @property
     def connection(self) -> Connection:
-        """The connection over which the node is called."""
         return self.link.connection
 
     def note_status(self, status: NodeStatus) -> None:
-        """Store a status."""
         self.status = status
         self.session_ids = frozenset(status.sessions)
         for session_id, reservation in self._reserved.items():
@@ -230,7 +226,6 @@ class ConnectedNode:
         self._failed = self._clock.steady()
 
     def note_use(self, news: Measured) -> None:
-        """Store the use of its sessions and runs."""
         self._runs = news.runs
         for use in news.sessions:
             if (reservation := self._reserved.get(use.session_id)) is not None:
@@ -342,11 +337,9 @@ class NodeRegistry:
         return True
 
     def all(self) -> tuple[ConnectedNode, ...]:
-        """Return the connected nodes."""
         return tuple(self._nodes.values())
 
     def find(self, name: str) -> ConnectedNode | None:
-        """Return a connected node, or None."""
         return self._nodes.get(name)
 
     def loads(self) -> list[NodeLoad]:
