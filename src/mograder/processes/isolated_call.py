@@ -175,10 +175,7 @@ def _turns() -> _Turns:
 
 
 def read_answer(said: bytes, function: partial[R]) -> R:
-    """Return a function's result from what its process wrote.
-
-    Raises: as :meth:`IsolatedCall.call`.
-    """
+    """Return the result that a process wrote; raises as :meth:`IsolatedCall.call`."""
     try:
         answer = json.loads(said)
         if "result" in answer:

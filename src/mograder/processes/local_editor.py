@@ -116,15 +116,13 @@ class LocalEditors:
         self._turns: dict[str, asyncio.Lock] = {}
 
     def find(self, name: str) -> Editor | None:
-        """Return the running editor with this name, or None."""
         found = self._running.get(name)
         return None if found is None else found.editor
 
     async def open(self, name: str, notebook: Path, environment: Path) -> Editor:
         """Return the editor of a notebook; if none runs, start one with the environment's Python.
 
-        Raises:
-            EditorFailed: It does not start; the message contains the end of its log.
+        Raises: :class:`EditorFailed` with the end of its log if it does not start.
         """
         async with self._turns.setdefault(name, asyncio.Lock()):
             found = self.find(name)
@@ -140,7 +138,6 @@ class LocalEditors:
         return True
 
     async def close(self) -> None:
-        """End all editors."""
         await asyncio.gather(*(self.stop(name) for name in tuple(self._running)))
 
     async def _start(self, name: str, notebook: Path, environment: Path) -> Editor:

@@ -125,11 +125,9 @@ class Host:
         write_file(path, text.encode("utf-8", "surrogateescape"), mode)
 
     def step(self, text: str) -> None:
-        """Tell that a step begins."""
         self._tell(f"[deploy] == {text}")
 
     def say(self, text: str) -> None:
-        """Tell a line."""
         self._tell(f"[deploy] {text}")
 
     def act(self, text: str) -> None:
@@ -137,7 +135,6 @@ class Host:
         self.say(f"(a dry run, so not done:) {text}" if self.dry else text)
 
     def warn(self, text: str) -> None:
-        """Tell something that a person should look at."""
         self._tell(f"[deploy] !! {text}")
 
     def verified(self, good: bool, right: str, wrong: str) -> None:
@@ -192,7 +189,6 @@ class Host:
         return self._run(command, variables, subprocess.DEVNULL, errors=subprocess.PIPE).stderr
 
     def has(self, program: str) -> bool:
-        """Return whether a program is installed."""
         return shutil.which(program, path=self._environment({})["PATH"]) is not None
 
     def _environment(self, variables: Mapping[str, str]) -> dict[str, str]:

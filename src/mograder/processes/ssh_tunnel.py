@@ -124,10 +124,7 @@ def _is_ours(port: int) -> bool:
 
 
 def listeners(table: Path, port: int) -> list[int]:
-    """Return the uids that listen on a TCP port, from a table such as ``/proc/net/tcp``.
-
-    Raises: ``OSError``.
-    """
+    """Return the uids that listen on a port, from a table as ``/proc/net/tcp``. Raises: OSError."""
     rows = [line.split() for line in table.read_text("ascii", "replace").splitlines()[1:]]
     found = [row for row in rows if row[3] == _LISTENING and row[1].endswith(f":{port:04X}")]
     return [int(row[7]) for row in found]
