@@ -112,7 +112,6 @@ class Preview:
 
     @property
     def differing(self) -> tuple[ComparedGrade, ...]:
-        """The marks that change."""
         return tuple(each for each in self.grades if each.differs)
 
 
@@ -227,7 +226,6 @@ class CourseLate:
         return Preview(tuple(pairs), records.facts.version)
 
     def terms(self, assignment: str, facts: LateFacts) -> Terms:
-        """Return the due dates and the rule of an assignment."""
         stored = facts.policy(assignment)
         is_set = self.origin_of("enabled", assignment, facts) != "default"
         settings, served = self._loaded.settings, self._served(assignment)
@@ -245,8 +243,7 @@ class CourseLate:
 
         ``opens`` is when students see the item.
 
-        Raises:
-            InvalidInput: With the dates that stay they are in an impossible order.
+        Raises: InvalidInput if with the dates that stay they are in an impossible order.
         """
         unset = facts.after([facts.with_dates(assignment, {"due": None, "closes": None})])
         others = self.terms(assignment, unset).due
@@ -425,14 +422,10 @@ class CourseDates:
         return OwnDates(dates.general, dates.closes)
 
     def own(self, item: str, student: str) -> OwnDates:
-        """Return the dates of an item for one student."""
         return self.of(item).own(student)
 
     def if_received(self, item: str, student: str, at: datetime) -> Deduction:
-        """Return the deduction of work that would be received at a time.
-
-        Raises: the gradebook's errors.
-        """
+        """Return the deduction of work received at a time. Raises: the gradebook's errors."""
         work = Work(item, nfc(student), SubmissionTime(at, TimeSource.RECORDED))
         there = self._opened if self._path.is_file() else None
         return self._late.if_received(there, self._known()[0], work)

@@ -160,7 +160,6 @@ def item_statistics(
 
 
 def distribution(totals: Sequence[float], available: float) -> Distribution | None:
-    """Return the distribution of marks, None without any."""
     if not totals:
         return None
     bins = [0] * _BINS

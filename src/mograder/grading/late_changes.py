@@ -75,11 +75,7 @@ def extension(
 
 
 def removal(facts: LateFacts, assignment: str, student: str = "", group: str = "") -> Extension:
-    """Return the change by which an extension is withdrawn.
-
-    Raises:
-        InvalidInput: There is none.
-    """
+    """Return the change that withdraws an extension. Raises: InvalidInput if there is none."""
     entry = (assignment, _name(student, "student"), _name(group, "group"))
     if entry not in facts.extensions:
         whose = student or f"the group {group}"
@@ -88,11 +84,7 @@ def removal(facts: LateFacts, assignment: str, student: str = "", group: str = "
 
 
 def membership(group: str, student: str, *, removed: bool = False) -> Membership:
-    """Return the change by which a student enters a group, or leaves it.
-
-    Raises:
-        InvalidInput: A name is empty or too long.
-    """
+    """Raise InvalidInput for a name that is empty or too long."""
     found = Membership(_name(group, "group"), _name(student, "student"), removed)
     if not found.group or not found.student:
         raise InvalidInput("A group has a name, and so has each of its students.")
@@ -102,8 +94,7 @@ def membership(group: str, student: str, *, removed: bool = False) -> Membership
 def policy_change(facts: LateFacts, assignment: str, entries: Mapping[str, str]) -> PolicyChange:
     """Return the change of some keys of a stored policy; ``none`` withdraws a key.
 
-    Raises:
-        InvalidInput: A key does not exist, or its value cannot be used.
+    Raises: InvalidInput if a key does not exist, or its value cannot be used.
     """
     held = facts.policy(assignment).rule or CourseRule()
     values: dict[str, object] = held.model_dump(exclude_none=True)
@@ -292,11 +283,7 @@ def doubts(loaded: LoadedSettings, book: Gradebook, changes: Sequence[Change]) -
 def preview_late(
     loaded: LoadedSettings, book: Gradebook, changes: Sequence[Change], now: datetime
 ) -> Preview:
-    """Return what changes would do; blocks.
-
-    Raises:
-        InvalidInput: A stored policy is damaged.
-    """
+    """Return what changes would do; blocks. Raises: InvalidInput for a damaged stored policy."""
     late, facts = CourseLate(loaded), LateWork(book).facts()
     found = late.preview(book, changes)
     after = facts.after(changes)

@@ -62,10 +62,7 @@ class DueDates:
     opens_from: str = ""
 
     def own(self, student: str) -> OwnDates:
-        """Return a student's dates.
-
-        Submissions end neither before the student's due date or extension nor before those of all.
-        """
+        """Submissions end neither before the student's due date or extension nor those of all."""
         due, closes = self.of(student), self.closings.get(student, self.closes)
         if closes is not None:
             closes = self.not_before(student, max(closes, due or closes, self.closes or closes))

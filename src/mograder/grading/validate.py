@@ -145,9 +145,7 @@ class Validations:
     async def validate(
         self, student: str, submission: Submission, progress: Progress
     ) -> ValidationReport:
-        """Validate a student's notebook.
-
-        Raises:
+        """Raises:
             Busy: Another text of this student is being validated, or too many requests wait.
             MograderError: As :func:`validate`.
         """

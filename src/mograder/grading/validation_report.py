@@ -370,7 +370,6 @@ class ValidationResult:
 
 
 def answer_of(report: ValidationReport, *, html_available: bool) -> ValidationAnswer:
-    """Return the report in the form of the JSON answer."""
     errors = tuple(
         ErrorAnswer.model_validate(each, from_attributes=True) for each in report.cell_errors
     )

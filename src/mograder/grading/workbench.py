@@ -81,8 +81,7 @@ class Workbench:
     async def environment(self, text: str, say: Callable[[str], None]) -> Path:
         """Return a notebook's environment, built if missing, and pre-imported if that pays.
 
-        Raises:
-            InvalidInput: The header is wrong, or its packages cannot be installed.
+        Raises: InvalidInput if the header is wrong, or its packages cannot be installed.
         """
         directory = self.own
         if self.environments is not None:
@@ -174,8 +173,7 @@ if sys.platform == "linux":  # supervisors need it
         Without ``sandbox``, or if the settings switch it off, this machine is not protected from
         the notebooks. With ``own_python`` they have the packages of the Python that runs mograder.
 
-        Raises:
-            SandboxUnavailable: A sandbox is wanted and cannot be made.
+        Raises: SandboxUnavailable if a sandbox is wanted and cannot be made.
         """
         place, _ = places(loaded, environ)
         config = supervisor_config(loaded, environ)
@@ -215,8 +213,7 @@ async def open_plain(
 
     With ``own_python``, notebooks have the packages of the Python that runs mograder.
 
-    Raises:
-        SandboxUnavailable: ``[security] use_bubblewrap`` demands a sandbox.
+    Raises: SandboxUnavailable if ``[security] use_bubblewrap`` demands a sandbox.
     """
     demand_no_sandbox(loaded)
     variables = own_variables(environ)
@@ -280,11 +277,7 @@ async def _environments_of(
 
 
 def demand_no_sandbox(loaded: LoadedSettings) -> None:
-    """Check that a course's settings allow runs without a sandbox.
-
-    Raises:
-        SandboxUnavailable: ``[security] use_bubblewrap`` demands one.
-    """
+    """Raise :class:`SandboxUnavailable` if ``[security] use_bubblewrap`` demands a sandbox."""
     if loaded.settings.security.use_bubblewrap:
         raise SandboxUnavailable(
             f"[security] use_bubblewrap is true, but {SYSTEM_NAME} has no sandboxes.",

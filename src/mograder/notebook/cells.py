@@ -123,8 +123,7 @@ def parse_cells(text: str, filename: str) -> NotebookText:
 
     Parsing takes some ten milliseconds, and a release or a submission is read by many pages.
 
-    Raises:
-        InvalidInput: The text is not a notebook; the message is ``file:line: reason``.
+    Raises: InvalidInput (``file:line: reason``) if the text is not a notebook.
     """
     if len(text) > _LONGEST_KEPT:
         return _parse_cells(text, filename)
@@ -219,7 +218,6 @@ def guard_line(notebook: NotebookText) -> int:
 
 
 def indent_of(line: str) -> str:
-    """Return the spaces and tabs that a line begins with."""
     return line[: len(line) - len(line.lstrip(" \t"))]
 
 
@@ -293,7 +291,6 @@ class _Frame:
 
     @classmethod
     def of(cls, plain: str) -> _Frame:
-        """Return the frame of a text."""
         empty = len(plain) - len(plain.lstrip())
         return cls(plain.split("\n"), _signature_ends(plain), plain.count("\n", 0, empty))
 

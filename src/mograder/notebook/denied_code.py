@@ -66,10 +66,7 @@ class Screening:
 
     @property
     def unsafe(self) -> str:
-        """0.3.16's message for a refused upload, with lines; empty if safe.
-
-        See compatibility-0.3.16.md 2.3.
-        """
+        """The message of 0.3.16 for a refused upload, or "" (compatibility-0.3.16.md 2.3)."""
         told = "; ".join(f"{each.message} (line {each.line})" for each in self.denied)
         return f"Unsafe code: {told}" if told else ""
 

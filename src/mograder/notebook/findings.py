@@ -24,10 +24,6 @@ class Finding:
 
 
 def refuse(findings: Iterable[Finding]) -> None:
-    """Raise an error that lists all findings in the order of the file, if there are any.
-
-    Raises:
-        InvalidInput: There are findings; the message has one line for each.
-    """
+    """Raise InvalidInput with a line for each finding in the file's order, if there are any."""
     if lines := [str(finding) for finding in sorted(findings)]:
         raise InvalidInput("\n".join(lines))

@@ -43,11 +43,7 @@ def set_keys(text: str, keys: Mapping[str, str | bool]) -> str:
 
 
 def check_header(text: str, filename: str) -> None:
-    """Check that the script block is well-formed.
-
-    Raises:
-        InvalidInput: The block is malformed; the message is ``file:line: reason``.
-    """
+    """Raise InvalidInput (``file:line: reason``) if the script block is malformed."""
     try:
         read_script(text)
     except InvalidInput as error:
@@ -56,7 +52,6 @@ def check_header(text: str, filename: str) -> None:
 
 
 def has_block(text: str) -> bool:
-    """Whether the notebook has a script block."""
     return _find_block(text) is not None
 
 

@@ -104,8 +104,7 @@ class _Gap:
 def check_integrity(student: str, release: str | None, filename: str) -> IntegrityReport:
     """Compare a student's notebook with its release, or without one with its own hashes.
 
-    Raises:
-        InvalidInput: The student's text, or the release, is not a notebook.
+    Raises: InvalidInput if the student's text, or the release, is not a notebook.
     """
     if release is None:
         return _by_hashes(student, filename)

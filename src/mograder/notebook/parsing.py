@@ -117,11 +117,7 @@ class NotPython(InvalidInput):
 
 
 def parse_python(text: str, filename: str = "<text>") -> ast.Module:
-    """Return a text's syntax tree, without warnings about invalid escapes.
-
-    Raises:
-        NotPython: The text cannot be parsed as Python.
-    """
+    """Parse without warnings about invalid escapes. Raises: NotPython."""
     try:
         with quiet_parser():
             return ast.parse(text, filename=filename)
@@ -134,11 +130,7 @@ def parse_python(text: str, filename: str = "<text>") -> ast.Module:
 
 
 def parse_marimo(text: str, filename: str) -> NotebookSerialization:
-    """Return a notebook as parsed by marimo.
-
-    Raises:
-        InvalidInput: The text is not a marimo notebook, or marimo cannot read it.
-    """
+    """Raise InvalidInput if it is no marimo notebook, or marimo cannot read it."""
     try:
         with quiet_parser():
             notebook = parse_notebook(text, filename)
@@ -213,7 +205,6 @@ def _cheap_to_compile(tree: ast.Module) -> ast.Module:
 
 
 def _not_marimo(filename: str) -> InvalidInput:
-    """Return the error for a text that is not a marimo notebook."""
     return InvalidInput(f"{filename}:1: this is not a marimo notebook.", hint=_HOW_TO_MAKE)
 
 
@@ -244,8 +235,7 @@ def check_notebook(text: str, filename: str) -> None:
     If ``requires-python`` excludes the running interpreter, the notebook may use syntax unknown to
     it; then only the line ``app = marimo.App(`` is looked for.
 
-    Raises:
-        InvalidInput: The text is not such a notebook; the message is ``file:line: reason``.
+    Raises: InvalidInput (``file:line: reason``) if it is not such a notebook.
     """
     if text.startswith(_BYTE_ORDER_MARK):
         raise InvalidInput(

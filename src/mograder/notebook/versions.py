@@ -136,12 +136,10 @@ class VersionDifference:
         )
 
     def count(self, change: CellChange) -> int:
-        """Return the number of cells with this change."""
         return sum(each.change is change for each in self.cells)
 
     @property
     def moved(self) -> int:
-        """The number of cells that were moved."""
         return sum(each.moved for each in self.cells)
 
 
@@ -251,8 +249,7 @@ def cell_title(cell: Cell) -> str:
 def unanswered(student: str, release: str, filename: str) -> tuple[str, ...]:
     """Return what is not answered: the keys of questions, or the headings above written answers.
 
-    Raises:
-        InvalidInput: One of the texts is not a notebook.
+    Raises: InvalidInput if one of the texts is not a notebook.
     """
     own, released = (parse_cells(text, filename).cells for text in (student, release))
     pairs = sorted(pair_cells(released, own).items())  # several answers may be handed out alike

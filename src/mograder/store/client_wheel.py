@@ -59,10 +59,7 @@ class ClientWheels:
         self._current: ClientWheel | None = None
 
     def current(self) -> ClientWheel:
-        """Return the wheel of this version; pack it if it is not there.
-
-        Raises: :class:`NotFound` when it cannot be made here.
-        """
+        """Pack this version's wheel if need be. Raises: NotFound when it cannot be made here."""
         with self._lock:
             if self._current is None or not self._current.path.is_file():
                 try:
@@ -74,10 +71,7 @@ class ClientWheels:
             return self._current
 
     def find(self, digest: str, name: str) -> Path:
-        """Return a wheel by the two parts of its address: this version's, or an earlier one.
-
-        Raises: :class:`NotFound`.
-        """
+        """Return this or an earlier version's wheel by its address's parts. Raises: NotFound."""
         if _DIGEST.fullmatch(digest) and _NAME.fullmatch(name):
             path = self._directory / digest / name
             if path.is_file() or self.current().path == path:

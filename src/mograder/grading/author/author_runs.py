@@ -148,7 +148,6 @@ class AuthorRuns:
         return await asyncio.to_thread(run_report, text, str(notebook), result, self._seconds)
 
     async def run_variant(self, variant: NotebookVariant, progress: Progress) -> ExecutionResult:
-        """Run a variant of a notebook."""
         bench = await self._opened()
         request = ExecutionRequest(
             variant.text,
@@ -227,8 +226,7 @@ async def open_runs(
     ``own_python`` uses the Python that runs mograder; sandboxes do not have it. Without sandboxes
     no process is started before something runs.
 
-    Raises:
-        SandboxUnavailable: None can be made, and ``[security] use_bubblewrap`` demands one.
+    Raises: SandboxUnavailable if none can be made and ``[security] use_bubblewrap`` demands one.
     """
     if UNPROTECTED:  # before anything runs
         demand_no_sandbox(loaded)
@@ -358,7 +356,6 @@ class ReleaseFindings:
 
 
 def judge_release(source: str, release: str, filename: str, report: RunReport) -> ReleaseFindings:
-    """Return the findings of a release's run."""
     if report.problem:
         told = f"without its solutions it did not run: {report.problem}"
         return ReleaseFindings((Finding(filename, 1, told),))

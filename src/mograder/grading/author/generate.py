@@ -133,7 +133,6 @@ class Generated:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
         return not self.problems
 
 
@@ -186,8 +185,7 @@ def _generate_lecture(item: SourceItem, options: GenerateOptions, lines: list[Li
 
     ``lines`` gets what is to be reported, also of the notebooks before one with a mistake.
 
-    Raises:
-        InvalidInput: The notebook cannot be published; the message has each mistake with its line.
+    Raises: InvalidInput with each mistake and its line, if the notebook cannot be published.
     """
     for source in item.notebooks:
         filename, target = shown(source), options.output / source.stem
@@ -386,7 +384,6 @@ class _Generator:
         return problems
 
     async def _run_both(self, made: _Made, stage: ReleaseBuild) -> tuple[RunReport, RunReport]:
-        """Run a source and its release."""
         name, folder = made.source.name, made.source.parent
         source = await asyncio.to_thread(_that_opens, made, stage)
         async with asyncio.TaskGroup() as group:
@@ -529,8 +526,7 @@ def _copy_support(
 ) -> list[Line]:
     """Copy files beside a notebook that are newer than the release's; return lines to report.
 
-    Raises:
-        InvalidInput: The release has a file that marks a solution.
+    Raises: InvalidInput if the release has a file that marks a solution.
     """
     lines = []
     for name in names:
@@ -579,8 +575,7 @@ def _check_names(item: str, files: Sequence[str], target: Path) -> list[Line]:
 
     ``target`` is the item's directory among the releases, which may not exist.
 
-    Raises:
-        InvalidInput: The item's name or that of a file is new and not every system takes it.
+    Raises: InvalidInput for a new name, the item's or a file's, that not every system takes.
     """
     if not target.is_dir() and ItemName.valid(item):
         ItemName.parse_new(item, _items(target.parent))

@@ -136,11 +136,9 @@ class Trial:
         return label in self.checks and self.checks[label].status == "success"
 
     def passed(self) -> frozenset[str]:
-        """Return the labels that pass."""
         return frozenset(filter(self.passes, self.checks))
 
     def reason(self, label: str) -> str:
-        """Return why a check does not pass, in words."""
         if label not in self.checks:
             return self.problem or "it did not run"
         return "; ".join(self.checks[label].details) or "it waits for an answer"

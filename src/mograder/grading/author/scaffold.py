@@ -294,10 +294,7 @@ def new_assignment(name: ItemName, sources: Path, runtime: Path) -> tuple[Path, 
 
 
 def new_lecture(name: ItemName, sources: Path, runtime: Path) -> tuple[Path, ...]:
-    """Create a lecture in a course; return the files that were written.
-
-    Raises: as :func:`new_course`.
-    """
+    """Create a lecture; return the files that were written. Raises: as :func:`new_course`."""
     seen = os.path.relpath(runtime, sources / name)
     return _new(name, sources, runtime, lecture_text(_title(name), marimo=_marimo(), runtime=seen))
 

@@ -34,11 +34,7 @@ _REMEDIES = {
 
 
 def submissions_in(directory: Path, folder: Path) -> Submissions:
-    """Return the submissions in a directory; ``folder`` is the release's.
-
-    Raises:
-        InvalidInput: The directory cannot be read.
-    """
+    """``folder`` is the release's. Raises: InvalidInput if the directory cannot be read."""
     return Submissions(submitted_files(directory), folder)
 
 
@@ -107,10 +103,7 @@ async def _judged(
     skip: tuple[str, ...],
     runs: AuthorRuns,
 ) -> Mapping[str, bool]:
-    """Return which labels pass for a submission; those without a result are left out.
-
-    Raises: MograderError if it must not be read, or cannot be judged.
-    """
+    """Return which labels with a result pass. Raises: MograderError if not to be read or judged."""
     if file.problem:
         raise InvalidInput(file.problem)
     data = await asyncio.to_thread(read_submission, file.path)

@@ -31,11 +31,7 @@ def group_id(key: bytes, assignment: str, question: str, first: str) -> str:
 
 
 def student_of(key: bytes, assignment: str, named: str, students: Iterable[str]) -> str:
-    """Return the student whose work has this name.
-
-    Raises:
-        NotFound: It is none of these students'.
-    """
+    """Return whose work has this name. Raises: NotFound if it is none of these students'."""
     for student in students:
         if answer_id(key, assignment, student) == named:
             return student
@@ -64,11 +60,7 @@ def question_address(question: str) -> str:
 
 
 def question_of(address: str) -> str:
-    """Return the key of the question with this address.
-
-    Raises:
-        NotFound: There is no such address.
-    """
+    """Return the question's key. Raises: NotFound if there is no such address."""
     if address == _WHOLE:
         return WHOLE
     if _PLAIN.fullmatch(address):
@@ -84,7 +76,6 @@ def question_of(address: str) -> str:
 
 
 def question_title(question: str) -> str:
-    """Return what pages call a question."""
     return question or _WHOLE_TITLE
 
 

@@ -89,8 +89,7 @@ class WorkFiles:
 def graded_page(autograded: Path, student: str) -> bytes:
     """Return the page of the notebook as it ran; it names the student's file.
 
-    Raises:
-        NotFound: There is none, or an earlier mograder made it, whose pages are programs.
+    Raises: NotFound if there is none, or an earlier mograder made it, whose pages are programs.
     """
     try:
         with entry_named(autograded, _file_name(student, ".html")).open("rb") as file:
@@ -103,11 +102,7 @@ def graded_page(autograded: Path, student: str) -> bytes:
 
 
 def nameless_page(autograded: Path, student: str) -> bytes:
-    """Return the page of :func:`graded_page` without the name of the file.
-
-    Raises:
-        NotFound: As :func:`graded_page`.
-    """
+    """Return the page of :func:`graded_page` without the file's name. Raises: as that."""
     cells = cells_of_page(graded_page(autograded, student).decode("utf-8", "replace"))
     if not cells:
         raise NotFound("This result cannot be shown.", hint="Grade it again.")

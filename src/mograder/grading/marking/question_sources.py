@@ -85,8 +85,7 @@ NO_SOURCE = QuestionSources()
 def read_question_sources(path: Path) -> QuestionSources:
     """Return what a source file tells about its questions; it is parsed again when it changed.
 
-    Raises:
-        InvalidInput: It cannot be read, or is no notebook.
+    Raises: InvalidInput if it cannot be read, or is no notebook.
     """
     status = path.stat()
     return _read(path, status.st_mtime_ns, status.st_size)
@@ -98,11 +97,7 @@ def _read(path: Path, mtime: int, size: int) -> QuestionSources:
 
 
 def question_sources(text: str, filename: str) -> QuestionSources:
-    """Return what a source tells about its questions.
-
-    Raises:
-        InvalidInput: It is no notebook, or its markers are wrong.
-    """
+    """Raise InvalidInput if it is no notebook, or its markers are wrong."""
     plan = plan_source(text, filename).plan
     own = parse_cells(text, filename).cells
     made = parse_cells(with_hidden_tests(text, filename, ()), filename).cells

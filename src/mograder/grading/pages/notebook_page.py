@@ -172,7 +172,6 @@ def view_code(text: str, filename: str, *, without: Sequence[str] = ()) -> Noteb
 
 
 def view_notebook(text: str, filename: str, cells: Sequence[CellResult]) -> NotebookView:
-    """Return what a page shows of a notebook and of the results of its cells."""
     try:
         found = parse_cells(text, filename).cells
     except InvalidInput as error:

@@ -47,8 +47,7 @@ class CourseFeedback:
     def grades(self, students: Collection[str] | None = None) -> tuple[StudentGrade, ...]:
         """Return the present marks of students, or of all, ordered by username.
 
-        Raises:
-            NotFound: The gradebook does not have one of them.
+        Raises: NotFound if the gradebook does not have one of them.
         """
         return tuple(each.grade for each in self._counted(students))
 
@@ -66,7 +65,6 @@ class CourseFeedback:
 
     @property
     def autograded(self) -> Path:
-        """The directory of graded submissions."""
         base = self.loaded.path(self.loaded.settings.dirs.autograded)
         return entry_named(base, self.assignment)
 
@@ -113,7 +111,6 @@ def works_of(
 
 
 def render_feedback_page(work: GradedWork, disclosure: Disclosure, notebook: ShownNotebook) -> str:
-    """Return a student's page."""
     result = work.last.result
     return render_page(
         "feedback.html.j2",
@@ -146,11 +143,7 @@ def write_pages(
 
 
 def page_name(student: str) -> FileName:
-    """Return the name of a student's page.
-
-    Raises:
-        InvalidInput: The student's name is no name for a file.
-    """
+    """Raise InvalidInput if the student's name is no name for a file."""
     name = FileName.valid(f"{student}.html")
     if name is None or name.startswith("."):
         raise InvalidInput(f"{student[:100]!r} is no name for a file.")

@@ -193,7 +193,6 @@ class GradedWork:
 
 
 def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
-    """Return what a student's page says."""
     grade, result = work.grade, work.last.result
     questions = tuple(_question(each, work, disclosure) for each in grade.questions)
     withheld = any(each.judgement is _LATER for each in questions)

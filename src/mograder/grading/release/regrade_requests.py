@@ -126,10 +126,7 @@ def ask(
 
 
 def reply(book: Gradebook, request: RegradeRequest, text: str, now: datetime) -> None:
-    """Record further words of the student, while a request is not decided.
-
-    Raises: InvalidInput, Conflict, Forbidden.
-    """
+    """Record words of the student before a decision. Raises: InvalidInput, Conflict, Forbidden."""
     if not request.waits:
         raise Forbidden("This request is closed.", hint="Talk to your instructor.")
     _refuse_flood([request])
@@ -153,10 +150,7 @@ def withdraw(book: Gradebook, request: RegradeRequest, now: datetime, text: str 
 def answer(
     book: Gradebook, request: RegradeRequest, by: str, text: str, *, seen: int, now: datetime
 ) -> None:
-    """Record words of staff without a decision.
-
-    Raises: InvalidInput, Conflict.
-    """
+    """Record words of staff without a decision. Raises: InvalidInput, Conflict."""
     if not request.waits:
         raise Conflict("This request is closed.", hint="Reopen it first.")
     message = Message(MessageKind.ANSWERED, by, now, _checked(text))
@@ -166,10 +160,7 @@ def answer(
 def assign(
     book: Gradebook, request: RegradeRequest, by: str, to: str, *, seen: int, now: datetime
 ) -> None:
-    """Give a request to another person, or to any instructor ("").
-
-    Raises: Conflict.
-    """
+    """Give a request to another person, or to any instructor (""). Raises: Conflict."""
     message = Message(MessageKind.ASSIGNED, by, now, assignee=to)
     RegradeRequests(book).add(request.number, message, seen=seen)
 
@@ -177,10 +168,7 @@ def assign(
 def reopen(
     book: Gradebook, request: RegradeRequest, by: str, text: str, *, seen: int, now: datetime
 ) -> None:
-    """Open a decided request again.
-
-    Raises: InvalidInput, Conflict.
-    """
+    """Open a decided request again. Raises: InvalidInput, Conflict."""
     if request.state is not RequestState.DECIDED:
         raise Conflict("This request is not decided.")
     message = Message(MessageKind.REOPENED, by, now, _checked(text))
@@ -294,11 +282,7 @@ def _demand_open(rules: RequestRules, stands: Standing, now: datetime) -> None:
 
 
 def _checked(text: str) -> str:
-    """Return a text without control characters.
-
-    Raises:
-        InvalidInput: It is empty or too long.
-    """
+    """Return it without control characters. Raises: InvalidInput if it is empty or too long."""
     said = readable(text.replace("\r\n", "\n")).strip()
     if not said:
         raise InvalidInput("Write why.", hint="The text is empty.")

@@ -91,11 +91,7 @@ def render_marks(marks: ReleasedMarks) -> str:
 
 
 def parse_marks(text: str) -> ReleasedMarks:
-    """Return the marks of a release.
-
-    Raises:
-        InvalidInput: The text is damaged.
-    """
+    """Raise InvalidInput if the text is damaged."""
     try:  # pydantic's own parser refuses a label with a surrogate code point
         return _FORM.validate_python(json.loads(text))
     except (ValueError, RecursionError) as error:
@@ -149,7 +145,6 @@ class StudentRelease:
 
     @property
     def state(self) -> ReleaseState:
-        """The state of the marks, as the student sees them."""
         last = self.standing.waiting or self.standing.shown
         if last is not None:
             before = self.newest
@@ -174,8 +169,7 @@ def chosen_students(
 ) -> frozenset[str] | None:
     """Return the students who are named, and the groups' members with work; None for all.
 
-    Raises:
-        NotFound: There is no such group.
+    Raises: NotFound if there is no such group.
     """
     if not students and not groups:
         return None
@@ -321,10 +315,7 @@ def new_release(
 
 
 def check_note(note: str) -> None:
-    """Check the note of a release.
-
-    Raises: :class:`InvalidInput` if it is too long.
-    """
+    """Raise :class:`InvalidInput` if it is too long."""
     if len(note) > LONGEST_NOTE:
         raise InvalidInput(f"The note may have at most {LONGEST_NOTE} characters.")
 

@@ -117,10 +117,7 @@ class Telling:
 
 
 def telling(feedback: CourseFeedback, facts: LateFacts | None = None) -> Telling:
-    """Return what students are told of an assignment's marks now; blocks.
-
-    ``facts`` are those in force, read if they are not given.
-    """
+    """Return what students are told now; blocks. ``facts`` are read if they are not given."""
     work, name = LateWork(feedback.book), feedback.assignment
     late = CourseLate(feedback.loaded)
     due = late.terms(name, work.facts() if facts is None else facts).due
@@ -233,10 +230,7 @@ def marks_of_student(
 def view_marks(
     feedback: CourseFeedback, marks: ReleasedMarks, disclosure: Disclosure
 ) -> FeedbackView:
-    """Return what a student's page says.
-
-    Raises: :class:`InvalidInput` if the result that explains the marks is not to be used.
-    """
+    """Raise InvalidInput if the result that explains the marks is not to be used."""
     return view_feedback(marks.work(_explained(feedback, marks)), disclosure)
 
 

@@ -216,8 +216,7 @@ async def _grade_batch(  # the parts of one batch
 
     If it is cancelled, results that are being kept are kept completely, and the others dropped.
 
-    Raises:
-        MograderError: A result could not be kept.
+    Raises: MograderError if a result could not be kept.
     """
     rows: dict[int, ResultRow] = {}
     waiting = iter(enumerate(submissions))
@@ -240,8 +239,7 @@ async def _grade_batch(  # the parts of one batch
 def write_copy(directory: Path, graded: GradedNotebook, page: str) -> tuple[str, ...]:
     """Write ``.py``, and ``.html`` with a page; return sentences about changes of the text.
 
-    Raises:
-        Busy: The disk is full.
+    Raises: Busy when the disk is full.
     """
     student = graded.result.student
     copy = grading_copy(graded.text, graded.result)

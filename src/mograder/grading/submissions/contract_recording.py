@@ -78,8 +78,7 @@ async def record_contract(
     Then it is judged once more, by that contract as every submission will be. Else what is possible
     only while a contract is recorded would cost all students their marks.
 
-    Raises:
-        MograderError: It could not be run at all.
+    Raises: MograderError if it could not be run at all.
     """
     contract: Contract | None = None
     with slots.pair() as pair:  # those of no student, whose user ids would be theirs
@@ -137,7 +136,6 @@ def check_digests(text: str, plan: GradingPlan) -> frozenset[str]:
 
 
 def kept_contract(store: ContractStore, recording: Recording) -> Contract | None:
-    """Return the contract that was recorded of this source before, or None."""
     text = store.read(_key(recording))
     if text is None:
         return None
@@ -150,11 +148,7 @@ def kept_contract(store: ContractStore, recording: Recording) -> Contract | None
 
 
 def keep_contract(store: ContractStore, recording: Recording, contract: Contract) -> None:
-    """Keep a recorded contract.
-
-    Raises:
-        Busy: The disk is full.
-    """
+    """Raise Busy when the disk is full."""
     store.write(_key(recording), render_contract(contract))
 
 

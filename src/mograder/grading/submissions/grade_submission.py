@@ -146,11 +146,7 @@ class _Grading:
     started: float = field(default_factory=time.monotonic)
 
     async def run(self, refusal: str) -> None:
-        """Read and run the submission.
-
-        Raises:
-            MograderError: It could not be graded, for a reason that is not the student's.
-        """
+        """Raise MograderError if it cannot be graded, for a reason that is not the student's."""
         # Reasons name the author's file: markers may read them, and not be told the student's name.
         name, assignment = source_name(self.assignment), self.assignment
         try:
@@ -220,11 +216,7 @@ class _Grading:
             self.checks += _unprotected_checks(report, source.plan.beside, expected)
 
     async def _validated(self, uid_slot: int) -> ValidationReport:
-        """Run the submission with the author's unprotected checks, and return the report.
-
-        Raises:
-            MograderError: It could not be run at all.
-        """
+        """Run with the author's unprotected checks. Raises: MograderError if it cannot run."""
         assignment, source = self.assignment, self.assignment.source
         submission = Submission(
             text=self.text,
@@ -245,7 +237,6 @@ class _Grading:
         self.state = state
 
     def graded(self) -> GradedNotebook:
-        """Return the submission with its result."""
         assignment, source = self.assignment, self.assignment.source
         parts = () if source is None else (*source.plan.checks, *source.plan.beside)
         checks = with_hidden(self.checks, parts) if parts else self.checks

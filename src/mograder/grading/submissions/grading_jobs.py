@@ -113,8 +113,7 @@ class GradingJobs:
     async def ask(self, item: str, who: str, request: GradingRequest) -> JobRow:
         """Add a job at the end of the queue; return the item's job if it is the same request.
 
-        Raises:
-            Conflict: The item has another job that has not ended.
+        Raises: Conflict if the item has another job that has not ended.
         """
         before = await self.of(item)
         if before is not None and not before.state.ended:
@@ -142,10 +141,7 @@ class GradingJobs:
         return replace(row, **dataclasses.asdict(self._counts))
 
     async def cancel(self, item: str) -> bool:
-        """End a job that is queued or running; return false if there is none.
-
-        The results that it has made stay.
-        """
+        """End a job queued or running, whose results stay; return false if there is none."""
         async with self._changing:
             row = await asyncio.to_thread(self._rows.of, item)
             if row is None or row.state.ended:

@@ -180,11 +180,7 @@ def render_result(result: GradingResult) -> str:
 
 
 def parse_result(text: str | bytes) -> GradingResult:
-    """Return the result that :func:`render_result` wrote.
-
-    Raises:
-        InvalidInput: The text is anything else.
-    """
+    """Raise InvalidInput if :func:`render_result` did not write the text."""
     try:
         return GradingResult.model_validate_json(text)
     except ValueError as error:

@@ -102,7 +102,6 @@ def released_labels(release: NotebookText) -> tuple[ExpectedLabel, ...]:
 def judged_checks(
     parts: Sequence[Part], expected: Sequence[ExpectedLabel], result: JudgingResult
 ) -> tuple[GradedCheck, ...]:
-    """Return the results of a source's checks from the judge's report."""
     if result.problem:
         why = Unjudged(GradingState.NEEDS_ATTENTION, result.problem)
         return tuple(_unjudged(part.cell, part.line, expected, why) for part in parts)

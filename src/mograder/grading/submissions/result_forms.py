@@ -106,8 +106,6 @@ def _():
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A label of the assignment, and its question's key."""
-
     label: str
     key: str
 
@@ -187,7 +185,6 @@ def columns_of(rows: Sequence[ResultRow]) -> tuple[Column, ...]:
 
 
 def status_of(check: GradedCheck, label: GradedLabel) -> CheckStatus:
-    """Return the status of a label in a check cell."""
     if check.state in (GradingState.NOT_RUN, GradingState.NEEDS_ATTENTION):
         return CheckStatus.NOT_RUN
     if label.passed:

@@ -31,9 +31,7 @@ _NOT_A_FILE = "A submission has to be a regular file."
 
 
 def read_submission(path: Path) -> bytes:
-    """Return the bytes of a submitted file.
-
-    Raises:
+    """Raises:
         InvalidInput: It is no regular file, such as a link or a directory, or cannot be read.
         TooLarge: It is larger than a notebook may be.
     """
@@ -72,11 +70,7 @@ class SubmittedText:
 
 
 def decode_submission(data: bytes, filename: str) -> str:
-    """Return the text of a submission.
-
-    Raises:
-        InvalidInput: It is too large, empty, or not UTF-8.
-    """
+    """Raise InvalidInput if it is too large, empty, or not UTF-8."""
     if not data.strip():
         raise InvalidInput(f"{filename} is empty.")
     return decode_notebook(data, filename)

@@ -110,7 +110,6 @@ class CellRole:
 
     @property
     def check(self) -> bool:
-        """Whether the part is a check."""
         return self.part is not None and self.part.check is not None
 
     @property
@@ -128,11 +127,9 @@ class FoundSoFar:
     advice: list[Finding] = field(default_factory=list)
 
     def error(self, line: int, message: str, hint: str = _OWN_CELL) -> None:
-        """Add a mistake."""
         self.errors.append(Finding(self.filename, line, message, hint))
 
     def advise(self, line: int, message: str, hint: str) -> None:
-        """Add advice."""
         self.advice.append(Finding(self.filename, line, message, hint))
 
     def beside_answer(self, line: int, why: str) -> None:

@@ -73,8 +73,6 @@ _NO_TEXT = ("# mograder-", "__generated_with")
 
 
 class Fault(StrEnum):
-    """The kinds of findings."""
-
     SOLUTION = "solution"
     """The author's own solution or its release does not run as it should; nothing else is tried."""
     MUTANT = "mutant"
@@ -170,8 +168,7 @@ def given_away(
 ) -> Iterator[QualityFinding]:
     """Yield the hidden conditions of a source that its release gives away.
 
-    Raises:
-        InvalidInput: The markers in the source are wrong.
+    Raises: InvalidInput if the markers in the source are wrong.
     """
     blocks = find_blocks(notebook.text, filename)
     spans = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.HIDDEN]

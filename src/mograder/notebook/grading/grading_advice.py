@@ -66,8 +66,6 @@ def review_conditions(plan: GradingPlan, filename: str) -> ConditionFindings:
 
 
 class _Review:
-    """The review of one check."""
-
     def __init__(
         self,
         part: Part,

@@ -210,11 +210,7 @@ def render_plan(plan: GradingPlan) -> str:
 
 
 def parse_plan(text: str | bytes) -> GradingPlan:
-    """Return the plan that :func:`render_plan` wrote.
-
-    Raises:
-        InvalidInput: The text is anything else, such as a plan of another version.
-    """
+    """Raise InvalidInput for another text, such as a plan of another version."""
     try:
         return GradingPlan.model_validate_json(text)
     except ValidationError as error:
@@ -306,8 +302,7 @@ def answer_texts(notebook: NotebookText, names: Collection[str]) -> Mapping[str,
 def texts_of(text: str, filename: str, plan: GradingPlan) -> Mapping[str, str]:
     """Return the texts of a notebook's answers that the checks of a plan may read.
 
-    Raises:
-        InvalidInput: The notebook cannot be parsed.
+    Raises: InvalidInput if the notebook cannot be parsed.
     """
     names = answers_read(plan)
     return answer_texts(parse_cells(text, filename), names) if names else {}

@@ -280,8 +280,7 @@ def review_grading(text: str, filename: str, unprotected: Collection[str] = ()) 
 
     In a source without marks nothing depends on its checks, so all of it is advice.
 
-    Raises:
-        InvalidInput: as :func:`~mograder.notebook.grading.grading_split.plan_source`.
+    Raises: as :func:`plan_source`.
     """
     planned = plan_source(text, filename, unprotected=unprotected)
     plan = planned.plan

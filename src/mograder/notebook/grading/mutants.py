@@ -170,8 +170,7 @@ class Mutation:
 def mutants_of(notebook: NotebookText, plan: GradingPlan, filename: str) -> tuple[Mutant, ...]:
     """Return the mutants of a source, in the order of the file.
 
-    Raises:
-        InvalidInput: The markers in the source are wrong.
+    Raises: InvalidInput if the markers in the source are wrong.
     """
     blocks = find_blocks(notebook.text, filename)
     spans = [(each.begin, each.end) for each in blocks if each.kind is BlockKind.SOLUTION]

@@ -421,12 +421,10 @@ def drop_repeated(decisions: list[Decision]) -> None:
 
 
 def _released_piece(notebook: NotebookText, cell: Cell) -> Piece:
-    """Return a cell of the new release as it is."""
     return Piece(notebook.lines_of(cell), names_in(cell), code_of(cell), cell, released=True)
 
 
 def _own_piece(notebook: NotebookText, cell: Cell) -> Piece:
-    """Return a cell of the copy as it is."""
     return Piece(notebook.lines_of(cell), names_in(cell), code_of(cell), cell)
 
 

@@ -38,8 +38,7 @@ class Unsettled(Exception):
 def settle(decisions: Sequence[Decision], texts: Texts) -> None:
     """Change decisions until all cells run that ran in the copy, as far as names tell.
 
-    Raises:
-        Unsettled: A cell that decides about marks, and one of the student's, exclude each other.
+    Raises: Unsettled if a cell that decides about marks and a student's exclude each other.
     """
     settling = _Settling(decisions, texts)
     while settling.improved():

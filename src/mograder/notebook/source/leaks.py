@@ -53,8 +53,7 @@ def hidden_values(source: str, release: str, filename: str) -> tuple[str, ...]:
     Only numbers of at least four significant digits, written as by ``repr``, and texts of at least
     six characters are returned.
 
-    Raises:
-        InvalidInput: The markers in the source are wrong.
+    Raises: InvalidInput if the markers in the source are wrong.
     """
     blocks = [b for b in find_blocks(source, filename) if b.kind is BlockKind.HIDDEN]
     tree = parse_python(plain_text(source))
@@ -79,8 +78,7 @@ def find_leaks(
     ``hidden`` comes from :func:`hidden_values`. A number leaks if an output shows it, also with
     more digits than the test has.
 
-    Raises:
-        InvalidInput: The release is not a notebook.
+    Raises: InvalidInput if the release is not a notebook.
     """
     found = list(_paths(release, filename))
     cells = parse_cells(release, filename).cells

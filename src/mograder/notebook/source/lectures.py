@@ -58,8 +58,7 @@ def to_lecture(
     ``mode_of`` returns for an item's name whether the hub edits or runs it (``"edit"``, ``"run"``);
     links to other names, for which it returns None, stay unchanged.
 
-    Raises:
-        InvalidInput: The text is not a notebook, or has solution or hidden-test markers.
+    Raises: InvalidInput if it is not a notebook, or has solution or hidden-test markers.
     """
     notebook = parse_cells(text, filename)
     refuse(

@@ -156,8 +156,7 @@ def with_hidden_tests(text: str, filename: str, cells: Collection[int]) -> str:
 
     It is for grading only. The header stays the source's.
 
-    Raises:
-        InvalidInput: As :func:`make_release`.
+    Raises: as :func:`make_release`.
     """
     source = parse_cells(text, filename)
     shown = [(cell.first, cell.last) for cell in source.cells if cell.index in cells]

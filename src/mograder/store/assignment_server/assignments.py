@@ -141,10 +141,7 @@ class Catalogue:
         return tuple(self._discovered())
 
     def find(self, name: str) -> Assignment:
-        """Return one assignment, without its list of files.
-
-        Raises: :class:`NotFound` if there is none of this name, and as :meth:`all`.
-        """
+        """Return it without its list of files. Raises: NotFound, and as :meth:`all`."""
         listed = self._manifest()
         parsed = ItemName.valid(name)
         found = self._one(name) if listed is None else listed.get(parsed or "")
@@ -207,7 +204,6 @@ class Catalogue:
         return listed
 
     def _discovered(self) -> Iterator[Assignment]:
-        """Yield the assignments found in the directory, by name."""
         try:
             listed = map(os.listdir, self._bases)  # names only, which costs no Path each
             names = sorted(set(chain.from_iterable(listed)))
@@ -220,7 +216,6 @@ class Catalogue:
                 yield self._with_files(found)
 
     def _one(self, name: str) -> Assignment | None:
-        """Return the assignment of this name; None if the directory does not have it."""
         parsed = ItemName.valid(name)
         if parsed is None:
             return None
@@ -254,7 +249,6 @@ class Catalogue:
 
 
 def may_be_served(name: str) -> bool:
-    """Whether students may download a file of this name from an assignment's directory."""
     return name not in _NEVER_SERVED and not reads_as_a_submission(name.removesuffix(".py"))
 
 

@@ -60,8 +60,6 @@ class BrowserPage(BaseModel):
 
 
 class BrowserPages:
-    """The exported pages of one course."""
-
     def __init__(self, root: Path) -> None:
         self._place = root / PLACE
 

@@ -39,7 +39,6 @@ class Draft(BaseModel):
 
     @property
     def sha256(self) -> str:
-        """The digest of the text in UTF-8."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @property
@@ -67,10 +66,7 @@ class Drafts:
         self._disk = disk
 
     def find(self, user: Username, item: ItemName) -> Draft | None:
-        """Return a person's draft of an item, None without one.
-
-        Raises: :class:`MograderError` if the file is damaged, as it would seem to be no draft.
-        """
+        """Raise MograderError if the file is damaged, as it would seem to be no draft."""
         try:
             return Draft.model_validate_json(self._file(user, item).read_bytes())
         except FileNotFoundError:

@@ -221,10 +221,7 @@ class FeedbackUpload:
         self._grown: dict[FileName, Path] = {}
 
     def open(self, name: FileName) -> BinaryIO:
-        """Open a file to write a document to; it replaces an earlier one of this name.
-
-        Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
-        """
+        """Open a file that replaces an earlier one of this name. Raises: Busy (disk full)."""
         with explained_when_full():
             make_directories(self._directory, mode=0o755, disk=self._disk)
             path = self._directory / f".{secrets.token_hex(8)}.tmp"
@@ -235,10 +232,7 @@ class FeedbackUpload:
         return os.fdopen(fd, "wb")
 
     def finish(self) -> tuple[FileName, ...]:
-        """Sync every document and rename it to its final name; return the names, sorted.
-
-        Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
-        """
+        """Sync and rename every document; return the names, sorted. Raises: Busy (disk full)."""
         with explained_when_full():
             for path in self._grown.values():
                 with path.open("rb") as file:
@@ -250,7 +244,6 @@ class FeedbackUpload:
         return tuple(sorted(self._grown))
 
     def abandon(self) -> None:
-        """Remove the temporary files that were not renamed."""
         for path in self._grown.values():
             path.unlink(missing_ok=True)
 

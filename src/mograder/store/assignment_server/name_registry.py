@@ -172,7 +172,6 @@ class NameRegistry:
 
 
 def taken(user: str) -> Conflict:
-    """Return the error for an attempt to register a taken name."""
     return Conflict(
         f"The name {user} is taken on this server.",
         hint="If it is yours, use the token that you were given for it, "
@@ -202,10 +201,7 @@ def parse_username(text: str) -> Username:
 
 
 def check_code(expected: str, given: str) -> None:
-    """Check an enrollment code in constant time.
-
-    Raises: :class:`Forbidden` if it is wrong, or if no code is expected.
-    """
+    """Compare in constant time. Raises: Forbidden if it is wrong, or if no code is expected."""
     if not expected or not hmac.compare_digest(_bytes(expected), _bytes(given)):
         raise Forbidden("Invalid enrollment code")
 

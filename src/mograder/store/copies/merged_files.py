@@ -39,8 +39,6 @@ class KnownFiles:
 
 
 class Placing(StrEnum):
-    """What became of a data file."""
-
     ADDED = "added"
     REPLACED = "replaced"
     REMOVED = "removed"
@@ -70,7 +68,6 @@ class FileChange:
 
     @property
     def sentence(self) -> str:
-        """What happened, for the student."""
         match self.how:
             case Placing.ADDED:
                 return f"{self.name} is new."

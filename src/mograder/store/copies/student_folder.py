@@ -57,7 +57,6 @@ class Notebook:
 
     @property
     def saved(self) -> datetime:
-        """The time of the last save, in UTC."""
         return from_unix(self.mtime)
 
 
@@ -174,7 +173,6 @@ class StudentFolder:
         self._write(path, record.model_dump_json(indent=2).encode())
 
     def sent(self, notebook: Notebook) -> SentNotebook | None:
-        """Return the last acknowledged submission of a notebook; None if there is none."""
         return self.record("submissions", notebook, SentNotebook)
 
     def name_of(self, notebook: Notebook) -> str:
@@ -204,13 +202,11 @@ class StudentFolder:
         return waiting
 
     def waiting(self, folder: str) -> Waiting | None:
-        """Return the notebook of an assignment that waits to be sent; None if there is none."""
         place = self._outbox(folder)
         found = _read(place / "about.json", Waiting)
         return found if found is not None and (place / found.file).is_file() else None
 
     def put_waiting(self, folder: str, waiting: Waiting) -> None:
-        """Replace the record of the notebook that waits to be sent."""
         path = self._outbox(folder) / "about.json"
         self._write(path, waiting.model_dump_json(indent=2).encode())
 
@@ -218,10 +214,7 @@ class StudentFolder:
         return self._outbox(folder) / _checked(waiting.file)
 
     def set_aside(self, folder: str, now: datetime) -> Path | None:
-        """Move the waiting notebook, if any, from the outbox to ``.mograder/set-aside``.
-
-        Return its path there.
-        """
+        """Move the waiting notebook, if any, to ``.mograder/set-aside``; return its path there."""
         waiting, target = self.waiting(folder), None
         if waiting is not None:
             target = self._free(self.state / "set-aside", folder, now)
@@ -335,7 +328,6 @@ class StudentFolder:
         return self.state / "feedback" / ItemName.parse(folder)
 
     def forget_waiting(self, folder: str) -> None:
-        """Remove an assignment's outbox with the notebook in it."""
         place = self._outbox(folder)
         with explained_when_full():
             unlink(reachable(place / "about.json"))

@@ -35,8 +35,6 @@ _MOST_CELLS = 200
 
 
 class UpdateState(StrEnum):
-    """The state of one copy with respect to an offered update."""
-
     MERGING = "merging"
     """Begun, and perhaps cut short: the copy has its text from before, or the merged one."""
 
@@ -115,8 +113,6 @@ _CELLS = TypeAdapter(MergedCells)
 
 
 class UpdateRows:
-    """The tables of updates."""
-
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
@@ -126,7 +122,6 @@ class UpdateRows:
         return row_of(self._engine, OfferRow, wanted)
 
     def offers(self) -> dict[str, OfferRow]:
-        """Return the last offers of all items, by item."""
         rows = rows_of(self._engine, OfferRow, select(update_offers))
         return {row.item: row for row in rows}
 
@@ -140,7 +135,6 @@ class UpdateRows:
             return replace(row, number=connection.execute(offer, values).scalar_one())
 
     def withdraw(self, item: str) -> bool:
-        """Withdraw an item's offer; return false if nothing is offered."""
         c = update_offers.c
         standing = update(update_offers).where(c.item == item, c.withdrawn.is_(False))
         with writing(self._engine) as connection:

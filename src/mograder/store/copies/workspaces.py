@@ -118,10 +118,7 @@ class Workspaces:
         return self._root / user / item
 
     def remove_rehearsals(self) -> None:
-        """Remove every folder of a rehearsal's user.
-
-        Raises: :class:`~mograder.core.errors.Conflict` while one is still being written to.
-        """
+        """Remove rehearsal users' folders. Raises: Conflict while one is still being written to."""
         with suppress(FileNotFoundError):
             for path in list(self._root.iterdir()):
                 if is_rehearsal(path.name):
@@ -150,7 +147,6 @@ class Workspaces:
         return frozenset(item for item in map(ItemName.valid, names) if item is not None)
 
     def facts(self, user: Username, item: ItemName) -> CopyFacts | None:
-        """Return the facts of one copy; None without a notebook that is a regular file."""
         return facts_of(item, partial(self._look, user, item))
 
     def has_folder(self, user: Username) -> bool:
@@ -244,10 +240,7 @@ class Workspaces:
                 self._copy_files(user, current, fd)
 
     def file_status(self, user: Username, item: ItemName) -> FileStatus:
-        """Return the state of the student's copy, derived from the markers' times.
-
-        See compatibility-0.3.16.md 2.4.
-        """
+        """Derive the state from the markers' times (compatibility-0.3.16.md 2.4)."""
         notebook = self._look(user, item, f"{item}.py")
         uploaded = self._look(user, item, _UPLOADED)
         exported = self._look(user, item, _EXPORTED)
@@ -260,10 +253,7 @@ class Workspaces:
         return FileStatus.MODIFIED
 
     def updated(self, user: Username, release: Release) -> bool:
-        """Return whether the release is newer than the student's copy of it.
-
-        See compatibility-0.3.16.md 2.4.
-        """
+        """Return whether the release is newer than the copy (compatibility-0.3.16.md 2.4)."""
         if not self.has_copy(user, release.name):
             return False
         marker = self._look(user, release.name, _FETCHED) or self._look(
@@ -288,7 +278,6 @@ class Workspaces:
         raise Conflict(f"{name!r} is being written at the moment.", hint="Try again in a minute.")
 
     def space(self) -> Space:
-        """Return the total and free space of the workspaces' file system."""
         return space_of(self._root)
 
     def upload(self, user: Username, item: ItemName, data: bytes, now: datetime) -> str | None:
@@ -305,10 +294,7 @@ class Workspaces:
         return kept
 
     def restore(self, user: Username, item: ItemName, data: bytes, now: datetime) -> str | None:
-        """Restore an earlier version, as an edit; keep the replaced one and return its name.
-
-        Raises: as :meth:`upload`.
-        """
+        """Restore as an edit; keep the replaced one, return its name. Raises: as :meth:`upload`."""
         with self._lock(user, item):
             self._make(user, item)
             return self._put_text(user, item, data, now)
@@ -472,10 +458,7 @@ class Workspaces:
         modified_ns: int | None = None,
         needed: bool = False,
     ) -> None:
-        """Write a marker file; ignore a full disk unless ``needed``.
-
-        ``modified_ns`` is its time, None for now.
-        """
+        """Write a marker, by default as of now; ignore a full disk unless ``needed``."""
         how = NewFile(durable=False, modified_ns=modified_ns)
         with suppress(InvalidInput, *(() if needed else (Busy,))):
             self._below.write(_path(user, item, marker), b"", how)
@@ -546,10 +529,7 @@ def archive_names(item: ItemName, now: datetime) -> Iterator[str]:
 
 
 def parse_archive(name: str, item: ItemName) -> str:
-    """Return the name if it is that of an earlier version of this item.
-
-    Raises: :class:`NotFound` for any other name.
-    """
+    """Return the name if it is an earlier version's of this item. Raises: NotFound for others."""
     if not _match(name, item):
         raise NotFound("There is no such earlier version.")
     return name

@@ -81,8 +81,7 @@ def find_notebooks(argument: str, bases: Sequence[Path]) -> tuple[Path, ...]:
     The name is looked up among the directories of all bases together, so that it selects the same
     item in each of them. A path may lead anywhere, since a student's file may be anywhere.
 
-    Raises:
-        InvalidInput: As :func:`find_source`.
+    Raises: as :func:`find_source`.
     """
     path = argument_path(argument).absolute()
     if argument.endswith(".py") and path.is_file():
@@ -97,11 +96,7 @@ def find_notebooks(argument: str, bases: Sequence[Path]) -> tuple[Path, ...]:
 
 
 def _meant(argument: str, names: Sequence[str], base: Path) -> str:
-    """Return the name among ``names`` that an argument selects.
-
-    Raises:
-        InvalidInput: It selects no name or several; 0.3.16 treats both as a usage error.
-    """
+    """Raise InvalidInput if it selects no name or several: a usage error, as in 0.3.16."""
     words = Words("source", f"in {shown(base)}", f"{shown(base)} holds no sources.")
     try:
         return find_name(argument, names, words)
@@ -157,8 +152,7 @@ def support_files(item: SourceItem, texts: Sequence[str]) -> Belongings:
     Left out are hidden files, previews and archives, timestamped copies of a notebook, folders that
     are not named, and whatever marks a solution: the last three may contain solutions.
 
-    Raises:
-        TooLarge: There are more than 10,000 files, or more than 1 GB.
+    Raises: TooLarge for more than 10,000 files, or more than 1 GB.
     """
     own = {notebook.name for notebook in item.notebooks}
     modules = (
@@ -224,7 +218,6 @@ class ReleaseBuild:
         return place
 
     def differs(self, source: Path, name: str) -> bool:
-        """Whether the release's file has other bytes than the source's."""
         return (self.path / name).read_bytes() != source.read_bytes()
 
     def zip(self, names: Sequence[str]) -> bool:
@@ -254,8 +247,7 @@ class ReleaseBuild:
 def staged_release(target: Path) -> Iterator[ReleaseBuild]:
     """Yield a new release for ``target``, built beside it; discard it if it is not committed.
 
-    Raises:
-        InvalidInput: The parent of ``target`` is not writable.
+    Raises: InvalidInput if the parent of ``target`` is not writable.
     """
     target = target.resolve()
     try:

@@ -73,8 +73,7 @@ class Sources:
     def digests(self, name: ItemName) -> Mapping[str, str]:
         """Return the SHA-256 of each file that an instructor sent, by its name.
 
-        Raises:
-            Conflict: The source was being replaced again and again.
+        Raises: Conflict if the source was being replaced again and again.
         """
         for _ in range(_TRIES):
             source = self.find(name)
@@ -85,11 +84,7 @@ class Sources:
         raise Conflict(f"The source of {name} is being replaced.", hint="Try again.")
 
     def stage(self, name: ItemName) -> ReleaseUpload:
-        """Return an upload for a source, kept by :meth:`commit`.
-
-        Raises:
-            Conflict: The course has its own source of this assignment.
-        """
+        """Begin an upload for :meth:`commit`. Raises: Conflict if the course has its own source."""
         source = self.find(name)
         if source is not None and source.own:
             raise Conflict(
@@ -121,11 +116,7 @@ class ContractStore:
         return None
 
     def write(self, digest: str, text: str) -> None:
-        """Keep a contract.
-
-        Raises:
-            Busy: The disk is full.
-        """
+        """Raise Busy when the disk is full."""
         path = self._path(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, text.encode("utf-8"), 0o600)
@@ -137,5 +128,4 @@ class ContractStore:
 
 
 def contracts_of(loaded: LoadedSettings) -> ContractStore:
-    """Return the contracts that a course keeps."""
     return ContractStore(loaded.state_dir / _CONTRACTS)

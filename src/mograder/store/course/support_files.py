@@ -61,8 +61,7 @@ def belongings(directory: Path, takes_folder: Callable[[str], bool] = lambda _: 
     included. Files in folders are left out if a hub would refuse their name; the names of files
     directly in the directory are not checked.
 
-    Raises:
-        TooLarge: There are more than ten thousand files.
+    Raises: TooLarge for more than ten thousand files.
     """
     files: list[str] = []
     left: list[LeftBehind] = []
@@ -100,8 +99,7 @@ def modules_beside(directory: Path) -> frozenset[str]:
 def marks_solution(path: Path) -> bool:
     """Whether a file is a copy of a source in any form: it marks a solution or hidden tests.
 
-    Raises:
-        InvalidInput: It cannot be read.
+    Raises: InvalidInput if it cannot be read.
     """
     return _first_mark(path) is not None
 

@@ -162,10 +162,7 @@ def lone_connection(engine: Engine) -> Connection:
 
 @contextlib.contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """Run a short transaction that only reads, and so never waits for a writer.
-
-    Raises: :class:`Busy` when the database does not answer.
-    """
+    """Read in a short transaction, which never waits for a writer. Raises: Busy (no answer)."""
     with _translated(engine), engine.connect() as connection:
         connection.execution_options(**{_READ_ONLY: True})
         with connection.begin():
@@ -442,10 +439,7 @@ def _unreadable_tables(opened: sqlite3.Connection) -> Iterator[str]:
 
 
 def schema_version(engine: Engine) -> str | None:
-    """Return the revision of the database's tables; None for a new database.
-
-    Raises: :class:`Conflict` when another program made the tables.
-    """
+    """Return the revision, None if new. Raises: Conflict when another program made the tables."""
     with reading(engine) as connection:
         tables = inspect(connection)
         revision: str | None = None

@@ -81,10 +81,7 @@ def _disk_trouble(cause: str, path: Path) -> Busy:
 
 @contextlib.contextmanager
 def turn_of(lock: threading.Lock, seconds: float, cause: str) -> Iterator[None]:
-    """Hold a lock around work with the database.
-
-    Raises: :class:`Busy` when it is not free within so many seconds; ``cause`` is logged.
-    """
+    """Hold a lock. Raises: Busy if it is not free within ``seconds``; ``cause`` is logged."""
     if not lock.acquire(timeout=seconds):
         raise no_answer(cause)
     try:

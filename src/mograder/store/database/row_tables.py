@@ -70,7 +70,6 @@ class UtcDateTime(TypeDecorator[datetime]):
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the time as aware UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -91,11 +90,9 @@ class Converted(TypeDecorator[Any]):
         self.load = load
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """Return the text."""
         return None if value is None else self.dump(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """Return the value of the text."""
         return None if value is None else self.load(value)
 
 
@@ -134,10 +131,7 @@ def table_of(
 
 
 def columns_of(table: Table, row: type[DataclassInstance], **names: str) -> list[Column[Any]]:
-    """Return the columns of a dataclass's fields, in their order.
-
-    ``names`` are those of the columns that are called otherwise than their field, by field.
-    """
+    """Return the columns of the fields, in order; ``names`` has those named otherwise, by field."""
     return [table.c[names.get(each.name, each.name)] for each in fields(row)]
 
 

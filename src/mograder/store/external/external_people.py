@@ -36,10 +36,7 @@ _LONGEST_SUBJECT = 255
 
 @dataclass(frozen=True, slots=True)
 class ExternalPerson:
-    """A subject of an issuer, and its user of this hub.
-
-    ``linked_by`` is empty if the first sign-in made the link.
-    """
+    """A subject of an issuer and its user here; ``linked_by`` is empty if a sign-in linked them."""
 
     issuer: Address
     subject: Id
@@ -128,7 +125,6 @@ class ExternalPeople:
             ) from error
 
     def unlink(self, issuer: str, username: str) -> bool:
-        """Remove a user's link to an issuer; return False if there is none."""
         c = external_people.c
         gone = delete(external_people).where(c.issuer == issuer, c.username == username)
         with writing(self._engine) as connection:
@@ -143,7 +139,6 @@ class ExternalPeople:
         return rows_of(self._engine, ExternalPerson, wanted)
 
     def issuers_of(self, username: str) -> frozenset[str]:
-        """Return the issuers that a user is linked to."""
         wanted = select(external_people.c.issuer).where(external_people.c.username == username)
         with reading(self._engine) as connection:
             return frozenset(connection.execute(wanted).scalars())
@@ -171,7 +166,6 @@ class UsedStates:
         return True
 
     def is_used(self, value: str) -> bool:
-        """Return whether a value was used up."""
         wanted = select(used_states.c.hash).where(used_states.c.hash == _digest(value))
         with reading(self._engine) as connection:
             return connection.execute(wanted).first() is not None

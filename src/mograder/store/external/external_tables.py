@@ -131,7 +131,6 @@ class Roster:
 
     @property
     def course(self) -> Course:
-        """The course of a platform whose members these are."""
         return Course(self.issuer, self.client_id, self.context)
 
 
@@ -162,8 +161,6 @@ PlatformKey = tuple[str, str]
 
 
 class ScoreState(StrEnum):
-    """What became of a mark."""
-
     WAITING = "waiting"
     TAKEN = "taken"
     """The platform answered that it took it; whether it is there has not been read yet."""
@@ -211,7 +208,6 @@ class ScoreRow:
 
     @property
     def platform(self) -> PlatformKey:
-        """The platform of the grade item."""
         return self.issuer, self.client_id
 
     @property

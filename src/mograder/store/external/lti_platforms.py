@@ -300,8 +300,7 @@ class Registrations:
     def add(self, code_hash: str, platform: LtiPlatform, now: datetime) -> datetime:
         """Store an address for a platform, remove those that have expired, and return its end.
 
-        Raises:
-            Conflict: An address with this hash exists.
+        Raises: Conflict if an address with this hash exists.
         """
         table, expires = lti_registrations, now + REGISTRATION_LIFE
         row = insert(table).values(
@@ -313,11 +312,7 @@ class Registrations:
         return expires
 
     def find(self, code_hash: str, now: datetime) -> LtiPlatform | None:
-        """Return the platform of an address; None if it is unknown, used or expired.
-
-        Raises:
-            InvalidInput: A newer mograder has stored it.
-        """
+        """None: unknown, used or expired. Raises: InvalidInput if a newer mograder stored it."""
         table = lti_registrations
         wanted = select(table.c.settings).where(table.c.code_hash == code_hash)
         with reading(self._engine) as connection:
@@ -325,11 +320,7 @@ class Registrations:
         return None if text is None else _parsed(text)
 
     def use(self, code_hash: str, now: datetime) -> LtiPlatform | None:
-        """Remove an address and return its platform; of several callers one gets it.
-
-        Raises:
-            InvalidInput: A newer mograder has stored it.
-        """
+        """Remove an address; of several callers one gets its platform. Raises: as :meth:`find`."""
         table = lti_registrations
         used = (
             delete(table)

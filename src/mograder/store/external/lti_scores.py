@@ -81,7 +81,6 @@ class DueScore:
 
     @property
     def platform(self) -> PlatformKey:
-        """The platform, as it is registered."""
         return self.issuer, self.client_id
 
     @property
@@ -108,8 +107,7 @@ class LtiScores:
         A mark that waits and is not among them is stopped. One that is erased counts only where a
         mark was sent before.
 
-        Raises:
-            Conflict: Another process does the same now.
+        Raises: Conflict if another process does the same now.
         """
         wanted = {each.key: each for each in due}
         c = lti_scores.c
@@ -173,7 +171,6 @@ class LtiScores:
         return tuple(tuple(each) for _, each in groupby(rows, lambda row: row.lineitem))
 
     def look_later(self, rows: Iterable[ScoreRow], next_at: datetime) -> None:
-        """Put off looking at marks."""
         for row in rows:
             self._set(row, next_at=next_at)
 
@@ -314,7 +311,6 @@ def _known(
 
 
 def _waiting(item: str, due: DueScore, now: datetime) -> dict[str, object]:
-    """Return the values of a mark that is to be sent."""
     told = {"username": bounded(due.username, _NAME), "item": item, "digest": due.digest}
     return values_of(due) | told | {"state": ScoreState.WAITING, "next_at": now}
 

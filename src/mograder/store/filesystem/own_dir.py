@@ -137,7 +137,6 @@ class OwnDir:
         return name
 
     def move(self, relative: str, target: str) -> bool:
-        """Rename a file or directory; return False if ``target`` exists already."""
         old, new = self._at(relative), self._at(target)
         with explained(relative), explained_when_full():
             try:
@@ -149,7 +148,6 @@ class OwnDir:
         return True
 
     def make_directory(self, relative: str, *, mode: int = 0o700) -> None:
-        """Create a directory and its missing parents."""
         with explained(relative), explained_when_full():
             self._at(relative).mkdir(mode=mode, parents=True, exist_ok=True)
 

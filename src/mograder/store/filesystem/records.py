@@ -81,10 +81,7 @@ class Records:
             return b"".join(pieces)
 
     def add(self, lines: Sequence[bytes], *, durable: bool) -> None:
-        """Append lines in one write; with ``durable`` they are synced to disk on return.
-
-        Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
-        """
+        """Append in one write, synced on return if ``durable``. Raises: Busy (disk full)."""
         with self.alone() as add:
             add(lines, durable)
 
@@ -127,10 +124,7 @@ class Records:
 
 
 def make_directories(path: Path, *, mode: int = 0o700, disk: Disk = DISK) -> None:
-    """Create a directory and its missing parents, with ``mode`` each, synced to disk.
-
-    Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
-    """
+    """Create it and its missing parents, with ``mode`` each, synced. Raises: Busy (disk full)."""
     missing = []
     while not path.is_dir():
         missing.append(path)

@@ -148,10 +148,7 @@ class UntrustedDir:
         return fd
 
     def read(self, relative: str, limit: int) -> bytes:
-        """Return a file's bytes.
-
-        Raises: as :meth:`open`, and :class:`TooLarge` beyond ``limit`` bytes.
-        """
+        """Raise as :meth:`open`, and :class:`TooLarge` beyond ``limit`` bytes."""
         with explained(relative):
             return again_if_stale(lambda: self._read(relative, limit))
 
@@ -168,10 +165,7 @@ class UntrustedDir:
             return bytes(data)
 
     def stat(self, relative: str) -> FileInfo:
-        """Return facts about a regular file without opening it for reading.
-
-        Raises: :class:`NotFound`, :class:`InvalidInput`.
-        """
+        """Look at a regular file without opening it to read. Raises: NotFound, InvalidInput."""
         with closing_fd(self._resolve(relative, open_flags.PATH | open_flags.NOFOLLOW)) as fd:
             info = _check_regular(fd, relative)
         return FileInfo(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
@@ -224,10 +218,7 @@ class UntrustedDir:
             return old
 
     def names(self, relative: str, limit: int) -> tuple[str, ...]:
-        """Return at most ``limit`` names in a directory, unordered.
-
-        Raises: :class:`NotFound` (no such directory), :class:`InvalidInput`.
-        """
+        """Return at most ``limit`` names, unordered. Raises: NotFound, InvalidInput."""
         with (
             closing_fd(self._resolve(relative, _DIRECTORY)) as directory,
             explained(relative),
@@ -270,10 +261,7 @@ class UntrustedDir:
         return True
 
     def remove(self, relative: str) -> None:
-        """Unlink a file, link, pipe or device; do nothing if it does not exist.
-
-        Raises: :class:`InvalidInput` for a directory.
-        """
+        """Unlink a file, link, pipe or device, if there. Raises: InvalidInput for a directory."""
         with (
             self._place(relative) as place,
             explained(relative),
@@ -571,7 +559,6 @@ def _check_sole(info: os.stat_result, relative: str) -> None:
 
 
 def too_large(relative: str, limit: int) -> TooLarge:
-    """Return the error for a file of more than ``limit`` bytes."""
     return TooLarge(f"{relative!r} is larger than the {limit} bytes allowed.")
 
 

@@ -107,10 +107,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user of a Moodle site; ``username`` is the name on the hub and in our files.
-
-    ``user_id`` is Moodle's number of the user.
-    """
+    """A user of a Moodle site; ``username`` is our name, ``user_id`` Moodle's number."""
 
     user_id: int
     username: str
@@ -188,7 +185,6 @@ class Gradebook(Closing):
             raise
 
     def close(self) -> None:
-        """Close the database's connections."""
         self._engine.dispose()
 
     def students(self) -> Mapping[str, str]:
@@ -206,8 +202,6 @@ class Gradebook(Closing):
 
     def put_students(self, names: Mapping[str, str]) -> None:
         """Add students, or update their full names (B31); an empty name does not replace one.
-
-        ``names`` has full names by username.
 
         Raises: :class:`InvalidInput` for an invalid username.
         """
@@ -319,12 +313,10 @@ class Gradebook(Closing):
         return self._runs(rows_of(grading_runs, assignment, student))
 
     def run(self, assignment: str, student: str, number: int) -> RecordedRun | None:
-        """Return a result of grading a student's submissions, None without it."""
         own = rows_of(grading_runs, assignment, student) & (grading_runs.c.id == number)
         return next(iter(self._runs(own)), None)
 
     def last_run(self, assignment: str, student: str) -> RecordedRun | None:
-        """Return the newest result of a student's submissions, None without any."""
         newest = select(func.max(grading_runs.c.id)).where(
             rows_of(grading_runs, assignment, student)
         )
@@ -333,7 +325,6 @@ class Gradebook(Closing):
     def explaining_runs(
         self, assignment: str, students: Collection[str] | None = None
     ) -> tuple[RecordedRun, ...]:
-        """Return each student's result that explains the marks."""
         with self.reading() as connection:
             known = gradebook_marks.read_rows(connection, assignment, students)
         numbers = [explaining_run(each).number for each in known if each.runs]
@@ -401,8 +392,7 @@ class Gradebook(Closing):
         With ``replaces``, 0.3.16's mark counts also where people have marked the work here since
         the last exchange; else such a row is left, which is told.
 
-        Raises:
-            NotFound: The file has no such tables.
+        Raises: NotFound if the file has no such tables.
         """
         with self._tables_0316(file) as connection:
             if not has_tables(connection):
@@ -545,10 +535,7 @@ def _engine(path: Path) -> Engine:
 
 @contextlib.contextmanager
 def _turn(lock: Path) -> Iterator[None]:
-    """Lock the file that 0.3.16 also locks while it writes.
-
-    Raises: :class:`Busy` when another program holds the lock for over ten seconds.
-    """
+    """Lock what 0.3.16 locks while it writes. Raises: Busy when it is held over ten seconds."""
     with closing_fd(_open_lock(lock)) as fd:
         if not file_lock.acquire(fd, seconds=_WAIT_SECONDS):
             raise Busy(
@@ -604,7 +591,6 @@ def _write_sent(
 def _remove_sent(
     connection: Connection, table: Table, site: str, assignment_id: int, users: Iterable[int]
 ) -> None:
-    """Remove the rows of the given Moodle user ids."""
     where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
     connection.execute(delete(table).where(where & table.c.user_id.in_(list(users))))
 

@@ -72,7 +72,6 @@ _AT_ONCE = 500
 
 
 def read_assignment(connection: Connection, name: str) -> AssignmentRow | None:
-    """Return an assignment, None if the gradebook does not have it."""
     row = connection.execute(_ASSIGNMENTS.where(marked_assignments.c.name == name)).first()
     return None if row is None else assignment_of(*row)
 
@@ -166,10 +165,7 @@ def insert_mark(connection: Connection, rows: StudentRows, mark: RecordedMark) -
 
 
 def put_work(connection: Connection, rows: StudentRows) -> StudentGrade:
-    """Write a student's work with its total; return the marks that count.
-
-    ``rows`` is all that is known of the student after the change.
-    """
+    """Write the work with its total; ``rows`` is all that is known after the change."""
     grade = grade_of(rows)
     work = replace(rows.work or Work(), total=grade.total)
     key = {"assignment": rows.assignment.name, "student": rows.student}
@@ -337,7 +333,6 @@ def _with_saved(entry: MarkEntry, held: MarkDetails | None) -> MarkDetails | Non
 def insert_details(
     connection: Connection, mark: int, details: MarkDetails, *, takes_back: bool = False
 ) -> None:
-    """Record how a person's mark came about."""
     values = {"mark": mark, "adjustment": details.adjustment, "reason": details.reason}
     values |= {"saved_comments": json.dumps(details.saved), "takes_back": takes_back}
     connection.execute(insert(mark_details), values)

@@ -219,7 +219,6 @@ class LateWork:
         self._book = book
 
     def facts(self) -> LateFacts:
-        """Return the extensions, groups and policies in force."""
         with self._book.reading() as connection:
             return _facts(connection)
 
@@ -257,8 +256,7 @@ class LateWork:
     ) -> None:
         """Record changes, all or none; none either if ``also``, called before the end, raises.
 
-        Raises:
-            Conflict: Another change was recorded since ``version``.
+        Raises: Conflict if another change was recorded since ``version``.
         """
         with self._book.writing() as connection:
             if version is not None and version != _version(connection):

@@ -54,10 +54,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class StudentRows:
-    """Everything that the gradebook holds about one student's work for an assignment.
-
-    ``marks`` and ``runs`` are oldest first.
-    """
+    """All that is held about one student's work; ``marks`` and ``runs`` are oldest first."""
 
     assignment: AssignmentRow
     student: str

@@ -73,8 +73,6 @@ class Standing:
 
 
 class MarkReleases:
-    """The releases of a gradebook."""
-
     def __init__(self, book: Gradebook) -> None:
         self._book = book
 

@@ -141,12 +141,10 @@ class Board:
             connection.execute(added, rows)
 
     def checks(self, item: str) -> tuple[CheckRow, ...]:
-        """Return what is known of an item's checks."""
         wanted = select(board_checks).where(board_checks.c.item == item)
         return rows_of(self._engine, CheckRow, wanted)
 
     def checks_of(self, username: str, items: Collection[str]) -> tuple[CheckRow, ...]:
-        """Return the reports of checks in one student's copies of items."""
         c = board_checks.c
         wanted = select(board_checks).where(c.item.in_(items), c.username == username)
         return rows_of(self._engine, CheckRow, wanted)
@@ -180,10 +178,7 @@ class Board:
         return True
 
     def take(self, item: str, username: str, helper: str) -> None:
-        """Give a request to a helper.
-
-        Raises: NotFound if there is none, Conflict if another helper has it.
-        """
+        """Raise NotFound if there is no request, Conflict if another helper has it."""
         c = help_requests.c
         place = (c.item == item, c.username == username)
         with writing(self._engine) as connection:
@@ -196,10 +191,7 @@ class Board:
         raise Conflict(f"{found} has taken this request already.")
 
     def join(self, item: str, username: str, helper: str) -> None:
-        """Let the helper of a request enter the student's session.
-
-        Raises: NotFound if this helper has no such request.
-        """
+        """Let the helper enter the session. Raises: NotFound if this helper has no such request."""
         c = help_requests.c
         mine = (c.item == item, c.username == username, c.helper == helper)
         with writing(self._engine) as connection:
@@ -277,7 +269,6 @@ class KeptResults:
             connection.execute(upsert(connection, results, values), values)
 
     def remove(self, username: str, item: str) -> None:
-        """Remove a copy's result."""
         c = results.c
         with writing(self._engine, fleeting=True) as connection:
             connection.execute(delete(results).where(c.username == username, c.item == item))

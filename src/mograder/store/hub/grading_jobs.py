@@ -32,8 +32,6 @@ _MOST = 200
 
 
 class JobState(StrEnum):
-    """The state of a grading job."""
-
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"
@@ -42,7 +40,6 @@ class JobState(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more happens to the job."""
         return self not in _OPEN
 
 
@@ -106,8 +103,7 @@ class KeptJobs:
     ) -> JobRow:
         """Add a job at the end of the queue, in place of the item's job that has ended.
 
-        Raises:
-            Conflict: The item has a job that has not ended.
+        Raises: Conflict if the item has a job that has not ended.
         """
         ended = delete(grading_jobs).where(
             grading_jobs.c.item == item, grading_jobs.c.state.not_in(_OPEN)
@@ -135,7 +131,6 @@ class KeptJobs:
         return JobRow(*row)
 
     def of(self, item: str) -> JobRow | None:
-        """Return the last job of an item, or None."""
         wanted = select(grading_jobs).where(grading_jobs.c.item == item)
         return row_of(self._engine, JobRow, wanted)
 

@@ -188,10 +188,7 @@ class HubState:
             connection.execute(delete(links).where(links.c.expires <= now))
 
     def add_link(self, code_hash: str, username: str, role: Role, expires: datetime) -> None:
-        """Store a one-time link by the hash of its code.
-
-        Raises: :class:`Conflict` when a link with this hash exists.
-        """
+        """Store a one-time link. Raises: Conflict when a link with this hash exists."""
         with writing(self._engine) as connection:
             connection.execute(
                 insert(links), values_of(LinkRow(code_hash, username, role, expires))
@@ -221,10 +218,7 @@ class HubState:
         return None if row is None or row.expires <= now else LinkRow(*row)
 
     def add_session(self, row: SessionRow) -> None:
-        """Add a session.
-
-        Raises: :class:`Conflict` when the user has a session of this item and mode.
-        """
+        """Raise :class:`Conflict` when the user has a session of this item and mode."""
         with writing(self._engine, fleeting=True) as connection:
             connection.execute(_ADD_SESSION, values_of(row))
 
@@ -276,10 +270,7 @@ class HubState:
         return rows_of(self._engine, EndingRow, wanted)
 
     def add_capability(self, row: CapabilityRow) -> None:
-        """Add a capability.
-
-        Raises: :class:`NotFound` when its session has ended.
-        """
+        """Raise :class:`NotFound` when its session has ended."""
         try:
             with writing(self._engine, fleeting=True) as connection:
                 connection.execute(_ADD_CAPABILITY, values_of(row))
@@ -314,7 +305,6 @@ class HubState:
             return connection.execute(gone).rowcount
 
     def capabilities(self) -> tuple[CapabilityRow, ...]:
-        """Return all capabilities."""
         return rows_of(self._engine, CapabilityRow, select(capabilities))
 
     def record(

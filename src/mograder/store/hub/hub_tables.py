@@ -27,8 +27,6 @@ from mograder.store.database.row_tables import (
 
 
 class SessionState(StrEnum):
-    """The state of a session."""
-
     STARTING = "starting"
     RUNNING = "running"
 
@@ -116,8 +114,6 @@ sessions = table_of(
 
 @dataclass(frozen=True, slots=True)
 class CapabilityRow:
-    """A capability, by its hash, with its session, user, role and login."""
-
     cap_hash: Hash
     session_id: Annotated[Hash, ForeignKey("sessions.session_id", ondelete="CASCADE")]
     username: Name

@@ -22,8 +22,6 @@ _KEPT = timedelta(days=90)
 
 
 class LetterState(StrEnum):
-    """The state of a letter by e-mail."""
-
     WAITING = "waiting"
     SENDING = "sending"
     SENT = "sent"

@@ -91,11 +91,9 @@ class Nodes:
         return rows_of(self._engine, NodeRow, select(nodes).order_by(nodes.c.name))
 
     def find(self, name: str) -> NodeRow | None:
-        """Return a node, or None for an unknown name."""
         return row_of(self._engine, NodeRow, select(nodes).where(nodes.c.name == name))
 
     def known_by(self, secret_hash: str) -> NodeRow | None:
-        """Return the node with this secret, or None."""
         wanted = select(nodes).where(nodes.c.secret_hash == secret_hash)
         return row_of(self._engine, NodeRow, wanted) if secret_hash else None
 

@@ -97,8 +97,6 @@ class AnnotationWish:
 
 
 class Annotations:
-    """The annotations in a gradebook."""
-
     def __init__(self, book: Gradebook) -> None:
         self._book = book
 
@@ -141,9 +139,7 @@ class Annotations:
     def change(
         self, assignment: str, student: str, annotation: str, wish: AnnotationWish
     ) -> Annotation:
-        """Change an annotation.
-
-        Raises:
+        """Raises:
             AnnotationChanged: It was changed since the version of the wish.
             InvalidInput, NotFound: As :meth:`add`.
         """
@@ -163,11 +159,7 @@ class Annotations:
         at: datetime,
         version: int | None = None,
     ) -> None:
-        """Take an annotation away; its rows stay.
-
-        Raises:
-            AnnotationChanged, NotFound: As :meth:`change`.
-        """
+        """Remove it; its rows stay. Raises: AnnotationChanged, NotFound, as :meth:`change`."""
         with self._book.writing() as connection:
             now = _find(connection, (assignment, student), annotation, version)
             gone = replace(now, by=by, at=utc_iso(at))

@@ -122,8 +122,7 @@ class Shares:
         Those that one of the markers has marked stay with that marker. Without markers, every
         marker may mark all.
 
-        Raises:
-            InvalidInput: A marker has no name, or is there twice.
+        Raises: InvalidInput for a marker without a name, or who is there twice.
         """
         if len(set(markers)) < len(markers):
             raise InvalidInput("markers: a marker is there twice.")
@@ -200,7 +199,6 @@ class AssignmentProgress:
 
     @property
     def waiting(self) -> int:
-        """The answers that need a person's mark."""
         return sum(each.waiting for each in self.questions)
 
     def of_marker(self, name: str) -> int:

@@ -168,8 +168,6 @@ class Change:
 
 
 class QuestionMarks:
-    """The marks of single questions in a gradebook."""
-
     def __init__(self, book: Gradebook) -> None:
         self._book = book
 
@@ -180,11 +178,7 @@ class QuestionMarks:
             return tuple(sorted(connection.execute(wanted).scalars()))
 
     def state(self, assignment: str, student: str, question: str) -> AnswerMark:
-        """Return the mark of a student's question.
-
-        Raises:
-            NotFound: The student has no graded work, or there is no such question.
-        """
+        """Raise NotFound if the student has no graded work, or there is no such question."""
         with self._book.reading() as connection:
             return _state(connection, read_student(connection, assignment, student), question)
 
@@ -195,9 +189,7 @@ class QuestionMarks:
             return _of_question(connection, rows, question)
 
     def give(self, assignment: str, student: str, change: Change) -> AnswerMark:
-        """Record a mark.
-
-        The same change sent again by the same marker is recorded once.
+        """The same change sent again by the same marker is recorded once.
 
         Raises:
             AnswerChanged: The mark was changed since the change's version.
@@ -301,11 +293,7 @@ class Separations:
         by: str,
         at: datetime,
     ) -> None:
-        """Take an answer out of its group, or put it back.
-
-        Raises:
-            NotFound: The student has no graded work.
-        """
+        """Separate it, or put it back. Raises: NotFound if the student has no graded work."""
         owner = {"assignment": assignment, "question": question, "student": student}
         with self._book.writing() as connection:
             demand_work(connection, assignment, student)
@@ -321,10 +309,7 @@ def write_mark(
     *,
     takes_back: bool = False,
 ) -> StudentGrade:
-    """Add a person's mark to the history.
-
-    ``rows`` is all that is known of the student so far.
-    """
+    """Add a mark to the history; ``rows`` is all that is known of the student so far."""
     rows = insert_mark(connection, rows, replace(given.mark, at=utc_iso(at)))
     insert_details(connection, rows.marks[-1].number, given.details, takes_back=takes_back)
     return put_work(connection, rows)
@@ -480,10 +465,7 @@ def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: 
 
 
 def answers_to(book: Gradebook, assignment: str, question: str) -> Mapping[str, QuestionGrade]:
-    """Return the mark of each student's answer to a question, by student.
-
-    Students whose work has no such question are left out.
-    """
+    """Return the marks by student, without those whose work has no such question."""
     with book.reading() as connection:
         rows = read_rows(connection, assignment, question=question)
     found = ((each.student, question_grade(each, question)) for each in rows)
@@ -560,8 +542,7 @@ def rubric_points(starts_at: StartsAt, items: Iterable[float], available: float)
 def _rubric_entry(rubric: Rubric, question: str, entry: MarkEntry, available: float) -> MarkEntry:
     """Return an entry with the points of its saved comments, if these count.
 
-    Raises:
-        InvalidInput: A saved comment does not exist, or the adjustment is no number.
+    Raises: InvalidInput if a saved comment does not exist, or the adjustment is no number.
     """
     details = entry.details
     if details is None:
@@ -579,7 +560,6 @@ def _rubric_entry(rubric: Rubric, question: str, entry: MarkEntry, available: fl
 
 
 def read_rubric(connection: Connection, assignment: str, question: str) -> Rubric:
-    """Return the saved comments of a question."""
     starts, c = rubrics.c, saved_comments.c
     start = select(starts.starts_at).where(
         starts.assignment == assignment, starts.question == question

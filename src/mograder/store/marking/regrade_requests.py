@@ -23,8 +23,6 @@ from mograder.store.gradebook.mark_release import NewRelease, insert_releases
 
 
 class MessageKind(StrEnum):
-    """The kinds of messages in a thread."""
-
     ASKED = "asked"
     """Words of the student."""
     ANSWERED = "answered"
@@ -39,8 +37,6 @@ class MessageKind(StrEnum):
 
 
 class RequestState(StrEnum):
-    """How far a request is."""
-
     OPEN = "open"
     """It waits for staff."""
     ANSWERED = "answered"
@@ -123,16 +119,13 @@ class RegradeRequest:
 
 
 class RegradeRequests:
-    """The requests of a gradebook."""
-
     def __init__(self, book: Gradebook) -> None:
         self._book = book
 
     def ask(self, assignment: str, student: str, question: str, message: Message) -> int:
         """Record a new request, or ask again in the thread of a withdrawn one; return its number.
 
-        Raises:
-            Conflict: There is one already.
+        Raises: Conflict if there is one already.
         """
         with self._book.writing() as connection:
             for known in _read(connection, _of(assignment, student, question)):
@@ -176,10 +169,7 @@ class RegradeRequests:
         raise NotFound("There is no such request.")
 
     def find(self, number: int) -> RegradeRequest:
-        """Return a request.
-
-        Raises: :class:`NotFound`.
-        """
+        """Raise :class:`NotFound` if there is none."""
         with self._book.reading() as connection:
             for request in _read(connection, regrade_requests.c.id == number):
                 return request

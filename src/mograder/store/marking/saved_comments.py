@@ -93,8 +93,6 @@ class SavedCommentChanged(Conflict):
 
 
 class SavedComments:
-    """The saved comments of a gradebook."""
-
     def __init__(self, book: Gradebook) -> None:
         self._book = book
 
@@ -114,8 +112,7 @@ class SavedComments:
     ) -> SavedComment:
         """Add a comment to the bank of a question; equal ones are one.
 
-        Raises:
-            InvalidInput: The text is empty or too long, or there are too many comments.
+        Raises: InvalidInput for an empty or too long text, or if there are too many comments.
         """
         _refuse(wish)
         with self._book.writing() as connection:
@@ -167,21 +164,14 @@ class SavedComments:
     def retire(
         self, assignment: str, question: str, comment: str, author: Author, version: int
     ) -> None:
-        """Take a comment out of the bank; marks that have it keep it, with its points.
-
-        Raises: As :meth:`change`.
-        """
+        """Take it out of the bank; marks keep it, with its points. Raises: as :meth:`change`."""
         with self._book.writing() as connection:
             now = _find(read_rubric(connection, assignment, question), comment)
             _refuse_changed(now, version)
             _insert(connection, assignment, question, replace(now, retired=True), author)
 
     def start(self, assignment: str, question: str, starts_at: StartsAt, author: Author) -> int:
-        """Set from where points count; return the number of marks that were computed again.
-
-        Raises:
-            Forbidden: As :meth:`change`.
-        """
+        """Return the number of marks computed again. Raises: Forbidden, as :meth:`change`."""
         with self._book.writing() as connection:
             if read_rubric(connection, assignment, question).starts_at is starts_at:
                 return 0
@@ -192,11 +182,7 @@ class SavedComments:
     def preview(
         self, assignment: str, question: str, comment: str, points: float | None
     ) -> tuple[SavedComment, tuple[ChangedPoints, ...]]:
-        """Return a comment, and the marks that other points for it would change.
-
-        Raises:
-            NotFound: There is no such comment.
-        """
+        """Return the marks that other points would change. Raises: NotFound without the comment."""
         with self._book.reading() as connection:
             rubric = read_rubric(connection, assignment, question)
             now = _find(rubric, comment)

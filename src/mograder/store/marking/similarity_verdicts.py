@@ -39,8 +39,6 @@ class GivenVerdict:
 
 
 class SimilarityVerdicts:
-    """The verdicts in a gradebook."""
-
     def __init__(self, book: Gradebook) -> None:
         self._book = book
 
@@ -66,11 +64,7 @@ class SimilarityVerdicts:
         by: str,
         at: datetime,
     ) -> None:
-        """Record a verdict.
-
-        Raises:
-            InvalidInput: There is no such verdict, or the note is too long.
-        """
+        """Raise InvalidInput if there is no such verdict, or the note is too long."""
         if verdict not in set(Verdict):
             raise InvalidInput(f"verdict: it must be one of {', '.join(Verdict)}.")
         if len(note) > LONGEST_NOTE:

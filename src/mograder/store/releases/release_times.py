@@ -57,10 +57,7 @@ class VisibilityRules:
         return rules.get(name) or self.usual(name)
 
     def all(self) -> Mapping[str, Visibility]:
-        """Return every rule that is set, by item.
-
-        Raises: :class:`Conflict` when the file cannot be parsed.
-        """
+        """Return each rule that is set. Raises: Conflict when the file cannot be parsed."""
         return self._all(now=False)
 
     def change(

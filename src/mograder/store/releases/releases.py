@@ -342,10 +342,7 @@ class ReleaseUpload:
         self._files.append(path)
 
     def commit(self, kind: ItemKind) -> Release:
-        """Replace the item's release by the added files, atomically.
-
-        Raises: :class:`InvalidInput` when the notebook is missing; the old release stays.
-        """
+        """Replace the release atomically, or raise InvalidInput if the notebook is missing."""
         self._check_open()
         if f"{self._name}.py" not in self._files:
             raise InvalidInput(

@@ -124,10 +124,7 @@ def _present_name(submissions: Submissions, item: ItemName, receipt: Receipt) ->
 
 
 def sign_receipt(secret: str, unsigned: Receipt) -> Receipt:
-    """Return the receipt of a submission on the disk with its signature.
-
-    Raises: :class:`InvalidInput` for an empty secret.
-    """
+    """Sign the receipt of a submission on the disk. Raises: InvalidInput for an empty secret."""
     signature = signature_of(derived_key(secret, _PURPOSE), _signed(unsigned))
     return unsigned.model_copy(update={"signature": signature})
 

@@ -180,10 +180,7 @@ class Submissions:
             }
 
     def locate(self, item: ItemName, filename: str) -> Path:
-        """Return the path of a submission; the name ``<user>.py`` is that of the one that counts.
-
-        Raises: :class:`NotFound` if there is no such submission.
-        """
+        """Return the path; ``<user>.py`` names the one that counts. Raises: NotFound without it."""
         room = self._room(item)
         with room.looking() as history:
             found = history.find(filename)
@@ -254,7 +251,6 @@ class Work:
 
     @property
     def late(self) -> bool:
-        """Whether it was received after the due date."""
         return self.terms.due is not None and is_after(self.received, self.terms.due)
 
 

@@ -92,8 +92,7 @@ def submitted_files(
     only one whose files ``recorded`` names, else the only one with times in the files' names, keeps
     the submission; each other has a problem that names both.
 
-    Raises:
-        InvalidInput: The directory cannot be read.
+    Raises: InvalidInput if the directory cannot be read.
     """
     try:
         names = [each.name for each in directory.iterdir() if _is_notebook(each.name)]

@@ -196,14 +196,11 @@ class StoredText:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The columns of its row."""
         return {"base": self.base, "depth": int(self.base > 0), "data": self.data}
 
 
 @dataclass(frozen=True, slots=True)
 class DamagedVersion:
-    """A version that cannot be read back."""
-
     user: str
     item: str
     number: int
@@ -301,10 +298,7 @@ def compress(text: bytes, base: bytes) -> bytes:
 
 
 def expand(data: bytes, base: bytes, size: int) -> bytes:
-    """Return a text of ``size`` bytes from :func:`compress`'s result, and the same dictionary.
-
-    Raises: :class:`Damaged`.
-    """
+    """Return the text of ``size`` bytes from :func:`compress`'s result. Raises: Damaged."""
     options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _LARGEST_WINDOW}
     reader = zstd.ZstdDecompressor(zstd_dict=_prefix(base), options=options)
     try:

@@ -103,7 +103,6 @@ class Thinning:
             return tuple(row.copy for row in rows)
 
     def thin(self, copy: int, now: datetime) -> Thinned:
-        """Remove the versions of a copy that are not to stay."""
         with reading(self._engine) as connection:
             head = connection.execute(_HEAD, {"which": copy}).one_or_none()
             rows = connection.execute(_ROWS, {"which": copy}).all()

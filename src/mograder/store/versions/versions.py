@@ -219,18 +219,13 @@ class Versions:
             return frozenset(connection.execute(wanted).scalars())
 
     def newest(self, user: str, item: str) -> Version | None:
-        """Return the newest version of a copy, None without one."""
         wanted = _LISTED.where(*_named(user, item), versions.c.number == version_copies.c.newest)
         with reading(self._engine) as connection:
             row = connection.execute(wanted).one_or_none()
         return None if row is None else _version(row)
 
     def text(self, user: str, item: str, number: int) -> bytes:
-        """Return the text of a version.
-
-        Raises: :class:`~mograder.core.errors.NotFound`, and
-        :class:`~mograder.store.versions.version_texts.Damaged` if it cannot be read back.
-        """
+        """Raise NotFound, and Damaged (``version_texts``) if it cannot be read back."""
         return self.texts(user, item, (number,))[number]
 
     def texts(self, user: str, item: str, numbers: Collection[int]) -> Mapping[int, bytes]:
