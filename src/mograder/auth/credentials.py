@@ -71,8 +71,6 @@ learning platform for one login."""
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The user and the role that a valid token proves."""
-
     username: str
     role: Role
 
@@ -150,7 +148,6 @@ def make_metrics_token(secret: str, name: str, epoch: int = 0) -> str:
 
 
 def verify_metrics_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> bool:
-    """Return whether this is a valid metrics token at its name's present epoch."""
     parsed = _parsed(token)
     if parsed is None:
         return False
@@ -195,10 +192,7 @@ def cookies_in(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, st
 
 
 def make_cookie(secret: str, login: Login) -> str:
-    """Return the cookie's value for a login.
-
-    Raises: InvalidInput for a username or login id that is not valid.
-    """
+    """Raise InvalidInput for a username or login id that is not valid."""
     name = Username.of_account(login.username)
     if not _LOGIN_ID.fullmatch(login.login_id):
         raise InvalidInput("A login id has 16 to 64 letters, digits, dashes and underscores.")
@@ -227,7 +221,6 @@ def set_cookie_header(name: str, value: str, *, path: str, secure: bool, max_age
 
 
 def clear_cookie_header(name: str, *, path: str, secure: bool) -> str:
-    """Return the ``Set-Cookie`` value that makes a browser delete the cookie."""
     return set_cookie_header(name, "", path=path, secure=secure, max_age=0)
 
 

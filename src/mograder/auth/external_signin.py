@@ -138,7 +138,6 @@ def set_cookie_header(name: str, value: str, *, flow: Flow, path: str, secure: b
 
 
 def clear_cookie_header(name: str, *, flow: Flow, path: str, secure: bool) -> str:
-    """Return the ``Set-Cookie`` value that makes a browser delete the cookie."""
     made = set_cookie_header(name, "", flow=flow, path=path, secure=secure)
     return made.replace(f"Max-Age={LIFETIME}", "Max-Age=0")
 

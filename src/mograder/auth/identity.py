@@ -112,7 +112,6 @@ class AuthPolicy:
         return client is not None and is_within(client, self.trusted)
 
     def role_of(self, username: str, proven: Role) -> Role:
-        """Return a user's role; ``proven`` is the one that the credential proves."""
         if username in self.instructors:
             return Role.INSTRUCTOR
         return Role.MARKER if proven is Role.STUDENT and username in self.markers else proven
@@ -123,10 +122,7 @@ class AuthPolicy:
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Return the networks of a list of addresses and networks.
-
-    Raises: InvalidInput naming the entry that is not valid.
-    """
+    """Raise InvalidInput, which names the entry that is not valid."""
     networks = []
     for text in texts:
         try:
@@ -164,8 +160,6 @@ def named_user(values: Sequence[bytes]) -> str:
 
 
 class Authenticator:
-    """The authentication of requests by one policy."""
-
     def __init__(self, policy: AuthPolicy, revocations: Revocations, clock: Clock) -> None:
         self._policy = policy
         self._revocations = revocations
@@ -204,10 +198,7 @@ class Authenticator:
         return None
 
     def reads_metrics(self, headers: Headers) -> bool:
-        """Return whether a request has a valid metrics token, which gives no identity.
-
-        Raises: InvalidInput for a repeated credential.
-        """
+        """Raise InvalidInput for a repeated credential; a metrics token gives no identity."""
         bearer = _Credentials.of(headers, self._header, "").bearer
         if bearer is None:
             return False
@@ -281,8 +272,6 @@ def _unknown_host(what: str) -> InvalidInput:
 
 @dataclass(slots=True)
 class _Credentials:
-    """The credentials of one request."""
-
     logins: list[str]
     named: list[bytes]
     bearer: bytes | None

@@ -189,10 +189,7 @@ class PrivateKey:
 
     @classmethod
     def unsealed(cls, text: str, secret: str) -> PrivateKey:
-        """Return the key that :meth:`sealed` encrypted with the same secret.
-
-        Raises: InvalidInput if the text was damaged, or the secret is another one.
-        """
+        """Raise InvalidInput if the text was damaged, or the secret is another one."""
         return cls(_unsealed_key(text, secret))
 
     @property
@@ -229,10 +226,7 @@ def seal(content: bytes, secret: str, purpose: str) -> str:
 
 
 def unseal(text: str, secret: str, purpose: str) -> bytes:
-    """Return the content that :func:`seal` encrypted with the same secret and purpose.
-
-    Raises: InvalidInput if the text was damaged, or the secret is another one.
-    """
+    """Undo :func:`seal`; raises InvalidInput if the text was damaged or the secret is another."""
     try:
         opened = jwe.decrypt_compact(
             text, _sealing_key(secret, purpose), algorithms=list(_SEAL.values())

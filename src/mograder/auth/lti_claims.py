@@ -53,8 +53,6 @@ _LONGEST_HANDLE = 128 * 1024
 
 
 class Message(StrEnum):
-    """The messages of a platform that the hub understands."""
-
     LAUNCH = "LtiResourceLinkRequest"
     PICK = "LtiDeepLinkingRequest"
 

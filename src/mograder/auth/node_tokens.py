@@ -21,8 +21,6 @@ _SECRET = re.compile(r"[A-Za-z0-9_-]{16,100}")
 
 @dataclass(frozen=True, slots=True)
 class NodeToken:
-    """A node's name and its secret."""
-
     name: str
     secret: str = field(repr=False)
 
@@ -70,7 +68,6 @@ class NodeToken:
 
     @property
     def secret_hash(self) -> str:
-        """The hash of the secret."""
         return secret_hash(self.secret)
 
 

@@ -49,10 +49,7 @@ class Provider:
 
     @classmethod
     def parse(cls, document: object, issuer: str) -> Provider:
-        """Return the description in a parsed discovery document.
-
-        Raises: RemoteFailed if it is not one of this issuer, or lacks an address.
-        """
+        """Raise RemoteFailed for a document that is not this issuer's, or lacks an address."""
         if not isinstance(document, dict) or document.get("issuer") != issuer:
             raise RemoteFailed(
                 f"The description of the provider is not one of {issuer}.",
@@ -108,7 +105,6 @@ class Logout:
 def authorization_url(
     provider: Provider, begun: SignInState, scopes: tuple[str, ...], redirect_uri: str
 ) -> str:
-    """Return where the browser is sent to sign in."""
     query = {
         "response_type": "code",
         "client_id": begun.client_id,
@@ -137,10 +133,7 @@ def challenge(verifier: str) -> str:
 
 
 def check_id_token(claims: Mapping[str, object], begun: SignInState, now: datetime) -> str:
-    """Return the subject of an id_token whose signature was verified, after all its checks.
-
-    Raises: InvalidToken.
-    """
+    """Return the subject of an id_token whose signature was verified; raises InvalidToken."""
     _check_parties(claims, begun.issuer, begun.client_id)
     check_times(claims, now)
     if claims.get("nonce") != begun.nonce:
@@ -173,10 +166,7 @@ def check_logout_token(
 def with_userinfo(
     claims: Mapping[str, object], userinfo: Mapping[str, object]
 ) -> Mapping[str, object]:
-    """Return the claims of an id_token with those that only userinfo has.
-
-    Raises: InvalidToken if userinfo is about another subject.
-    """
+    """Add the claims that only userinfo has; raises InvalidToken if it is of another subject."""
     if not userinfo.get("sub") or userinfo.get("sub") != claims.get("sub"):
         raise InvalidToken("The provider answers about another person.")
     return {**userinfo, **claims}

@@ -26,11 +26,7 @@ _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 @functools.lru_cache(32)
 def derived_key(secret: str, purpose: str) -> bytes:
-    """Return the key for a purpose.
-
-    Raises:
-        InvalidInput: The secret is empty.
-    """
+    """Raise InvalidInput for an empty secret."""
     if not secret:
         raise InvalidInput("The secret is empty.", hint="Anyone could sign with it.")
     name = b"\0mograder-" + purpose.encode()

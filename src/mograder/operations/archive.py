@@ -271,7 +271,6 @@ def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo, header: Header) -> st
 
 
 def damaged(why: str) -> InvalidInput:
-    """Return the error for a damaged archive."""
     return InvalidInput(f"The backup is damaged: {why}.", hint=_DAMAGED)
 
 

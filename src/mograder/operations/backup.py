@@ -223,7 +223,6 @@ class _Writer:
         return tuple(written(_member_of(path, self._plan.roots)) for path in self._copies)
 
     def manifest(self) -> Manifest:
-        """Return the list of what was written and of what was not."""
         left_out = (*self._left_out, *self.by_students)
         return Manifest(files=self._files, left_out=left_out)
 
@@ -250,14 +249,12 @@ class _Writer:
             self._leave_out(log.name, f"the log of a damaged database; copy {log} too")
 
     def add_text(self, name: str, text: str) -> None:
-        """Add a member of this format, such as the header."""
         info = tarfile.TarInfo(name)
         data = text.encode("utf-8", "surrogateescape")
         info.size, info.mode = len(data), 0o600
         self._tar.addfile(info, io.BytesIO(data))
 
     def add_root(self, root: Root) -> None:
-        """Add a file, or a directory with all that is below it."""
         path = Path(root.path)
         if root.kind == "directory":
             self._add_directory(path, root.name, None)
@@ -446,12 +443,10 @@ class _Packed:
         self.digest = hashlib.sha256()
 
     def write(self, data: bytes, /) -> int:
-        """Compress a piece of the archive."""
         self._pass_on(self._compressor.compress(data))
         return len(data)
 
     def finish(self) -> None:
-        """Write the rest of the compressed data."""
         self._pass_on(self._compressor.flush())
 
     def _pass_on(self, data: bytes) -> None:

@@ -13,10 +13,7 @@ from mograder.core.errors import NotFound
 
 
 def shipped_file(name: str) -> Path:
-    """Return the path of the file of this name.
-
-    Raises: :class:`NotFound` when this installation lacks it.
-    """
+    """Raise :class:`NotFound` when this installation lacks the file."""
     package = Path(mograder.__file__).parent
     checkout = package.parents[1]
     places = (package / "deploy", checkout / "deploy", checkout / "scripts")

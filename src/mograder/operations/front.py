@@ -89,7 +89,6 @@ class Front:
 
     @property
     def prefix_pattern(self) -> str:
-        """A pattern for the prefix."""
         return self.prefix.replace(".", "\\.")
 
 

@@ -58,15 +58,11 @@ def gradebook_lines(loaded: LoadedSettings) -> Iterator[Line]:
 def check_gradebook(
     loaded: LoadedSettings, verifies: Verifies | None = None, names: Iterable[str] = ()
 ) -> Iterator[Line]:
-    """Yield a line for each finding, of some assignments or of all.
+    """Yield a line for each finding; ``names`` are the assignments, none for all.
 
-    Args:
-        loaded: The course.
-        verifies: Checks the signatures of results; None leaves them unchecked.
-        names: The assignments to look at; none for all.
+    Without ``verifies`` the signatures of results are not checked.
 
-    Raises:
-        MograderError: There is no gradebook, or it cannot be read.
+    Raises: :class:`MograderError` if there is no gradebook, or it cannot be read.
     """
     wanted = frozenset(names)
     with viewed_gradebook(loaded.gradebook_path) as book:

@@ -62,8 +62,7 @@ class _Started(BaseModel):
 def examine_front(hub: HubSettings, url: str, transport: httpx.BaseTransport | None = None) -> Line:
     """Send a request with a forged trusted header to the public address; report the result.
 
-    Raises:
-        MograderError: The address is not valid, or does not answer.
+    Raises: :class:`MograderError` if the address is not valid, or does not answer.
     """
     user = hub.instructors[0] if hub.instructors else "mograder-check"
     header = hub.trusted_header or HubSettings().trusted_header  # a hub may trust none

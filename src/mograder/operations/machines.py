@@ -19,8 +19,6 @@ from mograder.store.hub.nodes import NodeRow, Nodes
 
 
 class MachineState(StrEnum):
-    """The state of a machine."""
-
     READY = "ready"
     DRAINING = "draining"
     """It takes no new sessions."""

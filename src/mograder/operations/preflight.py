@@ -97,8 +97,6 @@ _MEGABYTE = 20
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """The hub that is examined."""
-
     loaded: LoadedSettings
     environ: Environ
     units: Units
@@ -139,7 +137,6 @@ def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
 
 
 async def examine_node(environ: Environ) -> tuple[Line, ...]:
-    """Run all checks of a node with these settings."""
     config = node_config(environ)
     return (
         version_line(),

@@ -34,7 +34,6 @@ class Line:
 
 
 def ok(check: str, text: str) -> Line:
-    """Return a line for a check that passed."""
     return Line(check, Level.OK, text)
 
 
@@ -44,10 +43,8 @@ def problem(check: str, text: str, hint: str = "") -> Line:
 
 
 def note(check: str, text: str, hint: str = "") -> Line:
-    """Return a line for a remark that is not a problem."""
     return Line(check, Level.NOTE, text, hint)
 
 
 def problems(lines: tuple[Line, ...]) -> int:
-    """Return the number of problems."""
     return sum(line.level is Level.PROBLEM for line in lines)

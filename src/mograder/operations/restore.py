@@ -54,7 +54,6 @@ class Restored:
 
     @property
     def places(self) -> tuple[Path, ...]:
-        """The directories and files that were restored."""
         return tuple(target for _, target in self.roots)
 
     def left_to_do(self) -> list[str]:
@@ -251,10 +250,7 @@ def _demand_free(target: Path) -> None:
 
 
 def _move_in(path: Path, target: Path) -> None:
-    """Move a restored file or directory to its target.
-
-    Raises: :class:`Conflict` when the target was created since it was checked.
-    """
+    """Raise :class:`Conflict` when the target was created since it was checked."""
     mode = path.lstat().st_mode
     closed = stat.S_ISDIR(mode) and not mode & stat.S_IWUSR
     try:

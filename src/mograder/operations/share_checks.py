@@ -177,10 +177,7 @@ def _trial_lines(path: Path) -> Iterator[Line]:
 
 
 def _locks_exclude(path: Path) -> bool:
-    """Return whether one descriptor's lock keeps another one out.
-
-    Raises: ``OSError`` where the file system has no locks.
-    """
+    """Return whether a lock keeps another descriptor out; raises ``OSError`` without locks."""
     with (
         closing_fd(os.open(path, os.O_RDWR | os.O_CLOEXEC)) as one,
         closing_fd(os.open(path, os.O_RDWR | os.O_CLOEXEC)) as other,

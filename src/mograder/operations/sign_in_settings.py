@@ -40,10 +40,7 @@ def client_secret(loaded: LoadedSettings) -> str:
 
 
 def check_oidc(loaded: LoadedSettings) -> None:
-    """Check what one key alone does not show.
-
-    Raises: InvalidInput naming the key.
-    """
+    """Check what one key alone does not show; raises InvalidInput, which names the key."""
     oidc = loaded.settings.oidc
     if not oidc.client_id:
         raise InvalidInput("[oidc] client_id is not set.", hint="The provider gives it.")

@@ -64,8 +64,6 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The files that were written: the item's page, and the wheels that it loads."""
-
     page: BrowserPage
     wheels: tuple[Wheel, ...]
 
@@ -137,7 +135,6 @@ def export_page(
 
 
 def marimo_pyodide_version() -> str:
-    """Return the version of Pyodide that the installed marimo is made for."""
     return str(PYODIDE_VERSION)
 
 
@@ -161,10 +158,7 @@ def frame_page(title: str, addresses: FrameAddresses) -> str:
 
 
 def read_marimo() -> MarimoFiles:
-    """Return the files of the installed marimo's page.
-
-    Raises: :class:`InvalidInput` if they are not as expected.
-    """
+    """Raise :class:`InvalidInput` if the installed marimo's files are not as expected."""
     found = dict(_walk(files("marimo").joinpath("_static"), ""))
     html = found.pop("index.html", b"").decode("utf-8")
     assets = {name.removeprefix(ASSETS): name for name in found if name.startswith(ASSETS)}

@@ -163,8 +163,7 @@ def read_source(directory: Path) -> LocalRelease:
 
     Files that a hub would refuse, such as an editor's backup ``A1.py~``, are left out.
 
-    Raises:
-        InvalidInput: The directory has no notebook of its own name.
+    Raises: InvalidInput if the directory has no notebook of its own name.
     """
     found = belongings(directory)
     refused = {file: "a hub would refuse its name" for file in found.files if _why_refused(file)}
@@ -213,11 +212,7 @@ def compare(local: Mapping[str, str], remote: Mapping[str, frozenset[str]]) -> D
 
 
 def digests(files: Sequence[Upload]) -> dict[str, str]:
-    """Return the hexadecimal SHA-256 of each file by its name on the hub.
-
-    Raises:
-        InvalidInput: A file cannot be read.
-    """
+    """Return the hex SHA-256 by name on the hub; raises InvalidInput for an unreadable file."""
     found = {}
     for each in files:
         try:
@@ -293,10 +288,7 @@ def _detected_kind(text: str) -> ItemKind | None:
 
 
 def _python(text: str) -> str:
-    """Return the ``requires-python`` of a notebook.
-
-    Empty if its header has a mistake, which the hub reports.
-    """
+    """Return the ``requires-python``, "" for a header with a mistake, which the hub reports."""
     try:
         return read_script(text).requires_python
     except InvalidInput:

@@ -103,8 +103,7 @@ def check_upload(name: ItemName, directory: Path, *, is_source: bool = False) ->
 def _check_cells(name: ItemName, directory: Path) -> None:
     """Check that validation and grading can read each cell; marimo ignores more faults.
 
-    Raises:
-        InvalidInput: They cannot, for instance for a cell below ``if __name__``.
+    Raises: InvalidInput if not, for instance for a cell below ``if __name__``.
     """
     filename = f"{name}.py"
     with suppress(NotPython):  # written for another Python, else `check_notebook` had refused it

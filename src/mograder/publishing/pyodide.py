@@ -308,10 +308,7 @@ def is_wanted(text: str, environment: Mapping[str, str]) -> bool:
 
 
 def read_wheel(data: bytes, environment: Mapping[str, str]) -> WheelFacts:
-    """Return a wheel's import names and requirements.
-
-    Raises: :class:`InvalidInput` for bytes that are no wheel.
-    """
+    """Raise :class:`InvalidInput` for bytes that are no wheel."""
     with opened_zip(data, "A package's wheel cannot be read") as archive:
         names = archive.namelist()
         about = [name for name in names if name.endswith(".dist-info/METADATA")]

@@ -65,10 +65,7 @@ class _Words(BaseModel):
 
 
 def parse_zone(name: str) -> ZoneInfo:
-    """Return a time zone by its name.
-
-    Raises: :class:`InvalidInput` for an unknown name.
-    """
+    """Raise :class:`InvalidInput` for an unknown name."""
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, ZoneInfoNotFoundError) as error:

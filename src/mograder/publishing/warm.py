@@ -77,11 +77,7 @@ def _level(only: Collection[str] | None) -> int:
 
 
 def read_notebook_script(notebook: Path) -> Script:
-    """Return the content of a notebook's header.
-
-    Raises:
-        InvalidInput: The file cannot be read, is not UTF-8 text, or its header is malformed.
-    """
+    """Raise InvalidInput if the file is unreadable, is not UTF-8, or has a malformed header."""
     try:
         return _script(notebook)
     except OSError as error:
@@ -103,8 +99,7 @@ async def local_environments(
     They and their downloads go to the directories of the course's hub, so that a hub that runs, or
     is started later, finds both. For a command that runs without a hub.
 
-    Raises:
-        SandboxUnavailable: No sandbox can be started here.
+    Raises: SandboxUnavailable if no sandbox can be started here.
     """
     async with momentary_supervisor(supervisor_config(loaded, environ)) as moment:
         environments = Environments(

@@ -165,5 +165,4 @@ def progress_response(
 
 
 def _line(event: str, **values: object) -> bytes:
-    """Return one event of the progress protocol as a line of JSON."""
     return json.dumps({"event": event, **values}, ensure_ascii=False).encode() + b"\n"

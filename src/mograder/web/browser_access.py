@@ -87,7 +87,6 @@ class BrowserAccess:
         return len(values) == 1 and hash_code(values[0]) in self._known
 
     async def admit(self, request: Request, _: list[Header]) -> Response | None:
-        """Return the refusal of a request, None for one that is admitted."""
         context = request_context(request)
         if not self._any_host and context.host not in self._hosts:
             return PlainTextResponse("This server has another name.", 421)

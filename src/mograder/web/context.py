@@ -116,7 +116,6 @@ def context_of(scope: Scope) -> RequestContext:
 
 
 def request_context(request: Request) -> RequestContext:
-    """Return the context of a request."""
     return context_of(request.scope)
 
 
@@ -416,7 +415,6 @@ def _log_access(scope: Scope, context: RequestContext, status: int, seconds: flo
 
 
 def _brings_body(scope: Scope) -> bool:
-    """Whether this request has a body."""
     if scope["type"] != "http" or scope["method"] in _BODILESS:
         return False
     return any(
@@ -444,7 +442,6 @@ class DrainBeforeReply:
         self._waits = any(name == b"expect" for name, _ in scope["headers"])
 
     async def receive(self) -> Message:
-        """Return the next message of the request's body."""
         self._asked = self._asking = True
         try:
             message = await self._receive()

@@ -103,8 +103,6 @@ class ProxiedGraderOptions:
 
 @dataclass(frozen=True, slots=True)
 class GraderApp:
-    """The services of one grader."""
-
     title: str
     pages: Pages
     marking: MarkingApp
@@ -145,10 +143,7 @@ def serve_grader(options: GraderOptions) -> None:
 
 
 def serve_proxied_grader(options: ProxiedGraderOptions) -> None:
-    """Serve the users of a proxy until SIGTERM or Ctrl-C.
-
-    Raises: as :func:`serve_grader`.
-    """
+    """Serve the users of a proxy until SIGTERM or Ctrl-C; raises as :func:`serve_grader`."""
     configure_logging(level="info")
     _warn(options.loaded)
     if not options.rules.instructors and not options.rules.markers:
@@ -159,8 +154,7 @@ def serve_proxied_grader(options: ProxiedGraderOptions) -> None:
 def open_grader(loaded: LoadedSettings, access: Access) -> GraderApp:
     """Create the services of a grader; blocks.
 
-    Raises:
-        InvalidInput: The secret of the course's signatures cannot be read or written.
+    Raises: InvalidInput if the secret of the course's signatures cannot be read or written.
     """
     clock, book = SystemClock(), SharedGradebook(loaded)
     sources = open_sources(loaded, clock)
@@ -250,7 +244,6 @@ def _title_of(notebook: Path, changed: int) -> str:
 
 
 def _grader_app(request: Request) -> GraderApp:
-    """Return the object that the middleware put into the request."""
     app: GraderApp = request.scope[APP]
     return app
 
@@ -367,7 +360,6 @@ class LocalAccess:
         self.enter = browser.enter
 
     async def admit(self, request: Request, headers: list[Header]) -> Response | None:
-        """Return the refusal of a request, None for one that is admitted."""
         refusal = await self._browser.admit(request, headers)
         if refusal is None and self._browser.admits(request.scope):
             _let_in(request, self._user, Role.INSTRUCTOR)
@@ -394,10 +386,7 @@ class ProxyRules:
         return is_within(client, self.proxies) or (self.local_proxy and _is_loopback(client))
 
     def role_of(self, user: str) -> Role:
-        """Return the role of a user whom a trusted proxy names.
-
-        Raises: Forbidden if there are lists and the user is on none of them.
-        """
+        """Raise Forbidden if there are lists and the user is on none of them."""
         if user in self.instructors or not (self.instructors or self.markers):
             return Role.INSTRUCTOR
         if user in self.markers:
@@ -412,10 +401,7 @@ def proxy_rules(
     *,
     local_proxy: bool,
 ) -> ProxyRules:
-    """Return the rules of these users and addresses.
-
-    Raises: InvalidInput naming what is no username, or no address.
-    """
+    """Raise InvalidInput, which names what is no username, or no address."""
     try:
         peers = parse_networks(proxies)
     except InvalidInput as error:
@@ -441,7 +427,6 @@ class ProxyAccess:
         self._user = user
 
     async def admit(self, request: Request, _: list[Header]) -> Response | None:
-        """Return the refusal of a request, None for one that is admitted."""
         try:
             name, role = self._person(request)
         except MograderError as error:
@@ -495,7 +480,6 @@ def _without_proxy(request: Request) -> bool:
 
 
 def _is_loopback(client: str | None) -> bool:
-    """Return whether a peer's address is this machine's."""
     try:
         address = ip_address(client or "")
     except ValueError:

@@ -101,7 +101,6 @@ class Viewer:
 
 
 def page_app(request: Request) -> PageApp:
-    """Return the object that the app put into the request."""
     app: PageApp = request.scope[APP]
     return app
 
@@ -225,7 +224,6 @@ def send_static(request: Request, found: StaticFile, *, unchanging: bool) -> Res
 
 
 def takes_gzip(request: Request) -> bool:
-    """Return whether this client accepts gzip."""
     offers = request.headers.get("accept-encoding", "").split(",")
     return any(offer.strip() in ("gzip", "x-gzip") for offer in offers)
 

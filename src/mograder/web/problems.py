@@ -96,7 +96,6 @@ def wants(accept: str) -> Wants:
 
 
 def wanted(request: Request) -> Wants:
-    """Return the format that the client of this request accepts."""
     return wants(request.headers.get("accept", ""))
 
 

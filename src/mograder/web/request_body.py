@@ -86,10 +86,7 @@ async def chunks(
 
 
 async def read_body(request: Request, limit: int, what: str = "The body") -> bytes:
-    """Return the whole body.
-
-    Raises: as :func:`chunks`.
-    """
+    """Return the whole body; raises as :func:`chunks`."""
     body = bytearray()
     async for chunk in chunks(request, limit, what=what):
         body += chunk
@@ -136,10 +133,7 @@ async def read_form(
 
 
 def single_fields(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the fields of a form or a query, each of which must be there once.
-
-    Raises: InvalidInput.
-    """
+    """Return the fields of a form or a query; raises InvalidInput for one that is there twice."""
     found: dict[str, str] = {}
     for name, value in fields:
         if name in found:
@@ -149,10 +143,7 @@ def single_fields(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 async def read_json(request: Request, shape: type[B], limit: int) -> B:
-    """Return a JSON body of this shape and of at most ``limit`` bytes.
-
-    Raises: TooLarge; InvalidInput naming the first invalid field.
-    """
+    """Raise TooLarge beyond ``limit`` bytes, InvalidInput naming the first invalid field."""
     body = await read_body(request, limit, _FORM)
     try:
         return shape.model_validate_json(body)
@@ -197,7 +188,6 @@ class _FormParser(MultiPartParser):
     _options = 0
 
     def on_part_begin(self) -> None:
-        """Begin to count."""
         self._options = 0
         super().on_part_begin()
 
@@ -223,7 +213,6 @@ async def closing(form: FormData) -> AsyncIterator[None]:
 
 
 def is_multipart(request: Request) -> bool:
-    """Whether a form with files is announced."""
     return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
@@ -302,20 +291,14 @@ class FileParts:
         )
 
     def feed(self, data: bytes) -> None:
-        """Parse the next piece.
-
-        Raises: :class:`InvalidInput` when it is not a valid form, and whatever ``begin`` raises.
-        """
+        """Raise :class:`InvalidInput` for a form that is not valid, and what ``begin`` raises."""
         try:
             self._parser.write(data)
         except FormParserError as error:
             raise InvalidInput(f"The form cannot be read: {error}") from error
 
     def finish(self) -> None:
-        """Check that the form is complete.
-
-        Raises: :class:`InvalidInput` when it is not.
-        """
+        """Raise :class:`InvalidInput` when the form is not complete."""
         if not self._ended:
             self.close()
             raise InvalidInput("The form cannot be read: it breaks off before its end")
@@ -377,10 +360,7 @@ class Uploads:
 
     @contextmanager
     def sending(self, user: str) -> Iterator[None]:
-        """Count a body under way for this person.
-
-        Raises: :class:`TooManyAttempts` when there are too many already.
-        """
+        """Count a body under way for this person; raises :class:`TooManyAttempts` for too many."""
         if self._sending[user] >= _OF_ONE_PERSON:
             raise TooManyAttempts(
                 f"{_OF_ONE_PERSON} uploads of yours are under way.", hint="Wait for them."

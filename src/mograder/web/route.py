@@ -32,8 +32,6 @@ _MODELS = "#/components/schemas/{model}"
 
 
 class Access(StrEnum):
-    """The access that a route demands."""
-
     ANYONE = "anyone"
     GUEST = "guest"
     """Members, and people who are not signed in."""
@@ -132,7 +130,6 @@ class FileBody:
     many: bool = False
 
     def described(self) -> Mapping[str, object]:
-        """Return the description."""
         files = {"type": "array", "items": _BINARY} if self.many else _BINARY
         form = {"type": "object", "required": [self.field], "properties": {self.field: files}}
         return {"required": True, "content": {"multipart/form-data": {"schema": form}}}

@@ -57,7 +57,6 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to accept requests, then call ``on_ready``."""
         await super().startup(sockets)
         if self.started:
             self._on_ready()
@@ -223,7 +222,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._late = self.loop.call_later(_HEAD_SECONDS, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the connection."""
         self._stop_timer()
         super().connection_lost(exc)
 
@@ -246,7 +244,6 @@ class HttpProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def eof_received(self) -> None:
-        """Handle the end of the client's data."""
         if self._unread is None:
             super().eof_received()
         else:
@@ -292,12 +289,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._late = None
 
     def on_body(self, body: bytes) -> None:
-        """Keep a piece of a request's body for the app."""
         self._pending = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Note the end of a request."""
         self._pending = 0
         super().on_message_complete()
 

@@ -75,10 +75,7 @@ def version_of(host: Host, home: Path) -> str:
 
 
 def shipped(host: Host, name: str, home: Path) -> Path:
-    """Return the path of a file that comes with the mograder in an environment.
-
-    Raises: :class:`NotFound`.
-    """
+    """Return a file that comes with the mograder in an environment; raises :class:`NotFound`."""
     found = host.ask(str(home / "bin" / "python"), "-I", "-c", _SHIPPED, name)
     if not found or not Path(found).stat().st_size:
         raise NotFound(
@@ -88,7 +85,6 @@ def shipped(host: Host, name: str, home: Path) -> Path:
 
 
 def unit_text(host: Host, name: str, home: Path, port: int) -> str:
-    """Return the text of a unit of the mograder in an environment, for a port."""
     text = shipped(host, name, home).read_text("utf-8")
     return text.replace("127.0.0.1:8080", f"127.0.0.1:{port}")
 
@@ -179,7 +175,6 @@ def is_untried(host: Host) -> bool:
 
 
 def is_active(host: Host, unit: str) -> bool:
-    """Return whether a unit of systemd is active."""
     return host.succeeds("systemctl", "is-active", "--quiet", unit)
 
 

@@ -112,10 +112,7 @@ def _write_units(host: Host, home: Path, port: int) -> set[str]:
 
 
 def start(host: Host, *units: str, verb: str = "start", hint: str = "") -> None:
-    """Start or restart units; the last one's log is shown if they do not start.
-
-    Raises: :class:`MograderError`.
-    """
+    """Start or restart units, else show the last one's log and raise :class:`MograderError`."""
     if not host.attempt("systemctl", verb, *units):
         host.attempt(
             "journalctl", "-u", units[-1], "-n", "20", "--no-pager", "-o", "cat", shown=True
@@ -188,10 +185,7 @@ def ensure_front(host: Host, options: InstallOptions) -> None:
 
 
 def demand_free_ports(host: Host, domain: str) -> None:
-    """Refuse another web server on Caddy's ports: browsers would see that one.
-
-    Raises: :class:`Conflict`.
-    """
+    """Raise :class:`Conflict` for another web server on Caddy's ports, which browsers would see."""
     listening = host.ask("ss", "-ltnpH", "( sport = :80 or sport = :443 )").splitlines()
     taken = [line for line in listening if '"caddy"' not in line]
     if taken and not is_active(host, "caddy"):

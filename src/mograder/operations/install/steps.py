@@ -250,7 +250,6 @@ def demand_no_problems(host: Host) -> None:
 
 
 def next_steps(options: InstallOptions) -> str:
-    """Return what an administrator does after an installation."""
     if options.domain:
         address = f"https://{options.domain}"
         return _NEXT.format(at=f" at {address}/", course=COURSE, way=f"--url {address}", front="")

@@ -88,7 +88,6 @@ def ensure_network(host: Host, options: InstallOptions) -> None:
 
 
 def ensure_packages(host: Host, options: InstallOptions) -> None:
-    """Install the Debian packages that are missing."""
     host.step("System packages")
     wanted = [*_PACKAGES, *(["caddy"] if options.domain else [])]
     missing = [name for name in wanted if not _is_installed(host, name)]
@@ -195,10 +194,7 @@ def put(host: Host, name: str, text: str, mode: int = 0o644) -> bool:
 
 
 def _install_packages(host: Host, *names: str) -> None:
-    """Install Debian packages.
-
-    Raises: :class:`MograderError`.
-    """
+    """Install Debian packages; raises :class:`MograderError`."""
     host.act(f"installing {' '.join(names)}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     host.run("apt-get", "-qq", "update", variables=quiet)

@@ -28,10 +28,7 @@ async def send(request: Request, app: CurrentApp, digest: str, name: str) -> Res
 
 
 async def lines_for(request: Request, app: HubApp) -> ClientInstall:
-    """Return the lines for this course.
-
-    Raises: :class:`~mograder.core.errors.NotFound` where no wheel can be made.
-    """
+    """Raise :class:`~mograder.core.errors.NotFound` where no wheel can be made."""
     wheel = await to_thread.run_sync(app.of(ClientWheels).current)
     loaded = app.services.loaded
     server = "" if loaded.on_moodle else loaded.settings.https.url
@@ -47,7 +44,6 @@ async def lines_if_any(request: Request, app: HubApp) -> ClientInstall | None:
 
 
 def open_client(hub: HubApp) -> None:
-    """Make the wheels that students install."""
     hub.add(ClientWheels(hub.services.loaded.course_dir))
 
 

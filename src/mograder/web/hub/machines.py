@@ -188,7 +188,6 @@ def open_machines(hub: HubApp) -> Run:
 
 
 def _users_on(pool: SessionManager, node: str) -> list[str]:
-    """Return the users who have a session on a node."""
     return [live.key.user for live in pool.all() if live.endpoint.node == node]
 
 

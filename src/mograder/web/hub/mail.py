@@ -68,10 +68,7 @@ async def _at_work(post: Post, look: Job) -> AsyncIterator[None]:
 
 
 def open_post(loaded: LoadedSettings, letters: Letters, password: str) -> Post:
-    """Return the letters of a hub with ``[mail] host``.
-
-    Raises: InvalidInput naming the key that is missing or cannot work.
-    """
+    """Raise InvalidInput, which names the key of ``[mail]`` that is missing or cannot work."""
     return Post(letters, mail_server(loaded, password), own_url(loaded))
 
 

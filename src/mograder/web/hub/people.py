@@ -139,10 +139,7 @@ async def revoke_token(
 
 
 async def _demand_unchanged(app: HubApp, stamp: str | None) -> None:
-    """Refuse a page's list if the roster was changed since the page was opened.
-
-    Raises: Conflict.
-    """
+    """Raise Conflict if the roster was changed since the page with this list was opened."""
     if stamp is not None and stamp != str(await to_thread.run_sync(app.services.roster.stamp)):
         raise Conflict(
             "The list was changed since you opened it, so nothing was saved.",
@@ -306,10 +303,7 @@ def _days(text: str) -> int:
 
 
 def _people(app: HubApp, text: str, address: str) -> list[Invited]:
-    """Return the people of a list, each once.
-
-    Raises: InvalidInput names the line that cannot be used.
-    """
+    """Return each person once; raises InvalidInput, which names the line that cannot be used."""
     lines = [(at, line.strip()) for at, line in enumerate(text.splitlines(), start=1)]
     filled = [(at, line) for at, line in lines if line]
     if not filled or len(filled) > _MOST:

@@ -74,16 +74,12 @@ class Rehearsals:
         """The rehearsal that runs."""
 
     def make(self, wish: Wish) -> Rehearsal:
-        """Return a rehearsal for :meth:`run`."""
         services = self._services
         pool, via, clock = services.pool, services.connections, services.clock
         return Rehearsal(pool, via, services.workspaces, clock, wish, _PACE)
 
     async def run(self, rehearsal: Rehearsal, tell: Progress) -> Outcome:
-        """Run a rehearsal to its end.
-
-        Raises: :class:`Conflict` while another one runs, or when it is cancelled.
-        """
+        """Raise :class:`Conflict` while another rehearsal runs, or when this one is cancelled."""
         if self.current is not None:
             raise Conflict(
                 "A rehearsal runs already.", hint="Wait for its end, or cancel it with --cancel."

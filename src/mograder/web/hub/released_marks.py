@@ -116,10 +116,7 @@ def released_marks_of(app: HubApp, user: Username) -> Mapping[str, StudentMark]:
 
 
 def _standing(app: HubApp, copy: CopyOf) -> tuple[Sequence[ReleaseRow], Standing]:
-    """Return the releases, and what they mean now.
-
-    Raises: NotFound if the student never saw a mark.
-    """
+    """Return the releases and what they mean; raises NotFound if the student never saw a mark."""
     book = app.book()
     if book is None:
         raise NotFound(_NO_MARKS.format(item=copy.item))

@@ -114,10 +114,7 @@ async def _standby(listener: socket.socket, service: Service) -> AsyncIterator[N
 
 
 def _configuration(services: Services, notifier: Notifier) -> uvicorn.Config:
-    """Return the hub's uvicorn configuration.
-
-    ``websockets-sansio`` supports binary frames and all close codes.
-    """
+    """Configure ``websockets-sansio``, which supports binary frames and all close codes."""
     app = create_app(services, notifier)
     if services.at_work is not None:
         app = WhileAtWork(app, services.at_work)

@@ -115,7 +115,6 @@ def _count_numbers(app: HubApp) -> Numbers:
 
 
 def open_numbers(hub: HubApp) -> None:
-    """Have the numbers in the navigation counted."""
     hub.numbers.count = partial(to_its_end, _count_numbers, hub)
 
 
@@ -155,7 +154,6 @@ def _to_grade(
 
 
 def _to_mark(app: HubApp) -> tuple[CountLine, ...]:
-    """Return the answers that wait for a mark, by assignment."""
     book = app.book()
     if book is None:
         return ()

@@ -293,8 +293,7 @@ def marker_of(request: Request) -> Marker | None:
 async def check_marker(request: Request, role: Role, course_dir: Path) -> None:
     """Check that a person with this role may mark the assignment of the path, if it names one.
 
-    Raises:
-        Forbidden: The person is no marker, or the assignment is not open for markers.
+    Raises: Forbidden if the person is no marker, or the assignment is not open for markers.
     """
     if role is Role.INSTRUCTOR:
         return
@@ -311,11 +310,7 @@ async def check_marker(request: Request, role: Role, course_dir: Path) -> None:
 
 
 def check_instructor(role: Role) -> None:
-    """Check that a person is an instructor.
-
-    Raises:
-        Forbidden: The person is not.
-    """
+    """Raise Forbidden for a person who is not an instructor."""
     if role is not Role.INSTRUCTOR:
         raise Forbidden("Instructor access required")
 
@@ -350,11 +345,7 @@ class Answers:
         return answer_id(self.key, self.assignment, student)
 
     def student_of(self, answer: str) -> str:
-        """Return the student of an answer.
-
-        Raises:
-            NotFound: There is no such answer.
-        """
+        """Raise NotFound if there is no such answer."""
         return student_of(self.key, self.assignment, answer, self.order)
 
     def markable_by(self, marker: Marker, answer: str) -> str:
@@ -362,9 +353,7 @@ class Answers:
 
         Instructors have every right in the course and may mark a trial submission of their own.
 
-        Raises:
-            NotFound: As :meth:`student_of`.
-            Forbidden: It is the marker's own.
+        Raises: NotFound as :meth:`student_of`, Forbidden if it is the marker's own.
         """
         student = self.student_of(answer)
         if not may_mark(marker, student):
@@ -380,7 +369,6 @@ def may_mark(marker: Marker, student: str) -> bool:
 
 
 def may_show_names(marking: MarkingApp, marker: Marker) -> bool:
-    """Return whether a person may ask for the students' names."""
     return marker.role is Role.INSTRUCTOR or marking.loaded.settings.marking.names != "never"
 
 
@@ -408,7 +396,6 @@ class Here:
 
     @property
     def book(self) -> Gradebook:
-        """The gradebook."""
         return self.marking.book()
 
     @property
@@ -435,11 +422,7 @@ class Here:
         return Answers(self.item, order, labels, key)
 
     def demand_question(self, key: str) -> None:
-        """Refuse a question that the assignment does not have.
-
-        Raises:
-            NotFound: It does not.
-        """
+        """Raise NotFound for a question that the assignment does not have."""
         known = (each.key for each in self.marking.progress.of(self.book, self.item).known)
         if key != WHOLE and key not in known:
             raise NotFound(f"{self.item} has no question {key[:100]!r}.")

@@ -163,11 +163,7 @@ def _record(marking: MarkingApp, name: str, fields: Mapping[str, str], by: str) 
 
 
 def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Sequence[Change]:
-    """Return the changes of a form.
-
-    Raises:
-        InvalidInput: A field cannot be used.
-    """
+    """Raise InvalidInput for a field that cannot be used."""
     book, facts = marking.book(), LateWork(marking.book()).facts()
     of = ALL_ASSIGNMENTS if fields.get("of") == "course" else name
     student, group = fields.get("student", ""), fields.get("group", "")

@@ -198,8 +198,7 @@ async def share(here: CurrentHere) -> Response:
 def markers_in(text: str) -> tuple[str, ...]:
     """Return the users that a text lists, separated by commas or spaces, each once.
 
-    Raises:
-        InvalidInput: One is no username, or there are too many.
+    Raises: InvalidInput if one is no username, or there are too many.
     """
     names = dict.fromkeys(Username.parse(name) for name in text.replace(",", " ").split())
     if len(names) > _MOST_MARKERS:

@@ -107,10 +107,7 @@ def feedback_of(marking: MarkingApp, assignment: str) -> CourseFeedback:
 
 
 def demand_assignment(book: Gradebook, assignment: str) -> None:
-    """Check that the gradebook has an assignment.
-
-    Raises: NotFound.
-    """
+    """Raise NotFound for an assignment that the gradebook does not have."""
     if all(each.name != assignment for each in book.assignments()):
         raise NotFound("The gradebook has no such assignment.", hint="Grade it first.")
 

@@ -152,7 +152,6 @@ def _named(marking: MarkingApp, marker: Marker) -> bool:
 
 
 def is_for(marker: Marker, request: RegradeRequest) -> bool:
-    """Return whether a request waits for this person."""
     if not request.assignee:
         return marker.role is Role.INSTRUCTOR
     return request.assignee == marker.name

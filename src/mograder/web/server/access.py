@@ -23,8 +23,6 @@ _log = get_logger(__name__)
 
 
 class Access(StrEnum):
-    """The access that a route demands."""
-
     ANYONE = "anyone"
     SIGNED_IN = "signed in"
     OWNER = "owner or instructor"
@@ -76,10 +74,7 @@ class RequestInfo:
 
 
 def read_query(request: Request) -> dict[str, str]:
-    """Return the fields of the query.
-
-    Raises: :class:`InvalidInput` when a field is repeated, since its value would be ambiguous.
-    """
+    """Return the query's fields; raises :class:`InvalidInput` for a repeated, ambiguous one."""
     text = request.scope["query_string"].decode("latin-1")
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)

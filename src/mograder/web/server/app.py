@@ -92,7 +92,6 @@ class WrongMethod(InvalidInput):
 
 
 def create_app(services: Services) -> ASGIApp:
-    """Build the server."""
     return ContextMiddleware(AssignmentServerApp(services))
 
 
@@ -112,7 +111,6 @@ class AssignmentServerApp:
         self._router = Router(routes, redirect_slashes=False, default=_no_route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
         if scope["type"] != "http":
             # This server has no WebSockets; uvicorn handles the lifespan.
             if scope["type"] == "websocket":
@@ -191,10 +189,7 @@ class _Answer:
 
 
 def _names(request: Request) -> dict[str, str]:
-    """Return the values of the names in the path, each decoded.
-
-    Raises: :class:`InvalidInput` for a path that is not UTF-8.
-    """
+    """Return the decoded names in the path; raises :class:`InvalidInput` if it is not UTF-8."""
     try:
         return {name: unquote(text, errors="strict") for name, text in request.path_params.items()}
     except UnicodeDecodeError as error:

@@ -49,10 +49,7 @@ async def send_file(info: RequestInfo) -> Response:
 
 
 async def find(info: RequestInfo) -> Assignment:
-    """Return the assignment that the path names.
-
-    Raises: :class:`NotFound`.
-    """
+    """Return the assignment that the path names; raises :class:`NotFound`."""
     return await info.services.read(find_open, info)
 
 

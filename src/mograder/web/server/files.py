@@ -26,8 +26,6 @@ _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-\d{1,18})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file's metadata."""
-
     path: Path
     status: os.stat_result
     sha256: bytes
@@ -46,7 +44,6 @@ class Digests:
         self._known: dict[tuple[int, int, int, int], bytes] = {}
 
     def of(self, fd: int, status: os.stat_result) -> bytes:
-        """Return the digest of an opened file."""
         key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         with self._lock:
             known = self._known.get(key)

@@ -102,7 +102,6 @@ class Services:
     pages: Pages
 
     def feedback_directory(self, name: ItemName) -> Path:
-        """Return the directory of an assignment's feedback documents."""
         return self.options.root / name / "feedback"
 
     async def read(self, do: Callable[[*Arguments], T], *arguments: *Arguments) -> T:

@@ -198,7 +198,6 @@ async def give_up(request: Request) -> Response:
 
 
 def _agreed(fields: Mapping[str, str]) -> _Agreed:
-    """Return what the student's answer to a question agrees to."""
     return {"late": fields.get("late") == "yes", "agreed": fields.get("over", "")}
 
 

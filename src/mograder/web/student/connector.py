@@ -82,7 +82,6 @@ class HttpsConnector:
 
     @property
     def token_file(self) -> Path:
-        """The file that keeps it."""
         return self._tokens.path
 
     def resume(self) -> Transport | None:
@@ -170,11 +169,7 @@ class MoodleConnector:
     ways = ("moodle_password", "moodle_token")
 
     def __init__(self, server: str, course_id: int, tokens: TokenStore) -> None:
-        """Check the settings.
-
-        Raises:
-            InvalidInput: The address is not valid, or the course's number is missing.
-        """
+        """Raise InvalidInput if the address is not valid, or the course's number is missing."""
         self.server = parse_moodle_url(server)
         if course_id <= 0:
             raise InvalidInput(
@@ -205,8 +200,7 @@ class MoodleConnector:
     def sign_in(self, way: str, fields: Mapping[str, str], known: Known | None) -> Transport:
         """Sign in, and check that the account is in the course and is the folder's owner.
 
-        Raises:
-            MograderError: With a message for the student.
+        Raises: MograderError with a message for the student.
         """
         match way:
             case "moodle_password":
@@ -346,16 +340,12 @@ class ServerConnection:
             self._transport, self.trouble, self.signed_out = fresh, "", False
 
     async def sign_out(self) -> None:
-        """Delete the login."""
         async with self._turn:
             self._hang_up()
             await to_thread.run_sync(self.connector.sign_out)
 
     async def use(self, do: Callable[[Transport], T]) -> T:
-        """Return the result of ``do`` with the connection.
-
-        Raises: NotAuthenticated without a login; what ``do`` raises.
-        """
+        """Raise NotAuthenticated without a login, and what ``do`` raises."""
         async with self._turn:
             if self._transport is None:
                 raise NotAuthenticated("Nobody is signed in.", hint="Sign in first.")

@@ -83,8 +83,6 @@ _DO = (
 
 @dataclass(frozen=True, slots=True)
 class StudentOptions:
-    """The options of ``mograder student``."""
-
     loaded: LoadedSettings
     environ: Environ
     connector: Connector
@@ -106,7 +104,6 @@ def serve_student(options: StudentOptions) -> None:
 
 
 def open_app(options: StudentOptions, port: int) -> StudentApp:
-    """Create the services of a dashboard on this port."""
     loaded, clock = options.loaded, SystemClock()
     folder = StudentFolder(loaded.course_dir)
     course = StudentCourse(folder, clock, _chosen_folders(loaded))

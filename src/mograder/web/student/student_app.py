@@ -27,8 +27,6 @@ from mograder.web.student.notebook_runner import NotebookRunner
 
 @dataclass(frozen=True, slots=True)
 class StudentApp:
-    """The services of one dashboard."""
-
     title: str
     course: StudentCourse
     connection: ServerConnection
@@ -53,7 +51,6 @@ class StudentApp:
 
 
 def student_app(request: Request) -> StudentApp:
-    """Return the object that the middleware put into the request."""
     app: StudentApp = request.scope[APP]
     return app
 

@@ -312,7 +312,6 @@ class AssignmentRow:
 
     @property
     def is_handed_in(self) -> bool:
-        """Whether the server has a submission of this student."""
         standing = self.item.standing
         return self.sent is not None or (
             standing is not None and standing.state is WorkState.SUBMITTED
@@ -320,7 +319,6 @@ class AssignmentRow:
 
     @property
     def has_feedback(self) -> bool:
-        """Whether there is feedback on the student's work."""
         standing = self.item.standing
         reported = standing is not None and bool(standing.feedback or standing.feedback_available)
         return reported or bool(self.documents)

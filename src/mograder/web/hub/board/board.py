@@ -244,7 +244,6 @@ def shown_name(name: str) -> str:
 
 
 def open_board(hub: HubApp) -> Run:
-    """Make the board of a hub, and connect it with its pages and sessions."""
     services, board = hub.services, Board(hub.services.state.engine)
     tables = BoardTables(
         board, hub.checks, hub.desk, services.pool, services.clock, hub.pages, services.secret

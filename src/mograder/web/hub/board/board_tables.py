@@ -267,7 +267,6 @@ def line_of(
     running: bool,
     asks: str = "",
 ) -> Line:
-    """Return the line of a student."""
     known = [reports.get(column.label) for column in columns]
     there = [row for row in known if row is not None]
     done = bool(columns) and all(row is not None and row.passed_at for row in known)
@@ -287,7 +286,6 @@ def line_of(
 
 
 def heads_of(columns: Sequence[Column], students: Iterable[Reports]) -> tuple[Head, ...]:
-    """Return the checks with the numbers of all students."""
     took: dict[str, list[float]] = {column.label: [] for column in columns}
     tried: Counter[str] = Counter()
     for reports in students:
@@ -307,7 +305,6 @@ def heads_of(columns: Sequence[Column], students: Iterable[Reports]) -> tuple[He
 
 
 def span(seconds: float) -> str:
-    """Return a time span in words."""
     minutes = int(seconds // 60)
     if minutes < 1:
         return "under 1 min"

@@ -157,7 +157,6 @@ class OpenEditors:
             del self._asked[session]
 
     def asked_of(self, session: str) -> CellToPut | None:
-        """Return what is asked of a session's page."""
         asked = self._asked.get(session)
         return None if asked is None else asked.cell
 
@@ -339,7 +338,6 @@ def asked_of_page(app: HubApp, caller: Caller, live: LiveSession) -> CellToPut |
 
 
 async def file_status(app: HubApp, copy: CopyOf) -> FileStatus:
-    """Return the state of a copy."""
     look = app.services.workspaces.file_status
     return await to_thread.run_sync(look, copy.user, copy.item)
 

@@ -97,7 +97,6 @@ class HandIn:
 
     @property
     def on_time(self) -> bool:
-        """Whether the submission is not late."""
         return self.submission is not None and not self.own.is_late(self.submission.received)
 
     def is_next(self, copy: CopyFacts | None, now: datetime) -> bool:

@@ -403,7 +403,6 @@ def in_bar(found: CopyStanding) -> NotebookUpdate | None:
 
 
 def _updated(row: CopyUpdateRow) -> CopyUpdated:
-    """Return the JSON of what was done to a copy."""
     return CopyUpdated(state=Standing(row.state), reason=row.reason, **asdict(cells_in(row)))
 
 

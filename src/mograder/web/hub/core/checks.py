@@ -212,7 +212,6 @@ class ValidationResults:
         return row is not None
 
     async def put(self, user: str, item: str, result: ValidationResult) -> None:
-        """Store the newest result of a copy."""
         text = await asyncio.to_thread(_text, result.answer)
         row = ResultRow(user, item, result.at, text)
         self._learn(row)
@@ -228,7 +227,6 @@ class ValidationResults:
         return None
 
     async def forget(self, user: str, item: str) -> None:
-        """Remove a copy's result, since its notebook was replaced."""
         if self._drop((user, item)):
             await self._write(lambda: self._kept.remove(user, item))
 

@@ -88,7 +88,6 @@ class Counted(Generic[T]):
         return self.last
 
     async def close(self) -> None:
-        """Cancel a running count."""
         if self._counting is not None:
             self._counting.cancel()
             await asyncio.gather(self._counting, return_exceptions=True)

@@ -53,14 +53,12 @@ class HelpDesk:
         self._turn = asyncio.Lock()
 
     def load(self) -> None:
-        """Read all (at start)."""
         self._board.forget_old(self._clock.now())
         self._requests, self._messages = self._read()
 
     # ---- memory only
 
     def of_copy(self, user: str, item: str) -> HelpRow | None:
-        """Return the open request of a copy."""
         return self._requests.get((user, item))
 
     def requests(self, item: str = "") -> tuple[HelpRow, ...]:
@@ -111,10 +109,7 @@ class HelpDesk:
         return await self._do(partial(self._board.end, item, user))
 
     async def send(self, item: str, text: str, sender: str, until: datetime, user: str = "") -> int:
-        """Send a message to the open notebooks of an item, or to a user's; return its number.
-
-        Raises: Conflict.
-        """
+        """Send to an item's open notebooks, or a user's; return the number. Raises: Conflict."""
         message = MessageRow(0, item, text, sender, self._clock.now(), until, user)
         return await self._do(partial(self._board.send, message))
 

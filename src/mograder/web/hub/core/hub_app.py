@@ -165,7 +165,6 @@ class HubApp(Parts):
 
     @property
     def dates(self) -> CourseDates:
-        """The dates of the course's items."""
         return self.marking.dates
 
     def book(self) -> Gradebook | None:

@@ -47,12 +47,10 @@ class ItemView:
 
     @property
     def name(self) -> str:
-        """The item's name."""
         return self.release.name
 
     @property
     def kind(self) -> ItemKind:
-        """Assignment or lecture."""
         return self.release.kind
 
 
@@ -103,10 +101,7 @@ class Items:
         return release
 
     def assignment(self, name: str) -> Release:
-        """Return the release of an item that a person may copy.
-
-        Raises: NotFound, InvalidInput (a demo).
-        """
+        """Return the release of an item to copy; raises NotFound, InvalidInput (a demo)."""
         release = self.get(name, "Assignment not found")
         if release.kind is ItemKind.DEMO:
             raise InvalidInput("Demos can only be run")
@@ -174,10 +169,7 @@ class Items:
         return " ".join((_MADE_ANEW.format(release.name), *words)) if words else None
 
     def _demand_published(self, user: Username, name: str) -> None:
-        """Tell a person that an item whose copy they have is no longer published.
-
-        Raises: NotFound, with that message.
-        """
+        """Raise NotFound, which says that an item whose copy they have is no longer published."""
         item = ItemName.valid(name)
         if item is None or self.releases.get(item) or not self.workspaces.has_copy(user, item):
             return

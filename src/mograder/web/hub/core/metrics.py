@@ -98,15 +98,12 @@ class Metrics(Collector):
         ProcessCollector(registry=self._registry)
 
     def render(self) -> bytes:
-        """Return all metrics as text."""
         return generate_latest(self._registry)
 
     def response(self) -> Response:
-        """Return the answer to a scrape."""
         return Response(self.render(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     def collect(self) -> Iterator[Metric]:
-        """Yield each family with what is counted now."""
         yield from self._starts()
         yield from self._sessions()
         yield from self._proxied()

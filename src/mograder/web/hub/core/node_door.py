@@ -176,8 +176,6 @@ def _header(scope: Scope, name: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HubNodes:
-    """The nodes of this hub, for pages and metrics."""
-
     nodes: Nodes
     registry: NodeRegistry
     door: NodeDoor

@@ -54,14 +54,12 @@ class Subscriber:
         self.replaced = False
 
     def note(self, part: Part) -> None:
-        """Add a change."""
         if self.board and part not in (Part.BOARD, Part.COURSE):
             return
         self._parts.add(part)
         self._changed.set()
 
     def close(self) -> None:
-        """End the stream of this page."""
         self.closed = True
         self._changed.set()
 
@@ -103,11 +101,9 @@ class Notifier:
         self._notify(user, part)
 
     def notify_instructors(self, part: Part) -> None:
-        """Notify the instructors' pages of a change."""
         self._notify("", part)
 
     def notify_all(self) -> None:
-        """Notify all pages that the course has changed."""
         self._notify(None, Part.COURSE)
 
     def _staff(self, part: Part) -> set[Subscriber]:
@@ -125,7 +121,6 @@ class Notifier:
         self._remember(user, part)
 
     def notify_boards(self, item: str) -> None:
-        """Notify the pages of an item's board."""
         self.on_board(item)
         for subscriber in self._boards:
             if subscriber.board == item:
@@ -151,10 +146,7 @@ class Notifier:
                 subscriber.note(part)
 
     def demand_room(self) -> None:
-        """Refuse a page beyond the limit.
-
-        Raises: Busy.
-        """
+        """Raise Busy for a page beyond the limit."""
         if self._closed or self._count >= MOST:
             raise Busy("Too many pages are open.", hint="Reload this one to see news.")
 

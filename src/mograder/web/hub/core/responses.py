@@ -96,7 +96,6 @@ async def answer_problem(request: Request, error: MograderError) -> Response:
 
 
 def failure_page(request: Request, error: MograderError) -> Response:
-    """Return a page about a failure."""
     later = error.retry_after if isinstance(error, Busy) else 0
     status = status_of(error)
     return problem_page(request, status, error.message, error.hint, retry_after=later)
@@ -139,7 +138,6 @@ def tell(request: Request, result: BaseModel, next_page: str, status: int = 200)
 
 
 def in_json(result: BaseModel) -> dict[str, object]:
-    """Return a result as it is sent."""
     return result.model_dump(mode="json")
 
 

@@ -187,11 +187,7 @@ def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:
 
 
 def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
-    """Return the change, checked with the dates that stay.
-
-    Raises:
-        InvalidInput: The dates are in an impossible order.
-    """
+    """Raise InvalidInput if the new dates, with those that stay, are in an impossible order."""
     facts = LateWork(app.marking.book()).facts()
     asked = given.model_fields_set
     dates = {key: getattr(given, key) for key in asked - {"opens"}}
@@ -308,10 +304,7 @@ def _visibility(name: str, rule: VisibilityEntry) -> Visibility:
 
 
 def _form_rules(fields: Mapping[str, str]) -> _Rules:
-    """Return the rules of a form.
-
-    Its fields: ``name``, ``state`` (show, hide or from), ``visible_from``, ``timezone``.
-    """
+    """Read the fields ``name``, ``state`` (show, hide or from), ``visible_from``, ``timezone``."""
     name, state = fields.get("name", ""), fields.get("state", "")
     if state == "from":
         moment = read_opening(fields.get("visible_from", ""), zone_of_form(fields))

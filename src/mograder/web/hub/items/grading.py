@@ -278,10 +278,7 @@ async def _asked(request: Request) -> _Request:
 
 
 def _demand_submissions(app: HubApp, name: ItemName, wish: GradingRequest) -> None:
-    """Check that there is something to grade.
-
-    Raises: NotFound, InvalidInput, Conflict.
-    """
+    """Refuse where there is nothing to grade. Raises: NotFound, InvalidInput, Conflict."""
     release = app.services.releases.get(name)
     if release is not None and release.kind is not ItemKind.ASSIGNMENT:
         raise InvalidInput(f"{name} is a {release.kind.value}, which has no marks.")

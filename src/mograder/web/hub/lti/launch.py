@@ -443,10 +443,7 @@ def _maximum(app: HubApp, release: Release) -> float:
 
 
 def _signed(app: HubApp, handle: PickHandle, items: list[PickedItem]) -> str:
-    """Return the signed answer, and use the handle up.
-
-    Raises: InvalidInput if it was used before.
-    """
+    """Return the signed answer, and use the handle up; raises InvalidInput for a used one."""
     now, lti = app.services.clock.now(), app.of(LtiService)
     if not lti.used.use(f"pick {handle.state}", now + timedelta(seconds=_HANDLE_SECONDS)):
         raise InvalidInput("These items were sent already.", hint="Begin again in the platform.")

@@ -87,8 +87,7 @@ async def use(code: str, request: Request, app: CurrentApp) -> Response:
 async def _expected(app: HubApp, code: str, *, use: bool) -> LtiPlatform:
     """Return the platform that an address was made for, and use the address up if asked to.
 
-    Raises:
-        NotFound: It is unknown, used or expired.
+    Raises: NotFound if it is unknown, used or expired.
     """
     if not _CODE.fullmatch(code):
         raise _used_up()
@@ -110,8 +109,7 @@ def _used_up() -> NotFound:
 def _parameters(given: dict[str, str], platform: LtiPlatform) -> tuple[str, str]:
     """Return the address of the platform's configuration, and its token.
 
-    Raises:
-        InvalidInput: The address is missing, or not on the expected platform.
+    Raises: InvalidInput if the address is missing, or not on the expected platform.
     """
     address = given.get("openid_configuration", "")
     token = given.get("registration_token", "")

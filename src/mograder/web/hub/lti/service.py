@@ -76,10 +76,7 @@ class PerPlatform(Generic[T]):
         self._made: dict[tuple[str, str], tuple[LtiPlatform, T]] = {}
 
     def of(self, platform: LtiPlatform) -> T:
-        """Return what belongs to a platform.
-
-        Raises: InvalidInput, which names the setting, if an address of it cannot be used.
-        """
+        """Raise InvalidInput, which names the setting, if an address of it cannot be used."""
         with self._lock:
             known = self._made.get(platform.key)
             if known is None or known[0] != platform:
@@ -250,7 +247,6 @@ class RosterKeeping:
             self.names.launched(username, course, self.clock.now())
 
     def courses(self) -> tuple[CourseMembers, ...]:
-        """Return the courses with a roster, and their members."""
         platforms = self.platforms()
         issuers = {each.issuer for each in platforms if each.roster != "off"}
         linked = {

@@ -388,7 +388,6 @@ class ExchangeTimeout:
         self._timeout.reschedule(None if seconds is None else loop.time() + seconds)
 
     def end(self, why: End) -> None:
-        """End the exchange now."""
         if self._pullable():
             self.ended = why
             self._timeout.reschedule(0)

@@ -75,7 +75,6 @@ class UserPath:
 
     @property
     def key(self) -> SessionKey:
-        """The key of the addressed session."""
         return SessionKey(self.user, self.item, self.mode)
 
 

@@ -41,7 +41,6 @@ class SessionOrigins:
         return any(self._url.is_below(host) for host in hosts_of(scope["headers"]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request or WebSocket of a session's own origin."""
         exchange = Exchange(scope, receive, send)
         context = context_of(scope)
         try:

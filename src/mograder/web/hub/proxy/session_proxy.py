@@ -104,7 +104,6 @@ class SessionProxy:
         return self._services.roster.allows(who.username, who.role)
 
     async def aclose(self) -> None:
-        """Close the connections to all sessions (at shutdown)."""
         await self._upstreams.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -317,10 +316,7 @@ class SessionProxy:
             self._pool.touch(visit.session)
 
     def resolve(self, cap: str) -> tuple[Capability, LiveSession]:
-        """Return what a capability is for.
-
-        Raises: :class:`ProxyReply` once the session, the login or the viewer's access has ended.
-        """
+        """Raise :class:`ProxyReply` once the session, login or the viewer's access has ended."""
         services = self._services
         capability = services.capabilities.resolve(cap)
         if capability is None or services.revocations.login_revoked(capability.login_id):
@@ -379,7 +375,6 @@ class SessionProxy:
         )
 
     async def relay(self, visit: Visit, exchange: Exchange) -> None:
-        """Relay an authorised request or WebSocket to its session."""
         scope, shared = exchange.scope, visit.by_capability
         if feature := await self._denied(visit):
             refusal = ProxyReply(403, denial(feature))
@@ -424,7 +419,6 @@ class SessionProxy:
         shared: bool,
         cookies: HeaderList | None = None,
     ) -> None:
-        """Send a response of the proxy's own."""
         self._traffic.refused += 1
         if exchange.scope["type"] == "websocket":
             status = 403 if refusal.status < 500 else refusal.status
@@ -439,7 +433,6 @@ _HTML = (b"content-type", b"text/html; charset=utf-8")
 
 
 def _own_origin_headers(context: RequestContext) -> HeaderList:
-    """Return the headers of a response on a session's own origin."""
     # 'self' too: a session's pages may frame each other.
     policy = f"frame-ancestors 'self' {policy_source(context)}"
     return [

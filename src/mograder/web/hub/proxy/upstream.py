@@ -147,7 +147,6 @@ class Upstream:
             cut()
 
     async def aclose(self) -> None:
-        """Close the connections."""
         await self._pooled.close()
         await self._single.close()
 

@@ -94,7 +94,6 @@ class OidcSignIn:
 
     @property
     def redirect_uri(self) -> str:
-        """The address that the provider sends browsers back to."""
         return f"{self.hub_url}/auth/oidc/back"
 
     @property
@@ -106,10 +105,7 @@ class OidcSignIn:
         return end_session_url(provider, self.settings.client_id, f"{self.hub_url}/login?bye=1")
 
     async def begin(self, begun: SignInState) -> str:
-        """Return where the browser is sent to sign in.
-
-        Raises: RemoteFailed if the provider cannot be asked for its addresses.
-        """
+        """Return where to send the browser; raises RemoteFailed if the provider cannot be asked."""
         provider = await self._describe()
         return authorization_url(provider, begun, self.settings.scopes, self.redirect_uri)
 

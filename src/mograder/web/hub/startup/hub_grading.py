@@ -102,11 +102,7 @@ class HubBatch:
     async def __call__(
         self, item: str, request: GradingRequest, progress: Callable[[Counts], None]
     ) -> Counts:
-        """Grade them; the result of each is kept when it is made.
-
-        Raises:
-            MograderError: The item cannot be graded at all.
-        """
+        """Keep each result once made; raises MograderError if the item cannot be graded at all."""
         watch = _Watch(item, progress)
         path = self.loaded.gradebook_path
         with closing(await asyncio.to_thread(Gradebook, path)) as gradebook:
@@ -194,8 +190,7 @@ def open_grading(
 ) -> HubGrading:
     """Return the parts of grading on a hub; blocks.
 
-    Raises:
-        InvalidInput: The secret of the course's signatures cannot be read or written.
+    Raises: InvalidInput if the secret of the course's signatures cannot be read or written.
     """
     sources = open_sources(loaded, clock)
     jobs = min(loaded.settings.defaults.jobs, len(os.sched_getaffinity(0)))
@@ -223,10 +218,7 @@ def open_grading(
 def make_grading(
     loaded: LoadedSettings, state: HubState, clock: Clock, batch: Batch, sources: Sources
 ) -> HubGrading:
-    """Return the parts of grading; the app opens the queue. Blocks.
-
-    Raises: as :func:`open_grading`.
-    """
+    """Blocks; raises as :func:`open_grading`. The app opens the queue."""
     return HubGrading(
         jobs=GradingJobs(KeptJobs(state.engine), batch, clock),
         sources=sources,
