@@ -38,7 +38,6 @@ class Crowd:
         return max(self.pages)
 
     def close(self) -> None:
-        """Close every tab."""
         for tab in self.tabs:
             tab.close()
 

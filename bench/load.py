@@ -25,7 +25,6 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def request(self) -> bytes:
-        """The bytes of one request."""
         lines = [f"GET {self.path} HTTP/1.1", f"Host: 127.0.0.1:{self.port or 80}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -65,7 +64,6 @@ async def _ask_until(target: Target, until: float) -> int:
 
 
 async def connect(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open a connection to where a target is."""
     if target.socket is not None:
         return await asyncio.open_unix_connection(str(target.socket), limit=_CHUNK)
     return await asyncio.open_connection("127.0.0.1", target.port, limit=_CHUNK)
@@ -85,7 +83,6 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reque
 
 
 async def read_chunked(reader: asyncio.StreamReader) -> bytes:
-    """Read a chunked body to its end."""
     body = bytearray()
     while size := int(await reader.readline(), 16):
         body += (await reader.readexactly(size + 2))[:size]

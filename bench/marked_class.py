@@ -89,7 +89,6 @@ def add_items(course: Path, count: int) -> None:
 
 
 def student_name(number: int) -> str:
-    """Return the username of a student."""
     return f"student{number:03}"
 
 
@@ -175,7 +174,6 @@ def _result(student: str, text: str, *, fails: int) -> GradingResult:
 
 
 def _cells(text: str) -> tuple[CellResult, ...]:
-    """Return the output of each cell."""
     shown = CellOutput("text/html", f"<p>{_essay('2')}</p>")
     return tuple(
         CellResult(cell.index, cell.name, CellStatus.OK, outputs=(shown,))

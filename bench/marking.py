@@ -88,11 +88,9 @@ class _Marker:
             self.took[name].append(self._ask("GET", path)[0])
 
     def look_at_gradebook(self) -> None:
-        """Request the page of all students and items."""
         self.took[_GRADEBOOK].append(self._ask("GET", "/course/gradebook")[0])
 
     def close(self) -> None:
-        """Close the connection."""
         self._connection.close()
 
     def _save(self, address: str, points: int) -> None:

@@ -106,7 +106,6 @@ class Reader:
         return took
 
     def close(self) -> None:
-        """Hang up."""
         self._connection.close()
 
 

@@ -84,7 +84,6 @@ class Row:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the budget holds."""
         if self.budget is None:
             return Verdict.NONE
         return self.budget.judge(statistics.median(self.ours), self.ratio)

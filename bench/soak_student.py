@@ -55,7 +55,6 @@ class Findings:
 
     @staticmethod
     def note(where: list[str], what: str) -> None:
-        """Remember one more."""
         where.append(what if len(where) < _MOST_TOLD else "")
 
 
@@ -228,10 +227,7 @@ class Soaker:
 
 
 def _expect(answer: httpx.Response) -> httpx.Response:
-    """Return the answer if its status is 200.
-
-    Raises: Broken.
-    """
+    """Return the answer if its status is 200. Raises: Broken."""
     if answer.status_code != httpx.codes.OK:
         raise Broken(f"{answer.request.url.path}: {answer.status_code} {answer.text[:200]}")
     return answer

@@ -106,7 +106,6 @@ class Tab:
             raise Refused(f"no output shows {shows}")
 
     def close(self) -> None:
-        """Close the tab."""
         self._line.close()
         if self._socket is not None:
             self._socket.close()

@@ -25,8 +25,6 @@ class Refused(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status and a body."""
-
     status: int
     body: bytes
 

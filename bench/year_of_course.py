@@ -24,12 +24,10 @@ _BEGAN = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
 
 def person(number: int) -> str:
-    """The name of a student."""
     return f"student{number:03}"
 
 
 def item(number: int) -> str:
-    """The name of an item."""
     return f"A{number:02}-Some-Assignment"
 
 

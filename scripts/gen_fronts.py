@@ -22,7 +22,6 @@ SETTINGS = {
 
 
 def files() -> dict[Path, str]:
-    """Return each file and its content."""
     with tempfile.TemporaryDirectory() as course:
         loaded = load_settings(Path(course), overrides=SETTINGS, environ={})
         front = front_of(loaded, FrontOptions())

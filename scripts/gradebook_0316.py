@@ -99,7 +99,6 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run one command."""
     command, path = sys.argv[1], Path(sys.argv[2])
     if command == "read":
         print(json.dumps(read(path)))

@@ -24,7 +24,6 @@ _SECONDS = 60
 
 
 def main() -> int:
-    """Make the recordings."""
     python = install().with_name("python")
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "gradebook.db"

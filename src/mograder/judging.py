@@ -54,7 +54,6 @@ class Result:
 
     @property
     def failures(self) -> list[Outcome]:
-        """The conditions that do not hold."""
         return [outcome for outcome in self.outcomes if not outcome.passed]
 
 

@@ -70,7 +70,6 @@ def say(hub: Hub, user: str, *said: CheckReport, item: str = "A1") -> None:
 
 
 def check(label: str, status: Status, earned: float = 0.0) -> CheckReport:
-    """What a check says."""
     return CheckReport(label, status, earned, 1.0)
 
 

@@ -21,7 +21,6 @@ MESSAGE = MessageRow(0, "A1", "Read the hint.", "prof", NOW, NOW + 10 * MINUTE)
 
 @pytest.fixture
 def board(engine: Engine) -> Board:
-    """The board, empty."""
     return Board(engine)
 
 

@@ -33,12 +33,10 @@ NOW = datetime(2026, 11, 20, 9, 30, 15, 123456, tzinfo=UTC)
 
 @pytest.fixture
 def state(engine: Engine) -> HubState:
-    """The hub's state, empty."""
     return HubState(engine)
 
 
 def session(number: int = 1, *, user: str = "alice", mode: str = "edit") -> SessionRow:
-    """A session of A1."""
     return SessionRow(
         session_id=f"session-{number}",
         username=user,
@@ -53,7 +51,6 @@ def session(number: int = 1, *, user: str = "alice", mode: str = "edit") -> Sess
 
 
 def capability(cap: str, *, session_id: str = "session-1", login: str = "login") -> CapabilityRow:
-    """A capability of alice's."""
     return CapabilityRow(cap, session_id, "alice", Role.STUDENT, login, NOW)
 
 

@@ -22,7 +22,6 @@ pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 def somebody(name: str, role: Role = Role.STUDENT) -> Identity:
-    """A signed-in person."""
     return Identity(name, role, Method.COOKIE, "login", None)
 
 

@@ -41,7 +41,6 @@ class Rig:
     copies: Path
 
     async def run(self, *cells: str, seconds: float = 120, text: str = "") -> ExecutionResult:
-        """Run a notebook of these cells."""
         return await self.executor.execute(
             ExecutionRequest(text or notebook(*cells), "A1.py", self.environment, LIMITS, seconds)
         )

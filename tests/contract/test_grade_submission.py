@@ -184,7 +184,6 @@ async def test_courses_of_ours_and_for_0_3_16_are_judged_unchanged(
 
 
 def released(source: Path) -> str:
-    """The release of a source."""
     made = make_release(source.read_text(), filename=source.name, assignment=source.stem)
     assert made is not None
     return made.text

@@ -21,12 +21,10 @@ NOW = datetime(2026, 11, 20, 9, 30, 15, 123456, tzinfo=UTC)
 
 @pytest.fixture
 def jobs(engine: Engine) -> KeptJobs:
-    """The table, empty."""
     return KeptJobs(engine)
 
 
 def add(jobs: KeptJobs, item: str = "A1", *students: str) -> JobRow:
-    """Add a job that an instructor asked for."""
     return jobs.add(item, "prof", students, NOW, force=True, failed_only=False)
 
 

@@ -97,7 +97,6 @@ def status(hub: HubProcess, item: str = ITEM) -> dict[str, Any]:
 
 
 def grade(hub: HubProcess, item: str = ITEM, **request: object) -> None:
-    """Ask the hub to grade."""
     with hub.client(instructor()) as client:
         answer = client.post(f"/autograde/{item}", json=request)
     assert answer.status_code == 202, answer.text

@@ -16,7 +16,6 @@ from tests.support.identity import Members
 
 
 async def invite(hub: Hub, people: str, **fields: str) -> httpx.Response:
-    """Send the form."""
     data = {"people": people, "days": "7", "form": "csv", **fields}
     return await press(hub, "/course/invite", "prof", data=data)
 

@@ -191,11 +191,9 @@ class Hostiles:
         return info
 
     async def outcome(self, name: str) -> Ended:
-        """Wait for its end."""
         return await self.sessions.outcome(name)
 
     def workspace(self, name: str) -> Path:
-        """Where it works."""
         return self.sessions.place / f"workspace-{name}"
 
     def use(self, name: str) -> SessionUse | None:

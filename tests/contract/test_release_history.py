@@ -25,12 +25,10 @@ NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 
 
 def kept_in(hub: Hub) -> KeptReleases:
-    """The kept releases in the hub's database."""
     return KeptReleases(hub.services.state.engine)
 
 
 def history(hub: Hub) -> ReleaseHistory:
-    """The releases of the hub."""
     services = hub.services
     return ReleaseHistory(
         services.releases, kept_in(hub), services.recorder.versions, services.clock

@@ -208,7 +208,6 @@ class Rig:
     term: Term
 
     async def see(self, path: str, name: str = "prof") -> str:
-        """Return a page."""
         return await read(self.hub, path, name)
 
     async def send(self, path: str, name: str = "prof", **fields: object) -> httpx.Response:
@@ -218,7 +217,6 @@ class Rig:
         return answer
 
     def now(self, at: datetime) -> None:
-        """Move the clock."""
         self.hub.clock.advance((at - self.hub.clock.now()).total_seconds())
 
 

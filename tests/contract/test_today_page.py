@@ -47,7 +47,6 @@ async def today(hub: Hub, path: str = "/course/today") -> str:
 
 
 def part(text: str, name: str) -> str:
-    """Return one section of the page."""
     return text.split(f'<section class="part" id="{name}"')[1].split("</section>", maxsplit=1)[0]
 
 

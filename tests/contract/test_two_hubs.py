@@ -54,12 +54,10 @@ class Rig:
 
     @property
     def one(self) -> HubProcess:
-        """The first hub."""
         return self.both.hubs[0]
 
     @property
     def two(self) -> HubProcess:
-        """The second hub."""
         return self.both.hubs[1]
 
     def running(self) -> dict[str, str]:

@@ -24,7 +24,6 @@ NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 
 @pytest.fixture
 def rows(engine: Engine) -> UpdateRows:
-    """The tables, empty."""
     return UpdateRows(engine)
 
 

@@ -82,7 +82,6 @@ def hub(request: pytest.FixtureRequest, caches: SharedCaches) -> Iterator[HubPro
 
 
 def copy_of(hub: HubProcess, user: str) -> Path:
-    """A student's notebook."""
     return workspace(hub, user, ITEM) / f"{ITEM}.py"
 
 

@@ -73,7 +73,6 @@ class Rig:
     two: NodeProcess
 
     def node(self, name: str) -> NodeProcess:
-        """The node of a name."""
         return self.one if name == "one" else self.two
 
 

@@ -49,7 +49,6 @@ class Rig:
             return {each["name"]: each for each in client.get("/nodes").json()}
 
     def row(self, user: str) -> SessionRow:
-        """The row of a user's session."""
         engine = open_engine(database_url("", self.hub.course))
         rows = HubState(engine).sessions()
         engine.dispose()

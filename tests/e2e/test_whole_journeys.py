@@ -59,7 +59,6 @@ class Album:
 
 
 def text_of(file: Path) -> str:
-    """Return the content of a file."""
     return file.read_text("utf-8")
 
 

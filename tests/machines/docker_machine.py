@@ -55,7 +55,6 @@ class Machine:
 
     @property
     def name(self) -> str:
-        """Its host name."""
         return f"{PREFIX}{self.number}"
 
     @property
@@ -108,7 +107,6 @@ class Machine:
         return run("docker", "-H", self.socket, *words, seconds=seconds, given=given)
 
     def import_image(self, image: Image) -> None:
-        """Give the engine the image."""
         self.docker("import", *image.options, image.rootfs, image.tag, seconds=300)
 
     def log(self) -> str:

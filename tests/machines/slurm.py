@@ -103,7 +103,6 @@ class Cluster:
         self.daemons.pop(f"slurmd-{node}").kill()
 
     def start(self) -> None:
-        """Start all daemons."""
         (self.place / "state").mkdir()
         key = self.place / "munge.key"
         key.write_bytes(os.urandom(1024))

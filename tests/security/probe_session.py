@@ -104,7 +104,6 @@ def staged(kind: str, shared: SharedCaches) -> Iterator[Attack]:
 
 
 def supervisor_log(hub: HubProcess) -> str:
-    """Return the supervisor's log so far."""
     return (hub.course / ".mograder" / "supervisor.log").read_text()
 
 
@@ -117,7 +116,6 @@ def supervisor_pid(hub: HubProcess) -> int:
 
 
 def zygotes(hub: HubProcess) -> list[int]:
-    """The zygotes of a hub."""
     below = psutil.Process(hub.pid).children(recursive=True)
     return [child.pid for child in below if _is_zygote(child)]
 

@@ -34,12 +34,10 @@ class Course:
 
     @property
     def root(self) -> Path:
-        """The directory that is served."""
         return self.options.root
 
     @property
     def services(self) -> Services:
-        """The server's services."""
         if self._services is None:
             self._services = open_services(self.options, clock=self.clock, disk=self.disk)
         return self._services

@@ -121,7 +121,6 @@ class Handler(Quiet):
 
 
 def reply(handler: BaseHTTPRequestHandler, code: int, body: bytes, **headers: str) -> None:
-    """Send a whole answer."""
     handler.send_response(code)
     for name, value in {"content_length": str(len(body)), **headers}.items():
         handler.send_header(name.replace("_", "-"), value)

@@ -106,7 +106,6 @@ class People:
             )
 
     async def close(self) -> None:
-        """Close every profile."""
         for person in self._everybody:
             await person.context.close()
 

@@ -15,8 +15,6 @@ from mograder.cli.main import run
 
 
 class Printed(NamedTuple):
-    """The output of one command."""
-
     out: str
     err: str
 

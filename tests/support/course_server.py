@@ -42,7 +42,6 @@ class CourseServer(StartedServer):
 
     @property
     def port(self) -> int:
-        """The port of it."""
         return int(self.url.rpartition(":")[2])
 
     def start(self) -> None:
@@ -71,7 +70,6 @@ class CourseServer(StartedServer):
         )
 
     def headers(self, user: str) -> dict[str, str]:
-        """How this person signs in."""
         return {"Authorization": f"Bearer {self.token(user)}"}
 
 

@@ -169,7 +169,6 @@ class FakeJudges:
     asked: list[JudgingRequest] = field(default_factory=list)
 
     async def judge(self, request: JudgingRequest) -> JudgingResult:
-        """Return the result of the test's function."""
         self.asked.append(request)
         plan = parse_plan(request.files.plan)
         result = self.answer(request, plan)
@@ -194,7 +193,6 @@ class FakeRuns:
     asked: list[ExecutionRequest] = field(default_factory=list)
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
-        """Return the result."""
         self.asked.append(request)
         return self.result
 

@@ -152,7 +152,6 @@ class FakeNode:
             self._writer.write(line)
 
     def disconnect(self) -> None:
-        """Break the connection."""
         if self._writer is not None:
             self._writer.close()
 
@@ -165,7 +164,6 @@ class FakeNode:
 
     @property
     def leased(self) -> bool:
-        """Whether it holds a lease."""
         return not self.fences or self.clock.steady() < self._deadline
 
     def _fence(self) -> None:
@@ -262,7 +260,6 @@ class FakeLink:
     secret_hash: str = "f" * 64
 
     async def close(self) -> None:
-        """Close the connection."""
         await self.connection.close()
 
 

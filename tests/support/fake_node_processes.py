@@ -53,7 +53,6 @@ def fake_nodes(hub: HubProcess, count: int, place: Path) -> Iterator[dict[str, S
 
 
 def node_tokens(hub: HubProcess, *names: str) -> list[str]:
-    """Return a token for each of these nodes."""
     made = run_mograder("hub", "node-token", *names, cwd=hub.course)
     if made.status != 0:
         raise RuntimeError(f"no token was made: {made.errors}")

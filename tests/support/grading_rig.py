@@ -30,8 +30,6 @@ QUICK = Deadlines(call=5.0, check=10.0, submission=60.0, notebook=20.0)
 
 @dataclass
 class GradingRig:
-    """Tools, and a course's directory."""
-
     tools: GradingTools
     course: Path
 
@@ -46,7 +44,6 @@ class GradingRig:
     async def grade(
         self, assignment: GradedAssignment, text: str | bytes, student: str = "alice"
     ) -> GradedNotebook:
-        """Grade a text."""
         data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
         submitted = SubmittedNotebook(student, Path(f"{student}.py"), data)
         return await grade_submission(assignment, submitted, self.tools)
@@ -85,5 +82,4 @@ def _loaded(course: Path, runtime: Path, uv_cache: Path, environments: Path) -> 
 
 
 def marks(found: GradedNotebook) -> dict[str, tuple[float | None, GradingState]]:
-    """The marks and states of all questions."""
     return {each.key: (each.earned, each.state) for each in found.result.questions}

@@ -83,12 +83,10 @@ class FakeSession:
 
     @property
     def started_at(self) -> datetime:
-        """When it began."""
         return self.last_seen
 
     @property
     def id(self) -> str:
-        """The session's id."""
         again = f"-{self.number}" if self.number > 1 else ""
         return f"{self.key.user}-{self.key.item}{again}"
 
@@ -346,7 +344,6 @@ class Hub:
     def end(
         self, user: str, item: str, reason: EndReason, mode: Mode = Mode.EDIT, detail: str = ""
     ) -> None:
-        """Have a session end."""
         key = SessionKey(user, item, mode)
         session = self.pool.running.pop(key, None)
         known = session.id if session else f"{user}-{item}"

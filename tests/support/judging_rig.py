@@ -85,7 +85,6 @@ class JudgingRig:
     async def judge(
         self, source: str, text: str, contract: str, deadlines: Deadlines = DEADLINES
     ) -> JudgingResult:
-        """Judge a submission."""
         request = self.request(source, text, contract=contract)
         return await self.runner.judge(replace(request, deadlines=deadlines))
 
@@ -128,5 +127,4 @@ def earned(result: JudgingResult) -> dict[str, tuple[float, float]]:
 
 
 def of(result: JudgingResult, label: str) -> JudgedCheck:
-    """Return the check with a label."""
     return next(c for c in result.checks if label in [each.label for each in c.labels])

@@ -38,8 +38,6 @@ while [ ! -e crash ]; do sleep 0.02; done; cat crash >&2; rm crash; exit 3"""
 
 @dataclass
 class EventRecorder:
-    """Records the events of a launcher."""
-
     exits: list[Ended] = field(default_factory=list)
     lost: bool = False
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,7 +51,6 @@ class EventRecorder:
         self._news.set()
 
     async def wait_until(self, holds: Callable[[], bool]) -> None:
-        """Wait for news until the condition holds."""
         async with asyncio.timeout(PATIENCE):
             while not holds():
                 self._news.clear()
@@ -185,7 +182,6 @@ async def shown(editor: MarimoClient) -> str:
 
 
 def address_of(endpoint: Endpoint, spec: StartSession) -> Address:
-    """Where a session's editor is."""
     url = f"http://session{spec.base_url}"
     return Address(base_url=url, socket=endpoint.socket, timeout=100)
 
@@ -200,7 +196,6 @@ def copy_of(environment: Path, other: Path, *, linked: bool) -> Path:
 
 
 async def zygotes_of(local: Local) -> list[psutil.Process]:
-    """The zygotes of its supervisor."""
     supervisor = await live_supervisor(local.launcher)
     return [
         process

@@ -37,12 +37,10 @@ class LightInstall:
 
     @property
     def python(self) -> Path:
-        """The environment's interpreter."""
         return self.directory / "bin" / "python"
 
     @property
     def mograder(self) -> Path:
-        """The command as installed."""
         return self.directory / "bin" / "mograder"
 
     def run(

@@ -181,7 +181,6 @@ async def lti(tmp_path: Path) -> AsyncIterator[LtiHub]:
 
 
 def login_of(lti: LtiHub, answer: httpx.Response) -> Login:
-    """The login that an answer sets."""
     login = read_cookie(SECRET, answer.cookies[LOGIN], lti.hub.clock.now())
     assert login is not None
     return login

@@ -50,7 +50,6 @@ class MailBox:
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Take a letter."""
         content = envelope.content
         assert isinstance(content, bytes)
         self.letters.append(email.message_from_bytes(content, policy=email.policy.default))

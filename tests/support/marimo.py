@@ -158,7 +158,6 @@ class MarimoClient:
         return answer
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait for news until the condition holds."""
         deadline = time.monotonic() + self.address.timeout
         while not holds():
             self._news.clear()
@@ -176,7 +175,6 @@ class MarimoClient:
             self._socket.transport.abort()
 
     async def close(self) -> None:
-        """Close the tab."""
         if self._socket is not None:
             await self._socket.close()
         if self._reader is not None:

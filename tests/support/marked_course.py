@@ -52,7 +52,6 @@ def put_marked_course(course: Path, students: int) -> Path:
 
 
 def student_name(number: int) -> str:
-    """Return the user name of a student of the course."""
     return f"student{number:03}"
 
 

@@ -192,7 +192,6 @@ class MarkingCourse:
         return f"/marking/-/api/{A}/answers/{self.id_of(student)}/questions/{place}"
 
     async def ask(self, method: str, path: str, user: str = "mia", **more: Any) -> httpx.Response:
-        """Send one request of a person."""
         return await ask(self.hub, method, path, user, **more)
 
     async def state(self, student: str, question: str = "Essay", user: str = "mia") -> Any:
@@ -280,7 +279,6 @@ def _graded_course(students: tuple[str, ...]) -> tuple[_File, ...]:
 
 
 def texts_in(value: object) -> Iterator[str]:
-    """Yield all texts in a JSON value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

@@ -91,7 +91,6 @@ class NodeRig:
         return found is not None and found.granted
 
     def node(self, name: str) -> ConnectedNode:
-        """A node that is connected."""
         found = self.registry.find(name)
         assert found is not None, name
         return found
@@ -138,8 +137,6 @@ class _Heard(NodeMachines):
         on_lost: Callable[[], None],
         on_news: Callable[[News], None] = ignore,
     ) -> None:
-        """Set the callbacks."""
-
         def ended(gone: Ended) -> None:
             self.rig.ended.append(gone)
             on_ended(gone)
@@ -156,7 +153,6 @@ class _Heard(NodeMachines):
 
 
 def spec(name: str) -> StartSession:
-    """A session of one notebook."""
     return StartSession(
         session_id=f"session-{name}",
         mode=Mode.EDIT,

@@ -62,7 +62,6 @@ class NodeRows:
     """How often a secret was looked for."""
 
     def known_by(self, secret_hash: str) -> NodeRow | None:
-        """The node with this secret."""
         self.asked += 1
         if self.failure is not None:
             raise self.failure
@@ -112,7 +111,6 @@ class WireHub:
         return token
 
     async def next_link(self) -> NodeLink:
-        """The next node that connects."""
         return await asyncio.wait_for(self.came.get(), PATIENCE)
 
 
@@ -179,7 +177,6 @@ async def knock(
 
 
 async def status_of(hub: WireHub, secret: str, protocol: str) -> int:
-    """The status of the answer at a hub's door."""
     async with knock(hub, secret, protocol) as (status, *_):
         return status
 
@@ -241,7 +238,6 @@ async def next_client(
 
 
 def client_of(link: NodeLink, session_id: str = SESSION) -> aiohttp.ClientSession:
-    """A client of a session on a node."""
     connections = NodeConnections({link.name: link}.get)
     endpoint = Endpoint(Path(f"{session_id}.sock"), link.name)
     return aiohttp.ClientSession(connector=connections.connector(endpoint))

@@ -74,7 +74,6 @@ class PrefixProxy(StartedServer):
         self.wait_until(lambda: accepts(self.port), 60)
 
     def configuration(self) -> str:
-        """The nginx configuration."""
         config = self.config
         upstream = f"http://127.0.0.1:{config.hub_port}"
         told = f"proxy_set_header X-Forwarded-Prefix {config.prefix};"

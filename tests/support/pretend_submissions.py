@@ -50,7 +50,6 @@ class PretendSubmission:
 
     @property
     def received(self) -> datetime:
-        """The time of submission."""
         return DUE + self.late
 
     @property

@@ -39,7 +39,6 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        """The pid of the running server."""
         assert self._process is not None, f"{self.name} was not started"
         return self._process.pid
 
@@ -102,11 +101,9 @@ class ServerProcess:
             self._process.wait(timeout=10)
 
     def tail(self, lines: int = 60) -> str:
-        """The last lines that the server wrote."""
         return "\n".join(self.log_text().splitlines()[-lines:])
 
     def log_text(self) -> str:
-        """All that the server wrote so far."""
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
 
     def _end_bereaved(self) -> None:
@@ -172,7 +169,6 @@ class OpenedByLink(StartedServer):
         return str(_LINK.findall(self.log_text())[-1])
 
     def healthy(self) -> bool:
-        """Whether it answers."""
         try:
             return httpx.get(f"{self.url}/health", timeout=2, trust_env=False).is_success
         except httpx.TransportError:

@@ -40,7 +40,6 @@ class ReleasedCourse:
         return CourseFeedback(self.loaded, self.book, self.assignment, self.key, later(minutes))
 
     def result(self, student: str, **changes: object) -> GradingResult:
-        """Return a student's result."""
         question = graded_result().questions[0]
         values: dict[str, object] = {
             "assignment": self.assignment,
@@ -53,11 +52,9 @@ class ReleasedCourse:
         return graded_result(**(values | changes))
 
     def grade(self, student: str, **changes: object) -> None:
-        """Record a student's result."""
         self.book.record_run(run_of(self.result(student, **changes), self.key))
 
     def grade_hidden(self, *students: str, **changes: object) -> None:
-        """Record results of hidden tests."""
         (check,) = self.result(students[0]).checks
         labels = tuple(each.model_copy(update={"hidden": True}) for each in check.labels)
         hidden = check.model_copy(update={"labels": labels, "hidden": True})

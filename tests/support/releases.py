@@ -15,7 +15,6 @@ def publish(
     name: str = "A1",
     kind: ItemKind = ItemKind.ASSIGNMENT,
 ) -> Release:
-    """Publish these files."""
     with releases.stage(ItemName.parse(name)) as staged:
         for filename, content in files.items():
             staged.add(filename, io.BytesIO(content))

@@ -236,7 +236,6 @@ class Rig:
         return task
 
     def why_ended(self, pool: SessionManager, session: LiveSession) -> EndReason:
-        """Return why a session has ended."""
         ending = pool.history.of_session(session.id)
         assert ending is not None
         return ending.reason

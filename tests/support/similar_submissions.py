@@ -84,7 +84,6 @@ _WORDS = [
 
 
 def notebook(*cells: str) -> str:
-    """Return a notebook with these cells."""
     parts = []
     for code in cells:
         lines = "\n".join(f"    {line}" if line else "" for line in code.splitlines())

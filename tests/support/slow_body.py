@@ -20,7 +20,6 @@ class Refused:
 
     @property
     def status(self) -> int:
-        """The status of the answer."""
         return int(self.answer.split(b" ", 2)[1])
 
     @property

@@ -72,7 +72,6 @@ def imports(module: str, platform: str) -> frozenset[str]:
 
 @cache
 def tree_of(path: Path) -> ast.Module:
-    """Return the syntax tree of a file of ours."""
     return ast.parse(path.read_text("utf-8"))
 
 

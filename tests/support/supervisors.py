@@ -224,7 +224,6 @@ def inside_of(client: SupervisorClient) -> list[psutil.Process]:
 
 
 def names_inside(client: SupervisorClient) -> list[str]:
-    """Return the names of the programs that run below it."""
     return names_below(supervisor_process(client))
 
 

@@ -73,7 +73,6 @@ class TwoHubs:
         return {record.parent.name for record in records}
 
     def rows(self) -> list[SessionRow]:
-        """The rows of all sessions."""
         engine = open_engine(database_url(self.database, self.place))
         try:
             return list(HubState(engine).sessions())

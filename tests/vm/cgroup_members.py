@@ -67,7 +67,6 @@ def hold_memory(amount: int) -> None:
 
 
 def spin() -> None:
-    """Keep a processor busy."""
     while True:
         pass
 

@@ -131,7 +131,6 @@ def apart(work: Callable[[], object]) -> None:
 
 
 def sleep_forever() -> None:
-    """Wait to be killed."""
     while True:
         signal.pause()
 

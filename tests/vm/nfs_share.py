@@ -37,8 +37,6 @@ def run(*command: object) -> str:
 
 @dataclass(frozen=True)
 class Client:
-    """One client machine."""
-
     number: int
 
     @property

@@ -39,7 +39,6 @@ class Service:
 
     @property
     def config(self) -> SupervisorConfig:
-        """How it runs."""
         return make_config(
             self.runtime, self.place, owned=False, warm_environments=self.warm, log=None
         )
@@ -120,7 +119,6 @@ class UnitSessions(Sessions):
     limits: Limits = LIMITS
 
     def request(self, name: str, script: str, *, mode: str = "edit", slot: int = 1) -> StartSession:
-        """Return a start request."""
         request = super().request(name, script, mode=mode, slot=slot)
         for path in (request.directory, *request.directory.iterdir()):
             os.chown(path, self.uid, self.uid)

@@ -64,21 +64,13 @@ class Extensions:
     facts: LateFacts
 
     def named(self, typed: str) -> str:
-        """Return the assignment that an argument means; ``all`` is the course.
-
-        Raises:
-            MograderError: None or several match.
-        """
+        """``all`` is the course. Raises MograderError if none or several match."""
         if typed == "all":
             return ALL_ASSIGNMENTS
         return find_name(typed, self.assignments, Words())
 
     def apply(self, changes: Sequence[Change], *, dry_run: bool) -> None:
-        """Tell what the changes do, and record them.
-
-        Raises:
-            Conflict: Another change was recorded since ``facts`` were read.
-        """
+        """Tell and record them; raises Conflict if ``facts`` are not the recorded ones any more."""
         for text in doubts(self.loaded, self.book, changes):
             click.echo(plain(f"WARNING: {text}"), err=True)
         now = SystemClock().now()

@@ -176,11 +176,7 @@ def _record_terms(
 
 
 def _choose(arguments: Sequence[str], loaded: LoadedSettings) -> tuple[_Chosen, ...]:
-    """Return the students that the arguments mean, by assignment.
-
-    Raises:
-        InvalidInput: An argument means nothing, or several things.
-    """
+    """Raise InvalidInput for an argument that means nothing, or several things."""
     found: dict[Path, _Chosen] = {}
     for argument in arguments:
         each = _named(argument, loaded)

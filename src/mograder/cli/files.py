@@ -18,12 +18,7 @@ _DATABASE = b"SQLite format 3\0"
 
 
 def read_bytes(file: Path, limit: int = _MOST_BYTES) -> bytes:
-    """Return a file's bytes, at most ``limit`` of them.
-
-    Raises:
-        InvalidInput: It cannot be read, or is too large.
-        NotFound: It does not exist.
-    """
+    """Raise NotFound, or InvalidInput if it cannot be read or has more than ``limit`` bytes."""
     try:
         with file.open("rb") as stream:
             data = stream.read(limit + 1)
@@ -37,11 +32,7 @@ def read_bytes(file: Path, limit: int = _MOST_BYTES) -> bytes:
 
 
 def read_text(file: Path) -> str:
-    """Return a file's text, without a byte order mark.
-
-    Raises:
-        InvalidInput: It cannot be read, or is not UTF-8.
-    """
+    """Return the text without a byte order mark; raises InvalidInput if unreadable or not UTF-8."""
     try:
         return file.read_text("utf-8-sig")
     except OSError as error:

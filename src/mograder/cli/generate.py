@@ -132,13 +132,11 @@ class _Progress(Watch):
             print_json({"event": kind, **facts}, err=True)
 
     def warn(self, message: str) -> None:
-        """Print a warning about the whole command."""
         self.event("warning", message=message)
         if not self.events:
             click.echo(f"Warning: {message}", err=True)
 
     def problem(self, name: str, message: str) -> None:
-        """Print a mistake in an item."""
         self.event("problem", assignment=name, message=message)
         if not self.events:
             click.echo(message, err=True)

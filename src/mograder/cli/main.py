@@ -91,8 +91,6 @@ _on_server = partial(Lazy, needs=Needs.LINUX)
 
 @dataclass(slots=True)
 class _ErrorOptions:
-    """The root command's options for error handling."""
-
     debug: bool = False
 
 
@@ -372,7 +370,6 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line of this process and exit with its status."""
     prepare_output()
     # The default action would leave temporary files: copies of databases, and students' files.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

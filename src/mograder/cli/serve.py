@@ -189,10 +189,7 @@ def export_web(
 
 
 def _notebook(found: Assignment, wanted: str | None) -> FileName:
-    """Return the name of the item's notebook.
-
-    Raises: :class:`NotFound`, :class:`InvalidInput` if there are several and none was chosen.
-    """
+    """Raise NotFound, or InvalidInput if there are several notebooks and none was chosen."""
     names = sorted(path.name for path in found.directory.glob("*.py"))
     if wanted is not None and wanted not in names:
         raise NotFound(f"{found.name} has no notebook {wanted}.")

@@ -42,10 +42,7 @@ class Source:
     text: str | None
 
     def read(self) -> str:
-        """Return the secret.
-
-        Raises: ``click.UsageError``, :class:`InvalidInput`.
-        """
+        """Return the secret; raises ``click.UsageError``, :class:`InvalidInput`."""
         if sum((self.file is not None, self.stdin, self.text is not None)) > 1:
             raise click.UsageError("Give one of --secret-file, --secret-stdin and --secret only.")
         if self.stdin:

@@ -169,7 +169,6 @@ async def _validate_all(
     seconds: int,
     say: Callable[[str], None],
 ) -> list[ValidationReport]:
-    """Validate all notebooks."""
     async with opening as workbench:
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -237,7 +236,6 @@ def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> _Read | V
 
 
 def _is_below(path: Path, directory: str, loaded: LoadedSettings) -> bool:
-    """Return whether a notebook is in a directory of the course."""
     return path.resolve().is_relative_to(loaded.path(directory).resolve())
 
 

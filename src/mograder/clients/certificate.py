@@ -60,11 +60,7 @@ class Certificate:
 
 
 def trusting(authority: Path | None) -> ssl.SSLContext:
-    """Return a TLS context that trusts the usual authorities and ``authority``.
-
-    Raises:
-        InvalidInput: The file cannot be read or has no certificate.
-    """
+    """Return one that trusts the usual authorities and ``authority``; raises InvalidInput."""
     context = httpx.create_ssl_context()
     if authority is None:
         return context
@@ -81,11 +77,7 @@ def trusting(authority: Path | None) -> ssl.SSLContext:
 
 
 def look_at_certificate(host: str, port: int, context: ssl.SSLContext) -> Certificate:
-    """Connect to a server and return its certificate, checked with ``context``.
-
-    Raises:
-        RemoteFailed: The server does not answer, or does not use TLS.
-    """
+    """Connect and return the certificate, checked with ``context``; raises RemoteFailed."""
     try:
         try:
             found = _shake_hands(host, port, context)

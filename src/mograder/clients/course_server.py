@@ -116,8 +116,6 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A feedback document: a file name and its bytes."""
-
     name: str
     content: bytes
 

@@ -85,7 +85,6 @@ class DigestCheck:
         return hashlib.file_digest(stream, self._new).hexdigest()
 
     def is_digest(self, text: str) -> bool:
-        """Whether a text has the form of such a digest."""
         return len(text) == 2 * self._new().digest_size and set(text) <= set("0123456789abcdef")
 
     def _new(self) -> hashlib._Hash:
@@ -178,13 +177,11 @@ class _Part:
             return check.of(stream)
 
     def drop(self) -> None:
-        """Remove the partial file."""
         self._file.close()
         unlink(self._memory)
         unlink(self.path)
 
     def move(self, to: Path) -> None:
-        """Rename the complete file to its target."""
         self._file.close()
         move_file(self.path, to)
         unlink(self._memory)

@@ -33,8 +33,6 @@ _PASSED = 0
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One answer: its status, the headers that matter here, and its redirect target."""
-
     status: int
     policy: str
     nosniff: bool

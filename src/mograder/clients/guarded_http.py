@@ -51,14 +51,10 @@ class Answer:
 
     @property
     def good(self) -> bool:
-        """Whether the status says success."""
         return 200 <= self.status < 300
 
     def json(self) -> object:
-        """Return the parsed body, whatever its media type.
-
-        Raises: RemoteFailed if it is no JSON.
-        """
+        """Return the parsed body, whatever its media type; raises RemoteFailed if it is no JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):

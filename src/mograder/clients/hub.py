@@ -110,11 +110,7 @@ class Held:
     own: bool = False
 
     def check(self, size: int, count: int, *, source: bool = False) -> None:
-        """Check that the hub accepts a release of ``size`` bytes and ``count`` files, or a source.
-
-        Raises:
-            TooLarge: It does not accept it; nothing needs to be sent.
-        """
+        """Raise TooLarge if the hub does not accept that many bytes and files, or that source."""
         what = "source" if source else "release"
         sent = "Nothing was sent."
         if source:
@@ -168,7 +164,6 @@ class HubClient(Closing):
         )
 
     def close(self) -> None:
-        """Close all connections."""
         self._client.close()
 
     def publish(
@@ -208,7 +203,6 @@ class HubClient(Closing):
         return None if held is None or held.own else held
 
     def send_source(self, name: str, files: Sequence[Upload], progress: Progress) -> None:
-        """Replace the hub's source of an item."""
         with opened(files, progress) as parts:
             sent = [("files", part) for part in parts]
             with self._sent("PUT", _source_path(name), files=sent) as response:
@@ -229,7 +223,6 @@ class HubClient(Closing):
             return self._body(response)
 
     def read(self, shape: type[T], method: str, path: str, body: object = None) -> T:
-        """Return the hub's answer to a short request, validated as ``shape``."""
         with self._known():
             return TypeAdapter(shape).validate_json(self.ask(method, path, body))
 
@@ -368,7 +361,6 @@ def _object(content: bytes, url: str) -> dict[str, object]:
 
 
 def _no_hub(url: str) -> RemoteFailed:
-    """Return the error for an answer that no hub gives."""
     return RemoteFailed(
         f"What answers at {url} is not a mograder hub, or it is of another version.",
         hint="Give the hub's own address, not that of a sign-in page in front of it.",

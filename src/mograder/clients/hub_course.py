@@ -204,7 +204,6 @@ class Rehearsed(HubAnswer):
 
 
 def plan(client: HubClient, item: str, students: int, within: float) -> Plan:
-    """Return what a rehearsal would take."""
     path = f"/rehearsal/{quote(item, safe='')}?students={students}&within={within:g}"
     return client.read(Plan, "GET", path)
 
@@ -253,5 +252,4 @@ def set_warm_time(client: HubClient, items: Sequence[str], moment: datetime | No
 
 
 def warm_times(client: HubClient) -> Warmth:
-    """Return the times for which items are to be warm."""
     return client.read(Warmth, "GET", "/warm")

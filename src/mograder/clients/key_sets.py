@@ -107,8 +107,6 @@ _ACCEPT: Final = (("Accept", "application/json"),)
 
 
 class KeyRequest:
-    """The request for a platform's key set."""
-
     def __init__(self, platform: LtiPlatform) -> None:
         self._url = addresses_of(platform).keys
         self._http = GuardedHttp(

@@ -393,10 +393,7 @@ def _line_item(entry: Mapping[str, object]) -> LineItem:
 
 
 def _members(answer: Answer, context: str) -> Iterator[Member]:
-    """Yield the members of a page.
-
-    Raises: RemoteFailed for one of another course, or a member without an id.
-    """
+    """Raise RemoteFailed for a page of another course, or a member without an id."""
     found = answer.json()
     values = found if isinstance(found, dict) else {}
     course, entries = values.get("context"), values.get("members")

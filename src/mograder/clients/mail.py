@@ -45,11 +45,7 @@ class MailServer:
     password: str = ""
 
     def check(self) -> None:
-        """Connect and sign in; nothing is sent.
-
-        Raises:
-            RemoteFailed: The server cannot be reached, or refuses the sign-in.
-        """
+        """Connect and sign in; nothing is sent. Raises RemoteFailed."""
         with self.connected() as smtp:
             code, words = smtp.noop()
             if code >= 400:

@@ -58,10 +58,7 @@ class OidcProvider:
         return self._known
 
     def describe(self) -> Provider:
-        """Return the provider's description; an older one if it cannot be read at present.
-
-        Raises: RemoteFailed if it was never read.
-        """
+        """Return the description, an older one if need be; raises RemoteFailed if never read."""
         with self._lock:
             now = self._clock.steady()
             if self._known is not None and now - self._read_at < _FRESH:

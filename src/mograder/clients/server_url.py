@@ -57,11 +57,7 @@ def is_loopback(host: str) -> bool:
 
 
 def parse_moodle_url(text: str) -> str:
-    """Return a site's address in our form: no page, no query, no trailing slash.
-
-    Raises:
-        InvalidInput: It is not an http(s) address.
-    """
+    """Return the address in our form: no page, query or trailing slash; raises InvalidInput."""
     try:
         url = httpx.URL(text.strip())
         path = re.sub(r"/{2,}", "/", url.path).rstrip("/")

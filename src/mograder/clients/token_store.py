@@ -163,7 +163,6 @@ class TokenStore:
         return None if entry is None else _cached(key, entry)
 
     def servers(self) -> tuple[str, ...]:
-        """Return the addresses of all servers that there is a token for."""
         return tuple(self._all())
 
     def retry_key(self, url: str, user: str) -> str:

@@ -19,8 +19,6 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
-
     def now(self) -> datetime:
         return datetime.now(UTC)
 
@@ -29,11 +27,7 @@ class SystemClock:
 
 
 def from_unix(seconds: float) -> datetime:
-    """Return a Unix time as an aware datetime in UTC.
-
-    Raises:
-        ValueError: ``datetime`` cannot represent it.
-    """
+    """Return it in UTC; raises ValueError if ``datetime`` cannot represent it."""
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, OSError, ValueError) as error:

@@ -94,11 +94,7 @@ def read_table(data: bytes, name: str) -> Table:
 
 
 def refuse(text: str, problems: Sequence[str], hint: str = "") -> None:
-    """Refuse a file of which some rows cannot be used; ``problems`` names them.
-
-    Raises:
-        InvalidInput: There are problems; the first twenty follow the text.
-    """
+    """Raise InvalidInput if there are problems; the first twenty follow the text."""
     if problems:
         left = len(problems) - _SHOWN
         more = [f"and {left} more"] if left > 0 else []

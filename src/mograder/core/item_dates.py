@@ -40,11 +40,7 @@ class ItemDates:
     closes: datetime | None = None
 
     def demand_order(self, name: str) -> None:
-        """Refuse dates that cannot be meant.
-
-        Raises:
-            InvalidInput: One of them is before the one that it has to follow.
-        """
+        """Raise InvalidInput if one of them is before the one that it has to follow."""
         pairs = (
             ("due", self.due, "opens", self.opens),
             ("closes", self.closes, "opens", self.opens),
@@ -73,7 +69,6 @@ class OwnDates:
     extended: bool = False
 
     def is_late(self, at: datetime) -> bool:
-        """Return whether work that is received then is late."""
         return self.due is not None and is_after(at, self.due)
 
     def lateness(self, at: datetime) -> str:
@@ -89,7 +84,6 @@ class OwnDates:
         return f"{counted(count, unit)} late"
 
     def is_closed(self, at: datetime) -> bool:
-        """Return whether submissions have ended."""
         return self.closes is not None and is_after(at, self.closes)
 
     def urgency(self, now: datetime, *, handed_in: bool) -> tuple[int, float]:
@@ -111,7 +105,6 @@ class Visibility:
     visible_from: AwareDatetime | None = None
 
     def visible(self, now: datetime) -> bool:
-        """Return whether students may see the item at ``now``."""
         return not self.hidden and (self.visible_from is None or self.visible_from <= now)
 
     def refusal(self, now: datetime) -> NotFound:
@@ -142,11 +135,7 @@ def given_zone(settings: Settings) -> tzinfo:
 
 
 def written_dates(settings: Settings, name: str) -> ItemDates:
-    """Return the dates in ``[items."NAME"]``.
-
-    Raises:
-        InvalidInput: They are in an impossible order.
-    """
+    """Return the dates in ``[items."NAME"]``; raises InvalidInput for an impossible order."""
     item, zone = settings.of_item(name), course_zone(settings)
     dates = ItemDates(
         as_moment(item.opens, zone),
@@ -227,11 +216,7 @@ def is_changed(
 
 
 def read_moment(text: str, zone: tzinfo | None, at: daytime = daytime.min) -> datetime:
-    """Return a time that a person typed, in UTC, as :func:`as_moment`.
-
-    Raises:
-        InvalidInput: It is no time.
-    """
+    """Return a time that a person typed, in UTC, as :func:`as_moment`; raises InvalidInput."""
     try:
         moment = as_moment(written_time(text), zone, at)
     except ValueError:

@@ -101,11 +101,7 @@ def not_found(typed: str, names: Sequence[str], words: Words) -> NotFound:
 
 
 def find_name(typed: str, names: Sequence[str], words: Words | None = None) -> str:
-    """Return the name, spelled as in ``names``, that ``typed`` means.
-
-    Raises:
-        MograderError: As :func:`find`.
-    """
+    """Return the name, spelled as in ``names``, that ``typed`` means; raises as :func:`find`."""
     return names[find(typed, [Entry(name) for name in names], words)]
 
 

@@ -148,7 +148,6 @@ def rehearsal_user(number: int) -> Username:
 
 
 def is_rehearsal(user: str) -> bool:
-    """Return whether a name is that of a user of a rehearsal."""
     return user.startswith(_REHEARSAL)
 
 

@@ -99,7 +99,6 @@ class LoadedSettings:
 
     @property
     def gradebook_path(self) -> Path:
-        """The course's gradebook."""
         return self.path(self.settings.gradebook.path)
 
     def path(self, relative: str) -> Path:

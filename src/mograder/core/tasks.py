@@ -288,7 +288,6 @@ class SingleFlight(Generic[K, T]):
         return len(self._works)
 
     def busy(self, key: K) -> bool:
-        """Return whether a task is running for this key."""
         return key in self._works
 
     async def settle(self) -> None:

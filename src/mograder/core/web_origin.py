@@ -77,10 +77,7 @@ class SessionUrl:
 
 
 def session_url(text: str, public_url: str) -> SessionUrl | None:
-    """Return the parsed setting, or None if the text is empty.
-
-    Raises: :class:`InvalidInput` for a value that does not isolate sessions.
-    """
+    """Return None for an empty text; raises InvalidInput if the value does not isolate sessions."""
     if not text:
         return None
     if not public_url:

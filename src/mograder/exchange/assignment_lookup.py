@@ -58,11 +58,7 @@ def choose_remote(
     configured: Sequence[Configured] = (),
     words: Words = _ON_SERVER,
 ) -> RemoteAssignment:
-    """Return the transport's assignment with the name or number in an argument.
-
-    Raises:
-        MograderError: As :func:`choose_assignment`.
-    """
+    """Return the assignment with the name or number; raises as :func:`choose_assignment`."""
     entries = [
         Entry(each.name, _configured_names(each.number, each.name, configured), each.number)
         for each in there

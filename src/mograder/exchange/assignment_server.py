@@ -131,7 +131,6 @@ class _Collecting:
         return Collected(one.username, path, placed.fate, at, one.late, placed.kept)
 
     def write_times(self) -> None:
-        """Write the times of submission."""
         self._folder.write_numbers(METADATA, self._times)
 
     def _is_current(self, name: str, at: datetime | None, path: Path) -> bool:

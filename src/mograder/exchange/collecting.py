@@ -117,8 +117,6 @@ def _remove(path: Path) -> None:
 
 
 class CollectOutcome(StrEnum):
-    """The outcome of collecting one person's submission."""
-
     NEW = "new"
     UPDATED = "updated"
     FETCHED = "fetched"

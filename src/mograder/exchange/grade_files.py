@@ -153,7 +153,6 @@ def question_title(key: str) -> str:
 
 
 def as_json(grade: StudentGrade, *, questions: bool = True) -> dict[str, object]:
-    """Return a student's marks for programs."""
     told: dict[str, object] = {
         "assignment": grade.assignment,
         "student": grade.student,
@@ -524,11 +523,7 @@ def _first(row: Row, columns: Sequence[int]) -> str:
 def from_gradebook(
     grades: Sequence[StudentGrade], *, scale: Scale | None = None
 ) -> tuple[GradeLine, ...]:
-    """Return the lines for the marks in the gradebook, fractional marks unrounded.
-
-    Raises:
-        InvalidInput: A mark is not the number of an item of ``scale``.
-    """
+    """Return lines with unrounded marks; raises InvalidInput for one that is no item of a scale."""
     return tuple(
         GradeLine(
             number,

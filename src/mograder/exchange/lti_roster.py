@@ -150,7 +150,6 @@ class RosterNames:
         return self._decides
 
     def has(self, username: str) -> bool:
-        """Return whether a user is let in now."""
         now, launch = self._clock.now(), self._launched.get(username)
         if launch is not None and now - launch[1] < VALID:
             return True

@@ -33,11 +33,7 @@ _NOT_WANTED = "__MACOSX"
 
 
 def safe_path(name: str) -> str:
-    """Return the local path for a relative path from an untrusted source.
-
-    Raises:
-        InvalidInput: As :func:`safe_paths`.
-    """
+    """Return the local path for an untrusted relative path; raises as :func:`safe_paths`."""
     return safe_paths([name])[name]
 
 
@@ -57,11 +53,7 @@ def safe_paths(names: Iterable[str]) -> Mapping[str, str]:
 
 
 def _check(name: str) -> str:
-    """Return a server's path in NFC if no step of it leads anywhere.
-
-    Raises:
-        InvalidInput: As :func:`safe_paths`.
-    """
+    """Return a path in NFC if no step of it leads anywhere; raises as :func:`safe_paths`."""
     steps = unicodedata.normalize("NFC", name).split("/")
     fits = all(step and len(step.encode("utf-8", "replace")) <= _LONGEST_NAME for step in steps)
     if not fits or len(steps) > _MAX_DEPTH or any(_UNSAFE.search(step) for step in steps):

@@ -391,7 +391,6 @@ class OneAssignment:
         return {"lastattempt": {"submission": work, "canedit": True}}
 
     def transport(self) -> MoodleTransport:
-        """Return a student's connection to it."""
         answers = httpx.MockTransport(self)
         client = MoodleClient(SITE, token_of("bob"), transport=answers, pause=lambda _: None)
         return MoodleTransport(client, 2, clock=ManualClock(RECORDED_AT))

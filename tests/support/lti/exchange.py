@@ -21,8 +21,6 @@ HUGE = "huge"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request, as it came."""
-
     method: str
     target: str
     headers: Mapping[str, str]
@@ -62,7 +60,6 @@ class Reply:
 
 
 def as_json(value: object, media_type: str = "application/json") -> Reply:
-    """Return an answer of JSON."""
     return Reply(200, json.dumps(value).encode(), media_type)
 
 

@@ -70,8 +70,6 @@ def _running(server: ThreadingHTTPServer) -> Iterator[None]:
 
 
 class _Handler(Quiet):
-    """One connection."""
-
     platform: Answering
     protocol_version = "HTTP/1.1"
 

@@ -29,7 +29,6 @@ class Services:
         self.state = state
 
     def line_items(self, asked: Asked, course: str, scopes: Sequence[str]) -> Reply:
-        """Answer with the line items of a course."""
         if f"{AGS}scope/lineitem.readonly" not in scopes and f"{AGS}scope/lineitem" not in scopes:
             return refused(asked, 401, "Unauthorized")
         if asked.headers.get("accept") != CONTAINER:

@@ -26,7 +26,6 @@ class Site:
         self._platform = platform
 
     def answer(self, asked: Asked) -> Reply:
-        """Return a page."""
         handlers = {
             "/mod/lti/launch.php": self._launch_page,
             "/mod/lti/contentitem.php": self._picking_page,

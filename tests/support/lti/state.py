@@ -134,11 +134,9 @@ class State:
     next_line_item: int = 34
 
     def person(self, username: str) -> Member:
-        """Return a person by user name."""
         return next(each for each in self.people.values() if each.username == username)
 
     def change(self, username: str, **changed: object) -> None:
-        """Change fields of a person."""
         person = self.person(username)
         self.people[person.subject] = replace(person, **changed)  # type: ignore[arg-type]
 

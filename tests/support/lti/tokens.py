@@ -146,7 +146,6 @@ def picking_claims(
 
 
 def line_items_url(url: str, course: str, type_id: str) -> str:
-    """Return the address of a course's line items."""
     return f"{url}/mod/lti/services.php/{course}/lineitems?type_id={type_id}"
 
 
@@ -156,7 +155,6 @@ def line_item_url(url: str, course: str, number: int, type_id: str) -> str:
 
 
 def members_url(url: str, course: str, tool: Tool) -> str:
-    """Return the address of a course's members."""
     return f"{url}/mod/lti/services.php/CourseSection/{course}/bindings/{tool.type_id}/memberships"
 
 

@@ -69,8 +69,6 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to a request."""
-
     status: int
     content_type: str
     body: bytes

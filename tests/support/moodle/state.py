@@ -95,7 +95,6 @@ _ALWAYS = {"invalidparameter", "nopermission", "nopermissions", "accessexception
 
 
 def changes(recording: Recording) -> tuple[Scope, ...]:
-    """Return what a recorded request changed."""
     if recording.number in _BY_BROWSER:
         return _BY_BROWSER[recording.number]
     # One row of 355 was kept although the whole was refused.
@@ -136,7 +135,6 @@ def _people(recording: Recording) -> tuple[int, ...]:
 
 
 def depends(recording: Recording) -> tuple[Scope, ...]:
-    """Return what a recorded answer depends on."""
     if isinstance(recording.answer, dict) and recording.answer.get("errorcode") in _ALWAYS:
         return ()
     found = _FILE.search(recording.path)

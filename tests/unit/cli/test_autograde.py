@@ -74,7 +74,6 @@ class Desk:
         return newest_results(self.root / "gradebook.db", assignment)
 
     def submit(self, name: str, text: str = HALF, assignment: str = "hw1") -> Path:
-        """Write a submission."""
         path = self.root / "submitted" / assignment / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

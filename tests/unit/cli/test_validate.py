@@ -30,7 +30,6 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> FakeRuns:
 
 
 def write(course: Path, files: dict[str, str]) -> None:
-    """Write files of a course."""
     for name, text in files.items():
         (course / name).parent.mkdir(parents=True, exist_ok=True)
         (course / name).write_text(text)

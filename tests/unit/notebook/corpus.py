@@ -30,7 +30,6 @@ def source(name: str) -> str:
 
 
 def expected(name: str) -> str:
-    """The expected result."""
     return (NOTEBOOKS / f"{name}.expected").read_bytes().decode()
 
 

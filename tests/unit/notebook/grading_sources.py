@@ -24,7 +24,6 @@ def hidden(*lines: str) -> str:
 
 
 def named(name: str, body: str, options: str = "") -> str:
-    """A cell of that name."""
     return f"@app.cell{options}\ndef {name}():\n{textwrap.indent(body, '    ')}\n    return\n"
 
 
@@ -38,12 +37,10 @@ def source(*cells: str) -> str:
 
 
 def planned(*cells: str) -> PlannedSource:
-    """The plan of a source with these cells."""
     return plan_source(source(*cells), NAME)
 
 
 def roles(plan: GradingPlan) -> list[str]:
-    """The role of each cell."""
     return [cell.role.value for cell in plan.cells]
 
 

@@ -32,7 +32,6 @@ def cell(code: str, name: str = "_", decorator: str = "@app.cell") -> str:
 
 
 def notebook(*cells: str, header: str = "") -> str:
-    """A notebook of these cells."""
     body = "\n\n".join(cells)
     end = 'if __name__ == "__main__":\n    app.run()\n'
     return f"{header}import marimo\n\napp = marimo.App()\n\n\n{body}\n\n{end}"

@@ -105,7 +105,6 @@ class Queue:
 
 
 def key_of(number: int) -> SessionKey:
-    """The key of a start that entered the queue."""
     return SessionKey(f"user-{number}", "A1", Mode.EDIT)
 
 

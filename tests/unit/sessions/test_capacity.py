@@ -77,7 +77,6 @@ A1 = SessionKey("alice", "A1", EDIT)
 
 
 def use(session_id: str = "a", *, memory: int = 0, cpu: float = 0.0) -> SessionUse:
-    """A measurement."""
     return SessionUse(session_id=session_id, memory=memory, cpu=cpu, processes=3)
 
 

@@ -22,7 +22,6 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 def version(number: int, text: str, origin: Origin = Origin.EDITOR) -> Version:
-    """A version with this text."""
     return Version(number, NOW, origin, digest=text, size=1, release="")
 
 

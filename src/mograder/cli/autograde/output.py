@@ -57,7 +57,6 @@ class Output:
         self._advance: Callable[[], None] = lambda: None
 
     def say(self, line: str) -> None:
-        """Print a line of the result."""
         tell(plain(line))
 
     def warn(self, message: str) -> None:
@@ -72,11 +71,9 @@ class Output:
             print_json({"event": kind, **facts}, err=True)
 
     def prepares(self) -> None:
-        """Show that the preparation of an assignment begins."""
         self._report = self._open.enter_context(reporting(quiet=self._events))
 
     def progress(self, message: str) -> None:
-        """Show a step of the preparation."""
         self._report(message)
 
     def begins(self, assignment: GradedAssignment, total: int, skipped: int) -> None:
@@ -100,7 +97,6 @@ class Output:
         self._advance = self._open.enter_context(shown_bar)
 
     def ended(self, row: ResultRow, completed: int, total: int) -> None:
-        """Show that a submission was graded."""
         self._advance()
         self.event("progress", completed=completed, total=total, notebook=f"{row.student}.py")
 
@@ -112,7 +108,6 @@ class Output:
         self._advance = lambda: None
 
     def finished(self, done: Autograded) -> None:
-        """Print the table of what was graded now, and where its files are."""
         self.close()
         rows = [row for row in done.rows if row.fresh]
         columns = done.columns
@@ -263,7 +258,6 @@ _NONE = "-"
 
 
 def preview_lines(chosen: Chosen, compared: ComparedRuns) -> Iterator[str]:
-    """Yield the lines for people."""
     yield from chosen.notes
     wide = max((len(each.student) for each in compared.changes), default=0)
     for change in compared.changes:
@@ -280,7 +274,6 @@ def preview_lines(chosen: Chosen, compared: ComparedRuns) -> Iterator[str]:
 
 
 def preview_json(chosen: Chosen, compared: ComparedRuns) -> dict[str, object]:
-    """Return the same for programs."""
     return {
         "assignment": chosen.files.name,
         "notes": list(chosen.notes),

@@ -144,7 +144,6 @@ def _place(argument: str, loaded: LoadedSettings) -> tuple[Path, Path | None]:
 
 
 def _how_to_collect(loaded: LoadedSettings) -> str:
-    """Return how submissions come into the course, by its settings."""
     settings = loaded.settings
     if loaded.on_moodle:
         return "Collect the submissions first: `mograder moodle fetch-submissions`."

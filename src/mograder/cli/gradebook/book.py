@@ -35,11 +35,7 @@ def changed_book(loaded: LoadedSettings) -> Iterator[Gradebook]:
 
 @contextmanager
 def existing_book(loaded: LoadedSettings, *, writes: bool = True) -> Iterator[Gradebook]:
-    """Open the gradebook as :func:`changed_book`; without ``writes`` (``--dry-run``), view it.
-
-    Raises:
-        NotFound: There is none.
-    """
+    """Open it as :func:`changed_book`, or view it without ``writes``; raises NotFound."""
     path = loaded.gradebook_path
     if not path.is_file():
         raise NotFound(f"There is no gradebook {path}.", hint="`mograder autograde` makes it.")
@@ -62,11 +58,7 @@ def viewed_or_empty(path: Path, *, imports: bool = True) -> Iterator[Gradebook]:
 
 
 def assignment_named(book: Gradebook, typed: str) -> str:
-    """Return the assignment of the gradebook that an argument means.
-
-    Raises:
-        MograderError: None or several match.
-    """
+    """Raise MograderError if none or several match."""
     names = [each.name for each in book.assignments()]
     return find_name(typed, names, Words(where="in the gradebook", empty="It has none yet."))
 
@@ -74,11 +66,7 @@ def assignment_named(book: Gradebook, typed: str) -> str:
 def grade_named(
     grades: Sequence[StudentGrade], student: str, where: str = "this assignment"
 ) -> StudentGrade:
-    """Return the marks of a student; ``where`` is of which assignments they are, in words.
-
-    Raises:
-        NotFound: The student has none.
-    """
+    """Raise NotFound if the student has no marks; ``where`` says in words in which assignments."""
     wanted = nfc(student)
     for grade in grades:
         if nfc(grade.student) == wanted:

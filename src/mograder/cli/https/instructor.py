@@ -112,11 +112,7 @@ def upload_grades(
 
 
 def _gradebook_rows(server: Server, assignment: str, *, unreleased: bool) -> tuple[GradeRow, ...]:
-    """Return the marks of an assignment in the gradebook that are to be sent.
-
-    Raises:
-        NotFound: It has none.
-    """
+    """Return the marks that are to be sent; raises NotFound if there are none."""
     released = released_of(server.loaded, assignment, unreleased=unreleased)
     rows = server_rows_of(grades_to_send(server.loaded, assignment, released))
     if not rows and released is None:
@@ -180,11 +176,7 @@ def upload_feedback(
 def _pages(
     ctx: click.Context, released: ReleasedCourseMarks | None, given: Path | None, usual: Path
 ) -> tuple[Path, ...]:
-    """Return the pages to send, of released marks only if there are some.
-
-    Raises:
-        NotFound: There is no such page, or not the directory that was ``given``.
-    """
+    """Return the pages to send, of released marks only if there are some; raises NotFound."""
     if released is None or (given is not None and not given.is_dir()):
         return find_pages(given or usual)
     try:

@@ -44,11 +44,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The server's address: the named one, else that of the only server signed in to.
-
-        Raises:
-            click.UsageError: None is named, and there are tokens for none or several.
-        """
+        """The named address, else that of the only server signed in to; raises click.UsageError."""
         if self.named_url:
             return self.named_url
         known = self.tokens.servers()
@@ -84,7 +80,6 @@ class Server:
 
     @property
     def tokens(self) -> TokenStore:
-        """The store of the tokens."""
         return TokenStore(read_environ().home, HTTPS)
 
     @contextmanager

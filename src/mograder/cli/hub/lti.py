@@ -224,12 +224,7 @@ def people(*, issuer: str, loaded: LoadedSettings) -> None:
 
 
 def _remove(platforms: Platforms, client_id: str) -> None:
-    """Remove the registered platform of a client id.
-
-    Raises:
-        NotFound: There is none.
-        Conflict: There are several, of different issuers.
-    """
+    """Raise NotFound for an unknown client id, Conflict if several issuers have it."""
     found = [key for key in platforms.stored() if key[1] == client_id]
     if len(found) > 1:
         raise Conflict(f"Several registered platforms have the client id {client_id}.")
@@ -280,11 +275,7 @@ def _expected(issuer: str, courses: tuple[str, ...], choices: Mapping[str, objec
 
 
 def _look_up(platform: LtiPlatform) -> None:
-    """Check that this machine may ask a platform; warn if its name is not known here.
-
-    Raises:
-        InvalidInput: It has a private address.
-    """
+    """Raise InvalidInput for a private address; warn if the platform's name is not known here."""
     http = GuardedHttp(
         {origin_of(platform.issuer)}, private_network=platform.private_network, name=platform.issuer
     )

@@ -321,11 +321,7 @@ def _as_json(release: LocalRelease, kind: ItemKind, done: _Done) -> dict[str, ob
 
 
 def find_source(name: ItemName, source_dir: Path) -> LocalRelease | None:
-    """Return the source of an assignment, or None if there is none.
-
-    Raises:
-        InvalidInput: It cannot be sent.
-    """
+    """Return None if there is none; raises InvalidInput if it cannot be sent."""
     directory = entry_named(source_dir, name)
     if not entry_named(directory, f"{name}.py").is_file():
         return None
@@ -333,11 +329,7 @@ def find_source(name: ItemName, source_dir: Path) -> LocalRelease | None:
 
 
 def send_source(source: LocalRelease, client: HubClient, *, dry_run: bool) -> SourceSent:
-    """Send a source unless the hub has it already; print what was done.
-
-    Raises:
-        MograderError: The hub refused it or could not be reached.
-    """
+    """Send a source unless the hub has it already; print what was done. Raises MograderError."""
     held = client.held_source(source.name)
     if held is None:
         return SourceSent.NOT_TAKEN

@@ -116,7 +116,6 @@ def _from_zip(
     output_dir: Path | None,
     dry_run: bool,
 ) -> tuple[Target, tuple[Work, ...]]:
-    """Read the zip, and the worksheet with the people in it, if there is one."""
     name = item_name(assignment, loaded)
     directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
     configured = (each for each in loaded.settings.assignments if each.dir and each.item == name)
@@ -206,7 +205,6 @@ def _lines(works: Sequence[Work], directory: Path, *, dry_run: bool) -> Iterator
 
 
 def _remarks(work: Work) -> str:
-    """Return remarks on one student's work, beside its outcome."""
     when = f"{work.modified.astimezone():%Y-%m-%d %H:%M}" if work.modified else ""
     late = f"late by {_duration(work.late)}" if work.late else ""
     team = f"team {work.team}".rstrip() if work.team or work.mates else ""

@@ -29,11 +29,7 @@ _MOST_BYTES = 2_000_000_000
 
 
 def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:
-    """Return the path of the downloaded worksheet: import/NAME.csv, else [moodle] csv.
-
-    Raises:
-        NotFound: Neither file exists.
-    """
+    """Return the downloaded one: import/NAME.csv, else [moodle] csv; raises NotFound without."""
     folder = loaded.path(loaded.settings.dirs.import_)
     places = [folder / f"{name}.csv" for name in dict.fromkeys(names)]
     if loaded.settings.moodle.csv:
@@ -86,8 +82,6 @@ def _remembered(loaded: LoadedSettings) -> tuple[Sequence[Identity], Mapping[str
 
 @dataclass(frozen=True, slots=True)
 class ZipOfSubmissions:
-    """The files of a zip, the people of its worksheet, and those usernames that are known."""
-
     files: tuple[Submitted, ...]
     people: tuple[Person, ...]
     usernames: Mapping[int, Username]
@@ -105,11 +99,7 @@ class ZipOfSubmissions:
         return cls(files, *worksheet_people(loaded, worksheet, *names))
 
     def plan(self, target: Target) -> tuple[Work, ...]:
-        """Return where each person's files go.
-
-        Raises:
-            NotFound: There are none.
-        """
+        """Return where each person's files go; raises NotFound if there are none."""
         works = plan_zip(self.files, self.people, self.usernames, target)
         if not works:
             raise NotFound(
@@ -118,9 +108,5 @@ class ZipOfSubmissions:
         return works
 
     def unpack(self, target: Target) -> tuple[Work, ...]:
-        """Put the files into their places, and return the outcome for each person.
-
-        Raises:
-            NotFound: There are none.
-        """
+        """Put the files into place; return the outcome for each person. Raises NotFound."""
         return unpack_zip(self.files, self.plan(target), target, SystemClock().now())

@@ -64,11 +64,7 @@ class Site:
         return told or only_course(client.courses())
 
     def assignment(self, client: MoodleClient, named: str) -> Assignment:
-        """Return the assignment that an argument means.
-
-        Raises:
-            MograderError: No assignment or several match.
-        """
+        """Raise MograderError if no assignment or several match."""
         there = client.assignments(self.course(client))
         configured = self.loaded.settings.assignments
         return choose_assignment(named, there, configured, items_of(self.loaded))
@@ -107,7 +103,6 @@ def token_store() -> TokenStore:
 
 
 def items_of(loaded: LoadedSettings) -> list[str]:
-    """Return the names of the course's items, to match with the names on Moodle."""
     dirs = loaded.settings.dirs
     found: set[str] = set()
     for base in (loaded.path(dirs.source), loaded.path(dirs.release)):

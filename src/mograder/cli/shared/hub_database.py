@@ -41,7 +41,6 @@ def current_hub_state(loaded: LoadedSettings) -> Iterator[HubState]:
 
 
 def no_hub(loaded: LoadedSettings) -> NotFound:
-    """Return the error of a command for a course without a hub's database."""
     return NotFound(
         f"No hub has run in {loaded.course_dir} yet, so nothing can be kept for it.",
         hint="Give the hub's course by -C, or start the hub once.",

@@ -67,7 +67,6 @@ class Lazy:
         return found[1] if found else ""
 
     def load(self) -> click.Command:
-        """Import the command."""
         module, _, attribute = self.target.partition(":")
         command = getattr(importlib.import_module(module), attribute)
         if not isinstance(command, click.Command):
@@ -87,10 +86,7 @@ class LazyGroup(click.Group):
         return [name for name, lazy in self.table.items() if not lazy.hidden]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return one command.
-
-        Raises: :class:`Unsupported` for a command of Linux on another system.
-        """
+        """Import one command; raises :class:`Unsupported` for one of Linux on another system."""
         lazy = self.table.get(cmd_name)
         if lazy is not None and lazy.needs is Needs.LINUX:
             _demand_linux(f"{ctx.command_path} {cmd_name}")
@@ -137,10 +133,7 @@ class LazyGroup(click.Group):
 
 
 def server_part(command: str, target: str) -> Any:
-    """Import what only the server side of a command needs; ``target`` is ``module:attribute``.
-
-    Raises: :class:`Unsupported` on another system than Linux.
-    """
+    """Import ``module:attribute``, which only Linux has; raises :class:`Unsupported` elsewhere."""
     _demand_linux(command)
     module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -64,7 +64,6 @@ class StudentWork:
     pages_key: str = "pages"
 
     def list(self) -> Result:
-        """List the assignments."""
         offered = self.transport.list_assignments()
         told = [_assignment_json(each) for each in offered]
         rows = [("ID", "Name", "Due date", "Files"), *map(_row, offered)]
@@ -88,7 +87,6 @@ class StudentWork:
         return Result(told, _fetched_lines(found, files, news, taken))
 
     def preview(self, found: RemoteAssignment, file: Path) -> Result:
-        """Say what would be sent."""
         user = self.transport.user
         told = {
             "assignment": found.name,
@@ -145,7 +143,6 @@ class StudentWork:
         *,
         submitted: bool = True,
     ) -> dict[str, object]:
-        """Return an acknowledgement for programs."""
         return {
             "assignment": found.name,
             "file": str(file),

@@ -182,11 +182,7 @@ class HttpsTransport(Closing):
         return protocol.draft_of(found), found.text.encode()
 
     def save_draft(self, assignment: RemoteAssignment, text: bytes, over: str) -> RemoteDraft:
-        """Save a draft over the version with the tag ``over``, "" for the first one.
-
-        Raises:
-            DraftChanged: It is another version; nothing changed.
-        """
+        """Save a draft over the version tagged ``over``, "" for the first; raises DraftChanged."""
         version = {"If-Match": f'"{over}"'} if over else {"If-None-Match": "*"}
         call = self._draft_call("PUT", assignment, headers=version, content=text)
         return protocol.draft_of(self._connection.ask(call, protocol.Draft))
@@ -245,7 +241,6 @@ class HttpsTransport(Closing):
         self._connection.ask(call, object)
 
     def close(self) -> None:
-        """Close all connections."""
         self._connection.close()
 
     def _who(self) -> str:

@@ -120,23 +120,17 @@ class Connection(Closing):
         )
 
     def close(self) -> None:
-        """Close all connections."""
         self._client.close()
 
     @contextmanager
     def sent(self, call: Call, progress: Progress = lambda _: None) -> Iterator[httpx.Response]:
-        """Yield the answer to a call, whatever its status, its body unread.
-
-        Raises:
-            RemoteFailed: The server cannot be reached or does not answer.
-        """
+        """Yield the answer, whatever its status, its body unread; raises RemoteFailed if none."""
         with self._server.errors():
             response = send(self._client, lambda: self._request(call), self.retry, progress)
         with closing(response):
             yield response
 
     def ask(self, call: Call, shape: type[T], progress: Progress = lambda _: None) -> T:
-        """Return the server's answer, validated as ``shape``."""
         body = self.read(call, _LARGEST_ANSWER, progress)
         try:
             return TypeAdapter(shape).validate_json(body)
@@ -160,7 +154,6 @@ class Connection(Closing):
         raise _refusal(status, _said(body), int(retry_after(response)))
 
     def no_server(self) -> RemoteFailed:
-        """Return the error for an answer that is not an assignment server's."""
         return RemoteFailed(
             f"What answers at {self.url} is not a mograder assignment server.",
             hint="Check the address.",
@@ -387,11 +380,7 @@ class Verification(_Answer):
 
 
 def assignment_of(entry: Entry) -> RemoteAssignment:
-    """Return an assignment in the form of :mod:`mograder.clients.course_server`.
-
-    Raises:
-        RemoteFailed: The URL of one of its files is on another server.
-    """
+    """Raise RemoteFailed if the URL of one of its files is on another server."""
     return RemoteAssignment(
         key=entry.name,
         name=entry.name,
@@ -404,7 +393,6 @@ def assignment_of(entry: Entry) -> RemoteAssignment:
 
 
 def submission_of(assignment: str, answer: Submission) -> RemoteSubmission:
-    """Return a submission in the form for instructors."""
     usual = path_of(assignment, "submissions", answer.filename)
     place = _address(answer.url, usual, f"/assignments/{assignment}/submissions/{answer.filename}")
     file = RemoteFile(answer.filename, place, answer.size, answer.sha256 or None)
@@ -430,7 +418,6 @@ def work_status_of(status: Status) -> WorkStatus:
 
 
 def draft_of(answer: DraftFacts) -> RemoteDraft:
-    """Return the facts about a draft."""
     return RemoteDraft(answer.tag, answer.saved, answer.sha256)
 
 

@@ -80,7 +80,6 @@ class MoodleClient(FileTransfers, Closing):
         return self._wire.url
 
     def close(self) -> None:
-        """Close all connections."""
         self._wire.close()
 
     # The site and the course.
@@ -281,11 +280,7 @@ class MoodleClient(FileTransfers, Closing):
     # Grades.
 
     def grades(self, assignment_id: int) -> tuple[Grade, ...]:
-        """Return the grades of the latest attempts.
-
-        Raises:
-            Forbidden: This account may not see them: Moodle returns an empty list and a warning.
-        """
+        """Raise Forbidden where Moodle returns an empty list and a warning."""
         found = self._readable("mod_assign_get_grades", assignment_id)
         return tuple(grade for each in found.assignments for grade in each.grades)
 
@@ -343,11 +338,7 @@ class MoodleClient(FileTransfers, Closing):
         return self._ask.read(ByAssignmentModel, function, **{"assignmentids[0]": assignment_id})
 
     def _readable(self, function: str, assignment_id: int) -> ByAssignmentModel:
-        """Return an answer about an assignment, if this account may see it.
-
-        Raises:
-            Forbidden: It may not; Moodle returns an empty list and a warning.
-        """
+        """Return the answer; raises Forbidden where Moodle returns an empty list and a warning."""
         found = self._by_assignment(function, assignment_id)
         demand_access(found.warnings, function)
         return found
@@ -394,22 +385,14 @@ class Functions:
 
 
 def demand_access(warnings: Sequence[Warned], function: str) -> None:
-    """Raise if a list is empty because we may not read it: Moodle only warns.
-
-    Raises:
-        Forbidden: A warning says that access is denied.
-    """
+    """Raise Forbidden if a list is empty because we may not read it: Moodle only warns."""
     denied = [warning for warning in warnings if warning.warningcode == "1"]
     if denied:
         raise as_error("nopermission", denied[0].message, function)
 
 
 def demand_course(warnings: Sequence[Warned], course_id: int) -> None:
-    """Raise if Moodle refuses a course with a reason, such as an incomplete profile.
-
-    Raises:
-        Forbidden: A warning refuses the course; the message has Moodle's words.
-    """
+    """Raise Forbidden, with Moodle's words, for a refused course, as for an incomplete profile."""
     told = (each for each in warnings if each.warningcode == "1" and each.itemid == course_id)
     # Some versions of Moodle append the stack trace of their exception.
     reasons = [plain(each.message.partition("#0 ")[0]).rstrip(". ") for each in told]

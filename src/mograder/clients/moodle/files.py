@@ -149,11 +149,7 @@ class FileTransfers:
         return {to: failure for to, failure in failures.items() if failure is not None}
 
     def read(self, file: RemoteFile, limit: int) -> bytes:
-        """Return the verified bytes of a small file.
-
-        Raises:
-            TooLarge: It is larger than ``limit``.
-        """
+        """Return the verified bytes of a small file; raises TooLarge above ``limit``."""
         if file.size is not None and file.size > limit:
             raise _too_large(file, limit)
         form = self._form(file)

@@ -310,11 +310,7 @@ def _demand_possible(assignment: Assignment, marks: Sequence[Mark]) -> None:
 
 
 def refuse_dropped_feedback(assignment: Assignment, marks: Iterable[Mark]) -> None:
-    """Raise for comments or files that Moodle would drop silently (recording 304).
-
-    Raises:
-        Conflict: The assignment's feedback of their type is switched off.
-    """
+    """Raise Conflict for comments or files that Moodle would drop silently (recording 304)."""
     given = tuple(marks)
     comments = any(mark.comment for mark in given) and not assignment.feedback.comments
     files = any(mark.files for mark in given) and not assignment.feedback.files

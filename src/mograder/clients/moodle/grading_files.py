@@ -94,11 +94,7 @@ class Worksheet:
         return row.cells[self.columns.index(column)] if column in self.columns else ""
 
     def mark(self, row: WorksheetRow) -> Decimal | None:
-        """Return the mark in the sheet, None if the cell is empty.
-
-        Raises:
-            InvalidInput: The cell is not a number.
-        """
+        """Return None if the cell is empty; raises InvalidInput if it is not a number."""
         try:
             return parse_mark(self.cell(row, GRADE))
         except InvalidInput as error:
@@ -330,8 +326,6 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackFile:
-    """One file of a zip of feedback: its person, name and content."""
-
     participant: int
     full_name: str
     name: str

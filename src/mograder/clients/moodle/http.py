@@ -154,11 +154,7 @@ class Wire(Closing):
         transport: httpx.BaseTransport | None = None,
         pause: Pause = time.sleep,
     ) -> None:
-        """Check the address before anything is sent.
-
-        Raises:
-            InvalidInput: The address is not valid.
-        """
+        """Check the address before anything is sent; raises InvalidInput."""
         self.url = parse_moodle_url(url)
         self.retry = replace(_READING, sleep=pause)
         self._server = Server(
@@ -171,7 +167,6 @@ class Wire(Closing):
         self._client = make_client(self.url, read=_SILENCE_SECONDS, transport=transport)
 
     def close(self) -> None:
-        """Close all connections."""
         self._client.close()
 
     def call(self, function: str, token: str, fields: Mapping[str, Value], *, safe: bool) -> object:
@@ -249,11 +244,7 @@ def written(value: Value) -> str:
 
 
 def check_token(token: str) -> str:
-    """Return the token if it is well-formed.
-
-    Raises:
-        InvalidInput: The token is empty or has characters that are not allowed.
-    """
+    """Raise InvalidInput if the token is empty or has characters that are not allowed."""
     return http.check_token(token, "Get one: `mograder moodle login`.")
 
 

@@ -240,8 +240,6 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of people in a course."""
-
     id: int
     name: Plain = ""
 

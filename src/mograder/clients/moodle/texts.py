@@ -81,11 +81,7 @@ def same_comment(one: str, other: str) -> bool:
 
 
 def parse_mark(text: str) -> Decimal | None:
-    """Return a mark that a person typed, with a point or a decimal comma; None if empty.
-
-    Raises:
-        InvalidInput: The text is not a plain number.
-    """
+    """Return a typed mark, with a point or decimal comma; None if empty. Raises InvalidInput."""
     stripped = text.strip()
     if stripped in _NO_MARK:
         return None

@@ -70,7 +70,6 @@ class MoodleTransport:
         return self._user
 
     def close(self) -> None:
-        """Close all connections."""
         self._client.close()
 
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
@@ -118,11 +117,7 @@ class MoodleTransport:
     def save_draft(
         self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
     ) -> Acknowledgement:
-        """Save a file without submitting it, if the assignment has drafts (--no-finalize).
-
-        Raises:
-            Conflict: As :meth:`submit`.
-        """
+        """Save a file without submitting it, if there are drafts; raises as :meth:`submit`."""
         return self._hand_in(assignment, file, progress, late=late, final=False)
 
     def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
@@ -328,11 +323,7 @@ def tell_what_goes(
 
 
 def demand_kept(settings: Assignment, status: Status, name: str, size: int) -> RemoteFile:
-    """Return the one file that Moodle kept, under its name there.
-
-    Raises:
-        Conflict: Moodle dropped the file, or kept another one.
-    """
+    """Return the one file that Moodle kept, under its name there; raises Conflict without it."""
     files = status.work.files if status.work else ()
     for held in files:
         if held.name == name and held.size == size and len(files) == 1:

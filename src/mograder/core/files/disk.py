@@ -77,7 +77,6 @@ class Place:
 
     @classmethod
     def of(cls, path: Path) -> Place:
-        """Return the place of a path."""
         return cls(str(path))
 
 
@@ -126,10 +125,7 @@ class Disk:
         return True
 
     def name(self, fd: int, target: Place) -> None:
-        """Give a file without a name one in an opened directory, only if nothing is there.
-
-        Raises: ``FileExistsError``.
-        """
+        """Name a file without a name in an opened directory. Raises: ``FileExistsError``."""
         # With a directory's descriptor Python calls linkat(AT_SYMLINK_FOLLOW), which /proc needs.
         source = f"/proc/self/fd/{fd}"
         os.link(source, target.name, dst_dir_fd=target.directory, follow_symlinks=True)
@@ -289,7 +285,6 @@ def space_of(path: Path) -> Space:
 
 @functools.cache
 def libc() -> ctypes.CDLL:
-    """Return the C library of this process."""
     return ctypes.CDLL(None, use_errno=True)
 
 
@@ -354,10 +349,7 @@ def write_file(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK)
 
 
 def move_file(finished: Path, target: Path) -> None:
-    """Move a complete file over another one on the same file system, synced.
-
-    Raises: ``OSError``.
-    """
+    """Move a complete file over one on the same file system, synced. Raises: ``OSError``."""
     finished, target = reachable(finished), reachable(target)
     with closing_fd(os.open(finished, _SYNCED | open_flags.CLOEXEC | open_flags.BINARY)) as fd:
         DISK.fsync(fd)

@@ -27,10 +27,7 @@ _LOCKED_BYTE = 0x7FFF_FFFE
 
 
 def open_lock(path: Path) -> int:
-    """Open a lock file that only its owner may read, and return the descriptor.
-
-    Raises: ``OSError``.
-    """
+    """Open a lock file that only its owner may read; return its descriptor. Raises: ``OSError``."""
     flags = os.O_RDWR | os.O_CREAT | open_flags.NOFOLLOW | open_flags.CLOEXEC
     return os.open(path, flags | open_flags.BINARY, 0o600)
 
@@ -61,10 +58,7 @@ class LockFile:
         self._fd: int | None = None
 
     def take(self) -> bool:
-        """Lock it; return False if another process has it.
-
-        Raises: ``OSError``.
-        """
+        """Lock it; return False if another process has it. Raises: ``OSError``."""
         while self._fd is None:
             fd = open_lock(self._path)
             if not acquire(fd):

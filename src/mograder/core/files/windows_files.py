@@ -136,10 +136,7 @@ def same_text(one: bytes, other: bytes) -> bool:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Return whether two files have the same content, see :func:`same_text`.
-
-    Raises: ``OSError``.
-    """
+    """Return whether two files are the same, as by :func:`same_text`. Raises: ``OSError``."""
     if filecmp.cmp(one, other, shallow=False):
         return True
     if max(one.stat().st_size, other.stat().st_size) > _LARGEST_TEXT:
@@ -156,10 +153,7 @@ def digests(data: bytes) -> frozenset[str]:
 
 
 def digests_of_file(path: Path) -> frozenset[str]:
-    """Return the digests of a file, see :func:`digests`.
-
-    Raises: ``OSError``.
-    """
+    """Return the digests of a file, see :func:`digests`. Raises: ``OSError``."""
     if path.stat().st_size <= _LARGEST_TEXT:
         return digests(path.read_bytes())
     with path.open("rb") as stream:

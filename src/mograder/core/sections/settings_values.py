@@ -115,10 +115,7 @@ def listed(value: object) -> object:
 
 
 def user(text: str) -> str:
-    """Return a username.
-
-    Raises: ValueError for a text that is not a valid username.
-    """
+    """Raise ValueError for a text that is not a valid username."""
     try:
         return Username.claimed(text)
     except InvalidInput as error:
@@ -126,10 +123,7 @@ def user(text: str) -> str:
 
 
 def peer(text: str) -> str:
-    """Return an address or a network in the usual spelling.
-
-    Raises: ValueError for anything else.
-    """
+    """Return an address or a network in the usual spelling; raises ValueError for anything else."""
     try:
         return str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text))
     except ValueError as error:
@@ -140,40 +134,28 @@ def peer(text: str) -> str:
 
 
 def header(text: str) -> str:
-    """Return the name of an HTTP header, or ``""``.
-
-    Raises: ValueError for a text that is not a valid header name.
-    """
+    """Raise ValueError for a text that is neither empty nor a valid header name."""
     if text and not _HEADER_NAME.fullmatch(text):
         raise ValueError("must be the name of an HTTP header, or empty to trust none")
     return text
 
 
 def feature(text: str) -> str:
-    """Return the name of a feature of marimo's editor.
-
-    Raises: ValueError for an unknown name.
-    """
+    """Raise ValueError for a text that names no feature of marimo's editor."""
     if text not in FEATURES:
         raise ValueError(f"must list some of {', '.join(FEATURES)}, not {text[:40]!r}")
     return text
 
 
 def module(text: str) -> str:
-    """Return the top-level name of a module.
-
-    Raises: ValueError for any other text, such as ``os.path``.
-    """
+    """Raise ValueError for a text that is no top-level name of a module, such as ``os.path``."""
     if not text.isidentifier():
         raise ValueError(f"must list modules by their first name, such as os, not {text[:40]!r}")
     return text
 
 
 def builtin(text: str) -> str:
-    """Return the name of a builtin.
-
-    Raises: ValueError for a name that is not a builtin of Python.
-    """
+    """Raise ValueError for a name that is not a builtin of Python."""
     if not hasattr(builtins, text):
         raise ValueError(f"must list builtins of Python, such as open, not {text[:40]!r}")
     return text
@@ -253,10 +235,7 @@ def unix_seconds(value: object) -> object:
 
 
 def zone(text: str) -> str:
-    """Return the name of a time zone, or ``""``.
-
-    Raises: ValueError for an unknown name.
-    """
+    """Raise ValueError for a text that is neither empty nor the name of a time zone."""
     try:
         return ZoneInfo(text).key if text else ""
     except (ValueError, OSError, KeyError) as error:
@@ -264,10 +243,7 @@ def zone(text: str) -> str:
 
 
 def present(text: str) -> str:
-    """Return a text that is not blank.
-
-    Raises: ValueError for a blank text.
-    """
+    """Raise ValueError for a blank text."""
     if not text.strip():
         raise ValueError("must not be empty")
     return text

@@ -184,7 +184,6 @@ class _Here:
         return (self.directory / f"{name}{'.py' if work.notebook else '.files'}").exists()
 
     def has_notebook(self, name: str) -> bool:
-        """Return whether a notebook of that name is here."""
         return (self.directory / f"{name}.py").is_file()
 
     def has(self, name: str) -> bool:

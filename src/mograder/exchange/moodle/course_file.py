@@ -211,7 +211,6 @@ def _tables(document: TOMLDocument) -> AoT:
 
 
 def _as_table(inline: Mapping[str, object]) -> Table:
-    """Convert an inline table to a table of its own."""
     table = tomlkit.table()
     for key, value in inline.items():
         table[key] = value
@@ -219,11 +218,7 @@ def _as_table(inline: Mapping[str, object]) -> Table:
 
 
 def _demand_nothing_lost(before: str, after: str, removed: Collection[object]) -> None:
-    """Check that only keys set from Moodle differ, whatever the file's layout.
-
-    Raises:
-        InvalidInput: Something else differs; nothing was written.
-    """
+    """Raise InvalidInput unless only keys set from Moodle differ, whatever the file's layout."""
     if _theirs(before, removed) != _theirs(after, ()):
         raise InvalidInput(
             "mograder.toml is written in a way in which it cannot be changed without a loss; it "

@@ -162,11 +162,7 @@ def gather(
 
 
 def person_of(line: GradeLine, participants: Participants) -> Person | None:
-    """Return the participant that a line of grades means, None if none matches.
-
-    Raises:
-        InvalidInput: It may mean two people.
-    """
+    """Return None if no participant matches; raises InvalidInput if the line may mean two."""
     return participants.find(line.who, from_here=line.from_here, is_user_id=line.is_user_id)
 
 

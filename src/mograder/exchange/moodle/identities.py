@@ -285,7 +285,6 @@ def names_without_username(person: Person) -> tuple[str, ...]:
 
 
 def parse_username(text: str) -> Username | None:
-    """Return a username, or None if it is not valid."""
     try:
         return Username.claimed(text.strip())
     except InvalidInput:

@@ -54,11 +54,7 @@ def list_participants(
 
 
 def configured_on_moodle(assignments: Sequence[Configured]) -> tuple[Configured, ...]:
-    """Return the configured assignments that are on Moodle.
-
-    Raises:
-        NotFound: `mograder moodle sync` has not been run yet.
-    """
+    """Return those that are on Moodle; raises NotFound before the first `mograder moodle sync`."""
     found = tuple(each for each in assignments if each.id > 0)
     if not found:
         raise NotFound(

@@ -63,7 +63,6 @@ class Work:
 
     @property
     def has_notebook(self) -> bool:
-        """Whether there is a notebook to grade."""
         return self.notebook is not None or self.from_zip
 
     def places(self) -> tuple[tuple[RemoteFile, str], ...]:

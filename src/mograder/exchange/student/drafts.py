@@ -193,11 +193,7 @@ def take(
 
 
 def notebook_of(assignment: RemoteAssignment, files: Sequence[FetchedFile]) -> FetchedFile:
-    """Return the fetched file that a draft is a version of, by its name.
-
-    Raises:
-        NotFound: No notebook was fetched.
-    """
+    """Return the fetched file that a draft is a version of, by its name; raises NotFound."""
     found = [each for each in files if each.name.endswith(".py") and "/" not in each.name]
     found.sort(key=lambda each: (each.path.stem != folder_of(assignment), each.name))
     if not found:

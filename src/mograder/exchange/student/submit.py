@@ -30,11 +30,7 @@ _LARGEST = 64_000
 
 
 def check_notebook(file: Path) -> Path:
-    """Return the file if it can be submitted.
-
-    Raises:
-        InvalidInput: It does not exist, is not a ``.py`` file, or is empty.
-    """
+    """Return the file; raises InvalidInput if it is missing, not a ``.py`` file, or empty."""
     if file.suffix.lower() != ".py":
         raise InvalidInput(f"{file} is no .py file.", hint="Hand in the notebook itself.")
     if not file.is_file():
@@ -121,11 +117,7 @@ class _Kept(BaseModel):
 
 
 def parse_receipt(text: str) -> Receipt:
-    """Read a receipt in the form that servers give it.
-
-    Raises:
-        InvalidInput: The text is not a receipt.
-    """
+    """Read a receipt in the form that servers give it; raises InvalidInput."""
     try:
         receipt = Receipt.model_validate_json(text)
     except ValidationError as error:
@@ -161,7 +153,6 @@ def keep(
 
 
 def kept_receipts(directory: Path) -> tuple[KeptReceipt, ...]:
-    """Return all receipts below a directory."""
     files = (directory / OURS / _FOLDER).glob("*/*.json")
     return tuple(kept for path in sorted(files) if path.is_file() and (kept := _read(path)))
 
@@ -184,12 +175,7 @@ def receipts_of(assignment: str, kept: Sequence[KeptReceipt]) -> tuple[KeptRecei
 
 
 def open_receipt(path: Path) -> KeptReceipt:
-    """Read a receipt from a file, in our stored form or as the server gave it.
-
-    Raises:
-        NotFound: There is no such file.
-        InvalidInput: It is not a receipt.
-    """
+    """Read a receipt in our stored form or as the server gave it; raises NotFound, InvalidInput."""
     if not path.is_file():
         raise NotFound(f"There is no receipt {path}.")
     kept = _read(path)

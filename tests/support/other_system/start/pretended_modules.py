@@ -224,7 +224,6 @@ class WindowsPopen(subprocess.Popen[Any]):
         super().__init__(*args, **_without_windows_arguments(kwargs))
 
     def kill(self) -> None:
-        """End the process at once."""
         super().send_signal(signal.SIGKILL)
 
     def terminate(self) -> None:

@@ -28,7 +28,6 @@ def locking(fd: int, mode: int, nbytes: int) -> None:
 
 
 def get_osfhandle(fd: int) -> int:
-    """Return the handle of a descriptor."""
     return fd
 
 

@@ -68,14 +68,12 @@ async def grade(
 async def graded(
     assignment: GradedAssignment, tools: GradingTools, text: str | bytes = HONEST, **more: Any
 ) -> GradedNotebook:
-    """Grade a submission."""
     data = text.encode() if isinstance(text, str) else text
     submitted = SubmittedNotebook("alice", Path("/nowhere/alice.py"), data, **more)
     return await grade_submission(assignment, submitted, tools)
 
 
 def marks(found: GradedNotebook) -> Marks:
-    """The marks and states of all questions."""
     return [(each.key, each.earned, each.state) for each in found.result.questions]
 
 

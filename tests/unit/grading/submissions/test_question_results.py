@@ -23,7 +23,6 @@ S = GradingState
 
 
 def label(name: str, earned: float, total: float, *, passed: bool = False) -> GradedLabel:
-    """A label with these weights."""
     key = name.split(":", maxsplit=1)[0]
     return GradedLabel(label=name, key=key, earned=earned, total=total, passed=passed)
 
@@ -31,7 +30,6 @@ def label(name: str, earned: float, total: float, *, passed: bool = False) -> Gr
 def check(
     state: GradingState, *labels: GradedLabel, reason: str = "", cell: int = 0
 ) -> GradedCheck:
-    """A check in this state."""
     return GradedCheck(cell=cell, line=1, hidden=False, state=state, reason=reason, labels=labels)
 
 

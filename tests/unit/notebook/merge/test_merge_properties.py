@@ -92,7 +92,6 @@ def merged(base: str | None, new: str, mine: str) -> Merge | None:
 
 
 def cells_of(text: str) -> tuple[Cell, ...]:
-    """The cells of a notebook."""
     return parse_cells(text, "x.py").cells
 
 

@@ -108,8 +108,6 @@ class Supervisor:
 
 
 class EventRecorder:
-    """Records the events that a connection passes on."""
-
     def __init__(self) -> None:
         self.ends: asyncio.Queue[Ended] = asyncio.Queue()
         self.news: asyncio.Queue[News] = asyncio.Queue()

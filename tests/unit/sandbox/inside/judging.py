@@ -61,12 +61,10 @@ class Forked:
     descriptor: int
 
     def kill(self) -> None:
-        """End it at once."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.descriptor, signal.SIGKILL)
 
     def wait(self, timeout: float = 10.0) -> None:
-        """Wait for its end."""
         ready, _, _ = select.select([self.descriptor], [], [], timeout)
         assert ready, "the process does not end"
 

@@ -52,12 +52,10 @@ class NodePool:
         return await self.rig.connect(node, join=join)
 
     async def open(self, user: str) -> LiveSession:
-        """Open a notebook."""
         key = SessionKey(user, "A1", Mode.EDIT)
         return await self.pool.get_or_start(key, ignore_progress)
 
     def opening(self, user: str) -> asyncio.Task[LiveSession]:
-        """Begin to open a notebook."""
         return asyncio.create_task(self.open(user))
 
 

@@ -496,7 +496,6 @@ async def test_the_next_runs_go_elsewhere_when_one_has_failed_on_a_node(rig: Nod
 
 
 def run_of(directory: Path) -> Execute:
-    """A run of a notebook."""
     return Execute(
         session_id="check-0001",
         directory=directory,

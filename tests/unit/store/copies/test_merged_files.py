@@ -25,7 +25,6 @@ NEW = {"A1.py": "new", "data.csv": "4", "more.csv": "5", "sub/deep.csv": "3"}
 
 
 def published(root: Path, files: dict[str, str]) -> Release:
-    """Publish an item's files."""
     return publish(Releases(root / "hub-release"), {n: t.encode() for n, t in files.items()})
 
 
@@ -51,7 +50,6 @@ def folder(tmp_path: Path) -> Path:
 def merge(
     tmp_path: Path, known: KnownFiles = KNOWN, files: dict[str, str] = NEW
 ) -> dict[str, FileChange]:
-    """Merge a new release into the copy."""
     release = published(tmp_path, files)
     changes = Workspaces(tmp_path / "hub-notebooks").merge(ALICE, release, TEXT, known, NOW)
     return {each.name: each for each in changes}

@@ -57,7 +57,6 @@ def started(root: Path, release: Release, work: bytes = WORK) -> Path:
 
 
 def names(directory: Path) -> set[str]:
-    """Return the files of a directory."""
     return {path.name for path in directory.iterdir()}
 
 

@@ -35,7 +35,6 @@ FILES = {
 
 @pytest.fixture
 def workspaces(root: Path) -> Workspaces:
-    """The workspaces, empty."""
     return Workspaces(root)
 
 
@@ -46,7 +45,6 @@ def release(releases: Releases) -> Release:
 
 
 def content(directory: Path) -> dict[str, bytes]:
-    """Every file below a directory."""
     return {
         path.relative_to(directory).as_posix(): path.read_bytes()
         for path in directory.rglob("*")

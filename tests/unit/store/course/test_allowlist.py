@@ -20,7 +20,6 @@ STUDENT, INSTRUCTOR = Role.STUDENT, Role.INSTRUCTOR
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the list is."""
     return tmp_path / "allowed_users.txt"
 
 

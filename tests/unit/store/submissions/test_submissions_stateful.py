@@ -146,7 +146,6 @@ class Storage(RuleBasedStateMachine):
 
     @rule(server=st.integers(0, 1))
     def restart(self, server: int) -> None:
-        """Begin anew on the same directory."""
         self.servers[server] = self._open()
 
     @rule(user=USERS, grade=st.sampled_from(["1", "2.5"]), calls=CALLS)

@@ -27,7 +27,6 @@ Publish = Callable[[dict[str, str]], Release]
 
 
 def sha(text: str) -> str:
-    """The SHA-256 of a file's text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -38,8 +37,6 @@ def kept(engine: Engine) -> KeptReleases:
 
 @pytest.fixture
 def publish(tmp_path: Path) -> Publish:
-    """Publish an item's files."""
-
     releases = Releases(tmp_path / "hub-release")
     return lambda files: publish_files(releases, {n: t.encode() for n, t in files.items()})
 

@@ -40,19 +40,16 @@ class Tables:
 
 @pytest.fixture
 def tables() -> Tables:
-    """The tables, empty."""
     return Tables()
 
 
 @pytest.fixture
 def log(tables: Tables) -> CheckLog:
-    """A log that writes to the tables."""
     board, checks = cast(Board, tables), cast(ItemChecks, tables)
     return CheckLog(board, checks, on_write=tables.told.append)
 
 
 def report(label: str, status: Status) -> CheckReport:
-    """What a check says."""
     return CheckReport(label, status, 0.5, 1.0)
 
 

@@ -171,7 +171,6 @@ def opened(hub: Hub, login: Login) -> str:
 
 
 def login_of(hub: Hub, answer: httpx.Response) -> Login:
-    """The login that an answer sets."""
     login = read_cookie(SECRET, answer.cookies["mograder_session"], hub.clock.now())
     assert login is not None
     return login
