@@ -146,8 +146,8 @@ class Validations:
         self, student: str, submission: Submission, progress: Progress
     ) -> ValidationReport:
         """Raises:
-            Busy: Another text of this student is being validated, or too many requests wait.
-            MograderError: As :func:`validate`.
+        Busy: Another text of this student is being validated, or too many requests wait.
+        MograderError: As :func:`validate`.
         """
         if self._waiting[student] >= _OF_ONE_STUDENT:
             raise Busy("Your notebook is being validated.", retry_after=_RETRY_SECONDS)

@@ -32,8 +32,8 @@ _NOT_A_FILE = "A submission has to be a regular file."
 
 def read_submission(path: Path) -> bytes:
     """Raises:
-        InvalidInput: It is no regular file, such as a link or a directory, or cannot be read.
-        TooLarge: It is larger than a notebook may be.
+    InvalidInput: It is no regular file, such as a link or a directory, or cannot be read.
+    TooLarge: It is larger than a notebook may be.
     """
     try:
         descriptor = os.open(path, _READ)

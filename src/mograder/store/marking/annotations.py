@@ -140,8 +140,8 @@ class Annotations:
         self, assignment: str, student: str, annotation: str, wish: AnnotationWish
     ) -> Annotation:
         """Raises:
-            AnnotationChanged: It was changed since the version of the wish.
-            InvalidInput, NotFound: As :meth:`add`.
+        AnnotationChanged: It was changed since the version of the wish.
+        InvalidInput, NotFound: As :meth:`add`.
         """
         with self._book.writing() as connection:
             _refuse(connection, assignment, wish)
