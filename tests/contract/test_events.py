@@ -11,9 +11,9 @@ import pytest
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity, Method
 from mograder.core.errors import Busy
+from mograder.hub import notifier
+from mograder.hub.notifier import Notifier, Part
 from mograder.web.hub import events
-from mograder.web.hub.core import notifier
-from mograder.web.hub.core.notifier import Notifier, Part
 from tests.support.event_stream import listening
 from tests.support.hub_app import Hub, HubOf, running
 from tests.support.hub_copies import ask, begin, read

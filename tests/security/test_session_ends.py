@@ -17,8 +17,8 @@ import pytest_asyncio
 from starlette.types import Message
 
 from mograder.auth.credentials import COOKIE, LIFETIME, Login, Role, make_cookie, make_token
+from mograder.hub.capabilities import Capabilities
 from mograder.store.hub.hub_tables import CapabilityRow
-from mograder.web.hub.core.capabilities import Capabilities
 from tests.support.hub_app import ORIGIN, SECRET, Hub, hub
 from tests.support.hub_copies import ask
 from tests.support.proxy_upstream import Upstream

@@ -27,6 +27,10 @@ from mograder.auth.identity import Identity
 from mograder.core.context_managers import under_way
 from mograder.core.web_origin import session_url
 from mograder.grading.marking.shown_work import Works
+from mograder.hub.checks import ItemChecks, ValidationResults
+from mograder.hub.counts import CourseNumbers, copy_counts
+from mograder.hub.help_desk import HelpDesk
+from mograder.hub.notifier import Notifier, Part
 from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
@@ -65,13 +69,9 @@ from mograder.web.hub.copies import (
 )
 from mograder.web.hub.core.access import GUARDS, admit
 from mograder.web.hub.core.audit import AuditTrail
-from mograder.web.hub.core.checks import ItemChecks, ValidationResults
-from mograder.web.hub.core.counts import CourseNumbers, copy_counts
-from mograder.web.hub.core.help_desk import HelpDesk
 from mograder.web.hub.core.hub_app import Feature, HubApp, Run, Services
 from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
-from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.parts import IDENTITY, TURN
 from mograder.web.hub.core.responses import answer_problem
 from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming

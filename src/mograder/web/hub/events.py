@@ -18,9 +18,9 @@ from starlette.responses import Response, StreamingResponse
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Authenticator, Identity
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
+from mograder.hub.notifier import Notifier, Part
 from mograder.store.course.allowlist import Allowlist
 from mograder.web.hub.core.access import HELPERS, Caller, identify
-from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.parts import part, use
 from mograder.web.route import MEMBER, Route
 

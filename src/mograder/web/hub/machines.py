@@ -23,12 +23,12 @@ from mograder.core.clock import Clock
 from mograder.core.errors import NotFound
 from mograder.core.log import get_logger
 from mograder.core.tasks import every
+from mograder.hub.notifier import Notifier, Part
 from mograder.operations.machines import Machine, MachineState, NodesView, total
 from mograder.sessions.manager import SessionManager
 from mograder.store.hub.nodes import Nodes
 from mograder.web.background import Report
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
-from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver
 from mograder.web.pages import page, with_outcome
 from mograder.web.route import INSTRUCTOR, Route

@@ -38,6 +38,7 @@ from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
 from mograder.core.tasks import every
 from mograder.exchange.mailing import Post
+from mograder.hub.counts import Count
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.idle_culler import END_SECONDS
 from mograder.sessions.session import LiveSession
@@ -46,7 +47,6 @@ from mograder.store.hub.hub_state import is_recorded
 from mograder.web.background import Report
 from mograder.web.context import request_context
 from mograder.web.hub.client_page import lines_if_any
-from mograder.web.hub.core.counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts, Run
 from mograder.web.hub.core.responses import Done, deliver
 from mograder.web.hub.mail import write_links

@@ -28,6 +28,7 @@ from mograder.grading.release.student_marks import (
     telling,
     view_marks,
 )
+from mograder.hub.notifier import Part
 from mograder.sessions.session import CopyOf
 from mograder.store.gradebook.mark_release import (
     MarkReleases,
@@ -39,7 +40,6 @@ from mograder.store.marking.regrade_requests import RegradeRequest, RegradeReque
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.hub.core.notifier import Part
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.pages import go_to, inert_page, page, path_segment, with_outcome
 from mograder.web.request_body import read_form

@@ -24,13 +24,13 @@ from mograder.core.names import ItemName
 from mograder.core.tasks import to_its_end
 from mograder.exchange.mailing import Post
 from mograder.grading.marking.answer_names import question_title
+from mograder.hub.counts import Numbers
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.store.hub.hub_state import AuditRow, EndingRow
 from mograder.store.hub.letters import LetterRow
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.web.hub.board.board_tables import BoardTables
-from mograder.web.hub.core.counts import Numbers
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.responses import Body, UnixTime
 from mograder.web.hub.items.grading import ungraded

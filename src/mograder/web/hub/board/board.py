@@ -24,14 +24,14 @@ from mograder.auth.identity import Identity
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
 from mograder.core.tasks import every
+from mograder.hub.checks import CheckLog
+from mograder.hub.help_desk import plain_words
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.connections import share_editing
 from mograder.sessions.session import CopyOf
 from mograder.store.hub.board import Board, HelpRow
 from mograder.web.hub.board.board_tables import BoardTables, View
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.checks import CheckLog
-from mograder.web.hub.core.help_desk import plain_words
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.parts import Number

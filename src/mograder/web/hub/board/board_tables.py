@@ -22,11 +22,11 @@ from markupsafe import Markup
 
 from mograder.core.clock import Clock
 from mograder.core.names import is_rehearsal
+from mograder.hub.checks import Column, ItemChecks
+from mograder.hub.help_desk import HelpDesk
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.manager import SessionManager
 from mograder.store.hub.board import Board, CheckRow
-from mograder.web.hub.core.checks import Column, ItemChecks
-from mograder.web.hub.core.help_desk import HelpDesk
 from mograder.web.pages import Pages
 
 _MOST_KEPT = 60

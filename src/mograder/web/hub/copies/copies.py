@@ -25,6 +25,7 @@ from starlette.responses import Response
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
+from mograder.hub.notifier import Part
 from mograder.notebook.denied_code import denied_by
 from mograder.notebook.versions import CodeChange
 from mograder.sessions.copy_updates import CopyUpdates
@@ -39,7 +40,6 @@ from mograder.web.hub.core.items import (
     KnownCopy,
     copy_in,
 )
-from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.parts import identity_of
 from mograder.web.hub.core.responses import Body, Done, UnixTime, back_from, deliver
 from mograder.web.pages import attachment

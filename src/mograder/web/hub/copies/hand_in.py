@@ -25,6 +25,7 @@ from mograder.core.item_dates import OwnDates
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.core.sections.settings_model import Settings
+from mograder.hub.notifier import Part
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.points import key_of
 from mograder.processes.notebook_calls import compare, find_unanswered
@@ -39,7 +40,6 @@ from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, back_from, deliver, in_json
 from mograder.web.pages import page
 from mograder.web.problems import Wants, wanted

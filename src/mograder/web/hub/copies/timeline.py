@@ -27,6 +27,7 @@ from mograder.core.errors import Conflict, NotFound
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted
 from mograder.core.tasks import every, set_within
+from mograder.hub.notifier import Part
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.versions import (
     CellChange,
@@ -51,7 +52,6 @@ from mograder.web.hub.copies.updates import standing_for
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.parts import Number
 from mograder.web.hub.core.responses import Body, Done, deliver
 from mograder.web.pages import page, with_outcome

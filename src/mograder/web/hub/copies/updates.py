@@ -22,6 +22,7 @@ from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.core.tasks import every
+from mograder.hub.notifier import Part
 from mograder.sessions.copy_updates import CopyStanding, CopyUpdates, Standing, UpdateStores
 from mograder.sessions.session import CopyOf
 from mograder.sessions.update_offers import (
@@ -41,7 +42,6 @@ from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy, item_name
-from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver, tell
 from mograder.web.pages import go_to, page, path_segment, sheet_of, with_outcome
 from mograder.web.problems import Wants, wanted

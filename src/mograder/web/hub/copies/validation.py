@@ -26,6 +26,7 @@ from mograder.grading.validation_report import (
     has_our_elements_only,
     render_html,
 )
+from mograder.hub.checks import CheckLog
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.item_limits import limits_for
@@ -34,7 +35,6 @@ from mograder.sessions.session import CopyOf
 from mograder.store.course.course import read_notebook
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.checks import CheckLog
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import (
     copy_in,

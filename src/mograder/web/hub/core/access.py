@@ -28,12 +28,12 @@ from mograder.auth.identity import Authenticator, AuthPolicy, Identity
 from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
 from mograder.core.name_lookup import nfc
 from mograder.core.settings import LoadedSettings
+from mograder.hub.counts import CourseNumbers
+from mograder.hub.help_desk import HelpDesk
 from mograder.store.course.allowlist import Allowlist
 from mograder.web.app import SAFE_METHODS, Header
 from mograder.web.context import RequestContext, context_of, request_context
 from mograder.web.hub.core.audit import BY_FRONT, AuditTrail, Event
-from mograder.web.hub.core.counts import CourseNumbers
-from mograder.web.hub.core.help_desk import HelpDesk
 from mograder.web.hub.core.parts import IDENTITY, identity_of, part
 from mograder.web.hub.core.responses import NotEnrolled, answer_problem
 from mograder.web.marking.context import check_marker, enter_marking

@@ -21,6 +21,11 @@ from mograder.core.settings import LoadedSettings
 from mograder.grading.course_late import CourseDates
 from mograder.grading.submissions.grading_jobs import GradingJobs
 from mograder.grading.validate import Validations
+from mograder.hub.capabilities import Capabilities
+from mograder.hub.checks import ItemChecks, ValidationResults
+from mograder.hub.counts import Count, Counted, CourseNumbers
+from mograder.hub.help_desk import HelpDesk
+from mograder.hub.notifier import Notifier
 from mograder.sandbox.environments.builder import Environments
 from mograder.sessions.connections import Connections, LocalConnections
 from mograder.sessions.copy_recorder import CopyRecorder
@@ -38,13 +43,8 @@ from mograder.store.releases.releases import Releases
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.background import Work
 from mograder.web.hub.core.audit import AuditTrail
-from mograder.web.hub.core.capabilities import Capabilities
-from mograder.web.hub.core.checks import ItemChecks, ValidationResults
-from mograder.web.hub.core.counts import Count, Counted, CourseNumbers
-from mograder.web.hub.core.help_desk import HelpDesk
 from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
-from mograder.web.hub.core.notifier import Notifier
 from mograder.web.hub.core.parts import Parts, identity_of
 from mograder.web.marking.context import MarkingApp, Reports
 from mograder.web.pages import APP, Pages, Viewer

@@ -28,11 +28,11 @@ from starlette.responses import (
 
 from mograder.core.errors import Busy, Forbidden, MograderError, NotAuthenticated
 from mograder.core.names import INSTRUCTOR
+from mograder.hub.notifier import Notifier, Part
 from mograder.sessions.session import CopyOf
 from mograder.web.background import Report, Work, progress_response
 from mograder.web.context import request_context
 from mograder.web.hub.core.audit import AuditTrail, Event
-from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.parts import TURN, identity_of, part
 from mograder.web.pages import go_to, page, problem_page, with_outcome
 from mograder.web.problems import (

@@ -32,6 +32,7 @@ from mograder.core.name_lookup import nfc
 from mograder.core.names import ItemName, Username
 from mograder.core.tasks import to_its_end
 from mograder.grading.submissions.grading_jobs import GradingJobs, GradingRequest
+from mograder.hub.notifier import Part
 from mograder.publishing.publish import check_upload
 from mograder.store.gradebook.grading_records import (
     MANUAL,
@@ -46,7 +47,6 @@ from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name, item_page
-from mograder.web.hub.core.notifier import Part
 from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver, tell
 from mograder.web.hub.items.publishing import received, staging, uploads
 from mograder.web.pages import with_outcome

@@ -16,11 +16,11 @@ from mograder.core.names import ItemName
 from mograder.grading.item_statistics import CheckStatistics
 from mograder.grading.marking.graded_work import graded_page
 from mograder.grading.release.releasing import ReleaseState, release_states
+from mograder.hub.counts import Count
 from mograder.sessions.launch_spec import script_of
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.hub.grading_jobs import JobRow
 from mograder.store.releases.releases import Release
-from mograder.web.hub.core.counts import Count
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.items.dates import dates_of

@@ -15,11 +15,11 @@ from starlette.responses import FileResponse, Response
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput
+from mograder.hub.notifier import Notifier, Part
 from mograder.store.copies.workspaces import FileStatus
 from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.items import CurrentItems, Items, ItemView, person
-from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.core.parts import use
 from mograder.web.hub.core.responses import Body, Done, tell
 from mograder.web.pages import with_outcome

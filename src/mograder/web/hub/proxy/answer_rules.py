@@ -18,6 +18,7 @@ from html import escape
 from importlib.resources import files
 from urllib.parse import quote
 
+from mograder.hub.save_recording import Save
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.proxy.headers import (
@@ -30,7 +31,6 @@ from mograder.web.hub.proxy.headers import (
     response_headers,
     session_headers,
 )
-from mograder.web.hub.proxy.save_recording import Save
 
 FRAMES = frozenset({"iframe", "frame", "embed", "object"})
 """Sec-Fetch-Dest values of a request whose response is shown within a page."""

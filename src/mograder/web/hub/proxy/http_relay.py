@@ -19,6 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from mograder.core.errors import MograderError, TooLarge
 from mograder.core.log import get_logger
+from mograder.hub.save_recording import Change, Save
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.proxy.answer_rules import (
@@ -34,7 +35,6 @@ from mograder.web.hub.proxy.answer_rules import (
     shape_answer,
 )
 from mograder.web.hub.proxy.headers import HeaderList, header, upstream_headers
-from mograder.web.hub.proxy.save_recording import Change, Save
 from mograder.web.hub.proxy.upstream import Body, Upstream
 from mograder.web.problems import status_of
 

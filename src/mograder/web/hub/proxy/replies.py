@@ -21,11 +21,11 @@ from mograder.auth.credentials import Role
 from mograder.auth.csrf import browser_marks
 from mograder.auth.identity import Identity
 from mograder.core.web_origin import SessionUrl
+from mograder.hub.capabilities import Capability, label_of
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey
 from mograder.web.app import policy_source, security_headers
 from mograder.web.context import RequestContext
-from mograder.web.hub.core.capabilities import Capability, label_of
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.headers import (
     SANDBOX_POLICY,

@@ -12,8 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from mograder.core.errors import MograderError
 from mograder.core.web_origin import SessionUrl
+from mograder.hub.capabilities import label_of
 from mograder.web.context import RequestContext, context_of
-from mograder.web.hub.core.capabilities import label_of
 from mograder.web.hub.proxy.answer_rules import Visit
 from mograder.web.hub.proxy.headers import RawHeaders, header
 from mograder.web.hub.proxy.http_relay import Exchange

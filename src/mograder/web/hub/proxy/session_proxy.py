@@ -18,13 +18,14 @@ from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity, Method
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
+from mograder.hub.capabilities import Capability
+from mograder.hub.save_recording import Save, change_by
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.web.app import policy_source
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.core.access import identify, login_headers, may_open_work
 from mograder.web.hub.core.audit import Event
-from mograder.web.hub.core.capabilities import Capability
 from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.proxy.answer_rules import Page, Visit
@@ -56,7 +57,6 @@ from mograder.web.hub.proxy.replies import (
     show_code,
     to_slash,
 )
-from mograder.web.hub.proxy.save_recording import Save, change_by
 from mograder.web.hub.proxy.upstream import Allowances, Upstream, Upstreams
 from mograder.web.hub.proxy.websocket_relay import refuse_websocket, relay_websocket
 from mograder.web.problems import status_of

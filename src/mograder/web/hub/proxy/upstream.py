@@ -20,10 +20,10 @@ from yarl import URL
 
 from mograder.core.rate_limit import Rate, RateLimit
 from mograder.core.tasks import BackgroundTasks
+from mograder.hub.save_recording import SaveTurns
 from mograder.sessions.connections import Connections
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.proxy.headers import UPSTREAM_HOST
-from mograder.web.hub.proxy.save_recording import SaveTurns
 
 READ_BYTES = 256 * 1024
 """Bytes of a body that are read at once; with 64 KB a 10 MB response takes a third more time."""

@@ -29,11 +29,11 @@ from mograder.auth.credentials import (
 )
 from mograder.auth.external_signin import Refusal
 from mograder.auth.identity import Identity
+from mograder.hub.capabilities import Capability
 from mograder.store.external.external_people import ProviderLogins
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Visitor, login_cookie
 from mograder.web.hub.core.audit import Event, LoginThrottle
-from mograder.web.hub.core.capabilities import Capability
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.responses import Done, tell
 from mograder.web.pages import page

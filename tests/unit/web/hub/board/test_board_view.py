@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mograder.hub.checks import Column
 from mograder.store.hub.board import CheckRow
 from mograder.web.hub.board.board_tables import (
     QUIET,
@@ -15,7 +16,6 @@ from mograder.web.hub.board.board_tables import (
     line_of,
     span,
 )
-from mograder.web.hub.core.checks import Column
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

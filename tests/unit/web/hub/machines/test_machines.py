@@ -10,10 +10,10 @@ from sqlalchemy import Engine
 
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity, Method
+from mograder.hub.notifier import Notifier, Part
 from mograder.operations.machines import NodesView
 from mograder.sandbox.protocol import Endpoint
 from mograder.store.hub.nodes import NodeNote, Nodes
-from mograder.web.hub.core.notifier import Notifier, Part
 from mograder.web.hub.machines import ROUTES as MACHINE_ROUTES
 from mograder.web.hub.machines import MachineWatch
 from tests.support.clock import ManualClock

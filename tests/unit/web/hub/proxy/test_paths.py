@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.core.sections.settings_values import FEATURES
+from mograder.hub.save_recording import Change, change_by
 from mograder.sandbox.protocol import Mode
 from mograder.web.hub.proxy.paths import (
     SESSION_PATHS,
@@ -22,7 +23,6 @@ from mograder.web.hub.proxy.paths import (
     guarded_feature,
     parse_session_path,
 )
-from mograder.web.hub.proxy.save_recording import Change, change_by
 
 CAP = "a" * 32
 

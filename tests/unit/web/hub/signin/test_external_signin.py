@@ -19,6 +19,7 @@ from mograder.auth.identity import Identity, Method
 from mograder.core.errors import Busy, InvalidInput
 from mograder.core.names import ItemName, Username
 from mograder.core.settings import load_settings
+from mograder.hub.notifier import Notifier
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople, ProviderLogins
 from mograder.store.gradebook.gradebook import Gradebook
@@ -28,7 +29,6 @@ from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import make_core
 from mograder.web.hub.core.access import admit
 from mograder.web.hub.core.hub_app import HubApp
-from mograder.web.hub.core.notifier import Notifier
 from mograder.web.hub.signin.external_signin import complete, refuse
 from mograder.web.hub.signin.signin import end_login, new_login, open_signin, replace_login
 from mograder.web.marking.context import SharedGradebook

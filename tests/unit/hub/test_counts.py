@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mograder.core.names import ItemName, Username
+from mograder.hub import counts
 from mograder.store.copies.copy_facts import CopyFacts, CopyState
 from mograder.store.copies.workspaces import Workspaces
-from mograder.web.hub.core import counts
 from tests.support.clock import ManualClock
 
 

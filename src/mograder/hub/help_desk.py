@@ -17,8 +17,8 @@ from typing import TypeVar
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
+from mograder.hub.notifier import Notifier, Part
 from mograder.store.hub.board import Board, HelpRow, MessageRow
-from mograder.web.hub.core.notifier import Notifier, Part
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mograder.web.hub.core.help_desk import plain_words
+from mograder.hub.help_desk import plain_words
 
 
 def test_a_text_is_plain_and_on_one_line() -> None:

@@ -14,11 +14,11 @@ import pytest
 from mograder.auth.credentials import Login, Role
 from mograder.auth.identity import Identity, Method
 from mograder.core.errors import Busy
+from mograder.hub import capabilities as capabilities_module
+from mograder.hub.capabilities import Capabilities, Capability
 from mograder.sessions.session import LiveSession
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import CapabilityRow
-from mograder.web.hub.core import capabilities as capabilities_module
-from mograder.web.hub.core.capabilities import Capabilities, Capability
 from tests.support.clock import ManualClock
 
 

@@ -9,11 +9,11 @@ from typing import cast
 import pytest
 
 from mograder.core.errors import Busy
+from mograder.hub.checks import MOST_CHECKS, CheckLog, Column, ItemChecks
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey
 from mograder.store.hub.board import Board, CheckRow
-from mograder.web.hub.core.checks import MOST_CHECKS, CheckLog, Column, ItemChecks
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
