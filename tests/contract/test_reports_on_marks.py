@@ -10,6 +10,7 @@ import pytest
 from mograder.store.marking.similarity_verdicts import SimilarityVerdicts
 from tests.support.command_line import cli
 from tests.support.gradebooks import AT
+from tests.support.hub_app import opened
 from tests.support.marking_course import SOURCE, A, MarkingCourse, course
 from tests.support.similar_submissions import copied, honest
 
@@ -143,13 +144,14 @@ async def test_an_assignment_without_submissions_has_no_reports(course: MarkingC
 async def test_a_page_that_takes_long_says_so_and_looks_again(
     copies: MarkingCourse, path: str, told: str
 ) -> None:
-    copies.hub.services.reports.patience_seconds = 0
+    reports = opened(copies.hub.app).marking.reports
+    reports.patience_seconds = 0
     html = await page(copies, path)
     assert told in html
     assert 'data-again="3"' in html
     assert '<noscript><a class="button main" href="">Look again</a></noscript>' in html
     assert "http-equiv" not in html
-    copies.hub.services.reports.patience_seconds = 60
+    reports.patience_seconds = 60
     assert told not in await page(copies, path)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 from urllib.parse import quote
 
 import httpx
@@ -52,7 +52,7 @@ from mograder.store.releases.releases import ItemKind, Releases
 from mograder.store.versions.kept_releases import KeptReleases
 from mograder.store.versions.versions import Versions
 from mograder.web.hub.app import create_app
-from mograder.web.hub.core.hub_app import Services
+from mograder.web.hub.core.hub_app import HubApp, Services
 from mograder.web.hub.startup.hub_grading import make_grading
 from tests.support.clock import ManualClock
 from tests.support.notebooks import notebook
@@ -424,6 +424,13 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False, app: App = crea
         dev=dev,
     )
     return Hub(app(services), services, pool, clock, course, engine, runs, batch, grades)
+
+
+def opened(app: object) -> HubApp:
+    """Return the object of an app, which a request would get."""
+    context: Any = app
+    found: HubApp = context._app._own._app
+    return found
 
 
 @asynccontextmanager

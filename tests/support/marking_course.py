@@ -31,7 +31,7 @@ from mograder.sandbox.execution.judging import JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.gradebook import Gradebook
 from tests.support.graded_results import graded_result
-from tests.support.hub_app import Hub, make_hub, running
+from tests.support.hub_app import Hub, make_hub, opened, running
 from tests.support.hub_copies import ask
 from tests.support.notebooks import notebook
 
@@ -236,7 +236,7 @@ async def open_marking_course(
         target.write_bytes(file.content)
         target.chmod(file.mode)
     made = make_hub(course, f'{TOML}names = "{names}"\n')
-    made.services.reports.patience_seconds = 60  # a machine may be busy with other tests
+    opened(made.app).marking.reports.patience_seconds = 60  # a machine may be busy with other tests
     async with running(made.app):
         yield MarkingCourse(made, list(chosen))
     made.close()

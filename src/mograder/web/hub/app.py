@@ -280,7 +280,6 @@ def _marking(services: Services, book: SharedGradebook, notifier: Notifier) -> M
         sources=services.grading.sources,
         record=_record,
         works=Works(),
-        reports=services.reports,
     )
     return replace(marking, tell=partial(_tell_students, notifier))
 

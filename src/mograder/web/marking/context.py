@@ -242,7 +242,6 @@ def make_marking(
     sources: Sources,
     record: Record,
     works: Works,
-    reports: Reports | None = None,
 ) -> MarkingApp:
     """Return the parts of a course that marking needs; ``key`` is that of results' signatures."""
 
@@ -263,7 +262,6 @@ def make_marking(
         source=source,
         record=record,
         works=works,
-        reports=reports or Reports(),
     )
 
 

@@ -46,7 +46,7 @@ from mograder.web.hub.core.audit import AuditTrail
 from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.parts import Parts, identity_of
-from mograder.web.marking.context import MarkingApp, Reports
+from mograder.web.marking.context import MarkingApp
 from mograder.web.pages import APP, Pages, Viewer
 from mograder.web.route import Route
 
@@ -104,7 +104,6 @@ class Services:
     """The client's secret from the environment, "" to read it from the file in the settings."""
     attended: Callable[[], Awaitable[bool]] = _attended
     """Returns whether the supervisor, which starts sessions, answers."""
-    reports: Reports = field(default_factory=Reports)
     connections: Connections = field(default_factory=LocalConnections)
     """Connects to the servers of sessions."""
     at_work: Callable[[], bool] | None = None

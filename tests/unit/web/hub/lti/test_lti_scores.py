@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.people import end_removed
-from tests.support.hub_app import make_hub, running
+from tests.support.hub_app import make_hub, opened, running
 from tests.support.hub_copies import ask, press, read
 from tests.support.lti.state import ASSISTANT, Activity, Grade
 from tests.support.lti_hub import LtiHub, lti_hub
@@ -197,7 +196,7 @@ async def test_who_has_launched_is_let_in_by_the_next_hub_too(lti: LtiHub) -> No
             while allows("alice", Role.STUDENT):  # the hub reads by itself at its start, too
                 again.clock.advance(700)
                 lti.hub.clock.advance(700)  # the platform's clock
-                rosters = _opened(again.app).of(LtiService).rosters
+                rosters = opened(again.app).of(LtiService).rosters
                 await asyncio.to_thread(rosters.run, lambda: False)
         assert allows("bob", Role.STUDENT)
     again.close()
@@ -242,10 +241,4 @@ def _service(lti: LtiHub) -> LtiService:
 
 def _app(lti: LtiHub) -> HubApp:
     """Return the running hub's object, which a request would get."""
-    return _opened(lti.hub.app)
-
-
-def _opened(app: object) -> HubApp:
-    context: Any = app
-    opened: HubApp = context._app._own._app
-    return opened
+    return opened(lti.hub.app)
