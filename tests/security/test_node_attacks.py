@@ -71,7 +71,7 @@ async def test_only_the_secret_of_a_node_opens_the_door(protocol: str, secret: s
                 assert status == 401
                 assert b"not known" in await asyncio.wait_for(reader.read(), PATIENCE)
             assert hub.came.empty()
-            assert hub.door.links == {"node-a": link}
+            assert hub.links.by_name == {"node-a": link}
             assert link.parked == 0
 
 
@@ -97,7 +97,7 @@ async def test_a_stolen_secret_does_not_displace_the_node_that_is_connected(
             for _ in range(3):
                 assert await status_of(hub, token.secret, CONTROL) == 409
                 await link.connection.greet()  # it is heard, as by its statuses
-            assert hub.door.links == {"node-a": link}
+            assert hub.links.by_name == {"node-a": link}
             async with client_of(link) as client:
                 assert (await client.post("http://s/echo", data=b"x")).status == 200
     assert "the node node-a connects from 127.0.0.1 while its connection from" in caplog.text
@@ -127,7 +127,7 @@ async def test_what_is_no_http_reaches_no_node_and_harms_none() -> None:
             writer.write(said + b"\r\n\r\n")
             assert b" 101 " not in await asyncio.wait_for(reader.read(100), PATIENCE)
             writer.close()
-        assert hub.door.links == {"node-a": link}
+        assert hub.links.by_name == {"node-a": link}
 
 
 @on_uvloop

@@ -29,7 +29,7 @@ from mograder.core.clock import SystemClock
 from mograder.sandbox.nodes.node_dialer import Control, Hub, NodeDialer
 from mograder.sandbox.nodes.transports import DOOR, LINK
 from mograder.sandbox.protocol import CALL, Call, Done, Endpoint, encode
-from mograder.sessions.nodes.node_link import NodeConnections, NodeLink
+from mograder.sessions.nodes.node_link import NodeConnections, NodeLink, NodeLinks
 from mograder.store.hub.nodes import NodeRow, Nodes
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.hub.core.node_door import NodeDoor
@@ -80,7 +80,8 @@ class WireHub:
         self.came: asyncio.Queue[NodeLink] = asyncio.Queue()
         self.went: asyncio.Queue[NodeLink] = asyncio.Queue()
         self.events: list[tuple[str, NodeLink]] = []
-        self.door = NodeDoor(cast(Nodes, self.rows), SystemClock(), self._came, self._went)
+        self.links = NodeLinks(self._came, self._went)
+        self.door = NodeDoor(cast(Nodes, self.rows), SystemClock(), self.links)
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         self._greetings: set[asyncio.Task[None]] = set()
 
@@ -125,7 +126,7 @@ async def wire_hub(**options: object) -> AsyncIterator[WireHub]:
     try:
         yield hub
     finally:
-        await hub.door.close()
+        await hub.links.close()
         server.should_exit = True
         await serving
         listening.close()

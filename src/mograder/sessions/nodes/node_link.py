@@ -23,10 +23,14 @@ from aiohttp.tracing import Trace
 from pydantic import ValidationError
 
 from mograder.core.errors import InvalidInput
+from mograder.core.log import get_logger
+from mograder.core.tasks import BackgroundTasks
 from mograder.sandbox.client.supervisor_client import Connection
 from mograder.sandbox.nodes.transports import OpenSession, prepare, streams_of
 from mograder.sandbox.protocol import LINE_LIMIT, Endpoint, encode
 from mograder.sessions.connections import LocalConnections
+
+_log = get_logger(__name__)
 
 MOST_PARKED = 64
 """The largest number of connections of one node that may wait."""
@@ -149,6 +153,47 @@ class NodeLink:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 waiter.result().abort()  # it was given to a task that is no longer there
             raise
+
+
+class NodeLinks:
+    """The links of the nodes that are connected. Mutable state: :attr:`by_name`.
+
+    ``came(link)`` is called on the event loop when a node has connected, before any of its messages
+    is read: call ``link.connection.watch`` there, and start a task that calls
+    ``link.connection.greet``. ``went(link)`` is called when the link is over. A node that connects
+    again after its connection broke gets another link: ``went(earlier)``, then ``came(later)``.
+    """
+
+    def __init__(self, came: Callable[[NodeLink], None], went: Callable[[NodeLink], None]) -> None:
+        self._came = came
+        self._went = went
+        self.by_name: dict[str, NodeLink] = {}
+        self._tasks = BackgroundTasks()
+
+    def begin(self, link: NodeLink) -> None:
+        """Keep the link of a node that has no other one, until its connection is over."""
+        self.by_name[link.name] = link
+        _log.info("the node %s has connected from %s", link.name, link.address)
+        self._came(link)
+        self._tasks.start(self._watch(link))
+
+    async def _watch(self, link: NodeLink) -> None:
+        await link.connection.wait_closed()
+        await self.end(link)
+
+    async def end(self, link: NodeLink) -> None:
+        if self.by_name.get(link.name) is not link:
+            return
+        del self.by_name[link.name]
+        _log.info("the node %s is not connected any more", link.name)
+        self._went(link)  # at once: another connection of this node may be accepted meanwhile
+        await link.close()
+
+    async def close(self) -> None:
+        """Close the links of all nodes; connections to sessions go on."""
+        for link in tuple(self.by_name.values()):
+            await link.close()
+        await self._tasks.close()
 
 
 class _HeardReader(asyncio.StreamReader):

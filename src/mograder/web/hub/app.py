@@ -206,14 +206,22 @@ def create_app(services: Services, notifier: Notifier | None = None) -> ASGIApp:
     assets = AssetServer(services.loaded.path(settings.environments_dir) / ASSETS)
     trusts = services.policy.trusts
     origins = SessionOrigins(url, proxy) if url else None
-    door = services.nodes.door if services.nodes is not None else None
     return ContextMiddleware(
-        Dispatcher(proxy, assets, own, origins, door),
+        Dispatcher(proxy, assets, own, origins, _door(services)),
         base_url=settings.base_url,
         public_url=settings.public_url,
         sessions=url,
         trusts=trusts,
     )
+
+
+def _door(services: Services) -> NodeDoor | None:
+    """Return where nodes connect, None on a hub without nodes."""
+    if services.nodes is None:
+        return None
+    from mograder.web.hub.core.node_door import NodeDoor  # noqa: PLC0415 - see OPTIONAL
+
+    return NodeDoor(services.nodes.nodes, services.clock, services.nodes.links)
 
 
 def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> HubApp:

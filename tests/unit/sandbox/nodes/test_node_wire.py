@@ -101,9 +101,9 @@ async def test_the_end_of_a_node_is_told_and_the_node_comes_back() -> None:
         token = hub.token("node-a")
         async with wire_node(hub, token, sockets):
             link = await hub.next_link()
-            assert hub.door.links == {"node-a": link}
+            assert hub.links.by_name == {"node-a": link}
         assert await asyncio.wait_for(hub.went.get(), PATIENCE) is link
-        assert hub.door.links == {}
+        assert hub.links.by_name == {}
         with pytest.raises(ConnectionResetError):
             await link.open_session(SESSION)
         async with wire_node(hub, token, sockets), next_client(hub) as client:
@@ -114,7 +114,7 @@ async def test_the_end_of_a_node_is_told_and_the_node_comes_back() -> None:
 async def test_a_request_waits_for_a_node_that_connects_again() -> None:
     async with session_server() as sockets, wire_hub() as hub:
         endpoint = Endpoint(Path(f"{SESSION}.sock"), "node-a")
-        connector = NodeConnections(hub.door.links.get).connector(endpoint)
+        connector = NodeConnections(hub.links.by_name.get).connector(endpoint)
         async with aiohttp.ClientSession(connector=connector) as client:
             asking = asyncio.create_task(echoed(client, b"a save"))
             await asyncio.wait({asking}, timeout=0.2)
@@ -218,12 +218,12 @@ async def test_of_many_connections_of_one_node_the_first_stays_until_it_is_silen
             assert status == 101
             first = await hub.next_link()
             assert await status_of(hub, secret, CONTROL) == 409
-            assert hub.door.links == {"node-a": first}
+            assert hub.links.by_name == {"node-a": first}
             monkeypatch.setattr("mograder.web.hub.core.node_door._IN_USE_SECONDS", 0.0)
             async with knock(hub, secret, CONTROL) as (again, *_others):
                 assert again == 101
                 second = await hub.next_link()
-                assert hub.door.links == {"node-a": second}
+                assert hub.links.by_name == {"node-a": second}
                 assert hub.events == [("came", first), ("went", first), ("came", second)]
 
 

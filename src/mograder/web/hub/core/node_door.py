@@ -1,18 +1,14 @@
 """The hub's door for nodes: their connections, which begin as requests at the hub's own address.
 
-``came(link)`` is called on the event loop when a node has connected, before any of its messages is
-read: call ``link.connection.watch`` there, and start a task that calls ``link.connection.greet``.
-``went(link)`` is called when the link is over. A node whose connection is in use keeps its place:
-another one with the same secret is refused, whoever it is. One that connects again after its
-connection broke gets another link: ``went(earlier)``, then ``came(later)``. To refuse a node that
-was removed: ``await link.close()``.
+A node whose connection is in use keeps its place: another one with the same secret is refused,
+whoever it is. To refuse a node that was removed: ``await link.close()``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,9 +19,8 @@ from mograder.auth.node_tokens import secret_hash
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.core.tasks import BackgroundTasks
 from mograder.sandbox.nodes.transports import CONTROL, DOOR, LINK, SESSION
-from mograder.sessions.nodes.node_link import NodeLink
+from mograder.sessions.nodes.node_link import NodeLink, NodeLinks
 from mograder.sessions.nodes.node_registry import NodeRegistry
 from mograder.sessions.session import LiveSession
 from mograder.store.hub.nodes import Nodes
@@ -42,21 +37,12 @@ _LINK = LINK.lower().encode()
 
 
 class NodeDoor:
-    """Lets nodes in by their secrets. Mutable state: :attr:`links`, by the nodes' names."""
+    """Lets nodes in by their secrets."""
 
-    def __init__(
-        self,
-        nodes: Nodes,
-        clock: Clock,
-        came: Callable[[NodeLink], None],
-        went: Callable[[NodeLink], None],
-    ) -> None:
+    def __init__(self, nodes: Nodes, clock: Clock, links: NodeLinks) -> None:
         self._nodes = nodes
         self._throttle = LoginThrottle(clock)
-        self._came = came
-        self._went = went
-        self.links: dict[str, NodeLink] = {}
-        self._tasks = BackgroundTasks()
+        self._links = links
 
     def serves(self, raw_path: bytes) -> bool:
         """Return whether a path below the prefix is the door's."""
@@ -74,12 +60,6 @@ class NodeDoor:
             refusal.headers["Cache-Control"] = "no-store"
             await refusal(scope, receive, send)
 
-    async def close(self) -> None:
-        """Close the links of all nodes; connections to sessions go on."""
-        for link in tuple(self.links.values()):
-            await link.close()
-        await self._tasks.close()
-
     async def _let_in(self, scope: Scope) -> Response | None:
         """Take the connection over; return the refusal otherwise.
 
@@ -90,7 +70,7 @@ class NodeDoor:
         if hand_over is not None and _header(scope, b"upgrade").lower() == SESSION:
             # Without the database: each request of a session may need a new connection.
             wanted = known, secret_hash(_header(scope, _LINK))
-            links = self.links.values()
+            links = self._links.by_name.values()
             link = next((e for e in links if (e.secret_hash, e.key_hash) == wanted), None)
             if link is None:
                 return self._refused(scope)
@@ -119,7 +99,7 @@ class NodeDoor:
     ) -> Response | None:
         address, attempt = context_of(scope).address, _header(scope, _LINK)
         now = asyncio.get_running_loop().time()
-        while (earlier := self.links.get(name)) is not None:
+        while (earlier := self._links.by_name.get(name)) is not None:
             if earlier.alive and now - earlier.heard < _IN_USE_SECONDS:
                 if not attempt or attempt != earlier.attempt:
                     _log.warning(
@@ -130,7 +110,7 @@ class NodeDoor:
                         earlier.address,
                     )
                 return PlainTextResponse("This node is connected already.\n", 409)
-            await self._end(earlier)
+            await self._links.end(earlier)
         key = secrets.token_urlsafe(_KEY_BYTES)
         transport, received = hand_over(_switch(CONTROL, f"{LINK}: {key}"))
         link = NodeLink(
@@ -142,23 +122,8 @@ class NodeDoor:
             transport=transport,
             received=received,
         )
-        self.links[name] = link
-        _log.info("the node %s has connected from %s", name, address)
-        self._came(link)
-        self._tasks.start(self._watch(link))
+        self._links.begin(link)
         return None
-
-    async def _watch(self, link: NodeLink) -> None:
-        await link.connection.wait_closed()
-        await self._end(link)
-
-    async def _end(self, link: NodeLink) -> None:
-        if self.links.get(link.name) is not link:
-            return
-        del self.links[link.name]
-        _log.info("the node %s is not connected any more", link.name)
-        self._went(link)  # at once: another connection of this node may be accepted meanwhile
-        await link.close()
 
 
 def _switch(protocol: str, *more: str) -> bytes:
@@ -178,7 +143,7 @@ def _header(scope: Scope, name: bytes) -> str:
 class HubNodes:
     nodes: Nodes
     registry: NodeRegistry
-    door: NodeDoor
+    links: NodeLinks
 
     def reached(self, live: LiveSession) -> bool:
         """Return whether this hub can end a session: its node is connected."""

@@ -16,13 +16,13 @@ from mograder.core.settings import LoadedSettings
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
-from mograder.sessions.nodes.node_link import NodeConnections
+from mograder.sessions.nodes.node_link import NodeConnections, NodeLinks
 from mograder.sessions.nodes.node_machines import NodeMachines
 from mograder.sessions.nodes.node_registry import NodeRegistry, node_capacity
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes
-from mograder.web.hub.core.node_door import HubNodes, NodeDoor
+from mograder.web.hub.core.node_door import HubNodes
 from mograder.web.hub.startup.hosting import Hosting
 
 RUNS = "runs-directory"
@@ -53,15 +53,15 @@ async def open_nodes(
     await _end_own_sessions(builder)
     runs = await asyncio.to_thread(_runs_directory, loaded)
     capacity = node_capacity(settings.hub.session_ttl, settings.limits, registry)
-    door = NodeDoor(nodes, clock, machines.came, machines.went)
+    links = NodeLinks(machines.came, machines.went)
     watching = asyncio.create_task(leases.watch())
     try:
         yield Hosting(
             machines,
             capacity,
-            NodeConnections(door.links.get),
+            NodeConnections(links.by_name.get),
             runs,
-            HubNodes(nodes, registry, door),
+            HubNodes(nodes, registry, links),
         )
     finally:
         watching.cancel()
@@ -69,7 +69,7 @@ async def open_nodes(
         await machines.close()
         await environments.close()
         await leases.close()
-        await door.close()
+        await links.close()
     await asyncio.to_thread(remove_tree, runs)
 
 
