@@ -21,12 +21,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder.auth.credentials import COOKIE, Login, Role, make_cookie, make_token
+from mograder.hub.services import Services
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import EndReason
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
 from mograder.web.hub.core.audit import Event
-from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.proxy.replies import FramePages
 from mograder.web.hub.proxy.session_proxy import SessionProxy

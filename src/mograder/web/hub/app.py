@@ -31,6 +31,7 @@ from mograder.hub.checks import ItemChecks, ValidationResults
 from mograder.hub.counts import CourseNumbers, copy_counts
 from mograder.hub.help_desk import HelpDesk
 from mograder.hub.notifier import Notifier, Part
+from mograder.hub.services import Services
 from mograder.sandbox.environments.static_assets import ASSETS
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
@@ -69,7 +70,7 @@ from mograder.web.hub.copies import (
 )
 from mograder.web.hub.core.access import GUARDS, admit
 from mograder.web.hub.core.audit import AuditTrail
-from mograder.web.hub.core.hub_app import Feature, HubApp, Run, Services
+from mograder.web.hub.core.hub_app import Feature, HubApp, Run
 from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.parts import IDENTITY, TURN

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from mograder.core.errors import Conflict
 from mograder.core.log import get_logger
 from mograder.core.tasks import Progress, every
+from mograder.hub.services import Services
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.admission import Kind
 from mograder.sessions.capacity import expected_memory
@@ -37,7 +38,7 @@ from mograder.sessions.rehearsal import (
 from mograder.sessions.session import SessionKey
 from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run, Services
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import mode_of
 from mograder.web.hub.core.responses import Body, Done, in_json
 from mograder.web.problems import Wants, wanted

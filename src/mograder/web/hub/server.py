@@ -23,8 +23,8 @@ from mograder.core.operating_system import allow_open_files
 from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.systemd import READY, STOPPING, Service
 from mograder.hub.notifier import Notifier
+from mograder.hub.services import Services
 from mograder.web.hub.app import create_app, install_routes
-from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES
 from mograder.web.hub.startup.services import open_services
 from mograder.web.hub.startup.takeover import WhileAtWork, standing_by

@@ -1,12 +1,9 @@
-"""The object with the parts of the hub: its services, and the features that open on it.
-
-The services are created in one place, as one frozen object.
-"""
+"""The object with the parts of the hub: its services, and the features that open on it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -14,32 +11,17 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from fastapi import Depends, Request
 
 from mograder.auth.credentials import Role
-from mograder.auth.identity import Authenticator, AuthPolicy, Identity
-from mograder.core.clock import Clock
+from mograder.auth.identity import Identity
 from mograder.core.names import ItemName
-from mograder.core.settings import LoadedSettings
 from mograder.grading.course_late import CourseDates
-from mograder.grading.submissions.grading_jobs import GradingJobs
-from mograder.grading.validate import Validations
-from mograder.hub.capabilities import Capabilities
 from mograder.hub.checks import ItemChecks, ValidationResults
 from mograder.hub.counts import Count, Counted, CourseNumbers
 from mograder.hub.help_desk import HelpDesk
 from mograder.hub.notifier import Notifier
-from mograder.sandbox.environments.builder import Environments
-from mograder.sessions.connections import Connections, LocalConnections
-from mograder.sessions.copy_recorder import CopyRecorder
-from mograder.sessions.launch_spec import Allowances
-from mograder.sessions.manager import SessionManager
+from mograder.hub.services import Services
 from mograder.sessions.student_copies import Copies
-from mograder.store.copies.workspaces import Workspaces
-from mograder.store.course.allowlist import Allowlist
-from mograder.store.course.sources import Sources
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.hub.hub_state import CachedRevocations, HubState
 from mograder.store.releases.release_times import VisibilityRules
-from mograder.store.releases.releases import Releases
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.background import Work
 from mograder.web.hub.core.audit import AuditTrail
@@ -50,70 +32,8 @@ from mograder.web.marking.context import MarkingApp
 from mograder.web.pages import APP, Pages, Viewer
 from mograder.web.route import Route
 
-if TYPE_CHECKING:  # imported only by hubs with platforms, and by those with nodes
+if TYPE_CHECKING:  # imported only by hubs with platforms
     from mograder.exchange.lti_roster import CourseMembers
-    from mograder.web.hub.core.node_door import HubNodes
-
-
-async def _attended() -> bool:
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class HubGrading:
-    """The parts of grading that handlers use.
-
-    ``grades`` returns the marks of an item; it reads the gradebook, and may raise the gradebook's
-    errors. ``key`` is that of the signatures of results.
-    """
-
-    jobs: GradingJobs
-    sources: Sources
-    grades: Callable[[str], Sequence[StudentGrade]]
-    key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The services that handlers use.
-
-    ``sandboxed`` is false where sessions run without bubblewrap.
-    """
-
-    loaded: LoadedSettings
-    clock: Clock
-    secret: str
-    authenticator: Authenticator
-    policy: AuthPolicy
-    roster: Allowlist
-    releases: Releases
-    workspaces: Workspaces
-    recorder: CopyRecorder
-    state: HubState
-    revocations: CachedRevocations
-    environments: Environments
-    pool: SessionManager
-    capabilities: Capabilities
-    allowances: Allowances
-    validations: Validations
-    grading: HubGrading
-    sandboxed: bool
-    dev: bool
-    oidc_secret: str = field(default="", repr=False)
-    mail_password: str = field(default="", repr=False)
-    """The client's secret from the environment, "" to read it from the file in the settings."""
-    attended: Callable[[], Awaitable[bool]] = _attended
-    """Returns whether the supervisor, which starts sessions, answers."""
-    connections: Connections = field(default_factory=LocalConnections)
-    """Connects to the servers of sessions."""
-    at_work: Callable[[], bool] | None = None
-    """Returns whether this is certainly the hub at work, no I/O; None where no other can be."""
-    nodes: HubNodes | None = None
-    """The nodes, where there are some."""
-
-    def admits(self, user: str, proven: Role = Role.STUDENT) -> bool:
-        """Return whether a person may use the hub, by their own role; reads the list."""
-        return self.roster.allows(user, self.policy.role_of(user, proven))
 
 
 @dataclass(frozen=True, slots=True)

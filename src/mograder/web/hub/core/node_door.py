@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import cast
 
 from starlette.responses import PlainTextResponse, Response
@@ -21,8 +20,6 @@ from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.sandbox.nodes.transports import CONTROL, DOOR, LINK, SESSION
 from mograder.sessions.nodes.node_link import NodeLink, NodeLinks
-from mograder.sessions.nodes.node_registry import NodeRegistry
-from mograder.sessions.session import LiveSession
 from mograder.store.hub.nodes import Nodes
 from mograder.web.context import context_of
 from mograder.web.hub.core.audit import LoginThrottle
@@ -137,18 +134,3 @@ def _header(scope: Scope, name: bytes) -> str:
     headers = cast("Iterable[tuple[bytes, bytes]]", scope["headers"])
     values = [value for key, value in headers if key == name]
     return values[0].decode("latin-1").strip() if len(values) == 1 else ""
-
-
-@dataclass(frozen=True, slots=True)
-class HubNodes:
-    nodes: Nodes
-    registry: NodeRegistry
-    links: NodeLinks
-
-    def reached(self, live: LiveSession) -> bool:
-        """Return whether this hub can end a session: its node is connected."""
-        return not live.endpoint.node or self.registry.find(live.endpoint.node) is not None
-
-    def drained(self, live: LiveSession) -> bool:
-        """Return whether a session runs on a node that is being drained."""
-        return bool(live.endpoint.node) and self.registry.draining(live.endpoint.node)

@@ -28,11 +28,12 @@ from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.item_dates import SentTime
 from mograder.core.log import get_logger
 from mograder.core.tasks import Progress, every
+from mograder.hub.services import Services
 from mograder.notebook.pep723 import Script
 from mograder.publishing.warm import Warmth, due, warm_releases
 from mograder.store.releases.release_times import Times, VisibilityRules, WarmTimes
 from mograder.web.background import Report
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run, Services
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name
 from mograder.web.hub.core.responses import Done, deliver
 from mograder.web.request_body import MEGABYTE, read_json

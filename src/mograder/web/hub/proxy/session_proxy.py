@@ -20,13 +20,13 @@ from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.hub.capabilities import Capability
 from mograder.hub.save_recording import Save, change_by
+from mograder.hub.services import Services
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.web.app import policy_source
 from mograder.web.context import RequestContext, context_of
 from mograder.web.hub.core.access import identify, login_headers, may_open_work
 from mograder.web.hub.core.audit import Event
-from mograder.web.hub.core.hub_app import Services
 from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.proxy.answer_rules import Page, Visit
 from mograder.web.hub.proxy.headers import HeaderList, header, session_headers

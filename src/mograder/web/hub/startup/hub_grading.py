@@ -27,6 +27,8 @@ from mograder.grading.submissions.grading_result import grading_key
 from mograder.grading.submissions.grading_tools import GradingTools, lowered
 from mograder.grading.submissions.result_forms import ResultRow
 from mograder.grading.workbench import SandboxSlots
+from mograder.hub.hosting import Hosting
+from mograder.hub.services import HubGrading
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.execution.item_limits import CopyBounds
@@ -44,8 +46,6 @@ from mograder.store.hub.grading_jobs import KeptJobs
 from mograder.store.hub.hub_state import HubState
 from mograder.store.releases.releases import Releases
 from mograder.store.submissions.submitted_files import SubmittedFile
-from mograder.web.hub.core.hub_app import HubGrading
-from mograder.web.hub.startup.hosting import Hosting
 
 _PLACE = "grading"
 _BOUNDS = CopyBounds(files=10_000, mb=1000)

@@ -13,6 +13,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import InvalidInput
 from mograder.core.files.disk import write_file
 from mograder.core.settings import LoadedSettings
+from mograder.hub.hosting import Hosting, HubNodes
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
@@ -22,8 +23,6 @@ from mograder.sessions.nodes.node_registry import NodeRegistry, node_capacity
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes
-from mograder.web.hub.core.node_door import HubNodes
-from mograder.web.hub.startup.hosting import Hosting
 
 RUNS = "runs-directory"
 """The file in the course's own directory that names the directory of the last hub's runs."""

@@ -17,6 +17,8 @@ from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import repeat
 from mograder.grading.validate import Validations
 from mograder.hub.capabilities import Capabilities
+from mograder.hub.hosting import Hosting, nodes_ended, own_machine
+from mograder.hub.services import Services
 from mograder.operations.pruning import needed_here
 from mograder.operations.share_checks import refuse_squashed_root
 from mograder.publishing.warm import warm_releases
@@ -40,8 +42,6 @@ from mograder.store.hub.hub_state import CachedRevocations, HubState
 from mograder.store.releases.releases import Limits, Releases
 from mograder.store.versions.kept_releases import KeptReleases
 from mograder.store.versions.versions import Versions
-from mograder.web.hub.core.hub_app import Services
-from mograder.web.hub.startup.hosting import Hosting, nodes_ended, own_machine
 from mograder.web.hub.startup.hub_grading import open_grading
 from mograder.web.hub.startup.takeover import (
     HubAtWork,

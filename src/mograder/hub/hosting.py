@@ -12,14 +12,31 @@ from mograder.core.settings import LoadedSettings
 from mograder.sandbox.machines import Machines
 from mograder.sessions.capacity import CapacityLimits, capacity_limits
 from mograder.sessions.connections import Connections, LocalConnections
+from mograder.sessions.session import LiveSession
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes
 
 if TYPE_CHECKING:  # nodes are imported only where there are some
-    from mograder.web.hub.core.node_door import HubNodes
+    from mograder.sessions.nodes.node_link import NodeLinks
+    from mograder.sessions.nodes.node_registry import NodeRegistry
 
 _LOOK_SECONDS = 1.0
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HubNodes:
+    nodes: Nodes
+    registry: NodeRegistry
+    links: NodeLinks
+
+    def reached(self, live: LiveSession) -> bool:
+        """Return whether this hub can end a session: its node is connected."""
+        return not live.endpoint.node or self.registry.find(live.endpoint.node) is not None
+
+    def drained(self, live: LiveSession) -> bool:
+        """Return whether a session runs on a node that is being drained."""
+        return bool(live.endpoint.node) and self.registry.draining(live.endpoint.node)
 
 
 @dataclass(frozen=True, slots=True)
