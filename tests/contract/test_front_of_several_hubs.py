@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from mograder.core.systemd import NO_SERVICE
-from mograder.web.hub.startup.takeover import standing_by
+from mograder.web.hub.server import standing_by
 from mograder.web.serving import bind
 from tests.support.fronts import Place, shipped, two_ports
 from tests.support.process import free_port

@@ -24,7 +24,7 @@ from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_c
 from mograder.sandbox.client.selftest import look_from_inside, read_report
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.gradebook.gradebook import Gradebook, SentGrade
-from mograder.web.hub.startup.takeover import standing_by
+from mograder.web.hub.server import standing_by
 from tests.support.command_line import cli
 from tests.support.fake_hub import FakeHub, Reply, running_hub
 from tests.support.other_system import OtherSystem, System

@@ -1,4 +1,8 @@
-"""Running the hub: the socket, the event loop, the signals, the messages on the terminal."""
+"""Running the hub: the socket, the event loop, the signals, the messages on the terminal.
+
+A hub that waits for another one answers every request with 503, and so does a hub that may not be
+the one at work any more.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +11,31 @@ import contextlib
 import functools
 import gc
 import secrets
+import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 import uvicorn
 import uvloop
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mograder.auth.credentials import LINK_LIFE, Role, make_code
 from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging, get_logger, register_secret
 from mograder.core.operating_system import allow_open_files
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.core.systemd import READY, STOPPING, Service
+from mograder.core.systemd import READY, STOPPING, WAITS, WAITS_ANSWER, Service
 from mograder.hub.notifier import Notifier
 from mograder.hub.services import Services
 from mograder.web.hub.app import create_app, install_routes
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES
 from mograder.web.hub.startup.services import open_services
-from mograder.web.hub.startup.takeover import WhileAtWork, standing_by
 from mograder.web.open_browser import open_page
-from mograder.web.serving import Server, bind, configuration, until_signalled
+from mograder.web.serving import BACKLOG, Server, bind, configuration, until_signalled
 
 _log = get_logger(__name__)
 
@@ -44,6 +50,19 @@ _PONG_SECONDS = 120
 """One large output on a slow link delays the pong; the connection must survive that."""
 _THREADS = 40
 _LOOPBACK = "127.0.0.1"
+
+RETRY_SECONDS = 2
+CLOSE_HEADER = b"x-mograder-standby: close"
+"""A request with this header gets no answer: its connection is closed."""
+_HEAD = (
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    f"Content-Length: {len(WAITS_ANSWER)}\r\nRetry-After: {RETRY_SECONDS}\r\n"
+    "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+)
+_HEAD_SECONDS = 5.0
+_REST_SECONDS = 2.0
+_REST_BYTES = 1 << 20
+_PIECE = 1 << 16
 
 
 def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
@@ -111,6 +130,71 @@ async def _standby(listener: socket.socket, service: Service) -> AsyncIterator[N
         gc.collect()
         gc.freeze()  # the collection before the hub serves is then a short one
         yield
+
+
+@contextlib.asynccontextmanager
+async def standing_by(listener: socket.socket, service: Service) -> AsyncIterator[None]:
+    """Answer all requests on ``listener`` with 503 during the block; SIGTERM and SIGINT cancel it.
+
+    The listener stays open: what connects after the block waits for the hub.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    if task is None:  # for the type checker: this is called from a task
+        raise AssertionError
+    # It listens anew on the same socket, whose queue would get asyncio's length of 100.
+    server = await asyncio.start_server(_answer, sock=listener.dup(), limit=_PIECE, backlog=BACKLOG)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    service.tell(READY, f"STATUS={WAITS}")
+    try:
+        async with service.kept_alive():
+            yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        server.close()
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, TimeoutError, EOFError, asyncio.LimitOverrunError):
+        async with asyncio.timeout(_HEAD_SECONDS):
+            head = await reader.readuntil(b"\r\n\r\n")
+        if CLOSE_HEADER not in head.lower().split(b"\r\n"):
+            writer.write((_HEAD if head.startswith(b"HEAD ") else _HEAD + WAITS_ANSWER).encode())
+            await writer.drain()
+            writer.write_eof()
+            await _drop_rest(reader)
+    writer.close()
+
+
+async def _drop_rest(reader: asyncio.StreamReader) -> None:
+    """Read a body: closed with one unread, the kernel would reset the connection."""
+    left = _REST_BYTES
+    async with asyncio.timeout(_REST_SECONDS):
+        while left > 0 and (piece := await reader.read(_PIECE)):
+            left -= len(piece)
+
+
+class WhileAtWork:
+    """Passes requests on to the hub's app while this hub is certainly the one at work.
+
+    A process that was stopped for a while goes on with what it had begun before it notices that
+    another hub has taken its place.
+    """
+
+    def __init__(self, app: ASGIApp, at_work: Callable[[], bool]) -> None:
+        self._app = app
+        self._at_work = at_work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 503 if it is not certain."""
+        if scope["type"] == "lifespan" or self._at_work():
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1012})
+        else:
+            headers = {"Retry-After": str(RETRY_SECONDS), "Cache-Control": "no-store"}
+            await PlainTextResponse(WAITS_ANSWER, 503, headers)(scope, receive, send)
 
 
 def _configuration(services: Services, notifier: Notifier) -> uvicorn.Config:

@@ -1,8 +1,7 @@
 """The beginning of a hub's work on a course, once no other hub is at work, and the wait before it.
 
 On PostgreSQL a hub waits for the lock of the one at work, and opens its database when that is free,
-by the path that a restart takes. On SQLite another hub is refused. While it waits it answers every
-request with 503, and so does a hub that may not be the one at work any more.
+by the path that a restart takes. On SQLite another hub is refused.
 
 A hub that waits prepares its sandbox and the environments on its own machine. Hubs with nodes have
 an environments directory and a supervisor each. Without this a hub that takes over would first have
@@ -18,23 +17,18 @@ import contextlib
 import gc
 import itertools
 import os
-import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
-
 from mograder.core.errors import Busy, Conflict, MograderError
 from mograder.core.files import file_lock
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.core.systemd import READY, WAITS, WAITS_ANSWER, Service
 from mograder.core.tasks import to_its_end
 from mograder.notebook.pep723 import Script
 from mograder.operations.pruning import published_scripts
@@ -45,7 +39,6 @@ from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.hub.active_hub import HubLock, Hubs, may_be_several
 from mograder.store.hub.hub_state import HubState
-from mograder.web.serving import BACKLOG
 
 _TRY_SECONDS = 1.0
 _LOOK_EACH = 10
@@ -54,18 +47,6 @@ _log = get_logger(__name__)
 
 Standby = Callable[[], AbstractAsyncContextManager[None]]
 """Returns what a hub does while it waits."""
-RETRY_SECONDS = 2
-CLOSE_HEADER = b"x-mograder-standby: close"
-"""A request with this header gets no answer: its connection is closed."""
-_HEAD = (
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    f"Content-Length: {len(WAITS_ANSWER)}\r\nRetry-After: {RETRY_SECONDS}\r\n"
-    "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
-)
-_HEAD_SECONDS = 5.0
-_REST_SECONDS = 2.0
-_REST_BYTES = 1 << 20
-_PIECE = 1 << 16
 
 _FAILED_SECONDS = 600.0
 """How long what could not be built is left alone: a build asks an index, and may take minutes."""
@@ -189,71 +170,6 @@ def _lock(path: Path) -> int:
             hint="Stop it first, or serve another course directory with -C.",
         )
     return descriptor
-
-
-@contextlib.asynccontextmanager
-async def standing_by(listener: socket.socket, service: Service) -> AsyncIterator[None]:
-    """Answer all requests on ``listener`` with 503 during the block; SIGTERM and SIGINT cancel it.
-
-    The listener stays open: what connects after the block waits for the hub.
-    """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    if task is None:  # for the type checker: this is called from a task
-        raise AssertionError
-    # It listens anew on the same socket, whose queue would get asyncio's length of 100.
-    server = await asyncio.start_server(_answer, sock=listener.dup(), limit=_PIECE, backlog=BACKLOG)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    service.tell(READY, f"STATUS={WAITS}")
-    try:
-        async with service.kept_alive():
-            yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-        server.close()
-
-
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError, TimeoutError, EOFError, asyncio.LimitOverrunError):
-        async with asyncio.timeout(_HEAD_SECONDS):
-            head = await reader.readuntil(b"\r\n\r\n")
-        if CLOSE_HEADER not in head.lower().split(b"\r\n"):
-            writer.write((_HEAD if head.startswith(b"HEAD ") else _HEAD + WAITS_ANSWER).encode())
-            await writer.drain()
-            writer.write_eof()
-            await _drop_rest(reader)
-    writer.close()
-
-
-async def _drop_rest(reader: asyncio.StreamReader) -> None:
-    """Read a body: closed with one unread, the kernel would reset the connection."""
-    left = _REST_BYTES
-    async with asyncio.timeout(_REST_SECONDS):
-        while left > 0 and (piece := await reader.read(_PIECE)):
-            left -= len(piece)
-
-
-class WhileAtWork:
-    """Passes requests on to the hub's app while this hub is certainly the one at work.
-
-    A process that was stopped for a while goes on with what it had begun before it notices that
-    another hub has taken its place.
-    """
-
-    def __init__(self, app: ASGIApp, at_work: Callable[[], bool]) -> None:
-        self._app = app
-        self._at_work = at_work
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 503 if it is not certain."""
-        if scope["type"] == "lifespan" or self._at_work():
-            await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1012})
-        else:
-            headers = {"Retry-After": str(RETRY_SECONDS), "Cache-Control": "no-store"}
-            await PlainTextResponse(WAITS_ANSWER, 503, headers)(scope, receive, send)
 
 
 class HubSandbox:

@@ -7,7 +7,7 @@ import socket
 import struct
 
 from mograder.core.systemd import NO_SERVICE
-from mograder.web.hub.startup.takeover import standing_by
+from mograder.web.hub.server import standing_by
 from mograder.web.serving import LOOPBACK, bind
 
 _LONGEST_AT = 28
