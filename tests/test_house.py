@@ -33,7 +33,7 @@ DEEP_FUNCTIONS: dict[str, str] = {}
 LAZY_IMPORTS: dict[str, str] = {
     "src/mograder/cli/": "the command line loads a command's group when it is asked for",
     "src/mograder/web/hub/app.py": "hubs without other systems do not load their libraries",
-    "src/mograder/web/hub/startup/services.py": "hubs without nodes do not import them",
+    "src/mograder/hub/startup.py": "hubs without nodes do not import them",
     "src/mograder/sandbox/inside/serve.py": "runs as the environment's python, imports marimo last",
 }
 """Modules with imports inside functions: path prefix → reason."""

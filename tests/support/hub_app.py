@@ -28,6 +28,7 @@ from mograder.core.settings import load_settings
 from mograder.grading.submissions.grading_jobs import Counts, GradingRequest
 from mograder.grading.validate import Validations
 from mograder.hub.capabilities import Capabilities
+from mograder.hub.hub_grading import make_grading
 from mograder.hub.services import Services
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment, Environments
@@ -54,7 +55,6 @@ from mograder.store.versions.kept_releases import KeptReleases
 from mograder.store.versions.versions import Versions
 from mograder.web.hub.app import create_app
 from mograder.web.hub.core.hub_app import HubApp
-from mograder.web.hub.startup.hub_grading import make_grading
 from tests.support.clock import ManualClock
 from tests.support.notebooks import notebook
 from tests.support.releases import publish

@@ -31,9 +31,9 @@ from mograder.core.settings import LoadedSettings, read_environ
 from mograder.core.systemd import READY, STOPPING, WAITS, WAITS_ANSWER, Service
 from mograder.hub.notifier import Notifier
 from mograder.hub.services import Services
+from mograder.hub.startup import open_services
 from mograder.web.hub.app import create_app, install_routes
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES
-from mograder.web.hub.startup.services import open_services
 from mograder.web.open_browser import open_page
 from mograder.web.serving import BACKLOG, Server, bind, configuration, until_signalled
 
@@ -69,7 +69,7 @@ def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; the settings already include the command's options.
 
     Raises: :class:`InvalidInput` for a missing secret or a bad address, :class:`Conflict` for a
-    port in use, and the errors of :func:`~mograder.web.hub.startup.services.open_services`.
+    port in use, and the errors of :func:`~mograder.hub.startup.open_services`.
     """
     environ = read_environ()
     configure_logging(journal=environ.service.journal)

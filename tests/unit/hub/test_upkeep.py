@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import cast
 
 from mograder.core.settings import load_settings
+from mograder.hub.startup import upkeep
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment, Environments
 from mograder.store.hub.hub_state import HubState
 from mograder.store.releases.releases import Release, Releases
-from mograder.web.hub.startup.services import upkeep
 from tests.support.hub_app import NOTEBOOK, FakeEnvironments
 from tests.support.releases import publish
 

@@ -15,12 +15,12 @@ from sqlalchemy import update
 from mograder.core.settings import load_settings
 from mograder.hub import hosting
 from mograder.hub.hosting import nodes_ended
+from mograder.hub.hub_nodes import open_nodes
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.protocol import SessionInfo
 from mograder.store.database.database import open_engine, upgrade
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 from mograder.store.hub.nodes import NodeRow, Nodes, nodes
-from mograder.web.hub.startup.hub_nodes import open_nodes
 from tests.support.clock import ManualClock
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from mograder.core.sections.settings_model import LimitsSettings
+from mograder.hub.hub_grading import BackgroundRuns
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.protocol import Deadlines
 from mograder.sessions.capacity import UNKNOWN
-from mograder.web.hub.startup.hub_grading import BackgroundRuns
 
 RAN = ExecutionResult(Outcome.FINISHED)
 

@@ -18,7 +18,16 @@ from mograder.core.tasks import repeat
 from mograder.grading.validate import Validations
 from mograder.hub.capabilities import Capabilities
 from mograder.hub.hosting import Hosting, nodes_ended, own_machine
+from mograder.hub.hub_grading import open_grading
 from mograder.hub.services import Services
+from mograder.hub.takeover import (
+    HubAtWork,
+    HubSandbox,
+    Preparation,
+    Standby,
+    begin_work,
+    shared_locks,
+)
 from mograder.operations.pruning import needed_here
 from mograder.operations.share_checks import refuse_squashed_root
 from mograder.publishing.warm import warm_releases
@@ -42,15 +51,6 @@ from mograder.store.hub.hub_state import CachedRevocations, HubState
 from mograder.store.releases.releases import Limits, Releases
 from mograder.store.versions.kept_releases import KeptReleases
 from mograder.store.versions.versions import Versions
-from mograder.web.hub.startup.hub_grading import open_grading
-from mograder.web.hub.startup.takeover import (
-    HubAtWork,
-    HubSandbox,
-    Preparation,
-    Standby,
-    begin_work,
-    shared_locks,
-)
 
 _AGAIN_SECONDS = 5.0
 _log = get_logger(__name__)
@@ -292,14 +292,14 @@ async def _hosting(
 ) -> AsyncIterator[Hosting]:
     """Yield what runs the sessions; nodes are let in during the block, if it has some.
 
-    Raises: as :func:`~mograder.web.hub.startup.hub_nodes.open_nodes`.
+    Raises: as :func:`~mograder.hub.hub_nodes.open_nodes`.
     """
     if not loaded.settings.nodes.enabled:
         await nodes_ended(state)
         yield own_machine(loaded, supervisor)
         return
     # Nodes are imported only where there are some.
-    from mograder.web.hub.startup.hub_nodes import open_nodes  # noqa: PLC0415
+    from mograder.hub.hub_nodes import open_nodes  # noqa: PLC0415
 
     async with open_nodes(loaded, state, clock, supervisor, epoch) as hosting:
         yield hosting

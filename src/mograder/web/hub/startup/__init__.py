@@ -1,1 +1,0 @@
-"""Starting a hub: its database, sandboxes, sessions, nodes and grading, and the wait for it."""
