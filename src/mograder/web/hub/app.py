@@ -136,11 +136,10 @@ def _oidc() -> Feature:
 
 
 def _lti() -> Feature:
-    from mograder.web.hub.lti import launch, register, scores  # noqa: PLC0415
-    from mograder.web.hub.lti.service import open_lti  # noqa: PLC0415
+    from mograder.web.hub.lti import launch, lti, register  # noqa: PLC0415
 
-    rows = (*launch.ROUTES, *register.ROUTES, *scores.ROUTES)
-    return Feature(rows, open_lti)
+    rows = (*launch.ROUTES, *register.ROUTES, *lti.ROUTES)
+    return Feature(rows, lti.open_lti)
 
 
 def _external_people() -> Feature:

@@ -1,7 +1,4 @@
-"""Sending released marks to learning platforms: what is due, the queue, and the item's page.
-
-Instructors have marks sent again, or forgotten with an activity that was deleted there.
-"""
+"""Sending released marks to learning platforms: what is due, the queue, and the item's page."""
 
 from __future__ import annotations
 
@@ -10,13 +7,9 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from anyio import to_thread
-from fastapi import Request
-from starlette.responses import Response
-
 from mograder.clients.lti_platform import LtiServices
 from mograder.core.clock import Clock
-from mograder.core.errors import InvalidInput, MograderError, RemoteFailed
+from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.log import get_logger
 from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.settings import LoadedSettings
@@ -35,11 +28,6 @@ from mograder.store.external.lti_platforms import Links
 from mograder.store.external.lti_scores import DueScore, LtiScores
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
 from mograder.store.gradebook.mark_release import MarkReleases
-from mograder.web.hub.core.hub_app import CurrentApp
-from mograder.web.hub.core.items import item_name, item_page
-from mograder.web.pages import go_to, with_outcome
-from mograder.web.request_body import read_form
-from mograder.web.route import INSTRUCTOR, Route
 
 LEASE = timedelta(minutes=1)
 """How long a mark is one process's; longer than a try with all its requests may take."""
@@ -51,7 +39,6 @@ _MOST_FAILURES = 3
 """Failures in a row after which a platform is left alone until the next pass."""
 
 _log = get_logger(__name__)
-_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,39 +356,3 @@ def _has_arrived(row: ScoreRow) -> bool:
 
 def _frozen(people: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     return frozenset(people.items())
-
-
-async def send_again(name: str, request: Request, app: CurrentApp) -> Response:
-    """Send marks of an item again that wait, were refused, or are others at the platform.
-
-    The form's field ``number`` names one of them, all without it.
-    """
-    item = item_name(name)
-    number = _number((await read_form(request)).get("number", ""))
-    count = await to_thread.run_sync(app.of(ScoreSending).send_again, item, number)
-    await app.audit.record(request, "send marks again", f"{item}: {count}")
-    app.marks_changed()
-    return go_to(request, with_outcome(item_page(item), "marks-sent-again", str(count)))
-
-
-async def put_away(name: str, request: Request, app: CurrentApp) -> Response:
-    """Forget an activity whose grade item does not exist any more, by the ``number`` of a mark."""
-    item = item_name(name)
-    number = _number((await read_form(request)).get("number", ""))
-    lineitem = await to_thread.run_sync(app.of(ScoreSending).put_away, item, number)
-    await app.audit.record(request, "put activity away", f"{item}: {lineitem}")
-    return go_to(request, with_outcome(item_page(item), "activity-put-away"))
-
-
-def _number(text: str) -> int:
-    if not text:
-        return 0
-    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
-        raise InvalidInput("This is no number of a mark.")
-    return int(text)
-
-
-ROUTES = (
-    Route("POST", "/course/lti/scores/{name}", send_again, INSTRUCTOR),
-    Route("POST", "/course/lti/scores/{name}/put-away", put_away, INSTRUCTOR),
-)

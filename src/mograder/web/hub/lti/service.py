@@ -35,7 +35,6 @@ from mograder.store.external.external_people import ExternalPeople, UsedStates
 from mograder.store.external.external_tables import Course
 from mograder.store.external.lti_platforms import Keys, Links, LtiRosters, Platforms
 from mograder.store.external.lti_scores import LtiScores
-from mograder.web.hub.core.hub_app import HubApp, PlatformFacts, Run
 from mograder.web.hub.lti.scores import ScoreSending
 
 T = TypeVar("T")
@@ -102,25 +101,16 @@ def platform_services(
     return PerPlatform(make)
 
 
-def open_lti(hub: HubApp) -> Run:
-    """Make LTI 1.3, which works in the background during the block. Raises: as `make_lti`."""
-    lti = hub.add(make_lti(hub.services))
-    hub.add(lti.scores)
-    hub.add(PlatformFacts(lti.rosters.courses, lti.scores.of_item))
-    hub.on_marks.append(lti.due.set)  # they may have been released
-    return partial(_at_work, hub, lti)
-
-
 @asynccontextmanager
-async def _at_work(hub: HubApp, lti: LtiService) -> AsyncIterator[None]:
+async def at_work(services: Services, lti: LtiService) -> AsyncIterator[None]:
     """Work in the background during the block; the allowlist asks the rosters from now on.
 
     The hub's key is made if there is none yet, so that no launch has to wait for it. At the end
     the requests to platforms that are under way are the last ones.
     """
-    await asyncio.to_thread(lti.keys.current, hub.services.clock.now())
+    await asyncio.to_thread(lti.keys.current, services.clock.now())
     await asyncio.to_thread(lti.rosters.resume)
-    hub.services.roster.more = lti.rosters.names
+    services.roster.more = lti.rosters.names
     stop = threading.Event()
     send, read = (
         partial(to_thread.run_sync, each, stop.is_set, limiter=lti.limiter)

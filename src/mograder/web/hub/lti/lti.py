@@ -1,0 +1,68 @@
+"""LTI 1.3 of the hub: its beginning, and instructors' actions on the marks at learning platforms.
+
+Instructors have marks sent again, or forgotten with an activity that was deleted there.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from anyio import to_thread
+from fastapi import Request
+from starlette.responses import Response
+
+from mograder.core.errors import InvalidInput
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts, Run
+from mograder.web.hub.core.items import item_name, item_page
+from mograder.web.hub.lti.scores import ScoreSending
+from mograder.web.hub.lti.service import at_work, make_lti
+from mograder.web.pages import go_to, with_outcome
+from mograder.web.request_body import read_form
+from mograder.web.route import INSTRUCTOR, Route
+
+_DIGITS = 18
+
+
+def open_lti(hub: HubApp) -> Run:
+    """Make LTI 1.3, which works in the background during the block. Raises: as `make_lti`."""
+    lti = hub.add(make_lti(hub.services))
+    hub.add(lti.scores)
+    hub.add(PlatformFacts(lti.rosters.courses, lti.scores.of_item))
+    hub.on_marks.append(lti.due.set)  # they may have been released
+    return partial(at_work, hub.services, lti)
+
+
+async def send_again(name: str, request: Request, app: CurrentApp) -> Response:
+    """Send marks of an item again that wait, were refused, or are others at the platform.
+
+    The form's field ``number`` names one of them, all without it.
+    """
+    item = item_name(name)
+    number = _number((await read_form(request)).get("number", ""))
+    count = await to_thread.run_sync(app.of(ScoreSending).send_again, item, number)
+    await app.audit.record(request, "send marks again", f"{item}: {count}")
+    app.marks_changed()
+    return go_to(request, with_outcome(item_page(item), "marks-sent-again", str(count)))
+
+
+async def put_away(name: str, request: Request, app: CurrentApp) -> Response:
+    """Forget an activity whose grade item does not exist any more, by the ``number`` of a mark."""
+    item = item_name(name)
+    number = _number((await read_form(request)).get("number", ""))
+    lineitem = await to_thread.run_sync(app.of(ScoreSending).put_away, item, number)
+    await app.audit.record(request, "put activity away", f"{item}: {lineitem}")
+    return go_to(request, with_outcome(item_page(item), "activity-put-away"))
+
+
+def _number(text: str) -> int:
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+        raise InvalidInput("This is no number of a mark.")
+    return int(text)
+
+
+ROUTES = (
+    Route("POST", "/course/lti/scores/{name}", send_again, INSTRUCTOR),
+    Route("POST", "/course/lti/scores/{name}/put-away", put_away, INSTRUCTOR),
+)
