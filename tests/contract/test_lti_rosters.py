@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 from mograder.auth.credentials import Role
 from mograder.core.sections.settings_model import LtiPlatform
 from mograder.exchange.lti_roster import RosterNames
+from mograder.hub.lti_service import RosterKeeping, platform_services
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.external_tables import Course
 from mograder.store.external.lti_platforms import LtiRosters
-from mograder.web.hub.lti.service import RosterKeeping, platform_services
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import AT
 from tests.support.lti_hub import own_key

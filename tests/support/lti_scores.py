@@ -12,12 +12,12 @@ from sqlalchemy import Engine
 
 from mograder.clients.lti_platform import LtiServices
 from mograder.core.sections.settings_model import LtiPlatform
+from mograder.hub.lti_scores import ScoreSending
+from mograder.hub.lti_service import PerPlatform, platform_services
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.external_tables import Link, ScoreRow, ScoreState
 from mograder.store.external.lti_platforms import Links
 from mograder.store.external.lti_scores import LtiScores
-from mograder.web.hub.lti.scores import ScoreSending
-from mograder.web.hub.lti.service import PerPlatform, platform_services
 from tests.support.clock import ManualClock
 from tests.support.gradebooks import AT
 from tests.support.lti.state import Grade, LineItem

@@ -12,10 +12,10 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput
+from mograder.hub.lti_scores import ScoreSending
+from mograder.hub.lti_service import at_work, make_lti
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts, Run
 from mograder.web.hub.core.items import item_name, item_page
-from mograder.web.hub.lti.scores import ScoreSending
-from mograder.web.hub.lti.service import at_work, make_lti
 from mograder.web.pages import go_to, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import INSTRUCTOR, Route

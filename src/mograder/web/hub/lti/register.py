@@ -23,11 +23,11 @@ from mograder.clients.lti_platform import register
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.web_origin import origin_of
+from mograder.hub.lti_service import LtiService
 from mograder.store.external.lti_platforms import Registrations
 from mograder.web.context import request_context
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.signin.external_signin import framed
 from mograder.web.pages import page
 from mograder.web.problems import status_of

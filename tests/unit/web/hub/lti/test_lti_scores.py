@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.credentials import Role
+from mograder.hub.lti_service import LtiService
 from mograder.store.external.external_tables import ScoreState
 from mograder.store.external.lti_scores import LtiScores
 from mograder.web.hub.core.hub_app import HubApp
-from mograder.web.hub.lti.service import LtiService
 from mograder.web.hub.people import end_removed
 from tests.support.hub_app import make_hub, opened, running
 from tests.support.hub_copies import ask, press, read

@@ -29,13 +29,13 @@ from mograder.exchange.lti_roster import (
     refresh,
     wanted_rosters,
 )
+from mograder.hub.lti_scores import ScoreSending
 from mograder.hub.services import Services
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.external.external_people import ExternalPeople, UsedStates
 from mograder.store.external.external_tables import Course
 from mograder.store.external.lti_platforms import Keys, Links, LtiRosters, Platforms
 from mograder.store.external.lti_scores import LtiScores
-from mograder.web.hub.lti.scores import ScoreSending
 
 T = TypeVar("T")
 _EVERY_SECONDS = 60.0
