@@ -20,12 +20,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import (
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PrefixLoader,
+    StrictUndefined,
+    select_autoescape,
+)
 from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -59,6 +65,8 @@ _MEDIA_TYPES = {
 }
 
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d) ([A-Z]{2,5}|[+-]\d\d(?:\d\d)?)\b")
+
+_WEB = Path(__file__).parent
 
 APP = "mograder.app"
 """Scope key of the app's object."""
@@ -276,7 +284,7 @@ def inert_page(data: bytes, *, framed: bool = False) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """Renders the templates of ``web/templates``; page text is there and nowhere else."""
+    """Renders templates; page text is there and nowhere else."""
 
     environment: Environment
     static: StaticFiles
@@ -294,10 +302,13 @@ class Pages:
 def load_pages() -> Pages:
     """Read templates and static files from the package, once for all apps of a process.
 
+    They are in ``web``, or in the folder of the feature whose own they are; a name is one file's.
     To compile the templates of a page takes longer than all else that an app needs to start.
     """
+    # Their names begin with the package's: ``marking/late.html``.
+    apart = {each: FileSystemLoader(_WEB / each / "templates") for each in ("marking", "student")}
     environment = Environment(
-        loader=PackageLoader("mograder.web"),
+        loader=ChoiceLoader([FileSystemLoader(_places("templates")), PrefixLoader(apart)]),
         autoescape=select_autoescape(disabled_extensions=("txt", "ics"), default=True),
         undefined=StrictUndefined,
         auto_reload=False,  # the package does not change while it runs
@@ -309,7 +320,12 @@ def load_pages() -> Pages:
     environment.filters["readable"] = readable
     environment.filters["timed"] = timed
     environment.filters["points"] = functools.partial(number_text, places=2)
-    return Pages(environment, load_static(files("mograder.web") / "static"))
+    return Pages(environment, load_static(_places("static")))
+
+
+def _places(kind: str) -> list[Path]:
+    """Return the directories of ``templates`` or ``static``: web's own, and those of features."""
+    return [_WEB / kind, *sorted(_WEB.glob(f"hub/*/{kind}"))]
 
 
 def in_utc(moment: datetime) -> datetime:
@@ -370,12 +386,13 @@ def packed_static_file(body: bytes, media_type: str) -> StaticFile:
     return StaticFile(body, media_type, gzip.compress(body, 9, mtime=0))
 
 
-def load_static(directory: Traversable) -> StaticFiles:
-    """Read a directory's files of the known types, and hash them into their version."""
+def load_static(directories: Sequence[Path]) -> StaticFiles:
+    """Read the directories' files of the known types, and hash them into their version."""
     found: dict[str, StaticFile] = {}
     digest = hashlib.sha256()
-    for entry in sorted(directory.iterdir(), key=lambda entry: entry.name):
-        media_type = _MEDIA_TYPES.get("." + entry.name.rpartition(".")[2])
+    entries = (entry for directory in directories for entry in directory.iterdir())
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        media_type = _MEDIA_TYPES.get(entry.suffix)
         if media_type is None or not entry.is_file():
             continue
         body = entry.read_bytes()

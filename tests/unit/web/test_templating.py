@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from mograder import web
 from mograder.grading.late_work import moment
-from mograder.web.pages import timed
+from mograder.web.pages import load_pages, timed
 
 AT = datetime(2026, 11, 25, 18, 0, tzinfo=UTC)
 
@@ -41,3 +43,13 @@ def test_the_hour_that_clocks_repeat_is_told_by_the_name_of_its_zone(
 @pytest.mark.parametrize("text", ["", "2026-99-99 18:00 UTC", "at 18:00 UTC", "2026-11-25 18:00"])
 def test_what_is_no_time_stays_as_it_is(text: str) -> None:
     assert timed(text) == text
+
+
+def test_the_name_of_a_template_or_a_static_file_is_that_of_one_file() -> None:
+    """They are in the folders of features; the hub's own directory is of sessions' pages."""
+    pages, (top,) = load_pages(), map(Path, web.__path__)
+    places = [each for each in top.rglob("static") if each.parent != top / "hub"]
+    static = [each.name for place in places for each in place.iterdir()]
+    assert sorted(static) == sorted(pages.static.by_name)
+    templates = [each for place in top.rglob("templates") for each in place.rglob("*.*")]
+    assert len(pages.environment.list_templates()) == len(templates)
