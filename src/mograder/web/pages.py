@@ -320,7 +320,7 @@ def load_pages() -> Pages:
     environment.filters["readable"] = readable
     environment.filters["timed"] = timed
     environment.filters["points"] = functools.partial(number_text, places=2)
-    return Pages(environment, load_static(_places("static")))
+    return Pages(environment, load_static([*_places("static"), _WEB / "marking/static"]))
 
 
 def _places(kind: str) -> list[Path]:
