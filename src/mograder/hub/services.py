@@ -71,8 +71,8 @@ class Services:
     sandboxed: bool
     dev: bool
     oidc_secret: str = field(default="", repr=False)
-    mail_password: str = field(default="", repr=False)
     """The client's secret from the environment, "" to read it from the file in the settings."""
+    mail_password: str = field(default="", repr=False)
     attended: Callable[[], Awaitable[bool]] = _attended
     """Returns whether the supervisor, which starts sessions, answers."""
     connections: Connections = field(default_factory=LocalConnections)

@@ -1,7 +1,7 @@
 """The student's connection to their course: one connector for each kind of server.
 
 The pages show one form for each of the connector's ``ways`` to sign in, the usual one first
-(``templates/student/way_<name>.html``), and pass the filled-in form back. So another kind of server
+(``templates/way_<name>.html``), and pass the filled-in form back. So another kind of server
 is one class here and its forms, and no page changes. ``server`` is its address for display, empty
 until a form names it; ``settled`` is whether that is the course's own, so that no form asks for it.
 
