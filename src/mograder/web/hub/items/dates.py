@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -34,11 +35,10 @@ from mograder.grading.course_late import CourseLate, Preview
 from mograder.grading.late_work import DueDates
 from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.late_work import LateWork, PolicyChange
-from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import item_name, item_page
-from mograder.web.hub.core.responses import Body, deliver
+from mograder.web.hub.core.responses import Body, tell
 from mograder.web.marking.late import show_preview, typed_dates
 from mograder.web.pages import go_to, with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
@@ -120,11 +120,7 @@ async def set_dates(
     if not is_form(request):
         given = await read_json(request, _Given, MEGABYTE)
         wanted = await to_thread.run_sync(_change, app, item, given)
-
-        async def job(_: Report) -> DatesSet:
-            return await _record(request, app, caller, wanted)
-
-        return await deliver(request, job, item_page(item))
+        return tell(request, await _record(request, app, caller, wanted), item_page(item))
     fields = await read_form(request)
     typed = await to_thread.run_sync(_typed, app, item, fields)
     wanted = await to_thread.run_sync(_change, app, item, typed)
@@ -261,19 +257,13 @@ async def set_visibility(
     else:
         rules = await read_json(request, _Rules, MEGABYTE)
     changes = _visibilities(rules.items)
-
-    async def job(_: Report) -> Rules:
-        def change() -> Mapping[str, Visibility]:
-            return app.visibility.change(changes, replace=rules.replace)
-
-        kept = await to_thread.run_sync(change)
-        what = ", ".join(sorted(changes)) + (" (all others removed)" if rules.replace else "")
-        await app.audit.record(request, "set visibility", what)
-        app.notifier.notify_all()
-        return Rules(root=_entries(kept))
-
-    done = with_outcome("/course/items", "visibility", ", ".join(sorted(changes)))
-    return await deliver(request, job, done)
+    change = partial(app.visibility.change, changes, replace=rules.replace)
+    kept, names = await to_thread.run_sync(change), ", ".join(sorted(changes))
+    what = names + (" (all others removed)" if rules.replace else "")
+    await app.audit.record(request, "set visibility", what)
+    app.notifier.notify_all()
+    done = with_outcome("/course/items", "visibility", names)
+    return tell(request, Rules(root=_entries(kept)), done)
 
 
 def _visibilities(rules: Mapping[str, VisibilityEntry]) -> dict[str, Visibility]:
