@@ -100,8 +100,8 @@ class Services:
     sandboxed: bool
     dev: bool
     oidc_secret: str = field(default="", repr=False)
-    mail_password: str = field(default="", repr=False)
     """The client's secret from the environment, "" to read it from the file in the settings."""
+    mail_password: str = field(default="", repr=False)
     attended: Callable[[], Awaitable[bool]] = _attended
     """Returns whether the supervisor, which starts sessions, answers."""
     reports: Reports = field(default_factory=Reports)
