@@ -122,8 +122,7 @@ async def set_dates(
         wanted = await to_thread.run_sync(_change, app, item, given)
         return tell(request, await _record(request, app, caller, wanted), item_page(item))
     fields = await read_form(request)
-    typed = await to_thread.run_sync(_typed, app, item, fields)
-    wanted = await to_thread.run_sync(_change, app, item, typed)
+    wanted = await to_thread.run_sync(lambda: _change(app, item, _typed(app, item, fields)))
     if wanted.change is not None and "version" not in fields:
         found = await to_thread.run_sync(_preview, app, wanted.change)
         if found.differing:
@@ -213,15 +212,15 @@ def _preview(app: HubApp, change: PolicyChange) -> Preview:
 
 
 async def _record(request: Request, app: HubApp, caller: Caller, wanted: _Change) -> DatesSet:
-    marks = await to_thread.run_sync(_write, app, wanted, caller.username)
-    entry = await to_thread.run_sync(dates_of, app, wanted.name)
-    await app.marking.record(request, "set dates", dates_in_words(wanted.name, entry))
+    dates = await to_thread.run_sync(_write, app, wanted, caller.username)
+    await app.marking.record(request, "set dates", dates_in_words(wanted.name, dates))
     app.notifier.notify_all()
-    return DatesSet(**entry.model_dump(), marks=marks)
+    return dates
 
 
-def _write(app: HubApp, wanted: _Change, by: str) -> int:
-    """Record a change, the rule only with the dates; return how many marks changed."""
+def _write(app: HubApp, wanted: _Change, by: str) -> DatesSet:
+    """Record a change, the rule only with the dates."""
+    marks = 0
 
     def set_rule() -> None:
         if wanted.rule is not None:
@@ -229,11 +228,11 @@ def _write(app: HubApp, wanted: _Change, by: str) -> int:
 
     if wanted.change is None:
         set_rule()
-        return 0
-    marks = len(_preview(app, wanted.change).differing)
-    work, now = LateWork(app.marking.book()), app.services.clock.now()
-    work.record([wanted.change], by=by, at=now, version=wanted.version, also=set_rule)
-    return marks
+    else:
+        marks = len(_preview(app, wanted.change).differing)
+        work, now = LateWork(app.marking.book()), app.services.clock.now()
+        work.record([wanted.change], by=by, at=now, version=wanted.version, also=set_rule)
+    return DatesSet(**dates_of(app, wanted.name).model_dump(), marks=marks)
 
 
 class _Rules(BaseModel):
