@@ -17,8 +17,7 @@ from anyio import to_thread
 from fastapi import Request
 from pydantic import (
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
+    Field,
     RootModel,
     SerializerFunctionWrapHandler,
     StrictBool,
@@ -82,10 +81,8 @@ class DatesSet(DatesEntry):
     marks: int = 0
 
 
-class _Given(BaseModel):
+class _Given(Body):
     """The dates of a request: one that is missing stays, null is as in the settings."""
-
-    model_config = ConfigDict(extra="forbid")
 
     opens: SentTime | None = None
     due: SentTime | None = None
@@ -235,10 +232,8 @@ def _write(app: HubApp, wanted: _Change, by: str) -> DatesSet:
     return DatesSet(**dates_of(app, wanted.name).model_dump(), marks=marks)
 
 
-class _Rules(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    items: dict[str, VisibilityEntry] = {}
+class _Rules(Body):
+    items: dict[str, VisibilityEntry] = Field(default={})
     replace: StrictBool = False
 
 

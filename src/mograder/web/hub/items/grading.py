@@ -18,12 +18,7 @@ from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import Request
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
-)
+from pydantic import Field, StrictBool
 from starlette.responses import Response
 
 from mograder.core.clock import utc_iso
@@ -224,9 +219,7 @@ def _line(grade: StudentGrade) -> MarkLine:
     )
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Request(Body):
     students: list[str] = Field(default=[], max_length=_MOST_STUDENTS)
     force: StrictBool = False
     failed: StrictBool = False
