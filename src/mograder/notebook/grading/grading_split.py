@@ -53,7 +53,7 @@ def plan_source(text: str, filename: str, *, unprotected: Collection[str] = ()) 
             ``file:line: message`` for each mistake.
     """
     notebook = parse_cells(text, filename)
-    codes = read_codes(notebook, find_blocks(text, filename), filename)
+    codes = read_codes(notebook, find_blocks(text, filename))
     marks = marks_of(notebook)
     told = None if marks is None else {encodable(key): value for key, value in marks.items()}
     findings = FoundSoFar(filename)
