@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from mograder.notebook.cells import tokens_of
 from mograder.notebook.parsing import CellNames
-from mograder.notebook.points import check_arguments, key_of
+from mograder.notebook.points import Call, calls_in, key_of
 from mograder.notebook.scopes import closure
 
 UNPROTECTED = "mograder: unprotected"
@@ -124,9 +124,11 @@ def check_calls(statements: Iterable[ast.stmt], checkers: Checkers) -> tuple[Che
     """
     found: dict[tuple[str | None, str | None], CheckCall] = {}
     nodes = (node for statement in statements for node in ast.walk(statement))
-    calls = [node for node in nodes if isinstance(node, ast.Call)]
-    for node in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
-        for call in _calls_of(node, checkers):
+    for written in sorted(
+        calls_in(nodes), key=lambda call: (call.node.lineno, call.node.col_offset)
+    ):
+        node = written.node
+        for call in _calls_of(written, checkers):
             first = found.setdefault((call.label, call.key), call)
             spans = (*first.spans, (node.lineno, node.end_lineno or node.lineno))
             reads = first.reads | _names_in(node)
@@ -147,14 +149,12 @@ def waiting_calls(statements: Sequence[ast.stmt], checkers: Checkers) -> Mapping
     """
     found: Counter[str] = Counter()
     nodes = (node for statement in statements for node in ast.walk(statement))
-    for call in (node for node in nodes if isinstance(node, ast.Call)):
-        label, conditions = check_arguments(call)
-        waits = isinstance(conditions, ast.List | ast.Tuple) and not conditions.elts
-        match label:
-            case ast.Constant(value=str(text)) if text and (waits or checkers.is_direct(call.func)):
-                found[text] += waits
-            case ast.expr() if waits and checkers.is_direct(call.func):
-                found[""] += 1
+    for call in calls_in(nodes):
+        waits = isinstance(call.conditions, ast.List | ast.Tuple) and not call.conditions.elts
+        if call.label and (waits or checkers.is_direct(call.node.func)):
+            found[call.label] += waits
+        elif call.given is not None and waits and checkers.is_direct(call.node.func):
+            found[""] += 1
     return dict(found if "" in found else +found)
 
 
@@ -164,11 +164,11 @@ def is_unprotected(code: str) -> bool:
     return any(comment.lstrip("# \t").strip() == UNPROTECTED for comment in comments)
 
 
-def _calls_of(node: ast.Call, checkers: Checkers) -> Iterator[CheckCall]:
+def _calls_of(call: Call, checkers: Checkers) -> Iterator[CheckCall]:
+    node = call.node
     if checkers.is_direct(node.func):
-        given, conditions = check_arguments(node)
-        label, key = _label(given)
-        yield CheckCall(node.lineno, label, key, conditions=tuple(_written(conditions)))
+        conditions = tuple(_written(call.conditions))
+        yield CheckCall(node.lineno, call.label, _key(call), conditions=conditions)
     elif any(map(checkers.is_checker, (node.func, *_arguments(node)))):
         yield CheckCall(node.lineno, None, None)
 
@@ -195,14 +195,14 @@ def _arguments(node: ast.Call) -> Iterator[ast.expr]:
     yield from (each.value for each in node.keywords)
 
 
-def _label(node: ast.expr | None) -> tuple[str | None, str | None]:
-    """Return the label and the key that an argument gives; an f-string may begin with a key."""
-    match node:
+def _key(call: Call) -> str | None:
+    """Return the question's key in a label; an f-string may begin with one."""
+    match call.given:
         case ast.Constant(value=str(label)):
-            return label, key_of(label)
+            return key_of(label)
         case ast.JoinedStr(values=[ast.Constant(value=str(begin)), *_]) if ":" in begin:
-            return None, key_of(begin)
-    return None, None
+            return key_of(begin)
+    return None
 
 
 def _imported(nodes: Iterable[ast.AST], known: Checkers) -> Checkers:
