@@ -215,6 +215,16 @@ async def test_a_dashboard_of_0316_may_load(hub: Hub) -> None:
 # ---- what shows ----
 
 
+@pytest.mark.parametrize("path", ["/visibility", "/revoke-token/alice"])
+async def test_what_takes_no_time_has_no_stream_of_progress(hub: Hub, path: str) -> None:
+    """Refusals have their status, too: nothing is on its way yet when they are found."""
+    stream = {"Accept": "application/x-ndjson"}
+    told = await prof(hub, "POST", path, json={}, headers=stream)
+    assert (told.status_code, told.headers["content-type"]) == (200, "application/json")
+    refused = await prof(hub, "POST", "/revoke-token/..%5c", headers=stream)
+    assert refused.status_code == 400
+
+
 async def test_visibility_is_set_told_and_removed(hub: Hub) -> None:
     moment = "2030-01-01T09:00:00+00:00"
     rules = {"A1": {"visible_from": moment}, "A2": {"hidden": True}}

@@ -63,7 +63,6 @@ class NodeToken:
 
     @property
     def text(self) -> str:
-        """The token as it is shown once."""
         return f"{self.name}:{self.secret}"
 
     @property

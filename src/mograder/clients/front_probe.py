@@ -20,9 +20,10 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketExce
 from websockets.sync.client import connect
 
 from mograder.clients.http import Server, make_client
-from mograder.clients.server_url import is_loopback, parse_hub_url
+from mograder.clients.server_url import parse_hub_url
 from mograder.core.errors import NotFound
 from mograder.core.systemd import WAITS_ANSWER
+from mograder.core.web_origin import is_loopback
 
 _LIST = "assignments"
 """The hub answers this only to a signed-in user (compatibility-0.3.16.md 2.3)."""

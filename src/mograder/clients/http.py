@@ -22,7 +22,6 @@ from types import MappingProxyType
 import httpx
 
 from mograder.clients.certificate import certificate_trouble, remedy
-from mograder.clients.server_url import is_loopback
 from mograder.core.clock import SystemClock
 from mograder.core.errors import (
     Busy,
@@ -37,6 +36,7 @@ from mograder.core.errors import (
     TooLarge,
 )
 from mograder.core.tasks import Progress
+from mograder.core.web_origin import is_loopback
 
 _CONNECT_SECONDS = 10.0
 _LONGEST_TEXT = 500

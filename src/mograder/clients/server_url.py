@@ -5,12 +5,12 @@ They tell whether a token or a password may be sent there: not unencrypted to an
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 import httpx
 
 from mograder.core.errors import InvalidInput
+from mograder.core.web_origin import is_loopback
 
 _MOODLE_HINT = (
     "Give the address of Moodle's front page, such as https://moodle.example.edu: --url, "
@@ -44,16 +44,6 @@ def parse_hub_url(text: str, *, insecure: bool = False, what: str = "hub") -> st
             hint="Use https, or --insecure if you trust every machine in between.",
         )
     return str(url).rstrip("/")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host name means this machine, without a DNS lookup."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def parse_moodle_url(text: str) -> str:

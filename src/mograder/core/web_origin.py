@@ -8,6 +8,7 @@ that all sessions share does not separate students.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
@@ -22,6 +23,16 @@ _LABEL = re.compile(r"[a-z0-9]{20,63}")
 _WILDCARD = 'Give a wildcard on a domain that nothing else uses: "https://{session}.example.net".'
 _SHORT, _COUNTRY = 4, 2
 """Label lengths in public suffixes such as ac.uk or com.au."""
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name means this machine, without a DNS lookup."""
+    if _is_localhost(host):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def origin_of(url: str) -> str:
@@ -96,14 +107,14 @@ def session_url(text: str, public_url: str) -> SessionUrl | None:
     bare = parts.path in ("", "/") and not parts.query and not parts.fragment
     if not bare or "@" in parts.netloc or not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", domain):
         raise _refused("must be scheme and host only")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(domain)):
+    if parts.scheme != "https" and (parts.scheme != "http" or not _is_localhost(domain)):
         raise _refused("must be https")
     if _related(domain, public.hostname or ""):
         raise _refused("is of the same domain as [hub] public_url, so both would share cookies")
     return SessionUrl(parts.scheme, domain, port)
 
 
-def _is_loopback(domain: str) -> bool:
+def _is_localhost(domain: str) -> bool:
     return domain == "localhost" or domain.endswith(".localhost")
 
 

@@ -59,7 +59,6 @@ _MOST_TEXTS = 10
 MOST_ALIGNED = 40_000
 """Pairs of elements that are compared at most; half a second where a student chose the worst."""
 
-_REMEMBERED = 2_000
 _NO_NAMES = CellNames()
 
 _MOST_SPELLED = 200
@@ -161,7 +160,6 @@ def told_apart(cells: Sequence[Cell]) -> list[tuple[str, str]]:
     return found
 
 
-@lru_cache(_REMEMBERED)
 def names_of(code: str) -> CellNames:
     """Return the names of a cell's code; none where marimo cannot run it."""
     try:
@@ -396,7 +394,7 @@ def _is_one_text(one: Cell, other: Cell) -> bool:
     return _share(one, other) >= _ALIKE or common >= _ALL * min(first.total(), second.total())
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(2_000)
 def _words(code: str) -> Counter[str]:
     return Counter(_WORD.findall(code))
 

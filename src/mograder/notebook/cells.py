@@ -166,10 +166,10 @@ def with_spaces(code: str) -> str:
     return code.replace("\u00a0", " ")
 
 
-def parse_python(source: str) -> ast.Module | None:
+def parse_python(source: str, *, to_change: bool = False) -> ast.Module | None:
     """Return the syntax tree of Python code, or None if it cannot be parsed."""
     try:
-        return strictly_parsed(source)
+        return strictly_parsed(source, to_change=to_change)
     except NotPython:
         return None
 

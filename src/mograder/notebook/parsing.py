@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 from marimo._ast.parse import (
     MarimoFileError,
@@ -47,6 +48,11 @@ MARIMO_FAILS = (
     *(AssertionError, LookupError, TypeError, AttributeError, NotImplementedError),
 )
 """marimo's parser checks its expectations with ``assert`` and indexes without bounds checks."""
+
+_SHORT, _LONGEST_KEPT = 2_000, 50_000
+"""Characters of a cell and of a notebook whose tree is kept: 900,000 at most, which are some 30 MB.
+
+A text of nothing but single letters takes ten times as much."""
 
 _TRIES = (ast.Try, ast.TryStar)
 _LINE_OF_MARIMO = re.compile(r"line (\d{1,9}) SyntaxError: ")
@@ -116,17 +122,36 @@ class NotPython(InvalidInput):
         self.reason = reason
 
 
-def parse_python(text: str, filename: str = "<text>") -> ast.Module:
-    """Parse without warnings about invalid escapes. Raises: NotPython."""
+def parse_python(text: str, filename: str = "<text>", *, to_change: bool = False) -> ast.Module:
+    """Parse without warnings about invalid escapes; the trees of the last texts are kept.
+
+    So the caller must not change the tree, unless it asks for one of its own ``to_change``.
+
+    Raises: NotPython.
+    """
     try:
-        with quiet_parser():
-            return ast.parse(text, filename=filename)
+        return _parse(text) if to_change else _kept(text)
     except SyntaxError as error:
         raise NotPython(filename, error.lineno or 1, error.msg) from error
     except (RecursionError, MemoryError, SystemError) as error:
         raise NotPython(filename, 1, "the code is nested too deeply") from error
     except _PYTHON_FAILS as error:
         raise NotPython(filename, 1, str(error) or "the file cannot be read as Python") from error
+
+
+def _parse(text: str) -> ast.Module:
+    with quiet_parser():
+        return ast.parse(text)
+
+
+_kept_tree = lru_cache(256)(_parse)
+_kept_large_tree = lru_cache(8)(_parse)
+
+
+def _kept(text: str) -> ast.Module:
+    if len(text) > _LONGEST_KEPT:
+        return _parse(text)
+    return _kept_tree(text) if len(text) <= _SHORT else _kept_large_tree(text)
 
 
 def parse_marimo(text: str, filename: str) -> NotebookSerialization:
@@ -159,14 +184,16 @@ class CellNames:
     private_used: frozenset[str] = frozenset()
 
 
-def cell_names(code: str, filename: str = "<cell>") -> CellNames:
+@lru_cache(2_000)
+def cell_names(code: str) -> CellNames:
     """Return the names of a cell's code, which marimo makes the edges of its graph from.
 
     Raises:
         NotPython: marimo cannot run the code: it cannot be parsed or compiled (``return`` outside
             of a function), or it has a star import; the line counts from the code's first.
     """
-    tree = parse_python(code, filename)
+    filename = "<cell>"
+    tree = parse_python(code, filename, to_change=True)
     visitor = ScopedVisitor(ignore_local=True)  # private names keep their spelling
     try:
         with quiet_parser():

@@ -70,6 +70,23 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A call with what it gives for ``check``'s label and conditions, by place or name."""
+
+    node: ast.Call
+    given: ast.expr | None
+    conditions: ast.expr | None
+
+    @property
+    def label(self) -> str | None:
+        """The label, None if it is known only at run time."""
+        match self.given:
+            case ast.Constant(value=str(label)):
+                return label
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class GuardedCell:
     """A cell with the labels of its checks, its lines without ends, and its public names."""
 
@@ -221,29 +238,19 @@ def _labelled_calls(code: str, renamed: tuple[str, ...]) -> tuple[tuple[str | No
     tree = parse_python(code)
     if tree is None:
         return tuple(_written_labels(code, names))
-    calls = [
-        node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_check(node, names)
-    ]
-    calls.sort(key=lambda call: (call.func.end_lineno or 0, call.func.end_col_offset or 0))
-    return tuple((_label_of(call), call.func.end_lineno or call.lineno) for call in calls)
+    calls = [call for call in calls_in(ast.walk(tree)) if _is_check(call, names)]
+    ends = [(call.node.func.end_lineno or 0, call.node.func.end_col_offset or 0) for call in calls]
+    ordered = sorted(zip(ends, calls, strict=True), key=lambda each: each[0])
+    return tuple((call.label or None, end[0]) for end, call in ordered)
 
 
-def _is_check(call: ast.Call, names: Sequence[str]) -> bool:
-    label, conditions = check_arguments(call)
-    match call.func:
+def _is_check(call: Call, names: Sequence[str]) -> bool:
+    match call.node.func:
         case ast.Name(id=name):
-            return name in names and label is not None
+            return name in names and call.given is not None
         case ast.Attribute(attr="check"):
-            return conditions is not None
+            return call.conditions is not None
     return False
-
-
-def _label_of(call: ast.Call) -> str | None:
-    """Return the label of a check, or None if it is known only at run time."""
-    match check_arguments(call)[0]:
-        case ast.Constant(value=str(label)) if label:
-            return label
-    return None
 
 
 def _written_labels(code: str, names: Sequence[str]) -> Iterator[tuple[str | None, int]]:
@@ -264,27 +271,20 @@ def has_conditions(code: str, label: str) -> bool:
     """
     tree = parse_python(code)
     nodes = list(ast.walk(tree)) if tree is not None else []
-    calls = calls_of(label, nodes)
-    told = [node for _, conditions in calls if conditions for node in ast.walk(conditions)]
+    lists = [each.conditions for each in calls_in(nodes) if each.label == label]
+    told = [node for each in lists if each is not None for node in ast.walk(each)]
     names = {node.id for node in told if isinstance(node, ast.Name)}
     bound = [each.value for each in nodes if isinstance(each, ast.Assign) and _binds(each, names)]
     return any(map(_holds_tuples, (*told, *(node for each in bound for node in ast.walk(each)))))
 
 
-def calls_of(label: str, nodes: Iterable[ast.AST]) -> Iterator[tuple[ast.Call, ast.expr | None]]:
-    """Yield the calls among nodes that are given a label as text, with their conditions."""
+def calls_in(nodes: Iterable[ast.AST]) -> Iterator[Call]:
+    """Yield the calls among nodes, of any function, as those of ``check`` would be read."""
     for node in nodes:
         if isinstance(node, ast.Call):
-            given, conditions = check_arguments(node)
-            if isinstance(given, ast.Constant) and given.value == label:
-                yield node, conditions
-
-
-def check_arguments(call: ast.Call) -> tuple[ast.expr | None, ast.expr | None]:
-    """Return the label and the conditions that a call of ``check`` is given, by place or name."""
-    named = {each.arg: each.value for each in call.keywords}
-    label, conditions = (*call.args, None, None)[:2]
-    return label or named.get("label"), conditions or named.get("checks")
+            named = {each.arg: each.value for each in node.keywords}
+            label, conditions = (*node.args, None, None)[:2]
+            yield Call(node, label or named.get("label"), conditions or named.get("checks"))
 
 
 def stated_weights(notebook: NotebookText) -> Mapping[str, float]:
@@ -297,16 +297,16 @@ def stated_weights(notebook: NotebookText) -> Mapping[str, float]:
     open_labels = set()
     trees = filter(None, (parse_python(cell.code) for cell in notebook.cells))
     nodes = (node for tree in trees for node in ast.walk(tree))
-    for call in (node for node in nodes if isinstance(node, ast.Call)):
-        match check_arguments(call):
-            case ast.Constant(value=str(label)), ast.List() | ast.Tuple() as conditions:
-                weights = [_stated_weight(entry) for entry in conditions.elts]
-                if None in weights:
-                    open_labels.add(label)
-                known = math.fsum(weight or 0.0 for weight in weights)
-                found[label] = max(known, found.get(label, 0.0))
-            case ast.Constant(value=str(label)), _ if _is_check(call, ("check",)):
+    for call in calls_in(nodes):
+        label = call.label
+        if label is not None and isinstance(call.conditions, ast.List | ast.Tuple):
+            weights = [_stated_weight(entry) for entry in call.conditions.elts]
+            if None in weights:
                 open_labels.add(label)
+            known = math.fsum(weight or 0.0 for weight in weights)
+            found[label] = max(known, found.get(label, 0.0))
+        elif label is not None and _is_check(call, ("check",)):
+            open_labels.add(label)
     written = {label: weight for label, weight in found.items() if label not in open_labels}
     return written | dict.fromkeys(_counted_tests(notebook), 1.0)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from mograder.clients.mail import MailServer, is_address
-from mograder.clients.server_url import is_loopback
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import LoadedSettings
+from mograder.core.web_origin import is_loopback
 from mograder.store.assignment_server.secret import read_secret
 
 

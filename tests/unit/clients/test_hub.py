@@ -14,7 +14,7 @@ import pytest
 
 from mograder.clients.file_upload import Upload
 from mograder.clients.hub import HubClient, Published
-from mograder.clients.server_url import is_loopback, parse_hub_url
+from mograder.clients.server_url import parse_hub_url
 from mograder.core.errors import (
     Busy,
     Conflict,
@@ -26,6 +26,7 @@ from mograder.core.errors import (
     TimedOut,
     TooLarge,
 )
+from mograder.core.web_origin import is_loopback
 from tests.support.fake_hub import NDJSON, FakeHub, Reply, running_hub
 
 PUBLISH = "/publish/A1"

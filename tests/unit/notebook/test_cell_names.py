@@ -66,7 +66,7 @@ def test_names_with_a_leading_underscore_are_the_cells_own() -> None:
 )
 def test_code_that_marimo_cannot_run_is_refused(code: str, line: int, reason: str) -> None:
     with pytest.raises(NotPython) as refused:
-        cell_names(code, "hw.py")
+        cell_names(code)
     assert reason in refused.value.reason
     assert refused.value.line == line
 

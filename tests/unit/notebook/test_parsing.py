@@ -1,17 +1,22 @@
-"""Parsing in several threads, as generating several items at a time does."""
+"""Parsing in several threads, as generating several items at a time does; texts parsed before."""
 
 from __future__ import annotations
 
+import ast
 import gc
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from mograder.grading.author.scaffold import assignment_text
+from mograder.grading.marking.equal_answers import answer_key
+from mograder.notebook.cells import parse_cells
 from mograder.notebook.denied_code import screen_source, screen_submission
-from mograder.notebook.parsing import check_notebook
+from mograder.notebook.grading.grading_split import review_grading
+from mograder.notebook.grading.mutants import mutants_of
+from mograder.notebook.parsing import cell_names, check_notebook, parse_python
 from mograder.notebook.source.leaks import find_leaks
 from mograder.notebook.source.release import make_release
 
@@ -50,3 +55,31 @@ def test_threads_that_parse_at_the_same_time_do_not_disturb_each_other() -> None
 
     with ThreadPoolExecutor(6) as threads:
         assert len(set(threads.map(everything, range(24)))) == 1
+
+
+def test_what_was_read_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make_release(TEXT, filename="A1.py", assignment="A1"), review_grading(TEXT, "A1.py")
+
+    parsed: list[str] = []
+    parse: Callable[..., ast.AST] = ast.parse
+
+    def counted(text: str, **named: object) -> ast.AST:
+        parsed.append(text)
+        return parse(text, **named)
+
+    monkeypatch.setattr(ast, "parse", counted)
+    again = make_release(TEXT, filename="A1.py", assignment="A1"), review_grading(TEXT, "A1.py")
+    assert again == first
+    assert {text[:11] for text in parsed} == {"if __name__"}  # what marimo compares with
+
+
+def test_those_who_change_a_tree_change_no_kept_one() -> None:
+    answer = 'def area(r):\n    """Doc."""\n    x = "A  B"\n    return r * 2\n'
+    plan = review_grading(TEXT, "A1.py").plan
+    assert plan is not None
+    kept = {code: ast.dump(parse_python(code), include_attributes=True) for code in (answer, TEXT)}
+    answer_key([answer])
+    cell_names(answer)
+    assert mutants_of(parse_cells(TEXT, "A1.py"), plan, "A1.py")
+    for code, before in kept.items():
+        assert ast.dump(parse_python(code), include_attributes=True) == before

@@ -123,7 +123,7 @@ def answer_key(codes: Sequence[str], kept: Set[str] = frozenset()) -> str:
     digest = hashlib.sha256()
     names = _Names(kept)
     for code in codes:
-        tree = parse_python(code)
+        tree = parse_python(code, to_change=True)
         written = None if tree is None or _is_blank(tree) else names.normalised(tree)
         digest.update((written or " ".join(code.split())).encode("utf-8", "replace") + b"\0")
     return digest.hexdigest()

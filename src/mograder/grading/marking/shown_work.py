@@ -12,11 +12,11 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
 from functools import partial
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.marking.question_sources import QuestionSources, SourceCell
+from mograder.notebook.cell_pairs import Aligner, code_of
 from mograder.notebook.cells import Cell, parse_cells, parse_python
 from mograder.notebook.parsing import NotPython, cell_names
 from mograder.notebook.points import (
@@ -252,16 +252,9 @@ def _without_spare(cells: Sequence[Cell], count: int) -> Sequence[Cell]:
 
 def _matched(given: Sequence[SourceCell], cells: Sequence[Cell]) -> dict[int, int]:
     """Return the index of the teacher's cell for each cell that is one, in the same order."""
-    if len(given) * len(cells) > _MOST_COMPARED:
-        return {}
     ours = [plain_code(each.released) for each in given]
-    theirs = [plain_code(cell.code) for cell in cells]
-    blocks = SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks()
-    return {
-        cells[theirs_at + step].index: given[ours_at + step].index
-        for ours_at, theirs_at, size in blocks
-        for step in range(size)
-    }
+    pairs = Aligner(_MOST_COMPARED).align(ours, list(map(code_of, cells)))
+    return {cells[other].index: given[one].index for one, other in pairs}
 
 
 def _answered(group: Sequence[Cell], wanted: Sequence[SourceCell]) -> Iterator[frozenset[int]]:

@@ -29,6 +29,7 @@ from mograder.grading.pages.clean_markup import PAGE_ELEMENTS, clean_markup
 from mograder.grading.pages.marimo_elements import HeadingLevels, image_url, json_text
 from mograder.grading.pages.page_templates import readable, render_page
 from mograder.notebook.cells import Cell, parse_cells, statements_of
+from mograder.notebook.grading.recording_cells import RecordingCells
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 
 AS_IT_RAN = "The notebook as it ran"
@@ -49,7 +50,6 @@ _BEGIN, _END = "<!-- cells -->", "<!-- end of cells -->"
 
 _OPENED = re.compile(r"<([a-zA-Z][^\s/>]*)")
 _HANDLER = re.compile(r"<[^>]*\s(?:on\w+|style|srcdoc|formaction)\s*=", re.IGNORECASE)
-_CHECK = re.compile(r"\bcheck\s*\(")
 _NAMELESS = frozenset(("", "_", "setup"))
 _COLOURED = {
     Keyword: "k",
@@ -173,15 +173,18 @@ def view_code(text: str, filename: str, *, without: Sequence[str] = ()) -> Noteb
 
 def view_notebook(text: str, filename: str, cells: Sequence[CellResult]) -> NotebookView:
     try:
-        found = parse_cells(text, filename).cells
+        notebook = parse_cells(text, filename)
     except InvalidInput as error:
         return NotebookView((), str(error), text[:_LONGEST_TEXT])
+    recording = RecordingCells(notebook)
     results = {result.index: result for result in cells}
     levels = HeadingLevels()
     left = _ALL_CODE
     shown = []
-    for cell in found:
-        shown.append(_page_cell(cell, results.get(cell.index), levels, coloured=left > 0))
+    for cell in notebook.cells:
+        result = results.get(cell.index)
+        note = _note(cell, result, recording)
+        shown.append(replace(_page_cell(cell, result, levels, coloured=left > 0), note=note))
         left -= len(cell.code)
     return NotebookView(tuple(shown))
 
@@ -202,19 +205,18 @@ def _page_cell(
         "" if prose else _code(cell.code.strip("\n"), coloured=coloured),
         cell.hidden,
         shown,
-        _note(cell, result),
-        result.error_type if result is not None and failed else "",
-        result.message if result is not None and failed else "",
-        cell.line_of(result.line) if result is not None and failed and result.line else None,
+        error=result.error_type if result is not None and failed else "",
+        message=result.message if result is not None and failed else "",
+        error_line=cell.line_of(result.line) if result and failed and result.line else None,
     )
 
 
-def _note(cell: Cell, result: CellResult | None) -> str:
+def _note(cell: Cell, result: CellResult | None, recording: RecordingCells) -> str:
     """Return why a cell did not run to its end; "" if it did, or ended with an exception."""
     if result is None or result.status is CellStatus.SKIPPED:
         if cell.disabled:
             return "This cell is disabled."
-        if _CHECK.search(cell.code) or cell.name.startswith("test_"):
+        if recording.records(cell.code) or cell.name.startswith("test_"):
             return "Checks run apart from the notebook: what came of this one is said there."
         reason = "" if result is None else result.message
         return f"This cell did not run: {reason}." if reason else "This cell did not run."

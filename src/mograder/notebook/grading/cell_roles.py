@@ -137,9 +137,7 @@ class FoundSoFar:
         self.error(line, f"this check stands in one cell with the answer, {why}.")
 
 
-def read_codes(
-    notebook: NotebookText, blocks: Sequence[Block], filename: str
-) -> tuple[CellCode, ...]:
+def read_codes(notebook: NotebookText, blocks: Sequence[Block]) -> tuple[CellCode, ...]:
     """Return the cells of a notebook as read, also those that marimo cannot run."""
     codes = []
     for cell in notebook.cells:
@@ -147,8 +145,8 @@ def read_codes(
         tree, names, reason = ast.Module([], []), CellNames(), "it is no Python"
         if cell.kind is not CellKind.UNPARSABLE:
             try:
-                names = cell_names(cell.code, filename)
-                tree, reason = parse_python(cell.code, filename), ""
+                names = cell_names(cell.code)
+                tree, reason = parse_python(cell.code), ""
             except NotPython as error:
                 reason = error.reason
         codes.append(CellCode(cell, tree, names, inside, reason))

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import ast
 import tokenize
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mograder.notebook.cells import tokens_of
 from mograder.notebook.parsing import CellNames
-from mograder.notebook.points import check_arguments, key_of
+from mograder.notebook.points import Call, calls_in, key_of
+from mograder.notebook.scopes import closure
 
 UNPROTECTED = "mograder: unprotected"
 """The comment with which an author lets checks run beside the answers."""
@@ -86,7 +87,7 @@ class Checkers:
 
     def within(self, names: CellNames) -> Checkers:
         """Return those of the names that a cell uses or binds at its top level."""
-        there = names.used | names.defined | names.private | names.private_used
+        there = _names(names)
         return Checkers(self.direct & there, self.indirect & there, self.owners & there)
 
 
@@ -94,13 +95,20 @@ def checkers_in(cells: Sequence[tuple[ast.Module, CellNames]]) -> Checkers:
     """Return the names by which the cells of a notebook call checks."""
     found = Checkers(frozenset(("check",)), frozenset(), frozenset(("grader",)))
     found = _imported((node for tree, _ in cells for node in ast.walk(tree)), found)
-    while True:
-        more = found
-        for tree, names in cells:
-            more = _bound(tree, more.within(names), more)
-        if more == found:
-            return found
-        found = more
+    leads: dict[str, set[tuple[str, bool]]] = defaultdict(set)
+    for tree, names in cells:
+        there = {"", *_names(names)}
+        for word, name, same in (lead for node in ast.walk(tree) for lead in _leads(node, found)):
+            if word.split(".")[0] in there:
+                leads[word].add((name, same))
+    words = (*found.direct, ".check", *(f"{owner}.check" for owner in found.owners))
+    reached = closure(
+        ((word, True) for word in words),
+        lambda each: ((name, each[1] and same) for name, same in leads.get(each[0], ())),
+    )
+    direct = frozenset(word for word, is_direct in reached if is_direct and "." not in word)
+    indirect = frozenset(word for word, is_direct in reached if not is_direct)
+    return Checkers(direct, indirect - direct, found.owners)
 
 
 def checks_when_run(statements: Iterable[ast.stmt], checkers: Checkers) -> bool:
@@ -116,9 +124,11 @@ def check_calls(statements: Iterable[ast.stmt], checkers: Checkers) -> tuple[Che
     """
     found: dict[tuple[str | None, str | None], CheckCall] = {}
     nodes = (node for statement in statements for node in ast.walk(statement))
-    calls = [node for node in nodes if isinstance(node, ast.Call)]
-    for node in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
-        for call in _calls_of(node, checkers):
+    for written in sorted(
+        calls_in(nodes), key=lambda call: (call.node.lineno, call.node.col_offset)
+    ):
+        node = written.node
+        for call in _calls_of(written, checkers):
             first = found.setdefault((call.label, call.key), call)
             spans = (*first.spans, (node.lineno, node.end_lineno or node.lineno))
             reads = first.reads | _names_in(node)
@@ -139,14 +149,12 @@ def waiting_calls(statements: Sequence[ast.stmt], checkers: Checkers) -> Mapping
     """
     found: Counter[str] = Counter()
     nodes = (node for statement in statements for node in ast.walk(statement))
-    for call in (node for node in nodes if isinstance(node, ast.Call)):
-        label, conditions = check_arguments(call)
-        waits = isinstance(conditions, ast.List | ast.Tuple) and not conditions.elts
-        match label:
-            case ast.Constant(value=str(text)) if text and (waits or checkers.is_direct(call.func)):
-                found[text] += waits
-            case ast.expr() if waits and checkers.is_direct(call.func):
-                found[""] += 1
+    for call in calls_in(nodes):
+        waits = isinstance(call.conditions, ast.List | ast.Tuple) and not call.conditions.elts
+        if call.label and (waits or checkers.is_direct(call.node.func)):
+            found[call.label] += waits
+        elif call.given is not None and waits and checkers.is_direct(call.node.func):
+            found[""] += 1
     return dict(found if "" in found else +found)
 
 
@@ -156,11 +164,11 @@ def is_unprotected(code: str) -> bool:
     return any(comment.lstrip("# \t").strip() == UNPROTECTED for comment in comments)
 
 
-def _calls_of(node: ast.Call, checkers: Checkers) -> Iterator[CheckCall]:
+def _calls_of(call: Call, checkers: Checkers) -> Iterator[CheckCall]:
+    node = call.node
     if checkers.is_direct(node.func):
-        given, conditions = check_arguments(node)
-        label, key = _label(given)
-        yield CheckCall(node.lineno, label, key, conditions=tuple(_written(conditions)))
+        conditions = tuple(_written(call.conditions))
+        yield CheckCall(node.lineno, call.label, _key(call), conditions=conditions)
     elif any(map(checkers.is_checker, (node.func, *_arguments(node)))):
         yield CheckCall(node.lineno, None, None)
 
@@ -174,6 +182,10 @@ def _written(conditions: ast.expr | None) -> Iterator[WrittenCondition]:
                     yield WrittenCondition(message, lines, _names_in(each))
 
 
+def _names(names: CellNames) -> frozenset[str]:
+    return names.used | names.defined | names.private | names.private_used
+
+
 def _names_in(node: ast.AST) -> frozenset[str]:
     return frozenset(each.id for each in ast.walk(node) if isinstance(each, ast.Name))
 
@@ -183,14 +195,14 @@ def _arguments(node: ast.Call) -> Iterator[ast.expr]:
     yield from (each.value for each in node.keywords)
 
 
-def _label(node: ast.expr | None) -> tuple[str | None, str | None]:
-    """Return the label and the key that an argument gives; an f-string may begin with a key."""
-    match node:
+def _key(call: Call) -> str | None:
+    """Return the question's key in a label; an f-string may begin with one."""
+    match call.given:
         case ast.Constant(value=str(label)):
-            return label, key_of(label)
+            return key_of(label)
         case ast.JoinedStr(values=[ast.Constant(value=str(begin)), *_]) if ":" in begin:
-            return None, key_of(begin)
-    return None, None
+            return key_of(begin)
+    return None
 
 
 def _imported(nodes: Iterable[ast.AST], known: Checkers) -> Checkers:
@@ -217,20 +229,40 @@ def _imported(nodes: Iterable[ast.AST], known: Checkers) -> Checkers:
     return Checkers(frozenset(direct), known.indirect, frozenset(owners))
 
 
-def _bound(tree: ast.Module, there: Checkers, known: Checkers) -> Checkers:
-    """Return the known names with those that a cell's assignments and functions add to them."""
-    direct, indirect = set(known.direct), set(known.indirect)
-    for node in ast.walk(tree):
-        if isinstance(node, _FUNCTIONS):
-            is_test = node.name.startswith("test_") and not _takes_arguments(node)
-            if not is_test and _refers(node, there):
-                indirect.add(node.name)
-        elif isinstance(node, ast.Assign | ast.AnnAssign) and _passes_on(node, there):
-            value = node.value
-            bound = direct if value is not None and there.is_direct(value) else indirect
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            bound |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return Checkers(frozenset(direct), frozenset(indirect - direct), known.owners)
+def _leads(node: ast.AST, known: Checkers) -> Iterator[tuple[str, str, bool]]:
+    """Yield each function that a node names, a name that it binds for it, and whether they are one.
+
+    That name calls a check if the function does.
+    """
+    if isinstance(node, _FUNCTIONS):
+        if _takes_arguments(node) or not node.name.startswith("test_"):
+            yield from ((word, node.name, False) for word in _words(node))
+    elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+        calls = [each.func for each in ast.walk(node.value) if isinstance(each, ast.Call)]
+        passed = _words(node.value).difference(map(_word, calls))
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        for word in passed if not any(map(known.is_direct, calls)) else ():
+            yield from ((word, name, word == _word(node.value)) for name in names)
+
+
+def _words(node: ast.AST) -> frozenset[str]:
+    return frozenset(map(_word, ast.walk(node))) - {""}
+
+
+def _word(node: ast.AST) -> str:
+    """Return an expression that may be the check function: a name or ``grader.check``; else "".
+
+    ``….runtime.check``, which it always is, is ``.check``.
+    """
+    match node:
+        case ast.Name(id=name, ctx=ast.Load()):
+            return name
+        case ast.Attribute(value=ast.Name(id=owner), attr="check"):
+            return f"{owner}.check"
+        case ast.Attribute(value=ast.Attribute(attr="runtime"), attr="check"):
+            return ".check"
+    return ""
 
 
 def _takes_arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.grading_plan import GradingPlan, Part, Role
 from mograder.notebook.parsing import parse_python
-from mograder.notebook.points import check_arguments
+from mograder.notebook.points import Call, calls_in
 from mograder.notebook.scopes import closure, names_read, names_stored
 
 _COMPREHENSIONS = (ast.ListComp, ast.GeneratorExp, ast.SetComp)
@@ -297,27 +297,20 @@ class _Review:
     def _counts(self) -> Iterator[Finding]:
         """Yield findings for lists of conditions with as many entries as an answer has."""
         lists = _assigned(self._nodes)
-        for node in self._nodes:
-            given = self._conditions_of(node) if isinstance(node, ast.Call) else None
-            if given is None:
-                continue
-            if any(map(self._grows, (given, *_named(given, lists)))):
+        for call in filter(self._is_own, calls_in(self._nodes)):
+            given = call.conditions
+            if given is not None and any(map(self._grows, (given, *_named(given, lists)))):
                 message = "the number of conditions depends on the answer; marks are counted out "
                 hint = "Write one condition for all of them, and compare the lengths as well."
                 more = "of as many as your solution has."
                 yield self._finding(given, f"{message}{more}", hint)
 
-    def _conditions_of(self, call: ast.Call) -> ast.expr | None:
-        """Return the list of conditions in a call with a label of this check."""
-        label, given = check_arguments(call)
+    def _is_own(self, call: Call) -> bool:
+        """Whether a call has a label of this check."""
         known = self._part.check.labels if self._part.check is not None else ()
-        line = self._part.line + call.lineno - 1
-        match label:
-            case ast.Constant(value=text):
-                told = any(each.label == text for each in known)
-            case _:
-                told = any(each.label is None and each.line == line for each in known)
-        return given if told else None
+        line = self._part.line + call.node.lineno - 1
+        own = (each for each in known if each.label == call.label)
+        return any(call.label is not None or each.line == line for each in own)
 
     def _grows(self, node: ast.expr) -> bool:
         match node:

@@ -50,7 +50,7 @@ from mograder.notebook.cells import (
     statements_of,
 )
 from mograder.notebook.parsing import parse_python
-from mograder.notebook.points import calls_of
+from mograder.notebook.points import calls_in
 from mograder.notebook.scopes import bound_names, closure, names_read, names_stored
 
 VERSION: Literal[1] = 1
@@ -321,7 +321,8 @@ def _labels(plan: GradingPlan, part: Part) -> Iterator[LabelAnswers]:
         if planned.label is None:
             continue
         names, condition = frozenset(part.answers), ""
-        calls = dict(calls_of(planned.label, nodes))
+        found = (each for each in calls_in(nodes) if each.label == planned.label)
+        calls = {each.node: each.conditions for each in found}
         if calls:
             names &= _answers(plan, part, _reached(calls, nodes))
             condition = next(filter(None, map(_condition, calls.values())), "")

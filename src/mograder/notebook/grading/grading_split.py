@@ -29,7 +29,14 @@ from mograder.notebook.grading.grading_plan import (
     source_sha256,
 )
 from mograder.notebook.points import marks_of
-from mograder.notebook.scopes import CellGraph, GraphCell, bound_names, graph_errors, graph_of
+from mograder.notebook.scopes import (
+    CellGraph,
+    GraphCell,
+    bound_names,
+    closure,
+    graph_errors,
+    graph_of,
+)
 from mograder.notebook.source.solution_markers import find_blocks
 
 
@@ -53,7 +60,7 @@ def plan_source(text: str, filename: str, *, unprotected: Collection[str] = ()) 
             ``file:line: message`` for each mistake.
     """
     notebook = parse_cells(text, filename)
-    codes = read_codes(notebook, find_blocks(text, filename), filename)
+    codes = read_codes(notebook, find_blocks(text, filename))
     marks = marks_of(notebook)
     told = None if marks is None else {encodable(key): value for key, value in marks.items()}
     findings = FoundSoFar(filename)
@@ -154,7 +161,7 @@ def _needed(
     nodes: Sequence[CellRole], graph: CellGraph, checks: Sequence[CellRole]
 ) -> tuple[tuple[Answer, ...], tuple[Part, ...], tuple[Part, ...]]:
     """Return the answers, the parts of the template, and those that run for each submission."""
-    cells, names = _closure(nodes, graph, checks)
+    cells, names = _followed(nodes, graph, checks)
     late = {node.cell.index for node in checks}
     depends: dict[int, frozenset[str]] = {}
     template: list[Part] = []
@@ -181,25 +188,22 @@ def _with_uses(part: Part, node: CellRole, graph: CellGraph) -> Part:
     return part.model_copy(update={"uses": tuple(uses)})
 
 
-def _closure(
+def _followed(
     nodes: Sequence[CellRole], graph: CellGraph, checks: Sequence[CellRole]
 ) -> tuple[frozenset[int], frozenset[str]]:
     """Return the cells whose parts the checks need, and the names of answers that these use."""
-    cells: set[int] = set()
     names: set[str] = set()
-    waiting = list(checks)
-    while waiting:
-        node = waiting.pop()
-        if node.cell.index in cells or node.part is None:
-            continue
-        cells.add(node.cell.index)
-        for name in node.part.uses:
-            sources = [nodes[index] for index in _sources(name, node, graph)]
-            if any(each.role is Role.STUDENT for each in sources):
+
+    def needed(index: int) -> Iterator[int]:
+        part = nodes[index].part
+        for name in part.uses if part is not None else ():
+            sources = _sources(name, nodes[index], graph)
+            if any(nodes[each].role is Role.STUDENT for each in sources):
                 names.add(name)
             else:
-                waiting += sources
-    return frozenset(cells), frozenset(names)
+                yield from sources
+
+    return closure((node.cell.index for node in checks), needed), frozenset(names)
 
 
 def _sources(name: str, node: CellRole, graph: CellGraph) -> tuple[int, ...]:

@@ -176,7 +176,7 @@ def mutants_of(notebook: NotebookText, plan: GradingPlan, filename: str) -> tupl
     spans = [(each.begin, each.end) for each in blocks if each.kind is BlockKind.SOLUTION]
     names = needed_names(plan)
     found: dict[str, Mutant] = {}
-    tree = parse_python(plain_text(notebook.text), filename)
+    tree = parse_python(plain_text(notebook.text), filename, to_change=True)
     for planned in plan.cells:
         if planned.role is not Role.STUDENT or not checks_below(plan, planned.index):
             continue

@@ -18,7 +18,7 @@ from mograder.notebook.grading.check_calls import (
     waiting_calls,
 )
 from mograder.notebook.parsing import CellNames, NotPython, cell_names, parse_python
-from mograder.notebook.points import is_editable
+from mograder.notebook.points import is_editable, labels_in
 from mograder.notebook.scopes import closure
 
 
@@ -49,15 +49,19 @@ class RecordingCells:
         names = found[1].used & self._checkers.indirect
         return frozenset(each for name in names for each in self._helpers[name])
 
+    def records(self, code: str) -> bool:
+        """Whether a cell of the teacher's records a check; of other cells, one by ``check``."""
+        if (found := self._read.get(code.strip())) is None:
+            return any(labels_in(code))
+        return checks_when_run(found[0].body, self._checkers.within(found[1]))
+
     def records_any(self, code: str) -> bool:
         """Whether a cell of the teacher's records a label that is known only when it runs."""
-        if (found := self._read.get(code.strip())) is None:
+        found = self._read.get(code.strip())
+        if found is None or not self.records(code):
             return False
-        tree, names = found
-        checkers = self._checkers.within(names)
-        if not checks_when_run(tree.body, checkers):
-            return False
-        return any(each.label is None for each in check_calls(tree.body, checkers))
+        calls = check_calls(found[0].body, self._checkers.within(found[1]))
+        return any(each.label is None for each in calls)
 
     def waits_of(self, code: str, label: str) -> int:
         """Return how many results without conditions of a label only say that it waits."""

@@ -12,6 +12,7 @@ import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from mograder.notebook.cells import (
     NotebookText,
@@ -80,6 +81,7 @@ def first_mark(data: bytes) -> int | None:
     return 1 + len(re.findall(rb"\r\n|\r|\n", data[: found.end()]))
 
 
+@lru_cache(8)
 def find_blocks(text: str, filename: str) -> tuple[Block, ...]:
     """Return the blocks of a notebook, in order.
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import random
 import secrets
@@ -37,6 +36,7 @@ from urllib.parse import quote, urlsplit
 
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, RemoteFailed
 from mograder.core.tasks import BackgroundTasks
+from mograder.core.web_origin import is_loopback
 from mograder.sandbox.nodes.transports import (
     CONTROL,
     DOOR,
@@ -94,7 +94,7 @@ class Hub:
                 hint="Give the one that browsers use, for example https://hub.example.edu.",
             )
         tls = parts.scheme == "https"
-        if not tls and not _is_loopback(host):
+        if not tls and not is_loopback(host):
             raise InvalidInput(
                 f"A node does not connect to {url[:100]} without TLS.",
                 hint="Use the hub's https address. Only on its own machine http is possible.",
@@ -124,13 +124,6 @@ class Hub:
         head += [f"{LINK}: {link}"] if link else []
         head += [f"Upgrade: {protocol}", "Connection: Upgrade"] if protocol else []
         return "\r\n".join([*head, "", ""]).encode("latin-1")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def dial(

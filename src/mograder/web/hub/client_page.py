@@ -23,7 +23,6 @@ async def page(request: Request, app: CurrentApp) -> Response:
 
 
 async def send(request: Request, app: CurrentApp, digest: str, name: str) -> Response:
-    """Send a wheel."""
     return await send_wheel(request, app.of(ClientWheels), digest, name)
 
 

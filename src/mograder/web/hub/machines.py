@@ -27,9 +27,8 @@ from mograder.hub.notifier import Notifier, Part
 from mograder.operations.machines import Machine, MachineState, NodesView, total
 from mograder.sessions.manager import SessionManager
 from mograder.store.hub.nodes import Nodes
-from mograder.web.background import Report
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
-from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver
+from mograder.web.hub.core.responses import Body, Done, UnixTime, tell
 from mograder.web.pages import page, with_outcome
 from mograder.web.route import INSTRUCTOR, Route
 
@@ -235,14 +234,11 @@ async def _change(
         known = any(each.name == name for each in machines.look())
         return known and change(Nodes(app.services.state.engine), name)
 
-    async def job(_: Report) -> NodeChanged:
-        if not await to_thread.run_sync(act):
-            raise NotFound("There is no such node.", hint="Reload the page of the machines.")
-        await app.audit.record(request, f"{action} node", name)
-        app.notifier.notify_instructors(Part.MACHINES)
-        return NodeChanged(name=name)
-
-    return await deliver(request, job, with_outcome(PAGE, f"{action}-node", name))
+    if not await to_thread.run_sync(act):
+        raise NotFound("There is no such node.", hint="Reload the page of the machines.")
+    await app.audit.record(request, f"{action} node", name)
+    app.notifier.notify_instructors(Part.MACHINES)
+    return tell(request, NodeChanged(name=name), with_outcome(PAGE, f"{action}-node", name))
 
 
 ROUTES = (

@@ -39,6 +39,7 @@ from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
 from mograder.core.tasks import every
 from mograder.exchange.mailing import Post
 from mograder.hub.counts import Count
+from mograder.hub.notifier import Part
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.idle_culler import END_SECONDS
 from mograder.sessions.session import LiveSession
@@ -48,7 +49,7 @@ from mograder.web.background import Report
 from mograder.web.context import request_context
 from mograder.web.hub.client_page import lines_if_any
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts, Run
-from mograder.web.hub.core.responses import Done, deliver
+from mograder.web.hub.core.responses import Done, deliver, tell
 from mograder.web.hub.mail import write_links
 from mograder.web.pages import page, saved_table, sheet_of, with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
@@ -127,15 +128,17 @@ async def revoke_token(
     """End all tokens, logins and open pages of a person; new tokens can be made."""
     name, services = Username.of_account(user), app.services
 
-    async def job(_: Report) -> Revoked:
-        known = await to_thread.run_sync(is_recorded, services.loaded, services.state, name)
-        epoch = await to_thread.run_sync(services.revocations.bump_epoch, name)
-        await to_thread.run_sync(services.capabilities.revoke_user, name)
-        await app.audit.record(request, "revoke token", name)
+    def revoke() -> Revoked:
+        known = is_recorded(services.loaded, services.state, name)
+        epoch = services.revocations.bump_epoch(name)
+        services.capabilities.revoke_user(name)
         return Revoked(epoch=epoch, known=known)
 
+    revoked = await to_thread.run_sync(revoke)
+    await app.audit.record(request, "revoke token", name)
+    app.notifier.notify(name, Part.COPIES)
     done = with_outcome(f"/course/students/{quote(name, safe='')}", "revoked", name)
-    return await deliver(request, job, done)
+    return tell(request, revoked, done)
 
 
 async def _demand_unchanged(app: HubApp, stamp: str | None) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import Conflict
@@ -194,9 +194,7 @@ class RehearsalCancelled(Done):
     cancelled: bool
 
 
-class _Wish(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Wish(Body):
     students: int = Field(default=30, ge=1, le=MOST_STUDENTS, strict=True)
     within: float = Field(default=60.0, ge=0, le=_MOST_WITHIN)
 

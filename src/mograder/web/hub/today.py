@@ -89,7 +89,6 @@ class Today:
 
 
 async def today_page(request: Request, app: CurrentApp) -> Response:
-    """Show what there is to do."""
     found = await to_thread.run_sync(read_today, app)
     return page(
         request,

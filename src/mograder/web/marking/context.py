@@ -403,7 +403,6 @@ class Here:
 
     @property
     def submitted(self) -> Path:
-        """The directory of the assignment's submissions."""
         return self.marking.loaded.path(self.marking.loaded.settings.dirs.submitted) / self.item
 
     def answers(self, names: bool | None = None) -> Answers:

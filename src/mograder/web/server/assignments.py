@@ -34,7 +34,6 @@ async def list_all(info: RequestInfo) -> Response:
 
 
 async def send_file(info: RequestInfo) -> Response:
-    """Send one file of an assignment."""
     wanted = info.names["file"]
     try:
         name = FileName.parse(wanted)

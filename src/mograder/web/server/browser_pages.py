@@ -65,7 +65,6 @@ async def send_file(info: RequestInfo) -> Response:
 
 
 async def page(info: RequestInfo) -> Response:
-    """Return the page around an item's notebook."""
     _check_switch(info)
     assignment = await find(info)
     found = await info.services.read(info.services.browser_pages.find, assignment.name)
@@ -98,7 +97,6 @@ async def index(info: RequestInfo) -> Response:
 
 
 async def static_file(info: RequestInfo) -> Response:
-    """Return one of our own stylesheets and scripts."""
     _check_switch(info)
     return await send_static(info)
 
@@ -136,7 +134,6 @@ async def install_page(info: RequestInfo) -> Response:
 
 
 async def send_wheel(info: RequestInfo) -> Response:
-    """Send a wheel."""
     names = info.names
     return await answer_wheel(
         info.request, info.services.client_wheels, names["digest"], names["file"]

@@ -60,7 +60,6 @@ async def upload_feedback(info: RequestInfo) -> Response:
 
 
 async def send_feedback(info: RequestInfo) -> Response:
-    """Send a person's feedback document."""
     services = info.services
     assignment = await find(info)
     directory, name = services.feedback_directory(assignment.name), f"{info.whose}.html"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import sys
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import uvloop
 from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging
 from mograder.core.operating_system import allow_open_files
+from mograder.core.web_origin import is_loopback
 from mograder.web.server.app import create_app
 from mograder.web.server.services import ServerOptions, open_services
 from mograder.web.serving import Server, bind, configuration, until_signalled
@@ -43,7 +43,7 @@ def serve_course(options: ServerOptions, listening: Listening) -> None:
     port in use.
     """
     configure_logging()
-    if options.no_auth and not listening.forced and not _is_loopback(listening.host):
+    if options.no_auth and not listening.forced and not is_loopback(listening.host):
         raise InvalidInput(
             f"With --no-auth anybody who reaches {listening.host} could read and replace "
             "everybody's work and grades.",
@@ -97,12 +97,3 @@ def _greet(options: ServerOptions, listening: Listening, listener: socket.socket
     lines += ["Press Ctrl+C to stop.", f"How students install their commands: {url}/client", ""]
     sys.stdout.write("\n".join(lines))
     sys.stdout.flush()  # output to a journal or a file is buffered
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

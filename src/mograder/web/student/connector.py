@@ -26,7 +26,6 @@ from mograder.clients.moodle.login import login_with_password
 from mograder.clients.moodle.transport import MoodleTransport
 from mograder.clients.server_url import (
     is_insecure,
-    is_loopback,
     parse_hub_url,
     parse_moodle_url,
 )
@@ -43,6 +42,7 @@ from mograder.core.errors import (
 )
 from mograder.core.names import INSTRUCTOR
 from mograder.core.settings import Environ, LoadedSettings, Origin
+from mograder.core.web_origin import is_loopback
 from mograder.exchange.student.course import Known
 from mograder.store.copies.student_folder import StudentFolder
 

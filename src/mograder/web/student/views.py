@@ -47,7 +47,6 @@ async def health(request: Request) -> Response:
 
 
 async def static_file(request: Request) -> Response:
-    """Send a stylesheet, module or image of our own."""
     named = request.path_params
     return pages.static_file(request, named["version"], named["name"])
 
@@ -80,7 +79,6 @@ async def home(request: Request) -> Response:
 
 
 async def sign_in_page(request: Request) -> Response:
-    """Show the forms for signing in."""
     connection = student_app(request).connection
     again = "again" in request.query_params and not connection.signed_out
     return sign_in_form(request, message=connection.trouble if again else "")
@@ -175,7 +173,6 @@ async def receipt(request: Request) -> Response:
 
 
 async def receipt_file(request: Request) -> Response:
-    """Send the receipt as a download."""
     line = await requested_row(request)
     text = ""
     if line.sent is not None:
@@ -186,7 +183,6 @@ async def receipt_file(request: Request) -> Response:
 
 
 async def feedback(request: Request) -> Response:
-    """Show the grade and the feedback."""
     line = await requested_row(request)
     if not line.has_feedback:
         raise NotFound("There is no feedback yet.")
@@ -222,7 +218,6 @@ async def document(request: Request) -> Response:
 
 
 async def document_file(request: Request) -> Response:
-    """Send a feedback document as a download."""
     found, content = await _document(request)
     return _attached(content, found.name, "application/octet-stream")
 

@@ -6,6 +6,8 @@ import base64
 import re
 import time
 
+import pytest
+
 from mograder.grading.pages.notebook_page import render_notebook_page, view_code
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from tests.support.notebooks import notebook
@@ -97,6 +99,28 @@ def test_a_cell_that_did_not_run_says_why() -> None:
     assert "Checks run apart from the notebook" in text
     assert "The run ended while this cell was running." in text
     assert "This cell did not run." in render_notebook_page(TEXT, "A1.py", ())
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_check"),
+    [
+        ('plain("Q1", [])', True),
+        ('ask("Q1")', True),
+        ('grader.check(f"Q{1}", [])', True),
+        ("# to check (again)", False),
+    ],
+)
+def test_a_cell_is_a_check_as_in_the_plan(cell: str, is_check: bool) -> None:
+    helper = "def ask(label):\n    plain(label, [])"
+    text = notebook("from mograder.runtime import check as plain", helper, f"{cell}\nreturn")
+    page = render_notebook_page(text, "A1.py", [CellResult(2, "_", CellStatus.SKIPPED)])
+    assert page.count("Checks run apart from the notebook") == is_check
+
+
+def test_a_check_is_told_in_a_cell_that_is_no_python() -> None:
+    broken = "\napp._unparsable_cell('check(\"Q1\", [', name='_')\n"
+    page = render_notebook_page(notebook("x = 1", end=broken), "A1.py", ())
+    assert page.count("Checks run apart from the notebook") == 1
 
 
 def test_hidden_code_is_folded() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import time
 
 import pytest
 
@@ -103,6 +104,16 @@ def test_code_that_records_nothing_by_itself(cell: str) -> None:
 def test_a_function_with_a_check_of_its_own_makes_no_check_of_its_callers() -> None:
     prime = "def is_prime(n):\n    def check(k):\n        return n % k\n    return check(2)"
     assert calls(IMPORT, prime, "plot(is_prime(3))") == (False, [])
+
+
+def test_a_long_chain_of_names_is_followed_in_time_of_its_length() -> None:
+    """3,000 names in the reverse order took two minutes."""
+    code = "\n".join(["g0 = check", *(f"g{n + 1} = g{n}" for n in range(3000))])
+    backwards = "\n".join(reversed(code.split("\n")))
+    began = time.process_time()
+    found = checkers_in([(ast.parse(backwards), cell_names(backwards))])
+    assert "g3000" in found.direct
+    assert time.process_time() - began < 3
 
 
 def test_equal_labels_count_once_at_their_first_line() -> None:

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from mograder.auth.credentials import Role
@@ -87,9 +87,7 @@ class HelpState(Body):
     most: int
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Asked(Body):
     label: str = Field(default="", max_length=200)
     text: str = Field(default="", max_length=2000)
 

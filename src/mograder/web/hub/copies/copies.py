@@ -41,7 +41,7 @@ from mograder.web.hub.core.items import (
     copy_in,
 )
 from mograder.web.hub.core.parts import identity_of
-from mograder.web.hub.core.responses import Body, Done, UnixTime, back_from, deliver
+from mograder.web.hub.core.responses import Body, Done, UnixTime, back_from, deliver, tell
 from mograder.web.pages import attachment
 from mograder.web.request_body import MEGABYTE, Uploads, closing, receive
 from mograder.web.route import HISTORY, OWNER, SELF, FileBody, Route
@@ -232,12 +232,9 @@ async def mark_exported(
 ) -> Annotated[Response, Done]:
     """Record that the copy was exported by other means."""
     copy = copy_in(user, a)
-
-    async def job(_: Report) -> Done:
-        await to_thread.run_sync(app.services.workspaces.mark_exported, copy.user, copy.item)
-        return Done()
-
-    return await deliver(request, job, back_from(request, copy, "exported"))
+    await to_thread.run_sync(app.services.workspaces.mark_exported, copy.user, copy.item)
+    app.notifier.notify(copy.user, Part.COPIES)
+    return tell(request, Done(), back_from(request, copy, "exported"))
 
 
 async def reset(

@@ -225,15 +225,11 @@ async def offer(
 ) -> Annotated[Response, UpdateStatus]:
     """Offer the published release to all copies: they are merged when they are opened next."""
     name = item_name(item)
-
-    async def job(_: Report) -> UpdateStatus:
-        await app.of(UpdateOffers).offer(name, caller.username)
-        await app.audit.record(request, "offer update", name)
-        _notify(app, name)
-        return await _status(app, name)
-
+    await app.of(UpdateOffers).offer(name, caller.username)
+    await app.audit.record(request, "offer update", name)
+    _notify(app, name)
     done = with_outcome(update_page(name), "offered", name)
-    return await deliver(request, job, done)
+    return tell(request, await _status(app, name), done)
 
 
 async def undo(item: str, request: Request, app: CurrentApp) -> Annotated[Response, UpdateUndone]:

@@ -37,7 +37,6 @@ class Parts:
         return part
 
     def of(self, kind: type[T]) -> T:
-        """Return a part that this hub has."""
         return cast(T, self._by_type[kind])
 
     def find(self, kind: type[T]) -> T | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -16,8 +17,7 @@ from anyio import to_thread
 from fastapi import Request
 from pydantic import (
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
+    Field,
     RootModel,
     SerializerFunctionWrapHandler,
     StrictBool,
@@ -34,11 +34,10 @@ from mograder.grading.course_late import CourseLate, Preview
 from mograder.grading.late_work import DueDates
 from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.late_work import LateWork, PolicyChange
-from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import item_name, item_page
-from mograder.web.hub.core.responses import Body, deliver
+from mograder.web.hub.core.responses import Body, tell
 from mograder.web.marking.late import show_preview, typed_dates
 from mograder.web.pages import go_to, with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
@@ -82,10 +81,8 @@ class DatesSet(DatesEntry):
     marks: int = 0
 
 
-class _Given(BaseModel):
+class _Given(Body):
     """The dates of a request: one that is missing stays, null is as in the settings."""
-
-    model_config = ConfigDict(extra="forbid")
 
     opens: SentTime | None = None
     due: SentTime | None = None
@@ -120,14 +117,9 @@ async def set_dates(
     if not is_form(request):
         given = await read_json(request, _Given, MEGABYTE)
         wanted = await to_thread.run_sync(_change, app, item, given)
-
-        async def job(_: Report) -> DatesSet:
-            return await _record(request, app, caller, wanted)
-
-        return await deliver(request, job, item_page(item))
+        return tell(request, await _record(request, app, caller, wanted), item_page(item))
     fields = await read_form(request)
-    typed = await to_thread.run_sync(_typed, app, item, fields)
-    wanted = await to_thread.run_sync(_change, app, item, typed)
+    wanted = await to_thread.run_sync(lambda: _change(app, item, _typed(app, item, fields)))
     if wanted.change is not None and "version" not in fields:
         found = await to_thread.run_sync(_preview, app, wanted.change)
         if found.differing:
@@ -217,15 +209,15 @@ def _preview(app: HubApp, change: PolicyChange) -> Preview:
 
 
 async def _record(request: Request, app: HubApp, caller: Caller, wanted: _Change) -> DatesSet:
-    marks = await to_thread.run_sync(_write, app, wanted, caller.username)
-    entry = await to_thread.run_sync(dates_of, app, wanted.name)
-    await app.marking.record(request, "set dates", dates_in_words(wanted.name, entry))
+    dates = await to_thread.run_sync(_write, app, wanted, caller.username)
+    await app.marking.record(request, "set dates", dates_in_words(wanted.name, dates))
     app.notifier.notify_all()
-    return DatesSet(**entry.model_dump(), marks=marks)
+    return dates
 
 
-def _write(app: HubApp, wanted: _Change, by: str) -> int:
-    """Record a change, the rule only with the dates; return how many marks changed."""
+def _write(app: HubApp, wanted: _Change, by: str) -> DatesSet:
+    """Record a change, the rule only with the dates."""
+    marks = 0
 
     def set_rule() -> None:
         if wanted.rule is not None:
@@ -233,17 +225,15 @@ def _write(app: HubApp, wanted: _Change, by: str) -> int:
 
     if wanted.change is None:
         set_rule()
-        return 0
-    marks = len(_preview(app, wanted.change).differing)
-    work, now = LateWork(app.marking.book()), app.services.clock.now()
-    work.record([wanted.change], by=by, at=now, version=wanted.version, also=set_rule)
-    return marks
+    else:
+        marks = len(_preview(app, wanted.change).differing)
+        work, now = LateWork(app.marking.book()), app.services.clock.now()
+        work.record([wanted.change], by=by, at=now, version=wanted.version, also=set_rule)
+    return DatesSet(**dates_of(app, wanted.name).model_dump(), marks=marks)
 
 
-class _Rules(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    items: dict[str, VisibilityEntry] = {}
+class _Rules(Body):
+    items: dict[str, VisibilityEntry] = Field(default={})
     replace: StrictBool = False
 
 
@@ -261,19 +251,13 @@ async def set_visibility(
     else:
         rules = await read_json(request, _Rules, MEGABYTE)
     changes = _visibilities(rules.items)
-
-    async def job(_: Report) -> Rules:
-        def change() -> Mapping[str, Visibility]:
-            return app.visibility.change(changes, replace=rules.replace)
-
-        kept = await to_thread.run_sync(change)
-        what = ", ".join(sorted(changes)) + (" (all others removed)" if rules.replace else "")
-        await app.audit.record(request, "set visibility", what)
-        app.notifier.notify_all()
-        return Rules(root=_entries(kept))
-
-    done = with_outcome("/course/items", "visibility", ", ".join(sorted(changes)))
-    return await deliver(request, job, done)
+    change = partial(app.visibility.change, changes, replace=rules.replace)
+    kept, names = await to_thread.run_sync(change), ", ".join(sorted(changes))
+    what = names + (" (all others removed)" if rules.replace else "")
+    await app.audit.record(request, "set visibility", what)
+    app.notifier.notify_all()
+    done = with_outcome("/course/items", "visibility", names)
+    return tell(request, Rules(root=_entries(kept)), done)
 
 
 def _visibilities(rules: Mapping[str, VisibilityEntry]) -> dict[str, Visibility]:

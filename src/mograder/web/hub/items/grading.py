@@ -18,12 +18,7 @@ from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import Request
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
-)
+from pydantic import Field, StrictBool
 from starlette.responses import Response
 
 from mograder.core.clock import utc_iso
@@ -43,11 +38,10 @@ from mograder.store.gradebook.grading_records import (
 from mograder.store.hub.grading_jobs import JobRow, JobState
 from mograder.store.releases.releases import ItemKind
 from mograder.store.submissions.submitted_files import submitted_files
-from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name, item_page
-from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver, tell
+from mograder.web.hub.core.responses import Body, Done, UnixTime, tell
 from mograder.web.hub.items.publishing import received, staging, uploads
 from mograder.web.pages import with_outcome
 from mograder.web.request_body import MEGABYTE, closing, is_form, read_form, read_json
@@ -224,9 +218,7 @@ def _line(grade: StudentGrade) -> MarkLine:
     )
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Request(Body):
     students: list[str] = Field(default=[], max_length=_MOST_STUDENTS)
     force: StrictBool = False
     failed: StrictBool = False
@@ -391,16 +383,13 @@ async def replace(
     """Replace an item's source by the uploaded files (multipart field ``files``)."""
     item, sources = item_name(name), app.services.grading.sources
     form = await received(request, app)
-
-    async def job(report: Report) -> SourceKept:
-        async with closing(form), staging(sources.stage, item, uploads(form)) as staged:
-            await to_thread.run_sync(partial(check_upload, item, staged.path, is_source=True))
-            await to_its_end(sources.commit, staged)
-        await app.audit.record(request, "send source", item)
-        app.notifier.notify_instructors(Part.MARKS)
-        return SourceKept(files=list(staged.files))
-
-    return await deliver(request, job, with_outcome(item_page(item), "source", item))
+    async with closing(form), staging(sources.stage, item, uploads(form)) as staged:
+        await to_thread.run_sync(partial(check_upload, item, staged.path, is_source=True))
+        await to_its_end(sources.commit, staged)
+    await app.audit.record(request, "send source", item)
+    app.notifier.notify_instructors(Part.MARKS)
+    done = with_outcome(item_page(item), "source", item)
+    return tell(request, SourceKept(files=list(staged.files)), done)
 
 
 ROUTES = (

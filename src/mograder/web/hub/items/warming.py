@@ -16,12 +16,7 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Request
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
-)
+from pydantic import Field, StrictBool
 from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, MograderError, NotFound
@@ -35,7 +30,7 @@ from mograder.store.releases.release_times import Times, VisibilityRules, WarmTi
 from mograder.web.background import Report
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import item_name
-from mograder.web.hub.core.responses import Done, deliver
+from mograder.web.hub.core.responses import Body, Done, deliver
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import INSTRUCTOR, JsonBody, Route
 
@@ -101,9 +96,7 @@ def open_warming(hub: HubApp) -> Run:
     return partial(every, _LOOK_SECONDS, "items that open soon", warming.look)
 
 
-class _Wish(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Wish(Body):
     items: list[str] = Field(min_length=1, max_length=_MOST_ITEMS)
     at: SentTime | None = None
     forget: StrictBool = False
