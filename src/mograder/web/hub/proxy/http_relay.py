@@ -1,8 +1,8 @@
 """Relays one HTTP exchange between a client and a session, streaming both ways.
 
-No body is held in memory as a whole, except the answer to a save (:mod:`.save_recording`); of a
-page, its start is, up to its ``<head>``. The end of the client, the server, the session or the
-capability ends the exchange.
+No body is held in memory as a whole, except the answer to a save
+(:mod:`~mograder.hub.save_recording`); of a page, its start is, up to its ``<head>``. The end of the
+client, the server, the session or the capability ends the exchange.
 """
 
 from __future__ import annotations
