@@ -45,9 +45,9 @@ def sync_users(
     dry_run: bool,
     address: Address,
 ) -> None:
-    """Replace the list of those who may use a hub.
+    """Replace the access list of a hub, the names of those who may enter.
 
-    FILE has one username per line; # begins a comment. Students who are not on the list lose
+    FILE has one username per line; # begins a comment. Students who are not on it lose
     access at once; instructors always have it.
     """
     users = sorted(parse_users(read_text(file)))
