@@ -1,4 +1,4 @@
-"""The allowlist ``allowed_users.txt``: the users of the hub besides its staff (B37 to B44).
+"""The access list ``allowed_users.txt``: the users of the hub besides its staff (B37 to B44).
 
 An instructor edits the file, and the change applies from the next request on. A file that cannot
 be read admits no student: admitting every user would be the worse error.
@@ -46,7 +46,7 @@ class MoreUsers(Protocol):
 
 
 class Allowlist:
-    """The names on the list: checked for changes on every call, parsed when changed; thread-safe.
+    """The names on the access list, checked for changes on every call; thread-safe.
 
     With ``more``, those users may enter as well; without a file, nobody else then.
 

@@ -435,7 +435,7 @@ def _people(
     names: Mapping[str, str],
     copies: Mapping[Username, Sequence[CopyFacts]],
 ) -> list[str]:
-    """Return the students: whoever is on the list, or has a copy, a submission or a mark.
+    """Return the students: whoever is on the access list, or has a copy, a submission or a mark.
 
     Without a list, also those whose full name is known: a name stays when its owner leaves.
     """
