@@ -86,6 +86,7 @@ from mograder.store.gradebook.grading_records import (
     MarkEntry,
     RecordedMark,
     RecordedRun,
+    SentFile,
     StudentGrade,
 )
 from mograder.store.gradebook.mark_counting import explaining_run, grade_of
@@ -118,19 +119,6 @@ class Identity:
 
 UNKNOWN_ATTEMPT = -1
 """The attempt number of a row that an earlier version of the program wrote."""
-
-
-@dataclass(frozen=True, slots=True)
-class SentFile:
-    """A feedback file: our name, Moodle's name for it, its size in bytes and its SHA-256.
-
-    ``sha256`` is empty for a file that Moodle held already and that was never read.
-    """
-
-    name: str
-    kept_as: str
-    size: int
-    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,6 +278,19 @@ class Penalty:
     submitted_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A feedback file: our name, Moodle's name for it, its size in bytes and its SHA-256.
+
+    ``sha256`` is empty for a file that Moodle held already and that was never read.
+    """
+
+    name: str
+    kept_as: str
+    size: int
+    sha256: str = ""
+
+
 def texts_of(text: object) -> tuple[str, ...]:
     """Return the texts of a JSON list."""
     return tuple(map(str, list_of(text)))

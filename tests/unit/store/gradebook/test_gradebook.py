@@ -20,12 +20,11 @@ from mograder.store.gradebook import gradebook as room
 from mograder.store.gradebook.gradebook import (
     Gradebook,
     Identity,
-    SentFile,
     SentGrade,
     existing_gradebook,
 )
 from mograder.store.gradebook.gradebook_tables import metadata
-from mograder.store.gradebook.grading_records import Penalty
+from mograder.store.gradebook.grading_records import Penalty, SentFile
 from tests.support.gradebooks import AT, change, put_recorded
 
 SITE = "https://moodle.example.edu"
