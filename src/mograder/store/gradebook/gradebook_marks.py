@@ -65,6 +65,7 @@ MARKS = select(question_marks.c.student, *columns_of(question_marks, RecordedMar
 """The student, and the columns of :class:`RecordedMark`."""
 
 _RUNS = select(grading_runs.c.student, *columns_of(grading_runs, RunFacts, number="id"))
+_DETAILS = select(mark_details.c.mark, *columns_of(mark_details, MarkDetails))
 _ASSIGNMENTS = select(marked_assignments)
 _LONGEST = 20_000
 _AT_ONCE = 500
@@ -330,8 +331,7 @@ def _with_saved(entry: MarkEntry, held: MarkDetails | None) -> MarkDetails | Non
 def insert_details(
     connection: Connection, mark: int, details: MarkDetails, *, takes_back: bool = False
 ) -> None:
-    values = {"mark": mark, "adjustment": details.adjustment, "reason": details.reason}
-    values |= {"saved_comments": json.dumps(details.saved), "takes_back": takes_back}
+    values = values_of(details) | {"mark": mark, "takes_back": takes_back}
     connection.execute(insert(mark_details), values)
 
 
@@ -341,9 +341,7 @@ def read_details(connection: Connection, marks: Iterable[int]) -> Mapping[int, M
     found: dict[int, MarkDetails] = {}
     for begin in range(0, len(numbers), _AT_ONCE):
         some = mark_details.c.mark.in_(numbers[begin : begin + _AT_ONCE])
-        for row in connection.execute(select(mark_details).where(some)):
-            saved = tuple(map(str, json.loads(row.saved_comments)))
-            found[row.mark] = MarkDetails(row.adjustment, saved, row.reason, row.takes_back)
+        found |= {row[0]: MarkDetails(*row[1:]) for row in connection.execute(_DETAILS.where(some))}
     return found
 
 
