@@ -80,7 +80,7 @@ _CONNECT = {
 noticed in seconds, where the kernel alone waits for a quarter of an hour (libpq 34.1.2)."""
 
 _NEVER_RELEASED = frozenset(
-    [*(f"{number:04}" for number in range(1, 16)), *(f"g{number:04}" for number in range(1, 6))]
+    ["g0006a", *(f"{at:04}" for at in range(1, 18)), *(f"g{at:04}" for at in range(1, 8))]
 )
 """Revisions of the hub's database and of the gradebook that only development versions had."""
 
