@@ -124,6 +124,21 @@ def test_every_library_was_chosen_in_a_decision() -> None:
     assert {Requirement(text).name for text in wanted} - {PROGRAM} == chosen
 
 
+_STATUS = re.compile(
+    r"# (?P<title>\d+\. .+)\n\n\*\*Status:\*\* (?P<date>\d{4}-\d\d-\d\d), "
+    r"(?P<status>accepted|revoked|replaced(?: in part)? by \[\d+\]\(\d{4}-[\w-]+\.md\))\.\n\n"
+)
+
+
+def test_every_decision_has_a_date_and_a_status_and_the_index_shows_both() -> None:
+    rows = []
+    for page in sorted((DOCS / "decisions").glob("[0-9]*.md")):
+        found = _STATUS.match(page.read_text("utf-8"))
+        assert found, f"{page.name} has no status below its title"
+        rows.append(f"| [{found['title']}]({page.name}) | {found['date']} | {found['status']} |")
+    assert re.findall(r"^\| \[\d+\. .*$", _page("decisions/index.md"), re.MULTILINE) == rows
+
+
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda path: path.name)
 def test_a_page_names_only_modules_and_files_that_exist(page: Path) -> None:
     text = page.read_text("utf-8")
