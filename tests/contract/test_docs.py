@@ -292,3 +292,11 @@ def _names_a_module(path: Path, name: str) -> bool:
 def test_each_how_to_names_the_systems_that_it_holds_for() -> None:
     pages = sorted((DOCS / "how-to").glob("*.md"))
     assert [page.name for page in pages if "\n\n**Systems:** " not in page.read_text("utf-8")] == []
+
+
+def test_one_how_to_names_the_program_before_this_one() -> None:
+    """The others lead to it; what is kept is in the reference."""
+    pages = [*(DOCS / "how-to").glob("*.md"), *(DOCS / "explanation").glob("*.md")]
+    pages += [*(DOCS / "tutorial").glob("*.md"), DOCS / "index.md", REPOSITORY / "README.md"]
+    texts = {page.name: re.sub(r"\]\([^)]*\)", "]", page.read_text("utf-8")) for page in pages}
+    assert [name for name, text in texts.items() if "0.3.16" in text] == ["move-from-0.3.16.md"]
