@@ -300,3 +300,13 @@ def test_one_how_to_names_the_program_before_this_one() -> None:
     pages += [*(DOCS / "tutorial").glob("*.md"), DOCS / "index.md", REPOSITORY / "README.md"]
     texts = {page.name: re.sub(r"\]\([^)]*\)", "]", page.read_text("utf-8")) for page in pages}
     assert [name for name, text in texts.items() if "0.3.16" in text] == ["move-from-0.3.16.md"]
+
+
+@pytest.mark.parametrize("path", ["docs/index.md", "mkdocs.yml"])
+def test_each_how_to_can_be_found_and_those_that_an_instructor_begins_with_come_first(
+    path: str,
+) -> None:
+    pages = {page.name for page in (DOCS / "how-to").glob("*.md")}
+    linked = re.findall(r"\bhow-to/([\w.-]+\.md)", (REPOSITORY / path).read_text("utf-8"))
+    assert linked[:2] == ["write-an-assignment.md", "run-a-course.md"]
+    assert pages - {*linked} == set()
