@@ -23,7 +23,8 @@ from mograder.core.files.disk import DISK, Disk
 from mograder.core.files.shared_files import look_for
 from mograder.core.item_dates import ItemDates, OwnDates, given_zone
 from mograder.core.log import get_logger
-from mograder.core.name_lookup import counted, nfc
+from mograder.core.name_lookup import counted
+from mograder.core.names import nfc
 from mograder.core.sections.settings_model import CourseRule, LateRule, PenaltiesSettings
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.grading.late_work import (

@@ -28,8 +28,7 @@ from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.files.shared_files import look_for
-from mograder.core.name_lookup import nfc
-from mograder.core.names import ItemName
+from mograder.core.names import ItemName, nfc
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
 from mograder.store.filesystem.records import locked_directory

@@ -29,8 +29,7 @@ from mograder.core.clock import Clock, SystemClock
 from mograder.core.context_managers import Closing
 from mograder.core.errors import Forbidden, MograderError, NotFound
 from mograder.core.log import get_logger
-from mograder.core.name_lookup import is_same_person, nfc
-from mograder.core.names import ItemName
+from mograder.core.names import ItemName, is_same_person, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.grading.course_late import (
     CourseDates,
