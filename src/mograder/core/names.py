@@ -72,10 +72,8 @@ class _Name(str):
     @classmethod
     def valid(cls, text: str) -> Self | None:
         """Return the name, None for a text that :meth:`parse` refuses."""
-        try:
-            return cls.parse(text)
-        except InvalidInput:
-            return None
+        name = nfc(text, _LONGEST_SPELLING)
+        return None if cls._problem(name) else cls(name)
 
     @classmethod
     def complaint(cls, name: str) -> str:
