@@ -22,7 +22,7 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import read_moment
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
-from mograder.grading.release.student_marks import StudentMark
+from mograder.grading.release.student_marks import StudentMark, marks_of_student
 from mograder.grading.validation_report import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone, zone_of_form
 from mograder.sandbox.protocol import Mode
@@ -39,7 +39,6 @@ from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import ItemView, person
 from mograder.web.hub.machines import Leaving, MachineWatch
-from mograder.web.hub.released_marks import released_marks_of
 from mograder.web.hub.sessions import news_of, visible_sessions
 from mograder.web.pages import go_to, page
 from mograder.web.route import GUEST, INSTRUCTOR, Route
@@ -235,8 +234,13 @@ def _urgency(now: datetime, line: AssignmentLine) -> tuple[int, float]:
 
 def _marks(app: HubApp, identity: Identity) -> Mapping[str, StudentMark]:
     """Return a person's released marks; none if they cannot be read, so that work goes on."""
+    services = app.services
     try:
-        return released_marks_of(app, person(identity))
+        book = app.book()
+        if book is None:
+            return {}
+        key, user, now = app.marking.key, person(identity), services.clock.now()
+        return marks_of_student(services.loaded, book, key, user, now)
     except MograderError as error:
         _log.error("The released marks cannot be read: %s", error)
         return {}
