@@ -39,7 +39,7 @@ from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import ItemView, person
 from mograder.web.hub.machines import Leaving, MachineWatch
-from mograder.web.hub.sessions import news_of, visible_sessions
+from mograder.web.hub.sessions import news_of
 from mograder.web.pages import go_to, page
 from mograder.web.route import GUEST, INSTRUCTOR, Route
 
@@ -136,7 +136,8 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
     found = await to_thread.run_sync(_look, app, shown, preview, now)
     views, lines = found.views, found.lines
     settings = app.services.loaded.settings
-    sessions = [s for s in visible_sessions(app, visitor) if s.key.user == visitor.username]
+    own = (each for each in app.services.pool.all() if each.key.user == visitor.username)
+    sessions = sorted(own, key=lambda session: session.key.item)
     endings = app.services.pool.history.of_user(person(visitor))
     known = frozenset(view.name for view in views)
     saved = {line.view.name: line.copy.saved for line in lines if line.copy}
