@@ -250,6 +250,7 @@ def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> 
         marking=marking,
         desk=desk,
         checks=checks,
+        gradebook=loaded.gradebook_path,
     )
     own = (services.loaded, services.authenticator, services.policy, services.roster)
     for each in (*own, published, audit, work, notifier, numbers, desk, Uploads()):
