@@ -142,7 +142,7 @@ class Workspaces:
         """Return the items of which a user has a folder, with a notebook or without."""
         try:
             names = self._below.names(user, _MOST_ITEMS)
-        except (NotFound, InvalidInput):
+        except InvalidInput:
             return frozenset()
         return frozenset(item for item in map(ItemName.valid, names) if item is not None)
 
@@ -169,7 +169,7 @@ class Workspaces:
         """
         try:
             names = self._below.names(_path(user, release.name), _MOST_NAMES)
-        except (InvalidInput, NotFound):
+        except InvalidInput:
             return ()
         own = {f"{release.name}.py", *release.files}
         look = partial(self._look, user, release.name)
@@ -399,7 +399,7 @@ class Workspaces:
         """Return the earlier versions in the workspace, the newest first."""
         try:
             names = self._below.names(_path(user, item), _MOST_NAMES)
-        except (NotFound, InvalidInput):
+        except InvalidInput:
             return ()
         look = partial(self._look, user, item)
         found = (_archive_of(name, item, look) for name in names)
@@ -443,10 +443,9 @@ class Workspaces:
     def _make(self, user: Username, item: ItemName) -> None:
         """Create the student's directory of an item. Raises: Conflict if there are too many."""
         self._below.make_base()
-        with suppress(NotFound):
-            present = self._below.names(user, _MOST_ITEMS)
-            if len(present) >= _MOST_ITEMS and item not in present:
-                raise Conflict(f"You have {_MOST_ITEMS} items already, and that is all.")
+        present = self._below.names(user, _MOST_ITEMS)
+        if len(present) >= _MOST_ITEMS and item not in present:
+            raise Conflict(f"You have {_MOST_ITEMS} items already, and that is all.")
         self._below.make_directory(_path(user, item))
 
     def _mark(
