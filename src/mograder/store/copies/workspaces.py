@@ -242,9 +242,11 @@ class Workspaces:
     def file_status(self, user: Username, item: ItemName) -> FileStatus:
         """Derive the state from the markers' times (compatibility-0.3.16.md 2.4)."""
         notebook = self._look(user, item, f"{item}.py")
+        if notebook is None:
+            return FileStatus.NOT_STARTED
         uploaded = self._look(user, item, _UPLOADED)
         exported = self._look(user, item, _EXPORTED)
-        if notebook is None or (uploaded is None and exported is None):
+        if uploaded is None and exported is None:
             return FileStatus.NOT_STARTED
         if exported is not None and exported.modified_ns >= notebook.modified_ns:
             return FileStatus.EXPORTED
@@ -253,9 +255,10 @@ class Workspaces:
         return FileStatus.MODIFIED
 
     def updated(self, user: Username, release: Release) -> bool:
-        """Return whether the release is newer than the copy (compatibility-0.3.16.md 2.4)."""
-        if not self.has_copy(user, release.name):
-            return False
+        """Return whether the release is newer than a copy that there is.
+
+        See compatibility-0.3.16.md 2.4.
+        """
         marker = self._look(user, release.name, _FETCHED) or self._look(
             user, release.name, _UPLOADED
         )

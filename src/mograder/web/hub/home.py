@@ -202,8 +202,9 @@ def _offered(app: HubApp, identity: Identity, views: Iterable[ItemView]) -> froz
 
 def _look(app: HubApp, identity: Identity, preview: Preview | None, now: datetime) -> _Found:
     """Read a person's items, for each assignment its copy and result, and all marks."""
-    app.checks.look()
     views = app.items.survey(identity, now)
+    for view in views:  # for their titles
+        app.checks.columns(view.release)
     if preview:  # of a student who has none: the instructor's own copies are not shown
         visible = (view for view in views if view.visible)
         views = [dataclasses.replace(each, has_copy=False, updated=False) for each in visible]
