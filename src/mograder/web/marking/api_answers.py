@@ -226,13 +226,15 @@ async def save(here: CurrentHere) -> Response:
     change = await here.read(MarkChange)
     if change.points is not None and change.adjustment is not None:
         raise InvalidInput("adjustment: give the points as a number, or saved comments.")
-    answers, equal = await to_thread.run_sync(here.answers), None
+    answers: Answers | None = None
+    equal: EqualAnswers | None = None
     if change.to == "group":
+        answers = await to_thread.run_sync(here.answers)
         equal = await equal_answers(here, answers, here.question, wait=True)
 
     def write() -> _Written:
         item, key, marker = here.item, here.question, here.marker
-        student = answers.markable_by(marker, here.answer)
+        student = (answers or here.answers()).markable_by(marker, here.answer)
         together = equal.with_mark_of(student) if equal else (student,)
         others = tuple(each for each in together if may_mark(marker, each))
         if equal and len(others) == 1:
