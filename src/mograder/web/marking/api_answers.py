@@ -239,7 +239,8 @@ async def save(here: CurrentHere) -> Response:
         others = tuple(each for each in together if may_mark(marker, each))
         if equal and len(others) == 1:
             raise InvalidInput("to: this answer belongs to no group of equal answers.")
-        entry = _entry(change, SavedComments(here.book).rubric(item, key))
+        rubric = SavedComments(here.book).rubric(item, key) if change.saved else Rubric()
+        entry = _entry(change, rubric)
         at = here.marking.clock.now()
         asked = Change(key, entry, marker.name, at, change.version, change.run)
         marks = QuestionMarks(here.book)
