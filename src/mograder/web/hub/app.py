@@ -370,8 +370,11 @@ class PersonalTurns:
             await refusal(scope, receive, send)
             return
         own = self._turns.setdefault(user, asyncio.Semaphore(REQUESTS_AT_ONCE))
-        with under_way(self._waiting, user):
-            await own.acquire()
+        if own.locked():
+            with under_way(self._waiting, user):
+                await own.acquire()
+        else:
+            await own.acquire()  # at once
         with ExitStack() as turn:
             turn.callback(own.release)
             scope[TURN] = turn
