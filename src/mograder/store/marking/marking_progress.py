@@ -28,8 +28,7 @@ from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.files.shared_files import look_for
-from mograder.core.name_lookup import nfc
-from mograder.core.names import ItemName
+from mograder.core.names import ItemName, nfc
 from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import read_assignment

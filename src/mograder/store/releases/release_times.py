@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from pydantic import AwareDatetime, TypeAdapter
@@ -45,11 +46,16 @@ class VisibilityRules:
 
     def of(self, name: str) -> Visibility:
         """Return the rule of one item; an item without one is visible."""
+        return self.rules()(name)
+
+    def rules(self) -> Callable[[str], Visibility]:
+        """Return the function that returns the rule of an item as the files are now."""
         try:
             rules = self._file.get() or {}
         except UnreadableFileError:
-            return Visibility(hidden=True)
-        return rules.get(name) or self.usual(name)
+            return lambda _: Visibility(hidden=True)
+        opens = cache(self._opens)
+        return lambda name: rules.get(name) or Visibility(visible_from=opens().get(name))
 
     def all(self) -> Mapping[str, Visibility]:
         """Return each rule that is set. Raises: Conflict when the file cannot be parsed."""

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from mograder.auth.credentials import Role
 from mograder.core.csv_table import number_text
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
-from mograder.core.name_lookup import is_same_person
+from mograder.core.names import is_same_person
 from mograder.grading.late_work import moment
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.grading.release import regrade_requests

@@ -26,7 +26,7 @@ from mograder.auth.credentials import (
 from mograder.auth.csrf import check_unsafe
 from mograder.auth.identity import Authenticator, AuthPolicy, Identity
 from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
-from mograder.core.name_lookup import nfc
+from mograder.core.names import nfc
 from mograder.core.settings import LoadedSettings
 from mograder.store.course.allowlist import Allowlist
 from mograder.web.app import SAFE_METHODS, Header
