@@ -16,17 +16,11 @@ index_url="" proxy="" domain="" remote="" home="" rest=()
 place="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 scratch="$(mktemp -d)"
 chmod 755 "$scratch" # apt reads certificates in it as a user of its own
-trap clean_up EXIT
+trap 'if [ -n "$remote" ]; then over_ssh "rm -rf $remote" || true; fi; rm -rf "$scratch"' EXIT
 
 say() { printf '[deploy] %s\n' "$*"; }
 step() { printf '[deploy] == %s\n' "$*"; }
 fail() { printf '[deploy] !! %s\n' "$@" >&2; exit 1; }
-
-# shellcheck disable=SC2317 # the trap above calls it
-clean_up() {
-  if [ -n "$remote" ]; then over_ssh "rm -rf $remote" || true; fi
-  rm -rf "$scratch"
-}
 
 # Keeps --NAME=VALUE in a variable, or in `rest` for `mograder hub install`, which checks it again.
 take() {
@@ -43,12 +37,10 @@ take() {
 
 # --- from afar ---------------------------------------------------------------------------------
 
-# Prints the wheel to install: a file, the file at an address, or one that is built. The same checkout
-# gives the same bytes.
+# Prints the wheel to install: given, fetched or built. The same checkout gives the same bytes.
 find_wheel() {
   local source="${place%/*}" pip=(python3 -m pip) uv
-  uv="$source/.tools/uv/bin/uv"
-  [ -x "$uv" ] || uv="$(command -v uv || true)"
+  uv="$(PATH="$source/.tools/uv/bin:$PATH" type -P uv || true)" # not the function of that name below
   if [ -n "$uv" ]; then pip=("$uv" tool run -q pip); fi
   case "$mograder_version" in
     git+*) "${pip[@]}" wheel -q --no-deps --wheel-dir "$scratch" "$mograder_version" >&2 ;;
@@ -70,6 +62,12 @@ over_ssh() {
     -o StrictHostKeyChecking=accept-new -p "$ssh_port" "$user@$host" "$@"
 }
 
+# Copies the file $2 to the machine under the name $3, and tells it there by the option $1.
+take_along() {
+  over_ssh "cat > $remote/$3" <"$2"
+  rest+=("--$1=$remote/$3")
+}
+
 deploy_from_afar() {
   local name wheel="" words made
   [ -r "$key" ] || fail "The key $key cannot be read."
@@ -84,15 +82,11 @@ deploy_from_afar() {
   remote="$made"
   over_ssh "cat > $remote/deploy.sh" <"${BASH_SOURCE[0]}"
   if [ -n "$wheel" ]; then
-    name="$remote/$(basename "$wheel" | tr -c 'A-Za-z0-9._+\n-' '_')"
-    say "copying ${name##*/}"
-    over_ssh "cat > $name" <"$wheel"
-    rest+=("--mograder-version=$name")
+    name="$(basename "$wheel" | tr -c 'A-Za-z0-9._+\n-' '_')"
+    say "copying $name"
+    take_along mograder-version "$wheel" "$name"
   fi
-  if [ -n "$ca_file" ]; then
-    over_ssh "cat > $remote/site.crt" <"$ca_file"
-    rest+=("--ca-file=$remote/site.crt")
-  fi
+  if [ -n "$ca_file" ]; then take_along ca-file "$ca_file" site.crt; fi
   rest+=(${instead:+"--$instead"})
   words="$(printf ' %q' "${rest[@]}")"
   over_ssh "if [ \$(id -u) = 0 ]; then s=; else s='sudo -n'; fi; \$s bash $remote/deploy.sh --here$words"
@@ -100,8 +94,7 @@ deploy_from_afar() {
 
 # --- as root on the machine: what `mograder hub install` itself needs ---------------------------
 
-# apt, pip and uv ask the network as the builds of environments do: as the options say, or else as an
-# earlier run has kept it (docs/how-to/deploy.md).
+# apt, pip and uv use the network as the options say, else as an earlier run kept it (docs/how-to/deploy.md).
 use_network() {
   local name value
   while IFS='=' read -r name value; do
@@ -140,12 +133,6 @@ bring_tools() {
 
 uv() { UV_PYTHON_INSTALL_DIR="$top/python" UV_CACHE_DIR="$top/cache" "$top/tools/bin/uv" "$@"; }
 
-# The distribution's own Python, which gets security updates. uv's own might be unreadable for the service.
-find_python() {
-  uv python find --system '>=3.11' 2>/dev/null ||
-    fail "Python 3.11 or newer is needed: take Debian 12 or Ubuntu 24.04, or newer ones."
-}
-
 explain_network() {
   fail "The packages could not be fetched; the output of pip or uv is above." \
     "Behind a mirror, a proxy or an authority of the site's own: --index-url, --proxy, --ca-file."
@@ -159,7 +146,9 @@ install_version() {
   # Its Python may be gone, as after an upgrade of the distribution.
   if [ -e "$home/.complete" ] && "$home/bin/python" -c '' 2>/dev/null; then say "${home##*/}: there"; return; fi
   say "installing ${home##*/}"
-  python="$(find_python)"
+  # The distribution's own Python gets security updates. uv's own might be unreadable for the service.
+  python="$(uv python find --system '>=3.11' 2>/dev/null)" ||
+    fail "Python 3.11 or newer is needed: take Debian 12 or Ubuntu 24.04, or newer ones."
   rm -rf "$home"
   mkdir -p "$top/versions"
   uv venv -q --python "$python" "$home"

@@ -26,6 +26,7 @@ from tests.support import notebooks
 from tests.support.event_stream import listening
 from tests.support.hub_app import Hub, open_hub
 from tests.support.hub_copies import ask, folder, read, see
+from tests.support.page_reader import barred_buttons
 from tests.support.supervisors import until
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
@@ -371,6 +372,17 @@ async def test_a_request_gives_no_right_after_twelve_hours_though_nobody_asks_ag
             assert await marta.news() == ["help"]
         await read(hub, "/look/alice/A1", "marta", 403)
         assert "help" not in await standing(hub)
+
+
+async def test_a_helper_reads_beforehand_that_the_notebook_is_not_open(taught: Hub) -> None:
+    await asks(taught)
+    await act(taught, "take", "marta")
+    assert barred_buttons(await page(taught, user="marta")) == {}
+    await taught.pool.stop(SessionKey("alice", "A1", Mode.EDIT))
+    shown, why = await page(taught, user="marta"), "alice does not have the notebook open: read the"
+    assert barred_buttons(shown) == {"Work in it together with alice": f"{why} copy, or wait."}
+    assert "/help/alice/together" not in shown
+    assert (await act(taught, "together", "marta")).status_code == 409
 
 
 async def test_a_helper_enters_the_session_only_of_a_request_that_is_taken(taught: Hub) -> None:

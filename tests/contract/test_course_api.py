@@ -39,7 +39,7 @@ async def prof(hub: Hub, method: str, path: str, **more: Any) -> httpx.Response:
 
 
 def allowed(hub: Hub) -> Path:
-    """The allowlist."""
+    """The access list."""
     return hub.course / "allowed_users.txt"
 
 

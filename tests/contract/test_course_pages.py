@@ -148,7 +148,7 @@ async def test_a_list_without_a_name_is_saved_by_the_form_only_if_that_is_meant(
     assert not (hub.course / "allowed_users.txt").exists()
     meant = await press(hub, "/sync-users", "prof", data={**fields, "empty": "yes"})
     assert meant.status_code == 303
-    assert "The list is empty" in await read(hub, "/course/people", "prof")
+    assert "The access list is empty" in await read(hub, "/course/people", "prof")
 
 
 async def test_problems_are_told_in_plain_words(hub: Hub) -> None:

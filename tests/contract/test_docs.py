@@ -124,6 +124,21 @@ def test_every_library_was_chosen_in_a_decision() -> None:
     assert {Requirement(text).name for text in wanted} - {PROGRAM} == chosen
 
 
+_STATUS = re.compile(
+    r"# (?P<title>\d+\. .+)\n\n\*\*Status:\*\* (?P<date>\d{4}-\d\d-\d\d), "
+    r"(?P<status>accepted|revoked|replaced(?: in part)? by \[\d+\]\(\d{4}-[\w-]+\.md\))\.\n\n"
+)
+
+
+def test_every_decision_has_a_date_and_a_status_and_the_index_shows_both() -> None:
+    rows = []
+    for page in sorted((DOCS / "decisions").glob("[0-9]*.md")):
+        found = _STATUS.match(page.read_text("utf-8"))
+        assert found, f"{page.name} has no status below its title"
+        rows.append(f"| [{found['title']}]({page.name}) | {found['date']} | {found['status']} |")
+    assert re.findall(r"^\| \[\d+\. .*$", _page("decisions/index.md"), re.MULTILINE) == rows
+
+
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda path: path.name)
 def test_a_page_names_only_modules_and_files_that_exist(page: Path) -> None:
     text = page.read_text("utf-8")
@@ -277,3 +292,21 @@ def _names_a_module(path: Path, name: str) -> bool:
 def test_each_how_to_names_the_systems_that_it_holds_for() -> None:
     pages = sorted((DOCS / "how-to").glob("*.md"))
     assert [page.name for page in pages if "\n\n**Systems:** " not in page.read_text("utf-8")] == []
+
+
+def test_one_how_to_names_the_program_before_this_one() -> None:
+    """The others lead to it; what is kept is in the reference."""
+    pages = [*(DOCS / "how-to").glob("*.md"), *(DOCS / "explanation").glob("*.md")]
+    pages += [*(DOCS / "tutorial").glob("*.md"), DOCS / "index.md", REPOSITORY / "README.md"]
+    texts = {page.name: re.sub(r"\]\([^)]*\)", "]", page.read_text("utf-8")) for page in pages}
+    assert [name for name, text in texts.items() if "0.3.16" in text] == ["move-from-0.3.16.md"]
+
+
+@pytest.mark.parametrize("path", ["docs/index.md", "mkdocs.yml"])
+def test_each_how_to_can_be_found_and_those_that_an_instructor_begins_with_come_first(
+    path: str,
+) -> None:
+    pages = {page.name for page in (DOCS / "how-to").glob("*.md")}
+    linked = re.findall(r"\bhow-to/([\w.-]+\.md)", (REPOSITORY / path).read_text("utf-8"))
+    assert linked[:2] == ["write-an-assignment.md", "run-a-course.md"]
+    assert pages - {*linked} == set()

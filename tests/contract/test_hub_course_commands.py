@@ -72,6 +72,13 @@ def test_visibility_lists_every_item(served: ServedHub) -> None:
     assert cli("hub visibility").out == ("  A1   assignment  visible\n  L01  lecture     visible\n")
 
 
+def test_full_width_names_take_two_cells_each_in_the_list(served: ServedHub) -> None:
+    printed = cli("hub visibility A1 演習 --hide")
+    assert printed.out == (
+        "  A1    assignment  hidden\n  演習  -           hidden  (not published)\n"
+    )
+
+
 def test_visibility_is_changed_and_told(served: ServedHub) -> None:
     printed = cli("hub visibility L01 A9 --hide")
     assert printed.out == (

@@ -15,6 +15,7 @@ from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.web.hub.app import ROUTES
 from tests.support.hub_app import NOTEBOOK, Hub, HubOf, running, running_hub
 from tests.support.hub_copies import ask, press, read
+from tests.support.page_reader import barred_buttons
 
 SECRET_TEXT = "the-hidden-test-of-question-one"
 SOURCE = NOTEBOOK.replace("1 + 1", f'"{SECRET_TEXT}"')
@@ -277,6 +278,15 @@ async def test_the_button_of_the_items_page_grades_without_scripts(hub: Hub) -> 
     await ended(hub)
     assert hub.batch.asked == [("A1", GradingRequest(force=True))]
     assert "Last grading: 2 graded" in await see(hub)
+
+
+async def test_the_button_says_beforehand_that_there_is_nothing_to_grade(hub: Hub) -> None:
+    shown, why = await see(hub), "There is nothing to grade before a student has submitted."
+    assert barred_buttons(shown) == {"Grade submissions": why}
+    assert 'action="/autograde/A1"' not in shown
+    assert (await press(hub, "/autograde/A1", "prof")).status_code == 409
+    submit(hub, "alice")
+    assert barred_buttons(await see(hub)) == {}
 
 
 async def test_an_items_page_counts_what_was_graded_by_command(hub: Hub) -> None:

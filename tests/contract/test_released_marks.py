@@ -27,7 +27,7 @@ from tests.support.gradebooks import AT
 from tests.support.grader_app import PUBLIC, proxied_grader
 from tests.support.hub_app import Hub, built_hub
 from tests.support.hub_copies import press, read, see
-from tests.support.page_reader import Reader, hidden_field
+from tests.support.page_reader import Reader, barred_buttons, hidden_field
 from tests.support.released_course import ESSAY, ReleasedCourse, later, open_released_course
 
 MARKER, OTHER_ITEM = "marta", '["A2"]\n'
@@ -640,6 +640,20 @@ async def test_a_mark_that_was_changed_meanwhile_is_not_overwritten(
     assert answer.status_code == 409
     with Gradebook(course.loaded.gradebook_path) as book:
         assert book.grades("A1")[0].final == 14.5
+
+
+async def test_a_mark_that_was_changed_since_its_release_is_not_offered_to_be_kept(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    course.mark("alice", 7, marker="max")
+    page = await read(hub, THREAD, "prof")
+    why = "The mark was changed since it was released: give another mark, with the points that"
+    assert barred_buttons(page) == {"Keep the mark": f"{why} shall count."}
+    assert 'value="keep"' not in page
+    assert (await decide(hub, "prof", action="keep")).status_code == 409
+    assert (await decide(hub, "prof", action="change", points="7")).status_code == 303
 
 
 async def test_the_mark_stays_unless_points_are_given_and_the_next_request_follows(

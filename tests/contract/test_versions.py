@@ -16,7 +16,7 @@ from sqlalchemy import Engine, event, select
 from mograder.core.errors import NotFound
 from mograder.store.database.database import open_engine, reading, writing
 from mograder.store.versions import version_thinning, versions
-from mograder.store.versions.version_texts import Damaged, compress, stored, version_copies
+from mograder.store.versions.version_texts import Damaged, stored, version_copies
 from mograder.store.versions.version_texts import versions as rows
 from mograder.store.versions.version_thinning import Thinning, VersionMark, staying
 from mograder.store.versions.versions import Origin, Versions, milliseconds
@@ -366,20 +366,6 @@ def test_damaged_versions_are_reported_and_the_next_needs_none_of_them(engine: E
     for number in (4, 5):
         kept.record("anna", "A1", text + b"z = %d\n" % number, Origin.EDITOR, NOW)
         assert kept.text("anna", "A1", number) == text + b"z = %d\n" % number
-
-
-def test_versions_that_build_on_one_another_can_be_read(engine: Engine) -> None:
-    """As mograders before the first release stored them."""
-    kept, texts = Versions(engine), [b"x = %d\n" % at * 50 for at in range(5)]
-    for text in texts:
-        kept.record("anna", "A1", text, Origin.EDITOR, NOW - 10 * DAY)
-    with writing(engine) as connection:
-        for at in range(1, 5):
-            linked = {"base": at, "depth": at, "data": compress(texts[at], texts[at - 1])}
-            connection.execute(rows.update().where(rows.c.number == at + 1).values(linked))
-    kept.record("anna", "A1", b"new\n", Origin.EDITOR, NOW)
-    assert Thinning(engine).thin(1, NOW).removed == 0
-    assert [kept.text("anna", "A1", at + 1) for at in range(6)] == [*texts, b"new\n"]
 
 
 def test_a_version_can_be_read_while_others_are_thinned(engine: Engine) -> None:

@@ -19,7 +19,7 @@ from mograder.store.gradebook.grading_records import (
     GradingRun,
     MarkEntry,
     Penalty,
-    RunQuestion,
+    RecordedMark,
     StudentGrade,
 )
 
@@ -61,12 +61,12 @@ def a_run(
     """
     named = states or {}
     questions = tuple(
-        RunQuestion(key, points.get(key), available, named.get(key) or _state(key, points))
+        RecordedMark(0, key, points.get(key), available, named.get(key) or _state(key, points))
         for key, available in (marks or {}).items()
         if points is not None
     )
     checks = tuple(
-        CheckResult(f"{q.key}: check", "success" if q.points else "danger", q.key == "Q3")
+        CheckResult(f"{q.question}: check", "success" if q.points else "danger", q.question == "Q3")
         for q in questions
         if q.state != MANUAL
     )

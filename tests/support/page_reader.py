@@ -38,6 +38,17 @@ def hidden_field(page: str, name: str) -> str:
     return found[1]
 
 
+def barred_buttons(page: str) -> dict[str, str]:
+    """Return the buttons that say that they cannot be pressed now, with the reason beside each."""
+    attributes = r'type="button"[^>]* aria-disabled="true"\s+aria-describedby="([^"]+)"'
+    found = {}
+    for reason, label in re.findall(f"<button {attributes}>(.*?)</button>", page, re.DOTALL):
+        beside = re.search(rf'id="{reason}">([^<]*)<', page)
+        assert beside is not None, f"no element {reason}"
+        found[Reader(label).words] = " ".join(beside[1].split())
+    return found
+
+
 def element(name: str, **data: object) -> str:
     """Return an element as marimo writes it: every attribute is JSON."""
     told = (f"data-{key.replace('_', '-')}='{escape(json.dumps(v))}'" for key, v in data.items())

@@ -19,7 +19,8 @@ from mograder.cli.shared.options import DIRECTORY, FILE
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import END_OF_DAY, given_zone, read_moment
-from mograder.core.name_lookup import counted, listed, nfc
+from mograder.core.name_lookup import counted, listed
+from mograder.core.names import nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import assignment_csv
 from mograder.grading.course_late import CountedGrade, CourseLate

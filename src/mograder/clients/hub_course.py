@@ -44,7 +44,7 @@ class ItemDatesAnswer(HubAnswer):
 
 
 def sync_users(client: HubClient, users: Sequence[str]) -> int:
-    """Replace the hub's list of users; return how many are on it."""
+    """Replace the hub's access list; return how many are on it."""
     return client.read(_Count, "POST", "/sync-users", {"users": list(users)}).count
 
 

@@ -12,7 +12,8 @@ from pydantic import AfterValidator, AwareDatetime
 
 from mograder.core.clock import from_unix_or_none, is_after, within_reach
 from mograder.core.errors import Conflict, InvalidInput, NotFound
-from mograder.core.name_lookup import counted, nfc
+from mograder.core.name_lookup import counted
+from mograder.core.names import nfc
 from mograder.core.sections.settings_model import Settings
 from mograder.core.sections.settings_values import END_OF_DAY as END_OF_DAY
 from mograder.core.sections.settings_values import written_time

@@ -24,14 +24,13 @@ part of the name (https, moodle); names that worked there still work.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.names import nfc
 
 _SHOWN = 20
-_LONGEST = 1000
 _SEPARATORS = re.compile(r"[\W_]+")
 _LABEL = re.compile(r"[\W_]*([^\W\d_]*)[\W_]*(\d[^\W_]*)")
 _NUMBER = re.compile(r"[0-9]+")
@@ -161,20 +160,6 @@ def listed(names: Sequence[str]) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, for a message: "1 file", "2 files"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def is_same_person(name: str, other: str) -> bool:
-    """Whether two user names may be one person's: a sign-in and a Moodle differ in their case."""
-    return nfc(name).casefold() == nfc(other).casefold()
-
-
-def nfc(text: str, longest: int = _LONGEST) -> str:
-    """Return text in Unicode's composed form, so that equal names compare as equal.
-
-    A text of more than ``longest`` characters, too long for a name, is returned as it is: composing
-    it takes time that grows with the square of its accents.
-    """
-    return text if len(text) > longest else unicodedata.normalize("NFC", text)
 
 
 def _by_name(test: Callable[[str, str], bool]) -> _Rule:

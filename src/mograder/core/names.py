@@ -8,12 +8,12 @@ length (security.md, "Input").
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import ClassVar, Self
 
 from mograder.core import portable_names
 from mograder.core.errors import InvalidInput
-from mograder.core.name_lookup import nfc
 
 LOST_AND_FOUND = "lost+found"
 """The directory at the top of a volume that its file system has made, which only root can read."""
@@ -22,6 +22,7 @@ INSTRUCTOR = "__instructor__"
 """The reserved user of 0.3.16's instructor tokens (compatibility-0.3.16.md 1)."""
 
 _REHEARSAL = "__rehearsal-"
+_LONGEST = 1000
 _MAX_CHARACTERS = 100
 _MAX_BYTES = 200
 _LONGEST_SPELLING = 4 * _MAX_CHARACTERS
@@ -71,10 +72,8 @@ class _Name(str):
     @classmethod
     def valid(cls, text: str) -> Self | None:
         """Return the name, None for a text that :meth:`parse` refuses."""
-        try:
-            return cls.parse(text)
-        except InvalidInput:
-            return None
+        name = nfc(text, _LONGEST_SPELLING)
+        return None if cls._problem(name) else cls(name)
 
     @classmethod
     def complaint(cls, name: str) -> str:
@@ -164,6 +163,20 @@ class FileName(_Name):
 
     __slots__ = ()
     what = "file name"
+
+
+def is_same_person(name: str, other: str) -> bool:
+    """Whether two user names may be one person's: a sign-in and a Moodle differ in their case."""
+    return nfc(name).casefold() == nfc(other).casefold()
+
+
+def nfc(text: str, longest: int = _LONGEST) -> str:
+    """Return text in Unicode's composed form, so that equal names compare as equal.
+
+    A text of more than ``longest`` characters, too long for a name, is returned as it is: composing
+    it takes time that grows with the square of its accents.
+    """
+    return text if len(text) > longest else unicodedata.normalize("NFC", text)
 
 
 def _shown(text: str) -> str:

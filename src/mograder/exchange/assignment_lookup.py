@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from mograder.clients.course_server import RemoteAssignment
 from mograder.clients.moodle.records import Assignment, Course
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.name_lookup import Entry, Words, counterpart, find, nfc
-from mograder.core.names import ItemName
+from mograder.core.name_lookup import Entry, Words, counterpart, find
+from mograder.core.names import ItemName, nfc
 from mograder.core.operating_system import SYSTEM
 from mograder.core.portable_names import problem
 from mograder.core.sections.settings_model import Assignment as Configured

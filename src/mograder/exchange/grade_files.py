@@ -29,7 +29,7 @@ from mograder.core.csv_table import (
     write_table,
 )
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.core.name_lookup import nfc
+from mograder.core.names import nfc
 from mograder.marks import sum_of_marks
 from mograder.store.gradebook.grading_records import (
     WHOLE,

@@ -110,7 +110,7 @@ class _Entry:
 
 
 class RosterNames:
-    """The users whom platforms' courses let in, as an allowlist asks for them; thread-safe.
+    """The users whom platforms' courses let in, as an access list asks for them; thread-safe.
 
     A person who has launched is let in before the next reading. Mutable state, each replaced as a
     whole: ``_decides``, ``_courses``, the names of each course, and ``_launched``, the launches by

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -23,7 +23,8 @@ from mograder.core.files.disk import DISK, Disk
 from mograder.core.files.shared_files import look_for
 from mograder.core.item_dates import ItemDates, OwnDates, given_zone
 from mograder.core.log import get_logger
-from mograder.core.name_lookup import counted, nfc
+from mograder.core.name_lookup import counted
+from mograder.core.names import nfc
 from mograder.core.sections.settings_model import CourseRule, LateRule, PenaltiesSettings
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.grading.late_work import (
@@ -66,6 +67,9 @@ _RETRY_SECONDS = 10.0
 
 _SAME_SECONDS = 1.0
 """Times of receipt that differ by less are one time."""
+
+_MOST_DUES = 1000
+"""Most items whose dates are kept; students' copies may have any names."""
 
 _log = get_logger(__name__)
 _Stamp = tuple[tuple[int, int], ...]
@@ -226,11 +230,15 @@ class CourseLate:
         return Preview(tuple(pairs), records.facts.version)
 
     def terms(self, assignment: str, facts: LateFacts) -> Terms:
-        stored = facts.policy(assignment)
         is_set = self.origin_of("enabled", assignment, facts) != "default"
-        settings, served = self._loaded.settings, self._served(assignment)
-        dates = due_dates(assignment, settings, served, stored).with_facts(facts, assignment)
-        return Terms(dates, self.rule(assignment, facts), is_set, given_zone(settings))
+        dates = self.due(assignment, facts, self.served(assignment))
+        rule = self.rule(assignment, facts)
+        return Terms(dates, rule, is_set, given_zone(self._loaded.settings))
+
+    def due(self, assignment: str, facts: LateFacts, served: ServedAssignment | None) -> DueDates:
+        """Return an assignment's dates; ``served`` is it on the course's assignment server."""
+        settings, stored = self._loaded.settings, facts.policy(assignment)
+        return due_dates(assignment, settings, served, stored).with_facts(facts, assignment)
 
     def dates_change(
         self,
@@ -246,7 +254,7 @@ class CourseLate:
         Raises: InvalidInput if with the dates that stay they are in an impossible order.
         """
         unset = facts.after([facts.with_dates(assignment, {"due": None, "closes": None})])
-        others = self.terms(assignment, unset).due
+        others = self.due(assignment, unset, self.served(assignment))
         change = facts.with_dates(assignment, given)
         policy = change.policy
         due = policy.due or policy.set_due or others.general
@@ -302,8 +310,11 @@ class CourseLate:
         ]
         return [(name, rule) for name, rule in (rules if assignment else rules[3:]) if rule]
 
-    def _served(self, assignment: str) -> ServedAssignment | None:
-        """Return an assignment of the course's assignment server, None without one."""
+    def served(self, assignment: str) -> ServedAssignment | None:
+        """Return an assignment of the course's assignment server, None without one.
+
+        It is the same object until the manifest changes.
+        """
         if not (self._loaded.course_dir / MANIFEST_FILE).is_file():
             return None
         try:
@@ -379,14 +390,26 @@ class GradebookFailure:
         return stamp == self.stamp and time.monotonic() < self.until
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What a gradebook says, and what follows from that.
+
+    ``dues`` are the dates that were asked for, by item, with what the assignment server said then.
+    """
+
+    facts: LateFacts
+    openings: Mapping[str, datetime]
+    dues: dict[str, tuple[ServedAssignment | None, DueDates]] = field(default_factory=dict)
+
+
 class CourseDates:
     """The dates of a course; thread-safe, and every method may read files.
 
     ``book`` returns an open gradebook; without it the course's file is opened for each reading.
     ``catalogue`` is as for :class:`CourseLate`.
-    Mutable state: ``_facts``, what the gradebook said when its files had the stamp ``_seen``, with
-    the openings by that, ``_failure``, why it could not be read since, and ``_asked``, when a
-    share's server was last asked.
+    Mutable state: ``_facts``, what the gradebook said when its files had the stamp ``_seen``,
+    ``_failure``, why it could not be read since, and ``_asked``, when a share's server was last
+    asked.
     """
 
     def __init__(
@@ -410,11 +433,17 @@ class CourseDates:
 
     def openings(self) -> Mapping[str, datetime]:
         """Return when items open where no rule of visibility says it, by their names."""
-        return self._known()[1]
+        return self._known().openings
 
     def of(self, item: str) -> DueDates:
         """Return the dates of an item, with all exceptions."""
-        return self._late.terms(item, self._known()[0]).due
+        known, served = self._known(), self._late.served(item)
+        found = known.dues.get(item)
+        if found is None or found[0] is not served:
+            if len(known.dues) >= _MOST_DUES:
+                known.dues.clear()
+            found = known.dues[item] = served, self._late.due(item, known.facts, served)
+        return found[1]
 
     def usual(self, item: str) -> OwnDates:
         """Return the dates of an item for students without an exception."""
@@ -428,7 +457,7 @@ class CourseDates:
         """Return the deduction of work received at a time. Raises: the gradebook's errors."""
         work = Work(item, nfc(student), SubmissionTime(at, TimeSource.RECORDED))
         there = self._opened if self._path.is_file() else None
-        return self._late.if_received(there, self._known()[0], work)
+        return self._late.if_received(there, self._known().facts, work)
 
     @contextmanager
     def _opened(self) -> Iterator[Gradebook]:
@@ -439,8 +468,8 @@ class CourseDates:
         with viewed_gradebook(self._path) as book:
             yield book
 
-    def _known(self) -> tuple[LateFacts, Mapping[str, datetime]]:
-        """Return what the gradebook says, or said last if it cannot be read now, and openings.
+    def _known(self) -> _Facts:
+        """Return what the gradebook says, or said last if it cannot be read now.
 
         While one that could not be read is tried again, other threads do not wait for that.
         """
@@ -465,8 +494,8 @@ class CourseDates:
         else:
             self._seen, self._failure = stamp, None
 
-    def _with_openings(self, facts: LateFacts) -> tuple[LateFacts, Mapping[str, datetime]]:
-        return facts, openings(self._loaded.settings, facts)
+    def _with_openings(self, facts: LateFacts) -> _Facts:
+        return _Facts(facts, openings(self._loaded.settings, facts))
 
     def _ask(self) -> None:
         """Once a second, ask the server of a share whether another machine wrote the gradebook.

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from mograder.core.csv_table import Row, Table, number_text, read_table, refuse, write_table
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import END_OF_DAY, read_moment
-from mograder.core.name_lookup import Words, find_name, listed, nfc
+from mograder.core.name_lookup import Words, find_name, listed
+from mograder.core.names import nfc
 from mograder.core.sections.settings_model import CourseRule
 from mograder.core.sections.settings_values import complaint
 from mograder.core.settings import LoadedSettings

@@ -24,7 +24,8 @@ from mograder.core.item_dates import (
     moodle_dates,
     written_dates,
 )
-from mograder.core.name_lookup import counted, nfc
+from mograder.core.name_lookup import counted
+from mograder.core.names import nfc
 from mograder.core.sections.settings_model import PenaltiesSettings, Settings
 from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
 from mograder.store.gradebook.grading_records import StudentGrade

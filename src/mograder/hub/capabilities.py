@@ -24,7 +24,7 @@ from mograder.auth.identity import Identity
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy
 from mograder.sessions.session import LiveSession
-from mograder.store.database.database_errors import turn_of
+from mograder.store.database.database import turn_of
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import CapabilityRow
 

@@ -72,7 +72,7 @@ class ItemChecks:
     def of(self, item: str) -> tuple[Column, ...]:
         """Return the checks whose labels the release states, in its order; blocks.
 
-        None for an item that is not published or not a notebook.
+        Empty for an item that is not published or not a notebook.
         """
         name = ItemName.valid(item)
         release = None if name is None else self._releases.get(name)

@@ -103,7 +103,7 @@ def platform_services(
 
 @asynccontextmanager
 async def at_work(services: Services, lti: LtiService) -> AsyncIterator[None]:
-    """Work in the background during the block; the allowlist asks the rosters from now on.
+    """Work in the background during the block; the access list asks the rosters from now on.
 
     The hub's key is made if there is none yet, so that no launch has to wait for it. At the end
     the requests to platforms that are under way are the last ones.

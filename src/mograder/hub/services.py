@@ -73,6 +73,7 @@ class Services:
     oidc_secret: str = field(default="", repr=False)
     """The client's secret from the environment, "" to read it from the file in the settings."""
     mail_password: str = field(default="", repr=False)
+    """The mail server's, from the environment, "" to read it from the file in the settings."""
     attended: Callable[[], Awaitable[bool]] = _attended
     """Returns whether the supervisor, which starts sessions, answers."""
     connections: Connections = field(default_factory=LocalConnections)

@@ -28,8 +28,7 @@ from marimo._schemas.serialization import CellDef
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.findings import Finding
-from mograder.notebook.parsing import NotPython, is_guard, parse_marimo
-from mograder.notebook.parsing import parse_python as strictly_parsed
+from mograder.notebook.parsing import NotPython, is_guard, parse_marimo, parse_python
 from mograder.notebook.pep723 import plain_lines, script_blocks
 from mograder.notebook.scopes import returned_names
 from mograder.notebook.title import headings_of
@@ -132,7 +131,7 @@ def parse_cells(text: str, filename: str) -> NotebookText:
 
 def _parse_cells(text: str, filename: str) -> NotebookText:
     plain = plain_text(text)
-    statements = list(_cell_statements(strictly_parsed(plain, filename), filename))
+    statements = list(_cell_statements(parse_python(plain, filename), filename))
     codes = parse_marimo(plain, filename).cells
     if len(codes) != len(statements):
         raise InvalidInput(
@@ -166,17 +165,17 @@ def with_spaces(code: str) -> str:
     return code.replace("\u00a0", " ")
 
 
-def parse_python(source: str, *, to_change: bool = False) -> ast.Module | None:
+def tree_of(source: str, *, to_change: bool = False) -> ast.Module | None:
     """Return the syntax tree of Python code, or None if it cannot be parsed."""
     try:
-        return strictly_parsed(source, to_change=to_change)
+        return parse_python(source, to_change=to_change)
     except NotPython:
         return None
 
 
 def statements_of(source: str) -> list[ast.stmt]:
     """Return the statements of Python code, none if it cannot be parsed."""
-    tree = parse_python(source)
+    tree = tree_of(source)
     return [] if tree is None else tree.body
 
 

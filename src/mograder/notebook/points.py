@@ -22,9 +22,9 @@ from mograder.notebook.cells import (
     Cell,
     CellKind,
     NotebookText,
-    parse_python,
     statements_of,
     tokens_of,
+    tree_of,
 )
 from mograder.notebook.scopes import bound_names
 
@@ -149,14 +149,14 @@ def _counted_tests(notebook: NotebookText) -> Mapping[str, str]:
 
 def _runs_as_test(cell: Cell) -> bool:
     if cell.kind is CellKind.FUNCTION:
-        tree = parse_python(cell.code)
+        tree = tree_of(cell.code)
         return tree is not None and not any(map(takes_arguments, tree.body))
     return cell.kind is CellKind.CELL and not is_editable(cell)
 
 
 def is_asynchronous(cell: Cell) -> bool:
     """Whether a cell of kind FUNCTION defines a coroutine function."""
-    tree = parse_python(cell.code)
+    tree = tree_of(cell.code)
     return tree is not None and any(isinstance(each, ast.AsyncFunctionDef) for each in tree.body)
 
 
@@ -235,7 +235,7 @@ def _labelled_calls(code: str, renamed: tuple[str, ...]) -> tuple[tuple[str | No
     names = ("check", *renamed)
     if not any(name in code for name in names):
         return ()
-    tree = parse_python(code)
+    tree = tree_of(code)
     if tree is None:
         return tuple(_written_labels(code, names))
     calls = [call for call in calls_in(ast.walk(tree)) if _is_check(call, names)]
@@ -269,7 +269,7 @@ def has_conditions(code: str, label: str) -> bool:
 
     They may be bound to a name of the cell before.
     """
-    tree = parse_python(code)
+    tree = tree_of(code)
     nodes = list(ast.walk(tree)) if tree is not None else []
     lists = [each.conditions for each in calls_in(nodes) if each.label == label]
     told = [node for each in lists if each is not None for node in ast.walk(each)]
@@ -295,7 +295,7 @@ def stated_weights(notebook: NotebookText) -> Mapping[str, float]:
     """
     found: dict[str, float] = {}
     open_labels = set()
-    trees = filter(None, (parse_python(cell.code) for cell in notebook.cells))
+    trees = filter(None, (tree_of(cell.code) for cell in notebook.cells))
     nodes = (node for tree in trees for node in ast.walk(tree))
     for call in calls_in(nodes):
         label = call.label
@@ -478,7 +478,7 @@ def only_imports_more(own: GuardedCell, ours: GuardedCell) -> bool:
     alike = own.cell.kind is ours.cell.kind and is_marks_cell(own.cell) == is_marks_cell(ours.cell)
     if not alike or any(labels_in(own.cell.code)):
         return False
-    theirs, released = parse_python(own.cell.code), parse_python(ours.cell.code)
+    theirs, released = tree_of(own.cell.code), tree_of(ours.cell.code)
     if theirs is None or released is None:
         return False
     expected = [ast.dump(node) for node in released.body]

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from mograder.core.errors import InvalidInput
-from mograder.notebook.cells import parse_python, plain_text, statements_of
+from mograder.notebook.cells import plain_text, statements_of, tree_of
 from mograder.notebook.findings import Finding
 from mograder.notebook.pep723 import Script, read_script
 
@@ -115,7 +115,7 @@ def undeclared(text: str, filename: str, beside: Collection[str] = ()) -> tuple[
         script = read_script(text)
     except InvalidInput:
         return ()
-    tree = parse_python(plain_text(text))
+    tree = tree_of(plain_text(text))
     if tree is None:
         return ()
     declared = {*_ALWAYS, *_declared(script)}

@@ -1,4 +1,4 @@
-"""Checks of a course: its databases, allowlist, secrets, environments, sources and versions."""
+"""Checks of a course: its databases, access list, secrets, environments, sources and versions."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _integrity(check: str, file: Path, whole: str) -> Line:
 
 
 def users_line(loaded: LoadedSettings, *, members: bool = False) -> Line:
-    """Report the allowlist as the hub would read it (B37-B44).
+    """Report the access list as the hub would read it (B37-B44).
 
     ``members``: those of learning platforms' courses may enter, and besides them only the listed.
     """

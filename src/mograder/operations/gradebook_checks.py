@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import quote
 
 from mograder.core.errors import MograderError
-from mograder.core.name_lookup import nfc
+from mograder.core.names import nfc
 from mograder.core.settings import LoadedSettings
 from mograder.notebook.points import FEEDBACK
 from mograder.operations.report import Line, note, ok, problem

@@ -19,8 +19,8 @@ from mograder.clients.file_upload import Upload
 from mograder.clients.hub import Held
 from mograder.core.errors import InvalidInput, NotFound, TooLarge
 from mograder.core.files.zips import opened_zip, read_entry
-from mograder.core.name_lookup import Words, find_name, nfc
-from mograder.core.names import ItemName
+from mograder.core.name_lookup import Words, find_name
+from mograder.core.names import ItemName, nfc
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.pep723 import read_kind, read_script

@@ -71,10 +71,11 @@ class Launcher(Protocol):
         on_lost: Callable[[], None],
         on_news: Callable[[News], None] = ignore,
     ) -> None:
-        """Set the callbacks for every end of a session, for lost connections, and for news.
+        """Set the callbacks for every end of a session, for ends that may be missed, and for news.
 
-        ``on_lost`` is called when a connection to a supervisor broke. Its sessions may go on, and
-        their ends may have been missed: :meth:`sessions` returns those that still run.
+        ``on_lost`` is called when the connection to this machine's supervisor broke, when a node
+        has connected, and some seconds after a node did not list its sessions: ends may have been
+        missed, and :meth:`sessions` returns the sessions that still run.
         """
         ...
 

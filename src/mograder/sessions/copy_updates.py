@@ -375,8 +375,10 @@ class CopyUpdates:
 
     def _is_older(self, copy: CopyOf) -> bool:
         """Return whether a copy was made or merged before the present release was published."""
-        release = self.stores.releases.get(copy.item)
-        return release is not None and self.stores.workspaces.updated(copy.user, release)
+        release, spaces = self.stores.releases.get(copy.item), self.stores.workspaces
+        if release is None or not spaces.has_copy(copy.user, copy.item):
+            return False
+        return spaces.updated(copy.user, release)
 
     def _plan(self, copy: CopyOf) -> _Plan:
         rows, history = self.stores.rows, self.stores.history

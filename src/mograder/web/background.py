@@ -123,9 +123,9 @@ async def progress_lines(
     """Yield the lines of the progress protocol; the last one is the result or the error.
 
     ``shown`` returns the last line's fields for a result, ``figures`` further fields of each line
-    of progress. When the client disconnects before that,
-    the work is cancelled after ``absent`` seconds; a reloaded page has asked again by then. None:
-    the work continues without a client.
+    of progress. When the client disconnects before the last line, the work is cancelled after
+    ``absent`` seconds; a reloaded page has asked again by then. None: the work continues without a
+    client.
     """
     try:
         async for message in running.news():

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from mograder.cli.autograde import command
 from mograder.cli.autograde.output import table
@@ -454,6 +455,22 @@ def test_the_table_tells_the_marks_that_wait_for_a_person() -> None:
     assert lines[2].split() == ["alice", "7.5/22.5", "(12.5", "wait)", "0"]
     assert lines[3] == "  (… wait): the marks of questions that a person marks or confirms."
     assert len(list(table([row_of(graded_result())], ()))) == 3
+
+
+def test_full_width_names_take_two_cells_each_in_tables(desk: Desk) -> None:
+    names = ("alice", "山田太郎花子")
+    head, rule, *lines = table([row_of(graded_result(student=name)) for name in names], ())
+    assert {cell_len(line.partition("7.5")[0]) for line in lines} == {14}
+    assert (head.index("Marks"), len(rule)) == (14, len(head))
+    cli("autograde hw1")
+    desk.submit("alice.py", WRONG)
+    desk.submit("山田.py", RIGHT)
+    cli("autograde hw1")
+    desk.submit("山田.py", HALF)
+    desk.submit("alice.py", RIGHT)
+    told = [line for line in cli("autograde hw1 --preview").lines if " -> " in line]
+    assert {line.split()[0] for line in told} == {"alice", "山田"}
+    assert {cell_len(line.partition("Q")[0]) for line in told} == {9}
 
 
 def test_a_preview_tells_who_gains_and_who_loses_and_records_nothing(desk: Desk) -> None:

@@ -8,8 +8,7 @@ from typing import Literal
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.core.name_lookup import nfc
-from mograder.core.names import INSTRUCTOR, Username, is_rehearsal, rehearsal_user
+from mograder.core.names import INSTRUCTOR, Username, is_rehearsal, nfc, rehearsal_user
 
 
 def test_no_person_has_such_a_name_or_signs_in_with_it() -> None:

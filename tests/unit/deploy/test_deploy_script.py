@@ -22,6 +22,7 @@ from tests.support.sources import copy_sources
 
 SOURCES = REPOSITORY / "src"
 SCRIPT = REPOSITORY / "scripts" / "deploy-hub-aws.sh"
+OPTIONS = "src/mograder/operations/install"
 PLACE = "/tmp/mograder-deploy.abcdefgh"
 _FAKE_SSH = """\
 #!/bin/bash
@@ -194,6 +195,21 @@ def test_without_a_version_the_wheel_of_the_checkout_is_taken_along(ssh: Path, k
         f"--mograder-version={PLACE}/mograder_hub-{__version__}-py3-none-any.whl"
         in asked(ssh)[-2][-1]
     )
+
+
+@pytest.mark.full
+def test_a_clone_is_built_by_the_uv_of_this_computer(ssh: Path, key: str, tmp_path: Path) -> None:
+    """The script has a function of that name, which is for the machine."""
+    clone = tmp_path / "clone"
+    for name in ("scripts/deploy-hub-aws.sh", "pyproject.toml", f"{OPTIONS}/options.py"):
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPOSITORY / name, clone / name)
+    (ssh / "uv").write_text('#!/bin/bash\necho built >"$5/mograder_hub-1.0-py3-none-any.whl"\n')
+    (ssh / "uv").chmod(0o755)
+    script = clone / "scripts" / SCRIPT.name
+    done = deploy("--host", "h", "--key", key, path=ssh, script=script)
+    assert done.returncode == 0, done.stderr
+    assert (ssh / "log.given").read_text().endswith("built\n")
 
 
 @pytest.mark.full

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from datetime import timedelta
@@ -52,6 +53,18 @@ def test_extensions_count_as_soon_as_they_are_recorded(dates: CourseDates, tmp_p
         back = LateWork(book).facts().with_dates("A1", {"due": None, "closes": None})
         LateWork(book).record([back], by="ina", at=DUE)
     assert (dates.usual("A1").due, dates.usual("A1").closes) == (DUE, None)
+
+
+def test_dates_follow_the_manifest_of_the_assignment_server(tmp_path: Path) -> None:
+    dates = CourseDates(load_settings(tmp_path, environ={}))
+    manifest = tmp_path / "assignments.json"
+    for due in (DUE, DUE + DAY, None):
+        entry = {"name": "A1"} if due is None else {"name": "A1", "due": due.isoformat()}
+        manifest.with_suffix(".new").write_text(json.dumps([entry]))
+        manifest.with_suffix(".new").replace(manifest)
+        assert dates.usual("A1").due == dates.own("A1", "alice").due == due
+    manifest.unlink()
+    assert dates.usual("A1").due is None
 
 
 def test_what_is_late_costs_what_the_policy_says_after_the_late_days_of_other_work(

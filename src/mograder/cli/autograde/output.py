@@ -12,11 +12,12 @@ from contextlib import ExitStack
 from types import MappingProxyType
 
 import click
+from rich.cells import cell_len, set_cell_size
 
 from mograder.cli.autograde.selection import Chosen
 from mograder.cli.shared.console import plain, print_json
 from mograder.cli.shared.output import counting, reporting
-from mograder.cli.shared.result import Result, tell
+from mograder.cli.shared.result import Result, aligned, tell
 from mograder.core.csv_table import number_text
 from mograder.core.name_lookup import counted
 from mograder.core.settings import LoadedSettings
@@ -150,7 +151,7 @@ class Output:
 
 def table(rows: Sequence[ResultRow], columns: Sequence[Column]) -> Iterator[str]:
     """Yield the lines of a table: a word for each check of each submission, and its marks."""
-    wide = max(_LEAST_NAME, *(len(plain(row.student)) for row in rows))
+    wide = max(_LEAST_NAME, *(cell_len(plain(row.student)) for row in rows))
     marked = any(row.max_mark is not None for row in rows)
     marks_wide = max(len("Marks"), *(len(_marks(row)) for row in rows if not row.problem), 0)
     tampered = any(row.tampered for row in rows)
@@ -163,14 +164,14 @@ def table(rows: Sequence[ResultRow], columns: Sequence[Column]) -> Iterator[str]
     ]
     head = "  ".join([*parts, *(["Tampered"] if tampered else [])])
     yield head
-    yield "-" * len(head)
+    yield "-" * cell_len(head)
     for row in rows:
-        cells = [f"{plain(row.student):<{wide}}"]
+        cells = [set_cell_size(plain(row.student), wide)]
         if row.problem:
             yield "  ".join([*cells, click.style(f"EXPORT FAILED: {plain(row.problem)}", fg="red")])
             continue
         words = (row.word(column) for column in columns)
-        cells += [_coloured(word, len(head)) for word, head in zip(words, heads, strict=True)]
+        cells += [_coloured(word, cell_len(head)) for word, head in zip(words, heads, strict=True)]
         if marked:
             cells.append(f"{_marks(row):<{marks_wide}}")
         cells.append(f"{row.cell_errors:>{len('Errors')}}")
@@ -183,7 +184,8 @@ def _heads(columns: Sequence[Column]) -> list[str]:
     """Return the columns' keys, or their labels where a question has several checks."""
     keys = [column.key for column in columns]
     names = keys if len(set(keys)) == len(keys) else [column.label for column in columns]
-    return [f"{plain(name)[:_MOST_HEAD]:>{_WIDTH}}" for name in names]
+    short = (plain(name)[:_MOST_HEAD] for name in names)
+    return [" " * (_WIDTH - cell_len(name)) + name for name in short]
 
 
 def _has_copy(row: ResultRow, done: Autograded) -> bool:
@@ -259,9 +261,8 @@ _NONE = "-"
 
 def preview_lines(chosen: Chosen, compared: ComparedRuns) -> Iterator[str]:
     yield from chosen.notes
-    wide = max((len(each.student) for each in compared.changes), default=0)
-    for change in compared.changes:
-        yield f"  {change.student:<{wide}}  {change.question}: {_told(change)}"
+    rows = [(each.student, f"{each.question}: {_told(each)}") for each in compared.changes]
+    yield from (f"  {line}" for line in aligned(rows))
     changed = {each.student for each in compared.changes}
     for student in compared.without_result:
         yield f"  {student}: no result{'' if student in changed else ', so nothing would change'}"

@@ -16,8 +16,8 @@ from mograder.cli.shared.named_assignments import (
     path_named,
 )
 from mograder.core.errors import InvalidInput, MograderError, NotFound
-from mograder.core.name_lookup import listed, nfc
-from mograder.core.names import ItemName
+from mograder.core.name_lookup import listed
+from mograder.core.names import ItemName, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.moodle.submitted_work import Target, Work
 from mograder.exchange.submission_times import submissions_in

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 
 from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound
-from mograder.core.name_lookup import Words, find_name, listed, nfc
+from mograder.core.name_lookup import Words, find_name, listed
+from mograder.core.names import nfc
 from mograder.core.operating_system import account_name
 from mograder.core.settings import LoadedSettings
 from mograder.grading.course_late import export_if_set

@@ -22,7 +22,8 @@ from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.options import FILE
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.csv_table import number_text, write_table
-from mograder.core.name_lookup import counted, nfc
+from mograder.core.name_lookup import counted
+from mograder.core.names import nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import as_json, course_rows, question_keys
 from mograder.grading.course_late import CourseLate

@@ -17,7 +17,7 @@ from mograder.cli.files import read_text
 from mograder.cli.shared.lazy import has_server_packages, server_part
 from mograder.cli.shared.options import EXISTING_FILE, course_dir_option
 from mograder.cli.shared.remote import Address, hub_address_options
-from mograder.cli.shared.result import Result, json_option
+from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import ItemDatesAnswer
@@ -45,9 +45,9 @@ def sync_users(
     dry_run: bool,
     address: Address,
 ) -> None:
-    """Replace the list of those who may use a hub.
+    """Replace the access list of a hub, the names of those who may enter.
 
-    FILE has one username per line; # begins a comment. Students who are not on the list lose
+    FILE has one username per line; # begins a comment. Students who are not on it lose
     access at once; instructors always have it.
     """
     users = sorted(parse_users(read_text(file)))
@@ -333,14 +333,13 @@ def _lines(
 ) -> list[str]:
     """Return lines with name, type, state and publication (compatibility-0.3.16.md 10)."""
     kinds = {**published, **{name: "-" for name in rules if name not in published}}
-    wide = max((len(name) for name in kinds), default=0)
     now = SystemClock().now()
-    lines = []
+    rows = []
     for name, kind in kinds.items():
         told = _state(rules.get(name, Visibility()), now, zone)
         missing = "" if name in published else "  (not published)"
-        lines.append(f"  {name:<{wide}}  {kind:<10}  {told}{missing}")
-    return lines
+        rows.append((name, f"{kind:<10}", f"{told}{missing}"))
+    return [f"  {line}" for line in aligned(rows)]
 
 
 def _state(rule: Visibility, now: datetime, zone: ZoneInfo) -> str:

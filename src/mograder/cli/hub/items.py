@@ -21,7 +21,7 @@ from mograder.cli.shared.lazy import server_part
 from mograder.cli.shared.options import PATH, course_dir_option, verbose_option
 from mograder.cli.shared.output import counting, reporting
 from mograder.cli.shared.remote import Address, hub_address_options
-from mograder.cli.shared.result import Result, json_option, tell, wants_json
+from mograder.cli.shared.result import Result, aligned, json_option, tell, wants_json
 from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import (
@@ -253,16 +253,18 @@ def _rehearsal_lines(result: Rehearsed) -> list[str]:
         "until the first output": result.first_output,
         "until the last cell": result.all_cells,
     }
-    lines += [f"  {name:<27} {_times(times)}" for name, times in named.items() if times]
+    rows = [(name, _times(times)) for name, times in named.items() if times]
     if result.memory_each:
-        lines.append(
-            f"  memory                      {_size(result.memory_each)} each (largest "
-            f"{_size(result.memory_largest)}), {_size(result.memory_together)} together"
+        memory = (
+            f"{_size(result.memory_each)} each (largest {_size(result.memory_largest)}), "
+            f"{_size(result.memory_together)} together"
         )
-        lines.append(
-            f"  the machine can hold        {result.holds} such sessions in "
-            f"{_size(result.memory_total)}; {result.holds_now} beside what runs now"
+        holds = (
+            f"{result.holds} such sessions in {_size(result.memory_total)}; "
+            f"{result.holds_now} beside what runs now"
         )
+        rows += [("memory", memory), ("the machine can hold", holds)]
+    lines += [f"  {line}" for line in aligned(rows)]
     if result.wait:
         lines.append(f"  {result.wait} would wait in line, until others leave.")
     if result.gave_way:

@@ -24,7 +24,7 @@ _ACCESS = max(len(f"{Access.INSTRUCTOR}, with {needed}") for needed in _TABLES)
 def routes() -> Result:
     """List all addresses of a hub: method, path, access and handler.
 
-    The access is anyone, guest (anyone who is not kept out by the list of users), member (signed
+    The access is anyone, guest (anyone who is not kept out by the access list), member (signed
     in), owner (the user in the path, and instructors), self (that user only), visitor (as owner,
     and the helper of that user), helped (as visitor, and markers whose page asks whether their help
     has ended), helper and marker (markers and instructors; marker only for what

@@ -16,7 +16,7 @@ from mograder.cli.moodle.site import Site, item_name, site_options
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE
 from mograder.cli.shared.output import reporting
-from mograder.cli.shared.result import Result, json_option, tell
+from mograder.cli.shared.result import Result, aligned, json_option, tell
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
 from mograder.core.clock import SystemClock, utc_iso
@@ -187,11 +187,12 @@ def _note_extensions(
 
 
 def _lines(works: Sequence[Work], directory: Path, *, dry_run: bool) -> Iterator[str]:
-    wide = max((len(work.name) for work in works), default=0)
+    rows = []
     for work in works:
-        yield f"  {work.name:<{wide}}  {work.fate.value:<9}  {_remarks(work)}".rstrip()
+        rows.append((work.name, f"{work.fate.value:<9}  {_remarks(work)}"))
         for name, path in work.renamed() if work.fate is not CollectOutcome.SKIPPED else ():
-            yield f"  {'':<{wide}}  {plain(name)} is kept as {plain(path)}"
+            rows.append(("", f"{plain(name)} is kept as {plain(path)}"))
+    yield from (f"  {line}" for line in aligned(rows))
     counted = Counter(work.fate for work in works)
     told = ", ".join(f"{counted[fate]} {fate.value}" for fate in CollectOutcome if counted[fate])
     late = sum(work.late is not None for work in works)

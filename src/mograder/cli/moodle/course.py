@@ -252,8 +252,8 @@ def sync_users(  # one argument per option
     """Let the course's students use the hub.
 
     The participants of the first assignment in mograder.toml that is not marked anonymously replace
-    the hub's list of people with access; without a hub's URL they are written to allowed_users.txt
-    in the course. Their full names go into the gradebook. People who are not on the list lose
+    the hub's access list; without a hub's URL they are written to allowed_users.txt
+    in the course. Their full names go into the gradebook. People who are not on it lose
     access at once; instructors always have it.
     """
     loaded = site.loaded
@@ -286,11 +286,11 @@ def _write(
     naming: Naming,
     address: Address | None,
 ) -> None:
-    """Record the names, then replace the hub's list of users."""
+    """Record the names, then replace the hub's access list."""
     users = participants.users()
     if not users:
         raise NotFound(
-            "Moodle names nobody in this assignment, so the list was left as it is.",
+            "Moodle names nobody in this assignment, so the access list was left as it is.",
             hint="An empty list would lock every student out. See whether students are enrolled.",
         )
     with Gradebook(loaded.gradebook_path) as gradebook:

@@ -30,7 +30,7 @@ from mograder.cli.shared.released import (
     released_of,
     unreleased_option,
 )
-from mograder.cli.shared.result import Result, json_option
+from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grading import Outcome
 from mograder.clients.moodle.grading import Result as Fate
@@ -257,10 +257,8 @@ def _remembered(book: Path, site: str, assignment_id: int) -> Remembered:
 
 
 def _lines(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> Iterator[str]:
-    wide = max((len(line.student) for line in told), default=0)
-    for line in told:
-        text = f"  {line.student:<{wide}}  {line.result.value:<9}  {_grades(line)}"
-        yield plain(text).rstrip()
+    rows = [(plain(each.student), f"{each.result.value:<9}", plain(_grades(each))) for each in told]
+    yield from (f"  {line}" for line in aligned(rows))
     counted = Counter(line.result for line in told)
     told_counts = ", ".join(f"{counted[each]} {each.value}" for each in Fate if counted[each])
     yield f"{drafted.plan.assignment.name}: {told_counts}."

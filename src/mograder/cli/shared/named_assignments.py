@@ -11,7 +11,8 @@ import click
 
 from mograder.cli.shared.course_settings import load_course
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.name_lookup import Words, find_name, nfc
+from mograder.core.name_lookup import Words, find_name
+from mograder.core.names import nfc
 from mograder.core.settings import FILE_NAME, LoadedSettings, course_above
 from mograder.store.course.course import argument_path, is_path, named_directory, shown
 

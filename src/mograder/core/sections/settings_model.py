@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from mograder.core.files.disk import DiskReserve
-from mograder.core.name_lookup import nfc
+from mograder.core.names import nfc
 from mograder.core.sections.settings_values import (
     Present,
     Section,

@@ -17,8 +17,7 @@ from mograder.clients.moodle.grading_files import IDENTIFIER, Worksheet, Workshe
 from mograder.clients.moodle.records import Person
 from mograder.core.csv_table import Row, read_table
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
-from mograder.core.name_lookup import nfc
-from mograder.core.names import Username
+from mograder.core.names import Username, nfc
 from mograder.store.gradebook.gradebook import Identity
 
 USERNAME_COLUMNS = ("username", "user", "hub username", "login")

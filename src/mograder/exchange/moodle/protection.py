@@ -26,7 +26,8 @@ from mograder.clients.moodle.grading import (
 from mograder.clients.moodle.records import Assignment, Feedback, Held, Mark
 from mograder.clients.moodle.texts import mark_text, same_comment
 from mograder.exchange.grade_files import is_only_late
-from mograder.store.gradebook.gradebook import UNKNOWN_ATTEMPT, SentFile, SentGrade
+from mograder.store.gradebook.gradebook import UNKNOWN_ATTEMPT, SentGrade
+from mograder.store.gradebook.grading_records import SentFile
 
 BEFORE_FIRST = "graded on Moodle before our first upload"
 """The first of the changes, where there was no upload yet."""

@@ -19,8 +19,7 @@ from mograder.clients.course_server import RemoteFile
 from mograder.clients.moodle.grading_files import FILE, Submitted
 from mograder.clients.moodle.records import Person
 from mograder.core.errors import MograderError
-from mograder.core.name_lookup import nfc
-from mograder.core.names import Username
+from mograder.core.names import Username, nfc
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome, arrivals
 from mograder.exchange.moodle.identities import participant_name
 from mograder.exchange.unpacking import unpack, visible_path

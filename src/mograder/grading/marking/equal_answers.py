@@ -19,7 +19,7 @@ from mograder.grading.marking.graded_work import WorkFiles
 from mograder.grading.marking.question_sources import QuestionSources
 from mograder.grading.marking.shown_work import Works, WorkToShow
 from mograder.grading.marking.similar_pairs import words_of
-from mograder.notebook.cells import parse_python
+from mograder.notebook.cells import tree_of
 
 _SHINGLE = 3
 """Words of a shingle."""
@@ -123,7 +123,7 @@ def answer_key(codes: Sequence[str], kept: Set[str] = frozenset()) -> str:
     digest = hashlib.sha256()
     names = _Names(kept)
     for code in codes:
-        tree = parse_python(code, to_change=True)
+        tree = tree_of(code, to_change=True)
         written = None if tree is None or _is_blank(tree) else names.normalised(tree)
         digest.update((written or " ".join(code.split())).encode("utf-8", "replace") + b"\0")
     return digest.hexdigest()
@@ -262,7 +262,7 @@ def _texts(codes: Iterable[str]) -> tuple[str, ...] | None:
     """Return the words of an answer that is nothing but text, None for any other."""
     words: list[str] = []
     for code in codes:
-        tree = parse_python(code)
+        tree = tree_of(code)
         if tree is None or not all(map(_is_text, tree.body)):
             return None
         for node in ast.walk(tree):

@@ -11,8 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError, NotFound, TooLarge
-from mograder.core.name_lookup import nfc
-from mograder.core.names import FileName
+from mograder.core.names import FileName, nfc
 from mograder.grading.pages.notebook_page import AS_IT_RAN, cells_of_page
 from mograder.grading.pages.page_templates import render_page
 from mograder.grading.submissions.submitted_text import decode_submission, read_submission

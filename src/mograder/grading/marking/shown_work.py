@@ -17,7 +17,7 @@ from functools import partial
 from mograder.core.errors import InvalidInput
 from mograder.grading.marking.question_sources import QuestionSources, SourceCell
 from mograder.notebook.cell_pairs import Aligner, code_of
-from mograder.notebook.cells import Cell, parse_cells, parse_python
+from mograder.notebook.cells import Cell, parse_cells, tree_of
 from mograder.notebook.parsing import NotPython, cell_names
 from mograder.notebook.points import (
     GRADERS_CELLS,
@@ -167,7 +167,7 @@ def written_text(name: str, code: str, *, is_solution: bool = False) -> str:
     """
     if not is_answer_name(name) and "md" not in code:
         return ""  # parsing takes milliseconds, and a class has thousands of cells
-    tree = parse_python(code)
+    tree = tree_of(code)
     if tree is None or not (is_answer_name(name) or _is_prose(tree)):
         return ""
     statements = _last_assigned(tree.body) if is_solution else tree.body

@@ -27,7 +27,7 @@ from itertools import combinations
 from zlib import crc32
 
 from mograder.core.errors import MograderError
-from mograder.notebook.cells import Cell, parse_cells, parse_python, tokens_of
+from mograder.notebook.cells import Cell, parse_cells, tokens_of, tree_of
 
 _COMMON_SHARE, _COMMON_LEAST = 0.1, 4
 """A fingerprint is common if more than this share of submissions has it, and more than so many."""
@@ -219,7 +219,7 @@ def code_terms(code: str, first: int = 1) -> Iterator[Term]:
 
 def prose_terms(code: str, first: int = 1) -> Iterator[Term]:
     """Yield the words of the longer strings in a cell's code."""
-    tree = parse_python(code)
+    tree = tree_of(code)
     for node in ast.walk(tree) if tree is not None else ():
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             continue

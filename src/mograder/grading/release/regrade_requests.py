@@ -14,7 +14,7 @@ from typing import Literal
 
 from mograder.core.csv_table import number_text
 from mograder.core.errors import Conflict, Forbidden, InvalidInput
-from mograder.core.name_lookup import is_same_person
+from mograder.core.names import is_same_person
 from mograder.grading.pages.page_templates import readable
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import ReleasedMarks, new_release, parse_marks

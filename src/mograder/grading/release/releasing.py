@@ -15,7 +15,7 @@ from enum import StrEnum
 from pydantic import TypeAdapter
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.name_lookup import nfc
+from mograder.core.names import nfc
 from mograder.grading.course_late import CourseLate
 from mograder.grading.late_work import NO_DEDUCTION, Deduction, DueDates
 from mograder.grading.release.feedback import CourseFeedback

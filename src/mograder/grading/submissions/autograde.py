@@ -67,8 +67,8 @@ from mograder.store.filesystem.files import atomic_write
 from mograder.store.gradebook.grading_records import (
     CheckResult,
     GradingRun,
+    RecordedMark,
     RecordedRun,
-    RunQuestion,
 )
 from mograder.store.submissions.submitted_files import SubmittedFile
 
@@ -263,7 +263,7 @@ def run_of(result: GradingResult, key: bytes) -> GradingRun:
         signature=sign_result(key, result),
         at=datetime.fromisoformat(result.at),
         questions=tuple(
-            RunQuestion(each.key, each.earned, each.available, each.state, each.reason)
+            RecordedMark(0, each.key, each.earned, each.available, str(each.state), each.reason)
             for each in result.questions
         ),
         checks=tuple(

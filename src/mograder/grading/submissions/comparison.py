@@ -93,12 +93,12 @@ def compare_runs(
         is_same_work = works.get(run.student) == run.submission_sha256
         states = {key: each.state for key, each in known.items()} if is_same_work else {}
         kept = kept_questions(run, states)
-        for question in (each for each in run.questions if each.key not in kept):
-            before = known.get(question.key)
+        for mark in (each for each in run.questions if each.question not in kept):
+            before = known.get(mark.question)
             graded = None if before is None else before.graded
-            if graded != question.points:
+            if graded != mark.points:
                 marker = before.marker if before is not None else ""
-                change = MarkChange(run.student, question.key, graded, question.points, marker)
+                change = MarkChange(run.student, mark.question, graded, mark.points, marker)
                 changes.append(change)
         changes += _removed(run, known.values())
     without = tuple(run.student for run in found if run.state == NEEDS_ATTENTION)
@@ -107,7 +107,7 @@ def compare_runs(
 
 def _removed(run: GradingRun, known: Iterable[QuestionGrade]) -> Iterable[MarkChange]:
     """Yield the marks of questions that the assignment would not have any more."""
-    keys = {question.key for question in run.questions}
+    keys = {each.question for each in run.questions}
     for question in known if keys else ():
         if question.key not in keys and question.points is not None:
             yield MarkChange(run.student, question.key, question.points, None)

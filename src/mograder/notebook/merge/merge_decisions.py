@@ -33,8 +33,8 @@ from mograder.notebook.cells import (
     CellKind,
     NotebookText,
     lines_outside,
-    parse_python,
     statements_of,
+    tree_of,
 )
 from mograder.notebook.header_edit import read_key
 from mograder.notebook.parsing import CellNames
@@ -518,7 +518,7 @@ def _remains_of(own: Cell, old: GuardedCell | None, new: Cell) -> Remains:
 
 def _additions(code: str, before: str) -> list[ast.stmt] | None:
     """Return the statements that were added to a cell's code; None if others were changed."""
-    tree = parse_python(code)
+    tree = tree_of(code)
     if tree is None:
         return None
     expected = [ast.dump(node) for node in statements_of(before)]

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mograder.notebook.cells import parse_cells, parse_python, plain_text, split_lines
+from mograder.notebook.cells import parse_cells, plain_text, split_lines, tree_of
 from mograder.notebook.findings import Finding
 from mograder.notebook.source.solution_markers import BlockKind, find_blocks
 
@@ -56,7 +56,7 @@ def hidden_values(source: str, release: str, filename: str) -> tuple[str, ...]:
     Raises: InvalidInput if the markers in the source are wrong.
     """
     blocks = [b for b in find_blocks(source, filename) if b.kind is BlockKind.HIDDEN]
-    tree = parse_python(plain_text(source))
+    tree = tree_of(plain_text(source))
     if not blocks or tree is None:
         return ()
     found = (
@@ -96,7 +96,7 @@ def find_leaks(
 
 def _constants(release: str) -> frozenset[str]:
     """Return the literals of a release in the spelling of :func:`hidden_values`."""
-    tree = parse_python(plain_text(release))
+    tree = tree_of(plain_text(release))
     nodes = () if tree is None else ast.walk(tree)
     return frozenset(telling(node.value) for node in nodes if isinstance(node, ast.Constant))
 

@@ -21,12 +21,12 @@ from mograder.notebook.cells import (
     NotebookText,
     indent_of,
     parse_cells,
-    parse_python,
     plain_text,
     replace_lines,
     split_lines,
     statements_of,
     strays,
+    tree_of,
 )
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.header_edit import check_header, has_block, read_key, set_keys
@@ -224,7 +224,7 @@ def _answers(
     source: NotebookText, blocks: Sequence[Block]
 ) -> Mapping[tuple[int, int], tuple[str, ...]]:
     """Return the names that stay bound in the place of each solution."""
-    tree = parse_python(plain_text(source.text)) or ast.Module(body=[], type_ignores=[])
+    tree = tree_of(plain_text(source.text)) or ast.Module(body=[], type_ignores=[])
     solutions = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.SOLUTION]
     return sentinels(tree, solutions)
 
@@ -232,7 +232,7 @@ def _answers(
 def _breaking(source: NotebookText, filename: str, edits: Sequence[LineEdit]) -> Iterator[Finding]:
     """Yield findings for blocks without which the text is not valid Python."""
     for edit in edits:
-        if parse_python(plain_text(replace_lines(source.lines, [edit]))) is None:
+        if tree_of(plain_text(replace_lines(source.lines, [edit]))) is None:
             message = "without this block the notebook is no Python any more."
             yield Finding(filename, edit.first, message, _WHOLE)
 
@@ -392,7 +392,7 @@ def _advise(source: NotebookText, filename: str) -> Iterator[Finding]:
 
 def _lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) -> Iterator[Finding]:
     """Yield findings for names that a cell returns but only its hidden tests bind."""
-    tree = parse_python(plain_text(source.text))
+    tree = tree_of(plain_text(source.text))
     hidden = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.HIDDEN]
     for block in hidden if tree is not None else ():
         cell = source.cell_at(block[0])

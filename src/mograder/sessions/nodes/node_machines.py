@@ -127,7 +127,6 @@ class NodeMachines:
         on_lost: Callable[[], None],
         on_news: Callable[[News], None] = ignore,
     ) -> None:
-        """Set the callbacks for ends of sessions, for a node that connected, and for news."""
         self._on_ended, self._on_lost, self._on_news = on_ended, on_lost, on_news
 
     # ---- nodes that come and go ----

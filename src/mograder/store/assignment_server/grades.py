@@ -24,9 +24,8 @@ from pydantic_core import from_json
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
 from mograder.core.names import FileName
-from mograder.store.filesystem.files import atomic_write
 from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
-from mograder.store.filesystem.records import locked_directory, make_directories
+from mograder.store.filesystem.records import make_directories
 
 GRADES_FILE = "grades.json"
 _LIMIT = 64 * 1024 * 1024
@@ -112,10 +111,10 @@ class Grades:
         :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         make_directories(self._directory, mode=0o755, disk=self._disk)
-        with locked_directory(self._directory, disk=self._disk):
+        with self._file.alone() as write:
             merged = _merged(self._read(now=True).entries, entries)
             text = json.dumps(list(merged.values()), indent=2, ensure_ascii=False)
-            atomic_write(self._path, f"{text}\n".encode(), self._mode(), disk=self._disk)
+            write(f"{text}\n".encode(), self._mode())
             return len(merged)
 
     def of(self, user: str) -> Mark | None:

@@ -142,7 +142,7 @@ class Workspaces:
         """Return the items of which a user has a folder, with a notebook or without."""
         try:
             names = self._below.names(user, _MOST_ITEMS)
-        except (NotFound, InvalidInput):
+        except InvalidInput:
             return frozenset()
         return frozenset(item for item in map(ItemName.valid, names) if item is not None)
 
@@ -169,7 +169,7 @@ class Workspaces:
         """
         try:
             names = self._below.names(_path(user, release.name), _MOST_NAMES)
-        except (InvalidInput, NotFound):
+        except InvalidInput:
             return ()
         own = {f"{release.name}.py", *release.files}
         look = partial(self._look, user, release.name)
@@ -242,9 +242,11 @@ class Workspaces:
     def file_status(self, user: Username, item: ItemName) -> FileStatus:
         """Derive the state from the markers' times (compatibility-0.3.16.md 2.4)."""
         notebook = self._look(user, item, f"{item}.py")
+        if notebook is None:
+            return FileStatus.NOT_STARTED
         uploaded = self._look(user, item, _UPLOADED)
         exported = self._look(user, item, _EXPORTED)
-        if notebook is None or (uploaded is None and exported is None):
+        if uploaded is None and exported is None:
             return FileStatus.NOT_STARTED
         if exported is not None and exported.modified_ns >= notebook.modified_ns:
             return FileStatus.EXPORTED
@@ -253,9 +255,10 @@ class Workspaces:
         return FileStatus.MODIFIED
 
     def updated(self, user: Username, release: Release) -> bool:
-        """Return whether the release is newer than the copy (compatibility-0.3.16.md 2.4)."""
-        if not self.has_copy(user, release.name):
-            return False
+        """Return whether the release is newer than a copy that there is.
+
+        See compatibility-0.3.16.md 2.4.
+        """
         marker = self._look(user, release.name, _FETCHED) or self._look(
             user, release.name, _UPLOADED
         )
@@ -399,7 +402,7 @@ class Workspaces:
         """Return the earlier versions in the workspace, the newest first."""
         try:
             names = self._below.names(_path(user, item), _MOST_NAMES)
-        except (NotFound, InvalidInput):
+        except InvalidInput:
             return ()
         look = partial(self._look, user, item)
         found = (_archive_of(name, item, look) for name in names)
@@ -443,10 +446,9 @@ class Workspaces:
     def _make(self, user: Username, item: ItemName) -> None:
         """Create the student's directory of an item. Raises: Conflict if there are too many."""
         self._below.make_base()
-        with suppress(NotFound):
-            present = self._below.names(user, _MOST_ITEMS)
-            if len(present) >= _MOST_ITEMS and item not in present:
-                raise Conflict(f"You have {_MOST_ITEMS} items already, and that is all.")
+        present = self._below.names(user, _MOST_ITEMS)
+        if len(present) >= _MOST_ITEMS and item not in present:
+            raise Conflict(f"You have {_MOST_ITEMS} items already, and that is all.")
         self._below.make_directory(_path(user, item))
 
     def _mark(

@@ -1,4 +1,4 @@
-"""The allowlist ``allowed_users.txt``: the users of the hub besides its staff (B37 to B44).
+"""The access list ``allowed_users.txt``: the users of the hub besides its staff (B37 to B44).
 
 An instructor edits the file, and the change applies from the next request on. A file that cannot
 be read admits no student: admitting every user would be the worse error.
@@ -7,21 +7,15 @@ be read admits no student: admitting every user would be the worse error.
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Hashable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from mograder.auth.credentials import Role
-from mograder.core.errors import Conflict
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.log import get_logger
 from mograder.core.names import Username
-from mograder.core.operating_system import SYSTEM
-from mograder.store.filesystem.files import atomic_write
 from mograder.store.filesystem.parsed_file import ParsedFile, Stamp, UnreadableFileError
-from mograder.store.filesystem.records import locked_directory
 
 _HEADING = "# Allowed users — managed by mograder sync-users"
 _LIMIT = 10_000_000
@@ -46,7 +40,7 @@ class MoreUsers(Protocol):
 
 
 class Allowlist:
-    """The names on the list: checked for changes on every call, parsed when changed; thread-safe.
+    """The names on the access list, checked for changes on every call; thread-safe.
 
     With ``more``, those users may enter as well; without a file, nobody else then.
 
@@ -55,9 +49,7 @@ class Allowlist:
 
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._path = path
-        self._disk = disk
         self._file = ParsedFile(path, self._parse, _LIMIT, "only staff may enter", disk=disk)
-        self._changing = threading.Lock()
         self.more: MoreUsers | None = None
 
     def allows(self, username: str, role: Role) -> bool:
@@ -82,10 +74,8 @@ class Allowlist:
         """
         listed = sorted({Username.claimed(name) for name in map(str.strip, users) if name})
         text = "".join(f"{line}\n" for line in (heading, *listed))
-        # Write to the target of a symbolic link, so that an administrator's link stays.
-        path = self._path.resolve()
-        with self._alone(path):  # else names that are being added could bring the old list back
-            atomic_write(path, text.encode(), disk=self._disk)
+        with self._file.alone() as write:  # else names being added could bring the old list back
+            write(text.encode())
         return tuple(listed)
 
     def add(self, users: Iterable[Username]) -> None:
@@ -94,31 +84,14 @@ class Allowlist:
         Raises: :class:`Conflict` if it cannot be read, :class:`~mograder.core.errors.Busy` when the
         disk is full.
         """
-        path = self._path.resolve()
-        with self._alone(path):
-            try:
-                known = self._file.get(now=True)
-            except UnreadableFileError as error:
-                raise Conflict(
-                    f"{path.name} cannot be read, so nobody was added to it.",
-                    hint="Mend the file first.",
-                ) from error
+        with self._file.alone() as write:
+            known = self._file.known("nobody was added to it", "Mend the file first.")
             new = sorted({*users} - (known or frozenset()))
             anybody = known is None and (self.more is None or not self.more.decides())
             if anybody or not new:
                 return
-            before = _HEADING.encode() if known is None else path.read_bytes().rstrip()
-            lines = [before, *map(str.encode, new), b""]
-            atomic_write(path, b"\n".join(lines), disk=self._disk)
-
-    @contextmanager
-    def _alone(self, path: Path) -> Iterator[None]:
-        """Let no other thread or process change the list until the block ends."""
-        with ExitStack() as held:
-            held.enter_context(self._changing)
-            if SYSTEM != "windows":  # which opens no directories, and has no hubs
-                held.enter_context(locked_directory(path.parent, disk=self._disk))
-            yield
+            before = _HEADING.encode() if known is None else self._path.read_bytes().rstrip()
+            write(b"\n".join([before, *map(str.encode, new), b""]))
 
     def stamp(self) -> Stamp | None:
         """Return a value that differs after every change of the file; None without a file."""

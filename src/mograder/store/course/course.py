@@ -20,8 +20,8 @@ from typing import NoReturn
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.files.disk import explained_when_full
-from mograder.core.name_lookup import Words, find_name, nfc
-from mograder.core.names import ItemName
+from mograder.core.name_lookup import Words, find_name
+from mograder.core.names import ItemName, nfc
 from mograder.core.operating_system import expanded
 from mograder.core.settings import FILE_NAME
 from mograder.notebook import MAX_NOTEBOOK

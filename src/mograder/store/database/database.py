@@ -50,7 +50,7 @@ from mograder.core.files import file_lock, open_flags
 from mograder.core.files.disk import DISK, move_file
 from mograder.core.log import get_logger
 from mograder.core.operating_system import SYSTEM
-from mograder.store.database.database_errors import in_words, turn_of
+from mograder.store.database.database_errors import in_words, no_answer
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 """The revisions that this program knows."""
@@ -80,7 +80,7 @@ _CONNECT = {
 noticed in seconds, where the kernel alone waits for a quarter of an hour (libpq 34.1.2)."""
 
 _NEVER_RELEASED = frozenset(
-    [*(f"{number:04}" for number in range(1, 16)), *(f"g{number:04}" for number in range(1, 6))]
+    ["g0006a", *(f"{at:04}" for at in range(1, 18)), *(f"g{at:04}" for at in range(1, 8))]
 )
 """Revisions of the hub's database and of the gradebook that only development versions had."""
 
@@ -251,6 +251,17 @@ def _turn(engine: Engine) -> contextlib.AbstractContextManager[None]:
     if lock is None:  # a database server, which queues writers itself
         return contextlib.nullcontext()
     return turn_of(lock, _BUSY_MS / 1000, "another writer takes too long")
+
+
+@contextlib.contextmanager
+def turn_of(lock: threading.Lock, seconds: float, cause: str) -> Iterator[None]:
+    """Hold a lock. Raises: Busy if it is not free within ``seconds``; ``cause`` is logged."""
+    if not lock.acquire(timeout=seconds):
+        raise no_answer(cause)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy.exc import (
@@ -77,17 +74,6 @@ def _disk_trouble(cause: str, path: Path) -> Busy:
         hint="The kernel's log tells why: journalctl -k. Copy the course elsewhere meanwhile.",
         retry_after=60,
     )
-
-
-@contextlib.contextmanager
-def turn_of(lock: threading.Lock, seconds: float, cause: str) -> Iterator[None]:
-    """Hold a lock. Raises: Busy if it is not free within ``seconds``; ``cause`` is logged."""
-    if not lock.acquire(timeout=seconds):
-        raise no_answer(cause)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def no_answer(cause: str) -> Busy:

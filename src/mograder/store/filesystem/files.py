@@ -33,7 +33,7 @@ from mograder.core.files.disk import (
 )
 from mograder.core.files.windows_files import FileHeld, reachable, unlink, when_free
 from mograder.core.log import get_logger
-from mograder.core.name_lookup import nfc
+from mograder.core.names import nfc
 from mograder.core.operating_system import SYSTEM
 
 PARKED = ".replaced-"

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from mograder.core.errors import MograderError
+from mograder.core.errors import Conflict, MograderError
 from mograder.core.files import open_flags
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.files.shared_files import SharedFile, again_if_stale
 from mograder.core.log import get_logger
+from mograder.core.operating_system import SYSTEM
+from mograder.store.filesystem.files import atomic_write
+from mograder.store.filesystem.records import locked_directory
 
 _T = TypeVar("_T")
 _log = get_logger(__name__)
@@ -57,7 +63,9 @@ class ParsedFile(Generic[_T]):
         self._parse = parse
         self._limit = limit
         self._otherwise = otherwise
+        self._disk = disk
         self._file = SharedFile(path, disk=disk)
+        self._changing = threading.Lock()
         self._last: _Reading[_T] | None = None
         self._told = ""
 
@@ -84,6 +92,29 @@ class ParsedFile(Generic[_T]):
             raise self._unreadable(last.reason)
         self._told = ""
         return last.content
+
+    def known(self, so: str, hint: str) -> _T | None:
+        """Return the content for a change, None without the file.
+
+        Raises: :class:`Conflict` if it cannot be read, with what that means for the change.
+        """
+        try:
+            return self.get(now=True)
+        except UnreadableFileError as error:
+            raise Conflict(f"{self._path.name} cannot be read, so {so}.", hint=hint) from error
+
+    @contextmanager
+    def alone(self) -> Iterator[Callable[..., None]]:
+        """Let no other thread or process change the file until the block ends.
+
+        Yield :func:`atomic_write` for it; a symbolic link stays, and its target is replaced.
+        """
+        path = self._path.resolve()
+        with ExitStack() as held:
+            held.enter_context(self._changing)
+            if SYSTEM != "windows":  # which opens no directories, and has no hubs
+                held.enter_context(locked_directory(path.parent, disk=self._disk))
+            yield partial(atomic_write, path, disk=self._disk)
 
     def stamp(self) -> Stamp | None:
         """Return a value that differs after every change of the file; None without a file."""

@@ -47,6 +47,7 @@ from mograder.core.files.windows_files import FileHeld
 from mograder.core.operating_system import SYSTEM
 
 _DIRECTORY = os.O_RDONLY | open_flags.DIRECTORY
+_LOOKED_AT = open_flags.PATH | open_flags.NOFOLLOW
 _PASSED = open_flags.PATH | open_flags.DIRECTORY | open_flags.NOFOLLOW
 _CHUNK = 1 << 18
 _AGAIN_SECONDS = 1.0
@@ -166,15 +167,14 @@ class UntrustedDir:
 
     def stat(self, relative: str) -> FileInfo:
         """Look at a regular file without opening it to read. Raises: NotFound, InvalidInput."""
-        with closing_fd(self._resolve(relative, open_flags.PATH | open_flags.NOFOLLOW)) as fd:
-            info = _check_regular(fd, relative)
-        return FileInfo(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+        return _facts(self._resolve(relative, _LOOKED_AT), relative)
 
     def look(self, relative: str) -> FileInfo | None:
         """Return facts about a regular file as :meth:`stat`; None if there is no such file."""
         try:
-            return self.stat(relative)
-        except (NotFound, InvalidInput):
+            fd = self._find(relative, _LOOKED_AT)
+            return None if fd is None else _facts(fd, relative)
+        except InvalidInput:
             return None
 
     def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
@@ -218,9 +218,15 @@ class UntrustedDir:
             return old
 
     def names(self, relative: str, limit: int) -> tuple[str, ...]:
-        """Return at most ``limit`` names, unordered. Raises: NotFound, InvalidInput."""
+        """Return at most ``limit`` names, unordered; none without a directory.
+
+        Raises: :class:`InvalidInput` if it is none.
+        """
+        opened = self._find(relative, _DIRECTORY)
+        if opened is None:
+            return ()
         with (
-            closing_fd(self._resolve(relative, _DIRECTORY)) as directory,
+            closing_fd(opened) as directory,
             explained(relative),
             os.scandir(directory) as entries,
         ):
@@ -277,19 +283,30 @@ class UntrustedDir:
             yield Place(name, directory)
 
     def _resolve(self, relative: str, flags: int, *, now: bool = False) -> int:
+        """Open a path as :meth:`_find`. Raises: also :class:`NotFound`."""
+        fd = self._find(relative, flags, now=now)
+        if fd is None and self._base.is_dir():
+            raise NotFound(f"{relative!r} does not exist.")
+        if fd is None:
+            raise NotFound(f"The directory {self._base.name!r} does not exist.")
+        return fd
+
+    def _find(self, relative: str, flags: int, *, now: bool = False) -> int | None:
         """Open a path; with ``now`` what another machine put there is found, else after a second.
 
-        Raises: :class:`NotFound`, :class:`InvalidInput`, :class:`Conflict`.
+        Return None if it does not exist.
+
+        Raises: :class:`InvalidInput`, :class:`Conflict`.
         """
         if relative:
             checked(relative)
         try:
             base = self._open_base()
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotFound(f"The directory {self._base.name!r} does not exist.") from error
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         try:
             with explained(relative):
-                return self._resolve_below(base, relative, flags, now=now)
+                return self._find_below(base, relative, flags, now=now)
         finally:
             os.close(base)
 
@@ -301,7 +318,7 @@ class UntrustedDir:
             look_for(self._base, self._disk)
             return os.open(self._base, flags)
 
-    def _resolve_below(self, base: int, relative: str, flags: int, *, now: bool) -> int:
+    def _find_below(self, base: int, relative: str, flags: int, *, now: bool) -> int | None:
         shared = self._disk.is_shared(base)
         asked = shared and (now or self._due(relative))
         if asked:
@@ -310,9 +327,11 @@ class UntrustedDir:
             return _resolve(self._resolver, base, relative or ".", flags)
         except FileNotFoundError:
             if asked or not shared:
-                raise
-            self._look_again(base, relative)
+                return None
+        self._look_again(base, relative)
+        with contextlib.suppress(FileNotFoundError):
             return _resolve(self._resolver, base, relative, flags)
+        return None
 
     def _due(self, relative: str) -> bool:
         """Return whether the server was not asked for a path's directory within the last second."""
@@ -541,6 +560,13 @@ def _walk(base: int, relative: str, flags: int) -> int:
         return os.open(last, flags | open_flags.NOFOLLOW, dir_fd=current)
     finally:
         os.close(current)
+
+
+def _facts(fd: int, relative: str) -> FileInfo:
+    """Return facts about an open file, and close it. Raises: as :func:`_check_regular`."""
+    with closing_fd(fd):
+        info = _check_regular(fd, relative)
+    return FileInfo(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
 
 def _check_regular(fd: int, relative: str) -> os.stat_result:

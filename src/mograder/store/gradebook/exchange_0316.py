@@ -196,7 +196,7 @@ def _given(
     state = DOUBTFUL if doubtful else MANUAL if row.graded_at else IMPORTED
     points, available = _points(row, theirs), available_to_people(theirs)
     run = rows.runs[-1].number if rows.runs else None
-    return RecordedMark(0, WHOLE, points, available, state, "", "", run, "")
+    return RecordedMark(0, WHOLE, points, available, state, run=run)
 
 
 def _points(row: Row0316, assignment: AssignmentRow) -> float:

@@ -8,11 +8,10 @@ lock the file ``gradebook.db.lock``.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Engine,
-    RowMapping,
     Table,
     create_engine,
     delete,
@@ -86,6 +84,7 @@ from mograder.store.gradebook.grading_records import (
     MarkEntry,
     RecordedMark,
     RecordedRun,
+    SentFile,
     StudentGrade,
 )
 from mograder.store.gradebook.mark_counting import explaining_run, grade_of
@@ -118,19 +117,6 @@ class Identity:
 
 UNKNOWN_ATTEMPT = -1
 """The attempt number of a row that an earlier version of the program wrote."""
-
-
-@dataclass(frozen=True, slots=True)
-class SentFile:
-    """A feedback file: our name, Moodle's name for it, its size in bytes and its SHA-256.
-
-    ``sha256`` is empty for a file that Moodle held already and that was never read.
-    """
-
-    name: str
-    kept_as: str
-    size: int
-    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -569,8 +555,8 @@ def _read_sent(
 ) -> Mapping[int, SentGrade]:
     """Return the rows of an assignment by Moodle user id."""
     where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
-    rows = connection.execute(select(table).where(where)).mappings()
-    return {row["user_id"]: _sent_from_row(row) for row in rows}
+    rows = connection.execute(select(*columns_of(table, SentGrade)).where(where))
+    return {row.user_id: SentGrade(*row) for row in rows}
 
 
 def _write_sent(
@@ -584,7 +570,7 @@ def _write_sent(
     """Insert rows, or replace existing ones, with ``now`` as their time of upload."""
     for sent in rows:
         key = {"site": site, "assignment_id": assignment_id}
-        row = {**key, **_sent_values(sent), "uploaded_at": now.isoformat()}
+        row = {**key, **values_of(sent), "uploaded_at": now.isoformat()}
         connection.execute(upsert(connection, table, row), row)
 
 
@@ -593,17 +579,3 @@ def _remove_sent(
 ) -> None:
     where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
     connection.execute(delete(table).where(where & table.c.user_id.in_(list(users))))
-
-
-def _sent_values(sent: SentGrade) -> dict[str, Any]:
-    if sent.files is None:
-        return values_of(sent)
-    files = json.dumps(list(map(astuple, sent.files)), ensure_ascii=False)
-    return values_of(sent) | {"files": files}
-
-
-def _sent_from_row(row: RowMapping) -> SentGrade:
-    values = {each.name: row[each.name] for each in fields(SentGrade)}
-    if row["files"] is not None:
-        values["files"] = tuple(SentFile(*each) for each in json.loads(row["files"]))
-    return SentGrade(**values)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 from shlex import quote
 from typing import Any, TypeAlias
 
@@ -37,7 +38,6 @@ from mograder.store.gradebook.grading_records import (
     MarkDetails,
     MarkEntry,
     RecordedMark,
-    RunQuestion,
     StudentGrade,
     Work,
     assignment_of,
@@ -65,6 +65,7 @@ MARKS = select(question_marks.c.student, *columns_of(question_marks, RecordedMar
 """The student, and the columns of :class:`RecordedMark`."""
 
 _RUNS = select(grading_runs.c.student, *columns_of(grading_runs, RunFacts, number="id"))
+_DETAILS = select(mark_details.c.mark, *columns_of(mark_details, MarkDetails))
 _ASSIGNMENTS = select(marked_assignments)
 _LONGEST = 20_000
 _AT_ONCE = 500
@@ -148,10 +149,8 @@ def insert_run(connection: Connection, run: GradingRun) -> int:
     at = utc_iso(run.at)
     kept = {each.name: getattr(run, each.name) for each in grading_runs.c if each.name != "id"}
     number = add_row(connection, grading_runs, **kept | {"state": str(run.state), "at": at})
-    for question in _changed(before, run):
-        key, state = question.key, str(question.state)
-        values = question.points, question.available, state, question.reason, MACHINE, number, at
-        rows = insert_mark(connection, rows, RecordedMark(0, key, *values))
+    for mark in _changed(before, run):
+        rows = insert_mark(connection, rows, replace(mark, run=number, at=at))
     facts = RunFacts(number, run.submission_sha256, str(run.state), run.problem)
     _put_graded(connection, before, replace(rows, runs=(*rows.runs, facts)), run)
     return number
@@ -174,7 +173,7 @@ def put_work(connection: Connection, rows: StudentRows) -> StudentGrade:
 
 
 def _write_assignment(connection: Connection, run: GradingRun) -> None:
-    keys = frozenset(each.key for each in run.questions if each.state != MANUAL)
+    keys = frozenset(each.question for each in run.questions if each.state != MANUAL)
     put_assignment(connection, AssignmentRow(run.assignment, run.max_mark, run.marks, keys))
 
 
@@ -194,8 +193,8 @@ def put_assignment(connection: Connection, assignment: AssignmentRow) -> None:
                 put_work(connection, rows)
 
 
-def _changed(before: StudentRows, run: GradingRun) -> Iterable[RunQuestion]:
-    """Yield the questions whose mark by grading is another one now."""
+def _changed(before: StudentRows, run: GradingRun) -> Iterable[RecordedMark]:
+    """Yield the marks that differ from those of an earlier run."""
     graded, _ = latest_by_question(before.marks)
     works = {each.number: each.submission_sha256 for each in before.runs}
     own = {
@@ -204,17 +203,16 @@ def _changed(before: StudentRows, run: GradingRun) -> Iterable[RunQuestion]:
         if mark.state != REMOVED and works.get(mark.run or 0) == run.submission_sha256
     }
     kept = kept_questions(run, {key: mark.state for key, mark in own.items()})
-    for question in run.questions:
-        last = own.get(question.key)
-        news = (question.points, question.available, question.state, question.reason)
-        held = last and (last.points, last.available, last.state, last.comment)
-        if question.key not in kept and news != held:
-            yield question
+    said = attrgetter("points", "available", "state", "comment")
+    for mark in run.questions:
+        last = own.get(mark.question)
+        if mark.question not in kept and (last is None or said(mark) != said(last)):
+            yield mark
     if run.questions:
-        keys = {question.key for question in run.questions}
+        keys = {mark.question for mark in run.questions}
         for key, mark in graded.items():
             if key not in keys and mark.state != REMOVED:
-                yield RunQuestion(key, None, None, REMOVED)
+                yield RecordedMark(0, key, None, None, REMOVED)
 
 
 def _put_graded(
@@ -292,7 +290,7 @@ def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -
     for key, entry in entries:
         if key in given.marks:
             details = _with_saved(entry, held.get(key))
-            mark = RecordedMark(0, key, entry.points, known.get(key), MANUAL, "", "", run, "")
+            mark = RecordedMark(0, key, entry.points, known.get(key), MANUAL, run=run)
         else:
             details = held.get(key) if grade.whole is not None else None
             mark = row_for_comment(rows)
@@ -333,8 +331,7 @@ def _with_saved(entry: MarkEntry, held: MarkDetails | None) -> MarkDetails | Non
 def insert_details(
     connection: Connection, mark: int, details: MarkDetails, *, takes_back: bool = False
 ) -> None:
-    values = {"mark": mark, "adjustment": details.adjustment, "reason": details.reason}
-    values |= {"saved_comments": json.dumps(details.saved), "takes_back": takes_back}
+    values = values_of(details) | {"mark": mark, "takes_back": takes_back}
     connection.execute(insert(mark_details), values)
 
 
@@ -344,9 +341,7 @@ def read_details(connection: Connection, marks: Iterable[int]) -> Mapping[int, M
     found: dict[int, MarkDetails] = {}
     for begin in range(0, len(numbers), _AT_ONCE):
         some = mark_details.c.mark.in_(numbers[begin : begin + _AT_ONCE])
-        for row in connection.execute(select(mark_details).where(some)):
-            saved = tuple(map(str, json.loads(row.saved_comments)))
-            found[row.mark] = MarkDetails(row.adjustment, saved, row.reason, row.takes_back)
+        found |= {row[0]: MarkDetails(*row[1:]) for row in connection.execute(_DETAILS.where(some))}
     return found
 
 

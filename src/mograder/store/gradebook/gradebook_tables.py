@@ -9,7 +9,8 @@ user who made the change.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +30,7 @@ from sqlalchemy.types import TypeEngine
 
 from mograder.core.clock import utc_iso
 from mograder.store.database.row_tables import Converted
-from mograder.store.gradebook.grading_records import checks_json, checks_of, texts_of
+from mograder.store.gradebook.grading_records import SentFile, checks_json, checks_of, texts_of
 
 metadata = MetaData()
 
@@ -40,6 +41,13 @@ _TIME = Converted(_MOMENT, utc_iso, datetime.fromisoformat)
 
 def _texts(*names: str) -> Iterator[Column[str]]:
     return (Column(name, Text, nullable=False) for name in names)
+
+
+def _list(
+    name: str, dump: Callable[[Any], str], load: Callable[[str], Any], key: str | None = None
+) -> Column[Any]:
+    stored = Converted(Text(), dump, load)
+    return Column(name, stored, key=key, nullable=False, server_default="[]")
 
 
 marked_assignments = Table(
@@ -74,12 +82,8 @@ student_work = Table(
     Column("earlier_mark", Float),
     Column("earlier_submitted", Text, nullable=False, server_default=""),
     Column("cell_errors", Integer, nullable=False, server_default="0"),
-    Column(
-        "tampered", Converted(Text(), json.dumps, texts_of), nullable=False, server_default="[]"
-    ),
-    Column(
-        "checks", Converted(Text(), checks_json, checks_of), nullable=False, server_default="[]"
-    ),
+    _list("tampered", json.dumps, texts_of),
+    _list("checks", checks_json, checks_of),
     PrimaryKeyConstraint("assignment", "student", name="pk_student_work"),
 )
 """One row for each student and assignment with graded or marked work, as ``grading_records.Work``.
@@ -115,6 +119,14 @@ identities = Table(
 """The username on the hub of each Moodle user; Moodle does not show usernames to most teachers."""
 
 
+def _files_json(files: Sequence[SentFile]) -> str:
+    return json.dumps([*map(astuple, files)], ensure_ascii=False)
+
+
+def _files_of(text: str) -> tuple[SentFile, ...]:
+    return tuple(SentFile(*each) for each in json.loads(text))
+
+
 def _uploads(name: str) -> Table:
     return Table(
         name,
@@ -126,7 +138,7 @@ def _uploads(name: str) -> Table:
         Column("attempt", Integer, nullable=False, server_default="0"),
         Column("modified", Integer, nullable=False, server_default="0"),
         Column("comment", Text),
-        Column("files", Text),
+        Column("files", Converted(Text(), _files_json, _files_of)),
         Column("team", Boolean, nullable=False, server_default="0"),
         Column("uploaded_at", String(40), nullable=False),
         PrimaryKeyConstraint("site", "assignment_id", "user_id", name=f"pk_{name}_values"),
@@ -213,7 +225,7 @@ mark_details = Table(
     metadata,
     Column("mark", Integer, nullable=False),
     Column("adjustment", Float),
-    Column("saved_comments", Text, nullable=False, server_default="[]"),
+    _list("saved_comments", json.dumps, texts_of, key="saved"),
     Column("reason", Text, nullable=False, server_default=""),
     Column("takes_back", Boolean, nullable=False, server_default="0"),
     PrimaryKeyConstraint("mark", name="pk_mark_details"),

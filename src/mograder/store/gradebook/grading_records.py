@@ -109,26 +109,31 @@ class AssignmentRow:
 
 
 @dataclass(frozen=True, slots=True)
-class RunQuestion:
-    """One question of a grading run.
+class RecordedMark:
+    """One row of the history of marks; ``marker`` is "" for grading, ``at`` ISO 8601 in UTC.
 
     ``points`` is None for a question without a result; ``available`` None without marks.
-    ``state`` is a grading state, ``manual`` for a question without checks.
+    ``state`` is a grading state, ``manual`` for a question without checks. ``number``, ``run`` and
+    ``at`` of a mark by grading are given when it is recorded.
     """
 
-    key: str
+    number: int
+    question: str
     points: float | None
     available: float | None
     state: str
-    reason: str = ""
+    comment: str = ""
+    marker: str = MACHINE
+    run: int | None = None
+    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class GradingRun:
     """The result of grading one submission.
 
-    ``questions`` are all of the assignment in its order, none if the submission could not be
-    graded (``state`` needs attention, ``problem`` says why). ``checks`` have 0.3.16's statuses
+    ``questions`` are the marks of all in the assignment's order, none if the submission could not
+    be graded (``state`` needs attention, ``problem`` says why). ``checks`` have 0.3.16's statuses
     (success, partial, danger, warn). ``marks`` are the assignment's marks by key, None without.
     ``result`` is the signed JSON. ``received`` is the time of submission where it is known,
     ``receipt`` the number of its receipt. Both times are aware.
@@ -141,7 +146,7 @@ class GradingRun:
     result: str
     signature: str
     at: datetime
-    questions: tuple[RunQuestion, ...] = ()
+    questions: tuple[RecordedMark, ...] = ()
     checks: tuple[CheckResult, ...] = ()
     cell_errors: int = 0
     tampered: tuple[str, ...] = ()
@@ -194,21 +199,6 @@ class MarkEntry:
     comment: str = ""
     details: MarkDetails | None = None
     keeps_saved: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedMark:
-    """One row of the history of marks; ``marker`` is "" for grading, ``at`` ISO 8601 in UTC."""
-
-    number: int
-    question: str
-    points: float | None
-    available: float | None
-    state: str
-    comment: str
-    marker: str
-    run: int | None
-    at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +276,19 @@ class Penalty:
     percent: float | None
     mark: float | None
     submitted_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A feedback file: our name, Moodle's name for it, its size in bytes and its SHA-256.
+
+    ``sha256`` is empty for a file that Moodle held already and that was never read.
+    """
+
+    name: str
+    kept_as: str
+    size: int
+    sha256: str = ""
 
 
 def texts_of(text: object) -> tuple[str, ...]:

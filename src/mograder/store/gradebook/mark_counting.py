@@ -221,7 +221,7 @@ def row_for_comment(rows: StudentRows) -> RecordedMark:
         return held
     run = rows.runs[-1].number if rows.runs else None
     available = available_to_people(rows.assignment)
-    return RecordedMark(0, WHOLE, None, available, MANUAL, "", "", run, "")
+    return RecordedMark(0, WHOLE, None, available, MANUAL, run=run)
 
 
 def is_superseded(rows: StudentRows, key: str) -> bool:
@@ -339,7 +339,7 @@ def kept_questions(run: GradingRun, states: Mapping[str, str]) -> frozenset[str]
     """
     keeps_all = run.state == NEEDS_ATTENTION and NEEDS_ATTENTION not in states.values()
     return frozenset(
-        each.key
+        each.question
         for each in run.questions
         if each.state == NEEDS_ATTENTION or (keeps_all and each.state != MANUAL)
     ).intersection(states)

@@ -385,7 +385,7 @@ def existing_state(url: str) -> Iterator[HubState | None]:
 
 
 def is_recorded(loaded: LoadedSettings, state: HubState, username: str) -> bool:
-    """Return whether the hub's database, the list of users or the settings have a name.
+    """Return whether the hub's database, the access list or the settings have a name.
 
     A command and a route tell a misspelt one by it.
     """

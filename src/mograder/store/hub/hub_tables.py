@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import Annotated
 
 from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, UniqueConstraint
-from sqlalchemy.engine.default import DefaultExecutionContext
 
 from mograder.auth.credentials import Role
 from mograder.store.database.row_tables import (
@@ -95,18 +94,11 @@ class SessionRow:
     node: Name = ""
 
 
-def _as_started(context: DefaultExecutionContext) -> datetime:
-    at: datetime = context.get_current_parameters()["started_at"]  # type: ignore[no-untyped-call]
-    return at
-
-
 sessions = table_of(
     "sessions",
     metadata,
     SessionRow,
     ("session_id",),
-    # Not read: a hub that adopts a session takes it as used just now.
-    Column("last_seen", UtcDateTime(), nullable=False, default=_as_started),
     UniqueConstraint("username", "item", "mode"),
     node="",
 )

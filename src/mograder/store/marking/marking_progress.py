@@ -25,14 +25,11 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, ScalarSelect, Table, func, insert, select
 
 from mograder.core.clock import utc_iso
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import InvalidInput
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.files.shared_files import look_for
-from mograder.core.name_lookup import nfc
-from mograder.core.names import ItemName
-from mograder.store.filesystem.files import atomic_write
+from mograder.core.names import ItemName, nfc
 from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
-from mograder.store.filesystem.records import locked_directory
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import read_assignment
 from mograder.store.gradebook.gradebook_tables import (
@@ -59,8 +56,9 @@ _changing = threading.Lock()
 
 def open_for_marking(course_dir: Path) -> frozenset[str]:
     """Return the names of the assignments that markers may mark; blocks."""
+    look_for(course_dir)  # on a share another hub may just have replaced the file
     try:
-        return _read(course_dir)
+        return _file(course_dir).get() or frozenset()
     except UnreadableFileError:
         return frozenset()
 
@@ -76,24 +74,18 @@ def set_open_for_marking(
         Conflict: The file cannot be read, so that the others would be closed.
     """
     item = str(ItemName.parse(name))
-    with _changing, locked_directory(course_dir, disk=disk):
-        try:
-            others = _read(course_dir) - {item}
-        except UnreadableFileError as error:
-            raise Conflict(
-                f"{_FILE} cannot be read, so no assignment can be opened or closed for marking.",
-                hint='Mend it, a list such as ["A1", "A2"], or remove it: nothing is open then.',
-            ) from error
-        names = others | {item} if is_open else others
-        data = f"{json.dumps(sorted(names))}\n".encode()
-        atomic_write(course_dir / _FILE, data, disk=disk)
+    file = _file(course_dir, disk)
+    hint = 'Mend it, a list such as ["A1", "A2"], or remove it: nothing is open then.'
+    with _changing, file.alone() as write:
+        known = file.known("no assignment can be opened or closed for marking", hint) or frozenset()
+        names = known | {item} if is_open else known - {item}
+        write(f"{json.dumps(sorted(names))}\n".encode())
     return names
 
 
-def _read(course_dir: Path) -> frozenset[str]:
-    look_for(course_dir)  # on a share another hub may just have replaced the file
+def _file(course_dir: Path, disk: Disk = DISK) -> ParsedFile[frozenset[str]]:
     otherwise = "no assignment is open for markers"
-    return ParsedFile(course_dir / _FILE, _parse, _LIMIT, otherwise).get() or frozenset()
+    return ParsedFile(course_dir / _FILE, _parse, _LIMIT, otherwise, disk=disk)
 
 
 def _parse(content: bytes) -> frozenset[str]:

@@ -450,7 +450,7 @@ def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: 
     available = markable(grade_of(rows), rows.assignment).get(now.question.key)
     if len(now.steps) == 1:
         run = rows.runs[-1].number if rows.runs else None
-        nothing = RecordedMark(0, now.question.key, None, available, MANUAL, "", marker, run, "")
+        nothing = RecordedMark(0, now.question.key, None, available, MANUAL, "", marker, run)
         return GivenMark(nothing)
     before = now.steps[-2]
     points, details = before.mark.points, before.details

@@ -10,9 +10,9 @@ have seen for long.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from pydantic import AwareDatetime, TypeAdapter
@@ -20,9 +20,7 @@ from pydantic import AwareDatetime, TypeAdapter
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.item_dates import Visibility
-from mograder.store.filesystem.files import atomic_write
 from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
-from mograder.store.filesystem.records import locked_directory
 
 _LIMIT = 1024 * 1024
 _RULES = TypeAdapter(dict[str, Visibility])
@@ -44,17 +42,20 @@ class VisibilityRules:
     ) -> None:
         self._path = path
         self._opens = opens
-        self._disk = disk
         self._file = ParsedFile(path, _rules_in, _LIMIT, "everything is hidden", disk=disk)
-        self._changing = threading.Lock()
 
     def of(self, name: str) -> Visibility:
         """Return the rule of one item; an item without one is visible."""
+        return self.rules()(name)
+
+    def rules(self) -> Callable[[str], Visibility]:
+        """Return the function that returns the rule of an item as the files are now."""
         try:
             rules = self._file.get() or {}
         except UnreadableFileError:
-            return Visibility(hidden=True)
-        return rules.get(name) or self.usual(name)
+            return lambda _: Visibility(hidden=True)
+        opens = cache(self._opens)
+        return lambda name: rules.get(name) or Visibility(visible_from=opens().get(name))
 
     def all(self) -> Mapping[str, Visibility]:
         """Return each rule that is set. Raises: Conflict when the file cannot be parsed."""
@@ -68,12 +69,12 @@ class VisibilityRules:
         Raises: as :meth:`all`, :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._changing, locked_directory(self._path.parent, disk=self._disk):
+        with self._file.alone() as write:
             before = {} if replace else self._all(now=True)
             rules = {**before, **changes}
             kept = {name: rule for name, rule in sorted(rules.items()) if rule != self.usual(name)}
             text = json.dumps({name: rule.words() for name, rule in kept.items()}, indent=2)
-            atomic_write(self._path, f"{text}\n".encode(), disk=self._disk)
+            write(f"{text}\n".encode())
             return kept
 
     def usual(self, name: str) -> Visibility:
@@ -102,7 +103,6 @@ class WarmTimes:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = ParsedFile(path, _times_in, _LIMIT, "it counts as empty")
-        self._changing = threading.Lock()
 
     def all(self) -> Times:
         """Return the times; none if the file cannot be read, which is logged."""
@@ -125,14 +125,9 @@ class WarmTimes:
 
     def _change(self, added: Times, removed: frozenset[str], past: datetime) -> Times:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._changing, locked_directory(self._path.parent):
-            try:
-                known = self._file.get(now=True) or {}
-            except UnreadableFileError as error:
-                raise Conflict(
-                    f"{self._path.name} cannot be read, so no time was set or removed.",
-                    hint="Mend the file, or remove it: no times are set then.",
-                ) from error
+        hint = "Mend the file, or remove it: no times are set then."
+        with self._file.alone() as write:
+            known = self._file.known("no time was set or removed", hint) or {}
             before = {name: times for name, times in known.items() if name not in removed}
             times = {
                 name: tuple(sorted({*before.get(name, ()), *added.get(name, ())}))
@@ -146,7 +141,7 @@ class WarmTimes:
             if sum(map(len, kept.values())) > _MOST_TIMES:
                 raise InvalidInput(f"At most {_MOST_TIMES} times can be set.")
             words = {name: [each.isoformat() for each in times] for name, times in kept.items()}
-            atomic_write(self._path, f"{json.dumps(words, indent=2)}\n".encode())
+            write(f"{json.dumps(words, indent=2)}\n".encode())
             return kept
 
 

@@ -20,8 +20,7 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from mograder.core.clock import from_unix, from_unix_or_none
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.files.shared_files import SharedFile
-from mograder.core.name_lookup import nfc
-from mograder.core.names import INSTRUCTOR, Username
+from mograder.core.names import INSTRUCTOR, Username, nfc
 from mograder.store.filesystem.records import Records
 from mograder.store.submissions.submitted_files import (
     read_numbers,

@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput
-from mograder.core.name_lookup import listed, nfc
-from mograder.core.names import FileName
+from mograder.core.name_lookup import listed
+from mograder.core.names import FileName, nfc
 
 _STAMPED = re.compile(r"(?P<user>.+)_(?P<time>\d{8}T\d{6})(?:-(?P<number>\d{1,4}))?\.py")
 _SAME_SECOND = 1000

@@ -4,10 +4,9 @@ A course has millions of versions, so a row holds numbers instead of names, and 
 ``migrations/versions`` creates the tables; a contract test compares the two.
 
 A text is stored whole, or as its difference from one that is stored whole: the newest version of
-its kind before it, its key. Mograders before the first release stored a difference from a version
-that was one itself; these can be read, too. All texts are compressed; for a difference the key is
-the dictionary, so what two saves share takes no space. :func:`survey` counts the versions, and
-reads a sample of them back.
+its kind before it, its key. All texts are compressed; for a difference the key is the dictionary,
+so what two saves share takes no space. :func:`survey` counts the versions, and reads a sample of
+them back.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import hashlib
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -105,7 +104,6 @@ versions = Table(
     Column("origin", SmallInteger, nullable=False),
     Column("release", Integer, nullable=False),
     Column("base", Integer, nullable=False),
-    Column("depth", SmallInteger, nullable=False),
     Column("size", Integer, nullable=False),
     Column("digest", LargeBinary(16), nullable=False),
     Column("data", LargeBinary, nullable=False),
@@ -113,8 +111,7 @@ versions = Table(
 """A version of a copy.
 
 ``saved`` is in milliseconds since 1970. ``data`` is the compressed text; the version ``base`` of
-the same copy is its dictionary, none if ``base`` is 0. ``depth`` says nothing more, and can go with
-the next revision. ``digest`` is the beginning of the text's SHA-256.
+the same copy is its dictionary, none if ``base`` is 0. ``digest`` begins the text's SHA-256.
 """
 
 version_checks = Table(
@@ -194,10 +191,6 @@ class StoredText:
     base: int
     data: bytes
 
-    @property
-    def columns(self) -> dict[str, Any]:
-        return {"base": self.base, "depth": int(self.base > 0), "data": self.data}
-
 
 @dataclass(frozen=True, slots=True)
 class DamagedVersion:
@@ -263,8 +256,7 @@ def count(engine: Engine) -> Survey:
 def survey(engine: Engine, sample: int, seconds: float) -> Survey | None:
     """Read back the newest versions of some copies, chosen by chance, with their keys.
 
-    It takes about ``seconds`` at most. Return None if the database has no versions yet, because an
-    older mograder wrote it.
+    It takes about ``seconds`` at most. Return None if the database has no tables yet.
     """
     with reading(engine) as connection:
         if not inspect(connection).has_table(versions.name):

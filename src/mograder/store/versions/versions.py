@@ -31,6 +31,7 @@ from sqlalchemy import (
 
 from mograder.core.errors import Busy, Conflict, MograderError
 from mograder.store.database.database import reading, upsert, writing
+from mograder.store.database.row_tables import values_of
 from mograder.store.filesystem.group_commit import GroupCommit
 from mograder.store.versions.version_texts import (
     Piece,
@@ -297,7 +298,7 @@ class Versions:
         replaces = copy.version is not None and _replaces(copy, row["origin"])
         is_key = copy.key is not None and copy.key.number == copy.newest
         link = stored(text, None if replaces and is_key else copy.key)
-        addition = _Addition(copy.copy, copy.newest, copy.kept, row | link.columns, replaces)
+        addition = _Addition(copy.copy, copy.newest, copy.kept, row | values_of(link), replaces)
         self._additions.add(addition)
         if isinstance(addition.outcome, MograderError):
             raise addition.outcome

@@ -258,6 +258,7 @@ def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> 
         marking=marking,
         desk=desk,
         checks=checks,
+        gradebook=loaded.gradebook_path,
     )
     own = (services.loaded, services.authenticator, services.policy, services.roster)
     for each in (*own, published, audit, work, notifier, numbers, desk, Uploads()):
@@ -376,8 +377,11 @@ class PersonalTurns:
             await refusal(scope, receive, send)
             return
         own = self._turns.setdefault(user, asyncio.Semaphore(REQUESTS_AT_ONCE))
-        with under_way(self._waiting, user):
-            await own.acquire()
+        if own.locked():
+            with under_way(self._waiting, user):
+                await own.acquire()
+        else:
+            await own.acquire()  # at once
         with ExitStack() as turn:
             turn.callback(own.release)
             scope[TURN] = turn

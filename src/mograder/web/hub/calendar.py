@@ -107,7 +107,7 @@ def _signed_role(app: HubApp, user: str, turn: int, key: str) -> Role | None:
 
 
 def _record(app: HubApp, user: str, turn: int, proven: Role) -> dict[str, object]:
-    """Return the signed record; it has a role that the list of users need not have."""
+    """Return the signed record; it has a role that the access list need not have."""
     epoch = app.services.revocations.epoch(user)
     own: dict[str, object] = {"user": user, "turn": turn, "epoch": epoch}
     return own if proven is Role.STUDENT else own | {"role": proven}

@@ -24,8 +24,7 @@ from starlette.responses import Response
 from mograder.auth.credentials import Role
 from mograder.core.clock import is_after
 from mograder.core.csv_table import number_text, write_table
-from mograder.core.name_lookup import nfc
-from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
+from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal, nfc
 from mograder.grading.course_late import CountedGrade, CourseLate
 from mograder.grading.late_work import DueDates
 from mograder.grading.marking.answer_names import question_title
@@ -435,7 +434,7 @@ def _people(
     names: Mapping[str, str],
     copies: Mapping[Username, Sequence[CopyFacts]],
 ) -> list[str]:
-    """Return the students: whoever is on the list, or has a copy, a submission or a mark.
+    """Return the students: whoever is on the access list, or has a copy, a submission or a mark.
 
     Without a list, also those whose full name is known: a name stays when its owner leaves.
     """

@@ -22,7 +22,7 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import read_moment
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
-from mograder.grading.release.student_marks import StudentMark
+from mograder.grading.release.student_marks import StudentMark, marks_of_student
 from mograder.grading.validation_report import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone, zone_of_form
 from mograder.sandbox.protocol import Mode
@@ -39,8 +39,7 @@ from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import ItemView, person
 from mograder.web.hub.machines import Leaving, MachineWatch
-from mograder.web.hub.released_marks import released_marks_of
-from mograder.web.hub.sessions import news_of, visible_sessions
+from mograder.web.hub.sessions import news_of
 from mograder.web.pages import go_to, page
 from mograder.web.route import GUEST, INSTRUCTOR, Route
 
@@ -137,7 +136,8 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
     found = await to_thread.run_sync(_look, app, shown, preview, now)
     views, lines = found.views, found.lines
     settings = app.services.loaded.settings
-    sessions = [s for s in visible_sessions(app, visitor) if s.key.user == visitor.username]
+    own = (each for each in app.services.pool.all() if each.key.user == visitor.username)
+    sessions = sorted(own, key=lambda session: session.key.item)
     endings = app.services.pool.history.of_user(person(visitor))
     known = frozenset(view.name for view in views)
     saved = {line.view.name: line.copy.saved for line in lines if line.copy}
@@ -202,8 +202,9 @@ def _offered(app: HubApp, identity: Identity, views: Iterable[ItemView]) -> froz
 
 def _look(app: HubApp, identity: Identity, preview: Preview | None, now: datetime) -> _Found:
     """Read a person's items, for each assignment its copy and result, and all marks."""
-    app.checks.look()
     views = app.items.survey(identity, now)
+    for view in views:  # for their titles
+        app.checks.columns(view.release)
     if preview:  # of a student who has none: the instructor's own copies are not shown
         visible = (view for view in views if view.visible)
         views = [dataclasses.replace(each, has_copy=False, updated=False) for each in visible]
@@ -235,8 +236,13 @@ def _urgency(now: datetime, line: AssignmentLine) -> tuple[int, float]:
 
 def _marks(app: HubApp, identity: Identity) -> Mapping[str, StudentMark]:
     """Return a person's released marks; none if they cannot be read, so that work goes on."""
+    services = app.services
     try:
-        return released_marks_of(app, person(identity))
+        book = app.book()
+        if book is None:
+            return {}
+        key, user, now = app.marking.key, person(identity), services.clock.now()
+        return marks_of_student(services.loaded, book, key, user, now)
     except MograderError as error:
         _log.error("The released marks cannot be read: %s", error)
         return {}

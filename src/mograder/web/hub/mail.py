@@ -290,7 +290,7 @@ class _Events:
 
     @cached_property
     def _students(self) -> tuple[Username, ...]:
-        """Whoever has begun something or is on the list; not all of them may still come in."""
+        """Whoever has begun something or is on the access list; some may no longer come in."""
         services = self.app.services
         listed = map(Username.valid, services.roster.listed() or ())
         names = {*services.workspaces.people(), *listed} - services.policy.staff

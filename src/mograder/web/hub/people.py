@@ -1,4 +1,4 @@
-"""The people of the course: their pages, the list of users, their invitations, and revoking tokens.
+"""The people of the course: their pages, the access list, their invitations, and revoking tokens.
 
 B35-B44, compatibility-0.3.16.md 2.3. Each change is in the audit log before it is answered. The
 pages are read from memory, from database rows or from the last count (``counts``), so that
@@ -96,14 +96,14 @@ class _Users(BaseModel):
 async def sync_users(
     request: Annotated[Request, JsonBody(_Users)], app: CurrentApp
 ) -> Annotated[Response, Synced]:
-    """Replace the list of enrolled users; a removed user loses access at once."""
+    """Replace the access list; a removed user loses access at once."""
     if is_form(request):
         fields = await read_form(request, _LONG_FORM)
         await _demand_unchanged(app, fields.get("stamp"))
         users = fields.get("users", "").splitlines()
         if not "".join(users).strip() and fields.get("empty") != "yes" and not _by_platform(app):
             raise InvalidInput(
-                "The list has no name: only staff could come in. Nothing was saved.",
+                "The access list has no name: only staff could come in. Nothing was saved.",
                 hint="Tick the box below the list if you mean that.",
             )
     else:
@@ -114,7 +114,7 @@ async def sync_users(
     async def job(report: Report) -> Synced:
         listed = await to_thread.run_sync(app.services.roster.replace, users)
         await app.audit.record(request, "sync users", f"{len(listed)} users")
-        report("Closing the notebooks of those who are not on the list")
+        report("Closing the notebooks of those who are not on the access list")
         await end_removed(app)
         app.notifier.notify_all()
         return Synced(count=len(listed))
@@ -145,7 +145,7 @@ async def _demand_unchanged(app: HubApp, stamp: str | None) -> None:
     """Raise Conflict if the roster was changed since the page with this list was opened."""
     if stamp is not None and stamp != str(await to_thread.run_sync(app.services.roster.stamp)):
         raise Conflict(
-            "The list was changed since you opened it, so nothing was saved.",
+            "The access list was changed since you opened it, so nothing was saved.",
             hint="Go back, keep a copy of your lines, and reload the page.",
         )
 
@@ -203,7 +203,7 @@ async def students(request: Request, app: CurrentApp) -> Response:
 
 
 def people(request: Request, app: CurrentApp) -> Response:
-    """Show the list of enrolled users, for editing."""
+    """Show the access list, for editing."""
     roster = app.services.roster
     listed = roster.listed()
     return page(
@@ -231,7 +231,7 @@ def _signs_in_elsewhere(app: HubApp) -> bool:
 
 
 def _known(app: HubApp) -> tuple[Sequence[str] | None, Sequence[CourseMembers]]:
-    """Return the list of users, if any, and the courses of platforms whose members are known."""
+    """Return the access list, if any, and the courses of platforms whose members are known."""
     platforms = app.find(PlatformFacts)
     return app.services.roster.listed(), () if platforms is None else platforms.courses()
 
@@ -264,7 +264,7 @@ class Invited:
 
 
 async def invite(request: Request, app: CurrentApp) -> Response:
-    """Make links for the people of a form, and put them on the list of users if one counts.
+    """Make links for the people of a form, and put them on the access list if one counts.
 
     The form's fields: ``people``, one a line, with an address after a comma or without; ``days``;
     and ``form``, "csv" for a file, "mail" for letters. The page shows the links that no letter has.
@@ -346,7 +346,7 @@ def _keep(app: HubApp, people: list[Invited], until: datetime) -> None:
 
 
 async def end_removed(app: HubApp) -> None:
-    """End the sessions of people who are no longer enrolled.
+    """End the sessions of people who are no longer on the access list.
 
     Where an instructor looks at one, it goes on, and only its student's pages end.
     """
@@ -402,7 +402,7 @@ def open_watch(app: HubApp) -> Run:
                 applied = stamp
             seen = stamp
 
-    return partial(every, _LOOK_SECONDS, "the list of users", look)
+    return partial(every, _LOOK_SECONDS, "the access list", look)
 
 
 def _role(app: HubApp, live: LiveSession, seen: frozenset[str]) -> Role:

@@ -14,16 +14,13 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.names import Username
 from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release import regrade_requests
 from mograder.grading.release.feedback_view import FeedbackView
 from mograder.grading.release.regrade_requests import LONGEST_TEXT, RequestRules
 from mograder.grading.release.releasing import parse_marks
 from mograder.grading.release.student_marks import (
-    StudentMark,
     Telling,
-    marks_of_student,
     render_marks_page,
     telling,
     view_marks,
@@ -104,15 +101,6 @@ async def ask(copy: KnownCopy, request: Request, app: CurrentApp) -> Response:
     app.notifier.notify_instructors(Part.MARKS)
     where = f"/marks/{path_segment(copy.user)}/{path_segment(copy.item)}"
     return go_to(request, with_outcome(where, action))
-
-
-def released_marks_of(app: HubApp, user: Username) -> Mapping[str, StudentMark]:
-    """Return a student's released marks in short, by assignment; blocks."""
-    book = app.book()
-    if book is None:
-        return {}
-    now = app.services.clock.now()
-    return marks_of_student(app.services.loaded, book, app.marking.key, user, now)
 
 
 def _standing(app: HubApp, copy: CopyOf) -> tuple[Sequence[ReleaseRow], Standing]:

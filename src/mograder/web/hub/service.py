@@ -102,7 +102,7 @@ def describe(app: FastAPI) -> Mapping[str, object]:
     models = schema["components"]["schemas"]
     for operation in (each for path in schema["paths"].values() for each in path.values()):
         operation.pop("description", None)  # the whole docstring, meant for readers of the code
-        # For callers that are not signed in, or not on the list.
+        # For callers that are not signed in, or not on the access list.
         content = operation["responses"]["default"]["content"]
         content |= {kind: {"schema": {"type": "string"}} for kind in _REFUSALS}
         for body in operation.get("requestBody", {}).get("content", {}).values():

@@ -210,7 +210,7 @@ async def outputs(here: CurrentHere) -> Response:
     """Return the notebook as it ran, as a page for an opaque frame of ours."""
 
     def read() -> tuple[str, bytes]:
-        student = here.answers().student_of(here.answer)
+        student = here.student()
         return student, nameless_page(here.autograded, student)
 
     student, data = await to_thread.run_sync(read)
@@ -226,18 +226,20 @@ async def save(here: CurrentHere) -> Response:
     change = await here.read(MarkChange)
     if change.points is not None and change.adjustment is not None:
         raise InvalidInput("adjustment: give the points as a number, or saved comments.")
-    answers, equal = await to_thread.run_sync(here.answers), None
+    equal: EqualAnswers | None = None
     if change.to == "group":
+        answers = await to_thread.run_sync(here.answers)
         equal = await equal_answers(here, answers, here.question, wait=True)
 
     def write() -> _Written:
         item, key, marker = here.item, here.question, here.marker
-        student = answers.markable_by(marker, here.answer)
+        student = here.markable()
         together = equal.with_mark_of(student) if equal else (student,)
         others = tuple(each for each in together if may_mark(marker, each))
         if equal and len(others) == 1:
             raise InvalidInput("to: this answer belongs to no group of equal answers.")
-        entry = _entry(change, SavedComments(here.book).rubric(item, key))
+        rubric = SavedComments(here.book).rubric(item, key) if change.saved else Rubric()
+        entry = _entry(change, rubric)
         at = here.marking.clock.now()
         asked = Change(key, entry, marker.name, at, change.version, change.run)
         marks = QuestionMarks(here.book)
@@ -264,7 +266,7 @@ async def undo(here: CurrentHere) -> Response:
     version = (await here.read(Undo)).version
 
     def write() -> _Written:
-        student = here.answers().markable_by(here.marker, here.answer)
+        student = here.markable()
         marks, marker, now = QuestionMarks(here.book), here.marker.name, here.marking.clock.now()
         undone = marks.undo(
             here.item, student, here.question, marker=marker, at=now, version=version
@@ -288,7 +290,7 @@ async def _changed(here: Here, write: Callable[[], _Written], action: str) -> Re
 
 def history(here: CurrentHere) -> Response:
     """Return all marks that an answer had, newest first."""
-    student = here.answers().student_of(here.answer)
+    student = here.student()
     found = QuestionMarks(here.book).history(here.item, student, here.question)
     return JSONResponse({"entries": history_json(found)})
 
@@ -328,10 +330,9 @@ async def separate(here: CurrentHere) -> Response:
     apart, key = (await here.read(GroupChange)).separate, here.question
 
     def write() -> tuple[Answers, str]:
-        answers, by, at = here.answers(), here.marker.name, here.marking.clock.now()
-        student = answers.markable_by(here.marker, here.answer)
+        student, by, at = here.markable(), here.marker.name, here.marking.clock.now()
         Separations(here.book).put(here.item, key, student, separate=apart, by=by, at=at)
-        return answers, student
+        return here.answers(), student
 
     answers, student = await to_thread.run_sync(write)
     action = "separate answer" if apart else "put answer back"

@@ -175,7 +175,7 @@ def _author(here: Here) -> Author:
 
 async def _changing_annotations(here: Here, write: Callable[[str], Annotation | None]) -> Response:
     def change() -> tuple[str, Json]:
-        student = here.answers().markable_by(here.marker, here.answer)
+        student = here.markable()
         made = write(student)
         return student, {} if made is None else _json_of(here, made)
 

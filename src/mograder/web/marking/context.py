@@ -29,8 +29,7 @@ from mograder.core.clock import Clock, SystemClock
 from mograder.core.context_managers import Closing
 from mograder.core.errors import Forbidden, MograderError, NotFound
 from mograder.core.log import get_logger
-from mograder.core.name_lookup import is_same_person, nfc
-from mograder.core.names import ItemName
+from mograder.core.names import ItemName, is_same_person, nfc
 from mograder.core.settings import LoadedSettings
 from mograder.grading.course_late import (
     CourseDates,
@@ -346,20 +345,6 @@ class Answers:
         """Raise NotFound if there is no such answer."""
         return student_of(self.key, self.assignment, answer, self.order)
 
-    def markable_by(self, marker: Marker, answer: str) -> str:
-        """Return the student of an answer that a person may mark.
-
-        Instructors have every right in the course and may mark a trial submission of their own.
-
-        Raises: NotFound as :meth:`student_of`, Forbidden if it is the marker's own.
-        """
-        student = self.student_of(answer)
-        if not may_mark(marker, student):
-            raise Forbidden(
-                "This is your own answer.", hint="Another marker or an instructor marks it."
-            )
-        return student
-
 
 def may_mark(marker: Marker, student: str) -> bool:
     """Return whether a person may mark a student's answer: any but, as a marker, their own."""
@@ -417,6 +402,25 @@ class Here:
             for number, student in enumerate(order, start=1)
         }
         return Answers(self.item, order, labels, key)
+
+    def student(self) -> str:
+        """Return the student of the answer in the path. Raises: NotFound if there is none."""
+        students = QuestionMarks(self.book).students(self.item)
+        return student_of(self.marking.key, self.item, self.answer, students)
+
+    def markable(self) -> str:
+        """Return the student of the answer in the path, which the person may mark.
+
+        Instructors have every right in the course and may mark a trial submission of their own.
+
+        Raises: NotFound as :meth:`student`, Forbidden if it is the marker's own.
+        """
+        student = self.student()
+        if not may_mark(self.marker, student):
+            raise Forbidden(
+                "This is your own answer.", hint="Another marker or an instructor marks it."
+            )
+        return student
 
     def demand_question(self, key: str) -> None:
         """Raise NotFound for a question that the assignment does not have."""

@@ -15,8 +15,7 @@ from starlette.responses import Response
 from mograder.auth.credentials import Role
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import OwnDates
-from mograder.core.name_lookup import nfc
-from mograder.core.names import ItemName, Username
+from mograder.core.names import ItemName, Username, nfc
 from mograder.grading.course_late import CourseLate
 from mograder.grading.marking.answer_names import question_address, question_title
 from mograder.store.filesystem.files import entry_named

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from mograder.auth.credentials import Role
 from mograder.core.csv_table import number_text
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
-from mograder.core.name_lookup import is_same_person
+from mograder.core.names import is_same_person
 from mograder.grading.late_work import moment
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.grading.release import regrade_requests
@@ -60,7 +60,8 @@ class ThreadView:
     ``mark`` is the mark as it stands, None if the assignment has no such question any more.
     ``reasons`` is what the student's page would say about the question now, None if it cannot be
     shown; ``checks`` are those of the question for staff. ``besides`` is what else of the student
-    another mark would release.
+    another mark would release. ``changed`` is whether the mark is another than the one that the
+    student sees, which can then not be kept.
     ``people`` may be given the request. ``following`` waits for the same person, ``left`` do.
     """
 
@@ -70,6 +71,7 @@ class ThreadView:
     reasons: QuestionView | None
     checks: tuple[GradedCheck, ...]
     besides: tuple[str, ...]
+    changed: bool
     people: tuple[str, ...]
     answer: str
     following: RegradeRequest | None
@@ -183,7 +185,7 @@ def _find(book: Gradebook, assignment: str, number: str) -> RegradeRequest:
 def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -> ThreadView:
     book = marking.book()
     found = _find(book, assignment, number)
-    reasons, checks, besides = _reasons(marking, found)
+    mark, (reasons, checks, besides) = _mark(book, found), _reasons(marking, found)
     others = [
         each
         for each in _visible(marking, marker)
@@ -193,10 +195,11 @@ def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -
     return ThreadView(
         found,
         question_title(found.question),
-        _mark(book, found),
+        mark,
         reasons,
         checks,
         besides,
+        mark is not None and _is_changed(marking, book, found, mark.question.points),
         _people(marking, book, assignment),
         f"{answer_id(marking.key, assignment, found.student)}/"
         f"{path_segment(question_address(found.question))}",
@@ -210,6 +213,14 @@ def _mark(book: Gradebook, request: RegradeRequest) -> AnswerMark | None:
         return QuestionMarks(book).state(request.assignment, request.student, request.question)
     except NotFound:  # it was renamed or removed since
         return None
+
+
+def _is_changed(
+    marking: MarkingApp, book: Gradebook, request: RegradeRequest, points: float | None
+) -> bool:
+    rows = MarkReleases(book).rows_for(request.assignment, request.student)
+    stands = standing(rows, marking.clock.now())
+    return points != regrade_requests.points_seen(stands, request.question, points)
 
 
 def _reasons(

@@ -33,9 +33,10 @@ class RegistrationLimits:
         self._failed_in_all: deque[float] = deque(maxlen=_FAILURES_OF_ALL)
 
     def check(self, address: str, user: str) -> None:
-        """Refuse a name of an address with too many attempts in the last minute.
+        """Refuse an attempt after too many in the last minute.
 
-        Raises: :class:`TooManyAttempts`.
+        Counted are the failures of the name at the address, of the address and of all addresses,
+        and the names that the address has registered. Raises: :class:`TooManyAttempts`.
         """
         failures = (
             (self._recent(self._failed.get(f"{user} {address}", deque())), _FAILURES),

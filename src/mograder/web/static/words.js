@@ -1,4 +1,5 @@
-// The page's own words, which stand in its template and nowhere else, ready to be translated.
+// The page's own words, which stand in its template and nowhere else, ready to be translated. Not so those of
+// a notebook in the browser alone (browser*.js), and of session-shim.js, which runs in marimo's page.
 
 export function word(name, item = "", why = "") {
   const text = document.querySelector("#words").dataset[name];

@@ -34,7 +34,8 @@ from mograder.exchange.moodle.protection import (
     settle_plan,
     to_remember,
 )
-from mograder.store.gradebook.gradebook import UNKNOWN_ATTEMPT, SentFile, SentGrade
+from mograder.store.gradebook.gradebook import UNKNOWN_ATTEMPT, SentGrade
+from mograder.store.gradebook.grading_records import SentFile
 
 AT = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 LATER = datetime(2026, 11, 20, 9, 40, tzinfo=UTC)

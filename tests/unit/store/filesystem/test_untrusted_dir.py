@@ -92,6 +92,27 @@ def test_reading_anything_but_a_plain_file_is_refused_in_words(
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", HOSTILE)
+def test_looking_at_anything_but_a_file_finds_nothing(beneath: UntrustedDir, name: str) -> None:
+    is_file = name in ("hard-one", "hard-two", "sparse")
+    assert (beneath.look(name) is not None) == is_file
+
+
+def test_what_is_missing_has_no_names_and_is_told_from_a_missing_base(
+    beneath: UntrustedDir, tmp_path: Path
+) -> None:
+    nowhere = UntrustedDir(tmp_path / "nowhere")
+    assert (beneath.names("missing", 9), nowhere.names("", 9), nowhere.look("plain")) == (
+        (),
+        (),
+        None,
+    )
+    with pytest.raises(NotFound, match="'missing' does not exist"):
+        beneath.stat("missing")
+    with pytest.raises(NotFound, match="The directory 'nowhere' does not exist"):
+        nowhere.stat("plain")
+
+
 @pytest.mark.parametrize("name", ["plain", "directory/inner"])
 def test_a_plain_file_is_read(beneath: UntrustedDir, name: str) -> None:
     assert beneath.read(name, LIMIT) == name.rpartition("/")[2].encode()

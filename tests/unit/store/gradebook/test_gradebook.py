@@ -20,14 +20,12 @@ from mograder.store.gradebook import gradebook as room
 from mograder.store.gradebook.gradebook import (
     Gradebook,
     Identity,
-    SentFile,
     SentGrade,
     existing_gradebook,
 )
 from mograder.store.gradebook.gradebook_tables import metadata
-from mograder.store.gradebook.grading_records import Penalty
-from mograder.store.marking.question_marking import QuestionMarks
-from tests.support.gradebooks import AT, FAIR, a_run, change, give, put_recorded
+from mograder.store.gradebook.grading_records import Penalty, SentFile
+from tests.support.gradebooks import AT, change, put_recorded
 
 SITE = "https://moodle.example.edu"
 
@@ -57,20 +55,6 @@ def test_a_new_gradebook_has_exactly_the_tables_that_the_program_uses(
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
     assert path.stat().st_mode & 0o777 == 0o600
-
-
-def test_a_gradebook_of_the_revision_before_gets_what_was_added(path: Path) -> None:
-    with Gradebook(path) as book:
-        book.record_run(a_run("alice", FAIR))
-        give(book, Analysis=5)
-    change(path, "ALTER TABLE mark_details DROP COLUMN takes_back")
-    change(path, "UPDATE alembic_version SET version_num = 'g0007'")
-    with Gradebook(path) as book:
-        seen = QuestionMarks(book).state("A1", "alice", "Analysis")
-        assert (seen.total, len(seen.steps)) == (27.1, 1)
-        with book.reading() as connection:
-            assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    assert (path.parent / f"{path.name}.before-g0008").is_file()
 
 
 def test_a_gradebook_of_0_3_16_is_imported_after_a_copy_was_put_beside(

@@ -117,6 +117,7 @@ async def board(name: str, request: Request, app: CurrentApp, caller: Caller) ->
         names=view is not View.NAMELESS,
         table=table,
         requests=app.desk.requests(item),
+        running=app.of(BoardTables).running(item),
         messages=[
             each
             for each in app.desk.messages(item)

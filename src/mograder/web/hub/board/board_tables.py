@@ -203,7 +203,7 @@ class BoardTables:
         return kept
 
     async def _read_again(self, item: str, kept: _Kept) -> None:
-        running, asks = self._running(item), self._asks(item)
+        running, asks = self.running(item), self._asks(item)
         kept.stale = False  # news that come while it is read count
         try:
             kept.found = await to_thread.run_sync(self._read, item, running, asks)
@@ -213,7 +213,8 @@ class BoardTables:
         kept.read_at = asyncio.get_running_loop().time()
         kept.tables.clear()
 
-    def _running(self, item: str) -> frozenset[str]:
+    def running(self, item: str) -> frozenset[str]:
+        """Return the students who have the notebook open."""
         keys = (live.key for live in self._pool.all() if not is_rehearsal(live.key.user))
         return frozenset(key.user for key in keys if key.item == item and key.mode is Mode.EDIT)
 

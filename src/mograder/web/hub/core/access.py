@@ -26,7 +26,7 @@ from mograder.auth.credentials import (
 from mograder.auth.csrf import check_unsafe
 from mograder.auth.identity import Authenticator, AuthPolicy, Identity
 from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
-from mograder.core.name_lookup import nfc
+from mograder.core.names import nfc
 from mograder.core.settings import LoadedSettings
 from mograder.hub.counts import CourseNumbers
 from mograder.hub.help_desk import HelpDesk
@@ -118,12 +118,12 @@ async def anyone(request: Request) -> Identity | None:
 
 
 async def member(request: Request) -> Identity:
-    """Admit people who are signed in and on the course's list."""
+    """Admit people who are signed in and on the course's access list."""
     identity = identity_of(request)
     if identity is None:
         raise NotAuthenticated("Nobody is signed in.")
     if not part(request, Allowlist).allows(identity.username, identity.role):
-        raise NotEnrolled("You are not enrolled in this course.")
+        raise NotEnrolled("You are not on the access list of this course.")
     return identity
 
 
@@ -225,4 +225,4 @@ Visitor = Annotated[Identity | None, Depends(anyone)]
 """A handler's parameter: the caller's identity, or None."""
 
 Caller = Annotated[Identity, Depends(member)]
-"""A handler's parameter: the caller's identity, signed in and enrolled."""
+"""A handler's parameter: the caller's identity, signed in and on the access list."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from fastapi import Depends, Request
@@ -53,6 +54,7 @@ class HubApp(Parts):
     """The parts that nearly all features need, and the state of each feature while it runs.
 
     ``desk`` has the open requests for help, ``checks`` the checks and titles of items.
+    ``gradebook`` is the path of the gradebook, which may not exist yet.
     """
 
     services: Services
@@ -71,6 +73,7 @@ class HubApp(Parts):
     marking: MarkingApp
     desk: HelpDesk
     checks: ItemChecks
+    gradebook: Path
     on_marks: list[Callable[[], None]] = field(default_factory=list)
     """Called when marks may have changed."""
     without_login: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
@@ -88,8 +91,7 @@ class HubApp(Parts):
 
     def book(self) -> Gradebook | None:
         """Return the gradebook, None while the course has none; blocks."""
-        there = self.services.loaded.gradebook_path.is_file()
-        return self.marking.book() if there else None
+        return self.marking.book() if self.gradebook.is_file() else None
 
     @property
     def title(self) -> str:

@@ -23,7 +23,7 @@ from mograder.core.item_dates import Visibility
 from mograder.core.names import ItemName, Username
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import CopyOf, SessionKey
-from mograder.store.copies.workspaces import FileStatus, Workspaces
+from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.releases.releases import ItemKind, Release, Releases
 from mograder.web.hub.core.parts import use
@@ -40,7 +40,6 @@ class ItemView:
     release: Release
     visibility: Visibility
     visible: bool
-    status: FileStatus
     has_copy: bool
     updated: bool
     active: bool
@@ -84,8 +83,9 @@ class Items:
 
     def survey(self, identity: Identity, at: datetime | None = None) -> list[ItemView]:
         """Return all items that a person may see, now or at a time, in list order."""
-        moment = at or self.clock.now()
-        views = (self._view(identity, release, moment) for release in self.releases.all())
+        user, moment, found = person(identity), at or self.clock.now(), self.releases.all()
+        rules = self.visibility.rules()  # after the releases: one is hidden before it is published
+        views = (self._view(user, each, rules(each.name), moment) for each in found)
         return [view for view in views if _listed(view, identity)]
 
     def find(self, name: str) -> Release | None:
@@ -190,14 +190,14 @@ class Items:
             with suppress(NotFound, InvalidInput):
                 self.workspaces.ensure_files(copy.user, release)
 
-    def _view(self, identity: Identity, release: Release, moment: datetime) -> ItemView:
-        user, rule = person(identity), self.visibility.of(release.name)
+    def _view(
+        self, user: Username, release: Release, rule: Visibility, moment: datetime
+    ) -> ItemView:
         has_copy = self.workspaces.has_copy(user, release.name)
         return ItemView(
             release=release,
             visibility=rule,
             visible=rule.visible(moment),
-            status=self.workspaces.file_status(user, release.name),
             has_copy=has_copy,
             updated=has_copy and self.workspaces.updated(user, release),
             active=self.is_active(SessionKey(user, release.name, mode_of(release.kind))),

@@ -23,8 +23,7 @@ from starlette.responses import Response
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
-from mograder.core.name_lookup import nfc
-from mograder.core.names import ItemName, Username
+from mograder.core.names import ItemName, Username, nfc
 from mograder.core.tasks import to_its_end
 from mograder.grading.submissions.grading_jobs import GradingJobs, GradingRequest
 from mograder.hub.notifier import Part

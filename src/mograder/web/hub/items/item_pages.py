@@ -84,7 +84,7 @@ async def graded(name: str, user: str, request: Request, app: CurrentApp) -> Res
 
 async def _noticed_checks(app: HubApp, item: ItemName) -> list[CheckStatistics]:
     """Return the checks that nearly all or hardly any of the submissions pass."""
-    if not app.services.loaded.gradebook_path.is_file():
+    if not app.gradebook.is_file():
         return []
     try:
         found = await statistics_of(app.marking, item, _PATIENCE_SECONDS)
@@ -96,7 +96,7 @@ async def _noticed_checks(app: HubApp, item: ItemName) -> list[CheckStatistics]:
 
 def _changed(app: HubApp, item: ItemName) -> int:
     """Return the number of marks that changed since their release."""
-    if not app.services.loaded.gradebook_path.is_file():
+    if not app.gradebook.is_file():
         return 0
     try:
         feedback = feedback_of(app.marking, item)

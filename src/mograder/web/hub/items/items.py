@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import Request
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 from starlette.responses import FileResponse, Response
 
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput
+from mograder.core.names import ItemName
 from mograder.hub.notifier import Notifier, Part
 from mograder.store.copies.workspaces import FileStatus
 from mograder.store.releases.releases import ItemKind
@@ -65,8 +66,8 @@ Entry = Annotated[AssignmentEntry | LectureEntry, Field(discriminator="type")]
 
 def list_items(items: CurrentItems, caller: Caller) -> list[Entry]:
     """List assignments, then lectures, as the caller sees them."""
-    views = items.survey(caller)
-    return [_entry(view) for view in views]
+    status = partial(items.workspaces.file_status, person(caller))
+    return [_entry(view, status) for view in items.survey(caller)]
 
 
 def release_file(name: str, filename: str, items: CurrentItems, caller: Caller) -> FileResponse:
@@ -107,13 +108,13 @@ def _find_file(items: Items, identity: Identity, name: str, filename: str) -> Pa
     return items.releases.readable(release.name, filename)
 
 
-def _entry(view: ItemView) -> Entry:
+def _entry(view: ItemView, status: Callable[[ItemName], FileStatus]) -> Entry:
     moment = view.visibility.visible_from
     visible_from = moment.isoformat() if moment else None
     if view.kind is ItemKind.ASSIGNMENT:
         return AssignmentEntry(
             name=view.name,
-            file_status=view.status,
+            file_status=status(view.release.name),
             has_release=True,
             session_active=view.active,
             updated=view.updated,

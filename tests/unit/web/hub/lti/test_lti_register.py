@@ -89,7 +89,7 @@ async def test_the_page_asks_fetches_nothing_and_can_be_framed_by_this_platform_
     for said in (
         platform.url,
         "Register",
-        "nobody else may come in, besides staff and those in the hub&#39;s own list",
+        "nobody else may come in, besides staff and those on the hub&#39;s access list",
         "when an instructor releases them",
         "non-editing teachers, too",
     ):

@@ -5,8 +5,7 @@ const link = document.querySelector("#link a");
 link.addEventListener("click", () => {
   // After the click, so that the browser still follows the link.
   setTimeout(() => {
-    document.querySelector("#before").textContent = "This opened in a new tab.";
     document.querySelector("#link").hidden = true;
-    document.querySelector("#after").textContent = "To open it again, reload this page.";
+    for (const part of document.querySelectorAll("[data-opened]")) part.textContent = part.dataset.opened;
   });
 });

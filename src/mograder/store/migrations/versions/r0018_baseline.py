@@ -1,6 +1,6 @@
 """Create all tables of the hub's database, and what is in it from the start.
 
-The revisions 0001 to 0015 were never released. The first revision after a release has to replace
+The revisions 0001 to 0017 were never released. The first revision after a release has to replace
 ``create_all`` by the tables as this revision made them (``alembic revision --autogenerate`` writes
 them): it fails until then, since what it adds is here already.
 """
@@ -12,7 +12,7 @@ from alembic import op
 
 from mograder.store.hub.hub_tables import counters, metadata
 
-revision = "0016"
+revision = "0018"
 down_revision = None
 branch_labels = None
 depends_on = None

@@ -1,7 +1,7 @@
 """Create the tables of the gradebook; those of 0.3.16 in the same file are left as they are.
 
-The revisions g0001 to g0005 were never released. As in the hub's database, the first revision after
-a release has to replace ``create_all`` by the tables as this revision made them.
+The revisions before were never released. As in the hub's database, the first revision after a
+release has to replace ``create_all`` by the tables as this revision made them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from alembic import op
 
 from mograder.store.gradebook.gradebook_tables import metadata
 
-revision = "g0006a"
+revision = "g0008"
 down_revision = None
 branch_labels = None
 depends_on = None
