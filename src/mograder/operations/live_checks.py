@@ -29,8 +29,8 @@ from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.sections.settings_model import HubSettings
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import Progress
-from mograder.operations.pruning import TRIAL_NOTEBOOK
 from mograder.operations.report import Level, Line, note, ok, problem
+from mograder.operations.trial_notebook import TRIAL_NOTEBOOK
 from mograder.store.filesystem.files import remove_tree
 
 NAME = "mograder-check"

@@ -12,6 +12,7 @@ from mograder.core.errors import Conflict, Forbidden, MograderError
 from mograder.core.files import file_lock
 from mograder.core.settings import LoadedSettings
 from mograder.notebook.pep723 import Script, read_script
+from mograder.operations.trial_notebook import TRIAL_NOTEBOOK
 from mograder.sandbox.environments.pruning import (
     Pruned,
     needed_environments,
@@ -19,29 +20,6 @@ from mograder.sandbox.environments.pruning import (
 )
 from mograder.store.database.database import database_url
 from mograder.store.hub.hub_state import existing_state
-
-TRIAL_NOTEBOOK = """\
-# /// script
-# requires-python = ">=3.11"
-# dependencies = ["marimo"]
-# mograder-type = "demo"
-# ///
-import marimo
-
-app = marimo.App()
-
-
-@app.cell
-def _():
-    import marimo as mo
-    mo.md("It works.")
-    return
-
-
-if __name__ == "__main__":
-    app.run()
-"""
-"""The notebook of ``mograder hub check --session``, whose environment is always needed."""
 
 
 async def prune(loaded: LoadedSettings, *, dry_run: bool) -> Pruned:

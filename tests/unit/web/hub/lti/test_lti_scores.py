@@ -141,7 +141,7 @@ async def test_who_is_invited_may_come_in_beside_the_members(lti: LtiHub) -> Non
         assert (await browser.get("/")).status_code == 200
     assert (await ask(lti.hub, "GET", "/", "mallory")).status_code == 403
     people = " ".join((await read(lti.hub, "/course/people", "prof")).split())
-    assert "and 1 person on this list" in people
+    assert "and 1 person on the access list" in people
     assert "To let everybody in again" not in people, "only the members would be"
 
 
