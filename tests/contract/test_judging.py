@@ -301,7 +301,7 @@ async def test_a_worker_that_is_stopped_is_waited_for_once(rig: JudgingRig) -> N
     assert of(result, "Q3: double").reason == f"{lost}it did not end a check"
 
 
-OWN_NAMES = ("frames", "serve", "enter_sandbox", "cell_runner", "own_modules", "numpy_values")
+OWN_NAMES = ("codec_rules", "serve", "enter_sandbox", "cell_runner", "own_modules", "numpy_values")
 
 
 async def test_files_of_the_same_names_as_our_programs_are_the_students(
