@@ -17,7 +17,7 @@ from mograder.sandbox.execution.report import (
     ExecutionResult,
     Outcome,
 )
-from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.execution.sandboxed_runner import Executor
 from mograder.sandbox.protocol import Measured, News
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree

@@ -18,7 +18,7 @@ from mograder.notebook.grading.grading_plan import source_sha256
 from mograder.sandbox.client.supervisor_client import ConnectionLost
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, Outcome
-from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.execution.sandboxed_runner import Executor
 from mograder.sandbox.protocol import Deadlines
 from mograder.store.filesystem.files import remove_tree
 from tests.support.judging_rig import (

@@ -11,7 +11,7 @@ import pytest
 from mograder.grading.validate import Submission, validate
 from mograder.grading.validation_report import CheckStatus, ValidationReport
 from mograder.sandbox.execution.report import Outcome
-from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.execution.sandboxed_runner import Executor
 from mograder.sandbox.protocol import Limits
 from mograder.store.filesystem.files import remove_tree
 from tests.support.graded_notebook import UNANSWERED, with_answer

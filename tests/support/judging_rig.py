@@ -13,13 +13,13 @@ import pytest
 
 from mograder.notebook.grading.grading_plan import GradingPlan, render_plan
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
     JudgeFiles,
     JudgingRequest,
     JudgingResult,
 )
+from mograder.sandbox.execution.sandboxed_runner import JudgeRunner
 from mograder.sandbox.protocol import Deadlines, Limits
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree

@@ -39,8 +39,7 @@ from mograder.sandbox.protocol import COMMANDS_SLOT, Limits
 
 if sys.platform == "linux":
     from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_config
-    from mograder.sandbox.execution.judge_runner import JudgeRunner
-    from mograder.sandbox.execution.runner import Executor
+    from mograder.sandbox.execution.sandboxed_runner import Executor, JudgeRunner
     from mograder.store.filesystem.files import remove_tree
 
 _log = get_logger(__name__)

@@ -51,7 +51,7 @@ from mograder.store.course.course import read_notebook
 from mograder.store.course.sources import contracts_of
 
 if sys.platform == "linux":
-    from mograder.sandbox.execution.runner import folder_digest
+    from mograder.sandbox.execution.notebook_copies import folder_digest
 
 _SEED = "rehearsal"
 _LOG = 2000

@@ -49,7 +49,7 @@ class Recording:
     """The author's source to record a contract of.
 
     ``folder`` has the files beside it, and ``files_sha256`` is their digest
-    (:func:`~mograder.sandbox.execution.runner.folder_digest`).
+    (:func:`~mograder.sandbox.execution.notebook_copies.folder_digest`).
     """
 
     text: str

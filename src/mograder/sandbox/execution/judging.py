@@ -221,7 +221,7 @@ class JudgingResult:
 
 
 class Judges(Protocol):
-    """Judges submissions (:class:`~mograder.sandbox.execution.judge_runner.JudgeRunner`)."""
+    """Judges submissions (:class:`~mograder.sandbox.execution.sandboxed_runner.JudgeRunner`)."""
 
     async def judge(self, request: JudgingRequest) -> JudgingResult:
         """Judge one submission; both sandboxes have ended afterwards.

@@ -149,7 +149,7 @@ class ExecutionResult:
 
 
 class Executes(Protocol):
-    """Runs the text of a notebook (:class:`~mograder.sandbox.execution.runner.Executor`)."""
+    """Runs the text of a notebook."""
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
         """Run a notebook until it ends or its time is over, and return the result."""

@@ -30,10 +30,9 @@ from mograder.grading.workbench import SandboxSlots
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.execution.item_limits import CopyBounds
-from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import Executes, ExecutionRequest, ExecutionResult
-from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.execution.sandboxed_runner import Executor, JudgeRunner
 from mograder.sandbox.protocol import Limits
 from mograder.sessions.capacity import UNKNOWN
 from mograder.store.course.sources import Sources, contracts_of, open_sources

@@ -25,7 +25,7 @@ from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.pruning import prune_environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import limits_of
-from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.execution.sandboxed_runner import Executor
 from mograder.sandbox.machines import Machines
 from mograder.sessions.connections import answers
 from mograder.sessions.connections import connections as count_pages

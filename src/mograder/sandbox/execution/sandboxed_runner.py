@@ -1,4 +1,6 @@
-"""Judging a submission with the supervisor: the worker in a private copy, the judge beside it.
+"""Running a notebook, and judging a submission, with the supervisor.
+
+A notebook runs in a private copy, and so does a submission's worker; the judge is beside it.
 
 Marks come from the judge's report alone. It counts only if the judge came to its end and the report
 fits the plan; everything else is a problem, which gives no marks.
@@ -32,8 +34,8 @@ from mograder.sandbox.execution.judging import (
     read_judge_report,
     read_rehearsal,
 )
-from mograder.sandbox.execution.report import ExecutionResult, read_report
-from mograder.sandbox.execution.runner import FolderCopy, PrivateCopies, needed_files
+from mograder.sandbox.execution.notebook_copies import FolderCopy, PrivateCopies, needed_files
+from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
 from mograder.sandbox.inside.grading_contract import Contract, parse_contract
 from mograder.sandbox.isolation.policy import CONTRACT, FILES, PLAN
 from mograder.sandbox.machines import Runs
@@ -44,6 +46,7 @@ from mograder.sandbox.protocol import (
     AnswerJudge,
     AnswerWorker,
     Deadlines,
+    Execute,
     Executed,
     Judged,
     JudgeSubmission,
@@ -54,6 +57,48 @@ _MARGIN_SECONDS = 60.0
 
 _FOLDERS, _COPIES = "judges", "workers"
 _LOG = 1000
+
+
+class Executor:
+    """Runs notebooks, at most ``at_once`` at the same time; further calls wait."""
+
+    def __init__(
+        self,
+        runs: Runs,
+        place: Path,
+        remove: Callable[[Path], None],
+        *,
+        at_once: int = 2,
+        bounds: CopyBounds | None = None,
+    ) -> None:
+        """Keep copies below ``place`` (:class:`PrivateCopies`)."""
+        self._runs = runs
+        self._copies = PrivateCopies(place, remove, at_once=at_once, bounds=bounds or CopyBounds())
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        """Run a notebook until it ends or its time is over, and return the result.
+
+        Raises: :class:`~mograder.core.errors.MograderError` if it could not be run at all:
+            no supervisor, no environment, too many or too large support files.
+        """
+        lines: list[str] = []
+        async with self._copies.copy(request, notebooks=request.notebooks) as (name, directory):
+            request.begun()
+            executed = await self._runs.execute(_asked_run(request, name, directory), lines.append)
+        return await asyncio.to_thread(read_report, lines, executed)
+
+
+def _asked_run(request: ExecutionRequest, name: str, directory: Path) -> Execute:
+    return Execute(
+        session_id=f"check-{name}",
+        directory=directory,
+        notebook=request.name,
+        environment=request.environment,
+        uid_slot=request.uid_slot,
+        limits=request.limits,
+        seconds=request.seconds,
+        outputs=request.outputs,
+    )
 
 
 class JudgeRunner(Judges):
@@ -68,9 +113,7 @@ class JudgeRunner(Judges):
         at_once: int = 2,
         bounds: CopyBounds | None = None,
     ) -> None:
-        """Keep copies below ``place`` (:class:`~mograder.sandbox.execution.runner.PrivateCopies`),
-        and the directories of judges.
-        """
+        """Keep copies below ``place`` (:class:`PrivateCopies`), and the directories of judges."""
         bounds = bounds or CopyBounds()
         self._runs = runs
         self._copies = PrivateCopies(place / _COPIES, remove, at_once=at_once, bounds=bounds)

@@ -1,4 +1,4 @@
-"""Running a notebook with the supervisor, in a private copy that is removed afterwards.
+"""Private copies of notebooks and the files beside them, in which they run.
 
 The student's own folder is never mounted: a session may be using it, and files that the run
 writes do not belong in it.
@@ -25,9 +25,6 @@ from mograder.core.errors import InvalidInput
 from mograder.core.files import open_flags
 from mograder.core.tasks import to_its_end
 from mograder.sandbox.execution.item_limits import CopyBounds, is_needed, too_large
-from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
-from mograder.sandbox.machines import Runs
-from mograder.sandbox.protocol import Execute
 from mograder.sandbox.tree_walk import walk
 
 assert sys.platform == "linux"  # files of other people are opened without following links
@@ -37,48 +34,6 @@ _DEEPEST = 6
 _COPY_BYTES = 1 << 20
 _NOTEBOOK, _HEAD_BYTES = b"marimo.App(", 1 << 16
 _NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
-
-
-class Executor:
-    """Runs notebooks, at most ``at_once`` at the same time; further calls wait."""
-
-    def __init__(
-        self,
-        runs: Runs,
-        place: Path,
-        remove: Callable[[Path], None],
-        *,
-        at_once: int = 2,
-        bounds: CopyBounds | None = None,
-    ) -> None:
-        """Keep copies below ``place`` (:class:`PrivateCopies`)."""
-        self._runs = runs
-        self._copies = PrivateCopies(place, remove, at_once=at_once, bounds=bounds or CopyBounds())
-
-    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
-        """Run a notebook until it ends or its time is over, and return the result.
-
-        Raises: :class:`~mograder.core.errors.MograderError` if it could not be run at all:
-            no supervisor, no environment, too many or too large support files.
-        """
-        lines: list[str] = []
-        async with self._copies.copy(request, notebooks=request.notebooks) as (name, directory):
-            request.begun()
-            executed = await self._runs.execute(_asked(request, name, directory), lines.append)
-        return await asyncio.to_thread(read_report, lines, executed)
-
-
-def _asked(request: ExecutionRequest, name: str, directory: Path) -> Execute:
-    return Execute(
-        session_id=f"check-{name}",
-        directory=directory,
-        notebook=request.name,
-        environment=request.environment,
-        uid_slot=request.uid_slot,
-        limits=request.limits,
-        seconds=request.seconds,
-        outputs=request.outputs,
-    )
 
 
 class Notebook(Protocol):
