@@ -18,7 +18,7 @@ from mograder.notebook.grading.grading_plan import source_sha256
 from mograder.sandbox.client.supervisor_client import ConnectionLost
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, Outcome
-from mograder.sandbox.execution.sandboxed_runner import Executor
+from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
 from mograder.sandbox.protocol import Deadlines
 from mograder.store.filesystem.files import remove_tree
 from tests.support.judging_rig import (
@@ -318,7 +318,7 @@ async def test_files_of_the_same_names_as_our_programs_are_the_students(
     request = rig.request(SOURCE, text, contract=contract, beside=folder)
     result = await rig.runner.judge(request)
     assert earned(result) == NOTHING | {"Q1: x": (2.0, 3.0)}, result  # x is 6
-    executor = Executor(rig.local.launcher, tmp_path / "copies", remove_tree)
+    executor = SandboxedRunner(rig.local.launcher, tmp_path / "copies", remove_tree)
     ran = await executor.execute(
         ExecutionRequest(notebook(used, "print(x)"), "A1.py", rig.environment, LIMITS, 60, folder)
     )

@@ -159,7 +159,7 @@ class AuthorRuns:
             notebooks=True,
             outputs=True,
         )
-        return await bench.executor.execute(request)
+        return await bench.runner.execute(request)
 
     async def judge(self, trial: AuthorTrial, progress: Progress) -> JudgingResult:
         """Judge a notebook in two processes, as `mograder autograde` does."""
@@ -185,7 +185,7 @@ class AuthorRuns:
                 judge_slot=judge,
                 rehearse=trial.files.contract is None,
             )
-            return await bench.judges.judge(request)
+            return await bench.runner.judge(request)
 
     async def keep(self, trial: AuthorTrial, contract: str) -> None:
         """Keep the contract of a trial for later grading.

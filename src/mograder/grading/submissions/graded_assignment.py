@@ -251,7 +251,7 @@ async def _contract(recording: Recording, tools: GradingTools, progress: Progres
     if kept is not None:
         return kept
     progress("Judging the author's own solution")
-    recorded = await record_contract(recording, tools.judges, tools.slots)
+    recorded = await record_contract(recording, tools.runner, tools.slots)
     refuse(recorded.problems)
     if recorded.contract is None:
         raise InvalidInput(f"{recording.filename}: its solution could not be judged.")
