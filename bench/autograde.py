@@ -145,7 +145,7 @@ async def _validate(
         release=release,
     )
     started = time.perf_counter()
-    report = await validate(submission, tools.executor)
+    report = await validate(submission, tools.runner.execute)
     seconds = time.perf_counter() - started
     assert report.ok, report
     return seconds

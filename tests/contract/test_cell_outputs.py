@@ -14,7 +14,7 @@ from mograder.sandbox.execution.report import (
     ExecutionResult,
     Outcome,
 )
-from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
 from mograder.sandbox.protocol import Limits
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree
@@ -34,7 +34,7 @@ async def run(
     """Runs a notebook of these cells in a sandbox, and reports their outputs."""
     async with open_local(cold_or_warm, tmp_path) as local:
         directory = await local.environment(run_directory, "matplotlib")
-        executor = Executor(local.launcher, tmp_path / "copies", remove_tree)
+        executor = SandboxedRunner(local.launcher, tmp_path / "copies", remove_tree)
 
         async def run(*cells: str) -> ExecutionResult:
             text = notebook(*cells, setup="import marimo as mo\nimport matplotlib.pyplot as plt")

@@ -17,7 +17,7 @@ from mograder.sandbox.execution.report import (
     ExecutionResult,
     Outcome,
 )
-from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
 from mograder.sandbox.protocol import Measured, News
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree
@@ -36,7 +36,7 @@ class Rig:
     """An executor with an environment to run notebooks in."""
 
     local: Local
-    executor: Executor
+    executor: SandboxedRunner
     environment: Path
     copies: Path
 
@@ -57,7 +57,7 @@ async def rig(
     async with open_local(cold_or_warm, tmp_path) as local:
         directory = await local.environment(run_directory)
         copies = tmp_path / "copies"
-        rig = Rig(local, Executor(local.launcher, copies, remove_tree), directory, copies)
+        rig = Rig(local, SandboxedRunner(local.launcher, copies, remove_tree), directory, copies)
         yield rig
         assert await rig.is_clean()
 

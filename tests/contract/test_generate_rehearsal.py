@@ -15,6 +15,7 @@ from mograder.grading.submissions.graded_assignment import AssignmentFiles, prep
 from mograder.grading.submissions.grading_tools import open_grading_tools
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult
 from tests.support.command_line import cli
+from tests.support.fake_judges import FakeRunner
 from tests.support.notebooks import HEAD, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
@@ -116,7 +117,9 @@ async def prepared_without_judging(course: Path) -> None:
     loaded = load_settings(course, environ=os.environ)
     files = AssignmentFiles("A1", course / "source/A1/A1.py", course / "release/A1/A1.py")
     async with open_grading_tools(loaded, read_environ(), jobs=1) as tools:
-        assignment = await prepare_assignment(files, replace(tools, judges=Never()), print)
+        assignment = await prepare_assignment(
+            files, replace(tools, runner=FakeRunner(Never())), print
+        )
     assert [each.label for each in assignment.labels] == ["Q1: Words", "Q2: Double"]
 
 

@@ -199,5 +199,5 @@ async def own_run(rig: GradingRig, assignment: GradedAssignment, source: Path) -
         100.0,
         source.parent,
     )
-    result = await rig.tools.executor.execute(request)
+    result = await rig.tools.runner.execute(request)
     return {each.label: each.status for each in result.checks}

@@ -18,7 +18,7 @@ from mograder.notebook.grading.grading_plan import source_sha256
 from mograder.sandbox.client.supervisor_client import ConnectionLost
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, Outcome
-from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
 from mograder.sandbox.protocol import Deadlines
 from mograder.store.filesystem.files import remove_tree
 from tests.support.judging_rig import (
@@ -301,7 +301,7 @@ async def test_a_worker_that_is_stopped_is_waited_for_once(rig: JudgingRig) -> N
     assert of(result, "Q3: double").reason == f"{lost}it did not end a check"
 
 
-OWN_NAMES = ("frames", "serve", "rights", "cell_runner", "own_modules", "numpy_values")
+OWN_NAMES = ("codec_rules", "serve", "enter_sandbox", "cell_runner", "own_modules", "numpy_values")
 
 
 async def test_files_of_the_same_names_as_our_programs_are_the_students(
@@ -318,7 +318,7 @@ async def test_files_of_the_same_names_as_our_programs_are_the_students(
     request = rig.request(SOURCE, text, contract=contract, beside=folder)
     result = await rig.runner.judge(request)
     assert earned(result) == NOTHING | {"Q1: x": (2.0, 3.0)}, result  # x is 6
-    executor = Executor(rig.local.launcher, tmp_path / "copies", remove_tree)
+    executor = SandboxedRunner(rig.local.launcher, tmp_path / "copies", remove_tree)
     ran = await executor.execute(
         ExecutionRequest(notebook(used, "print(x)"), "A1.py", rig.environment, LIMITS, 60, folder)
     )

@@ -10,7 +10,7 @@ import pytest
 
 from mograder.grading.validate import Submission, validate
 from mograder.grading.validation_report import CheckStatus, ValidationReport
-from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
 from mograder.sandbox.protocol import Limits
 from mograder.store.filesystem.files import remove_tree
 from tests.support.graded_notebook import UNANSWERED, with_answer
@@ -45,7 +45,7 @@ TESTS = notebook(
 
 @dataclass
 class Rig:
-    executor: Executor
+    executor: SandboxedRunner
     environment: Path
 
     async def validate(self, *answer: str, text: str = "") -> ValidationReport:
@@ -53,7 +53,7 @@ class Rig:
         student = text or with_answer(*answer)
         return await validate(
             Submission(student, "A1.py", self.environment, LIMITS, 60, UNANSWERED),
-            self.executor,
+            self.executor.execute,
         )
 
 
@@ -63,7 +63,7 @@ async def rig(
 ) -> AsyncIterator[Rig]:
     async with open_local(real_config(runtime, tmp_path, uv_cache), tmp_path) as local:
         environment = await local.environment(run_directory)
-        yield Rig(Executor(local.launcher, tmp_path / "copies", remove_tree), environment)
+        yield Rig(SandboxedRunner(local.launcher, tmp_path / "copies", remove_tree), environment)
 
 
 async def test_an_honest_answer_earns_what_it_is_worth(rig: Rig) -> None:
@@ -133,7 +133,7 @@ async def test_a_check_cell_that_was_patched_runs_as_it_was_released(rig: Rig) -
 
 async def test_cells_that_test_a_question_by_their_names_are_its_checks(rig: Rig) -> None:
     submission = Submission(TESTS, "A1.py", rig.environment, LIMITS, 60, TESTS)
-    report = await validate(submission, rig.executor)
+    report = await validate(submission, rig.executor.execute)
     assert [(each.label, each.status, each.messages) for each in report.checks] == [
         ("test_Q1_one", CheckStatus.DANGER, ("assert x == 1",)),
         ("test_Q2_two", CheckStatus.SUCCESS, ()),

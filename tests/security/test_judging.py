@@ -438,7 +438,7 @@ _frame = sys._getframe()
 while "answers" not in _frame.f_locals.get("options", ()):
     _frame = _frame.f_back
 _pipes = _frame.f_locals["options"]
-os.write(_pipes["answers"], _frame.f_globals["frames"].pack([0, "serving"]))
+os.write(_pipes["answers"], _frame.f_globals["rules"].pack([0, "serving"]))
 _ready, _, _ = select.select([_pipes["requests"], _pipes["control"]], [], [], 5)
 print("asked", [os.read(each, 4096) for each in _ready])
 """

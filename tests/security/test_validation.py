@@ -11,7 +11,7 @@ import pytest
 from mograder.grading.validate import Submission, validate
 from mograder.grading.validation_report import CheckStatus, ValidationReport
 from mograder.sandbox.execution.report import Outcome
-from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
 from mograder.sandbox.protocol import Limits
 from mograder.store.filesystem.files import remove_tree
 from tests.support.graded_notebook import UNANSWERED, with_answer
@@ -38,14 +38,15 @@ PIPES = (
 
 @dataclass
 class Rig:
-    executor: Executor
+    executor: SandboxedRunner
     environment: Path
 
     async def validate(self, *answer: str, seconds: float = 100) -> ValidationReport:
         """Validate the release with this answer."""
         text = with_answer(*answer)
         return await validate(
-            Submission(text, "A1.py", self.environment, LIMITS, seconds, UNANSWERED), self.executor
+            Submission(text, "A1.py", self.environment, LIMITS, seconds, UNANSWERED),
+            self.executor.execute,
         )
 
 
@@ -54,7 +55,7 @@ async def rig(tmp_path: Path, uv_cache: Path, run_directory: Path) -> AsyncItera
     with short_directory() as runtime:
         async with open_local(real_config(runtime, tmp_path, uv_cache), tmp_path) as local:
             environment, copies = await local.environment(run_directory), tmp_path / "copies"
-            yield Rig(Executor(local.launcher, copies, remove_tree), environment)
+            yield Rig(SandboxedRunner(local.launcher, copies, remove_tree), environment)
             assert not list(copies.iterdir())
 
 

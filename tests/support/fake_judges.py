@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from mograder.core.sections.settings_model import Settings
 from mograder.core.settings import Environ, LoadedSettings
@@ -29,6 +29,7 @@ from mograder.sandbox.execution.judging import (
     JudgedState,
     JudgingRequest,
     JudgingResult,
+    Runner,
 )
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
 from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel, render_contract
@@ -197,16 +198,43 @@ class FakeRuns:
         return self.result
 
 
+class Judges(Protocol):
+    """Judges submissions."""
+
+    async def judge(self, request: JudgingRequest) -> JudgingResult:
+        """Judge one submission."""
+
+
+@dataclass
+class FakeRunner(Runner):
+    """Judges and runs with results that a test gives."""
+
+    judges: Judges = field(default_factory=FakeJudges)
+    executor: FakeRuns = field(default_factory=FakeRuns)
+
+    async def judge(self, request: JudgingRequest) -> JudgingResult:
+        return await self.judges.judge(request)
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        return await self.executor.execute(request)
+
+
 @asynccontextmanager
 async def fake_workbench(
     executor: FakeRuns, judges: FakeJudges, loaded: LoadedSettings, environ: Environ, **_: object
 ) -> AsyncIterator[Workbench]:
     """Yield a workbench with the limits of a course that builds and runs nothing."""
     async with open_plain(loaded, environ, own_python=True) as bench:
-        yield replace(bench, executor=executor, judges=judges)
+        yield replace(bench, runner=FakeRunner(judges, executor))
 
 
-def fake_tools(place: Path, **changes: object) -> GradingTools:
+def fake_tools(
+    place: Path,
+    *,
+    judges: Judges | None = None,
+    executor: FakeRuns | None = None,
+    **changes: object,
+) -> GradingTools:
     """Return tools that run nothing."""
     place.mkdir(parents=True, exist_ok=True)
 
@@ -214,8 +242,7 @@ def fake_tools(place: Path, **changes: object) -> GradingTools:
         return place / ("e-" + hashlib.sha256(text[:200].encode()).hexdigest()[:8])
 
     values: dict[str, object] = {
-        "judges": FakeJudges(),
-        "executor": FakeRuns(),
+        "runner": FakeRunner(judges or FakeJudges(), executor or FakeRuns()),
         "environment": environment,
         "settings": Settings(),
         "contracts": ContractStore(place / "contracts"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
@@ -14,11 +14,10 @@ from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
     JudgedLabel,
-    Judges,
     JudgingRequest,
     JudgingResult,
 )
-from tests.support.fake_judges import FINISHED, FakeJudges, fake_tools, hand_in, written
+from tests.support.fake_judges import FINISHED, FakeJudges, Judges, fake_tools, hand_in, written
 from tests.support.graded_notebook import UNANSWERED, with_answer
 
 SOURCE = with_answer("x = 6").replace("    # YOUR CODE HERE\n", "    ### BEGIN SOLUTION\n")
@@ -92,4 +91,5 @@ def tools_with(judges: Judges, root: Path, *, refusal: str = "") -> GradingTools
     async def refused(_: str, __: Progress) -> Path:
         raise InvalidInput(refusal)
 
-    return fake_tools(root, judges=judges, **({"environment": refused} if refusal else {}))
+    tools = fake_tools(root, judges=judges)
+    return replace(tools, environment=refused) if refusal else tools

@@ -419,7 +419,7 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False, app: App = crea
         pool=cast(SessionManager, pool),
         capabilities=Capabilities(state, clock),
         allowances=Allowances(Releases(course / "hub-release")),
-        validations=Validations(runs),
+        validations=Validations(runs.execute),
         grading=grading,
         sandboxed=True,
         dev=dev,

@@ -13,13 +13,13 @@ import pytest
 
 from mograder.notebook.grading.grading_plan import GradingPlan, render_plan
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.sandbox.execution.judge_runner import JudgeRunner
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
     JudgeFiles,
     JudgingRequest,
     JudgingResult,
 )
+from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
 from mograder.sandbox.protocol import Deadlines, Limits
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree
@@ -45,7 +45,7 @@ class JudgingRig:
     """A runner with an environment; ``copies`` is its directory."""
 
     local: Local
-    runner: JudgeRunner
+    runner: SandboxedRunner
     environment: Path
     copies: Path
 
@@ -90,7 +90,7 @@ class JudgingRig:
 
     async def is_clean(self) -> bool:
         """Whether no copy and no process of a run is left."""
-        return not list((self.copies / "workers").glob("*"))
+        return all(each.name == "judges" for each in self.copies.glob("*"))
 
 
 @asynccontextmanager
@@ -101,7 +101,9 @@ async def open_rig(
     async with open_local(config, place) as local:
         directory = await local.environment(run_directory)
         copies = place / "judging"
-        yield JudgingRig(local, JudgeRunner(local.launcher, copies, remove_tree), directory, copies)
+        yield JudgingRig(
+            local, SandboxedRunner(local.launcher, copies, remove_tree), directory, copies
+        )
 
 
 @pytest.fixture

@@ -15,7 +15,15 @@ from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.sandbox.nodes.node_config import NodeConfig
-from mograder.sandbox.protocol import Ended, GrantLease, News, NodeStatus, StartSession, Subscribe
+from mograder.sandbox.protocol import (
+    Ended,
+    GrantLease,
+    Mode,
+    News,
+    NodeStatus,
+    StartSession,
+    Subscribe,
+)
 from mograder.sessions.nodes.node_link import NodeLink
 from tests.support.course import REPOSITORY
 from tests.support.node_wire import WireHub
@@ -172,7 +180,7 @@ def start_request(config: NodeConfig, name: str, script: str, **changes: object)
         shell_environment(config.environments / key, script)
     fields: dict[str, object] = {
         "session_id": f"session-{name}",
-        "mode": "edit",
+        "mode": Mode.EDIT,
         "directory": workspace,
         "notebook": "A1.py",
         "environment": Path("/course/.mograder/environments") / key,

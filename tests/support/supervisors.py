@@ -26,7 +26,7 @@ from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import CommandRunner, Environments
 from mograder.sandbox.environments.record import RECORD, EnvironmentRecord
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
-from mograder.sandbox.protocol import Ended, Limits, RunCommand, SessionInfo, StartSession
+from mograder.sandbox.protocol import Ended, Limits, Mode, RunCommand, SessionInfo, StartSession
 from mograder.sandbox.supervisor import lease
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.sandbox.supervisor.lease import boot_time
@@ -93,7 +93,7 @@ class Sessions:
         return StartSession.model_validate(
             {
                 "session_id": f"session-{name}",
-                "mode": mode,
+                "mode": Mode(mode),
                 "directory": workspace,
                 "notebook": "A1.py",
                 "environment": shell_environment(self.place / f"environment-{name}", script),

@@ -203,7 +203,7 @@ async def _validate(
     say(f"Running {name}")
     return await validate(
         Submission(read.text, name, environment, limits, seconds, read.release, read.folder),
-        workbench.executor,
+        workbench.runner.execute,
     )
 
 

@@ -62,6 +62,11 @@ class BackgroundTasks:
         """Wait until the tasks have ended. Raises: the first error of one."""
         await asyncio.gather(*self._tasks)
 
+    async def ended(self, seconds: float) -> None:
+        """Wait at most ``seconds`` until the tasks have ended, with or without an error."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
 
 async def to_its_end(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call ``call`` in a thread; a cancellation takes effect only when it has returned.

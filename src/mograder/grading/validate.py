@@ -98,7 +98,7 @@ class Submission:
 
 async def validate(
     submission: Submission,
-    runs: Executes,
+    execute: Executes,
     apart: IsolatedCall | None = None,
     begun: Callable[[], object] = lambda: None,
 ) -> ValidationReport:
@@ -118,7 +118,7 @@ async def validate(
     if isinstance(prepared, ValidationReport):
         return prepared
     request = _request(submission, prepared.text)
-    result = await runs.execute(replace(request, begun=begun))
+    result = await execute(replace(request, begun=begun))
     judge = partial(_judge, submission, prepared, result)
     return await apart.call(judge, size=size)
 
@@ -134,9 +134,9 @@ class Validations:
     how many requests wait for it.
     """
 
-    def __init__(self, runs: Executes) -> None:
-        """``runs`` limits how many run at a time."""
-        self._runs = runs
+    def __init__(self, execute: Executes) -> None:
+        """``execute`` limits how many run at a time."""
+        self._execute = execute
         self._apart = IsolatedCall()
         self._last: dict[str, str] = {}
         self._waiting: Counter[str] = Counter()
@@ -159,7 +159,7 @@ class Validations:
                 if others := len(self._shared) - 1:
                     tell(f"Waiting: {counted(others, 'notebook')} came before yours")
                 begun = partial(tell, "Running the notebook")
-                return await validate(submission, self._runs, self._apart, begun)
+                return await validate(submission, self._execute, self._apart, begun)
 
             return await self._shared.get(key, run, progress)
 

@@ -1,4 +1,4 @@
-"""A workbench: the executor, environments and limits with which a command runs notebooks here.
+"""A workbench: the runner, environments and limits with which a command runs notebooks here.
 
 On Linux a supervisor of the command's own makes sandboxes; it ends with the command, and so do its
 sessions. Other systems have no sandboxes: a person's own notebook runs there with the person's
@@ -32,15 +32,13 @@ from mograder.sandbox.environments.builder import CommandRunner, Environments
 from mograder.sandbox.environments.record import make_own_environment
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import CopyBounds, limits_for
-from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
-from mograder.sandbox.execution.plain_processes import PlainCommands, PlainExecutor
-from mograder.sandbox.execution.report import Executes
+from mograder.sandbox.execution.judging import Runner
+from mograder.sandbox.execution.plain_processes import PlainProcesses
 from mograder.sandbox.protocol import COMMANDS_SLOT, Limits
 
 if sys.platform == "linux":
     from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_config
-    from mograder.sandbox.execution.judge_runner import JudgeRunner
-    from mograder.sandbox.execution.runner import Executor
+    from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
     from mograder.store.filesystem.files import remove_tree
 
 _log = get_logger(__name__)
@@ -71,8 +69,7 @@ class Workbench:
     ``environments``, all notebooks have ``own``, the environment of the Python that runs mograder.
     """
 
-    executor: Executes
-    judges: Judges
+    runner: Runner
     limits: Callable[[str, str], Limits]
     environments: Environments | None
     warm: Callable[[Path], Awaitable[object]]
@@ -183,26 +180,19 @@ if sys.platform == "linux":  # supervisors need it
             config = config.model_copy(update={"uv_cache": place / "uv-cache"})
         warm = _WARM_ENVIRONMENTS if runs >= _WARM_FROM else 0
         bounds = _AUTHORS_BOUNDS if trusted else CopyBounds()
-        async with momentary_supervisor(config, warm=warm) as moment:
-            client = moment.client
-            environments = None if own_python else await _environments_of(loaded, environ, client)
-            copies = Path(tempfile.mkdtemp(prefix="mograder-"))
-            judging, own = copies / "judging", copies / "own"
+        async with (
+            momentary_supervisor(config, warm=warm) as moment,
+            _directory() as copies,
+            _environments_of(loaded, environ, moment.client, own_python) as environments,
+        ):
+            own, client = copies / "own", moment.client
             if own_python:
                 await asyncio.to_thread(make_own_environment, own)
-            try:
-                yield Workbench(
-                    Executor(client, copies / "runs", remove_tree, at_once=jobs, bounds=bounds),
-                    JudgeRunner(client, judging, remove_tree, at_once=jobs, bounds=bounds),
-                    partial(_limits, loaded.settings),
-                    environments,
-                    client.warm,
-                    own,
-                )
-            finally:
-                if environments is not None:
-                    await environments.close()
-                await asyncio.to_thread(shutil.rmtree, copies, ignore_errors=True)
+            runner = SandboxedRunner(
+                client, copies / "runs", remove_tree, at_once=jobs, bounds=bounds
+            )
+            limits = partial(_limits, loaded.settings)
+            yield Workbench(runner, limits, environments, client.warm, own)
 
 
 @asynccontextmanager
@@ -219,29 +209,26 @@ async def open_plain(
     variables = own_variables(environ)
     if cache := loaded.settings.hub.uv_cache_dir:
         variables["UV_CACHE_DIR"] = str(loaded.path(cache))
-    executor = PlainExecutor(variables, at_once=jobs, bounds=_AUTHORS_BOUNDS)
-    limits = partial(_limits, loaded.settings)
-    if own_python:
-        yield Workbench(executor, _NoJudges(), limits, None, _no_warm_start)
-        return
-    environments = await _environments_of(loaded, environ, PlainCommands(variables))
+    async with _directory() as copies:
+        runner = PlainProcesses(variables, copies, at_once=jobs, bounds=_AUTHORS_BOUNDS)
+        async with _environments_of(loaded, environ, runner, own_python) as environments:
+            limits = partial(_limits, loaded.settings)
+            yield Workbench(runner, limits, environments, _no_warm_start)
+
+
+@asynccontextmanager
+async def _directory() -> AsyncIterator[Path]:
+    """Yield a new directory, which is removed afterwards."""
+    made = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="mograder-"))
     try:
-        yield Workbench(executor, _NoJudges(), limits, environments, _no_warm_start)
+        yield made
     finally:
-        await environments.close()
+        await asyncio.to_thread(shutil.rmtree, made, ignore_errors=True)
 
 
 def _limits(settings: Settings, text: str, item: str) -> Limits:
     """Return the limits of an item's runs, as :attr:`Workbench.limits` does."""
     return limits_for(settings, read_script(text), item)
-
-
-class _NoJudges:
-    """Judges nothing: that needs two processes that cannot reach each other."""
-
-    async def judge(self, request: JudgingRequest) -> JudgingResult:
-        """Raise :class:`SandboxUnavailable`."""
-        raise SandboxUnavailable("Checks can be judged apart from the answers on Linux only.")
 
 
 async def _no_warm_start(_: Path) -> None:
@@ -262,18 +249,29 @@ def places(loaded: LoadedSettings, environ: Environ) -> tuple[Path, Path]:
     return cache, cache / "environments"
 
 
+@asynccontextmanager
 async def _environments_of(
-    loaded: LoadedSettings, environ: Environ, runner: CommandRunner
-) -> Environments:
-    """Return the environments of a command, which are built by the commands of ``runner``."""
+    loaded: LoadedSettings, environ: Environ, runner: CommandRunner, own_python: bool
+) -> AsyncIterator[Environments | None]:
+    """Yield the environments of a command, which are built by the commands of ``runner``.
+
+    With ``own_python`` there are none.
+    """
+    if own_python:
+        yield None
+        return
     place, directory = places(loaded, environ)
-    return Environments(
+    environments = Environments(
         directory,
         runner,
         wheel=await asyncio.to_thread(build_runtime_wheel, place / "wheels"),
         marimo=metadata.version("marimo"),
         timeout=loaded.settings.limits.build_timeout,
     )
+    try:
+        yield environments
+    finally:
+        await environments.close()
 
 
 def demand_no_sandbox(loaded: LoadedSettings) -> None:

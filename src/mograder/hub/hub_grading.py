@@ -32,10 +32,9 @@ from mograder.hub.services import HubGrading
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.execution.item_limits import CopyBounds
-from mograder.sandbox.execution.judge_runner import JudgeRunner
-from mograder.sandbox.execution.judging import Judges, JudgingRequest, JudgingResult
-from mograder.sandbox.execution.report import Executes, ExecutionRequest, ExecutionResult
-from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult, Runner
+from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult
+from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
 from mograder.sandbox.protocol import Limits
 from mograder.sessions.capacity import UNKNOWN
 from mograder.store.course.sources import Sources, contracts_of, open_sources
@@ -67,22 +66,21 @@ Memory = Callable[[int], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class BackgroundRuns:
+class BackgroundRunner(Runner):
     """Judges submissions and runs notebooks when there is memory, with a small CPU weight."""
 
-    judges: Judges
-    executor: Executes
+    runner: Runner
     memory: Memory
 
     async def judge(self, request: JudgingRequest) -> JudgingResult:
-        """Judge one submission, which takes a worker and a judge. Raises: as ``judges``."""
+        """Judge one submission, which takes a worker and a judge. Raises: as ``runner``."""
         async with self.memory(2 * UNKNOWN):
-            return await self.judges.judge(replace(request, limits=_light(request.limits)))
+            return await self.runner.judge(replace(request, limits=_light(request.limits)))
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
-        """Run a notebook until it ends or its time is over. Raises: as ``executor``."""
+        """Run a notebook until it ends or its time is over. Raises: as ``runner``."""
         async with self.memory(UNKNOWN):
-            return await self.executor.execute(replace(request, limits=_light(request.limits)))
+            return await self.runner.execute(replace(request, limits=_light(request.limits)))
 
 
 def _light(limits: Limits) -> Limits:
@@ -194,7 +192,6 @@ def open_grading(
     """
     sources = open_sources(loaded, clock)
     jobs = min(loaded.settings.defaults.jobs, len(os.sched_getaffinity(0)))
-    runs = _runs(hosting, memory, jobs)
 
     async def environment(text: str, progress: Progress) -> Path:
         built = await environments.prepare(read_script(text), progress)
@@ -202,8 +199,7 @@ def open_grading(
         return built.directory
 
     tools = GradingTools(
-        judges=runs,
-        executor=runs,
+        runner=_runner(hosting, memory, jobs),
         environment=environment,
         settings=loaded.settings,
         contracts=contracts_of(loaded),
@@ -227,12 +223,12 @@ def make_grading(
     )
 
 
-def _runs(hosting: Hosting, memory: Memory, jobs: int) -> BackgroundRuns:
-    place, machines = hosting.runs / _PLACE, hosting.machines
+def _runner(hosting: Hosting, memory: Memory, jobs: int) -> Runner:
+    place = hosting.runs / _PLACE
     remove_tree(place)  # left by a hub that was killed
-    judges = JudgeRunner(machines, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
-    executor = Executor(machines, place / "runs", remove_tree, at_once=jobs, bounds=_BOUNDS)
-    return BackgroundRuns(judges, executor, memory)
+    machines = hosting.machines
+    runner = SandboxedRunner(machines, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
+    return BackgroundRunner(runner, memory)
 
 
 def _slots(state: HubState, count: int) -> list[int]:

@@ -37,7 +37,7 @@ from mograder.sandbox.environments.builder import Environments
 from mograder.sandbox.environments.pruning import prune_environments
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import limits_of
-from mograder.sandbox.execution.runner import Executor
+from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
 from mograder.sandbox.machines import Machines
 from mograder.sessions.connections import answers
 from mograder.sessions.connections import connections as count_pages
@@ -185,7 +185,8 @@ def _validations(loaded: LoadedSettings, hosting: Hosting) -> Validations:
     copies = hosting.runs / "copies"
     remove_tree(copies)  # left by a hub that was killed
     jobs = loaded.settings.defaults.jobs
-    return Validations(Executor(hosting.machines, copies, remove_tree, at_once=jobs))
+    runner = SandboxedRunner(hosting.machines, copies, remove_tree, at_once=jobs)
+    return Validations(runner.execute)
 
 
 async def _capabilities(state: HubState, clock: Clock, pool: SessionManager) -> Capabilities:

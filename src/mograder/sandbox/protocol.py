@@ -41,9 +41,12 @@ LONGEST_TAIL = 16_384
 
 
 class Message(BaseModel):
-    """A message; unknown fields are ignored, since the other side may be of a later release."""
+    """A message: values have their own types, numbers are no texts.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    Unknown fields are ignored, since the other side may be of a later release.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
 Name = Annotated[str, Field(max_length=200)]

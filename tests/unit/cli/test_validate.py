@@ -22,7 +22,7 @@ LIMITED = notebook("x = 1", head=SCRIPT_HEAD.replace("# ///\n\nimport", LIMITS))
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> FakeRuns:
-    """Executor of the command, in place of a workbench with sandboxes."""
+    """Runs of the command, in place of a workbench with sandboxes."""
     made = FakeRuns()
     opened = partial(fake_workbench, made, FakeJudges())
     monkeypatch.setattr(mograder.cli.validate, "open_workbench", opened)

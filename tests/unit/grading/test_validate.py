@@ -80,7 +80,7 @@ async def judged(
     result: ExecutionResult, text: str = RELEASE, release: str | None = RELEASE
 ) -> ValidationReport:
     submission = Submission(text, "A1.py", Path("environment"), LIMITS, 10, release)
-    return await validate(submission, Scripted(result))
+    return await validate(submission, Scripted(result).execute)
 
 
 def statuses(report: ValidationReport) -> list[CheckStatus]:
@@ -252,7 +252,7 @@ async def test_what_runs_has_the_released_checks_and_the_students_text_stays() -
     changed = RELEASE.replace("x == 1", "True")
     runs = Scripted(ran(*ALL))
     submission = Submission(changed, "A1.py", Path("environment"), LIMITS, 10, RELEASE)
-    report = await validate(submission, runs)
+    report = await validate(submission, runs.execute)
     assert "x == 1" in runs.asked[0].text
     assert submission.text == changed
     assert report.integrity.warnings
@@ -263,7 +263,9 @@ async def test_what_runs_has_the_released_checks_and_the_students_text_stays() -
 async def test_a_byte_order_mark_is_taken_away_as_when_it_is_graded(release: str | None) -> None:
     runs = Scripted(ran(*ALL))
     text = f"\ufeff{RELEASE}"
-    await validate(Submission(text, "A1.py", Path("environment"), LIMITS, 10, release), runs)
+    await validate(
+        Submission(text, "A1.py", Path("environment"), LIMITS, 10, release), runs.execute
+    )
     assert runs.asked[0].text == RELEASE
 
 
@@ -419,7 +421,7 @@ async def test_cells_that_are_tests_pass_without_an_error_and_earn_marks() -> No
 
 async def test_a_function_that_is_a_test_is_called_behind_the_other_cells() -> None:
     runs = Scripted(of_tests({}))
-    await validate(Submission(TESTS, "A1.py", Path("environment"), LIMITS, 10, TESTS), runs)
+    await validate(Submission(TESTS, "A1.py", Path("environment"), LIMITS, 10, TESTS), runs.execute)
     assert runs.asked[0].text == TESTS.replace(
         "== 2\n",
         "== 2\n\n\n@app.cell\ndef _(test_Q2_called):\n    test_Q2_called()\n    return\n",
@@ -429,7 +431,7 @@ async def test_a_function_that_is_a_test_is_called_behind_the_other_cells() -> N
 async def test_an_asynchronous_test_is_awaited() -> None:
     runs = Scripted(of_tests({}))
     text = TESTS.replace("def test_Q2_called", "async def test_Q2_called")
-    await validate(Submission(text, "A1.py", Path("environment"), LIMITS, 10, text), runs)
+    await validate(Submission(text, "A1.py", Path("environment"), LIMITS, 10, text), runs.execute)
     assert runs.asked[0].text.endswith(
         "\n\n\n@app.cell\nasync def _(test_Q2_called):\n    await test_Q2_called()\n    return\n"
         + text.partition("== 2\n")[2]
@@ -440,7 +442,7 @@ async def test_a_test_that_was_changed_runs_as_it_was_released() -> None:
     runs = Scripted(of_tests({}))
     changed = TESTS.replace("assert x == 1", "assert True").replace("x = 0", "x = 1")
     submission = Submission(changed, "A1.py", Path("environment"), LIMITS, 10, TESTS)
-    report = await validate(submission, runs)
+    report = await validate(submission, runs.execute)
     assert "assert x == 1" in runs.asked[0].text
     assert "x = 1" in runs.asked[0].text
     assert any("test_Q1_one" in str(each) for each in report.integrity.warnings)

@@ -36,7 +36,7 @@ def submission(text: str = NOTEBOOK) -> Submission:
 async def test_the_same_text_runs_once_and_both_learn_what_came_of_it() -> None:
     runs = FakeRuns(hold=asyncio.Event())
     assert runs.hold is not None
-    validations, told = Validations(runs), asyncio.Queue[str]()
+    validations, told = Validations(runs.execute), asyncio.Queue[str]()
     async with asyncio.TaskGroup() as tasks:
         both = [
             tasks.create_task(validations.validate("alice", submission(), told.put_nowait))
@@ -57,7 +57,7 @@ async def test_the_same_text_runs_once_and_both_learn_what_came_of_it() -> None:
 
 async def test_a_notebook_that_waits_for_others_is_not_said_to_run() -> None:
     runs, told = LateRuns(), asyncio.Queue[str]()
-    validations = Validations(runs)
+    validations = Validations(runs.execute)
     first = asyncio.create_task(validations.validate("alice", submission(), lambda _: None))
     await runs.reached.wait()
     second = asyncio.create_task(validations.validate("bob", submission(), told.put_nowait))
@@ -70,7 +70,7 @@ async def test_a_notebook_that_waits_for_others_is_not_said_to_run() -> None:
 async def test_few_requests_of_a_student_wait_for_one_run() -> None:
     runs = FakeRuns(hold=asyncio.Event())
     assert runs.hold is not None
-    validations = Validations(runs)
+    validations = Validations(runs.execute)
 
     async def ask() -> bool:
         try:
@@ -89,14 +89,14 @@ async def test_few_requests_of_a_student_wait_for_one_run() -> None:
 
 async def test_who_has_an_answer_may_ask_again() -> None:
     runs = FakeRuns()
-    validations = Validations(runs)
+    validations = Validations(runs.execute)
     for text in (NOTEBOOK, NOTEBOOK + "#", NOTEBOOK):
         await validations.validate("alice", submission(text), lambda _: None)
     assert len(runs.asked) == 3
 
 
 async def test_nothing_is_remembered_of_students_whose_validation_is_over() -> None:
-    validations = Validations(FakeRuns())
+    validations = Validations(FakeRuns().execute)
     for number in range(20):
         await validations.validate(f"student{number}", submission(), lambda _: None)
     assert len(validations._last) == 1
@@ -104,7 +104,7 @@ async def test_nothing_is_remembered_of_students_whose_validation_is_over() -> N
 
 async def test_what_goes_on_ends_with_the_hub() -> None:
     runs = FakeRuns(hold=asyncio.Event())
-    validations = Validations(runs)
+    validations = Validations(runs.execute)
     waiting = asyncio.ensure_future(validations.validate("alice", submission(), lambda _: None))
     await runs.reached.wait()
     await validations.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.sections.settings_model import LimitsSettings
-from mograder.hub.hub_grading import BackgroundRuns
+from mograder.hub.hub_grading import BackgroundRunner
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
@@ -55,7 +55,7 @@ async def test_a_submission_is_judged_in_reserved_memory_with_a_low_weight(
     limits = limits_of(LimitsSettings(cpu_weight=weight))
     files = JudgeFiles("", None, None)
     request = JudgingRequest("", "A1.py", files, Path("/env"), limits, Deadlines(), (), (), "seed")
-    await BackgroundRuns(rig, rig, rig.reserve).judge(request)
+    await BackgroundRunner(rig, rig.reserve).judge(request)
     assert (rig.weights, rig.memory, rig.reserved) == ([given], [2 * UNKNOWN], 0)
 
 
@@ -63,5 +63,5 @@ async def test_a_notebook_runs_in_reserved_memory_with_a_low_weight() -> None:
     rig = Rig()
     limits = limits_of(LimitsSettings())
     request = ExecutionRequest("", "A1.py", Path("/env"), limits, 10.0)
-    assert await BackgroundRuns(rig, rig, rig.reserve).execute(request) is RAN
+    assert await BackgroundRunner(rig, rig.reserve).execute(request) is RAN
     assert (rig.weights, rig.memory, rig.reserved) == ([10], [UNKNOWN], 0)

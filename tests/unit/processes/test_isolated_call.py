@@ -77,8 +77,8 @@ def submission(text: str, release: str | None = None) -> Submission:
 async def test_a_large_notebook_is_judged_as_a_small_one() -> None:
     large = NOTEBOOK + "# " + "x" * 100_000 + "\n"
     runs = FakeRuns(RAN)
-    small = await validate(submission(NOTEBOOK), runs, IsolatedCall())
-    assert await validate(submission(large), runs, IsolatedCall()) == small
+    small = await validate(submission(NOTEBOOK), runs.execute, IsolatedCall())
+    assert await validate(submission(large), runs.execute, IsolatedCall()) == small
     assert small.ok
     assert runs.asked[1].text == large
 
@@ -182,14 +182,16 @@ def test_code_in_an_answer_is_not_run(tmp_path: Path) -> None:
 async def test_one_that_takes_all_memory_is_a_report_of_its_own() -> None:
     bomb = NOTEBOOK.replace("True", "[" + "[]," * 4_000_000 + "]")
     runs = FakeRuns(RAN)
-    report = await validate(submission(bomb), runs, IsolatedCall())
+    report = await validate(submission(bomb), runs.execute, IsolatedCall())
     assert (report.outcome, runs.asked) == (Outcome.UNREADABLE, [])
 
 
 @apart
 async def test_a_release_that_is_no_notebook_is_told_with_its_hint() -> None:
     with pytest.raises(InvalidInput) as caught:
-        await validate(submission(NOTEBOOK, "x = (" + " " * 40_000), FakeRuns(RAN), IsolatedCall())
+        await validate(
+            submission(NOTEBOOK, "x = (" + " " * 40_000), FakeRuns(RAN).execute, IsolatedCall()
+        )
     assert "A1.py:1" in caught.value.message
 
 

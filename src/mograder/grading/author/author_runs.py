@@ -51,7 +51,7 @@ from mograder.store.course.course import read_notebook
 from mograder.store.course.sources import contracts_of
 
 if sys.platform == "linux":
-    from mograder.sandbox.execution.runner import folder_digest
+    from mograder.sandbox.execution.notebook_copies import folder_digest
 
 _SEED = "rehearsal"
 _LOG = 2000
@@ -159,7 +159,7 @@ class AuthorRuns:
             notebooks=True,
             outputs=True,
         )
-        return await bench.executor.execute(request)
+        return await bench.runner.execute(request)
 
     async def judge(self, trial: AuthorTrial, progress: Progress) -> JudgingResult:
         """Judge a notebook in two processes, as `mograder autograde` does."""
@@ -185,7 +185,7 @@ class AuthorRuns:
                 judge_slot=judge,
                 rehearse=trial.files.contract is None,
             )
-            return await bench.judges.judge(request)
+            return await bench.runner.judge(request)
 
     async def keep(self, trial: AuthorTrial, contract: str) -> None:
         """Keep the contract of a trial for later grading.

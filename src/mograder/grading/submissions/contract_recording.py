@@ -27,9 +27,9 @@ from mograder.sandbox.execution.judging import (
     JudgedCheck,
     JudgedLabel,
     JudgeFiles,
-    Judges,
     JudgingRequest,
     JudgingResult,
+    Runner,
 )
 from mograder.sandbox.inside.grading_contract import (
     VERSION,
@@ -49,7 +49,7 @@ class Recording:
     """The author's source to record a contract of.
 
     ``folder`` has the files beside it, and ``files_sha256`` is their digest
-    (:func:`~mograder.sandbox.execution.runner.folder_digest`).
+    (:func:`~mograder.sandbox.execution.notebook_copies.folder_digest`).
     """
 
     text: str
@@ -71,7 +71,7 @@ class RecordedContract:
 
 
 async def record_contract(
-    recording: Recording, judges: Judges, slots: SandboxSlots
+    recording: Recording, runner: Runner, slots: SandboxSlots
 ) -> RecordedContract:
     """Judge the author's own solution without a contract, and return the one that it shows.
 
@@ -83,7 +83,7 @@ async def record_contract(
     contract: Contract | None = None
     with slots.pair() as pair:  # those of no student, whose user ids would be theirs
         for _ in range(2):
-            result = await judges.judge(_request(recording, contract, *pair))
+            result = await runner.judge(_request(recording, contract, *pair))
             problems = contract_problems(recording.filename, recording.plan, result)
             if problems:
                 return RecordedContract(None, problems)

@@ -59,11 +59,15 @@ from mograder.grading.validation_report import (
 )
 from mograder.marks import held_to
 from mograder.notebook.grading.grading_plan import Part, answers_read
-from mograder.sandbox.execution.judging import JudgedCondition, JudgingRequest, JudgingResult
+from mograder.sandbox.execution.judging import (
+    JudgedCondition,
+    JudgingRequest,
+    JudgingResult,
+    Runner,
+)
 from mograder.sandbox.execution.report import (
     CellResult,
     CellStatus,
-    Executes,
     ExecutionRequest,
     ExecutionResult,
     Outcome,
@@ -189,7 +193,7 @@ class _Grading:
             judge_slot=judge,
             outputs=True,
         )
-        result = await self.tools.judges.judge(request)
+        result = await self.tools.runner.judge(request)
         self.protected, self.cells = result.protected, result.worker.cells
         self.checks = judged_checks(source.plan.checks, assignment.labels, result)
         self.errors = tuple(_cell_errors(result, self.known.lines))
@@ -228,7 +232,9 @@ class _Grading:
             folder=assignment.release_folder,
             uid_slot=uid_slot,
         )
-        return await validate(submission, _OwnEnds(self.tools.executor), self.tools.apart)
+        return await validate(
+            submission, partial(_with_own_end, self.tools.runner), self.tools.apart
+        )
 
     def give_up(self, state: GradingState, reason: str) -> None:
         """Take back all results, for a reason that concerns the whole submission."""
@@ -369,20 +375,15 @@ def _label(check: ValidatedCheck, wanted: float) -> GradedLabel:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _OwnEnds:
-    """Runs notebooks; raises an error for a run whose end is not the student's doing.
+async def _with_own_end(runner: Runner, request: ExecutionRequest) -> ExecutionResult:
+    """Run a notebook; raise an error if its end is not the student's doing.
 
     As the judge's worker: where the machine is short of something, or nothing was reported.
     """
-
-    runs: Executes
-
-    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
-        result = await self.runs.execute(request)
-        if why := SHORTAGES.get(result.reason):
-            raise MograderError(f"The notebook was ended because {why}.")
-        told = result.cells or result.problem
-        if not told and result.outcome not in (Outcome.FINISHED, Outcome.UNREADABLE):
-            raise MograderError(f"The notebook reported nothing. {result.log_tail[-_LOG:]}".strip())
-        return result
+    result = await runner.execute(request)
+    if why := SHORTAGES.get(result.reason):
+        raise MograderError(f"The notebook was ended because {why}.")
+    told = result.cells or result.problem
+    if not told and result.outcome not in (Outcome.FINISHED, Outcome.UNREADABLE):
+        raise MograderError(f"The notebook reported nothing. {result.log_tail[-_LOG:]}".strip())
+    return result

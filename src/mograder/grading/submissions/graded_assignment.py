@@ -43,7 +43,7 @@ from mograder.notebook.points import (
 from mograder.notebook.source.release import with_hidden_tests
 from mograder.sandbox.execution.item_limits import limits_for
 from mograder.sandbox.execution.judging import JudgeFiles
-from mograder.sandbox.execution.runner import folder_digest
+from mograder.sandbox.execution.notebook_copies import folder_digest
 from mograder.sandbox.inside.grading_contract import Contract, render_contract
 from mograder.sandbox.protocol import Deadlines, Limits, timed
 from mograder.store.course.course import read_notebook, shown
@@ -251,7 +251,7 @@ async def _contract(recording: Recording, tools: GradingTools, progress: Progres
     if kept is not None:
         return kept
     progress("Judging the author's own solution")
-    recorded = await record_contract(recording, tools.judges, tools.slots)
+    recorded = await record_contract(recording, tools.runner, tools.slots)
     refuse(recorded.problems)
     if recorded.contract is None:
         raise InvalidInput(f"{recording.filename}: its solution could not be judged.")

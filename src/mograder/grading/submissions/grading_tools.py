@@ -21,8 +21,7 @@ from mograder.core.tasks import Progress
 from mograder.grading.submissions.grading_result import grading_key
 from mograder.grading.workbench import SandboxSlots, open_sandboxed
 from mograder.processes.isolated_call import IsolatedCall
-from mograder.sandbox.execution.judging import Judges
-from mograder.sandbox.execution.report import Executes
+from mograder.sandbox.execution.judging import Runner
 from mograder.sandbox.protocol import Limits
 from mograder.store.course.sources import ContractStore, contracts_of
 
@@ -42,8 +41,7 @@ class GradingTools:
     the sandboxes.
     """
 
-    judges: Judges
-    executor: Executes
+    runner: Runner
     environment: Callable[[str, Progress], Awaitable[Path]]
     settings: Settings
     contracts: ContractStore
@@ -67,8 +65,7 @@ async def open_grading_tools(
     opening = open_sandboxed(loaded, environ, sandbox=sandbox, trusted=True, runs=_MANY, jobs=jobs)
     async with opening as bench:
         yield GradingTools(
-            judges=bench.judges,
-            executor=bench.executor,
+            runner=bench.runner,
             environment=bench.environment,
             settings=loaded.settings,
             contracts=contracts_of(loaded),

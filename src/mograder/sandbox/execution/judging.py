@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic import dataclasses as strict
 
 from mograder.notebook.grading.grading_plan import GradingPlan, Part
-from mograder.sandbox.execution.report import ExecutionResult
+from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult
 from mograder.sandbox.inside.grading_contract import Contract, parse_contract, render_contract
 from mograder.sandbox.protocol import COMMANDS_SLOT, Deadlines, Limits
 
@@ -220,13 +220,26 @@ class JudgingResult:
     rehearsal: RehearsalReport | None = None
 
 
-class Judges(Protocol):
-    """Judges submissions (:class:`~mograder.sandbox.execution.judge_runner.JudgeRunner`)."""
+class Runner(Protocol):
+    """Runs notebooks and judges submissions, of which some may have to wait for others.
+
+    :class:`~mograder.sandbox.execution.sandboxed_runner.SandboxedRunner` does it with a supervisor,
+    :class:`~mograder.sandbox.execution.plain_processes.PlainProcesses` on systems without one.
+    """
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        """Run a notebook until it ends or its time is over, and return the result.
+
+        Raises:
+            MograderError: It could not be run at all: no supervisor, no environment, too many or
+                too large support files.
+        """
 
     async def judge(self, request: JudgingRequest) -> JudgingResult:
         """Judge one submission; both sandboxes have ended afterwards.
 
         Raises:
+            InvalidInput: The plan or the contract cannot be read.
             MograderError: It could not be judged at all, for a reason that is not the student's.
         """
 

@@ -8,11 +8,11 @@ bounds its length (:mod:`mograder.sandbox.supervisor.notebook_runs`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic import dataclasses as strict
@@ -148,11 +148,8 @@ class ExecutionResult:
         return next(cells, None)
 
 
-class Executes(Protocol):
-    """Runs the text of a notebook (:class:`~mograder.sandbox.execution.runner.Executor`)."""
-
-    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
-        """Run a notebook until it ends or its time is over, and return the result."""
+Executes = Callable[[ExecutionRequest], Awaitable[ExecutionResult]]
+"""Runs a notebook (:meth:`mograder.sandbox.execution.judging.Runner.execute`)."""
 
 
 class _Words(BaseModel):

@@ -51,7 +51,6 @@ from typing import Any
 import answer_calls  # type: ignore[import-not-found]  # in this file's directory
 import answer_rehearsal  # type: ignore[import-not-found]
 import answer_session  # type: ignore[import-not-found]
-import cell_output  # type: ignore[import-not-found]
 import cell_runner  # type: ignore[import-not-found]
 import codec_rules as rules  # type: ignore[import-not-found]
 import grading_contract  # type: ignore[import-not-found]
@@ -127,8 +126,8 @@ def _run_unless_threads(template: Template, ends: list[int]) -> None:
 
 def prepare_output() -> None:
     """Keep output and figures from going anywhere, and let files beside the source be imported."""
-    cell_output.Tail()
-    cell_output.quiet_figures()
+    cell_runner.Tail()
+    cell_runner.quiet_figures()
     # As in the worker: installed modules take precedence.
     here = str(pathlib.Path.cwd())
     sys.path[:] = [*(entry for entry in sys.path if entry != here), here]

@@ -27,7 +27,6 @@ from typing import Any
 import carried_files  # type: ignore[import-not-found]  # in this file's directory
 import cell_runner  # type: ignore[import-not-found]
 import codec_rules as rules  # type: ignore[import-not-found]
-import frames  # type: ignore[import-not-found]
 import own_modules  # type: ignore[import-not-found]
 import shared_objects  # type: ignore[import-not-found]
 import value_encoder  # type: ignore[import-not-found]
@@ -173,8 +172,8 @@ class AnswerServer:
 
     def renew(self) -> None:
         """Begin with the next frame, after one that was not read or written to its end."""
-        self._reader = frames.FrameReader(self._requests, total_bytes=_WITHOUT_LIMIT)
-        self._writer = frames.FrameWriter(self._answers)
+        self._reader = rules.FrameReader(self._requests, total_bytes=_WITHOUT_LIMIT)
+        self._writer = rules.FrameWriter(self._answers)
 
     def serve(self, until: int | None = None) -> None:
         """Answer requests; return once the descriptor ``until`` can be read."""
@@ -185,10 +184,10 @@ class AnswerServer:
             self._answer(*frame.head, frame.buffers)
 
     def serve_value(self) -> None:
-        """Answer one request for a value; ``frames.FrameError`` for any other."""
+        """Answer one request for a value; ``rules.FrameError`` for any other."""
         number, operation, _, *arguments = self._reader.read(FOREVER).head
         if operation != "pull":
-            raise frames.FrameError("a request to a process that was not begun")
+            raise rules.FrameError("a request to a process that was not begun")
         self._pull(number, *arguments)
 
     def _answer(self, number: int, operation: str, shares: int, *arguments: Any) -> None:
@@ -235,7 +234,7 @@ class AnswerServer:
     def _say(self, head: list[Any], buffers: Sequence[bytes] = ()) -> None:
         try:
             self._writer.write(head, buffers, seconds=FOREVER)
-        except frames.FrameError as error:  # over a limit, or the pipe failed, which raises again
+        except rules.FrameError as error:  # over a limit, or the pipe failed, which raises again
             sentence = f"The result cannot be carried: {error}."
             self._writer.write([head[0], "refused", sentence], seconds=FOREVER)
 

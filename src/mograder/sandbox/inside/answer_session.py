@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import codec_rules as rules  # type: ignore[import-not-found]  # in this file's directory
-import frames  # type: ignore[import-not-found]
 import value_decoder  # type: ignore[import-not-found]
 
 _END_SECONDS = 10.0
@@ -57,10 +56,10 @@ class AnswerSession:
         """Why no more answers are taken in this check; empty while they are."""
         self.overfull = False
         """Whether the judge's own memory was exhausted, which is no fault of the answer."""
-        self._control = frames.FrameWriter(control)
+        self._control = rules.FrameWriter(control)
         self._requests = requests
-        self._writer = frames.FrameWriter(requests)
-        self._reader = frames.FrameReader(answers)
+        self._writer = rules.FrameWriter(requests)
+        self._reader = rules.FrameReader(answers)
         self.limits = limits
         self._ran_by = time.monotonic() + limits.notebook
         self._last = 0.0
@@ -89,8 +88,8 @@ class AnswerSession:
         try:
             frame = self._reader.read(max(self._ran_by - time.monotonic(), _LEAST_SECONDS))
             if frame.head != [0, rules.SERVING] or frame.buffers:
-                self.lose(frames.FrameError("bytes that were not asked for"))
-        except frames.FrameError as error:
+                self.lose(rules.FrameError("bytes that were not asked for"))
+        except rules.FrameError as error:
             self.lost = True
             self.broken = f"the notebook did not come to its end: {error}"
             if time.monotonic() >= self._ran_by:
@@ -152,16 +151,16 @@ class AnswerSession:
             return
         try:
             self._reader.discard_until(nonce, _END_SECONDS)
-        except frames.FrameError as error:
+        except rules.FrameError as error:
             self.lose(error)
         else:
-            self._writer = frames.FrameWriter(self._requests)
+            self._writer = rules.FrameWriter(self._requests)
             self.broken = ""
 
     def _tell(self, head: list[Any], *buffers: bytes) -> None:
         try:
             self._control.write(head, buffers, seconds=self.limits.call)
-        except frames.FrameError as error:
+        except rules.FrameError as error:
             self.lose(error)
 
     def lose(self, error: object) -> None:
@@ -195,7 +194,7 @@ class AnswerSession:
             head = [self.number, operation, shares, *arguments]
             self._writer.write(head, buffers, seconds=seconds)
             frame = self._reader.read(seconds)
-        except frames.FrameError as error:
+        except rules.FrameError as error:
             self._break(f"no answer: {error}")
         return self._checked(frame)
 

@@ -38,7 +38,6 @@ from typing import Any
 import answer_server  # type: ignore[import-not-found]  # in this file's directory
 import cell_runner  # type: ignore[import-not-found]
 import codec_rules as rules  # type: ignore[import-not-found]
-import frames  # type: ignore[import-not-found]
 
 _WITHOUT_LIMIT = 2**62
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -170,12 +169,12 @@ class _Checks:
         self._control = options["control"]
         self._requests, self._answers = options["requests"], options["answers"]
         self._server = server
-        self._reader = frames.FrameReader(self._control, total_bytes=_WITHOUT_LIMIT)
+        self._reader = rules.FrameReader(self._control, total_bytes=_WITHOUT_LIMIT)
 
     def serve(self) -> None:
         """Obey the judge until its end of the pipe is closed."""
         child = 0
-        with contextlib.suppress(frames.FrameError):
+        with contextlib.suppress(rules.FrameError):
             while True:
                 self._wait(child)
                 frame = self._reader.read(answer_server.FOREVER)
@@ -250,8 +249,8 @@ class _Checks:
 
     def tell(self, head: list[Any]) -> None:
         """Write a frame that answers no request; errors are ignored."""
-        with contextlib.suppress(frames.FrameError):
-            frames.FrameWriter(self._answers).write(head, seconds=1)
+        with contextlib.suppress(rules.FrameError):
+            rules.FrameWriter(self._answers).write(head, seconds=1)
 
 
 class _EndedError(BaseException):

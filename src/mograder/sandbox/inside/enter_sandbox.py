@@ -3,6 +3,10 @@
 Runs inside, beside ``zygote.py`` and the programs, and imports nothing else of mograder. A sandbox
 to be joined contains only its placeholder, so no student process can interfere with a half-done
 entry; after the ``inside`` message the process is as confined as one that bubblewrap started.
+
+The supervisor uses the functions that drop privileges, too. Each of them raises :class:`OSError`
+where the kernel refuses, or where a privilege is still present afterwards: a process that keeps
+one by mistake must not continue.
 """
 
 from __future__ import annotations
@@ -10,20 +14,21 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
+import errno
 import functools
 import importlib
 import json
 import os
 import pathlib
+import platform
 import signal
 import socket
+import struct
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NoReturn
-
-import rights  # type: ignore[import-not-found]  # in this file's directory
 
 _SANDBOX = 0x7E020000
 """CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}"""
@@ -33,6 +38,81 @@ _FAILED = 71
 _OF_FILES = "marimo._config"
 _ARG_START = 45
 """Index of the field in ``/proc/self/stat``, counted from after the program's name."""
+
+
+_PR_SET_SECCOMP, _PR_CAPBSET_READ, _PR_CAPBSET_DROP = 22, 23, 24
+_PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS = 38, 39
+_SECCOMP_MODE_FILTER = 2
+_KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_CAPABILITY_VERSION = 0x20080522
+_MOST_CAPABILITIES = 64
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(result: int, what: str) -> None:
+    """Raise :class:`OSError` if ``result``, of a C library call named ``what``, is negative."""
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def leave_keyring() -> None:
+    """Join a new session keyring, so that the keys of the previous one are inaccessible.
+
+    The supervisor does this once. Sandboxes share its empty keyring, which their filter makes
+    inaccessible: one for each would exhaust the kernel's quota of a service user, 200 keys
+    (keyrings(7)), at some 95 sessions.
+    """
+    number = _KEYCTL_NUMBERS.get(platform.machine())
+    if number is None:
+        raise OSError(errno.ENOSYS, f"no system-call numbers for {platform.machine()}")
+    joined = libc.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None, 0, 0, 0)
+    check(joined, "a session keyring")
+
+
+def bound_capabilities(kept: Collection[int] = ()) -> None:
+    """Drop all capabilities but ``kept`` from the bounding set: no exec can regain them."""
+    for capability in _held():
+        if capability not in kept:
+            check(libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0), "the bounding set")
+    if left := set(_held()) - set(kept):
+        raise PermissionError(f"capabilities are left in the bounding set: {sorted(left)}")
+
+
+def _held() -> Iterator[int]:
+    """Yield the capabilities in the bounding set; the kernel defines fewer than 64."""
+    for capability in range(_MOST_CAPABILITIES):
+        if libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
+            yield capability
+
+
+def keep_capabilities(kept: Collection[int] = ()) -> None:
+    """Drop all capabilities of this process but ``kept``."""
+    mask = sum(1 << capability for capability in kept)
+    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
+    # Effective, permitted and inheritable; first the lower 32 bits of each, then the upper ones.
+    wanted = struct.pack("6I", mask, mask, 0, 0, 0, 0)
+    check(libc.capset(header, wanted), "capset")
+    found = ctypes.create_string_buffer(len(wanted))
+    check(libc.capget(header, found), "capget")
+    if found.raw != wanted:
+        raise PermissionError("capabilities are left that were to be given up")
+
+
+def forbid_new_privileges() -> None:
+    """Set no_new_privs: no program executed from now on gains privileges."""
+    check(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    if libc.prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1:
+        raise PermissionError("no_new_privs is not set")
+
+
+def filter_calls(program: bytes) -> None:
+    """Install a system-call filter (packed ``sock_filter`` records); needs no_new_privs."""
+    code = ctypes.create_string_buffer(program, len(program))
+    record = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
+    check(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, record, 0, 0), "seccomp")
 
 
 class Session:
@@ -69,7 +149,7 @@ class Session:
                 os.setgroups([])
                 os.setresgid(uid, uid, uid)
                 os.setresuid(uid, uid, uid)
-            rights.check(rights.libc.setns(holder, _SANDBOX), "setns")
+            check(libc.setns(holder, _SANDBOX), "setns")
             pid = os.fork()
             if pid:
                 os.write(self._told, b"pid %d\n" % pid)
@@ -132,14 +212,14 @@ def _show_arguments(arguments: list[str]) -> None:
 
 def _give_up_rights(program: bytes) -> None:
     """Apply the restrictions that bubblewrap applies only to its own children."""
-    rights.forbid_new_privileges()
-    cleared = rights.libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    rights.check(cleared, "ambient")
-    rights.bound_capabilities()
-    rights.keep_capabilities()
+    forbid_new_privileges()
+    cleared = libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    check(cleared, "ambient")
+    bound_capabilities()
+    keep_capabilities()
     # As execve does: joining made /proc/PID unreadable to its uid, also to marimo's kernel.
-    rights.check(rights.libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
-    rights.filter_calls(program)
+    check(libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
+    filter_calls(program)
     _check_rights()
 
 

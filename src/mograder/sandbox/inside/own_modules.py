@@ -1,6 +1,6 @@
 """Hides the modules of our programs from a notebook, whose own files may have the same names.
 
-A student's ``frames.py`` beside the notebook must be what ``import frames`` finds there. So each
+A student's ``serve.py`` beside the notebook must be what ``import serve`` finds there. So each
 program hides its modules before a notebook's code runs; they keep the references to each other.
 Runs inside, beside the programs, and imports only the standard library.
 """

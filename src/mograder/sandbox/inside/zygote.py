@@ -54,7 +54,6 @@ import answer_worker  # type: ignore[import-not-found]
 import cell_runner  # type: ignore[import-not-found]
 import enter_sandbox  # type: ignore[import-not-found]
 import own_modules  # type: ignore[import-not-found]
-import rights  # type: ignore[import-not-found]
 import serve  # type: ignore[import-not-found]
 import warmup_run  # type: ignore[import-not-found]
 
@@ -428,7 +427,7 @@ class _Zygote:
         # Not os.fork: what Python does after a fork is done by the next one, in the session itself.
         # This process has one thread, and only joins the sandbox.
         entering = _fork_only()
-        rights.check(entering, "fork")
+        enter_sandbox.check(entering, "fork")
         if entering == 0:
             os.close(read_end)
             enter_sandbox.Session(

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from mograder.core.context_managers import open_pipes
 from mograder.core.errors import SandboxUnavailable
-from mograder.sandbox.inside import rights
+from mograder.sandbox.inside.enter_sandbox import leave_keyring, libc
 from mograder.sandbox.isolation.bwrap_process import (
     BwrapProcess,
     Child,
@@ -387,7 +387,7 @@ def system_links() -> tuple[tuple[tuple[str, str], ...], tuple[Path, ...]]:
 
 def adopt_orphans() -> None:
     """Become the subreaper, the parent of processes that a sandbox's monitor leaves behind."""
-    rights.libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def leave_the_keyring() -> None:
@@ -397,7 +397,7 @@ def leave_the_keyring() -> None:
     forbids keyrings, for the processes in our sandboxes as well.
     """
     try:
-        rights.leave_keyring()
+        leave_keyring()
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOSYS):
             raise

@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from mograder.core.context_managers import open_pipes
-from mograder.sandbox.inside import rights
+from mograder.sandbox.inside.enter_sandbox import (
+    bound_capabilities,
+    check,
+    filter_calls,
+    forbid_new_privileges,
+    keep_capabilities,
+    libc,
+)
 
 CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
 _CLONE_NEWNS, _CLONE_NEWCGROUP, _CLONE_NEWUTS = 0x00020000, 0x02000000, 0x04000000
@@ -153,7 +160,7 @@ def _found(place: Founded, launch: Launch, output: int) -> Started:
         try:
             wanted = {named_read, left_write, us}
             _hold_only(wanted, launch, output)
-            rights.check(rights.libc.unshare(CLONE_NEWUSER), "unshare")
+            check(libc.unshare(CLONE_NEWUSER), "unshare")
             os.write(left_write, b"x")
             if os.read(named_read, 1) == b"x":
                 _become(0, single=place.count == 1)
@@ -193,7 +200,7 @@ def _hold_only(own: set[int], launch: Launch, output: int) -> None:
     for low, high in zip(bounds, [*bounds[1:], _ALL_DESCRIPTORS], strict=True):
         if low + 1 < high:
             last = ctypes.c_uint(high - 1)
-            rights.check(rights.libc.syscall(_CLOSE_RANGE, low + 1, last, 0), "close_range")
+            check(libc.syscall(_CLOSE_RANGE, low + 1, last, 0), "close_range")
 
 
 def _name_ids(pid: int, place: Founded) -> None:
@@ -246,7 +253,7 @@ def _enter(place: Joined, launch: Launch, output: int, told: socket.socket) -> N
     try:
         _hold_only({place.pidfd, told.fileno()}, launch, output)
         prefer_to_end(os.getpid())  # a zygote, too
-        rights.check(rights.libc.setns(place.pidfd, place.flags), "setns")
+        check(libc.setns(place.pidfd, place.flags), "setns")
         _go_on_inside(place, launch, output, told)
     except OSError as error:
         _say(output, error)
@@ -278,12 +285,12 @@ def _go_on_inside(place: Joined, launch: Launch, output: int, told: socket.socke
 def _settle(place: Joined) -> None:
     if place.flags == NESTED:
         _show_its_processes()
-    rights.bound_capabilities(place.capabilities)  # needs CAP_SETPCAP, which is dropped below
+    bound_capabilities(place.capabilities)  # needs CAP_SETPCAP, which is dropped below
     _become(place.uid, single=place.uid == 0)
-    rights.keep_capabilities(place.capabilities)
+    keep_capabilities(place.capabilities)
     if place.program:
-        rights.forbid_new_privileges()
-        rights.filter_calls(place.program)
+        forbid_new_privileges()
+        filter_calls(place.program)
 
 
 def _show_its_processes() -> None:
@@ -291,11 +298,9 @@ def _show_its_processes() -> None:
 
     bubblewrap looks up its own child there.
     """
-    rights.check(rights.libc.unshare(_CLONE_NEWNS), "unshare")
-    rights.check(rights.libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount")
-    rights.check(
-        rights.libc.mount(b"proc", b"/proc", b"proc", _MS_NOTHING_SPECIAL, None), "mount proc"
-    )
+    check(libc.unshare(_CLONE_NEWNS), "unshare")
+    check(libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount")
+    check(libc.mount(b"proc", b"/proc", b"proc", _MS_NOTHING_SPECIAL, None), "mount proc")
 
 
 def _become(uid: int, *, single: bool) -> None:
@@ -313,7 +318,7 @@ def _die_with(us: int) -> None:
 
     Must follow the uid change, which clears it.
     """
-    rights.check(rights.libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "pdeathsig")
+    check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "pdeathsig")
     poll = select.poll()
     poll.register(us, select.POLLIN)
     if poll.poll(0):

@@ -312,10 +312,7 @@ class NodeSupervisor(Supervisor):
         # At once: after a hub's restart the lease may be over before the next regular status.
         with contextlib.suppress(OSError):
             tell(writer, await self._status())
-        conversation = asyncio.create_task(self._converse(reader, writer))
-        self._conversations.add(conversation)
-        conversation.add_done_callback(self._conversations.discard)
-        await conversation
+        await self._conversations.start(self._converse(reader, writer))
 
     async def _do(self, call: Call, writer: asyncio.StreamWriter) -> Done:
         operation = call.operation

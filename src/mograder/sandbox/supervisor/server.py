@@ -32,6 +32,7 @@ from mograder.core.files.disk import DiskReserve
 from mograder.core.log import configure_logging
 from mograder.core.operating_system import allow_open_files
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
+from mograder.core.tasks import BackgroundTasks
 from mograder.sandbox.isolation.bwrap import (
     BwrapRunner,
     Runner,
@@ -139,7 +140,7 @@ class Supervisor:
         self._hubs: set[asyncio.StreamWriter] = set()
         self._epochs = HubEpochs()
         self._subscribers: set[asyncio.StreamWriter] = set()
-        self._conversations: set[asyncio.Task[None]] = set()
+        self._conversations = BackgroundTasks()
         self._runs: dict[tuple[asyncio.StreamWriter, int], asyncio.Task[object]] = {}
         self._stopping = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
@@ -172,8 +173,7 @@ class Supervisor:
             await self._zygotes.close()
         for hub in tuple(self._hubs):
             hub.close()
-        if self._conversations:
-            await asyncio.wait(self._conversations, timeout=_FAREWELL_SECONDS)
+        await self._conversations.ended(_FAREWELL_SECONDS)
         for hub in tuple(self._hubs):
             hub.transport.abort()  # a hub that does not read must not delay the end
         _log.info("supervisor ended")
@@ -187,9 +187,7 @@ class Supervisor:
         if not _is_ours(writer):
             writer.close()
             return
-        conversation = asyncio.create_task(self._converse(reader, writer))
-        self._conversations.add(conversation)
-        conversation.add_done_callback(self._conversations.discard)
+        self._conversations.start(self._converse(reader, writer))
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._hubs.add(writer)

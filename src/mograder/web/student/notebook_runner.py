@@ -146,7 +146,7 @@ class NotebookRunner:
         place: Path = notebook.path.parent
         return await validate(
             Submission(text, name, environment, limits, seconds, release, place),
-            workbench.executor,
+            workbench.runner.execute,
         )
 
     def _remember(self, notebook: Notebook, answer: ValidationAnswer) -> None:

@@ -34,6 +34,7 @@ from tests.support.fake_judges import (
     UNPROTECTED,
     Answer,
     FakeJudges,
+    FakeRunner,
     FakeRuns,
     answered,
     everything_passed,
@@ -59,9 +60,10 @@ async def grade(
     **more: Any,
 ) -> GradedNotebook:
     """Grade a submission, of which the judge says what the test wants."""
-    tools = fake_tools(place, executor=runs or FakeRuns())
+    tools = fake_tools(place)
     assignment = await prepared(place, tools, source)
-    tools = replace(tools, judges=FakeJudges(answer))
+    runner = FakeRunner(FakeJudges(answer), runs or FakeRuns())
+    tools = replace(tools, runner=runner)
     return await graded(assignment, tools, text, **more)
 
 

@@ -9,7 +9,7 @@ from annotated_types import Le
 
 from mograder.core.sections.settings_model import RlimitsSettings
 from mograder.grading.submissions.grading_tools import lowered
-from mograder.sandbox.execution.judge_runner import longest
+from mograder.sandbox.execution.sandboxed_runner import longest
 from mograder.sandbox.protocol import Deadlines, JudgeSubmission, Limits, timed
 
 LIMITS = Limits(

@@ -175,6 +175,13 @@ def test_a_run_takes_a_time_that_results_and_pages_can_have(seconds: float) -> N
         ANSWER.validate_json(json.dumps({**done, "executed": {**executed, "seconds": seconds}}))
 
 
+@pytest.mark.parametrize("changed", [{"status": "0"}, {"status": 0.0}, {"timed_out": "no"}])
+def test_a_value_of_another_type_makes_an_answer_unreadable(changed: dict[str, object]) -> None:
+    executed = {"status": 0, "log_tail": "", "seconds": 1, **changed}
+    with pytest.raises(ValidationError):
+        ANSWER.validate_json(json.dumps({"kind": "done", "id": 1, "executed": executed}))
+
+
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[str]]:
     """A process in the place of a supervisor that this hub started."""

@@ -8,13 +8,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mograder.sandbox.execution.plain_processes import PlainCommands
+from mograder.sandbox.execution.item_limits import CopyBounds
+from mograder.sandbox.execution.plain_processes import PlainProcesses
 from mograder.sandbox.protocol import RunCommand
 from tests.support.processes import processes_now
 
 pytestmark = pytest.mark.full
 
 SLEEPS = "import time; time.sleep(300)"
+
+
+def processes(variables: dict[str, str], place: Path) -> PlainProcesses:
+    return PlainProcesses(variables, place, at_once=1, bounds=CopyBounds())
 
 
 async def ran(place: Path, code: str, seconds: float = 60) -> tuple[int, list[str]]:
@@ -29,7 +34,7 @@ async def ran(place: Path, code: str, seconds: float = 60) -> tuple[int, list[st
         timeout=seconds,
     )
     lines: list[str] = []
-    status = await PlainCommands({"OURS": "2", "MINE": "0"}).run(command, lines.append)
+    status = await processes({"OURS": "2", "MINE": "0"}, place).run(command, lines.append)
     return status, lines
 
 
@@ -64,5 +69,5 @@ async def test_one_that_takes_too_long_is_ended_with_what_it_started(tmp_path: P
 async def test_uv_is_our_own(tmp_path: Path) -> None:
     lines: list[str] = []
     command = RunCommand(argv=("uv", "--version"), directory=tmp_path, timeout=60)
-    assert await PlainCommands({}).run(command, lines.append) == 0
+    assert await processes({}, tmp_path).run(command, lines.append) == 0
     assert lines[0].startswith("uv ")

@@ -12,8 +12,8 @@ import pytest
 
 from mograder.core.errors import TooLarge
 from mograder.sandbox.execution.item_limits import CopyBounds
-from mograder.sandbox.execution.judge_runner import JudgeFolders
 from mograder.sandbox.execution.judging import JudgeFiles
+from mograder.sandbox.execution.sandboxed_runner import JudgeFolders
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from mograder.notebook.grading.grading_split import plan_source
-from mograder.sandbox.execution.judge_runner import judging_result
 from mograder.sandbox.execution.judging import (
     CrashedCheck,
     NeverFailed,
@@ -20,6 +19,7 @@ from mograder.sandbox.execution.judging import (
     read_judge_report,
     read_rehearsal,
 )
+from mograder.sandbox.execution.sandboxed_runner import judging_result
 from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel
 from mograder.sandbox.protocol import JUDGE_LINE, WORKER_LINE, Executed, Judged
 from tests.support.judging_rig import notebook

@@ -24,7 +24,6 @@ from mograder.sandbox.inside import serve
 
 sys.path.append(str(Path(serve.__file__).parent))
 rules = importlib.import_module("codec_rules")
-frames = importlib.import_module("frames")
 value_encoder = importlib.import_module("value_encoder")
 value_decoder = importlib.import_module("value_decoder")
 answer_server = importlib.import_module("answer_server")
@@ -38,7 +37,7 @@ polars_values = importlib.import_module("polars_values")
 shared_objects = importlib.import_module("shared_objects")
 stand_ins = importlib.import_module("stand_ins")
 
-FrameError, Unencodable = frames.FrameError, rules.Unencodable
+FrameError, Unencodable = rules.FrameError, rules.Unencodable
 Undecodable, HandleFacts = rules.Undecodable, rules.HandleFacts
 
 
@@ -52,7 +51,7 @@ class Point(NamedTuple):
 def packed(value: object) -> bytes:
     """Return the frame of a value, with an empty table of handles."""
     tree, buffers = value_encoder.encode(value, answer_server.HandleTable().facts)
-    data: bytes = frames.pack([tree], buffers)
+    data: bytes = rules.pack([tree], buffers)
     return data
 
 
@@ -62,7 +61,7 @@ def read_frame(data: bytes) -> Any:
     try:
         os.write(file, data)
         os.lseek(file, 0, os.SEEK_SET)
-        return frames.FrameReader(file).read(60)
+        return rules.FrameReader(file).read(60)
     finally:
         os.close(file)
 

@@ -28,9 +28,9 @@ from tests.unit.sandbox.inside.codec import (
     FrameError,
     Undecodable,
     answer_server,
-    frames,
     packed,
     read_frame,
+    rules,
     shared_objects,
     unpacked,
     value_decoder,
@@ -155,7 +155,7 @@ class Mutator:
             else:
                 tree = self._tree(tree)
         try:
-            data: bytes = frames.pack([tree], buffers)
+            data: bytes = rules.pack([tree], buffers)
         except FrameError:  # a surrogate, for example
             return self._bytes(bytearray(chance.choice(self._frames)))
         return data

@@ -189,7 +189,7 @@ items = [_a] * 4
 def _worker(code: str) -> str:
     """Return code that changes the worker's own modules."""
     found = "import gc\n_all = [each for each in gc.get_objects() if type(each) is type(sys)]\n"
-    for name, module in (("_S", "answer_server"), ("_F", "frames")):
+    for name, module in (("_S", "answer_server"), ("_F", "codec_rules")):
         found += f"{name} = next(each for each in _all if each.__name__ == '{module}')\n"
     return found + code
 

@@ -22,7 +22,7 @@ from mograder.notebook.grading.grading_plan import render_plan, texts_of
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.inside import serve
 from tests.support.judging_rig import notebook
-from tests.unit.sandbox.inside.codec import frames, value_decoder
+from tests.unit.sandbox.inside.codec import rules, value_decoder
 from tests.unit.sandbox.inside.warm_programs import ENDS
 
 __all__ = ["notebook"]
@@ -135,7 +135,7 @@ class Worker:
         while not seen.endswith(nonce):
             with contextlib.suppress(BlockingIOError):
                 seen = (seen + os.read(self.ends["answers"], 1 << 16))[-16:]
-        self.answers = frames.FrameReader(self.ends["answers"])
+        self.answers = rules.FrameReader(self.ends["answers"])
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the report's lines, which end before the first answer."""
@@ -175,9 +175,9 @@ def worker(
         judges = {name: pipes[name][end].fileno() for name, end in others.items()}
         yield Worker(
             process,
-            own and frames.FrameWriter(judges["control"]),
-            own and frames.FrameWriter(judges["requests"]),
-            own and frames.FrameReader(judges["answers"]),
+            own and rules.FrameWriter(judges["control"]),
+            own and rules.FrameWriter(judges["requests"]),
+            own and rules.FrameReader(judges["answers"]),
             judges,
             report,
         )

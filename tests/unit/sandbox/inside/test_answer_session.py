@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.sandbox.inside.codec import FrameError, answer_session, frames, rules
+from tests.unit.sandbox.inside.codec import FrameError, answer_session, rules
 
 NoAnswer = answer_session.NoAnswer
 LIMITS = answer_session.Limits(notebook=5.0, call=0.5, check=5.0, submission=20.0)
@@ -32,7 +32,7 @@ def pipes() -> Iterator[tuple[Any, Ends]]:
     made = [os.pipe() for _ in range(3)]
     (control, told), (requests, asked), (answers, given) = made
     session = answer_session.AnswerSession(told, asked, answers, LIMITS)
-    os.write(given, frames.pack([0, "serving"]))
+    os.write(given, rules.pack([0, "serving"]))
     session.wait()
     session.start_time()
     session.begin()
@@ -47,7 +47,7 @@ def replying(ends: Ends, reply: Callable[[int], bytes]) -> threading.Thread:
 
     def answer() -> None:
         with contextlib.suppress(FrameError, OSError):
-            number = frames.FrameReader(ends.requests).read(3).head[0]
+            number = rules.FrameReader(ends.requests).read(3).head[0]
             os.write(ends.answers, reply(number))
 
     thread = threading.Thread(target=answer)
@@ -56,7 +56,7 @@ def replying(ends: Ends, reply: Callable[[int], bytes]) -> threading.Thread:
 
 
 def right(number: int) -> bytes:
-    data: bytes = frames.pack([number, "value", 5, "printed"])
+    data: bytes = rules.pack([number, "value", 5, "printed"])
     return data
 
 
@@ -94,7 +94,7 @@ def test_any_other_answer_breaks_the_session(
     pipes: tuple[Any, Ends], head: Callable[[int], list[Any]]
 ) -> None:
     session, ends = pipes
-    thread = replying(ends, lambda number: frames.pack(head(number)))
+    thread = replying(ends, lambda number: rules.pack(head(number)))
     with pytest.raises(NoAnswer):
         session.ask("pull", "x")
     thread.join()
@@ -104,7 +104,7 @@ def test_any_other_answer_breaks_the_session(
 
 def test_the_longest_printed_text_is_an_answer(pipes: tuple[Any, Ends]) -> None:
     session, ends = pipes
-    thread = replying(ends, lambda number: frames.pack([number, "value", 5, "x" * MOST]))
+    thread = replying(ends, lambda number: rules.pack([number, "value", 5, "x" * MOST]))
     assert len(session.ask("pull", "x").parts[1]) == MOST
     thread.join()
 
@@ -127,7 +127,7 @@ def test_a_second_answer_breaks_the_session(pipes: tuple[Any, Ends]) -> None:
 
 def test_buffers_come_only_with_a_value(pipes: tuple[Any, Ends]) -> None:
     session, ends = pipes
-    thread = replying(ends, lambda number: frames.pack([number, "stop", ""], [b"x"]))
+    thread = replying(ends, lambda number: rules.pack([number, "stop", ""], [b"x"]))
     with pytest.raises(NoAnswer, match="buffers"):
         session.ask("next", 1)
     thread.join()
@@ -152,7 +152,7 @@ def test_no_answer_in_time_breaks_the_session(pipes: tuple[Any, Ends]) -> None:
 
 def _ending(ends: Ends, before: bytes, after: bytes) -> threading.Thread:
     def end() -> None:
-        reader = frames.FrameReader(ends.control)
+        reader = rules.FrameReader(ends.control)
         frame = reader.read(3)
         while frame.head[0] != "end":
             frame = reader.read(3)

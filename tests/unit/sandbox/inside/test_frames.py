@@ -14,7 +14,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from tests.unit.sandbox.inside.codec import FrameError, frames, read_frame, rules
+from tests.unit.sandbox.inside.codec import FrameError, read_frame, rules
 
 _TREES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.text(st.characters(codec="utf-8"))),
@@ -34,7 +34,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 @given(st.lists(_TREES), st.lists(st.binary()))
 def test_a_frame_is_read_as_it_was_written(head: list[Any], buffers: list[bytes]) -> None:
-    frame = read_frame(frames.pack(head, buffers))
+    frame = read_frame(rules.pack(head, buffers))
     assert frame.head == head
     assert frame.buffers == buffers
 
@@ -47,11 +47,11 @@ def test_bytes_that_are_no_frame_give_our_error(data: bytes) -> None:
 
 def test_frames_go_through_a_pipe_in_both_directions(pipe: tuple[int, int]) -> None:
     back = os.pipe()
-    asking, answering = frames.FrameWriter(pipe[1]), frames.FrameReader(pipe[0])
-    replying, hearing = frames.FrameWriter(back[1]), frames.FrameReader(back[0])
+    asking, answering = rules.FrameWriter(pipe[1]), rules.FrameReader(pipe[0])
+    replying, hearing = rules.FrameWriter(back[1]), rules.FrameReader(back[0])
     for number in range(3):
         asking.write(["call", number], [b"pickled"], seconds=5)
-        assert answering.read(5) == frames.Frame(["call", number], [bytearray(b"pickled")])
+        assert answering.read(5) == rules.Frame(["call", number], [bytearray(b"pickled")])
         hearing.expect_silence()
         replying.write(["value", number], seconds=5)
         assert hearing.read(5).head == ["value", number]
@@ -61,27 +61,27 @@ def test_frames_go_through_a_pipe_in_both_directions(pipe: tuple[int, int]) -> N
 
 def test_a_frame_larger_than_the_pipe_arrives_in_pieces(pipe: tuple[int, int]) -> None:
     large = os.urandom(3 << 20)
-    writer = frames.FrameWriter(pipe[1])
+    writer = rules.FrameWriter(pipe[1])
     thread = threading.Thread(target=lambda: writer.write(["x"], [large, b""], seconds=20))
     thread.start()
-    assert frames.FrameReader(pipe[0]).read(20).buffers == [large, b""]
+    assert rules.FrameReader(pipe[0]).read(20).buffers == [large, b""]
     thread.join()
 
 
 def test_a_frame_that_comes_byte_by_byte_is_read(pipe: tuple[int, int]) -> None:
     def trickle() -> None:
-        for each in frames.pack(["x"], [b"y"]):
+        for each in rules.pack(["x"], [b"y"]):
             os.write(pipe[1], bytes([each]))
             time.sleep(0.001)
 
     thread = threading.Thread(target=trickle)
     thread.start()
-    assert frames.FrameReader(pipe[0]).read(20).head == ["x"]
+    assert rules.FrameReader(pipe[0]).read(20).head == ["x"]
     thread.join()
 
 
 def test_nothing_in_time_ends_at_the_deadline(pipe: tuple[int, int]) -> None:
-    reader = frames.FrameReader(pipe[0])
+    reader = rules.FrameReader(pipe[0])
     begun = time.monotonic()
     with pytest.raises(FrameError, match="too long"):
         reader.read(0.05)
@@ -89,8 +89,8 @@ def test_nothing_in_time_ends_at_the_deadline(pipe: tuple[int, int]) -> None:
 
 
 def test_half_a_frame_ends_at_the_deadline_and_the_reader_with_it(pipe: tuple[int, int]) -> None:
-    reader = frames.FrameReader(pipe[0])
-    whole = frames.pack(["x"], [b"y" * 100])
+    reader = rules.FrameReader(pipe[0])
+    whole = rules.pack(["x"], [b"y" * 100])
     os.write(pipe[1], whole[:-1])
     with pytest.raises(FrameError, match="too long"):
         reader.read(0.05)
@@ -112,7 +112,7 @@ def test_bytes_that_keep_coming_end_at_the_deadline(pipe: tuple[int, int]) -> No
     thread.start()
     begun = time.monotonic()
     with pytest.raises(FrameError, match="too long"):
-        frames.FrameReader(pipe[0]).read(0.2)
+        rules.FrameReader(pipe[0]).read(0.2)
     assert time.monotonic() - begun < 5
     stop.set()
     thread.join()
@@ -122,7 +122,7 @@ def test_bytes_that_are_always_there_end_at_the_deadline_too(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In either direction: one byte is moved every 2 ms, and never none."""
-    data = frames.pack(["x"], [bytes(5000)])
+    data = rules.pack(["x"], [bytes(5000)])
     read, write = os.readv, os.write
 
     def slow_read(end: int, to: list[memoryview]) -> int:
@@ -137,24 +137,24 @@ def test_bytes_that_are_always_there_end_at_the_deadline_too(
     monkeypatch.setattr(os, "readv", slow_read)
     monkeypatch.setattr(os, "write", slow_write)
     with pytest.raises(FrameError, match="too long"):
-        frames.FrameReader(pipe[0]).read(0.1)
+        rules.FrameReader(pipe[0]).read(0.1)
     with pytest.raises(FrameError, match="too long"):
-        frames.FrameWriter(pipe[1]).write(["x"], [bytes(5000)], seconds=0.1)
+        rules.FrameWriter(pipe[1]).write(["x"], [bytes(5000)], seconds=0.1)
 
 
-@pytest.mark.parametrize("sent", [b"", b"\x05", frames.pack(["x"])[:-1]])
+@pytest.mark.parametrize("sent", [b"", b"\x05", rules.pack(["x"])[:-1]])
 def test_an_end_that_is_closed_early_gives_our_error(pipe: tuple[int, int], sent: bytes) -> None:
     os.write(pipe[1], sent)
     os.close(pipe[1])
     with pytest.raises(FrameError, match="closed"):
-        frames.FrameReader(pipe[0]).read(5)
+        rules.FrameReader(pipe[0]).read(5)
 
 
 def test_bytes_before_the_question_are_found_and_nothing_more_is_read(
     pipe: tuple[int, int],
 ) -> None:
-    reader = frames.FrameReader(pipe[0])
-    os.write(pipe[1], frames.pack(["x"]) + frames.pack(["early"]))
+    reader = rules.FrameReader(pipe[0])
+    os.write(pipe[1], rules.pack(["x"]) + rules.pack(["early"]))
     assert reader.read(5).head == ["x"]
     with pytest.raises(FrameError, match="not asked for"):
         reader.expect_silence()
@@ -163,7 +163,7 @@ def test_bytes_before_the_question_are_found_and_nothing_more_is_read(
 
 
 def test_a_closed_end_is_no_silence(pipe: tuple[int, int]) -> None:
-    reader = frames.FrameReader(pipe[0])
+    reader = rules.FrameReader(pipe[0])
     reader.expect_silence()
     os.close(pipe[1])
     with pytest.raises(FrameError):
@@ -171,7 +171,7 @@ def test_a_closed_end_is_no_silence(pipe: tuple[int, int]) -> None:
 
 
 def test_writing_to_an_end_that_is_not_read_ends_at_the_deadline(pipe: tuple[int, int]) -> None:
-    writer = frames.FrameWriter(pipe[1])
+    writer = rules.FrameWriter(pipe[1])
     begun = time.monotonic()
     with pytest.raises(FrameError, match="too long"):
         writer.write(["x"], [bytes(1 << 20)], seconds=0.05)
@@ -183,22 +183,22 @@ def test_writing_to_an_end_that_is_not_read_ends_at_the_deadline(pipe: tuple[int
 def test_writing_to_a_closed_end_gives_our_error(pipe: tuple[int, int]) -> None:
     os.close(pipe[0])
     with pytest.raises(FrameError, match="cannot be written"):
-        frames.FrameWriter(pipe[1]).write(["x"], seconds=5)
+        rules.FrameWriter(pipe[1]).write(["x"], seconds=5)
 
 
 def test_a_frame_too_large_is_not_begun_and_the_writer_goes_on(pipe: tuple[int, int]) -> None:
-    writer = frames.FrameWriter(pipe[1])
+    writer = rules.FrameWriter(pipe[1])
     with pytest.raises(FrameError, match="more than"):
         writer.write(["x"], [bytes(rules.FRAME_BYTES)], seconds=5)
     writer.write(["y"], seconds=5)
-    assert frames.FrameReader(pipe[0]).read(5).head == ["y"]
+    assert rules.FrameReader(pipe[0]).read(5).head == ["y"]
 
 
 def test_the_budget_of_a_submission_can_be_reached_and_not_exceeded(
     pipe: tuple[int, int],
 ) -> None:
-    data = frames.pack(["x"])
-    reader = frames.FrameReader(pipe[0], total_bytes=3 * len(data) + 12)
+    data = rules.pack(["x"])
+    reader = rules.FrameReader(pipe[0], total_bytes=3 * len(data) + 12)
     os.write(pipe[1], data * 4)
     for _ in range(3):
         reader.read(5)
@@ -208,22 +208,22 @@ def test_the_budget_of_a_submission_can_be_reached_and_not_exceeded(
 
 def test_a_frame_of_exactly_the_largest_size_is_packed_and_unpacked() -> None:
     most = rules.FRAME_BYTES - 4 - len(b'["x"]')
-    assert len(read_frame(frames.pack(["x"], [bytes(most)])).buffers[0]) == most
+    assert len(read_frame(rules.pack(["x"], [bytes(most)])).buffers[0]) == most
     with pytest.raises(FrameError):
-        frames.pack(["x"], [bytes(most + 1)])
+        rules.pack(["x"], [bytes(most + 1)])
 
 
 def test_the_number_of_buffers_can_be_reached_and_not_exceeded() -> None:
-    assert len(read_frame(frames.pack([], [b""] * rules.BUFFERS)).buffers) == rules.BUFFERS
+    assert len(read_frame(rules.pack([], [b""] * rules.BUFFERS)).buffers) == rules.BUFFERS
     with pytest.raises(FrameError):
-        frames.pack([], [b""] * (rules.BUFFERS + 1))
+        rules.pack([], [b""] * (rules.BUFFERS + 1))
 
 
 def test_the_items_of_a_head_can_be_reached_and_not_exceeded() -> None:
     head = [0] * rules.HEAD_ITEMS
-    assert len(read_frame(frames.pack(head)).head) == rules.HEAD_ITEMS
+    assert len(read_frame(rules.pack(head)).head) == rules.HEAD_ITEMS
     with pytest.raises(FrameError, match="items"):
-        frames.pack([*head, 0])
+        rules.pack([*head, 0])
 
 
 def _frame(text: bytes, *, rest: int | None = None, count: int = 0, tail: bytes = b"") -> bytes:
@@ -273,7 +273,7 @@ def test_a_hostile_frame_gives_our_error(pipe: tuple[int, int], name: str) -> No
     thread = threading.Thread(target=_send, args=(pipe[1], data))
     thread.start()
     with pytest.raises(FrameError):
-        frames.FrameReader(pipe[0]).read(20)
+        rules.FrameReader(pipe[0]).read(20)
     os.close(pipe[0])
     thread.join()
 

@@ -37,6 +37,7 @@ from mograder.sandbox.protocol import (
     AnswerWorker,
     Deadlines,
     Limits,
+    Mode,
     RunCommand,
     StartSession,
 )
@@ -57,17 +58,15 @@ LIMITS = Limits(processes=200, open_files=300, file_size_mb=2, tmp_mb=64)
 
 
 def session(mode: str = "edit", notebook: str = "A1.py") -> StartSession:
-    return StartSession.model_validate(
-        {
-            "session_id": "abcdefgh",
-            "mode": mode,
-            "directory": "/srv/course/hub-notebooks/alice/A1",
-            "notebook": notebook,
-            "environment": "/srv/course/environments/k",
-            "base_url": "/edit/user/alice/A1",
-            "uid_slot": 3,
-            "limits": LIMITS,
-        }
+    return StartSession(
+        session_id="abcdefgh",
+        mode=Mode(mode),
+        directory=Path("/srv/course/hub-notebooks/alice/A1"),
+        notebook=notebook,
+        environment=Path("/srv/course/environments/k"),
+        base_url="/edit/user/alice/A1",
+        uid_slot=3,
+        limits=LIMITS,
     )
 
 

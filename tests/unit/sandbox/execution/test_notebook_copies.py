@@ -1,4 +1,4 @@
-"""sandbox.execution.runner: what is beside a notebook."""
+"""sandbox.execution.notebook_copies: what is beside a notebook."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 
 from mograder.core.errors import TooLarge
 from mograder.sandbox.execution.item_limits import CopyBounds
+from mograder.sandbox.execution.notebook_copies import FolderCopy, folder_digest, needed_files
 from mograder.sandbox.execution.report import ExecutionRequest
-from mograder.sandbox.execution.runner import Executor, FolderCopy, folder_digest, needed_files
+from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
 from mograder.sandbox.protocol import Execute, Executed, Judged, JudgeSubmission, Limits
 from mograder.store.filesystem.files import remove_tree
 
@@ -35,7 +36,7 @@ class HeldRuns:
 
 async def test_a_run_that_waits_for_another_has_not_begun(tmp_path: Path) -> None:
     runs, begun = HeldRuns(), asyncio.Queue[str]()
-    executor = Executor(runs, tmp_path, remove_tree, at_once=1)
+    executor = SandboxedRunner(runs, tmp_path, remove_tree, at_once=1)
 
     def request(name: str) -> ExecutionRequest:
         return ExecutionRequest(

@@ -1,4 +1,6 @@
-"""Judging a submission with the supervisor: the worker in a private copy, the judge beside it.
+"""Running a notebook, and judging a submission, with the supervisor.
+
+A notebook runs in a private copy, and so does a submission's worker; the judge is beside it.
 
 Marks come from the judge's report alone. It counts only if the judge came to its end and the report
 fits the plan; everything else is a problem, which gives no marks.
@@ -16,6 +18,7 @@ import hashlib
 import json
 import os
 import secrets
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -26,14 +29,14 @@ from mograder.sandbox.execution.item_limits import CopyBounds
 from mograder.sandbox.execution.judging import (
     JudgeFiles,
     JudgeReport,
-    Judges,
     JudgingRequest,
     JudgingResult,
+    Runner,
     read_judge_report,
     read_rehearsal,
 )
-from mograder.sandbox.execution.report import ExecutionResult, read_report
-from mograder.sandbox.execution.runner import FolderCopy, PrivateCopies, needed_files
+from mograder.sandbox.execution.notebook_copies import FolderCopy, PrivateCopies, needed_files
+from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
 from mograder.sandbox.inside.grading_contract import Contract, parse_contract
 from mograder.sandbox.isolation.policy import CONTRACT, FILES, PLAN
 from mograder.sandbox.machines import Runs
@@ -44,20 +47,23 @@ from mograder.sandbox.protocol import (
     AnswerJudge,
     AnswerWorker,
     Deadlines,
+    Execute,
     Executed,
     Judged,
     JudgeSubmission,
 )
 
+assert sys.platform == "linux"  # supervisors need it
+
 _MARGIN_SECONDS = 60.0
 """Added to the judge's own deadlines: the time for its report that they are over."""
 
-_FOLDERS, _COPIES = "judges", "workers"
+_FOLDERS = "judges"
 _LOG = 1000
 
 
-class JudgeRunner(Judges):
-    """Judges submissions, at most ``at_once`` at the same time; further calls wait."""
+class SandboxedRunner(Runner):
+    """Runs and judges, at most ``at_once`` at the same time; further calls wait."""
 
     def __init__(
         self,
@@ -68,22 +74,20 @@ class JudgeRunner(Judges):
         at_once: int = 2,
         bounds: CopyBounds | None = None,
     ) -> None:
-        """Keep copies below ``place`` (:class:`~mograder.sandbox.execution.runner.PrivateCopies`),
-        and the directories of judges.
-        """
+        """Keep copies below ``place`` (:class:`PrivateCopies`), and the directories of judges."""
         bounds = bounds or CopyBounds()
         self._runs = runs
-        self._copies = PrivateCopies(place / _COPIES, remove, at_once=at_once, bounds=bounds)
+        self._copies = PrivateCopies(place, remove, at_once=at_once, bounds=bounds)
         self._folders = JudgeFolders(place / _FOLDERS, remove, bounds)
 
-    async def judge(self, request: JudgingRequest) -> JudgingResult:
-        """Judge a submission; both sandboxes have ended afterwards.
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        lines: list[str] = []
+        async with self._copies.copy(request, notebooks=request.notebooks) as (name, directory):
+            request.begun()
+            executed = await self._runs.execute(_asked_run(request, name, directory), lines.append)
+        return await asyncio.to_thread(read_report, lines, executed)
 
-        Raises:
-            InvalidInput: The plan or the contract cannot be read.
-            MograderError: It could not be judged at all: no supervisor, no environment, too many
-                or too large support files.
-        """
+    async def judge(self, request: JudgingRequest) -> JudgingResult:
         plan, contract = parse_plan(request.files.plan), contract_of(request.files.contract)
         lines: list[str] = []
         async with (
@@ -94,6 +98,19 @@ class JudgeRunner(Judges):
             asked = _asked(request, name, directory, folder, seconds)
             judged = await self._runs.judge(asked, lines.append)
         return await asyncio.to_thread(judging_result, lines, judged, plan, contract)
+
+
+def _asked_run(request: ExecutionRequest, name: str, directory: Path) -> Execute:
+    return Execute(
+        session_id=f"check-{name}",
+        directory=directory,
+        notebook=request.name,
+        environment=request.environment,
+        uid_slot=request.uid_slot,
+        limits=request.limits,
+        seconds=request.seconds,
+        outputs=request.outputs,
+    )
 
 
 def longest(deadlines: Deadlines, *, rehearse: bool) -> float:

@@ -1,7 +1,8 @@
-"""Running a notebook with the supervisor, in a private copy that is removed afterwards.
+"""Private copies of notebooks and the files beside them, in which they run.
 
 The student's own folder is never mounted: a session may be using it, and files that the run
-writes do not belong in it.
+writes do not belong in it. On Linux, it may be a folder of other people: its files are opened
+without following links. On other systems it is the person's own.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import stat
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from io import BufferedReader
@@ -23,62 +24,16 @@ from typing import Protocol
 from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput
 from mograder.core.files import open_flags
+from mograder.core.operating_system import SYSTEM
 from mograder.core.tasks import to_its_end
 from mograder.sandbox.execution.item_limits import CopyBounds, is_needed, too_large
-from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
-from mograder.sandbox.machines import Runs
-from mograder.sandbox.protocol import Execute
 from mograder.sandbox.tree_walk import walk
-
-assert sys.platform == "linux"  # files of other people are opened without following links
 
 _ID_BYTES = 12
 _DEEPEST = 6
 _COPY_BYTES = 1 << 20
 _NOTEBOOK, _HEAD_BYTES = b"marimo.App(", 1 << 16
 _NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
-
-
-class Executor:
-    """Runs notebooks, at most ``at_once`` at the same time; further calls wait."""
-
-    def __init__(
-        self,
-        runs: Runs,
-        place: Path,
-        remove: Callable[[Path], None],
-        *,
-        at_once: int = 2,
-        bounds: CopyBounds | None = None,
-    ) -> None:
-        """Keep copies below ``place`` (:class:`PrivateCopies`)."""
-        self._runs = runs
-        self._copies = PrivateCopies(place, remove, at_once=at_once, bounds=bounds or CopyBounds())
-
-    async def execute(self, request: ExecutionRequest) -> ExecutionResult:
-        """Run a notebook until it ends or its time is over, and return the result.
-
-        Raises: :class:`~mograder.core.errors.MograderError` if it could not be run at all:
-            no supervisor, no environment, too many or too large support files.
-        """
-        lines: list[str] = []
-        async with self._copies.copy(request, notebooks=request.notebooks) as (name, directory):
-            request.begun()
-            executed = await self._runs.execute(_asked(request, name, directory), lines.append)
-        return await asyncio.to_thread(read_report, lines, executed)
-
-
-def _asked(request: ExecutionRequest, name: str, directory: Path) -> Execute:
-    return Execute(
-        session_id=f"check-{name}",
-        directory=directory,
-        notebook=request.name,
-        environment=request.environment,
-        uid_slot=request.uid_slot,
-        limits=request.limits,
-        seconds=request.seconds,
-        outputs=request.outputs,
-    )
 
 
 class Notebook(Protocol):
@@ -132,15 +87,17 @@ def write_copy(
 ) -> None:
     """Make a directory with a notebook and a copy of its support files.
 
-    Other notebooks beside it are left out unless ``notebooks``.
+    Other notebooks beside it are left out unless ``notebooks``, or the folder is the person's own.
 
     Raises: :class:`TooLarge`; :class:`InvalidInput` if the name is no file name.
     """
     if Path(notebook.name).name != notebook.name or not notebook.name:
         raise InvalidInput(f"{notebook.name!r} is no file name.")
     directory.mkdir(mode=0o700, parents=True)
-    if notebook.folder is not None:
+    if notebook.folder is not None and SYSTEM == "linux":
         FolderCopy(directory, bounds, notebooks=notebooks).copy(notebook.folder)
+    elif notebook.folder is not None:
+        _copy_own_folder(notebook.folder, directory, bounds)
     target = directory / notebook.name
     target.unlink(missing_ok=True)
     # Unchanged, including line ends: checks may compare its bytes.
@@ -234,3 +191,35 @@ class FolderCopy:
     def _check_bounds(self) -> None:
         if self._files < 0 or self._bytes < 0:
             raise too_large(self._bounds)
+
+
+def _copy_own_folder(folder: Path, target: Path, bounds: CopyBounds) -> None:
+    """Copy the needed files of a person's own folder. Raises: :class:`TooLarge`."""
+    files = size = 0
+
+    def unwanted(directory: str, names: list[str]) -> list[str]:
+        return [name for name in names if _is_unwanted(Path(directory, name))]
+
+    def copy(source: str, copied: str) -> None:
+        nonlocal files, size
+        files, size = files + 1, size + Path(source).stat().st_size
+        if files > bounds.files or size > bounds.mb << 20:
+            raise too_large(bounds)
+        shutil.copy2(source, copied)
+        Path(copied).chmod(Path(copied).stat().st_mode | stat.S_IWUSR)  # or Windows keeps it
+
+    shutil.copytree(
+        folder,
+        target,
+        ignore=unwanted,
+        ignore_dangling_symlinks=True,
+        copy_function=copy,
+        dirs_exist_ok=True,
+    )
+
+
+def _is_unwanted(path: Path) -> bool:
+    """Return whether to omit a path: hidden, a tool's, a virtual environment, a linked folder."""
+    if not is_needed(path.name):
+        return True
+    return path.is_dir() and (path.is_symlink() or (path / "pyvenv.cfg").exists())
