@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -141,6 +142,21 @@ def make_course(tmp_path: Path) -> Callable[[str], Path]:
 def course(make_course: Callable[[str], Path]) -> Path:
     """A private copy of the example course."""
     return make_course("course")
+
+
+@pytest.fixture
+def ordinary_user() -> Iterator[Path]:
+    """A directory of an ordinary user's, who this process is meanwhile: root may read all."""
+    with tempfile.TemporaryDirectory() as place:
+        if os.geteuid() != 0:
+            yield Path(place)
+            return
+        os.chown(place, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            yield Path(place)
+        finally:
+            os.seteuid(0)
 
 
 @pytest.fixture

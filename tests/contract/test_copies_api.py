@@ -21,7 +21,7 @@ from mograder.core.files.disk import Disk, Place
 from mograder.core.names import ItemName
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
-from mograder.store.copies.workspaces import Workspaces
+from mograder.store.copies.workspaces import Saved, Workspaces
 from mograder.web.hub.app import create_app
 from tests.support.hub_app import NOTEBOOK, Hub, running
 from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, kept, read, send
@@ -298,13 +298,20 @@ async def test_b118_work_can_be_taken_home_though_the_disk_is_full(hub: Hub) -> 
     assert "disk is full" in refused.json()["detail"]
 
 
-async def test_b118_a_save_that_is_half_written_is_waited_for(hub: Hub) -> None:
+async def test_b118_a_save_that_is_half_written_is_waited_for(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     notebook = await begin(hub)
     notebook.write_text(WORK[:60])
-    asking = asyncio.create_task(ask(hub, "GET", "/export/alice/A1"))
-    await asyncio.sleep(0)
-    notebook.write_text(OTHER)
-    assert (await asking).text == OTHER
+    read = Workspaces.read
+
+    def read_before(*which: Any) -> Saved:
+        saved = read(*which)
+        notebook.write_text(OTHER)
+        return saved
+
+    monkeypatch.setattr(Workspaces, "read", read_before)
+    assert (await ask(hub, "GET", "/export/alice/A1")).text == OTHER
 
 
 async def test_b118_half_a_notebook_is_never_exported(hub: Hub) -> None:

@@ -6,7 +6,6 @@ import io
 import json
 import re
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +25,19 @@ from tests.support.served_course import (
     HOMEWORK,
     Course,
     make_course,
+    served,
     serving_course,
     token_of,
 )
 from tests.support.work_elsewhere import draft_of, save_in_browser, submit_without_draft
+
+__all__ = ["served"]
 
 TEACHER = token_of("__instructor__")
 DUE = "2026-09-01T10:00:00+00:00"
 """An hour after the start of the manual clock."""
 THERE = "# from the browser\n"
 """What the student has written elsewhere."""
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
-    """One course for the module; every test is other people."""
-    with serving_course(make_course(tmp_path_factory.mktemp("course") / "course")) as course:
-        yield course
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +25,12 @@ from mograder.store.database.database import open_engine, upgrade
 from mograder.store.gradebook.gradebook import Gradebook, SentGrade
 from mograder.web.hub.server import standing_by
 from tests.support.command_line import cli
-from tests.support.fake_hub import FakeHub, Reply, running_hub
+from tests.support.fake_hub import FakeHub, Reply, hub
 from tests.support.other_system import OtherSystem, System
 from tests.support.other_system.marks import SYSTEMS
 from tests.support.process import free_port
+
+__all__ = ["hub"]
 
 SECRET = "0123456789abcdef" * 4
 
@@ -45,12 +46,6 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MOGRADER_HUB_SECRET", SECRET)
     monkeypatch.delenv("MOGRADER_COURSE_DIR", raising=False)
     return directory
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with running_hub() as hub:
-        yield hub
 
 
 def settings(course: Path, text: str) -> None:

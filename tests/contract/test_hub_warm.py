@@ -15,15 +15,12 @@ HEADER = '# /// script\n# dependencies = ["{0}"]\n# ///\nimport marimo\n'
 
 
 @pytest.fixture(autouse=True)
-def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def course(here: Path) -> Path:
     """A course with notebooks whose packages exist, and one whose package does not."""
-    (tmp_path / "good.py").write_text(HEADER.format("marimo"))
-    (tmp_path / "bad.py").write_text(HEADER.format("mograder-no-such-package"))
-    (tmp_path / "plain.py").write_text("import marimo\n")
-    for name in ("MOGRADER_COURSE_DIR", "MOGRADER_HUB_URL", "MOGRADER_HUB_SSH"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    (here / "good.py").write_text(HEADER.format("marimo"))
+    (here / "bad.py").write_text(HEADER.format("mograder-no-such-package"))
+    (here / "plain.py").write_text("import marimo\n")
+    return here
 
 
 def test_b100_b104_what_a_notebook_needs_is_built_and_in_the_cache(course: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, make_url, text
 
 from mograder.core.errors import Busy, Conflict, InvalidInput
 from mograder.store.database.database import (
@@ -232,6 +232,7 @@ def test_an_unusable_url_is_refused_without_its_password(url: str, tmp_path: Pat
 
 
 def test_the_database_is_a_file_of_the_course_by_default(tmp_path: Path) -> None:
-    assert database_url("", tmp_path) == f"sqlite:///{tmp_path}/.mograder/hub.db"
-    assert database_url("sqlite:///state.db", tmp_path) == f"sqlite:///{tmp_path}/state.db"
+    assert make_url(database_url("", tmp_path)).database == f"{tmp_path}/.mograder/hub.db"
+    given = database_url("sqlite:///state.db", tmp_path)
+    assert make_url(given).database == f"{tmp_path}/state.db"
     assert database_url("postgres://u:p@host/db", tmp_path) == "postgresql+psycopg://u:p@host/db"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import aiohttp
@@ -16,14 +15,8 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES, MOST_SOCKETS
-from tests.support.proxy_session import A1, RunningProxy, open_proxy
+from tests.support.proxy_session import A1, RunningProxy
 from tests.support.session_proxy import bearer, cookie
-
-
-@pytest.fixture
-async def proxied() -> AsyncIterator[RunningProxy]:
-    async with open_proxy() as opened:
-        yield opened
 
 
 async def test_text_and_binary_of_any_size_pass_both_ways(proxied: RunningProxy) -> None:

@@ -14,10 +14,11 @@ import pytest
 from sqlalchemy import Engine
 
 from mograder.core.errors import Busy, MograderError
+from mograder.sessions import manager
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import SessionRow
 from tests.support.hub_pools import Hub, Sandboxes, hub_on, people
-from tests.support.session_pools import ALICE, ignore_progress, soon
+from tests.support.session_pools import ALICE, BOB, ignore_progress, soon
 from tests.support.supervisors import until
 
 
@@ -89,6 +90,13 @@ async def opens_again(hub: Hub, sandboxes: Sandboxes) -> None:
     assert sandboxes.faults == []
 
 
+async def bob_fails(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start a notebook while the machine is away: it waits for no other session of its own."""
+    monkeypatch.setattr(manager, "_AT_ONCE_SECONDS", 0.01)
+    with pytest.raises(MograderError):
+        await asyncio.wait_for(hub.pool.get_or_start(BOB, ignore_progress), 20)
+
+
 @pytest.mark.parametrize("error", [Busy("away"), RuntimeError("a read-only standby")], ids=str)
 async def test_a_crash_while_the_database_is_away(
     hub: Hub, sandboxes: Sandboxes, error: Exception
@@ -158,7 +166,7 @@ async def test_a_hub_that_is_stopped_while_a_row_is_set_to_running(
 
 
 async def test_a_start_that_fails_waits_only_a_moment_for_a_machine_that_is_away(
-    hub: Hub, sandboxes: Sandboxes
+    hub: Hub, sandboxes: Sandboxes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next start of the notebook waits until the first one has certainly ended."""
     hub.server.reply = lambda: False
@@ -171,7 +179,7 @@ async def test_a_start_that_fails_waits_only_a_moment_for_a_machine_that_is_away
         await asyncio.wait_for(opening, 10)
     hub.server.reply = lambda: True
     again = asyncio.create_task(hub.pool.get_or_start(ALICE, ignore_progress))
-    await asyncio.sleep(0.3)
+    await bob_fails(hub, monkeypatch)
     assert not again.done()
     hub.view.connected = True
     await asyncio.wait_for(again, 20)
@@ -180,14 +188,14 @@ async def test_a_start_that_fails_waits_only_a_moment_for_a_machine_that_is_away
 
 
 async def test_no_session_is_given_up_while_its_machine_cannot_be_reached(
-    hub: Hub, sandboxes: Sandboxes
+    hub: Hub, sandboxes: Sandboxes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = await hub.pool.get_or_start(ALICE, ignore_progress)
     hub.view.connected = False
     stopping = asyncio.create_task(hub.pool.stop(ALICE))
     await until(lambda: hub.pool.find(ALICE) is None)
     opening = asyncio.create_task(hub.pool.get_or_start(ALICE, ignore_progress))
-    await asyncio.sleep(0.3)
+    await bob_fails(hub, monkeypatch)
     assert not opening.done()
     assert list(sandboxes.live) == [live.id]
     assert await asyncio.to_thread(hub.state.sessions), "the row is kept until it has ended"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,15 +21,11 @@ from mograder.processes import ssh_tunnel as tunnel
 from mograder.processes.ssh_tunnel import ssh_tunnel
 from tests.support import fake_ssh
 from tests.support.command_line import cli
-from tests.support.fake_hub import FakeHub, running_hub
+from tests.support.fake_hub import FakeHub, hub
+
+__all__ = ["hub"]
 
 pytestmark = pytest.mark.full
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with running_hub() as hub:
-        yield hub
 
 
 @pytest.fixture

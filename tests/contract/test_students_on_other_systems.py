@@ -20,10 +20,13 @@ from tests.support.served_course import (
     HOMEWORK,
     Course,
     make_course,
+    served,
     serving_course,
     token_of,
 )
 from tests.support.work_elsewhere import draft_of, save_in_browser
+
+__all__ = ["served"]
 
 pytestmark = pytest.mark.full
 
@@ -31,13 +34,6 @@ FOLDERS = {
     "windows": Path("AppData", "Roaming", "mograder"),
     "macos": Path("Library", "Application Support", "mograder"),
 }
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
-    """One course for the module; every test is other people."""
-    with serving_course(make_course(tmp_path_factory.mktemp("course") / "course")) as course:
-        yield course
 
 
 @pytest.fixture

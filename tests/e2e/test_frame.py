@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
 from mograder.core.names import ItemName, Username
@@ -23,9 +21,11 @@ from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.session import SessionKey
 from mograder.store.submissions.submissions import Submissions
 from tests.support.browser import People, notebook
-from tests.support.framed_session import ITEM, LECTURE, Framed, frame_at_work, framed
+from tests.support.framed_session import ITEM, LECTURE, Framed, frame_at_work, framed, scene
 from tests.support.identity import from_proxy
 from tests.support.looks import EVERY_LOOK, faults
+
+__all__ = ["scene"]
 
 pytestmark = pytest.mark.full
 
@@ -37,12 +37,6 @@ _SEEN = """state => {
 }"""
 _ASKED = "/standing/alice/A1?"
 _ECHO = "text => new Promise(done => { line.onmessage = done; line.send(text); }).then(() => 1)"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def scene(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
-    async with framed(tmp_path, people) as opened:
-        yield opened
 
 
 async def test_the_keyboard_is_in_the_notebook_and_the_bar_comes_before_it(scene: Framed) -> None:

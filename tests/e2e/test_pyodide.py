@@ -19,7 +19,9 @@ import pytest
 from tests.support.browser import People
 from tests.support.http_server import Quiet, answering
 from tests.support.pyodide import unpacked_pyodide
-from tests.support.served_course import HOMEWORK, Course, make_course, serving_course, token_of
+from tests.support.served_course import HOMEWORK, Course, served, token_of
+
+__all__ = ["served"]
 
 VERSION = "314.0.7"
 REPOSITORY = Path(__file__).parents[2]
@@ -73,12 +75,6 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 def pyodide() -> Path:
     """Pyodide's own files."""
     return unpacked_pyodide(VERSION)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
-    with serving_course(make_course(tmp_path_factory.mktemp("course") / "course")) as course:
-        yield course
 
 
 @pytest.fixture

@@ -11,12 +11,11 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-import pytest_asyncio
 from playwright.async_api import Frame, Page, Route, expect
 
 from mograder.notebook.parsing import parse_marimo
@@ -26,7 +25,7 @@ from mograder.sessions.session import SessionKey
 from mograder.store.versions.versions import Origin
 from tests.support.browser import BUILT_WITHIN, People, insert, notebook, wait_in_page
 from tests.support.course import put_release
-from tests.support.framed_session import ITEM, Framed, Tab, framed
+from tests.support.framed_session import ITEM, Framed, Tab, scene
 from tests.support.hub import HubProcess
 from tests.support.identity import from_proxy
 from tests.support.looks import faults
@@ -34,6 +33,8 @@ from tests.support.marimo import MarimoClient, open_editor
 from tests.support.shared_hub import TINY, editor, start
 from tests.support.shared_hub import notebook as tiny_notebook
 from tests.support.student_workers import CUT
+
+__all__ = ["scene"]
 
 pytestmark = pytest.mark.full
 
@@ -47,12 +48,6 @@ _ANOTHER_HUB = """() => {
 }"""
 """What another hub on this host keeps, and that it was signed out of."""
 _KEY = SessionKey("alice", ITEM, Mode.EDIT)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def scene(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
-    async with framed(tmp_path, people) as opened:
-        yield opened
 
 
 def saved(code: str) -> str:

@@ -6,15 +6,15 @@ docs/explanation/security.md, "The page around the notebook"; here is what remai
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Request, expect
 
 from tests.support.browser import People
-from tests.support.framed_session import ITEM, PAGE, Framed, Tab, framed
+from tests.support.framed_session import ITEM, PAGE, Framed, Tab, framed, scene
+
+__all__ = ["scene"]
 
 pytestmark = pytest.mark.full
 
@@ -62,12 +62,6 @@ _MOVES = """async (away) => {
   }
   return said;
 }"""
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def scene(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
-    async with framed(tmp_path, people) as opened:
-        yield opened
 
 
 async def _still_works(tab: Tab) -> None:

@@ -10,6 +10,8 @@ from email import policy
 from email.parser import BytesParser
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.support.http_server import Quiet, answering
 
 NDJSON = "application/x-ndjson"
@@ -61,6 +63,13 @@ def running_hub() -> Iterator[FakeHub]:
     """Serve a fake hub on a free port while the context lasts."""
     hub = FakeHub("")
     with answering(_Handler, hub=hub) as hub.url:
+        yield hub
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    """A hub that answers as the test says."""
+    with running_hub() as hub:
         yield hub
 
 

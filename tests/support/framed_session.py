@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest_asyncio
 from playwright.async_api import Frame, Locator, Page, expect
 from starlette.types import Receive, Scope, Send
 
@@ -133,6 +134,12 @@ class Tab:
     async def active(self) -> str:
         """The id of what has the keyboard in the hub's page."""
         return str(await self.page.evaluate("document.activeElement.id"))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def scene(tmp_path: Path, people: People) -> AsyncIterator[Framed]:
+    async with framed(tmp_path, people) as opened:
+        yield opened
 
 
 @asynccontextmanager

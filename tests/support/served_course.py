@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import pytest
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -60,6 +61,13 @@ def serving_course(
     services = open_services(ServerOptions(root, enrollment_code=CODE, web=web), clock=clock)
     with serving_app(create_app(services)) as url:
         yield Course(url, root)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
+    """One course for the module; every test is other people."""
+    with serving_course(make_course(tmp_path_factory.mktemp("course") / "course")) as course:
+        yield course
 
 
 @contextmanager

@@ -5,6 +5,7 @@ They return nothing where systemd does not run, or where its units serve another
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,7 @@ def read_units(text: str, course: Path) -> Units:
     states = {found.get(unit, {}).get("LoadState", "not-found") for unit in (HUB, SESSIONS)}
     if states == {"not-found"}:
         return Units()
-    named = " ".join(found.get(unit, {}).get("Environment", "") for unit in (HUB, SESSIONS)).split()
+    named = _words(" ".join(found.get(unit, {}).get("Environment", "") for unit in (HUB, SESSIONS)))
     courses = {Path(word.removeprefix(_COURSE)) for word in named if word.startswith(_COURSE)}
     # A masked or empty unit names no course: it is included unless another unit names another.
     if courses and course.resolve() not in {each.resolve() for each in courses}:
@@ -67,6 +68,14 @@ def _pairs(block: str) -> Iterator[tuple[str, str]]:
         key, sign, value = line.partition("=")
         if sign and (key != "Listen" or value):
             yield key, value
+
+
+def _words(listed: str) -> list[str]:
+    """Return the words of a list; systemd prints those with spaces in double quotes."""
+    try:
+        return shlex.split(listed)
+    except ValueError:  # a value of several lines, of which this is the first
+        return listed.split()
 
 
 def unit_lines(units: Units) -> Iterator[Line]:
@@ -91,7 +100,7 @@ def confined_lines(units: Units, written: Mapping[str, Iterable[Path]]) -> Itera
     for unit, paths in written.items():
         if units.get(unit, "ProtectSystem") != "strict":
             continue
-        words = units.get(unit, "ReadWritePaths").split()
+        words = _words(units.get(unit, "ReadWritePaths"))
         allowed = [Path(word.lstrip("-+")).resolve() for word in words]
         closed = {
             str(real)
@@ -99,13 +108,19 @@ def confined_lines(units: Units, written: Mapping[str, Iterable[Path]]) -> Itera
             if not any(map(real.is_relative_to, allowed))
         }
         if closed:
-            named = " ".join(sorted(closed))
+            setting = " ".join(map(_in_a_unit, sorted(closed)))
             yield problem(
                 "services",
-                f"services: {unit} may not write to {named}",
-                f"systemctl edit {unit}, with [Service] and, below it, ReadWritePaths={named}; "
+                f"services: {unit} may not write to {' '.join(sorted(closed))}",
+                f"systemctl edit {unit}, with [Service] and, below it, ReadWritePaths={setting}; "
                 f"then: systemctl restart {unit}",
             )
+
+
+def _in_a_unit(path: str) -> str:
+    """Return a path as a unit file has it: a space ends a word, and % begins a specifier."""
+    text = path.replace("%", "%%")
+    return f'"{text}"' if " " in text else text
 
 
 def _unit_line(units: Units, unit: str) -> Line | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,16 +26,12 @@ from mograder.core.errors import (
     TooLarge,
 )
 from mograder.core.web_origin import is_loopback
-from tests.support.fake_hub import NDJSON, FakeHub, Reply, running_hub
+from tests.support.fake_hub import NDJSON, FakeHub, Reply, hub
+
+__all__ = ["hub"]
 
 PUBLISH = "/publish/A1"
 DONE = {"event": "done", "status": "ok", "files": ["A1.py"], "type": "assignment"}
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with running_hub() as hub:
-        yield hub
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +38,7 @@ from mograder.operations.install.system import ensure_account, ensure_network, e
 from mograder.processes.programs import Host
 from tests.support.command_line import cli
 from tests.support.course import REPOSITORY
+from tests.support.supervisors import short_directory
 from tests.unit.deploy.machine import FakeHost, make_current, version
 
 _UNIT = f"{UNIT_PLACE}/mograder-hub.service"
@@ -378,9 +380,16 @@ def test_b6_b21_an_empty_disk_is_formatted_and_found_by_its_uuid(tmp_path: Path)
     assert host.ran[-1] == "mount /srv/mograder"
 
 
-def test_b6_a_disk_of_several_names_is_known_again(tmp_path: Path) -> None:
+@pytest.fixture
+def devices() -> Iterator[Path]:
+    """A place for disks: paths of devices have no spaces."""
+    with short_directory() as place:
+        yield place
+
+
+def test_b6_a_disk_of_several_names_is_known_again(tmp_path: Path, devices: Path) -> None:
     """A logical volume is /dev/dm-0; the mount table and people call it /dev/mapper/…."""
-    disk, name = tmp_path / "dm-0", tmp_path / "mapper-data"
+    disk, name = devices / "dm-0", devices / "mapper-data"
     disk.touch()
     name.symlink_to(disk)
     (tmp_path / "etc").mkdir()

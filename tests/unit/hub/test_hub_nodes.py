@@ -22,6 +22,7 @@ from mograder.store.database.database import open_engine, upgrade
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 from mograder.store.hub.nodes import NodeRow, Nodes, nodes
 from tests.support.clock import ManualClock
+from tests.support.supervisors import until
 
 
 class Builder:
@@ -29,6 +30,16 @@ class Builder:
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         return ()
+
+
+class CountedState(HubState):
+    """Rows of a hub; ``looks`` is how often its sessions were asked for."""
+
+    looks = 0
+
+    def sessions(self) -> tuple[SessionRow, ...]:
+        self.looks += 1
+        return super().sessions()
 
 
 @asynccontextmanager
@@ -77,14 +88,15 @@ async def test_a_hub_that_has_no_nodes_any_more_waits_for_their_sessions(
     monkeypatch.setattr(hosting, "_LOOK_SECONDS", 0.01)
     engine = open_engine(f"sqlite:///{tmp_path / 'hub.db'}")
     upgrade(engine)
-    state, now = HubState(engine), datetime.now(UTC)
+    state, now = CountedState(engine), datetime.now(UTC)
     for name, lease in (("one", 60), ("other", 60)):
         Nodes(engine).add(NodeRow(name, "f" * 64, now, now + timedelta(seconds=lease)))
     await nodes_ended(state)  # no session is on any of them
     running = SessionState.RUNNING
     state.add_session(SessionRow("s", "alice", "A1", "edit", running, "", "", "env", now, "one"))
     waiting = asyncio.create_task(nodes_ended(state))
-    await asyncio.sleep(0.1)
+    before = state.looks
+    await until(lambda: waiting.done() or state.looks > before + 2)
     assert not waiting.done()
     with engine.begin() as connection:
         over = update(nodes).where(nodes.c.name == "one").values(lease_until=now)

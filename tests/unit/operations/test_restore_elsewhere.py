@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -45,11 +46,11 @@ def test_settings_and_links_that_name_the_old_places_are_told(course: Path, tmp_
         f'Write into {toml}: [gradebook] path = "{new}/gradebook.path"',
         (
             f"The link {new}/course/.mograder leads to {tmp_path}/state; change it: "
-            f"ln -sfn {new}/state {new}/course/.mograder"
+            f"ln -sfn {quote(f'{new}/state')} {quote(f'{new}/course/.mograder')}"
         ),
         (
             f"The link {new}/course/hub-release leads to {new}/release; change it: "
-            f"ln -sfn {new}/hub.release_dir {new}/course/hub-release"
+            f"ln -sfn {quote(f'{new}/hub.release_dir')} {quote(f'{new}/course/hub-release')}"
         ),
     }
 

@@ -55,6 +55,7 @@ def test_units_that_run_are_one_line_and_those_of_another_course_none() -> None:
     assert level is Level.OK
     assert said(answer(), Path("/elsewhere")) == []
     assert said("") == []
+    assert said(answer().replace("PATH=/usr/bin", '"TWO=lines\nof it"')) == said(answer())
     assert read_units(answer(), COURSE).listens(8080)
     assert not read_units(answer(), COURSE).listens(80)
 
@@ -63,8 +64,10 @@ def test_the_units_of_a_course_behind_a_link_are_found(tmp_path: Path) -> None:
     """The settings have its real path."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "course").symlink_to(tmp_path / "disk")
-    text = answer().replace(str(COURSE), str(tmp_path / "course"))
+    there = f'"MOGRADER_COURSE_DIR={tmp_path}/course"'  # as systemd prints one with a space
+    text = answer().replace(f"MOGRADER_COURSE_DIR={COURSE}", there)
     assert len(said(text, tmp_path / "disk")) == 1
+    assert said(text, tmp_path) == []
 
 
 def test_d5_a_unit_that_is_still_starting_is_not_said_to_be_active() -> None:
@@ -125,19 +128,21 @@ def test_d5_a_unit_that_does_not_run_is_a_problem_with_its_reason(
 
 def test_a_directory_that_a_unit_mounts_read_only_is_a_problem(tmp_path: Path) -> None:
     """Else every check is good, and every start and hand-in is told that the disk is read-only."""
-    inside, outside = tmp_path / "srv", tmp_path / "data"
+    inside, outside = tmp_path / "the 1% srv", tmp_path / "data"
     for each in (inside, outside):
         each.mkdir()
     (inside / "hub-notebooks").symlink_to(outside)
-    strict = f"LoadState=loaded\nProtectSystem=strict\nReadWritePaths={inside} -/run/mograder"
+    strict = f'LoadState=loaded\nProtectSystem=strict\nReadWritePaths="{inside}" -/run/mograder'
     units = read_units(answer(hub=strict), COURSE)
     places = (inside / "course", inside / "hub-notebooks")
     (line,) = confined_lines(units, {HUB: places, SESSIONS: places})
     assert line.level is Level.PROBLEM
     assert line.text == f"services: {HUB} may not write to {outside}"
-    assert f"ReadWritePaths={outside}; then: systemctl restart {HUB}" in line.hint
-    opened = read_units(answer(hub=f"{strict} {tmp_path}"), COURSE)
+    assert line.hint.endswith(f"; then: systemctl restart {HUB}")
+    opened = read_units(answer(hub=f'{strict} "{tmp_path}"'), COURSE)
     assert list(confined_lines(opened, {HUB: places})) == []
+    (line,) = confined_lines(units, {HUB: [Path("/other"), Path("/my 1% data")]})
+    assert 'ReadWritePaths="/my 1%% data" /other; then' in line.hint
 
 
 def test_the_shipped_units_may_write_to_what_a_new_course_names(tmp_path: Path) -> None:
@@ -147,7 +152,7 @@ def test_the_shipped_units_may_write_to_what_a_new_course_names(tmp_path: Path) 
     for name in (HUB, SESSIONS):
         text = (REPOSITORY / "deploy" / name).read_text("utf-8")
         lines = "\n".join(re.findall(r"(?m)^(?:ProtectSystem|ReadWritePaths)=.*", text))
-        units = read_units(f"Id={name}\nLoadState=loaded\n{lines} {tmp_path}", tmp_path)
+        units = read_units(f'Id={name}\nLoadState=loaded\n{lines} "{tmp_path}"', tmp_path)
         assert units.get(name, "ProtectSystem") == "strict"
         assert list(confined_lines(units, {name: written[name]})) == []
 

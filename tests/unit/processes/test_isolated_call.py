@@ -33,6 +33,7 @@ from mograder.sandbox.execution.report import (
 from mograder.sandbox.protocol import Limits
 from tests.support.hub_app import FakeRuns
 from tests.support.notebooks import notebook
+from tests.support.supervisors import until
 
 apart = pytest.mark.full
 pytestmark = pytest.mark.timeout(120)
@@ -230,19 +231,20 @@ async def test_large_texts_of_one_person_do_not_hold_up_those_of_others(
 
 
 async def test_short_texts_of_one_person_are_read_one_after_the_other() -> None:
-    calls, begun, may_end = IsolatedCall(), threading.Semaphore(0), threading.Event()
+    calls, begun, may_end = IsolatedCall(), list[str](), threading.Event()
 
-    def read() -> None:
-        begun.release()
+    def read(whose: str) -> None:
+        begun.append(whose)
         may_end.wait(10)
 
-    asked = [asyncio.create_task(calls.call(partial(read), size=10, whose="alice")) for _ in "123"]
-    other = asyncio.create_task(calls.call(partial(read), size=10, whose="bob"))
-    for _ in range(2):
-        assert await asyncio.to_thread(begun.acquire, timeout=10)
-    assert not await asyncio.to_thread(begun.acquire, timeout=0.1)
+    async def ask(whose: str) -> None:
+        await calls.call(partial(read, whose), size=10, whose=whose)
+
+    asked = [asyncio.create_task(ask(whose)) for whose in ("alice", "alice", "alice", "bob")]
+    await until(lambda: "bob" in begun)
+    assert sorted(begun) == ["alice", "bob"]
     may_end.set()
-    await asyncio.gather(*asked, other)
+    await asyncio.gather(*asked)
 
 
 async def test_of_very_large_texts_of_one_person_one_is_in_memory(

@@ -8,8 +8,9 @@ import pytest
 
 from mograder.core.errors import RemoteFailed
 from mograder.sandbox.protocol import Endpoint, Measured, Mode, SessionUse
-from mograder.sessions.capacity import UNKNOWN
+from mograder.sessions.capacity import UNKNOWN, CapacityLimits
 from mograder.sessions.end_reasons import EndReason
+from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import SessionKey
 from tests.support.session_pools import (
     ALICE,
@@ -28,6 +29,20 @@ from tests.support.session_pools import (
     waiting,
 )
 from tests.support.supervisors import until
+
+
+async def looked_at(pool: SessionManager, limits: CapacityLimits) -> None:
+    """Return once sessions that may end were looked for some times, or nobody waits any more."""
+    asked = 0
+
+    def fits(_: int) -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    limits.fits = fits
+    await until(lambda: asked > 9 or waiting(pool) == 0)  # three times a look
+
 
 # --- pressure -------------------------------------------------------------------------------
 
@@ -99,13 +114,14 @@ async def test_adopted_sessions_of_one_person_are_spared_for_a_while(
         for key in (ALICE, LECTURE):
             await pool.get_or_start(key, ignore_progress)
         rig.clock.advance(300)
-    async with rig.pool(terms(memory_mb=TWO)) as pool:
+    limits = terms(memory_mb=TWO)
+    async with rig.pool(limits) as pool:
         used = pool.find(ALICE)
         assert used is not None
         third = await rig.line_up(pool, BOB)
         rig.clock.advance(50)
         pool.touch(used)
-        await asyncio.sleep(0.1)  # it is looked at some times
+        await looked_at(pool, limits)
         assert waiting(pool) == 1
         rig.clock.advance(11)
         await third
@@ -131,7 +147,8 @@ async def test_an_end_that_takes_long_costs_no_other_session(
     """The disk hangs, say; the memory of the first one is enough once it has ended."""
     monkeypatch.setattr("mograder.sessions.idle_culler.END_SECONDS", 0.01)
     monkeypatch.setattr("mograder.sessions.idle_culler._PRESSED_SECONDS", 0.01)
-    async with rig.pool(terms(memory_mb=TWO)) as pool:
+    limits = terms(memory_mb=TWO)
+    async with rig.pool(limits) as pool:
         first = await pool.get_or_start(ALICE, ignore_progress)
         rig.clock.advance(1)
         second = await pool.get_or_start(BOB, ignore_progress)
@@ -140,7 +157,7 @@ async def test_an_end_that_takes_long_costs_no_other_session(
         left = gone(first)
         third = await rig.line_up(pool, CAROL)
         await left
-        await asyncio.sleep(0.1)  # it is looked at some times
+        await looked_at(pool, limits)
         assert pool.all() == [second]
         rig.launcher.go_on.set()
         await third
@@ -182,6 +199,13 @@ async def test_an_end_on_a_node_that_does_not_count_frees_no_memory(
 async def test_a_node_tells_what_is_free_before_more_sessions_have_to_go(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, oldest: SessionKey
 ) -> None:
+    pauses, sleep = set[float](), asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        pauses.add(seconds)
+        await sleep(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
     monkeypatch.setattr("mograder.sessions.idle_culler._STATUS_SECONDS", PATIENCE)
     limits, told = terms(memory_mb=TWO), True
     limits.fits = lambda _: told
@@ -195,7 +219,7 @@ async def test_a_node_tells_what_is_free_before_more_sessions_have_to_go(
         told = False
         third = asyncio.create_task(pool.get_or_start(CAROL, ignore_progress))
         await gone(first)
-        await asyncio.sleep(0.1)
+        await until(lambda: PATIENCE in pauses or pool.all() == [])
         assert pool.all() == [second]
         told = True
         pool.admission.pump()  # as the node's next status does

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from mograder.sandbox.protocol import Ended
-from mograder.sessions.session import SessionKey
+from mograder.sessions.session import LiveSession, SessionKey
 from mograder.store.hub.hub_state import SessionRow, SessionState
 from tests.support.session_pools import ALICE, BOB, LECTURE, TTL, Rig, gone, ignore_progress, soon
 from tests.support.supervisors import until
@@ -43,8 +43,16 @@ async def test_a_clock_that_is_set_ends_no_session_in_use_and_keeps_no_idle_one(
 ) -> None:
     async with rig.pool(ttl=SHORT) as pool:
         session = await pool.get_or_start(ALICE, ignore_progress)
+        looks = 0
+
+        def look(_: LiveSession) -> bool:
+            nonlocal looks
+            looks += 1
+            return True
+
+        pool.culler.reached = look
         rig.clock.set_by(hours * 3600)
-        await asyncio.sleep(10 * SHORT)  # it is looked at some times
+        await until(lambda: looks > 4 or pool.all() == [])
         assert pool.all() == [session]
         culled = gone(session)
         rig.clock.advance(10)

@@ -9,7 +9,9 @@ import pytest
 
 from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.hub.hub_state import HubState
-from tests.support.fake_hub import FakeHub, running_hub
+from tests.support.fake_hub import hub
+
+__all__ = ["hub"]
 
 
 @pytest.fixture
@@ -19,10 +21,3 @@ def state(course: Path) -> Iterator[HubState]:
     upgrade(engine)
     yield HubState(engine)
     engine.dispose()
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    """A hub that answers as the test says."""
-    with running_hub() as hub:
-        yield hub

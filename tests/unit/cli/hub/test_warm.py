@@ -22,8 +22,6 @@ def course(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (directory / "A1.py").write_text(HEADER)
     (here / "nb.py").write_text(HEADER)
     (here / "plain.py").write_text("import marimo\n")
-    for name in ("MOGRADER_COURSE_DIR", "MOGRADER_HUB_URL", "MOGRADER_HUB_SSH"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MOGRADER_HUB_INSTRUCTOR_TOKEN", "ann:0")
     return here
 

@@ -36,7 +36,7 @@ class HeldRuns:
 
 async def test_a_run_that_waits_for_another_has_not_begun(tmp_path: Path) -> None:
     runs, begun = HeldRuns(), asyncio.Queue[str]()
-    executor = SandboxedRunner(runs, tmp_path, remove_tree, at_once=1)
+    executor, other = [SandboxedRunner(runs, tmp_path, remove_tree, at_once=1) for _ in range(2)]
 
     def request(name: str) -> ExecutionRequest:
         return ExecutionRequest(
@@ -45,8 +45,8 @@ async def test_a_run_that_waits_for_another_has_not_begun(tmp_path: Path) -> Non
 
     both = [asyncio.create_task(executor.execute(request(each))) for each in ("first", "second")]
     assert await begun.get() == "first"
-    await asyncio.sleep(0.05)
-    assert begun.empty()
+    both.append(asyncio.create_task(other.execute(request("one that waits for none"))))
+    assert await begun.get() == "one that waits for none"
     runs.may_end.set()
     assert await begun.get() == "second"
     await asyncio.gather(*both)

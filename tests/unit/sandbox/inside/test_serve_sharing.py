@@ -14,6 +14,7 @@ from marimo._server.api.endpoints.ws_endpoint import DOC_MANAGER, WebSocketHandl
 from marimo._server.rtc.doc import LoroDocManager
 
 from mograder.sandbox.inside import serve
+from tests.support.supervisors import until
 
 LORO: Any = importlib.import_module("loro")  # its classes have no types
 DOCUMENT: Any = importlib.import_module("marimo._server.api.endpoints.document")
@@ -71,7 +72,10 @@ async def test_the_shared_document_of_a_page_that_comes_back_is_the_one_that_it_
     assert doc.get_deep_value() == before
 
 
-async def test_other_pages_hear_of_a_new_cell_when_the_shared_document_has_it() -> None:
+async def test_other_pages_hear_of_a_new_cell_when_the_shared_document_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serve, "_LEAD_SECONDS", 0)
     new = CreateCell(cell_id="bkHC", code="", name="_", config={}, after=None)  # type: ignore[arg-type]
     assert await DOCUMENT.parse_request(new)  # of a notebook that is not shared
     doc: Any = await created(DOC_MANAGER)
@@ -79,11 +83,26 @@ async def test_other_pages_hear_of_a_new_cell_when_the_shared_document_has_it() 
     code = doc.get_map("codes").insert_container("bkHC", LORO.LoroText())
     language = doc.get_map("languages").insert_container("bkHC", LORO.LoroText())
     code.insert(0, 'mo.md(r""" """)')
-    for _ in range(3):
-        await asyncio.sleep(serve._PAUSE_SECONDS)
-        assert not told.done()
+    for _ in range(10):
+        await asyncio.sleep(0)  # otherwise it waits for nothing
+    assert not told.done()
     language.insert(0, "markdown")
     assert (await told).changes == (new,)
+
+
+async def test_a_page_that_shares_a_notebook_waits_until_the_one_that_does_not_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    notebook = Notebook()
+    monkeypatch.setattr(WebSocketHandler, "start", notebook.start)
+    serve._share_in_turn()
+    await notebook.page("before", shares=False)
+    joins = asyncio.create_task(notebook.page("helper", shares=True))
+    await until(lambda: joins.done() or notebook.looks > 2)
+    assert notebook.said == ["before starts", "helper accepted"]
+    notebook.room.main_consumer = None
+    await joins
+    assert notebook.said[2:] == ["helper starts"]
 
 
 async def test_a_page_that_does_not_share_a_notebook_is_disconnected_after_a_while(
@@ -91,12 +110,10 @@ async def test_a_page_that_does_not_share_a_notebook_is_disconnected_after_a_whi
 ) -> None:
     notebook = Notebook()
     monkeypatch.setattr(WebSocketHandler, "start", notebook.start)
-    serve._share_in_turn(patience=0.2)
+    serve._share_in_turn(patience=0)
     await notebook.page("before", shares=False)
-    joins = asyncio.create_task(notebook.page("helper", shares=True))
-    await asyncio.sleep(0.1)
-    assert notebook.said == ["before starts", "helper accepted"]
-    await joins
+    await notebook.page("helper", shares=True)
+    assert notebook.said[:2] == ["before starts", "helper accepted"]
     await notebook.page("before", shares=True)
     assert notebook.said[2:] == ["before cut", "helper starts", "before refused"]
 
@@ -107,6 +124,12 @@ class Notebook:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.room = SimpleNamespace(main_consumer=None)
+        self.looks = 0
+
+    def session(self, _: str) -> Notebook:
+        """Count how often somebody asks what is open."""
+        self.looks += 1
+        return self
 
     async def page(self, name: str, *, shares: bool) -> None:
         """A page connects."""
@@ -117,7 +140,7 @@ class Notebook:
         page = SimpleNamespace(
             consumer_id=name,
             params=SimpleNamespace(session_id=name, file_key="A1.py", rtc_enabled=shares),
-            manager=SimpleNamespace(get_session_by_file_key=lambda _: self),
+            manager=SimpleNamespace(get_session_by_file_key=self.session),
             websocket=SimpleNamespace(accept=lambda: say("accepted"), close=lambda: say("refused")),
         )
         await WebSocketHandler.start(page)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from mograder.sandbox.client.bootstrap import command_config
 from mograder.sandbox.limits.cgroup2 import GroupEvents, Reading, SessionGroup, SessionGroups
 from mograder.sandbox.protocol import Limits
 from mograder.sandbox.supervisor.config import cgroups_of
-from tests.support.supervisors import make_config
+from tests.support.supervisors import make_config, short_directory
 
 LIMITS = Limits(processes=64, open_files=1, file_size_mb=1, tmp_mb=1, memory_mb=400, cpu_weight=250)
 
@@ -25,17 +26,22 @@ BRANCHES = ("supervisor", "zygotes-c", "sessions-c")
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
+def tree() -> Iterator[Path]:
     """A delegated cgroup, and a matching ``/proc``."""
-    ours = tmp_path / "cgroup/system.slice/hub.service"
+    with short_directory() as place:
+        yield _tree(place)
+
+
+def _tree(place: Path) -> Path:
+    ours = place / "cgroup/system.slice/hub.service"
     ours.mkdir(parents=True)
     (ours / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
     for name in ("cgroup.procs", "cgroup.subtree_control"):
         (ours / name).write_text("")
-    proc = tmp_path / "proc/self"
+    proc = place / "proc/self"
     proc.mkdir(parents=True)
     (proc / "cgroup").write_text("0::/system.slice/hub.service\n")
-    mount = f"30 24 0:26 / {tmp_path}/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw\n"
+    mount = f"30 24 0:26 / {place}/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw\n"
     (proc / "mountinfo").write_text(mount)
     return ours
 
@@ -115,7 +121,7 @@ def test_systemds_own_tree_is_left_alone(tree: Path, tmp_path: Path) -> None:
     """As root everything is writable; only the mark tells that it is ours."""
     managed = tmp_path / "managed"
     managed.mkdir()
-    is_root = (tmp_path / "cgroup").stat().st_uid == 0
+    is_root = tree.parents[1].stat().st_uid == 0
     assert (_find(tree, managed=managed) is None) is is_root
 
 

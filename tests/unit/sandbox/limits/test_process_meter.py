@@ -9,7 +9,6 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
@@ -120,21 +119,6 @@ def test_a_tree_without_end_counts_as_full(tmp_path: Path) -> None:
         here = here / "d"
     here.mkdir(parents=True)
     assert tree_size(tmp_path, NO_LIMIT) == NO_LIMIT + 1
-
-
-@pytest.fixture
-def ordinary_user() -> Iterator[Path]:
-    """A directory of an ordinary user's, who this process is meanwhile: root may read all."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
-        if os.geteuid() != 0:
-            yield Path(place)
-            return
-        os.chown(place, 65534, 65534)
-        os.seteuid(65534)
-        try:
-            yield Path(place)
-        finally:
-            os.seteuid(0)
 
 
 @pytest.mark.parametrize("mode", [0, 0o300, 0o600, 0o1204])

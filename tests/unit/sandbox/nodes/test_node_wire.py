@@ -114,10 +114,16 @@ async def test_the_end_of_a_node_is_told_and_the_node_comes_back() -> None:
 async def test_a_request_waits_for_a_node_that_connects_again() -> None:
     async with session_server() as sockets, wire_hub() as hub:
         endpoint = Endpoint(Path(f"{SESSION}.sock"), "node-a")
-        connector = NodeConnections(hub.links.by_name.get).connector(endpoint)
+        looks: list[str] = []
+
+        def link_of(name: str) -> NodeLink | None:
+            looks.append(name)
+            return hub.links.by_name.get(name)
+
+        connector = NodeConnections(link_of).connector(endpoint)
         async with aiohttp.ClientSession(connector=connector) as client:
             asking = asyncio.create_task(echoed(client, b"a save"))
-            await asyncio.wait({asking}, timeout=0.2)
+            await until(lambda: asking.done() or len(looks) > 1)
             async with wire_node(hub, "node-a", sockets):
                 assert await asyncio.wait_for(asking, PATIENCE) == b"a save"
 
