@@ -35,7 +35,6 @@ FORMAT = 3
 DEEPEST = 64
 """Most nested directories; deeper trees are assumed to be an attack and are left out."""
 
-_DIRECTORIES = ("source", "release", "submitted", "autograded", "feedback", "import")
 STATE = "state"
 """The key of the program's own directory, if it is a link that leads out of the course."""
 
@@ -46,8 +45,11 @@ DAMAGED = ".damaged"
 """The end of a damaged database's name, in a backup and where it is restored."""
 
 OUTSIDE = frozenset(
-    {"hub.notebooks_dir", "hub.release_dir", "gradebook.path", "database.url", STATE}
-    | {f"dirs.{name}" for name in _DIRECTORIES}
+    {
+        *("hub.notebooks_dir", "hub.release_dir", "gradebook.path", "database.url", STATE),
+        *("dirs.source", "dirs.release", "dirs.submitted"),
+        *("dirs.autograded", "dirs.feedback", "dirs.import"),
+    }
 )
 """The keys of places outside the course, each a root of its own: settings, and :data:`STATE`."""
 
@@ -58,7 +60,6 @@ _MOST_HEADER = 1 << 20
 
 _CHUNK = 1 << 20
 _UNREADABLE = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error)
-_DAMAGED = "Take another backup: this one was cut off or changed since it was made."
 
 
 class _Strict(BaseModel):
@@ -271,7 +272,8 @@ def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo, header: Header) -> st
 
 
 def damaged(why: str) -> InvalidInput:
-    return InvalidInput(f"The backup is damaged: {why}.", hint=_DAMAGED)
+    hint = "Take another backup: this one was cut off or changed since it was made."
+    return InvalidInput(f"The backup is damaged: {why}.", hint=hint)
 
 
 def written(name: str) -> str:
