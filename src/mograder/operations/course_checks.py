@@ -29,6 +29,7 @@ from mograder.store.database.database import (
     sqlite_file,
 )
 from mograder.store.filesystem.files import entry_named
+from mograder.store.hub.hub_state import existing_state
 from mograder.store.releases.published_release import refused_names
 from mograder.store.versions.version_texts import Survey, survey
 
@@ -288,15 +289,8 @@ def version_lines(loaded: LoadedSettings) -> tuple[Line, ...]:
     A database that is not there yet, or does not open, has a line of its own, so none here.
     """
     try:
-        url = database_url(loaded.settings.database.url, loaded.course_dir)
-        file = sqlite_file(url)
-        if file is not None and not file.exists():
-            return ()
-        engine = open_engine(url)
-        try:
-            found = survey(engine, _SAMPLE, _SAMPLE_SECONDS)
-        finally:
-            engine.dispose()
+        with existing_state(loaded) as state:
+            found = survey(state.engine, _SAMPLE, _SAMPLE_SECONDS) if state else None
     except MograderError:
         return ()
     return () if found is None else (_versions(found),)

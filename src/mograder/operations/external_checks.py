@@ -24,7 +24,7 @@ from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
 from mograder.operations.sign_in_settings import check_oidc, client_secret, mail_server, own_url
-from mograder.store.database.database import awaits_upgrade, database_url
+from mograder.store.database.database import awaits_upgrade
 from mograder.store.external.lti_platforms import Keys, Platforms
 from mograder.store.hub.hub_state import HubState, existing_state
 
@@ -77,8 +77,7 @@ def _of_database(loaded: LoadedSettings, read: Callable[[HubState], T]) -> T | N
     One that cannot be read is what another check reports.
     """
     try:
-        url = database_url(loaded.settings.database.url, loaded.course_dir)
-        with existing_state(url) as state:
+        with existing_state(loaded) as state:
             if state is not None and not awaits_upgrade(state.engine):
                 return read(state)
     except MograderError as error:
