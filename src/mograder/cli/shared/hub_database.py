@@ -26,20 +26,16 @@ def current_hub_state(loaded: LoadedSettings) -> Iterator[HubState]:
     """
     with existing_state(loaded) as state:
         if state is None:
-            raise no_hub(loaded)
+            raise NotFound(
+                f"No hub has run in {loaded.course_dir} yet, so nothing can be kept for it.",
+                hint="Give the hub's course by -C, or start the hub once.",
+            )
         if awaits_upgrade(state.engine):
             raise Conflict(
                 "The hub's database was made by an earlier version.",
                 hint="Start the hub of this version once, which upgrades it.",
             )
         yield state
-
-
-def no_hub(loaded: LoadedSettings) -> NotFound:
-    return NotFound(
-        f"No hub has run in {loaded.course_dir} yet, so nothing can be kept for it.",
-        hint="Give the hub's course by -C, or start the hub once.",
-    )
 
 
 def record_here(state: HubState, action: str, what: str) -> None:
