@@ -132,13 +132,15 @@ def verify(archive: Path, report: Progress) -> Verified:
     """
     files: dict[str, str] = {}
     size, manifest = 0, None
-    with opened(archive) as (header, tar):
+    full = f"No room to look at the backup: the disk of {tempfile.gettempdir()} is full."
+    hint = "Databases are copied there: free some space, or name another place by TMPDIR."
+    with opened(archive) as (header, tar), naming_full_disk(full, hint):
         report(f"Reading back the backup of {header.made:%Y-%m-%d %H:%M} UTC")
         for member in members(tar, header):
             if member.name == MANIFEST:
                 manifest = _parse(Manifest, _read_text(tar, member, _MOST_TEXT))
             elif member.isreg():
-                files[written(member.name)] = _examined(tar, member, header)
+                files[written(member.name)] = _digest(tar, member, header)
                 size += member.size
     if manifest is None:
         raise damaged("it ends too early or its list of files cannot be read")
@@ -243,16 +245,15 @@ def _read_text(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> byte
     return stream.read()
 
 
-def _examined(tar: tarfile.TarFile, member: tarfile.TarInfo, header: Header) -> str:
+@contextlib.contextmanager
+def naming_full_disk(text: str, hint: str) -> Iterator[None]:
+    """Raise :class:`Busy` with this message when a disk is full."""
     try:
-        return _digest(tar, member, header)
+        yield
     except OSError as error:
         if not is_disk_full(error):
             raise
-        raise Busy(
-            f"No room to look at the backup: the disk of {tempfile.gettempdir()} is full.",
-            hint="Databases are copied there: free some space, or name another place by TMPDIR.",
-        ) from error
+        raise Busy(text, hint=hint) from error
 
 
 def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo, header: Header) -> str:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from mograder import __version__
-from mograder.core.errors import Busy, Conflict, InvalidInput, is_disk_full
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files import open_flags
 from mograder.core.files.disk import move_file
 from mograder.core.log import printable
@@ -43,6 +43,7 @@ from mograder.operations.archive import (
     Header,
     Manifest,
     Root,
+    naming_full_disk,
     written,
 )
 from mograder.store.database.database import (
@@ -133,20 +134,18 @@ def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
             hint="Name a file elsewhere, best on another machine's disk.",
         )
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    places = f"{target.parent} or {tempfile.gettempdir()}"
+    full = f"There was no room for the backup: the disk of {places} is full."
+    hint = "Free some space there. Databases are copied to the second one first."
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            made = write_backup(loaded, file, report)
-        _demand_new(target)  # another run may have written it meanwhile
-        move_file(temporary, target)
-    except BaseException as error:
+        with naming_full_disk(full, hint):
+            descriptor = os.open(temporary, open_flags.CREATE, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                made = write_backup(loaded, file, report)
+            _demand_new(target)  # another run may have written it meanwhile
+            move_file(temporary, target)
+    except BaseException:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and is_disk_full(error):
-            places = f"{target.parent} or {tempfile.gettempdir()}"
-            raise Busy(
-                f"There was no room for the backup: the disk of {places} is full.",
-                hint="Free some space there. Databases are copied to the second one first.",
-            ) from error
         raise
     for killed in target.parent.glob(f".{glob.escape(target.name)}.????????.partial"):
         killed.unlink(missing_ok=True)
@@ -186,7 +185,8 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) ->
         for root in plan.roots:
             report(f"Reading {root.path}")
             writer.add_root(root)
-        manifest = writer.manifest()
+        left_out = (*writer.left_out, *writer.by_students)
+        manifest = Manifest(files=writer.files, left_out=left_out)
         writer.add_text(MANIFEST, manifest.model_dump_json())
     packed.finish()
     return Made(
@@ -209,21 +209,17 @@ class _Writer:
         self._copies: dict[Path, Path] = {}
         self._damaged: dict[Path, str] = {}
         """The members that a damaged database and its logs become."""
-        self._files: dict[str, str] = {}
+        self.files: dict[str, str] = {}
         self._linked: dict[tuple[int, int], tuple[str, int]] = {}
         """Students' files with several names, by device and inode: the first member, and the bytes
         read by all names so far."""
-        self._left_out = list(plan.missing)
+        self.left_out = list(plan.missing)
         self.by_students: list[str] = []
 
     @property
     def databases(self) -> tuple[str, ...]:
         """The members that are undamaged databases."""
         return tuple(written(_member_of(path, self._plan.roots)) for path in self._copies)
-
-    def manifest(self) -> Manifest:
-        left_out = (*self._left_out, *self.by_students)
-        return Manifest(files=self._files, left_out=left_out)
 
     def copy_databases(self, scratch: Path, report: Progress) -> None:
         """Copy a snapshot of each database that is not damaged."""
@@ -337,7 +333,7 @@ class _Writer:
             digest.update(data)
         copy.seek(0)
         self._tar.addfile(info, copy)
-        self._files[written(info.name)] = digest.hexdigest()
+        self.files[written(info.name)] = digest.hexdigest()
 
     def _unread(self, member: str, error: OSError) -> None:
         """Record a file that could not be read, unless it was removed in the meantime.
@@ -348,11 +344,11 @@ class _Writer:
             return
         below = member.removeprefix(self._students)
         theirs = error.errno in _STUDENTS_DOING and below != member and "/" in below
-        found = self.by_students if theirs else self._left_out
+        found = self.by_students if theirs else self.left_out
         found.append(printable(f"{member}: {error.strerror or error}"))
 
     def _leave_out(self, member: str, why: str) -> None:
-        self._left_out.append(printable(f"{member}: {why}"))
+        self.left_out.append(printable(f"{member}: {why}"))
 
 
 def _name(place: Path, above: int | None) -> str:
