@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import click
 
 from mograder.cli.moodle.course import naming_options
-from mograder.cli.moodle.sheets import ZipOfSubmissions
+from mograder.cli.moodle.sheets import works_of_zip
 from mograder.cli.moodle.site import Site, item_name, site_options
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE
@@ -85,7 +85,10 @@ def fetch_submissions(
             raise click.UsageError(
                 "The worksheet says who is who in a zip: give no --map and no --username-from."
             )
-        target, works = _from_zip(archive, worksheet, loaded, assignment, output_dir, dry_run)
+        name = item_name(assignment, loaded)
+        target = _target_of_zip(loaded, name, output_dir)
+        names = assignment, name
+        works = works_of_zip(archive, worksheet, loaded, target, *names, dry_run=dry_run)
         return _collected(works, target.directory, dry_run=dry_run)
     book = loaded.gradebook_path
     with site.client() as client:
@@ -106,21 +109,11 @@ def fetch_submissions(
     return _collected(works, directory, dry_run=dry_run)
 
 
-def _from_zip(
-    archive: Path,
-    worksheet: Path | None,
-    loaded: LoadedSettings,
-    assignment: str,
-    output_dir: Path | None,
-    dry_run: bool,
-) -> tuple[Target, tuple[Work, ...]]:
-    name = item_name(assignment, loaded)
+def _target_of_zip(loaded: LoadedSettings, name: str, output_dir: Path | None) -> Target:
     directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
     configured = (each for each in loaded.settings.assignments if each.dir and each.item == name)
     handed_out = [file.name for each in configured for file in each.files]
-    target = Target(directory, (f"{name}.py", *(each for each in handed_out if ".py" in each)))
-    opened = ZipOfSubmissions.read(archive, worksheet, loaded, assignment, name)
-    return target, opened.plan(target) if dry_run else opened.unpack(target)
+    return Target(directory, (f"{name}.py", *(each for each in handed_out if ".py" in each)))
 
 
 def _collected(works: Sequence[Work], directory: Path, *, dry_run: bool) -> Result:
