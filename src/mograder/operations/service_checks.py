@@ -100,9 +100,12 @@ def confined_lines(units: Units, written: Mapping[str, Iterable[Path]]) -> Itera
         }
         if closed:
             named = " ".join(sorted(closed))
-            hint = f"systemctl edit {unit}, with [Service] and, below it, ReadWritePaths={named}"
-            hint += f"; then: systemctl restart {unit}"
-            yield problem("services", f"services: {unit} may not write to {named}", hint)
+            yield problem(
+                "services",
+                f"services: {unit} may not write to {named}",
+                f"systemctl edit {unit}, with [Service] and, below it, ReadWritePaths={named}; "
+                f"then: systemctl restart {unit}",
+            )
 
 
 def _unit_line(units: Units, unit: str) -> Line | None:
