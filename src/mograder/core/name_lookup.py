@@ -151,10 +151,10 @@ def is_label_of(text: str, name: str) -> bool:
     return match is not None and bool(match[1]) and _label(text) == _label(name)
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return names for a message: the first twenty, and how many more there are."""
-    text = ", ".join(names[:_SHOWN])
-    return f"{text}, and {len(names) - _SHOWN} more" if len(names) > _SHOWN else text
+def listed(names: Sequence[str], most: int = _SHOWN) -> str:
+    """Return names for a message: the first ones, and how many more there are."""
+    text = ", ".join(names[:most])
+    return f"{text}, and {len(names) - most} more" if len(names) > most else text
 
 
 def counted(number: int, noun: str) -> str:

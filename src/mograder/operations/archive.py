@@ -35,7 +35,6 @@ FORMAT = 3
 DEEPEST = 64
 """Most nested directories; deeper trees are assumed to be an attack and are left out."""
 
-_DIRECTORIES = ("source", "release", "submitted", "autograded", "feedback", "import")
 STATE = "state"
 """The key of the program's own directory, if it is a link that leads out of the course."""
 
@@ -46,8 +45,11 @@ DAMAGED = ".damaged"
 """The end of a damaged database's name, in a backup and where it is restored."""
 
 OUTSIDE = frozenset(
-    {"hub.notebooks_dir", "hub.release_dir", "gradebook.path", "database.url", STATE}
-    | {f"dirs.{name}" for name in _DIRECTORIES}
+    {
+        *("hub.notebooks_dir", "hub.release_dir", "gradebook.path", "database.url", STATE),
+        *("dirs.source", "dirs.release", "dirs.submitted"),
+        *("dirs.autograded", "dirs.feedback", "dirs.import"),
+    }
 )
 """The keys of places outside the course, each a root of its own: settings, and :data:`STATE`."""
 
@@ -58,7 +60,6 @@ _MOST_HEADER = 1 << 20
 
 _CHUNK = 1 << 20
 _UNREADABLE = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error)
-_DAMAGED = "Take another backup: this one was cut off or changed since it was made."
 
 
 class _Strict(BaseModel):
@@ -131,13 +132,15 @@ def verify(archive: Path, report: Progress) -> Verified:
     """
     files: dict[str, str] = {}
     size, manifest = 0, None
-    with opened(archive) as (header, tar):
+    full = f"No room to look at the backup: the disk of {tempfile.gettempdir()} is full."
+    hint = "Databases are copied there: free some space, or name another place by TMPDIR."
+    with opened(archive) as (header, tar), naming_full_disk(full, hint):
         report(f"Reading back the backup of {header.made:%Y-%m-%d %H:%M} UTC")
         for member in members(tar, header):
             if member.name == MANIFEST:
                 manifest = _parse(Manifest, _read_text(tar, member, _MOST_TEXT))
             elif member.isreg():
-                files[written(member.name)] = _examined(tar, member, header)
+                files[written(member.name)] = _digest(tar, member, header)
                 size += member.size
     if manifest is None:
         raise damaged("it ends too early or its list of files cannot be read")
@@ -242,16 +245,15 @@ def _read_text(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> byte
     return stream.read()
 
 
-def _examined(tar: tarfile.TarFile, member: tarfile.TarInfo, header: Header) -> str:
+@contextlib.contextmanager
+def naming_full_disk(text: str, hint: str) -> Iterator[None]:
+    """Raise :class:`Busy` with this message when a disk is full."""
     try:
-        return _digest(tar, member, header)
+        yield
     except OSError as error:
         if not is_disk_full(error):
             raise
-        raise Busy(
-            f"No room to look at the backup: the disk of {tempfile.gettempdir()} is full.",
-            hint="Databases are copied there: free some space, or name another place by TMPDIR.",
-        ) from error
+        raise Busy(text, hint=hint) from error
 
 
 def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo, header: Header) -> str:
@@ -271,7 +273,8 @@ def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo, header: Header) -> st
 
 
 def damaged(why: str) -> InvalidInput:
-    return InvalidInput(f"The backup is damaged: {why}.", hint=_DAMAGED)
+    hint = "Take another backup: this one was cut off or changed since it was made."
+    return InvalidInput(f"The backup is damaged: {why}.", hint=hint)
 
 
 def written(name: str) -> str:

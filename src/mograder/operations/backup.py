@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from mograder import __version__
-from mograder.core.errors import Busy, Conflict, InvalidInput, is_disk_full
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files import open_flags
 from mograder.core.files.disk import move_file
 from mograder.core.log import printable
@@ -43,6 +43,7 @@ from mograder.operations.archive import (
     Header,
     Manifest,
     Root,
+    naming_full_disk,
     written,
 )
 from mograder.store.database.database import (
@@ -68,20 +69,16 @@ _AGAIN = frozenset({".venv", "__pycache__", "node_modules"})
 
 _STATE_AGAIN = frozenset(
     {
-        "environments",
-        "uv-cache",
-        "copies",
-        "grading",
-        "wheels",
-        "runtime",
-        "runs-directory",
-        "hub.lock",
-        "supervisor.log",
-        "supervisor.log.1",
+        *("environments", "uv-cache", "copies", "grading", "wheels", "runtime"),
+        *("runs-directory", "hub.lock", "supervisor.log", "supervisor.log.1"),
     }
 )
-_STUDENTS_DOING = frozenset({errno.EACCES, errno.ELOOP, errno.ENOTDIR, errno.ENXIO})
-"""Errors that a file's owner can cause, by its mode or by replacing it with something else."""
+_HOLE, _NAMES, _DEEP = errno.EFBIG, errno.EMLINK, errno.ENAMETOOLONG
+_STUDENTS_DOING = frozenset(
+    {errno.EACCES, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, _HOLE, _NAMES, _DEEP}
+)
+"""Errors that a file's owner can cause, by its mode or by replacing it with something else; the
+last three are raised here, for what is left out although it could be read."""
 
 _HUBS_OWN = ("hub.notebooks_dir", "hub.release_dir", STATE)
 """Directories that a hub has filled; the others may be those of a teacher's own machine."""
@@ -120,13 +117,6 @@ class _Plan:
     skipped: frozenset[Path]
     students: Path
 
-    @property
-    def students_member(self) -> str:
-        """The name in the archive of the directory with students' work."""
-        if not _within(self.students, self.roots):
-            return "nowhere"  # the directory does not exist
-        return _member_of(self.students, self.roots)
-
 
 def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
     """Write a backup of the course to a new file (mode 0600).
@@ -138,26 +128,24 @@ def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
     _demand_new(target)
     if not target.parent.is_dir():
         raise InvalidInput(f"There is no directory {target.parent}.")
-    if _within(target.resolve(), _plan(loaded).roots):
+    if _member_of(target.resolve(), _plan(loaded).roots):
         raise InvalidInput(
             "A backup inside the course would be lost with it, and be in the next one.",
             hint="Name a file elsewhere, best on another machine's disk.",
         )
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    places = f"{target.parent} or {tempfile.gettempdir()}"
+    full = f"There was no room for the backup: the disk of {places} is full."
+    hint = "Free some space there. Databases are copied to the second one first."
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            made = write_backup(loaded, file, report)
-        _demand_new(target)  # another run may have written it meanwhile
-        move_file(temporary, target)
-    except BaseException as error:
+        with naming_full_disk(full, hint):
+            descriptor = os.open(temporary, open_flags.CREATE, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                made = write_backup(loaded, file, report)
+            _demand_new(target)  # another run may have written it meanwhile
+            move_file(temporary, target)
+    except BaseException:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and is_disk_full(error):
-            places = f"{target.parent} or {tempfile.gettempdir()}"
-            raise Busy(
-                f"There was no room for the backup: the disk of {places} is full.",
-                hint="Free some space there. Databases are copied to the second one first.",
-            ) from error
         raise
     for killed in target.parent.glob(f".{glob.escape(target.name)}.????????.partial"):
         killed.unlink(missing_ok=True)
@@ -184,11 +172,21 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) ->
         writer = _Writer(tar, plan)
         # Databases first: files may then be newer than the rows about them, but never older.
         writer.copy_databases(Path(scratch), report)
-        writer.add_text(HEADER, _header(loaded, plan, writer.databases).model_dump_json())
+        header = Header(
+            format=FORMAT,
+            version=__version__,
+            made=datetime.now(UTC),
+            owner=loaded.course_dir.stat().st_uid,
+            roots=plan.roots,
+            databases=writer.databases,
+            external_database=plan.external_database,
+        )
+        writer.add_text(HEADER, header.model_dump_json())
         for root in plan.roots:
             report(f"Reading {root.path}")
             writer.add_root(root)
-        manifest = writer.manifest()
+        left_out = (*writer.left_out, *writer.by_students)
+        manifest = Manifest(files=writer.files, left_out=left_out)
         writer.add_text(MANIFEST, manifest.model_dump_json())
     packed.finish()
     return Made(
@@ -207,24 +205,21 @@ class _Writer:
     def __init__(self, tar: tarfile.TarFile, plan: _Plan) -> None:
         self._tar = tar
         self._plan = plan
-        self._students = plan.students_member
+        self._students = f"{_member_of(plan.students, plan.roots)}/"
         self._copies: dict[Path, Path] = {}
         self._damaged: dict[Path, str] = {}
-        """The ends of the names of damaged databases' files, "" for the database itself."""
-        self._files: dict[str, str] = {}
-        self._linked: dict[tuple[int, int], _Names] = {}
-        """Students' files with several names, by device and inode."""
-        self._left_out = list(plan.missing)
+        """The members that a damaged database and its logs become."""
+        self.files: dict[str, str] = {}
+        self._linked: dict[tuple[int, int], tuple[str, int]] = {}
+        """Students' files with several names, by device and inode: the first member, and the bytes
+        read by all names so far."""
+        self.left_out = list(plan.missing)
         self.by_students: list[str] = []
 
     @property
     def databases(self) -> tuple[str, ...]:
         """The members that are undamaged databases."""
         return tuple(written(_member_of(path, self._plan.roots)) for path in self._copies)
-
-    def manifest(self) -> Manifest:
-        left_out = (*self._left_out, *self.by_students)
-        return Manifest(files=self._files, left_out=left_out)
 
     def copy_databases(self, scratch: Path, report: Progress) -> None:
         """Copy a snapshot of each database that is not damaged."""
@@ -235,18 +230,20 @@ class _Writer:
                 copy_sqlite(openable(path, scratch / f"{number}-read-only"), copy)
                 check_sqlite(copy)  # it copies damaged pages, and no such backup can be restored
             except InvalidInput as error:
-                member = _member_of(path, self._plan.roots)
-                self._leave_out(member, error.message)
-                ends = ("", *COMPANIONS)
-                self._damaged.update(zip(_beside(path, ends), ends, strict=True))
-                if "/" not in member:  # a root of its own, which is one file
-                    self._leave_out_logs(path)
+                self._note_damaged(path, error.message)
             else:
                 self._copies[path] = copy
 
-    def _leave_out_logs(self, database: Path) -> None:
-        for log in files_of(database).keys() - {database}:
-            self._leave_out(log.name, f"the log of a damaged database; copy {log} too")
+    def _note_damaged(self, database: Path, why: str) -> None:
+        """Have a damaged database, perhaps its last copy, taken along under another name."""
+        member = _member_of(database, self._plan.roots)
+        self._leave_out(member, why)
+        for file in files_of(database):
+            if "/" in member:
+                end = file.name.removeprefix(database.name)
+                self._damaged[file] = f"{member}{DAMAGED}{end}"
+            elif file != database:  # a root of its own is one file, which the restore renames
+                self._leave_out(file.name, f"the log of a damaged database; copy {file} too")
 
     def add_text(self, name: str, text: str) -> None:
         info = tarfile.TarInfo(name)
@@ -255,25 +252,13 @@ class _Writer:
         self._tar.addfile(info, io.BytesIO(data))
 
     def add_root(self, root: Root) -> None:
-        path = Path(root.path)
-        if root.kind == "directory":
-            self._add_directory(path, root.name, None)
-            return
-        try:
-            above = os.open(path.parent, open_flags.READ_DIRECTORY)
-        except OSError as error:
-            self._unread(root.name, error)
-            return
-        try:
-            self._add_file(path, root.name, above)
-        finally:
-            os.close(above)
+        add = self._add_directory if root.kind == "directory" else self._add_file
+        add(Path(root.path), root.name, None)
 
     def _add_directory(self, place: Path, member: str, above: int | None) -> None:
         """Add a directory that students may control: it is read by descriptors, through no link."""
         try:
-            name = place if above is None else place.name
-            descriptor = os.open(name, open_flags.READ_DIRECTORY, dir_fd=above)
+            descriptor = os.open(_name(place, above), open_flags.READ_DIRECTORY, dir_fd=above)
         except OSError as error:
             self._unread(member, error)
             return
@@ -298,17 +283,15 @@ class _Writer:
 
     def _add_subdirectory(self, place: Path, member: str, above: int) -> None:
         rebuilt = place.name in _AGAIN and not place.is_relative_to(self._plan.students)
-        if rebuilt or place in self._plan.skipped or self._is_root(place):
+        apart = any(place == Path(root.path) for root in self._plan.roots)
+        if rebuilt or apart or place in self._plan.skipped:
             return
         if member.count("/") > DEEPEST:
-            self._leave_out(member, "nested too deeply", by_student=True)
+            self._unread(member, OSError(_DEEP, "nested too deeply"))
             return
         self._add_directory(place, member, above)
 
-    def _is_root(self, place: Path) -> bool:
-        return any(place == Path(root.path) for root in self._plan.roots)
-
-    def _add_file(self, place: Path, member: str, above: int) -> None:
+    def _add_file(self, place: Path, member: str, above: int | None) -> None:
         """Add a regular file or a link; sockets, pipes and devices are skipped.
 
         Errors in reading are recorded. Errors in writing the archive are raised.
@@ -317,37 +300,28 @@ class _Writer:
             with self._copies[place].open("rb") as copy:
                 self._add_copy(member, copy, place.stat())
             return
-        if place in self._damaged and "/" in member:
-            # It may be the last copy, and its log too; nothing must take it for a good one.
-            end = self._damaged[place]
-            member = f"{member.removesuffix(end)}{DAMAGED}{end}"
-        elif place in self._plan.skipped:
+        if place in self._plan.skipped and place not in self._damaged:
             return
+        member = self._damaged.get(place, member)
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
             try:
-                found = _read(place.name, above, copy, self._linked)
+                status, link = _read(_name(place, above), above, copy, self._linked)
             except OSError as error:
                 self._unread(member, error)
                 return
-            self._add_read(member, copy, found)
-
-    def _add_read(self, member: str, copy: IO[bytes], found: _Found) -> None:
-        if found.link:
-            info = _info(member, found.status, tarfile.SYMTYPE)
-            info.linkname = found.link
-            self._tar.addfile(info)
-        elif _is_hole(found.status):
-            self._leave_out(member, "a large file that is nearly empty", by_student=True)
-        elif found.first:
-            self._leave_out(member, f"another name of {found.first}", by_student=True)
-        elif stat.S_ISREG(found.status.st_mode):
-            self._add_copy(member, copy, found.status)
-            self._note_name(member, found.status)
+            if link:
+                info = _info(member, status, tarfile.SYMTYPE)
+                info.linkname = link
+                self._tar.addfile(info)
+            elif stat.S_ISREG(status.st_mode):
+                self._add_copy(member, copy, status)
+                self._note_name(member, status)
 
     def _note_name(self, member: str, status: os.stat_result) -> None:
-        if status.st_nlink > 1 and member.startswith(f"{self._students}/"):
-            names = self._linked.setdefault((status.st_dev, status.st_ino), _Names(member))
-            names.read += status.st_size
+        if status.st_nlink > 1 and member.startswith(self._students):
+            file = status.st_dev, status.st_ino
+            first, read = self._linked.get(file, (member, 0))
+            self._linked[file] = first, read + status.st_size
 
     def _add_copy(self, member: str, copy: IO[bytes], status: os.stat_result) -> None:
         """Add a private copy of a file, which no other process writes to."""
@@ -359,74 +333,55 @@ class _Writer:
             digest.update(data)
         copy.seek(0)
         self._tar.addfile(info, copy)
-        self._files[written(info.name)] = digest.hexdigest()
+        self.files[written(info.name)] = digest.hexdigest()
 
     def _unread(self, member: str, error: OSError) -> None:
-        """Record a file that could not be read, unless it was removed in the meantime."""
-        if not isinstance(error, FileNotFoundError):
-            doing = error.errno in _STUDENTS_DOING
-            self._leave_out(member, error.strerror or str(error), by_student=doing)
+        """Record a file that could not be read, unless it was removed in the meantime.
 
-    def _leave_out(self, member: str, why: str, *, by_student: bool = False) -> None:
-        """Record a member that is not in the backup, and why.
-
-        ``by_student``: a student can cause this; it counts so only below a workspace, which is
-        STUDENT/ITEM.
+        Students can cause some errors, but only below a workspace, which is STUDENT/ITEM.
         """
-        below = member.removeprefix(f"{self._students}/")
-        within = below != member and "/" in below
-        found = self.by_students if by_student and within else self._left_out
-        found.append(printable(f"{member}: {why}"))
+        if isinstance(error, FileNotFoundError):
+            return
+        below = member.removeprefix(self._students)
+        theirs = error.errno in _STUDENTS_DOING and below != member and "/" in below
+        found = self.by_students if theirs else self.left_out
+        found.append(printable(f"{member}: {error.strerror or error}"))
+
+    def _leave_out(self, member: str, why: str) -> None:
+        self.left_out.append(printable(f"{member}: {why}"))
 
 
-@dataclass(slots=True)
-class _Names:
-    """The first member with a file's content, and the bytes read of the file by all its names."""
-
-    first: str
-    read: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A file's status, the target of a link, and the member that has the file's content already."""
-
-    status: os.stat_result
-    link: str = ""
-    first: str = ""
+def _name(place: Path, above: int | None) -> str:
+    """Return the name to open: in the opened directory ``above``, or the path of a root."""
+    return str(place) if above is None else place.name
 
 
 def _read(
-    name: str, above: int, copy: IO[bytes], names: Mapping[tuple[int, int], _Names]
-) -> _Found:
-    """Look at a file, and read it into ``copy`` if it is regular and no large hole.
+    name: str, above: int | None, copy: IO[bytes], linked: Mapping[tuple[int, int], tuple[str, int]]
+) -> tuple[os.stat_result, str]:
+    """Return a file's status and the target of a link; read a regular file into ``copy``.
 
     As many bytes are read as it had at first: it may grow without end. A file is not read again
-    and again by its ``names``: a student can make some hundred thousand of them.
+    and again by its names: a student can make some hundred thousand of them.
+
+    Raises: ``OSError``, also for a large file that is nearly empty.
     """
     status = os.stat(name, dir_fd=above, follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
-        return _Found(status, os.readlink(name, dir_fd=above))
-    if not stat.S_ISREG(status.st_mode) or _is_hole(status):
-        return _Found(status)
+        return status, os.readlink(name, dir_fd=above)
+    if not stat.S_ISREG(status.st_mode):
+        return status, ""
     with os.fdopen(os.open(name, open_flags.READ_FILE, dir_fd=above), "rb") as file:
         status = os.fstat(file.fileno())
-        known = names.get((status.st_dev, status.st_ino))
-        if known is not None and known.read > _NAMES_BYTES:
-            return _Found(status, first=known.first)
+        if status.st_size > max(_SPARSE_BYTES, status.st_blocks * 512 * _SPARSE_TIMES):
+            raise OSError(_HOLE, "a large file that is nearly empty")
+        first, read = linked.get((status.st_dev, status.st_ino), ("", 0))
+        if read > _NAMES_BYTES:
+            raise OSError(_NAMES, f"another name of {first}")
         most = status.st_size
         while most > 0 and (data := file.read(min(most, _CHUNK))):
             most -= copy.write(data)
-    return _Found(status)
-
-
-def _beside(database: Path, ends: Sequence[str]) -> list[Path]:
-    return [database.with_name(database.name + end) for end in ends]
-
-
-def _is_hole(status: os.stat_result) -> bool:
-    held = status.st_blocks * 512
-    return status.st_size > _SPARSE_BYTES and held * _SPARSE_TIMES < status.st_size
+    return status, ""
 
 
 class _Packed:
@@ -474,7 +429,7 @@ def _plan(loaded: LoadedSettings) -> _Plan:
     # A directory outside the course (by a link or an absolute path) is a separate root.
     for key, path in named.items():
         real = path.resolve()
-        if _within(real, roots):
+        if _member_of(real, roots):
             continue
         if real.is_dir():
             roots.append(Root(name=f"outside-{len(roots)}", path=str(real), key=key))
@@ -482,7 +437,7 @@ def _plan(loaded: LoadedSettings) -> _Plan:
             missing.append(printable(f"{key}: there is no {real}"))
     databases, external = _databases(loaded)
     for key, path in databases.items():
-        if not _within(path, roots):
+        if not _member_of(path, roots):
             name = f"outside-{len(roots)}"
             roots.append(Root(name=name, path=str(path), key=key, kind="file"))
     skipped = {state / name for name in _STATE_AGAIN}
@@ -492,7 +447,7 @@ def _plan(loaded: LoadedSettings) -> _Plan:
         skipped.add(loaded.path(hub.uv_cache_dir))
     skipped |= {path / LOST_AND_FOUND for path in (course, *named.values())}
     for path in databases.values():
-        skipped.update(_beside(path, COMPANIONS))
+        skipped |= {path.with_name(path.name + end) for end in COMPANIONS}
     return _Plan(
         roots=tuple(roots),
         missing=tuple(missing),
@@ -514,25 +469,12 @@ def _databases(loaded: LoadedSettings) -> tuple[dict[str, Path], bool]:
     return existing, file is None
 
 
-def _within(path: Path, roots: Sequence[Root]) -> bool:
-    return any(path.is_relative_to(root.path) for root in roots)
-
-
-def _member_of(path: Path, roots: tuple[Root, ...]) -> str:
-    root = next(root for root in roots if path.is_relative_to(root.path))
-    return "/".join((root.name, *path.relative_to(root.path).parts))
-
-
-def _header(loaded: LoadedSettings, plan: _Plan, databases: tuple[str, ...]) -> Header:
-    return Header(
-        format=FORMAT,
-        version=__version__,
-        made=datetime.now(UTC),
-        owner=loaded.course_dir.stat().st_uid,
-        roots=plan.roots,
-        databases=databases,
-        external_database=plan.external_database,
-    )
+def _member_of(path: Path, roots: Sequence[Root]) -> str:
+    """Return a path's name in the archive, "" if it is below no root."""
+    for root in roots:
+        if path.is_relative_to(root.path):
+            return "/".join((root.name, *path.relative_to(root.path).parts))
+    return ""
 
 
 def _info(member: str, status: os.stat_result, kind: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:

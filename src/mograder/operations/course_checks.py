@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from mograder.store.database.database import (
     sqlite_file,
 )
 from mograder.store.filesystem.files import entry_named
+from mograder.store.hub.hub_state import existing_state
 from mograder.store.releases.published_release import refused_names
 from mograder.store.versions.version_texts import Survey, survey
 
@@ -99,7 +100,8 @@ def users_line(loaded: LoadedSettings, *, members: bool = False) -> Line:
     only = "only the members of a learning platform's course may enter" if members else ""
     none = only or "no student may enter"
     try:
-        content = _content(path)
+        with path.open("rb") as file:
+            content = file.read(_MAX_USERS)
     except FileNotFoundError:
         if path.is_symlink():
             return problem("users", f"{path.name} is a link to nothing: {none}")
@@ -118,15 +120,9 @@ def users_line(loaded: LoadedSettings, *, members: bool = False) -> Line:
         return problem("users", text, hint)
     told = f"{path.name}: {len(users)} users"
     if members:
-        return note(
-            "users", f"{told} may enter besides the members of a learning platform's course"
-        )
+        told += " may enter besides the members of a learning platform's course"
+        return note("users", told)
     return ok("users", told)
-
-
-def _content(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_MAX_USERS)
 
 
 def proxies_line(loaded: LoadedSettings) -> Line:
@@ -143,11 +139,10 @@ def proxies_line(loaded: LoadedSettings) -> Line:
         return problem("proxies", text, "List the addresses of your own fronts only.")
     if loopback and not sandboxed:
         text = "trusted_proxies: without a sandbox student code on this machine may name any user"
-        return problem(
-            "proxies",
-            text,
-            "Run sessions in a sandbox, or put the front on another machine and list its address.",
+        hint = (
+            "Run sessions in a sandbox, or put the front on another machine and list its address."
         )
+        return problem("proxies", text, hint)
     listed = ", ".join(map(str, peers)) or "nobody"
     return ok("proxies", f"trusted_proxies: {listed}")
 
@@ -201,7 +196,7 @@ async def environment_lines(loaded: LoadedSettings) -> tuple[Line, ...]:
     broken = [path for path in built if not _runs(path)]
     lines = []
     if broken:
-        text = f"environments: the Python of {_listed(broken)} is gone"
+        text = f"environments: the Python of {_listed([path.name for path in broken])} is gone"
         hint = "They are built again at their next use; mograder hub prune removes the others."
         lines.append(note("environments", text, hint))
     needed = await needed_here(loaded)
@@ -223,9 +218,9 @@ def _runs(environment: Path) -> bool:
     return os.access(environment / "env" / "bin" / "python", os.X_OK)
 
 
-def _listed(paths: list[Path]) -> str:
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return ", ".join(path.name for path in paths[:_SHOWN]) + more
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def source_line(loaded: LoadedSettings) -> Line:
@@ -237,8 +232,7 @@ def source_line(loaded: LoadedSettings) -> Line:
     missing = [item for item in waiting if not _has_source(item, loaded)]
     if not missing:
         return ok("sources", f"sources: there for {counted(len(waiting), 'item')} with submissions")
-    more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-    text = f"sources: none for {', '.join(missing[:_SHOWN])}{more}, which have submissions"
+    text = f"sources: none for {_listed(missing)}, which have submissions"
     hint = "Their marks would be unprotected. Send it: mograder hub publish, or the item's page."
     return note("sources", text, hint)
 
@@ -288,15 +282,8 @@ def version_lines(loaded: LoadedSettings) -> tuple[Line, ...]:
     A database that is not there yet, or does not open, has a line of its own, so none here.
     """
     try:
-        url = database_url(loaded.settings.database.url, loaded.course_dir)
-        file = sqlite_file(url)
-        if file is not None and not file.exists():
-            return ()
-        engine = open_engine(url)
-        try:
-            found = survey(engine, _SAMPLE, _SAMPLE_SECONDS)
-        finally:
-            engine.dispose()
+        with existing_state(loaded) as state:
+            found = survey(state.engine, _SAMPLE, _SAMPLE_SECONDS) if state else None
     except MograderError:
         return ()
     return () if found is None else (_versions(found),)

@@ -17,14 +17,14 @@ from mograder.clients.key_sets import KeyRequest
 from mograder.clients.lti_platform import AccessTokens
 from mograder.clients.oidc_provider import OidcProvider
 from mograder.core.clock import SystemClock
-from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted
 from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.settings import Environ, LoadedSettings
-from mograder.operations.report import Line, note, ok, problem
+from mograder.operations.report import Line, note, ok, problem, tried
 from mograder.operations.sign_in_settings import check_oidc, client_secret, mail_server, own_url
-from mograder.store.database.database import awaits_upgrade, database_url
+from mograder.store.database.database import awaits_upgrade
 from mograder.store.external.lti_platforms import Keys, Platforms
 from mograder.store.hub.hub_state import HubState, existing_state
 
@@ -35,18 +35,17 @@ _log = get_logger(__name__)
 
 def external_lines(loaded: LoadedSettings, environ: Environ) -> Iterator[Line]:
     """Yield what is found about the other systems; nothing for a hub without them."""
-    if loaded.settings.oidc.issuer:
-        yield _provider(loaded, environ)
+    if issuer := loaded.settings.oidc.issuer:
+        yield from tried("oidc", f"sign-in: {issuer}", lambda: _provider(loaded, environ))
     if loaded.settings.mail.host:
-        yield _mail(loaded, environ)
+        yield from tried("mail", "letters", lambda: _mail(loaded, environ))
+    yield from tried("lti", "LTI", lambda: _platforms(loaded, environ))
+
+
+def _platforms(loaded: LoadedSettings, environ: Environ) -> Iterator[Line]:
     platforms, key = _stored(loaded, environ)
-    if not platforms:
-        return
-    try:
+    if platforms:
         own_url(loaded)
-    except InvalidInput as error:
-        yield problem("lti", f"LTI: {error.message}", error.hint)
-        return
     for platform in platforms:
         yield from _platform(platform, key)
 
@@ -77,8 +76,7 @@ def _of_database(loaded: LoadedSettings, read: Callable[[HubState], T]) -> T | N
     One that cannot be read is what another check reports.
     """
     try:
-        url = database_url(loaded.settings.database.url, loaded.course_dir)
-        with existing_state(url) as state:
+        with existing_state(loaded) as state:
             if state is not None and not awaits_upgrade(state.engine):
                 return read(state)
     except MograderError as error:
@@ -90,14 +88,11 @@ def _provider(loaded: LoadedSettings, environ: Environ) -> Line:
     """Report whether the provider describes itself, and publishes keys."""
     settings = loaded.settings.oidc
     given = environ.oidc_secret.get_secret_value() if environ.oidc_secret else ""
-    try:
-        check_oidc(loaded)
-        secret = given or client_secret(loaded)
-        provider = OidcProvider(settings, secret)
-        provider.describe().client_auth(secret)
-        keys = KeySet.parse(provider.key_set()).keys
-    except MograderError as error:
-        return problem("oidc", f"sign-in: {settings.issuer}: {error.message}", error.hint)
+    check_oidc(loaded)
+    secret = given or client_secret(loaded)
+    provider = OidcProvider(settings, secret)
+    provider.describe().client_auth(secret)
+    keys = KeySet.parse(provider.key_set()).keys
     if not keys:
         return problem("oidc", f"sign-in: {settings.issuer} publishes no key for signatures")
     return ok("oidc", f"sign-in: {settings.issuer} answers, with {counted(len(keys), 'key')}")
@@ -106,12 +101,9 @@ def _provider(loaded: LoadedSettings, environ: Environ) -> Line:
 def _mail(loaded: LoadedSettings, environ: Environ) -> Line:
     """Report whether the mail server takes the hub's connection and sign-in."""
     given = environ.mail_password.get_secret_value() if environ.mail_password else ""
-    try:
-        own_url(loaded)
-        server = mail_server(loaded, given)
-        server.check()
-    except MograderError as error:
-        return problem("mail", f"letters: {error.message}", error.hint)
+    own_url(loaded)
+    server = mail_server(loaded, given)
+    server.check()
     how = "without encryption" if server.security == "none" else f"by {server.security}"
     signed = f", signed in as {server.user}" if server.user else ""
     return ok("mail", f"letters: {server.host}:{server.port} answers {how}{signed}")
@@ -142,7 +134,7 @@ def _platform(platform: LtiPlatform, key: PrivateKey | None) -> Iterator[Line]:
         hint = "Start the hub once, and run the check as its user with its environment."
         yield note("lti-services", text, hint)
         return
-    yield _services(platform, key, wanted, name)
+    yield from tried("lti-services", name, lambda: _services(platform, key, wanted, name))
 
 
 def _services(platform: LtiPlatform, key: PrivateKey, wanted: tuple[str, ...], name: str) -> Line:
@@ -150,11 +142,8 @@ def _services(platform: LtiPlatform, key: PrivateKey, wanted: tuple[str, ...], n
     http = GuardedHttp(
         addresses.services, private_network=platform.private_network, name="the platform"
     )
-    try:
-        tokens = AccessTokens(http, addresses.token, platform.client_id, key.sign, SystemClock())
-        granted = tokens.get(wanted).scopes
-    except MograderError as error:
-        return problem("lti-services", f"{name}: {error.message}", error.hint)
+    tokens = AccessTokens(http, addresses.token, platform.client_id, key.sign, SystemClock())
+    granted = tokens.get(wanted).scopes
     lacking = [each.rpartition("/")[2] for each in wanted if each not in granted]
     if lacking:
         text = f"{name} does not grant {', '.join(lacking)}, which the settings need"

@@ -12,7 +12,6 @@ from itertools import groupby
 from pathlib import Path
 from shlex import quote
 
-from mograder.core.errors import MograderError
 from mograder.core.names import nfc
 from mograder.core.settings import LoadedSettings
 from mograder.notebook.points import FEEDBACK
@@ -41,12 +40,11 @@ _PERCENT = 100.0
 
 
 def gradebook_lines(loaded: LoadedSettings) -> Iterator[Line]:
-    """Yield the findings for a hub's check, the first ones of each kind."""
-    try:
-        found = sorted(check_gradebook(loaded), key=lambda line: line.check)
-    except MograderError as error:
-        yield problem("gradebook", f"gradebook: {error.message}", error.hint)
-        return
+    """Yield the findings for a hub's check, the first ones of each kind.
+
+    Raises: :class:`MograderError` if the gradebook cannot be read.
+    """
+    found = sorted(check_gradebook(loaded), key=lambda line: line.check)
     for check, lines in groupby(found, key=lambda line: line.check):
         listed = list(lines)
         yield from listed[:_SHOWN]

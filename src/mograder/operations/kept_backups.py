@@ -85,17 +85,13 @@ def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
     if not missing:
         path = path.rename(directory / f"{name}.tar.gz")
     kept = list_backups(directory)
-    superfluous = _superfluous(kept, loaded.settings.backup.keep)
-    old = tuple(each for each in superfluous if each != path)  # others may be of the future
+    newest = next((each.path for each in kept if each.complete), path)
+    spared = {path, newest}  # the others may be of the future
+    beyond = kept[loaded.settings.backup.keep :]
+    old = tuple(each.path for each in beyond if each.path not in spared)
     for each in old:
         each.unlink(missing_ok=True)
     return Scheduled(path, made, old, missing)
-
-
-def _superfluous(kept: list[Kept], keep: int) -> Iterator[Path]:
-    """Yield all but the newest ``keep`` backups, except the newest complete one."""
-    complete = next((each for each in kept if each.complete), None)
-    return (each.path for each in kept[keep:] if each is not complete)
 
 
 def _remove_unfinished(directory: Path, now: datetime) -> None:

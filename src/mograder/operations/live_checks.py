@@ -70,18 +70,13 @@ def examine_front(hub: HubSettings, url: str, transport: httpx.BaseTransport | N
         case Spoof.REFUSED:
             return ok("front", f"{url} does not believe a client's own {header}")
         case Spoof.OPEN:
-            return problem(
-                "front",
-                f"{url} lets anybody in without signing in",
-                "Is the hub in --dev mode, or is the check itself signed in by its address?",
-            )
+            text = f"{url} lets anybody in without signing in"
+            hint = "Is the hub in --dev mode, or is the check itself signed in by its address?"
+            return problem("front", text, hint)
         case Spoof.BELIEVED:
-            return problem(
-                "front",
-                f"{url} passes on a client's own {header}: anybody can come in as anybody",
-                f"Have the front delete {header} from what clients send, "
-                "or take it out of [hub] trusted_proxies.",
-            )
+            text = f"{url} passes on a client's own {header}: anybody can come in as anybody"
+            hint = f"Have the front delete {header} from what clients send, or take it out of "
+            return problem("front", text, f"{hint}[hub] trusted_proxies.")
 
 
 def examine_public(hub: HubSettings, url: str, authority: Path | None = None) -> tuple[Line, ...]:
@@ -133,7 +128,7 @@ def front_lines(
 ) -> Iterator[Line]:
     """Yield the results derived from the front's responses, without sending requests."""
     yield certificate or _encrypted(seen.origin)
-    yield from _headers(seen)
+    yield _headers(seen)
     yield _session_path(seen)
     yield _websocket(seen)
     if public_url and public_url != seen.origin:
@@ -176,40 +171,30 @@ def _transport(authority: Path | None, trust: ssl.SSLContext) -> httpx.BaseTrans
 def _encrypted(origin: str) -> Line:
     if origin.startswith("https://"):
         return ok("front-https", "the address is encrypted, and its certificate is accepted")
-    return note(
-        "front-https",
-        f"{origin} is not encrypted: logins and work can be read on the way",
-        "Give the front a certificate; Caddy gets one by itself.",
-    )
+    text = f"{origin} is not encrypted: logins and work can be read on the way"
+    return note("front-https", text, "Give the front a certificate; Caddy gets one by itself.")
 
 
-def _headers(seen: FrontSeen) -> Iterator[Line]:
+def _headers(seen: FrontSeen) -> Line:
     """Check the hub's policy header, which shows the address that the front has passed to it."""
     own = seen.own
     if own.status != _OK:
-        yield problem(
-            "front-signin",
-            f"/health answers {own.status} through the front, as if behind a sign-in",
-            "Let /health through, so that monitoring and this check see the hub.",
-        )
-        return
+        text = f"/health answers {own.status} through the front, as if behind a sign-in"
+        hint = "Let /health through, so that monitoring and this check see the hub."
+        return problem("front-signin", text, hint)
     if not own.policy or not own.nosniff:
-        yield problem(
-            "front-headers",
-            "the front takes the hub's security headers away",
-            "Have it pass on Content-Security-Policy and X-Content-Type-Options.",
-        )
-    elif f"script-src {seen.static};" in own.policy:
-        yield ok("front-headers", f"the hub knows that browsers see it at {seen.origin}")
-    else:
-        believed = own.policy.partition("script-src ")[2].partition(";")[0]
-        yield problem(
-            "front-headers",
-            f"the hub believes that its files are at {believed or 'no address'}, "
-            f"and they are at {seen.static}: pages stay without scripts, forms are refused",
-            "Have the front send Host, X-Forwarded-Proto and, below a path, X-Forwarded-Prefix; "
-            "its address must be in [hub] trusted_proxies.",
-        )
+        text = "the front takes the hub's security headers away"
+        hint = "Have it pass on Content-Security-Policy and X-Content-Type-Options."
+        return problem("front-headers", text, hint)
+    if f"script-src {seen.static};" in own.policy:
+        return ok("front-headers", f"the hub knows that browsers see it at {seen.origin}")
+    believed = own.policy.partition("script-src ")[2].partition(";")[0]
+    text = (
+        f"the hub believes that its files are at {believed or 'no address'}, "
+        f"and they are at {seen.static}: pages stay without scripts, forms are refused"
+    )
+    hint = "Have the front send Host, X-Forwarded-Proto and, below a path, X-Forwarded-Prefix; "
+    return problem("front-headers", text, f"{hint}its address must be in [hub] trusted_proxies.")
 
 
 def _session_path(seen: FrontSeen) -> Line:
@@ -217,11 +202,9 @@ def _session_path(seen: FrontSeen) -> Line:
     if session.policy.startswith(_SESSION_POLICY):
         return ok("front-sessions", "session paths (/s/) reach the hub without a sign-in")
     where = f", and leads to {session.location}" if session.location else ""
-    return problem(
-        "front-sessions",
-        f"/s/ does not reach the hub: the front answers {session.status}{where}",
-        f"Let /s/ through without a sign-in: session pages have no cookie there. {_SEE}",
-    )
+    text = f"/s/ does not reach the hub: the front answers {session.status}{where}"
+    hint = f"Let /s/ through without a sign-in: session pages have no cookie there. {_SEE}"
+    return problem("front-sessions", text, hint)
 
 
 def _websocket(seen: FrontSeen) -> Line:

@@ -64,18 +64,15 @@ def directory_lines(check: str, path: Path) -> Iterator[Line]:
     nearest = next(each for each in (path, *path.parents) if each.exists() or each.is_symlink())
     if not nearest.is_dir():
         yield problem(check, f"{nearest} is not a directory", "Move it away, or name another.")
-    elif nearest != path and not os.access(nearest, os.W_OK | os.X_OK):
-        yield problem(
-            check,
-            f"{path} is missing, and this user cannot make it in {nearest}",
-            f"As root: install -d -o {account_name(os.geteuid())} -m 755 {path}",
-        )
-    elif not os.access(nearest, os.W_OK | os.X_OK):
-        yield problem(
-            check,
-            f"{path} cannot be written by this user",
-            f"Run the check as the hub's user, or give that user {nearest}.",
-        )
+    elif os.access(nearest, os.W_OK | os.X_OK):
+        return
+    elif nearest == path:
+        hint = f"Run the check as the hub's user, or give that user {nearest}."
+        yield problem(check, f"{path} cannot be written by this user", hint)
+    else:
+        text = f"{path} is missing, and this user cannot make it in {nearest}"
+        hint = f"As root: install -d -o {account_name(os.geteuid())} -m 755 {path}"
+        yield problem(check, text, hint)
 
 
 def disk_lines(loaded: LoadedSettings, paths: Iterable[Path]) -> Iterator[Line]:
@@ -137,20 +134,10 @@ def _not_here(host: str) -> Line:
 
 def kernel_lines(loaded: LoadedSettings, *, sys: Path = Path("/proc/sys")) -> Iterator[Line]:
     """Yield the kernel's limits that many sessions of one uid can reach (security.md)."""
-    yield _counted(
-        "inotify",
-        "inotify instances per user",
-        sys / "fs/inotify/max_user_instances",
-        _INOTIFY_INSTANCES,
-        "fs.inotify.max_user_instances",
-    )
-    yield _counted(
-        "pipes",
-        "pipe pages per user",
-        sys / "fs/pipe-user-pages-soft",
-        _PIPE_PAGES,
-        "fs.pipe-user-pages-soft",
-    )
+    instances, pages = "inotify instances per user", "pipe pages per user"
+    key = "fs.inotify.max_user_instances"
+    yield _counted("inotify", instances, sys, key, _INOTIFY_INSTANCES)
+    yield _counted("pipes", pages, sys, "fs.pipe-user-pages-soft", _PIPE_PAGES)
     yield _descriptors(loaded.settings.limits.open_files)
 
 
@@ -166,17 +153,14 @@ def kernel_version_lines(release: str = "") -> Iterator[Line]:
         yield problem("kernel-version", text, "Take Linux 5.14 or newer.")
 
 
-def _counted(check: str, what: str, file: Path, wanted: int, key: str) -> Line:
-    value = _number(file)
+def _counted(check: str, what: str, sys: Path, key: str, wanted: int) -> Line:
+    value = _number(sys / key.replace(".", "/"))
     if value is None:
         return note(check, f"{what}: the kernel does not tell")
     if value == 0 or value >= wanted:
         return ok(check, f"{what}: {value or 'no limit'}")
-    return note(
-        check,
-        f"{what}: {value} is little for a lecture hall",
-        f"sysctl -w {key}={wanted * 8 if check == 'inotify' else wanted}",
-    )
+    hint = f"sysctl -w {key}={wanted * 8 if check == 'inotify' else wanted}"
+    return note(check, f"{what}: {value} is little for a lecture hall", hint)
 
 
 def _descriptors(per_session: int) -> Line:
@@ -201,11 +185,8 @@ def limits_line() -> Line:
     refusal = SessionGroups.refusal()
     if not refusal:
         return ok("limits", "limits: cgroup v2 is delegated here, the kernel enforces them")
-    return note(
-        "limits",
-        f"limits: rlimits and the watchdog ({refusal})",
-        "A service with Delegate=yes has cgroups even where this shell has none.",
-    )
+    hint = "A service with Delegate=yes has cgroups even where this shell has none."
+    return note("limits", f"limits: rlimits and the watchdog ({refusal})", hint)
 
 
 def clock_line(*, now: datetime | None = None, state: int | None = None) -> Line:
@@ -246,11 +227,8 @@ def memory_line(loaded: LoadedSettings, *, meminfo: Path = Path("/proc/meminfo")
         hint = "Give the machine more, or end what else runs on it."
         return problem("memory", f"{text}: not enough for one session", hint)
     if total < 2 * most:
-        return note(
-            "memory",
-            f"{text}, and one session may take {most}",
-            "Lower [limits] memory_mb, or give the machine more.",
-        )
+        hint = "Lower [limits] memory_mb, or give the machine more."
+        return note("memory", f"{text}, and one session may take {most}", hint)
     return ok("memory", text)
 
 
@@ -270,15 +248,12 @@ def namespace_lines(
         hint = "sysctl -w kernel.unprivileged_userns_clone=1"
         yield problem("namespaces", "user namespaces: for root only", hint)
     elif _number(sys / "kernel/apparmor_restrict_unprivileged_userns"):
-        profile = Path("/etc/apparmor.d/mograder")
-        if profile.exists():
+        if Path("/etc/apparmor.d/mograder").exists():
             yield ok("namespaces", "user namespaces: allowed by AppArmor's profile for mograder")
         else:
-            yield note(
-                "namespaces",
-                "user namespaces: only for programs with an AppArmor profile",
-                "mograder hub install --systemd writes one for bubblewrap.",
-            )
+            text = "user namespaces: only for programs with an AppArmor profile"
+            hint = "mograder hub install --systemd writes one for bubblewrap."
+            yield note("namespaces", text, hint)
     elif reason := trial():
         hint = remedy_for(reason, Surroundings.found())
         yield problem("namespaces", f"user namespaces: refused here ({reason})", hint)

@@ -20,6 +20,7 @@ from pathlib import Path
 from mograder.auth.node_tokens import NodeToken
 from mograder.clients.front_probe import hub_at
 from mograder.core.errors import MograderError
+from mograder.core.name_lookup import listed
 from mograder.core.operating_system import account_name
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.operations.course_checks import (
@@ -52,7 +53,7 @@ from mograder.operations.machine_checks import (
     version_line,
 )
 from mograder.operations.pruning import is_running
-from mograder.operations.report import Level, Line, note, ok, problem
+from mograder.operations.report import Level, Line, note, ok, problem, tried
 from mograder.operations.service_checks import (
     HUB,
     SESSIONS,
@@ -71,7 +72,6 @@ from mograder.sandbox.client.bootstrap import (
     supervisor_config,
 )
 from mograder.sandbox.client.selftest import (
-    Seen,
     look_from_inside,
     refusal_of_warm_starts,
     uv_version,
@@ -155,14 +155,8 @@ async def examine_node(environ: Environ) -> tuple[Line, ...]:
 
 
 def run_check(name: str, check: Check, hub: Examined) -> Iterator[Line]:
-    """Yield what a check finds; its failure is a problem that it found."""
-    try:
-        found = check(hub)
-        yield from [found] if isinstance(found, Line) else found or ()
-    except MograderError as error:
-        yield problem(name, f"{name}: {error.message}", error.hint)
-    except OSError as error:
-        yield problem(name, f"{name}: {error}")
+    """Return what a check finds; its failure is a problem that it found."""
+    return tried(name, name, lambda: check(hub))
 
 
 def secret_of(environ: Environ) -> Iterator[Line]:
@@ -199,11 +193,8 @@ def _bubblewrap_line() -> Line:
 def _directories(it: Examined) -> Iterator[Line]:
     """Yield the paths of the hub's directories, and those that it cannot write to (B85)."""
     loaded, hub = it.loaded, it.loaded.settings.hub
-    named = {
-        "notebooks_dir": loaded.path(hub.notebooks_dir),
-        "release_dir": loaded.path(hub.release_dir),
-    }
-    for name, path in named.items():
+    release = loaded.path(hub.release_dir)
+    for name, path in (("notebooks_dir", it.notebooks), ("release_dir", release)):
         yield Line(name, Level.PLAIN, f"{name}: {path}")
         yield from directory_lines(name, path)
     yield from directory_lines("environments_dir", loaded.path(hub.environments_dir))
@@ -239,9 +230,7 @@ async def _sandbox(it: Examined) -> list[Line]:
         if config.sandbox == "none":
             text = "sandbox: [security] use_bubblewrap is false, student code runs without one"
             return [*lines, problem("sandbox", text, "Take the line out of mograder.toml.")]
-        hidden = (*_files_to_hide(it.loaded), moment.place / "lock")
-        seen = await look_from_inside(moment.client, moment.place / "proof", hidden)
-    return [*lines, _confined_line(seen)]
+        return [*lines, await _confined_line(moment, *_files_to_hide(it.loaded))]
 
 
 async def _kept_supervisor(it: Examined) -> list[Line]:
@@ -256,13 +245,8 @@ async def _kept_supervisor(it: Examined) -> list[Line]:
 
 def _files_to_hide(loaded: LoadedSettings) -> tuple[Path, ...]:
     """Return files that a sandbox must not see; no directories: a sandbox may have its own."""
-    course = loaded.course_dir
-    return (
-        course / FILE_NAME,
-        course / USERS,
-        loaded.state_dir / "hub.db",
-        Path("/etc/shadow"),
-    )
+    course, database = loaded.course_dir, loaded.state_dir / "hub.db"
+    return course / FILE_NAME, course / USERS, database, Path("/etc/shadow")
 
 
 async def _uv_line(moment: TemporarySupervisor) -> Line:
@@ -274,14 +258,15 @@ async def _uv_line(moment: TemporarySupervisor) -> Line:
     return ok("uv", f"{version.partition('(')[0].strip()} works in a sandbox")
 
 
-def _confined_line(seen: tuple[Seen, ...]) -> Line:
-    """Report what a session reaches of the machine."""
+async def _confined_line(moment: TemporarySupervisor, *hidden: Path) -> Line:
+    """Report what a session reaches of the machine; ``hidden`` are files that it must not see."""
+    hidden = (*hidden, moment.place / "lock")
+    seen = await look_from_inside(moment.client, moment.place / "proof", hidden)
     if not seen:
         text = "sandbox: a session sees no network, none of the course's files, nobody's processes"
         return ok("sandbox", text)
-    shown = ", ".join(f"{each.what} {each.which}" for each in seen[:_SHOWN])
-    more = f", and {len(seen) - _SHOWN} more" if len(seen) > _SHOWN else ""
-    text = f"sandbox: student code reaches {shown}{more}"
+    shown = listed([f"{each.what} {each.which}" for each in seen], _SHOWN)
+    text = f"sandbox: student code reaches {shown}"
     return problem("sandbox", text, "Do not run a hub here; report this.")
 
 
@@ -330,13 +315,10 @@ async def _hub(environ: Environ) -> Line:
 async def _node_sandbox(config: NodeConfig) -> list[Line]:
     """Run uv, a session that tests its isolation, and a warm start."""
     lines: list[Line] = []
-    supervisor = config.supervisor
     try:
-        async with momentary_supervisor(supervisor, own_cache=True, warm=1) as moment:
+        async with momentary_supervisor(config.supervisor, own_cache=True, warm=1) as moment:
             lines.append(await _uv_line(moment))
-            hidden = (moment.place / "lock",)
-            place = moment.place / "proof"
-            lines.append(_confined_line(await look_from_inside(moment.client, place, hidden)))
+            lines.append(await _confined_line(moment))
             lines.append(await _warm(moment))
     except MograderError as error:
         hint = _bubblewrap_line().hint or remedy_for(error.message, Surroundings.found())

@@ -18,7 +18,6 @@ from mograder.sandbox.environments.pruning import (
     needed_environments,
     prune_environments,
 )
-from mograder.store.database.database import database_url
 from mograder.store.hub.hub_state import existing_state
 
 
@@ -45,7 +44,7 @@ async def prune(loaded: LoadedSettings, *, dry_run: bool) -> Pruned:
             hint="Start the hub once, or name the course with -C.",
         )
     # Sessions on nodes have no lock here, and the hub serves the files of their pages.
-    with existing_state(database_url(loaded.settings.database.url, loaded.course_dir)) as state:
+    with existing_state(loaded) as state:
         used = {row.environment for row in (state.sessions() if state else ())}
     return await asyncio.to_thread(prune_environments, root, needed, used=used, dry_run=dry_run)
 

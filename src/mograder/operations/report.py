@@ -5,8 +5,11 @@ See compatibility-0.3.16.md 10.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+
+from mograder.core.errors import MograderError
 
 
 class Level(StrEnum):
@@ -44,6 +47,19 @@ def problem(check: str, text: str, hint: str = "") -> Line:
 
 def note(check: str, text: str, hint: str = "") -> Line:
     return Line(check, Level.NOTE, text, hint)
+
+
+def tried(
+    check: str, what: str, examine: Callable[[], Line | Iterable[Line] | None]
+) -> Iterator[Line]:
+    """Yield what is found; a :class:`MograderError` or ``OSError`` is a problem of ``what``."""
+    try:
+        found = examine()
+        yield from [found] if isinstance(found, Line) else found or ()
+    except MograderError as error:
+        yield problem(check, f"{what}: {error.message}", error.hint)
+    except OSError as error:
+        yield problem(check, f"{what}: {error}")
 
 
 def problems(lines: tuple[Line, ...]) -> int:

@@ -52,10 +52,6 @@ class Restored:
     whole: Verified
     roots: tuple[tuple[Root, Path], ...]
 
-    @property
-    def places(self) -> tuple[Path, ...]:
-        return tuple(target for _, target in self.roots)
-
     def left_to_do(self) -> list[str]:
         """Return a line for each setting, and each link of the course, that names another place.
 
@@ -68,16 +64,16 @@ class Restored:
             for path in now.iterdir()
             if path.is_symlink()
         }
-        return [
-            _left_to_do(root, target, now, links.get(root.path))
+        moved = [
+            (root, target, links.get(root.path))
             for root, target in self.roots
             if root.key and str(target) != root.path and not target.name.endswith(DAMAGED)
-            if not _leads_to(links.get(root.path), target)
         ]
-
-
-def _leads_to(link: Path | None, target: Path) -> bool:
-    return link is not None and os.path.realpath(link) == os.path.realpath(target)
+        return [
+            _left_to_do(root, target, now, link)
+            for root, target, link in moved
+            if link is None or os.path.realpath(link) != os.path.realpath(target)
+        ]
 
 
 def _left_to_do(root: Root, target: Path, course: Path, link: Path | None) -> str:

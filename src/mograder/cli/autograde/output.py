@@ -262,7 +262,7 @@ _NONE = "-"
 def preview_lines(chosen: Chosen, compared: ComparedRuns) -> Iterator[str]:
     yield from chosen.notes
     rows = [(each.student, f"{each.question}: {_told(each)}") for each in compared.changes]
-    yield from (f"  {line}" for line in aligned(rows))
+    yield from aligned(rows, indent="  ")
     changed = {each.student for each in compared.changes}
     for student in compared.without_result:
         yield f"  {student}: no result{'' if student in changed else ', so nothing would change'}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.moodle.sheets import ZipOfSubmissions
+from mograder.cli.moodle.sheets import works_of_zip
 from mograder.cli.shared.named_assignments import (
     assignment_named,
     course_of,
@@ -116,8 +116,7 @@ def choose_from_zip(
     notebooks = (f"{name}.py",) if source is None else (f"{name}.py", source.name)
     target = Target(workshop / name, notebooks)
     target.directory.mkdir()
-    opened = ZipOfSubmissions.read(archive, wanted.worksheet, loaded, name)
-    works = opened.unpack(target)
+    works = works_of_zip(archive, wanted.worksheet, loaded, target, name)
     submissions = _in_zip([work for work in works if work.places()], target.directory)
     files = AssignmentFiles(name, source, find_release(source, name, course.releases))
     notes += tuple(f"{work.name}: {work.why}" for work in works if work.why)

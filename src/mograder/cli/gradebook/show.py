@@ -202,7 +202,7 @@ def _statistics_lines(found: ItemStatistics) -> Iterator[str]:
         )
         for each in found.questions
     ]
-    yield from (f"  {line}" for line in aligned([head, *rows]))
+    yield from aligned([head, *rows], indent="  ")
     noticed = [
         (check.label, check) for each in found.questions for check in each.checks if check.advice
     ]

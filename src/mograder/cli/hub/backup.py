@@ -172,7 +172,7 @@ def restore(
     whole = restored.whole
     _tell_left_out(whole.left_out)
     click.echo(f"Restored {whole.files} files:")
-    for place in restored.places:
+    for _, place in restored.roots:
         click.echo(f"  {place}")
     if whole.external_database:
         click.echo("The hub's state was on a database server: restore that by its own means.")

@@ -330,7 +330,7 @@ def _list(client: HubClient, names: tuple[str, ...], zone: ZoneInfo) -> Result:
 
 def _lines(
     published: Mapping[str, str], rules: Mapping[str, Visibility], zone: ZoneInfo
-) -> list[str]:
+) -> Iterator[str]:
     """Return lines with name, type, state and publication (compatibility-0.3.16.md 10)."""
     kinds = {**published, **{name: "-" for name in rules if name not in published}}
     now = SystemClock().now()
@@ -339,7 +339,7 @@ def _lines(
         told = _state(rules.get(name, Visibility()), now, zone)
         missing = "" if name in published else "  (not published)"
         rows.append((name, f"{kind:<10}", f"{told}{missing}"))
-    return [f"  {line}" for line in aligned(rows)]
+    return aligned(rows, indent="  ")
 
 
 def _state(rule: Visibility, now: datetime, zone: ZoneInfo) -> str:

@@ -264,7 +264,7 @@ def _rehearsal_lines(result: Rehearsed) -> list[str]:
             f"{result.holds_now} beside what runs now"
         )
         rows += [("memory", memory), ("the machine can hold", holds)]
-    lines += [f"  {line}" for line in aligned(rows)]
+    lines += aligned(rows, indent="  ")
     if result.wait:
         lines.append(f"  {result.wait} would wait in line, until others leave.")
     if result.gave_way:

@@ -13,13 +13,13 @@ from mograder.auth.credentials import (
     make_code,
 )
 from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.hub_database import no_hub, open_hub_state, record_here
+from mograder.cli.shared.hub_database import current_hub_state, record_here
 from mograder.cli.shared.options import course_dir_option
 from mograder.clients.server_url import parse_hub_url
 from mograder.core.clock import SystemClock
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.store.hub.hub_state import is_recorded
+from mograder.store.hub.hub_state import existing_state, is_recorded
 
 _role_option = click.option(
     "--role",
@@ -35,7 +35,7 @@ def note_token(user: Username, role: str, course_dir: Path | None) -> int:
 
     The epoch is the number of times that the user's tokens were revoked, 0 without a database.
     """
-    with open_hub_state(load_course(course_dir)) as state:
+    with existing_state(load_course(course_dir)) as state:
         if state is None:
             return 0
         record_here(state, f"make {role} token", user)
@@ -45,9 +45,7 @@ def note_token(user: Username, role: str, course_dir: Path | None) -> int:
 def revoke_here(user: Username, course_dir: Path | None) -> bool:
     """Revoke in the database of the course here; return whether it has any record of the user."""
     loaded = load_course(course_dir)
-    with open_hub_state(loaded) as state:
-        if state is None:
-            raise no_hub(loaded)
+    with current_hub_state(loaded) as state:
         known = is_recorded(loaded, state, user)
         state.bump_epoch(user)
         record_here(state, "revoke token", user)
@@ -69,9 +67,7 @@ def login_link(username: str, role: str, url: str | None, course_dir: Path | Non
     loaded = load_course(course_dir)
     base = _base_url(loaded, url)
     code = make_code()
-    with open_hub_state(loaded) as state:
-        if state is None:
-            raise no_hub(loaded)
+    with current_hub_state(loaded) as state:
         state.add_link(code.hash, user, Role(role), SystemClock().now() + LINK_LIFE)
         record_here(state, f"make {role} sign-in link", user)
     click.echo(f"{base}/login/link?code={code.text}")

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 import click
 
-from mograder.cli.moodle.course import naming_of, naming_options
-from mograder.cli.moodle.sheets import ZipOfSubmissions
+from mograder.cli.moodle.course import naming_options
+from mograder.cli.moodle.sheets import works_of_zip
 from mograder.cli.moodle.site import Site, item_name, site_options
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE
@@ -58,7 +58,7 @@ from mograder.store.gradebook.late_work import LateFacts, LateWork
 @naming_options
 @click.option("--dry-run", is_flag=True, help="Tell what would be fetched, and fetch nothing.")
 @json_option
-def fetch_submissions(  # noqa: PLR0913  # one argument per option
+def fetch_submissions(
     *,
     assignment: str,
     site: Site,
@@ -66,8 +66,7 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     force: bool,
     archive: Path | None,
     worksheet: Path | None,
-    map_file: Path | None,
-    username_from: str | None,
+    naming: Naming,
     dry_run: bool,
 ) -> Result:
     """Fetch what students handed in.
@@ -82,13 +81,15 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     if archive is None and worksheet is not None:
         raise click.UsageError("--worksheet says who is who in a zip: give --zip, too.")
     if archive is not None:
-        if map_file or username_from:
+        if naming != Naming():
             raise click.UsageError(
                 "The worksheet says who is who in a zip: give no --map and no --username-from."
             )
-        target, works = _from_zip(archive, worksheet, loaded, assignment, output_dir, dry_run)
+        name = item_name(assignment, loaded)
+        target = _target_of_zip(loaded, name, output_dir)
+        names = assignment, name
+        works = works_of_zip(archive, worksheet, loaded, target, *names, dry_run=dry_run)
         return _collected(works, target.directory, dry_run=dry_run)
-    naming = naming_of(map_file, username_from)
     book = loaded.gradebook_path
     with site.client() as client:
         chosen = site.assignment(client, assignment)
@@ -108,21 +109,11 @@ def fetch_submissions(  # noqa: PLR0913  # one argument per option
     return _collected(works, directory, dry_run=dry_run)
 
 
-def _from_zip(
-    archive: Path,
-    worksheet: Path | None,
-    loaded: LoadedSettings,
-    assignment: str,
-    output_dir: Path | None,
-    dry_run: bool,
-) -> tuple[Target, tuple[Work, ...]]:
-    name = item_name(assignment, loaded)
+def _target_of_zip(loaded: LoadedSettings, name: str, output_dir: Path | None) -> Target:
     directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
     configured = (each for each in loaded.settings.assignments if each.dir and each.item == name)
     handed_out = [file.name for each in configured for file in each.files]
-    target = Target(directory, (f"{name}.py", *(each for each in handed_out if ".py" in each)))
-    opened = ZipOfSubmissions.read(archive, worksheet, loaded, assignment, name)
-    return target, opened.plan(target) if dry_run else opened.unpack(target)
+    return Target(directory, (f"{name}.py", *(each for each in handed_out if ".py" in each)))
 
 
 def _collected(works: Sequence[Work], directory: Path, *, dry_run: bool) -> Result:
@@ -192,7 +183,7 @@ def _lines(works: Sequence[Work], directory: Path, *, dry_run: bool) -> Iterator
         rows.append((work.name, f"{work.fate.value:<9}  {_remarks(work)}"))
         for name, path in work.renamed() if work.fate is not CollectOutcome.SKIPPED else ():
             rows.append(("", f"{plain(name)} is kept as {plain(path)}"))
-    yield from (f"  {line}" for line in aligned(rows))
+    yield from aligned(rows, indent="  ")
     counted = Counter(work.fate for work in works)
     told = ", ".join(f"{counted[fate]} {fate.value}" for fate in CollectOutcome if counted[fate])
     late = sum(work.late is not None for work in works)

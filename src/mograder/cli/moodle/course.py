@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import wraps
 from pathlib import Path
 
 import click
@@ -42,20 +43,34 @@ from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
 HEADING = "# Allowed users — synced from Moodle"
 """First line of a list that is written here (compatibility-0.3.16.md 9)."""
 
-naming_options = together(
-    click.option(
-        "--map",
-        "map_file",
-        type=EXISTING_FILE,
-        help="CSV that says who is who: username, and email, idnumber or user_id.",
-    ),
-    click.option(
-        "--username-from",
-        type=click.Choice([each.value for each in NamedBy]),
-        help="What usernames are made of where Moodle shows none.",
-    ),
-)
-"""For sites that do not show usernames to teachers."""
+
+def naming_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add ``--map`` and ``--username-from``; the command gets a :class:`Naming` as ``naming``.
+
+    They are for sites that do not show usernames to teachers.
+    """
+
+    @wraps(command)
+    def with_naming(
+        *args: object, map_file: Path | None, username_from: str | None, **others: object
+    ) -> object:
+        rows = parse_mapping(read_bytes(map_file), str(map_file)) if map_file else ()
+        by = NamedBy(username_from) if username_from else None
+        return command(*args, naming=Naming(rows, by), **others)
+
+    return together(
+        click.option(
+            "--map",
+            "map_file",
+            type=EXISTING_FILE,
+            help="CSV that says who is who: username, and email, idnumber or user_id.",
+        ),
+        click.option(
+            "--username-from",
+            type=click.Choice([each.value for each in NamedBy]),
+            help="What usernames are made of where Moodle shows none.",
+        ),
+    )(with_naming)
 
 
 @click.command("sync")
@@ -219,16 +234,6 @@ def _as_json(course: CourseOnMoodle, merged: Merged) -> dict[str, object]:
     }
 
 
-def naming_of(map_file: Path | None, username_from: str | None) -> Naming:
-    """Return the naming that the options of :func:`naming_options` describe.
-
-    Raises:
-        InvalidInput: The file cannot be read or used.
-    """
-    rows = parse_mapping(read_bytes(map_file), str(map_file)) if map_file else ()
-    return Naming(rows, NamedBy(username_from) if username_from else None)
-
-
 @click.command("sync-users")
 @site_options
 @click.option("--hub-url", help="Hub base URL.  [env var: MOGRADER_HUB_URL]")
@@ -244,8 +249,7 @@ def sync_users(  # one argument per option
     site: Site,
     hub_url: str | None,
     hub_token: str | None,
-    map_file: Path | None,
-    username_from: str | None,
+    naming: Naming,
     dry_run: bool,
     insecure: bool,
 ) -> Result:
@@ -258,7 +262,6 @@ def sync_users(  # one argument per option
     """
     loaded = site.loaded
     on_moodle = configured_on_moodle(loaded.settings.assignments)
-    naming = naming_of(map_file, username_from)
     address = Address(hub_url, hub_token, None, 8080, insecure)
     to_hub = bool(hub_url or read_environ().hub_url)
     if to_hub and not dry_run and not address.complete:

@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from mograder.cli.files import read_bytes
-from mograder.cli.moodle.course import naming_of, naming_options
+from mograder.cli.moodle.course import naming_options
 from mograder.cli.moodle.sheets import find_worksheet, people_in
 from mograder.cli.moodle.site import Site, feedback_dir_of, item_name, site_options
 from mograder.cli.shared.console import plain
@@ -57,7 +57,7 @@ from mograder.exchange.moodle.grade_upload import (
     send,
     summary,
 )
-from mograder.exchange.moodle.identities import find_person
+from mograder.exchange.moodle.identities import Naming, find_person
 from mograder.exchange.moodle.participants import list_participants, remembered_people
 from mograder.exchange.moodle.protection import Remembered
 from mograder.store.course.course import shown
@@ -124,8 +124,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     unreleased: bool,
     clear_comments: bool,
     html_comments: bool,
-    map_file: Path | None,
-    username_from: str | None,
+    naming: Naming,
     dry_run: bool,
 ) -> Result:
     """Send grades and feedback to Moodle.
@@ -136,8 +135,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     here, unless --clear-comments is. After `mograder gradebook release`, only its marks are sent,
     and of a file of grades only the lines of students whose marks are released.
     """
-    loaded, naming = site.loaded, naming_of(map_file, username_from)
-    book = loaded.gradebook_path
+    loaded, book = site.loaded, site.loaded.gradebook_path
     exact = ctx.get_parameter_source("workflow_state") is ParameterSource.COMMANDLINE
     options = UploadOptions(WorkflowState(workflow_state), exact, force)
     if not dry_run and book.is_file():
@@ -258,7 +256,7 @@ def _remembered(book: Path, site: str, assignment_id: int) -> Remembered:
 
 def _lines(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> Iterator[str]:
     rows = [(plain(each.student), f"{each.result.value:<9}", plain(_grades(each))) for each in told]
-    yield from (f"  {line}" for line in aligned(rows))
+    yield from aligned(rows, indent="  ")
     counted = Counter(line.result for line in told)
     told_counts = ", ".join(f"{counted[each]} {each.value}" for each in Fate if counted[each])
     yield f"{drafted.plan.assignment.name}: {told_counts}."

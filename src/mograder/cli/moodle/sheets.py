@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 from mograder.cli.files import read_bytes
 from mograder.clients.moodle.grading_files import (
-    Submitted,
     Worksheet,
     parse_worksheet,
     read_submissions,
@@ -44,23 +43,6 @@ def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:
     )
 
 
-def worksheet_people(
-    loaded: LoadedSettings, worksheet: Path | None, *names: str
-) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
-    """Return a worksheet's people and their usernames; both empty without a worksheet.
-
-    Raises:
-        MograderError: The worksheet cannot be read.
-    """
-    try:
-        place = worksheet or find_worksheet(loaded, *names)
-    except NotFound:
-        return (), {}
-    return people_in(
-        loaded, parse_worksheet(read_bytes(place)), loaded.settings.moodle.match_column
-    )
-
-
 def people_in(
     loaded: LoadedSettings, sheet: Worksheet, match_column: str
 ) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
@@ -80,33 +62,32 @@ def _remembered(loaded: LoadedSettings) -> tuple[Sequence[Identity], Mapping[str
         return gradebook.identities(parse_moodle_url(url)) if url else (), gradebook.students()
 
 
-@dataclass(frozen=True, slots=True)
-class ZipOfSubmissions:
-    files: tuple[Submitted, ...]
-    people: tuple[Person, ...]
-    usernames: Mapping[int, Username]
+def works_of_zip(
+    archive: Path,
+    worksheet: Path | None,
+    loaded: LoadedSettings,
+    target: Target,
+    *names: str,
+    dry_run: bool = False,
+) -> tuple[Work, ...]:
+    """Put the files of a zip of submissions into place; return the outcome for each person.
 
-    @classmethod
-    def read(
-        cls, archive: Path, worksheet: Path | None, loaded: LoadedSettings, *names: str
-    ) -> ZipOfSubmissions:
-        """Read a zip, and its worksheet: the one given, else ``import/NAME.csv``, if it exists.
+    The worksheet is the one given, else ``import/NAME.csv``, if it exists. With ``dry_run`` the
+    files are only planned.
 
-        Raises:
-            MograderError: One of them cannot be read.
-        """
-        files = read_submissions(read_bytes(archive, _MOST_BYTES))
-        return cls(files, *worksheet_people(loaded, worksheet, *names))
-
-    def plan(self, target: Target) -> tuple[Work, ...]:
-        """Return where each person's files go; raises NotFound if there are none."""
-        works = plan_zip(self.files, self.people, self.usernames, target)
-        if not works:
-            raise NotFound(
-                "The zip holds no submissions.", hint="Is it the zip of this assignment?"
-            )
-        return works
-
-    def unpack(self, target: Target) -> tuple[Work, ...]:
-        """Put the files into place; return the outcome for each person. Raises NotFound."""
-        return unpack_zip(self.files, self.plan(target), target, SystemClock().now())
+    Raises:
+        MograderError: One of the files cannot be read.
+        NotFound: The zip has no submissions.
+    """
+    files = read_submissions(read_bytes(archive, _MOST_BYTES))
+    people: tuple[Person, ...] = ()
+    usernames: Mapping[int, Username] = {}
+    with suppress(NotFound):
+        worksheet = worksheet or find_worksheet(loaded, *names)
+    if worksheet is not None:
+        sheet = parse_worksheet(read_bytes(worksheet))
+        people, usernames = people_in(loaded, sheet, loaded.settings.moodle.match_column)
+    works = plan_zip(files, people, usernames, target)
+    if not works:
+        raise NotFound("The zip holds no submissions.", hint="Is it the zip of this assignment?")
+    return works if dry_run else unpack_zip(files, works, target, SystemClock().now())

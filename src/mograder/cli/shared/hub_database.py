@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Final
 
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.settings import LoadedSettings
-from mograder.store.database.database import awaits_upgrade, database_url
+from mograder.store.database.database import awaits_upgrade
 from mograder.store.hub.hub_state import HubState, existing_state
 
 HERE: Final = "command line"
 """The place of what is done here, in the hub's database."""
-
-
-def open_hub_state(loaded: LoadedSettings) -> AbstractContextManager[HubState | None]:
-    """Return the hub's database, to be opened; None if no hub has run."""
-    return existing_state(database_url(loaded.settings.database.url, loaded.course_dir))
 
 
 @contextmanager
@@ -29,22 +24,18 @@ def current_hub_state(loaded: LoadedSettings) -> Iterator[HubState]:
         NotFound: No hub has run here.
         Conflict: The hub of an earlier version has run last.
     """
-    with open_hub_state(loaded) as state:
+    with existing_state(loaded) as state:
         if state is None:
-            raise no_hub(loaded)
+            raise NotFound(
+                f"No hub has run in {loaded.course_dir} yet, so nothing can be kept for it.",
+                hint="Give the hub's course by -C, or start the hub once.",
+            )
         if awaits_upgrade(state.engine):
             raise Conflict(
                 "The hub's database was made by an earlier version.",
                 hint="Start the hub of this version once, which upgrades it.",
             )
         yield state
-
-
-def no_hub(loaded: LoadedSettings) -> NotFound:
-    return NotFound(
-        f"No hub has run in {loaded.course_dir} yet, so nothing can be kept for it.",
-        hint="Give the hub's course by -C, or start the hub once.",
-    )
 
 
 def record_here(state: HubState, action: str, what: str) -> None:

@@ -79,7 +79,9 @@ def tell(line: str, *, err: bool = False) -> None:
         click.echo(line, err=err)
 
 
-def aligned(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> Iterator[str]:
+def aligned(
+    rows: Sequence[Sequence[str]], *, numbers: bool = False, indent: str = ""
+) -> Iterator[str]:
     """Yield the lines of a table, columns two spaces apart.
 
     With ``numbers`` all columns but the first are set to the right.
@@ -91,7 +93,7 @@ def aligned(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> Iterator
             f"{pad}{cell}" if numbers and column else f"{cell}{pad}"
             for column, (cell, pad) in enumerate(zip(row, pads, strict=True))
         ]
-        yield "  ".join(cells).rstrip()
+        yield f"{indent}{'  '.join(cells)}".rstrip()
 
 
 def checked(what: str, lines: tuple[Line, ...]) -> Result:

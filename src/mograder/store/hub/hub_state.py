@@ -31,6 +31,7 @@ from mograder.core.names import INSTRUCTOR
 from mograder.core.settings import LoadedSettings
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.database.database import (
+    database_url,
     open_engine,
     reading,
     schema_version,
@@ -368,11 +369,12 @@ def bounded(text: str, length: int) -> str:
 
 
 @contextlib.contextmanager
-def existing_state(url: str) -> Iterator[HubState | None]:
-    """Open the database of a URL; None if no hub has run on it.
+def existing_state(loaded: LoadedSettings) -> Iterator[HubState | None]:
+    """Open the database of a course's hub; None if no hub has run.
 
     It is never created here, since it would have the wrong owner or directory.
     """
+    url = database_url(loaded.settings.database.url, loaded.course_dir)
     file = sqlite_file(url)
     if file is not None and not file.exists():
         yield None

@@ -23,18 +23,18 @@ NAMES = ["Übung 1", "100% course", "%41", "a#b?c", "数学"]
 def test_a_hub_in_any_directory_has_its_database_there(tmp_path: Path, name: str) -> None:
     course = tmp_path / name
     course.mkdir()
-    url = database_url("", course)
+    url, loaded = database_url("", course), load_settings(course, environ={})
     file = course / ".mograder" / "hub.db"
     assert sqlite_file(url) == file
-    with existing_state(url) as state:
+    with existing_state(loaded) as state:
         assert state is None
     engine = open_engine(url)
     upgrade(engine)
     engine.dispose()
     assert file.is_file()
-    with existing_state(url) as state:
+    with existing_state(loaded) as state:
         assert state is not None
-    assert version_lines(load_settings(course, environ={}))
+    assert version_lines(loaded)
     assert [each.name for each in tmp_path.iterdir()] == [name]
 
 
