@@ -11,8 +11,8 @@ import logging
 import re
 import sys
 from contextvars import ContextVar
+from datetime import UTC, datetime
 
-from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput
 
 request_id: ContextVar[str] = ContextVar("mograder_request_id", default="")
@@ -187,7 +187,7 @@ def _trace(record: logging.LogRecord) -> str:
 
 
 def _when(record: logging.LogRecord) -> str:
-    return from_unix(record.created).isoformat(timespec="milliseconds")
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
 
 def printable(text: str) -> str:

@@ -68,12 +68,13 @@ def allow_open_files() -> None:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-_PYTHONS = ("bin/python", "Scripts/python.exe")
+PYTHONS = ("bin/python", "Scripts/python.exe")
+"""The places of a virtual environment's Python, on Linux first."""
 
 
 def python_of(environment: Path) -> Path:
     """Return the path of a virtual environment's Python; if there is none, its path on Linux."""
-    places = [environment / each for each in _PYTHONS]
+    places = [environment / each for each in PYTHONS]
     return next((place for place in places if place.exists()), places[0])
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -93,8 +93,6 @@ class Notifier:
         self._recent: OrderedDict[tuple[str | None, Part, str], float] = OrderedDict()
         self._count = 0
         self._closed = False
-        self.on_board: Callable[[str], None] = lambda _: None
-        """Called with the item of a board that has changed, before its pages are told."""
 
     def notify(self, user: str, part: Part) -> None:
         """Notify a person's pages, and those of staff, of a change in that person's data."""
@@ -121,11 +119,14 @@ class Notifier:
         self._remember(user, part)
 
     def notify_boards(self, item: str) -> None:
-        self.on_board(item)
         for subscriber in self._boards:
             if subscriber.board == item:
                 subscriber.note(Part.BOARD)
         self._remember("", Part.BOARD, item)
+
+    def board_changed_at(self, item: str) -> float:
+        """Return the Unix time of a board's last change, 0 where it is not of the last minute."""
+        return self._recent.get(("", Part.BOARD, item), 0.0)
 
     def _remember(self, user: str | None, part: Part, board: str = "") -> None:
         """Note a change for pages that are on their way to their readers."""

@@ -46,7 +46,7 @@ from mograder.core.errors import (
 from mograder.core.files.disk import write_file
 from mograder.core.files.windows_files import when_free
 from mograder.core.log import get_logger
-from mograder.core.operating_system import SYSTEM, python_of
+from mograder.core.operating_system import PYTHONS, SYSTEM, python_of
 from mograder.core.tasks import Progress, SingleFlight
 from mograder.core.wheel import OURS
 from mograder.notebook.pep723 import Script
@@ -413,7 +413,8 @@ def mark_used(environment: Path) -> bool:
 
 def is_whole(environment: Path) -> bool:
     """Return whether it has its record and an executable interpreter; cheap: called per start."""
-    return (environment / RECORD).is_file() and os.access(python_of(environment / "env"), os.X_OK)
+    programs = (environment / "env" / each for each in PYTHONS)
+    return (environment / RECORD).is_file() and any(os.access(each, os.X_OK) for each in programs)
 
 
 if sys.platform == "linux":

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mograder.core.rate_limit import Rate, TokenBucket
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.namespaces import UMASK, Launch, Started, start_in
 
@@ -63,9 +64,8 @@ class Child:
         self.pid = self._process.pid
         self._output = read_end
         self._on_output = on_output
-        self._rate = launch.output_rate
-        self._allowance = float(self._rate * _BURST_SECONDS)
-        self._read_at = loop.time()
+        rate = Rate(launch.output_rate * _BURST_SECONDS, launch.output_rate)
+        self._bucket = TokenBucket(rate, loop.time())
         self._pause: asyncio.TimerHandle | None = None
         self._ours = True
         """Whether we are its parent, so that its pid is not reused before we reap it."""
@@ -102,13 +102,10 @@ class Child:
     def _pace(self, size: int) -> None:
         """Stop reading for a while after too much output: only the writer blocks then."""
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        earned = self._allowance + (now - self._read_at) * self._rate
-        self._allowance = min(earned, self._rate * _BURST_SECONDS) - size
-        self._read_at = now
-        if self._allowance < 0 and self._pause is None:
+        wait = self._bucket.take(size, loop.time())
+        if wait and self._pause is None:
             loop.remove_reader(self._output)
-            self._pause = loop.call_later(-self._allowance / self._rate, self._read_on)
+            self._pause = loop.call_later(wait, self._read_on)
 
     def _read_on(self) -> None:
         self._pause = None

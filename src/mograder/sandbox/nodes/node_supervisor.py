@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, SandboxUnavailable
+from mograder.core.files.shared_files import look_for
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
 from mograder.core.tasks import BackgroundTasks, Progress, repeat
 from mograder.sandbox.client.bootstrap import prove
@@ -71,6 +72,7 @@ class NodePaths:
         if notebook.is_absolute() or ".." in notebook.parts:
             raise InvalidInput(f"This is not the name of a notebook: {request.notebook[:80]!r}.")
         directory = self._on_a_share(request.directory)
+        look_for(directory)  # the hub may just have made or replaced it
         return {"directory": directory, "environment": self.own(request.environment)}
 
     def _on_a_share(self, directory: Path) -> Path:

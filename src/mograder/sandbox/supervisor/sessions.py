@@ -13,7 +13,6 @@ from typing import Literal
 
 from mograder.core.errors import Conflict, NotFound, SandboxUnavailable
 from mograder.core.files.disk import NO_RESERVE, DiskReserve
-from mograder.core.files.shared_files import look_for
 from mograder.sandbox.environments.record import RECORD, keep, read_record
 from mograder.sandbox.isolation.bwrap import Runner, Sandboxed, Start
 from mograder.sandbox.isolation.namespaces import prefer_to_end
@@ -256,9 +255,9 @@ class SessionTable:
     def _make_ready(self, request: _Request) -> int:
         """Look for the notebook, give its directory to the student, and keep the environment.
 
-        Slow for a large tree on a slow disk, and blocks while the server of a share is away.
+        Slow for a large tree on a slow disk, and blocks while the server of a share is away. On the
+        hub's machine the hub has just asked that server for what other machines changed.
         """
-        look_for(request.directory)  # on a share another machine may just have made it
         if not (request.directory / request.notebook).is_file():
             raise NotFound(f"There is no notebook {request.notebook!r} to open.")
         if _writes(request):

@@ -480,11 +480,7 @@ class Workspaces:
             return True
 
     def _has_notebook(self, user: Username, item: ItemName) -> bool:
-        try:
-            self._below.stat(_path(user, item, f"{item}.py"))
-        except NotFound:
-            return False
-        return True
+        return self._below.find(_path(user, item, f"{item}.py")) is not None
 
     def _has_text(self, user: Username, item: ItemName, text: bytes) -> bool:
         with suppress(NotFound, InvalidInput):

@@ -170,12 +170,15 @@ class UntrustedDir:
         return _facts(self._resolve(relative, _LOOKED_AT), relative)
 
     def look(self, relative: str) -> FileInfo | None:
-        """Return facts about a regular file as :meth:`stat`; None if there is no such file."""
-        try:
-            fd = self._find(relative, _LOOKED_AT)
-            return None if fd is None else _facts(fd, relative)
-        except InvalidInput:
-            return None
+        """Return facts about a regular file; None if there is none."""
+        with contextlib.suppress(InvalidInput):
+            return self.find(relative)
+        return None
+
+    def find(self, relative: str) -> FileInfo | None:
+        """Return facts about a regular file as :meth:`stat`; None if nothing has its name."""
+        fd = self._find(relative, _LOOKED_AT)
+        return None if fd is None else _facts(fd, relative)
 
     def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
         """Write ``data`` to a file atomically; see :meth:`copy`."""

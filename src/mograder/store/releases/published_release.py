@@ -275,17 +275,17 @@ def pinned(release: Release) -> Iterator[tuple[int, Release]]:
 
     Raises: :class:`NotFound` when the release is gone, or one of its files meanwhile.
     """
-    gone = NotFound(f"{release.name} is not published any more.")
+    gone = f"{release.name} is not published any more."
     fd = open_release(release.directory)
     if fd is None:
-        raise gone
+        raise NotFound(gone)
     with closing_fd(fd):
         current: Release | None = release
         if version_at(fd, release.name) != release.version:
             current = release_at(fd, release.directory, release.name)
         if current is None:
-            raise gone
+            raise NotFound(gone)
         try:
             yield fd, current
         except FileNotFoundError as error:
-            raise gone from error
+            raise NotFound(gone) from error

@@ -261,7 +261,7 @@ def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> 
         gradebook=loaded.gradebook_path,
     )
     own = (services.loaded, services.authenticator, services.policy, services.roster)
-    for each in (*own, published, audit, work, notifier, numbers, desk, Uploads()):
+    for each in (hub, *own, published, audit, work, notifier, numbers, desk, Uploads()):
         hub.add(each)
     return hub
 

@@ -106,9 +106,10 @@ async def start_edit_deep(
 
     async def job(report: Report) -> Started:
         report("Getting your copy ready")
-        release, note = await to_thread.run_sync(app.items.take_copy, caller, a)
+        release, found, note = await to_thread.run_sync(app.items.take_copy, caller, a)
         copy = CopyOf(person(caller), release.name)
-        await settle(app, request, caller, copy, report)
+        if found:  # nothing waits for a copy of the release as it is now
+            await settle(app, request, caller, copy, report)
         return await _start(app, copy.key, report, note)
 
     return await deliver(request, job, page_of, absent=ABSENT_SECONDS, keeps_turn=False)

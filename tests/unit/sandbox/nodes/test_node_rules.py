@@ -14,6 +14,7 @@ from mograder.core.settings import read_environ
 from mograder.sandbox.environments.builder import LOCK
 from mograder.sandbox.environments.pruning import finished_environments
 from mograder.sandbox.environments.record import keep
+from mograder.sandbox.nodes import node_supervisor
 from mograder.sandbox.nodes.node_config import node_config
 from mograder.sandbox.nodes.node_supervisor import (
     MARGIN_SECONDS,
@@ -22,8 +23,9 @@ from mograder.sandbox.nodes.node_supervisor import (
     Statuses,
     prune_unused,
 )
+from mograder.sandbox.protocol import Mode, StartSession
 from tests.support.clock import ManualClock
-from tests.support.supervisors import shell_environment
+from tests.support.supervisors import LIMITS, shell_environment
 
 
 def test_a_node_takes_its_limits_from_its_variables() -> None:
@@ -153,6 +155,26 @@ def test_an_environment_is_this_nodes_own_whatever_its_path_on_the_hub(tmp_path:
     for name in ("/etc/..", "/", "/x/short", "/x/.building-1234"):
         with pytest.raises(InvalidInput):
             paths.own(Path(name))
+
+
+def test_the_server_of_a_share_is_asked_before_a_session_opens_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(node_supervisor, "look_for", asked.append)
+    directory = tmp_path.resolve() / "alice/A1"
+    request = StartSession(
+        session_id="session-1",
+        mode=Mode.EDIT,
+        directory=directory,
+        notebook="A1.py",
+        environment=Path("/x/0123456789"),
+        base_url="/edit/user/alice/A1",
+        uid_slot=1,
+        limits=LIMITS,
+    )
+    assert NodePaths((tmp_path.resolve(),), tmp_path).of(request)["directory"] == directory
+    assert asked == [directory]
 
 
 DAY = 86_400

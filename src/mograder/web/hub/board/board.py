@@ -244,12 +244,13 @@ def shown_name(name: str) -> str:
 
 def open_board(hub: HubApp) -> Run:
     services, board = hub.services, Board(hub.services.state.engine)
+    pool, changed = services.pool, hub.notifier.board_changed_at
     tables = BoardTables(
-        board, hub.checks, hub.desk, services.pool, services.clock, hub.pages, services.secret
+        board, hub.checks, hub.desk, pool, services.clock, hub.pages, services.secret, changed
     )
     log = CheckLog(board, hub.checks, on_write=hub.notifier.notify_boards)
-    hub.notifier.on_board = hub.add(tables).note
-    services.pool.checks.listener = hub.add(log).heard
+    hub.add(tables)
+    pool.checks.listener = hub.add(log).heard
     return partial(_at_work, hub, log)
 
 

@@ -11,8 +11,9 @@ import asyncio
 import hashlib
 import hmac
 import statistics
+import time
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -140,8 +141,9 @@ class _Kept:
     """The last reading of an item, and the tables that were made of it."""
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    stale: bool = True
     read_at: float = float("-inf")
+    as_of: float = 0.0
+    """The Unix time at which the reading began: news that came while it was read count."""
     found: _Class = _NOTHING
     tables: dict[View, Table] = field(default_factory=dict)
 
@@ -161,7 +163,9 @@ class BoardTables:
         clock: Clock,
         pages: Pages,
         secret: str,
+        changed_at: Callable[[str], float],
     ) -> None:
+        """``changed_at`` returns the Unix time of the last change of an item's board."""
         self._board = board
         self._checks = checks
         self._desk = desk
@@ -169,18 +173,14 @@ class BoardTables:
         self._clock = clock
         self._pages = pages
         self._secret = hmac.digest(secret.encode(), b"lines of a board", hashlib.sha256)
+        self._changed_at = changed_at
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-
-    def note(self, item: str) -> None:
-        """Have the table of an item read again when a page asks for it."""
-        if item in self._kept:
-            self._kept[item].stale = True
 
     async def look(self, item: str, view: View) -> Table:
         """Return the table of an item as it is now; in a busy class within a second."""
         kept = self._of(item)
         async with kept.turn:
-            if kept.stale or _age(kept) > _LONGEST_SECONDS:
+            if self._changed_at(item) >= kept.as_of or _age(kept) > _LONGEST_SECONDS:
                 await asyncio.sleep(_LEAST_SECONDS - _age(kept))
                 await self._read_again(item, kept)
             if view not in kept.tables:
@@ -203,14 +203,9 @@ class BoardTables:
         return kept
 
     async def _read_again(self, item: str, kept: _Kept) -> None:
-        running, asks = self.running(item), self._asks(item)
-        kept.stale = False  # news that come while it is read count
-        try:
-            kept.found = await to_thread.run_sync(self._read, item, running, asks)
-        except BaseException:
-            kept.stale = True
-            raise
-        kept.read_at = asyncio.get_running_loop().time()
+        begun, running, asks = time.time(), self.running(item), self._asks(item)
+        kept.found = await to_thread.run_sync(self._read, item, running, asks)
+        kept.as_of, kept.read_at = begun, asyncio.get_running_loop().time()
         kept.tables.clear()
 
     def running(self, item: str) -> frozenset[str]:

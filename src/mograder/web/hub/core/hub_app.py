@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from fastapi import Depends, Request
+from fastapi import Request
 
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
@@ -28,9 +28,9 @@ from mograder.web.background import Work
 from mograder.web.hub.core.audit import AuditTrail
 from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
-from mograder.web.hub.core.parts import Parts, identity_of
+from mograder.web.hub.core.parts import Parts, identity_of, use
 from mograder.web.marking.context import MarkingApp
-from mograder.web.pages import APP, Pages, Viewer
+from mograder.web.pages import Pages, Viewer
 from mograder.web.route import Route
 
 if TYPE_CHECKING:  # imported only by hubs with platforms
@@ -122,12 +122,7 @@ def _viewer(who: Identity, *, machines: bool) -> Viewer:
     )
 
 
-async def _current_app(request: Request) -> HubApp:
-    app: HubApp = request.scope[APP]
-    return app
-
-
-CurrentApp = Annotated[HubApp, Depends(_current_app)]
+CurrentApp = Annotated[HubApp, use(HubApp)]
 """A handler's parameter: the hub's object."""
 
 Run = Callable[[], AbstractAsyncContextManager[None]]

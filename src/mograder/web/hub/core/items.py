@@ -139,11 +139,11 @@ class Items:
         if self.shown(identity, copy) is None:
             raise NotFound(f"There is nothing of {copy.item} here.")
 
-    def take_copy(self, identity: Identity, name: str) -> tuple[Release, str | None]:
+    def take_copy(self, identity: Identity, name: str) -> tuple[Release, bool, str | None]:
         """Create a person's copy of an item if there is none; never overwrite one (B66, B69).
 
-        Returns the release, and for somebody who had the notebook before a sentence that says so:
-        there are other files in the folder, or its versions.
+        Returns the release, whether there was a copy, and for somebody who had the notebook before
+        a sentence that says so: there are other files in the folder, or its versions.
 
         Raises: NotFound (unknown or not available), InvalidInput (a demo).
         """
@@ -153,13 +153,14 @@ class Items:
         except NotFound:
             self._demand_published(user, name)
             raise
-        if not self.workspaces.has_copy(user, release.name):
+        found = self.workspaces.has_copy(user, release.name)
+        if not found:
             self.demand_visible(identity, release.name)
             note = self._made_anew(user, release)
             # Not for a copy that was there: its own session may have taken it away meanwhile.
             self.workspaces.ensure(user, release)
         self.taken(user, release.name)
-        return release, note
+        return release, found, note
 
     def _made_anew(self, user: Username, release: Release) -> str | None:
         others = self.workspaces.others(user, release)

@@ -92,7 +92,7 @@ async def download(
     caller: Caller,
 ) -> Response:
     """Copy a release into the caller's workspace, unless there is a copy already (B52, B69)."""
-    _, note = await to_thread.run_sync(items.take_copy, caller, a)
+    _, _, note = await to_thread.run_sync(items.take_copy, caller, a)
     notifier.notify(person(caller), Part.COPIES)
     done = "downloaded" if note is None else "downloaded-anew"
     return tell(request, Downloaded(note=note), with_outcome("/", done, a))
