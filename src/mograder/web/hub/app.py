@@ -43,6 +43,7 @@ from mograder.store.submissions.submissions import Submissions
 from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
+from mograder.web.error_responses import TooManyAttempts
 from mograder.web.hub import (
     calendar,
     client_page,
@@ -86,7 +87,6 @@ from mograder.web.hub.signin import signin
 from mograder.web.marking.context import MarkingApp, SharedGradebook, make_marking
 from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.pages import APP, load_pages
-from mograder.web.problems import TooManyAttempts
 from mograder.web.request_body import Uploads
 from mograder.web.route import Route, bare_api
 

@@ -39,12 +39,12 @@ from mograder.store.copies.update_rows import (
 )
 from mograder.store.versions.kept_releases import KeptReleases, ReleaseHistory
 from mograder.web.background import Report
+from mograder.web.error_responses import Wants, wanted
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy, item_name
 from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver, tell
 from mograder.web.pages import go_to, page, path_segment, sheet_of, with_outcome
-from mograder.web.problems import Wants, wanted
 from mograder.web.route import INSTRUCTOR, OWNER, Route
 
 _TOLD_SECONDS = 0.5
