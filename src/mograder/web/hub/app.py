@@ -45,6 +45,7 @@ from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
 from mograder.web.error_responses import TooManyAttempts
 from mograder.web.hub import (
+    audit_log,
     calendar,
     client_page,
     events,
@@ -53,6 +54,7 @@ from mograder.web.hub import (
     machines,
     mail,
     people,
+    problems,
     rehearsal,
     released_marks,
     service,
@@ -115,7 +117,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(people.ROUTES, people.open_watch),
     Feature(client_page.ROUTES, client_page.open_client),
     Feature(gradebook.ROUTES),
-    Feature(today.ROUTES, today.open_numbers),
+    Feature((*today.ROUTES, *problems.ROUTES, *audit_log.ROUTES), today.open_numbers),
     Feature(board.ROUTES, board.open_board),
     Feature(MARKING_ROUTES),
     Feature(released_marks.ROUTES),
