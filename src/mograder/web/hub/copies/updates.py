@@ -265,7 +265,7 @@ async def show_item(name: str, request: Request, app: CurrentApp) -> Response:
     planned = preview.lines if preview is not None else ()
     return page(
         request,
-        "update.html",
+        "offer_update.html",
         here="items",
         name=item,
         release=release,
@@ -290,7 +290,7 @@ async def look(name: str, user: str, request: Request, app: CurrentApp) -> Respo
     await app.audit.record_foreign(request, copy.user, "read", str(copy))
     return page(
         request,
-        "update_look.html",
+        "preview_in_copy.html",
         here="items",
         copy=copy,
         proposal=proposal,
@@ -313,7 +313,7 @@ async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Calle
     await app.audit.record_foreign(request, copy.user, "read", str(copy))
     return page(
         request,
-        "copy_update.html",
+        "take_update.html",
         copy=copy,
         found=found,
         cells=cells_in(found.row) if found.row else None,
