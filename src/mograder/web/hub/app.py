@@ -67,9 +67,9 @@ from mograder.web.hub.copies import (
     copy_pages,
     hand_in,
     submissions,
-    timeline,
     updates,
     validation,
+    versions,
 )
 from mograder.web.hub.core.access import GUARDS, admit
 from mograder.web.hub.core.audit import AuditTrail
@@ -107,7 +107,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature((*home.ROUTES, *calendar.ROUTES)),
     Feature(_COPIES),
     Feature(copy_pages.ROUTES, copy_pages.open_copy_pages),
-    Feature(timeline.ROUTES, timeline.open_versions),
+    Feature(versions.ROUTES, versions.open_versions),
     Feature(updates.ROUTES, updates.open_updates),
     Feature(sessions.ROUTES),
     Feature((*items.ROUTES, *item_pages.ROUTES, *publishing.ROUTES)),
