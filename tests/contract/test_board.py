@@ -55,13 +55,18 @@ CHECKED = notebooks.notebook(
 
 
 @pytest.fixture
-def taught(hub: Hub) -> Hub:
-    """A hub with checks in A1, and three students at work."""
-    release = hub.course / "hub-release" / "A1" / "A1.py"
-    release.write_text(CHECKED)
-    for user in ("alice", "bob", "carol"):
-        hub.start(user, "A1")
+def checked(hub: Hub) -> Hub:
+    """A hub with checks in A1, and no student at work."""
+    (hub.course / "hub-release" / "A1" / "A1.py").write_text(CHECKED)
     return hub
+
+
+@pytest.fixture
+def taught(checked: Hub) -> Hub:
+    """A hub with checks in A1, and three students at work."""
+    for user in ("alice", "bob", "carol"):
+        checked.start(user, "A1")
+    return checked
 
 
 def say(hub: Hub, user: str, *said: CheckReport, item: str = "A1") -> None:
@@ -168,6 +173,17 @@ async def test_the_board_shows_what_notebooks_report_and_escapes_it(taught: Hub)
     assert "Q2: the &lt;b&gt;size&lt;/b&gt;" in shown
     assert shown.count("no marks") == 1
     assert shown.index(">alice</a>") < shown.index(">carol</a>")
+
+
+async def test_the_board_says_that_nobody_has_opened_the_item(checked: Hub) -> None:
+    empty = re.compile(r'<p class="empty" id="nobody" data-live( hidden)?>(.*?)</p>')
+    for opened in (False, True):
+        if opened:
+            checked.start("alice", "A1")
+        found = empty.search(await page(checked))
+        assert found is not None
+        assert "<strong>Nobody has opened A1 yet.</strong>" in found[2]
+        assert bool(found[1]) is opened
 
 
 async def test_the_users_of_a_rehearsal_are_not_among_the_students(taught: Hub) -> None:

@@ -133,7 +133,11 @@ FOR_ONESELF = {
     "GET /look/{user}/{a}/-/outputs": Access.VISITOR,
     "GET /standing/{user}/{a}": Access.HELPED,
 }
-"""The routes of a person that are not just for that person and instructors."""
+"""The routes of a person that are not just for that person and instructors.
+
+Were ``HISTORY`` wider, its routes would stand here; those that restore stay as they are, since they
+overwrite work.
+"""
 
 FOR_INSTRUCTORS = (
     *("/course/", "/publish/", "/updates/", "/source/", "/autograde/", "/rehearsal/", "/warm"),

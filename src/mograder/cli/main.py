@@ -54,7 +54,7 @@ EXIT_CODES: Mapping[type[MograderError], int] = MappingProxyType(
         Unsupported: 78,
     }
 )
-"""Exception class → exit status, looked up by ancestry; `web.problems` has the HTTP statuses."""
+"""Exception class → exit status, by ancestry; `web.error_responses` has the HTTP statuses."""
 
 _PACKAGES, _LINUX = Needs.SERVER_PACKAGES, Needs.LINUX
 _STUDENT, _TEACHER = "mograder.cli.https.student", "mograder.cli.https.instructor"

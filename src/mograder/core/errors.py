@@ -1,7 +1,7 @@
 """The exceptions with a message for users, one class for each family of failures.
 
-The family determines the exit code (``cli.main``) and the HTTP status (``web.problems``). Both find
-a class by its base classes, and a test requires every family in both tables (decision 12).
+The family determines the exit code (``cli.main``) and the HTTP status (``web.error_responses``).
+Both find a class by its base classes, and a test requires each family in both (decision 12).
 """
 
 from __future__ import annotations

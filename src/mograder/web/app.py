@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.web.context import RequestContext, context_of, request_context
+from mograder.web.error_responses import Wants, wanted
 from mograder.web.pages import APP, PageApp, page_app, problem_page
-from mograder.web.problems import Wants, wanted
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Requests that change nothing."""

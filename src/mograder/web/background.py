@@ -21,7 +21,7 @@ from mograder.core.errors import Busy, MograderError
 from mograder.core.log import get_logger
 from mograder.core.tasks import BackgroundTasks
 from mograder.web.context import request_context
-from mograder.web.problems import NDJSON, status_of
+from mograder.web.error_responses import NDJSON, status_of
 
 Report = Callable[[str], None]
 """Reports progress to the clients that wait; may be called from any thread."""

@@ -19,8 +19,8 @@ from mograder.auth.csrf import browser_marks, same_origin
 from mograder.core.clock import Clock
 from mograder.web.app import SAFE_METHODS, Header
 from mograder.web.context import RequestContext, request_context
+from mograder.web.error_responses import Wants, wanted
 from mograder.web.pages import page, page_app
-from mograder.web.problems import Wants, wanted
 
 HEADERS: tuple[Header, ...] = ((b"cross-origin-resource-policy", b"same-origin"),)
 """Headers of every response of such an app besides the security headers."""

@@ -43,6 +43,7 @@ from mograder.store.course.sources import open_sources
 from mograder.web.app import AppMiddleware, Header
 from mograder.web.browser_access import HEADERS, BrowserAccess, refuse_other_site
 from mograder.web.context import ContextMiddleware, request_context
+from mograder.web.error_responses import Wants, problem_json, status_of, wanted
 from mograder.web.marking.context import (
     CurrentMarker,
     CurrentMarking,
@@ -57,7 +58,6 @@ from mograder.web.marking.context import (
 from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.open_browser import open_page
 from mograder.web.pages import APP, Pages, Viewer, go_to, load_pages, problem_page, static_file
-from mograder.web.problems import Wants, problem_json, status_of, wanted
 from mograder.web.route import Access as Demanded
 from mograder.web.route import bare_api
 from mograder.web.serving import LOOPBACK, Server, bind, bind_local, configuration, until_signalled

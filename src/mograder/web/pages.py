@@ -40,7 +40,7 @@ from mograder.core.csv_table import for_spreadsheets, number_text
 from mograder.core.errors import NotFound
 from mograder.grading.pages.page_templates import readable
 from mograder.web.context import request_context
-from mograder.web.problems import TITLES
+from mograder.web.error_responses import TITLES
 
 _MIN_PACKED_BYTES = 1400
 _LONGEST = 200

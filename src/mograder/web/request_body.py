@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from mograder.core.context_managers import under_way
 from mograder.core.errors import InvalidInput, TooLarge
-from mograder.web.problems import TooManyAttempts, TooSlow
+from mograder.web.error_responses import TooManyAttempts, TooSlow
 
 B = TypeVar("B", bound=BaseModel)
 MEGABYTE = 1024 * 1024

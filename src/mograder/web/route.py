@@ -65,7 +65,7 @@ VISITOR = Access.VISITOR
 HELPED = Access.HELPED
 METRICS = Access.METRICS
 HISTORY = OWNER
-"""The access to the earlier states of a copy: its versions, and the archives in its folder."""
+"""The access to read earlier states of a copy: its versions, and the archives in its folder."""
 
 
 @dataclass(frozen=True, slots=True)

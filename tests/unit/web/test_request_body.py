@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from mograder.core.errors import InvalidInput, TooLarge
-from mograder.web.problems import TooSlow
+from mograder.web.error_responses import TooSlow
 from mograder.web.request_body import FileParts, chunks, read_body, receive, submitted_bytes
 
 FORM = "multipart/form-data; boundary=b"

@@ -43,7 +43,9 @@ from mograder.store.submissions.submissions import Submissions
 from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
 from mograder.web.context import ContextMiddleware, context_of
+from mograder.web.error_responses import TooManyAttempts
 from mograder.web.hub import (
+    audit_log,
     calendar,
     client_page,
     events,
@@ -52,6 +54,7 @@ from mograder.web.hub import (
     machines,
     mail,
     people,
+    problems,
     rehearsal,
     released_marks,
     service,
@@ -64,9 +67,9 @@ from mograder.web.hub.copies import (
     copy_pages,
     hand_in,
     submissions,
-    timeline,
     updates,
     validation,
+    versions,
 )
 from mograder.web.hub.core.access import GUARDS, admit
 from mograder.web.hub.core.audit import AuditTrail
@@ -86,7 +89,6 @@ from mograder.web.hub.signin import signin
 from mograder.web.marking.context import MarkingApp, SharedGradebook, make_marking
 from mograder.web.marking.routes import MARKING_ROUTES
 from mograder.web.pages import APP, load_pages
-from mograder.web.problems import TooManyAttempts
 from mograder.web.request_body import Uploads
 from mograder.web.route import Route, bare_api
 
@@ -105,7 +107,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature((*home.ROUTES, *calendar.ROUTES)),
     Feature(_COPIES),
     Feature(copy_pages.ROUTES, copy_pages.open_copy_pages),
-    Feature(timeline.ROUTES, timeline.open_versions),
+    Feature(versions.ROUTES, versions.open_versions),
     Feature(updates.ROUTES, updates.open_updates),
     Feature(sessions.ROUTES),
     Feature((*items.ROUTES, *item_pages.ROUTES, *publishing.ROUTES)),
@@ -115,7 +117,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(people.ROUTES, people.open_watch),
     Feature(client_page.ROUTES, client_page.open_client),
     Feature(gradebook.ROUTES),
-    Feature(today.ROUTES, today.open_numbers),
+    Feature((*today.ROUTES, *problems.ROUTES, *audit_log.ROUTES), today.open_numbers),
     Feature(board.ROUTES, board.open_board),
     Feature(MARKING_ROUTES),
     Feature(released_marks.ROUTES),

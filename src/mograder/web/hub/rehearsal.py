@@ -38,10 +38,10 @@ from mograder.sessions.rehearsal import (
 from mograder.sessions.session import SessionKey
 from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response
+from mograder.web.error_responses import Wants, wanted
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import mode_of
 from mograder.web.hub.core.responses import Body, Done, in_json
-from mograder.web.problems import Wants, wanted
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import INSTRUCTOR, JsonBody, Route
 

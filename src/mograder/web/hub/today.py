@@ -1,6 +1,6 @@
-"""Today's work, the problems of the last day, and the audit log, for instructors.
+"""The page of today, for instructors: what is due, came, waits or is wrong.
 
-Each line of the page of today leads to where it is done.
+Each line leads to where it is done. The numbers in the navigation are counted here too.
 """
 
 from __future__ import annotations
@@ -8,48 +8,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from functools import partial
 
 from anyio import to_thread
 from fastapi import Request
-from pydantic import Field
 from starlette.responses import Response
 
-from mograder.core.errors import Conflict, InvalidInput, MograderError
-from mograder.core.files.disk import Space
+from mograder.core.errors import MograderError
 from mograder.core.item_dates import OwnDates
-from mograder.core.name_lookup import misnamed
 from mograder.core.names import ItemName
 from mograder.core.tasks import to_its_end
-from mograder.exchange.mailing import Post
 from mograder.grading.marking.answer_names import question_title
 from mograder.hub.counts import Numbers
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.end_reasons import EndReason
-from mograder.store.hub.hub_state import AuditRow, EndingRow
-from mograder.store.hub.letters import LetterRow
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.web.hub.board.board_tables import BoardTables
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.responses import Body, UnixTime
 from mograder.web.hub.items.grading import ungraded
 from mograder.web.hub.items.item_pages import ItemLine, failed_items
-from mograder.web.pages import number_in, page
+from mograder.web.hub.problems import RecentProblems, gather
+from mograder.web.pages import page
 from mograder.web.route import Access, Route
 
 _SOON = timedelta(days=7)
 _LATELY = timedelta(days=1)
 _STUCK = timedelta(minutes=10)
-_PAGE = 50
-_MOST, _MOST_LETTERS = 60, 50
-_AUDIT_LINES = 400
-_NO_TROUBLE = frozenset(
-    {
-        *(EndReason.STOPPED, EndReason.IDLE, EndReason.REMOVED),
-        *(EndReason.REPLACED, EndReason.REWRITTEN),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,138 +162,4 @@ async def _stuck(app: HubApp) -> list[CountLine]:
     return found
 
 
-class CurrentProblem(StrEnum):
-    """A problem that lasts until it is repaired."""
-
-    UNSANDBOXED = "unsandboxed"
-    DEV = "dev"
-    RULES = "rules"
-    """The file of visibility rules cannot be read, so everything is hidden."""
-
-    DISK = "disk"
-
-
-@dataclass(frozen=True, slots=True)
-class RecentProblems:
-    """``current`` problems, and those of the last day, the newest first; ``free`` is in bytes.
-
-    ``mail`` is why the mail server sends nothing, else ""; ``letters`` were not sent. ``misnamed``
-    are the tables of items in the settings that no item has for its name, with the item meant.
-    ``gradebook`` is why the gradebook cannot be opened, else "".
-    """
-
-    current: tuple[CurrentProblem, ...]
-    endings: tuple[EndingRow, ...]
-    refusals: tuple[AuditRow, ...]
-    free: int
-    mail: str = ""
-    letters: tuple[LetterRow, ...] = ()
-    misnamed: tuple[tuple[str, str], ...] = ()
-    gradebook: str = ""
-
-    @property
-    def now(self) -> int:
-        """The number of those that last until they are repaired."""
-        return len(self.current) + len(self.misnamed) + bool(self.gradebook)
-
-    @property
-    def unsent(self) -> int:
-        """The number of letters that were not sent, with one more for a server that takes none."""
-        return len(self.letters) + bool(self.mail)
-
-    @property
-    def count(self) -> int:
-        """The number of all but refused actions, for the navigation and *Today*."""
-        return self.now + len(self.endings) + self.unsent
-
-
-def problems(request: Request, app: CurrentApp) -> Response:
-    """Show recent problems."""
-    return page(
-        request, "problems.html", here="problems", problems=gather(app), failed=failed_items(app)
-    )
-
-
-def gather(app: HubApp) -> RecentProblems:
-    """Return the machine's state, sessions that ended badly and refused actions; reads the disk."""
-    services = app.services
-    since = services.clock.now() - _LATELY
-    endings = [row for row in services.state.endings(since) if row.reason not in _NO_TROUBLE]
-    lines = services.state.recent_audit(_AUDIT_LINES)
-    refusals = [row for row in lines if row.outcome == "refused" and row.at >= since]
-    space, post = services.workspaces.space(), app.find(Post)
-    return RecentProblems(
-        current=tuple(_current(app, space)),
-        endings=tuple(reversed(endings))[:_MOST],
-        refusals=tuple(refusals)[:_MOST],
-        free=space.free,
-        mail=post.problem if post else "",
-        letters=post.letters.failed(since, _MOST_LETTERS) if post else (),
-        misnamed=misnamed(
-            services.loaded.settings.items, [each.name for each in services.releases.all()]
-        ),
-        gradebook=_gradebook_failure(app),
-    )
-
-
-def _gradebook_failure(app: HubApp) -> str:
-    """Return why the gradebook cannot be opened, "" if it can or does not exist."""
-    try:
-        app.book()
-    except MograderError as error:
-        return str(error)
-    return ""
-
-
-def _current(app: HubApp, space: Space) -> list[CurrentProblem]:
-    services, found = app.services, []
-    if not services.sandboxed:
-        found.append(CurrentProblem.UNSANDBOXED)
-    if services.dev:
-        found.append(CurrentProblem.DEV)
-    try:
-        app.visibility.all()
-    except Conflict:
-        found.append(CurrentProblem.RULES)
-    if space.free < 2 * services.loaded.settings.limits.disk_reserve.of(space.total):
-        found.append(CurrentProblem.DISK)
-    return found
-
-
-class AuditEntry(Body):
-    """One line of the audit log; ``at`` is Unix time, ``where`` the client's address."""
-
-    number: int
-    at: UnixTime
-    who: str
-    action: str
-    what: str
-    where: str = Field(validation_alias="origin")
-    outcome: str
-
-
-def log(request: Request, app: CurrentApp) -> Response:
-    """Show the audit log, the newest entries first, a page at a time."""
-    before = number_in(request, "before") or None
-    rows = app.services.state.recent_audit(_PAGE + 1, before=before)
-    older = rows[_PAGE - 1].number if len(rows) > _PAGE else 0
-    return page(
-        request, "log.html", here="log", rows=rows[:_PAGE], older=older, newest=before is None
-    )
-
-
-def audit_log(app: CurrentApp, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
-    """Return the entries of the audit log, the newest first; ``before`` is an entry's number."""
-    if not 1 <= limit <= 1000 or (before is not None and not 1 <= before < 2**31):
-        raise InvalidInput("Ask for 1 to 1000 lines, before the number of one.")
-    rows = app.services.state.recent_audit(limit, before=before)
-    return [AuditEntry.model_validate(row, from_attributes=True) for row in rows]
-
-
-ROUTES = (
-    Route("GET", "/course/today", today_page, Access.INSTRUCTOR),
-    Route("GET", "/course/problems", problems, Access.INSTRUCTOR),
-    Route("GET", "/course/log", log, Access.INSTRUCTOR),
-    Route("GET", "/audit", audit_log, Access.INSTRUCTOR, "Course"),
-)
-"""The routes of these pages."""
+ROUTES = (Route("GET", "/course/today", today_page, Access.INSTRUCTOR),)

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mograder.core.errors import InvalidInput, MograderError, NotAuthenticated, NotFound
 from mograder.core.log import get_logger
 from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.problems import headers_of, status_of
+from mograder.web.error_responses import headers_of, status_of
 from mograder.web.server import assignments, browser_pages, grades, people, submissions
 from mograder.web.server.access import Access, RequestInfo, admit, identify, read_query
 from mograder.web.server.services import Services

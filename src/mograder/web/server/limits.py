@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from mograder.core.clock import Clock
-from mograder.web.problems import TooManyAttempts
+from mograder.web.error_responses import TooManyAttempts
 
 _SECONDS = 60.0
 _FAILURES = 20

@@ -17,8 +17,8 @@ from mograder.exchange.student.course import Submitted
 from mograder.exchange.student.drafts import NewerElsewhere
 from mograder.store.copies.student_folder import Notebook
 from mograder.web.background import Report
+from mograder.web.error_responses import Wants, status_of, wanted
 from mograder.web.pages import go_to, with_outcome
-from mograder.web.problems import Wants, status_of, wanted
 from mograder.web.request_body import read_form
 from mograder.web.student.student_app import StudentApp, deliver, student_app
 from mograder.web.student.views import AssignmentRow, requested_row, sign_in_form

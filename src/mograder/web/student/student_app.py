@@ -14,13 +14,13 @@ from mograder.core.errors import MograderError, NotAuthenticated
 from mograder.exchange.student.course import StudentCourse
 from mograder.web.background import Report, Work, progress_response
 from mograder.web.browser_access import BrowserAccess
-from mograder.web.pages import APP, Pages, Viewer, go_to, problem_page
-from mograder.web.problems import (
+from mograder.web.error_responses import (
     Wants,
     problem_json,
     status_of,
     wanted,
 )
+from mograder.web.pages import APP, Pages, Viewer, go_to, problem_page
 from mograder.web.student.connector import ServerConnection
 from mograder.web.student.notebook_runner import NotebookRunner
 

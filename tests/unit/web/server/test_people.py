@@ -17,7 +17,7 @@ from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
 from mograder.store.assignment_server.name_registry import How, NameRegistry
 from mograder.store.assignment_server.secret import ensure_secret, read_secret
-from mograder.web.problems import TooManyAttempts
+from mograder.web.error_responses import TooManyAttempts
 from mograder.web.server import limits as limits_module
 from mograder.web.server.limits import RegistrationLimits
 from tests.support.assignment_app import CODE, Course

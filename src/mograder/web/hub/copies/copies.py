@@ -430,6 +430,6 @@ ROUTES = (
     Route("POST", "/download-release/{user}/{a}", download_release, OWNER, "Copies"),
     Route("GET", "/archives/{user}/{a}", list_archives, HISTORY, "Copies"),
     Route("GET", "/archives/{user}/{a}/{archive}", archive, HISTORY, "Copies"),
-    Route("POST", "/restore/{user}/{a}/{archive}", restore, HISTORY, "Copies"),
+    Route("POST", "/restore/{user}/{a}/{archive}", restore, OWNER, "Copies"),
     Route("POST", "/standing/{user}/{a}", answer, SELF, "Copies"),
 )

@@ -37,12 +37,12 @@ from mograder.store.submissions.history import Submission
 from mograder.store.submissions.receipts import Receipt, receipt_of
 from mograder.store.submissions.submissions import Kept, Terms
 from mograder.web.background import Report
+from mograder.web.error_responses import Wants, wanted
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.responses import Body, Done, back_from, deliver, in_json
 from mograder.web.pages import page
-from mograder.web.problems import Wants, wanted
 from mograder.web.route import OWNER, Route
 
 _PATIENCE_SECONDS = 3.0

@@ -32,7 +32,7 @@ from mograder.web.context import request_context
 from mograder.web.hub.copies.copies import Restored, put_text_back
 from mograder.web.hub.copies.copy_pages import extract_of
 from mograder.web.hub.copies.hand_in import HandIn, hand_in_of, late_at
-from mograder.web.hub.copies.timeline import told_changes
+from mograder.web.hub.copies.versions import told_changes
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy

@@ -39,12 +39,12 @@ from mograder.store.copies.update_rows import (
 )
 from mograder.store.versions.kept_releases import KeptReleases, ReleaseHistory
 from mograder.web.background import Report
+from mograder.web.error_responses import Wants, wanted
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy, item_name
 from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver, tell
 from mograder.web.pages import go_to, page, path_segment, sheet_of, with_outcome
-from mograder.web.problems import Wants, wanted
 from mograder.web.route import INSTRUCTOR, OWNER, Route
 
 _TOLD_SECONDS = 0.5
@@ -265,7 +265,7 @@ async def show_item(name: str, request: Request, app: CurrentApp) -> Response:
     planned = preview.lines if preview is not None else ()
     return page(
         request,
-        "update.html",
+        "offer_update.html",
         here="items",
         name=item,
         release=release,
@@ -290,7 +290,7 @@ async def look(name: str, user: str, request: Request, app: CurrentApp) -> Respo
     await app.audit.record_foreign(request, copy.user, "read", str(copy))
     return page(
         request,
-        "update_look.html",
+        "preview_in_copy.html",
         here="items",
         copy=copy,
         proposal=proposal,
@@ -313,7 +313,7 @@ async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Calle
     await app.audit.record_foreign(request, copy.user, "read", str(copy))
     return page(
         request,
-        "copy_update.html",
+        "take_update.html",
         copy=copy,
         found=found,
         cells=cells_in(found.row) if found.row else None,

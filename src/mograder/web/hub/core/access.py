@@ -33,11 +33,11 @@ from mograder.hub.help_desk import HelpDesk
 from mograder.store.course.allowlist import Allowlist
 from mograder.web.app import SAFE_METHODS, Header
 from mograder.web.context import RequestContext, context_of, request_context
+from mograder.web.error_responses import Wants, wanted
 from mograder.web.hub.core.audit import BY_FRONT, AuditTrail, Event
 from mograder.web.hub.core.parts import IDENTITY, identity_of, part
 from mograder.web.hub.core.responses import NotEnrolled, answer_problem
 from mograder.web.marking.context import check_marker, enter_marking
-from mograder.web.problems import Wants, wanted
 from mograder.web.route import Access
 
 HELPERS = frozenset({Role.INSTRUCTOR, Role.MARKER})

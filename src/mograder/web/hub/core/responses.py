@@ -32,15 +32,15 @@ from mograder.hub.notifier import Notifier, Part
 from mograder.sessions.session import CopyOf
 from mograder.web.background import Report, Work, progress_response
 from mograder.web.context import request_context
-from mograder.web.hub.core.audit import AuditTrail, Event
-from mograder.web.hub.core.parts import TURN, identity_of, part
-from mograder.web.pages import go_to, page, problem_page, with_outcome
-from mograder.web.problems import (
+from mograder.web.error_responses import (
     Wants,
     problem_json,
     status_of,
     wanted,
 )
+from mograder.web.hub.core.audit import AuditTrail, Event
+from mograder.web.hub.core.parts import TURN, identity_of, part
+from mograder.web.pages import go_to, page, problem_page, with_outcome
 
 M = TypeVar("M", bound=BaseModel)
 ABSENT_SECONDS = 30.0

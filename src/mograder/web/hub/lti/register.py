@@ -26,11 +26,11 @@ from mograder.core.web_origin import origin_of
 from mograder.hub.lti_service import LtiService
 from mograder.store.external.lti_platforms import Registrations
 from mograder.web.context import request_context
+from mograder.web.error_responses import status_of
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.signin.external_signin import framed
 from mograder.web.pages import page
-from mograder.web.problems import status_of
 from mograder.web.request_body import read_form, single_fields
 from mograder.web.route import ANYONE, Route
 

@@ -21,6 +21,7 @@ from mograder.core.errors import MograderError, TooLarge
 from mograder.core.log import get_logger
 from mograder.hub.save_recording import Change, Save
 from mograder.notebook import MAX_NOTEBOOK
+from mograder.web.error_responses import status_of
 from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.proxy.answer_rules import (
     HEAD_END,
@@ -36,7 +37,6 @@ from mograder.web.hub.proxy.answer_rules import (
 )
 from mograder.web.hub.proxy.headers import HeaderList, header, upstream_headers
 from mograder.web.hub.proxy.upstream import Body, Upstream
-from mograder.web.problems import status_of
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """The methods that are passed on to a session (compatibility-0.3.16.md 2.3)."""

@@ -25,6 +25,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession, SessionKey, spinner_of
 from mograder.web.app import policy_source
 from mograder.web.context import RequestContext, context_of
+from mograder.web.error_responses import status_of
 from mograder.web.hub.core.access import identify, login_headers, may_open_work
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.metrics import ProxyCounters
@@ -59,7 +60,6 @@ from mograder.web.hub.proxy.replies import (
 )
 from mograder.web.hub.proxy.upstream import Allowances, Upstream, Upstreams
 from mograder.web.hub.proxy.websocket_relay import refuse_websocket, relay_websocket
-from mograder.web.problems import status_of
 
 _log = get_logger("mograder.web.hub.proxy.session_proxy")
 

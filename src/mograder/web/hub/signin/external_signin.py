@@ -311,7 +311,7 @@ def sign_in(request: Request, app: CurrentApp) -> Response:
     found = [each for each in people if wanted.casefold() in each.username.casefold()]
     return page(
         request,
-        "sign_in.html",
+        "external_signin.html",
         here="people",
         oidc=app.services.loaded.settings.oidc,
         addresses=ToolAddresses(own_url(app.services.loaded)),

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from mograder.store.versions.version_thinning import Thinning
 from mograder.store.versions.versions import Origin
-from mograder.web.hub.copies.timeline import thin_versions
+from mograder.web.hub.copies.versions import thin_versions
 from tests.support.hub_app import HubOf
 
 

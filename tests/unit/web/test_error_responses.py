@@ -6,7 +6,7 @@ import pytest
 
 from mograder.core import errors
 from mograder.core.errors import MograderError, NotFound
-from mograder.web.problems import (
+from mograder.web.error_responses import (
     HTTP_STATUS,
     TITLES,
     Wants,
