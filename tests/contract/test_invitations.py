@@ -71,7 +71,7 @@ async def test_a_guest_of_a_course_of_platform_members_may_come_in(hub: Hub) -> 
     """Without a list only the platform's members may, so that the link would lead nowhere."""
     roster = hub.services.roster
     roster.more = Members("dora")
-    assert "New names are added to the list" in await read(hub, "/course/people", "prof")
+    assert "New names are added to the access list" in await read(hub, "/course/people", "prof")
     await invite(hub, "alice")
     assert [roster.allows(name, Role.STUDENT) for name in ("alice", "bob", "dora")] == [
         True,
