@@ -656,6 +656,19 @@ async def test_a_mark_that_was_changed_since_its_release_is_not_offered_to_be_ke
     assert (await decide(hub, "prof", action="change", points="7")).status_code == 303
 
 
+async def test_a_request_about_the_whole_mark_that_is_no_more_can_be_closed(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    course.book.record_marks("A1", "alice", {WHOLE: MarkEntry(9)}, marker=MARKER, at=AT)
+    await release(hub)
+    await ask(hub, question=WHOLE)
+    course.mark("alice", 7, marker="max")
+    page = await read(hub, THREAD, "prof")
+    assert barred_buttons(page) == {}
+    assert "Close the request" in page
+    assert (await decide(hub, "prof", action="keep")).status_code == 303
+
+
 async def test_the_mark_stays_unless_points_are_given_and_the_next_request_follows(
     hub: Hub, course: ReleasedCourse
 ) -> None:

@@ -209,7 +209,7 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
             f"One mark for the whole submission counts in place of {request.question}'s.",
             hint="Change that mark, and close the request with a few words.",
         )
-    if made.points is None and question is not None and present != before and not covered:
+    if made.points is None and _is_changed(grade, stands, request.question):
         raise Conflict(
             f"The mark was changed to {number_text(present)} since it was released.",
             hint="Give the points that shall count.",
@@ -260,6 +260,23 @@ def _question_or_none(grade: StudentGrade, key: str) -> QuestionGrade | None:
     if key == WHOLE:
         return grade.whole
     return next((each for each in grade.questions if each.key == key), None)
+
+
+def is_changed(book: Gradebook, request: RegradeRequest, now: datetime) -> bool:
+    """Whether the mark that is asked about was changed since the student saw it.
+
+    It cannot be kept then without saying which points shall count.
+    """
+    rows = MarkReleases(book).rows_for(request.assignment, request.student)
+    grade = _grade(book, request.assignment, request.student)
+    return _is_changed(grade, standing(rows, now), request.question)
+
+
+def _is_changed(grade: StudentGrade, stands: Standing, key: str) -> bool:
+    question = _question_or_none(grade, key)
+    if question is None or _is_covered(grade, question):
+        return False
+    return question.points != points_seen(stands, key, question.points)
 
 
 def points_seen(stands: Standing, key: str, present: float | None) -> float | None:

@@ -106,8 +106,9 @@ def checkers_in(cells: Sequence[tuple[ast.Module, CellNames]]) -> Checkers:
         ((word, True) for word in words),
         lambda each: ((name, each[1] and same) for name, same in leads.get(each[0], ())),
     )
-    direct = frozenset(word for word, is_direct in reached if is_direct and "." not in word)
-    indirect = frozenset(word for word, is_direct in reached if not is_direct)
+    named = [(word, is_direct) for word, is_direct in reached if "." not in word]
+    direct = frozenset(word for word, is_direct in named if is_direct)
+    indirect = frozenset(word for word, is_direct in named if not is_direct)
     return Checkers(direct, indirect - direct, found.owners)
 
 
@@ -242,8 +243,11 @@ def _leads(node: ast.AST, known: Checkers) -> Iterator[tuple[str, str, bool]]:
         passed = _words(node.value).difference(map(_word, calls))
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = [target.id for target in targets if isinstance(target, ast.Name)]
-        for word in passed if not any(map(known.is_direct, calls)) else ():
-            yield from ((word, name, word == _word(node.value)) for name in names)
+        if not any(map(known.is_direct, calls)):
+            # The statement stands between them: many words and many names make too many pairs.
+            statement = f".{id(node)}"
+            yield from ((word, statement, word == _word(node.value)) for word in passed)
+            yield from ((statement, name, True) for name in names)
 
 
 def _words(node: ast.AST) -> frozenset[str]:

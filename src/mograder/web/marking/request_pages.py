@@ -199,7 +199,7 @@ def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -
         reasons,
         checks,
         besides,
-        mark is not None and _is_changed(marking, book, found, mark.question.points),
+        mark is not None and regrade_requests.is_changed(book, found, marking.clock.now()),
         _people(marking, book, assignment),
         f"{answer_id(marking.key, assignment, found.student)}/"
         f"{path_segment(question_address(found.question))}",
@@ -213,14 +213,6 @@ def _mark(book: Gradebook, request: RegradeRequest) -> AnswerMark | None:
         return QuestionMarks(book).state(request.assignment, request.student, request.question)
     except NotFound:  # it was renamed or removed since
         return None
-
-
-def _is_changed(
-    marking: MarkingApp, book: Gradebook, request: RegradeRequest, points: float | None
-) -> bool:
-    rows = MarkReleases(book).rows_for(request.assignment, request.student)
-    stands = standing(rows, marking.clock.now())
-    return points != regrade_requests.points_seen(stands, request.question, points)
 
 
 def _reasons(
