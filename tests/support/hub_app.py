@@ -28,7 +28,7 @@ from mograder.core.settings import load_settings
 from mograder.grading.submissions.grading_jobs import Counts, GradingRequest
 from mograder.grading.validate import Validations
 from mograder.hub.capabilities import Capabilities
-from mograder.hub.hub_grading import make_grading
+from mograder.hub.grading import make_grading
 from mograder.hub.services import Services
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment, Environments

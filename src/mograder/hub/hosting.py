@@ -26,6 +26,8 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HubNodes:
+    """The nodes for pages and the API: their rows, their states, and their connections."""
+
     nodes: Nodes
     registry: NodeRegistry
     links: NodeLinks

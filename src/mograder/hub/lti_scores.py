@@ -1,4 +1,4 @@
-"""Sending released marks to learning platforms: what is due, the queue, and the item's page."""
+"""Sending released marks to learning platforms: what is due, the queue, and an item's state."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import repeat
 from mograder.grading.validate import Validations
 from mograder.hub.capabilities import Capabilities
+from mograder.hub.grading import open_grading
 from mograder.hub.hosting import Hosting, nodes_ended, own_machine
-from mograder.hub.hub_grading import open_grading
 from mograder.hub.services import Services
 from mograder.hub.takeover import (
     HubAtWork,
@@ -293,14 +293,14 @@ async def _hosting(
 ) -> AsyncIterator[Hosting]:
     """Yield what runs the sessions; nodes are let in during the block, if it has some.
 
-    Raises: as :func:`~mograder.hub.hub_nodes.open_nodes`.
+    Raises: as :func:`~mograder.hub.nodes.open_nodes`.
     """
     if not loaded.settings.nodes.enabled:
         await nodes_ended(state)
         yield own_machine(loaded, supervisor)
         return
     # Nodes are imported only where there are some.
-    from mograder.hub.hub_nodes import open_nodes  # noqa: PLC0415
+    from mograder.hub.nodes import open_nodes  # noqa: PLC0415
 
     async with open_nodes(loaded, state, clock, supervisor, epoch) as hosting:
         yield hosting

@@ -280,7 +280,7 @@ def _boot() -> str:
 
 def _shim() -> str:
     # The hub's stand-ins for storage, which an opaque origin lacks: written once.
-    shim = files("mograder").joinpath("web", "hub", "static", "storage-shim.js")
+    shim = files("mograder").joinpath("web", "hub", "proxy", "session_page", "storage-shim.js")
     return _source(shim.read_text("utf-8"))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.sections.settings_model import LimitsSettings
-from mograder.hub.hub_grading import BackgroundRunner
+from mograder.hub.grading import BackgroundRunner
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome

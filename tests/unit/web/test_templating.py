@@ -46,10 +46,8 @@ def test_what_is_no_time_stays_as_it_is(text: str) -> None:
 
 
 def test_the_name_of_a_template_or_a_static_file_is_that_of_one_file() -> None:
-    """They are in the folders of features; the hub's own directory is of sessions' pages."""
     pages, (top,) = load_pages(), map(Path, web.__path__)
-    places = [each for each in top.rglob("static") if each.parent != top / "hub"]
-    static = [each.name for place in places for each in place.iterdir()]
+    static = [each.name for place in top.rglob("static") for each in place.iterdir()]
     assert sorted(static) == sorted(pages.static.by_name)
     templates = [each for place in top.rglob("templates") for each in place.rglob("*.*")]
     assert len(pages.environment.list_templates()) == len(templates)

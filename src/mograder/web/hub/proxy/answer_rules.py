@@ -50,7 +50,7 @@ HEAD_END = b"</head>"
 # No "<" within a tag, no "/" within a name: each search ends where the next could begin, so that a
 # session's page of nothing but beginnings takes milliseconds, not minutes, of the event loop.
 _HEAD = re.compile(rb"<head(?:\s[^<>]*)?>", re.IGNORECASE)
-_STATIC = files("mograder.web.hub").joinpath("static")
+_SESSION_PAGE = files("mograder.web.hub.proxy").joinpath("session_page")
 _OF_MARIMO = rb'[^<>]*? (?:src|href)="[^"<>]*/_marimo/[^"<>/]+/assets/[^"<>/]+"'
 _MAIN = re.compile(rb'<script type="module"(?P<rest>' + _OF_MARIMO + rb")")
 _LOADS = re.compile(
@@ -233,7 +233,7 @@ def _without(headers: HeaderList, names: Collection[bytes]) -> HeaderList:
 
 
 def _source(name: str) -> bytes:
-    source = _STATIC.joinpath(name).read_bytes()
+    source = _SESSION_PAGE.joinpath(name).read_bytes()
     if b"</script" in source.lower():
         raise ValueError(f"{name} would end its own script element")
     return source
@@ -251,7 +251,7 @@ _FRAMED = _source("session-frame.js")
 _FILES = _source("session-files.js")
 _FRAME_REPORTER = _script(_source("frame-height.js"))
 """Appended to a frame's HTML: reports its height to the page, which may not measure it."""
-_PDF_PAGE = _STATIC.joinpath("pdf-link.html").read_text("utf-8")
+_PDF_PAGE = _SESSION_PAGE.joinpath("pdf-link.html").read_text("utf-8")
 
 
 @dataclass(frozen=True, slots=True)

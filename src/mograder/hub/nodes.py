@@ -1,4 +1,4 @@
-"""The hub's nodes: what they run, and all that uses them."""
+"""Opening the connections to the hub's nodes, and what starts and ends sessions on them."""
 
 from __future__ import annotations
 

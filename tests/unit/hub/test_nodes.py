@@ -15,7 +15,7 @@ from sqlalchemy import update
 from mograder.core.settings import load_settings
 from mograder.hub import hosting
 from mograder.hub.hosting import nodes_ended
-from mograder.hub.hub_nodes import open_nodes
+from mograder.hub.nodes import open_nodes
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.protocol import SessionInfo
 from mograder.store.database.database import open_engine, upgrade
