@@ -12,10 +12,10 @@ Layout below the root: ``<version>-<digest>/manifest.json`` and ``files/<path>``
 Two packs are among them, unless marimo's files are of another form: its scripts, styles and fonts
 for pages of an opaque origin, of which a browser keeps nothing. So the hub's page around such a
 page loads the packs, where they are kept, and hands them in
-(``web/hub/proxy/session_page/session-files.js``; decision 56). ``START`` has what a page may need at its beginning; ``REST`` has the large scripts
-that few notebooks use. A pack is a length in eight digits, an index in JSON of that length, and the
-files one after the other; the index has the place of each. So a browser cuts a file out without
-reading the others.
+(``web/hub/proxy/session_page/session-files.js``; decision 56). ``START`` has what a page may need
+at its beginning; ``REST`` has the large scripts that few notebooks use. A pack is a length in eight
+digits, an index in JSON of that length, and the files one after the other; the index has the place
+of each. So a browser cuts a file out without reading the others.
 """
 
 from __future__ import annotations
