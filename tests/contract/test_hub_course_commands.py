@@ -68,6 +68,32 @@ def test_a_dry_run_of_sync_users_changes_nothing(served: ServedHub, tmp_path: Pa
     assert not (served.hub.course / "allowed_users.txt").exists()
 
 
+@pytest.mark.parametrize("more", ["", "--dry-run"])
+def test_all_names_that_sync_users_cannot_take_are_named_with_their_lines(
+    served: ServedHub, tmp_path: Path, more: str
+) -> None:
+    (tmp_path / "users.txt").write_text("# the course\nalice\nb b  # two words\n\n__x\n")
+    told = cli("hub sync-users users.txt", *more.split(), status=2)
+    assert told.out == ""
+    assert "users.txt cannot be used; nothing was changed.\n  line 3: Invalid username 'b b'" in (
+        told.err
+    )
+    assert "\n  line 5: Invalid username '__x'" in told.err
+    assert not (served.hub.course / "allowed_users.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "may"), [("", "may enter now"), ("--dry-run", "could then enter")]
+)
+def test_sync_users_says_what_an_empty_list_means(
+    served: ServedHub, tmp_path: Path, more: str, may: str
+) -> None:
+    assert served.url
+    (tmp_path / "users.txt").write_text("# nobody yet\n")
+    told = cli("hub sync-users users.txt", *more.split()).out
+    assert told.endswith(f"The list is empty: nobody but instructors and markers {may}.\n")
+
+
 def test_visibility_lists_every_item(served: ServedHub) -> None:
     assert cli("hub visibility").out == ("  A1   assignment  visible\n  L01  lecture     visible\n")
 

@@ -22,6 +22,7 @@ from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import ItemDatesAnswer
 from mograder.core.clock import SystemClock
+from mograder.core.csv_table import refuse
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import END_OF_DAY, Visibility, read_moment, read_opening
 from mograder.core.name_lookup import Words, find_name, find_or_new, not_found
@@ -29,7 +30,7 @@ from mograder.core.names import INSTRUCTOR, Username
 from mograder.core.operating_system import SYSTEM
 from mograder.core.settings import read_environ
 from mograder.publishing.schedule import DEFAULT_ZONE, Schedule, parse_schedule, parse_zone
-from mograder.store.course.allowlist import parse_users
+from mograder.store.course.allowlist import parse_users, without_comment
 
 _METRICS = "metrics"
 _MOMENT = "%a %d %b %Y, %H:%M"
@@ -50,14 +51,29 @@ def sync_users(
     FILE has one username per line; # begins a comment. Students who are not on it lose
     access at once; instructors always have it.
     """
-    users = sorted(parse_users(read_text(file)))
+    text = read_text(file)
+    refuse(f"{file} cannot be used; nothing was changed.", list(_bad_users(text)))
+    users = sorted(parse_users(text))
     click.echo(f"Read {len(users)} users from {file}")
     if dry_run:
         for user in users:
             click.echo(f"  {user}")
-        return
-    with address.client() as client:
-        click.echo(f"Synced {hub_course.sync_users(client, users)} users to hub.")
+    else:
+        with address.client() as client:
+            click.echo(f"Synced {hub_course.sync_users(client, users)} users to hub.")
+    if not users:
+        may = "could then enter" if dry_run else "may enter now"
+        click.echo(f"The list is empty: nobody but instructors and markers {may}.")
+
+
+def _bad_users(text: str) -> Iterator[str]:
+    """Yield the lines of a list whose name a hub refuses, and why."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            if name := without_comment(line):
+                Username.claimed(name)
+        except InvalidInput as error:
+            yield f"line {number}: {error.message}"
 
 
 @click.command("generate-token")
