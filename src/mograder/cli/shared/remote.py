@@ -33,7 +33,7 @@ class Address:
     def known(self) -> bool:
         """Whether the command line or the environment names a hub."""
         environ = read_environ()
-        return self.given or bool(environ.hub_ssh or environ.hub_url)
+        return bool(first(self.url, self.ssh, environ.hub_ssh, environ.hub_url))
 
     @property
     def complete(self) -> bool:
@@ -53,8 +53,11 @@ class Address:
         """
         environ = read_environ()
         token = self._token()
-        if not token:
-            raise click.ClickException("--token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)")
+        missing = [] if token else ["--token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)"]
+        if not self.known:
+            missing.append("--url or --ssh required (or set MOGRADER_HUB_URL)")
+        if missing:
+            raise click.ClickException("\n".join(missing))
         host = first(self.ssh, "" if self.url else environ.hub_ssh)
         if host:
             # Imported here, since only some commands start processes.
@@ -67,8 +70,6 @@ class Address:
                 yield client
             return
         url = first(self.url, environ.hub_url)
-        if not url:
-            raise click.ClickException("--url or --ssh required (or set MOGRADER_HUB_URL)")
         with HubClient(url, token, insecure=self.insecure) as client:
             yield client
 

@@ -177,6 +177,18 @@ def test_without_a_hub_or_a_token_nothing_is_sent(
     assert hub.received == []
 
 
+def test_a_hub_and_a_token_are_asked_for_at_once(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MOGRADER_HUB_URL")
+    monkeypatch.delenv("MOGRADER_HUB_INSTRUCTOR_TOKEN")
+    assert cli("hub publish A1 --force", status=1).err == (
+        "Error: --token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)\n"
+        "--url or --ssh required (or set MOGRADER_HUB_URL)\n"
+    )
+    assert hub.received == []
+
+
 def test_commands_that_it_names_can_be_typed_as_they_are(hub: FakeHub, course: Path) -> None:
     """Assignments of a Moodle are called so."""
     name = "A2. Sums"
@@ -184,6 +196,7 @@ def test_commands_that_it_names_can_be_typed_as_they_are(hub: FakeHub, course: P
     (course / "release" / name / f"{name}.py").write_text("import marimo\n")
     hub.streams("/publish/A2.%20Sums", {**DONE, "copies": 2})
     told = cli("hub publish A2 --force").out
+    assert "Published 1 file to hub.\n" in told
     assert f"mograder hub update '{name}' --preview" in told
 
 
