@@ -389,6 +389,25 @@ def test_b154_the_gradebook_gives_the_grades_where_no_file_does(
     words = ("upload-grades", "hw1", "--url", served.url, "--token", TEACHER)
     assert "has no marks for hw1" in cli("https", *words, status=3).err
     with Gradebook(here / "gradebook.db") as book:
+def test_b154_rows_that_may_be_mistakes_are_named(
+    here: Path, served: Course, fresh_name: Any
+) -> None:
+    one, two = fresh_name("olga"), fresh_name("paul")
+    (here / "hw1.py").write_bytes(b"# my work\n")
+    cli("https submit hw1 hw1.py --url", served.url, "--token", token_of(one))
+    (here / "grades.csv").write_text(f"username,grade\n{one},\n{two},abc\n")
+    words = ("upload-grades", "hw1", "--grades-csv", "grades.csv", "--token", TEACHER)
+    remarks = (
+        f"No mark; an earlier one is taken away: {one}\n"
+        f"Not a number: {two} (abc)\n"
+        f"No submission of: {two}\n"
+    )
+    assert cli("https", *words, "--dry-run", "--url", served.url).err == remarks
+    assert cli("https", *words, "--url", served.url).err == remarks
+    (here / "grades.csv").write_text(f"username,grade\n{one},'8,5'\n".replace("'", '"'))
+    assert cli("https", *words, "--url", served.url).err == ""
+
+
         for student in (one, two, three):
             book.record_run(a_run(student, FAIR, assignment="hw1"))
             if student != three:

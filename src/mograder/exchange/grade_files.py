@@ -478,6 +478,15 @@ def server_rows(data: bytes, name: str) -> tuple[GradeRow, ...]:
     return tuple(rows)
 
 
+def is_mark(text: str) -> bool:
+    """Return whether a cell is a number or empty; a server takes any text."""
+    try:
+        parse_mark(text)
+    except InvalidInput:
+        return False
+    return True
+
+
 def _line(row: Row, columns: _Columns, scale: Scale | None, *, html_comments: bool) -> GradeLine:
     column = next((each for each in columns.person if row.cell(each)), None)
     if column is None:

@@ -11,6 +11,7 @@ import click
 
 from mograder.cli.files import read_bytes
 from mograder.cli.https.server import Server, offered_assignment, server_options
+from mograder.cli.shared.console import plain
 from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE, dry_run_option
 from mograder.cli.shared.released import (
     ReleasedCourseMarks,
@@ -19,17 +20,17 @@ from mograder.cli.shared.released import (
     released_of,
     unreleased_option,
 )
-from mograder.cli.shared.result import Result, json_option
-from mograder.clients.assignment_server.client import GradeRow
+from mograder.cli.shared.result import Result, json_option, tell
+from mograder.clients.assignment_server.client import GradeRow, HttpsTransport
 from mograder.clients.course_server import RemoteAssignment
 from mograder.core.clock import SystemClock
-from mograder.core.errors import NotFound, RemoteFailed
+from mograder.core.errors import MograderError, NotFound, RemoteFailed
 from mograder.core.name_lookup import listed
 from mograder.core.names import Username
 from mograder.exchange.assignment_lookup import choose_remote, folder_of
 from mograder.exchange.assignment_server import Collected, batches, collect, find_pages
 from mograder.exchange.collecting import CollectOutcome
-from mograder.exchange.grade_files import server_rows, server_rows_of
+from mograder.exchange.grade_files import is_mark, server_rows, server_rows_of
 from mograder.store.course.course import shown
 
 
@@ -102,6 +103,7 @@ def upload_grades(
         if rows is None:
             rows = _gradebook_rows(server, folder_of(found), unreleased=unreleased)
         total = None if dry_run else transport.upload_grades(found, rows)
+        _tell_remarks(transport, found, given or ())
     told = {
         "assignment": found.name,
         "grades": len(rows),
@@ -163,6 +165,7 @@ def upload_feedback(
             total = transport.upload_grades(found, rows) if rows else None
             for batch in batches(pages):
                 stored += transport.upload_feedback(found, batch, transfers.say)
+        _tell_remarks(transport, found, rows)
     told = {
         "assignment": found.name,
         "pages": [page.name for page in pages],
@@ -231,6 +234,35 @@ def _grades_lines(
         yield from (f"  {row.who}: {row.values.get('grade') or '-'}" for row in rows)
     else:
         yield f"Uploaded {len(rows)} grade(s) to '{assignment.name}'; the server holds {total}."
+
+
+def _tell_remarks(
+    transport: HttpsTransport, assignment: RemoteAssignment, rows: Sequence[GradeRow]
+) -> None:
+    """Name the rows of a file that may be mistakes, though they are sent."""
+    grades = {row.who: row.values["grade"] for row in rows if "grade" in row.values}
+    removed = [who for who, grade in grades.items() if not grade]
+    if removed:
+        tell(plain(f"No mark; an earlier one is taken away: {listed(removed)}"), err=True)
+    odd = [f"{who} ({grade})" for who, grade in grades.items() if not is_mark(grade)]
+    if odd:
+        tell(plain(f"Not a number: {listed(odd)}"), err=True)
+    strangers = _without_submission(transport, assignment, [row.who for row in rows])
+    if strangers:
+        tell(plain(f"No submission of: {listed(strangers)}"), err=True)
+
+
+def _without_submission(
+    transport: HttpsTransport, assignment: RemoteAssignment, people: Sequence[str]
+) -> list[str]:
+    """Return those who have submitted nothing; [] if the server does not tell."""
+    if not people or not assignment.files:  # as in a dry run that did not reach the server
+        return []
+    try:
+        handed_in = {each.username for each in transport.submissions(assignment)}
+    except MograderError:
+        return []
+    return [who for who in people if who not in handed_in]
 
 
 def _feedback_lines(
