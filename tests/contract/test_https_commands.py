@@ -317,6 +317,13 @@ def test_a_forged_receipt_cannot_print_a_verdict_of_its_own(here: Path, served: 
     assert told["valid"] is False
 
 
+def test_b150_a_notebook_in_a_folder_is_named_where_there_is_none_here(here: Path) -> None:
+    (here / "hw1").mkdir()
+    (here / "hw1" / "hw1.py").write_bytes(b"# my work\n")
+    told = cli("https submit hw1 hw1.py", status=2).err
+    assert "File 'hw1.py' does not exist. There is hw1/hw1.py." in told
+
+
 def test_b151_feedback_tells_status_and_grade(here: Path, served: Course, alice: str) -> None:
     url = ("--url", served.url)
     printed = cli("https feedback hw1", *url)

@@ -19,6 +19,7 @@ from mograder.cli.shared.options import (
     EXISTING_DIRECTORY,
     EXISTING_FILE,
     dry_run_option,
+    NOTEBOOK,
     feedback_dir_option,
     what_to_fetch,
 )
@@ -185,7 +186,7 @@ def fetch_command(
 
 @click.command("submit")
 @click.argument("assignment")
-@click.argument("file", type=EXISTING_FILE)
+@click.argument("file", type=NOTEBOOK)
 @click.option("--late", is_flag=True, help="Let it replace one that was on time, without asking.")
 @click.option("--yes", is_flag=True, help="Let it replace newer work, without asking.")
 @dry_run_option

@@ -11,7 +11,7 @@ import click
 from mograder.cli.moodle.site import Site, site_options
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.options import (
-    EXISTING_FILE,
+    NOTEBOOK,
     dry_run_option,
     feedback_dir_option,
     what_to_fetch,
@@ -57,7 +57,7 @@ def fetch(*, assignment: str | None, listed: bool, output_dir: Path, site: Site)
 
 @click.command("submit")
 @click.argument("assignment")
-@click.argument("file", type=EXISTING_FILE)
+@click.argument("file", type=NOTEBOOK)
 @click.option(
     "--no-finalize",
     is_flag=True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 
 import click
@@ -35,11 +36,31 @@ class _NamedPath(click.Path):
         return super().convert(expanded(os.fspath(value)), param, ctx)
 
 
+class _Notebook(_NamedPath):
+    """A file; where it is not there, the message names one in a folder, such as `fetch` made."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as problem:
+            named = Path(value)
+            found = sorted(named.parent.glob(f"[!.]*/{escape(named.name)}")) if named.name else []
+            if named.exists() or not found:
+                raise
+            self.fail(f"{problem.message} There is {found[0]}.", param, ctx)
+
+
 PATH = _NamedPath(path_type=Path)
 EXISTING_PATH = _NamedPath(exists=True, path_type=Path)
 FILE = _NamedPath(dir_okay=False, path_type=Path)
 FILE_OR_INPUT = _NamedPath(dir_okay=False, allow_dash=True, path_type=Path)
 EXISTING_FILE = _NamedPath(exists=True, dir_okay=False, path_type=Path)
+NOTEBOOK = _Notebook(exists=True, dir_okay=False, path_type=Path)
 DIRECTORY = _NamedPath(file_okay=False, path_type=Path)
 EXISTING_DIRECTORY = _NamedPath(exists=True, file_okay=False, path_type=Path)
 """Types of options: what is there already has to be of this kind; an INPUT may be ``-``."""
