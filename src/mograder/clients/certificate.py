@@ -1,4 +1,7 @@
-"""A server's certificate: whether it is trusted, why not and what to do, and when it expires."""
+"""A server's certificate: whether it is trusted, why not and what to do, and when it expires.
+
+Also the answer of a server that speaks no TLS.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,13 @@ _TROUBLES: Mapping[int, tuple[str, str]] = MappingProxyType(
     }
 )
 """OpenSSL's code → the problem of a certificate, and the remedy."""
+
+_NO_TLS = (
+    "speaks no TLS",
+    "The server seems to speak plain http: does its address begin with http://?",
+)
+_NO_TLS_REASONS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
+"""OpenSSL's reasons for an answer in plain text, the second one since OpenSSL 3.2."""
 
 _OTHER = ("is signed by no authority that this machine trusts", _UNTRUSTED)
 
@@ -95,18 +105,23 @@ def trouble_of(error: ssl.SSLCertVerificationError) -> tuple[str, str]:
     return _TROUBLES.get(getattr(error, "verify_code", 0), _OTHER)
 
 
-def certificate_trouble(error: BaseException | None) -> tuple[str, str] | None:
-    """Return the problem of a server's certificate and the remedy; None for another error."""
+def tls_trouble(error: BaseException | None) -> tuple[str, str] | None:
+    """Return the problem of a server's certificate or TLS and the remedy; None for another error.
+
+    A connection that ends during the handshake is another error, which may pass.
+    """
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return trouble_of(error)
+        if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS_REASONS:
+            return _NO_TLS
         error = error.__cause__ or error.__context__
     return None
 
 
 def remedy(error: BaseException, otherwise: str) -> str:
-    """Return the remedy for a certificate error, ``otherwise`` for any other."""
-    trouble = certificate_trouble(error)
+    """Return the remedy for a certificate or TLS error, ``otherwise`` for any other."""
+    trouble = tls_trouble(error)
     return otherwise if trouble is None else trouble[1]
 
 

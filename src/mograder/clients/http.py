@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 import httpx
 
-from mograder.clients.certificate import certificate_trouble, remedy
+from mograder.clients.certificate import remedy, tls_trouble
 from mograder.core.clock import SystemClock
 from mograder.core.errors import (
     Busy,
@@ -218,10 +218,10 @@ def one_line(text: object) -> str:
 class RetryPolicy:
     """Which requests are sent again, how often, and after how long; all times in seconds.
 
-    ``failures`` and ``statuses`` are retried; a certificate that is not accepted never is. Pauses
-    grow by ``factor`` up to ``longest``, and each is shorter by a random part of up to ``spread``,
-    so that clients which were refused together do not retry together. If a server asks for a pause
-    above ``longest`` (Retry-After), there is no retry.
+    ``failures`` and ``statuses`` are retried; a certificate that is not accepted, or an answer
+    without TLS, never is. Pauses grow by ``factor`` up to ``longest``, and each is shorter by a
+    random part of up to ``spread``, so that clients which were refused together do not retry
+    together. If a server asks for a pause above ``longest`` (Retry-After), there is no retry.
     """
 
     tries: int = 5
@@ -245,7 +245,7 @@ class RetryPolicy:
 
     def may_pass(self, error: httpx.TransportError) -> bool:
         """Whether the same request may succeed later."""
-        return isinstance(error, self.failures) and certificate_trouble(error) is None
+        return isinstance(error, self.failures) and tls_trouble(error) is None
 
 
 def send(

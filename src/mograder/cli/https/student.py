@@ -27,7 +27,7 @@ from mograder.cli.shared.result import Result, json_option, tell
 from mograder.cli.shared.student_work import StudentWork
 from mograder.clients.assignment_server.client import HttpsTransport, register
 from mograder.clients.assignment_server.protocol import SIGN_IN, Identity
-from mograder.clients.certificate import certificate_trouble
+from mograder.clients.certificate import tls_trouble
 from mograder.clients.http import RetryPolicy
 from mograder.clients.token_store import user_of
 from mograder.core.errors import InvalidInput, NotFound, RemoteFailed
@@ -147,7 +147,7 @@ def _check(server: Server, token: str) -> Identity | None:
             return transport.who_am_i()
         except RemoteFailed as error:
             away = isinstance(error.__cause__, httpx.TransportError)
-            if not away or certificate_trouble(error.__cause__) is not None:
+            if not away or tls_trouble(error.__cause__) is not None:
                 raise
             return None
 
