@@ -389,13 +389,6 @@ def test_b154_upload_grades_tells_how_many(here: Path, served: Course, fresh_nam
     cli("https", *words, "--token", token_of(one), status=4)
 
 
-def test_b154_the_gradebook_gives_the_grades_where_no_file_does(
-    here: Path, served: Course, fresh_name: Any
-) -> None:
-    one, two, three = fresh_name("ida"), fresh_name("jan"), fresh_name("kim")
-    words = ("upload-grades", "hw1", "--url", served.url, "--token", TEACHER)
-    assert "has no marks for hw1" in cli("https", *words, status=3).err
-    with Gradebook(here / "gradebook.db") as book:
 def test_b154_rows_that_may_be_mistakes_are_named(
     here: Path, served: Course, fresh_name: Any
 ) -> None:
@@ -415,6 +408,13 @@ def test_b154_rows_that_may_be_mistakes_are_named(
     assert cli("https", *words, "--url", served.url).err == ""
 
 
+def test_b154_the_gradebook_gives_the_grades_where_no_file_does(
+    here: Path, served: Course, fresh_name: Any
+) -> None:
+    one, two, three = fresh_name("ida"), fresh_name("jan"), fresh_name("kim")
+    words = ("upload-grades", "hw1", "--url", served.url, "--token", TEACHER)
+    assert "has no marks for hw1" in cli("https", *words, status=3).err
+    with Gradebook(here / "gradebook.db") as book:
         for student in (one, two, three):
             book.record_run(a_run(student, FAIR, assignment="hw1"))
             if student != three:
@@ -494,13 +494,41 @@ def test_the_settings_of_the_course_count_in_a_folder_that_was_fetched_into(
     assert "Status: submitted" in cli("https feedback hw1").out
 
 
-def test_an_address_is_not_guessed_for_a_sign_in_nor_among_several(served: Course) -> None:
+def test_an_address_is_not_guessed_for_a_sign_in_nor_among_several(
+    home: Path, served: Course
+) -> None:
     cli("https login --token", token_of("alice"), "--url", served.url)
     assert _NO_URL in cli("https login --token alice:00", status=2).err
     assert _NO_URL in cli("https register alice --enrollment-code", CODE, status=2).err
-    cli("https login --token alice:00 --url http://127.0.0.1:9")
+    TokenStore(home, HTTPS).save("http://127.0.0.1:9", "alice:00", "alice")
     printed = cli("https fetch --list", status=2)
     assert f"You have signed in to {served.url}, http://127.0.0.1:9." in printed.err
+    assert "https login --forget" in printed.err
+    cli("https login --forget --url http://127.0.0.1:9/")
+    cli("https fetch --list")
+
+
+@pytest.mark.usefixtures("home")
+def test_a_mistyped_address_that_never_answered_does_not_count(served: Course) -> None:
+    wrong = "http://127.0.0.1:9"
+    told = cli("https login --token alice:00 --url", wrong).err
+    assert f"mograder https login --forget --url {wrong}" in told
+    cli("https login --token", token_of("alice"), "--url", served.url)
+    told = cli("https fetch --list").err
+    assert f"The server is {served.url}: {wrong} could not be reached" in told
+    assert cli("https login --show").out.strip() == token_of("alice")
+    assert cli("https login --forget --url", wrong).out == f"The token for {wrong} is removed.\n"
+    assert cli("https fetch --list").err == ""
+    cli("https login --forget --url", wrong, status=3)
+    cli("https login --forget", status=2)
+    cli("https login --forget --show --url", wrong, status=2)
+
+
+def test_https_at_a_server_that_speaks_http_is_told_apart(home: Path, served: Course) -> None:
+    url = served.url.replace("http://", "https://")
+    told = cli("https login --token alice:00 --url", url, status=69).err
+    assert "does its address begin with http://?" in told
+    assert not (home / ".config").exists()
 
 
 @pytest.mark.parametrize("words", [("fetch", "--list"), ("login",)])

@@ -41,13 +41,14 @@ _RETRY_KEY_BYTES = 24
 class CachedToken:
     """A token for one server; ``user`` and ``full_name`` are empty if they are not known.
 
-    ``url`` has no trailing slash.
+    ``url`` has no trailing slash. ``untried``: the server could not be reached at any sign-in.
     """
 
     url: str
     token: str = field(repr=False)
     user: str = ""
     full_name: str = ""
+    untried: bool = False
 
 
 class _Entry(BaseModel):
@@ -59,6 +60,7 @@ class _Entry(BaseModel):
     user: str = ""
     username: str = ""
     fullname: str = ""
+    untried: bool = False
 
 
 class _Old(_Entry):
@@ -162,8 +164,8 @@ class TokenStore:
         entry = self._all().get(key)
         return None if entry is None else _cached(key, entry)
 
-    def servers(self) -> tuple[str, ...]:
-        return tuple(self._all())
+    def servers(self) -> tuple[CachedToken, ...]:
+        return tuple(_cached(key, entry) for key, entry in self._all().items())
 
     def retry_key(self, url: str, user: str) -> str:
         """Return the key for registering at an assignment server, stored until a token is.
@@ -181,11 +183,27 @@ class TokenStore:
             _replace(self._registering, asked.model_dump())
         return asked.key
 
-    def save(self, url: str, token: str, user: str = "", full_name: str = "") -> None:
-        """Store a token for a server, readable by its owner only, beside those of all others."""
-        key = self._kind.key(url)
+    def save(
+        self,
+        url: str,
+        token: str,
+        user: str = "",
+        full_name: str = "",
+        *,
+        untried: bool = False,
+    ) -> None:
+        """Store a token for a server, readable by its owner only, beside those of all others.
+
+        ``untried`` is stored in our file only, and not where the address has been tried before.
+        """
+        key, before = self._kind.key(url), self.find(url)
         old = _Old(
-            url=url.strip().rstrip("/"), token=token, user=user, username=user, fullname=full_name
+            url=url.strip().rstrip("/"),
+            token=token,
+            user=user,
+            username=user,
+            fullname=full_name,
+            untried=untried and (before is None or before.untried),
         )
         with self._changing():
             entries = self._all()
@@ -218,9 +236,10 @@ class TokenStore:
         entries = {**ours.servers, **ours.sites}
         for key, old in self._old().items():
             known = entries.get(key)
-            # 0.3.16 stores no user name for a Moodle.
+            # 0.3.16 stores no user name for a Moodle, and not that a token was not tried.
             same = known if known is not None and known.token == old.token else old
-            entries[key] = old.model_copy(update={"username": same.username})
+            ours_only = {"username": same.username, "untried": same.untried}
+            entries[key] = old.model_copy(update=ours_only)
         return entries
 
     def _old(self) -> dict[str, _Entry]:
@@ -231,8 +250,11 @@ class TokenStore:
         return {}
 
     def _write(self, entries: Mapping[str, _Entry]) -> None:
-        fields = set(self._kind.fields)
-        rows = {key: entry.model_dump(include=fields) for key, entry in entries.items()}
+        fields = self._kind.fields
+        rows = {
+            key: entry.model_dump(include={*fields, *(["untried"] if entry.untried else [])})
+            for key, entry in entries.items()
+        }
         _replace(self.path, {self._kind.group: rows})
 
     @contextmanager
@@ -265,4 +287,4 @@ def _replace(path: Path, content: object) -> None:
 
 def _cached(url: str, entry: _Entry) -> CachedToken:
     user = entry.user or entry.username or user_of(entry.token)
-    return CachedToken(url, entry.token, user, entry.fullname)
+    return CachedToken(url, entry.token, user, entry.fullname, entry.untried)

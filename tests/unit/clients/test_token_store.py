@@ -100,6 +100,19 @@ def test_a_forgotten_token_is_in_neither_file(cache: TokenStore, tmp_path: Path)
     assert not old_file(tmp_path).exists()
 
 
+def test_an_untried_token_is_marked_in_our_file_alone(cache: TokenStore, tmp_path: Path) -> None:
+    def untried() -> list[bool]:
+        return [each.untried for each in cache.servers()]
+
+    cache.save(ONE, "alice:1", "alice")
+    cache.save(TWO, "al:2", "al", untried=True)
+    assert untried() == [False, True]
+    assert "untried" not in old_file(tmp_path).read_text()
+    cache.save(TWO, "al:2", "al")
+    cache.save(ONE, "alice:1", "alice", untried=True)
+    assert untried() == [False, False]
+
+
 @pytest.mark.parametrize("damage", ["", "[]", '{"servers": 3}', '{"url": 7}', "\ud800"])
 def test_a_damaged_file_counts_as_empty_and_the_next_login_mends_it(
     cache: TokenStore, tmp_path: Path, damage: str

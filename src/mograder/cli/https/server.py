@@ -1,9 +1,10 @@
 """The assignment server of a command: its address, and the user's token (B152, B155).
 
 Without an address it is the one that the user signed in to, if there is only one: the commands of
-B149 to B151 name none after `login`. The token is looked up by the address in use. 0.3.16 used the
-configured server's token whatever ``--url`` said, so that `login --url X` was of no use to
-`fetch --url X`.
+B149 to B151 name none after `login`. An address that could not be reached at the sign-in, such as a
+mistyped one, does not count beside one that could. The token is looked up by the address in use.
+0.3.16 used the configured server's token whatever ``--url`` said, so that `login --url X` was of no
+use to `fetch --url X`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import click
 from mograder.cli.shared.course_settings import course_option, first, gathered
 from mograder.cli.shared.options import insecure_option
 from mograder.cli.shared.output import Transfers, transferring
+from mograder.cli.shared.result import tell
 from mograder.clients.assignment_server.client import HttpsTransport
 from mograder.clients.course_server import RemoteAssignment
 from mograder.clients.token_store import HTTPS, TokenStore, server_key
@@ -25,6 +27,7 @@ from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings, Origin, load_settings, read_environ
 from mograder.exchange.assignment_lookup import choose_remote
 
+_FORGET = "`mograder https login --forget --url ADDRESS` removes a token that is kept."
 _NO_URL = "No HTTPS URL configured. Provide --url or set [https] url in mograder.toml"
 
 
@@ -47,10 +50,11 @@ class Server:
         """The named address, else that of the only server signed in to; raises click.UsageError."""
         if self.named_url:
             return self.named_url
-        known = self.tokens.servers()
+        tried, untried = self._known()
+        known = tried or untried
         if len(known) == 1:
             return known[0]
-        several = f"\nYou have signed in to {listed(known)}." if known else ""
+        several = f"\nYou have signed in to {listed(known)}.\n{_FORGET}" if known else ""
         raise click.UsageError(f"{_NO_URL}{several}")
 
     @property
@@ -82,6 +86,19 @@ class Server:
     def tokens(self) -> TokenStore:
         return TokenStore(read_environ().home, HTTPS)
 
+    def _known(self) -> tuple[list[str], list[str]]:
+        """Return the addresses with a token that was tried, and those with one that was not."""
+        kept = self.tokens.servers()
+        tried = [each.url for each in kept if not each.untried]
+        return tried, [each.url for each in kept if each.untried]
+
+    def _tell_guess(self) -> None:
+        """Say which server is used, where others that the user signed in to do not count."""
+        url, (tried, untried) = self.url, self._known()
+        if not self.named_url and tried and untried:
+            away = f"{listed(untried)} could not be reached when you signed in"
+            tell(f"The server is {url}: {away}. {_FORGET}", err=True)
+
     @contextmanager
     def connected(self) -> Iterator[tuple[HttpsTransport, Transfers]]:
         """Yield a connection, and the display of its transfers.
@@ -89,6 +106,7 @@ class Server:
         Raises:
             MograderError: The address is not valid, or the token would be sent unencrypted.
         """
+        self._tell_guess()
         with (
             transferring() as transfers,
             HttpsTransport(

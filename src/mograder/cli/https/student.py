@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 import click
 import httpx
@@ -18,8 +19,8 @@ from mograder.cli.shared.lazy import Lazy, LazyGroup
 from mograder.cli.shared.options import (
     EXISTING_DIRECTORY,
     EXISTING_FILE,
-    dry_run_option,
     NOTEBOOK,
+    dry_run_option,
     feedback_dir_option,
     what_to_fetch,
 )
@@ -55,18 +56,23 @@ _directory_option = click.option(
 
 @click.command("login")
 @click.option("--show", is_flag=True, help="Print the token that is kept, to sign in elsewhere.")
+@click.option("--forget", is_flag=True, help="Remove the token that is kept for --url.")
 @json_option
 @server_options
-def login(*, server: Server, show: bool) -> Result:
+def login(*, server: Server, show: bool, forget: bool) -> Result:
     """Keep a token for a server.
 
     Later commands for the same address find it, and need no address as long as it is your only
     server. The file is readable by you alone. A token that the server refuses is not kept, nor
     one for an address where no assignment server answers; a server that cannot be reached now is
-    no obstacle.
+    no obstacle, but its address does not count beside one that has answered.
     """
+    if show and forget:
+        raise click.UsageError("Give one of --show and --forget.")
     if show:
         return _kept_token(server)
+    if forget:
+        return _forget_token(server)
     token = server.told_token
     if not token:
         raise click.UsageError("Missing option '--token'.")
@@ -79,7 +85,7 @@ def login(*, server: Server, show: bool) -> Result:
     url = server.new_url
     checked = _check(server, token)
     identity = checked or Identity(user=user)
-    server.tokens.save(url, token, identity.user)
+    server.tokens.save(url, token, identity.user, untried=checked is None)
     told = {
         "url": url,
         "user": identity.user,
@@ -89,6 +95,7 @@ def login(*, server: Server, show: bool) -> Result:
     }
     if checked is None:
         tell("The server cannot be reached now, so the token was not tried.", err=True)
+        tell(f"If the address is wrong: mograder https login --forget --url {quote(url)}", err=True)
     return Result(told, [f"Token cached for {url} (user: {identity.user})"])
 
 
@@ -97,6 +104,14 @@ def _kept_token(server: Server) -> Result:
     if found is None:
         raise NotFound(f"No token is kept for {server.url}.", hint=SIGN_IN)
     return Result({"url": found.url, "user": found.user, "token": found.token}, [found.token])
+
+
+def _forget_token(server: Server) -> Result:
+    url = server.new_url
+    if server.tokens.find(url) is None:
+        raise NotFound(f"No token is kept for {url}.")
+    server.tokens.forget(url)
+    return Result({"url": url, "forgotten": True}, [f"The token for {url} is removed."])
 
 
 @click.command("register")
