@@ -18,7 +18,6 @@ from mograder.cli.shared.result import Result, json_option, tell
 from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
 from mograder.core.errors import InvalidInput, MograderError, NotFound
-from mograder.core.name_lookup import counted
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.notebook.pep723 import ItemKind
@@ -289,7 +288,7 @@ def _send(release: LocalRelease, kind: ItemKind, client: HubClient, *, warm: boo
         report("Sending the files…")
         published = client.publish(release.name, kind.value, release.files, report)
     # Scripts know the line from 0.3.16.
-    tell(f"Published {counted(len(release.files), 'file')} to hub.")
+    tell(f"Published {len(release.files)} files to hub.")
     if published.copies and kind is ItemKind.ASSIGNMENT:
         have = "1 student has" if published.copies == 1 else f"{published.copies} students have"
         tell(

@@ -196,7 +196,7 @@ def test_commands_that_it_names_can_be_typed_as_they_are(hub: FakeHub, course: P
     (course / "release" / name / f"{name}.py").write_text("import marimo\n")
     hub.streams("/publish/A2.%20Sums", {**DONE, "copies": 2})
     told = cli("hub publish A2 --force").out
-    assert "Published 1 file to hub.\n" in told
+    assert "Published 1 files to hub.\n" in told
     assert f"mograder hub update '{name}' --preview" in told
 
 
