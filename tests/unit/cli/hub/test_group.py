@@ -173,7 +173,9 @@ def test_a_secret_that_can_be_guessed_is_told_in_the_log(
     ],
 )
 def test_an_option_that_no_setting_accepts_ends_with_2(arguments: list[str]) -> None:
-    assert cli("hub --dev --headless", *arguments, status=2).err.startswith("Error: ")
+    told = cli("hub --dev --headless", *arguments, status=2).err
+    named = "There is no course directory" if arguments[0] == "-C" else arguments[0]
+    assert told.startswith(f"Error: {named} ")
 
 
 @pytest.mark.parametrize(
