@@ -108,6 +108,19 @@ async def test_a_student_who_is_taken_off_in_mid_session_loses_it_and_reads_why(
     assert ending.reason is EndReason.REMOVED
 
 
+async def test_a_student_who_may_enter_again_is_not_told_to_have_no_access(hub: Hub) -> None:
+    hub.start("alice", "A1")
+    hub.end("alice", "A1", EndReason.REMOVED)
+    allowed(hub).write_text("bob\n")
+    for path in ("/", "/edit/A1", "/standing/alice/A1?session=alice-A1"):
+        assert (await ask(hub, "GET", path)).status_code == 403
+    allowed(hub).unlink()
+    for path in ("/", "/edit/A1", "/standing/alice/A1?session=alice-A1"):
+        text = (await ask(hub, "GET", path)).text
+        assert "The notebook was closed while you had no access to the course." in text
+        assert "You have access again." in text
+
+
 async def test_b43_a_list_that_is_edited_by_hand_ends_sessions_too(hub: Hub) -> None:
     hub.start("alice", "A1")
     allowed(hub).write_text("bob\n")

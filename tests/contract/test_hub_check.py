@@ -157,6 +157,13 @@ def test_an_old_bubblewrap_is_told_with_the_version_that_is_needed(
     assert f"  [!!] sandbox: {said}\n" in out
 
 
+def test_a_course_that_is_not_there_is_told_by_the_name_of_its_argument(tmp_path: Path) -> None:
+    told = cli("hub check", str(tmp_path / "nodir"), status=2).err
+    assert "'[DIRECTORY]'" in told
+    assert "nodir' does not exist." in told
+    assert "--course-dir" not in told
+
+
 @pytest.mark.full
 def test_a_sandbox_that_is_switched_off_is_a_problem(
     course: Path, monkeypatch: pytest.MonkeyPatch

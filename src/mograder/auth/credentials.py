@@ -32,6 +32,14 @@ from mograder.auth.signing import derived_key, read_signed, signed
 from mograder.core.errors import InvalidInput
 from mograder.core.names import INSTRUCTOR, Username
 
+MAKE_ONE = "Make one: openssl rand -hex 32"
+"""The remedy for a secret of the hub that is missing, or can be guessed."""
+
+_SECRET_LENGTH = 32
+
+_DIFFERENT = 10
+"""Different characters that a random secret of that length has at least."""
+
 _MAX_TOKEN = 300
 """Characters: the longest username (200 bytes), a colon and 64 hexadecimal digits fit."""
 
@@ -92,6 +100,20 @@ class Login:
     login_id: str
     issued: int
     epoch: int
+
+
+def demand_no_placeholder(secret: str) -> None:
+    """Raise InvalidInput for a hub's secret such as ``<your-secret-here>``, copied from a guide."""
+    if _is_placeholder(secret):
+        raise InvalidInput(
+            "MOGRADER_HUB_SECRET is a placeholder, which everybody knows.", hint=MAKE_ONE
+        )
+
+
+def can_be_guessed(secret: str) -> bool:
+    """Return whether a hub's secret is too weak to sign with."""
+    weak = len(secret) < _SECRET_LENGTH or len(set(secret)) < _DIFFERENT
+    return weak or _is_placeholder(secret)
 
 
 def make_token(secret: str, username: str, role: Role = Role.STUDENT, epoch: int = 0) -> str:
@@ -257,3 +279,7 @@ def _mac(secret: str, message: bytes) -> str:
     if not secret:
         raise InvalidInput("The secret is empty.", hint="Anyone could make tokens with it.")
     return hmac.digest(secret.encode("utf-8", "surrogateescape"), message, "sha256").hex()
+
+
+def _is_placeholder(secret: str) -> bool:
+    return secret.startswith("<") and secret.endswith(">")

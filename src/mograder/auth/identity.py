@@ -1,4 +1,4 @@
-"""The identity of a request: login cookie, trusted header, bearer token, dev mode, in this order.
+"""The identity of a request: cookie (not beside a bearer token), trusted header, token, dev mode.
 
 Pure: takes the headers of one request and returns at once, without SQL and without waiting (B130).
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mograder.auth.credentials import MAKE_ONE, can_be_guessed
 from mograder.auth.node_tokens import NodeToken
 from mograder.clients.front_probe import hub_at
 from mograder.core.errors import MograderError
@@ -84,13 +85,7 @@ from mograder.sandbox.nodes.node_dialer import Hub, probe
 from mograder.store.database.database import database_url, sqlite_file
 from mograder.store.hub.active_hub import may_be_several
 
-_SECRET_LENGTH = 32
-
-_DIFFERENT = 10
-"""Different characters that a random secret of that length has at least."""
-
 _SHOWN = 3
-_REMEDY = "Make one: openssl rand -hex 32"
 _LEAST_MEMORY = 512 << 20
 _MEGABYTE = 20
 
@@ -163,13 +158,12 @@ def secret_of(environ: Environ) -> Iterator[Line]:
     """Report whether there is a secret, and whether it is too weak (B81, B10)."""
     if environ.hub_secret is None:
         text = "MOGRADER_HUB_SECRET not set (use --dev or set env var)"
-        yield problem("secret", text, _REMEDY)
+        yield problem("secret", text, MAKE_ONE)
         return
     yield ok("secret", "MOGRADER_HUB_SECRET is set")
-    secret = environ.hub_secret.get_secret_value()
-    if len(secret) < _SECRET_LENGTH or len(set(secret)) < _DIFFERENT:
+    if can_be_guessed(environ.hub_secret.get_secret_value()):
         text = "MOGRADER_HUB_SECRET can be guessed: every login and token hangs on it"
-        yield problem("secret-strength", text, _REMEDY)
+        yield problem("secret-strength", text, MAKE_ONE)
 
 
 def _marimo() -> Line:

@@ -157,9 +157,9 @@ _EXPLANATIONS = {
         "An open editor would have written its own over it. Open it again to go on.",
     ),
     EndReason.REMOVED: Explanation(
-        "Your access to this course has ended.",
-        "You are not on the course's list any more, so the {notebook} was closed. "
-        "If you think that this is a mistake, tell your instructor.",
+        # Only people with access to the course read it: the others are refused every page.
+        "The {notebook} was closed while you had no access to the course.",
+        "You have access again. Open it again to go on where you were.",
     ),
     EndReason.MEMORY: Explanation(
         "Your {notebook} used too much memory and was stopped.",

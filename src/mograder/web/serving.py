@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import signal
 import socket
 import sys
@@ -100,6 +101,8 @@ def until_signalled(
 
     def stop() -> None:
         server.force_exit = server.should_exit
+        if server.force_exit:
+            logging.getLogger("uvicorn.error").addFilter(_is_failure)
         server.should_exit = True
         on_stop()
 
@@ -151,6 +154,13 @@ def bind_local(port: int | None) -> socket.socket:
         with contextlib.suppress(Conflict):
             return bind(LOOPBACK, each)
     return bind(LOOPBACK, 0)
+
+
+def _is_failure(record: logging.LogRecord) -> bool:
+    """Return False for the end of what was cancelled, which uvicorn logs with a stack trace."""
+    error = record.exc_info[1] if record.exc_info else None
+    told = record.getMessage().rstrip()
+    return not (isinstance(error, asyncio.CancelledError) or told.endswith("CancelledError"))
 
 
 @contextlib.contextmanager

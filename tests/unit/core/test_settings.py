@@ -269,8 +269,8 @@ def test_a_variable_that_is_no_setting_is_a_warning_and_credentials_are_not(load
     )
 
 
-def test_a_bad_or_unknown_option_names_its_key(refusal: Refusal) -> None:
-    assert "hub.port must be a whole number" in refusal(hub__port="x")
+def test_a_bad_option_is_named_as_it_is_typed_and_an_unknown_key_as_it_is(refusal: Refusal) -> None:
+    assert "--port must be a whole number, not 'x'. It sets hub.port." in refusal(hub__port="x")
     assert "Did you mean hub.port?" in refusal(hub__prot=1)
 
 

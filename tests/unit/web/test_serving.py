@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import logging
 import os
+import signal
 import socket
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.web import serving
+
+
+def test_a_second_signal_ends_a_server_without_a_stack_trace(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of the app, whose end it does not await, nor of a request that is under way."""
+    monkeypatch.setattr(logging.getLogger("uvicorn.error"), "filters", [])
+
+    async def wait(_: Request) -> Response:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(60)
+        return Response()
+
+    async def serve(listener: socket.socket) -> None:
+        app = Starlette(routes=[Route("/", wait)])
+        server = serving.Server(serving.configuration(app, grace_seconds=1, lifespan="on"))
+        with serving.until_signalled(server, signals=(signal.SIGTERM,)):
+            await server.serve(sockets=[listener])
+        assert server.force_exit
+
+    with (
+        serving.bind(serving.LOOPBACK, 0) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+        asyncio.Runner() as runner,
+    ):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        runner.run(serve(listener))
+    assert "CancelledError" not in caplog.text
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, number: int) -> None:

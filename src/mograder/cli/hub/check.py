@@ -8,7 +8,7 @@ import click
 
 from mograder.cli.shared.course_settings import given_options, load_course
 from mograder.cli.shared.lazy import server_part
-from mograder.cli.shared.options import PATH, course_dir_option
+from mograder.cli.shared.options import EXISTING_DIRECTORY, PATH, course_dir_option
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, checked, json_option
 from mograder.core.settings import read_environ
@@ -20,7 +20,7 @@ _EXAMINE = "mograder.operations.preflight:examine"
 
 
 @click.command("check")
-@click.argument("directory", required=False, type=PATH)
+@click.argument("directory", required=False, type=EXISTING_DIRECTORY)
 @click.option(
     "--url",
     help="The address that browsers use: also try what the web server in front does there.",

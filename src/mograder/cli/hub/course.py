@@ -12,7 +12,13 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from mograder.auth.credentials import CREDENTIAL_ROLES, Role, make_metrics_token, make_token
+from mograder.auth.credentials import (
+    CREDENTIAL_ROLES,
+    Role,
+    demand_no_placeholder,
+    make_metrics_token,
+    make_token,
+)
 from mograder.cli.files import read_text
 from mograder.cli.shared.lazy import has_server_packages, server_part
 from mograder.cli.shared.options import EXISTING_FILE, course_dir_option
@@ -102,11 +108,12 @@ def generate_token(ctx: click.Context, username: str, role: str, course_dir: Pat
             "MOGRADER_HUB_SECRET must be set to the hub's secret; "
             "on a server it is in /etc/mograder/hub-secret."
         )
+    key = secret.get_secret_value()
+    demand_no_placeholder(key)
     epoch = 0
     if SYSTEM == "linux" and has_server_packages():  # no hub's database is elsewhere
         note_token = server_part(ctx.command_path, "mograder.cli.hub.tokens:note_token")
         epoch = note_token(user, role, course_dir)
-    key = secret.get_secret_value()
     if role == _METRICS:
         click.echo(make_metrics_token(key, user, epoch))
     else:

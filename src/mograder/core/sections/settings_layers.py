@@ -137,7 +137,7 @@ class Layers:
     def add_options(self, overrides: Mapping[str, object]) -> None:
         """Merge command-line options, by dotted key, over all else; ``None`` is "not given".
 
-        Raises: InvalidInput naming the key whose value cannot be used.
+        Raises: InvalidInput naming the option whose value cannot be used.
         """
         for key, value in overrides.items():
             if value is None:
@@ -145,7 +145,10 @@ class Layers:
             if key not in KEYS:
                 raise InvalidInput(f"There is no setting {key}.", hint=_did_you_mean(key, KEYS))
             section, _, last = key.rpartition(".")
-            refusal = _refuser(f"The option for {key}", key)
+            option = f"--{last.replace('_', '-')}"
+            # The dashboard's address is an argument.
+            who = f"The option for {key}" if section == "https" else option
+            refusal = _refuser(who, key)
             plain = str(value) if isinstance(value, PurePath) else value
             self._merge(section, {last: plain}, Origin.OPTION, refusal)
 

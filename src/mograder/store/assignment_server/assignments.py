@@ -130,12 +130,13 @@ class Catalogue:
         self._file = ParsedFile(root / MANIFEST_FILE, self._parse, _LIMIT, otherwise)
         self._last: Mapping[str, Assignment] | None = None
 
-    def all(self) -> tuple[Assignment, ...]:
+    def all(self, *, log: bool = True) -> tuple[Assignment, ...]:
         """Return every assignment, in the manifest's order, else by name.
 
-        Raises: :class:`InvalidInput` if the manifest is invalid and was never valid before.
+        Raises: :class:`InvalidInput` if the manifest is invalid and was never valid before;
+        with ``log`` the log has it, too.
         """
-        listed = self._manifest()
+        listed = self._manifest(log=log)
         if listed is not None:
             return tuple(self._with_files(each) for each in listed.values())
         return tuple(self._discovered())
@@ -159,14 +160,14 @@ class Catalogue:
                 told = (ItemName.complaint(place.name), *map(FileName.complaint, shown))
                 yield from filter(None, told)
 
-    def _manifest(self) -> Mapping[str, Assignment] | None:
+    def _manifest(self, *, log: bool = True) -> Mapping[str, Assignment] | None:
         """Return the manifest's assignments by name; None without a manifest.
 
         If an edit makes it invalid while the server runs, the last valid version stays in use, so
         that students do not miss a deadline because of the error.
         """
         try:
-            listed = self._file.get()
+            listed = self._file.get(log=log)
         except UnreadableFileError as error:
             if self._last is None:
                 raise InvalidInput(f"{MANIFEST_FILE} cannot be used: {error}") from error

@@ -69,13 +69,14 @@ class ParsedFile(Generic[_T]):
         self._last: _Reading[_T] | None = None
         self._told = ""
 
-    def get(self, *, now: bool = False) -> _T | None:
+    def get(self, *, now: bool = False, log: bool = True) -> _T | None:
         """Return the content, None without the file.
 
         With ``now`` the file is read in any case, for a change under a lock: on a share an equal
         stamp does not prove that another machine wrote nothing.
 
-        Raises: :class:`UnreadableFileError`, which is logged once for each reason.
+        Raises: :class:`UnreadableFileError`, which is logged once for each reason, unless not
+        ``log``.
         """
         try:
             stamp = _stamp(self._file.status(now=now))
@@ -87,9 +88,9 @@ class ParsedFile(Generic[_T]):
             return None
         except OSError as error:  # perhaps another machine replaces it: the next call reads again
             self._last = None
-            raise self._unreadable(error.strerror or str(error)) from error
+            raise self._unreadable(error.strerror or str(error), log=log) from error
         if last.reason:
-            raise self._unreadable(last.reason)
+            raise self._unreadable(last.reason, log=log)
         self._told = ""
         return last.content
 
@@ -140,8 +141,8 @@ class ParsedFile(Generic[_T]):
         except (ValueError, RecursionError) as error:
             return _Reading(stamp, None, str(error) or "it is nested too deeply")
 
-    def _unreadable(self, reason: str) -> UnreadableFileError:
-        if reason != self._told:
+    def _unreadable(self, reason: str, *, log: bool) -> UnreadableFileError:
+        if log and reason != self._told:
             _log.error("%s cannot be read, so %s: %s", self._path.name, self._otherwise, reason)
             self._told = reason
         return UnreadableFileError(reason)

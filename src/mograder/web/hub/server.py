@@ -23,7 +23,14 @@ import uvloop
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mograder.auth.credentials import LINK_LIFE, Role, make_code
+from mograder.auth.credentials import (
+    LINK_LIFE,
+    MAKE_ONE,
+    Role,
+    can_be_guessed,
+    demand_no_placeholder,
+    make_code,
+)
 from mograder.core.errors import InvalidInput
 from mograder.core.log import configure_logging, get_logger, register_secret
 from mograder.core.operating_system import allow_open_files
@@ -68,8 +75,9 @@ _PIECE = 1 << 16
 def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; the settings already include the command's options.
 
-    Raises: :class:`InvalidInput` for a missing secret or a bad address, :class:`Conflict` for a
-    port in use, and the errors of :func:`~mograder.hub.startup.open_services`.
+    Raises: :class:`InvalidInput` for a secret that is missing or a placeholder, or a bad address,
+    :class:`Conflict` for a port in use, and the errors of
+    :func:`~mograder.hub.startup.open_services`.
     """
     environ = read_environ()
     configure_logging(journal=environ.service.journal)
@@ -77,6 +85,9 @@ def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
         _log.warning("%s", warning)
     if environ.hub_secret is not None:
         secret = environ.hub_secret.get_secret_value()
+        demand_no_placeholder(secret)
+        if can_be_guessed(secret):
+            _log.warning("MOGRADER_HUB_SECRET can be guessed. %s", MAKE_ONE)
     elif dev:
         secret = secrets.token_hex(32)
     else:

@@ -1,5 +1,4 @@
-// The page's own words, which stand in its template and nowhere else, ready to be translated. Not so those of
-// a notebook in the browser alone (browser*.js), and of session-shim.js, which runs in marimo's page.
+// The page's own words, which stand in its template (but not those of browser*.js and session-shim.js).
 
 export function word(name, item = "", why = "") {
   const text = document.querySelector("#words").dataset[name];

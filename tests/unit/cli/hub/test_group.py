@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 import pytest
 
+from mograder.cli.hub import run
 from mograder.cli.main import hub, overrides_of
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import Given
 from mograder.core.settings import LoadedSettings, load_settings, read_environ
 from mograder.sandbox.client.bootstrap import supervisor_config
+from mograder.web.hub import server
 from tests.support.command_line import cli
 
 pytestmark = pytest.mark.usefixtures("here")
 """No settings from outside; the working directory is an empty course."""
+
+
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The secrets of the hubs that were started; none serves, or changes this process."""
+    secrets: list[str] = []
+
+    async def note(_: LoadedSettings, secret: str, *__: object, **___: object) -> None:
+        secrets.append(secret)
+
+    monkeypatch.setattr(server, "_serve", note)
+    monkeypatch.setattr(run, "put_first", lambda: None)
+    for name in ("configure_logging", "register_secret", "allow_open_files"):
+        monkeypatch.setattr(server, name, lambda *_, **__: None)
+    monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
+    return secrets
 
 
 def given(*arguments: str) -> Given:
@@ -115,6 +134,33 @@ def test_a_hub_without_a_secret_says_so_and_ends_with_1(here: Path) -> None:
     assert list(here.iterdir()) == [], "nothing was made"
 
 
+def test_a_hub_with_the_guides_own_secret_does_not_start(
+    here: Path, monkeypatch: pytest.MonkeyPatch, serving: list[str]
+) -> None:
+    monkeypatch.setenv("MOGRADER_HUB_SECRET", "<your-secret-here>")
+    assert cli("hub --headless", status=2).err.splitlines() == [
+        "Error: MOGRADER_HUB_SECRET is a placeholder, which everybody knows.",
+        "Make one: openssl rand -hex 32",
+    ]
+    assert serving == []
+
+
+@pytest.mark.parametrize(("secret", "warned"), [("short", True), ("0123456789abcdef" * 4, False)])
+def test_a_secret_that_can_be_guessed_is_told_in_the_log(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    serving: list[str],
+    caplog: pytest.LogCaptureFixture,
+    secret: str,
+    warned: bool,
+) -> None:
+    monkeypatch.setenv("MOGRADER_HUB_SECRET", secret)
+    cli("hub --headless")
+    assert serving == [secret]
+    told = "MOGRADER_HUB_SECRET can be guessed. Make one: openssl rand -hex 32"
+    assert (told in caplog.messages) == warned
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -127,7 +173,9 @@ def test_a_hub_without_a_secret_says_so_and_ends_with_1(here: Path) -> None:
     ],
 )
 def test_an_option_that_no_setting_accepts_ends_with_2(arguments: list[str]) -> None:
-    assert cli("hub --dev --headless", *arguments, status=2).err.startswith("Error: ")
+    told = cli("hub --dev --headless", *arguments, status=2).err
+    named = "There is no course directory" if arguments[0] == "-C" else arguments[0]
+    assert told.startswith(f"Error: {named} ")
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,13 @@ def test_without_the_secret_there_is_no_token(monkeypatch: pytest.MonkeyPatch) -
     assert told.out == ""
 
 
+def test_with_the_guides_own_secret_there_is_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOGRADER_HUB_SECRET", "<your-secret-here>")
+    told = cli("hub generate-token alice", status=2)
+    assert told.err.startswith("Error: MOGRADER_HUB_SECRET is a placeholder")
+    assert told.out == ""
+
+
 @pytest.mark.parametrize("command", ["generate-token", "login-link"])
 @pytest.mark.parametrize("name", ["__instructor__", "a:b", "a/b", ""])
 def test_a_name_outside_the_grammar_gets_nothing(command: str, name: str) -> None:

@@ -314,12 +314,13 @@ def test_a_date_that_means_never_can_be_told_in_each_zone(course: Course) -> Non
         ('[{"name": "a"}, {"name": "a"}]', "twice"),
     ],
 )
-def test_a_manifest_that_is_wrong_is_told_at_the_start(
-    course: Course, text: str, words: str
+def test_a_manifest_that_is_wrong_is_told_once_at_the_start(
+    course: Course, caplog: pytest.LogCaptureFixture, text: str, words: str
 ) -> None:
     (course.root / "assignments.json").write_text(text)
     with pytest.raises(InvalidInput, match=words):
         _ = course.services
+    assert caplog.messages == []
 
 
 async def test_a_listed_name_that_cannot_be_served_withholds_no_other(
