@@ -1,4 +1,4 @@
-// The page's own words, which stand in its template (but not those of browser*.js and session-shim.js).
+// The page's own words, which stand in its template; only browser*.js and session-shim.js have some.
 
 export function word(name, item = "", why = "") {
   const text = document.querySelector("#words").dataset[name];
