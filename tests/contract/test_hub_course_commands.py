@@ -280,6 +280,19 @@ def test_a_schedule_that_names_no_zone_is_in_that_of_the_option(
     assert json.loads(_rules(served)) == {"A1": {"visible_from": moment}}
 
 
+def test_times_without_a_zone_are_in_that_of_the_course(served: ServedHub, tmp_path: Path) -> None:
+    (tmp_path / "mograder.toml").write_text('timezone = "Asia/Tokyo"\n')
+    (tmp_path / "term.toml").write_text("[items]\nA1 = 2030-12-01\n")
+    cli("hub schedule term.toml")
+    assert json.loads(_rules(served)) == {"A1": {"visible_from": "2030-12-01T09:00:00+09:00"}}
+    cli("hub visibility A1 --from 2030-11-01T08:00")
+    assert json.loads(_rules(served)) == {"A1": {"visible_from": "2030-11-01T08:00:00+09:00"}}
+    told = cli("hub schedule A1 --due 2030-12-02T18:00").out
+    assert "Mon 02 Dec 2030, 18:00 JST" in told
+    told = cli("hub schedule A1 --due 2030-12-02T18:00 --timezone UTC").out
+    assert "Mon 02 Dec 2030, 18:00 UTC" in told
+
+
 @pytest.mark.parametrize(
     "text",
     [

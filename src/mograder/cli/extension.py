@@ -163,6 +163,8 @@ def add(
     exemption from all.
     """
     whose = _whose(students, group)
+    if exempt == (until is not None):
+        raise click.UsageError("Give one of --until and --exempt.")
     with opened(loaded, writes=not dry_run) as extensions:
         name = extensions.named(assignment)
         zone = given_zone(loaded.settings)

@@ -114,6 +114,9 @@ def policy_change(facts: LateFacts, assignment: str, entries: Mapping[str, str])
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InvalidInput(f"{first['loc'][0]} {complaint(first)}.") from error
+    for key in ("per_day", "max"):  # 0.3.16's settings, and rules that are stored, may have more
+        if key in entries and (getattr(rule, key) or 0) > 100:
+            raise InvalidInput(f"{key} is per cent of the mark, so at most 100.")
     empty = not rule.model_dump(exclude_none=True)
     return facts.with_rule(assignment, None if empty else rule)
 

@@ -175,6 +175,12 @@ def test_two_rows_of_a_csv_for_the_same_student_or_group_are_refused(course: Pat
     assert "There are no extensions." in cli("extension list").out
 
 
+@pytest.mark.parametrize("options", [[], ["--exempt", "--until", LATER]])
+def test_an_extension_is_a_time_or_an_exemption(course: Path, options: list[str]) -> None:
+    told = cli("extension add A1 alice", *options, status=2).err
+    assert "Give one of --until and --exempt." in told
+
+
 def test_an_extension_to_a_day_counts_until_its_end(course: Path) -> None:
     (course / "x.csv").write_text("assignment,student,until\nA1,bob,2030-01-02\n")
     cli("extension add A1 alice --until 2030-01-02")
@@ -212,6 +218,10 @@ def test_a_stored_rule_counts_before_the_settings(course: Path) -> None:
     cli("extension policy A1 late_days=1", status=2)
     cli("extension policy A1 per_week=1", status=2)
     cli("extension policy A1 per_day=-1", status=2)
+    for key in ("per_day", "max"):
+        told = cli(f"extension policy A1 {key}=100.5", status=2).err
+        assert f"{key} is per cent of the mark, so at most 100." in told
+    cli("extension policy A1 per_day=100 max=100 --dry-run")
 
 
 def test_a_rule_that_another_program_stores_meanwhile_is_not_lost(course: Path) -> None:

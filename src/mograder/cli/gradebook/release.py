@@ -70,12 +70,9 @@ def release(  # one argument per option
             feedback, chosen, at=at, by=by or marker_name(), note=note, dry_run=dry_run
         )
         tells = telling(feedback)
-        waiting = [each for each in untold_students(feedback, tells) if each in done.students]
-    _tell(
-        done,
-        f"{name}: {_who_sees(len(done.students), at)}.",
-        dry_run=dry_run,
-    )
+        asked = {*done.students, *done.unchanged}
+        waiting = [each for each in untold_students(feedback, tells) if each in asked]
+    _tell(done, f"{name}: {_who_sees(done, at)}.", dry_run=dry_run)
     if waiting and tells.ahead.later is not None:
         told = f"Not before {moment(tells.ahead.later)}, as they tell results of hidden tests: "
         click.echo(plain(f"{told}{listed(waiting)}."))
@@ -110,9 +107,15 @@ def withdraw(
     )
 
 
-def _who_sees(students: int, at: datetime | None) -> str:
-    see = ("sees" if students == 1 else "see") if at is None else "will see"
-    return f"{counted(students, 'student')} {see} their marks{f' from {moment(at)}' if at else ''}"
+def _who_sees(done: Released, at: datetime | None) -> str:
+    is_new = bool(done.students or not done.unchanged)
+    students = len(done.students if is_new else done.unchanged)
+    see = "sees" if students == 1 else "see"
+    if not is_new:
+        later = f", or will from {moment(at)}" if at else ""
+        return f"nothing to change; {counted(students, 'student')} {see} these marks already{later}"
+    see, later = (see, "") if at is None else ("will see", f" from {moment(at)}")
+    return f"{counted(students, 'student')} {see} their marks{later}"
 
 
 def _tell(done: Released, summary: str, *, dry_run: bool) -> None:

@@ -20,6 +20,7 @@ from mograder.auth.credentials import (
     make_token,
 )
 from mograder.cli.files import read_text
+from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.lazy import has_server_packages, server_part
 from mograder.cli.shared.options import EXISTING_FILE, course_dir_option
 from mograder.cli.shared.remote import Address, hub_address_options
@@ -163,7 +164,10 @@ def revoke_token(
 @click.option("--from", "opens", metavar="DATE", help="Students see them from then on.")
 @click.option("--hide", is_flag=True, help="Students do not see them.")
 @click.option("--show", is_flag=True, help="Students see them.")
-@click.option("--timezone", default=DEFAULT_ZONE, show_default=True, help="For dates without one.")
+@click.option(
+    "--timezone",
+    help=f"For dates without one.  [default: the course's `timezone`, else {DEFAULT_ZONE}]",
+)
 @hub_address_options
 @json_option
 def visibility(
@@ -172,7 +176,7 @@ def visibility(
     opens: str | None,
     hide: bool,
     show: bool,
-    timezone: str,
+    timezone: str | None,
     address: Address,
 ) -> Result:
     """Show or change what students see of a hub's items.
@@ -180,7 +184,7 @@ def visibility(
     Without an option it lists the items. NAMES are those to change, or to list; a name that
     matches none of the items sets a rule for one that is published later.
     """
-    zone = parse_zone(timezone)
+    zone = parse_zone(timezone or _course_zone() or DEFAULT_ZONE)
     asked = sum((opens is not None, hide, show))
     if asked > 1:
         raise click.UsageError("Give one of --from, --hide and --show.")
@@ -207,7 +211,10 @@ def visibility(
 @click.option("--opens", metavar="TIME", help="When students see the item first.")
 @click.option("--due", metavar="TIME", help="When it is due.")
 @click.option("--closes", metavar="TIME", help="When submissions end.")
-@click.option("--timezone", help="For times without one.  [default: this computer's]")
+@click.option(
+    "--timezone",
+    help="For times without one.  [default: the course's `timezone`, else this computer's]",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would open when.")
 @hub_address_options
 def schedule(
@@ -227,8 +234,10 @@ def schedule(
 
     WHAT may also be a TOML file: start, time, timezone, hide_unlisted, [weeks] and [items]. It
     replaces all openings that were set before, and what was hidden by hand; hide_unlisted hides all
-    that it does not list. Without a timezone there, --timezone counts, else Europe/London.
+    that it does not list. Without a timezone there, --timezone counts, else the course's, else
+    Europe/London.
     """
+    timezone = timezone or _course_zone()
     given = {"opens": opens, "due": due, "closes": closes}
     texts = {key: text for key, text in given.items() if text is not None}
     file = Path(what)
@@ -245,6 +254,11 @@ def schedule(
         found = hub_course.set_dates(client, name, changes)
     for line in _dates(name, found, zone):
         click.echo(line)
+
+
+def _course_zone() -> str:
+    """Return the ``timezone`` of the course here; "" without one."""
+    return load_course().settings.timezone
 
 
 def _open_by_file(plan: Schedule, address: Address, *, dry_run: bool) -> None:

@@ -39,7 +39,7 @@ from mograder.notebook.denied_code import Denied, screen_source
 from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.grading.checks_advice import given_away, outside_influences
 from mograder.notebook.grading.grading_plan import GradingPlan
-from mograder.notebook.grading.grading_split import review_grading
+from mograder.notebook.grading.grading_split import review_grading, unknown_keys
 from mograder.notebook.header_edit import has_block, read_key
 from mograder.notebook.pep723 import read_kind
 from mograder.notebook.references import app_files, undeclared
@@ -294,6 +294,8 @@ class _Generator:
                 *(*planned.advice, *_advice_on_checks(text, filename, release, planned.plan)),
             ):
                 self._tell(Step.ADVICE, str(finding))
+            for told in unknown_keys(planned.plan, unprotected, filename) if planned.plan else ():
+                self._tell(Step.ADVICE, told)
             self._lines += [*_missing_files(self._item, source, text), *packages(source, text)]
             made.append(_Made(source, text, release, planned.plan))
         return tuple(made)

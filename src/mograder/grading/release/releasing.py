@@ -158,10 +158,14 @@ class StudentRelease:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The result of a release: the students with a new row, and those left out with the reasons."""
+    """The result of a release: the students with a new row, and those left out with the reasons.
+
+    ``unchanged`` are those whose newest release is the same already.
+    """
 
     students: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...] = ()
+    unchanged: tuple[str, ...] = ()
 
 
 def chosen_students(
@@ -252,6 +256,7 @@ def release(
     told = at is None and _is_told_now(feedback)
     news: list[NewRelease] = []
     left_out: list[tuple[str, str]] = []
+    unchanged: list[str] = []
     for each in feedback.works(students):
         grade = each.grade
         why = each.last.problem or _why_none(grade)
@@ -260,11 +265,13 @@ def release(
             continue
         marks = replace(marks_now(each), told=told)
         stands = standing(known.get(grade.student, ()), now)
-        if not _is_same(feedback, stands, marks, at):
+        if _is_same(feedback, stands, marks, at):
+            unchanged.append(grade.student)
+        else:
             news.append(NewRelease(grade.student, at or now, render_marks(marks)))
     if news and not dry_run:
         releases.add(feedback.assignment, news, by=by, at=now, note=note)
-    return Released(tuple(each.student for each in news), tuple(left_out))
+    return Released(tuple(each.student for each in news), tuple(left_out), tuple(unchanged))
 
 
 def take_back(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
@@ -31,7 +31,7 @@ from mograder.grading.submissions.question_results import (
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.findings import refuse
 from mograder.notebook.grading.grading_plan import GradingPlan, code_digest, render_plan
-from mograder.notebook.grading.grading_split import plan_source
+from mograder.notebook.grading.grading_split import plan_source, unknown_keys
 from mograder.notebook.pep723 import ItemKind, read_kind, read_script
 from mograder.notebook.points import (
     asks_for_answer,
@@ -189,20 +189,12 @@ def _read(source: Path, release: Path | None, unprotected: Collection[str]) -> _
         checks=checks,
         beside=None,
         weights=stated_weights(parse_cells(text, filename)),
-        warnings=tuple(_unknown_keys(planned.plan, unprotected, filename)),
+        warnings=tuple(unknown_keys(planned.plan, unprotected, filename)),
     )
     if planned.plan.beside:
         cells = {part.cell for part in planned.plan.beside}
         read = replace(read, beside=with_hidden_tests(text, filename, cells))
     return _with_release(read, release)
-
-
-def _unknown_keys(plan: GradingPlan, keys: Collection[str], filename: str) -> Iterator[str]:
-    """Yield warnings about keys of the setting that no check has."""
-    parts = (*plan.checks, *plan.beside)
-    known = {label.key for part in parts if part.check is not None for label in part.check.labels}
-    for key in sorted(set(keys) - known):
-        yield f"{filename}: no check belongs to {key!r}, which is set to be unprotected."
 
 
 def _with_release(read: _Read, release: Path | None) -> _Read:

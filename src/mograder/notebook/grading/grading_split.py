@@ -297,3 +297,11 @@ def review_grading(text: str, filename: str, unprotected: Collection[str] = ()) 
         return ReviewedGrading(None if errors else plan, errors, tuple(sorted(advice)))
     told = tuple(sorted({*errors, *advice}))
     return ReviewedGrading(None if planned.errors else plan, (), told)
+
+
+def unknown_keys(plan: GradingPlan, keys: Collection[str], filename: str) -> Iterator[str]:
+    """Yield warnings about keys that are set to be ``unprotected`` and that no check has."""
+    parts = (*plan.checks, *plan.beside)
+    known = {label.key for part in parts if part.check is not None for label in part.check.labels}
+    for key in sorted(set(keys) - known):
+        yield f"{filename}: no check belongs to {key!r}, which is set to be unprotected."

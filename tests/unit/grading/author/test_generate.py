@@ -400,6 +400,14 @@ async def test_an_assignment_takes_the_folders_that_it_names_and_tells_of_others
     assert "solutions/: the notebook does not name this folder" in told[0]
 
 
+async def test_a_key_that_is_set_to_be_unprotected_and_has_no_check_is_told(course: Path) -> None:
+    (outcome,) = await make(course, Script(), unprotected={"A1": ("Q1", "Q9"), "A2": ("Q8",)})
+    told = [line for line in lines(outcome) if "set to be unprotected" in line]
+    assert len(told) == 1
+    assert told[0].startswith("ADVICE: ")
+    assert told[0].endswith("A1.py: no check belongs to 'Q9', which is set to be unprotected.")
+
+
 @pytest.mark.parametrize("lecture", [False, True])
 async def test_a_copy_of_the_source_stays_and_is_refused_in_the_old_release(
     course: Path, lecture: bool
