@@ -392,9 +392,10 @@ class GradebookFailure:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """What a gradebook says, and what follows from that.
+    """The facts of one reading of a gradebook, and the openings of items by them.
 
-    ``dues`` are the dates that were asked for, by item, with what the assignment server said then.
+    Mutable state: ``dues``, the dates that were computed from them, by item, each with the
+    assignment on the assignment server that it was computed from.
     """
 
     facts: LateFacts
