@@ -159,7 +159,7 @@ def view_code(text: str, filename: str, *, without: Sequence[str] = ()) -> Noteb
     """
     if len(text) > _LONGEST_READ:
         return NotebookView((), "The notebook is too long to be shown here.")
-    view = view_notebook(text, filename, ())
+    view = view_notebook(text, filename, (), noted=False)
     if view.problem:
         return view
     left_out = {
@@ -168,29 +168,32 @@ def view_code(text: str, filename: str, *, without: Sequence[str] = ()) -> Noteb
         if any(each in cell.code for each in without)
     }
     kept = (cell for cell in view.cells if cell.number not in left_out)
-    return replace(view, cells=tuple(replace(cell, note="") for cell in kept))
+    return replace(view, cells=tuple(kept))
 
 
-def view_notebook(text: str, filename: str, cells: Sequence[CellResult]) -> NotebookView:
+def view_notebook(
+    text: str, filename: str, cells: Sequence[CellResult], *, noted: bool = True
+) -> NotebookView:
+    """Return a notebook with the results of its cells, and if ``noted`` why cells did not run."""
     try:
         notebook = parse_cells(text, filename)
     except InvalidInput as error:
         return NotebookView((), str(error), text[:_LONGEST_TEXT])
-    recording = RecordingCells(notebook)
+    recording = RecordingCells(notebook) if noted else None
     results = {result.index: result for result in cells}
     levels = HeadingLevels()
     left = _ALL_CODE
     shown = []
     for cell in notebook.cells:
         result = results.get(cell.index)
-        note = _note(cell, result, recording)
-        shown.append(replace(_page_cell(cell, result, levels, coloured=left > 0), note=note))
+        note = "" if recording is None else _note(cell, result, recording)
+        shown.append(_page_cell(cell, result, note, levels, coloured=left > 0))
         left -= len(cell.code)
     return NotebookView(tuple(shown))
 
 
 def _page_cell(
-    cell: Cell, result: CellResult | None, levels: HeadingLevels, *, coloured: bool
+    cell: Cell, result: CellResult | None, note: str, levels: HeadingLevels, *, coloured: bool
 ) -> PageCell:
     number = cell.index + 1
     outputs = () if result is None or _is_score_table(cell.code) else result.outputs
@@ -205,9 +208,10 @@ def _page_cell(
         "" if prose else _code(cell.code.strip("\n"), coloured=coloured),
         cell.hidden,
         shown,
-        error=result.error_type if result is not None and failed else "",
-        message=result.message if result is not None and failed else "",
-        error_line=cell.line_of(result.line) if result and failed and result.line else None,
+        note,
+        result.error_type if result is not None and failed else "",
+        result.message if result is not None and failed else "",
+        cell.line_of(result.line) if result is not None and failed and result.line else None,
     )
 
 
