@@ -24,6 +24,7 @@ UNPROTECTED = "mograder: unprotected"
 """The comment with which an author lets checks run beside the answers."""
 
 _RUNTIME = "mograder"
+_OF_RUNTIME = ".check"
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -58,58 +59,46 @@ class CheckCall:
 
 @dataclass(frozen=True, slots=True)
 class Checkers:
-    """The names by which a notebook calls checks.
+    """The words (:func:`_word`) by which a notebook calls checks.
 
-    ``direct`` are names of the function itself, ``indirect`` those of functions that call it, and
-    ``owners`` those of its graders and modules.
+    ``direct`` are those of the function itself, ``indirect`` the names of functions that call it.
     """
 
     direct: frozenset[str]
-    indirect: frozenset[str]
-    owners: frozenset[str]
+    indirect: frozenset[str] = frozenset()
 
     def is_direct(self, node: ast.expr) -> bool:
         """Whether an expression is the check function: ``check`` or ``grader.check``."""
-        match node:
-            case ast.Name(id=name, ctx=ast.Load()):
-                return name in self.direct
-            case ast.Attribute(value=ast.Name(id=owner), attr="check"):
-                return owner in self.owners
-            case ast.Attribute(value=ast.Attribute(attr="runtime"), attr="check"):
-                return True
-        return False
+        return _word(node) in self.direct
 
     def is_checker(self, node: ast.AST) -> bool:
         """Whether an expression is the check function, or a function that calls it."""
-        if isinstance(node, ast.Name) and node.id in self.indirect:
-            return isinstance(node.ctx, ast.Load)
-        return isinstance(node, ast.expr) and self.is_direct(node)
+        word = _word(node)
+        return word in self.direct or word in self.indirect
 
     def within(self, names: CellNames) -> Checkers:
-        """Return those of the names that a cell uses or binds at its top level."""
-        there = _names(names)
-        return Checkers(self.direct & there, self.indirect & there, self.owners & there)
+        """Return those of the words whose names a cell uses or binds at its top level."""
+        there = _words_of(names)
+        return Checkers(self.direct & there, self.indirect & there)
 
 
 def checkers_in(cells: Sequence[tuple[ast.Module, CellNames]]) -> Checkers:
     """Return the names by which the cells of a notebook call checks."""
-    found = Checkers(frozenset(("check",)), frozenset(), frozenset(("grader",)))
-    found = _imported((node for tree, _ in cells for node in ast.walk(tree)), found)
+    found = _imported(node for tree, _ in cells for node in ast.walk(tree))
     leads: dict[str, set[tuple[str, bool]]] = defaultdict(set)
     for tree, names in cells:
-        there = {"", *_names(names)}
+        there = _words_of(names)
         for word, name, same in (lead for node in ast.walk(tree) for lead in _leads(node, found)):
-            if word.split(".")[0] in there:
+            if word in there or word.startswith("."):
                 leads[word].add((name, same))
-    words = (*found.direct, ".check", *(f"{owner}.check" for owner in found.owners))
     reached = closure(
-        ((word, True) for word in words),
+        ((word, True) for word in found.direct),
         lambda each: ((name, each[1] and same) for name, same in leads.get(each[0], ())),
     )
     named = [(word, is_direct) for word, is_direct in reached if "." not in word]
-    direct = frozenset(word for word, is_direct in named if is_direct)
+    direct = found.direct.union(word for word, is_direct in named if is_direct)
     indirect = frozenset(word for word, is_direct in named if not is_direct)
-    return Checkers(direct, indirect - direct, found.owners)
+    return Checkers(direct, indirect - direct)
 
 
 def checks_when_run(statements: Iterable[ast.stmt], checkers: Checkers) -> bool:
@@ -183,8 +172,10 @@ def _written(conditions: ast.expr | None) -> Iterator[WrittenCondition]:
                     yield WrittenCondition(message, lines, _names_in(each))
 
 
-def _names(names: CellNames) -> frozenset[str]:
-    return names.used | names.defined | names.private | names.private_used
+def _words_of(names: CellNames) -> frozenset[str]:
+    """Return the words (:func:`_word`) that the code of a cell with these names may have."""
+    own = names.used | names.defined | names.private | names.private_used
+    return own.union((_OF_RUNTIME,), map(_of_owner, own))
 
 
 def _names_in(node: ast.AST) -> frozenset[str]:
@@ -206,8 +197,9 @@ def _key(call: Call) -> str | None:
     return None
 
 
-def _imported(nodes: Iterable[ast.AST], known: Checkers) -> Checkers:
-    direct, owners, graders = set(known.direct), set(known.owners), {"Grader"}
+def _imported(nodes: Iterable[ast.AST]) -> Checkers:
+    """Return the words that are the check function by imports, or by the calls of ``Grader``."""
+    direct, owners, graders = {"check", _OF_RUNTIME}, {"grader"}, {"Grader"}
     calls: list[tuple[list[ast.expr], ast.expr]] = []
     for node in nodes:
         match node:
@@ -227,7 +219,7 @@ def _imported(nodes: Iterable[ast.AST], known: Checkers) -> Checkers:
     for targets, function in calls:
         if getattr(function, "id", getattr(function, "attr", "")) in graders:
             owners |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return Checkers(frozenset(direct), known.indirect, frozenset(owners))
+    return Checkers(frozenset(direct.union(map(_of_owner, owners))))
 
 
 def _leads(node: ast.AST, known: Checkers) -> Iterator[tuple[str, str, bool]]:
@@ -257,16 +249,20 @@ def _words(node: ast.AST) -> frozenset[str]:
 def _word(node: ast.AST) -> str:
     """Return an expression that may be the check function: a name or ``grader.check``; else "".
 
-    ``….runtime.check``, which it always is, is ``.check``.
+    ``….runtime.check``, which always is that function, is ``.check``.
     """
     match node:
         case ast.Name(id=name, ctx=ast.Load()):
             return name
         case ast.Attribute(value=ast.Name(id=owner), attr="check"):
-            return f"{owner}.check"
+            return _of_owner(owner)
         case ast.Attribute(value=ast.Attribute(attr="runtime"), attr="check"):
-            return ".check"
+            return _OF_RUNTIME
     return ""
+
+
+def _of_owner(name: str) -> str:
+    return f"{name}.check"
 
 
 def _takes_arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
