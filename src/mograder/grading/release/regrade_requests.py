@@ -209,7 +209,7 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
             f"One mark for the whole submission counts in place of {request.question}'s.",
             hint="Change that mark, and close the request with a few words.",
         )
-    if made.points is None and _is_changed(grade, stands, request.question):
+    if made.points is None and is_changed(grade, stands, request.question):
         raise Conflict(
             f"The mark was changed to {number_text(present)} since it was released.",
             hint="Give the points that shall count.",
@@ -262,17 +262,11 @@ def _question_or_none(grade: StudentGrade, key: str) -> QuestionGrade | None:
     return next((each for each in grade.questions if each.key == key), None)
 
 
-def is_changed(book: Gradebook, request: RegradeRequest, now: datetime) -> bool:
-    """Whether the mark that is asked about was changed since the student saw it.
+def is_changed(grade: StudentGrade, stands: Standing, key: str) -> bool:
+    """Whether the mark of a question was changed since the student saw it.
 
     It cannot be kept then without saying which points shall count.
     """
-    rows = MarkReleases(book).rows_for(request.assignment, request.student)
-    grade = _grade(book, request.assignment, request.student)
-    return _is_changed(grade, standing(rows, now), request.question)
-
-
-def _is_changed(grade: StudentGrade, stands: Standing, key: str) -> bool:
     question = _question_or_none(grade, key)
     if question is None or _is_covered(grade, question):
         return False

@@ -185,7 +185,7 @@ def _find(book: Gradebook, assignment: str, number: str) -> RegradeRequest:
 def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -> ThreadView:
     book = marking.book()
     found = _find(book, assignment, number)
-    mark, (reasons, checks, besides) = _mark(book, found), _reasons(marking, found)
+    reasons, checks, besides, changed = _reasons(marking, found)
     others = [
         each
         for each in _visible(marking, marker)
@@ -195,11 +195,11 @@ def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -
     return ThreadView(
         found,
         question_title(found.question),
-        mark,
+        _mark(book, found),
         reasons,
         checks,
         besides,
-        mark is not None and regrade_requests.is_changed(book, found, marking.clock.now()),
+        changed,
         _people(marking, book, assignment),
         f"{answer_id(marking.key, assignment, found.student)}/"
         f"{path_segment(question_address(found.question))}",
@@ -217,17 +217,18 @@ def _mark(book: Gradebook, request: RegradeRequest) -> AnswerMark | None:
 
 def _reasons(
     marking: MarkingApp, request: RegradeRequest
-) -> tuple[QuestionView | None, tuple[GradedCheck, ...], tuple[str, ...]]:
+) -> tuple[QuestionView | None, tuple[GradedCheck, ...], tuple[str, ...], bool]:
     """Return what the student's page says about the question, and the checks with all they say.
 
-    The last are the other marks that a decision would release.
+    Then the other marks that a decision would release, and whether this one was changed.
     """
     feedback = feedback_of(marking, request.assignment)
     (work,) = feedback.works((request.student,))
-    if work.last.problem:
-        return None, (), ()
     rows = MarkReleases(feedback.book).rows_for(request.assignment, request.student)
     stands = standing(rows, feedback.now)
+    changed = regrade_requests.is_changed(work.grade, stands, request.question)
+    if work.last.problem:
+        return None, (), (), changed
     seen = readable_marks(stands.shown or stands.waiting)
     present = marks_now(work)
     besides = () if seen is None else _besides(seen, present, request.question)
@@ -240,7 +241,7 @@ def _reasons(
     for check in graded:
         labels = tuple(each for each in check.labels if each.key == request.question)
         about += [check.model_copy(update={"labels": labels})] if labels else []
-    return shown, tuple(about), besides
+    return shown, tuple(about), besides, changed
 
 
 def _besides(seen: ReleasedMarks, now: ReleasedMarks, key: str) -> tuple[str, ...]:
