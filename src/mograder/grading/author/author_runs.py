@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from copy import copy
@@ -38,6 +37,7 @@ from mograder.notebook.grading.recording_cells import RecordingCells
 from mograder.notebook.points import Check, checks_in, key_of, marks_of
 from mograder.notebook.source.leaks import CellOutput, find_leaks, hidden_values
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, JudgingResult
+from mograder.sandbox.execution.notebook_copies import folder_digest
 from mograder.sandbox.execution.report import (
     CellStatus,
     CheckResult,
@@ -49,9 +49,6 @@ from mograder.sandbox.inside.grading_contract import parse_contract
 from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines, Limits, timed
 from mograder.store.course.course import read_notebook
 from mograder.store.course.sources import contracts_of
-
-if sys.platform == "linux":
-    from mograder.sandbox.execution.notebook_copies import folder_digest
 
 _SEED = "rehearsal"
 _LOG = 2000
@@ -193,7 +190,7 @@ class AuthorRuns:
         None is kept of the Python that runs mograder: grading uses another environment.
         """
         bench = await self._opened()
-        if sys.platform == "linux" and bench.environments is not None:
+        if bench.environments is not None:
             recording = Recording(
                 text=trial.text,
                 filename=trial.name,
