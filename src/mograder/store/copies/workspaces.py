@@ -297,7 +297,10 @@ class Workspaces:
         return kept
 
     def restore(self, user: Username, item: ItemName, data: bytes, now: datetime) -> str | None:
-        """Restore as an edit; keep the replaced one, return its name. Raises: as :meth:`upload`."""
+        """Restore a version as an edit; return the name of the replaced one, which is kept.
+
+        Raises: as :meth:`upload`.
+        """
         with self._lock(user, item):
             self._make(user, item)
             return self._put_text(user, item, data, now)
