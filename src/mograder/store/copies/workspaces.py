@@ -255,7 +255,7 @@ class Workspaces:
         return FileStatus.MODIFIED
 
     def updated(self, user: Username, release: Release) -> bool:
-        """Return whether the release is newer than a copy that there is.
+        """Return whether the release is newer than the copy, which has to exist.
 
         See compatibility-0.3.16.md 2.4.
         """
