@@ -64,13 +64,13 @@ class Extensions:
     facts: LateFacts
 
     def named(self, typed: str) -> str:
-        """``all`` is the course. Raises MograderError if none or several match."""
+        """Return the assignment, or :data:`ALL_ASSIGNMENTS` for ``all``; raises MograderError."""
         if typed == "all":
             return ALL_ASSIGNMENTS
         return find_name(typed, self.assignments, Words())
 
     def apply(self, changes: Sequence[Change], *, dry_run: bool) -> None:
-        """Tell and record them; raises Conflict if ``facts`` are not the recorded ones any more."""
+        """Print and record changes; raises Conflict if others were recorded since ``facts``."""
         for text in doubts(self.loaded, self.book, changes):
             click.echo(plain(f"WARNING: {text}"), err=True)
         now = SystemClock().now()

@@ -70,7 +70,7 @@ class Certificate:
 
 
 def trusting(authority: Path | None) -> ssl.SSLContext:
-    """Return one that trusts the usual authorities and ``authority``; raises InvalidInput."""
+    """Return a TLS context that trusts ``authority``, too; raises InvalidInput."""
     context = httpx.create_ssl_context()
     if authority is None:
         return context

@@ -196,39 +196,40 @@ class TokenStore:
 
         ``untried`` is stored in our file only, and not where the address has been tried before.
         """
-        key, before = self._kind.key(url), self.find(url)
-        old = _Old(
-            url=url.strip().rstrip("/"),
-            token=token,
-            user=user,
-            username=user,
-            fullname=full_name,
-            untried=untried and (before is None or before.untried),
-        )
+        key = self._kind.key(url)
         with self._changing():
             entries = self._all()
+            new = _Old(
+                url=url.strip().rstrip("/"),
+                token=token,
+                user=user,
+                username=user,
+                fullname=full_name,
+                untried=untried and (key not in entries or entries[key].untried),
+            )
             # Copy the entry of the old file first, then write that file: its entry takes
             # precedence, so a crash in between leaves the new token.
             self._write(entries)
             if SYSTEM == "linux" or self._old_path.exists():
-                _replace(self._old_path, old.model_dump(include=set(self._kind.old_fields)))
-            entries[key] = old
+                _replace(self._old_path, new.model_dump(include=set(self._kind.old_fields)))
+            entries[key] = new
             self._write(entries)
             asked = _read(_Registering, self._registering)
             if asked is not None and asked.url == key:
                 self._registering.unlink()
 
-    def forget(self, url: str) -> None:
-        """Remove the token for a server from both files."""
+    def forget(self, url: str) -> bool:
+        """Remove the token for a server from both files; return False if there is none."""
         key = self._kind.key(url)
         if key not in self._all():
-            return
+            return False
         with self._changing():
             entries = self._all()
             entries.pop(key, None)
             self._write(entries)
             if key in self._old():
                 self._old_path.unlink(missing_ok=True)
+        return True
 
     def _all(self) -> dict[str, _Entry]:
         """Return the entries of both files by server; the old file's entry takes precedence."""

@@ -27,7 +27,7 @@ class SystemClock:
 
 
 def from_unix(seconds: float) -> datetime:
-    """Return it in UTC; raises ValueError if ``datetime`` cannot represent it."""
+    """Return a time in UTC; raises ValueError if ``datetime`` cannot represent it."""
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, OSError, ValueError) as error:

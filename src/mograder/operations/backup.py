@@ -235,7 +235,7 @@ class _Writer:
                 self._copies[path] = copy
 
     def _note_damaged(self, database: Path, why: str) -> None:
-        """Have a damaged database, perhaps its last copy, taken along under another name."""
+        """Leave a database out; its files, perhaps the last copy, are packed under other names."""
         member = _member_of(database, self._plan.roots)
         self._leave_out(member, why)
         for file in files_of(database):

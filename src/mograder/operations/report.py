@@ -52,7 +52,7 @@ def note(check: str, text: str, hint: str = "") -> Line:
 def tried(
     check: str, what: str, examine: Callable[[], Line | Iterable[Line] | None]
 ) -> Iterator[Line]:
-    """Yield what is found; a :class:`MograderError` or ``OSError`` is a problem of ``what``."""
+    """Yield the lines of ``examine``; its MograderError or ``OSError`` is a problem of ``what``."""
     try:
         found = examine()
         yield from [found] if isinstance(found, Line) else found or ()

@@ -1,6 +1,7 @@
 """The notebook of ``mograder hub check --session``, whose environment is always needed.
 
-A module of its own, since ``hub check`` of the light install has no database, as pruning needs.
+A module of its own: ``hub check`` of the light install imports it, but not pruning, since that
+imports the database.
 """
 
 from __future__ import annotations

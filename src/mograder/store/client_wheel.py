@@ -59,7 +59,7 @@ class ClientWheels:
         self._current: ClientWheel | None = None
 
     def current(self) -> ClientWheel:
-        """Pack this version's wheel if need be. Raises: NotFound when it cannot be made here."""
+        """Return this version's wheel, packed if need be. Raises: NotFound if that fails."""
         with self._lock:
             if self._current is None or not self._current.path.is_file():
                 try:

@@ -36,7 +36,7 @@ def changed_book(loaded: LoadedSettings) -> Iterator[Gradebook]:
 
 @contextmanager
 def existing_book(loaded: LoadedSettings, *, writes: bool = True) -> Iterator[Gradebook]:
-    """Open it as :func:`changed_book`, or view it without ``writes``; raises NotFound."""
+    """Open the gradebook as :func:`changed_book`, without ``writes`` to read; raises NotFound."""
     path = loaded.gradebook_path
     if not path.is_file():
         raise NotFound(f"There is no gradebook {path}.", hint="`mograder autograde` makes it.")
@@ -67,7 +67,7 @@ def assignment_named(book: Gradebook, typed: str) -> str:
 def grade_named(
     grades: Sequence[StudentGrade], student: str, where: str = "this assignment"
 ) -> StudentGrade:
-    """Raise NotFound if the student has no marks; ``where`` says in words in which assignments."""
+    """Raise NotFound if the student has no marks; ``where`` names their assignments in words."""
     wanted = nfc(student)
     for grade in grades:
         if nfc(grade.student) == wanted:

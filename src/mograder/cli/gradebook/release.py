@@ -108,14 +108,16 @@ def withdraw(
 
 
 def _who_sees(done: Released, at: datetime | None) -> str:
-    is_new = bool(done.students or not done.unchanged)
-    students = len(done.students if is_new else done.unchanged)
-    see = "sees" if students == 1 else "see"
-    if not is_new:
+    if done.unchanged and not done.students:
         later = f", or will from {moment(at)}" if at else ""
-        return f"nothing to change; {counted(students, 'student')} {see} these marks already{later}"
-    see, later = (see, "") if at is None else ("will see", f" from {moment(at)}")
-    return f"{counted(students, 'student')} {see} their marks{later}"
+        return f"nothing to change; {_see(len(done.unchanged))} these marks already{later}"
+    if at:
+        return f"{counted(len(done.students), 'student')} will see their marks from {moment(at)}"
+    return f"{_see(len(done.students))} their marks"
+
+
+def _see(students: int) -> str:
+    return f"{counted(students, 'student')} {'sees' if students == 1 else 'see'}"
 
 
 def _tell(done: Released, summary: str, *, dry_run: bool) -> None:

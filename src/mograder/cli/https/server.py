@@ -48,14 +48,7 @@ class Server:
     @property
     def url(self) -> str:
         """The named address, else that of the only server signed in to; raises click.UsageError."""
-        if self.named_url:
-            return self.named_url
-        tried, untried = self._known()
-        known = tried or untried
-        if len(known) == 1:
-            return known[0]
-        several = f"\nYou have signed in to {listed(known)}.\n{_FORGET}" if known else ""
-        raise click.UsageError(f"{_NO_URL}{several}")
+        return self._chosen()[0]
 
     @property
     def new_url(self) -> str:
@@ -75,29 +68,28 @@ class Server:
         return first(self.given_token, self.loaded.settings.https.token if of_environment else "")
 
     @property
-    def token(self) -> str:
-        """The token: from the option, the environment, the cache for this address, the file."""
-        if self.told_token:
-            return self.told_token
-        cached = self.tokens.find(self.url)
-        return first(cached.token if cached else "", token_in_file(self.loaded, self.url))
-
-    @property
     def tokens(self) -> TokenStore:
         return TokenStore(read_environ().home, HTTPS)
 
-    def _known(self) -> tuple[list[str], list[str]]:
-        """Return the addresses with a token that was tried, and those with one that was not."""
+    def _chosen(self) -> tuple[str, list[str]]:
+        """Return :attr:`url`, and the servers signed in to that do not count beside it."""
+        if self.named_url:
+            return self.named_url, []
         kept = self.tokens.servers()
         tried = [each.url for each in kept if not each.untried]
-        return tried, [each.url for each in kept if each.untried]
+        untried = [each.url for each in kept if each.untried]
+        known = tried or untried
+        if len(known) == 1:
+            return known[0], untried if tried else []
+        several = f"\nYou have signed in to {listed(known)}.\n{_FORGET}" if known else ""
+        raise click.UsageError(f"{_NO_URL}{several}")
 
-    def _tell_guess(self) -> None:
-        """Say which server is used, where others that the user signed in to do not count."""
-        url, (tried, untried) = self.url, self._known()
-        if not self.named_url and tried and untried:
-            away = f"{listed(untried)} could not be reached when you signed in"
-            tell(f"The server is {url}: {away}. {_FORGET}", err=True)
+    def _token_for(self, url: str) -> str:
+        """Return the token: from the option, the environment, the cache for ``url``, the file."""
+        if self.told_token:
+            return self.told_token
+        cached = self.tokens.find(url)
+        return first(cached.token if cached else "", token_in_file(self.loaded, url))
 
     @contextmanager
     def connected(self) -> Iterator[tuple[HttpsTransport, Transfers]]:
@@ -106,12 +98,14 @@ class Server:
         Raises:
             MograderError: The address is not valid, or the token would be sent unencrypted.
         """
-        self._tell_guess()
+        url, left_out = self._chosen()
+        if left_out:
+            away = f"{listed(left_out)} could not be reached when you signed in"
+            tell(f"The server is {url}: {away}. {_FORGET}", err=True)
+        token = self._token_for(url)
         with (
             transferring() as transfers,
-            HttpsTransport(
-                self.url, self.token, insecure=self.insecure, meter=transfers.meter
-            ) as transport,
+            HttpsTransport(url, token, insecure=self.insecure, meter=transfers.meter) as transport,
         ):
             yield transport, transfers
 

@@ -108,9 +108,8 @@ def _kept_token(server: Server) -> Result:
 
 def _forget_token(server: Server) -> Result:
     url = server.new_url
-    if server.tokens.find(url) is None:
+    if not server.tokens.forget(url):
         raise NotFound(f"No token is kept for {url}.")
-    server.tokens.forget(url)
     return Result({"url": url, "forgotten": True}, [f"The token for {url} is removed."])
 
 

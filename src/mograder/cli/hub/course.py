@@ -37,7 +37,7 @@ from mograder.core.names import INSTRUCTOR, Username
 from mograder.core.operating_system import SYSTEM
 from mograder.core.settings import read_environ
 from mograder.publishing.schedule import DEFAULT_ZONE, Schedule, parse_schedule, parse_zone
-from mograder.store.course.allowlist import parse_users, without_comment
+from mograder.store.course.allowlist import numbered_names, parse_users
 
 _METRICS = "metrics"
 _MOMENT = "%a %d %b %Y, %H:%M"
@@ -75,10 +75,9 @@ def sync_users(
 
 def _bad_users(text: str) -> Iterator[str]:
     """Yield the lines of a list whose name a hub refuses, and why."""
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, name in numbered_names(text):
         try:
-            if name := without_comment(line):
-                Username.claimed(name)
+            Username.claimed(name)
         except InvalidInput as error:
             yield f"line {number}: {error.message}"
 

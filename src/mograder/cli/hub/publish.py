@@ -322,7 +322,7 @@ def _as_json(release: LocalRelease, kind: ItemKind, done: _Done) -> dict[str, ob
 
 
 def find_source(name: ItemName, source_dir: Path) -> LocalRelease | None:
-    """Return None if there is none; raises InvalidInput if it cannot be sent."""
+    """Return an assignment's source, None without one; raises InvalidInput."""
     directory = entry_named(source_dir, name)
     if not entry_named(directory, f"{name}.py").is_file():
         return None

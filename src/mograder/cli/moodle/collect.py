@@ -72,7 +72,7 @@ def fetch_submissions(
     """Fetch what students handed in.
 
     ASSIGNMENT is its name, a part of it that is unique, or its number. Each student's notebook
-    becomes USERNAME.py; where there is none but a zip with one, that one does. Other files that
+    becomes USERNAME.py; if there is none, the only notebook in a zip is taken. Other files that
     were handed in go to USERNAME.files/. A notebook that is here and has changed is kept in
     .replaced/. Late work is marked. Run it again after an interruption: it goes on with what is
     missing.

@@ -28,7 +28,7 @@ _MOST_BYTES = 2_000_000_000
 
 
 def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:
-    """Return the downloaded one: import/NAME.csv, else [moodle] csv; raises NotFound without."""
+    """Return the downloaded worksheet: import/NAME.csv, else [moodle] csv; raises NotFound."""
     folder = loaded.path(loaded.settings.dirs.import_)
     places = [folder / f"{name}.csv" for name in dict.fromkeys(names)]
     if loaded.settings.moodle.csv:

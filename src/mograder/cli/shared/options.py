@@ -37,7 +37,7 @@ class _NamedPath(click.Path):
 
 
 class _Notebook(_NamedPath):
-    """A file; where it is not there, the message names one in a folder, such as `fetch` made."""
+    """A file; if it is missing, the message names one of that name in a folder, as by `fetch`."""
 
     def convert(
         self,

@@ -54,7 +54,7 @@ def list_participants(
 
 
 def configured_on_moodle(assignments: Sequence[Configured]) -> tuple[Configured, ...]:
-    """Return those that are on Moodle; raises NotFound before the first `mograder moodle sync`."""
+    """Return the assignments on Moodle; raises NotFound before any `mograder moodle sync`."""
     found = tuple(each for each in assignments if each.id > 0)
     if not found:
         raise NotFound(

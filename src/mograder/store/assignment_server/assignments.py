@@ -142,7 +142,7 @@ class Catalogue:
         return tuple(self._discovered())
 
     def find(self, name: str) -> Assignment:
-        """Return it without its list of files. Raises: NotFound, and as :meth:`all`."""
+        """Return an assignment without its list of files. Raises: NotFound, and as :meth:`all`."""
         listed = self._manifest()
         parsed = ItemName.valid(name)
         found = self._one(name) if listed is None else listed.get(parsed or "")

@@ -255,7 +255,7 @@ class Workspaces:
         return FileStatus.MODIFIED
 
     def updated(self, user: Username, release: Release) -> bool:
-        """Return whether the release is newer than a copy that there is.
+        """Return whether the release is newer than the copy, which has to exist.
 
         See compatibility-0.3.16.md 2.4.
         """
@@ -297,7 +297,10 @@ class Workspaces:
         return kept
 
     def restore(self, user: Username, item: ItemName, data: bytes, now: datetime) -> str | None:
-        """Restore as an edit; keep the replaced one, return its name. Raises: as :meth:`upload`."""
+        """Restore a version as an edit; return the name of the replaced one, which is kept.
+
+        Raises: as :meth:`upload`.
+        """
         with self._lock(user, item):
             self._make(user, item)
             return self._put_text(user, item, data, now)

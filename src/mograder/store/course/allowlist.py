@@ -7,7 +7,7 @@ be read admits no student: admitting every user would be the worse error.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -134,13 +134,16 @@ def useless_names(users: Iterable[str]) -> list[str]:
 
 def parse_users(text: str) -> frozenset[str]:
     """Return the names in a list, one per line, without blank lines and comments (B36)."""
-    return frozenset(filter(None, map(without_comment, text.splitlines())))
+    return frozenset(name for _, name in numbered_names(text))
 
 
-def without_comment(line: str) -> str:
-    """Return a line of a list of names, stripped, without a comment.
+def numbered_names(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the names in a list as :func:`parse_users`, each with the number of its line.
 
-    It begins with ``#`` at the line's start or after white space. Within a word, as in the names of
-    guests in Entra ID ("bob#EXT#@example"), it does not, since what is before it is another name.
+    A comment begins with ``#`` at the line's start or after white space. Within a word, as in the
+    names of guests in Entra ID ("bob#EXT#@example"), ``#`` begins none: the part before it is
+    another person's name.
     """
-    return _COMMENT.sub("", line).strip()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if name := _COMMENT.sub("", line).strip():
+            yield number, name

@@ -312,7 +312,10 @@ class Registrations:
         return expires
 
     def find(self, code_hash: str, now: datetime) -> LtiPlatform | None:
-        """None: unknown, used or expired. Raises: InvalidInput if a newer mograder stored it."""
+        """Return an address's platform; None if the address is unknown, used or expired.
+
+        Raises: InvalidInput if a newer mograder stored it.
+        """
         table = lti_registrations
         wanted = select(table.c.settings).where(table.c.code_hash == code_hash)
         with reading(self._engine) as connection:

@@ -94,13 +94,13 @@ class ParsedFile(Generic[_T]):
         self._told = ""
         return last.content
 
-    def known(self, so: str, hint: str) -> _T | None:
-        """Return the content for a change, None without the file.
+    def known(self, so: str, hint: str, *, now: bool = True) -> _T | None:
+        """Return the content as :meth:`get`, by default for a change.
 
-        Raises: :class:`Conflict` if it cannot be read, with what that means for the change.
+        Raises: :class:`Conflict` if it cannot be read; ``so`` is the consequence, a clause.
         """
         try:
-            return self.get(now=True)
+            return self.get(now=now)
         except UnreadableFileError as error:
             raise Conflict(f"{self._path.name} cannot be read, so {so}.", hint=hint) from error
 

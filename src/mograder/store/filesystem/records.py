@@ -81,7 +81,7 @@ class Records:
             return b"".join(pieces)
 
     def add(self, lines: Sequence[bytes], *, durable: bool) -> None:
-        """Append in one write, synced on return if ``durable``. Raises: Busy (disk full)."""
+        """Append lines in one write, synced on return if ``durable``. Raises: Busy (disk full)."""
         with self.alone() as add:
             add(lines, durable)
 
@@ -124,7 +124,7 @@ class Records:
 
 
 def make_directories(path: Path, *, mode: int = 0o700, disk: Disk = DISK) -> None:
-    """Create it and its missing parents, with ``mode`` each, synced. Raises: Busy (disk full)."""
+    """Create a directory and its parents, with ``mode`` each, synced. Raises: Busy (disk full)."""
     missing = []
     while not path.is_dir():
         missing.append(path)

@@ -221,9 +221,9 @@ class UntrustedDir:
             return old
 
     def names(self, relative: str, limit: int) -> tuple[str, ...]:
-        """Return at most ``limit`` names, unordered; none without a directory.
+        """Return at most ``limit`` names in a directory, unordered; none if it does not exist.
 
-        Raises: :class:`InvalidInput` if it is none.
+        Raises: :class:`InvalidInput` if the path leads to something else.
         """
         opened = self._find(relative, _DIRECTORY)
         if opened is None:
@@ -295,9 +295,9 @@ class UntrustedDir:
         return fd
 
     def _find(self, relative: str, flags: int, *, now: bool = False) -> int | None:
-        """Open a path; with ``now`` what another machine put there is found, else after a second.
+        """Open a path; return None if it does not exist.
 
-        Return None if it does not exist.
+        With ``now`` a change by another machine counts at once, else after at most a second.
 
         Raises: :class:`InvalidInput`, :class:`Conflict`.
         """

@@ -139,9 +139,10 @@ class Annotations:
     def change(
         self, assignment: str, student: str, annotation: str, wish: AnnotationWish
     ) -> Annotation:
-        """Raises:
-        AnnotationChanged: It was changed since the version of the wish.
-        InvalidInput, NotFound: As :meth:`add`.
+        """Record another version of an annotation.
+
+        Raises: AnnotationChanged if the wish names an older version; InvalidInput and NotFound as
+        :meth:`add`.
         """
         with self._book.writing() as connection:
             _refuse(connection, assignment, wish)
@@ -159,7 +160,7 @@ class Annotations:
         at: datetime,
         version: int | None = None,
     ) -> None:
-        """Remove it; its rows stay. Raises: AnnotationChanged, NotFound, as :meth:`change`."""
+        """Remove an annotation; its rows stay. Raises: AnnotationChanged, NotFound."""
         with self._book.writing() as connection:
             now = _find(connection, (assignment, student), annotation, version)
             gone = replace(now, by=by, at=utc_iso(at))

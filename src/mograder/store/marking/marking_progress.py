@@ -114,7 +114,7 @@ class Shares:
         Those that one of the markers has marked stay with that marker. Without markers, every
         marker may mark all.
 
-        Raises: InvalidInput for a marker without a name, or who is there twice.
+        Raises: InvalidInput for a marker without a name, or one that is listed twice.
         """
         if len(set(markers)) < len(markers):
             raise InvalidInput("markers: a marker is there twice.")

@@ -293,7 +293,7 @@ class Separations:
         by: str,
         at: datetime,
     ) -> None:
-        """Separate it, or put it back. Raises: NotFound if the student has no graded work."""
+        """Separate an answer, or put it back. Raises: NotFound without graded work."""
         owner = {"assignment": assignment, "question": question, "student": student}
         with self._book.writing() as connection:
             demand_work(connection, assignment, student)

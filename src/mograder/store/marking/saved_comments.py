@@ -164,14 +164,14 @@ class SavedComments:
     def retire(
         self, assignment: str, question: str, comment: str, author: Author, version: int
     ) -> None:
-        """Take it out of the bank; marks keep it, with its points. Raises: as :meth:`change`."""
+        """Take a comment from the bank; marks keep it and its points. Raises: as :meth:`change`."""
         with self._book.writing() as connection:
             now = _find(read_rubric(connection, assignment, question), comment)
             _refuse_changed(now, version)
             _insert(connection, assignment, question, replace(now, retired=True), author)
 
     def start(self, assignment: str, question: str, starts_at: StartsAt, author: Author) -> int:
-        """Return the number of marks computed again. Raises: Forbidden, as :meth:`change`."""
+        """Set where points start; return how many marks were computed again. Raises: Forbidden."""
         with self._book.writing() as connection:
             if read_rubric(connection, assignment, question).starts_at is starts_at:
                 return 0

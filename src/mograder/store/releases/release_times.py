@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, TypeAdapter
 
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import InvalidInput
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.item_dates import Visibility
 from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
@@ -82,13 +82,8 @@ class VisibilityRules:
         return Visibility(visible_from=self._opens().get(name))
 
     def _all(self, *, now: bool) -> Mapping[str, Visibility]:
-        try:
-            rules = self._file.get(now=now) or {}
-        except UnreadableFileError as error:
-            raise Conflict(
-                f"{self._path.name} cannot be read, so every item is hidden from students.",
-                hint="Mend the file, or replace all of its rules at once.",
-            ) from error
+        hint = "Mend the file, or replace all of its rules at once."
+        rules = self._file.known("every item is hidden from students", hint, now=now) or {}
         usual = {name: Visibility(visible_from=at) for name, at in self._opens().items()}
         return {**usual, **rules}
 

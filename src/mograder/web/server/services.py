@@ -28,7 +28,7 @@ from mograder.store.assignment_server.grades import Grades
 from mograder.store.assignment_server.name_registry import PEOPLE_FILE, NameRegistry, parse_username
 from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret
 from mograder.store.client_wheel import ClientWheels
-from mograder.store.course.allowlist import Allowlist, without_comment
+from mograder.store.course.allowlist import Allowlist, numbered_names
 from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.pages import Pages, load_pages
@@ -192,10 +192,7 @@ def read_names(text: str) -> tuple[Username, ...]:
     Raises: :class:`InvalidInput` naming the line.
     """
     names = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        name = without_comment(line)
-        if not name:
-            continue
+    for number, name in numbered_names(text):
         try:
             names.append(parse_username(name))
         except InvalidInput as error:
