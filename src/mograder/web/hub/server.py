@@ -42,7 +42,7 @@ from mograder.hub.startup import open_services
 from mograder.web.hub.app import create_app, install_routes
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES
 from mograder.web.open_browser import open_page
-from mograder.web.serving import BACKLOG, Server, bind, configuration, until_signalled
+from mograder.web.serving import BACKLOG, LOOPBACK, Server, bind, configuration, until_signalled
 
 _log = get_logger(__name__)
 
@@ -56,7 +56,6 @@ _PING_SECONDS = 45
 _PONG_SECONDS = 120
 """One large output on a slow link delays the pong; the connection must survive that."""
 _THREADS = 40
-_LOOPBACK = "127.0.0.1"
 
 RETRY_SECONDS = 2
 CLOSE_HEADER = b"x-mograder-standby: close"
@@ -248,17 +247,17 @@ def _listener(loaded: LoadedSettings, service: Service) -> socket.socket:
 def _on_loopback(listener: socket.socket) -> socket.socket:
     """Return a listener on loopback only: without a sandbox and sign-in --host must not count."""
     host, port = listener.getsockname()[:2]
-    if host in (_LOOPBACK, "::1"):
+    if host in (LOOPBACK, "::1"):
         return listener
     listener.close()
-    return bind(_LOOPBACK, port)
+    return bind(LOOPBACK, port)
 
 
 def _url(loaded: LoadedSettings, listener: socket.socket) -> str:
     """Return the hub's address for a browser on this machine."""
     hub = loaded.settings.hub
     host, port = listener.getsockname()[:2]
-    shown = _LOOPBACK if host == "0.0.0.0" else "[::1]" if ":" in host else host  # noqa: S104
+    shown = LOOPBACK if host == "0.0.0.0" else "[::1]" if ":" in host else host  # noqa: S104
     return f"{hub.public_url or f'http://{shown}:{port}'}{hub.base_url}/"
 
 
