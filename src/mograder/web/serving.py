@@ -108,7 +108,7 @@ def until_signalled(
 
     with contextlib.ExitStack() as stack:
         for number in signals:
-            stack.enter_context(_calling(stop, number))
+            stack.enter_context(calling(stop, number))
         yield
 
 
@@ -164,7 +164,7 @@ def _is_failure(record: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def _calling(stop: Callable[[], None], number: signal.Signals) -> Iterator[None]:
+def calling(stop: Callable[[], object], number: signal.Signals) -> Iterator[None]:
     """Call a function in the running event loop at each signal of this number."""
     loop = asyncio.get_running_loop()
     try:

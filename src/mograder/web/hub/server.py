@@ -42,7 +42,15 @@ from mograder.hub.startup import open_services
 from mograder.web.hub.app import create_app, install_routes
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES
 from mograder.web.open_browser import open_page
-from mograder.web.serving import BACKLOG, LOOPBACK, Server, bind, configuration, until_signalled
+from mograder.web.serving import (
+    BACKLOG,
+    LOOPBACK,
+    Server,
+    bind,
+    calling,
+    configuration,
+    until_signalled,
+)
 
 _log = get_logger(__name__)
 
@@ -148,21 +156,19 @@ async def standing_by(listener: socket.socket, service: Service) -> AsyncIterato
 
     The listener stays open: what connects after the block waits for the hub.
     """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    task = asyncio.current_task()
     if task is None:  # for the type checker: this is called from a task
         raise AssertionError
     # It listens anew on the same socket, whose queue would get asyncio's length of 100.
     server = await asyncio.start_server(_answer, sock=listener.dup(), limit=_PIECE, backlog=BACKLOG)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    service.tell(READY, f"STATUS={WAITS}")
-    try:
+    with (
+        contextlib.closing(server),
+        calling(task.cancel, signal.SIGTERM),
+        calling(task.cancel, signal.SIGINT),
+    ):
+        service.tell(READY, f"STATUS={WAITS}")
         async with service.kept_alive():
             yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-        server.close()
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
