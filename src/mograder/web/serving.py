@@ -157,7 +157,11 @@ def bind_local(port: int | None) -> socket.socket:
 
 
 def _is_failure(record: logging.LogRecord) -> bool:
-    """Return False for the end of what was cancelled, which uvicorn logs with a stack trace."""
+    """Return False for a record of a cancelled task.
+
+    uvicorn logs the exception of a request, and of the app's lifespan the text of its stack trace
+    that Starlette sends.
+    """
     error = record.exc_info[1] if record.exc_info else None
     told = record.getMessage().rstrip()
     return not (isinstance(error, asyncio.CancelledError) or told.endswith("CancelledError"))
