@@ -39,10 +39,10 @@ class Who(StrEnum):
     OWNER = "alice"
     FELLOW = "bob"
     STRANGER = "mallory"
-    """Signed in, and not on the course's list."""
+    """Signed in, and not on the access list."""
     INSTRUCTOR = "prof"
     MARKER = "marta"
-    """Not on the course's list; the assignment of the examples is open for marking."""
+    """Not on the access list; the assignment of the examples is open for marking."""
 
 
 class Verdict(StrEnum):

@@ -108,7 +108,7 @@ async def test_a_marker_may_do_nothing_else_with_the_notebook(asked: Hub) -> Non
 
 
 async def test_a_helpers_page_ends_with_the_help(asked: Hub) -> None:
-    """The page's address works for a marker who is not on the course's list, until then."""
+    """The page's address works for a marker who is not on the access list, until then."""
     await act(asked, "marta", "take")
     await act(asked, "marta", "together")
     async with browser(asked, "marta") as client:

@@ -1,1 +1,1 @@
-"""The hub without HTTP: what its pages and its API (``web.hub``) work with."""
+"""The hub without HTTP: the services and the work behind its pages and its API (``web.hub``)."""

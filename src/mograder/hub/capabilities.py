@@ -227,7 +227,7 @@ class Capabilities:
         self._state.remove_capabilities(username=username)
 
     def forget_user(self, username: str) -> None:
-        """End, in memory, every visit of a person who was removed from the course's list."""
+        """End, in memory, every visit of a person who was removed from the access list."""
         self._drop(lambda capability: capability.username == username)
 
     def all(self) -> tuple[Capability, ...]:

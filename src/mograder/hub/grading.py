@@ -214,7 +214,7 @@ def open_grading(
 def make_grading(
     loaded: LoadedSettings, state: HubState, clock: Clock, batch: Batch, sources: Sources
 ) -> HubGrading:
-    """Blocks; raises as :func:`open_grading`. The app opens the queue."""
+    """Return the parts, with a queue that the app opens; blocks, raises as :func:`open_grading`."""
     return HubGrading(
         jobs=GradingJobs(KeptJobs(state.engine), batch, clock),
         sources=sources,

@@ -1,4 +1,4 @@
-"""What a hub works with, created in one place (:mod:`.startup`) as one frozen object."""
+"""The services of a hub, created in one place (:mod:`.startup`) as one frozen object."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class EndReason(StrEnum):
     REWRITTEN = "rewritten"
     """Another text took the notebook's place: a version, an update, an upload."""
     REMOVED = "removed"
-    """Its student was removed from the course's list."""
+    """Its student was removed from the access list."""
     MEMORY = "memory"
     PROCESSES = "processes"
     WORKSPACE = "workspace"
@@ -125,7 +125,7 @@ def describe_to_others(ending: Ending, *, helps: bool) -> Explanation:
     owner, notebook = ending.key.user, "lecture" if ending.key.mode is Mode.RUN else "notebook"
     title = _EXPLANATIONS[ending.reason].title.format(notebook=notebook)
     if ending.reason is EndReason.REMOVED:
-        title = f"{owner} is not on the course's list any more."
+        title = f"{owner} is not on the access list any more."
     elif title.startswith("Your "):
         title = f"{owner}’s {title.removeprefix('Your ')}"
     words = f"Its last words were: {ending.detail}" if ending.detail else ""

@@ -302,8 +302,9 @@ class Pages:
 def load_pages() -> Pages:
     """Read templates and static files from the package, once for all apps of a process.
 
-    They are in ``web``, or in the folder of the feature whose own they are; a name is one file's.
-    To compile the templates of a page takes longer than all else that an app needs to start.
+    They are in ``web``, or in the folder of the only feature that uses them; each name is that of
+    one file. To compile the templates of a page takes longer than all else that an app needs to
+    start.
     """
     # Their names begin with the package's: ``marking/late.html``.
     apart = {each: FileSystemLoader(_WEB / each / "templates") for each in ("marking", "student")}

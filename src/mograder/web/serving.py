@@ -108,7 +108,7 @@ def until_signalled(
 
     with contextlib.ExitStack() as stack:
         for number in signals:
-            stack.enter_context(_calling(stop, number))
+            stack.enter_context(calling(stop, number))
         yield
 
 
@@ -157,14 +157,18 @@ def bind_local(port: int | None) -> socket.socket:
 
 
 def _is_failure(record: logging.LogRecord) -> bool:
-    """Return False for the end of what was cancelled, which uvicorn logs with a stack trace."""
+    """Return False for a record of a cancelled task.
+
+    uvicorn logs the exception of a request, and of the app's lifespan the text of its stack trace
+    that Starlette sends.
+    """
     error = record.exc_info[1] if record.exc_info else None
     told = record.getMessage().rstrip()
     return not (isinstance(error, asyncio.CancelledError) or told.endswith("CancelledError"))
 
 
 @contextlib.contextmanager
-def _calling(stop: Callable[[], None], number: signal.Signals) -> Iterator[None]:
+def calling(stop: Callable[[], object], number: signal.Signals) -> Iterator[None]:
     """Call a function in the running event loop at each signal of this number."""
     loop = asyncio.get_running_loop()
     try:

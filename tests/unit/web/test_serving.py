@@ -24,18 +24,19 @@ def test_a_second_signal_ends_a_server_without_a_stack_trace(
 ) -> None:
     """Neither of the app, whose end it does not await, nor of a request that is under way."""
     monkeypatch.setattr(logging.getLogger("uvicorn.error"), "filters", [])
+    first = asyncio.Event()
 
     async def wait(_: Request) -> Response:
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.sleep(0.3)
+        await first.wait()
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()  # until it is cancelled
         return Response()
 
     async def serve(listener: socket.socket) -> None:
         app = Starlette(routes=[Route("/", wait)])
         server = serving.Server(serving.configuration(app, grace_seconds=1, lifespan="on"))
-        with serving.until_signalled(server, signals=(signal.SIGTERM,)):
+        with serving.until_signalled(server, first.set, signals=(signal.SIGTERM,)):
             await server.serve(sockets=[listener])
         assert server.force_exit
 

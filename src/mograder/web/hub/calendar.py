@@ -68,7 +68,7 @@ def _feed(app: HubApp, name: str, key: str, home: str) -> str:
     if user is None or role is None:
         raise NotFound("There is no such calendar.", hint="Make a new address on the first page.")
     if not services.admits(user, role):
-        raise NotFound("There is no such calendar.", hint="Its person is not on the course's list.")
+        raise NotFound("There is no such calendar.", hint="Its person is not on the access list.")
     now = services.clock.now()
     items = [
         (item, app.dates.own(item, user), app.submissions.counting(user, item) is not None)

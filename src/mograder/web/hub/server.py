@@ -42,7 +42,15 @@ from mograder.hub.startup import open_services
 from mograder.web.hub.app import create_app, install_routes
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES
 from mograder.web.open_browser import open_page
-from mograder.web.serving import BACKLOG, Server, bind, configuration, until_signalled
+from mograder.web.serving import (
+    BACKLOG,
+    LOOPBACK,
+    Server,
+    bind,
+    calling,
+    configuration,
+    until_signalled,
+)
 
 _log = get_logger(__name__)
 
@@ -56,7 +64,6 @@ _PING_SECONDS = 45
 _PONG_SECONDS = 120
 """One large output on a slow link delays the pong; the connection must survive that."""
 _THREADS = 40
-_LOOPBACK = "127.0.0.1"
 
 RETRY_SECONDS = 2
 CLOSE_HEADER = b"x-mograder-standby: close"
@@ -149,21 +156,19 @@ async def standing_by(listener: socket.socket, service: Service) -> AsyncIterato
 
     The listener stays open: what connects after the block waits for the hub.
     """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    task = asyncio.current_task()
     if task is None:  # for the type checker: this is called from a task
         raise AssertionError
     # It listens anew on the same socket, whose queue would get asyncio's length of 100.
     server = await asyncio.start_server(_answer, sock=listener.dup(), limit=_PIECE, backlog=BACKLOG)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    service.tell(READY, f"STATUS={WAITS}")
-    try:
+    with (
+        contextlib.closing(server),
+        calling(task.cancel, signal.SIGTERM),
+        calling(task.cancel, signal.SIGINT),
+    ):
+        service.tell(READY, f"STATUS={WAITS}")
         async with service.kept_alive():
             yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-        server.close()
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -248,17 +253,17 @@ def _listener(loaded: LoadedSettings, service: Service) -> socket.socket:
 def _on_loopback(listener: socket.socket) -> socket.socket:
     """Return a listener on loopback only: without a sandbox and sign-in --host must not count."""
     host, port = listener.getsockname()[:2]
-    if host in (_LOOPBACK, "::1"):
+    if host in (LOOPBACK, "::1"):
         return listener
     listener.close()
-    return bind(_LOOPBACK, port)
+    return bind(LOOPBACK, port)
 
 
 def _url(loaded: LoadedSettings, listener: socket.socket) -> str:
     """Return the hub's address for a browser on this machine."""
     hub = loaded.settings.hub
     host, port = listener.getsockname()[:2]
-    shown = _LOOPBACK if host == "0.0.0.0" else "[::1]" if ":" in host else host  # noqa: S104
+    shown = LOOPBACK if host == "0.0.0.0" else "[::1]" if ":" in host else host  # noqa: S104
     return f"{hub.public_url or f'http://{shown}:{port}'}{hub.base_url}/"
 
 

@@ -79,7 +79,7 @@ class Problem(Body):
 
 
 class NotEnrolled(Forbidden):
-    """Raised for a signed-in person who is not on the course's list (B38, B39)."""
+    """Raised for a signed-in person who is not on the course's access list (B38, B39)."""
 
 
 async def answer_problem(request: Request, error: MograderError) -> Response:
