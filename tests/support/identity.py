@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-SECRET = "5f" * 32
+SECRET = "0123456789abcdef" * 4
 """The hub secret of tests."""
 
 

@@ -98,7 +98,7 @@ def test_every_deduction_is_that_of_0_3_16_but_for_rounding(
     assert deduction(seconds, rule) == pytest.approx(percent, rel=1e-15, abs=1e-12)
     exact = max(mark * (1 - percent / 100), 0)
     assert abs(mark_after(mark, percent) - exact) <= 0.05 + 1e-9
-    assert 0 <= mark_after(mark, percent) <= mark + 0.05
+    assert 0 <= mark_after(mark, percent) <= mark + 0.05 + 1e-9
 
 
 def test_a_percentage_is_multiplied_as_decimals_are() -> None:

@@ -72,8 +72,8 @@ def test_an_answer_gets_what_it_earned(
 
 def test_an_answer_that_hangs_costs_its_own_check(recorded: Judged, tmp_path: Path) -> None:
     run = judged(tmp_path, source(), submission(HANGS), contract=recorded.contract)
-    states = [each["state"] for each in run.lines if each["kind"] == "judged"]
-    assert states == ["not run", "judged"]
+    found = [(each["state"], each["reason"]) for each in run.lines if each["kind"] == "judged"]
+    assert found == [("not run", "no answer: it took too long"), ("judged", "")]
     assert run.passed["Q2"] == [True, True]
 
 
