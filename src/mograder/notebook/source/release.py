@@ -381,7 +381,7 @@ def _advise(source: NotebookText, filename: str) -> Iterator[Finding]:
     for check in checks_in(source):
         if check.label in seen and seen[check.label] is not check.cell:
             message = f"the label {check.label!r} is given to a check above as well."
-            hint = "Only the last of them counts; give each a label of its own."
+            hint = "Grading counts the worst of them; give each a label of its own."
             yield Finding(filename, check.line, message, hint)
         seen[check.label] = check.cell
         if marks is not None and check.key not in marks:
