@@ -317,10 +317,10 @@ def _left_over(
 
     A line that is both inside and outside of a block gives the answer away, but a common line such
     as ``fig, ax = plt.subplots()`` does not. So a line is reported only if it assigns an answer, or
-    if it is repeated together with the next line. ``secrets`` holds the stripped lines of all
-    solutions.
+    if it is repeated together with the next line, commented out or not. ``secrets`` holds the
+    stripped lines of all solutions.
     """
-    lines = [line.strip() for line in source.lines]
+    lines = [line.strip().lstrip("#").strip() for line in source.lines]
     inside = {n for block in blocks for n in range(block.begin, block.end + 1)}
     answers = {name for names in _answers(source, blocks).values() for name in names}
     telling = {line for line in secrets if len(line) >= _SHORTEST}
