@@ -133,8 +133,12 @@ def _no_mark(found: re.Match[str], filename: str, line: int) -> Finding:
 
 
 def _pair(marks: list[_Mark], filename: str, findings: list[Finding]) -> Iterator[Block]:
-    """Yield the blocks; append markers that do not match to ``findings``."""
+    """Yield the blocks; append markers that do not match to ``findings``, which has near misses.
+
+    An end below a near miss is not said to lack its beginning: the near miss may be it.
+    """
     opened: _Mark | None = None
+    above = 0
     for mark in marks:
         if mark.begins:
             if opened is not None:
@@ -142,8 +146,9 @@ def _pair(marks: list[_Mark], filename: str, findings: list[Finding]) -> Iterato
                 findings.append(Finding(filename, mark.line, nested, "Close that one first."))
             opened = mark
         elif opened is None:
-            lone = f"{str(mark)!r} without its BEGIN."
-            findings.append(Finding(filename, mark.line, lone, "Remove it, or add the BEGIN."))
+            if not any(above < each.line < mark.line for each in findings):
+                lone = f"{str(mark)!r} without its BEGIN."
+                findings.append(Finding(filename, mark.line, lone, "Remove it, or add the BEGIN."))
         elif mark.kind is not opened.kind:
             crossed = f"{str(mark)!r} ends the {opened.kind} block of line {opened.line}."
             hint = f"End it with '### END {opened.kind}'."
@@ -152,6 +157,7 @@ def _pair(marks: list[_Mark], filename: str, findings: list[Finding]) -> Iterato
         else:
             yield Block(mark.kind, opened.line, mark.line)
             opened = None
+        above = mark.line
     if opened is not None:
         unclosed = f"{str(opened)!r} is never closed."
         hint = f"End it with '### END {opened.kind}'."
