@@ -184,7 +184,7 @@ function show_notices() {
 // ---- the results of changes
 
 form.on_draft(
-  (draft, wait) => outbox.keep(here(), here().title, draft, state, { wait }),
+  (draft, wait, apart) => outbox.keep(here(), here().title, draft, state, { wait, apart }),
   (draft, held) => outbox.keep(here(), here().title, draft, state, { held }),
 );
 
@@ -337,8 +337,8 @@ async function rubric_changed(result, added = "") {
     await reload();
     places.load_again({ now: true });
   }
-  if (added === key()) form.turn_on(result.comment);
   announce(word("changed", result.changed ?? 0));
+  if (added === key()) form.turn_on(result.comment); // may have more to say
 }
 
 // ---- ways
