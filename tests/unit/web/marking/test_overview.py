@@ -159,6 +159,17 @@ async def test_answers_are_shared_out_by_a_form(marked: Hub) -> None:
     assert ("share out marking", "A1", "ok") in [line[1:] for line in marked.audit()]
 
 
+async def test_a_share_of_somebody_without_a_role_that_marks_is_told(marked: Hub) -> None:
+    """For as long as it is shared so: a learning platform may give the role later."""
+    for markers, told in (("marta prof", None), ("marta nobody", "nobody has a share, but no role")):
+        data = {"markers": markers}
+        shared = await ask(marked, "POST", "/marking/A1/share", "prof", data=data)
+        for path in (shared.headers["location"], "/marking/A1"):
+            words = _words((await ask(marked, "GET", path, "prof")).text)
+            assert told in words if told else "no role" not in words
+    assert "no role" not in _words(await read(marked, "/marking/A1", "marta"))
+
+
 async def test_answers_are_shared_out_among_users_only(marked: Hub) -> None:
     for value in ("a/b", "marta, \x01", "x" * 300):
         answer = await ask(marked, "POST", "/marking/A1/share", "prof", data={"markers": value})
