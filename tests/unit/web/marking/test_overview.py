@@ -161,7 +161,10 @@ async def test_answers_are_shared_out_by_a_form(marked: Hub) -> None:
 
 async def test_a_share_of_somebody_without_a_role_that_marks_is_told(marked: Hub) -> None:
     """For as long as it is shared so: a learning platform may give the role later."""
-    for markers, told in (("marta prof", None), ("marta nobody", "nobody has a share, but no role")):
+    for markers, told in (
+        ("marta prof", None),
+        ("marta nobody", "nobody has a share, but no role"),
+    ):
         data = {"markers": markers}
         shared = await ask(marked, "POST", "/marking/A1/share", "prof", data=data)
         for path in (shared.headers["location"], "/marking/A1"):
