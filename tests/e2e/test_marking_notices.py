@@ -563,3 +563,21 @@ async def test_an_item_that_replaces_a_number_says_so_and_one_taken_away_leaves_
     await desk.press("u")
     await expect(desk.points).to_have_value("6")
     assert marks(course)["dan"] == (6, "mia")
+
+
+async def test_an_undo_over_an_automatic_mark_shows_the_automatic_points_again(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    await page.goto(address_of(url, course, "dan").replace("Essay", "Q1"))
+    desk = Desk(page)
+    listed = page.locator("#jump option:checked")
+    before = await listed.text_content() or ""
+    assert "points" in before
+    await desk.put("p", "1")
+    await desk.put("r", "The check was too strict.")
+    await desk.is_saved()
+    await expect(listed).not_to_have_text(before)
+    await desk.press("u")
+    await expect(page.locator("#news")).to_contain_text("Undone: automatic: ")
+    await expect(listed).to_have_text(before)
