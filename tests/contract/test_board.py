@@ -110,6 +110,7 @@ async def test_a_red_cell_leads_instructors_to_the_cells_of_the_student(taught: 
     link = re.search(r'href="\.\./(look/alice/A1\?check=[^"]+)"', await page(taught))
     assert link is not None
     assert "?check=" not in await page(taught, "?names=no")
+    assert '>Students <span class="count" id="students"' in await page(taught)
     taught.pool.running.clear()
     text = await read(taught, f"/{link[1]}", "prof")
     about = text.split('id="about-title"')[1].split("</section>", maxsplit=1)[0]

@@ -124,6 +124,14 @@ async def test_an_instructor_reads_a_students_notebook_and_none_of_it_counts(hub
     assert hub.pool.started == []
 
 
+async def test_a_name_that_cannot_be_on_the_list_of_people_is_told_with_its_line(
+    hub: Hub,
+) -> None:
+    fields = {"users": "bob\r\n\r\na/b\r\n"}
+    answer = await press(hub, "/sync-users", "prof", data=fields)
+    assert (answer.status_code, "Line 3: " in answer.text) == (400, True)
+
+
 async def test_the_list_of_people_is_changed_by_a_form_and_the_page_shows_it(hub: Hub) -> None:
     page = await read(hub, "/course/people", "prof")
     assert "everybody who can sign in may come in" in page

@@ -252,6 +252,14 @@ def test_demos_are_items_of_visibility_and_schedule(served: ServedHub, tmp_path:
     assert "  opens   Fri 01 Nov 2030, 00:00 UTC" in told
 
 
+def test_times_of_warming_are_told_in_the_zone_of_the_course(
+    served: ServedHub, tmp_path: Path
+) -> None:
+    cli("hub warm A1 --at 2030-12-01T09:00 --timezone Europe/Berlin")
+    (tmp_path / "mograder.toml").write_text('timezone = "Asia/Kolkata"\n')
+    assert cli("hub warm").out == "  A1: Sun 01 Dec 2030, 13:30 IST\n"
+
+
 def test_two_names_of_one_item_in_a_schedule_are_refused(served: ServedHub, tmp_path: Path) -> None:
     served.hub.publish("A3-Exam")
     (tmp_path / "term.toml").write_text("[items]\nA3 = 2030-12-01\na3 = 2030-11-01\n")

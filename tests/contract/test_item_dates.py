@@ -19,6 +19,7 @@ from mograder.store.gradebook.late_work import (
     PolicyChange,
     StoredPolicy,
 )
+from mograder.store.releases.releases import ItemKind
 from tests.support.graded_courses import put
 from tests.support.hub_app import Hub, HubOf
 from tests.support.hub_copies import ask, begin, press, read, see
@@ -78,6 +79,19 @@ async def test_dates_that_cannot_be_meant_are_refused_and_nothing_is_kept(
 ) -> None:
     assert (await ask(course, "POST", "/dates/A1", "prof", json=body)).status_code == 400
     assert (await dates_of(course))["closes"] is None
+
+
+async def test_a_lecture_has_an_opening_and_no_other_date(course: Hub) -> None:
+    course.publish("L01", ItemKind.LECTURE)
+    for key in ("due", "closes"):
+        answer = await ask(course, "POST", "/dates/L01", "prof", json={key: DUE})
+        told = "L01 is a lecture, which has no due date; --opens sets when students see it."
+        assert (answer.status_code, answer.json()["detail"]) == (400, told)
+        fields = {key: "2026-09-10T18:00", "timezone": "UTC"}
+        assert "no due date" in (await press(course, "/dates/L01", "prof", data=fields)).text
+    answer = await ask(course, "POST", "/dates/L01", "prof", json={"opens": DUE, "due": None})
+    assert (answer.status_code, answer.json()["opens"]) == (200, "2026-09-10T18:00:00Z")
+    assert (await dates_of(course, "L01"))["due"] is None
 
 
 @pytest.mark.parametrize("never", ["9999-12-31T23:59:00-12:00", "0001-01-01T00:00:00+14:00"])

@@ -30,6 +30,7 @@ from tests.support.marking_course import (
     open_marking_course,
     submission_of,
 )
+from tests.support.marking_desk import Desk
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]
 
@@ -532,3 +533,51 @@ async def test_answers_appear_by_themselves_on_a_page_that_had_none(
     await page.clock.fast_forward(20_000)
     await expect(page.locator("#desk")).to_be_visible()
     await expect(page.get_by_text("Answers appear as soon as")).to_be_hidden()
+
+
+async def test_an_item_that_replaces_a_number_says_so_and_one_taken_away_leaves_a_number(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    desk, why = Desk(page), page.locator("#points-why")
+    await give(page, "8")
+    await desk.new_item("Names the median", "2")
+    told = "8 points were replaced by the rubric’s 2; u undoes it."
+    await expect(why).to_have_text(told)
+    await expect(page.locator("#news")).to_have_text(told)
+    await desk.is_saved()
+    assert marks(course)["dan"] == (2, "mia")
+    await desk.press("u")
+    await expect(desk.points).to_have_value("8")
+    assert marks(course)["dan"] == (8, "mia")
+    await desk.press("1")
+    await give(page, "9")
+    await expect(why).to_have_text("Given as a number; the rubric’s sum is 2.")
+    await desk.press("1")
+    await expect(desk.points).to_have_value("9")
+    await desk.is_saved()
+    assert marks(course)["dan"] == (9, "mia")
+    await give(page, "6")
+    await desk.press("1")  # before the 6 is sent by itself
+    await desk.is_saved()
+    await desk.press("u")
+    await expect(desk.points).to_have_value("6")
+    assert marks(course)["dan"] == (6, "mia")
+
+
+async def test_an_undo_over_an_automatic_mark_shows_the_automatic_points_again(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    await page.goto(address_of(url, course, "dan").replace("Essay", "Q1"))
+    desk = Desk(page)
+    listed = page.locator("#jump option:checked")
+    before = await listed.text_content() or ""
+    assert "points" in before
+    await desk.put("p", "1")
+    await desk.put("r", "The check was too strict.")
+    await desk.is_saved()
+    await expect(listed).not_to_have_text(before)
+    await desk.press("u")
+    await expect(page.locator("#news")).to_contain_text("Undone: automatic: ")
+    await expect(listed).to_have_text(before)

@@ -6,6 +6,7 @@ Screenshots of every state are left as artefacts for people to look at.
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -169,4 +170,16 @@ async def test_a_time_is_told_in_words_of_the_page_and_with_the_hours_of_the_rea
         (sheet or "").replace("app.css", "times.js"),
     )
     assert spoken == "off", "else the sentence is spoken again each minute"
+    near = await page.evaluate(
+        """async (times) => {
+          const at = new Date(Date.now() + 1170000).toISOString();
+          const each = [`<time datetime="${at}">`, `until <time datetime="${at}" data-at>`];
+          document.body.innerHTML = each.map((one) => `<p>${one}</time></p>`).join("");
+          (await import(times)).tell_times(document);
+          return [...document.querySelectorAll("p")].map((one) => one.textContent);
+        }""",
+        (sheet or "").replace("app.css", "times.js"),
+    )
+    assert near[0] == "in 19 min."
+    assert re.fullmatch(r"until (tomorrow )?\d\d:\d\d", near[1]), near[1]
     await context.close()

@@ -193,6 +193,7 @@ def _verdict(response: httpx.Response) -> Verdict:
     texts = {
         "403 Forbidden": Verdict.SIGN_IN,
         '{"detail":"Cannot access another user\'s resources"}': Verdict.FOREIGN,
+        '{"detail":"You do not help there. Take the request on the board first."}': Verdict.FOREIGN,
         '{"detail":"Instructor access required"}': Verdict.UNPRIVILEGED,
         '{"detail":"Marker access required"}': Verdict.NO_MARKER,
     }

@@ -79,6 +79,16 @@ async def test_another_marker_does_not_enter_with_the_request_of_one(asked: Hub)
     assert await status(asked, "marta") == 403
 
 
+async def test_a_marker_who_reads_before_taking_the_request_is_told_what_comes_first(
+    asked: Hub,
+) -> None:
+    told = await ask(asked, "GET", "/look/alice/A1", "marta")
+    assert told.status_code == 403
+    assert "You do not help there. Take the request on the board first." in told.text
+    await act(asked, "marta", "take")
+    assert (await ask(asked, "GET", "/look/alice/A1", "marta")).status_code != 403
+
+
 async def test_a_student_who_is_no_marker_is_no_helper_even_in_the_database(asked: Hub) -> None:
     """A helper who was taken off the list of markers meanwhile."""
     board = Board(asked.engine)

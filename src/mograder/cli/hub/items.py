@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from mograder.cli.shared.console import plain
+from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.lazy import server_part
 from mograder.cli.shared.options import PATH, course_dir_option, verbose_option
 from mograder.cli.shared.output import counting, reporting
@@ -293,7 +294,10 @@ def _size(count: int) -> str:
 @click.argument("items", nargs=-1)
 @click.option("--at", metavar="TIME", help="Not now, but from some minutes before this time.")
 @click.option("--forget", is_flag=True, help="Remove the times that were set for ITEMS.")
-@click.option("--timezone", help="For times without one.  [default: this computer's]")
+@click.option(
+    "--timezone",
+    help="For times without one.  [default: the course's `timezone`, else this computer's]",
+)
 @hub_address_options
 @json_option
 def warm(
@@ -315,6 +319,7 @@ def warm(
         raise click.UsageError("Give one of --at and --forget.")
     if (at is not None or forget) and not items:
         raise click.UsageError("Name the items.")
+    timezone = timezone or load_course().settings.timezone
     zone = parse_zone(timezone) if timezone else None
     moment = None if at is None else read_opening(at, zone)
     with address.client() as client:

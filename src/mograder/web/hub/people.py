@@ -101,6 +101,9 @@ async def sync_users(
         fields = await read_form(request, _LONG_FORM)
         await _demand_unchanged(app, fields.get("stamp"))
         users = fields.get("users", "").splitlines()
+        for at, line in enumerate(users, start=1):
+            if line.strip():
+                _named(at, line)
         if not "".join(users).strip() and fields.get("empty") != "yes" and not _by_platform(app):
             raise InvalidInput(
                 "The access list has no name: only staff could come in. Nothing was saved.",
@@ -315,10 +318,7 @@ def _people(app: HubApp, text: str, address: str) -> list[Invited]:
     found: dict[Username, Invited] = {}
     for at, line in filled:
         name, *rest = _APART.split(line, maxsplit=1)
-        try:
-            user = Username.claimed(name.strip())
-        except InvalidInput as error:
-            raise InvalidInput(f"Line {at}: {error.message}", hint=error.hint) from error
+        user = _named(at, name)
         if user in staff:
             raise InvalidInput(
                 f"Line {at}: {user} instructs or marks, and cannot be invited here.",
@@ -330,6 +330,14 @@ def _people(app: HubApp, text: str, address: str) -> list[Invited]:
         email = next(filter(is_address, told), "")
         found[user] = Invited(user, about, email, code, f"{address}{code.text}")
     return list(found.values())
+
+
+def _named(at: int, text: str) -> Username:
+    """Return the name in line ``at``, which an InvalidInput tells."""
+    try:
+        return Username.claimed(text.strip())
+    except InvalidInput as error:
+        raise InvalidInput(f"Line {at}: {error.message}", hint=error.hint) from error
 
 
 def _write(app: HubApp, people: list[Invited], until: datetime) -> list[Invited]:

@@ -41,6 +41,7 @@ from mograder.web.marking.context import (
     may_show_names,
     names_shown,
 )
+from mograder.web.marking.request_pages import known_markers
 from mograder.web.pages import Sheet, go_to, page, path_segment, sheet_of, with_outcome
 from mograder.web.request_body import read_form
 
@@ -117,13 +118,17 @@ def course(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> 
 
 
 def assignment(here: CurrentHere, names: bool | None = None) -> Response:
-    """Show an assignment's questions and students; ``names`` as in the API of answers."""
+    """Show an assignment's questions and students; ``names`` as in the API of answers.
+
+    The people ``unknown`` have a share, and no role that marks as far as is known here.
+    """
     request, marking, marker, item = here.request, here.marking, here.marker, here.item
     shown, opened = names_shown(marking, marker, names), open_for_marking(marking.loaded.course_dir)
     line = _assignment_line(marking, marker, item, opened, _requests(marking)[item])
     answers = here.answers(shown)
     if not line.submitted and not answers.order:
         raise NotFound("There is nothing to mark under this name.")
+    shares = {*Shares(here.book).of(item).values()} - {"", marker.name}
     return page(
         request,
         "marking/assignment.html",
@@ -131,6 +136,7 @@ def assignment(here: CurrentHere, names: bool | None = None) -> Response:
         now=marking.clock.now(),
         markers=marking.loaded.settings.marking.markers,
         line=line,
+        unknown=sorted(shares.difference(known_markers(marking, here.book, item))),
         sheet=_students(request, marking, answers, by_name=shown),
         names=shown,
         may_show_names=may_show_names(marking, marker),

@@ -200,7 +200,7 @@ def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -
         checks,
         besides,
         changed,
-        _people(marking, book, assignment),
+        known_markers(marking, book, assignment),
         f"{answer_id(marking.key, assignment, found.student)}/"
         f"{path_segment(question_address(found.question))}",
         next(later, others[0] if others else None),
@@ -271,8 +271,11 @@ def _words(marks: ReleasedMarks, key: str) -> object:
     return comments, marks.grade.comment, reasons
 
 
-def _people(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str, ...]:
-    """Return the people who may be given a request: those who marked, and the settings' markers."""
+def known_markers(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str, ...]:
+    """Return the people who may be given a request: those who marked, and the settings' markers.
+
+    Others may have a role that marks by a token or a learning platform.
+    """
     settings = marking.loaded.settings
     listed = {*settings.marking.markers, *settings.hub.instructors}
     return tuple(sorted(listed | markers_of(book, assignment)))
@@ -314,7 +317,7 @@ def _change(
 
 
 def _assignee(marking: MarkingApp, book: Gradebook, assignment: str, name: str) -> str:
-    if name and name not in _people(marking, book, assignment):
+    if name and name not in known_markers(marking, book, assignment):
         raise InvalidInput("This person does not mark the assignment.")
     return name
 

@@ -5,10 +5,10 @@ import { relative, short_time } from "./words.js";
 const MINUTE = 60000, HOUR = 3600000;
 const AGAIN_MS = 30000;
 
-// "5 min ago" within an hour, "Wed 18:00" before and after; the whole time is in the title.
-function told(moment, ahead, now) {
+// "5 min ago" within an hour, "Wed 18:00" before and after, and always if `at`; the whole time is in the title.
+function told(moment, { ahead, at }, now) {
   const away = moment - now, minutes = Math.trunc(away / MINUTE);
-  if (Math.abs(away) >= HOUR) return short_time(moment, ahead, now);
+  if (at !== undefined || Math.abs(away) >= HOUR) return short_time(moment, ahead !== undefined, now);
   const near = relative({ style: "short" });
   return minutes ? near.format(minutes, "minute") : near.format(0, "second");
 }
@@ -19,7 +19,7 @@ export function tell_times(root) {
     const moment = new Date(time.dateTime);
     if (Number.isNaN(moment.valueOf())) continue;
     time.ariaLive = "off"; // what surrounds it, and is spoken, is not spoken again each minute
-    const text = told(moment, time.dataset.ahead !== undefined, now);
+    const text = told(moment, time.dataset, now);
     if (time.textContent !== text) time.textContent = text;
     time.title = moment.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
   }

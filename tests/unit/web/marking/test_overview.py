@@ -89,14 +89,20 @@ async def test_names_are_hidden_until_they_are_asked_for(marked: Hub) -> None:
 
 
 async def test_a_students_line_has_the_marks_and_what_waits(marked: Hub) -> None:
-    words = _words(await read(marked, "/marking/A1?names=1", "prof"))
+    html = await read(marked, "/marking/A1?names=1", "prof")
+    words = _words(html)
+    assert {"/release", "/statistics"} <= set(re.findall(r'href="/marking/A1(/\w+)"', html))
     assert "Essay people 20 1 of 3 2" in words
     assert "bob judged 7.5 15 22.5 of 30" in words
     assert "carol judged 7.5 none none yet 1 question waits." in words
 
 
 async def test_an_assignment_that_is_only_handed_in_says_what_comes_first(marked: Hub) -> None:
-    assert "Nothing is graded yet." in await read(marked, "/marking/A2", "prof")
+    shown = await read(marked, "/marking/A2", "prof")
+    assert "Nothing is graded yet." in shown
+    assert 'href="/course/items/A2#marks">Grade submissions</a>' in shown
+    for page in (shown, await read(marked, "/course/items/A2", "prof")):
+        assert not re.search("/A2/(release|statistics)", page)
 
 
 async def test_a_name_without_any_work_is_not_found(marked: Hub) -> None:
@@ -151,6 +157,20 @@ async def test_answers_are_shared_out_by_a_form(marked: Hub) -> None:
     assert "The answers are shared out among marta." in shown
     assert "2 in your share" in _words(await read(marked, "/marking/A1", "marta"))
     assert ("share out marking", "A1", "ok") in [line[1:] for line in marked.audit()]
+
+
+async def test_a_share_of_somebody_without_a_role_that_marks_is_told(marked: Hub) -> None:
+    """For as long as it is shared so: a learning platform may give the role later."""
+    for markers, told in (
+        ("marta prof", None),
+        ("marta nobody", "nobody has a share, but no role"),
+    ):
+        data = {"markers": markers}
+        shared = await ask(marked, "POST", "/marking/A1/share", "prof", data=data)
+        for path in (shared.headers["location"], "/marking/A1"):
+            words = _words((await ask(marked, "GET", path, "prof")).text)
+            assert told in words if told else "no role" not in words
+    assert "no role" not in _words(await read(marked, "/marking/A1", "marta"))
 
 
 async def test_answers_are_shared_out_among_users_only(marked: Hub) -> None:

@@ -181,10 +181,11 @@ async def helper(identity: Annotated[Identity, Depends(member)]) -> Identity:
 async def visitor(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
     """Admit whom :func:`owner` admits, and the helper who took the owner's request for help."""
     named, item = request.path_params["user"], request.path_params["a"]
-    desk = part(request, HelpDesk)
-    if identity.role is Role.MARKER and desk.took(identity.username, nfc(named), nfc(item)):
-        return identity
-    return await owner(request, identity)
+    if identity.role is not Role.MARKER or identity.username == nfc(named):
+        return await owner(request, identity)
+    if not part(request, HelpDesk).took(identity.username, nfc(named), nfc(item)):
+        raise Forbidden("You do not help there.", hint="Take the request on the board first.")
+    return identity
 
 
 async def helped(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:

@@ -34,6 +34,7 @@ from mograder.grading.course_late import CourseLate, Preview
 from mograder.grading.late_work import DueDates
 from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.late_work import LateWork, PolicyChange
+from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import item_name, item_page
@@ -179,7 +180,14 @@ def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:
 
 
 def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
-    """Raise InvalidInput if the new dates, with those that stay, are in an impossible order."""
+    """Raise InvalidInput if the new dates, with those that stay, are in an impossible order.
+
+    Also for a due date or an end of an item that nobody submits.
+    """
+    release = app.services.releases.get(item)
+    if release and release.kind is not ItemKind.ASSIGNMENT and (given.due or given.closes):
+        text = f"{item} is a {release.kind}, which has no due date"
+        raise InvalidInput(f"{text}; --opens sets when students see it.")
     facts = LateWork(app.marking.book()).facts()
     asked = given.model_fields_set
     dates = {key: getattr(given, key) for key in asked - {"opens"}}

@@ -1,7 +1,7 @@
 // The mark as a form: points as a number or by the rubric, saved comments, comment, reason.
 
 import { call, at_api } from "./marking-api.js";
-import { make, markup, number_in, number_text, of } from "./marking-dom.js";
+import { announce, make, markup, number_in, number_text, of } from "./marking-dom.js";
 import { word } from "./words.js";
 
 const PREVIEW_MS = 400;
@@ -9,6 +9,7 @@ const KEYS = 9;
 const DECIMALS = 1e5; // as many as the hub keeps of a sum
 
 let shown = null, draft = null, rubric = { starts_at: "zero", comments: [], retired: [] }, due = 0, rendered = "";
+let replaced = null; // the points that the last change replaced by the rubric's
 let changed = () => {}, troubled = () => {};
 
 export const on_draft = (handler, trouble) => [changed, troubled] = [handler, trouble];
@@ -36,6 +37,7 @@ const texts_of = (mark) => ({
 export function fill(state, made, gently = false) {
   const before = gently ? texts_of(draft) : {};
   shown = state;
+  if (!gently) replaced = null;
   of("mark").hidden = state.own;
   draft = { ...made, saved: [...made.saved] };
   for (const [name, text] of Object.entries(texts_of(draft))) {
@@ -83,12 +85,14 @@ export const points_of = (from) => from.points ?? sum(from);
 
 // ---- the marker's actions
 
-function change(values, wait) {
+function change(values, wait, typed = null) {
   if (shown.own) return; // the form is hidden; keys reach it all the same
   Object.assign(draft, values);
+  replaced = typed;
   tell_points();
+  if (replaced !== null) announce(of("points-why").textContent);
   if (broken()) return;
-  changed(draft, wait);
+  changed(draft, wait, replaced !== null);
 }
 
 // Tells at its field why the mark cannot be saved.
@@ -170,12 +174,12 @@ export function toggle(number) {
 
 function toggled(comment, on) {
   const saved = on ? [...draft.saved, comment.id] : draft.saved.filter((id) => id !== comment.id);
-  // An item's points count at once, also where a number stood before.
-  const points = comment.points === null ? draft.points : null;
+  // The points of an item that is given count at once, also where a number stood before.
+  const before = draft.points, points = on && comment.points !== null ? null : before;
   const adjustment = saved.some(has_points) ? draft.adjustment : draft.adjustment || null;
   draft = { ...draft, saved, points, adjustment };
   if (points === null) of("points").value = number_text(sum());
-  change({}, undefined);
+  change({}, undefined, points === null && before !== sum() ? before : null);
 }
 
 // A saved comment in the place of the same text written by hand.
@@ -224,6 +228,7 @@ function tell_points() {
   const rubric_used = draft.saved.some(has_points);
   const words = [];
   if (given && rubric_used && rubric_sum !== draft.points) words.push(word("rubricsays", number_text(rubric_sum)));
+  else if (replaced !== null) words.push(word("replaced", number_text(replaced), number_text(rubric_sum)));
   else if (!given && rubric_sum !== null) words.push(word("byrubric", number_text(rubric_sum)));
   else if (!given) words.push(shown.auto?.points == null ? word("none") : word(waits_for_a_person() ? "autowaits" : "autocounts"));
   if (overrides()) words.push(word("override", number_text(shown.auto?.points)));

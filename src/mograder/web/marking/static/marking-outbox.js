@@ -22,9 +22,10 @@ export const stay_silent = () => (silent = storing); // the page goes to one tha
 export const on_change = (listener) => listeners.push(listener);
 
 // Keeps a mark as the marker has it now; `version` is that of the mark it was made from, `run` that of
-// the answer. `held` says why it cannot be sent as it is.
-export function keep(place, label, draft, { version, run }, { wait = SOON_MS, held = "" } = {}) {
+// the answer. `held` says why it cannot be sent as it is. `apart`: an undo brings the mark before it back.
+export function keep(place, label, draft, { version, run }, { wait = SOON_MS, held = "", apart = false } = {}) {
   const key = key_of(place.id, place.question);
+  if (apart && entries.has(key) && !entries.get(key).conflict && !entries.get(key).refused) send(entries.get(key));
   const entry = entries.get(key) ?? { key, id: place.id, question: place.question, version, run, sent: [] };
   Object.assign(entry, { label, draft: { ...draft }, held, trouble: held, refused: Boolean(held), signed_out: false, closed: false });
   entries.set(key, entry);

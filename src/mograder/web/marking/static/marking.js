@@ -151,11 +151,15 @@ function show_ways() {
   history.replaceState(null, "", address);
 }
 
+function points_told(mark, auto) {
+  const points = mark?.points ?? null;
+  return points !== null ? word("marked", number_text(points)) : auto?.points != null ? word("automatic", number_text(auto.points)) : word("unmarked");
+}
+
 // The marker, and the reason for which the answer waits.
 function tell_mark() {
   const { mark, open, undo, auto } = state;
-  const points = mark?.points ?? null;
-  of("standing").textContent = open || (points !== null ? word("marked", number_text(points)) : auto?.points != null ? word("automatic", number_text(auto.points)) : word("unmarked"));
+  of("standing").textContent = open || points_told(mark, auto);
   of("by").textContent = mark ? word("by", mark.marker, moment(mark.at)) : "";
   of("undo").setAttribute("aria-disabled", String(!undo && !outbox.entry_of(key())));
 }
@@ -184,7 +188,7 @@ function show_notices() {
 // ---- the results of changes
 
 form.on_draft(
-  (draft, wait) => outbox.keep(here(), here().title, draft, state, { wait }),
+  (draft, wait, apart) => outbox.keep(here(), here().title, draft, state, { wait, apart }),
   (draft, held) => outbox.keep(here(), here().title, draft, state, { held }),
 );
 
@@ -214,8 +218,9 @@ function took(saved, result) {
   cache.delete(saved);
   tell_kept(saved, result.kept ?? 0);
   const { mark, version, open = "", look_again = false } = result;
-  places.update(saved, { open, look_again, points: mark ? mark.points : null });
-  if (state && here() && saved === key()) {
+  const shown = state && here() && saved === key();
+  places.update(saved, { open, look_again, points: mark ? mark.points : shown ? (state.auto?.points ?? null) : null });
+  if (shown) {
     Object.assign(state, { mark, version, open, look_again, undo: result.undo ?? state.undo });
     show_notices();
     if (!outbox.entry_of(saved)) form.settle(mark);
@@ -297,7 +302,7 @@ async function learn_groups() {
 
 // Of the answer that was shown when it was asked for; another may be shown when the hub has answered.
 async function undo() {
-  const wanted = here(), name = key();
+  const wanted = here(), name = key(), { auto } = state;
   if (!(await outbox.flush(name))) return announce(of("saved").textContent);
   try {
     const { version } = name === key() ? state : await fetch_state(wanted);
@@ -305,8 +310,7 @@ async function undo() {
     took(name, result);
     if (name === key()) show_mark(false);
     told();
-    const points = result.mark?.points ?? null;
-    announce(word("undone", points === null ? word("unmarked") : word("marked", number_text(points))));
+    announce(word("undone", points_told(result.mark, auto)));
   } catch (error) {
     if (error.status === 409) await reload();
     tell_trouble("act", error.message);
@@ -337,8 +341,8 @@ async function rubric_changed(result, added = "") {
     await reload();
     places.load_again({ now: true });
   }
-  if (added === key()) form.turn_on(result.comment);
   announce(word("changed", result.changed ?? 0));
+  if (added === key()) form.turn_on(result.comment); // may have more to say
 }
 
 // ---- ways
