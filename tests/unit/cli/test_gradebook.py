@@ -505,6 +505,16 @@ def test_an_import_tells_marks_that_are_others_after_deductions(course: Path) ->
     assert "differ" not in cli("gradebook import-0316").out
 
 
+def test_a_total_beside_a_comment_is_told(course: Path) -> None:
+    """0.3.16 saves its slider as the total, also where every question has checks."""
+    path = put_recorded(course / "gradebook.db")
+    saved = "UPDATE submissions SET manual_mark = 4, total_mark = 4, feedback = 'Good try'"
+    change(path, f"{saved}, auto_mark = 0, graded_at = 'x' WHERE assignment = 'A3-Checks'")
+    assert "  A3-Checks, alice: total 4, a comment\n" in cli("gradebook import-0316").out
+    told = cli("gradebook explain A3-Checks alice").out
+    assert "  Total: 4 (as mograder 0.3.16 saved it)\n" in told
+
+
 @pytest.mark.parametrize(
     "words", ["release A1", "withdraw A1 --note Later", "import A1 marks.csv", "export-0316"]
 )

@@ -168,6 +168,9 @@ def _step(
         at=_utc_of(row.graded_at, at) if last is None and not rows.runs else utc_iso(at),
     )
     what = "a comment"
+    earlier = held.total_mark if held is not None else None
+    if not rows.runs and row.total_mark not in (None, earlier):
+        what = f"total {row.total_mark:g}, a comment"
     if given is not None:
         what = f"{mark.points:g} of {mark.available:g} marks by a person, total {row.total_mark:g}"
     return replace(after, told=Told(*row.key, Outcome.DONE, what), mark=mark)
