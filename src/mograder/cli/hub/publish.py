@@ -262,8 +262,9 @@ def _conclusion(done: _Done, kind: ItemKind, *, dry_run: bool) -> Iterator[str]:
         if done.found is not None:
             yield from _changes(done.found, kind)
         yield "Dry run — not publishing."
-    elif not done.published and done.sent is not SourceSent.SENT:
-        yield "Unchanged; nothing to do."
+    elif not done.published:
+        is_sent = done.sent is SourceSent.SENT
+        yield "The release is unchanged." if is_sent else "Unchanged; nothing to do."
 
 
 def _changes(found: Changes, kind: ItemKind) -> Iterator[str]:
