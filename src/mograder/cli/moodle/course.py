@@ -275,7 +275,7 @@ def sync_users(  # one argument per option
         participants = list_first_participants(client, on_moodle, known, naming)
         url = client.url
     tell(f"Found {len(participants.people)} enrolled users on Moodle.")
-    users = participants.users()
+    users = participants.users(naming.by)
     if dry_run:
         for user, name in users.items():
             tell(plain(f"  {user}  ({name})"))
@@ -294,7 +294,7 @@ def _write(
     address: Address | None,
 ) -> None:
     """Record the names, then replace the hub's access list."""
-    users = participants.users()
+    users = participants.users(naming.by)
     if not users:
         raise NotFound(
             "Moodle names nobody in this assignment, so the access list was left as it is.",
