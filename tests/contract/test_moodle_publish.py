@@ -101,7 +101,7 @@ def test_a_password_does_not_travel_unencrypted(
     err = cli("moodle login --url http://moodle.invalid --username alice", status=2).err
     assert "Your password would travel unencrypted: http://moodle.invalid" in err
     assert "--insecure" in err
-    assert "anyone on the way could read your token" in err
+    assert "Warning" not in err, "one reason is enough"
     assert typed.tell() == 0, "the password was not asked for"
 
 

@@ -105,6 +105,9 @@ def test_sync_is_repeatable_and_tells_what_it_did(teacher: CourseSetup) -> None:
     assert [each["id"] for each in told["assignments"]] == [1, 2]
     assert (teacher.course / "mograder.toml").read_text() == before
     cli("moodle sync --include exam", status=3)
+    printed = cli("moodle sync --include A1.,Z*")
+    assert printed.out.endswith("mograder.toml is up to date (1 assignment).\n")
+    assert "Warning: no assignment on Moodle matches Z*.\n" in printed.err
 
 
 def test_sync_takes_the_regular_expressions_of_0_3_16(teacher: CourseSetup) -> None:

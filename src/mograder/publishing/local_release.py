@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from shlex import quote
 
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.file_upload import Upload
@@ -115,14 +116,15 @@ class Differences:
         return [f"  {words}: {name}" for words, names in told for name in names]
 
 
-def find_release(argument: str, release_dir: Path) -> Path:
+def find_release(argument: str, release_dir: Path, source_dir: Path | None = None) -> Path:
     """Return the directory that a command line's ASSIGNMENT means (B92).
 
     A path with a separator is that directory. A bare name is looked up among the released items
     (:mod:`mograder.core.name_lookup`); if none matches, it is a directory of that name here.
 
     Raises:
-        NotFound: Nothing matches; the message lists the released items.
+        NotFound: Nothing matches; the message lists the released items, and tells how to release
+            one that is in ``source_dir`` only.
         InvalidInput: Several match; the message lists them.
     """
     directory = named_directory(argument_path(argument))
@@ -137,10 +139,21 @@ def find_release(argument: str, release_dir: Path) -> Path:
     )
     try:
         return release_dir / find_name(argument, _released(release_dir, argument), words)
-    except NotFound:
+    except NotFound as error:
         if argument and directory.is_dir():
             return directory
-        raise
+        raise NotFound(error.message, hint=_in_source(argument, source_dir) or error.hint) from None
+
+
+def _in_source(argument: str, source_dir: Path | None) -> str:
+    """Return how to release what only ``source_dir`` has, "" if it has nothing of that name."""
+    if source_dir is None:
+        return ""
+    try:
+        name = find_name(argument, _released(source_dir, argument))
+    except (NotFound, InvalidInput):
+        return ""
+    return f"Run `mograder generate {quote(name)}` first."
 
 
 def read_release(directory: Path) -> LocalRelease:

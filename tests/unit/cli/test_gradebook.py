@@ -490,6 +490,31 @@ def test_an_import_is_previewed_and_changes_no_table_of_0_3_16(course: Path) -> 
     assert cli("gradebook import-0316").out == "0 rows imported.\n"
 
 
+def test_an_import_tells_marks_that_are_others_after_deductions(course: Path) -> None:
+    """0.3.16 rounds them to whole marks; its teachers have shown and sent those."""
+    (course / "mograder.toml").write_text(
+        "[penalties]\nenabled = true\nper_day = 5.0\n"
+        '[[assignments]]\nname = "A1"\nduedate = 1795292000\n'
+    )
+    put_recorded(course / "gradebook.db")
+    found = "A1 alice 63.6 (0.3.16: 60), A1 cleo 51.7 (0.3.16: 0)"
+    told = f"2 marks after deductions differ from 0.3.16's: {found}.\n"
+    assert told in cli("gradebook import-0316 --dry-run").out
+    assert cli("gradebook import-0316").out.endswith(told)
+    cli("gradebook export-0316")
+    assert "differ" not in cli("gradebook import-0316").out
+
+
+def test_a_total_beside_a_comment_is_told(course: Path) -> None:
+    """0.3.16 saves its slider as the total, also where every question has checks."""
+    path = put_recorded(course / "gradebook.db")
+    saved = "UPDATE submissions SET manual_mark = 4, total_mark = 4, feedback = 'Good try'"
+    change(path, f"{saved}, auto_mark = 0, graded_at = 'x' WHERE assignment = 'A3-Checks'")
+    assert "  A3-Checks, alice: total 4, a comment\n" in cli("gradebook import-0316").out
+    told = cli("gradebook explain A3-Checks alice").out
+    assert "  Total: 4 (as mograder 0.3.16 saved it)\n" in told
+
+
 @pytest.mark.parametrize(
     "words", ["release A1", "withdraw A1 --note Later", "import A1 marks.csv", "export-0316"]
 )

@@ -154,7 +154,10 @@ def test_missing_usernames_are_told_with_the_right_and_the_file_that_solve_it() 
     assert "does not show you any usernames" in problem.message
     for remedy in ("moodle/user:viewalldetails", "--map FILE", "--username-from"):
         assert remedy in problem.hint
-    assert "Alice Ångström, Bob Smith" in need_names([ALICE, BOB], total=3).message
+    some = need_names([ALICE, BOB], total=3)
+    assert "the usernames of Alice Ångström, Bob Smith, so they cannot be matched" in some.message
+    assert some.hint.index("--map FILE") < some.hint.index("moodle/user:viewalldetails")
+    assert "any ID numbers" in need_names([ALICE, BOB], 2, NamedBy.IDNUMBER).message
 
 
 def test_two_people_never_share_a_username() -> None:

@@ -87,6 +87,13 @@ def test_a_name_that_matches_nothing_lists_what_there_is(release: Path, argument
     assert "A1-Intro, A1-More, L01-Lines" in refused.value.hint
 
 
+def test_an_item_of_the_source_alone_says_how_it_is_released(release: Path) -> None:
+    item(release.parent / "source", "A2-Optimisation")
+    with pytest.raises(NotFound, match="There is no release 'A2'") as refused:
+        find_release("A2", release, release.parent / "source")
+    assert refused.value.hint == "Run `mograder generate A2-Optimisation` first."
+
+
 def test_an_empty_course_says_how_releases_are_made(tmp_path: Path) -> None:
     with pytest.raises(NotFound) as refused:
         find_release("A1", tmp_path / "release")

@@ -45,10 +45,10 @@ def existing_book(loaded: LoadedSettings, *, writes: bool = True) -> Iterator[Gr
 
 
 @contextmanager
-def viewed_or_empty(path: Path, *, imports: bool = True) -> Iterator[Gradebook]:
+def viewed_or_empty(path: Path, *, trial: bool = False) -> Iterator[Gradebook]:
     """View a gradebook as :func:`viewed_gradebook`; without one, an empty one that is not kept."""
     if path.is_file():
-        with viewed_gradebook(path, imports=imports) as book:
+        with viewed_gradebook(path, trial=trial) as book:
             yield book
     else:
         with (

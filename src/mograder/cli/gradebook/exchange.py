@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,8 +19,9 @@ from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.options import EXISTING_FILE, FILE, output_file_option
 from mograder.cli.shared.released import warn_of_reservations
 from mograder.core.clock import SystemClock
+from mograder.core.csv_table import number_text
 from mograder.core.errors import NotFound
-from mograder.core.name_lookup import counted
+from mograder.core.name_lookup import counted, listed
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import (
     as_json,
@@ -146,14 +148,15 @@ def import_0316(*, file: Path | None, replace: bool, dry_run: bool, loaded: Load
             hint = "Give the gradebook of mograder 0.3.16, or the course by -C."
             raise NotFound(f"There is no gradebook {path}.", hint=hint)
         with viewed_or_empty(path) as book:  # a wrong FILE is refused before ours is made
-            book.import_0316(other, at, dry_run=True)
+            book.import_0316(other, at)
     # The marks of 0.3.16 in it are left to this command.
     opening: AbstractContextManager[Gradebook] = (
-        viewed_or_empty(path, imports=False) if dry_run else Gradebook(path, imports=False)
+        viewed_or_empty(path, trial=True) if dry_run else Gradebook(path, imports=False)
     )
     with opening as book:
-        told = book.import_0316(other, at, replaces=replace, dry_run=dry_run)
-    _tell(told, "imported", dry_run=dry_run)
+        told = book.import_0316(other, at, replaces=replace)
+        differing = _other_deductions(loaded, book, other)
+    _tell(told, "imported", differing, dry_run=dry_run)
 
 
 @click.command("export-0316")
@@ -186,7 +189,23 @@ def _other(file: Path | None, own: Path) -> Path | None:
     return None if file is None or file.resolve() == own.resolve() else file
 
 
-def _tell(told: Sequence[Told], done: str, *, dry_run: bool) -> None:
+def _other_deductions(loaded: LoadedSettings, book: Gradebook, file: Path | None) -> list[str]:
+    """Return the marks that are others than 0.3.16's only after the deductions for lateness."""
+    rows = {row.key: row for row, _ in book.marks_0316(file).submissions}
+    late, found = CourseLate(loaded, lenient=True), []
+    for each in chain.from_iterable(late.course(book).values()):
+        grade = each.grade
+        row = rows.get((grade.assignment, grade.student))
+        if row is None or grade.total is None or row.total_mark != grade.total:
+            continue
+        theirs = row.total_mark if row.penalised_mark is None else row.penalised_mark
+        if theirs != grade.final:
+            ours = number_text(grade.final)
+            found.append(f"{row.assignment} {row.student} {ours} (0.3.16: {number_text(theirs)})")
+    return found
+
+
+def _tell(told: Sequence[Told], done: str, differing: Sequence[str] = (), *, dry_run: bool) -> None:
     for each in told:
         sign = "LEFT: " if each.outcome is Outcome.CONFLICT else ""
         click.echo(plain(f"  {each.assignment}, {each.student}: {sign}{each.text}"))
@@ -194,6 +213,10 @@ def _tell(told: Sequence[Told], done: str, *, dry_run: bool) -> None:
     left = counts[Outcome.CONFLICT]
     more = f", {left} left: give --replace, or mark them on one side only" if left else ""
     click.echo(f"{counted(counts[Outcome.DONE], 'row')} {done}{more}.")
+    if differing:
+        differ = "differs" if len(differing) == 1 else "differ"
+        marks, names = counted(len(differing), "mark"), listed(differing, 5)
+        click.echo(plain(f"{marks} after deductions {differ} from 0.3.16's: {names}."))
     if dry_run:
         click.echo("Dry run — nothing was changed.")
     if left:

@@ -44,6 +44,7 @@ from mograder.grading.submissions.grading_result import (
     last_results,
     result_of_run,
 )
+from mograder.marks import sum_of_marks
 from mograder.operations.gradebook_checks import Verifies, all_well, check_gradebook
 from mograder.operations.report import problems
 from mograder.sandbox.execution.judging import JudgedCall
@@ -362,11 +363,12 @@ def _label(label: GradedLabel) -> Iterator[str]:
 
 def _sum(grade: StudentGrade) -> Iterator[str]:
     """Yield the total as a sum of checks and people."""
-    parts = [number_text(each) for each in (grade.auto, grade.manual) if each is not None]
+    parts = [each for each in (grade.auto, grade.manual) if each is not None]
     total = number_text(grade.total)
     if total:
-        terms = f"{' + '.join(parts)} = " if len(parts) > 1 else ""
-        yield f"  Total: {terms}{total}"
+        terms = f"{' + '.join(map(number_text, parts))} = " if len(parts) > 1 else ""
+        saved = "" if sum_of_marks(parts) == grade.total else " (as mograder 0.3.16 saved it)"
+        yield f"  Total: {terms}{total}{saved}"
 
 
 def _told(given: GivenMark, saved: Sequence[str]) -> str:

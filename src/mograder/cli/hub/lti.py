@@ -277,7 +277,9 @@ def _expected(issuer: str, courses: tuple[str, ...], choices: Mapping[str, objec
 def _look_up(platform: LtiPlatform) -> None:
     """Raise InvalidInput for a private address; warn if the platform's name is not known here."""
     http = GuardedHttp(
-        {origin_of(platform.issuer)}, private_network=platform.private_network, name=platform.issuer
+        {origin_of(platform.issuer)},
+        private_network=platform.private_network,
+        name=f"the learning platform {platform.issuer}",
     )
     try:
         http.look_up(platform.issuer)

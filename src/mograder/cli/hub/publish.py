@@ -91,7 +91,7 @@ def publish(  # noqa: PLR0913  # one argument per option
     if lecture and demo:
         raise click.UsageError("An item is a lecture or a demo, not both.")
     stated = ItemKind.LECTURE if lecture else ItemKind.DEMO if demo else None
-    release = _find(assignment, loaded.path(loaded.settings.dirs.release))
+    release = _find(assignment, loaded)
     kind = stated or release.detected or ItemKind.ASSIGNMENT
     _announce(release, kind, detected=stated is None)
     if kind is ItemKind.ASSIGNMENT and not force:
@@ -161,10 +161,12 @@ def _exchange(
     return _Done(found, published, sent)
 
 
-def _find(assignment: str, release_dir: Path) -> LocalRelease:
+def _find(assignment: str, loaded: LoadedSettings) -> LocalRelease:
     """Find the release and list its files; errors here exit with 1, as in 0.3.16."""
+    dirs = loaded.settings.dirs
     try:
-        return read_release(find_release(assignment, release_dir))
+        release, source = loaded.path(dirs.release), loaded.path(dirs.source)
+        return read_release(find_release(assignment, release, source))
     except (NotFound, InvalidInput) as error:
         raise click.ClickException("\n".join(filter(None, (error.message, error.hint)))) from error
 
@@ -260,8 +262,9 @@ def _conclusion(done: _Done, kind: ItemKind, *, dry_run: bool) -> Iterator[str]:
         if done.found is not None:
             yield from _changes(done.found, kind)
         yield "Dry run — not publishing."
-    elif not done.published and done.sent is not SourceSent.SENT:
-        yield "Unchanged; nothing to do."
+    elif not done.published:
+        is_sent = done.sent is SourceSent.SENT
+        yield "The release is unchanged." if is_sent else "Unchanged; nothing to do."
 
 
 def _changes(found: Changes, kind: ItemKind) -> Iterator[str]:

@@ -26,7 +26,7 @@ from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Forbidden, MograderError, NotFound
-from mograder.core.name_lookup import listed
+from mograder.core.name_lookup import counted, listed
 from mograder.core.settings import FILE_NAME, LoadedSettings, load_settings, read_environ
 from mograder.exchange.moodle.course_file import CourseOnMoodle, Merged, merge, replace_course_file
 from mograder.exchange.moodle.identities import NamedBy, Naming, Participants, parse_mapping
@@ -163,18 +163,17 @@ def _included(there: Sequence[Assignment], include: Sequence[str]) -> tuple[Assi
             "The course on Moodle has no assignments that you may see; nothing was changed.",
             hint="Is it the right course? --course-id names another.",
         )
-    patterns = [each.strip().casefold() for text in include for each in text.split(",")]
-    patterns = [each for each in patterns if each]
+    patterns = [each.strip() for text in include for each in text.split(",") if each.strip()]
     if not patterns:
         return tuple(there)
-    found = tuple(
-        each
-        for each in there
-        if any(
-            pattern in each.name.casefold() or fnmatch.fnmatchcase(each.name.casefold(), pattern)
-            for pattern in patterns
-        )
-    )
+    matches = {
+        pattern: [each for each in there if _holds(each.name, pattern)] for pattern in patterns
+    }
+    found = tuple(each for each in there if any(each in some for some in matches.values()))
+    missing = [pattern for pattern, some in matches.items() if not some]
+    if found and missing:
+        text = f"Warning: no assignment on Moodle matches {', '.join(missing)}."
+        click.echo(plain(text), err=True)
     found = found or tuple(each for each in there if _is_matched(each.name, include))
     if not found:
         raise NotFound(
@@ -182,6 +181,11 @@ def _included(there: Sequence[Assignment], include: Sequence[str]) -> tuple[Assi
             hint=f"There are: {listed([each.name for each in there])}.",
         )
     return found
+
+
+def _holds(name: str, pattern: str) -> bool:
+    name, pattern = name.casefold(), pattern.casefold()
+    return pattern in name or fnmatch.fnmatchcase(name, pattern)
 
 
 def _is_matched(name: str, expressions: Sequence[str]) -> bool:
@@ -206,9 +210,9 @@ def _lines(merged: Merged, count: int, *, changed: bool, dry_run: bool) -> Itera
     if dry_run:
         yield "Dry run — nothing was changed."
     elif changed:
-        yield f"Synced {count} assignments to {FILE_NAME}."
+        yield f"Synced {counted(count, 'assignment')} to {FILE_NAME}."
     else:
-        yield f"{FILE_NAME} is up to date ({count} assignments)."
+        yield f"{FILE_NAME} is up to date ({counted(count, 'assignment')})."
 
 
 def _as_json(course: CourseOnMoodle, merged: Merged) -> dict[str, object]:
@@ -271,7 +275,7 @@ def sync_users(  # one argument per option
         participants = list_first_participants(client, on_moodle, known, naming)
         url = client.url
     tell(f"Found {len(participants.people)} enrolled users on Moodle.")
-    users = participants.users()
+    users = participants.users(naming.by)
     if dry_run:
         for user, name in users.items():
             tell(plain(f"  {user}  ({name})"))
@@ -290,7 +294,7 @@ def _write(
     address: Address | None,
 ) -> None:
     """Record the names, then replace the hub's access list."""
-    users = participants.users()
+    users = participants.users(naming.by)
     if not users:
         raise NotFound(
             "Moodle names nobody in this assignment, so the access list was left as it is.",

@@ -55,6 +55,7 @@ class Site:
             MograderError: There is no token for it, or the address is not valid.
         """
         url = _moodle_url(self.url, self.loaded)
+        _warn_unencrypted(url)
         with MoodleClient(url, self._token(url)) as client:
             yield client
 
@@ -80,7 +81,7 @@ class Site:
 
 
 def _moodle_url(told: str | None, loaded: LoadedSettings) -> str:
-    """Return the site's address and warn if it is not encrypted.
+    """Return the site's address.
 
     Raises:
         click.UsageError: No address is known.
@@ -89,12 +90,14 @@ def _moodle_url(told: str | None, loaded: LoadedSettings) -> str:
     text = first(told, loaded.settings.moodle.url)
     if not text:
         raise click.UsageError(_NO_URL)
-    url = parse_moodle_url(text)
+    return parse_moodle_url(text)
+
+
+def _warn_unencrypted(url: str) -> None:
     if is_insecure(url):
         click.echo(
             f"Warning: {url} is not encrypted: anyone on the way could read your token.", err=True
         )
-    return url
 
 
 def token_store() -> TokenStore:
@@ -166,8 +169,12 @@ def login(
     Where your university's own page asks for it, use --sso: sign in there with the browser, then
     paste the link that it ends in.
     """
-    address = _moodle_url(url, loaded)
-    got = (token or "").strip() or _sign_in(address, username, sso=sso, insecure=insecure)
+    address, got = _moodle_url(url, loaded), (token or "").strip()
+    if not (got or sso):
+        remedy = "Or give --insecure, if you trust every machine in between."
+        refuse_password(address, insecure=insecure, remedy=remedy)
+    _warn_unencrypted(address)
+    got = got or _sign_in(address, username, sso=sso, insecure=insecure)
     with MoodleClient(address, got) as client:
         site = client.site()
         token_store().save(client.url, got, site.username, site.full_name)
@@ -175,9 +182,6 @@ def login(
 
 
 def _sign_in(address: str, username: str | None, *, sso: bool, insecure: bool) -> str:
-    if not sso:
-        remedy = "Or give --insecure, if you trust every machine in between."
-        refuse_password(address, insecure=insecure, remedy=remedy)
     config = public_config(address)
     _demand_open(config)
     if sso:

@@ -123,9 +123,10 @@ def _attachments(
 
 def _release(assignment: str, loaded: LoadedSettings) -> Path:
     """Find the release by its name here, or by the assignment's name on Moodle."""
-    base = loaded.path(loaded.settings.dirs.release)
+    dirs = loaded.settings.dirs
+    base = loaded.path(dirs.release)
     try:
-        return find_release(assignment, base)
+        return find_release(assignment, base, loaded.path(dirs.source))
     except NotFound:
         named = item_name(assignment, loaded)
         if (base / named).is_dir():

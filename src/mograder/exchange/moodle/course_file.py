@@ -31,7 +31,7 @@ EDIT_LINK = "https://molab.marimo.io/new/#code/{content_lz}"
 
 _DATES = ("duedate", "cutoffdate", "allowsubmissionsfromdate")
 _TIGHT = re.compile(
-    rf'^(url = "[^"\n]*"|course_id = \d+|(?:{"|".join(_DATES)}) = \d+)\n\[', re.MULTILINE
+    rf'^((?:url|dir) = "[^"\n]*"|course_id = \d+|(?:{"|".join(_DATES)}) = \d+)\n\[', re.MULTILINE
 )
 _OURS = frozenset({"name", "id", "cmid", *_DATES, "dir", "files"})
 """The keys of an assignment that are set from Moodle, and ``dir``."""
@@ -95,8 +95,6 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
         changed |= _fill_directory(table, names, directories, used)
         changed |= _fill_files(table, assignment, gap=not fresh)
         if fresh:
-            if not assignment.attachments:
-                table.add(tomlkit.nl())
             tables.append(table)
         news["added" if fresh else "updated" if changed else "unchanged"].append(assignment.name)
     gone = _remove_gone(tables, course) if course.complete else {}

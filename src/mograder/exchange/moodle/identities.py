@@ -54,6 +54,13 @@ class NamedBy(StrEnum):
     IDNUMBER = "idnumber"
 
 
+_SHOWN_BY: Mapping[NamedBy, str] = {
+    NamedBy.EMAIL: "email addresses",
+    NamedBy.EMAIL_NAME: "email addresses",
+    NamedBy.IDNUMBER: "ID numbers",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class MappingRow:
     """One line of a mapping file: a username, and the keys to find its person by."""
@@ -85,15 +92,15 @@ class Participants:
         """The participants whose username is not known."""
         return tuple(each for each in self.people if each.user_id not in self.usernames)
 
-    def users(self) -> dict[Username, str]:
-        """Return full names by username, sorted by username.
+    def users(self, by: NamedBy | None = None) -> dict[Username, str]:
+        """Return full names by username, sorted by username; ``by`` is what these are made of.
 
         Raises:
             Forbidden: Usernames are missing. A list with holes would lock students out, so the
                 hint says how to complete it.
         """
         if self.unnamed:
-            raise need_names(self.unnamed, len(self.people))
+            raise need_names(self.unnamed, len(self.people), by)
         names = {self.usernames[person.user_id]: person.full_name for person in self.people}
         return dict(sorted(names.items()))
 
@@ -173,19 +180,23 @@ def name_people(
     return found
 
 
-def need_names(unnamed: Sequence[Person], total: int) -> Forbidden:
+def need_names(unnamed: Sequence[Person], total: int, by: NamedBy | None = None) -> Forbidden:
     """Return the error for missing usernames, with the remedies: a right, a file, or an option."""
     listed = ", ".join(person.shown for person in unnamed[:3])
     more = f" and {len(unnamed) - 3} more" if len(unnamed) > 3 else ""
-    told = "any usernames" if len(unnamed) == total else f"the usernames of {listed}{more}"
+    what = "usernames" if by is None else _SHOWN_BY[by]
+    told, so = f"any {what}", "nobody can be matched with the hub"
+    if len(unnamed) < total:
+        told = f"the {what} of {listed}{more}"
+        so = "they cannot be matched with the hub, and the list would lock them out"
     return Forbidden(
-        f"Moodle does not show you {told}, so nobody can be matched with the hub.",
+        f"Moodle does not show you {told}, so {so}.",
         hint=(
             "One of these solves it:\n"
+            "  - a mapping file with a line for each of them, --map FILE: CSV with the columns "
+            "username and email (or idnumber, or user_id);\n"
             "  - your Moodle administrator lets teachers see usernames: the capability "
             "moodle/user:viewalldetails for your role;\n"
-            "  - a mapping file, --map FILE: CSV with the columns username and email (or idnumber, "
-            "or user_id);\n"
             "  - where usernames are the email addresses, or what stands before their @: "
             "--username-from email, or email-name (or idnumber).\n"
             "What was matched once is remembered in the gradebook."

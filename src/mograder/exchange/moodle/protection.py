@@ -151,6 +151,10 @@ def judge(
     why = "" if force else _mark_of_earlier(outcome, [each for each in (sent, intent) if each])
     if why:
         return Verdict(replace(outcome, result=Result.SKIPPED, why=why), changed, files)
+    is_ours = bool(files) and _are_one(files, [sent] if sent else [])
+    if is_ours and _same_content(fingerprints(outcome.mark.files), files):
+        # A grade that is saved without files leaves those there (recording 177).
+        outcome = replace(outcome, mark=replace(outcome.mark, files=()))
     return Verdict(outcome, changed, files)
 
 

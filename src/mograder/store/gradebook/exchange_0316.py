@@ -95,7 +95,6 @@ def import_gradebook(
     at: datetime,
     *,
     replaces: bool = False,
-    dry_run: bool = False,
 ) -> tuple[Told, ...]:
     """Take over what 0.3.16 has changed; return what there is to say about the rows.
 
@@ -106,13 +105,12 @@ def import_gradebook(
     steps: list[_Step] = []
     for name in names:
         steps += _steps(connection, name, found, at, replaces=replaces)
-    if not dry_run:
-        for each in steps:
-            if each.told is None or each.told.outcome is not Outcome.CONFLICT:
-                _take(connection, each, found.place)
-        for name in names:
-            put_exchanged(connection, _written_again(connection, name, found), found.place)
-        _take_names(connection, found)
+    for each in steps:
+        if each.told is None or each.told.outcome is not Outcome.CONFLICT:
+            _take(connection, each, found.place)
+    for name in names:
+        put_exchanged(connection, _written_again(connection, name, found), found.place)
+    _take_names(connection, found)
     return tuple(each.told for each in steps if each.told is not None)
 
 
@@ -170,6 +168,9 @@ def _step(
         at=_utc_of(row.graded_at, at) if last is None and not rows.runs else utc_iso(at),
     )
     what = "a comment"
+    earlier = held.total_mark if held is not None else None
+    if not rows.runs and row.total_mark not in (None, earlier):
+        what = f"total {row.total_mark:g}, a comment"
     if given is not None:
         what = f"{mark.points:g} of {mark.available:g} marks by a person, total {row.total_mark:g}"
     return replace(after, told=Told(*row.key, Outcome.DONE, what), mark=mark)

@@ -371,7 +371,7 @@ class Gradebook(Closing):
             _remove_sent(connection, upload_intents, site, assignment_id, users)
 
     def import_0316(
-        self, file: Path | None, at: datetime, *, replaces: bool = False, dry_run: bool = False
+        self, file: Path | None, at: datetime, *, replaces: bool = False
     ) -> tuple[Told, ...]:
         """Take over the marks of 0.3.16's tables in a file, or in this one; all or none.
 
@@ -382,11 +382,11 @@ class Gradebook(Closing):
         """
         with self._tables_0316(file) as connection:
             if not has_tables(connection):
-                name = self._path if file is None else file
+                name = self._path.name if file is None else file
                 raise NotFound(f"There are no marks of mograder 0.3.16 in {name}.")
             found = read_gradebook(connection, file)
-        with self.reading() if dry_run else self.writing() as connection:
-            return import_gradebook(connection, found, at, replaces=replaces, dry_run=dry_run)
+        with self.writing() as connection:
+            return import_gradebook(connection, found, at, replaces=replaces)
 
     def export_0316(
         self,
@@ -418,10 +418,10 @@ class Gradebook(Closing):
         with self.reading() as connection:
             return tuple(damaged_rows(connection))
 
-    def marks_0316(self) -> Gradebook0316:
-        """Return what the tables of 0.3.16 in this file hold, empty without them."""
-        with self.reading() as connection:
-            return read_gradebook(connection)
+    def marks_0316(self, file: Path | None = None) -> Gradebook0316:
+        """Return what the tables of 0.3.16 in a file, or in this one, hold; empty without them."""
+        with self._tables_0316(file) as connection:
+            return read_gradebook(connection, file)
 
     @contextlib.contextmanager
     def _tables_0316(self, file: Path | None, *, writes: bool = False) -> Iterator[Connection]:
@@ -472,9 +472,7 @@ class Gradebook(Closing):
             yield connection
 
 
-def existing_gradebook(
-    path: Path, *, tells: bool = False, imports: bool = True
-) -> Gradebook | None:
+def existing_gradebook(path: Path, *, tells: bool = False) -> Gradebook | None:
     """Open a gradebook; None if the file does not exist, or opening it would change it.
 
     For commands that must change nothing, such as those with ``--dry-run``.
@@ -484,26 +482,27 @@ def existing_gradebook(
     engine = _engine(path)
     try:
         waiting = awaits_upgrade(engine, migrations=GRADEBOOK_MIGRATIONS)
-        if not waiting and imports:
+        if not waiting:
             with reading(engine) as connection:
                 waiting = is_first(connection)
     finally:
         engine.dispose()
-    return None if waiting else Gradebook(path, tells=tells, imports=imports)
+    return None if waiting else Gradebook(path, tells=tells)
 
 
 @contextlib.contextmanager
-def viewed_gradebook(path: Path, *, imports: bool = True) -> Iterator[Gradebook]:
+def viewed_gradebook(path: Path, *, trial: bool = False) -> Iterator[Gradebook]:
     """Yield a gradebook for reading; where opening it would change it, a temporary copy of it.
 
-    A file that this process may not write is copied too: SQLite cannot open it.
+    A file that this process may not write is copied too: SQLite cannot open it. For a ``trial`` of
+    an import it always is, and the marks of 0.3.16 in it are not imported yet.
 
     Raises: :class:`NotFound` without the file, and as :class:`Gradebook`.
     """
     if not path.is_file():
         raise NotFound(f"There is no gradebook {path}.", hint="`mograder autograde` makes it.")
-    writes = may_write_beside(path)
-    found = existing_gradebook(path, tells=True, imports=imports) if writes else None
+    opens = not trial and may_write_beside(path)
+    found = existing_gradebook(path, tells=True) if opens else None
     if found is not None:
         with found:
             yield found
@@ -511,7 +510,7 @@ def viewed_gradebook(path: Path, *, imports: bool = True) -> Iterator[Gradebook]
     with tempfile.TemporaryDirectory(prefix="mograder-gradebook-") as directory:
         copy = Path(directory) / path.name
         copy_sqlite(openable(path, Path(directory) / "read"), copy)
-        with Gradebook(copy, tells=False, imports=imports) as book:
+        with Gradebook(copy, tells=False, imports=not trial) as book:
             yield book
 
 

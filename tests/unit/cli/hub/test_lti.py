@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from sqlalchemy import update
@@ -62,6 +63,14 @@ def test_register_names_the_option_for_a_platform_with_a_private_address(state: 
     assert "--private-network" in cli(*command, status=2).err
     assert not has_platforms(state.engine, SystemClock().now())
     cli(*command, "--private-network")
+
+
+def test_register_warns_of_an_address_that_is_not_known(
+    state: HubState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.getaddrinfo", mock.Mock(side_effect=OSError))
+    told = cli("hub lti register", MOODLE, "--course", "4").err
+    assert f"Warning: The learning platform {MOODLE} cannot be reached: " in told
 
 
 def test_register_refuses_an_empty_course(state: HubState) -> None:

@@ -415,6 +415,15 @@ def test_the_source_is_sent_after_the_release(hub: FakeHub, source: Path) -> Non
     assert printed.out.endswith("Sent the source, for grading on the hub: A1-Intro.py, truth.csv\n")
 
 
+def test_a_source_that_is_sent_alone_leaves_a_word_about_the_release(
+    hub: FakeHub, course: Path, source: Path
+) -> None:
+    holds(hub, course)
+    _holds(hub, {})
+    told = cli("hub publish A1 --force").out
+    assert told.endswith("truth.csv\nThe release is unchanged.\n")
+
+
 @pytest.mark.parametrize("answer", ["old", "own"])
 def test_a_hub_that_takes_no_source_gets_none(hub: FakeHub, source: Path, answer: str) -> None:
     """0.3.16's hub has no such route."""

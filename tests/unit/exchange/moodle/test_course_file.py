@@ -106,6 +106,8 @@ def test_times_stay_as_the_teacher_wrote_them() -> None:
 
 def test_an_empty_course_gets_its_file() -> None:
     text = merge("", COURSE).text
+    assert merge("", replace(COURSE, assignments=FOUND[::-1]), ["A2"]).text.count("\n\n[") == 3
+    assert "\n\n\n" not in merge("", replace(COURSE, assignments=FOUND[::-1])).text
     read = tomllib.loads(text)
     assert [each["id"] for each in read["assignments"]] == [1, 2]
     assert read["moodle"] == {"url": "https://moodle.example.edu", "course_id": 2}

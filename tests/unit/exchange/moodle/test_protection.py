@@ -261,8 +261,15 @@ def test_the_same_file_is_not_sent_again(tmp_path: Path) -> None:
     mark = Mark(4, Decimal(45), None, (Upload("a.html", page),))
     outcome = planned(mark, "45", "mine", at=AT)
     assert known_unchanged(outcome, sent).result is Result.UNCHANGED
+    higher = Mark(4, Decimal(70), None, mark.files)
+    page_there = RemoteFile("a.html", "x", 3)
+    found = judged(planned(higher, "45", "mine", page_there, at=AT), sent)
+    assert (found.outcome.result, found.outcome.mark.files) == (Result.CHANGED, ())
+    assert to_remember(found, sent, team=False).files == sent.files
     page.write_text("new")
     assert known_unchanged(outcome, sent).result is Result.CHANGED
+    found = judged(planned(higher, "45", "mine", page_there, at=AT), sent)
+    assert found.outcome.mark.files == mark.files
 
 
 def test_a_comment_that_would_be_erased_is_named() -> None:
