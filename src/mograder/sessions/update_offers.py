@@ -170,9 +170,13 @@ class UpdateOffers:
         if present is None:
             raise NotFound(f"{item} is not published.")
         last = self._stores.rows.offer(item)
-        if last is not None and self._updates.is_offered(last):
+        again = last is not None and self._stores.history.is_as_of(
+            item, last.release, last.offered_at
+        )
+        if last is not None and again and not last.withdrawn:
             raise Conflict(f"This release of {item} is offered already.")
-        return self._stores.rows.make_offer(item, present.digest, who, self._clock.now())
+        now = self._clock.now()
+        return self._stores.rows.make_offer(item, present.digest, who, now, again=again)
 
 
 _BATCH = 20
