@@ -315,6 +315,8 @@ async def test_undo_brings_back_each_text_that_was_not_edited(hub: Hub) -> None:
     assert notebooks["alice"].read_text() == HALF
     assert notebooks["bob"].read_text() == edited
     assert RIGHT in notebooks["carol"].read_text()
+    again = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert (again["undone"], again["kept"], again["waiting"]) == ([], ["bob"], ["carol"])
     hub.pool.running.clear()
     await ask(hub, "POST", "/start-edit-deep/A1", user="carol")
     assert notebooks["carol"].read_text() == HALF

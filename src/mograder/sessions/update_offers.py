@@ -130,12 +130,9 @@ class UpdateOffers:
         if offer is None:
             raise NotFound(f"No update of {item} was offered.")
         await asyncio.to_thread(rows.withdraw, item)
-        merged = [
-            each
-            for each in await asyncio.to_thread(rows.copies, item, offer.number)
-            if each.state in (UpdateState.MERGED, UpdateState.MERGING)
-        ]
-        done = Withdrawal()
+        copies = await asyncio.to_thread(rows.copies, item, offer.number)
+        merged = [row for row in copies if row.state in (UpdateState.MERGED, UpdateState.MERGING)]
+        done = Withdrawal(kept=[row.username for row in copies if row.state is UpdateState.KEPT])
         for number, row in enumerate(merged, start=1):
             report(f"Undoing the update: {number} of {len(merged)}")
             await self._undo(CopyOf(Username(row.username), item), done)
