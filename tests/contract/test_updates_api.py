@@ -489,6 +489,9 @@ async def test_a_version_from_before_a_merge_is_of_the_release_that_it_came_from
     page = await read(hub, "/update/alice/A1")
     assert "You went back to your text from before" in page
     assert "Take the update after all" in page
+    page = await read(hub, "/course/updates/A1", "prof")
+    assert "put back" in page
+    assert "has the update" not in page
     correct(hub, NEW.replace("It is wrong.", "Look again."))
     await ask(hub, "POST", "/updates/A1", user="prof")
     answer = (await ask(hub, "POST", "/update/alice/A1")).json()

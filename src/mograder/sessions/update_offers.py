@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -158,9 +158,22 @@ class UpdateOffers:
             "" if present is None else present.digest,
             offer,
             offer is not None and self._updates.is_offered(offer),
-            () if offer is None else self._stores.rows.copies(item, offer.number),
+            () if offer is None else self._copies(item, offer),
             self._previews.of(item),
         )
+
+    def _copies(self, item: ItemName, offer: OfferRow) -> Sequence[CopyUpdateRow]:
+        """Return what an offer did to each copy: undone, where its student put a version back."""
+        rows = self._stores.rows.copies(item, offer.number)
+        if offer.withdrawn:
+            return rows
+        came_from = self._stores.versions.releases_of(item)
+        return [
+            replace(row, state=UpdateState.UNDONE)
+            if row.state is UpdateState.MERGED and came_from.get(row.username) != row.release
+            else row
+            for row in rows
+        ]
 
     def _offer(self, item: ItemName, who: str) -> OfferRow:
         present = self._stores.history.present(item)
