@@ -591,6 +591,15 @@ async def test_a_student_who_went_back_finds_the_update_again_under_versions(hub
         assert link in await read(hub, "/versions/alice/A1")
 
 
+async def test_the_page_of_an_update_says_what_is_so_where_there_is_none(hub: Hub) -> None:
+    for item in ("A1", "nope"):
+        assert (await ask(hub, "GET", f"/update/alice/{item}")).status_code == 404
+    take_copy(hub, "alice", HALF)
+    page = await read(hub, "/update/alice/A1")
+    assert "There is no update" in page
+    assert "has corrected" not in page
+
+
 async def test_undoing_what_was_never_offered_is_refused(hub: Hub) -> None:
     assert (await ask(hub, "DELETE", "/updates/A1", user="prof")).status_code == 404
     assert (await ask(hub, "POST", "/update/alice/A1/undo")).status_code == 409
