@@ -51,10 +51,14 @@ def test_the_trusted_header_is_deleted_unless_somebody_signs_in(tmp_path: Path) 
     assert "$remote_user" not in nginx_config(nobody)
     assert "request_header -Remote-Name" in caddy_config(nobody)
     somebody = front(tmp_path, FrontOptions(user="$remote_user"))
+    with pytest.raises(InvalidInput, match="is no variable of Caddy"):
+        caddy_config(somebody)
     assert "proxy_set_header X-Remote-User $remote_user;" in nginx_config(somebody)
     assert "auth_basic_user_file" in nginx_config(somebody), "else a client's own word"
     told = front(tmp_path, FrontOptions(user="{http.auth.user.id}"))
     assert "header_up X-Remote-User {http.auth.user.id}" in caddy_config(told)
+    with pytest.raises(InvalidInput, match="is no variable of nginx"):
+        nginx_config(told)
 
 
 @pytest.mark.parametrize("user", ["{http.request.header.Remote-User}", "{header.Remote-User}"])
