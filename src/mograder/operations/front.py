@@ -126,6 +126,13 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
             "[hub] trusted_header is empty: the hub believes nobody who names the user.",
             hint='Set it, such as trusted_header = "X-Remote-User".',
         )
+    upstreams = _upstreams(options.hubs, hub.here)
+    listens = port or (443 if scheme == "https" else 80)
+    if {f"{own}:{listens}" for own in ("127.0.0.1", "[::1]", "localhost")} & {*upstreams}:
+        raise InvalidInput(
+            f"The front would listen on port {listens}, which is the hub's own.",
+            hint="Name the front's address: [hub] public_url, or --domain.",
+        )
     certificate, key = _with_key(options.certificate, options.key)
     own_certificate, own_key = _with_key(options.session_certificate, options.session_key)
     return Front(
@@ -133,7 +140,7 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
         host=host,
         port=port,
         prefix=hub.base_url,
-        upstreams=_upstreams(options.hubs, hub.here),
+        upstreams=upstreams,
         header=hub.trusted_header or HubSettings().trusted_header,
         user=options.user,
         request_mb=settings.limits.request_mb,

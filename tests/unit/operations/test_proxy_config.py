@@ -132,6 +132,9 @@ def test_sessions_of_an_origin_of_their_own_have_their_place(
     [
         (FrontOptions(), {"public_url": ""}),
         (FrontOptions(), {"port": 0}),
+        (FrontOptions(), {"port": 443}),
+        (FrontOptions(), {"port": 9123, "public_url": "http://127.0.0.1:9123"}),
+        (FrontOptions(hubs=("localhost:443",)), {}),
         (FrontOptions(user="alice"), {}),
         (FrontOptions(user="$a; evil"), {}),
         (FrontOptions(domain="a b"), {}),
@@ -157,7 +160,7 @@ def test_what_would_be_no_configuration_is_refused(
 
 def test_two_courses_can_stand_in_one_nginx(tmp_path: Path) -> None:
     """The second one's file ended `nginx -t` with a duplicate upstream."""
-    urls = ("https://hub-1.example.org", "https://hub-2.example.org", "http://[::1]:8080")
+    urls = ("https://hub-1.example.org", "https://hub-2.example.org", "http://[::1]:8088")
     texts = [nginx_config(front(tmp_path, public_url=url)) for url in urls]
     names = [re.findall(r"^upstream (\w+) ", text, re.MULTILINE) for text in texts]
     assert names[0] == ["mograder_hub_1_example_org"]
