@@ -250,7 +250,7 @@ class Versions:
             version_copies.c.item == item, version_releases.c.number == version_copies.c.release
         )
         with reading(self._engine) as connection:
-            return {user: digest for user, digest in connection.execute(wanted)}
+            return {row.username: row.digest for row in connection.execute(wanted)}
 
     def release_of_text(self, user: str, item: str, text: bytes) -> str | None:
         """Return the release of the newest version with this text; None if none is known."""
