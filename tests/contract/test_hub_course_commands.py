@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from mograder.auth.credentials import Role, make_token
+from mograder.clients.hub_course import Undone
 from mograder.store.releases.releases import ItemKind
 from tests.support.command_line import cli
 from tests.support.course import copy_example_course
@@ -483,6 +484,14 @@ def test_an_update_is_offered_told_of_and_undone(corrected: ServedHub) -> None:
     assert "This release is offered already. 0 copies have it." in cli(*UPDATE, status=1).out
     assert cli(*UPDATE, "--undo").out == "Withdrawn. 0 copies have the text from before again.\n"
     assert not is_offered()
+
+
+def test_one_copy_is_told_in_the_singular(
+    corrected: ServedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = Undone(undone=("anna",), kept=(), waiting=(), failed={})
+    monkeypatch.setattr("mograder.clients.hub_course.undo", lambda *_: done)
+    assert cli(*UPDATE, "--undo").out == "Withdrawn. 1 copy has the text from before again.\n"
 
 
 def test_a_question_that_is_answered_with_no_offers_nothing(

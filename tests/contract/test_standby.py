@@ -101,6 +101,8 @@ def test_a_hub_that_waits_says_so_to_everybody_and_changes_nothing(pair: Pair) -
     assert set(pair.rows()) == {"alice"}
     assert pair.two.stop() == 0
     assert stop(pair.one, "alice")
+    assert pair.one.stop() == 0
+    assert "told to stop" in pair.one.log_text()
 
 
 async def test_when_the_hub_is_killed_the_other_serves_its_sessions(pair: Pair) -> None:

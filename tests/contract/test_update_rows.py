@@ -68,6 +68,21 @@ def test_a_copy_has_the_last_row_that_was_stored(rows: UpdateRows) -> None:
     assert rows.copy("alice", "A2") is None
 
 
+def test_an_offer_made_again_counts_what_the_one_before_has_merged(rows: UpdateRows) -> None:
+    rows.make_offer("A1", "new", "prof", NOW)
+    for state in UpdateState:
+        rows.save(replace(row(state.value), state=state))
+    rows.save(replace(row("other"), release="old"))
+    rows.make_offer("A1", "new", "prof", NOW, again=True)
+    assert {each.username: each.state.value for each in rows.copies("A1", 2)} == {
+        "merging": "merging",
+        "merged": "merged",
+        "kept": "merged",
+    }
+    rows.make_offer("A1", "new", "prof", NOW)
+    assert rows.copies("A1", 3) == ()
+
+
 def test_long_and_strange_texts_are_stored_within_bounds(rows: UpdateRows) -> None:
     many = tuple(f"cell {number}" for number in range(1000))
     stored = stored_cells(MergedCells(many, many))

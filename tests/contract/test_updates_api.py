@@ -315,6 +315,8 @@ async def test_undo_brings_back_each_text_that_was_not_edited(hub: Hub) -> None:
     assert notebooks["alice"].read_text() == HALF
     assert notebooks["bob"].read_text() == edited
     assert RIGHT in notebooks["carol"].read_text()
+    again = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert (again["undone"], again["kept"], again["waiting"]) == ([], ["bob"], ["carol"])
     hub.pool.running.clear()
     await ask(hub, "POST", "/start-edit-deep/A1", user="carol")
     assert notebooks["carol"].read_text() == HALF
@@ -420,6 +422,50 @@ async def test_an_undone_update_can_be_offered_again(hub: Hub) -> None:
     assert RIGHT in notebooks["alice"].read_text()
 
 
+async def test_an_update_that_is_offered_again_can_be_undone_in_copies_that_kept_it(
+    hub: Hub,
+) -> None:
+    """Copies that were open while it was withdrawn, and those that were edited since."""
+    notebooks = {user: take_copy(hub, user, TEXT_CHANGED) for user in ("alice", "bob")}
+    await offer(hub)
+    for user, notebook in notebooks.items():
+        await ask(hub, "POST", f"/update/{user}/A1", user=user)
+        notebook.write_text(notebook.read_text().replace("0.23.9", "0.25.2"))
+    edited = notebooks["bob"].read_text().replace("3.14159", "3.1415926")
+    notebooks["bob"].write_text(edited)
+    hub.start("alice", "A1")
+    undone = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert (undone["kept"], undone["waiting"]) == (["bob"], ["alice"])
+    again = (await ask(hub, "POST", "/updates/A1", user="prof")).json()
+    assert [each["state"] for each in again["copies"]] == ["merged", "merged"]
+    hub.pool.running.clear()
+    for user in notebooks:
+        page = await read(hub, f"/update/{user}/A1", user)
+        assert "1 place to look at" in page
+        assert "Put my text from before back" in page
+    undone = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert (undone["undone"], undone["kept"]) == (["alice"], ["bob"])
+    assert notebooks["alice"].read_text() == TEXT_CHANGED
+    assert notebooks["bob"].read_text() == edited
+    assert await state(hub, "bob") == "kept"
+
+
+async def test_data_files_corrected_before_an_update_is_offered_again_come_too(hub: Hub) -> None:
+    correct(hub, OLD, {"data.csv": b"1\n"})
+    notebook = take_copy(hub, "alice", HALF)
+    correct(hub, NEW, {"data.csv": b"1\n"})
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    await ask(hub, "POST", "/update/alice/A1")
+    hub.start("alice", "A1")
+    await ask(hub, "DELETE", "/updates/A1", user="prof")
+    hub.pool.running.clear()
+    correct(hub, NEW, {"data.csv": b"2\n"})
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    assert await state(hub, "alice") == "offered"
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    assert (notebook.parent / "data.csv").read_text() == "2\n"
+
+
 async def test_a_student_who_goes_back_is_not_merged_again_unless_they_say_so(hub: Hub) -> None:
     notebooks = await merged(hub, "alice")
     await ask(hub, "POST", "/update/alice/A1/undo")
@@ -443,6 +489,9 @@ async def test_a_version_from_before_a_merge_is_of_the_release_that_it_came_from
     page = await read(hub, "/update/alice/A1")
     assert "You went back to your text from before" in page
     assert "Take the update after all" in page
+    page = await read(hub, "/course/updates/A1", "prof")
+    assert "put back" in page
+    assert "has the update" not in page
     correct(hub, NEW.replace("It is wrong.", "Look again."))
     await ask(hub, "POST", "/updates/A1", user="prof")
     answer = (await ask(hub, "POST", "/update/alice/A1")).json()
@@ -540,6 +589,15 @@ async def test_a_student_who_went_back_finds_the_update_again_under_versions(hub
     for path in ("/update/alice/A1", "/update/alice/A1/undo"):
         await ask(hub, "POST", path)
         assert link in await read(hub, "/versions/alice/A1")
+
+
+async def test_the_page_of_an_update_says_what_is_so_where_there_is_none(hub: Hub) -> None:
+    for item in ("A1", "nope"):
+        assert (await ask(hub, "GET", f"/update/alice/{item}")).status_code == 404
+    take_copy(hub, "alice", HALF)
+    page = await read(hub, "/update/alice/A1")
+    assert "There is no update" in page
+    assert "has corrected" not in page
 
 
 async def test_undoing_what_was_never_offered_is_refused(hub: Hub) -> None:

@@ -126,6 +126,13 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
             "[hub] trusted_header is empty: the hub believes nobody who names the user.",
             hint='Set it, such as trusted_header = "X-Remote-User".',
         )
+    upstreams = _upstreams(options.hubs, hub.here)
+    listens = port or (443 if scheme == "https" else 80)
+    if {f"{own}:{listens}" for own in ("127.0.0.1", "[::1]", "localhost")} & {*upstreams}:
+        raise InvalidInput(
+            f"The front would listen on port {listens}, which is the hub's own.",
+            hint="Name the front's address: [hub] public_url, or --domain.",
+        )
     certificate, key = _with_key(options.certificate, options.key)
     own_certificate, own_key = _with_key(options.session_certificate, options.session_key)
     return Front(
@@ -133,7 +140,7 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
         host=host,
         port=port,
         prefix=hub.base_url,
-        upstreams=_upstreams(options.hubs, hub.here),
+        upstreams=upstreams,
         header=hub.trusted_header or HubSettings().trusted_header,
         user=options.user,
         request_mb=settings.limits.request_mb,
@@ -148,8 +155,9 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
 def nginx_config(front: Front) -> str:
     """Return the site's file for nginx (1.18 and later, Debian's own modules).
 
-    Raises: :class:`InvalidInput` if the user would be what a client says.
+    Raises: :class:`InvalidInput` if the user is no variable of nginx, or what a client says.
     """
+    _demand_variable(front, "nginx", "$remote_user")
     if front.user.startswith("$http_"):
         raise InvalidInput(
             f"{front.user} is a header of the request: a client can send any name in it.",
@@ -168,7 +176,11 @@ def nginx_config(front: Front) -> str:
 
 
 def caddy_config(front: Front) -> str:
-    """Return the site's block for Caddy (2.6, as Debian has it, and later)."""
+    """Return the site's block for Caddy (2.6, as Debian has it, and later).
+
+    Raises: :class:`InvalidInput` if the user is no placeholder of Caddy.
+    """
+    _demand_variable(front, "Caddy", "{http.auth.user.id}")
     # A variable of `vars` has the username from a single sign-on in front of Caddy, which may add
     # its own bearer tokens; these requests must keep the username.
     signs_in_here = bool(front.user) and not front.user.startswith("{http.vars.")
@@ -178,6 +190,13 @@ def caddy_config(front: Front) -> str:
         hubs=" ".join(front.upstreams),
         signs_in_here=signs_in_here,
     )
+
+
+def _demand_variable(front: Front, server: str, example: str) -> None:
+    if front.user and front.user[0] != example[0]:
+        raise InvalidInput(
+            f"{front.user} is no variable of {server}.", hint=f"Give one, such as {example}."
+        )
 
 
 def _render(template: str, front: Front, **values: object) -> str:

@@ -128,7 +128,7 @@ def backup_lines(loaded: LoadedSettings, now: datetime | None = None) -> Iterato
         yield problem("backups", text, "Make it, or let the hub's user read it.")
         return
     if not kept:
-        hint = "systemctl start mograder-backup, then journalctl -u mograder-backup"
+        hint = "mograder hub backup --scheduled; deployed: systemctl start mograder-backup"
         yield problem("backups", f"backups: there is none in {directory}", hint)
         return
     wrong = list(_faults(kept, loaded, now or datetime.now(UTC)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -130,12 +130,9 @@ class UpdateOffers:
         if offer is None:
             raise NotFound(f"No update of {item} was offered.")
         await asyncio.to_thread(rows.withdraw, item)
-        merged = [
-            each
-            for each in await asyncio.to_thread(rows.copies, item, offer.number)
-            if each.state in (UpdateState.MERGED, UpdateState.MERGING)
-        ]
-        done = Withdrawal()
+        copies = await asyncio.to_thread(rows.copies, item, offer.number)
+        merged = [row for row in copies if row.state in (UpdateState.MERGED, UpdateState.MERGING)]
+        done = Withdrawal(kept=[row.username for row in copies if row.state is UpdateState.KEPT])
         for number, row in enumerate(merged, start=1):
             report(f"Undoing the update: {number} of {len(merged)}")
             await self._undo(CopyOf(Username(row.username), item), done)
@@ -161,18 +158,35 @@ class UpdateOffers:
             "" if present is None else present.digest,
             offer,
             offer is not None and self._updates.is_offered(offer),
-            () if offer is None else self._stores.rows.copies(item, offer.number),
+            () if offer is None else self._copies(item, offer),
             self._previews.of(item),
         )
+
+    def _copies(self, item: ItemName, offer: OfferRow) -> Sequence[CopyUpdateRow]:
+        """Return what an offer did to each copy: undone, where its student put a version back."""
+        rows = self._stores.rows.copies(item, offer.number)
+        if offer.withdrawn:
+            return rows
+        came_from = self._stores.versions.releases_of(item)
+        return [
+            replace(row, state=UpdateState.UNDONE)
+            if row.state is UpdateState.MERGED and came_from.get(row.username) != row.release
+            else row
+            for row in rows
+        ]
 
     def _offer(self, item: ItemName, who: str) -> OfferRow:
         present = self._stores.history.present(item)
         if present is None:
             raise NotFound(f"{item} is not published.")
         last = self._stores.rows.offer(item)
-        if last is not None and self._updates.is_offered(last):
+        again = last is not None and self._stores.history.is_as_of(
+            item, last.release, last.offered_at
+        )
+        if last is not None and again and not last.withdrawn:
             raise Conflict(f"This release of {item} is offered already.")
-        return self._stores.rows.make_offer(item, present.digest, who, self._clock.now())
+        now = self._clock.now()
+        return self._stores.rows.make_offer(item, present.digest, who, now, again=again)
 
 
 _BATCH = 20

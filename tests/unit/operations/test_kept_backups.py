@@ -78,6 +78,8 @@ def test_an_empty_an_old_a_missing_and_a_damaged_one_are_problems(
 ) -> None:
     ((level, text),) = said(loaded)
     assert (level, text) == (Level.PROBLEM, f"backups: there is none in {place}")
+    (line,) = backup_lines(loaded)
+    assert line.hint.startswith("mograder hub backup --scheduled; "), "also without the deployment"
     done = back_up_scheduled(loaded, quiet)
     ((level, text),) = said(loaded, datetime.now(UTC) + timedelta(hours=27))
     assert level is Level.PROBLEM

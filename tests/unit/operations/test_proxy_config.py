@@ -51,10 +51,14 @@ def test_the_trusted_header_is_deleted_unless_somebody_signs_in(tmp_path: Path) 
     assert "$remote_user" not in nginx_config(nobody)
     assert "request_header -Remote-Name" in caddy_config(nobody)
     somebody = front(tmp_path, FrontOptions(user="$remote_user"))
+    with pytest.raises(InvalidInput, match="is no variable of Caddy"):
+        caddy_config(somebody)
     assert "proxy_set_header X-Remote-User $remote_user;" in nginx_config(somebody)
     assert "auth_basic_user_file" in nginx_config(somebody), "else a client's own word"
     told = front(tmp_path, FrontOptions(user="{http.auth.user.id}"))
     assert "header_up X-Remote-User {http.auth.user.id}" in caddy_config(told)
+    with pytest.raises(InvalidInput, match="is no variable of nginx"):
+        nginx_config(told)
 
 
 @pytest.mark.parametrize("user", ["{http.request.header.Remote-User}", "{header.Remote-User}"])
@@ -128,6 +132,9 @@ def test_sessions_of_an_origin_of_their_own_have_their_place(
     [
         (FrontOptions(), {"public_url": ""}),
         (FrontOptions(), {"port": 0}),
+        (FrontOptions(), {"port": 443}),
+        (FrontOptions(), {"port": 9123, "public_url": "http://127.0.0.1:9123"}),
+        (FrontOptions(hubs=("localhost:443",)), {}),
         (FrontOptions(user="alice"), {}),
         (FrontOptions(user="$a; evil"), {}),
         (FrontOptions(domain="a b"), {}),
@@ -153,7 +160,7 @@ def test_what_would_be_no_configuration_is_refused(
 
 def test_two_courses_can_stand_in_one_nginx(tmp_path: Path) -> None:
     """The second one's file ended `nginx -t` with a duplicate upstream."""
-    urls = ("https://hub-1.example.org", "https://hub-2.example.org", "http://[::1]:8080")
+    urls = ("https://hub-1.example.org", "https://hub-2.example.org", "http://[::1]:8088")
     texts = [nginx_config(front(tmp_path, public_url=url)) for url in urls]
     names = [re.findall(r"^upstream (\w+) ", text, re.MULTILINE) for text in texts]
     assert names[0] == ["mograder_hub_1_example_org"]

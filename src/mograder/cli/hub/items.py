@@ -120,7 +120,7 @@ def _preview_lines(lines: Sequence[UpdateLine], *, complete: bool) -> Iterator[s
     nothing = sum(not (line.changed or line.reason or line.conflicts) for line in lines)
     clean = len(lines) - len(refused) - len(conflicts) - nothing
     yield (
-        f"{len(lines)} {'copy' if len(lines) == 1 else 'copies'}: {clean} merge cleanly, "
+        f"{_copies(len(lines))}: {clean} merge cleanly, "
         f"{len(conflicts)} with conflicts, {len(refused)} cannot be merged, "
         f"{nothing} with no cell to change."
     )
@@ -133,16 +133,22 @@ def _preview_lines(lines: Sequence[UpdateLine], *, complete: bool) -> Iterator[s
         yield "The preview was broken off or cancelled."
 
 
+def _copies(number: int) -> str:
+    return f"{number} {'copy' if number == 1 else 'copies'}"
+
+
 def _offer_lines(found: UpdateStatus) -> Iterator[str]:
     merged = sum(each.state == "merged" for each in found.copies)
-    yield f"This release is offered already. {merged} copies have it."
+    has = "has" if merged == 1 else "have"
+    yield f"This release is offered already. {_copies(merged)} {has} it."
     for each in found.copies:
         if each.state == "refused":
             yield f"  {plain(each.student)}: could not be merged: {plain(each.reason)}"
 
 
 def _undone_lines(done: Undone) -> Iterator[str]:
-    yield f"Withdrawn. {len(done.undone)} copies have the text from before again."
+    has = "has" if len(done.undone) == 1 else "have"
+    yield f"Withdrawn. {_copies(len(done.undone))} {has} the text from before again."
     if done.kept:
         yield f"Edited since, left as they are: {plain(', '.join(done.kept))}"
     if done.waiting:

@@ -416,5 +416,6 @@ def _failed(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
     for check in report.checks:
         if check.status != "success":
             reason = "; ".join(check.details) or "it waits for an answer"
-            message = f"the check {check.label!r} does not pass: {reason}."
+            end = "" if reason.endswith((".", "!", "?")) else "."
+            message = f"the check {check.label!r} does not pass: {reason}{end}"
             yield Finding(filename, lines.get(check.label, 1), message, _CORRECT)

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Engine, Index, delete, false, select, update
+from sqlalchemy import Connection, Engine, Index, delete, false, select, update
 
 from mograder.notebook.merge.cell_merge import Conflict as CellConflict
 from mograder.store.database.database import upsert, writing
@@ -125,14 +125,23 @@ class UpdateRows:
         rows = rows_of(self._engine, OfferRow, select(update_offers))
         return {row.item: row for row in rows}
 
-    def make_offer(self, item: str, release: str, who: str, at: datetime) -> OfferRow:
-        """Offer a release to the copies of an item, in place of what was offered before."""
+    def make_offer(
+        self, item: str, release: str, who: str, at: datetime, *, again: bool = False
+    ) -> OfferRow:
+        """Offer a release to the copies of an item, in place of what was offered before.
+
+        ``again`` is whether the last offer was of this release with these data files. Copies that
+        still have its merge then count as merged by the new offer, which can undo it.
+        """
         row = OfferRow(item, 1, release, at, bounded(who, 200))
         number = update_offers.c.number
         values = values_of(row)
         with writing(self._engine) as connection:
             offer = upsert(connection, update_offers, values, number=number + 1).returning(number)
-            return replace(row, number=connection.execute(offer, values).scalar_one())
+            made = replace(row, number=connection.execute(offer, values).scalar_one())
+            if again:
+                _take_over(connection, made)
+            return made
 
     def withdraw(self, item: str) -> bool:
         c = update_offers.c
@@ -163,6 +172,18 @@ class UpdateRows:
         c = copy_updates.c
         with writing(self._engine, fleeting=True) as connection:
             connection.execute(delete(copy_updates).where(c.item == item, c.username == user))
+
+
+def _take_over(connection: Connection, offer: OfferRow) -> None:
+    """Count what the offer before has merged, and has not undone, as merged by this one."""
+    c = copy_updates.c
+    merged = update(copy_updates).where(
+        c.item == offer.item, c.offer == offer.number - 1, c.release == offer.release
+    )
+    kept = merged.where(c.state == UpdateState.KEPT).values(state=UpdateState.MERGED)
+    connection.execute(kept)
+    held = merged.where(c.state.in_((UpdateState.MERGING, UpdateState.MERGED)))
+    connection.execute(held.values(offer=offer.number))
 
 
 def stored_cells(cells: MergedCells) -> str:

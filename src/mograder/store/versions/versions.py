@@ -244,6 +244,14 @@ class Versions:
         with reading(self._engine) as connection:
             return connection.execute(wanted).scalar_one_or_none() or ""
 
+    def releases_of(self, item: str) -> Mapping[str, str]:
+        """Return what :meth:`release_of` returns for each copy of an item, by user."""
+        wanted = select(version_copies.c.username, version_releases.c.digest).where(
+            version_copies.c.item == item, version_releases.c.number == version_copies.c.release
+        )
+        with reading(self._engine) as connection:
+            return {row.username: row.digest for row in connection.execute(wanted)}
+
     def release_of_text(self, user: str, item: str, text: bytes) -> str | None:
         """Return the release of the newest version with this text; None if none is known."""
         digest = digest_of(text)

@@ -231,6 +231,7 @@ def _configuration(services: Services, notifier: Notifier) -> uvicorn.Config:
 
 
 def _stop(service: Service, notifier: Notifier) -> None:
+    _log.info("told to stop")
     service.tell(STOPPING)
     notifier.close()  # otherwise the shutdown would wait for pages with an event stream
 

@@ -180,6 +180,7 @@ async def test_a_source_without_solutions_is_skipped_and_no_failure(course: Path
 ERROR = RunReport(cell_errors=(Finding("elsewhere.py", 7, "NameError: a.", "Why."),))
 RAISES = RunReport(cell_errors=(Finding("elsewhere.py", 83, "TypeError: a.", "Why."),))
 FAILS = RunReport(checks=(said("Q1: The sum", "danger", "no"),))
+ASKS = RunReport(checks=(said("Q1: The sum", "danger", "is it the mean?"),))
 ENDLESS = RunReport(problem="it took too long.")
 SHOWS = RunReport(outputs=(CellOutput(0, "see /home/ada/data.csv"),))
 RELATIVE = 'Write it relative to the notebook: `mo.notebook_dir() / "data.csv"`.'
@@ -190,6 +191,7 @@ RELATIVE = 'Write it relative to the notebook: `mo.notebook_dir() / "data.csv"`.
     [
         (Script(source=ERROR), "#", "NameError: a. Why."),
         (Script(source=FAILS), CHECK, "the check 'Q1: The sum' does not pass: no."),
+        (Script(source=ASKS), CHECK, "does not pass: is it the mean? Correct the"),
         (Script(source=WAITS), CHECK, "does not pass: it waits for an answer. Correct the"),
         (Script(source=ENDLESS), "# /// script", "it did not run: it took too long."),
         (Script(release=ERROR), "# ]", "without the solutions, NameError: a. Why."),

@@ -19,7 +19,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from mograder.auth.identity import Identity
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.core.tasks import every
 from mograder.hub.notifier import Part
@@ -302,6 +302,9 @@ async def look(name: str, user: str, request: Request, app: CurrentApp) -> Respo
 async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show a student what the author's update changes, or what it has changed."""
     found = await app.of(CopyUpdates).standing(copy)
+    has_copy = partial(app.services.workspaces.has_copy, copy.user, copy.item)
+    if found.state is Standing.NONE and not await to_thread.run_sync(has_copy):
+        raise NotFound("Notebook not found")
     problem, proposal = "", None
     if found.state.takeable:
         await to_thread.run_sync(app.items.demand_shown, caller, copy)
