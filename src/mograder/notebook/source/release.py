@@ -135,9 +135,9 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
         return None
     check_header(text, filename)
     source = parse_cells(text, filename)
-    refuse(_lost_names(source, blocks, filename))
     secrets = _secrets(source.lines, solutions)
-    refuse(_left_over(source, blocks, secrets, filename))
+    left = _left_over(source, blocks, secrets, filename)
+    refuse([*_lost_names(source, blocks, filename), *left])
     stripped = _with_written_answers(_strip(source, filename, blocks))
     keys: dict[str, str | bool] = {"mograder-assignment": assignment}
     hidden = any(block.kind is BlockKind.HIDDEN for block in blocks)

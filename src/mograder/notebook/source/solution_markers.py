@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from itertools import dropwhile
 
 from mograder.notebook.cells import (
     NotebookText,
@@ -53,6 +54,7 @@ class _Mark:
 _MARKS = {
     f"### {word} {kind}": (word == "BEGIN", kind) for word in ("BEGIN", "END") for kind in BlockKind
 }
+_NO_CODE = (tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT, tokenize.NL)
 _NEARLY = re.compile(
     r"##+\s*(?i:(?P<word1>BEGIN|START|END|STOP)[\s_-]*(?P<what1>SOLUTIONS?|HIDDEN[\s_-]*TESTS?))\b.*"
     r"|##+\s*(?P<what2>SOLUTIONS?|HIDDEN[\s_-]*TESTS?)[\s_-]+(?P<word2>BEGIN|START|END|STOP)\b.*"
@@ -165,6 +167,7 @@ def _pair(marks: list[_Mark], filename: str, findings: list[Finding]) -> Iterato
 
 
 def _misplaced(blocks: list[Block], notebook: NotebookText, filename: str) -> Iterator[Finding]:
+    tokens = list(tokens_of(plain_text(notebook.text)))
     for block in blocks:
         begun, ended = notebook.cell_at(block.begin), notebook.cell_at(block.end)
         if begun is None or not begun.body_first <= block.begin <= begun.last:
@@ -179,3 +182,17 @@ def _misplaced(blocks: list[Block], notebook: NotebookText, filename: str) -> It
         elif begun.return_first and block.end > begun.return_first:
             message = f"the {block.kind} block holds the cell's own return line."
             yield Finding(filename, block.end, message, "End the block before it.")
+        elif _leaves_its_suite(block, tokens):
+            message = f"the {block.kind} block ends outside of the indented code it begins in."
+            yield Finding(filename, block.begin, message, "Let it hold whole statements.")
+
+
+def _leaves_its_suite(block: Block, tokens: Iterable[tokenize.TokenInfo]) -> bool:
+    """Whether code in a block is indented less than the block's first line of code."""
+    inside = (each for each in tokens if block.begin < each.start[0] < block.end)
+    depth = 0
+    for token in dropwhile(lambda each: each.type in _NO_CODE, inside):
+        depth += (token.type == tokenize.INDENT) - (token.type == tokenize.DEDENT)
+        if depth < 0:
+            return True
+    return False

@@ -114,6 +114,18 @@ def test_an_author_is_told_of_a_text_for_which_students_may_change_a_cell() -> N
     assert all("students may change this cell" in each.message for each in advice)
 
 
+def test_what_is_left_and_what_is_lost_is_told_at_once() -> None:
+    hidden = "    ### BEGIN HIDDEN TESTS\n    y = 2\n    ### END HIDDEN TESTS\n"
+    cells = [
+        f"{BLOCK}    return (x,)\n",
+        "    x = 41 + 1\n    return\n",
+        f"{hidden}    return (y,)\n",
+    ]
+    text = HEAD + "\n\n".join(f"@app.cell\ndef _():\n{body}" for body in cells)
+    with pytest.raises(InvalidInput, match=r"outside of its block(.|\n)*only the hidden tests"):
+        release(text)
+
+
 def test_a_source_without_solutions_is_skipped_whatever_it_is() -> None:
     assert make_release("x = = 1", filename="A1.py", assignment="A1") is None
 

@@ -75,3 +75,15 @@ def test_what_is_nearly_a_mark_is_refused_with_the_right_one(line: str) -> None:
 def test_what_is_nearly_another_mark_is_refused_as_well(line: str, mark: str) -> None:
     with pytest.raises(InvalidInput, match=rf"A1\.py:8: .*'{mark}', on a line of its"):
         blocks(line)
+
+
+@pytest.mark.parametrize("rest", [("else:", "    g = 2"), ("h = 2",)])
+def test_a_block_does_not_leave_the_indented_code_it_begins_in(rest: tuple[str, ...]) -> None:
+    lines = ["if True:", "    ### BEGIN SOLUTION", "    g = 1", *rest, "    ### END SOLUTION"]
+    with pytest.raises(InvalidInput, match=r"A1\.py:9: the SOLUTION block ends outside of"):
+        blocks(*lines)
+
+
+def test_a_block_may_begin_below_indented_code_and_hold_some() -> None:
+    inside = ("if x:", '    a = """', "b", '"""', "# less", "else:", "    a = 2", "b = 3")
+    assert blocks("if x:", "    pass", "### BEGIN SOLUTION", *inside, "### END SOLUTION")
