@@ -336,16 +336,22 @@ async def append(frame: Frame, cell: str, text: str, *, delay: float = 0) -> Non
 
 
 async def answers(own: Frame, page: Page, copy: Path) -> None:
-    """Have the student change the first word of a text cell."""
-    await own.locator(".cm-content", has_text=TEXT).focus()
-    for key in (
-        "ControlOrMeta+Home",
-        "ArrowDown",
-        "Home",
-        "ArrowRight",
-        "ControlOrMeta+Shift+ArrowRight",
-    ):
-        await page.keyboard.press(key)
+    """Have the student change the first word of a text cell.
+
+    The keys are pressed again until the word is selected: marimo may be drawing the cell anew.
+    """
+    cell = own.locator(".cm-content", has_text=TEXT)
+    async with asyncio.timeout(60):
+        while await own.evaluate("String(getSelection())") != "Double":
+            await cell.focus()
+            for key in (
+                "ControlOrMeta+Home",
+                "ArrowDown",
+                "Home",
+                "ArrowRight",
+                "ControlOrMeta+Shift+ArrowRight",
+            ):
+                await page.keyboard.press(key)
     await page.keyboard.type("Twice")
     await saved_on_disk(copy, "Twice")
 
