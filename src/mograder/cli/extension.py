@@ -19,7 +19,7 @@ from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
 from mograder.core.item_dates import END_OF_DAY, given_zone, read_moment
-from mograder.core.name_lookup import Words, find_name
+from mograder.core.name_lookup import Words, counted, find_name
 from mograder.core.settings import LoadedSettings
 from mograder.grading.course_late import ComparedGrade, CourseLate, Preview
 from mograder.grading.late_changes import (
@@ -109,8 +109,7 @@ def opened(loaded: LoadedSettings, *, writes: bool) -> Iterator[Extensions]:
 def _preview(preview: Preview) -> Iterator[str]:
     yield from (f"  {each}" for each in preview.dues)
     yield from (f"  {_line(each)}" for each in preview.differing)
-    count = len(preview.differing)
-    yield f"{count} {'mark changes' if count == 1 else 'marks change'}."
+    yield f"{counted(len(preview.differing), 'mark changes', 'marks change')}."
     if preview.is_released:
         yield "Students see released marks as they were until you release them again."
     yield from preview.told

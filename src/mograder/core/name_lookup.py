@@ -157,9 +157,9 @@ def listed(names: Sequence[str], most: int = _SHOWN) -> str:
     return f"{text}, and {len(names) - most} more" if len(names) > most else text
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, for a message: "1 file", "2 files"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, one: str, several: str = "") -> str:
+    """Return a number with its words, for a message: "1 file", "2 files", "3 copies have"."""
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
 
 
 def _by_name(test: Callable[[str, str], bool]) -> _Rule:

@@ -117,7 +117,7 @@ def _who_sees(done: Released, at: datetime | None) -> str:
 
 
 def _see(students: int) -> str:
-    return f"{counted(students, 'student')} {'sees' if students == 1 else 'see'}"
+    return counted(students, "student sees", "students see")
 
 
 def _tell(done: Released, summary: str, *, dry_run: bool) -> None:

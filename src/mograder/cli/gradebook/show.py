@@ -182,8 +182,7 @@ def statistics(*, assignment: str, file: Path | None, loaded: LoadedSettings) ->
 
 
 def _statistics_lines(found: ItemStatistics) -> Iterator[str]:
-    students = f"{found.students} student{'' if found.students == 1 else 's'}"
-    yield f"{found.assignment}: {students}"
+    yield f"{found.assignment}: {counted(found.students, 'student')}"
     if found.marks is None:
         yield "  No student has a total yet."
     else:

@@ -32,7 +32,7 @@ from mograder.core.clock import SystemClock
 from mograder.core.csv_table import refuse
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import END_OF_DAY, Visibility, read_moment, read_opening
-from mograder.core.name_lookup import Words, find_name, find_or_new, not_found
+from mograder.core.name_lookup import Words, counted, find_name, find_or_new, not_found
 from mograder.core.names import INSTRUCTOR, Username
 from mograder.core.operating_system import SYSTEM
 from mograder.core.settings import read_environ
@@ -351,7 +351,7 @@ def _dates(name: str, found: ItemDatesAnswer, zone: ZoneInfo | None) -> list[str
         f"  closes  {told(found.closes, found.closes_from)}",
     ]
     if found.marks:
-        changed = "1 mark has" if found.marks == 1 else f"{found.marks} marks have"
+        changed = counted(found.marks, "mark has", "marks have")
         lines.append(f"{changed} changed with it; what is released stays until you release again.")
     return lines
 

@@ -36,7 +36,7 @@ from mograder.clients.hub_course import (
 )
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.item_dates import read_opening
-from mograder.core.name_lookup import Words, find_name, find_or_new
+from mograder.core.name_lookup import Words, counted, find_name, find_or_new
 from mograder.core.operating_system import SYSTEM
 from mograder.publishing.schedule import parse_zone
 
@@ -120,35 +120,30 @@ def _preview_lines(lines: Sequence[UpdateLine], *, complete: bool) -> Iterator[s
     nothing = sum(not (line.changed or line.reason or line.conflicts) for line in lines)
     clean = len(lines) - len(refused) - len(conflicts) - nothing
     yield (
-        f"{_copies(len(lines))}: {clean} merge cleanly, "
+        f"{counted(len(lines), 'copy', 'copies')}: {clean} merge cleanly, "
         f"{len(conflicts)} with conflicts, {len(refused)} cannot be merged, "
         f"{nothing} with no cell to change."
     )
     for line in conflicts[:_SHOWN]:
-        plural = "" if line.conflicts == 1 else "s"
-        yield f"  {plain(line.student)}: {line.conflicts} conflict{plural}"
+        yield f"  {plain(line.student)}: {counted(line.conflicts, 'conflict')}"
     for line in refused[:_SHOWN]:
         yield f"  {plain(line.student)}: {plain(line.reason)}"
     if not complete:
         yield "The preview was broken off or cancelled."
 
 
-def _copies(number: int) -> str:
-    return f"{number} {'copy' if number == 1 else 'copies'}"
-
-
 def _offer_lines(found: UpdateStatus) -> Iterator[str]:
     merged = sum(each.state == "merged" for each in found.copies)
-    has = "has" if merged == 1 else "have"
-    yield f"This release is offered already. {_copies(merged)} {has} it."
+    have = counted(merged, "copy has", "copies have")
+    yield f"This release is offered already. {have} it."
     for each in found.copies:
         if each.state == "refused":
             yield f"  {plain(each.student)}: could not be merged: {plain(each.reason)}"
 
 
 def _undone_lines(done: Undone) -> Iterator[str]:
-    has = "has" if len(done.undone) == 1 else "have"
-    yield f"Withdrawn. {_copies(len(done.undone))} {has} the text from before again."
+    have = counted(len(done.undone), "copy has", "copies have")
+    yield f"Withdrawn. {have} the text from before again."
     if done.kept:
         yield f"Edited since, left as they are: {plain(', '.join(done.kept))}"
     if done.waiting:

@@ -18,6 +18,7 @@ from mograder.cli.shared.result import Result, json_option, tell
 from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
 from mograder.core.errors import InvalidInput, MograderError, NotFound
+from mograder.core.name_lookup import counted
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.notebook.pep723 import ItemKind
@@ -293,7 +294,7 @@ def _send(release: LocalRelease, kind: ItemKind, client: HubClient, *, warm: boo
     # Scripts know the line from 0.3.16.
     tell(f"Published {len(release.files)} files to hub.")
     if published.copies and kind is ItemKind.ASSIGNMENT:
-        have = "1 student has" if published.copies == 1 else f"{published.copies} students have"
+        have = counted(published.copies, "student has", "students have")
         tell(
             f"{have} a copy of an earlier release. What an update would do to them: "
             f"mograder hub update {quote(release.name)} --preview"

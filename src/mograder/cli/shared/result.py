@@ -17,6 +17,7 @@ from rich.cells import cell_len
 
 from mograder.cli.shared.console import coloured, print_json
 from mograder.core.errors import MograderError
+from mograder.core.name_lookup import counted
 from mograder.operations.report import Level, Line, problems
 
 _WANTS_JSON = "mograder.json"
@@ -133,5 +134,5 @@ def _check_lines(what: str, lines: tuple[Line, ...], found: int) -> Iterator[str
 
 def _without_problems(lines: tuple[Line, ...]) -> str:
     notes = sum(line.level is Level.NOTE for line in lines)
-    marked = "1 line marked" if notes == 1 else f"{notes} lines marked"
-    return f"no problems; look at the {marked} [--]" if notes else "all good"
+    marked = counted(notes, "line")
+    return f"no problems; look at the {marked} marked [--]" if notes else "all good"

@@ -28,6 +28,7 @@ from mograder.clients.moodle.grading import (
 from mograder.clients.moodle.records import Assignment, Mark, Person, WorkflowState
 from mograder.clients.moodle.texts import Scale
 from mograder.core.errors import Busy, Conflict, Forbidden, InvalidInput, NotFound
+from mograder.core.name_lookup import counted
 from mograder.core.tasks import Progress
 from mograder.exchange.grade_files import GradeLine, line_html
 from mograder.exchange.moodle.identities import Participants
@@ -542,12 +543,11 @@ def _changed_by(outcome: Outcome, drafted: Draft) -> tuple[str, str]:
 def _along(outcome: Outcome, erased: str, replaced: Sequence[str]) -> str:
     """Return the names of what is sent beside the grade."""
     mark = outcome.mark
-    files = "1 file" if len(mark.files) == 1 else f"{len(mark.files)} files"
     short = erased if len(erased) <= _MOST_SHOWN else f"{erased[: _MOST_SHOWN - 1]}…"
     parts = (
         "comment" if mark.comment else "",
         f"erases the comment “{short}”" if erased else "",
-        files if mark.files else "",
+        counted(len(mark.files), "file") if mark.files else "",
         f"removes {', '.join(replaced)}" if replaced else "",
         outcome.state,
         f"for attempt {outcome.held.attempt + 1}" if outcome.held.attempt else "",

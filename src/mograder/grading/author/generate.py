@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.name_lookup import counted
 from mograder.core.names import ItemName
 from mograder.core.portable_names import refuse_new_problems
 from mograder.grading.author.author_runs import (
@@ -424,14 +425,14 @@ class _Generator:
             wrong += unseen_checks(made.plan, filename, source)
         count = len(source.checks)
         if not wrong:
-            told = f"{filename}: {_checks(count)} passed" if count else filename
+            told = f"{filename}: {counted(count, 'check')} passed" if count else filename
             lines.append(Line(Step.VALID, told))
         found = judge_release(*texts, filename, release)
         if not found.problems:
             told = f"{self._released(made.source.name)}: runs without errors"
             waiting = sum(check.status == "warn" for check in release.checks)
             if release.checks:
-                told += f", {waiting} of {_checks(len(release.checks))} wait"
+                told += f", {waiting} of {counted(len(release.checks), 'check')} wait"
             lines.append(Line(Step.RELEASE_CHECK, told))
             lines += [Line(Step.ADVICE, str(finding)) for finding in found.partly]
         return [str(finding) for finding in (*wrong, *found.problems)]
@@ -478,10 +479,6 @@ def _that_opens(made: _Made, stage: ReleaseBuild) -> Path:
     if plain == made.text:
         return made.source
     return stage.aside(made.source.name, plain.encode("utf-8", "surrogatepass"))
-
-
-def _checks(count: int) -> str:
-    return f"{count} check" if count == 1 else f"{count} checks"
 
 
 def left_out(item: SourceItem, support: Belongings) -> list[Line]:

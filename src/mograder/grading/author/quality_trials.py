@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mograder.core.errors import MograderError
+from mograder.core.name_lookup import counted
 from mograder.grading.author.author_runs import AuthorRuns, NotebookVariant
 from mograder.notebook.cells import NotebookText, parse_cells
 from mograder.notebook.grading.checks_advice import Fault, QualityFinding
@@ -91,10 +92,10 @@ class QualityReport:
     def summary(self) -> str:
         """Return the result in a line."""
         count = len(self.findings)
-        told = "clean" if not count else f"{count} finding{'s' if count > 1 else ''}"
+        told = "clean" if not count else counted(count, "finding")
         if not self.complete:
             told = f"not finished, {told} so far"
-        parts = [told, f"{self.labels} check{'' if self.labels == 1 else 's'}"]
+        parts = [told, counted(self.labels, "check")]
         if self.tried:
             same = f", {self.same} gave the same answers" if self.same else ""
             parts.append(f"{self.noticed} of {self.tried} wrong solutions noticed{same}")

@@ -22,6 +22,7 @@ from anyio import to_thread
 from markupsafe import Markup
 
 from mograder.core.clock import Clock
+from mograder.core.name_lookup import counted
 from mograder.core.names import is_rehearsal
 from mograder.hub.checks import Column, ItemChecks
 from mograder.hub.help_desk import HelpDesk
@@ -339,7 +340,7 @@ def _cell(row: CheckRow | None) -> Cell:
     kind = "none" if row is None else _WORDS.get(row.status, "none")
     if row is None or kind == "none":
         return Cell("none", "", 0, "not run yet")
-    tries = f"{row.attempts} attempt{'' if row.attempts == 1 else 's'}"
+    tries = counted(row.attempts, "attempt")
     told = {"passed": f"passed, {tries}", "waiting": "waits for code"}.get(kind)
     if kind != "passed" and row.passed_at is not None:
         told = f"passed before, does not now, {tries}"

@@ -21,6 +21,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput
+from mograder.core.name_lookup import counted
 from mograder.core.names import ItemName
 from mograder.publishing.publish import publish_release
 from mograder.publishing.warm import warm_releases
@@ -166,7 +167,7 @@ async def _replace(
     parts: Mapping[str, UploadFile],
     report: Report,
 ) -> Release:
-    report(f"Received {len(parts)} file{'' if len(parts) == 1 else 's'}")
+    report(f"Received {counted(len(parts), 'file')}")
     services, kept = app.services, app.of(KeptReleases)
     async with staging(services.releases.stage, name, parts) as staged:
         return await publish_release(
