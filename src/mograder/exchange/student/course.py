@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, count
-from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -45,7 +44,7 @@ from mograder.core.names import ItemName
 from mograder.core.portable_names import fold
 from mograder.core.tasks import Progress
 from mograder.exchange.assignment_lookup import folder_0316, folder_of
-from mograder.exchange.student.drafts import ABOUT_ONE, NewerElsewhere, save_before_submission, take
+from mograder.exchange.student.drafts import ABOUT_ONE, save_before_submission, take
 from mograder.exchange.student.fetch import FetchedFile, fetch
 from mograder.exchange.student.submit import check_notebook, keep, open_receipt, read_notebook
 from mograder.store.copies.student_folder import Notebook, SentNotebook, StudentFolder, Waiting
@@ -326,14 +325,15 @@ class StudentCourse:
         progress: Progress,
         agreed: str,
     ) -> Submitted:
-        folder, assignment = item.folder, item.assignment
-        if not waiting.late:
-            assignment = self._as_it_is_now(transport, item)
-        file = self.folder.waiting_file(folder, waiting)
-        self._save_draft(transport, item, notebook, file, agreed)
-        if not waiting.late:
-            self._look_before(transport, assignment, self.folder.sent(notebook))
-        handed = transport.submit(assignment, file, progress, late=waiting.late)
+        folder = item.folder
+        try:
+            handed = self._hand_over(transport, item, notebook, waiting, progress, agreed)
+        except (*_NOT_NOW, NotAuthenticated):
+            raise
+        except MograderError:  # the draft may be saved, and what is asked about may be new here
+            with suppress(MograderError):
+                self.refresh(transport, folder)
+            raise
         sent = SentNotebook(
             file_mtime=waiting.file_mtime,
             notebook=self.folder.name_of(notebook),
@@ -349,20 +349,28 @@ class StudentCourse:
             self.refresh(transport, folder)
         return Submitted(folder, handed)
 
-    def _save_draft(
-        self, transport: Transport, item: KnownItem, notebook: Notebook, file: Path, agreed: str
-    ) -> None:
+    def _hand_over(
+        self,
+        transport: Transport,
+        item: KnownItem,
+        notebook: Notebook,
+        waiting: Waiting,
+        progress: Progress,
+        agreed: str,
+    ) -> Acknowledgement:
+        """Save the text as the draft, then submit it."""
+        assignment, file = item.assignment, self.folder.waiting_file(item.folder, waiting)
+        if not waiting.late:
+            assignment = self._as_it_is_now(transport, item)
         text, now = read_notebook(file), self._clock.now()
-        try:
-            saved = save_before_submission(
-                transport, item.assignment, notebook.path, text, now, agreed=agreed
-            )
-        except NewerElsewhere:
-            with suppress(MograderError):  # the page then shows what it is about
-                self.refresh(transport, item.folder)
-            raise
+        saved = save_before_submission(
+            transport, item.assignment, notebook.path, text, now, agreed=agreed
+        )
         if saved.why_not:
             _log.warning("%s is submitted, but not saved as draft: %s", item.folder, saved.why_not)
+        if not waiting.late:
+            self._look_before(transport, assignment, self.folder.sent(notebook))
+        return transport.submit(assignment, file, progress, late=waiting.late)
 
     def receipt(self, sent: SentNotebook) -> str:
         """Return the receipt of a submission as the server gave it; empty if there is none."""
