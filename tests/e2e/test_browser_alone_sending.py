@@ -224,6 +224,28 @@ async def test_the_token_is_shown_and_named_before_it_is_forgotten(
     await expect(page.locator("#submit")).to_be_visible()
 
 
+async def test_the_status_and_what_was_said_follow_what_is_typed(
+    served: Course, people: People
+) -> None:
+    """An open panel went on calling the submitted text the one on the page."""
+    page = await open_as_alice(await people.person("alice"), served)
+    said, panel = page.locator("#said"), page.locator("#panel")
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    await page.click("#standing")
+    await expect(panel).to_contain_text("Nothing was submitted yet.")
+    await page.click("#submit")
+    await expect(said).to_contain_text("Submitted")
+    await expect(panel).to_contain_text(": this text.")
+    await write(page, "# two\n")
+    await expect(panel).to_contain_text(": another version than the text here.")
+    await expect(said).to_have_text("")
+    await page.click("#submit")
+    await expect(said).to_contain_text("Submitted")
+    await said.click()
+    await expect(said).to_have_text("")
+
+
 async def test_a_trouble_is_told_until_it_is_over(served: Course, people: People) -> None:
     person = await people.person("alice")
     page = await open_as_alice(person, served)
@@ -392,13 +414,21 @@ async def submit_without_connection(page: Page) -> None:
     await expect(page.locator("#said")).to_contain_text("no connection")
 
 
-async def test_a_token_that_was_copied_with_more_is_told_as_such(
-    served: Course, people: People
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [
+        ("„alice:00“", "characters that no token has"),
+        ("alice:00", "The server does not take this token."),
+        ("", "Give your token, or your name and the course's code."),
+    ],
+)
+async def test_a_token_that_is_none_is_told_as_such(
+    served: Course, people: People, token: str, told: str
 ) -> None:
     page = await open_item(await people.person("alice"), served)
-    await page.fill("#token", "„alice:00“")
+    await page.fill("#token", token)
     await page.click("#sign-in button")
-    await expect(page.locator("#refused")).to_contain_text("characters that no token has")
+    await expect(page.locator("#refused")).to_contain_text(told)
 
 
 async def test_a_name_whose_answer_was_lost_is_registered_by_the_next_try(

@@ -76,10 +76,15 @@ function listChecks(panel) {
 }
 
 export async function showStanding(button, panel, about) {
-  const { server, item, work, released, earlier, save, notebook, token } = about;
-  const body = panel.querySelector("div");
-  body.replaceChildren(element("h2", "Status"), element("p", "Asking the server…"));
+  panel.querySelector("div").replaceChildren(element("h2", "Status"), element("p", "Asking the server…"));
   open(panel, button, "status");
+  await drawStanding(panel, about);
+}
+
+// Draws the status anew if the panel shows it.
+export async function drawStanding(panel, about) {
+  if (panel.hidden || panel.dataset.shows !== "status") return;
+  const { server, item, work, released, earlier, save, notebook, token } = await about();
   const parts = [element("h2", "Status")];
   try {
     const status = await server.status(item);
@@ -118,19 +123,26 @@ export async function showStanding(button, panel, about) {
     const why = "Keep it as you keep a password. You need it to sign in again, or elsewhere: the course's code gives out each name only once.";
     parts.push(element("details", "", element("summary", "Your token"), element("pre", token), element("p", why)));
   }
-  if (panel.dataset.shows === "status") body.replaceChildren(...parts);
+  if (panel.dataset.shows === "status") panel.querySelector("div").replaceChildren(...parts);
 }
+
+// Says whether the text on the page is the submitted one; set where the status tells of a submission.
+export let tellWhich = async () => {};
 
 async function lines(status, work) {
   const parts = [];
   const { receipt } = status;
   if (!receipt) parts.push(element("p", "Nothing was submitted yet."));
   else {
-    const own = await isOf(receipt.sha256, work.text);
     const when = new Date(receipt.received).toLocaleString();
-    const which = own ? ": this text" : ": another version than the text here";
-    const told = own === null ? "" : which;
-    parts.push(element("p", `Submitted ${when}${status.late ? ", late" : ""}${told}.`));
+    const line = element("p");
+    tellWhich = async (text) => {
+      const own = await isOf(receipt.sha256, text);
+      const which = own ? ": this text" : ": another version than the text here";
+      line.textContent = `Submitted ${when}${status.late ? ", late" : ""}${own === null ? "" : which}.`;
+    };
+    await tellWhich(work.text);
+    parts.push(line);
   }
   if (status.due) parts.push(element("p", `Due ${new Date(status.due).toLocaleString()}.`));
   if (!status.can_submit) parts.push(element("p", status.why_not));

@@ -4,7 +4,7 @@
 
 import { filesOf } from "./browser-files.js";
 import { openFrame } from "./browser-frame.js";
-import { close, isOf, showChecks, showStanding, takeChecks } from "./browser-panel.js";
+import { close, drawStanding, isOf, showChecks, showStanding, takeChecks, tellWhich } from "./browser-panel.js";
 import { Refused, Unreachable, isDecided, passes, serverOf } from "./browser-server.js";
 import { openStore } from "./browser-store.js";
 
@@ -63,6 +63,8 @@ function editing() {
 function edited(text) {
   unsaved = false;
   if (text === work.text) return showSaved();
+  if ($("said").dataset.until === "edited") say("");
+  void tellWhich(text);
   work = { ...work, text, at: Date.now(), dirty: true };
   // One write after the other: an older text never comes last.
   writing = writing.then(keep).then(showSaved);
@@ -116,7 +118,7 @@ function offline() {
 
 // The server has answered, and has the draft.
 function online() {
-  if ($("said").dataset.until) say("");
+  if ($("said").dataset.until === "online") say("");
 }
 
 async function chooseFromServer() {
@@ -169,6 +171,7 @@ async function choose(theirs) {
       choosing = false;
       $("choice").hidden = true;
       $("place").hidden = false;
+      void drawStanding($("panel"), about);
       // A notebook that runs already shows the other text: start it again.
       if (!mine && frame) location.reload();
       again();
@@ -236,7 +239,8 @@ async function sendOne(pending, late = false) {
     work = { ...work, receipts, submitted: answer.receipt.received };
     await drop(pending);
     const kept = unkept ? "Status has the receipt." : "Receipt kept.";
-    say(`Submitted, ${clock(answer.receipt.received)}${answer.late ? ", late" : ""}. ${kept}`);
+    say(`Submitted, ${clock(answer.receipt.received)}${answer.late ? ", late" : ""}. ${kept}`, "edited");
+    void drawStanding($("panel"), about);
   } catch (error) {
     if (error instanceof Unreachable) {
       say("Not submitted yet: no connection. It is sent as soon as the connection is back.");
@@ -265,9 +269,15 @@ async function mayReplace(pending) {
 }
 
 function again() {
-  void ($("said").dataset.until ? look().catch(() => {}) : push());
+  void ($("said").dataset.until === "online" ? look().catch(() => {}) : push());
   void send();
 }
+
+// What the panel tells of: as it is when it is drawn.
+const about = async () => {
+  const earlier = await store.earlier(person.user, item);
+  return { server, item, work, released: released[notebook], earlier, save, notebook, token: person.token };
+};
 
 // --- signing in ----------------------------------------------------------------------------------
 
@@ -277,11 +287,14 @@ function retryKey() {
 }
 
 const REGISTERING = `mograder registering${root}`;
+const WRONG_TOKEN =
+  "The server does not take this token. Copy the whole line again, or ask your instructor for a new one.";
 
 async function signIn() {
   const value = (id) => $(id)?.value.trim() ?? "";
   let token = value("token");
   if (open !== undefined) return { user: value("name"), token: "" };
+  if (!token && !(value("name") && value("code"))) throw new Error("Give your token, or your name and the course's code.");
   if (!token) {
     // The same key again after a lost answer gets the same token, also when the page was loaded again.
     const key = (sessionStorage[REGISTERING] ??= retryKey());
@@ -289,7 +302,11 @@ async function signIn() {
   }
   // The browser would not send it, which looks like a server that is away.
   if (!/^[!-~]+$/.test(token)) throw new Error("The token holds characters that no token has. Copy it again.");
-  const me = await serverOf(root, { token }).me();
+  const me = await serverOf(root, { token })
+    .me()
+    .catch((error) => {
+      throw error.status === 401 && error.answer.error ? new Error(WRONG_TOKEN) : error;
+    });
   if (me.role !== "student") throw new Error("This is the instructor's token. Use a student's.");
   return { user: me.user, token };
 }
@@ -422,17 +439,14 @@ function listen() {
   $("submit").onclick = () => void submit();
   $("download").onclick = () => save(notebook, work.text, "text/x-python");
   $("sign-out").onclick = () => void signOut();
+  // What it says until the connection is back is still looked after.
+  $("said").onclick = () => ($("said").textContent = "");
   $("close").onclick = () => close($("panel"));
   $("panel").onkeydown = ({ key }) => {
     if (key === "Escape") close($("panel"));
   };
   $("checks").onclick = () => showChecks($("checks"), $("panel"));
-  $("standing").onclick = async () => {
-    const earlier = await store.earlier(person.user, item);
-    const { token } = person;
-    const about = { server, item, work, released: released[notebook], earlier, save, notebook, token };
-    await showStanding($("standing"), $("panel"), about);
-  };
+  $("standing").onclick = () => showStanding($("standing"), $("panel"), about);
   addEventListener("online", again);
   addEventListener("beforeunload", (event) => {
     if (unsaved || (unkept && work.dirty)) event.preventDefault();
