@@ -89,8 +89,8 @@ def test_b148_login_takes_the_token_of_the_environment_as_its_help_says(
 
 def test_b148_a_token_that_the_server_refuses_is_not_kept(home: Path, served: Course) -> None:
     printed = cli("https login --token alice:00 --url", served.url, status=4)
-    assert printed.err.startswith("Error: Authentication required.")
-    assert "mograder https login" in printed.err
+    assert printed.err.startswith("Error: The server does not take this token.")
+    assert "Copy the whole line" in printed.err
     assert not (home / ".config").exists()
 
 
@@ -469,7 +469,9 @@ _NO_URL = "No HTTPS URL configured. Provide --url or set [https] url in mograder
 
 
 def test_b155_without_a_url_the_command_says_where_to_put_one() -> None:
-    assert _NO_URL in cli("https fetch --list", status=2).err
+    told = cli("https fetch --list", status=2).err
+    assert _NO_URL in told
+    assert "mograder https login" in told
 
 
 @pytest.mark.usefixtures("alice")

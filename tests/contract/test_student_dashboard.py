@@ -139,12 +139,40 @@ async def test_a_late_submission_replaces_one_on_time_only_when_told(
             assert "Replace what was on time?" in answer.text
             again = (await shown.client.get(f"/receipt/{PI}/file")).json()
             assert again == receipt, "the one that was on time still counts"
+            page = (await shown.client.get("/")).text
+            assert "There is newer work of yours." not in page, "this folder saved both"
             answer = await shown.press(f"/submit/{PI}", late="yes")
             assert "It counts as late." in answer.text
             with scene.server.instructor() as teacher:
                 said = teacher.verify_receipt((await shown.client.get(f"/receipt/{PI}/file")).text)
             assert (said.valid, said.counts) == (True, True)
             assert late in submissions(scene, PI, user)
+
+
+async def test_keeping_the_one_on_time_takes_back_the_late_one_that_waits(
+    scene: DashboardSetup, tmp_path: Path
+) -> None:
+    """It went on waiting, beside a notice that the server could not be asked."""
+    folder, user = tmp_path / "keeps", "keeps-on-time"
+    async with dashboard(folder, scene.server.url) as shown:
+        await begin(shown, user)
+        save(folder, "3")
+        await shown.press(f"/submit/{PI}")
+        receipt = (await shown.client.get(f"/receipt/{PI}/file")).json()
+        await asyncio.sleep(1)
+        late = save(folder, "3.2")
+        shown.app.course.submit(None, PI, quiet)
+        shown.app.connection.trouble = "Connection refused"
+        with due(scene, datetime.fromisoformat(receipt["received"])):
+            answer = await shown.press(f"/send/{PI}")
+            assert answer.url.path == f"/late/{PI}"
+            [keep] = re.findall(r'action="(/give-up/[^"]+)"', answer.text)
+            page = (await shown.press(keep)).text
+        assert "Not submitted yet." not in page
+        assert "The server cannot be asked" not in page
+        assert (await shown.client.get(f"/receipt/{PI}/file")).json() == receipt
+        [aside] = (folder / ".mograder" / "set-aside").iterdir()
+        assert aside.read_text() == late
 
 
 async def test_work_is_not_late_any_more_once_the_due_date_was_moved(
@@ -278,7 +306,7 @@ async def test_with_a_void_token_work_waits_and_a_page_leads_to_signing_in_again
             assert "mograder https" not in page
         assert submissions(scene, PI, "void") == []
         page = (await shown.press("/sign-in/token", token="void:" + "0" * 64)).text
-        assert "Authentication required" in page
+        assert "The server does not take this token." in page
         assert "mograder https" not in page
         page = (await shown.press("/sign-in/register", user="void", code=CODE)).text
         assert gone not in page
@@ -291,7 +319,8 @@ async def test_with_a_void_token_work_waits_and_a_page_leads_to_signing_in_again
     [
         ("register", {"user": "mallory", "code": "guessed-code"}, "Invalid enrollment code"),
         ("register", {"user": "", "code": CODE}, "Both a user name"),
-        ("token", {"token": "mallory:" + "0" * 64}, "Authentication required"),
+        ("token", {"token": "mallory:" + "0" * 64}, "The server does not take this token."),
+        ("token", {"token": "guessed-token"}, "That is no token"),
     ],
 )
 async def test_b141_a_wrong_code_or_token_is_told_and_never_shown_again(

@@ -118,6 +118,17 @@ def user_of(token: str) -> str:
     return name if colon else ""
 
 
+def demand_user_of(token: str) -> str:
+    """Return :func:`user_of` a token that was typed. Raises: InvalidInput if it has none."""
+    user = user_of(token)
+    if not user:
+        raise InvalidInput(
+            "That is no token: it has the form NAME:HEX.",
+            hint="Copy the whole line you were given.",
+        )
+    return user
+
+
 HTTPS = Kind(
     ours="https_tokens.json",
     old="https_token.json",

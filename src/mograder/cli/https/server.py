@@ -20,6 +20,7 @@ from mograder.cli.shared.options import insecure_option
 from mograder.cli.shared.output import Transfers, transferring
 from mograder.cli.shared.result import tell
 from mograder.clients.assignment_server.client import HttpsTransport
+from mograder.clients.assignment_server.protocol import SIGN_IN
 from mograder.clients.course_server import RemoteAssignment
 from mograder.clients.token_store import HTTPS, TokenStore, server_key
 from mograder.core.errors import RemoteFailed
@@ -81,8 +82,8 @@ class Server:
         known = tried or untried
         if len(known) == 1:
             return known[0], untried if tried else []
-        several = f"\nYou have signed in to {listed(known)}.\n{_FORGET}" if known else ""
-        raise click.UsageError(f"{_NO_URL}{several}")
+        several = f"You have signed in to {listed(known)}.\n{_FORGET}" if known else SIGN_IN
+        raise click.UsageError(f"{_NO_URL}\n{several}")
 
     def _token_for(self, url: str) -> str:
         """Return the token: from the option, the environment, the cache for ``url``, the file."""

@@ -27,11 +27,11 @@ from mograder.cli.shared.options import (
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.cli.shared.student_work import StudentWork
 from mograder.clients.assignment_server.client import HttpsTransport, register
-from mograder.clients.assignment_server.protocol import SIGN_IN, Identity
+from mograder.clients.assignment_server.protocol import COPY_AGAIN, REFUSED, SIGN_IN, Identity
 from mograder.clients.certificate import tls_trouble
 from mograder.clients.http import RetryPolicy
-from mograder.clients.token_store import user_of
-from mograder.core.errors import InvalidInput, NotFound, RemoteFailed
+from mograder.clients.token_store import demand_user_of
+from mograder.core.errors import NotAuthenticated, NotFound, RemoteFailed
 from mograder.core.settings import read_environ
 from mograder.exchange.student.submit import (
     KeptReceipt,
@@ -76,12 +76,7 @@ def login(*, server: Server, show: bool, forget: bool) -> Result:
     token = server.told_token
     if not token:
         raise click.UsageError("Missing option '--token'.")
-    user = user_of(token)
-    if not user:
-        raise InvalidInput(
-            "That is no token: it has the form NAME:HEX.",
-            hint="Copy the whole line you were given.",
-        )
+    user = demand_user_of(token)
     url = server.new_url
     checked = _check(server, token)
     identity = checked or Identity(user=user)
@@ -159,6 +154,8 @@ def _check(server: Server, token: str) -> Identity | None:
     with HttpsTransport(server.url, token, insecure=server.insecure, retry=once) as transport:
         try:
             return transport.who_am_i()
+        except NotAuthenticated as error:
+            raise NotAuthenticated(REFUSED, hint=COPY_AGAIN) from error
         except RemoteFailed as error:
             away = isinstance(error.__cause__, httpx.TransportError)
             if not away or tls_trouble(error.__cause__) is not None:

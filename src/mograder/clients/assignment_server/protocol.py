@@ -69,6 +69,8 @@ _NOTHING_THERE = "Not found."  # the server's words at an address without a rout
 _ADDRESS = "Check the server's address, with its path; 0.3.16 does not know all commands."
 _AS_TEACHER = "Give the instructor's token by --token or in MOGRADER_HTTPS_TOKEN."
 SIGN_IN = "Sign in with `mograder https login` or `mograder https register`."
+REFUSED = "The server does not take this token."
+COPY_AGAIN = "Copy the whole line that you were given, or ask your instructor for a new one."
 
 _LATEST = 32_503_680_000
 """The end of the year 2999, in unix seconds."""

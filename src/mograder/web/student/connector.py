@@ -19,7 +19,8 @@ import httpx
 from anyio import to_thread
 
 from mograder.clients.assignment_server.client import HttpsTransport, register
-from mograder.clients.course_server import Transport
+from mograder.clients.assignment_server.protocol import COPY_AGAIN, REFUSED
+from mograder.clients.course_server import NeedsDecision, Transport
 from mograder.clients.http import RetryPolicy
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.login import login_with_password
@@ -29,7 +30,14 @@ from mograder.clients.server_url import (
     parse_hub_url,
     parse_moodle_url,
 )
-from mograder.clients.token_store import HTTPS, MOODLE, TokenStore, server_key, user_of
+from mograder.clients.token_store import (
+    HTTPS,
+    MOODLE,
+    TokenStore,
+    demand_user_of,
+    server_key,
+    user_of,
+)
 from mograder.core.errors import (
     Busy,
     Conflict,
@@ -143,18 +151,22 @@ class HttpsConnector:
     def _take(self, server: str, token: str, known: Known | None) -> Transport:
         if not token:
             raise InvalidInput("The token is missing.")
-        if user_of(token) == INSTRUCTOR:
+        user = demand_user_of(token)
+        if user == INSTRUCTOR:
             raise InvalidInput(
                 "This is the instructor's token.", hint="Use a student's: `mograder token NAME`."
             )
-        _demand_owner(known, user_of(token))
-        transport = _connected(server, token, user_of(token))
+        _demand_owner(known, user)
+        transport = _connected(server, token, user)
         try:
             transport.list_assignments()
+        except NotAuthenticated as error:
+            transport.close()
+            raise NotAuthenticated(f"{REFUSED} {COPY_AGAIN}") from error
         except MograderError:
             transport.close()
             raise
-        self._tokens.save(server, token, user_of(token))
+        self._tokens.save(server, token, user)
         return transport
 
 
@@ -278,7 +290,7 @@ def _demand_course(known: Known | None, server: str) -> None:
     if not all(is_loopback(httpx.URL(each).host) for each in (known.server, server)):
         raise Conflict(
             f"This folder holds the work on the course at {known.server}, and not at {server}.",
-            hint="Start `mograder student` in another folder for that course. If the course itself "
+            hint="Start the dashboard in another folder for that course. If the course itself "
             "has moved, write its new address into mograder.toml in this folder, and start without "
             "an address.",
         )
@@ -290,7 +302,7 @@ def _demand_owner(known: Known | None, user: str) -> None:
     if owner not in ("", user):
         raise Conflict(
             f"This folder holds the work of {owner}, and you signed in as {user}.",
-            hint=f"Start `mograder student` in another folder for {user}.",
+            hint=f"Start the dashboard in another folder for {user}.",
         )
 
 
@@ -355,6 +367,9 @@ class ServerConnection:
             except (*_AWAY, NotAuthenticated) as error:
                 self.signed_out = isinstance(error, NotAuthenticated)
                 self.trouble = error.message if self.signed_out else str(error)
+                raise
+            except NeedsDecision:  # which the server's own answer asks for
+                self.trouble, self.signed_out = "", False
                 raise
             self.trouble, self.signed_out = "", False
             return result
