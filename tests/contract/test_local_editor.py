@@ -8,13 +8,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.resources import files
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from mograder.processes.local_editor import EditorFailed, LocalEditors
+from mograder.processes.local_editor import EditorFailed, LocalEditors, saves_by_itself
 from tests.support.processes import processes_now
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
@@ -34,6 +35,19 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+@pytest.mark.parametrize(
+    ("path", "saves"),
+    [("/home/ada/hw1/hw1.py", True), ("/tmp/hw1/hw1.py", False), ("/var/folders/x/hw1.py", False)],
+)
+def test_marimos_page_has_the_rule_by_which_a_notebook_is_not_saved(path: str, saves: bool) -> None:
+    """The three prefixes, as the page's scripts of the pinned marimo have them."""
+    pages = Path(str(files("marimo"))) / "_static" / "assets"
+    told = [each for each in pages.glob("*.js") if "var/folders" in each.read_text("utf-8")]
+    for prefix in ("/tmp/", "/var/folders", "AppData\\\\Local\\\\Temp"):
+        assert any(f"`{prefix}`" in each.read_text("utf-8") for each in told), prefix
+    assert saves_by_itself(Path(path)) is saves
 
 
 @pytest.fixture

@@ -66,7 +66,9 @@ async def test_the_connection_of_a_refused_form_is_closed(dashboard: StudentProc
 def test_a_port_in_use_is_told_in_a_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        cli("student --headless --port", str(port), str(tmp_path), status=5)
+        command = ("student --headless --port", str(port), str(tmp_path / "numeric"))
+        assert "numeric is a new folder." in cli(*command, status=5).out
+        assert "new folder" not in cli(*command, status=5).out
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.options import EXISTING_DIRECTORY, EXISTING_PATH, PATH
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.name_lookup import Words, find_name
+from mograder.core.name_lookup import Words, find_name, listed
 from mograder.core.names import FileName
 from mograder.core.settings import read_environ
 from mograder.store.assignment_server.assignments import Assignment, Catalogue
@@ -192,7 +192,8 @@ def _notebook(found: Assignment, wanted: str | None) -> FileName:
     """Raise NotFound, or InvalidInput if there are several notebooks and none was chosen."""
     names = sorted(path.name for path in found.directory.glob("*.py"))
     if wanted is not None and wanted not in names:
-        raise NotFound(f"{found.name} has no notebook {wanted}.")
+        hint = f"It has {listed(names)}." if names else ""
+        raise NotFound(f"{found.name} has no notebook {wanted}.", hint=hint)
     if wanted is None and len(names) != 1:
         raise InvalidInput(
             f"{found.name} has {len(names)} notebooks: {', '.join(names)}.",

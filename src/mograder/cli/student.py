@@ -85,7 +85,7 @@ def settings_of(folder_or_url: str) -> LoadedSettings:
 
 
 def _place(folder: Path) -> Path:
-    """Return the folder for the work; create it if it is missing.
+    """Return the folder for the work; create it, and say so, if it is missing.
 
     Raises: InvalidInput if it cannot be created, or a missing one is named like a server.
     """
@@ -95,7 +95,10 @@ def _place(folder: Path) -> Path:
             hint=f"Give the server as https://{folder}, or make the folder first.",
         )
     try:
-        folder.expanduser().mkdir(parents=True, exist_ok=True)
+        if not folder.expanduser().is_dir():
+            folder.expanduser().mkdir(parents=True, exist_ok=True)
+            click.echo(f"{folder} is a new folder. If you have begun the course in another one,")
+            click.echo("press Ctrl+C and start the dashboard there.")
     except RuntimeError as error:
         raise InvalidInput(f"The folder {folder} has no home directory.") from error
     except OSError as error:

@@ -37,6 +37,15 @@ autosave_delay = 1000
 """marimo's settings as on a hub: edits are saved, and the notebook runs when it is opened."""
 
 
+_UNNAMED = re.compile(r"^/tmp/|^/var/folders|AppData\\Local\\Temp")
+"""Paths below which marimo takes a notebook for one without a name, and saves nothing by itself."""
+
+
+def saves_by_itself(notebook: Path) -> bool:
+    """Return whether marimo's page saves this notebook without being told."""
+    return not _UNNAMED.search(str(notebook))
+
+
 class EditorFailed(TimedOut):
     """An editor ended before it answered, or took too long."""
 

@@ -360,7 +360,7 @@ class StudentFolder:
         except OSError as error:
             raise InvalidInput(
                 f"{directory} cannot be made: {error.strerror}.",
-                hint="Start `mograder student` in a folder of your own.",
+                hint="Start the dashboard in a folder of your own.",
             ) from error
 
 

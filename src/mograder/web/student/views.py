@@ -19,6 +19,7 @@ from mograder.core.item_dates import OwnDates
 from mograder.exchange.student.course import Known, KnownItem
 from mograder.exchange.student.drafts import Elsewhere, unseen
 from mograder.grading.validation_report import ValidationResult
+from mograder.processes.local_editor import saves_by_itself
 from mograder.store.copies.student_folder import Notebook, SentNotebook, StudentFolder, Waiting
 from mograder.web import pages
 from mograder.web.app import content_security_policy
@@ -74,6 +75,7 @@ async def home(request: Request) -> Response:
         now=app.clock.now(),
         looking=looking is not None and not looking.done(),
         trouble=app.connection.trouble,
+        temporary=not saves_by_itself(app.course.folder.root / "any.py"),
         token=await to_thread.run_sync(_shown_token, app),
     )
 
