@@ -13,6 +13,7 @@ from mograder.auth.credentials import make_code
 from mograder.auth.lti_addresses import ToolAddresses
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.hub_database import HERE, current_hub_state, record_here
+from mograder.cli.shared.result import tell
 from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, RemoteFailed
@@ -218,9 +219,12 @@ def unlink(*, issuer: str, username: str, loaded: LoadedSettings) -> None:
 def people(*, issuer: str, loaded: LoadedSettings) -> None:
     """List the people of platforms and providers with their user names, separated by tabs."""
     with current_hub_state(loaded) as state:
-        for each in ExternalPeople(state.engine).people(issuer):
-            fields = (each.username, each.issuer, each.subject, _day(each.linked_at))
-            click.echo("\t".join((*fields, each.linked_by or "first sign-in")))
+        found = ExternalPeople(state.engine).people(issuer)
+    if not found:
+        tell(f"No person{f' of {issuer}' if issuer else ''} is linked with a user name.", err=True)
+    for each in found:
+        fields = (each.username, each.issuer, each.subject, _day(each.linked_at))
+        click.echo("\t".join((*fields, each.linked_by or "first sign-in")))
 
 
 def _remove(platforms: Platforms, client_id: str) -> None:

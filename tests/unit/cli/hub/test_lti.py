@@ -174,7 +174,9 @@ def test_a_person_is_linked_listed_and_unlinked(stored: HubState) -> None:
     cli("hub lti link", MOODLE, " 13\n", "alice")
     assert ExternalPeople(stored.engine).username_of(MOODLE, "13") == "alice"
     assert cli("hub lti people --issuer", MOODLE).out.split("\t")[:3] == ["alice", MOODLE, "13"]
-    assert cli("hub lti people --issuer https://other.example.org").out == ""
+    nobody = cli("hub lti people --issuer https://other.example.org")
+    assert nobody.out == ""
+    assert "No person of https://other.example.org is linked" in nobody.err
     epoch = stored.epoch("alice")
     cli("hub lti unlink", MOODLE, "alice")
     assert ExternalPeople(stored.engine).people() == ()
