@@ -21,8 +21,12 @@ _PORTS = {"https": 443, "http": 80}
 PLACE = "{session}"
 _LABEL = re.compile(r"[a-z0-9]{20,63}")
 _WILDCARD = 'Give a wildcard on a domain that nothing else uses: "https://{session}.example.net".'
-_SHORT, _COUNTRY = 4, 2
-"""Label lengths in public suffixes such as ac.uk or com.au."""
+_COUNTRY = 2
+"""Letters of a country's domain."""
+_SOLD = frozenset(
+    {"ac", "co", "com", "edu", "go", "gob", "gov", "mil", "ne", "net", "nom", "or", "org", "sch"}
+)
+"""Second levels of countries, as ac.uk and com.au: a name below one is a site of its own."""
 
 
 def is_loopback(host: str) -> bool:
@@ -33,6 +37,22 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def network_of(address: str) -> str:
+    """Return an address without what its owner chooses: an IPv6 one by its /64, to count attempts.
+
+    A mapped IPv4 address is that one; what is no address stays as it is.
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found), 64), strict=False))
 
 
 def origin_of(url: str) -> str:
@@ -125,8 +145,8 @@ def _refused(why: str) -> InvalidInput:
 def _related(one: str, other: str) -> bool:
     """Return whether two hosts share more than a public suffix, and so may share cookies.
 
-    The public suffix list is not used: a country's short second level (``ac.uk``) is taken for a
-    suffix. Doubtful cases count as related.
+    The public suffix list is not used: only the usual second levels of countries (``ac.uk``) are
+    taken for suffixes. Doubtful cases count as related.
     """
     mine, theirs = one.split(".")[::-1], other.split(".")[::-1]
     common = 0
@@ -138,7 +158,7 @@ def _related(one: str, other: str) -> bool:
         return False
     if common == min(len(mine), len(theirs)):
         return True
-    sold = len(mine[0]) == _COUNTRY and len(mine[1]) < _SHORT
+    sold = len(mine[0]) == _COUNTRY and mine[1] in _SOLD
     return common > (2 if sold else 1)
 
 

@@ -43,6 +43,8 @@ def test_a_wildcard_on_a_domain_of_its_own_is_taken(text: str, public_url: str) 
         ("https://{session}.uni.ac.uk", HUB, "same domain"),
         ("https://{session}.notebooks.uni.ac.uk", HUB, "same domain"),
         ("https://{session}.example.org", "https://hub.example.org", "same domain"),
+        ("https://{session}.nb.kth.se", "https://mograder.kth.se", "same domain"),
+        ("https://{session}.nb.uu.nl", "https://mograder.uu.nl", "same domain"),
         ("https://{session}.sessions.example.org", "https://hub.example.org", "same domain"),
         ("http://{session}.example.net", HUB, "https"),
         ("https://{session}.example.net/x", HUB, "host only"),
