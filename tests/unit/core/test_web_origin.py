@@ -5,7 +5,21 @@ from __future__ import annotations
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.core.web_origin import origin_of
+from mograder.core.web_origin import network_of, origin_of
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("", ""),
+    ],
+)
+def test_the_addresses_of_one_machine_are_one_network(address: str, network: str) -> None:
+    assert network_of(address) == network
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 from mograder.auth.credentials import Role, make_token
 from mograder.core.errors import Forbidden, InvalidInput
 from mograder.core.names import Username
+from mograder.core.web_origin import network_of
 from mograder.store.assignment_server.name_registry import (
     How,
     check_code,
@@ -41,7 +42,7 @@ async def register(info: RequestInfo) -> Response:
         raise Forbidden("Registration is not enabled on this server")
     if options.no_auth:
         raise InvalidInput("Server has no auth secret (running in --no-auth mode)")
-    address = _address(info)
+    address = network_of(_address(info))
     wish = _read(await read_body(info.request, _LIMIT))
     user = parse_username(wish.user)
     services.registration_limits.check(address, user)

@@ -1,8 +1,9 @@
 """Writes the audit log: every grant, refusal and privileged action (security.md, "Who is asking").
 
 Refusals repeat: a page that polls, a script that tries. Equal ones are recorded once a minute, and
-at most twenty of one person (of one address, without a login); one line tells how many more there
-were. So refused requests cannot fill the disk; failed sign-ins are limited, too.
+at most twenty of one person (of one network, without a login; of all networks beyond a hundred
+together); one line tells how many more there were. So refused requests cannot fill the disk; failed
+sign-ins are limited, too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from mograder.auth.credentials import LIFETIME
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
+from mograder.core.web_origin import network_of
 from mograder.store.hub.hub_state import HubState
 from mograder.web.context import request_context
 from mograder.web.hub.core.parts import identity_of
@@ -24,6 +26,7 @@ BY_FRONT = "by the web server in front"
 """The words for a sign-in by the trusted header."""
 _QUIET_SECONDS = 60.0
 _MOST_REFUSED = 20
+_MOST_SOURCES = 100
 _MOST_FAILED = 20
 _REMEMBERED = 1000
 _log = get_logger(__name__)
@@ -52,7 +55,7 @@ class _Minute:
 class AuditTrail:
     """The writer of the log; SQL runs in a thread.
 
-    Mutable state: ``_lately``, when an event was recorded, and ``_refusals``, by person or address.
+    Mutable state: ``_lately``, when an event was recorded, and ``_refusals``, by person or network.
     """
 
     def __init__(self, state: HubState, clock: Clock) -> None:
@@ -89,7 +92,9 @@ class AuditTrail:
     async def refused(self, event: Event) -> None:
         """Record a refusal, unless an equal one or too many others were in the same minute."""
         await self._tell_rest(self._clock.steady() - _QUIET_SECONDS)
-        now, who = self._clock.steady(), event.who or event.where
+        now, who = self._clock.steady(), event.who or network_of(event.where)
+        if not event.who and who not in self._refusals and len(self._refusals) >= _MOST_SOURCES:
+            who = ""
         minute = self._refusals.setdefault(who, _Minute(now, event))
         minute.last = event
         if event in minute.recorded:
@@ -136,7 +141,7 @@ class AuditTrail:
 
 
 class LoginThrottle:
-    """Counts failed sign-ins by address, so that guessing does not flood the audit log.
+    """Counts failed sign-ins by network, so that guessing does not flood the audit log.
 
     A token has 256 bits, so guessing needs no limit, and a valid one always works: behind one proxy
     a whole class shares an address and must not be locked out.
@@ -148,7 +153,7 @@ class LoginThrottle:
 
     def failed(self, client: str) -> bool:
         """Count a failure; return False when there were too many lately."""
-        now = self._clock.steady()
+        now, client = self._clock.steady(), network_of(client)
         recent = [at for at in self._failures.pop(client, []) if now - at < _QUIET_SECONDS]
         if len(self._failures) > 1000:
             self._failures.clear()

@@ -42,6 +42,18 @@ async def test_the_refusals_of_one_person_are_bounded_and_counted(hub: Hub) -> N
     assert hub.audit()[-1][2] == "and 3 more", "told at the end, too"
 
 
+async def test_the_refusals_of_a_network_are_bounded_and_those_of_many_together(hub: Hub) -> None:
+    """One machine with IPv6 has 2^64 addresses."""
+    trail = AuditTrail(hub.services.state, hub.clock)
+    nameless = replace(EVENT, who="")
+    for number in range(100):
+        await trail.refused(replace(nameless, where=f"2001:db8::{number:x}"))
+    assert len(hub.audit()) == 20
+    for number in range(1, 400):
+        await trail.refused(replace(nameless, where=f"2001:db8:0:{number:x}::1"))
+    assert len(hub.audit()) == 20 + 99 + 20
+
+
 async def test_a_visit_is_written_once_a_minute(hub: Hub) -> None:
     """A program asks hundreds of times."""
     trail = AuditTrail(hub.services.state, hub.clock)
