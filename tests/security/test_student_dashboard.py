@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +46,24 @@ attack();
 def scene(uv_cache: Path, run_directory: Path) -> Iterator[DashboardSetup]:
     with served_course("student-security", SharedCaches(uv_cache, run_directory)) as scene:
         yield scene
+
+
+def asked_by(uid: int, port: int, path: str) -> str:
+    """The status line that a user of this machine gets."""
+    wish = f"GET {path} HTTP/1.1\\r\\nHost: 127.0.0.1:{port}\\r\\n\\r\\n"
+    script = f"exec 3<>/dev/tcp/127.0.0.1/{port}; printf '{wish}' >&3; head -n 1 <&3"
+    command = ["bash", "-c", script]
+    return subprocess.run(command, user=uid, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be another user")
+def test_the_link_of_another_user_of_this_machine_is_of_no_use(scene: DashboardSetup) -> None:
+    """The browser has the link among its arguments, which every user can read."""
+    with scene.dashboard("neighbour") as dashboard:
+        link = dashboard.link.partition(str(dashboard.port))[2]
+        for path in (link, "/", "/health"):
+            assert "403" in asked_by(65_534, dashboard.port, path)
+        assert "303" in asked_by(0, dashboard.port, link)
 
 
 @contextmanager

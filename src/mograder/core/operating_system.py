@@ -9,6 +9,8 @@ import contextlib
 import getpass
 import os
 import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
@@ -37,9 +39,14 @@ SYSTEM_NAME: Final[str] = {"linux": "Linux", "macos": "macOS", "windows": "Windo
 """Its name in messages."""
 
 
+def user_id() -> int:
+    """Return the user whose rights this process has; -1 on Windows, which has no numbers."""
+    return os.geteuid() if sys.platform != "win32" else -1
+
+
 def is_root() -> bool:
     """Return whether this process may do everything: False on Windows, which has no such user."""
-    return sys.platform != "win32" and os.geteuid() == 0
+    return user_id() == 0
 
 
 def account_name(uid: int | None = None, nameless: str = "{}") -> str:
@@ -66,6 +73,45 @@ def allow_open_files() -> None:
         if soft != resource.RLIM_INFINITY and soft < wanted:
             with contextlib.suppress(ValueError):  # macOS may allow fewer than its hard limit
                 resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+@dataclass(frozen=True, slots=True)
+class TcpSocket:
+    """A socket of this machine, by its port and that of its other end, 0 of one that listens."""
+
+    local: int
+    remote: int
+    state: str
+    uid: int
+
+
+LISTENING, _ESTABLISHED = "0A", "01"
+"""States of a socket in ``/proc/net/tcp``."""
+
+
+def tcp_sockets(table: Path) -> list[TcpSocket]:
+    """Return the sockets of a table as ``/proc/net/tcp``. Raises: OSError, as where it is none."""
+    rows = [line.split() for line in table.read_text("ascii", "replace").splitlines()[1:]]
+    return [
+        TcpSocket(int(row[1][-4:], 16), int(row[2][-4:], 16), row[3], int(row[7])) for row in rows
+    ]
+
+
+def is_another_user(
+    sockets: Sequence[TcpSocket], port: int, peer: int, users: Collection[int]
+) -> bool:
+    """Return whether a connection from ``peer`` to a server at ``port`` is of none of the users.
+
+    It may be of a client outside of this system's network, such as Windows for its WSL: then only
+    one end of the connection is here, and the answer is no.
+    """
+    ends = [each for each in sockets if (each.local, each.remote) == (peer, port)]
+    if ends:  # a socket that was closed has no owner any more
+        return any(each.state != _ESTABLISHED or each.uid not in users for each in ends)
+    served = [each for each in sockets if each.local == port]
+    return bool(served) and not any(
+        each.remote == peer and each.state == _ESTABLISHED for each in served
+    )
 
 
 PYTHONS = ("bin/python", "Scripts/python.exe")

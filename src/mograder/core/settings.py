@@ -182,6 +182,8 @@ class Environ:
     enrollment_code: SecretStr | None = None
     port: str = ""
     """The port on which a hosting platform expects the server (compatibility-0.3.16.md 4)."""
+    sudo_uid: int = 0
+    """The user who started this process by sudo; 0 without one."""
     moodle_token: SecretStr | None = None
     oidc_secret: SecretStr | None = None
     """The client's secret at the OpenID Connect provider (`[oidc]`)."""
@@ -262,6 +264,7 @@ def read_environ(environ: Mapping[str, str] | None = None) -> Environ:
         hub_ssh_options=_words(environ, "MOGRADER_HUB_SSH_OPTIONS"),
         enrollment_code=_secret(environ, "MOGRADER_ENROLLMENT_CODE"),
         port=environ.get("PORT", ""),
+        sudo_uid=int(text) if (text := environ.get("SUDO_UID", "")).isdecimal() else 0,
         moodle_token=_secret(environ, "MOGRADER_MOODLE_TOKEN"),
         service=Service.found_in(environ),
         authority=_credential_file(environ, "authority"),

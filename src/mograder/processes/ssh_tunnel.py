@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from mograder.core.errors import InvalidInput, RemoteFailed, TimedOut
+from mograder.core.operating_system import LISTENING, tcp_sockets
 
 _LOOPBACK = "127.0.0.1"
 _OPEN_SECONDS = 90.0
@@ -26,8 +27,6 @@ _OPEN_SECONDS = 90.0
 _STEP_SECONDS = 0.1
 _END_SECONDS = 5.0
 _MAX_WORDS = 4000
-_LISTENING = "0A"
-"""The state of a listening socket in ``/proc/net/tcp``."""
 
 _FIXED = (
     # End if the local port is taken: another program listens on it, not the hub.
@@ -119,15 +118,10 @@ def _is_ours(port: int) -> bool:
     """
     if sys.platform != "win32":  # mypy knows no geteuid there
         with contextlib.suppress(OSError):
-            return set(listeners(Path("/proc/net/tcp"), port)) == {os.geteuid()}
+            found = tcp_sockets(Path("/proc/net/tcp"))
+            uids = {each.uid for each in found if (each.local, each.state) == (port, LISTENING)}
+            return uids == {os.geteuid()}
     return True
-
-
-def listeners(table: Path, port: int) -> list[int]:
-    """Return the uids that listen on a port, from a table as ``/proc/net/tcp``. Raises: OSError."""
-    rows = [line.split() for line in table.read_text("ascii", "replace").splitlines()[1:]]
-    found = [row for row in rows if row[3] == _LISTENING and row[1].endswith(f":{port:04X}")]
-    return [int(row[7]) for row in found]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

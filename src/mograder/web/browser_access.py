@@ -1,15 +1,19 @@
 """Access to an app on loopback: only a browser that used the one-time link, and pages of our own.
 
 It listens on loopback, which every web page and every user of the machine can reach. So a request
-must name this server (another name would be DNS rebinding), must carry the cookie that the link was
-exchanged for, and to change anything must be sent by a page of this origin.
+must come from the user who started the app, where the system tells; must name this server (another
+name would be DNS rebinding); must carry the cookie that the link was exchanged for; and to change
+anything must be sent by a page of this origin.
 """
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 
+from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import Scope
@@ -17,6 +21,8 @@ from starlette.types import Scope
 from mograder.auth.credentials import LINK_LIFE, cookies_in, hash_code, make_code
 from mograder.auth.csrf import browser_marks, same_origin
 from mograder.core.clock import Clock
+from mograder.core.operating_system import SYSTEM, TcpSocket, is_another_user, tcp_sockets, user_id
+from mograder.core.settings import read_environ
 from mograder.web.app import SAFE_METHODS, Header
 from mograder.web.context import RequestContext, request_context
 from mograder.web.error_responses import Wants, wanted
@@ -53,6 +59,7 @@ class BrowserAccess:
         self._any_host = any_host
         self.tell: Callable[[str], None] = lambda _: None
         self._hosts = _hosts(port)
+        self._sudo_uid = read_environ().sudo_uid
         self._clock = clock
         self._code = ""
         self._made = clock.now()
@@ -90,6 +97,10 @@ class BrowserAccess:
         context = request_context(request)
         if not self._any_host and context.host not in self._hosts:
             return PlainTextResponse("This server has another name.", 421)
+        checked = SYSTEM == "linux" and not self.everybody and not self._any_host
+        if checked and await to_thread.run_sync(self._is_foreign, request.scope):
+            told = f"Another user of this computer started this {page_app(request).program}."
+            return PlainTextResponse(told, 403)
         if (refusal := refuse_other_site(request)) is not None:
             return refusal
         if context.path.startswith(_OPEN) or self.admits(request.scope):
@@ -98,6 +109,22 @@ class BrowserAccess:
             program = page_app(request).program
             return JSONResponse({"detail": f"Open the {program} by its link first."}, 403)
         return self.closed(request, wrong=False)
+
+    def _is_foreign(self, scope: Scope) -> bool:
+        """Whether another user of this computer asks, where the system tells.
+
+        The link that opens the browser is among its arguments, which every user can read, and a
+        browser sends the cookie to every port of this computer. Root is no stranger, nor the user
+        who started this process by sudo.
+        """
+        if not scope["server"] or not scope["client"]:
+            return False
+        sockets: list[TcpSocket] = []
+        for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+            with contextlib.suppress(OSError):
+                sockets += tcp_sockets(Path(table))
+        users = {user_id(), self._sudo_uid, 0}
+        return is_another_user(sockets, scope["server"][1] or 0, scope["client"][1], users)
 
     def enter(self, request: Request) -> Response:
         """Exchange the one-time link of a request for the browser's cookie."""
