@@ -85,7 +85,7 @@ class TcpSocket:
     uid: int
 
 
-LISTENING, _ESTABLISHED = "0A", "01"
+_LISTENING, _ESTABLISHED = "0A", "01"
 """States of a socket in ``/proc/net/tcp``."""
 
 
@@ -95,6 +95,12 @@ def tcp_sockets(table: Path) -> list[TcpSocket]:
     return [
         TcpSocket(int(row[1][-4:], 16), int(row[2][-4:], 16), row[3], int(row[7])) for row in rows
     ]
+
+
+def listeners(table: Path, port: int) -> list[int]:
+    """Return the users who listen on a port, from a table as ``/proc/net/tcp``. Raises: OSError."""
+    found = tcp_sockets(table)
+    return [each.uid for each in found if (each.local, each.state) == (port, _LISTENING)]
 
 
 def is_another_user(

@@ -10,11 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mograder.core.operating_system import account_name
+from mograder.core.operating_system import account_name, listeners
 from mograder.core.settings import LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
 from mograder.processes.programs import ask_systemd
-from mograder.processes.ssh_tunnel import listeners
 
 HUB, SOCKET, SESSIONS = "mograder-hub.service", "mograder-hub.socket", "mograder-sessions.service"
 BACKUP = "mograder-backup.service"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from mograder.core.errors import InvalidInput, RemoteFailed, TimedOut
-from mograder.core.operating_system import LISTENING, tcp_sockets
+from mograder.core.operating_system import listeners
 
 _LOOPBACK = "127.0.0.1"
 _OPEN_SECONDS = 90.0
@@ -118,9 +118,7 @@ def _is_ours(port: int) -> bool:
     """
     if sys.platform != "win32":  # mypy knows no geteuid there
         with contextlib.suppress(OSError):
-            found = tcp_sockets(Path("/proc/net/tcp"))
-            uids = {each.uid for each in found if (each.local, each.state) == (port, LISTENING)}
-            return uids == {os.geteuid()}
+            return set(listeners(Path("/proc/net/tcp"), port)) == {os.geteuid()}
     return True
 
 
