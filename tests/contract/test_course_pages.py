@@ -206,9 +206,9 @@ async def test_a_preview_shows_what_a_student_will_see_then(hub: Hub) -> None:
 async def test_tokens_are_ended_from_a_persons_page(hub: Hub) -> None:
     answer = await press(hub, "/revoke-token/alice", "prof")
     assert answer.headers["location"] == "/course/students/alice?done=revoked&item=alice"
-    assert "All tokens and logins of alice have ended" in await read(
-        hub, answer.headers["location"], "prof"
-    )
+    told = await read(hub, answer.headers["location"], "prof")
+    assert "All tokens and logins of alice have ended" in told
+    assert "Another system's sign-in goes on" in told
 
 
 async def test_pages_of_an_item_say_its_title_beside_its_name(hub: Hub) -> None:

@@ -137,8 +137,8 @@ def revoke_token(
 
     With --url or --ssh the hub there does it; else, whatever the environment names, the database of
     the course here is changed, and a hub that runs on it notices within seconds. generate-token
-    then makes a new one, where the hub's database is at hand. The exit status is 3 for a name of
-    which the hub has no record.
+    then makes a new one, where the hub's database is at hand. A sign-in by another system goes on;
+    `lti unlink` ends it. The exit status is 3 for a name of which the hub has no record.
     """
     user = Username.of_account(username)
     if address.given:

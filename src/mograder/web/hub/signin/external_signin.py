@@ -29,7 +29,7 @@ from mograder.auth.external_signin import (
     parsed_name,
 )
 from mograder.auth.lti_addresses import ToolAddresses, addresses_of
-from mograder.core.errors import Conflict, MograderError, NotFound
+from mograder.core.errors import Conflict, Forbidden, MograderError, NotFound
 from mograder.core.names import Username
 from mograder.core.sections.settings_model import LtiPlatform
 from mograder.exchange.moodle.participants import remembered_people
@@ -331,6 +331,13 @@ async def link(request: Request, app: CurrentApp, caller: Caller) -> Response:
     form = await read_form(request)
     issuer, subject = form.get("issuer", ""), parsed_subject(form.get("subject", ""))
     user = Username.claimed(form.get("username", "").strip())
+    policy = app.services.policy
+    # An instructor by a platform is one for hours only, and would be one for good.
+    if user in policy.staff and caller.username not in policy.instructors:
+        raise Forbidden(
+            f"{user} instructs or marks: only an instructor in the hub's settings may link that.",
+            hint="`mograder hub lti link` on the hub's machine does it, too.",
+        )
 
     def make() -> None:
         if issuer not in _platforms(app).issuers(app.services.loaded.settings.oidc.issuer):

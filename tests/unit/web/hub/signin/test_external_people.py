@@ -72,6 +72,17 @@ async def test_who_was_refused_is_linked_by_one_button(hub: Hub) -> None:
     assert 'value="7"' in text
 
 
+async def test_a_name_of_staff_is_linked_only_by_an_instructor_of_the_settings(hub: Hub) -> None:
+    """A platform's instructor would otherwise have that role for good, by an account of theirs."""
+    refuse(hub, "boss", "7")
+    assert "linked by an instructor in the hub's settings only" in await get(hub)
+    staff = {"issuer": MOODLE, "subject": "7", "username": "boss"}
+    assert await post(hub, "link", **staff) == 403
+    assert people(hub).people() == ()
+    assert (await press(hub, f"{PAGE}/link", "boss", data=staff)).status_code == 303
+    assert people(hub).username_of(MOODLE, "7") == "boss"
+
+
 async def test_a_platform_that_is_in_the_file_too_is_not_called_registered(hub: Hub) -> None:
     (platform,) = hub.services.loaded.settings.lti.platform
     Platforms(hub.engine, LtiSettings()).put(platform, hub.clock.now())
