@@ -84,3 +84,4 @@ def test_the_command_tells_it_and_what_counts_again(
     said = cli("hub restore", str(tmp_path / "backup"), str(new / "course"), *words).out
     assert f'[hub] notebooks_dir = "{new}/hub.notebooks_dir"' in said
     assert "revoked since the backup was made count again" in said
+    assert "So do one-time links that were used since" in said

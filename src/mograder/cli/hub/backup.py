@@ -25,7 +25,8 @@ from mograder.operations.restore import restore as put_back
 _SHOWN = 20
 _REVOKED = (
     "Tokens, logins, nodes and links to platforms that were revoked since the backup was made "
-    "count again: revoke them once more."
+    "count again: revoke them once more. So do one-time links that were used since: "
+    "`hub revoke-token` ends a person's."
 )
 
 EXIT_INCOMPLETE = 6
