@@ -357,7 +357,8 @@ def _course_dir(given: Path | None, environ: Mapping[str, str]) -> Path:
 def _found_upwards() -> Path:
     """Return the working directory, or the nearest one above it that is a course.
 
-    Raises: InvalidInput when the working directory was removed, or may not be searched.
+    Raises: InvalidInput when the working directory was removed, or may not be searched, or anybody
+        could have put the settings there.
     """
     hint = "Change to the directory of your course, or name it: -C DIRECTORY."
     try:
@@ -366,10 +367,20 @@ def _found_upwards() -> Path:
         raise InvalidInput("The working directory was removed.", hint=hint) from error
     if not os.access(here, os.X_OK):
         raise InvalidInput(f"You may not look into the working directory, {here}.", hint=hint)
+    file = here / FILE_NAME
+    if os.path.lexists(file):
+        if here.stat().st_mode & stat.S_IWOTH and not _is_ours(file.lstat().st_uid):
+            raise InvalidInput(f"{file} is another user's, where everybody can write.", hint=hint)
+        return here
     state = here / STATE_DIR
     if state.is_dir() and not any((state / name).exists() for name in _FETCHED):
         return here  # a course without a file of settings
-    return here if os.path.lexists(here / FILE_NAME) else course_above(here) or here
+    return course_above(here) or here
+
+
+def _is_ours(uid: int) -> bool:
+    """Return whether a file's owner is this process's user, or root; Windows calls all owners 0."""
+    return uid == 0 or (sys.platform != "win32" and uid == os.geteuid())
 
 
 def course_above(place: Path) -> Path | None:

@@ -219,6 +219,38 @@ def test_what_another_user_may_have_put_above_is_no_course(below: Path, tmp_path
     assert load_settings(environ={}).course_dir == below
 
 
+@pytest.mark.parametrize(("mode", "uid"), [(0o1777, 0), (0o2775, 12345)])
+def test_a_course_that_colleagues_share_is_one_from_within(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, uid: int
+) -> None:
+    _own_file(tmp_path, monkeypatch, mode, uid)
+    assert load_settings(environ={}).course_dir == tmp_path
+
+
+@pytest.mark.parametrize("state", [False, True])
+def test_settings_that_anybody_may_have_put_there_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: bool
+) -> None:
+    """As in /tmp: such a file named the server that a Moodle token went to."""
+    _own_file(tmp_path, monkeypatch, 0o1777, 12345)
+    if state:
+        (tmp_path / ".mograder").mkdir()
+    with pytest.raises(InvalidInput, match="another user's, where everybody can write") as told:
+        load_settings(environ={})
+    assert "-C DIRECTORY" in told.value.hint
+    assert load_settings(tmp_path, environ={}).course_dir == tmp_path
+
+
+def _own_file(folder: Path, monkeypatch: pytest.MonkeyPatch, mode: int, uid: int) -> None:
+    """Make the working directory a course whose file of settings belongs to a user."""
+    if os.geteuid() != 0:
+        pytest.skip("gives a file to another user")
+    (folder / FILE_NAME).write_text("title = 'T'", encoding="utf-8")
+    os.chown(folder / FILE_NAME, uid, -1)
+    folder.chmod(mode)
+    monkeypatch.chdir(folder)
+
+
 def test_the_variables_of_a_node_are_read(tmp_path: Path) -> None:
     (tmp_path / "node-token").write_text(" a-token\n")
     node = read_environ(
