@@ -33,7 +33,9 @@ _SECONDS = 5.0
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """Its addresses end with the IPv4 address to which they lead; machines with IPv6 only use them."""
-_EMBEDDING = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "2002::/16")))
+_EMBEDDING = tuple(
+    map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "2002::/16", "::/96", "::ffff:0:0:0/96"))
+)
 """IPv6 networks whose addresses lead to an IPv4 address that they hold."""
 
 
@@ -208,7 +210,8 @@ def _may_ask(address: Address, *, private: bool) -> bool:
             return _may_ask(address.ipv4_mapped, private=private)
         if address in _NAT64:
             return _may_ask(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF), private=False)
-        if address.is_site_local or any(address in each for each in _EMBEDDING):
+        embedding = not address.is_loopback and any(address in each for each in _EMBEDDING)
+        if address.is_site_local or embedding:
             return False
     if address.is_link_local or address.is_multicast or address.is_unspecified:
         return False

@@ -97,6 +97,8 @@ def test_addresses_of_others_are_not_asked(url: str) -> None:
         "fe80::1",
         "64:ff9b::a00:1",
         "2002:a00:1::",
+        "::169.254.169.254",
+        "::ffff:0:127.0.0.1",
         "ff02::1",
     ],
 )
@@ -116,8 +118,9 @@ def test_a_public_server_may_be_asked_by_way_of_a_nat64() -> None:
     assert http(good, "64:ff9b::808:808").send("GET", "https://moodle.test/x").good
 
 
-def test_a_private_network_may_be_allowed() -> None:
-    allowed = http(good, "10.1.2.3", private_network=True)
+@pytest.mark.parametrize("address", ["10.1.2.3", "::1"])
+def test_a_private_network_may_be_allowed(address: str) -> None:
+    allowed = http(good, address, private_network=True)
     assert allowed.send("GET", "https://moodle.test/x").good
 
 
