@@ -17,6 +17,7 @@ from mograder.clients import mail
 from mograder.clients.mail import MailServer, Sending, is_address
 from mograder.core.errors import InvalidInput, RemoteFailed
 from mograder.core.item_dates import OwnDates
+from mograder.core.log import mask
 from mograder.core.names import INSTRUCTOR, ItemName, Username, rehearsal_user
 from mograder.core.settings import load_settings
 from mograder.exchange.mailing import LetterEvent, Post
@@ -438,6 +439,14 @@ def test_a_clock_that_was_ahead_once_does_not_end_all_letters(engine: Engine) ->
     rows.open(now + timedelta(days=400))
     assert rows.open(now) == now
     assert rows.open(now + timedelta(hours=1)) == now
+
+
+def test_the_password_is_in_no_text(tmp_path: Path, engine: Engine) -> None:
+    host, password = 'host = "127.0.0.1"', "that-of-the-mail"
+    (tmp_path / "mograder.toml").write_text(toml().replace(host, f'{host}\nuser = "hub"'))
+    post = open_post(load_settings(tmp_path, environ={}), Letters(engine), password)
+    assert password not in repr(post.server)
+    assert mask(f"said {password}") == "said ***"
 
 
 def test_a_sign_in_is_used_and_a_wrong_password_told() -> None:

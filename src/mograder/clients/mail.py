@@ -7,7 +7,7 @@ import smtplib
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 
@@ -42,7 +42,7 @@ class MailServer:
     security: MailSecurity
     sender: str
     user: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
 
     def check(self) -> None:
         """Connect and sign in; nothing is sent. Raises RemoteFailed."""

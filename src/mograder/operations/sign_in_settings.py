@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from mograder.clients.mail import MailServer, is_address
 from mograder.core.errors import InvalidInput
+from mograder.core.log import register_secret
 from mograder.core.settings import LoadedSettings
 from mograder.core.web_origin import is_loopback
 from mograder.store.assignment_server.secret import read_secret
@@ -88,5 +89,6 @@ def mail_server(loaded: LoadedSettings, password: str) -> MailServer:
             '[mail] security = "none" would send the password readable by others.',
             hint='Use "starttls" or "tls".',
         )
+    register_secret(password)
     where = mail.host, mail.port, mail.security
     return MailServer(*where, mail.sender, mail.user, password)
