@@ -11,11 +11,13 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
+import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -30,6 +32,8 @@ Resolve: TypeAlias = Callable[[str, int], Iterable[str]]
 _MOST_ADDRESSES = 8
 _SECONDS = 5.0
 """The time to connect, between bytes, and for the body of an answer as a whole."""
+_ANSWER_SECONDS = 2 * _SECONDS
+"""The time until the body of an answer begins."""
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """Its addresses end with the IPv4 address to which they lead; machines with IPv6 only use them."""
@@ -144,7 +148,8 @@ class GuardedHttp:
         trouble = ""
         for request in requests:
             try:
-                response = client.send(request, stream=True)
+                with _ended_after(_ANSWER_SECONDS, request):
+                    response = client.send(request, stream=True)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 trouble = remedy(error, "")
                 if trouble or time.monotonic() > end:
@@ -196,6 +201,33 @@ class GuardedHttp:
 
     def _failed(self, what: str, hint: str = "") -> RemoteFailed:
         return RemoteFailed(f"{self._name[0].upper()}{self._name[1:]} {what}.", hint=hint)
+
+
+@contextmanager
+def _ended_after(seconds: float, request: httpx.Request) -> Iterator[None]:
+    """End the request's connection if the block takes longer; connecting takes less.
+
+    The timeouts of httpx are between bytes, and the headers may come one byte at a time.
+    """
+    connection: list[socket.socket] = []
+
+    def trace(event: str, info: Mapping[str, Any]) -> None:
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            connection[:] = [info["return_value"].get_extra_info("socket")]
+
+    def end() -> None:
+        for each in connection:
+            with suppress(OSError):
+                # Not that of SSLSocket, which takes its TLS away from the thread that reads.
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
+
+    request.extensions["trace"] = trace
+    timer = threading.Timer(seconds, end)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _resolved(host: str, port: int) -> Iterable[str]:

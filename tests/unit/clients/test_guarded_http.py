@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
 
+from mograder.clients import guarded_http
 from mograder.clients.guarded_http import GuardedHttp
 from mograder.core.errors import RemoteFailed
+from tests.support.http_server import Quiet, answering
 
 SECRET = "canary-1234567890"
 PUBLIC = "93.184.216.34"
@@ -174,6 +178,26 @@ def test_failures_hold_no_text_of_the_server(failure: Exception, words: str) -> 
         http(handler).send("POST", f"https://moodle.test/?{SECRET}", bearer=SECRET)
     assert SECRET not in str(raised.value)
     assert raised.value.__suppress_context__
+
+
+class Dripping(Quiet):
+    def do_GET(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Name: ")
+        with suppress(OSError):
+            for _ in range(60):
+                self.wfile.write(b"a")
+                time.sleep(0.05)
+
+
+def test_headers_that_come_one_byte_at_a_time_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They held a thread for days, and eight of them all threads of platforms."""
+    monkeypatch.setattr(guarded_http, "_ANSWER_SECONDS", 0.3)
+    with answering(Dripping) as url:
+        asking = GuardedHttp([url], private_network=True, name="the platform")
+        begun = time.monotonic()
+        with pytest.raises(RemoteFailed, match="gave no answer"):
+            asking.send("GET", f"{url}/keys")
+    assert time.monotonic() - begun < 2
 
 
 def test_a_body_is_bounded() -> None:
