@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -241,6 +242,20 @@ async def test_after_the_cut_off_nothing_is_taken(course: Course) -> None:
     assert "closed on" in detail["why_not"]
     assert (await course.submit("alice", b"in time")).json()["repeated"] is True
     assert (await course.submit("alice", b"for her", by="prof")).status_code == 409
+
+
+async def test_a_body_that_takes_its_time_is_as_late_as_its_request(course: Course) -> None:
+    course.write_manifest({**DUE, "due": None, "cutoff": "2026-09-01T09:01:00Z"})
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"x = "
+        course.clock.advance(120)  # past the cut-off
+        yield b"1"
+
+    path = "/assignments/hw1/submit?user=alice"
+    told = (await course.ask("POST", path, "alice", content=slow())).json()
+    assert told["receipt"]["received"] == "2026-09-01T09:00:00.000Z"
+    assert (course.place() / "alice.py").read_bytes() == b"x = 1"
 
 
 async def test_who_has_an_extension_is_on_time(course: Course) -> None:
