@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import stat
+import threading
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from mograder.core.names import ItemName
 from mograder.core.settings import load_settings
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import Extension, LateWork
+from mograder.store.submissions.submissions import Submissions
 from tests.support.assignment_app import Course
 from tests.support.fake_disks import FailingDisk
 
@@ -400,3 +405,23 @@ async def test_dates_of_the_course_and_extensions_of_its_gradebook_count_here_to
     assert listed["due"] == listed["cutoff"] == "2026-09-03T00:00:00.000Z"
     course.clock.advance(2 * DAY)
     assert (await course.submit("alice", b"later")).status_code == 403
+
+
+async def test_receipts_are_verified_two_at_a_time(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipt = (await course.submit("alice", b"x")).json()["receipt"]
+    holds, lock, counts = Submissions.holds, threading.Lock(), [0]
+
+    def counted(self: Submissions, item: ItemName, filename: str, sha256: str) -> bool:
+        with lock:
+            counts.append(counts[-1] + 1)
+        time.sleep(0.05)
+        with lock:
+            counts.append(counts[-1] - 1)
+        return holds(self, item, filename, sha256)
+
+    monkeypatch.setattr(Submissions, "holds", counted)
+    asked = (course.ask("POST", "/receipts/verify", json=receipt) for _ in range(8))
+    assert all(answer.json()["valid"] for answer in await asyncio.gather(*asked))
+    assert max(counts) == 2
