@@ -115,6 +115,19 @@ async def test_a_first_upload_gets_the_data_files_of_its_item(hub: Hub) -> None:
     assert kept(hub) == []
 
 
+async def test_a_student_has_ten_copies_of_items_that_are_not_published(hub: Hub) -> None:
+    """Each may have ``workspace_mb`` of the disk."""
+    for number in range(10):
+        assert (await send(hub, OTHER, f"/upload/alice/own{number}")).status_code == 200
+    await ask(hub, "POST", "/mark-exported/alice/more")  # a folder without a notebook
+    refused = await send(hub, OTHER, "/upload/alice/more")
+    assert refused.status_code == 409
+    assert "11 notebooks that are no items of this course" in refused.json()["detail"]
+    assert (await send(hub, WORK, "/upload/alice/own3")).status_code == 200
+    assert (await send(hub, WORK, "/upload/alice/A1")).status_code == 200
+    assert (await send(hub, OTHER, "/upload/alice/more", "prof")).status_code == 200
+
+
 async def test_a_person_has_four_uploads_under_way_at_most(hub: Hub) -> None:
     """Each is held in memory until it is stored, or refused."""
     for body in (WORK, "no notebook"):

@@ -9,19 +9,27 @@ import asyncio
 import io
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
-from typing import BinaryIO, TypeVar
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, TypeVar, cast
 from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ValidationError
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from mograder.core.context_managers import under_way
 from mograder.core.errors import InvalidInput, TooLarge
+from mograder.core.files.disk import explained_when_full
 from mograder.web.error_responses import TooManyAttempts, TooSlow
 
 B = TypeVar("B", bound=BaseModel)
@@ -93,14 +101,9 @@ async def read_body(request: Request, limit: int, what: str = "The body") -> byt
     return bytes(body)
 
 
-def announced_size(request: Request, limit: int) -> int:
-    """Return how many bytes a body will need: as announced, else the limit."""
-    return min(_length(request, limit), limit)
-
-
-def _length(request: Request, unknown: int = 0) -> int:
+def _length(request: Request) -> int:
     text = request.headers.get("content-length", "")
-    return int(text[:20]) if text.isascii() and text.isdigit() else unknown
+    return int(text[:20]) if text.isascii() and text.isdigit() else 0
 
 
 def is_form(request: Request) -> bool:
@@ -381,10 +384,17 @@ class Uploads:
             return body, sending.pop_all()
 
     @asynccontextmanager
-    async def place(self, size: int) -> AsyncIterator[None]:
-        """Wait until a body of so many bytes may be read."""
-        if size <= _SMALL:
-            yield
-            return
-        async with self._large:
-            yield
+    async def body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
+        """Yield a body that has arrived; a large one is on disk until it has its turn.
+
+        So a slow client keeps nobody waiting. Raises: as :func:`chunks`, and
+        :class:`~mograder.core.errors.Busy` when the disk is full.
+        """
+        with SpooledTemporaryFile(max_size=_SMALL) as spool:
+            file = UploadFile(cast(BinaryIO, spool), size=0)
+            with explained_when_full():
+                async for chunk in chunks(request, limit):
+                    await file.write(chunk)
+            await file.seek(0)
+            async with self._large if (file.size or 0) > _SMALL else nullcontext():
+                yield await file.read()

@@ -19,8 +19,9 @@ from mograder.store.filesystem.untrusted_dir import NewFile, UntrustedDir
 from mograder.store.releases.published_release import Release, file_digest, is_support, open_file
 
 _CHUNK = 1 << 18
-_LARGEST = 1 << 30
-"""Most bytes of a student's file that are read to tell whether it was changed."""
+_MOST_READ = 1 << 30
+"""Most bytes of all files of a folder that are read to tell which were changed: a file of holes
+takes no room, and there may be ten for each of the release's."""
 
 _MOST_BESIDE = 9
 _NEW = NewFile()
@@ -93,7 +94,7 @@ def place_files(
 
     Raises: :class:`Busy` (disk full), :class:`FileNotFoundError` if the release is gone.
     """
-    placing = _Placing(below, folder, directory, known)
+    placing = _Placing(below, folder, directory, known, _MOST_READ)
     wanted = [path for path in release.files if is_support(release, path)]
     found = [placing.put(path) for path in wanted]
     gone = sorted(known.released.keys() - set(release.files))
@@ -101,12 +102,15 @@ def place_files(
     return tuple(each for each in found if each is not None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Placing:
+    """Mutable state: ``left``, how many more bytes of the student's files may be read."""
+
     below: UntrustedDir
     folder: str
     directory: int
     known: KnownFiles
+    left: int
 
     def put(self, name: str) -> FileChange | None:
         """Put one file of the release in place; None if it is there already."""
@@ -165,14 +169,15 @@ class _Placing:
         raise InvalidInput(f"There is no free name beside {name!r}.")
 
     def _digest(self, name: str) -> str:
-        """Return the SHA-256 of a file in the student's folder, "" for a very large one."""
+        """Return the SHA-256 of a file in the student's folder, "" beyond what may be read."""
         found = hashlib.sha256()
-        left = _LARGEST
         with closing_fd(self.below.open(self._path(name))) as fd:
-            while left > 0 and (chunk := os.read(fd, _CHUNK)):
+            if os.fstat(fd).st_size >= self.left:
+                return ""
+            while self.left > 0 and (chunk := os.read(fd, _CHUNK)):
                 found.update(chunk)
-                left -= len(chunk)
-        return found.hexdigest() if left > 0 else ""
+                self.left -= len(chunk)
+        return found.hexdigest() if self.left > 0 else ""
 
     def _copy(self, name: str, target: str) -> None:
         parent = target.rpartition("/")[0]

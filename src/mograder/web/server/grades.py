@@ -11,14 +11,7 @@ from mograder.core.files.disk import explained_when_full
 from mograder.core.names import FileName, ItemName
 from mograder.core.tasks import completed
 from mograder.store.assignment_server.grades import FeedbackUpload, parse_entries, receiving
-from mograder.web.request_body import (
-    MEGABYTE,
-    FileParts,
-    announced_size,
-    chunks,
-    is_multipart,
-    read_body,
-)
+from mograder.web.request_body import MEGABYTE, FileParts, chunks, is_multipart
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find
 from mograder.web.server.files import answer_file, look
@@ -35,8 +28,7 @@ async def upload_grades(info: RequestInfo) -> Response:
     """Merge grades into ``grades.json``."""
     services, request = info.services, info.request
     assignment = await find(info)
-    async with services.uploads.place(announced_size(request, _GRADES_LIMIT)):
-        body = await read_body(request, _GRADES_LIMIT)
+    async with services.uploads.body(request, _GRADES_LIMIT) as body:
 
         def merge() -> int:
             return services.grades(assignment.name).merge(parse_entries(body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -100,6 +101,8 @@ class Services:
     browser_pages: BrowserPages
     client_wheels: ClientWheels
     pages: Pages
+    without_login: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Entered to read files for a request without a login, which may come from anybody."""
 
     def feedback_directory(self, name: ItemName) -> Path:
         return self.options.root / name / "feedback"

@@ -30,7 +30,7 @@ from mograder.store.submissions.receipts import (
 )
 from mograder.store.submissions.submissions import Kept, Terms
 from mograder.store.submissions.submitted_files import reads_as_a_submission
-from mograder.web.request_body import MEGABYTE, announced_size, read_body, submitted_bytes
+from mograder.web.request_body import MEGABYTE, read_body, submitted_bytes
 from mograder.web.server.access import RequestInfo
 from mograder.web.server.assignments import find, find_open, shown
 from mograder.web.server.files import answer_file, look
@@ -42,12 +42,11 @@ _LONGEST_TAG = 100
 
 async def submit(info: RequestInfo) -> Response:
     """Store a submitted notebook; it is on disk before the response is sent."""
-    services, request = info.services, info.request
+    services = info.services
     if reads_as_a_submission(info.whose):
         raise InvalidInput("Invalid username: it reads as the name of a submission")
-    size = announced_size(request, _SUBMISSION_LIMIT)
     with services.uploads.sending(info.whose):
-        assignment, dates, kept = await _receive(info, size)
+        assignment, dates, kept = await _receive(info)
     if kept is None:
         return JSONResponse({"error": _closed(assignment, dates), "reason": "closed"}, 403)
     receipt = receipt_of(info.services.secret, assignment.name, kept.submission, dates)
@@ -68,7 +67,8 @@ async def submit(info: RequestInfo) -> Response:
 async def verify_receipt(info: RequestInfo) -> Response:
     """Return whether this server signed a receipt, and the state of its submission."""
     receipt, services = read_receipt(await read_body(info.request, LONGEST)), info.services
-    verdict = await services.read(verdict_of, services.secret, services.submissions, receipt)
+    async with services.without_login:
+        verdict = await services.read(verdict_of, services.secret, services.submissions, receipt)
     return JSONResponse(asdict(verdict))
 
 
@@ -146,16 +146,13 @@ async def read_draft(info: RequestInfo) -> Response:
 
 async def replace_draft(info: RequestInfo) -> Response:
     """Save a draft over the version that the request names; 412 if there is another one."""
-    services, request = info.services, info.request
-    over = _over(info)
+    services, over = info.services, _over(info)
     if over is None:
         return JSONResponse(
             {"error": "Name the version to replace by If-Match, or If-None-Match: *."}, 428
         )
-    size = announced_size(request, DRAFT_LIMIT)
     with services.uploads.sending(info.whose):
-        async with services.uploads.place(size):
-            body = await read_body(request, DRAFT_LIMIT)
+        async with services.uploads.body(info.request, DRAFT_LIMIT) as body:
             try:
                 text = body.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -164,12 +161,11 @@ async def replace_draft(info: RequestInfo) -> Response:
             return await services.write(_replace_draft, info, text, now, over)
 
 
-async def _receive(info: RequestInfo, size: int) -> tuple[Assignment, OwnDates, Kept | None]:
-    """Read a notebook and store it; None after the end of submissions."""
+async def _receive(info: RequestInfo) -> tuple[Assignment, OwnDates, Kept | None]:
+    """Read a notebook and store it as of when the request came; None after the end."""
     services, request = info.services, info.request
-    async with services.uploads.place(size):
-        body = await read_body(request, _SUBMISSION_LIMIT)
-        now = services.clock.now()
+    now = services.clock.now()
+    async with services.uploads.body(request, _SUBMISSION_LIMIT) as body:
         kind = request.headers.get("content-type", "")
 
         def keep() -> tuple[Assignment, OwnDates, Kept | None]:

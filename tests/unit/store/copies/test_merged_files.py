@@ -11,6 +11,7 @@ import pytest
 
 from mograder.core.errors import Conflict
 from mograder.core.names import ItemName, Username
+from mograder.store.copies import merged_files
 from mograder.store.copies.merged_files import FileChange, KnownFiles, Placing
 from mograder.store.copies.workspaces import FileStatus, Workspaces
 from mograder.store.releases.releases import Release, Releases
@@ -120,6 +121,31 @@ def test_merging_again_changes_nothing(tmp_path: Path, folder: Path) -> None:
     assert contents(folder) == before
     assert {each.how for each in changes.values()} == {Placing.BESIDE}
     assert len(list(folder.glob("A1.bak.*.py"))) == 1
+
+
+def test_of_all_files_of_a_folder_only_so_many_bytes_are_read(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(merged_files, "_MOST_READ", 3 << 20)
+    monkeypatch.setattr(merged_files, "_CHUNK", 1 << 20)
+    os_read = os.read
+
+    def counted(fd: int, most: int) -> bytes:
+        data = os_read(fd, most)
+        read.append(len(data))
+        return data
+
+    numbers = ["", ".new", *(f".new{number}" for number in range(2, 10))]
+    for name in [f"data{number}.csv" for number in numbers] + ["more.csv"]:
+        with (folder / name).open("wb") as file:
+            file.truncate(1 << 20)
+    os.truncate(folder / "data.new.csv", 4 << 20)  # more than is left: not read at all
+    monkeypatch.setattr("mograder.store.copies.merged_files.os.read", counted)
+    changes = merge(tmp_path)
+    assert sum(read) <= 3 << 20
+    assert changes["data.csv"].how is Placing.FAILED, "there is no free name beside it"
+    assert changes["more.csv"].beside == "more.new.csv"
 
 
 def test_a_link_in_a_files_place_is_not_followed(tmp_path: Path, folder: Path) -> None:

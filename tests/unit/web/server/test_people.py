@@ -15,6 +15,7 @@ import pytest
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import Username
+from mograder.store.assignment_server import name_registry as registry_module
 from mograder.store.assignment_server.name_registry import How, NameRegistry
 from mograder.store.assignment_server.secret import ensure_secret, read_secret
 from mograder.web.error_responses import TooManyAttempts
@@ -249,6 +250,22 @@ def test_a_name_is_given_to_one_of_many_servers_askers(course: Course) -> None:
     alice, now = Username.parse("alice"), course.clock.now()
     results = at_once(8, lambda _: NameRegistry(path).register(alice, "", now))
     assert sum(isinstance(each, Conflict) for each in results) == 7
+
+
+def test_a_name_that_was_reset_is_free_again_where_all_are_taken(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "_MOST", 3)
+    now, people = course.clock.now(), NameRegistry(course.root / ".mograder" / "people.jsonl")
+    for user in ("alice", "bob", "carol"):
+        people.register(user, "", now)
+    with pytest.raises(Conflict, match="3 names"):
+        people.register("dave", "", now)
+    people.end("bob", How.RESET, now)
+    people.register("dave", "", now)
+    people.register("bob", "", now)
+    with pytest.raises(Conflict, match="3 names"):
+        people.register("erin", "", now)
 
 
 def test_a_torn_line_of_the_register_is_passed_over(course: Course) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import stat
+import threading
+import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from mograder.core.names import ItemName
 from mograder.core.settings import load_settings
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import Extension, LateWork
+from mograder.store.submissions.submissions import Submissions
 from tests.support.assignment_app import Course
 from tests.support.fake_disks import FailingDisk
 
@@ -243,6 +249,20 @@ async def test_after_the_cut_off_nothing_is_taken(course: Course) -> None:
     assert (await course.submit("alice", b"for her", by="prof")).status_code == 409
 
 
+async def test_a_body_that_takes_its_time_is_as_late_as_its_request(course: Course) -> None:
+    course.write_manifest({**DUE, "due": None, "cutoff": "2026-09-01T09:01:00Z"})
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"x = "
+        course.clock.advance(120)  # past the cut-off
+        yield b"1"
+
+    path = "/assignments/hw1/submit?user=alice"
+    told = (await course.ask("POST", path, "alice", content=slow())).json()
+    assert told["receipt"]["received"] == "2026-09-01T09:00:00.000Z"
+    assert (course.place() / "alice.py").read_bytes() == b"x = 1"
+
+
 async def test_who_has_an_extension_is_on_time(course: Course) -> None:
     course.write_manifest({**DUE, "extensions": {"alice": "2026-09-06T09:00:00Z"}})
     course.clock.advance(4 * DAY)
@@ -385,3 +405,23 @@ async def test_dates_of_the_course_and_extensions_of_its_gradebook_count_here_to
     assert listed["due"] == listed["cutoff"] == "2026-09-03T00:00:00.000Z"
     course.clock.advance(2 * DAY)
     assert (await course.submit("alice", b"later")).status_code == 403
+
+
+async def test_receipts_are_verified_two_at_a_time(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipt = (await course.submit("alice", b"x")).json()["receipt"]
+    holds, lock, counts = Submissions.holds, threading.Lock(), [0]
+
+    def counted(self: Submissions, item: ItemName, filename: str, sha256: str) -> bool:
+        with lock:
+            counts.append(counts[-1] + 1)
+        time.sleep(0.05)
+        with lock:
+            counts.append(counts[-1] - 1)
+        return holds(self, item, filename, sha256)
+
+    monkeypatch.setattr(Submissions, "holds", counted)
+    asked = (course.ask("POST", "/receipts/verify", json=receipt) for _ in range(8))
+    assert all(answer.json()["valid"] for answer in await asyncio.gather(*asked))
+    assert max(counts) == 2

@@ -49,6 +49,9 @@ from mograder.web.route import HISTORY, OWNER, SELF, FileBody, Route
 _UPLOAD = 16 * MEGABYTE
 """Bytes of a form with one notebook of the largest size that marimo accepts."""
 
+_MOST_OWN = 10
+"""Most folders of one student without a release: each may have ``workspace_mb`` of the disk."""
+
 STOPPING = "Stopping the editor and keeping your work"
 _DO_WITHOUT = "Do without, or ask your instructor to allow it."
 
@@ -360,14 +363,27 @@ def _may_know(app: HubApp, identity: Identity, copy: CopyOf) -> bool:
 def _known(app: HubApp, identity: Identity, copy: CopyOf) -> Release | None:
     """Return the release of an item that a student uploads to, or None if there is no release.
 
-    See compatibility-0.3.16.md 2.3. Raises: NotFound, InvalidInput (a demo).
+    See compatibility-0.3.16.md 2.3. Raises: NotFound, InvalidInput (a demo), Conflict (too many).
     """
     release = app.items.find(copy.item)
     if release is not None and release.kind is ItemKind.DEMO:
         raise InvalidInput("Demos can only be run")
     if not _may_know(app, identity, copy):
         app.items.demand_visible(identity, copy.item)
+    if release is None and identity.role is not Role.INSTRUCTOR:
+        _demand_few(app, copy)
     return release
+
+
+def _demand_few(app: HubApp, copy: CopyOf) -> None:
+    """Refuse one more notebook without a release. Raises: Conflict."""
+    workspaces = app.services.workspaces
+    own = [each for each in workspaces.items_of(copy.user) if app.items.find(each) is None]
+    if len(own) >= _MOST_OWN and not workspaces.has_copy(copy.user, copy.item):
+        raise Conflict(
+            f"You have {len(own)} notebooks that are no items of this course, and that is all.",
+            hint="Upload it under the name of its item, or tell your instructor.",
+        )
 
 
 def _obtainable(app: HubApp, identity: Identity, copy: CopyOf) -> Release:
