@@ -63,6 +63,10 @@ _SPARSE_BYTES, _SPARSE_TIMES = 16 << 20, 64
 _NAMES_BYTES = 1 << 20
 """Once a student's file was read for this much, its further names (hard links) are left out."""
 
+_LONGEST = 3000
+"""Most bytes of a member's name. Linux refuses a path of 4,096, which a restore would need; a
+directory is read by its descriptor, so that a student can nest names to 16 KB."""
+
 _LEVEL = 6
 _AGAIN = frozenset({".venv", "__pycache__", "node_modules"})
 """Directories outside students' work that tools recreate."""
@@ -273,13 +277,21 @@ class _Writer:
             os.close(descriptor)
 
     def _names(self, descriptor: int, member: str) -> list[tuple[str, bool]]:
-        """Return the names in a directory, and whether each is a directory; a link is none."""
+        """Return the names to add of a directory, and whether each is one; a link is none."""
         try:
             with os.scandir(descriptor) as entries:
-                return sorted((each.name, each.is_dir(follow_symlinks=False)) for each in entries)
+                found = sorted((each.name, each.is_dir(follow_symlinks=False)) for each in entries)
         except OSError as error:
             self._unread(member, error)
             return []
+        return [each for each in found if self._takes(f"{member}/{each[0]}")]
+
+    def _takes(self, member: str) -> bool:
+        """Return whether a member of this name can be restored; record it otherwise."""
+        if len(os.fsencode(member)) <= _LONGEST:
+            return True
+        self._unread(member, OSError(_DEEP, "its path is too long"))
+        return False
 
     def _add_subdirectory(self, place: Path, member: str, above: int) -> None:
         rebuilt = place.name in _AGAIN and not place.is_relative_to(self._plan.students)
