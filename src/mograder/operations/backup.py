@@ -17,6 +17,7 @@ import stat
 import tarfile
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -66,6 +67,10 @@ _NAMES_BYTES = 1 << 20
 _LONGEST = 3000
 """Most bytes of a member's name. Linux refuses a path of 4,096, which a restore would need; a
 directory is read by its descriptor, so that a student can nest names to 16 KB."""
+
+_NAMES_LISTED, _LINES_LISTED = 32 << 20, 1 << 20
+"""Most bytes that one student's names, as :func:`written`, and messages about what is left out
+of the student's work add to the manifest, which is made and read in memory."""
 
 _LEVEL = 6
 _AGAIN = frozenset({".venv", "__pycache__", "node_modules"})
@@ -189,7 +194,8 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) ->
         for root in plan.roots:
             report(f"Reading {root.path}")
             writer.add_root(root)
-        left_out = (*writer.left_out, *writer.by_students)
+        by_students = writer.by_students
+        left_out = (*writer.left_out, *by_students)
         manifest = Manifest(files=writer.files, left_out=left_out)
         writer.add_text(MANIFEST, manifest.model_dump_json())
     packed.finish()
@@ -198,7 +204,7 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) ->
         size=packed.size,
         sha256=packed.digest.hexdigest(),
         left_out=manifest.left_out,
-        by_students=len(writer.by_students),
+        by_students=len(by_students),
         external_database=plan.external_database,
     )
 
@@ -218,7 +224,17 @@ class _Writer:
         """Students' files with several names, by device and inode: the first member, and the bytes
         read by all names so far."""
         self.left_out = list(plan.missing)
-        self.by_students: list[str] = []
+        self._by_students: list[str] = []
+        self._spent: Counter[tuple[str, int]] = Counter()
+        """Bytes that :meth:`_has_room` has taken, by student and bound; no two bounds are equal."""
+        self._further: Counter[str] = Counter()
+
+    @property
+    def by_students(self) -> list[str]:
+        """Messages about what is left out by students' doing."""
+        further = self._further.items()
+        more = (f"{self._students}{each}: {count} further names" for each, count in further)
+        return [*self._by_students, *map(printable, more)]
 
     @property
     def databases(self) -> tuple[str, ...]:
@@ -288,10 +304,26 @@ class _Writer:
 
     def _takes(self, member: str) -> bool:
         """Return whether a member of this name can be restored; record it otherwise."""
-        if len(os.fsencode(member)) <= _LONGEST:
+        if len(os.fsencode(member)) > _LONGEST:
+            self._unread(member, OSError(_DEEP, "its path is too long"))
+        elif not self._has_room(member, len(written(member)), _NAMES_LISTED):
+            self._unread(member, OSError(_NAMES, "the student's names are too many"))
+        else:
             return True
-        self._unread(member, OSError(_DEEP, "its path is too long"))
         return False
+
+    def _has_room(self, member: str, size: int, most: int) -> bool:
+        """Add ``size`` to what a student has of ``most`` bytes; return whether it fits."""
+        student = self._student_of(member)
+        if student and self._spent[student, most] + size > most:
+            return False
+        self._spent[student, most] += size
+        return True
+
+    def _student_of(self, member: str) -> str:
+        """Return the student whose workspace (STUDENT/ITEM) a member is or is in, or ""."""
+        below = member.removeprefix(self._students)
+        return below.partition("/")[0] if below != member and "/" in below else ""
 
     def _add_subdirectory(self, place: Path, member: str, above: int) -> None:
         rebuilt = place.name in _AGAIN and not place.is_relative_to(self._plan.students)
@@ -350,14 +382,18 @@ class _Writer:
     def _unread(self, member: str, error: OSError) -> None:
         """Record a file that could not be read, unless it was removed in the meantime.
 
-        Students can cause some errors, but only below a workspace, which is STUDENT/ITEM.
+        Students can cause some errors, but only in a workspace.
         """
         if isinstance(error, FileNotFoundError):
             return
-        below = member.removeprefix(self._students)
-        theirs = error.errno in _STUDENTS_DOING and below != member and "/" in below
-        found = self.by_students if theirs else self.left_out
-        found.append(printable(f"{member}: {error.strerror or error}"))
+        student = self._student_of(member)
+        line = printable(f"{member}: {error.strerror or error}")
+        if not student or error.errno not in _STUDENTS_DOING:
+            self.left_out.append(line)
+        elif self._has_room(member, len(line.encode()), _LINES_LISTED):
+            self._by_students.append(line)
+        else:
+            self._further[student] += 1
 
     def _leave_out(self, member: str, why: str) -> None:
         self.left_out.append(printable(f"{member}: {why}"))

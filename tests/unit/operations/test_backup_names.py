@@ -9,7 +9,7 @@ import pytest
 
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings
-from mograder.operations import backup
+from mograder.operations import archive, backup
 from mograder.operations.archive import verify
 from mograder.operations.backup import Made, back_up
 from mograder.operations.restore import restore
@@ -123,3 +123,41 @@ def test_such_a_path_of_nobodys_work_keeps_a_backup_from_being_restored(
     with pytest.raises(InvalidInput, match="has too long a name for this disk"):
         restore(tmp_path / "backup", tmp_path / "again", {}, quiet)
     assert not list((tmp_path / "again").iterdir())
+
+
+def named(home: Path, count: int) -> None:
+    home.mkdir(parents=True)
+    for number in range(count):
+        (home / f"{number:03}".ljust(100, "%")).touch()
+
+
+def test_a_list_of_many_long_names_is_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """6,500 names of 15 KB, percent-encoded, had made each backup a damaged one."""
+    named(tmp_path / "course/hub-notebooks/alice/A1", 50)
+    backed_up(tmp_path / "course")
+    monkeypatch.setattr(archive, "_MOST_TEXT", 100)
+    assert verify(tmp_path / "backup", quiet).files == 50
+
+
+@pytest.mark.parametrize("unreadable", [False, True])
+def test_a_students_names_are_in_the_list_up_to_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unreadable: bool
+) -> None:
+    """Else one student's take all memory, when a backup is made and when it is read back."""
+    homes = tmp_path / "course/hub-notebooks"
+    for place in ("alice/A1", "alice/A2", "bob/A1"):
+        named(homes / place, 40 if "alice" in place else 10)
+    monkeypatch.setattr(backup, "_NAMES_LISTED", 20_000, raising=False)
+    monkeypatch.setattr(backup, "_LINES_LISTED", 1000, raising=False)
+    if unreadable:
+        monkeypatch.setattr(backup, "_LONGEST", 100, raising=False)
+    made = backed_up(tmp_path / "course")
+    assert made.by_students == len(made.left_out) < 20, "so that no alarm starts"
+    assert verify(tmp_path / "backup", quiet).left_out == made.left_out
+    ends = [line for line in made.left_out if line.endswith(" further names")]
+    kept = 0 if unreadable else 61 + 10
+    assert ends[0].startswith("course/hub-notebooks/alice: "), "A1 and A2 together"
+    told = sum(int(line.split()[-3]) for line in ends) + len(made.left_out) - len(ends)
+    assert (made.files, made.files + told) == (kept, 90), "each is in it, or counted"
