@@ -18,9 +18,10 @@ import tarfile
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
@@ -60,6 +61,10 @@ _CHUNK = 1 << 20
 _IN_MEMORY = 8 << 20
 _SPARSE_BYTES, _SPARSE_TIMES = 16 << 20, 64
 """Sparse files larger than this, with less than 1/64 allocated, are skipped: slow to read."""
+
+_HOLES_TIMES, _HOLES_BYTES = 4, 1 << 30
+"""Bytes of a student's files that are read beyond 4 times what is allocated, as on a disk that
+compresses: in 4 KiB of a workspace's limit may be a file of holes of any size."""
 
 _NAMES_BYTES = 1 << 20
 """Once a student's file was read for this much, its further names (hard links) are left out."""
@@ -306,13 +311,13 @@ class _Writer:
         """Return whether a member of this name can be restored; record it otherwise."""
         if len(os.fsencode(member)) > _LONGEST:
             self._unread(member, OSError(_DEEP, "its path is too long"))
-        elif not self._has_room(member, len(written(member)), _NAMES_LISTED):
+        elif not self._has_room(member, _NAMES_LISTED, len(written(member))):
             self._unread(member, OSError(_NAMES, "the student's names are too many"))
         else:
             return True
         return False
 
-    def _has_room(self, member: str, size: int, most: int) -> bool:
+    def _has_room(self, member: str, most: int, size: int) -> bool:
         """Add ``size`` to what a student has of ``most`` bytes; return whether it fits."""
         student = self._student_of(member)
         if student and self._spent[student, most] + size > most:
@@ -347,9 +352,10 @@ class _Writer:
         if place in self._plan.skipped and place not in self._damaged:
             return
         member = self._damaged.get(place, member)
+        has_room = partial(self._has_room, member, _HOLES_BYTES)
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
             try:
-                status, link = _read(_name(place, above), above, copy, self._linked)
+                status, link = _read(_name(place, above), above, copy, self._linked, has_room)
             except OSError as error:
                 self._unread(member, error)
                 return
@@ -390,7 +396,7 @@ class _Writer:
         line = printable(f"{member}: {error.strerror or error}")
         if not student or error.errno not in _STUDENTS_DOING:
             self.left_out.append(line)
-        elif self._has_room(member, len(line.encode()), _LINES_LISTED):
+        elif self._has_room(member, _LINES_LISTED, len(line.encode())):
             self._by_students.append(line)
         else:
             self._further[student] += 1
@@ -405,7 +411,11 @@ def _name(place: Path, above: int | None) -> str:
 
 
 def _read(
-    name: str, above: int | None, copy: IO[bytes], linked: Mapping[tuple[int, int], tuple[str, int]]
+    name: str,
+    above: int | None,
+    copy: IO[bytes],
+    linked: Mapping[tuple[int, int], tuple[str, int]],
+    has_room: Callable[[int], bool],
 ) -> tuple[os.stat_result, str]:
     """Return a file's status and the target of a link; read a regular file into ``copy``.
 
@@ -426,6 +436,8 @@ def _read(
         first, read = linked.get((status.st_dev, status.st_ino), ("", 0))
         if read > _NAMES_BYTES:
             raise OSError(_NAMES, f"another name of {first}")
+        if not has_room(max(0, status.st_size - status.st_blocks * 512 * _HOLES_TIMES)):
+            raise OSError(_HOLE, "one of many files that are nearly empty")
         most = status.st_size
         while most > 0 and (data := file.read(min(most, _CHUNK))):
             most -= copy.write(data)

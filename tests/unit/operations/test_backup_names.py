@@ -161,3 +161,23 @@ def test_a_students_names_are_in_the_list_up_to_a_bound(
     assert ends[0].startswith("course/hub-notebooks/alice: "), "A1 and A2 together"
     told = sum(int(line.split()[-3]) for line in ends) + len(made.left_out) - len(ends)
     assert (made.files, made.files + told) == (kept, 90), "each is in it, or counted"
+
+
+def test_many_files_of_holes_are_read_up_to_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of 16 MiB counts 4 KiB: a workspace's limit allows 262,144 of them."""
+    monkeypatch.setattr(backup, "_HOLES_BYTES", 10 << 20, raising=False)
+    for place in ("hub-notebooks/alice/A1", "hub-notebooks/alice/A2", "source"):
+        home = tmp_path / "course" / place
+        home.mkdir(parents=True)
+        for number in range(8):
+            with (home / f"{number}").open("wb") as hole:
+                hole.truncate(1 << 20)
+        (home / "whole").write_bytes(os.urandom(2 << 20))
+    made = backed_up(tmp_path / "course")
+    said = "one of many files that are nearly empty"
+    top = "course/hub-notebooks/alice/A2"
+    assert made.left_out == tuple(f"{top}/{number}: {said}" for number in range(2, 8))
+    assert made.by_students == 6, "so that no alarm starts"
+    assert made.files == 3 * 9 - 6
