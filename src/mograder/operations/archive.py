@@ -54,7 +54,9 @@ OUTSIDE = frozenset(
 """The keys of places outside the course, each a root of its own: settings, and :data:`STATE`."""
 
 _MOST_TEXT = 256 << 20
-"""Most bytes of the manifest: enough for a million files."""
+"""Most bytes of the manifest besides its files, each of which takes its name and _ENTRY bytes."""
+
+_ENTRY = len('"":"",') + 64
 
 _MOST_HEADER = 1 << 20
 
@@ -138,7 +140,8 @@ def verify(archive: Path, report: Progress) -> Verified:
         report(f"Reading back the backup of {header.made:%Y-%m-%d %H:%M} UTC")
         for member in members(tar, header):
             if member.name == MANIFEST:
-                manifest = _parse(Manifest, _read_text(tar, member, _MOST_TEXT))
+                most = _MOST_TEXT + sum(len(name) + _ENTRY for name in files)
+                manifest = _parse(Manifest, _read_text(tar, member, most))
             elif member.isreg():
                 files[written(member.name)] = _digest(tar, member, header)
                 size += member.size

@@ -17,9 +17,11 @@ import stat
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
@@ -60,8 +62,20 @@ _IN_MEMORY = 8 << 20
 _SPARSE_BYTES, _SPARSE_TIMES = 16 << 20, 64
 """Sparse files larger than this, with less than 1/64 allocated, are skipped: slow to read."""
 
+_HOLES_TIMES, _HOLES_BYTES = 4, 1 << 30
+"""Bytes of a student's files that are read beyond 4 times what is allocated, as on a disk that
+compresses: in 4 KiB of a workspace's limit may be a file of holes of any size."""
+
 _NAMES_BYTES = 1 << 20
 """Once a student's file was read for this much, its further names (hard links) are left out."""
+
+_LONGEST = 3000
+"""Most bytes of a member's name. Linux refuses a path of 4,096, which a restore would need; a
+directory is read by its descriptor, so that a student can nest names to 16 KB."""
+
+_NAMES_LISTED, _LINES_LISTED = 32 << 20, 1 << 20
+"""Most bytes that one student's names, as :func:`written`, and messages about what is left out
+of the student's work add to the manifest, which is made and read in memory."""
 
 _LEVEL = 6
 _AGAIN = frozenset({".venv", "__pycache__", "node_modules"})
@@ -185,7 +199,8 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) ->
         for root in plan.roots:
             report(f"Reading {root.path}")
             writer.add_root(root)
-        left_out = (*writer.left_out, *writer.by_students)
+        by_students = writer.by_students
+        left_out = (*writer.left_out, *by_students)
         manifest = Manifest(files=writer.files, left_out=left_out)
         writer.add_text(MANIFEST, manifest.model_dump_json())
     packed.finish()
@@ -194,7 +209,7 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) ->
         size=packed.size,
         sha256=packed.digest.hexdigest(),
         left_out=manifest.left_out,
-        by_students=len(writer.by_students),
+        by_students=len(by_students),
         external_database=plan.external_database,
     )
 
@@ -214,7 +229,17 @@ class _Writer:
         """Students' files with several names, by device and inode: the first member, and the bytes
         read by all names so far."""
         self.left_out = list(plan.missing)
-        self.by_students: list[str] = []
+        self._by_students: list[str] = []
+        self._spent: Counter[tuple[str, int]] = Counter()
+        """Bytes that :meth:`_has_room` has taken, by student and bound; no two bounds are equal."""
+        self._further: Counter[str] = Counter()
+
+    @property
+    def by_students(self) -> list[str]:
+        """Messages about what is left out by students' doing."""
+        further = self._further.items()
+        more = (f"{self._students}{each}: {count} further names" for each, count in further)
+        return [*self._by_students, *map(printable, more)]
 
     @property
     def databases(self) -> tuple[str, ...]:
@@ -273,13 +298,37 @@ class _Writer:
             os.close(descriptor)
 
     def _names(self, descriptor: int, member: str) -> list[tuple[str, bool]]:
-        """Return the names in a directory, and whether each is a directory; a link is none."""
+        """Return the names to add of a directory, and whether each is one; a link is none."""
         try:
             with os.scandir(descriptor) as entries:
-                return sorted((each.name, each.is_dir(follow_symlinks=False)) for each in entries)
+                found = sorted((each.name, each.is_dir(follow_symlinks=False)) for each in entries)
         except OSError as error:
             self._unread(member, error)
             return []
+        return [each for each in found if self._takes(f"{member}/{each[0]}")]
+
+    def _takes(self, member: str) -> bool:
+        """Return whether a member of this name can be restored; record it otherwise."""
+        if len(os.fsencode(member)) > _LONGEST:
+            self._unread(member, OSError(_DEEP, "its path is too long"))
+        elif not self._has_room(member, _NAMES_LISTED, len(written(member))):
+            self._unread(member, OSError(_NAMES, "the student's names are too many"))
+        else:
+            return True
+        return False
+
+    def _has_room(self, member: str, most: int, size: int) -> bool:
+        """Add ``size`` to what a student has of ``most`` bytes; return whether it fits."""
+        student = self._student_of(member)
+        if student and self._spent[student, most] + size > most:
+            return False
+        self._spent[student, most] += size
+        return True
+
+    def _student_of(self, member: str) -> str:
+        """Return the student whose workspace (STUDENT/ITEM) a member is or is in, or ""."""
+        below = member.removeprefix(self._students)
+        return below.partition("/")[0] if below != member and "/" in below else ""
 
     def _add_subdirectory(self, place: Path, member: str, above: int) -> None:
         rebuilt = place.name in _AGAIN and not place.is_relative_to(self._plan.students)
@@ -303,9 +352,10 @@ class _Writer:
         if place in self._plan.skipped and place not in self._damaged:
             return
         member = self._damaged.get(place, member)
+        has_room = partial(self._has_room, member, _HOLES_BYTES)
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
             try:
-                status, link = _read(_name(place, above), above, copy, self._linked)
+                status, link = _read(_name(place, above), above, copy, self._linked, has_room)
             except OSError as error:
                 self._unread(member, error)
                 return
@@ -338,14 +388,18 @@ class _Writer:
     def _unread(self, member: str, error: OSError) -> None:
         """Record a file that could not be read, unless it was removed in the meantime.
 
-        Students can cause some errors, but only below a workspace, which is STUDENT/ITEM.
+        Students can cause some errors, but only in a workspace.
         """
         if isinstance(error, FileNotFoundError):
             return
-        below = member.removeprefix(self._students)
-        theirs = error.errno in _STUDENTS_DOING and below != member and "/" in below
-        found = self.by_students if theirs else self.left_out
-        found.append(printable(f"{member}: {error.strerror or error}"))
+        student = self._student_of(member)
+        line = printable(f"{member}: {error.strerror or error}")
+        if not student or error.errno not in _STUDENTS_DOING:
+            self.left_out.append(line)
+        elif self._has_room(member, _LINES_LISTED, len(line.encode())):
+            self._by_students.append(line)
+        else:
+            self._further[student] += 1
 
     def _leave_out(self, member: str, why: str) -> None:
         self.left_out.append(printable(f"{member}: {why}"))
@@ -357,7 +411,11 @@ def _name(place: Path, above: int | None) -> str:
 
 
 def _read(
-    name: str, above: int | None, copy: IO[bytes], linked: Mapping[tuple[int, int], tuple[str, int]]
+    name: str,
+    above: int | None,
+    copy: IO[bytes],
+    linked: Mapping[tuple[int, int], tuple[str, int]],
+    has_room: Callable[[int], bool],
 ) -> tuple[os.stat_result, str]:
     """Return a file's status and the target of a link; read a regular file into ``copy``.
 
@@ -378,6 +436,8 @@ def _read(
         first, read = linked.get((status.st_dev, status.st_ino), ("", 0))
         if read > _NAMES_BYTES:
             raise OSError(_NAMES, f"another name of {first}")
+        if not has_room(max(0, status.st_size - status.st_blocks * 512 * _HOLES_TIMES)):
+            raise OSError(_HOLE, "one of many files that are nearly empty")
         most = status.st_size
         while most > 0 and (data := file.read(min(most, _CHUNK))):
             most -= copy.write(data)

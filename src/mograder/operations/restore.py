@@ -1,11 +1,13 @@
 """``mograder hub restore``: restores a backup completely or not at all.
 
 The whole backup is read and compared with its checksums, then unpacked to temporary directories,
-and moved to its places in the end. Existing files are never overwritten.
+and moved to its places in the end. Existing files are never overwritten. Of students' work, what
+has too long a name for the disk is left out and listed: one of them could prevent every restore.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -13,14 +15,14 @@ import shlex
 import stat
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files.disk import DISK, Place, explained_when_full
 from mograder.core.log import printable
 from mograder.core.names import LOST_AND_FOUND
-from mograder.core.settings import FILE_NAME
+from mograder.core.settings import FILE_NAME, load_settings
 from mograder.core.tasks import Progress
 from mograder.operations.archive import (
     COMPANIONS,
@@ -122,7 +124,8 @@ def restore(
                 _ensure_directory(place.staged.parent)
                 place.staged.mkdir(mode=0o700)
             report(f"Unpacking the backup of {header.made:%Y-%m-%d %H:%M} UTC")
-            _unpack(tar, header, chosen)
+            too_long = _unpack(tar, header, chosen)
+            _demand_students_names(too_long, chosen)
             for place in chosen:
                 _check_version(place)
             os.sync()
@@ -135,6 +138,9 @@ def restore(
         finally:
             for place in chosen:
                 remove_tree(place.staged)
+    told = tuple(printable(f"{each.name}: too long a name for this disk") for each in too_long)
+    files = whole.files - sum(each.isreg() for each in too_long)
+    whole = replace(whole, files=files, left_out=(*told, *whole.left_out))
     return Restored(whole, tuple((place.root, place.target) for place in chosen))
 
 
@@ -190,9 +196,15 @@ def _demand_empty(target: Path, root: Root) -> None:
     )
 
 
-def _unpack(tar: tarfile.TarFile, header: Header, places: tuple[_Place, ...]) -> None:
-    """Write every member below its staged root, with its mode, time and, as root, its owner."""
+def _unpack(
+    tar: tarfile.TarFile, header: Header, places: tuple[_Place, ...]
+) -> list[tarfile.TarInfo]:
+    """Write every member below its staged root, with its mode, time and, as root, its owner.
+
+    Returns the members whose names are too long to be written.
+    """
     places_by_name = {place.root.name: place for place in places}
+    too_long = []
 
     def placed() -> Iterator[tarfile.TarInfo]:
         for member in members(tar, header):
@@ -200,7 +212,11 @@ def _unpack(tar: tarfile.TarFile, header: Header, places: tuple[_Place, ...]) ->
                 return
             top, *rest = member_parts(member.name)
             place = places_by_name[top]
-            member.name = str(place.grown.joinpath(*rest))
+            path = place.grown.joinpath(*rest)
+            if _is_too_long(path, member):
+                too_long.append(member)
+                continue
+            member.name = str(path)
             member.mode &= 0o777
             if member.uid in (0, header.owner):  # who may have another uid on this machine
                 owner = place.staged.parent.stat()
@@ -210,6 +226,41 @@ def _unpack(tar: tarfile.TarFile, header: Header, places: tuple[_Place, ...]) ->
     tar.errorlevel = 2
     tar.extraction_filter = lambda member, path: member
     tar.extractall("/", placed(), numeric_owner=True)  # noqa: S202 - members() has checked them
+    return too_long
+
+
+def _is_too_long(path: Path, member: tarfile.TarInfo) -> bool:
+    """Return whether the disk refuses a path, or the target of a link, for its length."""
+    try:
+        if member.issym():  # XFS takes no target of more than 1,023 bytes
+            path.symlink_to(member.linkname)
+            path.unlink()
+        else:
+            path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return True
+    return False
+
+
+def _demand_students_names(too_long: list[tarfile.TarInfo], places: tuple[_Place, ...]) -> None:
+    """Raises: :class:`InvalidInput` if a name that is too long is not of a student's work."""
+    if not too_long:
+        return
+    course = next(place for place in places if place.root.name == COURSE)
+    named = load_settings(course.grown, environ={}).settings.hub.notebooks_dir
+    inside = os.path.relpath(Path(course.root.path, named), course.root.path)
+    apart = [place.root.name for place in places if place.root.key == "hub.notebooks_dir"]
+    top = apart[0] if apart else f"{COURSE}/{inside}"
+    for member in too_long:
+        if not member.name.startswith(f"{top}/"):
+            raise InvalidInput(
+                printable(f"{member.name} has too long a name for this disk."),
+                hint="Restore into a directory with a shorter path, or on another disk.",
+            )
 
 
 def _check_version(place: _Place) -> None:
