@@ -128,6 +128,10 @@ _FAMILIES = (1, 2, 10, 16)
 _REQUESTS = (0x5412, 0x541C, 0x5000940E, 0x50009418, 0x50009401, 0x50009417)
 """Refused of ``ioctl``: input into a terminal (TIOCSTI, TIOCLINUX), and btrfs's BTRFS_IOC_SUBVOL_*
 and SNAP_CREATE*: a subvolume is another device, whose files no workspace counts."""
+
+_RESERVING = 0x5800
+"""The type 'X' of requests, refused as ``fallocate`` is: FS_IOC_RESVSP* and ZERO_RANGE do the same
+on any regular file, and FS_IOC_FSSETXATTR makes XFS reserve gigabytes for each write."""
 _SOL_SOCKET, _SO_LINGER = 1, 13
 _F_SETLEASE, _F_LATER = 1024, 1039
 """The second is the first command of ``fcntl`` after those of Linux 6.18."""
@@ -239,12 +243,15 @@ def _pairs_of_unix_sockets() -> list[bytes]:
 
 
 def _no_requests_of_these() -> list[bytes]:
-    end = len(_REQUESTS)
+    end = len(_REQUESTS) + 3
     jumps = [_op(_JUMP_EQ, each, end - at, 0) for at, each in enumerate(_REQUESTS)]
     return [
         _op(_LOAD, _ARG1),
         *jumps,
+        _op(_AND, 0xFF00),
+        _op(_JUMP_EQ, _RESERVING, 1, 0),
         _op(_RETURN, _ALLOW),
+        _op(_RETURN, _ERRNO | _EOPNOTSUPP),
         _op(_RETURN, _ERRNO | _EPERM),
     ]
 

@@ -72,6 +72,10 @@ call("msgget", 186 if arm else 68, 0, 0o600)
 with tempfile.TemporaryFile() as file:
     call("fallocate", 47 if arm else 285, file.fileno(), 0, 0, 4096)
     attempt("reserving room", lambda: os.posix_fallocate(file.fileno(), 0, 4096))
+    room = struct.pack("hhqqiI4i", 0, 0, 0, 4096, 0, 0, 0, 0, 0, 0)
+    for number in (0x40305828, 0x4030582A, 0x40305839):
+        attempt(f"room {number:x}", lambda: fcntl.ioctl(file, number, room))
+    attempt("extent size", lambda: fcntl.ioctl(file, 0x401C5820, bytes(28)))
     found["reserved"] = os.fstat(file.fileno()).st_size
     for name, lease in {"read": fcntl.F_RDLCK, "write": fcntl.F_WRLCK}.items():
         attempt(f"lease to {name}", lambda: fcntl.fcntl(file, fcntl.F_SETLEASE, lease))
@@ -239,7 +243,7 @@ REFUSED: dict[int, tuple[str, ...]] = {
         *("landlock_create_ruleset", "get_mempolicy", "one above the list", "a negative one"),
         *("shmget", "semget", "msgget"),
     ),
-    EOPNOTSUPP: ("fallocate",),
+    EOPNOTSUPP: ("fallocate", "room 40305828", "room 4030582a", "room 40305839", "extent size"),
     EAFNOSUPPORT: (
         *(f"family {number}" for number in (40, 38, 17, 31, 9)),
         *(f"pair of family {number}" for number in (40, 17)),
