@@ -5,7 +5,8 @@ not on it, also one of a later kernel, is answered with ENOSYS, as by a kernel t
 the call, so that libraries fall back; privileged calls get EPERM. ``ALLOWED`` follows the default
 profile of Docker (moby/profiles, ``seccomp/default.json``), under which most Linux programs run,
 without calls that no notebook needs: anonymous memory files (``memfd_create``, ``memfd_secret``),
-System V and POSIX message queues, shared memory and semaphores of System V, the clock's adjustment,
+System V and POSIX message queues, shared memory and semaphores of System V, ``io_setup``
+(whose events the kernel limits for the whole machine), the clock's adjustment,
 ``fanotify``, file handles, ``landlock``, ``seccomp``, ``vmsplice``, ``sync`` and ``syncfs`` (which
 write out all users' files), the mount table, and other processes' memory.
 
@@ -58,9 +59,8 @@ ALLOWED = _table("""
     getresgid:120/150 getresuid:118/148 getrlimit:97/163 getrusage:98/165 getsid:124/156
     getsockname:51/204 getsockopt:55/209 gettid:186/178 gettimeofday:96/169 getuid:102/174
     getxattr:191/8 getxattrat:464/464 inotify_add_watch:254/27 inotify_init:253/-
-    inotify_init1:294/26 inotify_rm_watch:255/28 io_cancel:210/3 io_destroy:207/1
-    io_getevents:208/4 io_pgetevents:333/292 io_setup:206/0 io_submit:209/2 ioprio_get:252/31
-    ioprio_set:251/30 kill:62/129 lchown:94/- lgetxattr:192/9 link:86/- linkat:265/37
+    inotify_init1:294/26 inotify_rm_watch:255/28 ioprio_get:252/31 ioprio_set:251/30
+    kill:62/129 lchown:94/- lgetxattr:192/9 link:86/- linkat:265/37
     listen:50/201 listxattr:194/11 listxattrat:465/465 llistxattr:195/12 lremovexattr:198/15
     lseek:8/62 lsetxattr:189/6 lstat:6/- madvise:28/233 map_shadow_stack:453/453
     membarrier:324/283 mincore:27/232 mkdir:83/- mkdirat:258/34 mknod:133/- mknodat:259/33

@@ -53,6 +53,7 @@ call("unshare user", 97 if arm else 272, 0x10000000)
 for name, flag in {"user": 0x10000000, "net": 0x40000000, "mount": 0x20000}.items():
     call("clone " + name, 220 if arm else 56, flag | 17, 0, 0, 0, 0)
 call("clone3", 435, 0, 0)
+call("io_setup", 0 if arm else 206, 1, 0)
 call("io_uring_setup", 425, 1, 0)
 call("mount", 40 if arm else 165, 0, 0, 0, 0, 0)
 call("ptrace", 117 if arm else 101, 0, 0, 0, 0)
@@ -241,7 +242,7 @@ REFUSED: dict[int, tuple[str, ...]] = {
     ENOSYS: (
         *("clone3", "io_uring_setup", "memfd_create", "memfd_secret", "mq_open", "seccomp"),
         *("landlock_create_ruleset", "get_mempolicy", "one above the list", "a negative one"),
-        *("shmget", "semget", "msgget"),
+        *("shmget", "semget", "msgget", "io_setup"),
     ),
     EOPNOTSUPP: ("fallocate", "room 40305828", "room 4030582a", "room 40305839", "extent size"),
     EAFNOSUPPORT: (
