@@ -26,6 +26,7 @@ _STOP_SECONDS = 20
 _SHARED = (
     Path("/proc/sys/fs/inotify/max_user_instances"),
     Path("/proc/sys/fs/pipe-user-pages-soft"),
+    Path("/proc/sys/fs/epoll/max_user_watches"),
 )
 """Kernel settings of the deployment that a container shares with its host."""
 

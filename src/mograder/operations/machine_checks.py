@@ -37,6 +37,10 @@ _INOTIFY_INSTANCES = 1024
 _PIPE_PAGES = 16_384
 """The kernel's default; beyond it new pipes of the uid have only one page."""
 
+_EPOLL_WATCHES = 2**31 - 1
+"""More than all memory holds: the kernel's default is 4 % of it for a uid, which the sessions of a
+service user can take from its hub; uvloop ends the process then."""
+
 _DESCRIPTORS_PER_SESSION = 16
 """Descriptors of the hub and its supervisor for each session: sockets, pipes, a cgroup."""
 
@@ -138,6 +142,8 @@ def kernel_lines(loaded: LoadedSettings, *, sys: Path = Path("/proc/sys")) -> It
     key = "fs.inotify.max_user_instances"
     yield _counted("inotify", instances, sys, key, _INOTIFY_INSTANCES)
     yield _counted("pipes", pages, sys, "fs.pipe-user-pages-soft", _PIPE_PAGES)
+    watches = "epoll watches per user"
+    yield _counted("epoll", watches, sys, "fs.epoll.max_user_watches", _EPOLL_WATCHES)
     yield _descriptors(loaded.settings.limits.open_files)
 
 

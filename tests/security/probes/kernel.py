@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import signal
+import struct
 import subprocess
+import tempfile
 import time
 from functools import partial
 
@@ -37,6 +40,7 @@ CALLS: dict[str, tuple[int, int]] = {
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
+    "io_setup": (206, 0),
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
@@ -105,6 +109,8 @@ FIRST = {"userfaultfd": 1}
 ONLY_X86 = {"iopl": 172, "ioperm": 173, "modify_ldt": 154}
 X32 = 0x40000000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+FALLOCATE = (285, 47)
+RESERVING = {"RESVSP": 0x40305828, "RESVSP64": 0x4030582A, "ZERO_RANGE": 0x40305839}
 ABOVE_32_BITS = 1 << 32
 CLONE = (56, 220)
 
@@ -230,3 +236,15 @@ def inject(terminal: int, request: int) -> None:
     libc.ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_char_p)
     if libc.ioctl(terminal, request, b"x") < 0 and ctypes.get_errno() == errno.EPERM:
         raise PermissionError
+
+
+@attempt("reserves room on a disk without writing to it", unsandboxed=True)
+def reserves_room(_: Hints) -> object:
+    libc = ctypes.CDLL(None, use_errno=True)
+    length = 4 << 20
+    room = struct.pack("hhqqiI4i", 0, 0, 0, length, 0, 0, 0, 0, 0, 0)
+    with tempfile.TemporaryFile(dir=".") as file:
+        no = file.fileno()
+        libc.syscall(FALLOCATE[on_arm()], no, 0, ctypes.c_long(0), ctypes.c_long(length))
+        found = that_work({n: partial(fcntl.ioctl, no, r, room) for n, r in RESERVING.items()})
+        return found or os.fstat(no).st_blocks

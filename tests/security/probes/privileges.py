@@ -7,7 +7,9 @@ import os
 import resource
 import signal
 import socket
+import stat
 import subprocess
+import tempfile
 from collections.abc import Callable
 from functools import partial
 
@@ -67,6 +69,23 @@ def runs_setuid(_: Hints) -> object:
             if os.path.isfile(path) and os.stat(path).st_mode & 0o6000:
                 gained += effective_users_of(path)
     return gained
+
+
+@attempt("leaves a set-user-id program behind", unsandboxed=True)
+def leaves_setuid(_: Hints) -> object:
+    """Another user of the host could run it as its owner."""
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        old, new = os.path.join(folder, "old"), os.path.join(folder, "new")
+        file = os.open(old, os.O_WRONLY | os.O_CREAT)
+        that_work(
+            {
+                "chmod": partial(os.chmod, old, 0o4755),
+                "fchmod": partial(os.fchmod, file, 0o4755),
+                "mknod": partial(os.mknod, new, stat.S_IFREG | 0o4755),
+                "open": partial(os.open, new, os.O_WRONLY | os.O_CREAT, 0o4755),
+            }
+        )
+        return [each.name for each in os.scandir(folder) if each.stat().st_mode & 0o6000]
 
 
 def effective_users_of(program: str) -> list[tuple[str, str]]:

@@ -87,19 +87,25 @@ def test_an_address_of_another_machine_is_a_problem(host: str) -> None:
 def test_small_kernel_limits_are_noted_with_the_remedy(
     loaded: LoadedSettings, tmp_path: Path
 ) -> None:
-    for name, value in (("inotify/max_user_instances", "128"), ("pipe-user-pages-soft", "0")):
+    for name, value in (
+        ("inotify/max_user_instances", "128"),
+        ("pipe-user-pages-soft", "0"),
+        ("epoll/max_user_watches", "5491489"),
+    ):
         file = tmp_path / "fs" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{value}\n")
-    inotify, pipes, _ = kernel_lines(loaded, sys=tmp_path)
+    inotify, pipes, epoll, _ = kernel_lines(loaded, sys=tmp_path)
     assert inotify.level is Level.NOTE
     assert inotify.hint == "sysctl -w fs.inotify.max_user_instances=8192"
     assert str(pipes) == "  [ok] pipe pages per user: no limit"
+    assert epoll.level is Level.NOTE
+    assert epoll.hint == "sysctl -w fs.epoll.max_user_watches=2147483647"
 
 
 def test_a_kernel_that_does_not_tell_is_no_problem(loaded: LoadedSettings, tmp_path: Path) -> None:
-    inotify, pipes, _ = kernel_lines(loaded, sys=tmp_path)
-    assert (inotify.level, pipes.level) == (Level.NOTE, Level.NOTE)
+    *limits, _ = kernel_lines(loaded, sys=tmp_path)
+    assert [each.level for each in limits] == [Level.NOTE] * 3
 
 
 def test_too_few_descriptors_for_one_session_are_a_problem(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ not on it, also one of a later kernel, is answered with ENOSYS, as by a kernel t
 the call, so that libraries fall back; privileged calls get EPERM. ``ALLOWED`` follows the default
 profile of Docker (moby/profiles, ``seccomp/default.json``), under which most Linux programs run,
 without calls that no notebook needs: anonymous memory files (``memfd_create``, ``memfd_secret``),
-System V and POSIX message queues, shared memory and semaphores of System V, the clock's adjustment,
+System V and POSIX message queues, shared memory and semaphores of System V, ``io_setup``
+(whose events the kernel limits for the whole machine), the clock's adjustment,
 ``fanotify``, file handles, ``landlock``, ``seccomp``, ``vmsplice``, ``sync`` and ``syncfs`` (which
 write out all users' files), the mount table, and other processes' memory.
 
@@ -21,7 +22,7 @@ from __future__ import annotations
 import functools
 import platform
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from mograder.core.errors import SandboxUnavailable
 
@@ -41,13 +42,13 @@ def _table(table: str) -> Numbers:
 
 ALLOWED = _table("""
     accept:43/202 accept4:288/242 access:21/- alarm:37/- arch_prctl:158/- bind:49/200 brk:12/214
-    cachestat:451/451 capget:125/90 capset:126/91 chdir:80/49 chmod:90/- chown:92/-
+    cachestat:451/451 capget:125/90 capset:126/91 chdir:80/49 chown:92/-
     clock_getres:229/114 clock_gettime:228/113 clock_nanosleep:230/115 close:3/57
-    close_range:436/436 connect:42/203 copy_file_range:326/285 creat:85/- dup:32/23 dup2:33/-
+    close_range:436/436 connect:42/203 copy_file_range:326/285 dup:32/23 dup2:33/-
     dup3:292/24 epoll_create:213/- epoll_create1:291/20 epoll_ctl:233/21 epoll_pwait:281/22
     epoll_pwait2:441/441 epoll_wait:232/- eventfd:284/- eventfd2:290/19 execve:59/221
     execveat:322/281 exit:60/93 exit_group:231/94 faccessat:269/48 faccessat2:439/439
-    fadvise64:221/223 fchdir:81/50 fchmod:91/52 fchmodat:268/53 fchmodat2:452/452 fchown:93/55
+    fadvise64:221/223 fchdir:81/50 fchown:93/55
     fchownat:260/54 fdatasync:75/83 fgetxattr:193/10 flistxattr:196/13 flock:73/32
     fork:57/- fremovexattr:199/16 fsetxattr:190/7 fstat:5/80 fstatfs:138/44 fsync:74/82
     ftruncate:77/46 futex:202/98 futex_requeue:456/456 futex_wait:455/455 futex_waitv:449/449
@@ -58,15 +59,14 @@ ALLOWED = _table("""
     getresgid:120/150 getresuid:118/148 getrlimit:97/163 getrusage:98/165 getsid:124/156
     getsockname:51/204 getsockopt:55/209 gettid:186/178 gettimeofday:96/169 getuid:102/174
     getxattr:191/8 getxattrat:464/464 inotify_add_watch:254/27 inotify_init:253/-
-    inotify_init1:294/26 inotify_rm_watch:255/28 io_cancel:210/3 io_destroy:207/1
-    io_getevents:208/4 io_pgetevents:333/292 io_setup:206/0 io_submit:209/2 ioprio_get:252/31
-    ioprio_set:251/30 kill:62/129 lchown:94/- lgetxattr:192/9 link:86/- linkat:265/37
+    inotify_init1:294/26 inotify_rm_watch:255/28 ioprio_get:252/31 ioprio_set:251/30
+    kill:62/129 lchown:94/- lgetxattr:192/9 link:86/- linkat:265/37
     listen:50/201 listxattr:194/11 listxattrat:465/465 llistxattr:195/12 lremovexattr:198/15
     lseek:8/62 lsetxattr:189/6 lstat:6/- madvise:28/233 map_shadow_stack:453/453
-    membarrier:324/283 mincore:27/232 mkdir:83/- mkdirat:258/34 mknod:133/- mknodat:259/33
+    membarrier:324/283 mincore:27/232 mkdir:83/- mkdirat:258/34
     mlock:149/228 mlock2:325/284 mlockall:151/230 mmap:9/222 mprotect:10/226 mremap:25/216
     mseal:462/462 msync:26/227 munlock:150/229 munlockall:152/231 munmap:11/215 nanosleep:35/101
-    newfstatat:262/79 open:2/- openat:257/56 openat2:437/437 pause:34/- pidfd_open:434/434
+    newfstatat:262/79 pause:34/- pidfd_open:434/434
     pidfd_send_signal:424/424 pipe:22/- pipe2:293/59 pkey_alloc:330/289 pkey_free:331/290
     pkey_mprotect:329/288 poll:7/- ppoll:271/73 prctl:157/167 pread64:17/67 preadv:295/69
     preadv2:327/286 prlimit64:302/261 pselect6:270/72 pwrite64:18/68 pwritev:296/70
@@ -94,8 +94,9 @@ ALLOWED = _table("""
     waitid:247/95 write:1/64 writev:20/66
 """)
 CHECKED = _table("""
-    clone:56/220 fallocate:285/47 fcntl:72/25 ioctl:16/29 setsockopt:54/208 socket:41/198
-    socketpair:53/199
+    chmod:90/- clone:56/220 creat:85/- fallocate:285/47 fchmod:91/52 fchmodat:268/53
+    fchmodat2:452/452 fcntl:72/25 ioctl:16/29 mknod:133/- mknodat:259/33 open:2/- openat:257/56
+    setsockopt:54/208 socket:41/198 socketpair:53/199
 """)
 """Allowed or refused by their arguments; ``fallocate`` is refused with EOPNOTSUPP."""
 FORBIDDEN = _table("""
@@ -117,7 +118,8 @@ FORBIDDEN = _table("""
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _EINVAL, _ENOSYS, _EOPNOTSUPP, _EAFNOSUPPORT = 1, 22, 38, 95, 97
-_NUMBER, _ARCHITECTURE, _ARG0, _ARG1, _ARG2 = 0, 4, 16, 24, 32  # offsets in struct seccomp_data
+_NUMBER, _ARCHITECTURE, _ARG0, _ARG1, _ARG2, _ARG3 = 0, 4, 16, 24, 32, 40
+"""Offsets in struct seccomp_data."""
 
 _NEW_NAMESPACES = 0x7E020080
 """CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET,TIME}, as in the flags of ``clone``."""
@@ -128,9 +130,17 @@ _FAMILIES = (1, 2, 10, 16)
 _REQUESTS = (0x5412, 0x541C, 0x5000940E, 0x50009418, 0x50009401, 0x50009417)
 """Refused of ``ioctl``: input into a terminal (TIOCSTI, TIOCLINUX), and btrfs's BTRFS_IOC_SUBVOL_*
 and SNAP_CREATE*: a subvolume is another device, whose files no workspace counts."""
+
+_RESERVING = 0x5800
+"""The type 'X' of requests, refused as ``fallocate`` is: FS_IOC_RESVSP* and ZERO_RANGE do the same
+on any regular file, and FS_IOC_FSSETXATTR makes XFS reserve gigabytes for each write."""
 _SOL_SOCKET, _SO_LINGER = 1, 13
 _F_SETLEASE, _F_LATER = 1024, 1039
 """The second is the first command of ``fcntl`` after those of Linux 6.18."""
+
+_SET_IDS = 0o6000
+_MAKING = 0x400040
+"""O_CREAT and __O_TMPFILE, with which ``open`` reads a mode."""
 
 _JOINING = ("setns",)
 
@@ -239,12 +249,15 @@ def _pairs_of_unix_sockets() -> list[bytes]:
 
 
 def _no_requests_of_these() -> list[bytes]:
-    end = len(_REQUESTS)
+    end = len(_REQUESTS) + 3
     jumps = [_op(_JUMP_EQ, each, end - at, 0) for at, each in enumerate(_REQUESTS)]
     return [
         _op(_LOAD, _ARG1),
         *jumps,
+        _op(_AND, 0xFF00),
+        _op(_JUMP_EQ, _RESERVING, 1, 0),
         _op(_RETURN, _ALLOW),
+        _op(_RETURN, _ERRNO | _EOPNOTSUPP),
         _op(_RETURN, _ERRNO | _EPERM),
     ]
 
@@ -288,7 +301,32 @@ def _no_reserved_room() -> list[bytes]:
     return [_op(_RETURN, _ERRNO | _EOPNOTSUPP)]
 
 
-_CHECKS = {
+def _no_set_ids(mode: int, flags: int | None = None) -> list[bytes]:
+    """Refuse the set-user-id and set-group-id bits of a mode.
+
+    They mean nothing inside, but another user of the machine could run the file as its owner, who
+    is the hub's user if that is not root. ``openat2``, whose mode is in memory, is not allowed.
+    """
+    made = [] if flags is None else [_op(_LOAD, flags), _op(_JUMP_SET, _MAKING, 0, 3)]
+    return [
+        *made,
+        _op(_LOAD, mode),
+        _op(_JUMP_SET, _SET_IDS, 0, 1),
+        _op(_RETURN, _ERRNO | _EPERM),
+        _op(_RETURN, _ALLOW),
+    ]
+
+
+_CHECKS: Mapping[str, Callable[[], list[bytes]]] = {
+    "openat": functools.partial(_no_set_ids, _ARG3, _ARG2),
+    "open": functools.partial(_no_set_ids, _ARG2, _ARG1),
+    "creat": functools.partial(_no_set_ids, _ARG1),
+    "chmod": functools.partial(_no_set_ids, _ARG1),
+    "fchmod": functools.partial(_no_set_ids, _ARG1),
+    "fchmodat": functools.partial(_no_set_ids, _ARG2),
+    "fchmodat2": functools.partial(_no_set_ids, _ARG2),
+    "mknod": functools.partial(_no_set_ids, _ARG1),
+    "mknodat": functools.partial(_no_set_ids, _ARG2),
     "clone": _clone_without_namespaces,
     "socket": _sockets_of_known_families,
     "socketpair": _pairs_of_unix_sockets,

@@ -22,8 +22,8 @@ KNOWN = ("x86_64", "aarch64")
 
 # Runs with the filter on: tries what it must refuse, then what must go on working.
 PROBE = r"""
-import concurrent.futures, ctypes, errno, fcntl, json, os, socket, struct, subprocess, sys
-import tempfile, threading
+import concurrent.futures, ctypes, errno, fcntl, json, os, shutil, socket, struct, subprocess
+import sys, tempfile, threading
 libc = ctypes.CDLL(None, use_errno=True)
 data = open(sys.argv[1], "rb").read()
 program = ctypes.create_string_buffer(data, len(data))
@@ -53,6 +53,7 @@ call("unshare user", 97 if arm else 272, 0x10000000)
 for name, flag in {"user": 0x10000000, "net": 0x40000000, "mount": 0x20000}.items():
     call("clone " + name, 220 if arm else 56, flag | 17, 0, 0, 0, 0)
 call("clone3", 435, 0, 0)
+call("io_setup", 0 if arm else 206, 1, 0)
 call("io_uring_setup", 425, 1, 0)
 call("mount", 40 if arm else 165, 0, 0, 0, 0, 0)
 call("ptrace", 117 if arm else 101, 0, 0, 0, 0)
@@ -72,10 +73,34 @@ call("msgget", 186 if arm else 68, 0, 0o600)
 with tempfile.TemporaryFile() as file:
     call("fallocate", 47 if arm else 285, file.fileno(), 0, 0, 4096)
     attempt("reserving room", lambda: os.posix_fallocate(file.fileno(), 0, 4096))
+    room = struct.pack("hhqqiI4i", 0, 0, 0, 4096, 0, 0, 0, 0, 0, 0)
+    for number in (0x40305828, 0x4030582A, 0x40305839):
+        attempt(f"room {number:x}", lambda: fcntl.ioctl(file, number, room))
+    attempt("extent size", lambda: fcntl.ioctl(file, 0x401C5820, bytes(28)))
     found["reserved"] = os.fstat(file.fileno()).st_size
     for name, lease in {"read": fcntl.F_RDLCK, "write": fcntl.F_WRLCK}.items():
         attempt(f"lease to {name}", lambda: fcntl.fcntl(file, fcntl.F_SETLEASE, lease))
     attempt("lock", lambda: fcntl.lockf(file, fcntl.LOCK_EX))
+folder = os.fsencode(tempfile.mkdtemp())
+file = os.open(folder + b"/old", os.O_CREAT | os.O_WRONLY)
+old, new, here, creating = folder + b"/old", folder + b"/new", -100, os.O_CREAT | os.O_WRONLY
+for bit in (0o4000, 0o2000):
+    mode = 0o755 | bit
+    call(f"fchmod {bit:o}", 52 if arm else 91, file, mode)
+    call(f"fchmodat {bit:o}", 53 if arm else 268, here, old, mode)
+    call(f"fchmodat2 {bit:o}", 452, here, old, mode, 0)
+    call(f"mknodat {bit:o}", 33 if arm else 259, here, new, 0o100000 | mode, 0)
+    call(f"openat {bit:o}", 56 if arm else 257, here, new, creating, mode)
+    call(f"unnamed {bit:o}", 56 if arm else 257, here, folder, os.O_TMPFILE | os.O_WRONLY, mode)
+    if not arm:
+        call(f"chmod {bit:o}", 90, old, mode)
+        call(f"mknod {bit:o}", 133, new, 0o100000 | mode, 0)
+        call(f"open {bit:o}", 2, new, creating, mode)
+        call(f"creat {bit:o}", 85, new, mode)
+call("openat2", 437, here, new, struct.pack("QQQ", creating, 0o4755, 0), 24)
+attempt("sticky", lambda: os.chmod(folder, 0o1777))
+attempt("a mode that is not read", lambda: os.close(os.open(old, os.O_RDONLY, 0o6755)))
+shutil.rmtree(folder)
 if not arm:
     call("x32 getpid", 0x40000000 | 39)
 for family in (40, 38, 17, 31, 9):
@@ -227,19 +252,24 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return answer
 
 
+MODES = (
+    *("fchmod", "fchmodat", "fchmodat2", "mknodat", "openat", "unnamed"),
+    *(("chmod", "mknod", "open", "creat") if platform.machine() == "x86_64" else ()),
+)
 REFUSED: dict[int, tuple[str, ...]] = {
     EPERM: (
         *("keyctl", "unshare user", "clone user", "clone net", "clone mount", "mount", "ptrace"),
         *("setns", "bpf", "raw", "raw non-blocking", "TIOCSTI"),
+        *(f"{call} {bit}" for call in MODES for bit in (4000, 2000)),
         *(f"btrfs {number}" for number in ("5000940e", "50009418", "50009401", "50009417")),
     ),
     EINVAL: ("lease to read", "lease to write"),
     ENOSYS: (
         *("clone3", "io_uring_setup", "memfd_create", "memfd_secret", "mq_open", "seccomp"),
         *("landlock_create_ruleset", "get_mempolicy", "one above the list", "a negative one"),
-        *("shmget", "semget", "msgget"),
+        *("shmget", "semget", "msgget", "io_setup", "openat2"),
     ),
-    EOPNOTSUPP: ("fallocate",),
+    EOPNOTSUPP: ("fallocate", "room 40305828", "room 4030582a", "room 40305839", "extent size"),
     EAFNOSUPPORT: (
         *(f"family {number}" for number in (40, 38, 17, 31, 9)),
         *(f"pair of family {number}" for number in (40, 17)),
@@ -271,10 +301,19 @@ def test_the_x32_numbers_are_closed(found: dict[str, object]) -> None:
 
 @pytest.mark.full
 def test_what_python_needs_goes_on_working(found: dict[str, object]) -> None:
-    working = ("allowed AF_UNIX", "allowed AF_INET", "netlink", "pair", "thread", "reserving room")
+    working = (
+        "allowed AF_UNIX",
+        "allowed AF_INET",
+        "netlink",
+        "pair",
+        "thread",
+        "reserving room",
+        "sticky",
+    )
     assert {name: found[name] for name in working} == dict.fromkeys(working, "worked")
     assert found["allowed AF_INET6"] in ("worked", EAFNOSUPPORT), "some machines have none"
     assert found["reserved"] == 4096, "the C library writes it instead"
     assert found["lock"] == "worked"
+    assert found["a mode that is not read"] == "worked"
     assert found["another request"] == ENOTTY, "as the kernel answers"
     assert (found["fork"], found["subprocess"], found["pool"]) == (5, "42\n", 3)
