@@ -58,6 +58,8 @@ _MISDIRECTED = "This server has another name. Its [hub] public_url is {}."
 _FORWARDED = frozenset(
     {b"x-forwarded-prefix", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"}
 )
+_LOGGED_PATH = 500
+"""Characters; an address may have 64 KB."""
 _access = get_logger("mograder.access")
 
 _DRAINED_BYTES = 2**20
@@ -402,7 +404,7 @@ def _log_access(scope: Scope, context: RequestContext, status: int, seconds: flo
         return
     # The query stays out: it may carry a marimo session id or a sign-in code. The formatter
     # masks too; doing it here keeps a capability out of every other handler as well.
-    path = _CAPABILITY.sub(r"\1***", context.raw_path.decode("latin-1"), count=1)
+    path = _CAPABILITY.sub(r"\1***", context.raw_path.decode("latin-1"), count=1)[:_LOGGED_PATH]
     _access.log(
         level,
         "%s %s %s %d ms from %s",

@@ -167,6 +167,15 @@ async def test_the_access_log_tells_no_capability_and_no_query(
     assert "GET /lti/register/*** 200" in caplog.text
 
 
+async def test_the_access_log_tells_only_the_beginning_of_a_long_address(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "mograder.access"):
+        await pass_through("/static/x/" + "a" * 64_000)
+    assert "GET /static/x/aaa" in caplog.text
+    assert len(caplog.text) < 1000
+
+
 @pytest.mark.parametrize(
     ("base_url", "public_url"),
     [
