@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mograder.grading.marking.answer_names import question_address, question_title
 from mograder.grading.marking.shown_work import WorkCell
 from mograder.grading.pages.comment_markup import as_it_is, comment_html
+from mograder.grading.pages.page_templates import readable
 from mograder.grading.submissions.grading_result import GradingResult
 from mograder.store.gradebook.grading_records import (
     MACHINE,
@@ -255,10 +256,14 @@ def cells_json(cells: Iterable[WorkCell]) -> list[Json]:
 
 
 def shown_text(text: str, most: int = _MOST_OF_TEXT) -> str:
-    """Return a text; of one with over 100,000 characters, or ``most``, the beginning and a word."""
-    kept = text[: min(most, _MOST_OF_TEXT)]
-    cut = len(text) - len(kept)
-    return f"{kept}\n[{cut} more characters are not shown]" if cut else text
+    """Return a text with its unseen characters replaced.
+
+    Of one with over 100,000 characters, or ``most``, it is the beginning and how much was cut.
+    """
+    most = min(most, _MOST_OF_TEXT)
+    cut = len(text) - most
+    shown = readable(text[:most])
+    return f"{shown}\n[{cut} more characters are not shown]" if cut > 0 else shown
 
 
 def annotation_json(stored: Annotation, rubric: Rubric, work: str) -> Json:

@@ -79,6 +79,11 @@ def test_of_many_long_cells_the_first_are_sent() -> None:
     assert len(json.dumps(shown)) < 600_000
 
 
+def test_no_character_of_an_answer_turns_the_direction_of_its_text() -> None:
+    (cell,) = cells_json([WorkCell(0, "", "1  # ok \u202e }edoc live{", 1)])
+    assert cell["code"] == "1  # ok \ufffd }edoc live{"
+
+
 def test_half_a_surrogate_pair_in_a_long_text_can_be_sent() -> None:
     (cell,) = cells_json([WorkCell(0, "", "", 1, "\udc80" * 20_001)])
     assert str(cell["html"]).encode()
