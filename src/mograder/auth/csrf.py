@@ -40,16 +40,18 @@ def same_origin(headers: Headers, own_origins: frozenset[str]) -> bool:
     return named is not None and named in map(_name, (*own_origins, *hosts))
 
 
+def from_other_site(headers: Headers) -> bool:
+    """Return whether a browser says that a page of another origin caused a request."""
+    return not set(_values(headers, b"sec-fetch-site")) <= {"same-origin", "none"}
+
+
 def loaded_by_other_site(headers: Headers) -> bool:
-    """Return whether a browser says that another site's page loads this, not into a tab.
+    """Return whether a page of another origin loads this into itself, not into a tab.
 
     The reader of such a page has not asked for it.
     """
-    sites = _values(headers, b"sec-fetch-site")
-    if set(sites) <= {"same-origin", "none"}:
-        return False
     fetched = (_values(headers, b"sec-fetch-mode"), _values(headers, b"sec-fetch-dest"))
-    return fetched != (["navigate"], ["document"])
+    return from_other_site(headers) and fetched != (["navigate"], ["document"])
 
 
 def check_unsafe(identity: Identity | None, headers: Headers, own_origins: frozenset[str]) -> None:
