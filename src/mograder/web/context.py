@@ -25,10 +25,11 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
@@ -49,6 +50,9 @@ _CAPABILITY = re.compile(r"^(/s/|/lti/register/)[^/]{16,}")
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_HEADERS = 200
+_NO_COOKIES = {"Clear-Site-Data": '"cookies"'}
+"""For the sessions' own hosts. One notebook can set cookies for all of them, and with too many of
+those no other notebook would open in that browser."""
 _ROUTINE = (b"/s/", b"/edit/user/", b"/run/user/", b"/nodes/connect")
 _PRIVATE = ("localhost", "local", "internal")
 """Top-level domains in which no name can be registered."""
@@ -158,7 +162,9 @@ class ContextMiddleware:
             await _refuse(scope, receive, send, 400, error.message)
             return
         if _headers_too_large(scope):
-            await _refuse(scope, receive, send, 431, "The request's headers exceed 64 KB.")
+            below = self._sessions and self._sessions.is_below(_host_header(scope["headers"]))
+            text = f"The request's headers exceed 64 KB.{' Load the page again.' * bool(below)}"
+            await _refuse(scope, receive, send, 431, text, _NO_COOKIES if below else {})
             return
         if self._public and not context.known_host and not _by_program(scope, context):
             text = _MISDIRECTED.format("://".join(self._public))
@@ -388,11 +394,18 @@ def _headers_too_large(scope: Scope) -> bool:
     return sum(len(name) + len(value) for name, value in headers) > _MAX_HEADER_BYTES
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
+async def _refuse(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    status: int,
+    text: str,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": text})
         return
-    await PlainTextResponse(text, status, {"Connection": "close"})(scope, receive, send)
+    await PlainTextResponse(text, status, {"Connection": "close", **more})(scope, receive, send)
 
 
 def _log_access(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
