@@ -253,6 +253,20 @@ async def test_the_browser_sees_none_of_what_acts_on_the_hub(proxied: RunningPro
         assert answer.headers.get("access-control-allow-origin") == shared
 
 
+@pytest.mark.parametrize(
+    ("destination", "kind"),
+    [("", "text/plain"), ("document", "text/plain"), ("image", "Multipart/X-Mixed-Replace")],
+)
+async def test_no_tab_shows_an_answer_of_parts_that_have_headers_of_their_own(
+    proxied: RunningProxy, destination: str, kind: str
+) -> None:
+    headers = {"Sec-Fetch-Dest": destination} if destination else {}
+    where = A1 + "/parts" if destination != "image" else await proxied.capability() + "parts"
+    answer = await proxied.http.get(where, headers={**cookie("alice"), **headers})
+    assert answer.headers["content-type"].partition(";")[0] == kind
+    assert answer.headers["content-security-policy"] == POLICY
+
+
 async def test_redirects_stay_within_the_hub_and_name_no_inner_host(proxied: RunningProxy) -> None:
     cap = await proxied.capability()
     by_login = await proxied.http.get(A1 + "/redirect", headers=bearer("alice"))

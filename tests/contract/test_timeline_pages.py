@@ -209,6 +209,16 @@ async def test_a_broken_notebook_gets_no_single_cell_and_says_why(hub: Hub) -> N
     assert "compared line by line" in await read(hub, "/versions/alice/A1/2")
 
 
+async def test_no_character_of_a_notebook_turns_the_direction_of_its_text(hub: Hub) -> None:
+    """An instructor would read other code than runs."""
+    turned = text("1 + 1  # ok \u202e }edoc live{")
+    await lived(hub, f"# \u202e\n{turned}", text("2 + 2"), f"# \u2066\n{turned}")
+    for path in ("look/alice/A1", "look/alice/A1/2", "versions/alice/A1/3", "versions/alice/A1/4"):
+        page = await read(hub, f"/{path}")
+        assert re.search("[\u202e\u2066]", page) is None, path
+        assert "ok \ufffd }edoc live{" in page, path
+
+
 async def test_a_version_is_read_and_downloaded(hub: Hub) -> None:
     await lived(hub, text("1 + 1"), text(f"1 + 1  # {BAD}"))
     page = await read(hub, "/look/alice/A1/2")

@@ -60,6 +60,7 @@ class Upstream:
             "forever": self._forever,
             "hang": self._hang,
             "hostile": self._hostile,
+            "parts": self._parts,
             "redirect": self._redirect,
             "paper.pdf": self._pdf,
             "@file/1-paper.pdf": self._pdf,
@@ -80,6 +81,10 @@ class Upstream:
 
     async def _hostile(self, scope: Scope, receive: Receive, send: Send) -> None:
         await _answer(send, b"boo", HOSTILE)
+
+    async def _parts(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = b"Multipart/X-Mixed-Replace; boundary=x"
+        await _answer(send, b"--x\r\n\r\n1\r\n--x--", [(b"content-type", kind)])
 
     async def _redirect(self, scope: Scope, receive: Receive, send: Send) -> None:
         host = next(value for name, value in scope["headers"] if name == b"host")

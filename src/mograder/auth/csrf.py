@@ -40,6 +40,20 @@ def same_origin(headers: Headers, own_origins: frozenset[str]) -> bool:
     return named is not None and named in map(_name, (*own_origins, *hosts))
 
 
+def from_other_site(headers: Headers) -> bool:
+    """Return whether a browser says that a page of another origin caused a request."""
+    return not set(_values(headers, b"sec-fetch-site")) <= {"same-origin", "none"}
+
+
+def loaded_by_other_site(headers: Headers) -> bool:
+    """Return whether a page of another origin loads this into itself, not into a tab.
+
+    The reader of such a page has not asked for it.
+    """
+    fetched = (_values(headers, b"sec-fetch-mode"), _values(headers, b"sec-fetch-dest"))
+    return from_other_site(headers) and fetched != (["navigate"], ["document"])
+
+
 def check_unsafe(identity: Identity | None, headers: Headers, own_origins: frozenset[str]) -> None:
     """Check that a request with an unsafe method is from our own pages or not from a browser.
 

@@ -25,10 +25,11 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
@@ -49,6 +50,9 @@ _CAPABILITY = re.compile(r"^(/s/|/lti/register/)[^/]{16,}")
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_HEADERS = 200
+_NO_COOKIES = {"Clear-Site-Data": '"cookies"'}
+"""For the sessions' own hosts. One notebook can set cookies for all of them, and with too many of
+those no other notebook would open in that browser."""
 _ROUTINE = (b"/s/", b"/edit/user/", b"/run/user/", b"/nodes/connect")
 _PRIVATE = ("localhost", "local", "internal")
 """Top-level domains in which no name can be registered."""
@@ -58,6 +62,8 @@ _MISDIRECTED = "This server has another name. Its [hub] public_url is {}."
 _FORWARDED = frozenset(
     {b"x-forwarded-prefix", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"}
 )
+_LOGGED_PATH = 500
+"""Characters; an address may have 64 KB."""
 _access = get_logger("mograder.access")
 
 _DRAINED_BYTES = 2**20
@@ -156,7 +162,9 @@ class ContextMiddleware:
             await _refuse(scope, receive, send, 400, error.message)
             return
         if _headers_too_large(scope):
-            await _refuse(scope, receive, send, 431, "The request's headers exceed 64 KB.")
+            below = self._sessions and self._sessions.is_below(_host_header(scope["headers"]))
+            text = f"The request's headers exceed 64 KB.{' Load the page again.' * bool(below)}"
+            await _refuse(scope, receive, send, 431, text, _NO_COOKIES if below else {})
             return
         if self._public and not context.known_host and not _by_program(scope, context):
             text = _MISDIRECTED.format("://".join(self._public))
@@ -386,11 +394,18 @@ def _headers_too_large(scope: Scope) -> bool:
     return sum(len(name) + len(value) for name, value in headers) > _MAX_HEADER_BYTES
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
+async def _refuse(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    status: int,
+    text: str,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": text})
         return
-    await PlainTextResponse(text, status, {"Connection": "close"})(scope, receive, send)
+    await PlainTextResponse(text, status, {"Connection": "close", **more})(scope, receive, send)
 
 
 def _log_access(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
@@ -402,7 +417,7 @@ def _log_access(scope: Scope, context: RequestContext, status: int, seconds: flo
         return
     # The query stays out: it may carry a marimo session id or a sign-in code. The formatter
     # masks too; doing it here keeps a capability out of every other handler as well.
-    path = _CAPABILITY.sub(r"\1***", context.raw_path.decode("latin-1"), count=1)
+    path = _CAPABILITY.sub(r"\1***", context.raw_path.decode("latin-1"), count=1)[:_LOGGED_PATH]
     _access.log(
         level,
         "%s %s %s %d ms from %s",

@@ -127,6 +127,16 @@ def test_sessions_of_an_origin_of_their_own_have_their_place(
     assert "*.example.net" not in write(front(tmp_path))
 
 
+@BOTH
+def test_cookies_that_a_notebook_sets_for_all_sessions_stop_at_the_front(
+    tmp_path: Path, write: Callable[[Front], str]
+) -> None:
+    written = write(front(tmp_path, session_url="https://{session}.example.net"))
+    sessions = written[written.index("*.example.net") :]
+    assert 'proxy_set_header Cookie "";' in sessions or "header_up -Cookie" in sessions
+    assert "Cookie" not in written[: written.index("*.example.net")]
+
+
 @pytest.mark.parametrize(
     ("options", "settings"),
     [

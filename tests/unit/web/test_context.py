@@ -10,7 +10,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from mograder.core.errors import InvalidInput
-from mograder.core.web_origin import session_url
+from mograder.core.web_origin import SessionUrl, session_url
 from mograder.web.context import (
     ContextMiddleware,
     RequestContext,
@@ -41,6 +41,7 @@ async def pass_through(
     client: str | None = "127.0.0.1",
     base_url: str = "",
     public_url: str = "",
+    sessions: SessionUrl | None = None,
 ) -> tuple[RequestContext | None, Scope, Sent]:
     pairs = headers if isinstance(headers, list) else _pairs(headers or {})
     probe, sent = Probe(), Sent()
@@ -63,7 +64,11 @@ async def pass_through(
         sent.append(message)
 
     middleware = ContextMiddleware(
-        probe, base_url=base_url, public_url=public_url, trusts=lambda peer: peer == "127.0.0.1"
+        probe,
+        base_url=base_url,
+        public_url=public_url,
+        sessions=sessions,
+        trusts=lambda peer: peer == "127.0.0.1",
     )
     await middleware(scope, receive, send)
     return (context_of(probe.scope) if probe.scope else None), probe.scope, sent
@@ -146,6 +151,21 @@ async def test_too_many_headers_are_refused() -> None:
         assert sent[0]["status"] == 431
 
 
+@pytest.mark.parametrize(
+    ("host", "cleared"), [(f"{'a' * 32}.example.net", True), ("hub.example.org", False)]
+)
+async def test_too_many_cookies_at_a_sessions_own_host_are_cleared(
+    host: str, cleared: bool
+) -> None:
+    """A notebook can set them for all sessions' hosts, and no other one would open any more."""
+    public = "https://hub.example.org"
+    sessions = session_url("https://{session}.example.net", public)
+    headers = {"host": host, "cookie": "a" * 70_000}
+    _, _, sent = await pass_through("/x", headers, public_url=public, sessions=sessions)
+    assert sent[0]["status"] == 431
+    assert ((b"clear-site-data", b'"cookies"') in sent[0]["headers"]) is cleared
+
+
 async def test_the_answer_tells_its_request_id_and_a_fronts_own_is_kept() -> None:
     _, _, sent = await pass_through("/x", {"X-Request-Id": "abc-1"})
     assert (b"x-request-id", b"abc-1") in sent[0]["headers"]
@@ -165,6 +185,15 @@ async def test_the_access_log_tells_no_capability_and_no_query(
     assert "aaaa" not in caplog.text
     assert "GET /s/***/api/x 200" in caplog.text
     assert "GET /lti/register/*** 200" in caplog.text
+
+
+async def test_the_access_log_tells_only_the_beginning_of_a_long_address(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "mograder.access"):
+        await pass_through("/static/x/" + "a" * 64_000)
+    assert "GET /static/x/aaa" in caplog.text
+    assert len(caplog.text) < 1000
 
 
 @pytest.mark.parametrize(

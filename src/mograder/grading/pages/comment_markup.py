@@ -31,20 +31,18 @@ def comment_html(text: str) -> str:
 
     A text of over 20,000 characters is shown as it is. A line of a comment is a line on the page.
     """
-    return _html(text, breaks=True)
+    return as_it_is(text) if len(text) > _LONGEST else _html(text, breaks=True)
 
 
 def task_html(text: str) -> str:
     """Return an author's Markdown, as :func:`comment_html`, but lines flow as in the notebook."""
-    return _html(text, breaks=False)
+    return as_it_is(text) if len(text) > _LONGEST else _html(text, breaks=False)
 
 
 @lru_cache(maxsize=2000)
 def _html(text: str, *, breaks: bool) -> str:
     if not text.strip():
         return ""
-    if len(text) > _LONGEST:
-        return as_it_is(text)
     return clean_markup(_parser(breaks=breaks).render(text), HeadingLevels(first=4)).strip()
 
 

@@ -90,9 +90,9 @@ async def api_docs(request: Request) -> Response:
 
 async def static_file(version: str, name: str, request: Request) -> Response:
     """Send a stylesheet, module or image of our own, or a file of Swagger UI."""
-    found = await asyncio.to_thread(viewer_file, name)
-    if found is None:
+    if name not in _VIEWER_FILES:
         return pages.static_file(request, version, name)
+    found = await asyncio.to_thread(viewer_file, name)
     return pages.send_static(request, found, unchanging=version == viewer_version())
 
 
@@ -117,12 +117,10 @@ def viewer_version() -> str:
 
 
 @cache
-def viewer_file(name: str) -> StaticFile | None:
-    """Return a file of Swagger UI, read at its first request; None for other names."""
-    media_type = _VIEWER_FILES.get(name)
-    if media_type is None:
-        return None
-    return packed_static_file((files("fastapi_offline") / "static" / name).read_bytes(), media_type)
+def viewer_file(name: str) -> StaticFile:
+    """Return a file of Swagger UI, read at its first request."""
+    data = (files("fastapi_offline") / "static" / name).read_bytes()
+    return packed_static_file(data, _VIEWER_FILES[name])
 
 
 ROUTES = (

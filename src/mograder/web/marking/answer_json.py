@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mograder.grading.marking.answer_names import question_address, question_title
 from mograder.grading.marking.shown_work import WorkCell
 from mograder.grading.pages.comment_markup import as_it_is, comment_html
+from mograder.grading.pages.page_templates import readable
 from mograder.grading.submissions.grading_result import GradingResult
 from mograder.store.gradebook.grading_records import (
     MACHINE,
@@ -33,6 +34,8 @@ Json = dict[str, object]
 """An object of JSON."""
 
 _MOST_MARKDOWN = 100_000
+_MOST_OF_TEXT, _MOST_SHOWN = 100_000, 500_000
+"""Characters that a page gets of one text, and of all cells; a submission may have 15 million."""
 
 MOST_TEXT = 20_000
 """The longest comment, in characters."""
@@ -228,23 +231,39 @@ def cells_json(cells: Iterable[WorkCell]) -> list[Json]:
     Some texts take a second for 20,000 characters of Markdown, and a student chooses how many.
     ``index`` is a cell's place in the notebook, ``line`` its first line in the file. ``lines``
     counts its lines, which annotations number from 1. ``kind`` is "code" or "text": of a written
-    answer ``html`` is the text rendered. ``own`` is whether it belongs to the question.
+    answer ``html`` is the text rendered. ``own`` is whether it belongs to the question. Long cells
+    are cut (:func:`shown_text`), and all behind the first 500,000 characters.
     """
     shown = tuple(cells)
     before = accumulate((len(each.text) for each in shown), initial=0)
+    sizes = (min(len(each.code), _MOST_OF_TEXT) for each in shown)
+    left = accumulate(sizes, lambda most, size: max(most - size, 0), initial=_MOST_SHOWN)
     return [
         {
             "index": each.index,
             "name": each.name,
-            "code": each.code,
+            "code": shown_text(each.code, most),
             "line": each.line,
             "lines": each.code.count("\n") + 1,
             "kind": "text" if each.text else "code",
-            "html": comment_html(each.text) if length < _MOST_MARKDOWN else as_it_is(each.text),
+            "html": (comment_html if length < _MOST_MARKDOWN else as_it_is)(
+                shown_text(each.text, most)
+            ),
             "own": each.own,
         }
-        for each, length in zip(shown, before, strict=False)
+        for each, length, most in zip(shown, before, left, strict=False)
     ]
+
+
+def shown_text(text: str, most: int = _MOST_OF_TEXT) -> str:
+    """Return a text with its unseen characters replaced.
+
+    Of one with over 100,000 characters, or ``most``, it is the beginning and how much was cut.
+    """
+    most = min(most, _MOST_OF_TEXT)
+    cut = len(text) - most
+    shown = readable(text[:most])
+    return f"{shown}\n[{cut} more characters are not shown]" if cut > 0 else shown
 
 
 def annotation_json(stored: Annotation, rubric: Rubric, work: str) -> Json:

@@ -57,6 +57,7 @@ from mograder.web.marking.answer_json import (
     progress_json,
     request_json,
     saved_json,
+    shown_text,
     whole_json,
 )
 from mograder.web.marking.context import (
@@ -141,9 +142,12 @@ async def answer(here: CurrentHere, names: bool | None = None) -> Response:
     work = await here.marking.works.show(to_show) if found.text else ShownWork()
     equal = await equal_answers(here, found.answers, here.question)
     group = equal.of(found.student) if equal else None
-    state = await to_thread.run_sync(_answer, here, found, work)
+    # Encoded in the thread, too: it may be megabytes.
+    response = await to_thread.run_sync(
+        lambda: JSONResponse(_answer(here, found, work) | {"group": group})
+    )
     await here.record("read answer", f"{found.student}/{here.item}")
-    return JSONResponse(state | {"group": group})
+    return response
 
 
 def _read(here: Here, names: bool | None) -> _Read:
@@ -186,7 +190,7 @@ def _answer(here: Here, found: _Read, work: ShownWork) -> Json:
         "title": question_title(key),
         "available": mark.question.available,
         "cells": cells_json(work.of(key)),
-        "text": work.text,
+        "text": shown_text(work.text),
         "submission": mark.submission_sha256,
         "run": mark.run,
         "outputs": page if has_page(here.autograded, student) else "",

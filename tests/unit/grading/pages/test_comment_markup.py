@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -34,6 +35,13 @@ def test_money_is_no_formula_and_unknown_tex_is_shown() -> None:
 def test_an_empty_comment_is_nothing_and_a_long_one_is_plain() -> None:
     assert comment_html(" \n") == ""
     assert comment_html("*x*" * 10_000).startswith("<pre>*x*")
+
+
+@pytest.mark.parametrize("html_of", [comment_html, task_html])
+def test_a_long_text_is_not_kept_in_memory(html_of: Callable[[str], str]) -> None:
+    text = "x" * 20_001
+    assert html_of("x") is html_of("x")
+    assert html_of(text) is not html_of(text)
 
 
 HOSTILE = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -62,6 +63,25 @@ def test_texts_beyond_a_limit_are_shown_as_they_are() -> None:
     shown = [str(each["html"]) for each in cells_json(cells)]
     assert ["<strong>" in each for each in shown] == [True] * 6 + [False]
     assert shown[6].startswith("<pre>**x** y")
+
+
+def test_a_text_of_15_million_characters_is_cut() -> None:
+    long = "mo.md('" + "&" * 15_000_000
+    shown = cells_json([WorkCell(0, "", long, 1, long), *[WorkCell(1, "", "x = 1", 2)] * 9])
+    assert len(json.dumps(shown)) < 1_000_000
+    assert str(shown[0]["code"]).endswith("\n[14900007 more characters are not shown]")
+    assert [each["code"] for each in shown[1:]] == ["x = 1"] * 9
+
+
+def test_of_many_long_cells_the_first_are_sent() -> None:
+    shown = cells_json([WorkCell(index, "", "&" * 90_000, 1) for index in range(100)])
+    assert str(shown[4]["code"]) == "&" * 90_000
+    assert len(json.dumps(shown)) < 600_000
+
+
+def test_no_character_of_an_answer_turns_the_direction_of_its_text() -> None:
+    (cell,) = cells_json([WorkCell(0, "", "1  # ok \u202e }edoc live{", 1)])
+    assert cell["code"] == "1  # ok \ufffd }edoc live{"
 
 
 def test_half_a_surrogate_pair_in_a_long_text_can_be_sent() -> None:

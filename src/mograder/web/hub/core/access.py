@@ -23,8 +23,8 @@ from mograder.auth.credentials import (
     make_cookie,
     set_cookie_header,
 )
-from mograder.auth.csrf import check_unsafe
-from mograder.auth.identity import Authenticator, AuthPolicy, Identity
+from mograder.auth.csrf import check_unsafe, loaded_by_other_site
+from mograder.auth.identity import Authenticator, AuthPolicy, Identity, Method
 from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
 from mograder.core.names import nfc
 from mograder.core.settings import LoadedSettings
@@ -86,6 +86,10 @@ def login_cookie(login: Login, context: RequestContext, secret: str) -> str:
 async def admit(request: Request, headers: list[Header]) -> Response | None:
     """Identify the caller; refuse a changing request that another site made a browser send.
 
+    What another site's page loads has no identity but a bearer's: a front that signs people in adds
+    theirs to all that their browser sends, and a hostile notebook could end their live pages, have
+    work done or write into the audit log in their name.
+
     The cookie of a login that is new with this request is added to ``headers``. The posts that
     other systems send have no identity, so there is nothing that another site could misuse.
     """
@@ -94,6 +98,9 @@ async def admit(request: Request, headers: list[Header]) -> Response | None:
         return None
     try:
         identity = identify(request.scope, part(request, Authenticator))
+        bearer = identity is not None and identity.method is Method.BEARER
+        if not bearer and loaded_by_other_site(request.scope["headers"]):
+            identity = None
         request.scope[IDENTITY] = identity
         headers += login_headers(identity, context, part(request, AuthPolicy).secret)
         if identity is not None and identity.role is Role.INSTRUCTOR and _shows_page(request):

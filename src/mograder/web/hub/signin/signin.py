@@ -27,6 +27,7 @@ from mograder.auth.credentials import (
     new_login_id,
     verify_token,
 )
+from mograder.auth.csrf import from_other_site
 from mograder.auth.external_signin import Refusal
 from mograder.auth.identity import Identity
 from mograder.hub.capabilities import Capability
@@ -44,7 +45,11 @@ _CODE = re.compile(r"[A-Za-z0-9_-]{16,200}")
 
 
 async def login_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Show the page with the form for a token."""
+    """Show the page with the form for a token.
+
+    After a sign-out it removes unsaved work from the browser, but not if another site's page leads
+    here: a link would do that, too. Back from a provider's sign-out, it was done before.
+    """
     target = safe_next(request.query_params.get("next", ""), request_context(request).prefix)
     return page(
         request,
@@ -52,6 +57,7 @@ async def login_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         next=target,
         message="",
         signed_out="bye" in request.query_params,
+        forgets=not from_other_site(request.scope["headers"]),
         provider=app.find(ProviderLink),
     )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 from starlette.types import Scope
 
 from mograder.auth.identity import Method
 from mograder.web.context import RequestContext
 from mograder.web.hub.core.access import identify, login_headers
-from tests.support.hub_app import SECRET
+from tests.support.hub_app import ORIGIN, SECRET, Hub
 from tests.support.session_proxy import a_hub, bearer, cookie
 
 
@@ -58,3 +59,35 @@ def test_a_login_by_header_gets_a_cookie_and_a_bearer_none(
     assert by_token is not None
     assert login_headers(by_token, came["mograder.context"], SECRET) == []
     assert login_headers(None, came["mograder.context"], SECRET) == []
+
+
+TAB = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+PICTURE = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({}, 200),
+        (TAB, 200),
+        ({**PICTURE, "Sec-Fetch-Site": "same-origin"}, 200),
+        ({**PICTURE, "Sec-Fetch-Site": "none"}, 200),
+        ({"X-Remote-User": "", **PICTURE, **bearer("alice")}, 200),
+        (PICTURE, 403),
+        ({**PICTURE, "Sec-Fetch-Site": "same-site"}, 403),
+        ({**TAB, "Sec-Fetch-Dest": "iframe"}, 403),
+        ({**PICTURE, "Sec-Fetch-Dest": "empty", "Origin": "null"}, 403),
+    ],
+)
+async def test_what_another_sites_page_loads_counts_as_nobodys_request(
+    hub: Hub, sent: dict[str, str], status: int
+) -> None:
+    """A front that signs people in adds their name to all that their browser sends."""
+    front = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
+    named = {"X-Remote-User": "alice", **sent}
+    async with httpx.AsyncClient(transport=front, base_url=ORIGIN, headers=named) as client:
+        answer = await client.get("/assignments")
+        assert answer.status_code == status
+        assert status == 200 or "set-cookie" not in answer.headers
+        assert (await client.get("/health")).status_code == 200
+    assert status == 200 or not hub.audit(), "nobody has signed in"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mograder.web.hub.app import ROUTES
+from mograder.web.hub.service import viewer_file
 from tests.support.hub_app import Hub
 
 
@@ -31,3 +32,10 @@ async def test_the_page_of_the_api_needs_no_other_host(hub: Hub) -> None:
     assert all(re.match("/(?!/)", address) for address in addresses)
     assert "<script>" not in page
     assert "style=" not in page
+
+
+async def test_nothing_is_kept_for_the_name_of_a_file_that_does_not_exist(hub: Hub) -> None:
+    async with hub.client() as client:
+        for number in range(20):
+            assert (await client.get(f"/static/x/{number}.css")).status_code == 404
+    assert viewer_file.cache_info().currsize <= 2

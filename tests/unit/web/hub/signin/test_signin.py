@@ -189,3 +189,17 @@ def test_after_signing_in_one_only_goes_to_a_path_of_this_hub(
     text: str, prefix: str, safe: str
 ) -> None:
     assert safe_next(text, prefix) == safe
+
+
+@pytest.mark.parametrize(
+    ("site", "removes"), [("", True), ("same-origin", True), ("none", True), ("cross-site", False)]
+)
+async def test_a_link_on_another_site_removes_no_unsaved_work(
+    hub: Hub, site: str, removes: bool
+) -> None:
+    """Back from a provider's sign-out the page says that one has signed out all the same."""
+    headers = {"Sec-Fetch-Site": site} if site else {}
+    async with hub.client(browser=True) as client:
+        page = (await client.get("/login?bye=1", headers=headers)).text
+    assert "You have signed out." in page
+    assert ("signed-out.js" in page) is removes
