@@ -212,6 +212,25 @@ def test_random_inputs_are_the_same_whenever_a_submission_is_judged(
     assert len(set(inputs[0])) == 3
 
 
+def test_random_inputs_without_a_seed_are_the_same_as_well(tmp_path: Path) -> None:
+    """Else a submission could be graded again until it knows all of them."""
+    source = notebook(
+        "import random\nimport secrets\nimport numpy as np\nfrom mograder.runtime import check",
+        "### BEGIN SOLUTION\ndef double(v):\n    return 2 * v\n### END SOLUTION",
+        "_drawn = [random.Random().random(), float(np.random.default_rng().random())]\n"
+        "_drawn += [random.SystemRandom().random(), secrets.randbits(53)]\n"
+        "_drawn += [float(np.random.RandomState().random_sample())]\n"
+        "for _each in (random, np.random):\n    _each.seed()\n    _drawn.append(_each.random())\n"
+        "_drawn += [random.Random().random()]\n"
+        "check('Q1', [(double(v) == 2 * v, 'double') for v in _drawn])",
+    )
+    contract = judged(tmp_path, source, source).contract
+    runs = [judged(tmp_path, source, source, contract=contract) for _ in range(2)]
+    first, second = ([each["call"] for each in run.checks[0]["calls"]] for run in runs)
+    assert first == second
+    assert len(set(first)) == 8
+
+
 def test_a_contract_of_another_source_is_refused(tmp_path: Path, reference: Judged) -> None:
     other = reference.contract | {"source_sha256": "0" * 64}
     run = judged(tmp_path, SOURCE, submission(), contract=other, refused=True)
