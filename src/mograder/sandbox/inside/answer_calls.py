@@ -471,8 +471,8 @@ def seed_random(text: str) -> None:
     """
     count = itertools.count()
 
-    def unseeded(size: int) -> bytes:  # tells nothing of the next ones
-        return random.Random(f"{text}:{next(count)}").randbytes(size)
+    def unseeded(size: int) -> bytes:
+        return random.Random(f"{text}:{next(count)}").randbytes(size)  # noqa: S311 - of a secret
 
     def seed(generator: random.Random, a: Any = None, version: int = 2) -> None:
         _seed(generator, unseeded(32) if a is None else a, version)
