@@ -274,7 +274,7 @@ async def test_the_times_of_notebook_and_checks_are_limited_apart(rig: JudgingRi
     assert result.worker.outcome is Outcome.FINISHED
 
 
-async def test_a_check_that_hangs_in_c_is_ended_and_has_no_result(rig: JudgingRig) -> None:
+async def test_a_check_that_an_answer_lets_hang_in_c_is_not_run(rig: JudgingRig) -> None:
     blocked = "import signal, time\n    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))"
     hangs = f"{HIDDEN}\nif x == 4:\n    {blocked}\n    time.sleep(600)"
     source = source_of(hidden=hangs)
@@ -282,8 +282,8 @@ async def test_a_check_that_hangs_in_c_is_ended_and_has_no_result(rig: JudgingRi
     deadlines = Deadlines(call=3.0, check=3.0, submission=3.0, notebook=60.0)
     request = rig.request(source, submission(x="x = 4"), contract=contract)
     result = await rig.runner.judge(replace(request, deadlines=deadlines))
-    assert of(result, "Q2: double").state == "needs attention"
-    assert of(result, "Q2: double").reason == "the process of this check did not end in time"
+    assert of(result, "Q2: double").state == "not run"
+    assert of(result, "Q2: double").reason == "this check did not end in time with this answer"
 
 
 async def test_a_worker_that_is_stopped_is_waited_for_once(rig: JudgingRig) -> None:

@@ -86,6 +86,8 @@ def _lines(name: str, found: SimilarWork, verdicts: _Verdicts) -> Iterator[str]:
         yield "  Neither source nor release was found, so the teacher's text counts, too."
     for student in found.unread:
         yield f"  not compared, because it cannot be read: {student}"
+    for student in found.cut:
+        yield f"  compared in part, because it is too long: {student}"
     for pair in found.pairs:
         verdict = _verdict(pair, verdicts)
         told = f" [{verdict.verdict}: {verdict.note or 'no note'}]" if verdict else ""
@@ -130,6 +132,7 @@ def _json(name: str, found: SimilarWork, verdicts: _Verdicts) -> dict[str, objec
         "assignment": name,
         "compared": found.students,
         "unread": list(found.unread),
+        "cut": list(found.cut),
         "without_given": found.without_given,
         "groups": [list(each) for each in found.groups],
         "identical": [list(each) for each in found.identical],

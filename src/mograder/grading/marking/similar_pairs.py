@@ -21,9 +21,9 @@ import keyword
 import re
 import tokenize
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, islice
 from zlib import crc32
 
 from mograder.core.errors import MograderError
@@ -49,8 +49,8 @@ _SYMBOL = re.compile(r"\w+|[^\w\s]")
 _FEWEST_WORDS = 6
 """Fewest words of a string that counts as prose."""
 
-_LONGEST = 400_000
-"""Characters of a notebook that are compared at most."""
+_MOST_OF_CELL, _MOST = 20_000, 200_000
+"""Terms of a cell, and of a notebook, that are compared at most: of code and of prose each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,14 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class NotebookTerms:
-    """The terms of a notebook's cells, by cell; a cell without any is left out."""
+    """The terms of a notebook's cells, by cell; a cell without any is left out.
+
+    ``is_cut``: there are more, which are not compared.
+    """
 
     code: tuple[tuple[Term, ...], ...]
     prose: tuple[tuple[Term, ...], ...]
+    is_cut: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,20 +185,33 @@ def read_terms(text: str, filename: str, without: Collection[str] = ()) -> Noteb
 
     Cells with one of the lines ``without`` are left out.
     """
-    shown = text[:_LONGEST]
     try:
-        cells: Sequence[Cell] = parse_cells(shown, filename).cells
+        cells: Sequence[Cell] = parse_cells(text, filename).cells
     except MograderError:
-        parts = [(shown, 1)]
+        parts = [(text, 1)]
     else:
         parts = [
             (cell.code, cell.code_first)
             for cell in cells
             if not any(line.strip() in without for line in cell.code.split("\n"))
         ]
-    code = (tuple(code_terms(text, first)) for text, first in parts)
-    prose = (tuple(prose_terms(text, first)) for text, first in parts)
-    return NotebookTerms(tuple(filter(None, code)), tuple(filter(None, prose)))
+    code, code_is_cut = _some(parts, code_terms)
+    prose, prose_is_cut = _some(parts, prose_terms)
+    return NotebookTerms(code, prose, code_is_cut or prose_is_cut)
+
+
+def _some(
+    parts: Iterable[tuple[str, int]], terms: Callable[[str, int], Iterator[Term]]
+) -> tuple[tuple[tuple[Term, ...], ...], bool]:
+    """Return as many terms of each part as are compared, and whether there are more."""
+    found, left, is_cut = [], _MOST, False
+    for text, first in parts:
+        most = min(_MOST_OF_CELL, left)
+        own = tuple(islice(terms(text, first), most + 1))
+        is_cut = is_cut or len(own) > most
+        found.append(own[:most])
+        left -= len(found[-1])
+    return tuple(filter(None, found)), is_cut
 
 
 def code_terms(code: str, first: int = 1) -> Iterator[Term]:
@@ -223,7 +240,7 @@ def prose_terms(code: str, first: int = 1) -> Iterator[Term]:
     for node in ast.walk(tree) if tree is not None else ():
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             continue
-        found = list(_WORD.finditer(node.value))
+        found = list(islice(_WORD.finditer(node.value), _MOST_OF_CELL + 1))
         if len(found) < _FEWEST_WORDS:
             continue
         line, counted = first + node.lineno - 1, 0

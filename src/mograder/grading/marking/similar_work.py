@@ -55,7 +55,8 @@ class SimilarWork:
 
     ``students`` counts the submissions compared. ``identical`` are the students of files that are
     the same to the letter, and not the teacher's: these count also where many have them. ``unread``
-    are students whose submission cannot be read. ``without_given``: neither source nor release was
+    are students whose submission cannot be read, ``cut`` those of whose submission only a part was
+    compared, as it is too long. ``without_given``: neither source nor release was
     found, so that common text of the teacher counts.
     """
 
@@ -64,6 +65,7 @@ class SimilarWork:
     groups: tuple[tuple[str, ...], ...]
     identical: tuple[tuple[str, ...], ...]
     unread: tuple[str, ...]
+    cut: tuple[str, ...]
     without_given: bool
 
     def pair(self, one: str, other: str) -> SimilarPair | None:
@@ -119,8 +121,10 @@ async def similar_work(work: ComparedWork, tell: Callable[[], None] = lambda: No
         tell()
     pairs = await asyncio.to_thread(similar_pairs, submissions, given)
     identical = sorted(tuple(each) for each in same.values() if len(each) > 1)
+    cut = tuple(student for student, terms in submissions.items() if terms.is_cut)
+    groups = groups_of(pairs)
     return SimilarWork(
-        len(submissions), pairs, groups_of(pairs), tuple(identical), tuple(unread), not given
+        len(submissions), pairs, groups, tuple(identical), tuple(unread), cut, not given
     )
 
 

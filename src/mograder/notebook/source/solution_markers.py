@@ -59,17 +59,19 @@ _NEARLY = re.compile(
     r"##+\s*(?i:(?P<word1>BEGIN|START|END|STOP)[\s_-]*(?P<what1>SOLUTIONS?|HIDDEN[\s_-]*TESTS?))\b.*"
     r"|##+\s*(?P<what2>SOLUTIONS?|HIDDEN[\s_-]*TESTS?)[\s_-]+(?P<word2>BEGIN|START|END|STOP)\b.*"
     r"|#\s*(?P<word3>BEGIN|END)[\s_-]+(?P<what3>SOLUTION|HIDDEN[\s_-]*TESTS)\b.*"
-    r"|#[\W_]*(?i:(?P<word4>BEGIN|END)[\W_]+(?P<what4>SOLUTION|HIDDEN[\W_]+TESTS?))[\W_]*"
+    r"|[^\w#`]*#[\W_]*(?i:(?P<word4>BEGIN|END)[\W_]+(?P<what4>SOLUTION|HIDDEN[\W_]+TESTS?))[\W_]*"
 )
 """Near misses: with two or more ``#`` in any spelling; with one ``#`` only in capitals, or as all
-words of the comment, as in ``# --- BEGIN SOLUTION ---`` and where a block is commented out."""
+words of the line, as in ``# --- BEGIN SOLUTION ---``, ``<!-- ### BEGIN SOLUTION -->`` and where a
+block is commented out."""
 
 _BEGIN = re.compile(
-    rb"(?:^|\r)[ \t\f+|>-]*(?:### BEGIN (?:SOLUTION|HIDDEN TESTS)[ \t]*(?=\r|\n|\Z)"
-    rb'|"[ \t]*### BEGIN (?:SOLUTION|HIDDEN TESTS)[ \t]*(?:\\r)?\\n")',
+    rb"""(?:^|\r)[^A-Za-z`"'\r\n]*### BEGIN (?:SOLUTION|HIDDEN TESTS)[^\w`"'\r\n]*(?=\r|\n|\Z)"""
+    rb'|(?:(?:^|\r)[ \t\f+|>-]*"|\\n)[ \t]*### BEGIN (?:SOLUTION|HIDDEN TESTS)[ \t]*(?:\\r)?\\n',
     re.MULTILINE,
 )
-"""A block's first line, also quoted or in a patch, or as a JSON text in a Jupyter notebook."""
+"""A block's first line: its only words, as in a patch or a numbered listing, or in a JSON text of a
+Jupyter notebook. Texts that tell of the mark quote it, or have more words in the line."""
 
 
 def first_mark(data: bytes) -> int | None:
@@ -77,6 +79,7 @@ def first_mark(data: bytes) -> int | None:
 
     Copies of a source have such lines: an editor's, an older version, an export.
     """
+    data = data.replace(b"\0", b"")  # which are in every character of UTF-16
     found = _BEGIN.search(data)
     if found is None:
         return None

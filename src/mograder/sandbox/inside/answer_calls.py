@@ -14,6 +14,7 @@ import functools
 import hashlib
 import importlib
 import inspect
+import itertools
 import linecache
 import pickle
 import random
@@ -459,8 +460,27 @@ def _random_states() -> dict[str, Any]:
     return {"random": random.getstate(), "numpy": numpy}
 
 
+_seed = random.Random.seed
+
+
 def seed_random(text: str) -> None:
-    """Seed the random numbers of the standard library and of numpy."""
+    """Seed the random numbers of the standard library and of numpy, also those without a seed.
+
+    What would come from the kernel comes from the text, too: else it could be asked for again until
+    it suits an answer. numpy's generators and `secrets` ask a ``random.SystemRandom``.
+    """
+    count = itertools.count()
+
+    def unseeded(size: int) -> bytes:
+        return random.Random(f"{text}:{next(count)}").randbytes(size)  # noqa: S311 - of a secret
+
+    def seed(generator: random.Random, a: Any = None, version: int = 2) -> None:
+        _seed(generator, unseeded(32) if a is None else a, version)
+
+    names = vars(random)
+    names["_urandom"] = unseeded
+    names["seed"] = functools.partial(seed, names["_inst"])
+    random.Random.seed = seed  # type: ignore[assignment]
     random.seed(text)
     if (numpy_random := _numpy_random()) is not None:
         numpy_random.seed(struct.unpack("<8I", hashlib.sha256(text.encode()).digest()))

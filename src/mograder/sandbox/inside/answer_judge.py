@@ -25,7 +25,8 @@ part that failed, ``"judged"`` for each check, ``"contract"`` if one was recorde
 ``"end"``; without that line nothing counts. A check is in one of these states:
 
 - ``judged``: its conditions count; ``claims`` names what they rest on that the answer itself says;
-- ``not run``: 0, for ``reason``: a name is missing, or no answer came in time;
+- ``not run``: 0, for ``reason``: a name is missing, no answer came in time, or with these answers
+  the check takes more time or memory than it may, which the author's own do not;
 - ``needs attention``: the fault of the judge, so it is no result.
 """
 
@@ -253,6 +254,12 @@ def _both(first: _Verdict, second: _Verdict) -> _Verdict:
     return _Verdict("judged", first.reason or second.reason, results)
 
 
+def _overfull(part: dict[str, Any]) -> _Verdict:
+    if part["answers"]:
+        return _Verdict("not run", "this check took too much memory with this answer")
+    return _Verdict("needs attention", "the judge has no more memory")
+
+
 def _read_told(descriptor: int, seconds: float) -> tuple[bytes, bool]:
     """Return what a process writes, up to a limit, and whether that is all, in time."""
     end, data = time.monotonic() + seconds, b""
@@ -466,6 +473,8 @@ class _Judge:
         grace = _GRACE + 4 * self._template.seconds
         told, in_time = _forked(judge, self._session.longest() + grace, end)
         if not in_time:
+            if told:
+                return _Verdict("not run", "this check did not end in time with this answer"), None
             hangs = "the process of this check did not end in time"
             return _Verdict("needs attention", hangs), None
         try:
@@ -489,6 +498,8 @@ class _Judge:
         if self._late:
             self._template.run()
         seconds = self._session.begin()
+        if part["answers"]:
+            os.write(tells, b" ")  # from here on the answers may be why this does not end
         verdict, answers = self._in_time(part, self._seed, seconds, log, shares=shares)
         told = {
             "state": verdict.state,
@@ -559,9 +570,6 @@ class _Judge:
         if self._audit.found:
             verdict = _Verdict("needs attention", self._audit.found)
             self._audit.found = ""
-        if self._session.overfull:
-            verdict = _Verdict("needs attention", "the judge has no more memory")
-            self._session.overfull = False
         return verdict, answers
 
     def _judged(self, part: dict[str, Any], answers: Any) -> _Verdict:
@@ -581,7 +589,7 @@ class _Judge:
             except judged_parts.NotOfThePlan:
                 return _Verdict("needs attention", self._audit.found)
             except MemoryError:
-                return _Verdict("needs attention", "the judge has no more memory")
+                return _overfull(part)
             except Exception as error:  # noqa: BLE001 - raised by a given cell on an answer
                 why = judged_parts.failure(error)
                 return _Verdict("not run", f"the cell at line {each['line']} failed: {why}")
@@ -625,7 +633,7 @@ class _Judge:
         try:
             self._run(part, names)
         except MemoryError:
-            return _Verdict("needs attention", "the judge has no more memory")
+            return _overfull(part)
         except answer_session.NoAnswer:
             return _Verdict("not run", self._session.broken)
         except BaseException as error:  # noqa: BLE001 - what a check raises on an answer

@@ -54,8 +54,6 @@ class AnswerSession:
     def __init__(self, control: int, requests: int, answers: int, limits: Limits) -> None:
         self.broken = ""
         """Why no more answers are taken in this check; empty while they are."""
-        self.overfull = False
-        """Whether the judge's own memory was exhausted, which is no fault of the answer."""
         self._control = rules.FrameWriter(control)
         self._requests = requests
         self._writer = rules.FrameWriter(requests)
@@ -214,7 +212,6 @@ class AnswerSession:
         try:
             return value_decoder.decode(tree, buffers, hook, allows, links)
         except rules.Undecodable as error:
-            self.overfull |= isinstance(error.__context__, MemoryError)
             self._break(f"no answer: {error}")
 
     def _checked(self, frame: Any) -> Reply:

@@ -90,9 +90,19 @@ def test_a_common_run_has_a_common_fingerprint_wherever_it_stands() -> None:
     assert one.keys() & other.keys()
 
 
+@pytest.mark.parametrize("filler", ["# {}", '_data = """{}"""'])
+def test_a_long_comment_or_text_in_front_hides_no_copy(filler: str) -> None:
+    one = honest(1)
+    before, cell, rest = copied(one, 2).partition("@app.cell\n")
+    long = f"{cell}def _():\n    {filler.format('A' * 400_000)}\n    return\n\n\n"
+    (pair,) = _pairs({"a": one, "b": before + long + cell + rest})
+    assert pair.code > 0.8
+    assert not read_terms(before + long + cell + rest, "b.py").is_cut
+
+
 def test_a_text_of_many_lines_takes_no_more_time_for_each() -> None:
     """A student's text of 400,000 characters took longer than its comparison may take."""
     began = time.process_time()
-    *_, last = prose_terms(f'x = """{"a" + chr(10)}{("a" + chr(10)) * 149_999}"""')
-    assert last.line == 150_000
+    *_, last = prose_terms(f'x = """{chr(10) * 300_000}{("a" + chr(10)) * 50_000}"""')
+    assert last.line == 320_001
     assert time.process_time() - began < 8

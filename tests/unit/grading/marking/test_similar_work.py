@@ -102,7 +102,18 @@ def test_a_release_that_only_the_hub_has_is_the_teachers_text(tmp_path: Path) ->
 
 
 def test_a_course_without_submissions_has_no_pairs(tmp_path: Path) -> None:
-    assert compared(tmp_path) == SimilarWork(0, (), (), (), (), without_given=True)
+    assert compared(tmp_path) == SimilarWork(0, (), (), (), (), (), without_given=True)
+
+
+def test_a_submission_of_which_only_a_part_is_compared_is_named(tmp_path: Path) -> None:
+    one = honest(1)
+    before, cell, rest = copied(one, 5).partition("@app.cell\n")
+    data = f"{cell}def _():\n    _data = [{'1,' * 10_000}]\n    return\n\n\n"
+    for student, text in {"alice": one, "bob": before + data + cell + rest}.items():
+        hand_in(tmp_path, student, text)
+    found = compared(tmp_path)
+    assert [(pair.one, pair.other) for pair in found.pairs] == [("alice", "bob")]
+    assert found.cut == ("bob",)
 
 
 def test_lines_tell_their_matches() -> None:

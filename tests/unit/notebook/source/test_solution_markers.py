@@ -5,6 +5,8 @@ See compatibility-0.3.16.md 7.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from mograder.core.errors import InvalidInput
@@ -56,6 +58,19 @@ def test_a_remark_is_no_mark(line: str) -> None:
 def test_what_is_nearly_a_mark_is_refused_with_the_right_one(line: str) -> None:
     with pytest.raises(InvalidInput, match=r"A1\.py:8: .*'### BEGIN SOLUTION', on a line of its"):
         blocks(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        *(("**### BEGIN SOLUTION**", True), ("<!-- ### BEGIN SOLUTION -->", True)),
+        *(("`### BEGIN SOLUTION`", False), ("`### BEGIN SOLUTION` and so on", False)),
+    ],
+)
+def test_what_is_nearly_a_mark_is_refused_in_markdown_too(line: str, refused: bool) -> None:
+    told = pytest.raises(InvalidInput, match=r"A1\.py:9: .*'### BEGIN SOLUTION', on a line")
+    with told if refused else nullcontext():
+        assert blocks('mo.md("""', line, '""")') == ()
 
 
 @pytest.mark.parametrize(

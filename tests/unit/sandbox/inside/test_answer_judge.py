@@ -174,6 +174,25 @@ def test_a_check_that_takes_all_it_may_leaves_time_for_the_others(
     assert run.passed == ALL | {"Q2": [False], "Q3": [False]}
 
 
+def test_a_check_that_an_answer_makes_too_long_or_too_large_is_not_run(tmp_path: Path) -> None:
+    """The author's own solution needs neither; C code cannot be interrupted, only killed."""
+    source = notebook(
+        "from mograder.runtime import check",
+        "### BEGIN SOLUTION\ndef evens(n):\n    return [2 * i for i in range(n)]\n### END SOLUTION",
+        "check('Q1', [(lambda: sum(evens(4)) == 12, 'sum')])",
+        "check('Q2', [(len(list(evens(4))) == 4, 'four')])",
+    )
+    reference = judged(tmp_path, source, source)
+    seconds = {"notebook": 30.0, "call": 2.0, "check": 2.0, "submission": 30.0}
+    endless = notebook("def evens(n):\n    return range(10 ** 15)")
+    run = judged(tmp_path, source, endless, contract=reference.contract, seconds=seconds)
+    assert [(each["state"], each["reason"]) for each in run.checks] == [
+        ("not run", "this check did not end in time with this answer"),
+        ("not run", "this check took too much memory with this answer"),
+    ]
+    assert run.passed == {"Q1": [False], "Q2": [False]}
+
+
 def test_a_failed_assertion_is_quoted(judge: Callable[..., Judged]) -> None:
     run = judge(double="def double(v):\n    return 4")
     (condition,) = of(run, "test_Q7_double")["labels"][0]["conditions"]
@@ -191,6 +210,25 @@ def test_random_inputs_are_the_same_whenever_a_submission_is_judged(
     inputs = [[each["call"] for each in of(run, "Q8")["calls"]] for run in (first, second)]
     assert inputs[0] == inputs[1]
     assert len(set(inputs[0])) == 3
+
+
+def test_random_inputs_without_a_seed_are_the_same_as_well(tmp_path: Path) -> None:
+    """Else a submission could be graded again until it knows all of them."""
+    source = notebook(
+        "import random\nimport secrets\nimport numpy as np\nfrom mograder.runtime import check",
+        "### BEGIN SOLUTION\ndef double(v):\n    return 2 * v\n### END SOLUTION",
+        "_drawn = [random.Random().random(), float(np.random.default_rng().random())]\n"
+        "_drawn += [random.SystemRandom().random(), secrets.randbits(53)]\n"
+        "_drawn += [float(np.random.RandomState().random_sample())]\n"
+        "for _each in (random, np.random):\n    _each.seed()\n    _drawn.append(_each.random())\n"
+        "_drawn += [random.Random().random()]\n"
+        "check('Q1', [(double(v) == 2 * v, 'double') for v in _drawn])",
+    )
+    contract = judged(tmp_path, source, source).contract
+    runs = [judged(tmp_path, source, source, contract=contract) for _ in range(2)]
+    first, second = ([each["call"] for each in run.checks[0]["calls"]] for run in runs)
+    assert first == second
+    assert len(set(first)) == 8
 
 
 def test_a_contract_of_another_source_is_refused(tmp_path: Path, reference: Judged) -> None:

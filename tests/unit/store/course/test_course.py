@@ -17,6 +17,7 @@ from mograder.store.course.course import (
     support_files,
     write_new,
 )
+from mograder.store.course.support_files import solutions_in
 
 
 def make(base: Path, *files: str) -> Path:
@@ -143,6 +144,9 @@ def test_a_copy_of_the_notebook_names_no_folder(tmp_path: Path) -> None:
         ("A1.py.bak", "x = 0\r    ### BEGIN SOLUTION"),
         ("A1.patch", "+    ### BEGIN SOLUTION\n"),
         ("A1.ipynb", '    "### BEGIN SOLUTION\\n",\n'),
+        ("A2.ipynb", '"source": "x = 0\\n    ### BEGIN SOLUTION\\nx = 1\\n"\n'),
+        ("A1.txt", "  27      ### BEGIN HIDDEN TESTS\n"),
+        ("A1.md", "**### BEGIN SOLUTION**\n"),
         ("public/A1.py", "### BEGIN SOLUTION\n"),
     ],
 )
@@ -159,9 +163,27 @@ def test_a_file_that_marks_a_solution_is_left_out_and_names_no_folder(
     }
 
 
-def test_a_file_that_only_mentions_the_marks_goes_along(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_copy_in_utf_16_marks_a_solution_too(tmp_path: Path, encoding: str) -> None:
+    copy = tmp_path / "old.py"
+    copy.write_text("x = 0\r\n    ### BEGIN SOLUTION\r\n    x = 1\r\n", encoding, newline="")
+    (found,) = solutions_in({"old.py": copy})
+    assert found.line == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'MARK = "### BEGIN SOLUTION"',
+        '    "### BEGIN SOLUTION",',
+        "- `### BEGIN SOLUTION`",
+        "- What stands between `### BEGIN SOLUTION` and `### END SOLUTION` gives way to",
+        "| `### BEGIN HIDDEN TESTS` … `### END HIDDEN TESTS` | `# HIDDEN TESTS` |",
+    ],
+)
+def test_a_file_that_only_mentions_the_marks_goes_along(tmp_path: Path, line: str) -> None:
     make(tmp_path / "A1", "A1.py", "style.py")
-    (tmp_path / "A1" / "style.py").write_text('MARK = "### BEGIN SOLUTION"\n')
+    (tmp_path / "A1" / "style.py").write_text(f"{line}\n")
     assert support_files(find_source("A1", tmp_path), [""]).files == ("style.py",)
 
 
