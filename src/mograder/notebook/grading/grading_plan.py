@@ -223,6 +223,13 @@ def with_checks(plan: GradingPlan) -> frozenset[int]:
     return frozenset(part.cell for part in (*plan.checks, *plan.beside))
 
 
+def keys_when_run(part: Part) -> frozenset[str]:
+    """Return the keys of a check's labels if some of them are known only when it runs."""
+    labels = part.check.labels if part.check is not None else ()
+    computed = any(each.label is None for each in labels)
+    return frozenset(each.key for each in labels if computed and each.key is not None)
+
+
 def checks_below(plan: GradingPlan, cell: int) -> frozenset[int]:
     """Return the cells with checks that depend on a cell, directly or not; itself, if it has."""
     return with_checks(plan) & cells_below(plan, cell)

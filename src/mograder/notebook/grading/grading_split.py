@@ -26,6 +26,7 @@ from mograder.notebook.grading.grading_plan import (
     Part,
     PlannedCell,
     Role,
+    keys_when_run,
     source_sha256,
 )
 from mograder.notebook.points import marks_of
@@ -83,6 +84,7 @@ def plan_source(text: str, filename: str, *, unprotected: Collection[str] = ()) 
         beside=tuple(beside[index] for index in graph.order if index in beside),
         marks=told,
     )
+    findings.advice.extend(_uncounted(plan, filename))
     return PlannedSource(plan, tuple(sorted(findings.errors)), tuple(sorted(findings.advice)))
 
 
@@ -268,6 +270,21 @@ def _given_at(name: str, code: CellCode) -> int:
             return 0
         given = given or first
     return given if code.solutions else 0
+
+
+def _uncounted(plan: GradingPlan, filename: str) -> Iterator[Finding]:
+    """Yield advice on unprotected checks with computed labels that count for no question.
+
+    An answer can report such labels itself: those of another check's question do not count.
+    """
+    judged = {label.key for part in plan.checks if part.check for label in part.check.labels}
+    for part in plan.beside if plan.marks else ():
+        own = keys_when_run(part) - judged
+        for label in part.check.labels if part.check else ():
+            if label.label is None and (label.key in judged or not own):
+                message = "labels that are known only when this check runs count for no question."
+                hint = "Begin them with the key of a question that has no other checks: `f'Q2: …'`."
+                yield Finding(filename, label.line, message, hint)
 
 
 @dataclass(frozen=True, slots=True)
