@@ -109,7 +109,7 @@ class PlannedLabel(_Record):
     """A label of a check, its question's key, and its line in the file.
 
     ``label`` is None if it is known only when the check runs; ``key`` may then still be known.
-    ``hidden``: some of its conditions are hidden tests, so what they say is not for students.
+    ``hidden``: it has hidden tests, or what it asks can depend on some, so it is not for students.
     ``visible`` are the messages of those conditions of a hidden one that stand in the release and
     are evaluated before any hidden test of the cell.
     """
