@@ -75,6 +75,30 @@ def test_a_label_that_waits_first_is_hidden_by_a_later_call() -> None:
     assert hidden_labels(f'check("Q1", [])\n{again}') == {"Q1": True}
 
 
+CASES = "cases = [1]\n" + hidden("cases.append(7)")
+
+
+@pytest.mark.parametrize(
+    ("cells", "is_hidden"),
+    [
+        ((CASES, 'check("Q2", [(x in cases, "one")])'), True),
+        ((CASES, "more = cases", 'check("Q2", [(x in more, "one")])'), True),
+        ((CASES, f'check("Q2", [(x in cases, "one")])\n{hidden("f(7)")}'), True),
+        ((CASES, solved("f = len"), 'check("Q2", [(f([x]) == 1, "one")])'), False),
+        (("cases = [1]", hidden("cases.append(7)"), 'check("Q2", [(x in cases, "one")])'), False),
+        ((solved("f = 1") + "\n" + hidden("f"), 'check("Q2", [(f == 1, "one")])'), False),
+    ],
+)
+def test_a_check_that_needs_a_cell_with_hidden_tests_is_hidden(
+    cells: tuple[str, ...], is_hidden: bool
+) -> None:
+    """The hidden tests run before it, in one log with it, and change what it asks."""
+    made = planned(IMPORTS, solved("x = 1"), *cells)
+    (facts,) = [part.check for part in made.plan.checks if part.check and part.check.labels]
+    assert [each.hidden for each in facts.labels] == [is_hidden]
+    assert facts.hidden == is_hidden
+
+
 def test_labels_known_only_when_they_run_are_hidden_with_their_cell() -> None:
     loop = 'for n in (1, 2):\n    check(f"Q{n}: a", [(x == n, "m")])'
     assert hidden_labels(loop) == {None: False}
