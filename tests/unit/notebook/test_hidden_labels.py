@@ -37,16 +37,66 @@ def test_a_label_is_hidden_if_its_call_lies_in_hidden_tests_or_holds_some() -> N
 
 @pytest.mark.parametrize(
     "secret",
-    ["more = [(x > 0, 'a')]", "more += [(x > 0, 'a')]", "more.append((x > 0, 'a'))", "more[0] = 1"],
+    [
+        "more = [(x > 0, 'a')]",
+        "more.append((x > 0, 'a'))",
+        "[more.append((x > n, 'a')) for n in (7, 8)]",
+        "kept['a'] += [(x > 0, 'a')]",
+        "kept['a'].append((x > 0, 'a'))",
+        "heapq.heappush(more, (x > 0, 'a'))",
+        "add(7)",
+        "asked = f(7)",
+    ],
 )
-def test_a_label_is_hidden_if_it_uses_what_hidden_tests_bind_or_change(secret: str) -> None:
-    cell = f'more = []\n{hidden(secret)}\ncheck("Q2", more)\n{CHECK}'
+def test_labels_behind_hidden_tests_are_hidden(secret: str) -> None:
+    """Hidden tests change what later checks ask in more ways than can be read from their text."""
+    given = "more = []\nkept = {'a': more}\ndef add(n):\n    more.append((x > n, 'a'))\n"
+    ask = "conditions = []\nfor one in more:\n    conditions.append(one)\n"
+    cell = f'{given}{CHECK}\n{hidden(secret)}\n{ask}check("Q2", conditions)'
     assert hidden_labels(cell) == {"Q1": False, "Q2": True}
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_hidden"),
+    [
+        (f"for n in (1, 2):\n    {CHECK}\n{hidden('f(7)')}", False),
+        (f"for n in (1, 2):\n    {CHECK}\n    if n:\n{hidden('        f(7)')}", True),
+        (f"if x:\n    {CHECK}\n{hidden('    f(7)')}", False),
+        (f"def ask():\n    {CHECK}\n{hidden('f(7)')}\nask()", True),
+        (f"{CHECK}\n{hidden('more = [(x > 0, 1)]')}\nmore", False),
+    ],
+)
+def test_a_label_above_is_hidden_if_it_can_run_again(cell: str, is_hidden: bool) -> None:
+    assert hidden_labels(cell)["Q1"] == is_hidden
 
 
 def test_a_label_that_waits_first_is_hidden_by_a_later_call() -> None:
     again = hidden(CHECK)
     assert hidden_labels(f'check("Q1", [])\n{again}') == {"Q1": True}
+
+
+CASES = "cases = [1]\n" + hidden("cases.append(7)")
+
+
+@pytest.mark.parametrize(
+    ("cells", "is_hidden"),
+    [
+        ((CASES, 'check("Q2", [(x in cases, "one")])'), True),
+        ((CASES, "more = cases", 'check("Q2", [(x in more, "one")])'), True),
+        ((CASES, f'check("Q2", [(x in cases, "one")])\n{hidden("f(7)")}'), True),
+        ((CASES, solved("f = len"), 'check("Q2", [(f([x]) == 1, "one")])'), False),
+        (("cases = [1]", hidden("cases.append(7)"), 'check("Q2", [(x in cases, "one")])'), False),
+        ((solved("f = 1") + "\n" + hidden("f"), 'check("Q2", [(f == 1, "one")])'), False),
+    ],
+)
+def test_a_check_that_needs_a_cell_with_hidden_tests_is_hidden(
+    cells: tuple[str, ...], is_hidden: bool
+) -> None:
+    """The hidden tests run before it, in one log with it, and change what it asks."""
+    made = planned(IMPORTS, solved("x = 1"), *cells)
+    (facts,) = [part.check for part in made.plan.checks if part.check and part.check.labels]
+    assert [each.hidden for each in facts.labels] == [is_hidden]
+    assert facts.hidden == is_hidden
 
 
 def test_labels_known_only_when_they_run_are_hidden_with_their_cell() -> None:

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -57,8 +57,8 @@ from mograder.grading.validation_report import (
     ValidationReport,
     run_problem,
 )
-from mograder.marks import held_to
-from mograder.notebook.grading.grading_plan import Part, answers_read
+from mograder.marks import Weights, held_to
+from mograder.notebook.grading.grading_plan import Part, answers_read, keys_when_run
 from mograder.sandbox.execution.judging import (
     JudgedCondition,
     JudgingRequest,
@@ -306,20 +306,35 @@ def _unprotected_checks(
 ) -> tuple[GradedCheck, ...]:
     """Return the results of the unprotected checks of a source; other results do not count.
 
-    A label that is known only when its check runs belongs to the first such check.
+    A label that is known only when its check runs belongs to the first such check that names its
+    key. Of a key that has judged labels it does not count, since an answer can report any number
+    of such labels, and those of the source weigh 1 where their weight is not known.
     """
+    judged = {each.key for each in expected if not each.unprotected}
     named = {each.label for each in expected}.union(*map(_labels, parts))
     found = {each.label: each for each in report.checks}
-    free = [each for each in report.checks if each.label not in named]
+    free = [each for each in report.checks if each.label not in named and each.key not in judged]
     checks = []
     for part in parts:
         results = [found[label] for label in _labels(part) if label in found]
-        if part.check is not None and any(each.label is None for each in part.check.labels):
-            results, free = [*results, *free], []
+        keys = keys_when_run(part)
+        results += [_weighing_1(each) for each in free if each.key in keys]
+        free = [each for each in free if each.key not in keys]
         wanted = [each for each in expected if each.unprotected and each.cell == part.cell]
+        unknown = {each.label for each in wanted if each.key in judged and not each.total}
+        results = [_weighing_1(each) if each.label in unknown else each for each in results]
+        wanted = [replace(each, total=1.0) if each.label in unknown else each for each in wanted]
         made = _check(part.cell, part.line, results, wanted)
         checks.append(made.model_copy(update={"beside": True}))
     return tuple(checks)
+
+
+def _weighing_1(result: ValidatedCheck) -> ValidatedCheck:
+    """Return a result of weight 1, whatever the answer says of its conditions; one of 0 stays."""
+    found = result.weights
+    if found.total <= 0:
+        return result
+    return replace(result, weights=Weights(found.earned / found.total, 1.0, found.passed))
 
 
 def _checks_without_source(report: ValidationReport) -> tuple[GradedCheck, ...]:

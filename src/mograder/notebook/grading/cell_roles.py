@@ -31,10 +31,11 @@ from mograder.notebook.points import (
     labels_in,
     takes_arguments,
 )
-from mograder.notebook.scopes import bound_names
 from mograder.notebook.source.solution_markers import Block, BlockKind
 
 _OWN_CELL = "Put it into a cell of its own."
+_LOOPS = (ast.For, ast.AsyncFor, ast.While)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +57,21 @@ class CellCode:
     def _hidden_blocks(self) -> list[Block]:
         return [block for block in self.blocks if block.kind is BlockKind.HIDDEN]
 
-    def hides(self, lines: Iterable[tuple[int, int]], names: frozenset[str]) -> bool:
-        """Whether some of the cell's lines (from 1), or a bound name, are in its hidden tests."""
-        in_file = [tuple(map(self.cell.line_of, span)) for span in lines]
-        if any(
-            first <= each.end and each.begin <= last
-            for each in self._hidden_blocks
-            for first, last in in_file
-        ):
-            return True
-        inside = [
+    def runs_above(self, first: int, last: int) -> bool:
+        """Whether lines of the cell (from 1) run before all its hidden tests, and not again.
+
+        A loop runs what is in it again, and a function what is in it at any time.
+        """
+        around = [
             node
             for node in ast.walk(self.tree)
-            if isinstance(node, ast.stmt) and self.is_hidden(node)
+            if isinstance(node, (*_LOOPS, *_FUNCTIONS))
+            and node.lineno <= first
+            and last <= (node.end_lineno or 0)
         ]
-        return not names.isdisjoint(bound_names(inside).union(_changed(inside)))
+        end = self.cell.line_of(max([last, *(node.end_lineno or 0 for node in around)]))
+        in_function = any(isinstance(node, _FUNCTIONS) for node in around)
+        return end < min(self.hidden) and not in_function
 
     def is_hidden(self, statement: ast.stmt) -> bool:
         """Whether a statement begins in the cell's hidden tests."""
@@ -344,8 +345,7 @@ def _labels(
             label=None if call.label is None else encodable(call.label),
             key=None if call.key is None else encodable(call.key),
             line=code.cell.line_of(call.line),
-            # A check of an unknown label may stand in a function that is defined elsewhere.
-            hidden=bool(code.hidden) and (call.label is None or code.hides(call.spans, call.reads)),
+            hidden=bool(code.hidden) and not _is_visible(call, code),
             visible=tuple(_visible(call, code)) if code.hidden else (),
         )
         for call in check_calls(statements, checkers)
@@ -357,12 +357,18 @@ def _waits(statements: Sequence[ast.stmt], checkers: Checkers) -> dict[str, int]
     return {encodable(label): count for label, count in found.items()}
 
 
+def _is_visible(call: CheckCall, code: CellCode) -> bool:
+    """Whether no hidden test has a part in a check: each can change what is asked behind it.
+
+    A check of an unknown label may stand in a function that is defined elsewhere.
+    """
+    return call.label is not None and all(code.runs_above(*each) for each in call.spans)
+
+
 def _visible(call: CheckCall, code: CellCode) -> Iterator[str]:
-    """Yield the messages of conditions above all hidden tests, which use nothing of these."""
-    for each in call.conditions:
-        above = code.cell.line_of(each.lines[1]) < min(code.hidden)
-        if above and not code.hides([each.lines], each.reads):
-            yield encodable(each.message)
+    """Yield the messages of conditions that are evaluated above all hidden tests."""
+    shown = (each for each in call.conditions if code.runs_above(*each.lines))
+    yield from (encodable(each.message) for each in shown)
 
 
 def _augmented(statements: Sequence[ast.stmt]) -> frozenset[str]:
@@ -373,18 +379,6 @@ def _augmented(statements: Sequence[ast.stmt]) -> frozenset[str]:
         for node in nodes
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name)
     )
-
-
-def _changed(statements: Iterable[ast.stmt]) -> Iterator[str]:
-    """Yield the names whose objects statements change: ``found.append(…)``, ``found[0] = …``."""
-    for node in statements:
-        match node:
-            case ast.Expr(
-                value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method))
-            ) if method != "check":
-                yield name
-            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=name))]):
-                yield name
 
 
 def _first(statement: ast.stmt) -> int:

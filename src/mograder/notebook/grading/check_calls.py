@@ -30,14 +30,13 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 @dataclass(frozen=True, slots=True)
 class WrittenCondition:
-    """A condition as it stands in a call's list, with its message, first and last line, and names.
+    """A condition as it stands in a call's list, with its message, first and last line.
 
     One that contains a ``lambda`` is none: it may be evaluated after those behind it.
     """
 
     message: str
     lines: tuple[int, int]
-    reads: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +44,13 @@ class CheckCall:
     """The calls that record one check; ``line`` is that of the first, from 1 in its cell's code.
 
     ``label`` and ``key`` are None where they are known only when the call runs. ``spans`` are the
-    first and last lines of all calls with this label, and ``reads`` the names in them;
-    ``conditions`` are those of the only one.
+    first and last lines of all calls with this label; ``conditions`` are those of the only one.
     """
 
     line: int
     label: str | None
     key: str | None
     spans: tuple[tuple[int, int], ...] = ()
-    reads: frozenset[str] = frozenset()
     conditions: tuple[WrittenCondition, ...] = ()
 
 
@@ -121,9 +118,8 @@ def check_calls(statements: Iterable[ast.stmt], checkers: Checkers) -> tuple[Che
         for call in _calls_of(written, checkers):
             first = found.setdefault((call.label, call.key), call)
             spans = (*first.spans, (node.lineno, node.end_lineno or node.lineno))
-            reads = first.reads | _names_in(node)
             only = call.conditions if first is call else ()
-            found[call.label, call.key] = replace(first, spans=spans, reads=reads, conditions=only)
+            found[call.label, call.key] = replace(first, spans=spans, conditions=only)
     return tuple(found.values())
 
 
@@ -169,17 +165,13 @@ def _written(conditions: ast.expr | None) -> Iterator[WrittenCondition]:
             case ast.Tuple(elts=[_, ast.Constant(value=str(message)), *_]):
                 if not any(isinstance(node, ast.Lambda) for node in ast.walk(each)):
                     lines = (each.lineno, each.end_lineno or each.lineno)
-                    yield WrittenCondition(message, lines, _names_in(each))
+                    yield WrittenCondition(message, lines)
 
 
 def _words_of(names: CellNames) -> frozenset[str]:
     """Return the words (:func:`_word`) that the code of a cell with these names may have."""
     own = names.used | names.defined | names.private | names.private_used
     return own.union((_OF_RUNTIME,), map(_of_owner, own))
-
-
-def _names_in(node: ast.AST) -> frozenset[str]:
-    return frozenset(each.id for each in ast.walk(node) if isinstance(each, ast.Name))
 
 
 def _arguments(node: ast.Call) -> Iterator[ast.expr]:

@@ -109,7 +109,7 @@ class PlannedLabel(_Record):
     """A label of a check, its question's key, and its line in the file.
 
     ``label`` is None if it is known only when the check runs; ``key`` may then still be known.
-    ``hidden``: some of its conditions are hidden tests, so what they say is not for students.
+    ``hidden``: it has hidden tests, or what it asks can depend on some, so it is not for students.
     ``visible`` are the messages of those conditions of a hidden one that stand in the release and
     are evaluated before any hidden test of the cell.
     """
@@ -221,6 +221,13 @@ def parse_plan(text: str | bytes) -> GradingPlan:
 def with_checks(plan: GradingPlan) -> frozenset[int]:
     """Return the cells that hold checks which run, also checks that run beside the answers."""
     return frozenset(part.cell for part in (*plan.checks, *plan.beside))
+
+
+def keys_when_run(part: Part) -> frozenset[str]:
+    """Return the keys of a check's labels if some of them are known only when it runs."""
+    labels = part.check.labels if part.check is not None else ()
+    computed = any(each.label is None for each in labels)
+    return frozenset(each.key for each in labels if computed and each.key is not None)
 
 
 def checks_below(plan: GradingPlan, cell: int) -> frozenset[int]:

@@ -26,6 +26,7 @@ from mograder.notebook.grading.grading_plan import (
     Part,
     PlannedCell,
     Role,
+    keys_when_run,
     source_sha256,
 )
 from mograder.notebook.points import marks_of
@@ -71,6 +72,7 @@ def plan_source(text: str, filename: str, *, unprotected: Collection[str] = ()) 
     off = _disabled(nodes, graph, findings)
     live = [node for node in nodes if node.check and node.cell.index not in off]
     wanted = [node for node in live if not node.unprotected]
+    _hide_what_needs_hidden_tests(live, nodes, graph)
     answers, template, judged = _needed(nodes, graph, wanted)
     findings.advice.extend(_given_with_answers(nodes, answers, filename))
     beside = {n.cell.index: _with_uses(n.part, n, graph) for n in live if n.unprotected and n.part}
@@ -83,6 +85,7 @@ def plan_source(text: str, filename: str, *, unprotected: Collection[str] = ()) 
         beside=tuple(beside[index] for index in graph.order if index in beside),
         marks=told,
     )
+    findings.advice.extend(_uncounted(plan, filename))
     return PlannedSource(plan, tuple(sorted(findings.errors)), tuple(sorted(findings.advice)))
 
 
@@ -136,6 +139,22 @@ def _advise_bound_names(node: CellRole, findings: FoundSoFar) -> None:
         message = f"an answer that uses {told} of this check does not run when it is graded."
         hint = "Begin such a name with an underscore, or bind it in a given cell."
         findings.advise(node.cell.code_first, message, hint)
+
+
+def _hide_what_needs_hidden_tests(
+    checks: Sequence[CellRole], nodes: Sequence[CellRole], graph: CellGraph
+) -> None:
+    """Hide the checks that use names of hidden tests' cells: those run with them, in one log."""
+    secret = {node.cell.index for node in checks if node.code.hidden}
+    for node in checks:
+        part, (needed, _) = node.part, _followed(nodes, graph, [node])
+        if part is not None and part.check is not None and needed & secret - {node.cell.index}:
+            labels = tuple(
+                label.model_copy(update={"hidden": True, "visible": ()})
+                for label in part.check.labels
+            )
+            facts = part.check.model_copy(update={"labels": labels, "hidden": True})
+            node.part = part.model_copy(update={"check": facts})
 
 
 def _planned_cells(
@@ -268,6 +287,21 @@ def _given_at(name: str, code: CellCode) -> int:
             return 0
         given = given or first
     return given if code.solutions else 0
+
+
+def _uncounted(plan: GradingPlan, filename: str) -> Iterator[Finding]:
+    """Yield advice on unprotected checks with computed labels that count for no question.
+
+    An answer can report such labels itself: those of another check's question do not count.
+    """
+    judged = {label.key for part in plan.checks if part.check for label in part.check.labels}
+    for part in plan.beside if plan.marks else ():
+        own = keys_when_run(part) - judged
+        for label in part.check.labels if part.check else ():
+            if label.label is None and (label.key in judged or not own):
+                message = "labels that are known only when this check runs count for no question."
+                hint = "Begin them with the key of a question that has no other checks: `f'Q2: …'`."
+                yield Finding(filename, label.line, message, hint)
 
 
 @dataclass(frozen=True, slots=True)

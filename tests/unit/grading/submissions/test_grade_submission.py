@@ -393,6 +393,51 @@ async def test_an_unprotected_label_has_at_most_its_authors_weight(tmp_path: Pat
     assert marks(found)[1] == ("Q2", 1.7, S.UNPROTECTED)
 
 
+COMPUTED = SOURCE.replace(
+    '    check("Q2: total", [(total == 6, "six")])',
+    "    # mograder: unprotected\n    for _n in (1, 2):\n"
+    '        check(f"Q2: part {_n}", [(total == 6, "six")] * _n)',
+)
+
+
+async def test_computed_labels_of_an_unprotected_check_count_for_its_own_question_only(
+    tmp_path: Path,
+) -> None:
+    """An answer can report any label beside those of the check that called it."""
+    ordinary = (
+        CheckResult("Q2: part 1", "success", (), 1.0, 1.0, 5),
+        CheckResult("Q2: part 2", "danger", ("six",), 0.0, 2.0, 5),
+    )
+    forged = (f"{key}: extra" for key in ("Q1", "Essay", "Z"))
+    runs = run_of(*ordinary, *(CheckResult(each, "success", (), 1e9, 1e9, 5) for each in forged))
+    wrong = saying((0, {"labels": (judged_label("Q1: area", "two", "three"),)}))
+    found = await grade(tmp_path, wrong, release_of(COMPUTED), source=COMPUTED, runs=runs)
+    assert marks(found) == [
+        ("Q1", 0.0, S.JUDGED),
+        ("Q2", 2.5, S.UNPROTECTED),
+        ("Essay", None, S.MANUAL),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("told", "mark"),
+    [((1.0, 3.0), 2.6), ((3.0, 3.0), 3.3), ((1e9, 1e9), 3.3), ((0.0, 1e9), 2.2), (None, 2.2)],
+)
+async def test_an_unprotected_label_of_unknown_weight_weighs_1_beside_judged_ones(
+    tmp_path: Path, told: tuple[float, float] | None, mark: float
+) -> None:
+    unprotected = "    # mograder: unprotected\n"
+    source = SOURCE.replace(
+        '    check("Q2: total", [(total == 6, "six")])',
+        f'{unprotected}    check("Q1: plot", [(total == 6, "six") for _ in range(3)])',
+    )
+    results = [] if told is None else [CheckResult("Q1: plot", "partial", (), *told, 5)]
+    poor = judged_label("Q1: area", "two"), judged_label("Q1: more", "secret ten")
+    judged, runs = saying((0, {"labels": poor})), run_of(*results)
+    found = await grade(tmp_path, judged, release_of(source), source=source, runs=runs)
+    assert marks(found)[0] == ("Q1", mark, S.UNPROTECTED if results else S.JUDGED)
+
+
 async def test_a_second_run_that_fails_leaves_no_mark_of_its_questions(tmp_path: Path) -> None:
     class Broken(FakeRuns):
         async def execute(self, request: object) -> ExecutionResult:

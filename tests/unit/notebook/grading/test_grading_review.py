@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mograder.notebook.grading.grading_split import ReviewedGrading, review_grading
 from tests.unit.notebook.grading_sources import IMPORTS, MARKS, NAME, solved, source
 
@@ -43,3 +45,15 @@ def test_a_question_that_is_unprotected_by_its_key_may_stand_beside_the_answer()
     assert found.errors == ()
     assert found.plan is not None
     assert [part.cell for part in found.plan.beside] == [2]
+
+
+@pytest.mark.parametrize(
+    ("label", "told"),
+    [('f"Q2: {n}"', 0), ('f"Q{n}"', 1), ('f"Q1: {n}"', 1), ('"Q2: a", []); check(f"Q{n}"', 0)],
+)
+def test_computed_labels_that_count_for_no_question_are_told(label: str, told: int) -> None:
+    """An answer can report any of these beside the check."""
+    unprotected = f"# mograder: unprotected\nfor n in (1, 2):\n    check({label}, [(err == n, '')])"
+    found = reviewed(MARKS, ANSWER, 'check("Q1", [(err == 0, "err")])', unprotected)
+    assert found.errors == ()
+    assert ["count for no question" in str(each) for each in found.advice] == [True] * told
