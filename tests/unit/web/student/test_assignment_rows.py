@@ -17,7 +17,7 @@ from mograder.web.student.views import AssignmentRow
 NOW = datetime(2026, 9, 1, 9, tzinfo=UTC)
 
 
-def row(standing: WorkStatus, due: datetime | None = None) -> str:
+def row(standing: WorkStatus, due: datetime | None = None, *, temporary: bool = False) -> str:
     """Return the dashboard with one assignment, whose notebook is in its folder."""
     item = KnownItem(
         folder="A1", assignment=RemoteAssignment("1", "A1", due=due), standing=standing
@@ -26,7 +26,13 @@ def row(standing: WorkStatus, due: datetime | None = None) -> str:
     line = AssignmentRow(item, notebook, "edited", None, None, None, False, (), False, None)
     page = {"course": "C", "local": "here", "viewer": None, "now": NOW, "done": "", "known": None}
     more = {"looking": False, "trouble": "", "done_item": "", "lines": [line], "token": ""}
-    return load_pages().render("student/home.html", "", **page, **more)
+    return load_pages().render("student/home.html", "", temporary=temporary, **page, **more)
+
+
+@pytest.mark.parametrize("temporary", [True, False])
+def test_a_folder_in_which_the_editor_does_not_save_is_told(temporary: bool) -> None:
+    text = row(WorkStatus(WorkState.NEW), temporary=temporary)
+    assert ("the editor does not save in it" in text) is temporary
 
 
 @pytest.mark.parametrize(
