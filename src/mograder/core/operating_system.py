@@ -41,7 +41,10 @@ SYSTEM_NAME: Final[str] = {"linux": "Linux", "macos": "macOS", "windows": "Windo
 
 def user_id() -> int:
     """Return the user whose rights this process has; -1 on Windows, which has no numbers."""
-    return os.geteuid() if sys.platform != "win32" else -1
+    if sys.platform == "win32":
+        return -1
+    else:  # noqa: RET505 - mypy would call what follows unreachable
+        return os.geteuid()
 
 
 def is_root() -> bool:
