@@ -8,8 +8,8 @@ until it is sent again, and nothing is shown as submitted unless a server has ac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, count
@@ -325,15 +325,20 @@ class StudentCourse:
         progress: Progress,
         agreed: str,
     ) -> Submitted:
-        folder = item.folder
-        try:
-            handed = self._hand_over(transport, item, notebook, waiting, progress, agreed)
-        except (*_NOT_NOW, NotAuthenticated):
-            raise
-        except MograderError:  # the draft may be saved, and what is asked about may be new here
-            with suppress(MograderError):
-                self.refresh(transport, folder)
-            raise
+        folder, assignment = item.folder, item.assignment
+        file = self.folder.waiting_file(folder, waiting)
+        with self._refreshed_if_refused(transport, folder):
+            if not waiting.late:
+                assignment = self._as_it_is_now(transport, item)
+            text, now = read_notebook(file), self._clock.now()
+            saved = save_before_submission(
+                transport, item.assignment, notebook.path, text, now, agreed=agreed
+            )
+            if saved.why_not:
+                _log.warning("%s is submitted, but not saved as draft: %s", folder, saved.why_not)
+            if not waiting.late:
+                self._look_before(transport, assignment, self.folder.sent(notebook))
+            handed = transport.submit(assignment, file, progress, late=waiting.late)
         sent = SentNotebook(
             file_mtime=waiting.file_mtime,
             notebook=self.folder.name_of(notebook),
@@ -349,28 +354,20 @@ class StudentCourse:
             self.refresh(transport, folder)
         return Submitted(folder, handed)
 
-    def _hand_over(
-        self,
-        transport: Transport,
-        item: KnownItem,
-        notebook: Notebook,
-        waiting: Waiting,
-        progress: Progress,
-        agreed: str,
-    ) -> Acknowledgement:
-        """Save the text as the draft, then submit it."""
-        assignment, file = item.assignment, self.folder.waiting_file(item.folder, waiting)
-        if not waiting.late:
-            assignment = self._as_it_is_now(transport, item)
-        text, now = read_notebook(file), self._clock.now()
-        saved = save_before_submission(
-            transport, item.assignment, notebook.path, text, now, agreed=agreed
-        )
-        if saved.why_not:
-            _log.warning("%s is submitted, but not saved as draft: %s", item.folder, saved.why_not)
-        if not waiting.late:
-            self._look_before(transport, assignment, self.folder.sent(notebook))
-        return transport.submit(assignment, file, progress, late=waiting.late)
+    @contextmanager
+    def _refreshed_if_refused(self, transport: Transport, folder: str) -> Iterator[None]:
+        """Ask for an assignment's state again if a submission is refused.
+
+        The draft may be saved by then, and what the student is asked about may be new here.
+        """
+        try:
+            yield
+        except (*_NOT_NOW, NotAuthenticated):
+            raise
+        except MograderError:
+            with suppress(MograderError):
+                self.refresh(transport, folder)
+            raise
 
     def receipt(self, sent: SentNotebook) -> str:
         """Return the receipt of a submission as the server gave it; empty if there is none."""
