@@ -93,7 +93,7 @@ _LISTENING, _ESTABLISHED = "0A", "01"
 
 
 def tcp_sockets(table: Path) -> list[TcpSocket]:
-    """Return the sockets of a table as ``/proc/net/tcp``. Raises: OSError, as where it is none."""
+    """Return the sockets in a file like ``/proc/net/tcp``. Raises: OSError if it is missing."""
     rows = [line.split() for line in table.read_text("ascii", "replace").splitlines()[1:]]
     return [
         TcpSocket(int(row[1][-4:], 16), int(row[2][-4:], 16), row[3], int(row[7])) for row in rows
@@ -101,7 +101,7 @@ def tcp_sockets(table: Path) -> list[TcpSocket]:
 
 
 def listeners(table: Path, port: int) -> list[int]:
-    """Return the users who listen on a port, from a table as ``/proc/net/tcp``. Raises: OSError."""
+    """Return the users who listen on a port by such a file. Raises: OSError if it is missing."""
     found = tcp_sockets(table)
     return [each.uid for each in found if (each.local, each.state) == (port, _LISTENING)]
 

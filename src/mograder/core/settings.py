@@ -26,7 +26,7 @@ from pydantic import SecretStr
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import written_dates
 from mograder.core.log import mask
-from mograder.core.operating_system import SYSTEM, is_root
+from mograder.core.operating_system import SYSTEM, is_root, user_id
 from mograder.core.sections.settings_layers import KEYS, Layers, item_keys, note_on
 from mograder.core.sections.settings_layers import Origin as Origin
 from mograder.core.sections.settings_layers import split_list as split_list
@@ -380,7 +380,7 @@ def _found_upwards() -> Path:
 
 def _is_ours(uid: int) -> bool:
     """Return whether a file's owner is this process's user, or root; Windows calls all owners 0."""
-    return uid == 0 or (sys.platform != "win32" and uid == os.geteuid())
+    return uid in (0, user_id())
 
 
 def course_above(place: Path) -> Path | None:

@@ -298,7 +298,10 @@ class _Writer:
             os.close(descriptor)
 
     def _names(self, descriptor: int, member: str) -> list[tuple[str, bool]]:
-        """Return the names to add of a directory, and whether each is one; a link is none."""
+        """Return the names to add from a directory, and for each whether it is a directory.
+
+        A link to a directory is none.
+        """
         try:
             with os.scandir(descriptor) as entries:
                 found = sorted((each.name, each.is_dir(follow_symlinks=False)) for each in entries)

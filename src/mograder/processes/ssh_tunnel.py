@@ -8,17 +8,15 @@ the terminal.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from mograder.core.errors import InvalidInput, RemoteFailed, TimedOut
-from mograder.core.operating_system import listeners
+from mograder.core.operating_system import listeners, user_id
 
 _LOOPBACK = "127.0.0.1"
 _OPEN_SECONDS = 90.0
@@ -116,9 +114,8 @@ def _is_ours(port: int) -> bool:
 
     Without ``/proc/net/tcp`` (not Linux) return true: ssh ends if the port is taken.
     """
-    if sys.platform != "win32":  # mypy knows no geteuid there
-        with contextlib.suppress(OSError):
-            return set(listeners(Path("/proc/net/tcp"), port)) == {os.geteuid()}
+    with contextlib.suppress(OSError):
+        return set(listeners(Path("/proc/net/tcp"), port)) == {user_id()}
     return True
 
 

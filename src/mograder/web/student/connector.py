@@ -160,11 +160,10 @@ class HttpsConnector:
         transport = _connected(server, token, user)
         try:
             transport.list_assignments()
-        except NotAuthenticated as error:
+        except MograderError as error:
             transport.close()
-            raise NotAuthenticated(f"{REFUSED} {COPY_AGAIN}") from error
-        except MograderError:
-            transport.close()
+            if isinstance(error, NotAuthenticated):
+                raise NotAuthenticated(f"{REFUSED} {COPY_AGAIN}") from error
             raise
         self._tokens.save(server, token, user)
         return transport
