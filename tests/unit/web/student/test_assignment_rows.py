@@ -33,6 +33,7 @@ def row(standing: WorkStatus, due: datetime | None = None, *, temporary: bool = 
 def test_a_folder_in_which_the_editor_does_not_save_is_told(temporary: bool) -> None:
     text = row(WorkStatus(WorkState.NEW), temporary=temporary)
     assert ("the editor does not save in it" in text) is temporary
+    assert ("your work saves itself there" in text) is not temporary
 
 
 @pytest.mark.parametrize(
