@@ -254,13 +254,17 @@ def _reasons(key: str, work: GradedWork) -> tuple[ReasonView, ...]:
     digest = "" if work.last.result is None else work.last.result.submission_sha256
     reasons = work.reasons.get(key, NO_REASONS)
     if _is_replaced(key, work.grade):
-        reasons = MarkReasons(notes=reasons.notes)
+        without = (each for each in reasons.saved if each.points is None)
+        reasons = MarkReasons(tuple(without), notes=reasons.notes)
     graded = any(each.key == key and each.graded is not None for each in work.grade.questions)
     return tuple(_reason_views(reasons, digest, graded=graded))
 
 
 def _is_replaced(key: str, grade: StudentGrade) -> bool:
-    """Return whether a mark by a person would not count: newer ones do in its place."""
+    """Return whether a person's points would not count: newer ones do, or there are none.
+
+    Comments without points are told all the same.
+    """
     if key == WHOLE:
         return grade.whole is None
     manual = any(each.key == key and each.state == MANUAL for each in grade.questions)

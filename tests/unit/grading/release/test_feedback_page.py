@@ -393,6 +393,13 @@ def test_a_mark_that_a_newer_one_replaced_has_no_reasons() -> None:
         assert gone not in html, gone
 
 
+def test_a_saved_comment_on_the_whole_without_points_is_told() -> None:
+    """Nor does a comment that is typed there need points."""
+    assert WORK.grade.whole is None
+    reasons = MarkReasons((SavedText("Label your axes"),))
+    assert "Label your axes" in page_of(replace(WORK, reasons={"": reasons}))
+
+
 def test_nothing_is_told_before_the_marks_are() -> None:
     later = Disclosure(Level.FULL, DUE + timedelta(days=1))
     work = replace(WORK, reasons={"Q1": REASONS})
