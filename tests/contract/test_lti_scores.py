@@ -17,6 +17,7 @@ from mograder.grading.release.releasing import take_back
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.external_tables import ScoreState
 from mograder.store.external.lti_platforms import Links
+from tests.support.gradebooks import AT
 from tests.support.lti_scores import ITEM, ScoreDesk, open_score_desk
 
 WAITING, SENT, REFUSED = ScoreState.WAITING, ScoreState.SENT, ScoreState.REFUSED
@@ -533,6 +534,32 @@ def test_the_mark_of_somebody_who_was_linked_by_mistake_is_erased(
         desk.know("alice")
         desk.later()
         assert desk.there("alice").given == pytest.approx(67.5)
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_an_activity_that_is_for_another_item_now_keeps_no_mark_of_the_first(
+    desk: ScoreDesk, *, down: bool
+) -> None:
+    """Students without a mark for the other item kept that of the first at the platform."""
+    second = replace(desk.course, assignment="A2")
+    desk.release()
+    desk.run()
+    desk.platform.down(down)
+    desk.see(item="A2")
+    desk.later()
+    desk.later()
+    desk.platform.down(False)
+    desk.later()
+    assert [desk.there(each).given for each in ("alice", "bob")] == [None, None]
+    second.grade("alice")
+    second.mark("alice", 1)
+    second.release("alice", minutes=(desk.clock.now() - AT).total_seconds() / 60)
+    desk.later()
+    assert desk.there("alice").given == pytest.approx(8.5 / 20 * 100)
+    assert desk.there("bob").given is None
+    desk.see()
+    desk.later()
+    assert desk.there("bob").given == pytest.approx(16.5 / 20 * 100)
 
 
 def test_students_of_one_of_two_platforms_are_not_awaited_from_the_other(desk: ScoreDesk) -> None:

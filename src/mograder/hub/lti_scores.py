@@ -136,9 +136,11 @@ class ScoreSending:
                 each: self._people(each) for each in {each.issuer for each in platforms.values()}
             }
             for item, activities in by_item.items():
-                if item in newest and not stopped():
+                if stopped():
+                    return
+                if item in newest or self.queue.at(_grade_items(activities)):
                     at_home = [self._with_grade_item(each, platforms) for each in activities]
-                    stamp = (newest[item], tuple(at_home), tuple(map(_frozen, people.values())))
+                    stamp = (newest.get(item), tuple(at_home), tuple(map(_frozen, people.values())))
                     self._look_at(book, item, at_home, people, stamp)
 
     def of_item(self, item: str) -> ItemScores | None:
@@ -204,7 +206,8 @@ class ScoreSending:
         try:
             due = due_marks(CourseFeedback(self.loaded, book, item, self.key, now))
             scores, unlinked = _scores(due, activities, people)
-            scores += _of_others(self.queue.of(item), scores, activities, people)
+            there = self.queue.at(_grade_items(activities))
+            scores += _of_others(item, there, scores, activities, people)
             self.queue.set_due(item, scores, now)
         except MograderError as error:
             _log.error("the marks of %s for learning platforms: %s", item, error)
@@ -292,23 +295,29 @@ def _scores(
 
 
 def _of_others(
-    rows: Sequence[ScoreRow],
+    item: str,
+    there: Sequence[ScoreRow],
     wanted: Sequence[DueScore],
     activities: Sequence[Link],
     people: Mapping[str, Mapping[str, str]],
 ) -> list[DueScore]:
-    """Return empty marks for the people at a platform whose link to a user was taken away.
+    """Return empty marks for the people who shall have none at an item's activities.
 
-    They erase the marks that were sent for them.
+    They erase the marks that were sent for people whose link to a user was taken away, and those of
+    another item that an activity was for before.
     """
     places = {(link.issuer, link.client_id, link.lineitem) for link in activities}
     known = {each.key for each in wanted}
     return [
         DueScore(*row.platform, row.lineitem, row.subject, row.username, None, 1.0)
-        for row in rows
+        for row in there
         if (*row.platform, row.lineitem) in places
         and (row.lineitem, row.subject) not in known
-        and people[row.issuer].get(row.username) != row.subject
+        and (
+            row.item != item
+            or row.given is None
+            or people[row.issuer].get(row.username) != row.subject
+        )
     ]
 
 
@@ -352,6 +361,10 @@ def _concerning(rows: Sequence[ScoreRow]) -> Sequence[ScoreRow]:
 def _has_arrived(row: ScoreRow) -> bool:
     may_be_there = (ScoreState.SENT, ScoreState.WAITING, ScoreState.TAKEN)
     return row.state in may_be_there and row.sent_at is not None
+
+
+def _grade_items(activities: Sequence[Link]) -> frozenset[str]:
+    return frozenset(each.lineitem for each in activities)
 
 
 def _frozen(people: Mapping[str, str]) -> frozenset[tuple[str, str]]:

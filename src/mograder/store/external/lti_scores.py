@@ -288,6 +288,10 @@ class LtiScores:
         wanted = _ROWS.where(c.item == item).order_by(c.username, c.number)
         return rows_of(self._engine, ScoreRow, wanted)
 
+    def at(self, lineitems: Collection[str]) -> tuple[ScoreRow, ...]:
+        """Return the marks at these grade items, of any item."""
+        return rows_of(self._engine, ScoreRow, _ROWS.where(lti_scores.c.lineitem.in_(lineitems)))
+
     def _set(self, row: ScoreRow, **values: object) -> None:
         c = lti_scores.c
         which = (c.number == row.number) & (c.digest == row.digest) & (c.state == row.state)
