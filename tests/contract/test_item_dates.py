@@ -94,6 +94,18 @@ async def test_a_lecture_has_an_opening_and_no_other_date(course: Hub) -> None:
     assert (await dates_of(course, "L01"))["due"] is None
 
 
+async def test_a_lecture_has_no_page_of_late_work(course: Hub) -> None:
+    """The page was there at its address, though no page leads to it, and stored a due date."""
+    course.publish("L01", ItemKind.LECTURE)
+    fields = {"action": "dates", "due": "2026-09-10T18:00", "timezone": "UTC"}
+    told = "L01 is a lecture, which has no due date."
+    assert told in (await see(course, "/marking/L01/late", "prof")).text
+    for at in ("", "/preview"):
+        answer = await press(course, f"/marking/L01/late{at}", "prof", data=fields)
+        assert (answer.status_code, told in answer.text) == (400, True)
+    assert (await dates_of(course, "L01"))["due"] is None
+
+
 @pytest.mark.parametrize("never", ["9999-12-31T23:59:00-12:00", "0001-01-01T00:00:00+14:00"])
 async def test_a_time_that_no_page_could_show_hides_no_item(course: Hub, never: str) -> None:
     """Converting it to another zone would break every page that lists the item."""

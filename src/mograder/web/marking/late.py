@@ -14,6 +14,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import (
     END_OF_DAY,
@@ -37,8 +38,11 @@ from mograder.grading.late_changes import (
     removal,
 )
 from mograder.grading.late_work import late_sentence
+from mograder.notebook.pep723 import ItemKind
 from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.late_work import ALL_ASSIGNMENTS, Change, LateWork
+from mograder.store.marking.question_marking import QuestionMarks
+from mograder.store.releases.published_release import open_release, release_at
 from mograder.web.context import request_context
 from mograder.web.marking.context import CurrentMarker, CurrentMarking, MarkingApp
 from mograder.web.pages import go_to, page, path_segment, sheet_of, with_outcome
@@ -123,8 +127,22 @@ async def _fields(request: Request) -> Mapping[str, str]:
         raise InvalidInput("The file is not UTF-8 text.", hint="Save it as CSV UTF-8.") from error
 
 
-def _values(marking: MarkingApp, name: str) -> dict[str, Any]:
+def _demand_assignment(marking: MarkingApp, name: ItemName) -> None:
+    """Raise InvalidInput for an item without submissions that is a lecture or a demo."""
+    directory = marking.loaded.path(marking.loaded.settings.hub.release_dir) / name
+    if (fd := open_release(directory)) is None:
+        return
+    with closing_fd(fd):
+        release = release_at(fd, directory, name)
+    if release is None or release.kind is ItemKind.ASSIGNMENT:
+        return
+    if not QuestionMarks(marking.book()).students(name):
+        raise InvalidInput(f"{name} is a {release.kind}, which has no due date.")
+
+
+def _values(marking: MarkingApp, name: ItemName) -> dict[str, Any]:
     """Return an assignment's dates, extensions, rules and marks for the page."""
+    _demand_assignment(marking, name)
     book, late = marking.book(), CourseLate(marking.loaded)
     facts = LateWork(book).facts()
     terms, counted = late.terms(name, facts), late.counted(book, name)
@@ -153,7 +171,9 @@ def _preview(marking: MarkingApp, changes: Sequence[Change]) -> dict[str, Any]:
     }
 
 
-def _record(marking: MarkingApp, name: str, fields: Mapping[str, str], by: str) -> Sequence[str]:
+def _record(
+    marking: MarkingApp, name: ItemName, fields: Mapping[str, str], by: str
+) -> Sequence[str]:
     """Record changes, and write the columns that follow; return them in words."""
     book, now = marking.book(), marking.clock.now()
     changes = _changes(marking, name, fields)
@@ -162,8 +182,9 @@ def _record(marking: MarkingApp, name: str, fields: Mapping[str, str], by: str) 
     return [described(each) for each in changes]
 
 
-def _changes(marking: MarkingApp, name: str, fields: Mapping[str, str]) -> Sequence[Change]:
+def _changes(marking: MarkingApp, name: ItemName, fields: Mapping[str, str]) -> Sequence[Change]:
     """Raise InvalidInput for a field that cannot be used."""
+    _demand_assignment(marking, name)
     book, facts = marking.book(), LateWork(marking.book()).facts()
     of = ALL_ASSIGNMENTS if fields.get("of") == "course" else name
     student, group = fields.get("student", ""), fields.get("group", "")
