@@ -414,7 +414,12 @@ async def test_a_marker_who_is_signed_out_with_nothing_unsaved_is_told_how_to_go
     await jump.select_option(index=(int(await jump.input_value()) + 2) % 4)  # not read ahead
     await expect(alert).to_contain_text("You are signed out.")
     await expect(alert.get_by_role("link", name="Sign in in a new tab")).to_be_visible()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.wait_for_timeout(2500)
+    assert asked == [], "a page that is left open asked every two seconds for ever"
     await page.context.set_extra_http_headers(from_proxy("mia"))
+    await page.evaluate("dispatchEvent(new Event('focus'))")
     await expect(alert).to_be_empty()
     await expect(page.locator("#desk")).not_to_have_attribute("aria-busy", "true")
 

@@ -16,11 +16,12 @@ const AGAIN_MS = 2000, EMPTY_MS = 15000, MOST_KEPT = 40;
 const OPEN = ["open", "answered"]; // the states of a request that waits for a decision
 const cache = new Map();
 const main = document.querySelector("main").dataset;
-let state = null, turn = 0, going_to = "", rubric_of = null, keeping = false, graded_anew = false;
+let state = null, turn = 0, going_to = "", rubric_of = null, keeping = false, graded_anew = false, signed_out = false;
 
 const { here, key } = places;
 const saves = new Map(); // how often an answer's mark was saved
-const soon = (wait = AGAIN_MS) => new Promise((done) => setTimeout(done, wait));
+// Once the login has ended, it waits until the reader comes back from signing in.
+const soon = (wait = AGAIN_MS) => new Promise((done) => (signed_out ? addEventListener("focus", done, { once: true }) : setTimeout(done, wait)));
 
 // ---- one answer
 
@@ -63,7 +64,8 @@ async function fetch_state(wanted) {
 }
 
 function fail(error) {
-  if (error.status === 401) tell_trouble("load", word("signedout"), sign_in);
+  signed_out = error.status === 401;
+  if (signed_out) tell_trouble("load", word("signedout"), sign_in);
   else tell_trouble("load", error.message);
   return null;
 }
@@ -450,6 +452,7 @@ async function begin() {
     fail(error);
     return error.status && error.status !== 401 ? null : soon().then(begin);
   }
+  signed_out = false;
   tell_trouble("load", "");
   await outbox.take_up();
   if (!places.place_at(0)) return soon(EMPTY_MS).then(begin);
