@@ -408,6 +408,20 @@ def test_b154_rows_that_may_be_mistakes_are_named(
     assert cli("https", *words, "--url", served.url).err == ""
 
 
+def test_b154_who_has_no_submission_is_named_also_where_there_is_no_file(
+    here: Path, tmp_path: Path
+) -> None:
+    (here / "grades.csv").write_text("username,grade\nbob,5\n")
+    words = ("https upload-grades hw1 --grades-csv grades.csv --dry-run --token", TEACHER, "--url")
+    root = make_course(tmp_path / "other")
+    for file in (root / "hw1" / "files").iterdir():
+        file.unlink()
+    with serving_course(root) as empty:
+        assert cli(*words, empty.url).err == "No submission of: bob\n"
+    told = "The server cannot be reached, so the name was not looked up.\n"
+    assert cli(*words, empty.url).err == told
+
+
 def test_b154_the_gradebook_gives_the_grades_where_no_file_does(
     here: Path, served: Course, fresh_name: Any
 ) -> None:

@@ -256,7 +256,7 @@ def _without_submission(
     transport: HttpsTransport, assignment: RemoteAssignment, people: Sequence[str]
 ) -> list[str]:
     """Return those who have submitted nothing; [] if the server does not tell."""
-    if not people or not assignment.files:  # as in a dry run that did not reach the server
+    if not people or not assignment.key:
         return []
     try:
         handed_in = {each.username for each in transport.submissions(assignment)}

@@ -148,7 +148,8 @@ def offered_assignment(
 ) -> RemoteAssignment:
     """Return the assignment that a name means on the server.
 
-    A dry run changes nothing there, so it takes the name as it is if the server is unreachable.
+    A dry run changes nothing there, so it takes the name as it is if the server is unreachable, and
+    the assignment has no key.
 
     Raises:
         MograderError: No assignment or several match, or the server refuses or cannot be reached.
@@ -159,4 +160,4 @@ def offered_assignment(
         if not dry_run:
             raise
         click.echo("The server cannot be reached, so the name was not looked up.", err=True)
-        return RemoteAssignment(name, name)
+        return RemoteAssignment("", name)
