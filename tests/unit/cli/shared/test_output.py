@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -39,9 +40,10 @@ def test_a_question_is_not_overwritten_by_the_progress(display: str) -> None:
         command, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env=environment
     ) as child:
         try:
-            told = b""
-            while b"count? [y/N]:" not in told and select.select([ours], [], [], 20)[0]:
-                told += os.read(ours, 4096)
+            told, end = b"", time.monotonic() + 20
+            while b"count? [y/N]:" not in told and time.monotonic() < end:
+                if select.select([ours], [], [], 1)[0]:
+                    told += os.read(ours, 4096)
             while select.select([ours], [], [], 0.5)[0]:  # a spinner turns without end
                 told += os.read(ours, 4096)
                 assert told.endswith(b"count? [y/N]: ")
