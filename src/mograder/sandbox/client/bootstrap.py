@@ -199,8 +199,8 @@ async def momentary_supervisor(
 
     Raises: :class:`SandboxUnavailable` if it cannot start, or its sandboxes do not work.
     """
-    # Not below TMPDIR: the path of a socket is limited to 107 bytes. The interpreter removes it when
-    # a second Ctrl+C breaks off the cleanup.
+    # Not below TMPDIR: the path of a socket is limited to 107 bytes. The interpreter removes it
+    # when a second Ctrl+C breaks off the cleanup.
     directory = tempfile.TemporaryDirectory("", "mograder-", "/tmp", ignore_cleanup_errors=True)
     place = Path(directory.name)
     cache = place / "uv-cache" if own_cache else config.uv_cache
