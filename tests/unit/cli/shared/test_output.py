@@ -42,8 +42,7 @@ def test_a_question_is_not_overwritten_by_the_progress(display: str) -> None:
         try:
             told, end = b"", time.monotonic() + 20
             while b"count? [y/N]:" not in told and time.monotonic() < end:
-                if select.select([ours], [], [], 1)[0]:
-                    told += os.read(ours, 4096)
+                told += os.read(ours, 4096) if select.select([ours], [], [], 1)[0] else b""
             while select.select([ours], [], [], 0.5)[0]:  # a spinner turns without end
                 told += os.read(ours, 4096)
                 assert told.endswith(b"count? [y/N]: ")
