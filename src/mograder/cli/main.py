@@ -63,6 +63,7 @@ EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 """The status that shells report after SIGPIPE, when the output's reader is gone: 128 + 13."""
+_STOPPING = b"Stopping: temporary files are being removed.\n"
 
 _SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
@@ -372,7 +373,7 @@ def completion(ctx: click.Context, shell: str) -> None:
 def main() -> NoReturn:
     prepare_output()
     # The default action would leave temporary files: copies of databases, and students' files.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, _exit_once)
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -381,6 +382,12 @@ def main() -> NoReturn:
             raise
         status = _leave_the_pipe()
     sys.exit(status)
+
+
+def _exit_once(number: int, _frame: object) -> NoReturn:
+    """Exit; a second signal must not break off what removes the temporary files."""
+    signal.signal(number, lambda *_: os.write(2, _STOPPING))
+    sys.exit(128 + number)
 
 
 def run(arguments: Sequence[str], command: click.Command = root) -> int:

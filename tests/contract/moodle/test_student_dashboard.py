@@ -57,6 +57,9 @@ async def test_a_student_signs_in_downloads_submits_and_reads_feedback(
             moodle.world.apply(recorded(later))
         page = text(await shown.press("/sync"))
         assert "87.50 / 100.00" in page
+        known = shown.app.course.known()
+        assert known is not None
+        assert known.course_id == 2
         feedback = await shown.client.get(f"/feedback/{A1}/0/file")
         assert feedback.content == recorded(238).body
 

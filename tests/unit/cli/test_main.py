@@ -227,25 +227,34 @@ def test_an_interrupt_ends_quietly_with_130(
 
 
 @pytest.mark.full
-def test_a_terminated_command_leaves_no_temporary_files() -> None:
+def test_a_command_that_is_terminated_twice_leaves_no_temporary_files() -> None:
     code = """
         import tempfile, time, click, mograder.cli.main as main
         @click.command()
         def wait():
             with tempfile.TemporaryDirectory() as place:
                 print(place, flush=True)
-                time.sleep(60)
+                try:
+                    time.sleep(60)
+                finally:
+                    print("ending", flush=True)
+                    time.sleep(1)
         run = main.run
         main.run = lambda arguments: run(arguments, wait)
         main.main()
     """
     argv = [sys.executable, "-c", textwrap.dedent(code)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdout=pipe, stderr=pipe, text=True) as child:
         assert child.stdout is not None
         place = Path(child.stdout.readline().strip())
         assert place.is_dir()
         child.terminate()
-        assert child.wait() == 128 + signal.SIGTERM
+        assert child.stdout.readline() == "ending\n"
+        child.terminate()
+        _, told = child.communicate()
+    assert child.returncode == 128 + signal.SIGTERM
+    assert told == "Stopping: temporary files are being removed.\n"
     assert not place.exists()
 
 

@@ -15,13 +15,14 @@ import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mograder.core.errors import Conflict, InvalidInput, MograderError
 from mograder.operations.install.data import course_settings, ensure_course
 from mograder.operations.install.options import InstallOptions
-from mograder.operations.install.services import demand_free_ports, ensure_front, front_text
+from mograder.operations.install.services import SITE, demand_free_ports, ensure_front, front_text
 from mograder.operations.install.system import ensure_network, ensure_packages
 from tests.support.course import REPOSITORY
 from tests.support.http_server import Quiet, answering
@@ -337,3 +338,22 @@ def test_sessions_get_origins_of_their_own(tmp_path: Path) -> None:
         session_key="/etc/ssl/w.key",
     )
     assert "https://*.example.net {\n\ttls /etc/ssl/w.crt /etc/ssl/w.key\n" in front_text(host, own)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"internal_ca": True},
+        {"session_certificate": "/etc/ssl/w.crt", "session_key": "/etc/ssl/w.key"},
+    ],
+)
+def test_an_upgrade_keeps_the_certificate_of_the_sessions(
+    tmp_path: Path, given: dict[str, Any]
+) -> None:
+    first = InstallOptions(domain="hub.example.org", session_domain="example.net", **given)
+    host = course(tmp_path, course_settings(first))
+    text = front_text(host, first)
+    host.path(SITE).parent.mkdir(parents=True)
+    host.path(SITE).write_text(text)
+    again = InstallOptions(domain="hub.example.org", internal_ca=first.internal_ca)
+    assert front_text(host, again) == text

@@ -27,6 +27,8 @@ from mograder.core.name_lookup import counted
 
 _WORTH_A_BAR = 1 << 17
 """Bytes; smaller transfers are over too soon for a bar."""
+_STOP = "mograder.stop_display"
+"""The key, in the context's ``meta``, of what removes the spinner or the bars."""
 Report = Callable[[str], None]
 _UV = re.compile(
     r"(?:.*: )?(?:(?P<package>\+ \S+(?: \(from .*\))?)|- \S+==\S+"
@@ -53,6 +55,7 @@ def reporting(*, quiet: bool = False) -> Iterator[Report]:
     # The usual spinner is of Braille patterns, which code pages do not have.
     spinner = "line" if console.options.ascii_only else "dots"
     with console.status("", spinner=spinner) as status:
+        _before_questions(status.stop)
 
         def show(message: str) -> None:
             nonlocal last
@@ -85,6 +88,19 @@ def reporting(*, quiet: bool = False) -> Iterator[Report]:
         conclude()
 
 
+def clear_for_question() -> None:
+    """Remove the spinner or the bars of the command that runs: they would overwrite a question."""
+    stop = click.get_current_context().meta.get(_STOP)
+    if stop is not None:
+        stop()
+
+
+def _before_questions(stop: Callable[[], None]) -> None:
+    ctx = click.get_current_context(silent=True)
+    if ctx is not None:
+        ctx.meta[_STOP] = stop
+
+
 def _plain(message: str) -> str:
     """Escape markup in a remote's text, and join it to one line for the spinner."""
     return message.partition("\n")[0].replace("[", r"\[")
@@ -109,6 +125,8 @@ def transferring() -> Iterator[Transfers]:
     columns = (TextColumn("  {task.description}", markup=False), BarColumn(), DownloadColumn())
     shown = console.is_terminal and not quiet
     with Progress(*columns, console=console, transient=True, disable=not shown) as bars:
+        if shown:
+            _before_questions(bars.stop)
         rows: dict[str, TaskID] = {}
 
         def say(message: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from mograder.cli.shared.console import plain, when
+from mograder.cli.shared.output import clear_for_question
 from mograder.cli.shared.result import Result, aligned, tell
 from mograder.clients.course_server import (
     Acknowledgement,
@@ -226,6 +227,7 @@ class StudentWork:
 def _agrees(problem: NeedsDecision, question: str) -> bool:
     if not sys.stdin.isatty():
         return False
+    clear_for_question()
     click.echo(problem.message, err=True)
     return click.confirm(question, err=True)
 

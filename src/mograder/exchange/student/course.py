@@ -86,6 +86,8 @@ class Known(BaseModel):
     items: tuple[KnownItem, ...] = ()
     gone: tuple[KnownItem, ...] = ()
     """Assignments with files here that the server listed earlier: one may be hidden for a while."""
+    course_id: int = 0
+    """The number of a course on Moodle; 0 if it is none, or not known."""
 
     def item(self, folder: str) -> KnownItem:
         """Return the assignment in a folder. Raises: NotFound."""
@@ -122,7 +124,9 @@ class StudentCourse:
         """Return the server's answers of the last sync; None before the first one."""
         return self.folder.known(Known)
 
-    def sync(self, transport: Transport, server: str, progress: Progress) -> Known:
+    def sync(
+        self, transport: Transport, server: str, progress: Progress, course_id: int = 0
+    ) -> Known:
         """Ask the server for everything and store it; feedback is fetched too.
 
         An assignment that is not listed any more stays as long as a submission to it is queued. If
@@ -152,6 +156,7 @@ class StudentCourse:
             synced=self._clock.now(),
             items=tuple(items),
             gone=tuple(each for each in gone if each not in items and self._is_here(each)),
+            course_id=course_id,
         )
         self.folder.put_known(known)
         return known

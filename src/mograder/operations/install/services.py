@@ -221,9 +221,12 @@ def front_text(host: Host, options: InstallOptions) -> str:
         own.append(f"\tvars @mograder_sso mograder_user {header}\n")
     site = f"{front.address} {{\n"
     text = text.replace(site, site + "".join(own))
-    if front.sessions is not None and options.session_domain and not options.session_certificate:
+    if front.sessions is not None and not options.session_certificate:
         site = f"{front.sessions.origin('*')} {{\n"
-        text = text.replace(site, site + "\ttls internal\n")
+        # Without --session-domain it is an upgrade, and [hub] session_url is of an earlier install.
+        before = re.search(rf"{re.escape(site)}(\ttls .+\n)", host.text_of(SITE))
+        kept = before[1] if before else ""
+        text = text.replace(site, site + ("\ttls internal\n" if options.session_domain else kept))
     return text
 
 

@@ -199,8 +199,10 @@ async def momentary_supervisor(
 
     Raises: :class:`SandboxUnavailable` if it cannot start, or its sandboxes do not work.
     """
-    # Not below TMPDIR: the path of a socket is limited to 107 bytes.
-    place = Path(tempfile.mkdtemp(prefix="mograder-", dir="/tmp"))
+    # Not below TMPDIR: the path of a socket is limited to 107 bytes. The interpreter removes it
+    # when a second Ctrl+C breaks off the cleanup.
+    directory = tempfile.TemporaryDirectory("", "mograder-", "/tmp", ignore_cleanup_errors=True)
+    place = Path(directory.name)
     cache = place / "uv-cache" if own_cache else config.uv_cache
     own = command_config(config.model_copy(update={"uv_cache": cache}), place, warm=warm)
     try:
@@ -210,7 +212,7 @@ async def momentary_supervisor(
         finally:
             await client.close()
     finally:
-        await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+        await asyncio.to_thread(directory.cleanup)
 
 
 def command_config(config: SupervisorConfig, place: Path, *, warm: int = 0) -> SupervisorConfig:

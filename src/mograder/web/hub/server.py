@@ -14,7 +14,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
@@ -102,13 +102,13 @@ def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
     register_secret(secret)
     sys.setswitchinterval(_SWITCH_SECONDS)
     allow_open_files()
-    with (
-        contextlib.suppress(asyncio.CancelledError),  # a hub that waited was stopped
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         # For `asyncio.to_thread`: the default of few threads would let saves wait for slow disks.
         runner.get_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "hub"))
-        runner.run(_serve(loaded, secret, environ.service, dev=dev, headless=headless))
+        try:
+            runner.run(_serve(loaded, secret, environ.service, dev=dev, headless=headless))
+        except asyncio.CancelledError:  # by `_cancelled_by_signals`
+            _log.info("stopped before the start was complete")
 
 
 async def _serve(
@@ -119,14 +119,15 @@ async def _serve(
         listener = stack.enter_context(contextlib.closing(_listener(loaded, service)))
         standby = functools.partial(_standby, listener, service)
         opening = open_services(loaded, read_environ(), secret=secret, dev=dev, wait=standby)
-        services = await stack.enter_async_context(opening)
-        if dev and not services.sandboxed:
-            listener = stack.enter_context(contextlib.closing(_on_loopback(listener)))
-        notifier = Notifier()
-        url = _url(loaded, listener)
-        ready = functools.partial(service.tell, READY, f"STATUS=Serving {url}")
-        server = Server(_configuration(services, notifier), ready)
-        first = await _first_page(services, url)
+        with _cancelled_by_signals():
+            services = await stack.enter_async_context(opening)
+            if dev and not services.sandboxed:
+                listener = stack.enter_context(contextlib.closing(_on_loopback(listener)))
+            notifier = Notifier()
+            url = _url(loaded, listener)
+            ready = functools.partial(service.tell, READY, f"STATUS=Serving {url}")
+            server = Server(_configuration(services, notifier), ready)
+            first = await _first_page(services, url)
         _greet(services, url, first if headless else url)
         stack.enter_context(until_signalled(server, lambda: _stop(service, notifier)))
         await stack.enter_async_context(service.kept_alive())
@@ -150,22 +151,30 @@ async def _standby(listener: socket.socket, service: Service) -> AsyncIterator[N
         yield
 
 
-@contextlib.asynccontextmanager
-async def standing_by(listener: socket.socket, service: Service) -> AsyncIterator[None]:
-    """Answer all requests on ``listener`` with 503 during the block; SIGTERM and SIGINT cancel it.
-
-    The listener stays open: what connects after the block waits for the hub.
-    """
+@contextlib.contextmanager
+def _cancelled_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGINT cancel the current task during the block, once."""
     task = asyncio.current_task()
     if task is None:  # for the type checker: this is called from a task
         raise AssertionError
+
+    def cancel() -> None:
+        if not task.cancelling():  # a second one would break off the cleanup
+            task.cancel()
+
+    with calling(cancel, signal.SIGTERM), calling(cancel, signal.SIGINT):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def standing_by(listener: socket.socket, service: Service) -> AsyncIterator[None]:
+    """Answer all requests on ``listener`` with 503 during the block.
+
+    The listener stays open: what connects after the block waits for the hub.
+    """
     # It listens anew on the same socket, whose queue would get asyncio's length of 100.
     server = await asyncio.start_server(_answer, sock=listener.dup(), limit=_PIECE, backlog=BACKLOG)
-    with (
-        contextlib.closing(server),
-        calling(task.cancel, signal.SIGTERM),
-        calling(task.cancel, signal.SIGINT),
-    ):
+    with contextlib.closing(server):
         service.tell(READY, f"STATUS={WAITS}")
         async with service.kept_alive():
             yield

@@ -65,6 +65,7 @@ class HttpsConnector:
     """The server of ``mograder serve``: an enrollment code, or a token (B141, B148)."""
 
     ways = ("register", "token")
+    course_id = 0
 
     def __init__(
         self, server: str, tokens: TokenStore, *, settled: bool = True, token: str = ""
@@ -188,7 +189,7 @@ class MoodleConnector:
                 hint="Set [moodle] course_id in mograder.toml: it is the id= in the course page's "
                 "address.",
             )
-        self._course_id = course_id
+        self.course_id = course_id
         self._tokens = tokens
 
     def resume(self) -> Transport | None:
@@ -221,7 +222,7 @@ class MoodleConnector:
             case _:
                 raise NotFound("There is no such way to sign in.")
         client = MoodleClient(self.server, token)
-        transport = MoodleTransport(client, self._course_id)
+        transport = MoodleTransport(client, self.course_id)
         try:
             site = client.site()
             _demand_owner(known, transport.user)
@@ -243,7 +244,7 @@ class MoodleConnector:
         return login_with_password(self.server, user, password)
 
     def _connected(self, token: str, user: str) -> MoodleTransport:
-        return MoodleTransport(MoodleClient(self.server, token), self._course_id, user=user)
+        return MoodleTransport(MoodleClient(self.server, token), self.course_id, user=user)
 
 
 def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
@@ -252,14 +253,15 @@ def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
     A folder without settings uses its last server again, or asks for one.
 
     Raises: InvalidInput for an invalid address, or a Moodle course without its number; Conflict if
-    the folder holds work on another course, unless its own ``mograder.toml`` has the address: then
-    the course has moved there.
+    the folder holds work on another course of this Moodle, or at another server, unless its own
+    ``mograder.toml`` has the address: then the course has moved there.
     """
     known = StudentFolder(loaded.course_dir).known(Known)
     found = _connector_of(loaded, environ, known)
     key = "moodle.url" if loaded.on_moodle else "https.url"
     if found.settled and loaded.origins[key] is not Origin.FILE:
         _demand_course(known, found.server)
+    _demand_number(known, found)
     return found
 
 
@@ -292,6 +294,18 @@ def _demand_course(known: Known | None, server: str) -> None:
             hint="Start the dashboard in another folder for that course. If the course itself "
             "has moved, write its new address into mograder.toml in this folder, and start without "
             "an address.",
+        )
+
+
+def _demand_number(known: Known | None, found: Connector) -> None:
+    """Refuse another course of the same Moodle: their files would mix. Raises: Conflict."""
+    if known is None or server_key(known.server) != server_key(found.server):
+        return
+    if known.course_id and found.course_id not in (0, known.course_id):
+        raise Conflict(
+            f"This folder holds the work on course {known.course_id} at {known.server}, and not on "
+            f"course {found.course_id}.",
+            hint="Start the dashboard in another folder for that course.",
         )
 
 

@@ -80,6 +80,19 @@ def test_the_work_on_one_course_is_never_taken_for_that_on_another(tmp_path: Pat
         connector(tmp_path).sign_in("token", typed, known)
 
 
+def test_a_second_course_of_the_same_moodle_wants_its_own_folder(tmp_path: Path) -> None:
+    def course(number: int) -> str:
+        return f'transport = "moodle"\n[moodle]\nurl = "{SERVER}"\ncourse_id = {number}\n'
+
+    known = Known(server=SERVER, user="alice", synced=datetime.now(UTC), course_id=5)
+    StudentFolder(tmp_path).put_known(known)
+    assert connector(tmp_path, course(5)).course_id == 5
+    with pytest.raises(Conflict, match=f"course 5 at {SERVER}, and not on course 7"):
+        connector(tmp_path, course(7))
+    StudentFolder(tmp_path).put_known(known.model_copy(update={"course_id": 0}))
+    assert connector(tmp_path, course(7)).course_id == 7, "an older sync kept no number"
+
+
 def test_a_server_on_this_machine_may_have_another_port_each_time(tmp_path: Path) -> None:
     known = Known(server="http://127.0.0.1:8080", user="alice", synced=datetime.now(UTC))
     StudentFolder(tmp_path).put_known(known)
