@@ -10,7 +10,7 @@ from mograder.sessions.end_reasons import EndReason
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.hub_state import EndingRow
 from tests.support.gradebooks import FAIR, a_run
-from tests.support.hub_app import NOTEBOOK, Hub, HubOf
+from tests.support.hub_app import NOTEBOOK, Hub
 from tests.support.hub_copies import WORK, ask, begin, press, read, see
 from tests.support.page_reader import hidden_field
 
@@ -172,20 +172,6 @@ async def test_problems_are_told_in_plain_words(hub: Hub) -> None:
     assert "asked for what is not theirs" in text
     # An open page gets the contents of parts that it has.
     assert re.search(r'id="letters" data-live [^>]* hidden>', text)
-
-
-@pytest.mark.parametrize(
-    ("settings", "told"), [("", False), ("[hub]\nsupervisor_socket = 'sessions.sock'\n", True)]
-)
-async def test_a_session_that_its_hub_ended_with_itself_is_no_problem(
-    hub_of: HubOf, settings: str, told: bool
-) -> None:
-    hub = hub_of(settings)
-    hub.services.state.save_ending(
-        EndingRow("alice", "A1", "edit", "id", EndReason.LOST, hub.clock.now(), ""),
-        forget_before=hub.clock.now(),
-    )
-    assert ("/course/students/alice" in await read(hub, "/course/problems", "prof")) is told
 
 
 async def test_the_log_goes_back_page_by_page(hub: Hub) -> None:

@@ -12,7 +12,6 @@ from starlette.responses import Response
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.files.disk import Space
 from mograder.core.name_lookup import misnamed
-from mograder.core.sections.settings_model import Settings
 from mograder.exchange.mailing import Post
 from mograder.sessions.end_reasons import EndReason
 from mograder.store.hub.hub_state import AuditRow, EndingRow
@@ -89,8 +88,7 @@ def gather(app: HubApp) -> RecentProblems:
     """Return the machine's state, sessions that ended badly and refused actions; reads the disk."""
     services = app.services
     since = services.clock.now() - _LATELY
-    usual = _NO_TROUBLE | _usual_of(services.loaded.settings)
-    endings = [row for row in services.state.endings(since) if row.reason not in usual]
+    endings = [row for row in services.state.endings(since) if row.reason not in _NO_TROUBLE]
     lines = services.state.recent_audit(_AUDIT_LINES)
     refusals = [row for row in lines if row.outcome == "refused" and row.at >= since]
     space, post = services.workspaces.space(), app.find(Post)
@@ -106,12 +104,6 @@ def gather(app: HubApp) -> RecentProblems:
         ),
         gradebook=_gradebook_failure(app),
     )
-
-
-def _usual_of(settings: Settings) -> frozenset[EndReason]:
-    """Return LOST for a hub that ends its sessions with itself: it has a supervisor of its own."""
-    outlived = settings.hub.supervisor_socket or settings.nodes.enabled
-    return frozenset() if outlived else frozenset({EndReason.LOST})
 
 
 def _gradebook_failure(app: HubApp) -> str:
