@@ -151,6 +151,19 @@ async def test_without_an_opening_an_item_that_was_shown_opens_by_the_course_fil
     assert "A2" not in await read(course, "/", "alice")
 
 
+async def test_the_form_says_that_no_opening_leaves_an_item_shown_by_hand(course: Hub) -> None:
+    """It was shown to everybody at once; the form of dates takes back what it shows only."""
+    told = "Students see it now, as chosen under All items. Empty leaves it so."
+    assert told not in await read(course, "/course/items/A2", "prof")
+    show: dict[str, object] = {"items": {"A2": {}}}
+    await ask(course, "POST", "/visibility", "prof", json=show)
+    page = await read(course, "/course/items/A2", "prof")
+    assert (told in page, "shown now" in page) == (True, True)
+    form = {"opens": "", "opens-shown": "", "timezone": "UTC"}
+    assert (await press(course, "/dates/A2", "prof", data=form)).status_code == 303
+    assert "A2" in await read(course, "/", "alice")
+
+
 async def test_without_an_opening_a_hidden_item_stays_hidden(course: Hub) -> None:
     for rule in ({"hidden": True}, {"hidden": True, "visible_from": "2026-08-01T09:00:00+00:00"}):
         await ask(course, "POST", "/visibility", "prof", json={"items": {"A1": rule}})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -330,6 +331,25 @@ async def test_the_bar_says_when_it_is_not_connected_and_when_all_is_saved_again
     await expect(saved_at).to_have_text("Not saved yet")
     await save(tab, "x = 1", 200)
     await expect(saved_at).to_contain_text("Saved ")
+
+
+async def test_the_bar_says_when_a_hub_that_hangs_saves_nothing(scene: Framed) -> None:
+    tab = await scene.open()
+    page, saved_at = tab.page, tab.page.locator("#saved")
+    await expect(saved_at).to_contain_text("Saved ")
+    goes_on = asyncio.Event()
+
+    async def hang(route: Route) -> None:
+        await goes_on.wait()
+        await route.abort()
+
+    await save(tab, "x = 1", 503)
+    await page.route(re.compile("/standing/|/kernel/save"), hang)
+    await tab.frame.evaluate(f"void ({_SAVE})({json.dumps([saved('x = 2'), 200])}).catch(() => 0)")
+    await expect(saved_at).to_have_text("Not saved yet")
+    told = "Not connected, your last changes are not saved yet"
+    await expect(saved_at).to_have_text(told, timeout=30_000)
+    goes_on.set()
 
 
 async def test_a_bar_that_is_folded_away_comes_back_when_nothing_can_be_saved(

@@ -53,11 +53,11 @@ async def publish_release(
         MograderError: The environment cannot be built; the message is the installer's.
     """
     await asyncio.to_thread(_check_names, releases, name, staged.files, progress)
-    script = await asyncio.to_thread(check_upload, name, staged.path)
+    text, script = await asyncio.to_thread(check_upload, name, staged.path)
     await asyncio.to_thread(_refuse_solutions, staged)
     kind = kind or (ItemKind(script.kind) if script.kind else ItemKind.ASSIGNMENT)
     if kind is ItemKind.ASSIGNMENT:
-        await asyncio.to_thread(_check_cells, name, staged.path)
+        await asyncio.to_thread(_check_cells, text, f"{name}.py")
     current = await asyncio.to_thread(releases.get, name)
     if current is not None and current.kind != kind:
         progress(f"{name} was published as {current.kind.value} and becomes {kind.value}.")
@@ -82,8 +82,8 @@ def _keep(keep: Callable[[Release], object], release: Release) -> None:
         _log.warning("the release of %s was not kept: %s", release.name, error)
 
 
-def check_upload(name: ItemName, directory: Path, *, is_source: bool = False) -> Script:
-    """Return the header of an uploaded item's notebook.
+def check_upload(name: ItemName, directory: Path, *, is_source: bool = False) -> tuple[str, Script]:
+    """Return the text of an uploaded item's notebook, and its header.
 
     A source may begin with a byte order mark, since marimo never opens it as it is.
 
@@ -95,19 +95,18 @@ def check_upload(name: ItemName, directory: Path, *, is_source: bool = False) ->
     text = _read_notebook(directory / filename)
     check_notebook(without_mark(text) if is_source else text, filename)
     try:
-        return read_script(text)
+        return text, read_script(text)
     except InvalidInput as error:
         raise InvalidInput(f"{filename}, {error.message}", hint=error.hint) from error
 
 
-def _check_cells(name: ItemName, directory: Path) -> None:
+def _check_cells(text: str, filename: str) -> None:
     """Check that validation and grading can read each cell; marimo ignores more faults.
 
     Raises: InvalidInput if not, for instance for a cell below ``if __name__``.
     """
-    filename = f"{name}.py"
     with suppress(NotPython):  # written for another Python, else `check_notebook` had refused it
-        parse_cells(_read_notebook(directory / filename), filename)
+        parse_cells(text, filename)
 
 
 def _refuse_solutions(staged: ReleaseUpload) -> None:

@@ -101,20 +101,23 @@ _WITHDRAWN = {
 }
 
 
+def as_it_is(row: CopyUpdateRow, came_from: str | None) -> CopyUpdateRow:
+    """Return the row of a copy that comes from this release, of an update that stands.
+
+    The update is undone if the student has put a version from before it back.
+    """
+    merged = row.state in (UpdateState.MERGED, UpdateState.KEPT)
+    return replace(row, state=UpdateState.UNDONE) if merged and came_from != row.release else row
+
+
 def standing_of(
-    offer: OfferRow | None,
-    row: CopyUpdateRow | None,
-    *,
-    present: str,
-    behind: bool,
-    went_back: bool = False,
+    offer: OfferRow | None, row: CopyUpdateRow | None, *, present: str, behind: bool
 ) -> CopyStanding:
     """Return the state of a copy; ``row`` is of the last update that was merged into it.
 
     ``present`` is the digest of the item's release, "" without one or where its data files are not
-    those of the offer. ``behind`` is whether the copy comes from an earlier one. With ``went_back``
-    it comes from another release than the one that was merged into it: the student has put a
-    version from before back. An offer of a release that was replaced since does not count.
+    those of the offer. ``behind`` is whether the copy comes from an earlier one. An offer of a
+    release that was replaced since does not count.
     """
     if offer is None:
         return CopyStanding(Standing.NONE)
@@ -123,8 +126,6 @@ def standing_of(
         return CopyStanding(_WITHDRAWN[own.state] if own else Standing.NONE, offer, own)
     if own is not None and own.state is not UpdateState.REFUSED:
         state = _OFFERED[own.state]
-        if state is Standing.MERGED and went_back:
-            state = Standing.UNDONE
         stale = state is not Standing.MERGED and offer.release != present
         return CopyStanding(Standing.NONE if stale else state, offer, own)
     if present != offer.release or not behind:
@@ -367,8 +368,8 @@ class CopyUpdates:
         came_from = stores.versions.release_of(user, item)
         # A release whose data files only have changed has the same digest, and is newer.
         behind = came_from != offer.release or self._is_older(copy)
-        went_back = row is not None and came_from != row.release
-        found = standing_of(offer, row, present=present, behind=behind, went_back=went_back)
+        now = None if row is None else as_it_is(row, came_from)
+        found = standing_of(offer, now, present=present, behind=behind)
         if found.state is Standing.OFFERED and not stores.workspaces.has_copy(user, item):
             return CopyStanding(Standing.NONE, offer)
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -19,7 +19,7 @@ from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.core.tasks import BackgroundTasks, Progress
 from mograder.processes.notebook_calls import MergeOutline, MergeQuestion
-from mograder.sessions.copy_updates import CopyUpdates
+from mograder.sessions.copy_updates import CopyUpdates, as_it_is
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import CopyOf
 from mograder.store.copies.update_rows import (
@@ -168,12 +168,7 @@ class UpdateOffers:
         if offer.withdrawn:
             return rows
         came_from = self._stores.versions.releases_of(item)
-        return [
-            replace(row, state=UpdateState.UNDONE)
-            if row.state is UpdateState.MERGED and came_from.get(row.username) != row.release
-            else row
-            for row in rows
-        ]
+        return [as_it_is(row, came_from.get(row.username)) for row in rows]
 
     def _offer(self, item: ItemName, who: str) -> OfferRow:
         present = self._stores.history.present(item)

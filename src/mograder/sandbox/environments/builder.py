@@ -420,7 +420,11 @@ def is_whole(environment: Path) -> bool:
 if sys.platform == "linux":
 
     def _let_all_read(top: Path) -> None:
-        """Make files readable for all and writable only for their owner; packages vary in that."""
+        """Make files readable for all and writable only for their owner; packages vary in that.
+
+        The set-group-id bit, which directories take from a shared course folder, is dropped: the
+        hub's service may not set it.
+        """
         top.chmod(0o755)
         for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
             for name in (*directories, *files):
@@ -430,7 +434,7 @@ if sys.platform == "linux":
         mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
         if not stat.S_ISLNK(mode):
             wanted = mode | (0o555 if mode & stat.S_IXUSR else 0o444)
-            os.chmod(name, stat.S_IMODE(wanted) & ~0o022, dir_fd=descriptor)
+            os.chmod(name, wanted & 0o755, dir_fd=descriptor)
 
 
 REQUESTS = "requests"

@@ -258,7 +258,7 @@ def staged_release(target: Path) -> Iterator[ReleaseBuild]:
     try:
         place = workshop / target.name
         if target.is_dir():
-            shutil.copytree(target, place, symlinks=True, copy_function=_link_or_copy)
+            _copy_tree(target, place)
         else:
             place.mkdir(mode=0o755)
         yield ReleaseBuild(place, target)
@@ -392,7 +392,17 @@ def _is_copy_of_a_notebook(name: str, item: SourceItem) -> bool:
     return path.stem[: found.start()] in stems
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def _copy_tree(source: Path, target: Path) -> None:
+    target.mkdir()
+    for entry in source.iterdir():
+        copy = _link_or_copy if entry.is_symlink() or not entry.is_dir() else _copy_tree
+        copy(entry, target / entry.name)
+    # Sandboxes refuse to set the set-group-id bit, which `mkdir` has taken from a shared folder.
+    with suppress(PermissionError):
+        shutil.copystat(source, target)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
     """Hard-link a file, or copy it where that fails. Safe, since files are only ever replaced."""
     try:
         os.link(source, target, follow_symlinks=False)

@@ -47,7 +47,7 @@ from mograder.store.course.sources import Sources
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE
 from mograder.store.marking.marking_progress import MarkingProgress, open_for_marking
-from mograder.store.marking.question_marking import QuestionMarks
+from mograder.store.marking.question_marking import QuestionMarks, markers_of
 from mograder.store.releases.release_times import VisibilityRules
 from mograder.web.pages import APP, page
 from mograder.web.request_body import read_json
@@ -344,6 +344,16 @@ class Answers:
     def student_of(self, answer: str) -> str:
         """Raise NotFound if there is no such answer."""
         return student_of(self.key, self.assignment, answer, self.order)
+
+
+def known_markers(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str, ...]:
+    """Return the people who may be given a request: those who marked, and the settings' markers.
+
+    Others may have a role that marks by a token or a learning platform.
+    """
+    settings = marking.loaded.settings
+    listed = {*settings.marking.markers, *settings.hub.instructors}
+    return tuple(sorted(listed | markers_of(book, assignment)))
 
 
 def may_mark(marker: Marker, student: str) -> bool:

@@ -38,10 +38,10 @@ from mograder.web.marking.context import (
     CurrentMarking,
     Marker,
     MarkingApp,
+    known_markers,
     may_show_names,
     names_shown,
 )
-from mograder.web.marking.request_pages import known_markers
 from mograder.web.pages import Sheet, go_to, page, path_segment, sheet_of, with_outcome
 from mograder.web.request_body import read_form
 

@@ -31,7 +31,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import MarkReleases, standing
 from mograder.store.marking.annotations import NO_REASONS
 from mograder.store.marking.marking_progress import open_for_marking
-from mograder.store.marking.question_marking import AnswerMark, QuestionMarks, markers_of
+from mograder.store.marking.question_marking import AnswerMark, QuestionMarks
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
 from mograder.web.marking.context import (
     CurrentMarker,
@@ -39,6 +39,7 @@ from mograder.web.marking.context import (
     Marker,
     MarkingApp,
     check_instructor,
+    known_markers,
     names_shown,
 )
 from mograder.web.marking.release_pages import feedback_of
@@ -269,16 +270,6 @@ def _words(marks: ReleasedMarks, key: str) -> object:
     given = marks.reasons.items()
     reasons = {of: each for of, each in given if of != key and each != NO_REASONS}
     return comments, marks.grade.comment, reasons
-
-
-def known_markers(marking: MarkingApp, book: Gradebook, assignment: str) -> tuple[str, ...]:
-    """Return the people who may be given a request: those who marked, and the settings' markers.
-
-    Others may have a role that marks by a token or a learning platform.
-    """
-    settings = marking.loaded.settings
-    listed = {*settings.marking.markers, *settings.hub.instructors}
-    return tuple(sorted(listed | markers_of(book, assignment)))
 
 
 def _change(

@@ -390,9 +390,23 @@ async def test_sessions_of_other_uids_can_read_it_whatever_our_umask_is(
     assert _is_closed(built)
 
 
+async def test_an_environment_in_a_shared_course_folder_has_no_set_group_id_bit(
+    environments: Environments, root: Path
+) -> None:
+    """The hub's service may not set it (RestrictSUIDSGID), and so not keep it either."""
+    _share(root)
+    built = await environments.prepare(NUMPY, ignore_progress)
+    assert _is_closed(built)
+
+
+def _share(root: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    root.chmod(0o2755)
+
+
 def _is_closed(built: Environment) -> bool:
-    """Assert that only the owner may write."""
-    return not any(p.stat().st_mode & 0o022 for p in built.directory.rglob("*"))
+    """Return whether only the owner may write, and the programs in it run as their caller."""
+    return not any(p.stat().st_mode & 0o6022 for p in built.directory.rglob("*"))
 
 
 def _leavings(root: Path) -> list[str]:

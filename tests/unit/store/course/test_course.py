@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -204,6 +205,29 @@ def test_a_committed_release_keeps_what_was_laid_there_by_hand(tmp_path: Path) -
     assert (tmp_path / "A1" / "notes.txt").read_text() == "notes.txt"
     assert (tmp_path / "A1" / "__marimo__" / "x").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["A1"]
+
+
+def test_a_release_is_built_in_a_shared_folder_where_no_program_may_set_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its directories have the set-group-id bit, which seccomp and RestrictSUIDSGID refuse."""
+    make(tmp_path / "A1", "A1.py", "data/x")
+    original = os.chmod
+    original(tmp_path, 0o2755)
+    original(tmp_path / "A1", 0o2755)
+    original(tmp_path / "A1" / "data", 0o2755)
+
+    def chmod(path: Path, mode: int, **options: bool) -> None:
+        if mode & 0o6000:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+        original(path, mode, **options)
+
+    monkeypatch.setattr(os, "chmod", chmod)
+    with staged_release(tmp_path / "A1") as stage:
+        stage.write("A1.py", b"new")
+        assert stage.commit()
+    assert (tmp_path / "A1" / "A1.py").read_text() == "new"
+    assert (tmp_path / "A1" / "data" / "x").read_text() == "data/x"
 
 
 def test_a_release_that_is_a_link_stays_one(tmp_path: Path) -> None:

@@ -65,7 +65,10 @@ class Rules(RootModel[dict[str, VisibilityEntry]]):
 
 
 class DatesEntry(Body):
-    """The dates of an item; null for each that it does not have, and where they come from."""
+    """The dates of an item; null for each that it does not have, and where they come from.
+
+    ``opens_from`` is not empty for an item that an instructor shows now although it opens later.
+    """
 
     opens: AwareDatetime | None = None
     due: AwareDatetime | None = None
@@ -140,7 +143,7 @@ def dates_of(app: HubApp, name: str) -> DatesEntry:
         closes=found.closes,
         due_from=found.due_from,
         closes_from=found.closes_from,
-        opens_from=_opens_from(rule, found) if rule.visible_from else "",
+        opens_from=_opens_from(rule, found),
     )
 
 
@@ -170,7 +173,9 @@ def dates_in_words(item: str, dates: ItemDates | DatesEntry) -> str:
 
 
 def _opens_from(rule: Visibility, found: DueDates) -> str:
-    return found.opens_from if rule.visible_from == found.opens else "set by an instructor"
+    if rule.visible_from == found.opens:
+        return found.opens_from
+    return "" if rule.hidden and rule.visible_from is None else "set by an instructor"
 
 
 def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:

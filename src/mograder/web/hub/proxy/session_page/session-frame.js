@@ -113,6 +113,7 @@
   const most = 2000000; // characters
   const soon = 300; // milliseconds after a key
   const later = 1000; // between two searches for the state of marimo's page
+  const hangs = 4000; // without an answer to a save: the page around asks the hub
 
   const codesOf = (body) => {
     try {
@@ -241,7 +242,8 @@
     const native = window.fetch.bind(window);
     define(window, "fetch", async (...request) => {
       const save = savedBy(request);
-      const answer = await native(...request).catch(async (error) => {
+      const late = save && setTimeout(tell, hangs, "lost");
+      const answer = await native(...request).finally(() => clearTimeout(late)).catch(async (error) => {
         if (save) unsaved(await save);
         throw error;
       });

@@ -18,7 +18,7 @@ const HAND_OVER_MS = 5000;
 
 // ---- what the hub says
 
-let in_class = null; // the module for help and messages, once needed
+let in_class; // the module for help and messages, once needed
 const class_part = () => (in_class ??= import("./frame-class.js"));
 let due = 0, asked = 0, away = 0, last = Promise.resolve();
 let told = {};
@@ -36,7 +36,7 @@ async function look() {
   clearTimeout(due);
   due = 0;
   asked = Date.now();
-  const answer = await fetch(at.standing, { headers: { Accept: "application/json" }, cache: "no-store" }).catch(() => null);
+  const answer = await fetch(at.standing, { headers: { Accept: "application/json" }, cache: "no-store", signal: AbortSignal.timeout(AWAY_MS / 3) }).catch(() => null);
   const ours = answer?.headers.has("x-request-id"); // a front that answers in the hub's place tells nothing
   out = ours && answer.status === 403;
   if (out && !(joined && ended.hidden)) return end(); // else only the login's day is over
@@ -88,7 +88,7 @@ function tell_due({ due: by, closes, submitted, late, hand_in }) {
   if (!submitted && late && !past(closes)) words.push(word("lateNow", late));
   of("due").textContent = words.join(": ");
   of("due").className = late && !submitted ? "cut" : "";
-  of("submit")?.classList.toggle("main", Boolean(hand_in));
+  of("submit")?.classList.toggle("main", !!hand_in);
 }
 
 // Shown in the notebook's place. No title: not signed in.
@@ -133,7 +133,7 @@ const keeper = () => import("./frame-unsaved.js");
 
 function holds() {
   try {
-    return Boolean(at.unsaved) && localStorage.getItem(`mograder-unsaved:${at.unsaved}`) !== null;
+    return at.unsaved && localStorage.getItem(`mograder-unsaved:${at.unsaved}`) !== null;
   } catch {
     return false;
   }
@@ -153,7 +153,7 @@ async function take_over(most = HAND_OVER_MS) {
 
 let older = holds(); // left by a page that was closed before
 let keeping = Promise.resolve();
-let handed_over = () => {};
+let handed_over;
 
 function keep_unsaved(text) {
   unsaved = text !== "";
@@ -169,7 +169,7 @@ function keep_unsaved(text) {
 // ---- what the notebook's page asks
 
 const short = (value, start = "") => typeof value === "string" && value.length <= LONGEST && (!value || value.startsWith(start));
-let address = null, turning = 0, fragment = location.hash; // until the frame has one
+let address, turning = 0, fragment = location.hash; // until the frame has one
 
 const asks = new Map([
   ["saved", ask_soon],
@@ -185,7 +185,7 @@ const asks = new Map([
   ["offline", () => at.offline !== undefined && say(word("offline"), true)],
   ["unsaved", ({ body: text }) => at.unsaved && (text === null || typeof text === "string") && keep_unsaved(text)],
   ["cell-put", (said) => import("./frame-cell.js").then(({ answer }) => answer(said))],
-  ["handed-over", () => handed_over()],
+  ["handed-over", () => handed_over?.()],
   ["files", (asked) => at.files && import("./frame-files.js").then(({ hand_in }) => hand_in(asked, at.files, frame, order))],
   ["title", ({ text }) => short(text) && text && (document.title = text.slice(0, 200))],
   ["address", ({ search, hash }) => {
@@ -207,7 +207,7 @@ addEventListener("message", ({ source, origin: from, data }) => {
 });
 
 const order = (kind, rest) => frame.contentWindow?.postMessage({ mograder: kind, ...rest }, "*");
-const greet = () => order("hello", { hash: fragment, keep: Boolean(at.unsaved) }); // lost if the frame has no page yet
+const greet = () => order("hello", { hash: fragment, keep: !!at.unsaved }); // lost if the frame has no page yet
 
 // ---- the buttons
 
