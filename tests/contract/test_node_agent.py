@@ -29,6 +29,7 @@ from mograder.sandbox.protocol import (
     Shutdown,
     StartSession,
     StopSession,
+    Subscribe,
 )
 from tests.support.node_agents import (
     LeasingHub,
@@ -170,6 +171,26 @@ async def opened(
     protocol.connection_made(transport)
     transport.resume_reading()
     return reader, transport
+
+
+async def test_the_next_hub_ends_the_connections_of_the_one_before_and_keeps_its_own(
+    hub: LeasingHub, node: NodeConfig, wire: WireHub
+) -> None:
+    """A request that waits for the node reaches a session before the first lease does."""
+    session_id = await start(hub, node, "kept", f"exec /usr/bin/python3 -c '{_SHOUTS}' \"$2\"")
+    before, earlier = await opened(hub, session_id)
+    await hub.link.close()
+    following = LeasingHub(await wire.next_link(), silent=True)
+    following.watch()
+    await following.link.connection.call(Subscribe())
+    reader, transport = await opened(following, session_id)
+    number = (await following.status()).number
+    await following.link.connection.call(GrantLease(number=number, seconds=12, epoch=9))
+    assert await asyncio.wait_for(before.read(), PATIENCE) == b""
+    earlier.abort()
+    transport.write(b"hello")
+    assert await asyncio.wait_for(reader.readexactly(5), PATIENCE) == b"HELLO"
+    transport.abort()
 
 
 @pytest.mark.timeout(400)

@@ -232,7 +232,8 @@ def _refusal(hub: Hub, status: int) -> MograderError:
 class NodeDialer:
     """Keeps the connections of one node to its hub; see the module's text.
 
-    Mutable state: ``connected``, whether the control connection is open.
+    Mutable state: ``connected``, whether the control connection is open; ``_link``, its key; and
+    ``_open``, the connections to sessions.
     """
 
     def __init__(
@@ -252,7 +253,8 @@ class NodeDialer:
         self._socket_of = socket_of
         self._parked = parked
         self._hurried = hurried
-        self._open: set[Relay] = set()
+        self._open: dict[Relay, str] = {}  # with the key of the control connection beside it
+        self._link = ""
         self._tasks = BackgroundTasks()
         self.connected = False
 
@@ -265,9 +267,11 @@ class NodeDialer:
         self._stop()
         self.connect()
 
-    def cut_sessions(self) -> None:
-        for relay in tuple(self._open):
-            relay.abort()
+    def cut_earlier(self) -> None:
+        """Close the connections to sessions that stood beside earlier control connections."""
+        for relay, link in tuple(self._open.items()):
+            if link != self._link:
+                relay.abort()
 
     async def close(self) -> None:
         tasks = self._stop()
@@ -276,7 +280,8 @@ class NodeDialer:
 
     def _stop(self) -> tuple[asyncio.Task[Any], ...]:
         tasks = self._tasks.cancel()
-        self.cut_sessions()
+        for relay in tuple(self._open):
+            relay.abort()
         return tasks
 
     async def _keep(self) -> None:
@@ -305,6 +310,7 @@ class NodeDialer:
         parking: list[asyncio.Task[None]] = []
         try:
             pause.reset()
+            self._link = first.link
             reader = asyncio.StreamReader(limit=LINE_LIMIT)
             writer = streams_of(*first.release(), reader)
             parking = [self._tasks.start(self._park(first.link)) for _ in range(self._parked)]
@@ -356,19 +362,19 @@ class NodeDialer:
                 except BaseException:
                     first.abort()
                     raise
-                self._tasks.start(self._relay(first, wanted))
+                self._tasks.start(self._relay(first, wanted, link))
                 pause.reset()
             except (OSError, ValueError, MograderError) as error:
                 _log.debug("a connection for sessions ended: %r", error)
                 await pause.wait()
 
-    async def _relay(self, first: HeadReader, wanted: OpenSession) -> None:
+    async def _relay(self, first: HeadReader, wanted: OpenSession, link: str) -> None:
         path = self._socket_of(wanted.session_id)
         if path is None:
             first.abort()
             return
         relay = Relay()
-        self._open.add(relay)
+        self._open[relay] = link
         try:
             await relay.start(*first.release(), path)
             await relay.ended
@@ -376,7 +382,7 @@ class NodeDialer:
             _log.debug("the hub has closed a connection to %s", wanted.session_id)
         finally:
             relay.abort()
-            self._open.discard(relay)
+            del self._open[relay]
 
 
 class _Pause:

@@ -357,7 +357,8 @@ class NodeSupervisor(Supervisor):
         if grant.epoch != self._epoch:
             self._epoch = grant.epoch
             # Those of a hub that hangs would stay open: beside one editor another may only read.
-            self._dialer.cut_sessions()
+            # This hub's own may be there before its first lease.
+            self._dialer.cut_earlier()
 
     def _is_unfit(self, grant: GrantLease) -> bool:
         """Return whether either the hub or this node is root, and log it once.
