@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playwright.async_api import Frame, Page, Route, expect
+from playwright.async_api import Frame, Page, Route, WebSocketRoute, expect
 
 from mograder.notebook.parsing import parse_marimo
 from mograder.notebook.saved_cells import SavedCells, write_saved_cells
@@ -580,6 +580,32 @@ async def test_marimos_page_hands_over_what_was_typed_and_never_saved(
     assert "mine = 4711" in text
     assert [each["change"] for each in told["cells"]] == ["changed"], told
     assert told["outside"] == []
+
+
+async def test_a_page_whose_line_broke_before_its_notebook_came_gets_it_and_runs_it(
+    people: People, start_hub: Callable[..., HubProcess]
+) -> None:
+    """marimo tells a page that connects again of news only: it would show an empty notebook."""
+    hub, opened = start_hub(), list[WebSocketRoute]()
+    put_release(hub.course, TINY, tiny_notebook("4700 + 11"))
+    alice = await people.person("alice", headers=from_proxy("alice"))
+
+    def break_the_first(page: WebSocketRoute) -> None:
+        server = page.connect_to_server()
+
+        async def drop(_message: str | bytes) -> None:
+            await server.close()
+            await page.close(code=1001)
+
+        if not opened:
+            server.on_message(drop)
+        opened.append(page)
+
+    await alice.context.route_web_socket(re.compile(r"/ws\?"), break_the_first)
+    page = await alice.open(f"{hub.url}/edit/{TINY}")
+    await page.wait_for_url(f"**/edit/user/alice/{TINY}/", timeout=BUILT_WITHIN)
+    await expect((await notebook(page)).get_by_text("4711", exact=True)).to_be_visible()
+    assert len(opened) == 3, "connected again, and loaded again"
 
 
 @pytest.mark.timeout(400)

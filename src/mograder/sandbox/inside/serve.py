@@ -74,6 +74,7 @@ def main(argv: list[str]) -> None:
     _share_in_turn()
     _share_new_cells()
     _send_what_was_missed()
+    _run_what_never_ran()
     if "owner" in options:
         threading.Thread(target=_end_with, args=(options["owner"],), daemon=True).start()
     _run_marimo(arguments)
@@ -376,6 +377,26 @@ def _send_what_was_missed() -> None:
             self._replay_previous_session(session)
 
     handler._reconnect_session = reconnect_and_send
+
+
+def _run_what_never_ran() -> None:
+    """Have a page that is loaded again run a notebook of which no cell has run.
+
+    marimo takes it for one at work, whose cells another page has run. But that page may have been
+    left, or its connection may have broken, before it had them run.
+    """
+    handler: Any = next(filter(None, map(_handler, _HANDLERS)), None)
+    if not hasattr(handler, "_write_kernel_ready"):
+        return
+    write = handler._write_kernel_ready
+
+    @functools.wraps(write)
+    def write_ready(self: Any, *given: Any, **named: Any) -> None:
+        if not (named.get("last_executed_code", True) or named.get("kiosk")):
+            named["resumed"] = False
+        write(self, *given, **named)
+
+    handler._write_kernel_ready = write_ready
 
 
 def _handler(place: tuple[str, str]) -> Any:

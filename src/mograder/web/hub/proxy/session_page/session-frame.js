@@ -210,6 +210,7 @@
   });
 
   const kernels = new Set(); // marimo's open connections to its kernel
+  let hasNotebook = false;
 
   part("knowing how its session is", () => {
     const Native = window.WebSocket;
@@ -218,6 +219,14 @@
         super(...given);
         if (!ours(this.url)) return;
         const isKernels = new URL(this.url).pathname.endsWith("/ws");
+        // marimo sends the notebook once. A page whose line broke before it came stays empty, and
+        // is told only that it has connected again; a page that is loaded again gets it.
+        const check = ({ data }) => {
+          const [, op] = /^\{"op": ?"([a-z-]+)"/.exec(data) ?? [];
+          if (op === "kernel-ready") hasNotebook = true;
+          else if (op === "alert" && !hasNotebook && data.includes('"Reconnected"')) location.reload();
+        };
+        if (isKernels) this.addEventListener("message", check);
         this.addEventListener("open", () => {
           if (isKernels && kernels.add(this)) tell("joined", { is: true });
         });
