@@ -208,7 +208,7 @@ def _edit_together() -> None:
         granted, everything = room.get_capabilities, editor.EDITOR
     except (ImportError, AttributeError):  # a marimo that makes no difference between pages
         return
-    handler = next(filter(None, map(_handler, _HANDLERS)), None)
+    handler = _handler()
     if handler is None:
         return
     join = handler._connect_to_existing_session
@@ -363,7 +363,7 @@ def _send_what_was_missed() -> None:
     It keeps that for pages that are loaded again, but sends it to no page whose connection broke: a
     cell that ended meanwhile would seem to run until the page is loaded again.
     """
-    handler: Any = next(filter(None, map(_handler, _HANDLERS)), None)
+    handler = _handler()
     if not (
         hasattr(handler, "_reconnect_session") and hasattr(handler, "_replay_previous_session")
     ):
@@ -385,7 +385,7 @@ def _run_what_never_ran() -> None:
     marimo takes it for one at work, whose cells another page has run. But that page may have been
     left, or its connection may have broken, before it had them run.
     """
-    handler: Any = next(filter(None, map(_handler, _HANDLERS)), None)
+    handler = _handler()
     if not hasattr(handler, "_write_kernel_ready"):
         return
     write = handler._write_kernel_ready
@@ -399,12 +399,14 @@ def _run_what_never_ran() -> None:
     handler._write_kernel_ready = write_ready
 
 
-def _handler(place: tuple[str, str]) -> Any:
-    try:
-        found = getattr(importlib.import_module(place[0]), place[1])
-    except (ImportError, AttributeError):
-        return None
-    return found if hasattr(found, "_connect_to_existing_session") else None
+def _handler() -> Any:
+    """Return the first class of ``_HANDLERS`` that this marimo has; None if it has none."""
+    for module, name in _HANDLERS:
+        with contextlib.suppress(ImportError):
+            found = getattr(importlib.import_module(module), name, None)
+            if hasattr(found, "_connect_to_existing_session"):
+                return found
+    return None
 
 
 def _replace(beside: pathlib.Path, target: pathlib.Path) -> None:
