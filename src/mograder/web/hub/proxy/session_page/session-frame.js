@@ -222,9 +222,10 @@
         // marimo sends the notebook once. A page whose line broke before it came stays empty, and
         // is told only that it has connected again; a page that is loaded again gets it.
         const check = ({ data }) => {
+          if (hasNotebook) return;
           const [, op] = /^\{"op": ?"([a-z-]+)"/.exec(data) ?? [];
           if (op === "kernel-ready") hasNotebook = true;
-          else if (op === "alert" && !hasNotebook && data.includes('"Reconnected"')) location.reload();
+          else if (op === "alert" && data.includes('"Reconnected"')) location.reload();
         };
         if (isKernels) this.addEventListener("message", check);
         this.addEventListener("open", () => {
