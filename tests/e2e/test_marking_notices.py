@@ -406,7 +406,8 @@ async def test_a_mark_of_an_assignment_that_is_closed_is_sent_once_it_is_open_ag
 async def test_a_marker_who_is_signed_out_with_nothing_unsaved_is_told_how_to_go_on(
     course: MarkingCourse, url: str, people: People
 ) -> None:
-    page = await open_answer(people, url, course, "dan")
+    page = await page_with_a_clock(people)
+    await page.goto(address_of(url, course, "dan"))
     await page.wait_for_load_state("networkidle")
     await page.context.set_extra_http_headers({})
     await page.context.clear_cookies()
@@ -415,8 +416,12 @@ async def test_a_marker_who_is_signed_out_with_nothing_unsaved_is_told_how_to_go
     await expect(alert).to_contain_text("You are signed out.")
     await expect(alert.get_by_role("link", name="Sign in in a new tab")).to_be_visible()
     asked: list[str] = []
+    last = f"{url}/marking/last"
     page.on("request", lambda request: asked.append(request.url))
-    await page.wait_for_timeout(2500)
+    await page.clock.fast_forward(2500)
+    async with page.expect_request(last):  # after those that were due
+        await page.evaluate("(url) => void fetch(url)", last)
+    asked.remove(last)
     assert asked == [], "a page that is left open asked every two seconds for ever"
     await page.context.set_extra_http_headers(from_proxy("mia"))
     await page.evaluate("dispatchEvent(new Event('focus'))")

@@ -229,7 +229,7 @@ def test_an_interrupt_ends_quietly_with_130(
 @pytest.mark.full
 def test_a_command_that_is_terminated_twice_leaves_no_temporary_files() -> None:
     code = """
-        import tempfile, time, click, mograder.cli.main as main
+        import sys, tempfile, time, click, mograder.cli.main as main
         @click.command()
         def wait():
             with tempfile.TemporaryDirectory() as place:
@@ -238,21 +238,21 @@ def test_a_command_that_is_terminated_twice_leaves_no_temporary_files() -> None:
                     time.sleep(60)
                 finally:
                     print("ending", flush=True)
-                    time.sleep(1)
+                    sys.stdin.read()
         run = main.run
         main.run = lambda arguments: run(arguments, wait)
         main.main()
     """
     argv = [sys.executable, "-c", textwrap.dedent(code)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(argv, stdout=pipe, stderr=pipe, text=True) as child:
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
         assert child.stdout is not None
         place = Path(child.stdout.readline().strip())
         assert place.is_dir()
         child.terminate()
         assert child.stdout.readline() == "ending\n"
         child.terminate()
-        _, told = child.communicate()
+        _, told = child.communicate()  # ends its input
     assert child.returncode == 128 + signal.SIGTERM
     assert told == "Stopping: temporary files are being removed.\n"
     assert not place.exists()

@@ -29,7 +29,6 @@ _ASKING = """
 
 
 @pytest.mark.full
-@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of Unix")
 @pytest.mark.parametrize("display", ["reporting", "transferring"])
 def test_a_question_is_not_overwritten_by_the_progress(display: str) -> None:
     ours, theirs = os.openpty()
