@@ -300,7 +300,7 @@ class _Writer:
     def _names(self, descriptor: int, member: str) -> list[tuple[str, bool]]:
         """Return the names to add from a directory, and for each whether it is a directory.
 
-        A link to a directory is none.
+        Links are not followed.
         """
         try:
             with os.scandir(descriptor) as entries:

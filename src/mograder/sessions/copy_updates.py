@@ -102,9 +102,10 @@ _WITHDRAWN = {
 
 
 def as_it_is(row: CopyUpdateRow, came_from: str | None) -> CopyUpdateRow:
-    """Return the row of a copy that comes from this release, of an update that stands.
+    """Return the row of an offered update of a copy, which comes from the release ``came_from``.
 
-    The update is undone if the student has put a version from before it back.
+    If that is not the release of the update, the student has put a version from before it back, and
+    so the row's state is UNDONE.
     """
     merged = row.state in (UpdateState.MERGED, UpdateState.KEPT)
     return replace(row, state=UpdateState.UNDONE) if merged and came_from != row.release else row

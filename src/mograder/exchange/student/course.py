@@ -87,7 +87,7 @@ class Known(BaseModel):
     gone: tuple[KnownItem, ...] = ()
     """Assignments with files here that the server listed earlier: one may be hidden for a while."""
     course_id: int = 0
-    """The number of a course on Moodle; 0 if it is none, or not known."""
+    """The number of a Moodle course; 0 for other servers, and in files of earlier versions."""
 
     def item(self, folder: str) -> KnownItem:
         """Return the assignment in a folder. Raises: NotFound."""

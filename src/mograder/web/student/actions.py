@@ -71,9 +71,10 @@ async def sync(request: Request) -> Response:
 async def look(app: StudentApp, report: Report) -> str:
     """Sync with the server; an error is shown on the page. Raises: NotAuthenticated."""
     server, number = app.connection.connector.server, app.connection.connector.course_id
-    sync = app.course.sync
     try:
-        await app.connection.use(lambda transport: sync(transport, server, report, number))
+        await app.connection.use(
+            lambda transport: app.course.sync(transport, server, report, number)
+        )
     except NotAuthenticated:
         raise
     except MograderError as error:
