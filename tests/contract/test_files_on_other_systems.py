@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,40 @@ with open("release/lab/data.csv"):
     assert OtherSystem("windows").printed(code, tmp_path) == ["True"]
     found = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]
     assert found == ["release/lab/data.csv"]
+
+
+@SYSTEMS
+@pytest.mark.parametrize("end", ["os._exit(0)", "raise SystemExit(0)"])
+def test_a_release_comes_back_whose_replacement_was_cut_short(
+    tmp_path: Path, system: System, end: str
+) -> None:
+    """The next run built it from nothing, and files that were added by hand were lost."""
+    release = tmp_path / "release"
+    (release / "lab").mkdir(parents=True)
+    (release / "lab" / "added.csv").write_bytes(b"by hand")
+    code = """
+from pathlib import Path
+from mograder.store.course.course import staged_release
+with staged_release(Path("release/lab")) as stage:
+    print(stage.write_text("lab.py", "new"), stage.commit())
+"""
+    cut_short = f"""
+import os
+from pathlib import Path
+real = Path.replace
+def replace(source, target):
+    if source.name == Path(target).name:
+        {end}
+    return real(source, target)
+Path.replace = replace
+"""
+    assert OtherSystem(system).printed(cut_short + code, tmp_path) == []
+    assert OtherSystem(system).printed(code, tmp_path) == ["True True"]
+    assert sorted(each.name for each in (release / "lab").iterdir()) == ["added.csv", "lab.py"]
+    for left in release.glob(".*"):
+        os.utime(left, (0, 0))
+    assert OtherSystem(system).printed(code, tmp_path) == ["False False"]
+    assert [each.name for each in release.iterdir()] == ["lab"]
 
 
 def test_feedback_that_is_held_stays_and_is_replaced_as_a_whole_later(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
-from mograder.core.files.disk import explained_when_full
+from mograder.core.files.disk import DISK, Place, explained_when_full
 from mograder.core.name_lookup import Words, find_name
 from mograder.core.names import ItemName, nfc
 from mograder.core.operating_system import expanded
@@ -33,6 +34,7 @@ from mograder.store.course.support_files import (
     marks_solution,
 )
 from mograder.store.filesystem.files import (
+    PARKED,
     atomic_write,
     entry_named,
     exchange_or_rename,
@@ -44,6 +46,8 @@ _TIMESTAMPED = re.compile(r"[-_. ]\d{4}-?\d{2}-?\d{2}([-_T ]?\d{2}[-:]?\d{2}([-:
 """The time that editors and 0.3.16's ``collect`` append to the name of a copy."""
 _ZIPPED = (2025, 1, 1, 0, 0, 0)
 _STAGING = ".mograder-staging-"
+_KEPT_SECONDS = 86_400
+"""The age of a staging directory that only a killed run can have left: no run takes a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,11 +251,14 @@ class ReleaseBuild:
 def staged_release(target: Path) -> Iterator[ReleaseBuild]:
     """Yield a new release for ``target``, built beside it; discard it if it is not committed.
 
+    A release that a killed run has moved away is put back first.
+
     Raises: InvalidInput if the parent of ``target`` is not writable.
     """
     target = target.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _end_killed_runs(target)
         workshop = Path(tempfile.mkdtemp(prefix=_STAGING, dir=target.parent))
     except OSError as error:
         raise InvalidInput(f"{target} cannot be written: {error.strerror}.") from error
@@ -263,6 +270,7 @@ def staged_release(target: Path) -> Iterator[ReleaseBuild]:
             place.mkdir(mode=0o755)
         yield ReleaseBuild(place, target)
     finally:
+        _put_back(workshop, target)
         remove_tree(workshop)
 
 
@@ -390,6 +398,24 @@ def _is_copy_of_a_notebook(name: str, item: SourceItem) -> bool:
     if "/" in name or path.suffix != ".py" or found is None:
         return False
     return path.stem[: found.start()] in stems
+
+
+def _end_killed_runs(target: Path) -> None:
+    for workshop in target.parent.glob(f"{_STAGING}*"):
+        # It may be another author's, or of a run that ends now.
+        with suppress(PermissionError, FileNotFoundError):
+            _put_back(workshop, target)
+            if time.time() - workshop.stat().st_mtime > _KEPT_SECONDS:
+                remove_tree(workshop)
+
+
+def _put_back(workshop: Path, target: Path) -> None:
+    """Undo a replacement that was cut short where the system cannot exchange directories."""
+    parked = workshop / f"{PARKED}{target.name}"
+    if not target.exists() and parked.is_dir():
+        with explained_when_full():
+            DISK.rename(Place.of(parked), Place.of(target))
+        DISK.fsync_directory(target.parent)
 
 
 def _copy_tree(source: Path, target: Path) -> None:
