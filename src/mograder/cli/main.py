@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -374,6 +375,9 @@ def main() -> NoReturn:
     prepare_output()
     # The default action would leave temporary files: copies of databases, and students' files.
     signal.signal(signal.SIGTERM, _exit_once)
+    # A terminal that is closed sends SIGHUP; nohup has it ignored.
+    if SYSTEM != "windows" and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _exit_once)
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -386,8 +390,15 @@ def main() -> NoReturn:
 
 def _exit_once(number: int, _frame: object) -> NoReturn:
     """Exit; a second signal must not break off what removes the temporary files."""
-    signal.signal(number, lambda *_: os.write(2, _STOPPING))
+    signal.signal(signal.SIGTERM, _say_stopping)
+    if SYSTEM != "windows":
+        signal.signal(signal.SIGHUP, _say_stopping)
     sys.exit(128 + number)
+
+
+def _say_stopping(_number: int, _frame: object) -> None:
+    with suppress(OSError):  # the terminal may be closed
+        os.write(2, _STOPPING)
 
 
 def run(arguments: Sequence[str], command: click.Command = root) -> int:

@@ -226,15 +226,15 @@ def test_an_interrupt_ends_quietly_with_130(
     assert capfd.readouterr().err.strip() == ""
 
 
-@pytest.mark.full
-def test_a_command_that_is_terminated_twice_leaves_no_temporary_files() -> None:
+def started_command(before: str = "") -> subprocess.Popen[str]:
+    """Start a command that waits with a temporary directory, whose path it prints."""
     code = """
         import sys, tempfile, time, click, mograder.cli.main as main
         @click.command()
         def wait():
             with tempfile.TemporaryDirectory() as place:
-                print(place, flush=True)
                 try:
+                    print(place, flush=True)
                     time.sleep(60)
                 finally:
                     print("ending", flush=True)
@@ -243,19 +243,56 @@ def test_a_command_that_is_terminated_twice_leaves_no_temporary_files() -> None:
         main.run = lambda arguments: run(arguments, wait)
         main.main()
     """
-    argv = [sys.executable, "-c", textwrap.dedent(code)]
+    argv = [sys.executable, "-c", before + textwrap.dedent(code)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+    return subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_ended_twice_leaves_no_temporary_files(
+    first: signal.Signals, second: signal.Signals
+) -> None:
+    """Closing its terminal left copies of the gradebook."""
+    with started_command() as child:
         assert child.stdout is not None
         place = Path(child.stdout.readline().strip())
         assert place.is_dir()
-        child.terminate()
+        child.send_signal(first)
         assert child.stdout.readline() == "ending\n"
-        child.terminate()
+        child.send_signal(second)
         _, told = child.communicate()  # ends its input
-    assert child.returncode == 128 + signal.SIGTERM
+    assert child.returncode == 128 + first
     assert told == "Stopping: temporary files are being removed.\n"
     assert not place.exists()
+
+
+@pytest.mark.full
+def test_a_second_signal_leaves_no_temporary_files_where_the_terminal_is_gone() -> None:
+    with started_command() as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        place = Path(child.stdout.readline().strip())
+        child.stderr.close()
+        child.send_signal(signal.SIGHUP)
+        assert child.stdout.readline() == "ending\n"
+        child.send_signal(signal.SIGHUP)
+        child.communicate()
+    assert child.returncode == 128 + signal.SIGHUP
+    assert not place.exists()
+
+
+@pytest.mark.full
+def test_a_command_under_nohup_outlives_its_terminal() -> None:
+    nohup = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    with started_command(nohup) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        child.send_signal(signal.SIGHUP)
+        child.send_signal(signal.SIGTERM)
+        child.communicate()
+    assert child.returncode == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize(
