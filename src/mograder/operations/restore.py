@@ -1,8 +1,9 @@
 """``mograder hub restore``: restores a backup completely or not at all.
 
 The whole backup is read and compared with its checksums, then unpacked to temporary directories,
-and moved to its places in the end. Existing files are never overwritten. Of students' work, what
-has too long a name for the disk is left out and listed: one of them could prevent every restore.
+and moved to its places in the end, or back if that fails; only a kill there leaves a part. Existing
+files are never overwritten. Of students' work, what has too long a name for the disk is left out
+and listed: one of them could prevent every restore.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import secrets
 import shlex
 import stat
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -129,11 +130,7 @@ def restore(
             for place in chosen:
                 _check_version(place)
             os.sync()
-            moves = [move for place in chosen for move in _moves(place)]
-            for _, target in moves:
-                _demand_free(target)
-            for path, target in moves:
-                _move_in(path, target)
+            _move_all([move for place in chosen for move in _moves(place)])
             os.sync()
         finally:
             for place in chosen:
@@ -287,16 +284,30 @@ def _moves(place: _Place) -> list[tuple[Path, Path]]:
     return [(path, place.target / path.name) for path in sorted(place.grown.iterdir())]
 
 
-def _demand_free(target: Path) -> None:
-    """Raises: :class:`Conflict` if something came there, or another place is in its way."""
-    if os.path.lexists(target):
-        raise Conflict(
-            f"There is something at {target} by now, so nothing was restored.",
-            hint="Give each --place a directory of its own, which nothing else writes to.",
-        )
+def _move_all(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Move each path to its target; after an error, those that were moved are back."""
+    for _, target in moves:
+        if os.path.lexists(target):
+            raise _taken(target)
+    try:
+        for path, target in moves:
+            _move(path, target)
+    except BaseException:
+        for path, target in moves:
+            if not os.path.lexists(path):
+                _move(target, path)
+        raise
 
 
-def _move_in(path: Path, target: Path) -> None:
+def _taken(target: Path) -> Conflict:
+    """Return the error for a target where something came, or where another place is."""
+    return Conflict(
+        f"There is something at {target} by now, so nothing was restored.",
+        hint="Give each --place a directory of its own, which nothing else writes to.",
+    )
+
+
+def _move(path: Path, target: Path) -> None:
     """Raise :class:`Conflict` when the target was created since it was checked."""
     mode = path.lstat().st_mode
     closed = stat.S_ISDIR(mode) and not mode & stat.S_IWUSR
@@ -307,7 +318,4 @@ def _move_in(path: Path, target: Path) -> None:
         if closed:
             target.chmod(stat.S_IMODE(mode))
     except FileExistsError as error:
-        raise Conflict(
-            f"{target} was made meanwhile; it was left as it is, and not all is restored.",
-            hint="Restore once more into an empty directory that nothing else writes to.",
-        ) from error
+        raise _taken(target) from error

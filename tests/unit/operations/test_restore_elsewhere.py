@@ -1,13 +1,18 @@
-"""A restore to other places: what in the course still names the old ones, and what counts again."""
+"""A restore to other places: one that fails in between, what in the course still names the old
+places, and what counts again.
+"""
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
 from shlex import quote
 
 import pytest
 
+from mograder.core.errors import Busy
+from mograder.core.files.disk import Disk, Place
 from mograder.core.settings import load_settings
 from mograder.operations.backup import back_up
 from mograder.operations.restore import restore
@@ -32,6 +37,35 @@ def course(tmp_path: Path) -> Path:
     marks.close()
     back_up(load_settings(course, environ={}), tmp_path / "backup", quiet)
     return course
+
+
+class FullOnce(Disk):
+    """Has no room for alice's work at first."""
+
+    def __init__(self) -> None:
+        self._full = True
+
+    def place(self, source: Place, target: Place) -> None:
+        if self._full and Path(target.name).name == "alice":
+            self._full = False
+            raise OSError(errno.ENOSPC, "full")
+        super().place(source, target)
+
+
+def test_a_restore_that_fails_between_two_moves_can_be_repeated(
+    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It left a part of the course, said that nothing was changed, and was refused then."""
+    new = tmp_path / "new"
+    keys = ("hub.notebooks_dir", "hub.release_dir", "gradebook.path", "state")
+    places = {key: new / key for key in keys}
+    monkeypatch.setattr("mograder.operations.restore.DISK", FullOnce())
+    with pytest.raises(Busy):
+        restore(tmp_path / "backup", new / "course", places, quiet)
+    assert [path for path in new.rglob("*") if not path.is_dir()] == []
+    restore(tmp_path / "backup", new / "course", places, quiet)
+    assert (new / "hub.notebooks_dir/alice/A1").is_dir()
+    assert (new / "course/mograder.toml").exists()
 
 
 def test_settings_and_links_that_name_the_old_places_are_told(course: Path, tmp_path: Path) -> None:
