@@ -216,7 +216,7 @@ class UntrustedDir:
             directory = _opened(target)
             with self._staged(source, how, directory) as staged:
                 beside = self._first_free(staged, directory, names)
-                old = self._exchange(relative, beside, target, names)
+                old = self._exchange_or_drop(relative, beside, target, names)
             self._disk.fsync(directory)
             return old
 
@@ -408,6 +408,18 @@ class UntrustedDir:
                 return target
         raise Conflict(_NO_NAME, hint=REMEDY)
 
+    def _exchange_or_drop(
+        self, relative: str, new: Place, old: Place, names: Iterator[str]
+    ) -> str | None:
+        """Exchange two names; remove ``new`` after an error: its name is an earlier version's."""
+        try:
+            return self._exchange(relative, new, old, names)
+        except Exception:
+            # A server that lost its answer to a rename may have moved it.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(new.name, dir_fd=new.directory)
+            raise
+
     def _exchange(self, relative: str, new: Place, old: Place, names: Iterator[str]) -> str | None:
         """Exchange two names; return the old file's name then, None if there was no old file."""
         try:
@@ -416,11 +428,10 @@ class UntrustedDir:
         except NotFound:
             self._disk.rename(new, old)
             return None
-        except (OSError, MograderError) as error:
-            if isinstance(error, OSError) and error.errno in UNSUPPORTED:
-                return self._keep_by_copy(relative, new, old, names)
-            os.unlink(new.name, dir_fd=new.directory)
-            raise
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            return self._keep_by_copy(relative, new, old, names)
         return new.name
 
     def _keep_by_copy(
@@ -431,12 +442,8 @@ class UntrustedDir:
         Anything but a regular file is renamed instead: a crash in between loses no notebook.
         """
         kept: str | None = None
-        try:
-            with contextlib.suppress(NotFound):
-                kept = self._kept_copy(relative, old, names)
-        except BaseException:
-            os.unlink(new.name, dir_fd=new.directory)
-            raise
+        with contextlib.suppress(NotFound):
+            kept = self._kept_copy(relative, old, names)
         self._disk.rename(new, old)
         return kept
 

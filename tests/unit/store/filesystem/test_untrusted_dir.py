@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
-from mograder.core.files.disk import Disk
+from mograder.core.files.disk import Disk, Place
 from mograder.store.filesystem.untrusted_dir import NewFile, Resolver, UntrustedDir, best_resolver
 from tests.support.fake_disks import OldDisk, ShareDisk
 
@@ -302,4 +302,22 @@ def test_a_file_that_is_not_replaced_leaves_nothing_of_the_new_one(workspace: Pa
     with pytest.raises(MograderError):
         beneath.replace_keeping("plain", iter(("kept", "kept-1")), io.BytesIO(b"new"))
     assert sorted(workspace.iterdir()) == before
+    assert (workspace / "plain").read_bytes() == b"plain"
+
+
+class StickingDisk(OldDisk):
+    """A disk that moves no file over another one; names cannot be exchanged."""
+
+    def rename(self, source: Place, target: Place) -> None:
+        raise OSError(errno.EIO, "stuck")
+
+
+def test_the_new_text_is_no_earlier_version_when_it_cannot_take_its_place(workspace: Path) -> None:
+    """It stayed under the name of one, beside the copy of the old text."""
+    beneath = UntrustedDir(workspace, staging=workspace.parent / ".staging", disk=StickingDisk())
+    for name in ("plain", "missing"):
+        with pytest.raises(OSError, match="stuck"):
+            beneath.replace_keeping(name, (f"kept-{each}" for each in "123"), io.BytesIO(b"new"))
+    kept = [path.read_bytes() for path in workspace.glob("kept-*")]
+    assert b"new" not in kept
     assert (workspace / "plain").read_bytes() == b"plain"
