@@ -16,6 +16,7 @@ from mograder.store.database.database import writing
 from mograder.store.hub.hub_state import HubState, rotate_audit
 from mograder.store.hub.hub_tables import AuditRow, audit
 from tests.support.command_line import cli
+from tests.support.fake_disks import FailingDisk
 
 NOW = datetime.now(UTC)
 
@@ -71,6 +72,15 @@ def test_lines_that_cannot_be_kept_stay_and_the_guard_with_them(log: Engine) -> 
         rotate_audit(log, NOW, fail)
     assert len(actions(log)) == 4
     cannot_delete(log)
+
+
+def test_lines_are_removed_once_the_name_of_their_file_is_on_the_disk(
+    log: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut in between they were in neither."""
+    monkeypatch.setattr("mograder.cli.hub.upkeep.DISK", FailingDisk(0, full=True))
+    cli("hub rotate-audit", str(tmp_path / "audit.jsonl"), "-C", str(tmp_path), status=75)
+    assert len(actions(log)) == 4
 
 
 def test_a_course_without_a_hub_gets_no_database(tmp_path: Path) -> None:

@@ -44,9 +44,9 @@ def rotate_audit(*, file: Path, keep_days: int, loaded: LoadedSettings) -> None:
     before = SystemClock().now() - timedelta(days=keep_days)
     moved = 0
     with current_hub_state(loaded) as state, _new(file) as target:
+        DISK.fsync_directory(file.absolute().parent)
         while count := rotate(state.engine, before, lambda rows: _keep(target, rows)):
             moved += count
-    DISK.fsync_directory(file.absolute().parent)
     click.echo(f"Moved {moved} lines to {file}.")
 
 
