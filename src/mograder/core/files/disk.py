@@ -236,6 +236,9 @@ DISK = Disk() if SYSTEM == "linux" else PortableDisk()
 def explained_when_full() -> Iterator[None]:
     """Turn "no space left", "read-only" and "held" into errors that tell people the remedy.
 
+    They do not say that nothing was changed: it may be a later file, or a name to be synced, that
+    failed.
+
     Raises: :class:`~mograder.core.errors.Busy`; :class:`~mograder.core.errors.Conflict` for a file
     that another program holds open.
     """
@@ -249,13 +252,13 @@ def explained_when_full() -> Iterator[None]:
     except OSError as error:
         if is_disk_full(error):
             raise Busy(
-                "The disk is full where this is kept, so nothing was changed.",
+                "The disk is full where this is kept, so this could not be finished.",
                 hint="Free some space there, then try again.",
                 retry_after=60,
             ) from error
         if error.errno == errno.EROFS:
             raise Busy(
-                "The disk is read-only where this is kept, so nothing was changed.",
+                "The disk is read-only where this is kept, so this could not be finished.",
                 hint="Mount it writable, then try again.",
                 retry_after=60,
             ) from error
@@ -331,8 +334,9 @@ NO_RESERVE = DiskReserve(0)
 def write_file(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK) -> None:
     """Replace a file by ``data`` with this mode; only its owner can read it until it is complete.
 
-    Raises: ``OSError``; then nothing was changed, and no temporary file is left. It is
-    :class:`FileHeld` on Windows while another program has it open.
+    Raises: ``OSError``; no temporary file is left then, and the old file stays, unless only the new
+    one's name could not be synced. It is :class:`FileHeld` on Windows while another program has it
+    open.
     """
     path = reachable(path)
     temporary = path.with_name(f".{path.name[:_LONGEST_NAME]}.{secrets.token_hex(6)}.tmp")

@@ -45,6 +45,16 @@ def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
     assert "course" not in told.value.hint
 
 
+def test_nothing_is_said_to_be_unchanged_where_the_disk_is_full_after_the_change(
+    tmp_path: Path,
+) -> None:
+    """Only the name could not be synced."""
+    with pytest.raises(Busy, match="disk is full") as told:
+        atomic_write(tmp_path / "file", b"new", disk=FailingDisk(2, full=True))
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert "nothing was changed" not in str(told.value)
+
+
 def test_readers_of_a_file_see_one_of_its_versions_whole(tmp_path: Path) -> None:
     path = tmp_path / "file"
     versions = [bytes([65 + number]) * 100_000 for number in range(8)]
