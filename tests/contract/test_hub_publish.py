@@ -195,7 +195,7 @@ async def test_an_upload_whose_environment_takes_long_does_not_replace_a_later_o
     built.set()
     answer = await earlier
     assert answer.status_code == 409
-    assert "a newer upload of A1 was published, which stays" in answer.json()["detail"]
+    assert "a newer upload of A1 was stored, which stays" in answer.json()["detail"]
     assert released(hub) == later
     assert (await publish(hub, "A1", {"A1.py": BUILDABLE})).status_code == 200
 
