@@ -101,6 +101,21 @@ async def test_a_preview_of_an_earlier_release_is_not_shown_for_the_next(hub: Hu
     assert (await ask(hub, "GET", "/updates/A1", user="prof")).json()["preview"] is None
 
 
+async def test_a_release_that_was_published_since_the_preview_is_not_offered(hub: Hub) -> None:
+    take_copy(hub, "alice", HALF)
+    correct(hub)
+    answer = await ask(hub, "POST", "/updates/A1/preview", user="prof")
+    previewed = f"/updates/A1?release={answer.json()['preview']['release']}"
+    assert f'action="{previewed}"' in await read(hub, "/course/updates/A1", "prof")
+    correct(hub, NEW.replace("of a disc", "of a draft"))
+    refused = await ask(hub, "POST", previewed, user="prof")
+    assert refused.status_code == 409
+    assert "published again since the preview" in refused.json()["detail"]
+    assert not (await ask(hub, "GET", "/updates/A1", user="prof")).json()["offered"]
+    correct(hub)
+    assert (await ask(hub, "POST", previewed, user="prof")).json()["offered"]
+
+
 # ---- offering and taking ----
 
 
