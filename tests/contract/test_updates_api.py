@@ -340,6 +340,23 @@ async def test_undo_brings_back_each_text_that_was_not_edited(hub: Hub) -> None:
     assert ("prof", "undo update", "alice/A1", "ok") in log
 
 
+async def test_undo_takes_the_offer_that_it_withdraws_back(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebooks, withdraw = await merged(hub, "alice"), UpdateRows.withdraw
+
+    def withdraw_the_next_one(rows: UpdateRows, item: str) -> object:
+        last = rows.offer(item)
+        assert last is not None
+        rows.make_offer(item, last.release, "a colleague", hub.clock.now(), again=True)
+        return withdraw(rows, item)
+
+    monkeypatch.setattr(UpdateRows, "withdraw", withdraw_the_next_one)
+    answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert answer["undone"] == ["alice"]
+    assert notebooks["alice"].read_text() == HALF
+
+
 async def test_undo_leaves_a_copy_that_nobody_has_edited_one_of_those(hub: Hub) -> None:
     notebook = take_copy(hub, "alice")
     await offer(hub)

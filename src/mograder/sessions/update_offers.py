@@ -126,10 +126,9 @@ class UpdateOffers:
         Raises: :class:`NotFound` if nothing was ever offered.
         """
         rows = self._stores.rows
-        offer = await asyncio.to_thread(rows.offer, item)
+        offer = await asyncio.to_thread(rows.withdraw, item)
         if offer is None:
             raise NotFound(f"No update of {item} was offered.")
-        await asyncio.to_thread(rows.withdraw, item)
         copies = await asyncio.to_thread(rows.copies, item, offer.number)
         merged = [row for row in copies if row.state in (UpdateState.MERGED, UpdateState.MERGING)]
         done = Withdrawal(kept=[row.username for row in copies if row.state is UpdateState.KEPT])
