@@ -10,6 +10,8 @@ import errno
 import os
 import re
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -390,6 +392,24 @@ async def hidden(hub: Hub) -> Hub:
     rules = {"items": {name: {"hidden": True} for name in ("A2", "A3")}}
     assert (await ask(hub, "POST", "/visibility", "prof", json=rules)).status_code == 200
     return hub
+
+
+@pytest.mark.parametrize("path", ["/reset/alice/A1", "/download-release/alice/A1"])
+async def test_an_item_that_is_hidden_while_the_editor_closes_replaces_no_copy(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    notebook, without_session = await begin(hub), hub.pool.without_session
+
+    @asynccontextmanager
+    async def hidden_meanwhile(key: SessionKey) -> AsyncIterator[None]:
+        async with without_session(key):
+            rules = {"items": {"A1": {"hidden": True}}}
+            await ask(hub, "POST", "/visibility", "prof", json=rules)
+            yield
+
+    monkeypatch.setattr(hub.pool, "without_session", hidden_meanwhile)
+    assert (await ask(hub, "POST", path)).status_code == 404
+    assert notebook.read_text() == WORK
 
 
 async def test_a_copy_from_before_the_release_shows_nothing_of_a_hidden_item(hidden: Hub) -> None:

@@ -15,11 +15,12 @@ import httpx
 import pytest
 
 from mograder.auth.credentials import Role
-from mograder.core.names import INSTRUCTOR
+from mograder.core.names import INSTRUCTOR, ItemName
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.environments.builder import Environment
-from mograder.store.releases.releases import ItemKind
+from mograder.store.releases.releases import ItemKind, Release, Releases
+from tests.support import releases
 from tests.support.hub_app import NOTEBOOK, FakeEnvironments, Hub, HubOf, events
 from tests.support.hub_copies import ask
 
@@ -195,7 +196,7 @@ async def test_an_upload_whose_environment_takes_long_does_not_replace_a_later_o
     built.set()
     answer = await earlier
     assert answer.status_code == 409
-    assert "a newer upload of A1 was published, which stays" in answer.json()["detail"]
+    assert "a newer upload of A1 was stored, which stays" in answer.json()["detail"]
     assert released(hub) == later
     assert (await publish(hub, "A1", {"A1.py": BUILDABLE})).status_code == 200
 
@@ -252,6 +253,22 @@ async def test_b99_an_instructor_sees_what_is_published(hub: Hub) -> None:
     none = (await ask(hub, "GET", "/release/B7", "prof")).json()
     assert none == {"status": "ok", "files": {}, "type": None, "most_mb": 1, "most_files": 3}
     assert (await ask(hub, "GET", "/release/user", "prof")).status_code == 400
+
+
+async def test_what_is_published_is_told_while_it_is_replaced(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = Releases.get
+
+    def replaced_meanwhile(of: Releases, name: ItemName) -> Release | None:
+        monkeypatch.setattr(Releases, "get", find)
+        found = find(of, name)
+        releases.publish(of, {"A1.py": LECTURE.encode()})
+        return found
+
+    monkeypatch.setattr(Releases, "get", replaced_meanwhile)
+    answer = (await ask(hub, "GET", "/release/A1", "prof")).json()
+    assert answer["files"] == {"A1.py": hashlib.sha256(LECTURE.encode()).hexdigest()}
 
 
 async def test_publishing_tells_its_progress_and_ends_as_the_plain_answer_would(hub: Hub) -> None:

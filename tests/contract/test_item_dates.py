@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+from mograder.core.item_dates import Visibility
 from mograder.grading.course_late import CourseLate, Preview
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import (
@@ -19,6 +20,7 @@ from mograder.store.gradebook.late_work import (
     PolicyChange,
     StoredPolicy,
 )
+from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.releases.releases import ItemKind
 from tests.support.graded_courses import put
 from tests.support.hub_app import Hub, HubOf
@@ -187,6 +189,25 @@ async def test_a_date_that_another_sets_meanwhile_is_not_lost(
     answer = await ask(course, "POST", "/dates/A1", "prof", json={"closes": CLOSES})
     assert answer.status_code == 409
     assert (await dates_of(course))["due"] == DUE.replace("+00:00", "Z")
+
+
+async def test_an_item_that_another_hides_meanwhile_stays_hidden(
+    course: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, hidden = CourseLate.preview, {"A1": Visibility(hidden=True)}
+    rules = VisibilityRules(course.course / "hub-release" / ".visibility.json")
+
+    def preview(late: CourseLate, book: Gradebook, changes: Sequence[Change]) -> Preview:
+        rules.change(hidden)
+        return original(late, book, changes)
+
+    monkeypatch.setattr(CourseLate, "preview", preview)
+    sent, before = {"opens": "2026-09-01T09:00Z", "due": DUE}, await dates_of(course)
+    answer = await ask(course, "POST", "/dates/A1", "prof", json=sent)
+    assert answer.status_code == 409
+    assert "A1 was hidden or shown meanwhile" in answer.json()["detail"]
+    assert rules.all()["A1"] == hidden["A1"]
+    assert (await dates_of(course))["due"] == before["due"]
 
 
 async def test_dates_whose_opening_cannot_be_stored_are_not_stored_in_part(course: Hub) -> None:

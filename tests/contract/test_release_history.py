@@ -62,6 +62,18 @@ async def test_a_copy_comes_from_the_release_that_its_timeline_names(hub: Hub) -
     assert present == KeptText(digest_of(SECOND.encode()), SECOND)
 
 
+async def test_a_copy_comes_from_the_release_that_was_replaced_while_it_was_made(hub: Hub) -> None:
+    recorder, release = hub.services.recorder, hub.services.releases.get(A1)
+    assert release is not None
+    hub.services.workspaces.ensure(ANNA, release)
+    await publish(hub, SECOND)
+    recorder.look(ANNA, A1)
+    (made,) = recorder.versions.all(ANNA, A1)
+    digest = digest_of(NOTEBOOK.encode())
+    assert (made.origin, made.release) == (Origin.RELEASE, digest)
+    assert recorder.versions.release_of(ANNA, A1) == digest
+
+
 async def test_a_release_that_was_copied_by_hand_is_in_the_timeline(hub: Hub) -> None:
     versions = hub.services.recorder.versions
     by_hand = b"a release that was never published here\n"

@@ -32,12 +32,14 @@ def row(user: str = "alice", offer: int = 1) -> CopyUpdateRow:
     return CopyUpdateRow("A1", user, offer, "new", UpdateState.MERGED, NOW, 7, "f" * 64)
 
 
-def test_each_offer_replaces_the_one_before_and_can_be_withdrawn_once(rows: UpdateRows) -> None:
+def test_each_offer_replaces_the_one_before_and_can_be_withdrawn(rows: UpdateRows) -> None:
     assert rows.offer("A1") is None
-    assert not rows.withdraw("A1")
+    assert rows.withdraw("A1") is None
     assert rows.make_offer("A1", "first", "prof", NOW).number == 1
-    assert rows.withdraw("A1")
-    assert not rows.withdraw("A1")
+    withdrawn = rows.withdraw("A1")
+    assert withdrawn is not None
+    assert withdrawn.withdrawn
+    assert withdrawn == rows.withdraw("A1") == rows.offer("A1")
     for number, release in ((2, "first"), (3, "second")):
         again = rows.make_offer("A1", release, "ann", NOW)
         assert (again.number, again.release, again.withdrawn) == (number, release, False)

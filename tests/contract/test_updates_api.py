@@ -101,6 +101,21 @@ async def test_a_preview_of_an_earlier_release_is_not_shown_for_the_next(hub: Hu
     assert (await ask(hub, "GET", "/updates/A1", user="prof")).json()["preview"] is None
 
 
+async def test_a_release_that_was_published_since_the_preview_is_not_offered(hub: Hub) -> None:
+    take_copy(hub, "alice", HALF)
+    correct(hub)
+    answer = await ask(hub, "POST", "/updates/A1/preview", user="prof")
+    previewed = f"/updates/A1?release={answer.json()['preview']['release']}"
+    assert f'action="{previewed}"' in await read(hub, "/course/updates/A1", "prof")
+    correct(hub, NEW.replace("of a disc", "of a draft"))
+    refused = await ask(hub, "POST", previewed, user="prof")
+    assert refused.status_code == 409
+    assert "published again since the preview" in refused.json()["detail"]
+    assert not (await ask(hub, "GET", "/updates/A1", user="prof")).json()["offered"]
+    correct(hub)
+    assert (await ask(hub, "POST", previewed, user="prof")).json()["offered"]
+
+
 # ---- offering and taking ----
 
 
@@ -323,6 +338,23 @@ async def test_undo_brings_back_each_text_that_was_not_edited(hub: Hub) -> None:
     log = hub.audit()
     assert ("prof", "undo update", "A1", "ok") in log
     assert ("prof", "undo update", "alice/A1", "ok") in log
+
+
+async def test_undo_takes_the_offer_that_it_withdraws_back(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebooks, withdraw = await merged(hub, "alice"), UpdateRows.withdraw
+
+    def withdraw_the_next_one(rows: UpdateRows, item: str) -> object:
+        last = rows.offer(item)
+        assert last is not None
+        rows.make_offer(item, last.release, "a colleague", hub.clock.now(), again=True)
+        return withdraw(rows, item)
+
+    monkeypatch.setattr(UpdateRows, "withdraw", withdraw_the_next_one)
+    answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert answer["undone"] == ["alice"]
+    assert notebooks["alice"].read_text() == HALF
 
 
 async def test_undo_leaves_a_copy_that_nobody_has_edited_one_of_those(hub: Hub) -> None:

@@ -109,8 +109,9 @@ class UpdateLine(HubAnswer):
 
 
 class Preview(HubAnswer):
-    """A preview; ``state`` is ``done`` if it is complete."""
+    """A preview of a release by its digest; ``state`` is ``done`` if it is complete."""
 
+    release: str
     state: str
     copies: tuple[UpdateLine, ...]
 
@@ -148,9 +149,10 @@ def preview(client: HubClient, item: str, progress: Progress) -> UpdateStatus:
     return client.follow(UpdateStatus, "POST", f"{_path(item)}/preview", messages(progress))
 
 
-def offer(client: HubClient, item: str) -> UpdateStatus:
-    """Offer the published release to all copies of an item."""
-    return client.follow(UpdateStatus, "POST", _path(item), lambda _: None)
+def offer(client: HubClient, item: str, release: str) -> UpdateStatus:
+    """Offer a release that was previewed to all copies of an item; no other one is offered."""
+    path = f"{_path(item)}?release={quote(release)}"
+    return client.follow(UpdateStatus, "POST", path, lambda _: None)
 
 
 def undo(client: HubClient, item: str, progress: Progress) -> Undone:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from mograder.core.errors import Conflict, InvalidInput, MograderError, TooLarge
+from mograder.core.errors import InvalidInput, MograderError, TooLarge
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.portable_names import refuse_new_problems
@@ -49,7 +49,7 @@ async def publish_release(
         InvalidInput: The notebook is missing, does not parse, or its header is malformed; grading
             could not read the cells of an assignment; not every student's computer can store a
             name that is new; or a file marks a solution.
-        Conflict: An upload that began later was published while the environment was built.
+        Conflict: An upload that began later was published meanwhile.
         MograderError: The environment cannot be built; the message is the installer's.
     """
     await asyncio.to_thread(_check_names, releases, name, staged.files, progress)
@@ -65,11 +65,6 @@ async def publish_release(
     await environments.prepare(script, progress)
     if current is not None:
         await asyncio.to_thread(_keep, keep, current)
-    if staged.superseded:  # by an upload that began later
-        raise Conflict(
-            f"Meanwhile a newer upload of {name} was published, which stays.",
-            hint="Publish again if this one should replace it.",
-        )
     published = await to_its_end(staged.commit, kind)
     await asyncio.to_thread(_keep, keep, published)
     return published

@@ -5,6 +5,7 @@ The methods block: callers on the event loop use a thread.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -66,7 +67,7 @@ class CopyRecorder:
         """Record the copy's file if it is not as last recorded; return the newest version.
 
         Return None if there is no readable notebook of a size that can be opened. A text that is
-        the item's release, as after a reset, is recorded as such. A text that was put in place
+        a release of the item, as after a reset, is recorded as such. A text that was put in place
         of another is of the release that it was of as a version, or that its own lines tell.
 
         Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded.
@@ -111,13 +112,16 @@ class CopyRecorder:
             return None
 
     def _told(self, item: ItemName, text: bytes, before: bool) -> tuple[Origin, str | None]:
-        """Return the origin of a text that was found, and the release's digest if it is that."""
-        try:
-            release = self._releases.get(item)
-            released = None if release is None else release.notebook.read_bytes()
-        except (MograderError, OSError):
-            released = None
-        return _of_release(digest_of(text), before) if text == released else (Origin.FOUND, None)
+        """Return the origin of a text that was found, and its digest if it is a release's.
+
+        It may be an earlier one's: the item may be published again while a copy is made.
+        """
+        digest, known = digest_of(text), set[str]()
+        with suppress(MograderError, OSError):
+            if release := self._releases.get(item):
+                self.kept.keep(release, self._clock.now())  # it may be there by hand
+            known = {each.digest for each in self.kept.all(item)}
+        return _of_release(digest, before) if digest in known else (Origin.FOUND, None)
 
 
 def _of_release(release: str, before: bool) -> tuple[Origin, str | None]:

@@ -115,13 +115,17 @@ class Copies:
             copy, lambda: self._workspaces.upload(user, item, text.encode(), now), Origin.UPLOAD
         )
 
-    async def reset(self, copy: CopyOf, release: Release) -> str | None:
-        """Replace an existing copy with the release; return the name of the kept version (B57)."""
-        return await self._renew(copy, release, only_replace=True)
+    async def reset(self, copy: CopyOf, obtain: Callable[[], Release]) -> str | None:
+        """Replace an existing copy with the release; return the name of the kept version (B57).
 
-    async def take_release(self, copy: CopyOf, release: Release) -> str | None:
-        """Replace or create the copy from the release; return the name of the kept version."""
-        return await self._renew(copy, release, only_replace=False)
+        ``obtain`` returns the release, or raises, once no session has the copy open: while one
+        ends, the item may be hidden and published again.
+        """
+        return await self._renew(copy, obtain, only_replace=True)
+
+    async def take_release(self, copy: CopyOf, obtain: Callable[[], Release]) -> str | None:
+        """Replace or create the copy from the release, as :meth:`reset`."""
+        return await self._renew(copy, obtain, only_replace=False)
 
     async def restore(self, copy: CopyOf, archive: str) -> str | None:
         """Restore an earlier version; return the name under which the present one is kept.
@@ -228,12 +232,14 @@ class Copies:
         except NotFound as error:
             raise NotFound("Notebook not found") from error
 
-    async def _renew(self, copy: CopyOf, release: Release, *, only_replace: bool) -> str | None:
+    async def _renew(
+        self, copy: CopyOf, obtain: Callable[[], Release], *, only_replace: bool
+    ) -> str | None:
         now, user = self._clock.now(), copy.user
 
         def renew() -> str | None:
             known = self._recorder.known_files(user, copy.item)
-            return self._workspaces.renew(user, release, now, known, only_replace=only_replace)
+            return self._workspaces.renew(user, obtain(), now, known, only_replace=only_replace)
 
         return await self._change(copy, renew, Origin.RESET)
 

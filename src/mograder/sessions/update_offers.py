@@ -109,13 +109,13 @@ class UpdateOffers:
     async def overview(self, item: ItemName) -> UpdateOverview:
         return await asyncio.to_thread(self._overview, item)
 
-    async def offer(self, item: ItemName, who: str) -> OfferRow:
-        """Offer the published release to all copies.
+    async def offer(self, item: ItemName, who: str, previewed: str = "") -> OfferRow:
+        """Offer the published release to all copies; ``previewed`` is the digest of the wanted one.
 
         Raises: :class:`NotFound` if the item is not published, :class:`Conflict` if its release is
-        offered already.
+        offered already, or is another one than ``previewed``.
         """
-        return await asyncio.to_thread(self._offer, item, who)
+        return await asyncio.to_thread(self._offer, item, who, previewed)
 
     async def withdraw(self, item: ItemName, report: Progress) -> Withdrawal:
         """Withdraw the last offer, and give each merged copy its text from before.
@@ -126,10 +126,9 @@ class UpdateOffers:
         Raises: :class:`NotFound` if nothing was ever offered.
         """
         rows = self._stores.rows
-        offer = await asyncio.to_thread(rows.offer, item)
+        offer = await asyncio.to_thread(rows.withdraw, item)
         if offer is None:
             raise NotFound(f"No update of {item} was offered.")
-        await asyncio.to_thread(rows.withdraw, item)
         copies = await asyncio.to_thread(rows.copies, item, offer.number)
         merged = [row for row in copies if row.state in (UpdateState.MERGED, UpdateState.MERGING)]
         done = Withdrawal(kept=[row.username for row in copies if row.state is UpdateState.KEPT])
@@ -170,10 +169,15 @@ class UpdateOffers:
         came_from = self._stores.versions.releases_of(item)
         return [as_it_is(row, came_from.get(row.username)) for row in rows]
 
-    def _offer(self, item: ItemName, who: str) -> OfferRow:
+    def _offer(self, item: ItemName, who: str, previewed: str) -> OfferRow:
         present = self._stores.history.present(item)
         if present is None:
             raise NotFound(f"{item} is not published.")
+        if previewed and previewed != present.digest:
+            raise Conflict(
+                f"{item} was published again since the preview. Nothing is offered.",
+                hint="Preview the update again, then offer it.",
+            )
         last = self._stores.rows.offer(item)
         again = last is not None and self._stores.history.is_as_of(
             item, last.release, last.offered_at

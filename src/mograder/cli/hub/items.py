@@ -88,8 +88,8 @@ def _update(client: HubClient, item: str, *, only_preview: bool, yes: bool) -> R
         tell(line)
     wanted = complete and not only_preview and not found.offered
     lines: Iterable[str] = ()
-    if wanted and (yes or _agrees()):
-        found = hub_course.offer(client, item)
+    if wanted and found.preview and (yes or _agrees()):
+        found = hub_course.offer(client, item, found.preview.release)
         lines = ["Offered. Each copy gets it when its student opens it next."]
     elif found.offered:
         lines = _offer_lines(found)

@@ -143,11 +143,13 @@ class UpdateRows:
                 _take_over(connection, made)
             return made
 
-    def withdraw(self, item: str) -> bool:
+    def withdraw(self, item: str) -> OfferRow | None:
+        """Withdraw the last offer of an item and return it; None if there was never one."""
         c = update_offers.c
-        standing = update(update_offers).where(c.item == item, c.withdrawn.is_(False))
+        changed = update(update_offers).where(c.item == item).values(withdrawn=True)
         with writing(self._engine) as connection:
-            return connection.execute(standing.values(withdrawn=True)).rowcount > 0
+            row = connection.execute(changed.returning(*c)).one_or_none()
+            return None if row is None else OfferRow(*row)
 
     def copy(self, user: str, item: str) -> CopyUpdateRow | None:
         """Return what the last update did to a copy."""

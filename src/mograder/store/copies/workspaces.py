@@ -111,6 +111,7 @@ class Workspaces:
         # The root itself is trusted and may be a link to a mounted volume (B21).
         self._root = root.resolve()
         self._below = UntrustedDir(self._root, staging=self._root / _STAGING, disk=disk)
+        self._below.sweep()
         self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
 
     def directory(self, user: Username, item: ItemName) -> Path:

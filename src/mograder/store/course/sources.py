@@ -94,7 +94,10 @@ class Sources:
         return self._sent.stage(name)
 
     def commit(self, staged: ReleaseUpload) -> None:
-        """Replace an assignment's source by an upload, atomically."""
+        """Replace an assignment's source by an upload, atomically.
+
+        Raises: Conflict if an upload that began later was committed already.
+        """
         staged.commit(ItemKind.ASSIGNMENT)
 
 

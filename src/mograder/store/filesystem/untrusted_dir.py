@@ -17,6 +17,7 @@ import errno
 import functools
 import io
 import os
+import re
 import secrets
 import stat
 import struct
@@ -53,6 +54,9 @@ _CHUNK = 1 << 18
 _AGAIN_SECONDS = 1.0
 _MOST_ASKED = 4096
 _LATEST_NS = 4_000_000_000_000_000_000
+_STAGED_BYTES = 12
+_STAGED = re.compile(rf"[0-9a-f]{{{2 * _STAGED_BYTES}}}")
+_LEFT_FOR_SECONDS = 3600
 _NO_NAME = "There is no free name left for what was there."
 REMEDY = "Rename or remove it in the workspace, then try again."
 """The hint of most of these errors."""
@@ -132,6 +136,20 @@ class UntrustedDir:
         self._disk = disk
         # When the server of a share was last asked for a directory, in monotonic seconds.
         self._asked: dict[str, float] = {}
+
+    def sweep(self) -> None:
+        """Remove the files that killed processes left in the staging directory.
+
+        These are the ones over an hour old, and those that have their place already: one that was
+        placed by a link is refused there while it has this second name.
+        """
+        old = time.time() - _LEFT_FOR_SECONDS
+        for path in self._staging.glob("*") if self._staging else ():
+            with contextlib.suppress(OSError):
+                info = path.lstat()
+                # Not by the time of its content, which may be that of the file that it replaces.
+                if _STAGED.fullmatch(path.name) and (info.st_nlink > 1 or info.st_ctime < old):
+                    path.unlink()
 
     def open(self, relative: str) -> int:
         """Open a regular file with one link for reading, without blocking; return its descriptor.
@@ -378,7 +396,7 @@ class UntrustedDir:
             raise ValueError("writing below a directory needs a staging directory")
         self._staging.mkdir(mode=0o700, exist_ok=True)
         staging = os.open(self._staging, _DIRECTORY | open_flags.NOFOLLOW | open_flags.CLOEXEC)
-        name = secrets.token_hex(12)
+        name = secrets.token_hex(_STAGED_BYTES)
         try:
             self._grow(staging, name, source, how, directory)
             yield Place(name, staging)

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import AwareDatetime, TypeAdapter
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.item_dates import Visibility
 from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
@@ -62,15 +63,28 @@ class VisibilityRules:
         return self._all(now=False)
 
     def change(
-        self, changes: Mapping[str, Visibility], *, replace: bool = False
+        self,
+        changes: Mapping[str, Visibility],
+        *,
+        replace: bool = False,
+        held: Mapping[str, Visibility] = MappingProxyType({}),
     ) -> Mapping[str, Visibility]:
         """Set rules, given by item; with ``replace`` remove all others. Return all rules by item.
 
-        Raises: as :meth:`all`, :class:`~mograder.core.errors.Busy` when the disk is full.
+        ``held`` are rules from which the changes were made.
+
+        Raises: as :meth:`all`, :class:`Conflict` if one of ``held`` was changed meanwhile,
+        :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._file.alone() as write:
             before = {} if replace else self._all(now=True)
+            for name, rule in held.items():
+                if rule != (before.get(name) or self.usual(name)):
+                    raise Conflict(
+                        f"{name} was hidden or shown meanwhile, so nothing was changed.",
+                        hint="Look at the item, then set its dates again.",
+                    )
             rules = {**before, **changes}
             kept = {name: rule for name, rule in sorted(rules.items()) if rule != self.usual(name)}
             text = json.dumps({name: rule.words() for name, rule in kept.items()}, indent=2)

@@ -171,22 +171,23 @@ class Releases:
                 self.forget(home, discard=True)
                 raise
 
-    def newest(self, name: ItemName) -> int:
-        """Return the number of the latest upload of an item that was committed; 0 for none."""
-        with self._lock:
-            return self._newest.get(name, 0)
-
     def put_in_place(self, name: ItemName, staged: Path, number: int) -> Release:
         """Exchange a synced directory with an item's release; for :class:`ReleaseUpload`.
 
         ``number`` is that of the upload.
 
-        Raises: :class:`NotFound` if the release was removed at the same time.
+        Raises: :class:`Conflict` if an upload that began later is there already, :class:`NotFound`
+        if the release was removed at the same time.
         """
-        with explained_when_full():
+        # One at a time, so that no other one is put in place between the look and the exchange.
+        with explained_when_full(), self._lock:
+            if self._newest.get(name, 0) > number:
+                raise Conflict(
+                    f"Meanwhile a newer upload of {name} was stored, which stays.",
+                    hint="Send this one again if it should replace it.",
+                )
             exchange_or_rename(staged, self._root / name, disk=self._disk)
-        with self._lock:
-            self._newest[name] = max(number, self._newest.get(name, 0))
+            self._newest[name] = number
         release = self._read(name)
         if release is None:
             raise NotFound(f"The release of {name} was removed as it was published.")
@@ -315,11 +316,6 @@ class ReleaseUpload:
         return self._path
 
     @property
-    def superseded(self) -> bool:
-        """Whether an upload of the item that began after this one was committed already."""
-        return self._releases.newest(self._name) > self._number
-
-    @property
     def files(self) -> tuple[str, ...]:
         """The names added so far, sorted."""
         return tuple(sorted(self._files))
@@ -342,7 +338,11 @@ class ReleaseUpload:
         self._files.append(path)
 
     def commit(self, kind: ItemKind) -> Release:
-        """Replace the release atomically, or raise InvalidInput if the notebook is missing."""
+        """Replace the release atomically.
+
+        Raises: :class:`InvalidInput` if the notebook is missing, :class:`Conflict` if an upload
+        that began later was committed already.
+        """
         self._check_open()
         if f"{self._name}.py" not in self._files:
             raise InvalidInput(

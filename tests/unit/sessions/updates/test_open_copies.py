@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -37,9 +38,10 @@ class Updates(CopyUpdates):
     """Updates of which one waits for alice's copy, which could not be merged before."""
 
     def __init__(self, pool: SessionManager) -> None:
+        offer = OfferRow(COPY.item, 1, "new", NOW, "teacher")
         rows = SimpleNamespace(
-            offer=lambda item: OfferRow(item, 1, "new", NOW, "teacher"),
-            withdraw=lambda item: None,
+            offer=lambda item: offer,
+            withdraw=lambda item: replace(offer, withdrawn=True),
             copies=lambda item, offer: [MERGED],
         )
         super().__init__(

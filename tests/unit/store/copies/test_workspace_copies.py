@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -160,6 +161,30 @@ def test_what_took_the_notebooks_place_is_kept_and_harms_nobody(
     assert notebook.read_bytes() == b"released"
     assert not notebook.is_symlink()
     assert os.path.lexists(directory / str(kept))
+
+
+def test_a_copy_that_a_killed_hub_has_placed_by_a_link_can_be_read(
+    root: Path, release: Release
+) -> None:
+    directory = started(root, release)
+    (root / ".staging" / f"{1:024x}").hardlink_to(directory / "A1.py")
+    assert Workspaces(root).text(ALICE, A1, 100) == WORK.decode()
+
+
+def test_what_a_killed_hub_has_half_written_goes_after_an_hour(
+    root: Path, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(root, release)
+    left, other = root / ".staging" / f"{1:024x}", root / ".staging" / "other"
+    for path in (left, other):
+        path.write_bytes(b"half")
+        os.utime(path, (0, 0))  # as a copy of an old file
+    Workspaces(root)
+    assert left.exists()
+    later = time.time() + 4000
+    monkeypatch.setattr(time, "time", lambda: later)
+    Workspaces(root)
+    assert names(root / ".staging") == {"other"}
 
 
 def test_only_archives_are_listed_whatever_the_student_called_a_file(

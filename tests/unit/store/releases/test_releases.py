@@ -5,6 +5,7 @@ See compatibility-0.3.16.md 2.7, 3.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
+from mograder.core.files.disk import Disk
 from mograder.core.names import ItemName
 from mograder.store.releases.published_release import parse_file
 from mograder.store.releases.releases import ItemKind, Limits, Releases
@@ -297,6 +299,26 @@ def test_a_release_without_its_notebook_is_refused_and_the_old_one_stays(
     assert releases.get(A1) == first
 
 
+def test_an_upload_that_is_synced_for_long_does_not_replace_a_later_one(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk()
+    releases = Releases(root, disk=disk)
+    sync = disk.fsync_directory
+
+    def sync_while_a_later_one_is_published(path: Path) -> None:
+        monkeypatch.setattr(disk, "fsync_directory", sync)
+        publish(releases, {"A1.py": b"later"})
+        sync(path)
+
+    with releases.stage(A1) as staged:
+        staged.add("A1.py", io.BytesIO(b"earlier"))
+        monkeypatch.setattr(disk, "fsync_directory", sync_while_a_later_one_is_published)
+        with pytest.raises(Conflict, match="a newer upload of A1"):
+            staged.commit(ItemKind.ASSIGNMENT)
+    assert (root / "A1" / "A1.py").read_bytes() == b"later"
+
+
 def test_an_upload_that_ended_takes_no_more(releases: Releases) -> None:
     with releases.stage(A1) as staged:
         staged.add("A1.py", io.BytesIO(NOTEBOOK))
@@ -332,10 +354,11 @@ def test_the_old_release_stays_for_an_hour_for_those_who_still_read_it(root: Pat
     assert list((root / ".staging").iterdir()) == []
 
 
-def test_two_who_publish_at_once_both_succeed_and_one_is_last(releases: Releases) -> None:
+def test_uploads_at_once_are_stored_whole_or_overtaken_by_a_later_one(releases: Releases) -> None:
     def one(number: int) -> int:
         for _ in range(5):
-            publish(releases, dict.fromkeys(("A1.py", "twin.py"), bytes([65 + number])))
+            with contextlib.suppress(Conflict):
+                publish(releases, dict.fromkeys(("A1.py", "twin.py"), bytes([65 + number])))
         return number
 
     assert at_once(4, one) == [0, 1, 2, 3]

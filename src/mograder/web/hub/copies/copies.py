@@ -246,9 +246,10 @@ async def reset(
     """Replace the copy by the release; the student's work is archived."""
 
     async def job(report: Report) -> Reset:
-        release = await to_thread.run_sync(_obtainable, app, caller, copy)
+        obtain = partial(_obtainable, app, caller, copy)
+        await to_thread.run_sync(obtain)  # before the editor is closed
         report(STOPPING)
-        archive = await app.copies.reset(copy, release)
+        archive = await app.copies.reset(copy, obtain)
         await app.of(CopyUpdates).replaced(copy)
         await app.results.forget(copy.user, copy.item)
         await app.audit.record_foreign(request, copy.user, "reset", str(copy))
@@ -263,9 +264,10 @@ async def download_release(
     """Copy the release; an existing copy is replaced and archived."""
 
     async def job(report: Report) -> Taken:
-        release = await to_thread.run_sync(_obtainable, app, caller, copy)
+        obtain = partial(_obtainable, app, caller, copy)
+        await to_thread.run_sync(obtain)  # before the editor is closed
         report("Copying the release")
-        archive = await app.copies.take_release(copy, release)
+        archive = await app.copies.take_release(copy, obtain)
         await app.of(CopyUpdates).replaced(copy)
         await app.results.forget(copy.user, copy.item)
         await app.audit.record_foreign(request, copy.user, "download release", str(copy))

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import Request
+from fastapi import Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
@@ -68,8 +68,12 @@ class UpdateLine(Body):
 
 
 class UpdatePreview(Body):
-    """The last preview of the published release; ``at`` is a Unix time."""
+    """The last preview of the published release, which has the digest ``release``.
 
+    ``at`` is a Unix time.
+    """
+
+    release: str
     state: PreviewState
     at: UnixTime
     total: int
@@ -221,11 +225,18 @@ async def cancel_preview(
 
 
 async def offer(
-    item: str, request: Request, app: CurrentApp, caller: Caller
+    item: str,
+    request: Request,
+    app: CurrentApp,
+    caller: Caller,
+    release: Annotated[str, Query(max_length=200)] = "",
 ) -> Annotated[Response, UpdateStatus]:
-    """Offer the published release to all copies: they are merged when they are opened next."""
+    """Offer the published release to all copies: they are merged when they are opened next.
+
+    With ``release``, a preview's, no other one is offered.
+    """
     name = item_name(item)
-    await app.of(UpdateOffers).offer(name, caller.username)
+    await app.of(UpdateOffers).offer(name, caller.username, release)
     await app.audit.record(request, "offer update", name)
     _notify(app, name)
     done = with_outcome(update_page(name), "offered", name)

@@ -95,11 +95,15 @@ class _Given(Body):
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """The change of an item's dates: what the gradebook records, and the rule of visibility."""
+    """The change of an item's dates: what the gradebook records, and the rule of visibility.
+
+    The rule is to be in place of ``held``.
+    """
 
     name: ItemName
     change: PolicyChange | None
     rule: Visibility | None
+    held: Visibility
     version: str
     """That of the gradebook's dates from which the change was made, or of the preview."""
 
@@ -201,7 +205,7 @@ def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
     opens, late = (rule or held).visible_from, CourseLate(app.services.loaded)
     change = late.dates_change(facts, item, dates, opens)
     changed = change.policy != facts.policy(item)
-    return _Change(item, change if changed else None, rule, facts.version)
+    return _Change(item, change if changed else None, rule, held, facts.version)
 
 
 def _rule(
@@ -234,7 +238,7 @@ def _write(app: HubApp, wanted: _Change, by: str) -> DatesSet:
 
     def set_rule() -> None:
         if wanted.rule is not None:
-            app.visibility.change({wanted.name: wanted.rule})
+            app.visibility.change({wanted.name: wanted.rule}, held={wanted.name: wanted.held})
 
     if wanted.change is None:
         set_rule()

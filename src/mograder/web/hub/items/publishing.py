@@ -6,7 +6,6 @@ not touched before the new one is complete and its environment is ready (B95, B9
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from typing import Annotated
@@ -25,7 +24,7 @@ from mograder.core.name_lookup import counted
 from mograder.core.names import ItemName
 from mograder.publishing.publish import publish_release
 from mograder.publishing.warm import warm_releases
-from mograder.store.releases.published_release import parse_file
+from mograder.store.releases.published_release import file_digest, parse_file, pinned
 from mograder.store.releases.releases import ItemKind, Release, ReleaseUpload
 from mograder.store.versions.kept_releases import KeptReleases
 from mograder.web.background import Report
@@ -132,13 +131,11 @@ def _text(form: FormData, field: str) -> str:
 
 def held(name: str, app: CurrentApp) -> Held:
     """Return the files published under a name, so that a publisher sees what would change."""
-    item = item_name(name)
-    release = app.services.releases.get(item)
-    limits = app.services.loaded.settings.limits
-    digests = {}
-    for filename in release.files if release is not None else ():
-        with app.services.releases.readable(item, filename).open("rb") as file:
-            digests[filename] = hashlib.file_digest(file, "sha256").hexdigest()
+    release = app.services.releases.get(item_name(name))
+    limits, digests = app.services.loaded.settings.limits, dict[str, str]()
+    if release is not None:
+        with pinned(release) as (fd, release):
+            digests = {each: file_digest(fd, each) for each in release.files}
     return Held(
         files=digests,
         type=release.kind if release is not None else None,
