@@ -151,6 +151,24 @@ def test_work_that_was_accepted_waits_if_that_cannot_be_recorded(
     assert student.course.folder.waiting("hw 1") is None
 
 
+def test_the_fingerprint_of_a_submission_is_that_of_its_bytes(student: Student) -> None:
+    """A kill while a newer text is kept leaves it with the record of the one before."""
+    notebook = student.begin()
+    folder = student.course.folder
+    student.course.submit(None, "hw 1", quiet)
+    waiting = folder.waiting("hw 1")
+    assert waiting is not None
+    newer = NOTEBOOK + b"# newer\n"
+    for path in (notebook, folder.waiting_file("hw 1", waiting)):
+        path.write_bytes(newer)
+    student.course.send_all(student.alice, quiet)
+    found = folder.notebook("hw 1")
+    sent = None if found is None else folder.sent(found)
+    assert sent is not None
+    assert sent.digest == hashlib.sha256(newer).hexdigest() != waiting.digest
+    assert student.submitted() == newer
+
+
 def test_what_waits_is_shown_though_the_server_lists_its_assignment_no_more(
     student: Student,
 ) -> None:

@@ -8,6 +8,7 @@ until it is sent again, and nothing is shown as submitted unless a server has ac
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -337,6 +338,8 @@ class StudentCourse:
             if not waiting.late:
                 assignment = self._as_it_is_now(transport, item)
             text, now = read_notebook(file), self._clock.now()
+            # After a kill in StudentFolder.keep the record has the digest of an earlier text.
+            waiting = waiting.model_copy(update={"digest": hashlib.sha256(text).hexdigest()})
             saved = save_before_submission(
                 transport, item.assignment, notebook.path, text, now, agreed=agreed
             )
