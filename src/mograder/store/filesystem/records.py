@@ -30,7 +30,8 @@ _log = get_logger(__name__)
 class Records:
     """One append-only file; not thread-safe.
 
-    Mutable state: ``_seen``, the inode of the file and the number of bytes read.
+    Mutable state: ``_seen``, the inode of the file and the number of bytes read; ``whole``, whether
+    the lines that :meth:`fresh` returned last are all of the file.
     """
 
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
@@ -38,6 +39,7 @@ class Records:
         self._disk = disk
         self._file = SharedFile(path, disk=disk)
         self._seen = (0, 0)
+        self.whole = True
 
     def stamp(self, *, now: bool = False) -> tuple[int, int]:
         """Return the inode and the size in bytes, which change with every addition.
@@ -65,6 +67,7 @@ class Records:
         if size > _LIMIT:
             _log.error("%s is larger than %d bytes and is not read.", self._path.name, _LIMIT)
             return ()
+        self.whole = offset == 0
         content = again_if_stale(partial(self._read, offset, size))
         whole = content.rfind(b"\n") + 1
         self._seen = (inode, offset + whole)
