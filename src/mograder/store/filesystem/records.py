@@ -114,16 +114,16 @@ class Records:
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int]:
         flags = os.O_RDWR | os.O_APPEND | open_flags.CLOEXEC | open_flags.BINARY
+        is_new = False
         try:
             fd = os.open(self._path, flags)
         except FileNotFoundError:
             make_directories(self._path.parent, disk=self._disk)
-            fd = os.open(self._path, flags | os.O_CREAT, 0o600)
-            self._disk.fsync_directory(self._path.parent)
-        try:
+            fd, is_new = os.open(self._path, flags | os.O_CREAT, 0o600), True
+        with closing_fd(fd):
+            if is_new:
+                self._disk.fsync_directory(self._path.parent)
             yield fd
-        finally:
-            os.close(fd)
 
 
 def make_directories(path: Path, *, mode: int = 0o700, disk: Disk = DISK) -> None:
