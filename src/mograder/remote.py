@@ -11,7 +11,9 @@ from __future__ import annotations
 import http.client
 import importlib
 import json
+import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -83,7 +85,7 @@ def fetch(url: str, assignment: str, dest: str | Path = ".", token: str = "") ->
     with tempfile.TemporaryDirectory(prefix=".mograder-", dir=directory) as staging:
         for name, path in files.items():
             content = _ask(_Request(server + path, headers), _LARGEST_FILE)
-            (Path(staging) / name).write_bytes(content)
+            _write(Path(staging) / name, content)
         kept = [_install(Path(staging) / name, directory) for name in files]
     copies = ", ".join(str(copy) for copy in kept if copy)
     if copies:
@@ -237,9 +239,9 @@ def _path(assignment: str, name: str, given: object) -> str:
 
 
 def _install(new: Path, directory: Path) -> Path | None:
-    """Put a file in its place in one step; rename one there that differs, and return its path.
+    """Put a file in its place in one step; keep one there that differs, and return its path.
 
-    Renaming never follows a link, so that nothing outside the directory is written.
+    A link is renamed, so that nothing outside the directory is written.
     """
     target = directory / new.name
     copy = None
@@ -247,9 +249,22 @@ def _install(new: Path, directory: Path) -> Path | None:
         if target.is_file() and target.read_bytes() == new.read_bytes():
             return None
         copy = _free_name(target)
-        target.rename(copy)
+        if target.is_symlink() or not target.is_file():
+            target.rename(copy)
+        else:  # a kernel may be killed here: it stays in its place until the new one takes that
+            _write(copy, target.read_bytes())
+            with suppress(OSError):
+                shutil.copystat(target, copy)
     new.replace(target)
     return copy
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a new file, synced: the name that it gets next may survive a power cut before it."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _free_name(target: Path) -> Path:

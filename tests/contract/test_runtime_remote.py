@@ -132,6 +132,26 @@ def test_a_students_edits_are_kept_beside_the_new_file(url: str, here: Path) -> 
         assert set(copies) == contents
 
 
+def test_a_students_edits_stay_in_their_place_until_the_new_file_takes_it(
+    url: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel that was killed in between left no notebook of that name."""
+    (here / "A1-Pi.py").write_text("# my work")
+    before = (here / "A1-Pi.py").stat().st_mtime_ns
+    seen: list[dict[str, bytes]] = []
+
+    def look(new: Path, target: Path) -> None:
+        seen.append({path.name: path.read_bytes() for path in here.glob("*.py")})
+        new.rename(target)
+
+    monkeypatch.setattr(Path, "replace", look)
+    with pytest.warns(UserWarning, match="kept as"):
+        fetch(url, "A1-Pi")
+    (copy,) = here.glob("A1-Pi_*.py")
+    assert seen[0] == {"A1-Pi.py": b"# my work", copy.name: b"# my work"}
+    assert copy.stat().st_mtime_ns == before
+
+
 def test_a_link_is_replaced_and_what_it_points_at_is_not(url: str, here: Path) -> None:
     (here / "A1-Pi.py").symlink_to("../evil")
     with pytest.warns(UserWarning, match="kept as"):

@@ -21,7 +21,7 @@ from mograder.clients.course_server import (
     WouldReplaceOnTime,
 )
 from mograder.clients.http import RetryPolicy
-from mograder.core.errors import Conflict, NotFound
+from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError, NotFound
 from mograder.exchange.student.course import Known, KnownItem, StudentCourse, Submitted
 from mograder.store.copies.student_folder import StudentFolder
 from tests.support.assignment_server import Course, reply, serving
@@ -122,6 +122,51 @@ def test_a_submission_whose_answer_was_lost_waits_and_is_sent_again(student: Stu
     assert student.course.folder.waiting("hw 1") is None
     with pytest.raises(NotFound):
         student.course.send(student.alice, "hw 1", quiet)
+
+
+@pytest.mark.parametrize("failure", [Conflict, InvalidInput, Busy])
+def test_work_that_was_accepted_waits_if_that_cannot_be_recorded(
+    student: Student, monkeypatch: pytest.MonkeyPatch, failure: type[MograderError]
+) -> None:
+    """An older one waited instead: sent by the next press, it was what counted."""
+
+    def held(*_: object) -> None:
+        raise failure("hw 1.py.json is open in another program.")
+
+    notebook = student.begin()
+    student.course.submit(None, "hw 1", quiet)
+    notebook.write_bytes(NOTEBOOK + b"# newer\n")
+    with monkeypatch.context() as there:
+        there.setattr(StudentFolder, "put_record", held)
+        done = student.submit()
+    assert (done.handed, done.away) == (None, False)
+    assert "The server has taken it" in done.why
+    assert "is open in another program" in done.why
+    waiting = student.course.folder.waiting("hw 1")
+    assert waiting is not None
+    assert waiting.why == done.why
+    [sent] = student.course.send_all(student.alice, quiet)
+    assert sent.handed is not None
+    assert student.submitted() == NOTEBOOK + b"# newer\n"
+    assert student.course.folder.waiting("hw 1") is None
+
+
+def test_the_fingerprint_of_a_submission_is_that_of_its_bytes(student: Student) -> None:
+    """A kill while a newer text is kept leaves it with the record of the one before."""
+    notebook = student.begin()
+    folder = student.course.folder
+    student.course.submit(None, "hw 1", quiet)
+    waiting = folder.waiting("hw 1")
+    assert waiting is not None
+    newer = NOTEBOOK + b"# newer\n"
+    for path in (notebook, folder.waiting_file("hw 1", waiting)):
+        path.write_bytes(newer)
+    student.course.send_all(student.alice, quiet)
+    found = folder.notebook("hw 1")
+    sent = None if found is None else folder.sent(found)
+    assert sent is not None
+    assert sent.digest == hashlib.sha256(newer).hexdigest() != waiting.digest
+    assert student.submitted() == newer
 
 
 def test_what_waits_is_shown_though_the_server_lists_its_assignment_no_more(

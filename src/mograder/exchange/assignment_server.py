@@ -72,9 +72,10 @@ def collect(
         with arrivals(out) as held:
             held.keep_only(())
             collecting = _Collecting(source, assignment, out, held, now)
+            collecting.drop_times(listed)
             try:
                 found = [collecting.take(each, progress, force=force) for each in listed]
-            finally:  # an interrupted run must not leave new files with the times of earlier ones
+            finally:  # also after an interruption: of what is in its place, and of the rest
                 collecting.write_times()
                 held.keep_only(())
     except OSError as error:
@@ -102,6 +103,16 @@ class _Collecting:
         self._is_failing = False
         """Whether the server failed at the last person whose submission was requested."""
 
+    def drop_times(self, listed: Sequence[RemoteSubmission]) -> None:
+        """Remove from the file the times of what may be replaced: a kill must leave none there."""
+        newer = {
+            name
+            for one in listed
+            if (name := Username.valid(one.username))
+            and not self._is_current(name, one.submitted_at, self._out / f"{name}.py")
+        }
+        self._folder.drop_numbers(METADATA, newer)
+
     def take(self, one: RemoteSubmission, progress: Progress, *, force: bool) -> Collected:
         """Fetch one submission, unless it is here.
 
@@ -116,6 +127,7 @@ class _Collecting:
                 return Collected(one.username, path, CollectOutcome.UNCHANGED, at, one.late)
             arrived = self._held.path / path.name
             self._source.download(one.file, arrived, progress)
+            self._times.pop(name, None)
             placed = self._folder.put(path.name, arrived.read_bytes(), at)
         except MograderError as error:
             if not isinstance(error, _OF_ONE_FILE):
@@ -124,9 +136,7 @@ class _Collecting:
                 self._is_failing = not self._is_failing
             return Collected(one.username, None, CollectOutcome.SKIPPED, problem=str(error))
         self._is_failing = False
-        if at is None:  # 0.3.16 sends no time: it is unknown then
-            self._times.pop(name, None)
-        else:
+        if at is not None:  # 0.3.16 sends no time: it is unknown then
             self._times[name] = at.timestamp()
         return Collected(one.username, path, placed.fate, at, one.late, placed.kept)
 

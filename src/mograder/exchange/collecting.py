@@ -15,7 +15,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +29,7 @@ from mograder.core.files.file_lock import LockFile
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.filesystem.own_dir import folder_of_files
 from mograder.store.filesystem.untrusted_dir import NewFile
+from mograder.store.submissions.submitted_files import read_numbers
 
 REPLACED = ".replaced"
 """Directory for what later submissions have replaced, one directory for each run."""
@@ -174,6 +175,13 @@ class CollectedFolder:
         plain = {each: int(at) if at == int(at) else at for each, at in sorted(numbers.items())}
         text = json.dumps(plain, ensure_ascii=False, indent=2)
         self._beneath.write(name, f"{text}\n".encode(), _PRIVATE)
+
+    def drop_numbers(self, name: str, users: Collection[str]) -> None:
+        """Remove users from a JSON file of numbers, before files that these are about change."""
+        known = read_numbers(self._directory, name)
+        kept = {user: number for user, number in known.items() if user not in users}
+        if kept != known:
+            self.write_numbers(name, kept)
 
     def rename(self, old: str, new: str) -> None:
         """Give an earlier fetched file or directory another name.

@@ -14,9 +14,9 @@ import pytest
 
 from mograder.clients.assignment_server.protocol import RemoteSubmission
 from mograder.clients.course_server import RemoteAssignment
-from mograder.core.errors import InvalidInput, MograderError, NotFound, RemoteFailed
+from mograder.core.errors import Busy, InvalidInput, MograderError, NotFound, RemoteFailed
 from mograder.exchange.assignment_server import Collected, batches, collect, find_pages
-from mograder.exchange.collecting import CollectOutcome
+from mograder.exchange.collecting import CollectedFolder, CollectOutcome
 from tests.support.fake_course import FakeCourse
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -191,6 +191,34 @@ def test_a_run_that_is_interrupted_keeps_the_times_of_what_arrived(
         collect(course, course.assignment("hw1"), out, stop, NOW)
     assert (out / "alice.py").read_bytes() == b"# late"
     assert times(out) == before | {"alice": course.times["hw1", "alice"].timestamp()}
+
+
+def test_a_run_that_is_killed_leaves_no_file_with_the_time_of_an_earlier_one(
+    course: FakeCourse, out: Path
+) -> None:
+    """Late work was graded as handed in on time."""
+    gather(course, out)
+    before = times(out)
+    course.take("hw1", "alice", b"# late")
+    seen: list[dict[str, float]] = []
+    collect(course, course.assignment("hw1"), out, lambda _: seen.append(times(out)), NOW)
+    assert seen == [{"bob": before["bob"]}]
+    assert times(out) == before | {"alice": course.times["hw1", "alice"].timestamp()}
+
+
+def test_a_file_that_cannot_be_put_in_its_place_has_no_time(
+    course: FakeCourse, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the new one: the disk may fail after the change."""
+
+    def full(*_: object) -> None:
+        raise Busy("The disk is full.")
+
+    gather(course, out)
+    course.take("hw1", "alice", b"# late")
+    monkeypatch.setattr(CollectedFolder, "put", full)
+    assert gather(course, out)["alice"].problem
+    assert set(times(out)) == {"bob"}
 
 
 @pytest.mark.parametrize("name", ["../evil", "__instructor__", "a/b", ""])

@@ -87,7 +87,7 @@ def collect(
         try:
             for work in works:
                 _take_over(work, folder, times)
-            for work in _fetch(client, wanted, held, folder, progress):
+            for work in _fetch(client, wanted, held, folder, progress, times):
                 done[work.name] = work
         finally:  # also of what is in its place before a failure or an interruption
             times |= {
@@ -108,8 +108,13 @@ def _fetch(
     held: Arrivals,
     folder: CollectedFolder,
     progress: Progress,
+    times: dict[str, float],
 ) -> Iterator[Work]:
-    """Download all files and put complete work into its place; yield the outcome of each."""
+    """Download all files and put complete work into its place; yield the outcome of each.
+
+    Work that changes has no time in ``times`` and in the file of times from then on, so that none
+    has the time of earlier work, however the run ends.
+    """
     places = {
         work.name: [
             (file, held.place(f"{work.name}/{path}", file, work.modified))
@@ -119,9 +124,13 @@ def _fetch(
     }
     missing, problem = _download(client, places, progress)
     absent: list[Path] = []
+    whole = {name for name, each in places.items() if all(place.is_file() for _, place in each)}
+    for name in (METADATA, LATE):
+        folder.drop_numbers(name, whole)
     for work in wanted:
         arrived = [place for _, place in places[work.name]]
-        if all(place.is_file() for place in arrived):
+        if work.name in whole:
+            times.pop(work.name, None)
             yield put_work(work, (place.read_bytes() for place in arrived), folder)
         else:
             own = (str(missing[place]) for place in arrived if place in missing)

@@ -24,7 +24,7 @@ from mograder.exchange.collecting import CollectedFolder, CollectOutcome, arriva
 from mograder.exchange.moodle.identities import participant_name
 from mograder.exchange.unpacking import unpack, visible_path
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.store.submissions.submitted_files import METADATA, read_numbers
+from mograder.store.submissions.submitted_files import METADATA
 
 LATE = ".fetch_late.json"
 """File of seconds after the deadline, extensions included, by username of late students."""
@@ -244,10 +244,7 @@ def unpack_zip(
         fetched = [work for work in works if work.fate is CollectOutcome.FETCHED]
         newer = {work.name for work in fetched if not _is_here(work, contents, target.directory)}
         for name in (METADATA, LATE):
-            times = read_numbers(target.directory, name)
-            if newer & times.keys():
-                kept = {user: at for user, at in times.items() if user not in newer}
-                folder.write_numbers(name, kept)
+            folder.drop_numbers(name, newer)
         done = tuple(
             put_work(work, (contents[file] for file, _ in work.places()), folder)
             if work.fate is CollectOutcome.FETCHED

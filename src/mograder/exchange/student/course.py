@@ -8,6 +8,7 @@ until it is sent again, and nothing is shown as submitted unless a server has ac
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -101,7 +102,8 @@ class Known(BaseModel):
 class Submitted:
     """The outcome of a submission: acknowledged, or queued here because of ``why``.
 
-    ``away`` is whether that is a failure of the connection or the server, and no refusal.
+    One that was acknowledged is queued if that cannot be recorded here.
+    ``away`` is whether ``why`` is a failure of the connection or the server, and no refusal.
     """
 
     folder: str
@@ -336,6 +338,8 @@ class StudentCourse:
             if not waiting.late:
                 assignment = self._as_it_is_now(transport, item)
             text, now = read_notebook(file), self._clock.now()
+            # After a kill in StudentFolder.keep the record has the digest of an earlier text.
+            waiting = waiting.model_copy(update={"digest": hashlib.sha256(text).hexdigest()})
             saved = save_before_submission(
                 transport, item.assignment, notebook.path, text, now, agreed=agreed
             )
@@ -344,6 +348,23 @@ class StudentCourse:
             if not waiting.late:
                 self._look_before(transport, assignment, self.folder.sent(notebook))
             handed = transport.submit(assignment, file, progress, late=waiting.late)
+        done = Submitted(folder, handed)
+        try:
+            self._record(item, notebook, waiting, handed)
+        except (OSError, MograderError) as error:
+            # No refusal: after one, the older work that waited before would be sent next.
+            why = f"The server has taken it, but that cannot be recorded here: {error}"
+            done = Submitted(folder, None, why)
+            with suppress(OSError, MograderError):  # it waits all the same
+                self._stays(folder, waiting, why)
+        with suppress(OSError, MograderError):  # it is submitted; the next sync fetches the rest
+            self.refresh(transport, folder)
+        return done
+
+    def _record(
+        self, item: KnownItem, notebook: Notebook, waiting: Waiting, handed: Acknowledgement
+    ) -> None:
+        """Record an acknowledged submission, which waits no more. Raises: OSError, MograderError"""
         sent = SentNotebook(
             file_mtime=waiting.file_mtime,
             notebook=self.folder.name_of(notebook),
@@ -355,9 +376,6 @@ class StudentCourse:
             receipt=self._keep_receipt(handed, item),
         )
         self.folder.acknowledged(notebook, sent, self._clock.now())
-        with suppress(MograderError):  # it is submitted; the next sync fetches the rest
-            self.refresh(transport, folder)
-        return Submitted(folder, handed)
 
     @contextmanager
     def _refreshed_if_refused(self, transport: Transport, folder: str) -> Iterator[None]:

@@ -184,6 +184,7 @@ def _save_whole() -> None:
             with contextlib.suppress(OSError):
                 beside.unlink()  # incomplete, on a disk that may be full
             raise
+        _sync_directory(target.parent)
 
     storage.FilesystemStorage.write = write_whole
 
@@ -425,6 +426,16 @@ def _replace(beside: pathlib.Path, target: pathlib.Path) -> None:
         else:
             return
     beside.replace(target)
+
+
+def _sync_directory(directory: pathlib.Path) -> None:
+    """Wait until a rename survives a power cut, where the system and its disk can."""
+    with contextlib.suppress(OSError):
+        fd = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _run_marimo(arguments: list[str]) -> None:

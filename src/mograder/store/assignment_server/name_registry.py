@@ -161,7 +161,9 @@ class NameRegistry:
         lines = self._records.fresh()
         if not lines:
             return
-        known = dict(self._known)
+        # All lines of a file that was replaced: what it has in common with the one before would
+        # count twice.
+        known = {} if self._records.whole else dict(self._known)
         for line in lines:
             try:
                 event = _Event.model_validate_json(line)

@@ -182,20 +182,26 @@ class StudentFolder:
     def keep(self, notebook: Notebook, *, late: bool, now: datetime) -> Waiting:
         """Copy a notebook to the outbox, where it stays until it is acknowledged.
 
-        A different notebook that was waiting there is kept by :meth:`set_aside`.
+        A different notebook that was waiting there is kept in ``.mograder/set-aside``. It waits
+        until this one does: a kill before the record is written leaves this text with that of the
+        other.
         """
         data = self.read(notebook)
         _checked(notebook.path.name)
-        before, aside = self.waiting(notebook.folder), None
-        if before is not None and before.digest not in digests(data):
-            aside = self.set_aside(notebook.folder, now)
+        before, earlier, aside = self.waiting(notebook.folder), None, ""
+        if before is not None:  # its digest may be that of the text before
+            earlier = _bytes(self.waiting_file(notebook.folder, before), MAX_NOTEBOOK)
+        if earlier is not None and not same_text(earlier, data):
+            target = self._free(self.state / "set-aside", notebook.folder, now)
+            self._write(target, earlier)
+            aside = target.name
         waiting = Waiting(
             file=notebook.path.name,
             digest=hashlib.sha256(data).hexdigest(),
             file_mtime=notebook.mtime,
             kept_at=now,
             late=late,
-            aside=aside.name if aside else "",
+            aside=aside,
         )
         self._write(self._outbox(notebook.folder) / waiting.file, data)
         self.put_waiting(notebook.folder, waiting)

@@ -30,7 +30,8 @@ _log = get_logger(__name__)
 class Records:
     """One append-only file; not thread-safe.
 
-    Mutable state: ``_seen``, the inode of the file and the number of bytes read.
+    Mutable state: ``_seen``, the inode of the file and the number of bytes read; ``whole``, whether
+    the lines that :meth:`fresh` returned last are all of the file.
     """
 
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
@@ -38,6 +39,7 @@ class Records:
         self._disk = disk
         self._file = SharedFile(path, disk=disk)
         self._seen = (0, 0)
+        self.whole = True
 
     def stamp(self, *, now: bool = False) -> tuple[int, int]:
         """Return the inode and the size in bytes, which change with every addition.
@@ -65,6 +67,7 @@ class Records:
         if size > _LIMIT:
             _log.error("%s is larger than %d bytes and is not read.", self._path.name, _LIMIT)
             return ()
+        self.whole = offset == 0
         content = again_if_stale(partial(self._read, offset, size))
         whole = content.rfind(b"\n") + 1
         self._seen = (inode, offset + whole)
@@ -111,16 +114,16 @@ class Records:
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int]:
         flags = os.O_RDWR | os.O_APPEND | open_flags.CLOEXEC | open_flags.BINARY
+        is_new = False
         try:
             fd = os.open(self._path, flags)
         except FileNotFoundError:
             make_directories(self._path.parent, disk=self._disk)
-            fd = os.open(self._path, flags | os.O_CREAT, 0o600)
-            self._disk.fsync_directory(self._path.parent)
-        try:
+            fd, is_new = os.open(self._path, flags | os.O_CREAT, 0o600), True
+        with closing_fd(fd):
+            if is_new:
+                self._disk.fsync_directory(self._path.parent)
             yield fd
-        finally:
-            os.close(fd)
 
 
 def make_directories(path: Path, *, mode: int = 0o700, disk: Disk = DISK) -> None:

@@ -353,8 +353,8 @@ def test_an_interrupted_run_keeps_the_times_of_what_is_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Grading takes the time of a submission from there, and keeps it with the result."""
-    (tmp_path / METADATA).write_text('{"alice": 5, "bob": 6}')
-    works = tuple(plan(tmp_path, handed_in(4, "A1.py"), handed_in(5, "A1.py")).values())
+    (tmp_path / METADATA).write_text('{"alice": 5, "bob": 6, "carol@example.edu": 7}')
+    works = tuple(plan(tmp_path, *(handed_in(user, "A1.py") for user in (4, 5, 6))).values())
 
     def put(work: Work, contents: Iterable[bytes], folder: CollectedFolder) -> Work:
         if work.name == "bob":
@@ -365,7 +365,39 @@ def test_an_interrupted_run_keeps_the_times_of_what_is_in_its_place(
     with Downloads("http://127.0.0.1:9", "0" * 32) as moodle, pytest.raises(KeyboardInterrupt):
         collect(moodle, works, Target(tmp_path), print, AT)
     assert (tmp_path / "alice.py").read_bytes() == b"# newer"
-    assert json.loads((tmp_path / METADATA).read_text()) == {"alice": AT.timestamp(), "bob": 6}
+    times = {"alice": AT.timestamp(), "carol@example.edu": 7}
+    assert json.loads((tmp_path / METADATA).read_text()) == times, "bob's file may be any"
+
+
+def test_a_notebook_never_has_the_time_of_the_one_that_it_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a killed fetch, late work was graded as handed in on time."""
+
+    put = CollectedFolder.put
+    seen: list[set[str]] = []
+
+    def look(self: CollectedFolder, name: str, content: bytes) -> None:
+        put(self, name, content)
+        seen.extend({*json.loads((tmp_path / each).read_text())} for each in (METADATA, LATE))
+        raise Conflict("It cannot be read back.")
+
+    for name in ("alice", "carol"):
+        (tmp_path / f"{name}.py").write_text("# earlier")
+    for name in (METADATA, LATE):
+        (tmp_path / name).write_text(json.dumps({"alice": 5, "carol": 5}))
+    works = tuple(plan(tmp_path, handed_in(4, "A1.py")).values())
+    monkeypatch.setattr(CollectedFolder, "put", look)
+    with Downloads("http://127.0.0.1:9", "0" * 32) as moodle:
+        (failed,) = (
+            work
+            for work in collect(moodle, works, Target(tmp_path), print, AT)
+            if work.fate is CollectOutcome.FAILED
+        )
+    assert failed.name == "alice"
+    assert (tmp_path / "alice.py").read_bytes() == b"# newer"
+    assert seen == [{"carol"}, {"carol"}], "a run that is killed leaves this"
+    assert json.loads((tmp_path / METADATA).read_text()) == {"carol": 5}
 
 
 def test_revealed_work_keeps_its_time_where_the_rest_cannot_be_fetched(tmp_path: Path) -> None:

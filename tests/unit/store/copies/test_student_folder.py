@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from mograder.core.errors import Busy, InvalidInput, NotFound
+from mograder.core.files.disk import Disk
 from mograder.store.copies.copy_facts import CopyState
 from mograder.store.copies.student_folder import Notebook, SentNotebook, StudentFolder, Waiting
 
@@ -193,6 +196,53 @@ def test_a_full_disk_leaves_no_moment_at_which_nothing_waits(
     with pytest.raises(Busy):
         folder.take_back("hw1", newer, before)
     assert folder.waiting("hw1") is not None
+
+
+@pytest.mark.parametrize("calls", range(6))
+def test_a_newer_one_that_cannot_be_kept_leaves_the_one_before_waiting(
+    folder: StudentFolder, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    """It lay in set-aside only, where no page looks, and nothing told that it was not sent."""
+    path = put(folder, "hw1", "hw1.py", b"first")
+    folder.keep(the(folder, "hw1"), late=False, now=NOW)
+    path.write_bytes(b"second")
+    left = iter(range(calls))
+
+    def limited(call: Callable[..., None]) -> Callable[..., None]:
+        def use(*given: object) -> None:
+            if next(left, None) is None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            call(*given)
+
+        return use
+
+    with monkeypatch.context() as disk:
+        for name in ("write", "rename"):
+            disk.setattr(Disk, name, limited(getattr(Disk, name)))
+        with pytest.raises(Busy):
+            folder.keep(the(folder, "hw1"), late=False, now=NOW)
+    waiting = folder.waiting("hw1")
+    assert waiting is not None
+    waits = folder.waiting_file("hw1", waiting).read_bytes()
+    assert waits == (b"first" if calls < 4 else b"second")
+    assert calls < 2 or b"first" in {
+        each.read_bytes() for each in (folder.state / "set-aside").iterdir()
+    }
+    again = folder.keep(the(folder, "hw1"), late=False, now=NOW)
+    assert folder.waiting("hw1") == again
+    assert folder.waiting_file("hw1", again).read_bytes() == b"second"
+
+
+def test_what_waits_is_set_aside_though_its_record_is_of_another_text(
+    folder: StudentFolder,
+) -> None:
+    """A kill between the two writes leaves them so."""
+    path = put(folder, "hw1", "hw1.py", b"first")
+    before = folder.keep(the(folder, "hw1"), late=False, now=NOW)
+    folder.waiting_file("hw1", before).write_bytes(b"second")
+    newer = folder.keep(the(folder, "hw1"), late=False, now=NOW)
+    assert (folder.state / "set-aside" / newer.aside).read_bytes() == b"second"
+    assert folder.waiting_file("hw1", newer).read_bytes() == path.read_bytes() == b"first"
 
 
 def test_a_notebook_with_a_local_name_waits_by_that(folder: StudentFolder) -> None:

@@ -279,6 +279,29 @@ def test_a_torn_line_of_the_register_is_passed_over(course: Course) -> None:
     assert [each.user for each in NameRegistry(path).taken()] == ["alice", "carol"]
 
 
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_register_that_was_put_back_counts_each_revocation_once(
+    course: Course, *, emptied: bool
+) -> None:
+    """Every token of a name that was ever reset was refused, until the server began anew."""
+    path, now = course.root / ".mograder" / "people.jsonl", course.clock.now()
+    people = NameRegistry(path)
+    people.register("alice", "", now)
+    people.end("alice", How.RESET, now)
+    people.register("alice", "", now)
+    text = path.read_bytes()
+    path.rename(path.with_suffix(".earlier"))
+    if emptied:
+        path.touch()
+    people.refresh()
+    assert people.epoch("alice") == 1, "a file that is missing or empty revokes nothing"
+    path.write_bytes(text)
+    people.refresh()
+    assert people.epoch("alice") == NameRegistry(path).epoch("alice") == 1
+    people.end("alice", How.RESET, now)
+    assert people.epoch("alice") == 2
+
+
 async def test_a_name_that_no_file_on_windows_can_have_is_not_given_out(course: Course) -> None:
     answer = await _register(course, "Aux")
     assert answer.status_code == 400
