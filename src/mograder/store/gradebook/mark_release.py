@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, String, Table, func, insert, literal, select, tuple_
 
+from mograder.core.errors import Conflict
 from mograder.store.database.row_tables import values_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import (
@@ -77,10 +78,27 @@ class MarkReleases:
         self._book = book
 
     def add(
-        self, assignment: str, news: Iterable[NewRelease], *, by: str, at: datetime, note: str = ""
+        self,
+        assignment: str,
+        news: Iterable[NewRelease],
+        *,
+        seen: int,
+        by: str,
+        at: datetime,
+        note: str = "",
     ) -> None:
-        """Add rows, all or none of them."""
+        """Add rows, all or none of them; ``seen`` is the assignment's newest row, 0 without one.
+
+        Raises: Conflict if there is a newer one.
+        """
+        newest = select(func.max(mark_releases.c.id)).filter_by(assignment=assignment)
         with self._book.writing() as connection:
+            if (connection.execute(newest).scalar() or 0) != seen:
+                raise Conflict(
+                    f"Marks of {assignment} were released or taken back meanwhile: "
+                    "nothing was changed.",
+                    hint="Look at what students see now, then try again.",
+                )
             insert_releases(connection, assignment, news, by=by, at=at, note=note)
 
     def rows(self, assignment: str) -> Mapping[str, Sequence[ReleaseRow]]:

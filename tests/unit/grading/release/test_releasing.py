@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.settings import load_settings
 from mograder.grading.late_changes import extension, preview_late, removal
 from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
-from mograder.grading.release.feedback_view import Disclosure, Level
+from mograder.grading.release.feedback_view import Disclosure, GradedWork, Level
+from mograder.grading.release.regrade_requests import Decision, RequestRules, ask, decide
 from mograder.grading.release.releasing import (
     ReleasedMarks,
     ReleaseState,
@@ -41,6 +42,7 @@ from mograder.store.gradebook.late_work import LateWork, Membership
 from mograder.store.gradebook.mark_release import MarkReleases, standing
 from mograder.store.marking.annotations import Annotations, AnnotationWish, Place
 from mograder.store.marking.question_marking import Change, QuestionMarks
+from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from tests.support.feedback_pages import EVIL, GRADE, WORK
 from tests.support.gradebooks import AT, change, export_0316
@@ -308,6 +310,44 @@ def test_the_same_marks_of_other_work_are_released_again(course: ReleasedCourse)
     course.grade("alice", submission_sha256="1" * 64)
     assert course.release("alice", minutes=2).students == ("alice",)
     assert course.release("alice", minutes=3).students == ()
+
+
+@dataclass(frozen=True, slots=True)
+class Meanwhile(CourseFeedback):
+    """Feedback on which somebody else does something after the marks were read."""
+
+    does: Callable[[], object]
+
+    def works(self, students: Collection[str] | None = None) -> tuple[GradedWork, ...]:
+        found = CourseFeedback.works(self, students)
+        self.does()
+        return found
+
+
+def release_while(course: ReleasedCourse, does: Callable[[], object]) -> None:
+    feedback = Meanwhile(course.loaded, course.book, "A1", course.key, later(5), does)
+    with pytest.raises(Conflict, match="released or taken back meanwhile: nothing was changed"):
+        release(feedback, None, at=None, by="prof")
+
+
+def test_marks_that_are_taken_back_while_a_release_runs_stay_so(course: ReleasedCourse) -> None:
+    course.release()
+    course.mark("alice", 7)
+    release_while(course, lambda: take_back(course.feedback(4), None, by="ina", note="A mistake."))
+    assert visible(course, 6) == {}
+
+
+def test_a_decision_while_a_release_runs_stays_what_the_student_sees(
+    course: ReleasedCourse,
+) -> None:
+    course.release()
+    rules = RequestRules(days=14, to="instructors")
+    number = ask(course.book, rules, ("A1", "alice", "Essay"), "Please look.", later(1))
+    request = RegradeRequests(course.book).find(number)
+    made = Decision("ina", "You are right.", 9, request.last)
+    course.mark("bob", 8)
+    release_while(course, lambda: decide(course.feedback(4), request, made))
+    assert visible(course, 6) == {"alice": 16.5, "bob": 16.5}, "his new mark is not released"
 
 
 # Hidden tests, due dates and extensions --------------------------------------------------
