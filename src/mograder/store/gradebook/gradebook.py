@@ -472,6 +472,24 @@ class Gradebook(Closing):
             yield connection
 
 
+class OneTransaction(Gradebook):
+    """A gradebook all of whose methods are part of one transaction, that of a connection.
+
+    It is for one thread, and not to be closed.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        yield self._connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        yield self._connection
+
+
 def existing_gradebook(path: Path, *, tells: bool = False) -> Gradebook | None:
     """Open a gradebook; None if the file does not exist, or opening it would change it.
 
