@@ -380,12 +380,14 @@ class Gradebook(Closing):
 
         Raises: NotFound if the file has no such tables.
         """
-        with self._tables_0316(file) as connection:
-            if not has_tables(connection):
-                name = self._path.name if file is None else file
-                raise NotFound(f"There are no marks of mograder 0.3.16 in {name}.")
-            found = read_gradebook(connection, file)
+        # The turn comes first: rows that an export replaces before it would count as newer ones.
         with self.writing() as connection:
+            own = contextlib.nullcontext(connection)
+            with own if file is None else self._tables_0316(file) as theirs:
+                if not has_tables(theirs):
+                    name = self._path.name if file is None else file
+                    raise NotFound(f"There are no marks of mograder 0.3.16 in {name}.")
+                found = read_gradebook(theirs, file)
             return import_gradebook(connection, found, at, replaces=replaces)
 
     def export_0316(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
 
 from mograder.auth.credentials import Role
 from mograder.core.errors import Conflict, Forbidden, InvalidInput
@@ -28,7 +26,6 @@ from mograder.grading.release.regrade_requests import (
 )
 from mograder.grading.release.releasing import take_back
 from mograder.grading.release.student_marks import released_marks
-from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
 from mograder.store.marking.regrade_requests import (
     MessageKind,
@@ -38,6 +35,7 @@ from mograder.store.marking.regrade_requests import (
 )
 from mograder.web.marking.context import Marker
 from mograder.web.marking.request_pages import may_answer
+from tests.support.gradebooks import Meanwhile
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 
 RULES = RequestRules(days=14, to="marker")
@@ -266,20 +264,6 @@ def test_a_mark_that_was_changed_since_is_not_told_as_kept(course: ReleasedCours
     with pytest.raises(Conflict, match=r"changed to 8\.5 since"):
         decide(course.feedback(5), request, Decision("mia", "It stays.", None, request.last))
     assert found(course, request).waits
-
-
-class Meanwhile(Gradebook):
-    """A gradebook in which somebody else ``does`` something before the next change."""
-
-    does: Callable[[], object] | None = None
-
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        does, self.does = self.does, None
-        if does is not None:
-            does()
-        with super().writing() as connection:
-            yield connection
 
 
 def decide_while(

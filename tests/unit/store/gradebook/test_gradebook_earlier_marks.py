@@ -27,6 +27,7 @@ from mograder.store.gradebook.grading_records import (
 from tests.support.gradebooks import (
     AT,
     FAIR,
+    Meanwhile,
     a_run,
     change,
     export_0316,
@@ -99,6 +100,21 @@ def test_grading_again_keeps_the_marks_that_0_3_16s_markers_gave(path: Path) -> 
     }
     assert (kept.marker, kept.points, kept.comment[:9]) == (EARLIER_MARKER, 42, "Good work")
     assert "in marks it is 30" in found["bob"].flags[0], "until it is marked again"
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_an_export_before_the_turn_of_an_import_makes_no_older_mark_count(
+    path: Path, tmp_path: Path, own: bool
+) -> None:
+    """Another command or a grading job exports while the import waits for the lock."""
+    put_recorded(path)
+    file = None if own else put_recorded(tmp_path / "theirs.db")
+    with Meanwhile(path) as book, Gradebook(path) as other:
+        book.import_0316(file, AT)
+        give(book, Analysis=57)
+        book.does = lambda: other.export_0316(file, {}, AT)
+        assert book.import_0316(file, AT) == ()
+        assert book.grades("A1")[0].total == 82
 
 
 def test_a_person_may_mark_what_only_0_3_16_has_graded(path: Path) -> None:
