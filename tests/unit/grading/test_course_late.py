@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import CourseRule
 from mograder.core.settings import load_settings
-from mograder.grading.course_late import CourseDates, CourseLate
+from mograder.grading.course_late import CourseDates, CourseLate, export_if_set
 from mograder.grading.late_work import late_sentence
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry
@@ -31,7 +31,8 @@ from mograder.store.gradebook.late_work import (
     PolicyChange,
     StoredPolicy,
 )
-from tests.support.gradebooks import AT
+from mograder.store.gradebook.mark_counting import mark_after
+from tests.support.gradebooks import AT, row_of
 from tests.support.graded_courses import DUE, SETTINGS, graded_run, put
 
 NAMES, STUDENTS, GROUPS = ("A1", "A2"), ("alice", "bob"), ("B",)
@@ -250,17 +251,17 @@ def _from_nothing(course: Course, empty: Path) -> Mapping[tuple[str, str], objec
 
 
 class ChangedMeanwhile(Gradebook):
-    """A gradebook in which someone else records ``change`` after the next look."""
+    """A gradebook in which someone else ``does`` something after the next look."""
 
-    change: Change | None = None
+    does: Callable[[], object] | None = None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         with super().reading() as connection:
             yield connection
-        change, self.change = self.change, None
-        if change is not None:
-            LateWork(self).record([change], by="ina", at=AT)
+        does, self.does = self.does, None
+        if does is not None:
+            does()
 
 
 def test_late_days_that_are_shared_meanwhile_count_for_all_assignments_or_not_at_all(
@@ -278,10 +279,22 @@ def test_late_days_that_are_shared_meanwhile_count_for_all_assignments_or_not_at
             lambda: late.grades(book, "A2"),
             lambda: [each.before.grade for each in late.preview(book, [change]).grades],
         ):
-            book.change = shared
+            book.does = lambda: LateWork(book).record([shared], by="ina", at=AT)
             seen = [each.final for each in (*look(), *look()) if each.assignment == "A2"]
             assert seen == [64.1, 64.1]  # the day is that of A1
             LateWork(book).record([PolicyChange("", StoredPolicy())], by="ina", at=AT)
+
+
+def test_an_export_has_the_deduction_of_the_mark_beside_it(tmp_path: Path) -> None:
+    due = f'[[assignments]]\nname = "A1"\nduedate = {int(DUE.timestamp())}\n'
+    (tmp_path / "mograder.toml").write_text(f"{ON}{due}[gradebook]\nexport_0316 = true\n")
+    put(tmp_path, "alice", timedelta(hours=15))
+    path, marks = tmp_path / "gradebook.db", {"Q1": MarkEntry(1)}
+    with ChangedMeanwhile(path) as book:
+        book.does = lambda: book.record_marks("A1", "alice", marks, marker="mia", at=AT)
+        export_if_set(load_settings(tmp_path, environ={}), book, AT)
+    row = row_of(path)
+    assert row["penalised_mark"] == mark_after(row["total_mark"], 5)
 
 
 def test_the_server_of_the_course_gives_extensions_too(tmp_path: Path) -> None:

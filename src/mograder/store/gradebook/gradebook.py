@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -393,7 +393,7 @@ class Gradebook(Closing):
     def export_0316(
         self,
         file: Path | None,
-        deductions: Deductions,
+        deductions: Callable[[Gradebook], Deductions],
         at: datetime,
         *,
         replaces: bool = False,
@@ -402,10 +402,11 @@ class Gradebook(Closing):
         """Write our marks into 0.3.16's tables in a file, or in this one.
 
         A row that 0.3.16 has changed since the last exchange is left, which is told, unless
-        ``replaces``.
+        ``replaces``. ``deductions`` returns those of a gradebook that has the same marks.
         """
         with self.reading() as connection:
-            export = prepare_export(connection, deductions, at, place_of(file))
+            those = deductions(OneTransaction(connection))
+            export = prepare_export(connection, those, at, place_of(file))
         with self._tables_0316(file) as connection:
             found = compare_export(connection, export, replaces=replaces)
         if not dry_run and (found.rows or found.names or found.agreed):
