@@ -100,6 +100,29 @@ def test_changed_marks_are_counted_without_reading_the_others(course: ReleasedCo
     assert changed(course, 5) == 0
 
 
+def test_a_mark_that_had_its_turn_after_the_release_is_counted_whatever_its_time(
+    course: ReleasedCourse,
+) -> None:
+    """Its time is taken before it waits for the lock, or is that of a clock that is behind."""
+    course.release(minutes=1)
+    course.mark("alice", 9)
+    assert MarkReleases(course.book).changed_since("A1") == {"alice"}
+    assert changed(course, 2) == 1
+
+
+def test_a_damaged_release_is_counted_and_marks_that_are_taken_back_are_not(
+    course: ReleasedCourse,
+) -> None:
+    course.release(minutes=1)
+    change(
+        course.loaded.gradebook_path, "UPDATE mark_releases SET grade = '{' WHERE student = 'alice'"
+    )
+    take_back(course.feedback(2), ["bob"], by="prof", note="Wrong.")
+    course.mark("bob", 3)
+    assert MarkReleases(course.book).changed_since("A1") == {"alice"}
+    assert changed(course, 3) == 1
+
+
 def test_words_at_a_cell_and_in_a_saved_comment_are_changes_too(course: ReleasedCourse) -> None:
     comments, prof = SavedComments(course.book), Author("prof", AT)
     made = comments.add("A1", "Essay", CommentWish("Good"), prof)
