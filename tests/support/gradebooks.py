@@ -36,15 +36,24 @@ RECORDED = Path(__file__).parent.parent / "data" / "legacy" / "gradebook"
 
 
 class Meanwhile(Gradebook):
-    """A gradebook in which somebody else ``does`` something before its next change."""
+    """A gradebook in which somebody else acts after its next look, or before its next change."""
 
-    does: Callable[[], object] | None = None
+    after_look: Callable[[], object] | None = None
+    before_change: Callable[[], object] | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        with super().reading() as connection:
+            yield connection
+        act, self.after_look = self.after_look, None
+        if act is not None:
+            act()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        does, self.does = self.does, None
-        if does is not None:
-            does()
+        act, self.before_change = self.before_change, None
+        if act is not None:
+            act()
         with super().writing() as connection:
             yield connection
 

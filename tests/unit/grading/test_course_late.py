@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
 
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import CourseRule
@@ -32,7 +30,7 @@ from mograder.store.gradebook.late_work import (
     StoredPolicy,
 )
 from mograder.store.gradebook.mark_counting import mark_after
-from tests.support.gradebooks import AT, row_of
+from tests.support.gradebooks import AT, Meanwhile, row_of
 from tests.support.graded_courses import DUE, SETTINGS, graded_run, put
 
 NAMES, STUDENTS, GROUPS = ("A1", "A2"), ("alice", "bob"), ("B",)
@@ -250,20 +248,6 @@ def _from_nothing(course: Course, empty: Path) -> Mapping[tuple[str, str], objec
         return told(course, book)
 
 
-class ChangedMeanwhile(Gradebook):
-    """A gradebook in which someone else ``does`` something after the next look."""
-
-    does: Callable[[], object] | None = None
-
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        with super().reading() as connection:
-            yield connection
-        does, self.does = self.does, None
-        if does is not None:
-            does()
-
-
 def test_late_days_that_are_shared_meanwhile_count_for_all_assignments_or_not_at_all(
     tmp_path: Path,
 ) -> None:
@@ -274,12 +258,12 @@ def test_late_days_that_are_shared_meanwhile_count_for_all_assignments_or_not_at
     late = CourseLate(load_settings(tmp_path, environ={}))
     shared = PolicyChange("", StoredPolicy(CourseRule(late_days=1)))
     change = Extension("A2", "bob", exempt=True)
-    with ChangedMeanwhile(tmp_path / "gradebook.db") as book:
+    with Meanwhile(tmp_path / "gradebook.db") as book:
         for look in (
             lambda: late.grades(book, "A2"),
             lambda: [each.before.grade for each in late.preview(book, [change]).grades],
         ):
-            book.does = lambda: LateWork(book).record([shared], by="ina", at=AT)
+            book.after_look = lambda: LateWork(book).record([shared], by="ina", at=AT)
             seen = [each.final for each in (*look(), *look()) if each.assignment == "A2"]
             assert seen == [64.1, 64.1]  # the day is that of A1
             LateWork(book).record([PolicyChange("", StoredPolicy())], by="ina", at=AT)
@@ -290,8 +274,8 @@ def test_an_export_has_the_deduction_of_the_mark_beside_it(tmp_path: Path) -> No
     (tmp_path / "mograder.toml").write_text(f"{ON}{due}[gradebook]\nexport_0316 = true\n")
     put(tmp_path, "alice", timedelta(hours=15))
     path, marks = tmp_path / "gradebook.db", {"Q1": MarkEntry(1)}
-    with ChangedMeanwhile(path) as book:
-        book.does = lambda: book.record_marks("A1", "alice", marks, marker="mia", at=AT)
+    with Meanwhile(path) as book:
+        book.after_look = lambda: book.record_marks("A1", "alice", marks, marker="mia", at=AT)
         export_if_set(load_settings(tmp_path, environ={}), book, AT)
     row = row_of(path)
     assert row["penalised_mark"] == mark_after(row["total_mark"], 5)

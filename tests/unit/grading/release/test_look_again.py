@@ -273,7 +273,7 @@ def decide_while(
     does: Callable[[], object],
 ) -> Decided:
     with Meanwhile(course.loaded.gradebook_path) as book:
-        book.does = does
+        book.before_change = does
         feedback = replace(course.feedback(5), book=book)
         return decide(feedback, request, Decision("mia", "So.", points, request.last))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,13 @@ from mograder.core.settings import load_settings
 from mograder.grading.late_changes import extension, preview_late, removal
 from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
-from mograder.grading.release.feedback_view import Disclosure, GradedWork, Level
+from mograder.grading.release.feedback_view import Disclosure, Level
 from mograder.grading.release.regrade_requests import Decision, RequestRules, ask, decide
 from mograder.grading.release.releasing import (
     ReleasedMarks,
     ReleaseState,
     changed_marks,
+    marks_now,
     parse_marks,
     release,
     release_states,
@@ -45,7 +46,7 @@ from mograder.store.marking.question_marking import Change, QuestionMarks
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from tests.support.feedback_pages import EVIL, GRADE, WORK
-from tests.support.gradebooks import AT, change, export_0316
+from tests.support.gradebooks import AT, Meanwhile, change, export_0316
 from tests.support.graded_results import graded_result
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 
@@ -335,22 +336,13 @@ def test_the_same_marks_of_other_work_are_released_again(course: ReleasedCourse)
     assert course.release("alice", minutes=3).students == ()
 
 
-@dataclass(frozen=True, slots=True)
-class Meanwhile(CourseFeedback):
-    """Feedback on which somebody else does something after the marks were read."""
-
-    does: Callable[[], object]
-
-    def works(self, students: Collection[str] | None = None) -> tuple[GradedWork, ...]:
-        found = CourseFeedback.works(self, students)
-        self.does()
-        return found
-
-
 def release_while(course: ReleasedCourse, does: Callable[[], object]) -> None:
-    feedback = Meanwhile(course.loaded, course.book, "A1", course.key, later(5), does)
-    with pytest.raises(Conflict, match="released or taken back meanwhile: nothing was changed"):
-        release(feedback, None, at=None, by="prof")
+    """Release all marks; somebody else does something after the first look at the gradebook."""
+    with Meanwhile(course.loaded.gradebook_path) as book:
+        book.after_look = does
+        feedback = replace(course.feedback(5), book=book)
+        with pytest.raises(Conflict, match="released or taken back meanwhile: nothing was changed"):
+            release(feedback, None, at=None, by="prof")
 
 
 def test_marks_that_are_taken_back_while_a_release_runs_stay_so(course: ReleasedCourse) -> None:
@@ -371,6 +363,21 @@ def test_a_decision_while_a_release_runs_stays_what_the_student_sees(
     course.mark("bob", 8)
     release_while(course, lambda: decide(course.feedback(4), request, made))
     assert visible(course, 6) == {"alice": 16.5, "bob": 16.5}, "his new mark is not released"
+
+
+def test_marks_and_the_reasons_for_them_are_those_of_one_time(course: ReleasedCourse) -> None:
+    def marks_again() -> None:
+        marks = QuestionMarks(course.book)
+        entry = MarkEntry(10, "", MarkDetails(reason="It is all there."))
+        version = marks.state("A1", "alice", "Essay").version
+        marks.give("A1", "alice", Change("Essay", entry, "ina", later(2), version))
+
+    with Meanwhile(course.loaded.gradebook_path) as book:
+        book.after_look = marks_again
+        seen = replace(course.feedback(3), book=book)
+        before, after = (marks_now(*seen.works(("alice",))) for _ in range(2))
+    assert (before.grade.final, dict(before.reasons)) == (13.5, {})
+    assert (after.grade.final, after.reasons["Essay"].reason) == (17.5, "It is all there.")
 
 
 # Hidden tests, due dates and extensions --------------------------------------------------

@@ -113,7 +113,7 @@ def test_an_export_before_the_turn_of_an_import_makes_no_older_mark_count(
     with Meanwhile(path) as book, Gradebook(path) as other:
         book.import_0316(file, AT)
         give(book, Analysis=57)
-        book.does = lambda: other.export_0316(file, no_deductions, AT)
+        book.before_change = lambda: other.export_0316(file, no_deductions, AT)
         assert book.import_0316(file, AT) == ()
         assert book.grades("A1")[0].total == 82
 
