@@ -60,7 +60,7 @@ def fill(made: Hub) -> None:
             given = {"Analysis": MarkEntry(27.9)}
             book.record_marks("A1", name, given, marker="mia", at=now)
         news = [NewRelease(name, now, "{}") for name in ("eve", "fay")]
-        MarkReleases(book).add("A1", news, by="prof", at=now)
+        MarkReleases(book).add("A1", news, seen=0, by="prof", at=now)
         asked = Message(MessageKind.ASKED, "fay", now, "Please look at Q1.")
         RegradeRequests(book).ask("A1", "fay", "Q1", asked)
         until = now + timedelta(days=3)

@@ -161,7 +161,8 @@ async def test_each_event_gives_one_letter_and_none_again(new_hub: NewHub, box: 
         last = requests.find(number).last
         kept = Message(MessageKind.KEPT, "prof@example.edu", now, "", before=1.0, after=1.0)
         requests.add(number, kept, seen=last)
-        MarkReleases(book).add("A1", [NewRelease("alice", now, "{}")], by="prof", at=now)
+        news = [NewRelease("alice", now, "{}")]
+        MarkReleases(book).add("A1", news, seen=0, by="prof", at=now)
     offer(hub)
     await look(hub, box, 6)
     assert sorted(box.to(ALICE)) == [
@@ -244,7 +245,7 @@ async def test_marks_that_wait_for_the_last_due_date_are_told_of_when_they_can_b
         later = now + timedelta(days=20)
         LateWork(book).record([Extension("A1", "carol", until=later)], by="prof", at=now)
         news = [NewRelease(each.grade.student, now, render_marks(each)) for each in marks]
-        MarkReleases(book).add("A1", news, by="prof", at=now)
+        MarkReleases(book).add("A1", news, seen=0, by="prof", at=now)
     told: list[tuple[int, int]] = []
     for days in (0, 19, 2, 1):
         hub.clock.advance(timedelta(days=days).total_seconds())

@@ -362,7 +362,7 @@ def export_if_set(loaded: LoadedSettings, book: Gradebook, at: datetime) -> None
     """Write the marks into 0.3.16's tables if ``[gradebook] export_0316`` is true."""
     if not loaded.settings.gradebook.export_0316:
         return
-    told = book.export_0316(None, CourseLate(loaded).deductions(book), at)
+    told = book.export_0316(None, CourseLate(loaded).deductions, at)
     left = sum(each.outcome is Outcome.CONFLICT for each in told)
     if left:
         text = "%s that mograder 0.3.16 has changed: not exported, before it is imported"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,12 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
 
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import CourseRule
 from mograder.core.settings import load_settings
-from mograder.grading.course_late import CourseDates, CourseLate
+from mograder.grading.course_late import CourseDates, CourseLate, export_if_set
 from mograder.grading.late_work import late_sentence
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import GradingRun, MarkEntry
@@ -31,7 +29,8 @@ from mograder.store.gradebook.late_work import (
     PolicyChange,
     StoredPolicy,
 )
-from tests.support.gradebooks import AT
+from mograder.store.gradebook.mark_counting import mark_after
+from tests.support.gradebooks import AT, Meanwhile, row_of
 from tests.support.graded_courses import DUE, SETTINGS, graded_run, put
 
 NAMES, STUDENTS, GROUPS = ("A1", "A2"), ("alice", "bob"), ("B",)
@@ -249,20 +248,6 @@ def _from_nothing(course: Course, empty: Path) -> Mapping[tuple[str, str], objec
         return told(course, book)
 
 
-class ChangedMeanwhile(Gradebook):
-    """A gradebook in which someone else records ``change`` after the next look."""
-
-    change: Change | None = None
-
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        with super().reading() as connection:
-            yield connection
-        change, self.change = self.change, None
-        if change is not None:
-            LateWork(self).record([change], by="ina", at=AT)
-
-
 def test_late_days_that_are_shared_meanwhile_count_for_all_assignments_or_not_at_all(
     tmp_path: Path,
 ) -> None:
@@ -273,15 +258,27 @@ def test_late_days_that_are_shared_meanwhile_count_for_all_assignments_or_not_at
     late = CourseLate(load_settings(tmp_path, environ={}))
     shared = PolicyChange("", StoredPolicy(CourseRule(late_days=1)))
     change = Extension("A2", "bob", exempt=True)
-    with ChangedMeanwhile(tmp_path / "gradebook.db") as book:
+    with Meanwhile(tmp_path / "gradebook.db") as book:
         for look in (
             lambda: late.grades(book, "A2"),
             lambda: [each.before.grade for each in late.preview(book, [change]).grades],
         ):
-            book.change = shared
+            book.after_look = lambda: LateWork(book).record([shared], by="ina", at=AT)
             seen = [each.final for each in (*look(), *look()) if each.assignment == "A2"]
             assert seen == [64.1, 64.1]  # the day is that of A1
             LateWork(book).record([PolicyChange("", StoredPolicy())], by="ina", at=AT)
+
+
+def test_an_export_has_the_deduction_of_the_mark_beside_it(tmp_path: Path) -> None:
+    due = f'[[assignments]]\nname = "A1"\nduedate = {int(DUE.timestamp())}\n'
+    (tmp_path / "mograder.toml").write_text(f"{ON}{due}[gradebook]\nexport_0316 = true\n")
+    put(tmp_path, "alice", timedelta(hours=15))
+    path, marks = tmp_path / "gradebook.db", {"Q1": MarkEntry(1)}
+    with Meanwhile(path) as book:
+        book.after_look = lambda: book.record_marks("A1", "alice", marks, marker="mia", at=AT)
+        export_if_set(load_settings(tmp_path, environ={}), book, AT)
+    row = row_of(path)
+    assert row["penalised_mark"] == mark_after(row["total_mark"], 5)
 
 
 def test_the_server_of_the_course_gives_extensions_too(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def export_0316(*, file: Path | None, replace: bool, dry_run: bool, loaded: Load
     with existing_book(loaded, writes=not dry_run) as book:
         told = book.export_0316(
             _other(file, loaded.gradebook_path),
-            CourseLate(loaded).deductions(book),
+            CourseLate(loaded).deductions,
             SystemClock().now(),
             replaces=replace,
             dry_run=dry_run,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from mograder.grading.submissions.grading_result import NO_RESULT, last_results
 from mograder.notebook.points import GRADERS_CELLS
 from mograder.store.course.course import read_notebook
 from mograder.store.filesystem.files import atomic_write, entry_named
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Gradebook, OneTransaction
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.marking.annotations import read_mark_reasons
 
@@ -52,8 +52,11 @@ class CourseFeedback:
         return tuple(each.grade for each in self._counted(students))
 
     def works(self, students: Collection[str] | None = None) -> tuple[GradedWork, ...]:
-        """Return the present marks with what explains them, as :meth:`grades`."""
-        return works_of(self.key, self.book, self.assignment, self._counted(students))
+        """Return the present marks with what explains them, as :meth:`grades`; all at one time."""
+        with self.book.reading() as connection:
+            book = OneTransaction(connection)
+            counted = replace(self, book=book)._counted(students)
+            return works_of(self.key, book, self.assignment, counted)
 
     def is_same_work(self, student: str, one: int | None, other: int | None) -> bool:
         """Return whether two runs of a student, by their numbers, graded the same submission."""

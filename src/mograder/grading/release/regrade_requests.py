@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -18,7 +18,7 @@ from mograder.core.names import is_same_person
 from mograder.grading.pages.page_templates import readable
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import ReleasedMarks, new_release, parse_marks
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Gradebook, OneTransaction
 from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,
     MACHINE,
@@ -179,10 +179,9 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
     """Record a decision; one with other points also records the mark, and releases it again.
 
     The mark is released only if the student sees one, or will at a time that is planned: marks
-    taken back stay so until then. If the program
-    ends between the mark and the decision, the request is still open, and deciding again is right.
-    A request about a question that the assignment has no more, or in whose place one mark for the
-    whole submission counts now, can only be closed with words.
+    taken back stay so until then. All of it is one transaction. A request about a question that
+    the assignment has no more, or in whose place one mark for the whole submission counts now, can
+    only be closed with words.
 
     Raises:
         InvalidInput: The text is empty or too long, or the points are out of range.
@@ -193,10 +192,16 @@ def decide(feedback: CourseFeedback, request: RegradeRequest, made: Decision) ->
     said = _checked(made.text)
     if not request.waits:
         raise Conflict("This request is closed.", hint="Reopen it first.")
+    with feedback.book.writing() as connection:
+        within = replace(feedback, book=OneTransaction(connection))
+        return _decide(within, request, made, said)
+
+
+def _decide(
+    feedback: CourseFeedback, request: RegradeRequest, made: Decision, said: str
+) -> Decided:
     book = feedback.book
     requests = RegradeRequests(book)
-    if requests.find(request.number).last != made.seen:
-        raise Conflict("There is a newer message in this thread.", hint="Read it first.")
     assignment, student, now = request.assignment, request.student, feedback.now
     stands = standing(MarkReleases(book).rows_for(assignment, student), now)
     grade = _grade(book, assignment, student)

@@ -246,12 +246,15 @@ def release(
     Raises:
         NotFound: The gradebook does not have one of the students.
         InvalidInput: The time has passed, or the note is too long.
+        Conflict: Marks of the assignment were released or taken back meanwhile.
     """
     check_note(note)
     now = feedback.now
     if at is not None and at < now:
         raise InvalidInput(f"{at.isoformat()} has passed.", hint="Leave it out to release now.")
     releases = MarkReleases(feedback.book)
+    # Before the rows are read: one that is added meanwhile counts as not seen.
+    seen = releases.newest().get(feedback.assignment, 0)
     known = releases.rows(feedback.assignment)
     told = at is None and _is_told_now(feedback)
     news: list[NewRelease] = []
@@ -270,7 +273,7 @@ def release(
         else:
             news.append(NewRelease(grade.student, at or now, render_marks(marks)))
     if news and not dry_run:
-        releases.add(feedback.assignment, news, by=by, at=now, note=note)
+        releases.add(feedback.assignment, news, seen=seen, by=by, at=now, note=note)
     return Released(tuple(each.student for each in news), tuple(left_out), tuple(unchanged))
 
 
@@ -294,6 +297,7 @@ def take_back(
     if students is not None:
         feedback.grades(students)
     releases, now = MarkReleases(feedback.book), feedback.now
+    seen = releases.newest().get(feedback.assignment, 0)
     rows = releases.rows(feedback.assignment)
     news = []
     for student in sorted(rows if students is None else students):
@@ -301,7 +305,7 @@ def take_back(
         if stands.shown is not None or stands.waiting is not None:
             news.append(NewRelease(student, None))
     if news and not dry_run:
-        releases.add(feedback.assignment, news, by=by, at=now, note=note)
+        releases.add(feedback.assignment, news, seen=seen, by=by, at=now, note=note)
     return Released(tuple(each.student for each in news))
 
 

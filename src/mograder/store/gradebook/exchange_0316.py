@@ -164,7 +164,7 @@ def _step(
         given or row_for_comment(rows),
         comment=row.feedback,
         marker=EARLIER_MARKER,
-        # Later than a release of the marks before, so that the change is noticed.
+        # From when it counts here, as the marks before it did until then.
         at=_utc_of(row.graded_at, at) if last is None and not rows.runs else utc_iso(at),
     )
     what = "a comment"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -380,18 +380,20 @@ class Gradebook(Closing):
 
         Raises: NotFound if the file has no such tables.
         """
-        with self._tables_0316(file) as connection:
-            if not has_tables(connection):
-                name = self._path.name if file is None else file
-                raise NotFound(f"There are no marks of mograder 0.3.16 in {name}.")
-            found = read_gradebook(connection, file)
+        # The turn comes first: rows that an export replaces before it would count as newer ones.
         with self.writing() as connection:
+            own = contextlib.nullcontext(connection)
+            with own if file is None else self._tables_0316(file) as theirs:
+                if not has_tables(theirs):
+                    name = self._path.name if file is None else file
+                    raise NotFound(f"There are no marks of mograder 0.3.16 in {name}.")
+                found = read_gradebook(theirs, file)
             return import_gradebook(connection, found, at, replaces=replaces)
 
     def export_0316(
         self,
         file: Path | None,
-        deductions: Deductions,
+        deductions: Callable[[Gradebook], Deductions],
         at: datetime,
         *,
         replaces: bool = False,
@@ -400,10 +402,11 @@ class Gradebook(Closing):
         """Write our marks into 0.3.16's tables in a file, or in this one.
 
         A row that 0.3.16 has changed since the last exchange is left, which is told, unless
-        ``replaces``.
+        ``replaces``. ``deductions`` returns those of a gradebook that has the same marks.
         """
         with self.reading() as connection:
-            export = prepare_export(connection, deductions, at, place_of(file))
+            those = deductions(OneTransaction(connection))
+            export = prepare_export(connection, those, at, place_of(file))
         with self._tables_0316(file) as connection:
             found = compare_export(connection, export, replaces=replaces)
         if not dry_run and (found.rows or found.names or found.agreed):
@@ -470,6 +473,24 @@ class Gradebook(Closing):
         """Yield a connection in one transaction, as :meth:`reading`; the file's lock is held."""
         with _turn(self._lock), writing(self._engine) as connection:
             yield connection
+
+
+class OneTransaction(Gradebook):
+    """A gradebook all of whose methods are part of one transaction, that of a connection.
+
+    It is for one thread, and not to be closed.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        yield self._connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        yield self._connection
 
 
 def existing_gradebook(path: Path, *, tells: bool = False) -> Gradebook | None:

@@ -13,8 +13,21 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, String, Table, func, insert, literal, select, tuple_
+from sqlalchemy import (
+    Column,
+    Connection,
+    Select,
+    String,
+    case,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    type_coerce,
+)
 
+from mograder.core.errors import Conflict
 from mograder.store.database.row_tables import values_of
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import (
@@ -77,10 +90,27 @@ class MarkReleases:
         self._book = book
 
     def add(
-        self, assignment: str, news: Iterable[NewRelease], *, by: str, at: datetime, note: str = ""
+        self,
+        assignment: str,
+        news: Iterable[NewRelease],
+        *,
+        seen: int,
+        by: str,
+        at: datetime,
+        note: str = "",
     ) -> None:
-        """Add rows, all or none of them."""
+        """Add rows, all or none of them; ``seen`` is the assignment's newest row, 0 without one.
+
+        Raises: Conflict if there is a newer one.
+        """
+        newest = select(func.max(mark_releases.c.id)).filter_by(assignment=assignment)
         with self._book.writing() as connection:
+            if (connection.execute(newest).scalar() or 0) != seen:
+                raise Conflict(
+                    f"Marks of {assignment} were released or taken back meanwhile: "
+                    "nothing was changed.",
+                    hint="Look at what students see now, then try again.",
+                )
             insert_releases(connection, assignment, news, by=by, at=at, note=note)
 
     def rows(self, assignment: str) -> Mapping[str, Sequence[ReleaseRow]]:
@@ -132,18 +162,16 @@ class MarkReleases:
         the settings or the times of submission changed, or other work used late days of the term.
         """
         with self._book.reading() as connection:
-            last = {
-                row[0]: row[1] for row in connection.execute(_last_of(mark_releases, assignment))
-            }
-            if not last or _last_change_for_all(connection, assignment) >= min(last.values()):
+            last = {row.student: row for row in connection.execute(_newest_of(assignment))}
+            begin = min((row.at for row in last.values()), default="")
+            if not last or _last_change_for_all(connection, assignment) >= begin:
                 return frozenset(last)
-            tables = (question_marks, answer_annotations)
-            said = (
-                row for each in tables for row in connection.execute(_last_of(each, assignment))
-            )
-            return frozenset(
-                student for student, at in said if student in last and at >= last[student]
-            )
+            # By number: a mark may have its time, and wait for its turn until after the release.
+            given = connection.execute(_last_by_student(question_marks.c.id, assignment))
+            found = {name for name, mark in given if name in last and mark > last[name].mark}
+            said = connection.execute(_last_by_student(answer_annotations.c.at, assignment))
+            found |= {name for name, at in said if name in last and at >= last[name].at}
+            return frozenset(found)
 
     def _read(self, wanted: Select[Any]) -> tuple[ReleaseRow, ...]:
         with self._book.reading() as connection:
@@ -151,11 +179,24 @@ class MarkReleases:
             return tuple(ReleaseRow(*row) for row in found)
 
 
-def _last_of(table: Table, assignment: str) -> Select[Any]:
-    """Return a query for each student and the time of the newest row, as a text."""
-    rows = table.c
-    newest = func.max(rows.at, type_=String)
-    wanted = select(rows.student, newest).where(rows.assignment == assignment)
+def _newest_of(assignment: str) -> Select[Any]:
+    """Return a query for each student's newest release: its time as a text, and its newest mark.
+
+    The number of the mark is -1 in damaged ones. Students whose marks are taken back are left out.
+    """
+    c = mark_releases.c
+    newest = select(func.max(c.id)).where(c.assignment == assignment).group_by(c.student)
+    is_json = func.json_valid(c.grade) == 1
+    mark = func.coalesce(case((is_json, func.json_extract(c.grade, "$.grade.version"))), -1)
+    at = type_coerce(c.at, String)
+    wanted = select(c.student, at.label("at"), mark.label("mark"))
+    return wanted.where(c.id.in_(newest), c.visible_from.is_not(None))
+
+
+def _last_by_student(column: Column[Any], assignment: str) -> Select[Any]:
+    """Return a query for each student and the greatest value of a column."""
+    rows = column.table.c
+    wanted = select(rows.student, func.max(column)).where(rows.assignment == assignment)
     return wanted.group_by(rows.student)
 
 

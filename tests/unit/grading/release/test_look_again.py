@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mograder.auth.credentials import Role
 from mograder.core.errors import Conflict, Forbidden, InvalidInput
 from mograder.grading.release.regrade_requests import (
     MOST_MESSAGES,
+    Decided,
     Decision,
     RequestRules,
     answer,
@@ -33,6 +35,7 @@ from mograder.store.marking.regrade_requests import (
 )
 from mograder.web.marking.context import Marker
 from mograder.web.marking.request_pages import may_answer
+from tests.support.gradebooks import Meanwhile
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 
 RULES = RequestRules(days=14, to="marker")
@@ -240,10 +243,10 @@ def test_a_planned_release_has_the_mark_that_was_decided_meanwhile(course: Relea
     assert seen(course, 60) == 15.5
 
 
-def test_a_decision_after_an_interruption_tells_the_right_difference(
+def test_a_decision_for_points_that_were_recorded_already_tells_the_right_difference(
     course: ReleasedCourse,
 ) -> None:
-    """The mark is recorded, and the program ended before the decision was."""
+    """The marker has changed the mark where all answers are marked, and decides then."""
     course.release()
     request = asking(course)
     course.mark("alice", 8.5)
@@ -260,6 +263,50 @@ def test_a_mark_that_was_changed_since_is_not_told_as_kept(course: ReleasedCours
     course.mark("alice", 8.5)
     with pytest.raises(Conflict, match=r"changed to 8\.5 since"):
         decide(course.feedback(5), request, Decision("mia", "It stays.", None, request.last))
+    assert found(course, request).waits
+
+
+def decide_while(
+    course: ReleasedCourse,
+    request: RegradeRequest,
+    points: float | None,
+    does: Callable[[], object],
+) -> Decided:
+    with Meanwhile(course.loaded.gradebook_path) as book:
+        book.before_change = does
+        feedback = replace(course.feedback(5), book=book)
+        return decide(feedback, request, Decision("mia", "So.", points, request.last))
+
+
+def test_a_decision_that_is_refused_for_a_newer_message_leaves_the_mark(
+    course: ReleasedCourse,
+) -> None:
+    course.release()
+    request = asking(course)
+    before = course.book.history("A1", "alice")
+    with pytest.raises(Conflict, match="newer message"):
+        decide_while(course, request, 2, lambda: withdraw(course.book, request, later(4)))
+    assert course.book.history("A1", "alice") == before
+    assert found(course, request).state is RequestState.WITHDRAWN
+    assert seen(course) == 13.5
+
+
+def test_marks_that_are_taken_back_during_a_decision_stay_so(course: ReleasedCourse) -> None:
+    course.release()
+    request = asking(course)
+    back = partial(take_back, course.feedback(4), None, by="prof", note="A mistake.")
+    assert not decide_while(course, request, 8, back).released
+    assert not released_marks(course.feedback(6))
+    assert present(course) == 15.5
+
+
+def test_a_mark_that_is_changed_during_a_decision_is_not_told_as_kept(
+    course: ReleasedCourse,
+) -> None:
+    course.release()
+    request = asking(course)
+    with pytest.raises(Conflict, match=r"changed to 8\.5 since"):
+        decide_while(course, request, None, lambda: course.mark("alice", 8.5))
     assert found(course, request).waits
 
 

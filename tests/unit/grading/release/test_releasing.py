@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.settings import load_settings
 from mograder.grading.late_changes import extension, preview_late, removal
 from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.feedback_view import Disclosure, Level
+from mograder.grading.release.regrade_requests import Decision, RequestRules, ask, decide
 from mograder.grading.release.releasing import (
     ReleasedMarks,
     ReleaseState,
     changed_marks,
+    marks_now,
     parse_marks,
     release,
     release_states,
@@ -41,9 +43,10 @@ from mograder.store.gradebook.late_work import LateWork, Membership
 from mograder.store.gradebook.mark_release import MarkReleases, standing
 from mograder.store.marking.annotations import Annotations, AnnotationWish, Place
 from mograder.store.marking.question_marking import Change, QuestionMarks
+from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from tests.support.feedback_pages import EVIL, GRADE, WORK
-from tests.support.gradebooks import AT, change, export_0316
+from tests.support.gradebooks import AT, Meanwhile, change, export_0316
 from tests.support.graded_results import graded_result
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 
@@ -96,6 +99,29 @@ def test_changed_marks_are_counted_without_reading_the_others(course: ReleasedCo
     assert (releases.changed_since("A1"), changed(course, 3)) == (frozenset({"alice"}), 1)
     course.release("alice", minutes=4)
     assert changed(course, 5) == 0
+
+
+def test_a_mark_that_had_its_turn_after_the_release_is_counted_whatever_its_time(
+    course: ReleasedCourse,
+) -> None:
+    """Its time is taken before it waits for the lock, or is that of a clock that is behind."""
+    course.release(minutes=1)
+    course.mark("alice", 9)
+    assert MarkReleases(course.book).changed_since("A1") == {"alice"}
+    assert changed(course, 2) == 1
+
+
+def test_a_damaged_release_is_counted_and_marks_that_are_taken_back_are_not(
+    course: ReleasedCourse,
+) -> None:
+    course.release(minutes=1)
+    change(
+        course.loaded.gradebook_path, "UPDATE mark_releases SET grade = '{' WHERE student = 'alice'"
+    )
+    take_back(course.feedback(2), ["bob"], by="prof", note="Wrong.")
+    course.mark("bob", 3)
+    assert MarkReleases(course.book).changed_since("A1") == {"alice"}
+    assert changed(course, 3) == 1
 
 
 def test_words_at_a_cell_and_in_a_saved_comment_are_changes_too(course: ReleasedCourse) -> None:
@@ -308,6 +334,50 @@ def test_the_same_marks_of_other_work_are_released_again(course: ReleasedCourse)
     course.grade("alice", submission_sha256="1" * 64)
     assert course.release("alice", minutes=2).students == ("alice",)
     assert course.release("alice", minutes=3).students == ()
+
+
+def release_while(course: ReleasedCourse, does: Callable[[], object]) -> None:
+    """Release all marks; somebody else does something after the first look at the gradebook."""
+    with Meanwhile(course.loaded.gradebook_path) as book:
+        book.after_look = does
+        feedback = replace(course.feedback(5), book=book)
+        with pytest.raises(Conflict, match="released or taken back meanwhile: nothing was changed"):
+            release(feedback, None, at=None, by="prof")
+
+
+def test_marks_that_are_taken_back_while_a_release_runs_stay_so(course: ReleasedCourse) -> None:
+    course.release()
+    course.mark("alice", 7)
+    release_while(course, lambda: take_back(course.feedback(4), None, by="ina", note="A mistake."))
+    assert visible(course, 6) == {}
+
+
+def test_a_decision_while_a_release_runs_stays_what_the_student_sees(
+    course: ReleasedCourse,
+) -> None:
+    course.release()
+    rules = RequestRules(days=14, to="instructors")
+    number = ask(course.book, rules, ("A1", "alice", "Essay"), "Please look.", later(1))
+    request = RegradeRequests(course.book).find(number)
+    made = Decision("ina", "You are right.", 9, request.last)
+    course.mark("bob", 8)
+    release_while(course, lambda: decide(course.feedback(4), request, made))
+    assert visible(course, 6) == {"alice": 16.5, "bob": 16.5}, "his new mark is not released"
+
+
+def test_marks_and_the_reasons_for_them_are_those_of_one_time(course: ReleasedCourse) -> None:
+    def marks_again() -> None:
+        marks = QuestionMarks(course.book)
+        entry = MarkEntry(10, "", MarkDetails(reason="It is all there."))
+        version = marks.state("A1", "alice", "Essay").version
+        marks.give("A1", "alice", Change("Essay", entry, "ina", later(2), version))
+
+    with Meanwhile(course.loaded.gradebook_path) as book:
+        book.after_look = marks_again
+        seen = replace(course.feedback(3), book=book)
+        before, after = (marks_now(*seen.works(("alice",))) for _ in range(2))
+    assert (before.grade.final, dict(before.reasons)) == (13.5, {})
+    assert (after.grade.final, after.reasons["Essay"].reason) == (17.5, "It is all there.")
 
 
 # Hidden tests, due dates and extensions --------------------------------------------------

@@ -25,7 +25,7 @@ from mograder.store.gradebook.gradebook import (
 )
 from mograder.store.gradebook.gradebook_tables import metadata
 from mograder.store.gradebook.grading_records import Penalty, SentFile
-from tests.support.gradebooks import AT, change, put_recorded
+from tests.support.gradebooks import AT, change, export_0316, no_deductions, put_recorded
 
 SITE = "https://moodle.example.edu"
 
@@ -89,7 +89,7 @@ def test_0_3_16_reads_what_is_exported(old: Path) -> None:
     before, _, (row, *_) = tables_0316(old)
     with Gradebook(old) as book:
         book.put_students({"dora": "Dora New"})
-        book.export_0316(None, {("A1", "alice"): Penalty(10, 60)}, AT)
+        export_0316(book, {("A1", "alice"): Penalty(10, 60)})
     assignments, students, (after, *_) = tables_0316(old)
     assert after[:11] == row[:11]
     assert after[12:] == (10, 60, "1767254400"), "Unix seconds, as 0.3.16 writes them"
@@ -108,7 +108,7 @@ def test_a_column_that_an_older_program_did_not_have_is_added_by_an_export(path:
     with Gradebook(path) as book:
         (alice,) = book.grades("A1")
         assert (alice.final, alice.penalty_pct) == (7, None)
-        assert [each.outcome for each in book.export_0316(None, {}, AT)] == ["done"]
+        assert [each.outcome for each in book.export_0316(None, no_deductions, AT)] == ["done"]
         assert book.import_0316(None, AT) == ()
     with closing(sqlite3.connect(path)) as connection:
         found = connection.execute("SELECT mine, total_mark, penalty_pct FROM submissions")

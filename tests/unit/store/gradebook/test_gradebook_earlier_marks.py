@@ -27,11 +27,13 @@ from mograder.store.gradebook.grading_records import (
 from tests.support.gradebooks import (
     AT,
     FAIR,
+    Meanwhile,
     a_run,
     change,
     export_0316,
     give,
     import_0316,
+    no_deductions,
     only,
     put_recorded,
     row_of,
@@ -101,6 +103,21 @@ def test_grading_again_keeps_the_marks_that_0_3_16s_markers_gave(path: Path) -> 
     assert "in marks it is 30" in found["bob"].flags[0], "until it is marked again"
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_an_export_before_the_turn_of_an_import_makes_no_older_mark_count(
+    path: Path, tmp_path: Path, own: bool
+) -> None:
+    """Another command or a grading job exports while the import waits for the lock."""
+    put_recorded(path)
+    file = None if own else put_recorded(tmp_path / "theirs.db")
+    with Meanwhile(path) as book, Gradebook(path) as other:
+        book.import_0316(file, AT)
+        give(book, Analysis=57)
+        book.before_change = lambda: other.export_0316(file, no_deductions, AT)
+        assert book.import_0316(file, AT) == ()
+        assert book.grades("A1")[0].total == 82
+
+
 def test_a_person_may_mark_what_only_0_3_16_has_graded(path: Path) -> None:
     put_recorded(path)
     with Gradebook(path) as book:
@@ -120,7 +137,7 @@ def test_a_mark_over_0_3_16s_grading_is_exported_once_and_leaves_its_time(path: 
         give(book, student="eve", Analysis=33)
         assert ("eve", "done", "mark 58") in export_0316(book)
         assert row_of(path, "eve")["autograded_at"] == graded
-        assert book.export_0316(None, {}, AT + timedelta(hours=1)) == ()
+        assert book.export_0316(None, no_deductions, AT + timedelta(hours=1)) == ()
 
 
 def test_what_was_imported_is_exported_unchanged(path: Path) -> None:
@@ -212,7 +229,7 @@ def test_what_0_3_16_has_changed_is_written_over_when_that_is_asked_for(
     marked: Gradebook, path: Path
 ) -> None:
     change(path, SAVED)
-    told = marked.export_0316(None, {}, AT, replaces=True)
+    told = marked.export_0316(None, no_deductions, AT, replaces=True)
     assert [each.text for each in told] == ["mark 52.1"]
     assert (row_of(path)["total_mark"], import_0316(marked)) == (52.1, [])
 
@@ -301,9 +318,9 @@ def test_a_gradebook_in_another_file_is_imported_and_exported(
         "eve": None,
     }
     assert book.students()["alice"] == "Alice Ångström"
-    book.export_0316(made, {}, AT, dry_run=True)
+    book.export_0316(made, no_deductions, AT, dry_run=True)
     assert not made.exists()
-    book.export_0316(made, {}, AT)
+    book.export_0316(made, no_deductions, AT)
     assert dict(row_of(made, "bob")) | {"updated_at": ""} == dict(row_of(other, "bob")) | {
         "updated_at": ""
     }
@@ -320,7 +337,7 @@ def test_what_was_exported_into_another_file_is_no_change_by_0_3_16(
     other = tmp_path / "other.db"
     with Gradebook(path) as book:
         book.record_marks("A1", "alice", {WHOLE: MarkEntry(50)}, marker="mia", at=AT)
-        assert len(book.export_0316(other, {}, AT)) == 7
+        assert len(book.export_0316(other, no_deductions, AT)) == 7
     caplog.clear()
     with Gradebook(path) as book:
         assert caplog.records == []
@@ -328,7 +345,7 @@ def test_what_was_exported_into_another_file_is_no_change_by_0_3_16(
         assert book.grades("A1")[0].total == 75
         assert ("alice", "done", "mark 75") in export_0316(book)
         book.record_marks("A1", "alice", {WHOLE: MarkEntry(51)}, marker="mia", at=AT)
-        assert [each.outcome for each in book.export_0316(other, {}, AT)] == ["done"]
+        assert [each.outcome for each in book.export_0316(other, no_deductions, AT)] == ["done"]
         change(other, f"{SAVED} WHERE student = 'alice' AND assignment = 'A1'")
         assert [each.outcome for each in book.import_0316(other, AT)] == ["done"]
         assert (book.grades("A1")[0].manual, import_0316(book)) == (39, [])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mograder.core.errors import Conflict
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.mark_release import (
     MarkReleases,
@@ -31,7 +32,7 @@ def releases(tmp_path: Path) -> Iterator[MarkReleases]:
 
 def test_rows_are_kept_with_their_times_and_the_person(releases: MarkReleases) -> None:
     new = NewRelease("alice", day(2), '{"a": "ü"}')
-    releases.add("A1", [new], by="prof", at=day(0), note="Look at Q1.")
+    releases.add("A1", [new], seen=0, by="prof", at=day(0), note="Look at Q1.")
     (row,) = releases.rows_of("alice")["A1"]
     assert (row.visible_from, row.at, row.by) == (day(2), day(0), "prof")
     assert (row.grade, row.note) == ('{"a": "ü"}', "Look at Q1.")
@@ -39,6 +40,17 @@ def test_rows_are_kept_with_their_times_and_the_person(releases: MarkReleases) -
     assert list(releases.rows_for("A1", "alice")) == [row]
     assert not releases.rows("A2")
     assert not releases.rows_of("bob")
+
+
+def test_rows_are_added_after_those_that_were_seen_only(releases: MarkReleases) -> None:
+    first, back = NewRelease("alice", day(0), "{}"), NewRelease("alice", None)
+    releases.add("A1", [first], seen=0, by="prof", at=day(0))
+    (seen,) = releases.newest().values()
+    releases.add("A2", [first], seen=0, by="prof", at=day(0))
+    with pytest.raises(Conflict, match="Marks of A1 were released or taken back meanwhile"):
+        releases.add("A1", [first], seen=0, by="ina", at=day(1))
+    releases.add("A1", [back], seen=seen, by="ina", at=day(1))
+    assert [row.by for row in releases.rows_for("A1", "alice")] == ["prof", "ina"]
 
 
 Seen = tuple[int | None, int | None, int | None]
