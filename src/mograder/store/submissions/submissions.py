@@ -122,6 +122,15 @@ class Submissions:
                 digest = hashlib.sha256(data).hexdigest()
                 return room.keep(Work(user, data, digest, unnamed, moment, terms))
 
+    def pick(self, user: Username, item: ItemName, sequence: int) -> Submission:
+        """Let the user's submission of this number count, synced to disk, whenever it came.
+
+        Raises: NotFound without it, :class:`~mograder.core.errors.Busy` when the disk is full.
+        """
+        self.of(user, item).numbered(sequence)
+        with explained_when_full():
+            return self._room(item).pick(user, sequence)
+
     def counting(self, user: str, item: ItemName) -> Submission | None:
         """Return the user's submission that counts, with size and digest; None without one."""
         room = self._room(item)
@@ -281,6 +290,17 @@ class ItemSubmissions:
         if work.kept is None:
             raise RuntimeError("a batch left out a submission")
         return work.kept
+
+    def pick(self, user: Username, sequence: int) -> Submission:
+        """Link the user's submission of a number. Raises: NotFound, ``OSError``."""
+        with locked_directory(self.directory, disk=self._disk) as directory, self._lock:
+            self._history.refresh(now=True)
+            person = self._person(user)
+            self._history.forget()
+            person.counting = person.numbered(sequence)
+            self._link(self.directory, user, person.counting.filename)
+            self._disk.fsync(directory)
+            return person.counting
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[History]:
