@@ -277,6 +277,27 @@ async def test_the_same_work_again_late_keeps_the_time_at_which_it_came(hub: Hub
     assert len(list((hub.course / "submitted" / "A1").glob("alice_*.py"))) == 1
 
 
+async def test_an_earlier_version_that_is_brought_back_late_keeps_its_time(hub: Hub) -> None:
+    notebook = await begin(hub)
+    first = (await ask(hub, "POST", "/submit/alice/A1")).json()
+    notebook.write_text(OTHER)
+    hub.clock.advance(2 * 3600)
+    assert (await ask(hub, "POST", "/submit/alice/A1?late=replace")).json()["late"] is True
+    notebook.write_text(WORK)
+    hub.clock.advance(60)
+    told = (await ask(hub, "POST", "/hand-in/alice/A1")).json()
+    assert not [each for each in told["words"] if "late" in each]
+    assert told["closed"] == ""
+    again = (await ask(hub, "POST", "/submit/alice/A1")).json()
+    assert (again["late"], again["receipt"]) == (False, first["receipt"])
+    assert (hub.course / "submitted" / "A1" / "alice.py").read_text() == WORK
+    assert len(list((hub.course / "submitted" / "A1").glob("alice_*.py"))) == 2
+    hub.clock.advance(3 * 24 * 3600)
+    notebook.write_text(OTHER)
+    assert (await ask(hub, "POST", "/hand-in/alice/A1")).json()["closed"]
+    assert (await ask(hub, "POST", "/submit/alice/A1")).status_code == 409
+
+
 async def test_a_question_asked_in_time_does_not_let_late_work_replace_what_was_on_time(
     hub: Hub,
 ) -> None:

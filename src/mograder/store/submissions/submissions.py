@@ -431,12 +431,15 @@ class ItemSubmissions:
         return person
 
     def _aside(self, person: Person, work: Work) -> Submission | None:
-        """Return an earlier submission of the same bytes that is newer than the counting one."""
+        """Return the first submission of the same bytes, of late work also one before the counting.
+
+        In time, an earlier version again is a new submission.
+        """
         if not work.terms.once or person.counting is None:
             return None
-        above = person.counting.sequence
-        newer = (each for each in reversed(person.submissions) if each.sequence > above)
-        return next((each for each in newer if self._same(each, work)), None)
+        above = 0 if work.late else person.counting.sequence
+        found = (each for each in person.submissions if each.sequence > above)
+        return next((each for each in found if self._same(each, work)), None)
 
     def _same(self, submission: Submission, work: Work) -> bool:
         """Whether the submission's file has the same bytes; a record's digest is not enough."""

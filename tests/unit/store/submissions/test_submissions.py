@@ -123,6 +123,23 @@ def test_the_bytes_on_the_disk_decide_what_is_repeated(tmp_path: Path) -> None:
     assert (tmp_path / "submitted" / "A1" / "alice.py").read_bytes() == b"one"
 
 
+def test_a_late_version_of_the_same_bytes_as_one_in_time_is_that_one(tmp_path: Path) -> None:
+    submissions, terms = _open(tmp_path), Terms(due=NOW, once=True)
+    confirmed, late = Terms(due=NOW, replace=True, once=True), NOW + timedelta(hours=1)
+    link = tmp_path / "submitted" / "A1" / "alice.py"
+    submissions.add(ALICE, A1, b"one", NOW - timedelta(hours=1), terms)
+    submissions.add(ALICE, A1, b"late", late, confirmed)
+    again = submissions.add(ALICE, A1, b"one", late, terms)
+    assert (again.submission.sequence, again.submission.late) == (1, False)
+    assert (again.repeated, again.counts, link.read_bytes()) == (True, True, b"one")
+    assert not submissions.add(ALICE, A1, b"late", late, terms).counts
+    assert submissions.add(ALICE, A1, b"two", NOW, terms).counts
+    assert not submissions.add(ALICE, A1, b"one", late, terms).counts, "only if that is confirmed"
+    assert submissions.add(ALICE, A1, b"one", late, confirmed).submission == again.submission
+    assert link.read_bytes() == b"one"
+    assert len(submissions.of(ALICE, A1).submissions) == 3
+
+
 def test_a_submission_that_is_picked_counts_until_the_next_one(tmp_path: Path) -> None:
     submissions, due = _open(tmp_path), Terms(due=NOW)
     submissions.add(ALICE, A1, b"in time", NOW, due)
