@@ -241,6 +241,28 @@ async def test_late_work_replaces_what_was_on_time_only_if_that_is_said(hub: Hub
     assert counts.read_text() == OTHER
 
 
+async def test_an_instructor_lets_late_work_count_that_was_kept_beside_work_in_time(
+    hub: Hub,
+) -> None:
+    """An extension that comes afterwards does not let it count by itself."""
+    notebook = await begin(hub)
+    await ask(hub, "POST", "/submit/alice/A1")
+    notebook.write_text(OTHER)
+    hub.clock.advance(2 * 3600)
+    assert (await ask(hub, "POST", "/submit/alice/A1")).status_code == 409
+    fields = {"due": "2026-09-01T12:00", "timezone": "UTC", "action": "dates"}
+    seen = await press(hub, "/marking/A1/late/preview", "prof", data=fields)
+    assert "alice (submission 2)" in seen.text
+    assert "Let it" not in await read(hub, "/submissions/alice/A1")
+    assert "/submissions/alice/A1/2/pick" in await read(hub, "/submissions/alice/A1", "prof")
+    assert (await press(hub, "/submissions/alice/A1/2/pick")).status_code == 403
+    picked = await press(hub, "/submissions/alice/A1/2/pick", "prof")
+    assert picked.headers["location"] == "/submissions/alice/A1?done=picked"
+    assert "you have picked counts" in await read(hub, picked.headers["location"], "prof")
+    assert (hub.course / "submitted" / "A1" / "alice.py").read_text() == OTHER
+    assert ("prof", "pick", "alice/A1 submission 2", "ok") in hub.audit()
+
+
 async def test_the_same_work_again_late_keeps_the_time_at_which_it_came(hub: Hub) -> None:
     """The answer to the first try may have been lost."""
     await begin(hub)
@@ -253,6 +275,27 @@ async def test_the_same_work_again_late_keeps_the_time_at_which_it_came(hub: Hub
             again = (await ask(hub, "POST", path)).json()
             assert (again["late"], again["receipt"]) == (False, first["receipt"])
     assert len(list((hub.course / "submitted" / "A1").glob("alice_*.py"))) == 1
+
+
+async def test_an_earlier_version_that_is_brought_back_late_keeps_its_time(hub: Hub) -> None:
+    notebook = await begin(hub)
+    first = (await ask(hub, "POST", "/submit/alice/A1")).json()
+    notebook.write_text(OTHER)
+    hub.clock.advance(2 * 3600)
+    assert (await ask(hub, "POST", "/submit/alice/A1?late=replace")).json()["late"] is True
+    notebook.write_text(WORK)
+    hub.clock.advance(60)
+    told = (await ask(hub, "POST", "/hand-in/alice/A1")).json()
+    assert not [each for each in told["words"] if "late" in each]
+    assert told["closed"] == ""
+    again = (await ask(hub, "POST", "/submit/alice/A1")).json()
+    assert (again["late"], again["receipt"]) == (False, first["receipt"])
+    assert (hub.course / "submitted" / "A1" / "alice.py").read_text() == WORK
+    assert len(list((hub.course / "submitted" / "A1").glob("alice_*.py"))) == 2
+    hub.clock.advance(3 * 24 * 3600)
+    notebook.write_text(OTHER)
+    assert (await ask(hub, "POST", "/hand-in/alice/A1")).json()["closed"]
+    assert (await ask(hub, "POST", "/submit/alice/A1")).status_code == 409
 
 
 async def test_a_question_asked_in_time_does_not_let_late_work_replace_what_was_on_time(

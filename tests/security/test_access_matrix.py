@@ -145,6 +145,7 @@ FOR_INSTRUCTORS = (
     *("/marking/{a}/open", "/marking/{a}/share", "/marking/{a}/late", "/marking/{a}/release"),
     *("/marking/{a}/statistics", "/marking/{a}/similarity"),
     *("/release/{name}", "/board/{name}/messages", "/nodes"),
+    "/submissions/{user}/{a}/{number}/pick",
 )
 FOR_STAFF = {"/marking": Access.MARKER, "/board": Access.HELPER, "/metrics": Access.METRICS}
 """The access below an address, where it is not for instructors."""

@@ -166,6 +166,7 @@ def node() -> None:
     table={
         "add": Lazy("mograder.cli.extension:add"),
         "remove": Lazy("mograder.cli.extension:remove"),
+        "pick": Lazy("mograder.cli.extension:pick"),
         "list": Lazy("mograder.cli.extension:show"),
         "import": Lazy("mograder.cli.extension:import_csv"),
         "export": Lazy("mograder.cli.extension:export"),

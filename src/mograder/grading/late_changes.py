@@ -17,7 +17,7 @@ from mograder.core.csv_table import Row, Table, number_text, read_table, refuse,
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import END_OF_DAY, read_moment
 from mograder.core.name_lookup import Words, find_name, listed
-from mograder.core.names import nfc
+from mograder.core.names import ItemName, nfc
 from mograder.core.sections.settings_model import CourseRule
 from mograder.core.sections.settings_values import complaint
 from mograder.core.settings import LoadedSettings
@@ -36,6 +36,7 @@ from mograder.store.gradebook.late_work import (
     PolicyChange,
 )
 from mograder.store.gradebook.mark_release import MarkReleases
+from mograder.store.submissions.submissions import Submissions
 
 COLUMNS = ("assignment", "student", "group", "until", "exempt", "reason")
 """The columns of a CSV of extensions."""
@@ -282,6 +283,14 @@ def doubts(loaded: LoadedSettings, book: Gradebook, changes: Sequence[Change]) -
             yield f"{name} has no due date, and so nothing is late there."
         elif until <= due:
             yield f"{moment(until)} is not after the due date, {moment(due)}, which stays."
+    for name in _dated(facts, facts.after(changes), changes):
+        yield from _left_aside(loaded, late, name, facts, facts.after(changes))
+
+
+def course_submissions(loaded: LoadedSettings) -> Submissions:
+    """Return what the course's hub or assignment server has taken, where the settings say."""
+    directory = loaded.path(loaded.settings.dirs.submitted)
+    return Submissions(directory, records=loaded.state_dir / "receipts")
 
 
 def preview_late(
@@ -291,6 +300,18 @@ def preview_late(
     late, facts = CourseLate(loaded), LateWork(book).facts()
     found = late.preview(book, changes)
     after = facts.after(changes)
+    dues: list[str] = []
+    told: list[str] = []
+    for name in _dated(facts, after, changes):
+        dues.extend(_dues(late, name, facts, after))
+        told.extend(_told(CourseFeedback(loaded, book, name, NO_KEY, now), facts, after))
+    changed = {each.after.grade.assignment for each in found.differing}
+    is_released = not changed.isdisjoint(MarkReleases(book).newest())
+    return replace(found, dues=tuple(dues), told=tuple(told), is_released=is_released)
+
+
+def _dated(facts: LateFacts, after: LateFacts, changes: Sequence[Change]) -> Sequence[str]:
+    """Return the assignments whose due dates changes may move, for all or for some."""
     extended = (
         each.assignment
         for known in (facts, after)
@@ -298,15 +319,34 @@ def preview_late(
         if each.until is not None
     )
     dated = (each.assignment for each in changes if isinstance(each, PolicyChange))
-    names = sorted(filter(None, (*extended, *dated)))
-    dues: list[str] = []
-    told: list[str] = []
-    for name in dict.fromkeys(names):
-        dues.extend(_dues(late, name, facts, after))
-        told.extend(_told(CourseFeedback(loaded, book, name, NO_KEY, now), facts, after))
-    changed = {each.after.grade.assignment for each in found.differing}
-    is_released = not changed.isdisjoint(MarkReleases(book).newest())
-    return replace(found, dues=tuple(dues), told=tuple(told), is_released=is_released)
+    return sorted({*extended, *dated} - {ALL_ASSIGNMENTS})
+
+
+def _left_aside(
+    loaded: LoadedSettings, late: CourseLate, name: str, facts: LateFacts, after: LateFacts
+) -> Iterator[str]:
+    """Yield in which work changes make in time a version that was late and does not count."""
+    was, becomes = late.terms(name, facts).due, late.terms(name, after).due
+    item = ItemName.valid(name)
+    if item is None or was == becomes:
+        return
+    found = []
+    for user, person in course_submissions(loaded).people(item).items():
+        one, other = was.own(nfc(user)), becomes.own(nfc(user))
+        moved = [
+            each
+            for each in person.submissions
+            if one.is_late(each.received) and not other.is_late(each.received)
+        ]
+        counts = person.counting
+        if counts and moved and moved[-1].received > counts.received:
+            found.append(f"{user} (submission {moved[-1].sequence})")
+    if found:
+        yield (
+            f"{name}: a version that was late is in time by this, and does not count yet beside an "
+            f"earlier one: {', '.join(found)}. `mograder extension pick` lets it count, and so "
+            "does the hub's page of the student's submissions."
+        )
 
 
 def _dues(late: CourseLate, assignment: str, facts: LateFacts, after: LateFacts) -> Iterator[str]:

@@ -11,13 +11,16 @@ import pytest
 from mograder.cli.extension import opened
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict
-from mograder.grading.late_changes import policy_change
+from mograder.core.names import ItemName, Username
+from mograder.exchange.submission_times import submissions_in
+from mograder.grading.late_changes import course_submissions, policy_change
 from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import release
 from mograder.grading.submissions.grading_result import grading_key
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import LateWork
+from mograder.store.submissions.submissions import Terms
 from tests.support.command_line import cli
 from tests.support.gradebooks import put_recorded
 from tests.support.graded_courses import DUE, SETTINGS, grades, loaded, put
@@ -244,6 +247,27 @@ def test_a_mistyped_student_or_group_is_told_and_an_early_time_too() -> None:
     assert not cli("extension remove A1 --group Lab").err
     cli("extension add A1 alice", status=2)
     cli("extension add A1 --until", LATER, status=2)
+
+
+def test_late_work_that_an_extension_makes_in_time_is_told_and_can_be_picked(course: Path) -> None:
+    """It was kept beside work in time, and is left out of the mark until somebody picks it."""
+    kept, terms = course_submissions(loaded(course)), Terms(due=DUE)
+    alice, a1 = Username.parse("alice"), ItemName.parse("A1")
+    kept.add(alice, a1, b"in time", DUE - timedelta(hours=1), terms)
+    kept.add(alice, a1, b"late", DUE + timedelta(hours=1), terms)
+    kept.add(alice, a1, b"too late", DUE + timedelta(days=3), terms)
+    kept.add(Username.parse("bob"), a1, b"late", DUE + timedelta(hours=1), terms)
+    told = cli("extension add A1 alice bob --until", LATER, "--dry-run").err
+    assert "does not count yet beside an earlier one: alice (submission 2). `mograder" in told
+    assert not cli("extension add A1 bob --until", LATER).err
+    cli("extension add A1 alice --until", LATER)
+    assert "alice, A1: submission 2 counts, received" in cli("extension pick A1 alice 2").out
+    files = submissions_in(course / "submitted/A1", a1, loaded(course))
+    assert [each.path.read_bytes() for each in files] == [b"late", b"late"]
+    assert [each.receipt for each in files] == [2, 1]
+    assert not cli("extension remove A1 alice").err
+    assert not cli("extension add A1 alice --until", LATER).err
+    assert "no such submission" in cli("extension pick A1 alice 9", status=3).err
 
 
 def test_a_deduction_of_0_3_16_stays_until_something_is_known(course: Path) -> None:

@@ -131,6 +131,22 @@ def _begun(new: bytes) -> Callable[[Path], str]:
     return state
 
 
+def _fetched(home: Path) -> None:
+    """A submission, and a later one that was fetched into the place of the link."""
+    _submitted(home)
+    link = home / "submitted" / "A1" / "alice.py"
+    link.unlink()
+    link.write_bytes(SENT)
+
+
+def _picked(home: Path) -> str:
+    place = home / "submitted" / "A1"
+    assert {path.read_bytes() for path in place.glob("alice*.py")} == {EARLIER, SENT}
+    counting = Submissions(home / "submitted").counting(ALICE, A1)
+    assert counting is not None
+    return "new" if counting.filename == HANDED_IN else "old"
+
+
 def _exported(home: Path) -> str:
     folder = home / "hub-notebooks" / "alice" / "A1"
     assert (folder / "A1.py").read_bytes() == WORK
@@ -243,6 +259,12 @@ OPERATIONS = (
         _submitted,
         lambda home, disk: Submissions(home / "submitted", disk=disk).add(ALICE, A1, WORK, NOW),
         _handed_in,
+    ),
+    Operation(
+        "pick",
+        _fetched,
+        lambda home, disk: Submissions(home / "submitted", disk=disk).pick(ALICE, A1, 1),
+        _picked,
     ),
     Operation("publish", _released, lambda home, disk: _publish(home, SECOND, disk), _published),
     Operation("validation report", _worked, _report, _reported),

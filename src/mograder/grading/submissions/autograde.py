@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from mograder.core.clock import is_after
 from mograder.core.errors import Busy, InvalidInput, MograderError, TooLarge
 from mograder.core.log import get_logger
 from mograder.grading.pages.notebook_page import render_notebook_page, render_text_page
@@ -187,7 +188,8 @@ async def autograde(
 
     def keep(graded: GradedNotebook, page: str) -> Sequence[str]:
         notes = write_copy(request.output, graded, page)
-        results.record_run(run_of(graded.result, tools.key))
+        last = result_of_run(tools.key, results.last_run(assignment.name, graded.result.student))
+        results.record_run(run_of(_first_received(graded.result, last.result), tools.key))
         return notes
 
     screen = _screen(assignment, request.denied)
@@ -249,6 +251,19 @@ def write_copy(directory: Path, graded: GradedNotebook, page: str) -> tuple[str,
         return ()
     removed = ", ".join(each.strip("# =") for each in copy.removed)
     return (f"text that only grading writes was taken out of the copy: {removed}",)
+
+
+def _first_received(result: GradingResult, last: GradingResult | None) -> GradingResult:
+    """Return the result, with the time of the last one if that is an earlier one of the same work.
+
+    The same file may be uploaded again: what it is fetched with then is the time of that.
+    """
+    if last is None or last.submission_sha256 != result.submission_sha256 or not last.received:
+        return result
+    earlier = datetime.fromisoformat(last.received)
+    if result.received and not is_after(datetime.fromisoformat(result.received), earlier):
+        return result
+    return result.model_copy(update={"received": last.received, "receipt": last.receipt})
 
 
 def run_of(result: GradingResult, key: bytes) -> GradingRun:

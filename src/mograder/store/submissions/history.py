@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from mograder.core.clock import from_unix, from_unix_or_none
+from mograder.core.errors import NotFound
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.files.shared_files import SharedFile
 from mograder.core.names import INSTRUCTOR, Username, nfc
@@ -75,6 +76,13 @@ class Person:
             self.submissions[names.index(known.filename)] = known
         if self.counting and self.counting.filename == known.filename:
             self.counting = known
+
+    def numbered(self, sequence: int) -> Submission:
+        """Return the submission of a number. Raises: NotFound without it."""
+        found = next((each for each in self.submissions if each.sequence == sequence), None)
+        if found is None:
+            raise NotFound("There is no such submission.")
+        return found
 
     @property
     def next_sequence(self) -> int:

@@ -122,6 +122,15 @@ class Submissions:
                 digest = hashlib.sha256(data).hexdigest()
                 return room.keep(Work(user, data, digest, unnamed, moment, terms))
 
+    def pick(self, user: Username, item: ItemName, sequence: int) -> Submission:
+        """Let the user's submission of this number count, synced to disk, whenever it came.
+
+        Raises: NotFound without it, :class:`~mograder.core.errors.Busy` when the disk is full.
+        """
+        self.of(user, item).numbered(sequence)
+        with explained_when_full():
+            return self._room(item).pick(user, sequence)
+
     def counting(self, user: str, item: ItemName) -> Submission | None:
         """Return the user's submission that counts, with size and digest; None without one."""
         room = self._room(item)
@@ -282,6 +291,17 @@ class ItemSubmissions:
             raise RuntimeError("a batch left out a submission")
         return work.kept
 
+    def pick(self, user: Username, sequence: int) -> Submission:
+        """Link the user's submission of a number. Raises: NotFound, ``OSError``."""
+        with locked_directory(self.directory, disk=self._disk) as directory, self._lock:
+            self._history.refresh(now=True)
+            person = self._person(user)
+            self._history.forget()
+            person.counting = person.numbered(sequence)
+            self._link(self.directory, user, person.counting.filename)
+            self._disk.fsync(directory)
+            return person.counting
+
     @contextlib.contextmanager
     def looking(self) -> Iterator[History]:
         """Yield the history, refreshed, under the lock.
@@ -411,12 +431,15 @@ class ItemSubmissions:
         return person
 
     def _aside(self, person: Person, work: Work) -> Submission | None:
-        """Return an earlier submission of the same bytes that is newer than the counting one."""
+        """Return the first submission of the same bytes, of late work also one before the counting.
+
+        In time, an earlier version again is a new submission.
+        """
         if not work.terms.once or person.counting is None:
             return None
-        above = person.counting.sequence
-        newer = (each for each in reversed(person.submissions) if each.sequence > above)
-        return next((each for each in newer if self._same(each, work)), None)
+        above = 0 if work.late else person.counting.sequence
+        found = (each for each in person.submissions if each.sequence > above)
+        return next((each for each in found if self._same(each, work)), None)
 
     def _same(self, submission: Submission, work: Work) -> bool:
         """Whether the submission's file has the same bytes; a record's digest is not enough."""

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -234,6 +235,28 @@ async def test_changed_files_beside_source_or_release_are_another_basis(
     data.unlink()
     await rig.grade()
     assert len(rig.judges.asked) == 3
+
+
+async def test_the_same_work_keeps_its_first_time_however_often_it_is_graded(rig: Rig) -> None:
+    """Uploaded once more it has a later one on Moodle, and no fetch has the first."""
+    (file, *_) = submitted_files(rig.root / "submitted/hw1")
+    first = datetime(2026, 11, 20, 17, tzinfo=UTC)
+
+    async def received(at: datetime | None, number: int | None = None) -> tuple[str, int | None]:
+        given = replace(file, received=at, receipt=number)
+        await rig.grade(submissions=(given,), force=True)
+        found = rig.results["alice"]
+        return found.received, found.receipt
+
+    told = await received(first, 1)
+    assert datetime.fromisoformat(told[0]) == first
+    assert await received(first + timedelta(days=2), 2) == told
+    assert await received(None) == told
+    earlier, _ = await received(first - timedelta(hours=1))
+    assert datetime.fromisoformat(earlier) == first - timedelta(hours=1)
+    file.path.write_text(HALF)
+    told = await received(first + timedelta(days=2), 2)
+    assert (datetime.fromisoformat(told[0]), told[1]) == (first + timedelta(days=2), 2)
 
 
 async def test_force_grades_all_and_failed_those_without_a_result(rig: Rig) -> None:

@@ -123,6 +123,58 @@ def test_the_bytes_on_the_disk_decide_what_is_repeated(tmp_path: Path) -> None:
     assert (tmp_path / "submitted" / "A1" / "alice.py").read_bytes() == b"one"
 
 
+def test_a_late_version_of_the_same_bytes_as_one_in_time_is_that_one(tmp_path: Path) -> None:
+    submissions, terms = _open(tmp_path), Terms(due=NOW, once=True)
+    confirmed, late = Terms(due=NOW, replace=True, once=True), NOW + timedelta(hours=1)
+    link = tmp_path / "submitted" / "A1" / "alice.py"
+    submissions.add(ALICE, A1, b"one", NOW - timedelta(hours=1), terms)
+    submissions.add(ALICE, A1, b"late", late, confirmed)
+    again = submissions.add(ALICE, A1, b"one", late, terms)
+    assert (again.submission.sequence, again.submission.late) == (1, False)
+    assert (again.repeated, again.counts, link.read_bytes()) == (True, True, b"one")
+    assert not submissions.add(ALICE, A1, b"late", late, terms).counts
+    assert submissions.add(ALICE, A1, b"two", NOW, terms).counts
+    assert not submissions.add(ALICE, A1, b"one", late, terms).counts, "only if that is confirmed"
+    assert submissions.add(ALICE, A1, b"one", late, confirmed).submission == again.submission
+    assert link.read_bytes() == b"one"
+    assert len(submissions.of(ALICE, A1).submissions) == 3
+
+
+def test_a_submission_that_is_picked_counts_until_the_next_one(tmp_path: Path) -> None:
+    submissions, due = _open(tmp_path), Terms(due=NOW)
+    submissions.add(ALICE, A1, b"in time", NOW, due)
+    assert not submissions.add(ALICE, A1, b"late", NOW + timedelta(hours=1), due).counts
+    assert submissions.pick(ALICE, A1, 2).sequence == 2
+    link = tmp_path / "submitted" / "A1" / "alice.py"
+    for each in (submissions, _open(tmp_path)):
+        counting = each.counting(ALICE, A1)
+        assert counting is not None
+        assert counting.sequence == 2
+    assert link.read_bytes() == b"late"
+    with pytest.raises(NotFound):
+        submissions.pick(ALICE, A1, 3)
+    with pytest.raises(NotFound):
+        submissions.pick(BOB, A1, 1)
+    with pytest.raises(NotFound):
+        submissions.pick(ALICE, ItemName.parse("A2"), 1)
+    assert not (tmp_path / "submitted" / "A2").exists()
+    submissions.add(ALICE, A1, b"in time again", NOW, due)
+    assert link.read_bytes() == b"in time again"
+
+
+def test_a_fetched_file_is_kept_when_another_submission_is_picked(tmp_path: Path) -> None:
+    _open(tmp_path).add(ALICE, A1, b"one", NOW)
+    link = tmp_path / "submitted" / "A1" / "alice.py"
+    link.unlink()
+    link.write_bytes(b"fetched")
+    submissions = _open(tmp_path)
+    submissions.pick(ALICE, A1, 1)
+    assert link.read_bytes() == b"one"
+    person = submissions.of(ALICE, A1)
+    texts = {(link.parent / each.filename).read_bytes() for each in person.submissions}
+    assert texts == {b"one", b"fetched"}
+
+
 def test_a_submission_is_found_by_either_name_and_nothing_else_is(tmp_path: Path) -> None:
     submissions = _open(tmp_path)
     kept = submissions.add(ALICE, A1, b"one", NOW)

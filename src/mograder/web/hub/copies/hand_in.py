@@ -66,8 +66,8 @@ class Submitted(Done):
 class MissingWork(Body):
     """The sentences for a student before handing in, none where nothing is missing.
 
-    ``late`` is whether they say that the work is late: a student who hands it in after that wants
-    it to count. ``closed`` says that submissions have ended, and is "" until then.
+    ``late`` is whether it is handed in late: a student who does so after these sentences wants it
+    to count. ``closed`` says that submissions have ended, and is "" until then.
     """
 
     words: list[str]
@@ -290,11 +290,15 @@ def _missing(
     if app.submissions.repeated(copy.user, copy.item, saved.data):  # its time stays
         return MissingWork(words=[each for each in words if each])
     own = app.dates.own(copy.item, copy.user)
-    late, cost = late_at(app, copy.user, copy.item, now, own)
+    late, _ = late_at(app, copy.user, copy.item, now, own)
     if late:
-        words.append(f"It is {late}{f': {cost} of the mark' if cost else ''}.")
-        sent = app.submissions.counting(copy.user, copy.item)
-        if sent is not None and not own.is_late(sent.received):
+        person, digest = app.submissions.of(copy.user, copy.item), hashlib.sha256(saved.data)
+        same = (each for each in person.submissions if each.sha256 == digest.hexdigest())
+        first = min((each.received for each in same), default=now)  # an earlier version's stays
+        told, cost = late_at(app, copy.user, copy.item, first, own)
+        if told:
+            words.append(f"It is {told}{f': {cost} of the mark' if cost else ''}.")
+        if person.counting is not None and not own.is_late(person.counting.received):
             words.append("You handed in on time before. What you hand in now counts instead.")
     is_over = own.is_closed(now) and caller.role is not Role.INSTRUCTOR
     closed = f"Submissions to {copy.item} have ended." if is_over else ""

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from mograder.auth.identity import Identity
 from mograder.core.errors import NotFound
+from mograder.hub.notifier import Part
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.session import CopyOf
@@ -37,9 +38,9 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
 from mograder.web.hub.core.parts import Number
-from mograder.web.pages import outcome, page, saved_file, with_outcome
+from mograder.web.pages import go_to, outcome, page, saved_file, with_outcome
 from mograder.web.request_body import read_text
-from mograder.web.route import ANYONE, OWNER, SELF, JsonBody, Route
+from mograder.web.route import ANYONE, INSTRUCTOR, OWNER, SELF, JsonBody, Route
 
 
 async def submissions_page(
@@ -102,7 +103,7 @@ async def send_submission(
 
 def send_receipt(copy: KnownCopy, number: Number, request: Request, app: CurrentApp) -> Response:
     """Send the signed receipt of a submission, with this hub's address, as students keep it."""
-    found = _find(_person(app, copy), number)
+    found = _person(app, copy).numbered(number)
     own = app.dates.own(copy.item, copy.user)
     receipt = receipt_of(app.services.secret, copy.item, found, own)
     server = request_context(request).address_here
@@ -119,9 +120,16 @@ async def bring_back(
         _, data = await to_thread.run_sync(_read, app, copy, number)
         return await app.copies.put(copy, data, Origin.RESTORE)
 
-    where = f"/submissions/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
-    done = with_outcome(where, "restored")
+    done = with_outcome(_page_of(copy), "restored")
     return await put_text_back(request, app, copy, put, done)
+
+
+async def pick(copy: KnownCopy, number: Number, request: Request, app: CurrentApp) -> Response:
+    """Let a submission count that was kept beside the one that does."""
+    await to_thread.run_sync(app.submissions.pick, copy.user, copy.item, number)
+    await app.audit.record(request, "pick", f"{copy} submission {number}")
+    app.notifier.notify(copy.user, Part.COPIES)
+    return go_to(request, with_outcome(_page_of(copy), "picked"))
 
 
 async def verify_receipt(
@@ -133,6 +141,10 @@ async def verify_receipt(
         return await to_thread.run_sync(verdict_of, app.services.secret, app.submissions, receipt)
 
 
+def _page_of(copy: CopyOf) -> str:
+    return f"/submissions/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
+
+
 def _has_copy(app: HubApp, copy: CopyOf) -> bool:
     return app.services.workspaces.has_copy(copy.user, copy.item)
 
@@ -141,15 +153,8 @@ def _person(app: HubApp, copy: CopyOf) -> Person:
     return app.submissions.of(copy.user, copy.item)
 
 
-def _find(person: Person, number: int) -> Submission:
-    found = next((each for each in person.submissions if each.sequence == number), None)
-    if found is None:
-        raise NotFound("There is no such submission.")
-    return found
-
-
 def _read(app: HubApp, copy: CopyOf, number: int) -> tuple[Submission, bytes]:
-    found = _find(_person(app, copy), number)
+    found = _person(app, copy).numbered(number)
     path = app.submissions.locate(copy.item, found.filename)
     try:
         with path.open("rb") as file:
@@ -183,5 +188,6 @@ ROUTES = (
     Route("GET", "/submissions/{user}/{a}/{number}/file", send_submission, OWNER, "Copies"),
     Route("GET", "/submissions/{user}/{a}/{number}/receipt", send_receipt, OWNER, "Copies"),
     Route("POST", "/submissions/{user}/{a}/{number}/restore", bring_back, SELF, "Copies"),
+    Route("POST", "/submissions/{user}/{a}/{number}/pick", pick, INSTRUCTOR),
     Route("POST", "/receipts/verify", verify_receipt, ANYONE, "Copies"),
 )
