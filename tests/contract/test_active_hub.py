@@ -93,6 +93,14 @@ def test_an_epoch_is_higher_also_after_an_older_backup_was_put_back(engine: Engi
     assert made.begin_epoch("one") > before
 
 
+def test_on_a_database_without_tables_no_hub_was_at_work(url: str) -> None:
+    new = open_engine(url)
+    try:
+        assert Hubs(new).place() == ""
+    finally:
+        new.dispose()
+
+
 def test_only_a_server_serves_several() -> None:
     assert may_be_several("postgresql+psycopg://me@db/course")
     assert not may_be_several("sqlite:////srv/course/.mograder/hub.db")

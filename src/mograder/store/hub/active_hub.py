@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sqlalchemy import BigInteger, Column, Connection, Engine, Integer, String, Table
+from sqlalchemy import BigInteger, Column, Connection, Engine, Integer, String, Table, inspect
 from sqlalchemy import select as select_from
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -244,6 +244,8 @@ class Hubs:
     def place(self) -> str:
         """Return the place of the hub that began to work last, "" if there was none."""
         with reading(self._engine) as connection:
+            if not inspect(connection).has_table(active_hub.name):
+                return ""  # the first hub has the lock, and is about to make the tables
             return connection.execute(select_from(active_hub.c.place)).scalar_one_or_none() or ""
 
 
