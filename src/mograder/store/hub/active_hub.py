@@ -23,7 +23,14 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files import file_lock
 from mograder.core.log import get_logger
-from mograder.store.database.database import database_now, lone_connection, reading, upsert, writing
+from mograder.store.database.database import (
+    database_now,
+    fence,
+    lone_connection,
+    reading,
+    upsert,
+    writing,
+)
 from mograder.store.database.database_errors import in_words
 from mograder.store.hub.hub_tables import metadata
 
@@ -144,6 +151,8 @@ class HubLock:
         if not self._held:
             return False
         self._asked = asked
+        # A process that was stopped goes on in the midst of a write, before it looks at the lock.
+        fence(self._engine, lambda: self.confirmed)
         for work in (self._watch, self._guard):
             thread = threading.Thread(target=work, name="hub lock", daemon=True)
             self._threads.append(thread)
