@@ -15,6 +15,7 @@ from mograder.core.errors import Busy, InvalidInput, MograderError
 from mograder.store.database.database import open_engine, upgrade, writing
 from mograder.store.hub import active_hub
 from mograder.store.hub.active_hub import RELEASE_SECONDS, HubLock, Hubs, may_be_several
+from mograder.store.hub.hub_state import HubState
 from tests.support.postgres import PostgresServer
 
 
@@ -93,6 +94,14 @@ def test_an_epoch_is_higher_also_after_an_older_backup_was_put_back(engine: Engi
     assert made.begin_epoch("one") > before
 
 
+def test_on_a_database_without_tables_no_hub_was_at_work(url: str) -> None:
+    new = open_engine(url)
+    try:
+        assert Hubs(new).place() == ""
+    finally:
+        new.dispose()
+
+
 def test_only_a_server_serves_several() -> None:
     assert may_be_several("postgresql+psycopg://me@db/course")
     assert not may_be_several("sqlite:////srv/course/.mograder/hub.db")
@@ -145,6 +154,20 @@ def test_a_hub_of_which_nothing_is_heard_loses_the_lock_after_ten_seconds(
     assert taken(other, RELEASE_SECONDS + 10)
     assert time.monotonic() - since >= RELEASE_SECONDS - 2
     assert not is_confirmed(hanging), "it serves nothing when it goes on"
+
+
+@pytest.mark.full
+def test_a_hub_that_is_not_certain_of_its_lock_commits_nothing(
+    server_engine: Engine, locks: Callable[[], HubLock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stopped between two looks at the lock, and goes on where it was."""
+    assert locks().take()
+    state = HubState(server_engine)
+    assert state.bump_epoch("ann") == 1
+    monkeypatch.setattr(active_hub, "CONFIRM_SECONDS", 0.0)  # as if it had been stopped for long
+    with pytest.raises(Busy):
+        state.bump_epoch("ann")
+    assert state.epoch("ann") == 1
 
 
 @contextmanager

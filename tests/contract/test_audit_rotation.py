@@ -64,6 +64,19 @@ def test_old_lines_go_to_a_file_and_the_database_refuses_as_before(
     cannot_delete(log)
 
 
+def test_while_a_slow_disk_keeps_the_lines_the_hub_can_write(log: Engine) -> None:
+    """PostgreSQL ends a writer that pauses for three seconds; SQLite has one writer."""
+
+    def keep(rows: Sequence[AuditRow]) -> None:
+        kept.extend(row.action for row in rows)
+        HubState(log).record(NOW, "bob", "meanwhile", "", "test", "ok")
+
+    kept: list[str] = []
+    assert rotate_audit(log, NOW - timedelta(days=400), keep) == 2
+    assert kept == ["3 years ago", "2 years ago"]
+    assert actions(log) == ["meanwhile", "1 years ago", "0 years ago"]
+
+
 def test_lines_that_cannot_be_kept_stay_and_the_guard_with_them(log: Engine) -> None:
     def fail(_: Sequence[AuditRow]) -> None:
         raise OSError("the disk is full")

@@ -156,6 +156,7 @@ async def test_a_job_that_has_ended_the_hub_three_times_is_given_up(jobs: KeptJo
         await queue.close()
     assert (found.state, graders.begun) == (JobState.FAILED, 0)
     assert found.error.startswith("The hub ended 3 times while this ran")
+    assert "If it lost the database, grade again" in found.error
 
 
 async def test_a_hub_that_stops_in_order_does_not_count_as_an_attempt(jobs: KeptJobs) -> None:

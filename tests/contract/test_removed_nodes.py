@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine
@@ -58,3 +59,25 @@ def test_a_node_with_another_token_is_drained_as_before_unless_it_was_removed(
         assert row is not None
         nodes.add(replace(row, secret_hash="new", draining=False))
     assert {each.name: each.draining for each in nodes.all()} == {"away": True, "removed": False}
+
+
+def test_a_lease_that_was_written_by_a_clock_ahead_holds_no_longer_than_any_lease(
+    engine: Engine,
+) -> None:
+    def ahead() -> timedelta:
+        row = nodes.find("n1")
+        assert row is not None
+        assert row.lease_until is not None
+        return row.lease_until - datetime.now(UTC)
+
+    nodes = Nodes(engine)
+    connected(engine, "n1")
+    before = nodes.find("n1")
+    assert before is not None
+    lapse(engine, "n1", -3600)
+    assert nodes.holding() == {"n1"}, "its node may still run"
+    assert ahead() < timedelta(seconds=330)
+    lapse(engine, "n1", -3600)
+    with pytest.raises(Conflict):
+        nodes.add(before)
+    assert ahead() < timedelta(seconds=330)

@@ -23,10 +23,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 from mograder.core.errors import Busy, Conflict, MograderError
-from mograder.core.files import file_lock
 from mograder.core.log import get_logger
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import to_its_end
@@ -37,7 +35,7 @@ from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments, SharedLocks
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.store.database.database import database_url, open_engine, upgrade
-from mograder.store.hub.active_hub import HubLock, Hubs, may_be_several
+from mograder.store.hub.active_hub import HubLock, Hubs, demand_moved, lock_course, may_be_several
 from mograder.store.hub.hub_state import HubState
 
 _TRY_SECONDS = 1.0
@@ -78,28 +76,34 @@ async def begin_work(
     what needs no lock.
 
     Raises: :class:`Conflict` while another hub works and this one cannot wait, and as
+    :func:`~mograder.store.hub.active_hub.demand_moved` and
     :func:`~mograder.store.database.database.upgrade`.
     """
     loaded.state_dir.mkdir(mode=0o700, exist_ok=True)
     url = database_url(loaded.settings.database.url, loaded.course_dir)
     engine = open_engine(url)
     stack.callback(engine.dispose)
-    place = _place(loaded, environ)
+    state, place = HubState(engine), _place(loaded, environ)
     if not may_be_several(url):
-        stack.callback(os.close, _lock(loaded.state_dir / "hub.lock"))
-        await asyncio.to_thread(upgrade, engine)
+        stack.callback(os.close, lock_course(loaded.state_dir))
+        await asyncio.to_thread(_prepare, state, loaded)
         epoch = await asyncio.to_thread(Hubs(engine).begin_epoch, place)
-        return HubAtWork(HubState(engine), epoch, None)
+        return HubAtWork(state, epoch, None)
     lock = HubLock(engine)
     stack.push_async_callback(asyncio.to_thread, lock.close)
     if not await to_its_end(lock.take):
         async with standby():
             await _wait(loaded, Hubs(engine), lock, place, preparation)
     with contextlib.suppress(Conflict):  # a hub that hangs on this machine may have it still
-        stack.callback(os.close, _lock(loaded.state_dir / "hub.lock"))
-    await asyncio.to_thread(upgrade, engine)
+        stack.callback(os.close, lock_course(loaded.state_dir))
+    await asyncio.to_thread(_prepare, state, loaded)
     epoch = await to_its_end(lock.begin_epoch, place)
-    return HubAtWork(HubState(engine), epoch, lambda: lock.confirmed)
+    return HubAtWork(state, epoch, lambda: lock.confirmed)
+
+
+def _prepare(state: HubState, loaded: LoadedSettings) -> None:
+    demand_moved(state.engine, loaded.state_dir / "hub.db")
+    upgrade(state.engine)
 
 
 async def _wait(
@@ -155,21 +159,6 @@ def _demand_nodes(loaded: LoadedSettings, other: str) -> None:
 def _place(loaded: LoadedSettings, environ: Environ) -> str:
     """Return where the sessions of this hub run, if it has no nodes: a machine and a supervisor."""
     return f"{socket.gethostname()} {supervisor_config(loaded, environ).socket}"[:500]
-
-
-def _lock(path: Path) -> int:
-    """Lock the course, since two hubs would conflict over its sessions; return the descriptor.
-
-    It ends with the process. Raises: Conflict.
-    """
-    descriptor = file_lock.open_lock(path)
-    if not file_lock.acquire(descriptor):
-        os.close(descriptor)
-        raise Conflict(
-            "Another hub is running on this course.",
-            hint="Stop it first, or serve another course directory with -C.",
-        )
-    return descriptor
 
 
 class HubSandbox:

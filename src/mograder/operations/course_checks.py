@@ -29,6 +29,7 @@ from mograder.store.database.database import (
     sqlite_file,
 )
 from mograder.store.filesystem.files import entry_named
+from mograder.store.hub.active_hub import demand_moved, left_behind
 from mograder.store.hub.hub_state import existing_state
 from mograder.store.releases.published_release import refused_names
 from mograder.store.versions.version_texts import Survey, survey
@@ -53,14 +54,21 @@ _SHOWN = 3
 
 
 def database_line(loaded: LoadedSettings) -> Line:
-    """Check the hub's database. Raises: :class:`MograderError` if it does not open."""
+    """Check the hub's database.
+
+    Raises: :class:`MograderError` if it does not open, or a hub would not begin to work on it.
+    """
     url = database_url(loaded.settings.database.url, loaded.course_dir)
     file = sqlite_file(url)
     # Do not create the database here: it would have the wrong owner.
+    own = loaded.state_dir / "hub.db"
     if file is not None and not file.exists():
+        if own.exists():
+            raise left_behind(own, url)
         return ok("database", "database: new, made at the hub's first start")
     engine = open_engine(url)
     try:
+        demand_moved(engine, own)
         awaits = awaits_upgrade(engine)
     finally:
         engine.dispose()

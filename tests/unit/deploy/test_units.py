@@ -78,6 +78,8 @@ SAYS = {
         "ExecStart": "/opt/mograder/current/bin/mograder hub --headless",
         # A credential, so that neither `ps` nor `systemctl show` tells it.
         "LoadCredential": "hub-secret:/etc/mograder/hub-secret",
+        # The only hub, ended by a restart of PostgreSQL, is back before the nodes' leases are over.
+        "RestartSec": "1",
         # As operate.md says of a full disk: nobody has to start it once there is room.
         "StartLimitIntervalSec": "0",
         "NoNewPrivileges": "yes",

@@ -608,13 +608,17 @@ class MailSettings(Section):
     """The hour of the instructors' digest, in the course's time zone."""
 
 
+LONGEST_LEASE = 300
+"""The most seconds for which ``[nodes] lease_seconds`` may let a node run."""
+
+
 class NodesSettings(Section):
     """``[nodes]``: nodes, which run sessions, validations and grading on other machines."""
 
     enabled: bool = False
     """Whether sessions run on nodes, which connect at the hub's own address. False: they run on
     the hub's own machine."""
-    lease_seconds: Annotated[int, Field(ge=6, le=300)] = 9
+    lease_seconds: Annotated[int, Field(ge=6, le=LONGEST_LEASE)] = 9
     """Seconds for which a node may run sessions after it was last in touch with a hub. A node that
     is cut off ends its sessions before then, and afterwards they may be started on another one."""
     runs_dir: Present = "hub-runs"

@@ -27,7 +27,8 @@ _RETRY_SECONDS = 5.0
 _MOST_ATTEMPTS = 3
 _GIVEN_UP = (
     f"The hub ended {_MOST_ATTEMPTS} times while this ran, so it is not started again. The hub's "
-    "log has the reason, often memory. Grade students one by one to find the submission."
+    "log has the reason. If it lost the database, grade again: what is graded stays. Otherwise it "
+    "is often memory: grade students one by one to find the submission."
 )
 _log = get_logger(__name__)
 

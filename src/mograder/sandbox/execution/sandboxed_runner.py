@@ -19,12 +19,14 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import TypeVar
 
 from mograder.core.errors import InvalidInput
 from mograder.core.tasks import to_its_end
 from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
+from mograder.sandbox.client.supervisor_client import ConnectionLost
 from mograder.sandbox.execution.item_limits import CopyBounds
 from mograder.sandbox.execution.judging import (
     JudgeFiles,
@@ -60,10 +62,14 @@ _MARGIN_SECONDS = 60.0
 
 _FOLDERS = "judges"
 _LOG = 1000
+T = TypeVar("T")
 
 
 class SandboxedRunner(Runner):
-    """Runs and judges, at most ``at_once`` at the same time; further calls wait."""
+    """Runs and judges, at most ``at_once`` at the same time; further calls wait.
+
+    What runs on a machine that is lost runs once more, in a new copy.
+    """
 
     def __init__(
         self,
@@ -81,13 +87,19 @@ class SandboxedRunner(Runner):
         self._folders = JudgeFolders(place / _FOLDERS, remove, bounds)
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
+        return await _once_more(lambda: self._execute(request))
+
+    async def judge(self, request: JudgingRequest) -> JudgingResult:
+        return await _once_more(lambda: self._judge(request))
+
+    async def _execute(self, request: ExecutionRequest) -> ExecutionResult:
         lines: list[str] = []
         async with self._copies.copy(request, notebooks=request.notebooks) as (name, directory):
             request.begun()
             executed = await self._runs.execute(_asked_run(request, name, directory), lines.append)
         return await asyncio.to_thread(read_report, lines, executed)
 
-    async def judge(self, request: JudgingRequest) -> JudgingResult:
+    async def _judge(self, request: JudgingRequest) -> JudgingResult:
         plan, contract = parse_plan(request.files.plan), contract_of(request.files.contract)
         lines: list[str] = []
         async with (
@@ -98,6 +110,13 @@ class SandboxedRunner(Runner):
             asked = _asked(request, name, directory, folder, seconds)
             judged = await self._runs.judge(asked, lines.append)
         return await asyncio.to_thread(judging_result, lines, judged, plan, contract)
+
+
+async def _once_more(run: Callable[[], Coroutine[object, object, T]]) -> T:
+    try:
+        return await run()
+    except ConnectionLost:
+        return await run()
 
 
 def _asked_run(request: ExecutionRequest, name: str, directory: Path) -> Execute:

@@ -61,6 +61,7 @@ _IDLE_MS = 3000
 _READ_ONLY = "mograder_reads"
 _FLEETING = "mograder_fleeting"
 _TURN = "mograder_turn"
+_FENCE = "mograder_fence"
 _SYNCHRONOUS = "mograder_synchronous"
 _BUSY_MS = 5000
 _PRIVATE = 0o600
@@ -178,13 +179,21 @@ def writing(engine: Engine, *, fleeting: bool = False) -> Iterator[Connection]:
     ends too. The next commit without ``fleeting`` makes it durable.
 
     Raises: :class:`Conflict` when a row that must be unique exists, :class:`Busy` when the
-    database does not answer.
+    database does not answer, or by :func:`fence`.
     """
     with _translated(engine), _turn(engine), engine.connect() as connection:
         if fleeting:
             connection.execution_options(**{_FLEETING: True})
         with connection.begin():
             yield connection
+            may_commit: Callable[[], bool] | None = engine.get_execution_options().get(_FENCE)
+            if may_commit is not None and not may_commit():
+                raise no_answer("another hub may be at work")
+
+
+def fence(engine: Engine, may_commit: Callable[[], bool]) -> None:
+    """Have :func:`writing` ask before each commit; if the answer is no, it raises Busy."""
+    engine.update_execution_options(**{_FENCE: may_commit})
 
 
 def database_now(connection: Connection) -> datetime:

@@ -14,14 +14,23 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from sqlalchemy import BigInteger, Column, Connection, Engine, Integer, String, Table
+from sqlalchemy import BigInteger, Column, Connection, Engine, Integer, String, Table, inspect
 from sqlalchemy import select as select_from
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.files import file_lock
 from mograder.core.log import get_logger
-from mograder.store.database.database import database_now, lone_connection, reading, upsert, writing
+from mograder.store.database.database import (
+    database_now,
+    fence,
+    lone_connection,
+    reading,
+    upsert,
+    writing,
+)
 from mograder.store.database.database_errors import in_words
 from mograder.store.hub.hub_tables import metadata
 
@@ -60,6 +69,43 @@ active_hub = Table(
 def may_be_several(url: str) -> bool:
     """Return whether several hubs may run on this database: not on an SQLite file."""
     return not url.startswith("sqlite")
+
+
+def lock_course(state_dir: Path) -> int:
+    """Lock the course, since two hubs would conflict over its sessions; return the descriptor.
+
+    It ends with the process. Raises: Conflict.
+    """
+    descriptor = file_lock.open_lock(state_dir / "hub.lock")
+    if not file_lock.acquire(descriptor):
+        os.close(descriptor)
+        raise Conflict(
+            "Another hub is running on this course.",
+            hint="Stop it first, or serve another course directory with -C.",
+        )
+    return descriptor
+
+
+def demand_moved(engine: Engine, own: Path) -> None:
+    """See that a hub does not begin on a new database beside the file that it had until now.
+
+    ``own`` is the SQLite file of a course without ``[database] url``. Raises: :class:`Conflict`.
+    """
+    if own.exists() and engine.url.database != str(own) and not Hubs(engine).place():
+        raise left_behind(own, engine.url.render_as_string())
+
+
+def left_behind(own: Path, url: str) -> Conflict:
+    """Return the refusal of a new database, given by its URL without a password."""
+    if may_be_several(url):
+        remedy = "Bring it over: stop the hub, then mograder hub move-database."
+    else:
+        remedy = f"Stop the hub, and move the file to where {url} is."
+    return Conflict(
+        f"The database of [database] url is new, and {own} holds what this hub has kept until "
+        "now: without it, revoked tokens would count again, and all versions would be missing.",
+        hint=f"{remedy} To begin anew, move {own.name} aside.",
+    )
 
 
 class HubLock:
@@ -105,6 +151,8 @@ class HubLock:
         if not self._held:
             return False
         self._asked = asked
+        # A process that was stopped goes on in the midst of a write, before it looks at the lock.
+        fence(self._engine, lambda: self.confirmed)
         for work in (self._watch, self._guard):
             thread = threading.Thread(target=work, name="hub lock", daemon=True)
             self._threads.append(thread)
@@ -244,6 +292,8 @@ class Hubs:
     def place(self) -> str:
         """Return the place of the hub that began to work last, "" if there was none."""
         with reading(self._engine) as connection:
+            if not inspect(connection).has_table(active_hub.name):
+                return ""  # the first hub has the lock, and is about to make the tables
             return connection.execute(select_from(active_hub.c.place)).scalar_one_or_none() or ""
 
 

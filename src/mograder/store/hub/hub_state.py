@@ -408,21 +408,15 @@ def rotate_audit(
     A call handles at most 10,000 lines: call again until it returns 0. If ``keep`` raises, all
     lines stay.
     """
-    with writing(engine) as connection:
-        wanted = (
-            select(audit)
-            .where(audit.c.at < before)
-            .order_by(audit.c.number)
-            .limit(_ROTATED_AT_ONCE)
-        )
-        rows = [AuditRow(*row) for row in connection.execute(wanted)]
-        if not rows:
-            return 0
-        keep(rows)
-        numbers = [row.number for row in rows]
-        with _unguarded(connection):
-            gone = audit.c.number.between(min(numbers), max(numbers)) & (audit.c.at < before)
-            connection.execute(delete(audit).where(gone))
+    old = audit.c.at < before
+    wanted = select(audit).where(old).order_by(audit.c.number).limit(_ROTATED_AT_ONCE)
+    rows = rows_of(engine, AuditRow, wanted)
+    if not rows:
+        return 0
+    keep(rows)  # in no transaction: a slow disk would let a server end it
+    gone = old & audit.c.number.between(rows[0].number, rows[-1].number)
+    with writing(engine) as connection, _unguarded(connection):
+        connection.execute(delete(audit).where(gone))
     return len(rows)
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 from mograder.core.errors import Conflict
+from mograder.core.sections.settings_model import LONGEST_LEASE
 from mograder.store.database.database import database_now, reading, writing
 from mograder.store.database.row_tables import Hash, Name, row_of, rows_of, table_of, values_of
 from mograder.store.hub.hub_tables import metadata
@@ -70,6 +71,7 @@ class Nodes:
 
         Raises: :class:`Conflict` while a node of that name holds a lease.
         """
+        self.holding()  # it shortens a lease that is too long, also if this one is refused
         with writing(self._engine) as connection:
             wanted = select(nodes).where(nodes.c.name == row.name).with_for_update()
             old = connection.execute(wanted).one_or_none()
@@ -116,10 +118,20 @@ class Nodes:
             return {row.name: row for row in rows}
 
     def holding(self) -> frozenset[str]:
-        """Return the names of the nodes whose lease is not over, also of removed ones."""
+        """Return the names of the nodes whose lease is not over, also of removed ones.
+
+        A lease that the database's clock, ahead then, wrote for too long is shortened.
+        """
         with reading(self._engine) as connection:
-            held = select(nodes.c.name).where(nodes.c.lease_until > database_now(connection))
-            return frozenset(connection.execute(held).scalars())
+            now = database_now(connection)
+            held = select(nodes.c.name, nodes.c.lease_until).where(nodes.c.lease_until > now)
+            rows = connection.execute(held).all()
+        most = now + timedelta(seconds=LONGEST_LEASE)
+        if any(row.lease_until > most for row in rows):
+            shorter = update(nodes).where(nodes.c.lease_until > most).values(lease_until=most)
+            with writing(self._engine) as connection:
+                connection.execute(shorter)
+        return frozenset(row.name for row in rows)
 
     def secret_hashes(self) -> dict[str, str]:
         """Return the hash of each node's secret, by name; empty for a removed one."""
