@@ -249,6 +249,25 @@ def test_a_number_leaves_the_comments_of_markers(graded: Path) -> None:
     assert (found["Q2"][1], found["Analysis"]) == ("Which way?", (31, "Clear."))
 
 
+def test_a_number_leaves_the_comment_that_is_written_meanwhile(
+    graded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was replaced by the one before, which the command had read."""
+
+    def name() -> str:
+        said = {"Analysis": MarkEntry(30, "Clear.")}
+        with Gradebook(graded) as book:
+            book.record_marks("A1", "bob", said, marker="mia", at=AT)
+        return "ole"
+
+    monkeypatch.setattr("mograder.cli.gradebook.mark.marker_name", name)
+    told = cli("gradebook mark A1 bob Analysis=31", status=5).err
+    assert "The marks of bob were changed meanwhile." in told
+    with Gradebook(graded) as book:
+        analysis = book.grades("A1")[1].questions[-1]
+    assert (analysis.points, analysis.comment) == (30, "Clear.")
+
+
 def test_a_number_leaves_the_saved_comments_of_markers(graded: Path, course: Path) -> None:
     with Gradebook(graded) as book:
         wish, author = CommentWish("Names the unit."), Author("mia", AT)

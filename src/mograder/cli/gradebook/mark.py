@@ -90,6 +90,7 @@ def mark(  # one argument per option
             marker=marker or marker_name(),
             at=SystemClock().now(),
             comment=comment,
+            version=before.version,
         )
         (after,) = CourseLate(loaded).counted(book, name, (before.student,))
     click.echo(plain(_told(after)))
