@@ -5,8 +5,8 @@ same files beside these, in the same environment, and by the same mograder. So a
 interrupted goes on where it was.
 
 ``autograded/<assignment>/<student>.py`` and ``.html`` are the files of 0.3.16
-(compatibility-0.3.16.md 9), private to their owner. They are written before the result is recorded,
-so a result belongs to a submission whose files are complete.
+(compatibility-0.3.16.md 9), private to their owner. Those before are removed, then the result is
+recorded, then they are written: wherever this ends, none is of other work than the last result.
 
 A few submissions are graded at a time. Each is read when its turn comes, and ends in a row; its
 result is handed on and dropped, so that memory does not grow with their number.
@@ -186,9 +186,9 @@ async def autograde(
     watch.begins(assignment, len(waiting), len(current))
 
     def keep(graded: GradedNotebook, page: str) -> Sequence[str]:
-        notes = write_copy(request.output, graded, page)
+        _remove_copy(request.output, graded.result.student)
         results.record_run(run_of(graded.result, tools.key))
-        return notes
+        return write_copy(request.output, graded, page)
 
     screen = _screen(assignment, request.denied)
     rows = await _grade_batch(
@@ -197,7 +197,7 @@ async def autograde(
     source = assignment.basis.source_sha256
     every = request.whole and not request.failed  # else older results may be of another source
     if every and source and any(not row.problem for row in rows):
-        await asyncio.to_thread(_write, request.output, SOURCE_HASH, f"{source}\n")
+        await asyncio.to_thread(_write, request.output / SOURCE_HASH, f"{source}\n")
     ordered = sorted([*rows, *current], key=lambda row: row.student.casefold())
     return Autograded(assignment, tuple(ordered), request.output)
 
@@ -236,15 +236,25 @@ async def _grade_batch(  # the parts of one batch
     return tuple(rows[number] for number in range(len(submissions)))
 
 
+def _remove_copy(directory: Path, student: str) -> None:
+    for path in _copy(directory, student):
+        path.unlink(missing_ok=True)
+
+
+def _copy(directory: Path, student: str) -> tuple[Path, Path]:
+    """Return the paths of the two files that grading makes of a submission."""
+    return directory / f"{student}.py", directory / f"{student}.html"
+
+
 def write_copy(directory: Path, graded: GradedNotebook, page: str) -> tuple[str, ...]:
     """Write ``.py``, and ``.html`` with a page; return sentences about changes of the text.
 
     Raises: Busy when the disk is full.
     """
-    student = graded.result.student
     copy = grading_copy(graded.text, graded.result)
-    _write(directory, f"{student}.py", copy.text)
-    _write(directory, f"{student}.html", page)
+    notebook, shown = _copy(directory, graded.result.student)
+    _write(notebook, copy.text)
+    _write(shown, page)
     if not copy.removed:
         return ()
     removed = ", ".join(each.strip("# =") for each in copy.removed)
@@ -314,8 +324,8 @@ def _is_current(file: SubmittedFile, known: GradingResult, basis: Basis, directo
     One that needs attention never is: the cause may be gone. 0.3.16 counts an empty page as
     missing.
     """
-    paths = (directory / f"{file.student}{suffix}" for suffix in (".py", ".html"))
-    is_complete = all(path.is_file() and path.stat().st_size > 0 for path in paths)
+    copy = _copy(directory, file.student)
+    is_complete = all(path.is_file() and path.stat().st_size > 0 for path in copy)
     if known.needs_attention or known.basis != basis or not is_complete:
         return False
     try:
@@ -404,6 +414,6 @@ async def _kept(keep: Keep, graded: GradedNotebook, page: str) -> Sequence[str]:
         raise
 
 
-def _write(directory: Path, name: str, text: str) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    atomic_write(directory / name, text.encode("utf-8", "replace"), _PRIVATE)
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, text.encode("utf-8", "replace"), _PRIVATE)

@@ -324,6 +324,34 @@ async def test_a_full_disk_or_a_locked_gradebook_ends_the_run(rig: Rig) -> None:
     assert len(rig.results) == 3
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        "store.gradebook.gradebook.Gradebook.record_run",
+        "grading.submissions.autograde.atomic_write",
+    ],
+)
+async def test_wherever_a_run_ends_the_files_are_of_no_other_work_than_the_last_result(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Students were shown the newer notebook beside the marks that the earlier one had."""
+    await rig.grade()
+    _other_submission(rig)
+
+    def fail(*_: object) -> None:
+        raise Busy("The disk is full.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"mograder.{step}", fail)
+        with pytest.raises(Busy):
+            await rig.grade()
+    assert {path.name for path in rig.output.glob("alice.*")} == set()
+    await rig.grade()
+    assert len(rig.judges.asked) == 1
+    assert "x = 1" in (rig.output / "alice.py").read_text()
+    assert "x" in (rig.output / "alice.html").read_text()
+
+
 async def test_denied_code_is_not_run_if_so_wished(rig: Rig) -> None:
     text = RIGHT.replace("x = 6", "import os; x = 6")
     (rig.root / "submitted/hw1/alice.py").write_text(text)
