@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from mograder.core.errors import Busy, InvalidInput, MograderError, TooLarge
+from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError, TooLarge
 from mograder.core.log import get_logger
 from mograder.grading.pages.notebook_page import render_notebook_page, render_text_page
 from mograder.grading.submissions.grade_submission import (
@@ -70,7 +70,7 @@ from mograder.store.gradebook.grading_records import (
     RecordedMark,
     RecordedRun,
 )
-from mograder.store.submissions.submitted_files import SubmittedFile
+from mograder.store.submissions.submitted_files import SubmittedFile, submitted_files
 
 _log = get_logger(__name__)
 
@@ -79,10 +79,12 @@ SOURCE_HASH = ".mograder_source_hash"
 
 _PRIVATE = 0o600
 
-Keep = Callable[[GradedNotebook, str], Sequence[str]]
-"""Keeps a result and its page on the disk, and returns sentences for the grader; it may block.
+Keep = Callable[[SubmittedFile, GradedNotebook, str], Sequence[str]]
+"""Keeps a file's result and its page on the disk, and returns sentences for the grader; it may
+block.
 
-Raises :class:`MograderError` where nothing can be kept, which ends the batch.
+Raises :class:`Conflict` for a result that must not be kept, and another :class:`MograderError`
+where nothing can be, which ends the batch.
 """
 
 Screen = Callable[[SubmittedNotebook], Awaitable[str]]
@@ -185,7 +187,8 @@ async def autograde(
     waiting, current = await asyncio.to_thread(_divide, request, assignment, known)
     watch.begins(assignment, len(waiting), len(current))
 
-    def keep(graded: GradedNotebook, page: str) -> Sequence[str]:
+    def keep(file: SubmittedFile, graded: GradedNotebook, page: str) -> Sequence[str]:
+        _refuse_earlier(file, graded.result, results.last_run(assignment.name, file.student))
         _remove_copy(request.output, graded.result.student)
         results.record_run(run_of(graded.result, tools.key))
         return write_copy(request.output, graded, page)
@@ -234,6 +237,27 @@ async def _grade_batch(  # the parts of one batch
         told = group.subgroup(MograderError)
         raise (told or group).exceptions[0] from None
     return tuple(rows[number] for number in range(len(submissions)))
+
+
+def _refuse_earlier(file: SubmittedFile, result: GradingResult, last: RecordedRun | None) -> None:
+    """Refuse a result if other work counts by now, and that was graded meanwhile."""
+    if file.counts_as is None or last is None or last.submission_sha256 == result.submission_sha256:
+        return
+    try:
+        (now,) = submitted_files(file.counts_as.parent, named=[file.counts_as])
+        is_last = not now.problem and _is_of(now.path, last.submission_sha256)
+    except InvalidInput:  # the directory is gone
+        return
+    if is_last:
+        raise Conflict("A newer submission was graded meanwhile. Its result stays.")
+
+
+def _is_of(path: Path, sha256: str) -> bool:
+    """Return whether a submission's file can be read and has this digest."""
+    try:
+        return hashlib.sha256(read_submission(path)).hexdigest() == sha256
+    except MograderError:
+        return False
 
 
 def _remove_copy(directory: Path, student: str) -> None:
@@ -328,10 +352,7 @@ def _is_current(file: SubmittedFile, known: GradingResult, basis: Basis, directo
     is_complete = all(path.is_file() and path.stat().st_size > 0 for path in copy)
     if known.needs_attention or known.basis != basis or not is_complete:
         return False
-    try:
-        return hashlib.sha256(read_submission(file.path)).hexdigest() == known.submission_sha256
-    except MograderError:
-        return False
+    return _is_of(file.path, known.submission_sha256)
 
 
 def _screen(assignment: GradedAssignment, denied: Denied | None) -> Screen | None:
@@ -377,7 +398,10 @@ async def _grade_one(
     except Exception as error:  # noqa: BLE001  # a fault of ours is one row, and the others go on
         _log.exception("%s of %s cannot be graded", file.student, assignment.name)
         return unread_row(file.student, f"a fault of mograder: {type(error).__name__}: {error}")
-    row = row_of(graded.result, notes=await _kept(keep, graded, page))
+    try:
+        row = row_of(graded.result, notes=await _kept(partial(keep, file, graded, page)))
+    except Conflict as error:
+        return unread_row(file.student, str(error))
     # The reason is kept without the student's name, and told here with it.
     authors, own = source_name(assignment), graded.result.filename
     of_file = row.problem.startswith(authors)
@@ -404,9 +428,9 @@ def _without_outputs(cell: CellResult) -> CellResult:
     return replace(cell, outputs=tuple(replace(each, data="") for each in cell.outputs))
 
 
-async def _kept(keep: Keep, graded: GradedNotebook, page: str) -> Sequence[str]:
+async def _kept(keep: Callable[[], Sequence[str]]) -> Sequence[str]:
     """Keep a result in a thread, which is waited for even if the batch is cancelled meanwhile."""
-    writing = asyncio.create_task(asyncio.to_thread(keep, graded, page))
+    writing = asyncio.create_task(asyncio.to_thread(keep))
     try:
         return await asyncio.shield(writing)
     except asyncio.CancelledError:

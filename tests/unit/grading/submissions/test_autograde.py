@@ -290,6 +290,41 @@ async def test_46_a_file_that_is_replaced_meanwhile_is_graded_as_it_was_read(rig
     assert "# changed" not in (rig.output / "bob.py").read_text()
 
 
+@pytest.mark.parametrize("linked", [True, False])
+async def test_an_earlier_submission_does_not_replace_the_result_of_a_newer_one(
+    rig: Rig, linked: bool
+) -> None:
+    """A long job came to a file that it had listed before a command graded the newer one."""
+    folder = rig.root / "submitted/hw1"
+    times = ("", "_20260102T090000", "_20260102T100000")
+    plain, earlier, newer = (folder / f"bob{time}.py" for time in times)
+    plain.unlink()
+
+    def hand_in(path: Path, text: str) -> None:
+        path.write_text(text)
+        if linked:
+            plain.unlink(missing_ok=True)
+            plain.symlink_to(path.name)
+
+    hand_in(earlier if linked else plain, HALF)
+    rig.judges.gate.clear()
+    grading = asyncio.create_task(rig.grade(jobs=3))
+    await rig.judges.reached(3)
+    hand_in(newer if linked else plain, RIGHT)
+    other = Rig(rig.root)
+    other.judges.gate.set()
+    await other.grade()
+    rig.judges.gate.set()
+    done = await grading
+    told = "A newer submission was graded meanwhile. Its result stays."
+    assert [row.problem for row in done.rows] == ["", told, ""]
+    assert rig.results["bob"].auto_mark == 15
+    assert "x = 6" in (rig.output / "bob.py").read_text()
+    if linked:
+        await rig.grade(submissions=submitted_files(folder, named=[earlier]))
+        assert rig.results["bob"].auto_mark == 7.5, "one that is named is graded"
+
+
 async def test_an_interrupted_run_keeps_whole_results_and_goes_on(rig: Rig) -> None:
     for number in range(20):
         (rig.root / f"submitted/hw1/s{number}.py").write_text(HALF)
