@@ -114,17 +114,21 @@ def test_a_long_error_with_any_characters_is_kept_in_short(jobs: KeptJobs) -> No
 
 
 class Graders:
-    """A batch that waits until it may end, and counts how often it was begun."""
+    """A batch that waits until it may end, and keeps what it was asked for."""
 
     def __init__(self) -> None:
-        self.begun = 0
+        self.asked: list[GradingRequest] = []
         self.running = asyncio.Event()
         self.may_end = asyncio.Event()
+
+    @property
+    def begun(self) -> int:
+        return len(self.asked)
 
     async def __call__(
         self, item: str, request: GradingRequest, progress: Callable[[Counts], None], /
     ) -> Counts:
-        self.begun += 1
+        self.asked.append(request)
         progress(Counts(1))
         self.running.set()
         await self.may_end.wait()
@@ -157,6 +161,45 @@ async def test_a_job_that_has_ended_the_hub_three_times_is_given_up(jobs: KeptJo
     assert (found.state, graders.begun) == (JobState.FAILED, 0)
     assert found.error.startswith("The hub ended 3 times while this ran")
     assert "If it lost the database, grade again" in found.error
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_a_request_while_the_same_is_run_is_run_after_it(jobs: KeptJobs, force: bool) -> None:
+    """A job that had read the source before it was corrected was the answer to "Grade"."""
+    graders, request = Graders(), GradingRequest(("alice",), force=force)
+    queue = GradingJobs(jobs, graders, ManualClock())
+    await queue.open()
+    try:
+        first = await queue.ask("A1", "prof", request)
+        async with asyncio.timeout(30):
+            await graders.running.wait()
+            graders.running.clear()
+            assert (await queue.ask("A1", "mia", request)).number == first.number
+            graders.may_end.set()
+            await graders.running.wait()
+        again = await queue.of("A1")
+        assert again is not None
+        assert (again.who, again.students, again.force) == ("mia", ("alice",), False)
+    finally:
+        await queue.close()
+    assert graders.begun == 2
+    assert graders.asked[1] == GradingRequest(("alice",)), "what the first job made is new"
+
+
+async def test_a_request_while_the_same_is_run_ends_when_that_is_cancelled(jobs: KeptJobs) -> None:
+    graders = Graders()
+    queue = GradingJobs(jobs, graders, ManualClock())
+    await queue.open()
+    try:
+        await queue.ask("A1", "prof", GradingRequest())
+        async with asyncio.timeout(30):
+            await graders.running.wait()
+            await queue.ask("A1", "prof", GradingRequest())
+            assert await queue.cancel("A1")
+        assert jobs.open() == ()
+    finally:
+        await queue.close()
+    assert graders.begun == 1
 
 
 async def test_a_hub_that_stops_in_order_does_not_count_as_an_attempt(jobs: KeptJobs) -> None:

@@ -215,14 +215,16 @@ async def test_jobs_run_one_after_the_other_in_the_order_of_arrival(hub: Hub) ->
 
 async def test_the_same_request_twice_is_one_job_and_another_one_a_conflict(hub: Hub) -> None:
     submit(hub, "alice")
-    go_on = await begin(hub)
-    assert (await ask(hub, "POST", "/autograde/A1", "prof")).status_code == 202
+    submit(hub, "alice", item="A2")
+    go_on = await begin(hub, "A2")
+    for _ in range(2):
+        assert (await ask(hub, "POST", "/autograde/A1", "prof")).status_code == 202
     assert (
         await ask(hub, "POST", "/autograde/A1", "prof", json={"force": True})
     ).status_code == 409
     go_on.set()
     assert (await ended(hub))["state"] == "done"
-    assert len(hub.batch.asked) == 1
+    assert [item for item, _ in hub.batch.asked] == ["A2", "A1"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -41,7 +41,13 @@ from mograder.store.gradebook.mark_counting import waiting_for
 
 _PERSON = ("student", "username")
 _COMMENT = "feedback"
+_VERSION = "version"
+"""The column with ``StudentGrade.version``: the state of the marks that a row was written from."""
+
 _Cell = str | float | None
+
+Earlier = Callable[[str, int], StudentGrade]
+"""Returns a student's marks as they counted at an earlier version."""
 
 _FIXED = ("student", "mark", "auto_mark", "feedback", "penalty_pct", "penalised_mark")
 """compatibility-0.3.16.md 9: the columns of `mograder feedback --grades-csv`."""
@@ -114,8 +120,8 @@ def question_csv(grades: Sequence[StudentGrade]) -> str:
     The uploads read this file, too.
     """
     keys = question_keys(grades)
-    rows = ([*_fixed(each), *_by_question(each, keys)] for each in grades)
-    return write_table([*_FIXED, *map(question_title, keys)], rows)
+    rows = ([*_fixed(each), *_by_question(each, keys), each.version] for each in grades)
+    return write_table([*_FIXED, *map(question_title, keys), _VERSION], rows)
 
 
 def moodle_csv(grades: Sequence[StudentGrade]) -> str:
@@ -149,7 +155,7 @@ def question_keys(grades: Iterable[StudentGrade]) -> tuple[str, ...]:
 
 def question_title(key: str) -> str:
     """Return the name of a question's column; uploads read no column of this name."""
-    return f"question {key}" if key.lower() in {*_FIXED, *COLUMNS} else key
+    return f"question {key}" if key.lower() in {*_FIXED, *COLUMNS, _VERSION} else key
 
 
 def as_json(grade: StudentGrade, *, questions: bool = True) -> dict[str, object]:
@@ -222,20 +228,24 @@ class FilledMarks:
         return bool(self.marks) or self.comment is not None
 
 
-def filled_marks(data: bytes, name: str, grades: Sequence[StudentGrade]) -> tuple[FilledMarks, ...]:
+def filled_marks(
+    data: bytes, name: str, grades: Sequence[StudentGrade], earlier: Earlier
+) -> tuple[FilledMarks, ...]:
     """Return what a file changes in the marks of an assignment; empty cells change nothing.
 
-    ``name`` is the file's name in messages. The columns are those of an export by question. A
-    changed sum in the column ``mark`` gives the mark for the whole where people give such a mark;
-    elsewhere, and beside changed questions, it is not read, and other sums never are. Rows without
-    a change that have another sum are returned, too.
+    ``name`` is the file's name in messages. The columns are those of an export by question. A cell
+    with the mark that was exported changes nothing either, although a newer mark counts; without
+    the column of versions that is not known. A changed sum in the column ``mark`` gives the mark
+    for the whole where people give such a mark; elsewhere, and beside changed questions, it is not
+    read, and other sums never are. Rows without a change that have another sum are returned, too.
 
     Raises:
-        InvalidInput: A row cannot be used. All such rows are named.
+        InvalidInput: A row cannot be used, or changes what was changed since it was exported. All
+            such rows are named.
         TooLarge: As :func:`~mograder.core.csv_table.read_table`.
     """
     table = read_table(data, name)
-    person = table.column(*_PERSON)
+    person, version = table.column(*_PERSON), table.column(_VERSION)
     spelled = {title: column for column, title in enumerate(table.columns)}
     questions = {
         column: key
@@ -256,7 +266,8 @@ def filled_marks(data: bytes, name: str, grades: Sequence[StudentGrade]) -> tupl
     for row in table.rows:
         try:
             grade = _grade(row, person, known, seen)
-            filled = _filled(row, grade, questions, comment, mark)
+            change = _Change(row, grade, _exported(row.cell(version), grade, earlier))
+            filled = _filled(change, questions, comment, mark)
         except MograderError as error:
             problems.append(f"line {row.line} ({row.cell(person)}): {error.message}")
             continue
@@ -284,22 +295,48 @@ def _grade(
     return known[student]
 
 
-def _marks(row: Row, questions: Mapping[int, str], grade: StudentGrade) -> Mapping[str, MarkEntry]:
-    """Return the marks that differ from those that count."""
-    held = {each.key: each for each in grade.questions}
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A row, the student's marks that count, and those from which the row was exported."""
+
+    row: Row
+    grade: StudentGrade
+    exported: StudentGrade
+
+
+def _exported(version: str, grade: StudentGrade, earlier: Earlier) -> StudentGrade:
+    """Return the marks of a version; those that count without one."""
+    if not version:
+        return grade
+    if not re.fullmatch(r"[0-9]{1,18}", version):
+        raise InvalidInput(f"version is {version[:20]!r}, and not the number of the export.")
+    return grade if int(version) >= grade.version else earlier(grade.student, int(version))
+
+
+def _refuse_newer(what: str, then: object, now: object) -> None:
+    if then != now:
+        raise InvalidInput(f"{what} was changed since the export: empty this cell or export again.")
+
+
+def _marks(change: _Change, questions: Mapping[int, str]) -> Mapping[str, MarkEntry]:
+    """Return the marks that differ from those that count, and from those exported."""
+    held = {each.key: each for each in change.grade.questions}
+    before = {each.key: number_text(each.points) for each in change.exported.questions}
     marks: dict[str, MarkEntry] = {}
     for column, key in questions.items():
-        told = parse_mark(row.cell(column))
+        told = parse_mark(change.row.cell(column))
         question = held.get(key)
         if told is None:
             continue
         mark = float(told)  # as the marks available: 1.2 is more than a float of that
-        if question is not None and number_text(question.points) == number_text(mark):
+        now, then = number_text(question.points if question else None), before.get(key, "")
+        if number_text(mark) in (now, then):
             continue
         if question is None or question.available is None:
             raise InvalidInput(f"{key} cannot be marked.")
         if not 0 <= mark <= question.available:
             raise InvalidInput(f"{key} can have 0 to {question.available:g} marks, not {told}.")
+        _refuse_newer(f"{key} ({then or '-'} -> {now or '-'})", then, now)
         marks[key] = MarkEntry(mark, question.comment)
     return marks
 
@@ -313,19 +350,18 @@ def _most_of_whole(grade: StudentGrade) -> float | None:
 
 
 def _filled(
-    row: Row,
-    grade: StudentGrade,
-    questions: Mapping[int, str],
-    comment: int | None,
-    mark: int | None,
+    change: _Change, questions: Mapping[int, str], comment: int | None, mark: int | None
 ) -> FilledMarks:
-    marks, said = _marks(row, questions, grade), _comment(row, comment, grade)
-    total = parse_mark(row.cell(mark))
-    if marks or total is None or number_text(grade.total) == number_text(float(total)):
+    grade, exported = change.grade, change.exported
+    marks, said = _marks(change, questions), _comment(change, comment)
+    total = parse_mark(change.row.cell(mark))
+    same = {number_text(each.total) for each in (grade, exported)}
+    if marks or total is None or number_text(float(total)) in same:
         return FilledMarks(grade, marks, said)
     most = _most_of_whole(grade)
     if most is None:
         return FilledMarks(grade, marks, said, has_other_sum=True)
+    _refuse_newer(_RAW, (exported.total, exported.auto), (grade.total, grade.auto))
     return FilledMarks(grade, {WHOLE: _whole(grade, float(total), most)}, said)
 
 
@@ -339,10 +375,13 @@ def _whole(grade: StudentGrade, total: float, most: float) -> MarkEntry:
     return MarkEntry(points, grade.comment)
 
 
-def _comment(row: Row, column: int | None, grade: StudentGrade) -> str | None:
-    text = row.cell(column)
-    is_same = text.strip() == text_read_back(grade.comment).strip()
-    return None if is_same or not text else text
+def _comment(change: _Change, column: int | None) -> str | None:
+    text = change.row.cell(column)
+    then, now = (text_read_back(each.comment).strip() for each in (change.exported, change.grade))
+    if not text or text.strip() in (then, now):
+        return None
+    _refuse_newer(_COMMENT, then, now)
+    return text
 
 
 def _unknown(

@@ -12,6 +12,7 @@ from pathlib import Path
 from mograder.core.clock import from_unix_or_none
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
+from mograder.store.submissions.history import Submission
 from mograder.store.submissions.submissions import Submissions
 from mograder.store.submissions.submitted_files import (
     SubmittedFile,
@@ -40,17 +41,21 @@ def submissions_in(
     """
     fetched = read_numbers(directory)
     known = _received(directory, name, loaded)
-    recorded = {file.path.name for file in known.values()} | {f"{user}.py" for user in fetched}
-    return [
-        (not each.problem and known.get((each.student, each.path.name)))
-        or replace(each, received=each.received or from_unix_or_none(fetched.get(each.student)))
-        for each in submitted_files(directory, recorded, named=named)
-    ]
+    recorded = {filename for _, filename in known} | {f"{user}.py" for user in fetched}
+
+    def timed(file: SubmittedFile) -> SubmittedFile:
+        own = None if file.problem else known.get((file.student, file.path.name))
+        if own is not None:
+            return replace(file, received=own.received, receipt=own.sequence)
+        received = file.received or from_unix_or_none(fetched.get(file.student))
+        return replace(file, received=received)
+
+    return list(map(timed, submitted_files(directory, recorded, named=named)))
 
 
 def _received(
     directory: Path, name: ItemName, loaded: LoadedSettings
-) -> dict[tuple[str, str], SubmittedFile]:
+) -> dict[tuple[str, str], Submission]:
     """Return the submissions with a receipt of this course's assignment server, by their names."""
     records = loaded.state_dir / _RECEIPTS
     own = loaded.path(loaded.settings.dirs.submitted)
@@ -59,9 +64,7 @@ def _received(
     people = Submissions(own, records=records).people(name)
     counting = (person.counting for person in people.values())
     return {
-        (each.user, each.filename): SubmittedFile(
-            each.user, directory / each.filename, each.received, each.sequence
-        )
+        (each.user, each.filename): each
         for each in counting
         if each is not None and reads_as_a_submission(each.filename.removesuffix(".py"))
     }

@@ -249,6 +249,25 @@ def test_a_number_leaves_the_comments_of_markers(graded: Path) -> None:
     assert (found["Q2"][1], found["Analysis"]) == ("Which way?", (31, "Clear."))
 
 
+def test_a_number_leaves_the_comment_that_is_written_meanwhile(
+    graded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was replaced by the one before, which the command had read."""
+
+    def name() -> str:
+        said = {"Analysis": MarkEntry(30, "Clear.")}
+        with Gradebook(graded) as book:
+            book.record_marks("A1", "bob", said, marker="mia", at=AT)
+        return "ole"
+
+    monkeypatch.setattr("mograder.cli.gradebook.mark.marker_name", name)
+    told = cli("gradebook mark A1 bob Analysis=31", status=5).err
+    assert "The marks of bob were changed meanwhile." in told
+    with Gradebook(graded) as book:
+        analysis = book.grades("A1")[1].questions[-1]
+    assert (analysis.points, analysis.comment) == (30, "Clear.")
+
+
 def test_a_number_leaves_the_saved_comments_of_markers(graded: Path, course: Path) -> None:
     with Gradebook(graded) as book:
         wish, author = CommentWish("Names the unit."), Author("mia", AT)
@@ -329,8 +348,8 @@ def test_export_writes_what_the_uploads_read(graded: Path, course: Path) -> None
     head = "student,mark,auto_mark,feedback,penalty_pct,penalised_mark"
     comment, late = f"Well {BIDI}", "Late penalty: -10%. Raw mark: 67.1."
     assert cli("gradebook export A1").out == (
-        f"{head},Q1,Q2,Q3,Analysis\nalice,67.1,22.1,{comment},10,60.4,7.1,15,0,45\n"
-        "bob,,27.1,,,,7.1,15,5,\n"
+        f"{head},Q1,Q2,Q3,Analysis,version\n"
+        f"alice,67.1,22.1,{comment},10,60.4,7.1,15,0,45,6\nbob,,27.1,,,,7.1,15,5,,10\n"
     )
     assert cli("gradebook export A1 --by assignment").lines[0] == head
     assert cli("gradebook export A1 --format moodle").out == (
@@ -424,6 +443,52 @@ def test_an_exported_file_is_filled_in_and_taken_back(graded: Path, course: Path
     assert {q.key for q in bob.questions if q.marker == "mia"} == {"Q2", "Analysis"}
     assert alice.total == 67.1
     assert cli("gradebook import A1 marks.csv").out == "A1: 0 students changed.\n"
+
+
+def test_a_filled_file_leaves_marks_that_changed_since_the_export(
+    graded: Path, course: Path
+) -> None:
+    """A corrected check was graded again: the file's old marks replaced the new ones."""
+    cli("gradebook export A1 -o marks.csv")
+    text = (course / "marks.csv").read_text("utf-8")
+    with Gradebook(graded) as book:
+        for student in ("alice", "bob"):
+            book.record_run(a_run(student, {**FAIR, "Q1": 10.0}, later=60))
+        book.record_marks("A1", "alice", {"Analysis": MarkEntry(50)}, marker="mia", at=AT)
+    filled = text.replace("7.1,15,5,,", "7.1,15,5,40,")
+    (course / "marks.csv").write_text(filled, "utf-8")
+    told = "  bob: Analysis - -> 40\nA1: 1 student changed.\n"
+    assert cli("gradebook import A1 marks.csv").out == told
+    with Gradebook(graded) as book:
+        found = {g.student: [q.points for q in g.questions] for g in book.grades("A1")}
+    assert found == {"alice": [10, 15, 0, 50], "bob": [10, 15, 0, 40]}
+
+
+def test_a_cell_for_a_mark_that_changed_since_the_export_is_refused(
+    graded: Path, course: Path
+) -> None:
+    cli("gradebook export A1 -o marks.csv")
+    text = (course / "marks.csv").read_text("utf-8")
+    said = {"Analysis": MarkEntry(50)}
+    with Gradebook(graded) as book:
+        book.record_marks("A1", "alice", said, marker="mia", at=AT, comment="Better.")
+    filled = text.replace("7.1,15,0,45", "7.1,15,0,48").replace("7.1,15,5,,", "7.1,15,5,40,")
+    (course / "marks.csv").write_text(filled, "utf-8")
+    newer = "was changed since the export: empty this cell or export again."
+    refused = cli("gradebook import A1 marks.csv", status=2).err
+    assert f"  line 2 (alice): Analysis (45 -> 50) {newer}\n" in refused
+    (course / "marks.csv").write_text(text.replace("Well ", "Very well "), "utf-8")
+    refused = cli("gradebook import A1 marks.csv", status=2).err
+    assert f"  line 2 (alice): feedback {newer}\n" in refused
+    (course / "marks.csv").write_text(text.replace(",6\n", ",1.5\n"), "utf-8")
+    refused = cli("gradebook import A1 marks.csv", status=2).err
+    assert "  line 2 (alice): version is '1.5', and not the number of the export.\n" in refused
+    (course / "marks.csv").write_text(filled.replace("0,48", "0,"), "utf-8")
+    assert "  bob: Analysis - -> 40\n" in cli("gradebook import A1 marks.csv").out
+    with Gradebook(graded) as book:
+        alice, bob = book.grades("A1")
+    assert (alice.questions[-1].points, alice.comment) == (50, "Better.")
+    assert bob.questions[-1].points == 40
 
 
 def test_the_marks_of_an_essay_are_filled_into_the_column_mark(course: Path) -> None:

@@ -69,6 +69,10 @@ def marked(**values: object) -> StudentGrade:
     return StudentGrade(**{**known, **values})  # type: ignore[arg-type]
 
 
+def never(student: str, version: int) -> StudentGrade:
+    raise AssertionError(f"{student} has no newer marks than those of version {version}")
+
+
 def test_a_penalised_zero_is_a_zero_in_every_file() -> None:
     late = marked(penalty_pct=100, penalised=0.0, final=0.0)
     files = {
@@ -103,13 +107,13 @@ def test_a_mark_that_is_not_there_yet_is_nowhere_a_number() -> None:
 
 def test_the_columns_of_0_3_16_come_first() -> None:
     assert question_csv([marked(penalty_pct=5, penalised=6.9, final=6.9)]) == (
-        "student,mark,auto_mark,feedback,penalty_pct,penalised_mark,Q1\n"
-        "alice,7.25,7.25,Good.,5,6.9,7.25\n"
+        "student,mark,auto_mark,feedback,penalty_pct,penalised_mark,Q1,version\n"
+        "alice,7.25,7.25,Good.,5,6.9,7.25,0\n"
     )
 
 
 def test_a_question_named_like_a_column_of_the_uploads_is_no_such_column() -> None:
-    names = ("Grade", "mark", "userid", "Feedback_format")
+    names = ("Grade", "mark", "userid", "Feedback_format", "version")
     questions = tuple(QuestionGrade(name, 1.0, 2, "judged") for name in names)
     text = question_csv([marked(questions=questions)]).encode()
     (line,) = parse_grades(text, "grades.csv")
@@ -124,8 +128,8 @@ def test_questions_that_differ_in_case_only_keep_their_columns() -> None:
     )
     grades = [marked(questions=questions)]
     text = question_csv(grades)
-    assert filled_marks(text.encode(), "marks.csv", grades) == ()
-    (changed,) = filled_marks(text.replace(",3,4", ",3,5").encode(), "marks.csv", grades)
+    assert filled_marks(text.encode(), "marks.csv", grades, never) == ()
+    (changed,) = filled_marks(text.replace(",3,4", ",3,5").encode(), "marks.csv", grades, never)
     assert {key: entry.points for key, entry in changed.marks.items()} == {"q1": 5}
 
 
@@ -135,26 +139,26 @@ def test_a_question_can_get_all_of_its_marks_from_a_file() -> None:
     grades = [
         marked(questions=tuple(QuestionGrade(key, None, most[key], "manual") for key in most))
     ]
-    (filled,) = filled_marks(b'student,Q1,Q2,Q3\nalice,1.2,"0,3",10\n', "marks.csv", grades)
+    (filled,) = filled_marks(b'student,Q1,Q2,Q3\nalice,1.2,"0,3",10\n', "marks.csv", grades, never)
     assert {key: entry.points for key, entry in filled.marks.items()} == most
     with pytest.raises(InvalidInput, match=r"Q1 can have 0 to 1\.2 marks, not 1\.21"):
-        filled_marks(b"student,Q1\nalice,1.21\n", "marks.csv", grades)
+        filled_marks(b"student,Q1\nalice,1.21\n", "marks.csv", grades, never)
 
 
 def test_a_changed_total_is_the_mark_for_the_whole_or_told() -> None:
     """One without checks beside it may be given as a total: 20.5 is 7.25 and 13.25."""
     whole = marked(whole=QuestionGrade(WHOLE, 10.0, 20, "manual"), manual=10.0, total=17.25)
-    (filled,) = filled_marks(b"student,mark\nalice,20.5\n", "marks.csv", [whole])
+    (filled,) = filled_marks(b"student,mark\nalice,20.5\n", "marks.csv", [whole], never)
     assert filled.marks == {WHOLE: MarkEntry(13.25, "Good.")}
     with pytest.raises(InvalidInput, match=r"mark can be 7\.25 to 27\.25, not 7\."):
-        filled_marks(b"student,mark\nalice,7\n", "marks.csv", [whole])
+        filled_marks(b"student,mark\nalice,7\n", "marks.csv", [whole], never)
     waiting = replace(whole.questions[0], open="not confirmed yet")
     for each in (marked(), replace(whole, questions=(waiting,))):
-        (filled,) = filled_marks(b"student,mark,feedback\nalice,9,\n", "marks.csv", [each])
+        (filled,) = filled_marks(b"student,mark,feedback\nalice,9,\n", "marks.csv", [each], never)
         assert filled.has_other_sum
         assert not filled.changes
         old = b"student,mark,Q1\nalice,9,8\n"
-        (filled,) = filled_marks(old, "marks.csv", [each])
+        (filled,) = filled_marks(old, "marks.csv", [each], never)
         assert filled.marks.keys() == {"Q1"}, "a sum beside changed questions is not read"
 
 
@@ -188,7 +192,7 @@ def test_16_a_formula_after_a_semicolon_is_none_either(text: str, shown: str) ->
 @pytest.mark.parametrize("text", ["'=x", "'-5", "\n- a", "a\rb\r\n", " x; '=f(1)", " - Q1: good"])
 def test_an_export_that_is_imported_unchanged_changes_no_comment(text: str) -> None:
     grades = [marked(comment=text)]
-    assert filled_marks(question_csv(grades).encode(), "marks.csv", grades) == ()
+    assert filled_marks(question_csv(grades).encode(), "marks.csv", grades, never) == ()
 
 
 def test_a_number_is_no_text() -> None:

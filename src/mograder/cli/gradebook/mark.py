@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import click
@@ -89,6 +90,7 @@ def mark(  # one argument per option
             marker=marker or marker_name(),
             at=SystemClock().now(),
             comment=comment,
+            version=before.version,
         )
         (after,) = CourseLate(loaded).counted(book, name, (before.student,))
     click.echo(plain(_told(after)))
@@ -203,12 +205,14 @@ def import_marks(
     """Take marks by question from a CSV file.
 
     FILE is one that `mograder gradebook export ASSIGNMENT` wrote, in which people have filled in or
-    changed marks and comments. Only what differs is recorded, and all rows are checked first. A
+    changed marks and comments. Only what was changed in it is recorded, and all rows are checked
+    first: one with a cell for a mark that was changed here, too, since the export is refused. A
     changed `mark` is the new total where people give one mark for the whole, else it is not read.
     """
     with existing_book(loaded, writes=not dry_run) as book:
         name = assignment_named(book, assignment)
-        rows = filled_marks(read_bytes(file), str(file), book.grades(name))
+        earlier = partial(book.grade_at, name)
+        rows = filled_marks(read_bytes(file), str(file), book.grades(name), earlier)
         changes = [each for each in rows if each.changes]
         for each in changes:
             if not dry_run:

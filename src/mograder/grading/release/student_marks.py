@@ -243,7 +243,7 @@ def render_marks_page(
     """
     work, notebook = marks.work(_explained(feedback, marks)), ShownNotebook()
     student = marks.grade.student
-    last = feedback.book.last_run(feedback.assignment, student)  # its files are there
+    last = feedback.book.last_run(feedback.assignment, student)  # no other's files are there
     newest = None if last is None else last.number
     if marks.run is None or feedback.is_same_work(student, marks.run, newest):
         notebook = shown_notebook(feedback.autograded, student)

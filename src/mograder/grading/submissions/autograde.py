@@ -5,8 +5,8 @@ same files beside these, in the same environment, and by the same mograder. So a
 interrupted goes on where it was.
 
 ``autograded/<assignment>/<student>.py`` and ``.html`` are the files of 0.3.16
-(compatibility-0.3.16.md 9), private to their owner. They are written before the result is recorded,
-so a result belongs to a submission whose files are complete.
+(compatibility-0.3.16.md 9), private to their owner. Those before are removed, then the result is
+recorded, then they are written: wherever this ends, none is of other work than the last result.
 
 A few submissions are graded at a time. Each is read when its turn comes, and ends in a row; its
 result is handed on and dropped, so that memory does not grow with their number.
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mograder.core.clock import is_after
-from mograder.core.errors import Busy, InvalidInput, MograderError, TooLarge
+from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError, TooLarge
 from mograder.core.log import get_logger
 from mograder.grading.pages.notebook_page import render_notebook_page, render_text_page
 from mograder.grading.submissions.grade_submission import (
@@ -71,7 +71,7 @@ from mograder.store.gradebook.grading_records import (
     RecordedMark,
     RecordedRun,
 )
-from mograder.store.submissions.submitted_files import SubmittedFile
+from mograder.store.submissions.submitted_files import SubmittedFile, submitted_files
 
 _log = get_logger(__name__)
 
@@ -80,10 +80,12 @@ SOURCE_HASH = ".mograder_source_hash"
 
 _PRIVATE = 0o600
 
-Keep = Callable[[GradedNotebook, str], Sequence[str]]
-"""Keeps a result and its page on the disk, and returns sentences for the grader; it may block.
+Keep = Callable[[SubmittedFile, GradedNotebook, str], Sequence[str]]
+"""Keeps a file's result and its page on the disk, and returns sentences for the grader; it may
+block.
 
-Raises :class:`MograderError` where nothing can be kept, which ends the batch.
+Raises :class:`Conflict` for a result that must not be kept, and another :class:`MograderError`
+where nothing can be, which ends the batch.
 """
 
 Screen = Callable[[SubmittedNotebook], Awaitable[str]]
@@ -186,11 +188,13 @@ async def autograde(
     waiting, current = await asyncio.to_thread(_divide, request, assignment, known)
     watch.begins(assignment, len(waiting), len(current))
 
-    def keep(graded: GradedNotebook, page: str) -> Sequence[str]:
-        notes = write_copy(request.output, graded, page)
-        last = result_of_run(tools.key, results.last_run(assignment.name, graded.result.student))
-        results.record_run(run_of(_first_received(graded.result, last.result), tools.key))
-        return notes
+    def keep(file: SubmittedFile, graded: GradedNotebook, page: str) -> Sequence[str]:
+        run = results.last_run(assignment.name, file.student)
+        _refuse_earlier(file, graded.result, run)
+        last = result_of_run(tools.key, run).result
+        _remove_copy(request.output, graded.result.student)
+        results.record_run(run_of(_first_received(graded.result, last), tools.key))
+        return write_copy(request.output, graded, page)
 
     screen = _screen(assignment, request.denied)
     rows = await _grade_batch(
@@ -199,7 +203,7 @@ async def autograde(
     source = assignment.basis.source_sha256
     every = request.whole and not request.failed  # else older results may be of another source
     if every and source and any(not row.problem for row in rows):
-        await asyncio.to_thread(_write, request.output, SOURCE_HASH, f"{source}\n")
+        await asyncio.to_thread(_write, request.output / SOURCE_HASH, f"{source}\n")
     ordered = sorted([*rows, *current], key=lambda row: row.student.casefold())
     return Autograded(assignment, tuple(ordered), request.output)
 
@@ -238,15 +242,46 @@ async def _grade_batch(  # the parts of one batch
     return tuple(rows[number] for number in range(len(submissions)))
 
 
+def _refuse_earlier(file: SubmittedFile, result: GradingResult, last: RecordedRun | None) -> None:
+    """Refuse a result if other work counts by now, and that was graded meanwhile."""
+    if file.counts_as is None or last is None or last.submission_sha256 == result.submission_sha256:
+        return
+    try:
+        (now,) = submitted_files(file.counts_as.parent, named=[file.counts_as])
+        is_last = not now.problem and _is_of(now.path, last.submission_sha256)
+    except InvalidInput:  # the directory is gone
+        return
+    if is_last:
+        raise Conflict("A newer submission was graded meanwhile. Its result stays.")
+
+
+def _is_of(path: Path, sha256: str) -> bool:
+    """Return whether a submission's file can be read and has this digest."""
+    try:
+        return hashlib.sha256(read_submission(path)).hexdigest() == sha256
+    except MograderError:
+        return False
+
+
+def _remove_copy(directory: Path, student: str) -> None:
+    for path in _copy(directory, student):
+        path.unlink(missing_ok=True)
+
+
+def _copy(directory: Path, student: str) -> tuple[Path, Path]:
+    """Return the paths of the two files that grading makes of a submission."""
+    return directory / f"{student}.py", directory / f"{student}.html"
+
+
 def write_copy(directory: Path, graded: GradedNotebook, page: str) -> tuple[str, ...]:
     """Write ``.py``, and ``.html`` with a page; return sentences about changes of the text.
 
     Raises: Busy when the disk is full.
     """
-    student = graded.result.student
     copy = grading_copy(graded.text, graded.result)
-    _write(directory, f"{student}.py", copy.text)
-    _write(directory, f"{student}.html", page)
+    notebook, shown = _copy(directory, graded.result.student)
+    _write(notebook, copy.text)
+    _write(shown, page)
     if not copy.removed:
         return ()
     removed = ", ".join(each.strip("# =") for each in copy.removed)
@@ -329,14 +364,11 @@ def _is_current(file: SubmittedFile, known: GradingResult, basis: Basis, directo
     One that needs attention never is: the cause may be gone. 0.3.16 counts an empty page as
     missing.
     """
-    paths = (directory / f"{file.student}{suffix}" for suffix in (".py", ".html"))
-    is_complete = all(path.is_file() and path.stat().st_size > 0 for path in paths)
+    copy = _copy(directory, file.student)
+    is_complete = all(path.is_file() and path.stat().st_size > 0 for path in copy)
     if known.needs_attention or known.basis != basis or not is_complete:
         return False
-    try:
-        return hashlib.sha256(read_submission(file.path)).hexdigest() == known.submission_sha256
-    except MograderError:
-        return False
+    return _is_of(file.path, known.submission_sha256)
 
 
 def _screen(assignment: GradedAssignment, denied: Denied | None) -> Screen | None:
@@ -382,7 +414,10 @@ async def _grade_one(
     except Exception as error:  # noqa: BLE001  # a fault of ours is one row, and the others go on
         _log.exception("%s of %s cannot be graded", file.student, assignment.name)
         return unread_row(file.student, f"a fault of mograder: {type(error).__name__}: {error}")
-    row = row_of(graded.result, notes=await _kept(keep, graded, page))
+    try:
+        row = row_of(graded.result, notes=await _kept(partial(keep, file, graded, page)))
+    except Conflict as error:
+        return unread_row(file.student, str(error))
     # The reason is kept without the student's name, and told here with it.
     authors, own = source_name(assignment), graded.result.filename
     of_file = row.problem.startswith(authors)
@@ -409,9 +444,9 @@ def _without_outputs(cell: CellResult) -> CellResult:
     return replace(cell, outputs=tuple(replace(each, data="") for each in cell.outputs))
 
 
-async def _kept(keep: Keep, graded: GradedNotebook, page: str) -> Sequence[str]:
+async def _kept(keep: Callable[[], Sequence[str]]) -> Sequence[str]:
     """Keep a result in a thread, which is waited for even if the batch is cancelled meanwhile."""
-    writing = asyncio.create_task(asyncio.to_thread(keep, graded, page))
+    writing = asyncio.create_task(asyncio.to_thread(keep))
     try:
         return await asyncio.shield(writing)
     except asyncio.CancelledError:
@@ -419,6 +454,6 @@ async def _kept(keep: Keep, graded: GradedNotebook, page: str) -> Sequence[str]:
         raise
 
 
-def _write(directory: Path, name: str, text: str) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    atomic_write(directory / name, text.encode("utf-8", "replace"), _PRIVATE)
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, text.encode("utf-8", "replace"), _PRIVATE)

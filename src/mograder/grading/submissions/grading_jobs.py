@@ -77,8 +77,8 @@ class GradingJobs:
     """The jobs of a hub. Call :meth:`open` first and :meth:`close` last; for one event loop.
 
     ``on_change`` is called with an item whose job has changed. Mutable state: ``_current``, the job
-    that runs, ``_counts``, how far it is, and ``_running``, its task; ``_changing`` guards the
-    change of a job's state.
+    that runs, ``_counts``, how far it is, ``_running``, its task, and ``_again``, who has asked for
+    the same once more; ``_changing`` guards the change of a job's state.
     """
 
     def __init__(self, rows: KeptJobs, batch: Batch, clock: Clock) -> None:
@@ -89,6 +89,7 @@ class GradingJobs:
         self._current: JobRow | None = None
         self._counts = Counts()
         self._running: asyncio.Task[Counts] | None = None
+        self._again = ""
         self._new = asyncio.Event()
         self._idle = asyncio.Event()
         self._changing = asyncio.Lock()
@@ -114,13 +115,22 @@ class GradingJobs:
     async def ask(self, item: str, who: str, request: GradingRequest) -> JobRow:
         """Add a job at the end of the queue; return the item's job if it is the same request.
 
+        One that runs is followed by another: it has read the source and listed the submissions,
+        and these may be newer.
+
         Raises: Conflict if the item has another job that has not ended.
         """
-        before = await self.of(item)
-        if before is not None and not before.state.ended:
-            if _request_of(before) == request:
+        async with self._changing:
+            before = await self.of(item)
+            if before is not None and not before.state.ended:
+                if _request_of(before) != request:
+                    raise Conflict(f"{item} is being graded already.", hint="Cancel that first.")
+                if self._current is not None and self._current.number == before.number:
+                    self._again = who
                 return before
-            raise Conflict(f"{item} is being graded already.", hint="Cancel that first.")
+        return await self._add(item, who, request)
+
+    async def _add(self, item: str, who: str, request: GradingRequest) -> JobRow:
         row = await asyncio.to_thread(
             self._rows.add,
             item,
@@ -151,6 +161,7 @@ class GradingJobs:
             running = self._running
             if running is None or self._current is None or self._current.number != row.number:
                 return True
+            self._again = ""
             running.cancel()
         await self._idle.wait()
         return True
@@ -195,7 +206,7 @@ class GradingJobs:
         async with self._changing:
             if not await asyncio.to_thread(self._rows.begin, row.number, self._clock.now()):
                 return None
-            self._current, self._counts = row, Counts()
+            self._current, self._counts, self._again = row, Counts(), ""
             self._idle.clear()
             self._running = asyncio.create_task(
                 self._batch(row.item, _request_to_go_on(row), self._progress)
@@ -227,15 +238,20 @@ class GradingJobs:
         if not done.cancelled() and error is None:
             self._counts = done.result()
         await self._save(row, self._counts)
-        if done.cancelled():
-            await self._end(row, JobState.CANCELLED)
-        elif error is None:
-            await self._end(row, JobState.DONE)
-        elif isinstance(error, MograderError):
-            await self._end(row, JobState.FAILED, str(error))
-        else:
-            _log.error("Grading %s failed with an unexpected error", row.item, exc_info=error)
-            await self._end(row, JobState.FAILED, "Something broke. The hub's log has the details.")
+        async with self._changing:
+            if done.cancelled():
+                await self._end(row, JobState.CANCELLED)
+            elif error is None:
+                await self._end(row, JobState.DONE)
+            elif isinstance(error, MograderError):
+                await self._end(row, JobState.FAILED, str(error))
+            else:
+                _log.error("Grading %s failed with an unexpected error", row.item, exc_info=error)
+                why = "Something broke. The hub's log has the details."
+                await self._end(row, JobState.FAILED, why)
+            if self._again:  # without `force`: what this job made is new
+                request = replace(_request_of(row), force=False)
+                await self._add(row.item, self._again, request)
 
     async def _end(self, row: JobRow, state: JobState, error: str = "") -> None:
         await asyncio.to_thread(self._rows.end, row.number, state, self._clock.now(), error)

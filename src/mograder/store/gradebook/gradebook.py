@@ -11,7 +11,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -286,6 +286,12 @@ class Gradebook(Closing):
         """Return students' marks for an assignment, or all, as they count, ordered by username."""
         with self.reading() as connection:
             return tuple(map(grade_of, gradebook_marks.read_rows(connection, assignment, students)))
+
+    def grade_at(self, assignment: str, student: str, version: int) -> StudentGrade:
+        """Return a student's marks as they counted at an earlier ``StudentGrade.version``."""
+        with self.reading() as connection:
+            rows = gradebook_marks.read_student(connection, assignment, student)
+        return grade_of(replace(rows, marks=[m for m in rows.marks if m.number <= version]))
 
     def has_marks(self, student: str) -> bool:
         """Return whether there is a mark or a submission of a student, in any assignment."""

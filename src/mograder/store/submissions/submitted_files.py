@@ -68,6 +68,8 @@ class SubmittedFile:
 
     ``received`` is the time of submission, None where it is unknown, and ``receipt`` the number of
     its receipt. ``problem`` is a sentence that says why it must not be read, empty if it may.
+    ``counts_as`` is the path ``<student>.py`` under which it was found, None for one that was found
+    under a name with a time.
     """
 
     student: str
@@ -75,6 +77,7 @@ class SubmittedFile:
     received: datetime | None = None
     receipt: int | None = None
     problem: str = ""
+    counts_as: Path | None = None
 
 
 def submitted_files(
@@ -179,7 +182,7 @@ def _is_notebook(name: str) -> bool:
 def _entry(path: Path) -> SubmittedFile:
     """Return the submission of ``<student>.py``."""
     student = nfc(path.name.removesuffix(_SUFFIX))
-    file = SubmittedFile(student, path)
+    file = SubmittedFile(student, path, counts_as=path)
     if not path.is_symlink():
         return _checked(file)
     target = os.readlink(path)  # noqa: PTH115 - a Path would hide a slash

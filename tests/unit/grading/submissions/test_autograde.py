@@ -313,6 +313,41 @@ async def test_46_a_file_that_is_replaced_meanwhile_is_graded_as_it_was_read(rig
     assert "# changed" not in (rig.output / "bob.py").read_text()
 
 
+@pytest.mark.parametrize("linked", [True, False])
+async def test_an_earlier_submission_does_not_replace_the_result_of_a_newer_one(
+    rig: Rig, linked: bool
+) -> None:
+    """A long job came to a file that it had listed before a command graded the newer one."""
+    folder = rig.root / "submitted/hw1"
+    times = ("", "_20260102T090000", "_20260102T100000")
+    plain, earlier, newer = (folder / f"bob{time}.py" for time in times)
+    plain.unlink()
+
+    def hand_in(path: Path, text: str) -> None:
+        path.write_text(text)
+        if linked:
+            plain.unlink(missing_ok=True)
+            plain.symlink_to(path.name)
+
+    hand_in(earlier if linked else plain, HALF)
+    rig.judges.gate.clear()
+    grading = asyncio.create_task(rig.grade(jobs=3))
+    await rig.judges.reached(3)
+    hand_in(newer if linked else plain, RIGHT)
+    other = Rig(rig.root)
+    other.judges.gate.set()
+    await other.grade()
+    rig.judges.gate.set()
+    done = await grading
+    told = "A newer submission was graded meanwhile. Its result stays."
+    assert [row.problem for row in done.rows] == ["", told, ""]
+    assert rig.results["bob"].auto_mark == 15
+    assert "x = 6" in (rig.output / "bob.py").read_text()
+    if linked:
+        await rig.grade(submissions=submitted_files(folder, named=[earlier]))
+        assert rig.results["bob"].auto_mark == 7.5, "one that is named is graded"
+
+
 async def test_an_interrupted_run_keeps_whole_results_and_goes_on(rig: Rig) -> None:
     for number in range(20):
         (rig.root / f"submitted/hw1/s{number}.py").write_text(HALF)
@@ -345,6 +380,34 @@ async def test_a_full_disk_or_a_locked_gradebook_ends_the_run(rig: Rig) -> None:
     assert rig.results == {}
     await rig.grade()
     assert len(rig.results) == 3
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "store.gradebook.gradebook.Gradebook.record_run",
+        "grading.submissions.autograde.atomic_write",
+    ],
+)
+async def test_wherever_a_run_ends_the_files_are_of_no_other_work_than_the_last_result(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Students were shown the newer notebook beside the marks that the earlier one had."""
+    await rig.grade()
+    _other_submission(rig)
+
+    def fail(*_: object) -> None:
+        raise Busy("The disk is full.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"mograder.{step}", fail)
+        with pytest.raises(Busy):
+            await rig.grade()
+    assert {path.name for path in rig.output.glob("alice.*")} == set()
+    await rig.grade()
+    assert len(rig.judges.asked) == 1
+    assert "x = 1" in (rig.output / "alice.py").read_text()
+    assert "x" in (rig.output / "alice.html").read_text()
 
 
 async def test_denied_code_is_not_run_if_so_wished(rig: Rig) -> None:
