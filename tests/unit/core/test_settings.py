@@ -345,6 +345,7 @@ def test_an_opening_date_alone_is_its_first_moment_and_a_closing_one_its_last(lo
     ("text", "words"),
     [
         ('[items.A1]\ndue = "soon"', "items.A1.due must be a time such as 2026-12-01T18:00"),
+        ("[items.A1]\ndue = 2026", "items.A1.due must be a time such as 2026-12-01T18:00"),
         ("[items.A1]\ndue = 18:00:00", "items.A1.due must be a time such as 2026-12-01T18:00"),
         ("[items.A1]\ndue = true", "items.A1.due must be"),
         ("[items.A1]\ncloses = 9999-12-31", "items.A1.closes must be a time such as"),
