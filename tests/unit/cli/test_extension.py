@@ -218,6 +218,8 @@ def test_a_stored_rule_counts_before_the_settings(course: Path) -> None:
     cli("extension policy A1 late_days=1", status=2)
     cli("extension policy A1 per_week=1", status=2)
     cli("extension policy A1 per_day=-1", status=2)
+    told = cli("extension policy A1 per_day=inf", status=2).err
+    assert "per_day must be a number, not 'inf'." in told
     for key in ("per_day", "max"):
         told = cli(f"extension policy A1 {key}=100.5", status=2).err
         assert f"{key} is per cent of the mark, so at most 100." in told

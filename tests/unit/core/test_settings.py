@@ -137,6 +137,7 @@ uv_cache_dir = ""  # empty = default ~/.cache/uv
         ("[workshop]\nx = 1", ["workshop is not a setting"]),
         ("[moodle]\nuri = 'x'", ["Did you mean moodle.url?"]),
         ("[penalties]\nmax = 'fifty'", ["penalties.max must be a number"]),
+        ("[items.A1]\nweight = nan", ["items.A1.weight must be a number, not nan"]),
         ("[penalties]\nper_dya = 50", ["Did you mean penalties.per_day?"]),
         ("[hubb]\ncollect = true", ["Did you mean [hub]?"]),
         ("[https]\nport = 1", ["https.port is not a setting"]),

@@ -42,6 +42,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _EXPECTED = {
     "int": "a whole number",
     "float": "a number",
+    "finite": "a number",
     "bool": "true or false",
     "string": "text",
     "tuple": "a list",
