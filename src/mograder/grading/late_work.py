@@ -38,6 +38,7 @@ PLATFORM = "the learning platform"
 """Where dates come from that LTI's launches told, as pages say it."""
 
 _DAY = timedelta(days=1)
+_MINUTE = timedelta(minutes=1)
 _ALL = 100.0
 _MOST_MINUTES = 10**7
 
@@ -396,7 +397,7 @@ def late_sentence(grade: StudentGrade, deduction: Deduction) -> str:
 def no_deduction(deduction: Deduction) -> str:
     """Return why nothing is deducted; "" where times are not known or deductions are off."""
     time = deduction.time
-    received = "" if time is None else f"received {_received(time)}"
+    received = "" if time is None else f"received {_received(deduction, time)}"
     if deduction.basis is Basis.EXEMPT:
         return f"No deduction: exempt{f'; {received}' if received else ''}"
     if time is None:
@@ -415,18 +416,19 @@ def reason(deduction: Deduction) -> str:
     if deduction.time is None:
         return deduction.basis
     times = [] if deduction.due is None else [_due(deduction)]
-    times.append(f"received {_received(deduction.time)}")
+    times.append(f"received {_received(deduction, deduction.time)}")
     return f"{_days(deduction)}; {', '.join(times)}"
 
 
-def moment(time: datetime) -> str:
-    """Return a time in the zone of this machine, with the zone's name."""
-    return f"{time.astimezone():%Y-%m-%d %H:%M %Z}"
+def moment(time: datetime, *, exact: bool = False) -> str:
+    """Return a time in the zone of this machine, with the zone's name; ``exact``: with seconds."""
+    return f"{time.astimezone():%Y-%m-%d {'%H:%M:%S' if exact else '%H:%M'} %Z}"
 
 
 def _days(deduction: Deduction) -> str:
     if deduction.limit is Limit.HARD and deduction.hard_limit is not None:
-        return f"after the last moment, {moment(deduction.hard_limit)}"
+        last = moment(deduction.hard_limit, exact=_is_by_seconds(deduction))
+        return f"after the last moment, {last}"
     minutes = f"{marks_text(deduction.grace.total_seconds() / 60)} min"
     if not deduction.days:
         return f"late, within {minutes} grace"
@@ -444,12 +446,23 @@ def _days(deduction: Deduction) -> str:
 def _due(deduction: Deduction) -> str:
     if deduction.due is None:
         return ""
-    return f"due {moment(deduction.due)}{' by an extension' if deduction.extended else ''}"
+    due = moment(deduction.due, exact=_is_by_seconds(deduction))
+    return f"due {due}{' by an extension' if deduction.extended else ''}"
 
 
-def _received(time: SubmissionTime) -> str:
+def _received(deduction: Deduction, time: SubmissionTime) -> str:
     by = f" by receipt {time.receipt}" if time.source is TimeSource.RECEIPT else _BY[time.source]
-    return f"{moment(time.received)}{by}"
+    return f"{moment(time.received, exact=_is_by_seconds(deduction))}{by}"
+
+
+def _is_by_seconds(deduction: Deduction) -> bool:
+    """Return whether work came in the minute after a limit, or at that time on another day."""
+    due, time = deduction.due, deduction.time
+    if time is None:
+        return False
+    limits = (due, due and due + deduction.grace, deduction.hard_limit)
+    received = time.received.replace(microsecond=0)  # as is_after
+    return any(timedelta() < (received - limit) % _DAY < _MINUTE for limit in limits if limit)
 
 
 def marks_text(value: float | None) -> str:

@@ -64,7 +64,7 @@ _MEDIA_TYPES = {
     ".svg": "image/svg+xml",
 }
 
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d) ([A-Z]{2,5}|[+-]\d\d(?:\d\d)?)\b")
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?) ([A-Z]{2,5}|[+-]\d\d(?:\d\d)?)\b")
 
 _WEB = Path(__file__).parent
 
@@ -344,13 +344,14 @@ def timed(sentence: str) -> Markup:
 
 def _time_element(found: re.Match[str]) -> str:
     try:
-        first = datetime.strptime(found[1], "%Y-%m-%d %H:%M").astimezone()
+        first = datetime.fromisoformat(found[1]).astimezone()
         again = first.replace(tzinfo=None, fold=1).astimezone()
     except (ValueError, OverflowError):
         return found[0]
     # Clocks show an hour twice in autumn: the zone's name says which of the two is meant.
-    meant = [at for at in (first, again) if f"{at:%Z}" == found[2]]
-    return f'<time datetime="{meant[0].isoformat()}">{found[0]}</time>' if meant else found[0]
+    meant = [at.isoformat() for at in (first, again) if f"{at:%Z}" == found[3]]
+    exact = " data-seconds" if found[2] else ""
+    return f'<time datetime="{meant[0]}"{exact}>{found[0]}</time>' if meant else found[0]
 
 
 def path_segment(name: str) -> str:

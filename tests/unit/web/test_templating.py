@@ -23,6 +23,12 @@ def test_each_time_of_a_sentence_becomes_an_element_and_all_else_is_escaped() ->
     assert told.endswith("by receipt 17")
 
 
+def test_a_time_that_is_written_with_seconds_is_told_with_them() -> None:
+    at = AT.replace(second=30)
+    told, local = moment(at, exact=True), at.astimezone().isoformat()
+    assert timed(told) == f'<time datetime="{local}" data-seconds>{told}</time>'
+
+
 def test_the_hour_that_clocks_repeat_is_told_by_the_name_of_its_zone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
