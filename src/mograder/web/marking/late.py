@@ -240,7 +240,15 @@ def typed_dates(
 
     given = {key: typed(key, fields[key]) for key in shown if key in fields}
     return {
-        key: at
+        key: _to_the_end(at, shown[key])
         for key, at in given.items()
         if is_changed(at, shown[key], fields.get(f"{key}-shown"), name, zone)
     }
+
+
+def _to_the_end(typed: datetime | None, shown: datetime | None) -> datetime | None:
+    """Return a typed time with the seconds of the end of a day, if it takes the place of one."""
+    last = END_OF_DAY.minute, END_OF_DAY.second
+    if typed and shown and (typed.minute, shown.second) == last:
+        return typed.replace(second=END_OF_DAY.second)
+    return typed
