@@ -369,7 +369,7 @@ def test_extensions_of_groups_and_persons_and_exemptions_count_together() -> Non
 
 def sentence(found: Deduction, total: float | None = 72.5) -> str:
     after = None if total is None else mark_after(total, found.percent)
-    return late_sentence(StudentGrade("A1", "alice", total=total, penalised=after), found)
+    return late_sentence(StudentGrade("A1", "alice", total=total, penalised=after), found, UTC)
 
 
 def test_a_deduction_is_a_sum_with_its_reasons() -> None:

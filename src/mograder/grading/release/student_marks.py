@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.item_dates import course_zone
 from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
 from mograder.grading.course_late import CourseLate
@@ -305,7 +306,7 @@ def due_marks(feedback: CourseFeedback) -> DueMarks:
             continue
         if marks.grade.final is None or (marks.hidden_tests and tells.of(rows).later is not None):
             continue
-        found[student] = _due(marks)
+        found[student] = _due(marks, tells.ahead.zone)
     return DueMarks(found, min(moments, default=None))
 
 
@@ -316,16 +317,16 @@ def _told(
     if stands.shown is not None:
         marks = parse_marks(stands.shown.grade)
         later = telling(feedback, facts).of(rows).later if marks.hidden_tests else None
-        return _summary(marks, later)
+        return _summary(marks, later, course_zone(feedback.loaded.settings))
     if stands.taken_back is not None:
         return StudentMark(status=f"was taken back: {stands.taken_back.note}")
     return None
 
 
-def _summary(marks: ReleasedMarks, later: datetime | None) -> StudentMark:
+def _summary(marks: ReleasedMarks, later: datetime | None, zone: tzinfo | None) -> StudentMark:
     if later is not None:
-        return StudentMark(status=f"will be told after {moment(later)}")
-    view = view_feedback(marks.work(NO_RESULT), Disclosure(Level.NOTHING))
+        return StudentMark(status=f"will be told after {moment(later, zone)}")
+    view = view_feedback(marks.work(NO_RESULT), Disclosure(Level.NOTHING, zone=zone))
     return StudentMark(view.mark, view.most, view.late)
 
 
@@ -353,6 +354,6 @@ def _explained(feedback: CourseFeedback, marks: ReleasedMarks) -> LastResult:
     return found
 
 
-def _due(marks: ReleasedMarks) -> DueMark:
-    late = late_sentence(marks.grade, marks.deduction) if marks.deduction.percent else ""
+def _due(marks: ReleasedMarks, zone: tzinfo | None) -> DueMark:
+    late = late_sentence(marks.grade, marks.deduction, zone) if marks.deduction.percent else ""
     return DueMark(marks.grade, late)
