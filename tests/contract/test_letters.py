@@ -233,8 +233,9 @@ async def test_late_work_is_confirmed_as_late(new_hub: NewHub, box: MailBox) -> 
     assert re.search(r"It was due Tue 01 Sep, 10:00 CEST, so it is 61 minutes late", text), text
 
 
-async def test_marks_that_wait_for_the_last_due_date_are_told_of_when_they_can_be_read(
-    new_hub: NewHub, box: MailBox
+@pytest.mark.parametrize("given_days", [20, 40], ids=["runs out", "is withdrawn"])
+async def test_marks_that_wait_for_an_extension_are_told_of_when_they_can_be_read(
+    new_hub: NewHub, box: MailBox, given_days: int
 ) -> None:
     events, bob = '["released", "handed-in"]', "bob@students.example.edu"
     hub = new_hub(events)
@@ -242,13 +243,17 @@ async def test_marks_that_wait_for_the_last_due_date_are_told_of_when_they_can_b
     now, marks = hub.clock.now(), [ReleasedMarks(StudentGrade("A1", e)) for e in ("alice", "bob")]
     marks[1] = dataclasses.replace(marks[1], hidden_tests=True)
     with Gradebook(hub.course / "gradebook.db") as book:
-        later = now + timedelta(days=20)
-        LateWork(book).record([Extension("A1", "carol", until=later)], by="prof", at=now)
+        given = Extension("A1", "carol", until=now + timedelta(days=given_days))
+        LateWork(book).record([given], by="prof", at=now)
         news = [NewRelease(each.grade.student, now, render_marks(each)) for each in marks]
         MarkReleases(book).add("A1", news, seen=0, by="prof", at=now)
     told: list[tuple[int, int]] = []
     for days in (0, 19, 2, 1):
         hub.clock.advance(timedelta(days=days).total_seconds())
+        if days == 2 and given_days > 21:
+            withdrawn = dataclasses.replace(given, removed=True)
+            with Gradebook(hub.course / "gradebook.db") as book:
+                LateWork(book).record([withdrawn], by="prof", at=hub.clock.now())
         hub = new_hub(events)
         hand_in(hub, "alice")  # whose letter shows that the hub has looked
         await until_sent(hub, box, "[Numerics] A1 is handed in", len(told) + 1)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -256,10 +257,11 @@ async def test_marks_that_are_taken_back_leave_a_note(hub: Hub, course: Released
 
 
 @contextmanager
-def hidden_tests(hub: Hub) -> Iterator[tuple[Hub, ReleasedCourse]]:
+def hidden_tests(hub: Hub, zone: str = "") -> Iterator[tuple[Hub, ReleasedCourse]]:
     """Yield a hub and the course, with hidden tests and a due date in an hour."""
     due = int(later(60).timestamp())
     toml = f'[hub]\ninstructors = ["prof"]\n[[assignments]]\nname = "A1"\nduedate = {due}\n'
+    toml = f'timezone = "{zone}"\n{toml}'
     with (
         open_released_course(hub.course, toml) as course,
         built_hub(hub.course, toml, "A1") as other,
@@ -292,6 +294,20 @@ async def test_marks_with_hidden_tests_wait_for_the_deadline(hub: Hub) -> None:
         staff = await read(other, "/marking/A1/release", "prof")
         assert "not see their marks" not in staff
         assert "<strong>13.5/20</strong>" in await read(other, "/")
+
+
+async def test_pages_tell_times_in_the_zone_of_the_course_and_scripts_in_the_readers(
+    hub: Hub,
+) -> None:
+    zone = ZoneInfo("Asia/Kolkata")
+    with hidden_tests(hub, str(zone)) as (other, _):
+        at = later(60).astimezone(zone)
+        element = f'<time datetime="{at.isoformat()}">{moment(at, zone)}</time>'
+        assert f"will be told after {element}" in await read(other, "/")
+        page = await read(other, "/marks/alice/A1")
+        assert page.count(element) == 2, "the mark, and that of the question"
+        assert moment(at, zone) in await read(other, "/marks/alice/A1/page")
+        assert "UTC" not in await read(other, "/marks/alice/A1/page")
 
 
 async def test_the_time_for_requests_begins_when_marks_are_told(hub: Hub) -> None:

@@ -173,7 +173,11 @@ async def test_a_time_is_told_in_words_of_the_page_and_with_the_hours_of_the_rea
     near = await page.evaluate(
         """async (times) => {
           const at = new Date(Date.now() + 1170000).toISOString();
-          const each = [`<time datetime="${at}">`, `until <time datetime="${at}" data-at>`];
+          const each = [
+            `<time datetime="${at}">`,
+            `until <time datetime="${at}" data-at>`,
+            '<time datetime="2026-11-26T12:00:07Z" data-seconds>',
+          ];
           document.body.innerHTML = each.map((one) => `<p>${one}</time></p>`).join("");
           (await import(times)).tell_times(document);
           return [...document.querySelectorAll("p")].map((one) => one.textContent);
@@ -182,4 +186,5 @@ async def test_a_time_is_told_in_words_of_the_page_and_with_the_hours_of_the_rea
     )
     assert near[0] == "in 19 min."
     assert re.fullmatch(r"until (tomorrow )?\d\d:\d\d", near[1]), near[1]
+    assert near[2] == "26.11.2026, 17:30:07", "seconds decide there whether work is late"
     await context.close()

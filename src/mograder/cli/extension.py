@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import click
@@ -18,7 +18,7 @@ from mograder.cli.shared.options import EXISTING_FILE, output_file_option
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
-from mograder.core.item_dates import END_OF_DAY, given_zone, read_moment
+from mograder.core.item_dates import END_OF_DAY, course_zone, given_zone, read_moment
 from mograder.core.name_lookup import Words, counted, find_name
 from mograder.core.names import ItemName, Username
 from mograder.core.settings import LoadedSettings
@@ -65,6 +65,10 @@ class Extensions:
     assignments: tuple[str, ...]
     facts: LateFacts
 
+    @property
+    def zone(self) -> tzinfo | None:
+        return course_zone(self.loaded.settings)
+
     def named(self, typed: str) -> str:
         """Return the assignment, or :data:`ALL_ASSIGNMENTS` for ``all``; raises MograderError."""
         if typed == "all":
@@ -77,7 +81,7 @@ class Extensions:
             click.echo(plain(f"WARNING: {text}"), err=True)
         now = SystemClock().now()
         preview = preview_late(self.loaded, self.book, changes, now)
-        for line in _preview(preview):
+        for line in _preview(preview, self.zone):
             click.echo(plain(line))
         if dry_run:
             click.echo("Dry run — nothing was recorded.")
@@ -85,7 +89,7 @@ class Extensions:
         version = self.facts.version
         LateWork(self.book).record(changes, by=marker_name(), at=now, version=version)
         for change in changes:
-            click.echo(plain(f"Recorded: {described(change)}."))
+            click.echo(plain(f"Recorded: {described(change, self.zone)}."))
 
     def show_rule(self, assignment: str) -> None:
         """Print the rule in force, and where each key comes from."""
@@ -94,7 +98,7 @@ class Extensions:
             click.echo(plain(f"{each.key} = {rule_value(each.value)}  ({each.origin})"))
         if assignment != ALL_ASSIGNMENTS:
             due = late.terms(assignment, self.facts).due.general
-            click.echo(f"Due: {'no due date' if due is None else moment(due)}")
+            click.echo(f"Due: {'no due date' if due is None else moment(due, self.zone)}")
 
 
 @contextlib.contextmanager
@@ -108,20 +112,20 @@ def opened(loaded: LoadedSettings, *, writes: bool) -> Iterator[Extensions]:
         yield Extensions(loaded, book, known_assignments(loaded, book), LateWork(book).facts())
 
 
-def _preview(preview: Preview) -> Iterator[str]:
+def _preview(preview: Preview, zone: tzinfo | None) -> Iterator[str]:
     yield from (f"  {each}" for each in preview.dues)
-    yield from (f"  {_line(each)}" for each in preview.differing)
+    yield from (f"  {_line(each, zone)}" for each in preview.differing)
     yield f"{counted(len(preview.differing), 'mark changes', 'marks change')}."
     if preview.is_released:
         yield "Students see released marks as they were until you release them again."
     yield from preview.told
 
 
-def _line(each: ComparedGrade) -> str:
+def _line(each: ComparedGrade, zone: tzinfo | None) -> str:
     before, after = each.before.grade, each.after
     name = f"{before.assignment}, {before.student}"
     marks = f"{_mark(before.final)} -> {_mark(after.grade.final)}"
-    told = late_sentence(after.grade, after.deduction)
+    told = late_sentence(after.grade, after.deduction, zone)
     return f"{name}: {marks}{f'   {told}' if told else ''}"
 
 
@@ -213,8 +217,8 @@ def pick(*, assignment: str, student: str, number: int, loaded: LoadedSettings) 
     with opened(loaded, writes=False) as extensions:
         name = ItemName.parse(extensions.named(assignment))
     found = course_submissions(loaded).pick(Username.parse(student), name, number)
-    told = f"{student}, {name}: submission {number} counts, received {moment(found.received)}."
-    click.echo(plain(told))
+    received = moment(found.received, course_zone(loaded.settings))
+    click.echo(plain(f"{student}, {name}: submission {number} counts, received {received}."))
 
 
 @click.command("import")
@@ -331,7 +335,7 @@ def show(*, assignment: str | None, history: bool, loaded: LoadedSettings) -> Re
         "extensions": rows,
         "groups": groups,
     }
-    lines = [_told(each) for each in rows]
+    lines = [_told(each, extensions.zone) for each in rows]
     lines += [f"Group {name}: {', '.join(students)}" for name, students in groups.items()]
     lines += [] if rows else ["There are no extensions."]
     return Result(told, map(plain, lines))
@@ -353,10 +357,10 @@ def export(*, output: Path | None, loaded: LoadedSettings) -> None:
         write_private(output, text, for_spreadsheet=True)
 
 
-def _told(each: Extension) -> str:
+def _told(each: Extension, zone: tzinfo | None) -> str:
     whose = each.student or f"group {each.group}"
-    until = "" if each.until is None else f"until {moment(each.until)}"
+    until = "" if each.until is None else f"until {moment(each.until, zone)}"
     what = "withdrawn" if each.removed else until or "exempt from deductions"
     why = f": {each.reason}" if each.reason else ""
-    given = moment(datetime.fromisoformat(each.at))
+    given = moment(datetime.fromisoformat(each.at), zone)
     return f"{each.assignment or 'all'}, {whose}: {what}{why} (by {each.by}, {given})"

@@ -634,14 +634,15 @@ def _gradebook_mark(grade: StudentGrade, scale: Scale | None) -> Decimal | None:
     if grade.final is None:
         return None
     text = number_text(grade.final)
-    if scale is None:
-        return parse_mark(text)
     try:
-        return scale.parse(text)
+        return parse_mark(text) if scale is None else scale.parse(text)
     except InvalidInput as error:
+        if scale is None:
+            hint = "Give another mark: Moodle takes numbers from 0."
+        else:
+            hint = f"The items of the scale: {scale.listed()}."
         raise InvalidInput(
-            f"The mark of {grade.student} in the gradebook, {error.message}",
-            hint=f"The items of the scale: {scale.listed()}.",
+            f"The mark of {grade.student} in the gradebook: {error.message}", hint=hint
         ) from error
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 
 from pydantic import ValidationError
 
 from mograder.core.csv_table import Row, Table, number_text, read_table, refuse, write_table
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.core.item_dates import END_OF_DAY, read_moment
+from mograder.core.item_dates import END_OF_DAY, course_zone, read_moment
 from mograder.core.name_lookup import Words, find_name, listed
 from mograder.core.names import ItemName, nfc
 from mograder.core.sections.settings_model import CourseRule
@@ -122,8 +123,11 @@ def policy_change(facts: LateFacts, assignment: str, entries: Mapping[str, str])
     return facts.with_rule(assignment, None if empty else rule)
 
 
-def described(change: Change) -> str:
-    """Return a change in words, for people who are about to record it, and for the log."""
+def described(change: Change, zone: tzinfo | None) -> str:
+    """Return a change in words, for people who are about to record it, and for the log.
+
+    ``zone`` is that of its times, as `course_zone` returns it.
+    """
     if isinstance(change, Membership):
         return (
             f"{change.student} {'leaves' if change.removed else 'enters'} the group {change.group}"
@@ -133,12 +137,12 @@ def described(change: Change) -> str:
         keys = {} if rule is None else rule.model_dump(exclude_none=True)
         dates = {"due": change.policy.set_due, "closes": change.policy.closes}
         told = ", ".join(
-            [f"{key} {moment(at)}" for key, at in dates.items() if at is not None]
+            [f"{key} {moment(at, zone)}" for key, at in dates.items() if at is not None]
             + [f"{key} = {rule_value(value)}" for key, value in keys.items()]
         )
         told = told or "as in the settings"
         return f"{change.assignment or 'the course'}: {told}"
-    what = "no deduction" if change.until is None else f"until {moment(change.until)}"
+    what = "no deduction" if change.until is None else f"until {moment(change.until, zone)}"
     if change.removed:
         what = "extension withdrawn"
     whose = change.student or f"the group {change.group}"
@@ -268,6 +272,7 @@ def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...
 def doubts(loaded: LoadedSettings, book: Gradebook, changes: Sequence[Change]) -> Iterator[str]:
     """Yield what may be a mistake in changes, as sentences for people who are to record them."""
     facts, late = LateWork(book).facts(), CourseLate(loaded)
+    tell = partial(moment, zone=course_zone(loaded.settings))
     extended = [each for each in changes if isinstance(each, Extension) and not each.removed]
     known = {nfc(name) for name in book.known_students()} | {""}
     named = {each.student for each in changes if isinstance(each, Extension | Membership)}
@@ -282,7 +287,7 @@ def doubts(loaded: LoadedSettings, book: Gradebook, changes: Sequence[Change]) -
         if due is None:
             yield f"{name} has no due date, and so nothing is late there."
         elif until <= due:
-            yield f"{moment(until)} is not after the due date, {moment(due)}, which stays."
+            yield f"{tell(until)} is not after the due date, {tell(due)}, which stays."
     for name in _dated(facts, facts.after(changes), changes):
         yield from _left_aside(loaded, late, name, facts, facts.after(changes))
 
@@ -302,8 +307,9 @@ def preview_late(
     after = facts.after(changes)
     dues: list[str] = []
     told: list[str] = []
+    zone = course_zone(loaded.settings)
     for name in _dated(facts, after, changes):
-        dues.extend(_dues(late, name, facts, after))
+        dues.extend(_dues(late, name, (facts, after), zone))
         told.extend(_told(CourseFeedback(loaded, book, name, NO_KEY, now), facts, after))
     changed = {each.after.grade.assignment for each in found.differing}
     is_released = not changed.isdisjoint(MarkReleases(book).newest())
@@ -349,25 +355,29 @@ def _left_aside(
         )
 
 
-def _dues(late: CourseLate, assignment: str, facts: LateFacts, after: LateFacts) -> Iterator[str]:
-    one, other = late.terms(assignment, facts).due, late.terms(assignment, after).due
+def _dues(
+    late: CourseLate, assignment: str, facts: tuple[LateFacts, LateFacts], zone: tzinfo | None
+) -> Iterator[str]:
+    one, other = (late.terms(assignment, each).due for each in facts)
     for student in sorted({*one.extensions, *other.extensions}):
         was, becomes = one.of(student), other.of(student)
         if was is not None and becomes is not None and was != becomes:
-            yield f"{assignment}, {student}: due {moment(becomes)}; before: {moment(was)}"
+            then, before = moment(becomes, zone), moment(was, zone)
+            yield f"{assignment}, {student}: due {then}; before: {before}"
 
 
 def _told(feedback: CourseFeedback, facts: LateFacts, after: LateFacts) -> Iterator[str]:
     """Yield from when on marks are told, and of whom: who sees them already goes on seeing them."""
     was, other = telling(feedback, facts).ahead.later, telling(feedback, after)
-    then = other.ahead.later
+    then, zone = other.ahead.later, other.ahead.zone
     if was == then or not _has_hidden_tests(feedback):
         return
     shown = shown_with_hidden_tests(feedback)
     waiting = [each for each, rows in shown.items() if other.of(rows).later is not None]
     seen = [each for each in shown if each not in waiting]
-    tell = f"{feedback.assignment}: marks that tell results of hidden tests are told {_from(then)}"
-    words = f"{tell}; before: {_from(was)}."
+    told, before = _from(then, zone), _from(was, zone)
+    tell = f"{feedback.assignment}: marks that tell results of hidden tests are told {told}"
+    words = f"{tell}; before: {before}."
     if waiting:
         words += f" Released, and told then: the marks of {listed(waiting)}."
     if seen and then is not None:
@@ -380,5 +390,5 @@ def _has_hidden_tests(feedback: CourseFeedback) -> bool:
     return any(check.hidden for grade in grades for check in grade.checks)
 
 
-def _from(time: datetime | None) -> str:
-    return "at once" if time is None else f"after {moment(time)}"
+def _from(time: datetime | None, zone: tzinfo | None) -> str:
+    return "at once" if time is None else f"after {moment(time, zone)}"

@@ -38,6 +38,7 @@ PLATFORM = "the learning platform"
 """Where dates come from that LTI's launches told, as pages say it."""
 
 _DAY = timedelta(days=1)
+_MINUTE = timedelta(minutes=1)
 _ALL = 100.0
 _MOST_MINUTES = 10**7
 
@@ -379,24 +380,24 @@ def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
     return Deduction(percent, Basis.TIMES, *facts, days, free, limit, limit_days)
 
 
-def late_sentence(grade: StudentGrade, deduction: Deduction) -> str:
+def late_sentence(grade: StudentGrade, deduction: Deduction, zone: tzinfo | None) -> str:
     """Return the effect of lateness on a mark in words: a sum, a reason, or "" if there is none.
 
     ``grade`` has the deduction already, as :class:`~mograder.grading.course_late.CourseLate`
-    returns it.
+    returns it. ``zone`` is that of :func:`moment`.
     """
     if deduction.percent and grade.total is not None:
         total, after = marks_text(grade.total), marks_text(grade.penalised)
-        return f"{total} − {marks_text(deduction.percent)} % ({reason(deduction)}) = {after}"
+        return f"{total} − {marks_text(deduction.percent)} % ({reason(deduction, zone)}) = {after}"
     if deduction.percent:
-        return f"{marks_text(deduction.percent)} % will be deducted ({reason(deduction)})"
-    return no_deduction(deduction)
+        return f"{marks_text(deduction.percent)} % will be deducted ({reason(deduction, zone)})"
+    return no_deduction(deduction, zone)
 
 
-def no_deduction(deduction: Deduction) -> str:
+def no_deduction(deduction: Deduction, zone: tzinfo | None) -> str:
     """Return why nothing is deducted; "" where times are not known or deductions are off."""
     time = deduction.time
-    received = "" if time is None else f"received {_received(time)}"
+    received = "" if time is None else f"received {_received(deduction, time, zone)}"
     if deduction.basis is Basis.EXEMPT:
         return f"No deduction: exempt{f'; {received}' if received else ''}"
     if time is None:
@@ -404,29 +405,33 @@ def no_deduction(deduction: Deduction) -> str:
     if deduction.basis is not Basis.TIMES or deduction.due is None:
         return received[0].upper() + received[1:]
     if is_after(time.received, deduction.due):
-        return f"No deduction: {reason(deduction)}"
-    return f"Submitted in time: {_due(deduction)}, {received}"
+        return f"No deduction: {reason(deduction, zone)}"
+    return f"Submitted in time: {_due(deduction, zone)}, {received}"
 
 
-def reason(deduction: Deduction) -> str:
+def reason(deduction: Deduction, zone: tzinfo | None) -> str:
     """Return what a deduction follows from: days, grace, due date, and time of submission."""
     if deduction.basis is Basis.EARLIER:
         return "by mograder 0.3.16, which rounded it"
     if deduction.time is None:
         return deduction.basis
-    times = [] if deduction.due is None else [_due(deduction)]
-    times.append(f"received {_received(deduction.time)}")
-    return f"{_days(deduction)}; {', '.join(times)}"
+    times = [] if deduction.due is None else [_due(deduction, zone)]
+    times.append(f"received {_received(deduction, deduction.time, zone)}")
+    return f"{_days(deduction, zone)}; {', '.join(times)}"
 
 
-def moment(time: datetime) -> str:
-    """Return a time in the zone of this machine, with the zone's name."""
-    return f"{time.astimezone():%Y-%m-%d %H:%M %Z}"
+def moment(time: datetime, zone: tzinfo | None = None, *, exact: bool = False) -> str:
+    """Return a time with the name of its zone; ``exact``: with seconds.
+
+    ``zone`` is the course's, as `course_zone` returns it; None for this machine's.
+    """
+    return f"{time.astimezone(zone):%Y-%m-%d {'%H:%M:%S' if exact else '%H:%M'} %Z}"
 
 
-def _days(deduction: Deduction) -> str:
+def _days(deduction: Deduction, zone: tzinfo | None) -> str:
     if deduction.limit is Limit.HARD and deduction.hard_limit is not None:
-        return f"after the last moment, {moment(deduction.hard_limit)}"
+        last = moment(deduction.hard_limit, zone, exact=_is_by_seconds(deduction))
+        return f"after the last moment, {last}"
     minutes = f"{marks_text(deduction.grace.total_seconds() / 60)} min"
     if not deduction.days:
         return f"late, within {minutes} grace"
@@ -441,15 +446,26 @@ def _days(deduction: Deduction) -> str:
     return ", ".join(parts)
 
 
-def _due(deduction: Deduction) -> str:
+def _due(deduction: Deduction, zone: tzinfo | None) -> str:
     if deduction.due is None:
         return ""
-    return f"due {moment(deduction.due)}{' by an extension' if deduction.extended else ''}"
+    due = moment(deduction.due, zone, exact=_is_by_seconds(deduction))
+    return f"due {due}{' by an extension' if deduction.extended else ''}"
 
 
-def _received(time: SubmissionTime) -> str:
+def _received(deduction: Deduction, time: SubmissionTime, zone: tzinfo | None) -> str:
     by = f" by receipt {time.receipt}" if time.source is TimeSource.RECEIPT else _BY[time.source]
-    return f"{moment(time.received)}{by}"
+    return f"{moment(time.received, zone, exact=_is_by_seconds(deduction))}{by}"
+
+
+def _is_by_seconds(deduction: Deduction) -> bool:
+    """Return whether work came in the minute after a limit, or at that time on another day."""
+    due, time = deduction.due, deduction.time
+    if time is None:
+        return False
+    limits = (due, due and due + deduction.grace, deduction.hard_limit)
+    received = time.received.replace(microsecond=0)  # as is_after
+    return any(timedelta() < (received - limit) % _DAY < _MINUTE for limit in limits if limit)
 
 
 def marks_text(value: float | None) -> str:

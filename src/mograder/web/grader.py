@@ -32,6 +32,7 @@ from mograder.auth.credentials import Role
 from mograder.auth.identity import Network, is_within, named_user, parse_networks
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, NotFound
+from mograder.core.item_dates import course_zone
 from mograder.core.log import configure_logging, get_logger
 from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings
@@ -124,6 +125,7 @@ class GraderApp:
             "local": "mograder grader",
             "switched": marker is not None and _is_switched(request),
             "item_title": self._title,
+            "zone": course_zone(self.marking.loaded.settings),
         }
 
     def _title(self, item: str) -> str:

@@ -19,7 +19,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote, urlencode
@@ -30,6 +30,7 @@ from jinja2 import (
     FileSystemLoader,
     PrefixLoader,
     StrictUndefined,
+    pass_context,
     select_autoescape,
 )
 from markupsafe import Markup, escape
@@ -64,7 +65,7 @@ _MEDIA_TYPES = {
     ".svg": "image/svg+xml",
 }
 
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d) ([A-Z]{2,5}|[+-]\d\d(?:\d\d)?)\b")
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?) ([A-Z]{2,5}|[+-]\d\d(?:\d\d)?)\b")
 
 _WEB = Path(__file__).parent
 
@@ -334,23 +335,28 @@ def in_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-def timed(sentence: str) -> Markup:
+@pass_context
+def timed(values: Mapping[str, object], sentence: str) -> Markup:
     """Return a sentence of ours, escaped, in which scripts tell its times in the reader's zone.
 
-    They are as ``grading.late_work.moment`` writes them, in the zone of this machine.
+    They are as ``grading.late_work.moment`` writes them, in the page's ``zone``: the course's, or
+    else this machine's.
     """
-    return Markup(_MOMENT.sub(_time_element, str(escape(sentence))))  # noqa: S704 - escaped
+    zone = values.get("zone")
+    element = functools.partial(_time_element, zone if isinstance(zone, tzinfo) else None)
+    return Markup(_MOMENT.sub(element, str(escape(sentence))))  # noqa: S704 - escaped
 
 
-def _time_element(found: re.Match[str]) -> str:
+def _time_element(zone: tzinfo | None, found: re.Match[str]) -> str:
     try:
-        first = datetime.strptime(found[1], "%Y-%m-%d %H:%M").astimezone()
-        again = first.replace(tzinfo=None, fold=1).astimezone()
+        written = datetime.fromisoformat(found[1]).replace(tzinfo=zone)
+        first, again = (written.replace(fold=fold).astimezone(zone) for fold in (0, 1))
     except (ValueError, OverflowError):
         return found[0]
     # Clocks show an hour twice in autumn: the zone's name says which of the two is meant.
-    meant = [at for at in (first, again) if f"{at:%Z}" == found[2]]
-    return f'<time datetime="{meant[0].isoformat()}">{found[0]}</time>' if meant else found[0]
+    meant = [at.isoformat() for at in (first, again) if f"{at:%Z}" == found[3]]
+    exact = " data-seconds" if found[2] else ""
+    return f'<time datetime="{meant[0]}"{exact}>{found[0]}</time>' if meant else found[0]
 
 
 def path_segment(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -70,6 +71,26 @@ def test_an_extension_after_judging_changes_the_mark_everywhere(course: Path) ->
     page = (course / "feedback/A1/cleo.html").read_text()
     assert "67.5 − 5 %" in page
     assert "ill" not in page.split("<h2", 1)[1].split("</section>")[0], "a reason is for staff"
+
+
+def test_times_are_told_in_the_zone_of_the_course(course: Path) -> None:
+    zone = ZoneInfo("Asia/Kolkata")
+    (course / "mograder.toml").write_text(f'timezone = "{zone}"\n{SETTINGS}')
+    due, later = (moment(at, zone) for at in (DUE, DUE + timedelta(days=2)))
+    assert due.endswith(" IST")
+    told = cli("extension add A1 cleo --until", LATER)
+    assert f"A1, cleo: due {later}; before: {due}" in told.out
+    assert f"5 min grace; due {later} by an extension, received" in told.out
+    assert f"Recorded: cleo, A1: until {later}." in told.out
+    assert f"A1, cleo: until {later} (by" in cli("extension list").out
+    early = f"{DUE + timedelta(hours=5.5):%Y-%m-%dT%H:%M}"
+    told = cli("extension add A1 bob --dry-run --until", early)
+    assert f"{due} is not after the due date, {due}, which stays." in told.err
+    assert f"due {due}, received" in cli("gradebook explain A1 alice").out
+    cli("feedback A1")
+    page = (course / "feedback/A1/cleo.html").read_text()
+    assert f"due {later} by an extension" in page
+    assert "UTC" not in page
 
 
 def test_a_dry_run_tells_and_records_nothing(course: Path) -> None:
@@ -221,6 +242,8 @@ def test_a_stored_rule_counts_before_the_settings(course: Path) -> None:
     cli("extension policy A1 late_days=1", status=2)
     cli("extension policy A1 per_week=1", status=2)
     cli("extension policy A1 per_day=-1", status=2)
+    told = cli("extension policy A1 per_day=inf", status=2).err
+    assert "per_day must be a number, not 'inf'." in told
     for key in ("per_day", "max"):
         told = cli(f"extension policy A1 {key}=100.5", status=2).err
         assert f"{key} is per cent of the mark, so at most 100." in told

@@ -25,7 +25,19 @@ def test_a_time_without_an_offset_is_in_the_zone(text: str, zone: str, hour: int
 
 
 @pytest.mark.parametrize(
-    "text", ["soon", "", "0001-01-01T00:00+05:00", "9999-12-31T23:59", "9" * 40]
+    "text",
+    [
+        "soon",
+        "",
+        "0001-01-01T00:00+05:00",
+        "9999-12-31T23:59",
+        "9" * 40,
+        "0",
+        "2026",
+        "1800",
+        "999999999",
+        "٢٠٢٦١٢٠١٠٠",
+    ],
 )
 def test_what_is_no_time_is_refused_and_the_message_names_the_zone(text: str) -> None:
     with pytest.raises(InvalidInput, match="without an offset it is in UTC"):

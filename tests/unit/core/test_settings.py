@@ -137,6 +137,7 @@ uv_cache_dir = ""  # empty = default ~/.cache/uv
         ("[workshop]\nx = 1", ["workshop is not a setting"]),
         ("[moodle]\nuri = 'x'", ["Did you mean moodle.url?"]),
         ("[penalties]\nmax = 'fifty'", ["penalties.max must be a number"]),
+        ("[items.A1]\nweight = nan", ["items.A1.weight must be a number, not nan"]),
         ("[penalties]\nper_dya = 50", ["Did you mean penalties.per_day?"]),
         ("[hubb]\ncollect = true", ["Did you mean [hub]?"]),
         ("[https]\nport = 1", ["https.port is not a setting"]),
@@ -345,6 +346,7 @@ def test_an_opening_date_alone_is_its_first_moment_and_a_closing_one_its_last(lo
     ("text", "words"),
     [
         ('[items.A1]\ndue = "soon"', "items.A1.due must be a time such as 2026-12-01T18:00"),
+        ("[items.A1]\ndue = 2026", "items.A1.due must be a time such as 2026-12-01T18:00"),
         ("[items.A1]\ndue = 18:00:00", "items.A1.due must be a time such as 2026-12-01T18:00"),
         ("[items.A1]\ndue = true", "items.A1.due must be"),
         ("[items.A1]\ncloses = 9999-12-31", "items.A1.closes must be a time such as"),

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from mograder.clients.moodle.texts import Scale
 from mograder.core.csv_table import number_text, read_table, write_table
 from mograder.core.errors import InvalidInput
 from mograder.core.settings import load_settings
@@ -103,6 +104,12 @@ def test_a_mark_that_is_not_there_yet_is_nowhere_a_number() -> None:
     assert server_rows_of([waiting]) == ()
     (line,) = from_gradebook([waiting])
     assert (line.mark, line.comment) == (None, "Good.")
+
+
+@pytest.mark.parametrize("scale", [None, Scale(3)])
+def test_a_mark_that_moodle_does_not_take_is_refused_with_its_student(scale: Scale | None) -> None:
+    with pytest.raises(InvalidInput, match="The mark of alice in the gradebook: '-15' is not"):
+        from_gradebook([marked(total=-15, final=-15)], scale=scale)
 
 
 def test_the_columns_of_0_3_16_come_first() -> None:

@@ -189,7 +189,7 @@ def told(course: Course, book: Gradebook) -> Mapping[tuple[str, str], object]:
         for each in course.late().counted(book, name):
             grade, held = each.grade, short[each.grade.student]
             assert (held.penalty_pct, held.final) == (grade.penalty_pct, grade.final)
-            sentence = late_sentence(grade, each.deduction)
+            sentence = late_sentence(grade, each.deduction, None)
             found[name, grade.student] = (grade.total, grade.penalty_pct, grade.final, sentence)
     return found
 
@@ -324,7 +324,8 @@ def test_where_a_time_came_from_is_told(tmp_path: Path) -> None:
         for transport, by in (("moodle", "by Moodle"), ("https", "by the assignment server")):
             (tmp_path / "mograder.toml").write_text(f'transport = "{transport}"\n{SETTINGS}')
             late = CourseLate(load_settings(tmp_path, environ={}))
-            said = [late_sentence(each.grade, each.deduction) for each in late.counted(book, "A1")]
+            counted = late.counted(book, "A1")
+            said = [late_sentence(each.grade, each.deduction, None) for each in counted]
             assert [each.rpartition(" by ")[2] for each in said] == [
                 "receipt 12)",
                 f"{by[3:]})",

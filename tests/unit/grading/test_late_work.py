@@ -369,7 +369,7 @@ def test_extensions_of_groups_and_persons_and_exemptions_count_together() -> Non
 
 def sentence(found: Deduction, total: float | None = 72.5) -> str:
     after = None if total is None else mark_after(total, found.percent)
-    return late_sentence(StudentGrade("A1", "alice", total=total, penalised=after), found)
+    return late_sentence(StudentGrade("A1", "alice", total=total, penalised=after), found, UTC)
 
 
 def test_a_deduction_is_a_sum_with_its_reasons() -> None:
@@ -383,6 +383,30 @@ def test_a_deduction_is_a_sum_with_its_reasons() -> None:
     assert sentence(work(terms(), -1)).startswith(f"Submitted in time: due {due}, received")
     within = sentence(work(terms(), 2 / 1440))  # which all pages of the hub call late
     assert within.startswith(f"No deduction: late, within 5 min grace; due {due}, received")
+
+
+def test_times_have_seconds_where_minutes_would_not_tell_that_work_is_late() -> None:
+    def told(after: timedelta, **keys: object) -> str:
+        time = SubmissionTime(DUE + after, TimeSource.RECEIPT, 7)
+        found = late_work({"A1": terms(None, **keys)}, 0, [Work("A1", "alice", time)])
+        return sentence(found["A1", "alice"])
+
+    late, due = timedelta(seconds=30), moment(DUE, exact=True)
+    for minutes, keys in (
+        (0, {"grace_minutes": 0}),
+        (0, {}),
+        (5, {}),
+        (2 * 24 * 60 + 5, {}),
+        (0, {"hard_limit": DUE.isoformat()}),
+    ):
+        after = timedelta(minutes=minutes) + late
+        times = f"due {due}, received {moment(DUE + after, exact=True)} by receipt 7"
+        assert times in told(after, **keys)
+    assert f"after the last moment, {due}; due" in told(late, hard_limit=DUE.isoformat())
+    for seconds in (-30, 0, 60, 150, 360):
+        after = timedelta(seconds=seconds)
+        times = f"due {moment(DUE)}, received {moment(DUE + after)} by receipt 7"
+        assert times in told(after)
 
 
 @pytest.mark.parametrize(

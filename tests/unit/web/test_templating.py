@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -16,11 +17,17 @@ AT = datetime(2026, 11, 25, 18, 0, tzinfo=UTC)
 
 
 def test_each_time_of_a_sentence_becomes_an_element_and_all_else_is_escaped() -> None:
-    told = timed(f"<b>due {moment(AT)}</b>, received {moment(AT)} by receipt 17")
+    told = timed({}, f"<b>due {moment(AT)}</b>, received {moment(AT)} by receipt 17")
     local = AT.astimezone().isoformat()
     assert told.count(f'<time datetime="{local}">{moment(AT)}</time>') == 2
     assert told.startswith("&lt;b&gt;due <time")
     assert told.endswith("by receipt 17")
+
+
+def test_a_time_that_is_written_with_seconds_is_told_with_them() -> None:
+    at = AT.replace(second=30)
+    told, local = moment(at, exact=True), at.astimezone().isoformat()
+    assert timed({}, told) == f'<time datetime="{local}" data-seconds>{told}</time>'
 
 
 def test_the_hour_that_clocks_repeat_is_told_by_the_name_of_its_zone(
@@ -30,8 +37,8 @@ def test_the_hour_that_clocks_repeat_is_told_by_the_name_of_its_zone(
         here.setenv("TZ", "Europe/Berlin")
         time.tzset()
         hours = [datetime(2026, 10, 25, hour, 30, tzinfo=UTC) for hour in (0, 1)]
-        told = [timed(moment(at)) for at in hours]
-        other = timed("2026-10-25 02:30 UTC")
+        told = [timed({}, moment(at)) for at in hours]
+        other = timed({}, "2026-10-25 02:30 UTC")
     time.tzset()
     assert told == [
         f'<time datetime="2026-10-25T02:30:00+0{ahead}:00">2026-10-25 02:30 {zone}</time>'
@@ -40,9 +47,18 @@ def test_the_hour_that_clocks_repeat_is_told_by_the_name_of_its_zone(
     assert other == "2026-10-25 02:30 UTC", "not this machine's zone, so left as it is"
 
 
+def test_times_are_in_the_zone_of_the_page_where_it_has_one() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    hours = [datetime(2026, 10, 25, hour, 30, tzinfo=UTC) for hour in (0, 1)]
+    assert [timed({"zone": berlin}, moment(at, berlin)) for at in hours] == [
+        '<time datetime="2026-10-25T02:30:00+02:00">2026-10-25 02:30 CEST</time>',
+        '<time datetime="2026-10-25T02:30:00+01:00">2026-10-25 02:30 CET</time>',
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "2026-99-99 18:00 UTC", "at 18:00 UTC", "2026-11-25 18:00"])
 def test_what_is_no_time_stays_as_it_is(text: str) -> None:
-    assert timed(text) == text
+    assert timed({}, text) == text
 
 
 def test_the_name_of_a_template_or_a_static_file_is_that_of_one_file() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import tzinfo
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.options import EXISTING_FILE
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
+from mograder.core.item_dates import course_zone
 from mograder.core.name_lookup import counted, listed
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import FilledMarks, filled_marks
@@ -93,7 +95,7 @@ def mark(  # one argument per option
             version=before.version,
         )
         (after,) = CourseLate(loaded).counted(book, name, (before.student,))
-    click.echo(plain(_told(after)))
+    click.echo(plain(_told(after, course_zone(loaded.settings))))
 
 
 @click.command("confirm")
@@ -182,14 +184,14 @@ def _points(text: str) -> float | None:
         raise refused from error
 
 
-def _told(after: CountedGrade) -> str:
+def _told(after: CountedGrade, zone: tzinfo | None) -> str:
     """Return the mark that counts, with the sum of a deduction for late work."""
     grade = after.grade
     final, maximum = number_text(grade.final), number_text(grade.max_mark)
     waiting = ", ".join(waiting_for(grade))
     told = f"{final} of {maximum}" if final else f"no total yet: {waiting}"
     if after.deduction.percent:
-        told += f"; {late_sentence(grade, after.deduction)}"
+        told += f"; {late_sentence(grade, after.deduction, zone)}"
     return f"{grade.assignment}, {grade.student}: {told}"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import click
 
 from mograder.cli.gradebook.book import assignment_named, existing_book, marker_name
@@ -72,10 +70,12 @@ def release(  # one argument per option
         tells = telling(feedback)
         asked = {*done.students, *done.unchanged}
         waiting = [each for each in untold_students(feedback, tells) if each in asked]
-    _tell(done, f"{name}: {_who_sees(done, at)}.", dry_run=dry_run)
+    begin = "" if at is None else moment(at, tells.ahead.zone)
+    _tell(done, f"{name}: {_who_sees(done, begin)}.", dry_run=dry_run)
     if waiting and tells.ahead.later is not None:
-        told = f"Not before {moment(tells.ahead.later)}, as they tell results of hidden tests: "
-        click.echo(plain(f"{told}{listed(waiting)}."))
+        until = moment(tells.ahead.later, tells.ahead.zone)
+        told = f"Not before {until}, as they tell results of hidden tests: {listed(waiting)}."
+        click.echo(plain(told))
 
 
 @click.command("withdraw")
@@ -107,12 +107,12 @@ def withdraw(
     )
 
 
-def _who_sees(done: Released, at: datetime | None) -> str:
+def _who_sees(done: Released, begin: str) -> str:
     if done.unchanged and not done.students:
-        later = f", or will from {moment(at)}" if at else ""
+        later = f", or will from {begin}" if begin else ""
         return f"nothing to change; {_see(len(done.unchanged))} these marks already{later}"
-    if at:
-        return f"{counted(len(done.students), 'student')} will see their marks from {moment(at)}"
+    if begin:
+        return f"{counted(len(done.students), 'student')} will see their marks from {begin}"
     return f"{_see(len(done.students))} their marks"
 
 

@@ -22,6 +22,7 @@ from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.options import FILE
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.core.csv_table import number_text, write_table
+from mograder.core.item_dates import course_zone
 from mograder.core.name_lookup import counted
 from mograder.core.names import nfc
 from mograder.core.settings import LoadedSettings
@@ -246,15 +247,16 @@ def explain(*, assignment: str, student: str, loaded: LoadedSettings) -> Result:
         if grade.run is not None:  # the key may be made when it is needed first
             last = last_results(grading_key(loaded), book, name, (student,))[student]
         history = _history(book, name, student)
+    late = late_sentence(grade, deduction, course_zone(loaded.settings))
     told = as_json(grade) | {
-        "late": late_sentence(grade, deduction),
+        "late": late,
         "result": last.result.model_dump(mode="json") if last.result else None,
         "problem": last.problem,
         "history": [
             asdict(each.mark) | asdict(each.details) | {"saved": saved} for each, saved in history
         ],
     }
-    lines = _explanation(grade, last, history, late_sentence(grade, deduction))
+    lines = _explanation(grade, last, history, late)
     return Result(told, (plain(line).rstrip() for line in lines))
 
 

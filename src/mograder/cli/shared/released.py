@@ -105,7 +105,7 @@ def released_of(
         present = feedback.grades()
     told = {each: marks for each, marks in found.items() if each not in untold}
     if untold and tells.ahead.later is not None:
-        until = moment(tells.ahead.later)
+        until = moment(tells.ahead.later, tells.ahead.zone)
         why = f"Held back until {until}, as they tell results of hidden tests: {listed(untold)}."
         click.echo(plain(why), err=True)
     due = [each for each in present if each.student not in untold]

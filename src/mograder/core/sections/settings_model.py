@@ -630,8 +630,9 @@ class Settings(Section):
 
     title: str | None = None
     timezone: Annotated[str, AfterValidator(zone)] = ""
-    """The zone of dates that name none, such as "Europe/London". Empty: this machine's, and a day
-    for which marks are deducted has 24 hours, also where clocks change."""
+    """The zone of dates that name none, and of times in sentences about marks, such as
+    "Europe/London". Empty: this machine's, and a day for which marks are deducted has 24 hours,
+    also where clocks change."""
     transport: Literal["moodle", "https"] = "moodle"
     config_url: Annotated[str, NO_EFFECT] = ""
     assignments: Annotated[tuple[Assignment, ...], BeforeValidator(listed)] = ()

@@ -30,8 +30,8 @@ FEATURES: Final = ("ai", "execute", "lsp", "packages", "secrets", "terminal")
 switched off")."""
 
 
-_DAY_DIGITS = len("20261201")
-"""As seconds they would be in the seventies, so such a number is a day."""
+_FIRST_SECONDS = 10**9
+"""A smaller number would be a time before 2002: it is a day, as 20261201, or a mistake, as 2026."""
 END_OF_DAY = daytime(23, 59, 59)
 """The last second of a day on which something is due or closes; forms show it as 23:59."""
 
@@ -42,6 +42,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _EXPECTED = {
     "int": "a whole number",
     "float": "a number",
+    "finite": "a number",
     "bool": "true or false",
     "string": "text",
     "tuple": "a list",
@@ -214,8 +215,8 @@ def _date_or_time(value: object) -> date | None:
     text = str(value).strip() if value else ""
     if not text:
         return None
-    if text.isdecimal() and len(text) != _DAY_DIGITS:
-        return from_unix(int(text))
+    if text.isascii() and text.isdecimal() and (seconds := int(text)) >= _FIRST_SECONDS:
+        return from_unix(seconds)
     try:
         return date.fromisoformat(text)
     except ValueError:

@@ -122,7 +122,7 @@ def render_feedback_page(work: GradedWork, disclosure: Disclosure, notebook: Sho
         markup=notebook.markup,
         result=result,
         signature=work.last.signature[:_SHORT],
-        graded="" if result is None else moment(datetime.fromisoformat(result.at)),
+        graded="" if result is None else moment(datetime.fromisoformat(result.at), disclosure.zone),
         styled=styled,
     )
 

@@ -12,10 +12,11 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, tzinfo
 from enum import IntEnum
 
 from mograder.core.csv_table import number_text
+from mograder.core.item_dates import course_zone
 from mograder.core.sections.settings_model import Settings
 from mograder.grading.late_work import (
     NO_DEDUCTION,
@@ -71,11 +72,13 @@ class Disclosure:
     """The level of checks with hidden tests on a page.
 
     Until ``later`` it shows neither their results nor the marks that would tell them; None if that
-    moment has passed, or there is none.
+    moment has passed, or there is none. ``zone`` is that of the times on the page, as `course_zone`
+    returns it.
     """
 
     level: Level
     later: datetime | None = None
+    zone: tzinfo | None = None
 
     @classmethod
     def of(
@@ -89,9 +92,9 @@ class Disclosure:
         level = own.hidden_tests or settings.grading.hidden_tests
         after = own.hidden_tests_after or settings.grading.hidden_tests_after
         if after == "never":
-            return cls(Level.NOTHING)
+            return cls(Level.NOTHING, zone=course_zone(settings))
         waits = after == "deadline" and due is not None and now < due
-        return cls(Level[level.upper()], due if waits else None)
+        return cls(Level[level.upper()], due if waits else None, course_zone(settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +209,8 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
         marks_text(grade.max_mark),
         _status(work, disclosure, withheld=withheld),
         questions,
-        late_sentence(told, work.deduction) if is_late else "",
-        _sentence("" if is_late else no_deduction(work.deduction)),
+        late_sentence(told, work.deduction, disclosure.zone) if is_late else "",
+        _sentence("" if is_late else no_deduction(work.deduction, disclosure.zone)),
         tuple(_notes(result)),
         _reasons(WHOLE, work),
         comment_html(grade.comment),
@@ -278,7 +281,7 @@ def _sentence(text: str) -> str:
 def _status(work: GradedWork, disclosure: Disclosure, *, withheld: bool) -> str:
     """Return a sentence if the page says no mark, else ""."""
     if withheld and disclosure.later is not None:
-        return f"Your mark will be told after {moment(disclosure.later)}."
+        return f"Your mark will be told after {moment(disclosure.later, disclosure.zone)}."
     if work.grade.final is not None:
         return ""
     result = work.last.result
@@ -307,7 +310,8 @@ def _question(grade: QuestionGrade, work: GradedWork, disclosure: Disclosure) ->
     hidden = any(label.hidden for _, label in found)
     if hidden and disclosure.later is not None:
         labels = [_label(c, x, "", Level.NOTHING, silent) for c, x in found if not x.hidden]
-        until = f"Its marks, and hidden tests, will be told after {moment(disclosure.later)}."
+        later = moment(disclosure.later, disclosure.zone)
+        until = f"Its marks, and hidden tests, will be told after {later}."
         return QuestionView(grade.key, _LATER, "", (until,), tuple(labels))
     return QuestionView(
         grade.key,

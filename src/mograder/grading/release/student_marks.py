@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.item_dates import course_zone
 from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
 from mograder.grading.course_late import CourseLate
@@ -33,30 +35,28 @@ from mograder.grading.submissions.grading_result import NO_RESULT, LastResult, r
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.gradebook.late_work import Change, LateFacts, LateWork, Membership
+from mograder.store.gradebook.late_work import LateFacts, LateWork, Membership
 from mograder.store.gradebook.mark_release import MarkReleases, ReleaseRow, standing
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests, RequestState
 
 _log = get_logger(__name__)
 _PRIVATE = 0o600
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
+_END = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Telling:
     """What students are told of an assignment's marks at the time of ``feedback``.
 
     Attributes:
         ahead: Of marks that are released now, to a student who was told none before.
         due: The due dates in force.
-        steps: The last due date of any student, as recorded from a time on; oldest first. Empty
-            where ``ahead`` holds nothing back.
     """
 
     feedback: CourseFeedback
     ahead: Disclosure
     due: DueDates
-    steps: Sequence[tuple[datetime, datetime | None]] = ()
 
     @property
     def is_extended(self) -> bool:
@@ -89,12 +89,16 @@ class Telling:
         return self.of((*rows, replace(rows[-1], visible_from=now, at=now, grade=marks)))
 
     def held_until(self, row: ReleaseRow) -> datetime | None:
-        """Return until when marks that a row released were held back; None if they were not."""
+        """Return until when marks that a row released were held back; None if they were not.
+
+        An extension that was withdrawn since, or a due date that was moved, counts until then.
+        """
         marks = readable_marks(row)
         if marks is None or marks.told or not marks.hidden_tests:
             return None
         settings, name = self.feedback.loaded.settings, self.feedback.assignment
-        return Disclosure.of(settings, name, due=self.due.last, now=row.at).later
+        begin = row.visible_from or row.at
+        return Disclosure.of(settings, name, due=self._told_from(begin), now=begin).later
 
     def _is_same_work(self, row: ReleaseRow, other: ReleaseRow) -> bool:
         one, two, same = readable_marks(row), readable_marks(other), self.feedback.is_same_work
@@ -107,13 +111,30 @@ class Telling:
         marks = readable_marks(row)
         if marks is not None and marks.told:
             return True
-        ends = [*(since for since, _ in self.steps[1:]), None]
-        for (since, last), end in zip(self.steps, ends, strict=True):
-            first = max(row.visible_from, since, last or _BEGINNING)
-            if end is None or first < end:
-                before = [each for each in rows if each.at <= first]
-                return first <= self.feedback.now and standing(before, first).shown is row
-        return False
+        first = self._told_from(row.visible_from)
+        before = [each for each in rows if each.at <= first]
+        return first <= self.feedback.now and standing(before, first).shown is row
+
+    def _told_from(self, begin: datetime) -> datetime:
+        """Return the first moment since a time at which no due date was to come, as recorded."""
+        ends = [*(since for since, _ in self._steps[1:]), _END]
+        firsts = (max(begin, since, last or _BEGINNING) for since, last in self._steps)
+        return next(first for first, end in zip(firsts, ends, strict=True) if first < end)
+
+    @cached_property
+    def _steps(self) -> Sequence[tuple[datetime, datetime | None]]:
+        """The last due date of any student, as recorded from a time on; oldest first; blocks."""
+        late, name, facts = CourseLate(self.feedback.loaded), self.feedback.assignment, LateFacts()
+        steps = [(_BEGINNING, late.terms(name, facts).due.last)]
+        own = (
+            (at, each)
+            for at, each in LateWork(self.feedback.book).changes()
+            if isinstance(each, Membership) or each.assignment == name
+        )
+        for at, group in groupby(own, key=itemgetter(0)):
+            facts = facts.after(each for _, each in group)
+            steps.append((at, late.terms(name, facts).due.last))
+        return steps
 
 
 def telling(feedback: CourseFeedback, facts: LateFacts | None = None) -> Telling:
@@ -121,10 +142,7 @@ def telling(feedback: CourseFeedback, facts: LateFacts | None = None) -> Telling
     work, name = LateWork(feedback.book), feedback.assignment
     late = CourseLate(feedback.loaded)
     due = late.terms(name, work.facts() if facts is None else facts).due
-    ahead = told_now(feedback, due)
-    if ahead.later is None:
-        return Telling(feedback, ahead, due)
-    return Telling(feedback, ahead, due, _steps(late, name, work.changes()))
+    return Telling(feedback, told_now(feedback, due), due)
 
 
 def untold_students(feedback: CourseFeedback, tells: Telling) -> Sequence[str]:
@@ -144,22 +162,6 @@ def shown_with_hidden_tests(feedback: CourseFeedback) -> Mapping[str, Sequence[R
     marks = {each: readable_marks(standing(found[each], feedback.now).shown) for each in found}
     with_tests = (each for each, shown in marks.items() if shown and shown.hidden_tests)
     return {each: found[each] for each in sorted(with_tests, key=str.casefold)}
-
-
-def _steps(
-    late: CourseLate, assignment: str, changes: Iterable[tuple[datetime, Change]]
-) -> Sequence[tuple[datetime, datetime | None]]:
-    facts = LateFacts()
-    steps = [(_BEGINNING, late.terms(assignment, facts).due.last)]
-    own = (
-        (at, each)
-        for at, each in changes
-        if isinstance(each, Membership) or each.assignment == assignment
-    )
-    for at, group in groupby(own, key=itemgetter(0)):
-        facts = facts.after(each for _, each in group)
-        steps.append((at, late.terms(assignment, facts).due.last))
-    return steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +306,7 @@ def due_marks(feedback: CourseFeedback) -> DueMarks:
             continue
         if marks.grade.final is None or (marks.hidden_tests and tells.of(rows).later is not None):
             continue
-        found[student] = _due(marks)
+        found[student] = _due(marks, tells.ahead.zone)
     return DueMarks(found, min(moments, default=None))
 
 
@@ -315,16 +317,16 @@ def _told(
     if stands.shown is not None:
         marks = parse_marks(stands.shown.grade)
         later = telling(feedback, facts).of(rows).later if marks.hidden_tests else None
-        return _summary(marks, later)
+        return _summary(marks, later, course_zone(feedback.loaded.settings))
     if stands.taken_back is not None:
         return StudentMark(status=f"was taken back: {stands.taken_back.note}")
     return None
 
 
-def _summary(marks: ReleasedMarks, later: datetime | None) -> StudentMark:
+def _summary(marks: ReleasedMarks, later: datetime | None, zone: tzinfo | None) -> StudentMark:
     if later is not None:
-        return StudentMark(status=f"will be told after {moment(later)}")
-    view = view_feedback(marks.work(NO_RESULT), Disclosure(Level.NOTHING))
+        return StudentMark(status=f"will be told after {moment(later, zone)}")
+    view = view_feedback(marks.work(NO_RESULT), Disclosure(Level.NOTHING, zone=zone))
     return StudentMark(view.mark, view.most, view.late)
 
 
@@ -352,6 +354,6 @@ def _explained(feedback: CourseFeedback, marks: ReleasedMarks) -> LastResult:
     return found
 
 
-def _due(marks: ReleasedMarks) -> DueMark:
-    late = late_sentence(marks.grade, marks.deduction) if marks.deduction.percent else ""
+def _due(marks: ReleasedMarks, zone: tzinfo | None) -> DueMark:
+    late = late_sentence(marks.grade, marks.deduction, zone) if marks.deduction.percent else ""
     return DueMark(marks.grade, late)

@@ -8,7 +8,15 @@ that is found again, as each is for some days, gives no second letter, and none 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
@@ -31,6 +39,7 @@ from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.session import CopyOf
 from mograder.store.copies.update_rows import UpdateRows
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.late_work import Change, LateFacts, LateWork, Membership
 from mograder.store.gradebook.mark_release import MarkReleases, ReleaseRow, standing
 from mograder.store.hub.letters import INVITED, LetterRow, Letters, LetterState, letter_key
 from mograder.store.marking.regrade_requests import (
@@ -133,14 +142,18 @@ class _Events:
         if book is None:
             return
 
+        changes = LateWork(book).changes()
+        then = LateFacts().after(each for at, each in changes if at <= self.since)
+
         @cache
         def tells(item: str) -> tuple[Telling, Telling]:
             """Return what students were told when the events begin, and are told now."""
             course = self.app.services.loaded, book, item, self.app.marking.key
-            before, now = (telling(CourseFeedback(*course, at)) for at in (self.since, self.now))
-            return before, now
+            before, now = (CourseFeedback(*course, at) for at in (self.since, self.now))
+            return telling(before, then), telling(now)
 
-        for (item, student), rows in self._releases(book).items():
+        recent = [each for at, each in changes if at > self.since]
+        for (item, student), rows in self._releases(book, recent).items():
             shown = standing(rows, self.now).shown
             if shown is None or not ItemName.valid(item):
                 continue
@@ -149,13 +162,20 @@ class _Events:
                 event = ("released", student, item, str(shown.number))
                 yield self._event(event, ("marks", student, item))
 
-    def _releases(self, book: Gradebook) -> Mapping[tuple[str, str], Sequence[ReleaseRow]]:
-        """Return the releases that may be news: recent ones, and those that waited for a date."""
+    def _releases(
+        self, book: Gradebook, recent: Collection[Change]
+    ) -> Mapping[tuple[str, str], Sequence[ReleaseRow]]:
+        """Return the releases that may be news: recent ones, and those that waited for a date.
+
+        ``recent`` are the changes of late work, by which a date may have come earlier.
+        """
+        moved = {each.assignment for each in recent if not isinstance(each, Membership)}
+        grouped = any(isinstance(each, Membership) for each in recent)
         releases = MarkReleases(book)
         found = dict(releases.since(self.since))
         for item in self._assignments:
-            last = self.app.dates.of(item).last
-            if last is not None and self.since < last <= self.now:
+            last = self.app.dates.of(item).last or self.since
+            if last <= self.now and (self.since < last or grouped or item in moved):
                 found |= {(item, each): rows for each, rows in releases.rows(item).items()}
         return found
 

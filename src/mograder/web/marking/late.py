@@ -18,6 +18,7 @@ from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput
 from mograder.core.item_dates import (
     END_OF_DAY,
+    course_zone,
     given_zone,
     is_changed,
     read_moment,
@@ -144,7 +145,7 @@ def _values(marking: MarkingApp, name: ItemName) -> dict[str, Any]:
     """Return an assignment's dates, extensions, rules and marks for the page."""
     _demand_assignment(marking, name)
     book, late = marking.book(), CourseLate(marking.loaded)
-    facts = LateWork(book).facts()
+    facts, zone = LateWork(book).facts(), course_zone(marking.loaded.settings)
     terms, counted = late.terms(name, facts), late.counted(book, name)
     return {
         "dates": terms.due,
@@ -154,20 +155,24 @@ def _values(marking: MarkingApp, name: ItemName) -> dict[str, Any]:
         "groups": facts.groups(),
         "rules": late.rule_lines(name, facts),
         "course_rules": late.rule_lines(ALL_ASSIGNMENTS, facts),
-        "lines": [(each.grade, late_sentence(each.grade, each.deduction)) for each in counted],
+        "lines": [
+            (each.grade, late_sentence(each.grade, each.deduction, zone)) for each in counted
+        ],
     }
 
 
 def _preview(marking: MarkingApp, changes: Sequence[Change]) -> dict[str, Any]:
     """Return the class before and after changes for the page, with sentences."""
-    book = marking.book()
+    book, zone = marking.book(), course_zone(marking.loaded.settings)
     found = preview_late(marking.loaded, book, changes, marking.clock.now())
-    sentences = (late_sentence(each.after.grade, each.after.deduction) for each in found.differing)
+    sentences = (
+        late_sentence(each.after.grade, each.after.deduction, zone) for each in found.differing
+    )
     return {
         "found": found,
         "rows": list(zip(found.differing, sentences, strict=True)),
         "doubts": list(doubts(marking.loaded, book, changes)),
-        "changes": [(each, described(each)) for each in changes],
+        "changes": [(each, described(each, zone)) for each in changes],
     }
 
 
@@ -179,7 +184,8 @@ def _record(
     changes = _changes(marking, name, fields)
     version = fields.get("version", "")
     LateWork(book).record(changes, by=by, at=now, version=version)
-    return [described(each) for each in changes]
+    zone = course_zone(marking.loaded.settings)
+    return [described(each, zone) for each in changes]
 
 
 def _changes(marking: MarkingApp, name: ItemName, fields: Mapping[str, str]) -> Sequence[Change]:
@@ -240,7 +246,15 @@ def typed_dates(
 
     given = {key: typed(key, fields[key]) for key in shown if key in fields}
     return {
-        key: at
+        key: _to_the_end(at, shown[key])
         for key, at in given.items()
         if is_changed(at, shown[key], fields.get(f"{key}-shown"), name, zone)
     }
+
+
+def _to_the_end(typed: datetime | None, shown: datetime | None) -> datetime | None:
+    """Return a typed time with the seconds of the end of a day, if it takes the place of one."""
+    last = END_OF_DAY.minute, END_OF_DAY.second
+    if typed and shown and (typed.minute, shown.second) == last:
+        return typed.replace(second=END_OF_DAY.second)
+    return typed

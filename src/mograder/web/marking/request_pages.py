@@ -18,6 +18,7 @@ from starlette.responses import Response
 from mograder.auth.credentials import Role
 from mograder.core.csv_table import number_text
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
+from mograder.core.item_dates import course_zone
 from mograder.core.names import is_same_person
 from mograder.grading.late_work import moment
 from mograder.grading.marking.answer_names import answer_id, question_address, question_title
@@ -234,7 +235,8 @@ def _reasons(
     present = marks_now(work)
     besides = () if seen is None else _besides(seen, present, request.question)
     if stands.shown and stands.waiting and stands.waiting.visible_from:
-        besides += (f"what was to be released on {moment(stands.waiting.visible_from)}",)
+        begin = moment(stands.waiting.visible_from, course_zone(marking.loaded.settings))
+        besides += (f"what was to be released on {begin}",)
     view = view_marks(feedback, present, telling(feedback).of(rows))
     shown = next((each for each in view.questions if each.key == request.question), None)
     graded = work.last.result.checks if work.last.result else ()

@@ -6,7 +6,9 @@ const MINUTE = 60000, HOUR = 3600000;
 const AGAIN_MS = 30000;
 
 // "5 min ago" within an hour, "Wed 18:00" before and after, and always if `at`; the whole time is in the title.
-function told(moment, { ahead, at }, now) {
+// A time with `seconds` is told with them: they decide whether work is late.
+function told(moment, { ahead, at, seconds }, now) {
+  if (seconds !== undefined) return moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
   const away = moment - now, minutes = Math.trunc(away / MINUTE);
   if (at !== undefined || Math.abs(away) >= HOUR) return short_time(moment, ahead !== undefined, now);
   const near = relative({ style: "short" });

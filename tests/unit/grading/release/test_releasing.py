@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -410,6 +411,12 @@ def told(course: ReleasedCourse, minutes: float) -> set[str]:
     return found
 
 
+def told_from(course: ReleasedCourse, student: str, minutes: float) -> datetime | None:
+    shown = standing(MarkReleases(course.book).rows_for("A1", student), later(minutes)).shown
+    assert shown is not None
+    return telling(course.feedback(minutes)).held_until(shown)
+
+
 def test_an_extension_takes_no_marks_back_that_students_have_seen(tmp_path: Path) -> None:
     with open_course_due(tmp_path, -60) as course:
         course.grade_hidden("alice", "bob")
@@ -481,9 +488,22 @@ def test_marks_that_were_seen_stay_seen_when_the_due_date_is_moved_in_the_file(
         course.release("carol", minutes=20, at=later(30))
     with open_course_due(tmp_path, 600) as course:
         assert told(course, 40) == {"alice"}, "when the date was moved is not known for others"
-        shown = standing(MarkReleases(course.book).rows_of("alice")["A1"], later(40)).shown
-        assert shown is not None
-        assert telling(course.feedback(40)).held_until(shown) is None
+        assert told_from(course, "alice", 40) is None
+
+
+def test_marks_held_back_for_an_extension_are_told_when_it_is_withdrawn(tmp_path: Path) -> None:
+    with open_course_due(tmp_path, -60) as course:
+        course.grade_hidden("alice", "bob")
+        extend(course, "bob", 100, at=0.5)
+        course.release("alice", minutes=1)
+        assert told_from(course, "alice", 69) == later(100)
+        removed = removal(LateWork(course.book).facts(), "A1", "bob")
+        LateWork(course.book).record([removed], by="prof", at=later(70))
+        assert told(course, 71) == {"alice"}
+        assert told_from(course, "alice", 71) == later(70)
+        extend(course, "bob", 200, at=80)
+        assert told_from(course, "alice", 81) == later(70), "they stay told"
+        assert told_from(course, "alice", 300) == later(70)
 
 
 def test_the_preview_of_an_extension_says_who_sees_marks_and_who_waits(tmp_path: Path) -> None:

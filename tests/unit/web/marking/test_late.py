@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
+from mograder.web.marking.late import typed_dates
 from tests.support.graded_courses import DUE, SETTINGS, grades, put
 from tests.support.grader_app import proxied_grader
 from tests.support.page_reader import hidden_field
@@ -57,6 +58,18 @@ async def test_extensions_of_the_assignment_server_are_named_beside_those_given_
     assert "<code>assignments.json</code>: dora." in (await client.get(LATE)).text
     await record(client, ADD | {"student": "dora"})
     assert "<code>assignments.json</code>: dora" not in (await client.get(LATE)).text
+
+
+@pytest.mark.parametrize(
+    ("typed", "due"),
+    [("02T22:59", "02T22:59:59"), ("01T20:59", "01T20:59:59"), ("02T18:00", "02T18:00:00")],
+)
+def test_a_form_moves_the_end_of_a_day_to_the_end_of_another(typed: str, due: str) -> None:
+    """It shows no seconds, and the hour of the reader's zone, here London."""
+    end = datetime.fromisoformat("2026-12-01T22:59:59Z")  # of the day in Berlin
+    fields = {"due": f"2026-12-{typed}", "due-shown": end.isoformat(), "timezone": "Europe/London"}
+    moved = datetime.fromisoformat(f"2026-12-{due}Z")
+    assert typed_dates("A1", fields, {"due": end}) == {"due": moved}
 
 
 async def test_a_change_is_previewed_then_recorded(client: httpx.AsyncClient, course: Path) -> None:

@@ -13,6 +13,7 @@ from fastapi import Request
 
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
+from mograder.core.item_dates import course_zone
 from mograder.core.names import ItemName
 from mograder.grading.course_late import CourseDates
 from mograder.hub.checks import ItemChecks, ValidationResults
@@ -108,7 +109,13 @@ class HubApp(Parts):
             waiting = sum(not each.helper for each in self.desk.requests())
         numbers = self.numbers.last if viewer is not None and viewer.instructor else None
         titles = self.checks.title
-        return {"viewer": viewer, "waiting": waiting, "numbers": numbers, "item_title": titles}
+        return {
+            "viewer": viewer,
+            "waiting": waiting,
+            "numbers": numbers,
+            "item_title": titles,
+            "zone": course_zone(self.services.loaded.settings),
+        }
 
 
 def _viewer(who: Identity, *, machines: bool) -> Viewer:
