@@ -20,12 +20,10 @@ from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
 from mograder.core.item_dates import END_OF_DAY, course_zone, given_zone, read_moment
 from mograder.core.name_lookup import Words, counted, find_name
-from mograder.core.names import ItemName, Username
 from mograder.core.settings import LoadedSettings
 from mograder.grading.course_late import ComparedGrade, CourseLate, Preview
 from mograder.grading.late_changes import (
     RULE_KEYS,
-    course_submissions,
     described,
     doubts,
     extension,
@@ -201,24 +199,6 @@ def remove(
         name = extensions.named(assignment)
         changes = [removal(extensions.facts, name, student, of) for student, of in whose]
         extensions.apply(changes, dry_run=dry_run)
-
-
-@click.command("pick")
-@click.argument("assignment")
-@click.argument("student")
-@click.argument("number", type=click.IntRange(min=1))
-@course_option
-def pick(*, assignment: str, student: str, number: int, loaded: LoadedSettings) -> None:
-    """Let a submission count that was kept beside the one that does.
-
-    A late version does not replace one that was in time, also where an extension comes afterwards.
-    NUMBER is that of its receipt. `mograder autograde` grades it then; the others are kept.
-    """
-    with opened(loaded, writes=False) as extensions:
-        name = ItemName.parse(extensions.named(assignment))
-    found = course_submissions(loaded).pick(Username.parse(student), name, number)
-    received = moment(found.received, course_zone(loaded.settings))
-    click.echo(plain(f"{student}, {name}: submission {number} counts, received {received}."))
 
 
 @click.command("import")

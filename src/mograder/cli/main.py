@@ -64,6 +64,9 @@ EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 """The status that shells report after SIGPIPE, when the output's reader is gone: 128 + 13."""
+_ENDING = [signal.SIGTERM]
+if sys.platform != "win32":
+    _ENDING.append(signal.SIGHUP)  # of a terminal that is closed
 _STOPPING = b"Stopping: temporary files are being removed.\n"
 
 _SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
@@ -166,7 +169,7 @@ def node() -> None:
     table={
         "add": Lazy("mograder.cli.extension:add"),
         "remove": Lazy("mograder.cli.extension:remove"),
-        "pick": Lazy("mograder.cli.extension:pick"),
+        "pick": Lazy("mograder.cli.pick_submission:pick", _LINUX),
         "list": Lazy("mograder.cli.extension:show"),
         "import": Lazy("mograder.cli.extension:import_csv"),
         "export": Lazy("mograder.cli.extension:export"),
@@ -376,10 +379,9 @@ def completion(ctx: click.Context, shell: str) -> None:
 def main() -> NoReturn:
     prepare_output()
     # The default action would leave temporary files: copies of databases, and students' files.
-    signal.signal(signal.SIGTERM, _exit_once)
-    # A terminal that is closed sends SIGHUP; nohup has it ignored.
-    if SYSTEM != "windows" and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, _exit_once)
+    for each in _ENDING:
+        if signal.getsignal(each) is signal.SIG_DFL:  # nohup has SIGHUP ignored
+            signal.signal(each, _exit_once)
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -392,9 +394,8 @@ def main() -> NoReturn:
 
 def _exit_once(number: int, _frame: object) -> NoReturn:
     """Exit; a second signal must not break off what removes the temporary files."""
-    signal.signal(signal.SIGTERM, _say_stopping)
-    if SYSTEM != "windows":
-        signal.signal(signal.SIGHUP, _say_stopping)
+    for each in _ENDING:
+        signal.signal(each, _say_stopping)
     sys.exit(128 + number)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from mograder.core.clock import from_unix_or_none
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
-from mograder.store.submissions.history import Submission
+from mograder.store.submissions.history import RECEIPTS, Submission
 from mograder.store.submissions.submissions import Submissions
 from mograder.store.submissions.submitted_files import (
     SubmittedFile,
@@ -20,9 +20,6 @@ from mograder.store.submissions.submitted_files import (
     reads_as_a_submission,
     submitted_files,
 )
-
-_RECEIPTS = "receipts"
-"""The directory of an assignment server's records, in the program's own directory."""
 
 
 def submissions_in(
@@ -57,7 +54,7 @@ def _received(
     directory: Path, name: ItemName, loaded: LoadedSettings
 ) -> dict[tuple[str, str], Submission]:
     """Return the submissions with a receipt of this course's assignment server, by their names."""
-    records = loaded.state_dir / _RECEIPTS
+    records = loaded.state_dir / RECEIPTS
     own = loaded.path(loaded.settings.dirs.submitted)
     if directory.parent.resolve() != own.resolve() or not (records / f"{name}.jsonl").is_file():
         return {}

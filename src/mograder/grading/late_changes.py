@@ -26,6 +26,7 @@ from mograder.grading.course_late import CourseLate, Preview
 from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import NO_KEY, CourseFeedback
 from mograder.grading.release.student_marks import shown_with_hidden_tests, telling
+from mograder.store.filesystem.records import Records
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import (
     ALL_ASSIGNMENTS,
@@ -37,7 +38,7 @@ from mograder.store.gradebook.late_work import (
     PolicyChange,
 )
 from mograder.store.gradebook.mark_release import MarkReleases
-from mograder.store.submissions.submissions import Submissions
+from mograder.store.submissions.history import RECEIPTS, History
 
 COLUMNS = ("assignment", "student", "group", "until", "exempt", "reason")
 """The columns of a CSV of extensions."""
@@ -292,12 +293,6 @@ def doubts(loaded: LoadedSettings, book: Gradebook, changes: Sequence[Change]) -
         yield from _left_aside(loaded, late, name, facts, facts.after(changes))
 
 
-def course_submissions(loaded: LoadedSettings) -> Submissions:
-    """Return what the course's hub or assignment server has taken, where the settings say."""
-    directory = loaded.path(loaded.settings.dirs.submitted)
-    return Submissions(directory, records=loaded.state_dir / "receipts")
-
-
 def preview_late(
     loaded: LoadedSettings, book: Gradebook, changes: Sequence[Change], now: datetime
 ) -> Preview:
@@ -336,8 +331,11 @@ def _left_aside(
     item = ItemName.valid(name)
     if item is None or was == becomes:
         return
+    records = Records(loaded.state_dir / RECEIPTS / f"{item}.jsonl")
+    history = History(loaded.path(loaded.settings.dirs.submitted) / item, records)
+    history.refresh(now=True)
     found = []
-    for user, person in course_submissions(loaded).people(item).items():
+    for user, person in sorted(history.people.items()):
         one, other = was.own(nfc(user)), becomes.own(nfc(user))
         moved = [
             each

@@ -14,14 +14,15 @@ from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict
 from mograder.core.names import ItemName, Username
 from mograder.exchange.submission_times import submissions_in
-from mograder.grading.late_changes import course_submissions, policy_change
+from mograder.grading.late_changes import policy_change
 from mograder.grading.late_work import moment
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import release
 from mograder.grading.submissions.grading_result import grading_key
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import LateWork
-from mograder.store.submissions.submissions import Terms
+from mograder.store.submissions.history import RECEIPTS
+from mograder.store.submissions.submissions import Submissions, Terms
 from tests.support.command_line import cli
 from tests.support.gradebooks import put_recorded
 from tests.support.graded_courses import DUE, SETTINGS, grades, loaded, put
@@ -274,7 +275,10 @@ def test_a_mistyped_student_or_group_is_told_and_an_early_time_too() -> None:
 
 def test_late_work_that_an_extension_makes_in_time_is_told_and_can_be_picked(course: Path) -> None:
     """It was kept beside work in time, and is left out of the mark until somebody picks it."""
-    kept, terms = course_submissions(loaded(course)), Terms(due=DUE)
+    kept, terms = (
+        Submissions(course / "submitted", records=course / ".mograder" / RECEIPTS),
+        Terms(due=DUE),
+    )
     alice, a1 = Username.parse("alice"), ItemName.parse("A1")
     kept.add(alice, a1, b"in time", DUE - timedelta(hours=1), terms)
     kept.add(alice, a1, b"late", DUE + timedelta(hours=1), terms)

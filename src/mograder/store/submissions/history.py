@@ -47,6 +47,9 @@ class Submission:
     sha256: str | None = None
 
 
+RECEIPTS = "receipts"
+"""The directory of the records, in the program's own directory."""
+
 RECORD = TypeAdapter(Submission)
 """A submission as JSON in one line of the records, with size and digest."""
 

@@ -31,6 +31,7 @@ from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret
 from mograder.store.client_wheel import ClientWheels
 from mograder.store.course.allowlist import Allowlist, numbered_names
 from mograder.store.releases.release_times import VisibilityRules
+from mograder.store.submissions.history import RECEIPTS
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.pages import Pages, load_pages
 from mograder.web.request_body import Uploads
@@ -40,7 +41,7 @@ from mograder.web.server.limits import RegistrationLimits
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
-RECORDS = Path(".mograder") / "receipts"
+RECORDS = Path(".mograder") / RECEIPTS
 _WRITERS = 32
 """They wait for fsync; the more of them wait, the more writes one flush to disk covers."""
 
