@@ -413,6 +413,21 @@ async def test_a_text_that_the_server_refuses_is_not_sent_in_the_place_of_a_newe
     assert "# three" in str((await sent.value).post_data)
 
 
+async def test_a_browser_that_keeps_nothing_is_told_what_to_do(
+    served: Course, people: People
+) -> None:
+    person = await people.person("alice")
+    await person.context.add_init_script("""
+        IDBFactory.prototype.open = () => {
+            throw new DOMException("The operation is insecure.", "SecurityError");
+        };
+    """)
+    page = await open_item(person, served)
+    said = page.locator("#said")
+    await expect(said).to_contain_text("Allow it to keep data of this address")
+    await expect(page.locator("#sign-in")).to_be_hidden()
+
+
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_an_older_draft_of_a_restored_server_replaces_nothing_without_a_question(
     served: Course, people: People, elsewhere: bool

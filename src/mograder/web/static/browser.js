@@ -467,7 +467,12 @@ async function main() {
   const keeper = filesOf(place);
   // While the person signs in.
   keeper.begin(first.split(" "));
-  store = await openStore(root);
+  store = await openStore(root).catch(() => {
+    throw new Error(
+      "This browser keeps no data of this page, so your work would be lost. Allow it to keep data of this address " +
+        "(cookies), or use another browser, and load this page again.",
+    );
+  });
   person = (await store.person()) ?? (await askToSignIn());
   server = serverOf(root, person);
   await onlyTab();
