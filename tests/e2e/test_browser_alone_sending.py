@@ -382,6 +382,52 @@ async def test_a_submission_that_waited_is_sent_where_only_a_drafts_answer_was_l
     assert ("# one" in handed_in(served), "# two" in handed_in(served)) == (True, False)
 
 
+async def test_what_is_typed_after_the_answer_to_a_draft_was_lost_is_saved_without_a_question(
+    served: Course, people: People
+) -> None:
+    page = await open_as_alice(await people.person("alice"), served)
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    await page.route("**/draft?*", lose_answer, times=1)
+    await write(page, "# two\n")
+    await expect(page.locator("#said")).to_contain_text("No connection.")
+    await write(page, "# three\n")
+    await saved(page, "in this browser and on the server")
+    await expect(page.locator("#choice")).to_be_hidden()
+    draft = served.root / ".mograder" / "drafts" / "hw1" / "alice.json"
+    assert "# three" in json.loads(draft.read_text())["text"]
+
+
+async def test_a_text_that_the_server_refuses_is_not_sent_in_the_place_of_a_newer_one(
+    served: Course, people: People
+) -> None:
+    page = await open_as_alice(await people.person("alice"), served)
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    refused = {"error": "This text is too long."}
+    await page.route("**/draft?*", lambda route: route.fulfill(status=413, json=refused), times=1)
+    await write(page, "# two\n")
+    await expect(page.locator("#said")).to_contain_text("This text is too long.")
+    async with page.expect_request(lambda each: each.method == "PUT") as sent:
+        await write(page, "# three\n")
+    assert "# three" in str((await sent.value).post_data)
+
+
+async def test_a_browser_that_keeps_nothing_is_told_what_to_do(
+    served: Course, people: People
+) -> None:
+    person = await people.person("alice")
+    await person.context.add_init_script("""
+        IDBFactory.prototype.open = () => {
+            throw new DOMException("The operation is insecure.", "SecurityError");
+        };
+    """)
+    page = await open_item(person, served)
+    said = page.locator("#said")
+    await expect(said).to_contain_text("Allow it to keep data of this address")
+    await expect(page.locator("#sign-in")).to_be_hidden()
+
+
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_an_older_draft_of_a_restored_server_replaces_nothing_without_a_question(
     served: Course, people: People, elsewhere: bool

@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import psutil
@@ -138,9 +138,58 @@ async def test_work_for_which_the_browser_has_no_room_is_sent_by_the_open_page(
     await expect(tab.page.locator("#saved")).to_have_text("Not saved yet")
     await scene.hub.pool.stop(_KEY)
     await expect(tab.page.locator("#kept")).to_contain_text("not saved (")
+    await expect(tab.ended).not_to_contain_text("is kept in this browser")
     [text] = kept(scene)
     assert "mine = 4711" in text
     await stored(tab, 0)
+
+
+async def test_work_is_kept_where_the_connection_broke_before_anything_was_typed(
+    scene: Framed,
+) -> None:
+    tab = await scene.open()
+    await expect(tab.page.locator("link[href$='/frame-unsaved.css']")).to_have_count(1)
+    await tab.person.context.set_offline(True)
+    told = {"mograder": "unsaved", "body": saved("mine = 4711")}
+    await tab.frame.evaluate("told => parent.postMessage(told, '*')", told)
+    await stored(tab, 1)
+
+
+@contextlib.asynccontextmanager
+async def typed_without_the_script(scene: Framed) -> AsyncIterator[Tab]:
+    """Open a notebook whose page cannot load what keeps unsaved work, which it can afterwards."""
+    person = await scene.people.person("alice", headers=from_proxy("alice"))
+    script = re.compile(r"/frame-unsaved\.js")
+    await person.context.route(script, lambda route: route.abort())
+    tab = await scene.show(person, f"/edit/user/alice/{ITEM}/")
+    async with tab.page.expect_event("requestfailed", lambda each: bool(script.search(each.url))):
+        await save(tab, "mine = 4711", 503)
+    yield tab
+    await person.context.unroute(script)
+
+
+async def test_what_could_not_be_kept_is_not_promised_and_is_sent_once_it_can(
+    scene: Framed,
+) -> None:
+    async with typed_without_the_script(scene) as tab:
+        await scene.hub.pool.stop(_KEY)
+        await expect(tab.ended).to_contain_text("Everything up to ")
+        await expect(tab.ended).not_to_contain_text("is kept in this browser")
+    await expect(tab.page.locator("#kept")).to_contain_text("not saved (", timeout=60_000)
+    [text] = kept(scene)
+    assert "mine = 4711" in text
+
+
+async def test_a_page_is_loaded_again_only_once_what_was_typed_in_it_is_kept(scene: Framed) -> None:
+    gone = "parent.postMessage({ mograder: 'gone' }, '*')"
+    async with typed_without_the_script(scene) as tab:
+        async with tab.page.expect_response("**/standing/**"):
+            await tab.frame.evaluate(gone)
+        await tab.frame.evaluate("document.title = 'heard'")
+        await expect(tab.page).to_have_title("heard")
+    async with tab.page.expect_navigation():
+        await tab.frame.evaluate(gone)
+    await expect(tab.page.locator("#kept")).to_contain_text("not saved (")
 
 
 async def test_work_of_a_page_that_was_left_is_offered_until_it_is_discarded(

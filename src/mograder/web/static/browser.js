@@ -25,6 +25,7 @@ let released; // the item's files by name, with the notebook as it is handed out
 let standing; // the server's last answer on what was submitted
 let frame;
 let choosing;
+let unanswered; // the text of a draft whose answer did not come: the server may have it
 let pushing;
 let sending;
 let unkept = false;
@@ -80,13 +81,16 @@ async function pushAll() {
   if (choosing || !work.dirty) return;
   try {
     while (work.dirty && !choosing) {
-      const { text } = work;
+      // Sent again before a newer one: the server takes the same text once, and tells its tag.
+      const text = (unanswered ??= work.text);
       const answer = await server.saveDraft(item, text, work.base);
+      unanswered = undefined;
       work = { ...work, base: answer.tag, dirty: work.text !== text };
       await keep();
     }
     online();
   } catch (error) {
+    if (isDecided(error)) unanswered = undefined;
     if (error.status === 412) await chooseFromServer();
     else if (error instanceof Unreachable) offline();
     else if (error.status === 401) say(`${SIGN_IN} ${rest()}`, "online");
@@ -104,7 +108,7 @@ async function look() {
   standing = await server.status(item);
   if (!work.dirty) online();
   const { draft } = standing;
-  if (!choosing && !pushing && draft?.tag && draft.tag !== base && work.base === base) {
+  if (!choosing && !pushing && unanswered === undefined && draft?.tag && draft.tag !== base && work.base === base) {
     await chooseFromServer();
   }
 }
@@ -463,7 +467,12 @@ async function main() {
   const keeper = filesOf(place);
   // While the person signs in.
   keeper.begin(first.split(" "));
-  store = await openStore(root);
+  store = await openStore(root).catch(() => {
+    throw new Error(
+      "This browser keeps no data of this page, so your work would be lost. Allow it to keep data of this address " +
+        "(cookies), or use another browser, and load this page again.",
+    );
+  });
   person = (await store.person()) ?? (await askToSignIn());
   server = serverOf(root, person);
   await onlyTab();

@@ -16,13 +16,23 @@ const FADE_MS = 12000;
 const SLOW_MS = 3000;
 const HAND_OVER_MS = 5000;
 
+// ---- the parts that are loaded when they are needed
+
+const parts = {};
+let failures = 0;
+
+// Browsers may remember by its address that a script did not load.
+const part = (name) => (parts[name] ??= import(`./frame-${name}.js${failures ? `?${failures}` : ""}`).catch(() => {
+  delete parts[name];
+  failures++;
+  throw new Error(word("unreachable"));
+}));
+
 // ---- what the hub says
 
-let in_class; // the module for help and messages, once needed
-const class_part = () => (in_class ??= import("./frame-class.js"));
 let due = 0, asked = 0, away = 0, last = Promise.resolve();
 let told = {};
-let joined = true, unsaved = false, too_long = false; // as the notebook's page says
+let joined = true, unsaved = false; // as the notebook's page says
 let out = false, gone;
 
 // One request after the other. `due` is reset when one begins, so news during it causes another.
@@ -48,18 +58,17 @@ async function look() {
     return tell_saved();
   }
   away = 0;
-  if (now.state === "replaced" || (gone && now.state === "running")) return keeping.then(reload);
+  if (now.state === "replaced" || (gone && now.state === "running")) return reload();
   tell_saved(now);
-  if (now.machine) import("./frame-machine.js").then(({ tell }) => tell(now.machine));
-  if (now.update || of("update")) import("./frame-update.js").then(({ tell }) => tell(now.update));
-  if (now.cell) import("./frame-cell.js").then(({ pass }) => pass(now.cell, order));
-  if (now.help || now.messages || in_class) class_part().then(({ tell }) => tell(now, order));
+  if (now.machine) part("machine").then(({ tell }) => tell(now.machine));
+  if (now.update || of("update")) part("update").then(({ tell }) => tell(now.update));
+  if (now.cell) part("cell").then(({ pass }) => pass(now.cell, order));
+  if (now.help || now.messages || parts.class) part("class").then(({ tell }) => tell(now, order));
   if (now.state === "ended") {
     await take_over();
     end(`${now.saved ? word("until", moment(now.saved)) : ""} ${now.title}`, now.text);
   }
-  if (older || now.state === "ended") keeping.then(() => keeps() && keeper().then(({ offer }) => offer()));
-  older = false;
+  keep();
 }
 
 function tell_saved(now = told) {
@@ -94,7 +103,7 @@ function tell_due({ due: by, closes, submitted, late, hand_in }) {
 // Shown in the notebook's place. No title: not signed in.
 function end(title, text = word("signin")) {
   if (!ended.hidden) return;
-  const kept = keeps();
+  const kept = holds();
   const had = [frame, body].includes(document.activeElement);
   const again = ended.lastElementChild;
   ended.hidden = false;
@@ -114,22 +123,18 @@ function end(title, text = word("signin")) {
 // signed-out.js removed what was kept; put-cell.js has a cell for this page, which may be hidden.
 addEventListener("storage", ({ key, newValue }) => {
   if (!at.standing.startsWith(newValue)) return;
-  if (key === "mograder-bye") {
-    unsaved = false;
-    end();
-  }
+  if (key === "mograder-bye") end();
   if (key === "mograder-ask") ask_soon();
 });
 
-// Not twice in a row.
-function reload() {
+// Not twice in a row, nor before what was typed is kept.
+async function reload() {
+  if (!(await keep())) return;
   const [navigation] = performance.getEntriesByType("navigation");
   if (navigation?.type !== "reload" || performance.now() > RELOADED_MS) location.reload();
 }
 
 // ---- work that is not saved
-
-const keeper = () => import("./frame-unsaved.js");
 
 function holds() {
   try {
@@ -138,8 +143,6 @@ function holds() {
     return false;
   }
 }
-
-const keeps = () => (unsaved && !too_long) || holds();
 
 // The frame is removed at the end, so what it holds is asked for before.
 async function take_over(most = HAND_OVER_MS) {
@@ -152,18 +155,32 @@ async function take_over(most = HAND_OVER_MS) {
 }
 
 let older = holds(); // left by a page that was closed before
-let keeping = Promise.resolve();
+let untaken = null; // the newest text, until its keeper has it
+let keeping = Promise.resolve(), again = 0;
 let handed_over;
+
+// Resolves to whether all is kept. Called at each answer of the hub: the keeper is loaded before the line breaks.
+const keep = () => (keeping = keeping.then(hand_on));
+
+async function hand_on() {
+  if (at.unsaved) try {
+    const keeper = await part("unsaved");
+    if (untaken !== null) keeper.keep(untaken);
+    untaken = null;
+    if (older || !ended.hidden) keeper.offer();
+    older = false;
+  } catch {
+    clearTimeout(again);
+    again = setTimeout(ask, AWAY_MS);
+  }
+  return untaken === null;
+}
 
 function keep_unsaved(text) {
   unsaved = text !== "";
-  too_long = text === null;
+  untaken = text ?? untaken; // null: too long
   tell_saved();
-  // In their order, which imports do not keep.
-  if (!too_long) keeping = keeping.catch(() => {}).then(keeper).then(({ keep, offer }) => {
-    keep(text);
-    if (!ended.hidden) offer(); // it came late
-  });
+  keep();
 }
 
 // ---- what the notebook's page asks
@@ -184,9 +201,9 @@ const asks = new Map([
   ["kept-name", () => say(word("name"), true)],
   ["offline", () => at.offline !== undefined && say(word("offline"), true)],
   ["unsaved", ({ body: text }) => at.unsaved && (text === null || typeof text === "string") && keep_unsaved(text)],
-  ["cell-put", (said) => import("./frame-cell.js").then(({ answer }) => answer(said))],
+  ["cell-put", (said) => part("cell").then(({ answer }) => answer(said))],
   ["handed-over", () => handed_over?.()],
-  ["files", (asked) => at.files && import("./frame-files.js").then(({ hand_in }) => hand_in(asked, at.files, frame, order))],
+  ["files", (asked) => at.files && part("files").then(({ hand_in }) => hand_in(asked, at.files, frame, order))],
   ["title", ({ text }) => short(text) && text && (document.title = text.slice(0, 200))],
   ["address", ({ search, hash }) => {
     if (!short(search, "?") || !short(hash, "#")) return;
@@ -257,7 +274,7 @@ on("leave", async (button) => {
   location.assign(document.querySelector(".back").href);
 });
 
-of("ask")?.addEventListener("click", () => class_part().then(({ open_form }) => open_form(ask)));
+of("ask")?.addEventListener("click", () => part("class").then(({ open_form }) => open_form(ask)));
 
 on("stop", async (button) => {
   await post(button);
@@ -265,14 +282,14 @@ on("stop", async (button) => {
 });
 
 on("submit", async (button) => {
-  const { hand_in } = await import("./frame-hand-in.js");
+  const { hand_in } = await part("hand-in");
   if (!(await hand_in(button, panel, { post, say, open_panel, take_over, is_unsaved: () => unsaved }))) return;
   await ask();
   say(button.dataset.done, true);
 });
 
 on("validate", async (button) => {
-  const { read } = await import("./frame-panel.js"); // most who open a notebook do not validate it
+  const { read } = await part("panel"); // most who open a notebook do not validate it
   const found = await read(await post(button, "application/x-ndjson"), button.dataset.result, say, point);
   of("close").click(); // answers what was asked there
   panel.lastElementChild.replaceChildren(...found);
