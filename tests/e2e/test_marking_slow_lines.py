@@ -82,3 +82,74 @@ async def test_a_comment_stays_until_the_saved_one_stands_in_its_place(
     await desk.is_saved()
     mark = (await course.state("dan"))["mark"]
     assert (mark["points"], mark["comment"]) == (5, "Good start. But it lacks n = 0.")
+
+
+async def test_escape_leaves_the_field_of_a_dialog_before_it_throws_its_text_away(
+    desk: Desk,
+) -> None:
+    page = desk.page
+    for dialog, keys in (("item", ("i",)), ("note", ("l", "Enter"))):
+        await desk.press(*keys)
+        await page.keyboard.type("Why?")
+        await desk.press("Escape")
+        await expect(page.locator(f"#{dialog}-cancel")).to_be_focused()
+        await expect(page.locator(f"#{dialog}-text")).to_have_value("Why?")
+        await desk.press("Escape")
+        await expect(page.locator(f"#{dialog}")).to_be_hidden()
+        await desk.press(*keys, "Escape")
+        await expect(page.locator(f"#{dialog}")).to_be_hidden()
+
+
+async def test_words_that_fail_after_their_dialog_was_closed_are_told_and_offered_again(
+    course: MarkingCourse, desk: Desk
+) -> None:
+    page, alert = desk.page, desk.page.get_by_role("alert").first
+    hold, asked, go_on = held("POST", lose)
+    await page.route(ANNOTATIONS, hold)
+    await desk.press("l", "Enter")
+    await page.keyboard.type("Why?")
+    await desk.press("Control+Enter")
+    await asked.wait()
+    await desk.press("Escape")
+    await expect(page.locator("#note")).to_be_hidden()
+    go_on.set()
+    await expect(alert).to_contain_text("It was not saved: the server does not answer.")
+    await expect(alert).to_contain_text("You wrote: Why?")
+    await page.unroute(ANNOTATIONS)
+    await page.reload()
+    await expect(page.locator("#note-text")).to_have_value("Why?")
+    await desk.press("Control+Enter")
+    await expect(page.get_by_role("note")).to_contain_text("Why?")
+    assert [each["text"] for each in (await course.state("dan"))["annotations"]] == ["Why?"]
+    await page.reload()
+    await expect(page.get_by_role("note")).to_contain_text("Why?")
+    await expect(page.locator("#note")).to_be_hidden()
+
+
+async def test_a_late_answer_opens_no_dialog_over_what_is_being_written(
+    course: MarkingCourse, desk: Desk
+) -> None:
+    for text in ("States the rate", "Says why"):
+        await course.comment(text, 1)
+    await desk.page.reload()
+    await expect(desk.page.get_by_role("checkbox", name="Says why")).to_be_visible()
+    hold, asked, go_on = held("PUT", Route.continue_)
+    await desk.page.route("**/questions/Essay/comments/*", hold)
+    await desk.press("v")
+    await desk.page.get_by_role("button", name="↑ Says why").click()
+    await asked.wait()
+    await desk.press("Escape", "c")
+    go_on.set()
+    await expect(desk.page.locator("#news")).to_contain_text("marks were recalculated")
+    await desk.page.keyboard.type("One ")
+    hold, asked, go_on = held("GET", Route.continue_)
+    await desk.page.route("**/history", hold)
+    await desk.press("Escape", "h")
+    await asked.wait()
+    await desk.press("c")
+    async with desk.page.expect_response("**/history") as answer:
+        go_on.set()
+    await (await answer.value).finished()
+    await desk.page.wait_for_timeout(300)
+    await desk.page.keyboard.type("word.")
+    await expect(desk.comment).to_have_value("One word.")
