@@ -153,3 +153,21 @@ async def test_a_late_answer_opens_no_dialog_over_what_is_being_written(
     await desk.page.wait_for_timeout(300)
     await desk.page.keyboard.type("word.")
     await expect(desk.comment).to_have_value("One word.")
+
+
+async def test_a_mark_whose_request_is_never_answered_is_sent_again(
+    course: MarkingCourse, desk: Desk
+) -> None:
+    async def never(_route: Route) -> None:
+        pass
+
+    alert = desk.page.get_by_role("alert")
+    soon = "const soon = AbortSignal.timeout(50); AbortSignal.timeout = () => soon"
+    await desk.page.evaluate(soon)
+    await desk.page.route("**/answers/*/questions/*", never)
+    await desk.put("p", "5")
+    await expect(alert).to_contain_text("Kept in this browser, and sent again.")
+    await desk.page.evaluate("AbortSignal.timeout = () => null")
+    await desk.page.unroute("**/answers/*/questions/*")
+    await desk.is_saved()
+    assert (await course.state("dan"))["mark"]["points"] == 5
