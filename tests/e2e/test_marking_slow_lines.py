@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Dialog, Route, expect
 
-from tests.support.browser import People
+from tests.support.browser import People, wait_in_page
 from tests.support.browser_alone import answering
 from tests.support.hub_pages import serving
 from tests.support.identity import from_proxy
@@ -171,3 +171,32 @@ async def test_a_mark_whose_request_is_never_answered_is_sent_again(
     await desk.page.unroute("**/answers/*/questions/*")
     await desk.is_saved()
     assert (await course.state("dan"))["mark"]["points"] == 5
+
+
+async def test_a_mark_saved_in_one_tab_leaves_the_unsaved_words_of_another(
+    course: MarkingCourse, desk: Desk
+) -> None:
+    page, alert = desk.page, desk.page.get_by_role("alert")
+    await course.saved("dan", user="ben", points=3)
+    await desk.put("c", "Written in this tab.")
+    await expect(alert).to_contain_text("ben saved first")
+    other = Desk(await page.context.new_page())
+    await other.page.goto(page.url)
+    await expect(other.page.locator("#desk")).to_be_visible()
+    await other.put("p", "4")
+    await other.is_saved()
+    await page.reload()
+    await expect(alert).to_contain_text("ben saved first")
+    await expect(desk.comment).to_have_value("Written in this tab.")
+    await page.close()  # then the other takes them up
+    await wait_in_page(other.page, "navigator.locks.query().then(({ held }) => held.length === 1)")
+    await other.page.reload()
+    await expect(other.comment).to_have_value("Written in this tab.")
+    for why in ("ben saved first", "saved elsewhere"):
+        await expect(other.page.get_by_role("alert")).to_contain_text(why)
+        await other.press("d")
+        await expect(other.page.get_by_role("dialog")).to_be_visible()
+        await other.press("y")
+    await other.is_saved()
+    kept = "Object.keys(localStorage).filter((name) => name.startsWith('mograder-marking:'))"
+    assert await other.page.evaluate(kept) == []
