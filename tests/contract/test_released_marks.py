@@ -632,6 +632,26 @@ async def test_words_beside_the_button_that_takes_a_request_back_are_sent(
     assert not request.waits
 
 
+async def test_words_of_an_answer_are_there_again_below_what_was_said_meanwhile(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    (request,) = RegradeRequests(course.book).of()
+    await ask(hub, action="reply", text="One more word.")
+    fields = {"text": "A <long> answer.", "points": "9", "seen": str(request.last)}
+    answer = await post(hub, THREAD, MARKER, action="change", version="", **fields)
+    assert answer.status_code == 409
+    shown = Reader(answer.text)
+    assert "There is a newer message in this thread. Nothing was recorded. Read it" in shown.words
+    assert "One more word." in answer.text
+    assert "A &lt;long&gt; answer.</textarea>" in answer.text
+    assert ("value", "9") in shown.attributes
+    hidden = {name: hidden_field(answer.text, name) for name in ("seen", "version")}
+    again = await post(hub, THREAD, MARKER, action="answer", text="A <long> answer.", **hidden)
+    assert again.status_code == 303
+
+
 async def test_two_decisions_do_not_pass_each_other(hub: Hub, course: ReleasedCourse) -> None:
     await release(hub)
     await ask(hub)

@@ -111,7 +111,9 @@ async def test_similar_answers_are_told_as_such_marked_together_and_one_is_separ
     await expect(notices(page)).to_contain_text("was taken out of a group of 3 answers")
     await page.goto(address_of(url, course, "ann"))
     await expect(notices(page)).to_contain_text("2 similar answers")
-    await page.keyboard.press("w")
+    for _ in range(2):  # as one that is held down
+        await page.keyboard.down("w")
+    await page.keyboard.up("w")
     await expect(page.get_by_label("Mark all 2 similar answers")).to_be_checked()
     await give(page, "7")
     await expect(page.locator("#saved")).to_have_text("Saved")  # the key alone may be, before it
@@ -485,7 +487,8 @@ async def test_another_markers_change_of_a_comment_at_lines_is_told_before_it_is
     trouble = page.locator("#note-trouble")
     await expect(trouble).to_contain_text("changed meanwhile by ben")
     await expect(trouble).to_contain_text("It is now: Which of them?")
-    await page.keyboard.press("Escape")
+    for _ in range(2):  # out of the field, and out of the dialog
+        await page.keyboard.press("Escape")
     await expect(note).to_contain_text("Which of them?")
 
 

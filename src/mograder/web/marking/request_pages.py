@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from mograder.auth.credentials import Role
 from mograder.core.csv_table import number_text
-from mograder.core.errors import Forbidden, InvalidInput, NotFound
+from mograder.core.errors import Conflict, Forbidden, InvalidInput, MograderError, NotFound
 from mograder.core.item_dates import course_zone
 from mograder.core.names import is_same_person
 from mograder.grading.late_work import moment
@@ -34,6 +34,7 @@ from mograder.store.marking.annotations import NO_REASONS
 from mograder.store.marking.marking_progress import open_for_marking
 from mograder.store.marking.question_marking import AnswerMark, QuestionMarks
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
+from mograder.web.error_responses import status_of
 from mograder.web.marking.context import (
     CurrentMarker,
     CurrentMarking,
@@ -53,6 +54,12 @@ _MOST_CALLS = 10
 
 class _UnusedPoints(InvalidInput):
     """A form has points that its button does not record."""
+
+    def __init__(self, points: str) -> None:
+        super().__init__(
+            f"You wrote {points} points, and did not press Change the mark.",
+            hint="Press it, or empty the field.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +117,21 @@ def _page(
     marking: MarkingApp,
     marker: Marker,
     view: ThreadView,
-    unused: Mapping[str, str] | None = None,
+    fields: Mapping[str, str] | None = None,
+    refused: MograderError | None = None,
 ) -> Response:
-    """Return the page of a request; ``unused`` are the fields of a form of which nothing was done.
+    """Return the page of a request; ``fields`` are those of a form that was ``refused``.
 
     They are in the form again, as what a person wrote would else be lost.
     """
     return page(
         request,
         "marking/request.html",
-        400 if unused else 200,
+        status_of(refused) if refused else 200,
         here="marking",
         view=view,
-        unused=unused,
+        fields={"text": "", "points": "", **(fields or {})},
+        refused=refused,
         may=may_answer(marker, view.request),
         instructor=marker.role is Role.INSTRUCTOR,
         longest=LONGEST_TEXT,
@@ -141,9 +150,9 @@ async def change_thread(
     fields = await read_form(request, _FORM_BYTES)
     try:
         done, student = await to_thread.run_sync(_change, marking, marker, a, number, fields)
-    except _UnusedPoints:
+    except (_UnusedPoints, Conflict) as error:
         view = await to_thread.run_sync(_thread, marking, marker, a, number)
-        return _page(request, marking, marker, view, {"text": "", **fields})
+        return _page(request, marking, marker, view, fields, error)
     await marking.record(request, f"request: {fields['action']}", f"{a}: {number}"[:200])
     marking.tell((student,))
     where = with_outcome(f"/marking/{path_segment(a)}/requests/{path_segment(number)}", done)
@@ -337,7 +346,7 @@ def _refuse_points(mark: AnswerMark | None, text: str) -> None:
     with suppress(InvalidInput):
         if _points(text) == mark.question.points:
             return
-    raise _UnusedPoints("These points are recorded by Change the mark only.")
+    raise _UnusedPoints(text)
 
 
 def _points(text: str) -> float:

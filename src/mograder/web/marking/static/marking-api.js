@@ -2,6 +2,7 @@
 
 import { word } from "./words.js";
 
+const PATIENCE_MS = 30000; // a connection may end without a word; what is read may be large and take longer
 const AWAY = new Set([429, 500, 502, 503, 504]);
 
 // The hub answered, and did not do what it was asked.
@@ -26,7 +27,8 @@ export async function call(method, address, body, more = {}) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const sent = body === undefined ? undefined : JSON.stringify(body);
-  const answer = await fetch(address, { method, headers, body: sent, cache: "no-store", ...more }).catch(() => null);
+  const signal = method === "GET" ? null : AbortSignal.timeout(PATIENCE_MS);
+  const answer = await fetch(address, { method, headers, body: sent, cache: "no-store", signal, ...more }).catch(() => null);
   // A front that answers in the hub's place has no number of the request, and tells nothing.
   if (!answer || !answer.headers.has("x-request-id") || AWAY.has(answer.status)) throw new Away(word("away"));
   if (answer.redirected || answer.status === 401) throw new Refused(401, word("signin"));

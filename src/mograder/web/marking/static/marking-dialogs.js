@@ -3,6 +3,7 @@
 import { Away, at_api, at_comments, at_question, call } from "./marking-api.js";
 import { announce, make, markup, moment, number_in, number_text, of } from "./marking-dom.js";
 import { current_rubric } from "./marking-form.js";
+import { tell_trouble } from "./marking-trouble.js";
 import { word } from "./words.js";
 
 const ASK_MS = 250, AGAIN_MS = 3000, MOST = 6;
@@ -16,6 +17,9 @@ function told(field, error) {
   of(field).textContent = error ? error.message : "";
   of(field).hidden = !error;
 }
+
+// What fails after its dialog was closed is told on the page, with its text, until something else is saved.
+const tell_lost = (why, text) => tell_trouble("lost", [why, text && word("wrote", "", text)].filter(Boolean).join(" "));
 
 // Ctrl+Enter saves in a dialog, too.
 for (const form of document.querySelectorAll("dialog form.stacked")) {
@@ -85,8 +89,10 @@ async function changing(act) {
   try {
     await act(at_comments(page.place().question));
     of("item").close();
+    tell_lost("", "");
     if (of("revise").open) show_revise();
   } catch (error) {
+    if (!of("item").open) return tell_lost(error.message, of("item-text").value);
     const now = error.status === 409 ? error.body?.now : null;
     if (now) item = now;
     told("item-trouble", now ? new Error(`${error.message} ${word("itemnow", now.text, number_text(now.points) || "–")}`) : error);
@@ -127,9 +133,10 @@ const swap = (one, other) => revising(async () => {
 async function revising(act) {
   try {
     await page.rubric_changed(await act());
-    show_revise();
+    if (of("revise").open) show_revise();
   } catch (error) {
     if (error.status) await page.read_rubric(); // another marker has changed it
+    if (!of("revise").open) return tell_lost(error.message, "");
     show_revise();
     told("revise-trouble", error);
   }
@@ -196,7 +203,7 @@ of("note-form").addEventListener("submit", async (event) => {
   const { cell, note, place, submission } = noted;
   const body = { question: page.state().question, cell: cell.index, first_line: first, last_line: last, text };
   keep_note();
-  await noting(() => (note ? call("PUT", `${at_notes(place)}/${note.id}`, { ...body, saved_comment: note.saved_comment, version: note.version }) : call("POST", at_notes(place), { ...body, submission })), (each) => each.cell === body.cell && each.first_line === first && each.last_line === last && each.text === text);
+  await noting(() => (note ? call("PUT", `${at_notes(place)}/${note.id}`, { ...body, saved_comment: note.saved_comment, version: note.version }) : call("POST", at_notes(place), { ...body, submission })), (each) => each.cell === body.cell && each.first_line === first && each.last_line === last && each.text === text, text);
 });
 
 of("note-remove").addEventListener("click", () => noting(() => call("DELETE", `${at_notes(noted.place)}/${noted.note.id}?version=${noted.note.version}`), null));
@@ -215,7 +222,7 @@ function hold_note(on) {
 const at_notes = ({ id }) => at_api(`/answers/${id}/annotations`);
 
 // A request whose answer was lost may have been carried out: `there` finds what it left.
-async function noting(act, there) {
+async function noting(act, there, text = "") {
   if (busy) return;
   const mine = noted; // another may be written meanwhile, after this dialog was closed
   busy = true;
@@ -226,7 +233,9 @@ async function noting(act, there) {
   } catch (error) {
     const away = error instanceof Away, now = error.body?.now;
     const why = [word("noannotation", "", error.message), now ? word("notenow", now.text) : ""].join(" ").trim();
-    if (noted !== mine) return announce(why);
+    const shown = noted === mine && of("note").open;
+    if (!shown && noted === mine) keep_note(); // it is offered with the answer, the next time
+    if (!shown) return tell_lost(why, text);
     if (now && mine.note) mine.note.version = now.version; // it is told, and another press replaces it
     hold_note(away);
     told("note-trouble", new Error(away ? word("kept", "", why) : why));
@@ -236,23 +245,34 @@ async function noting(act, there) {
       const state = await page.reload().catch(() => null);
       if (!of("note").open || noted !== mine) return;
       if (there && state?.annotations.some(there)) of("note").close();
-      else noting(act, there);
+      else noting(act, there, text);
     }, AGAIN_MS);
     return;
   } finally {
     busy = false;
   }
   if (noted === mine) of("note").close();
+  tell_lost("", "");
   await page.reload();
   announce(word("saved"));
+}
+
+// As on the page, Escape leaves a field first: it does not throw away what was written.
+for (const [name, before] of [["item", () => item], ["note", () => noted.note]]) {
+  of(name).addEventListener("cancel", (event) => {
+    const same = of(`${name}-text`).value === (before()?.text ?? "");
+    if (busy || same || !document.activeElement.matches("input, textarea")) return;
+    event.preventDefault();
+    of(`${name}-cancel`).focus();
+  });
 }
 
 // ---- the history of a mark
 
 export async function show_history() {
-  const { id, question } = page.place(), asked = page.key();
+  const { id, question } = page.place(), asked = page.key(), at = document.activeElement;
   const { entries } = await call("GET", `${at_question(id, question)}/history`);
-  if (asked !== page.key()) return;
+  if (asked !== page.key() || at !== document.activeElement) return; // it would open over what is begun since
   of("changes").replaceChildren(...entries.map((each) => make(
     "li", {},
     make("strong", {}, each.points !== null ? word("marked", number_text(each.points)) : word(each.marker ? "cleared" : "forpeople")),

@@ -182,8 +182,10 @@ function toggled(comment, on) {
   change({}, undefined, points === null && before !== sum() ? before : null);
 }
 
-// A saved comment in the place of the same text written by hand.
+// A saved comment in the place of the same text written by hand. If more was written since, or the rubric
+// could not be read again, the text stays.
 export function use(comment) {
+  if (draft.comment.trim() !== item_of(comment.id)?.text) return;
   of("comment").value = "";
   draft.comment = "";
   turn_on(comment);

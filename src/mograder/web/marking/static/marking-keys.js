@@ -22,9 +22,9 @@ export function listen_to_keys({ acts, digit, onward, leave }) {
     if (event.ctrlKey || event.metaKey) return;
     if (event.key === "Escape" && writing) return did(event, leave);
     if (writing || !letters.checked) return;
-    if (event.key >= "1" && event.key <= "9" && event.key.length === 1) return event.repeat || did(event, () => digit(Number(event.key)));
-    const act = table.get(event.key);
-    if (act) did(event, act);
+    const act = /^[1-9]$/.test(event.key) ? () => digit(Number(event.key)) : table.get(event.key);
+    // Held down, a key would undo what it did; only the ways go on.
+    if (act && (!event.repeat || act === acts.next || act === acts.previous)) did(event, act);
   });
 }
 

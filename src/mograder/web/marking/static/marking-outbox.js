@@ -14,6 +14,7 @@ const entries = new Map();
 const listeners = [];
 let failures = 0, retry = 0, storing = true, silent = false;
 
+const name_of = (key) => `${prefix}${key}#${tab}`; // another tab's unsaved mark of the same answer stays
 export const key_of = (id, question) => `${id}/${question}`;
 export const entry_of = (key) => entries.get(key);
 export const unsaved = () => [...entries.values()];
@@ -40,7 +41,7 @@ export function drop(key) {
   if (!entry) return;
   clearTimeout(entry.due);
   entries.delete(key);
-  try { localStorage.removeItem(prefix + key); } catch { /* it was never stored */ }
+  try { localStorage.removeItem(name_of(key)); } catch { /* it was never stored */ }
 }
 
 // Sends an answer's mark now; true if the hub has it then.
@@ -78,6 +79,7 @@ export async function take_up() {
     const entry = { sent: [], ...kept, trouble: kept.held, refused: Boolean(kept.held) };
     entries.set(entry.key, entry);
     store(entry);
+    if (storing && name !== name_of(entry.key)) localStorage.removeItem(name);
     if (!entry.conflict && !entry.held) send(entry);
     else tell(entry);
   }
@@ -148,7 +150,7 @@ function same(mark, draft) {
 function store(entry) {
   const { key, id, question, label, draft, version, run, sent, held = "", conflict = null } = entry;
   try {
-    localStorage.setItem(prefix + key, JSON.stringify({ key, id, question, label, draft, version, run, sent, held, conflict, tab }));
+    localStorage.setItem(name_of(key), JSON.stringify({ key, id, question, label, draft, version, run, sent, held, conflict, tab }));
   } catch { storing = false; }
 }
 
