@@ -169,7 +169,7 @@ def node() -> None:
     table={
         "add": Lazy("mograder.cli.extension:add"),
         "remove": Lazy("mograder.cli.extension:remove"),
-        "pick": Lazy("mograder.cli.pick_submission:pick", _LINUX),
+        "pick": Lazy("mograder.cli.serve:pick", _LINUX),
         "list": Lazy("mograder.cli.extension:show"),
         "import": Lazy("mograder.cli.extension:import_csv"),
         "export": Lazy("mograder.cli.extension:export"),
@@ -274,7 +274,7 @@ def moodle() -> None:
         "routes": _on_server("mograder.cli.hub.routes:routes", section=_CARE),
         "backup": _on_server("mograder.cli.hub.backup:backup", section=_CARE),
         "restore": _on_server("mograder.cli.hub.backup:restore", section=_CARE),
-        "move-database": _on_server("mograder.cli.hub.move_database:move_database", section=_CARE),
+        "move-database": _on_server("mograder.cli.hub.upkeep:move_database", section=_CARE),
         "rotate-audit": _on_server("mograder.cli.hub.upkeep:rotate_audit", section=_CARE),
         "prune": _on_server("mograder.cli.hub.upkeep:prune", section=_CARE),
         "install": _on_server("mograder.cli.hub.install:install", section=_SERVICE),

@@ -1,7 +1,8 @@
-"""A course over plain HTTPS, on its machine: the server, and pages for browsers alone.
+"""A course on its machine: its server, its submissions, and pages for browsers alone.
 
-``mograder serve`` serves the course (B135-B145, B156; compatibility-0.3.16.md 4), and ``mograder
-https export-web`` makes the page with which an item runs in the browser alone.
+``mograder serve`` serves the course (B135-B145, B156; compatibility-0.3.16.md 4), ``mograder
+extension pick`` lets one of its submissions count, and ``mograder https export-web`` makes the page
+with which an item runs in the browser alone.
 
 Imports that only one command needs, of the server and of the export, are made when it runs.
 """
@@ -12,15 +13,19 @@ from pathlib import Path
 
 import click
 
+from mograder.cli.extension import opened
 from mograder.cli.files import read_text
 from mograder.cli.server_tokens import print_tokens
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.console import plain
+from mograder.cli.shared.course_settings import course_option, load_course
 from mograder.cli.shared.options import EXISTING_DIRECTORY, EXISTING_PATH, PATH
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.item_dates import course_zone
 from mograder.core.name_lookup import Words, find_name, listed
-from mograder.core.names import FileName
-from mograder.core.settings import read_environ
+from mograder.core.names import FileName, ItemName, Username
+from mograder.core.settings import LoadedSettings, read_environ
+from mograder.grading.late_work import moment
 from mograder.store.assignment_server.assignments import Assignment, Catalogue
 from mograder.store.assignment_server.name_registry import (
     PEOPLE_FILE,
@@ -28,6 +33,8 @@ from mograder.store.assignment_server.name_registry import (
     NameRegistry,
 )
 from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret
+from mograder.store.submissions.history import RECEIPTS
+from mograder.store.submissions.submissions import Submissions
 
 _PORT = 8080
 _HIGHEST = 65535
@@ -186,6 +193,26 @@ def export_web(
         f"{found.name}: {name} with marimo {done.page.marimo}, Pyodide {done.page.pyodide} and "
         f"{len(done.wheels)} packages. Serve it with: mograder serve --web {directory}"
     )
+
+
+@click.command("pick")
+@click.argument("assignment")
+@click.argument("student")
+@click.argument("number", type=click.IntRange(min=1))
+@course_option
+def pick(*, assignment: str, student: str, number: int, loaded: LoadedSettings) -> None:
+    """Let a submission count that was kept beside the one that does.
+
+    A late version does not replace one that was in time, also where an extension comes afterwards.
+    NUMBER is that of its receipt. `mograder autograde` grades it then; the others are kept.
+    """
+    with opened(loaded, writes=False) as extensions:
+        name = ItemName.parse(extensions.named(assignment))
+    directory = loaded.path(loaded.settings.dirs.submitted)
+    submissions = Submissions(directory, records=loaded.state_dir / RECEIPTS)
+    found = submissions.pick(Username.parse(student), name, number)
+    received = moment(found.received, course_zone(loaded.settings))
+    click.echo(plain(f"{student}, {name}: submission {number} counts, received {received}."))
 
 
 def _notebook(found: Assignment, wanted: str | None) -> FileName:

@@ -1,4 +1,4 @@
-"""What grows on a hub: ``mograder hub rotate-audit`` and ``prune``."""
+"""The keeping of a hub's data: ``mograder hub rotate-audit``, ``move-database`` and ``prune``."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from mograder.operations.pruning import prune as prune_course
 from mograder.sandbox.environments.pruning import Pruned
 from mograder.store.hub.hub_state import rotate_audit as rotate
 from mograder.store.hub.hub_tables import AuditRow
+from mograder.store.migrations.moving import move_database as move
 
 
 @click.command("rotate-audit")
@@ -75,6 +76,19 @@ def _keep(target: IO[str], rows: Sequence[AuditRow]) -> None:
         target.write(json.dumps(line, ensure_ascii=False) + "\n")
     target.flush()
     os.fsync(target.fileno())
+
+
+@click.command("move-database")
+@course_option
+def move_database(*, loaded: LoadedSettings) -> None:
+    """Copy the hub's state from hub.db to PostgreSQL.
+
+    It goes to the database that [database] url names. Stop the hub before. The database must be
+    new: a hub that finds it so refuses to start beside hub.db, since revoked tokens would count
+    again. hub.db stays as it is.
+    """
+    copied = move(loaded)
+    click.echo(f"Copied {copied} rows. Start the hub, and remove hub.db when all is well.")
 
 
 @click.command("prune")
