@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -264,6 +265,31 @@ async def test_many_viewers_of_a_busy_class_cost_one_reading_a_second(
     assert all("student asks for help" in each or "I am lost." in each for each in shown)
     first, second = readings
     assert second - first >= 0.5
+
+
+async def test_a_class_whose_board_takes_long_to_read_is_read_less_often(
+    taught: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings, read = list[tuple[float, float]](), Board.checks
+    begins, may_end = threading.Event(), threading.Event()
+
+    def slow(board: Board, item: str) -> tuple[CheckRow, ...]:
+        begun = time.monotonic()
+        begins.set()
+        may_end.wait(30)
+        time.sleep(0.1)
+        readings.append((begun, time.monotonic()))
+        return read(board, item)
+
+    monkeypatch.setattr(Board, "checks", slow)
+    first_page = asyncio.create_task(page(taught))
+    await until(begins.is_set)
+    await asks(taught)
+    may_end.set()
+    await first_page
+    assert "I am lost." in await page(taught)
+    (begun, ended), (again, _) = readings
+    assert again - ended >= 4 * (ended - begun)
 
 
 async def test_a_validation_on_the_hub_counts_as_well(taught: Hub) -> None:

@@ -6,12 +6,13 @@ import dataclasses
 import hashlib
 import re
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, event, func, select
 
 from mograder.clients import mail
 from mograder.clients.mail import MailServer, Sending, is_address
@@ -23,6 +24,7 @@ from mograder.core.settings import load_settings
 from mograder.exchange.mailing import LetterEvent, Post
 from mograder.grading.release.releasing import ReleasedMarks, render_marks
 from mograder.store.copies.update_rows import UpdateRows
+from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.gradebook.gradebook import Gradebook, Identity
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.late_work import Extension, LateWork
@@ -534,6 +536,28 @@ def test_a_hub_that_stops_sends_no_further_letter(engine: Engine, box: MailBox) 
     post.ends.set()
     post.look(clock, lambda *_: iter(()))
     assert (box.letters, len(rows.due(now, 5))) == ([], 2)
+
+
+def test_more_events_than_a_statement_may_name_give_a_letter_each(tmp_path: Path) -> None:
+    engine = open_engine(database_url("", tmp_path))
+
+    def bound(connection: sqlite3.Connection, _: object) -> None:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+
+    event.listen(engine, "connect", bound)
+    upgrade(engine)
+    rows, clock = Letters(engine), ManualClock()
+    post, now = Post(rows, a_server(1), ""), clock.now()
+    post.ends.set()
+
+    def letter(key: str) -> LetterEvent:
+        row = LetterRow(key, "released", "alice", "A1", ALICE, key, "text", now, now)
+        return key, lambda: row
+
+    post.look(clock, lambda *_: (letter(f"{number}") for number in range(1500)))
+    post.look(clock, lambda *_: (letter(f"{number}") for number in range(2000)))
+    assert {row.key for row in rows.due(now, 3000)} == {f"{number}" for number in range(2000)}
+    engine.dispose()
 
 
 def test_letters_are_written_after_a_clock_that_was_ahead_was_put_right(

@@ -15,8 +15,9 @@ import pytest
 
 from mograder.grading.late_changes import extension
 from mograder.grading.late_work import moment
-from mograder.grading.release import regrade_requests
+from mograder.grading.release import regrade_requests, releasing
 from mograder.grading.release.regrade_requests import RequestRules
+from mograder.grading.release.releasing import ReleasedMarks
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE, MarkEntry
 from mograder.store.gradebook.late_work import LateWork, Membership
@@ -206,6 +207,26 @@ async def test_later_marks_are_seen_after_the_next_release_only(
     assert "1 mark changed since the release:" in item
     await release(hub)
     assert seen_mark(await read(hub, "/marks/alice/A1")) == "16.5"
+
+
+async def test_an_items_page_finds_a_changed_mark_without_parsing_the_releases_of_the_class(
+    hub: Hub, course: ReleasedCourse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(60):
+        course.grade(f"student{number:02}")
+        course.mark(f"student{number:02}", 6)
+    await release(hub)
+    course.mark("student59", 9)  # on the second page
+    parsed, parse = list[str](), releasing.parse_marks
+
+    def noted(text: str) -> ReleasedMarks:
+        parsed.append(text)
+        return parse(text)
+
+    monkeypatch.setattr(releasing, "parse_marks", noted)
+    item = await read(hub, "/course/items/A1", "prof")
+    assert "1 mark changed since the release:" in item
+    assert 0 < len(parsed) <= 51
 
 
 async def test_the_pages_of_marking_count_the_requests_that_wait(

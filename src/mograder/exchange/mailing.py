@@ -23,6 +23,8 @@ from mograder.store.hub.letters import INVITED, LetterRow, Letters, LetterState
 _BACK = timedelta(days=3)
 """How long an event may have been over before its letter is written, such as after a break."""
 _AT_ONCE = 50
+_WRITTEN_AT_ONCE = 500
+"""Databases bound the parameters of a statement, and other writers wait for this one."""
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=5), timedelta(hours=4)
 _GIVEN_UP = timedelta(days=3)
 _OF_A_DAY, _DAY = frozenset({"due", "digest"}), timedelta(days=1)
@@ -68,11 +70,16 @@ class Post:
 
     def _write(self, found: Iterator[LetterEvent]) -> None:
         """Write the letters about events that have none."""
-        events = dict(found)
-        new = events.keys() - self.letters.known(events.keys())
-        self.letters.add([events[key]() for key in sorted(new)])
-        if new:
-            _log.info("%d letters were written", len(new))
+        events, written = dict(found), 0
+        keys = sorted(events)
+        for begin in range(0, len(keys), _WRITTEN_AT_ONCE):
+            some = keys[begin : begin + _WRITTEN_AT_ONCE]
+            known = self.letters.known(some)
+            new = [events[key]() for key in some if key not in known]
+            self.letters.add(new)
+            written += len(new)
+        if written:
+            _log.info("%d letters were written", written)
 
     def _send_due(self, now: datetime) -> None:
         while not self.ends.is_set() and (rows := self.letters.due(now, _AT_ONCE)):

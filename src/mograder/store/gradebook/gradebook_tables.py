@@ -26,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from mograder.core.clock import utc_iso
@@ -189,13 +190,13 @@ question_marks = Table(
 
 
 def _log(
-    name: str, *columns: Column[Any], index: Sequence[str] = (), at: TypeEngine[Any] = _MOMENT
+    name: str, *parts: SchemaItem, index: Sequence[str] = (), at: TypeEngine[Any] = _MOMENT
 ) -> Table:
     """Return a table whose rows are only added, with the user who made each, and when."""
     made = Column("by", String(200), nullable=False), Column("at", at, nullable=False)
     number = Column("id", Integer, primary_key=True)
     indexes = [Index(f"ix_{name}_{index[-1]}", *index)] if index else []
-    return Table(name, metadata, number, *columns, *made, *indexes)
+    return Table(name, metadata, number, *parts, *made, *indexes)
 
 
 rubrics = _log(
@@ -275,6 +276,7 @@ mark_releases = _log(
     Column("visible_from", _TIME),
     Column("note", Text, nullable=False, server_default=""),
     Column("grade", Text, nullable=False, server_default=""),
+    Index("ix_mark_releases_of_student", "student"),  # each student's first page reads these
     index=("assignment", "student"),
     at=_TIME,
 )

@@ -15,14 +15,14 @@ import json
 import random
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, ScalarSelect, Table, func, insert, select
+from sqlalchemy import Connection, ScalarSelect, Table, exists, func, insert, select
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput
@@ -201,27 +201,60 @@ class AssignmentProgress:
 class MarkingProgress:
     """The progress of assignments; thread-safe.
 
-    Mutable state: ``_known``, the last numbers of each assignment and what they were counted from.
+    Mutable state: ``_known`` and ``_waiting``, the last numbers of each assignment and what they
+    were counted from.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[_Stamp, AssignmentProgress]] = {}
+        self._waiting: dict[str, tuple[_Stamp, int]] = {}
 
     def of(self, book: Gradebook, assignment: str) -> AssignmentProgress:
         stamp = _stamp(book, assignment)  # before the rows are read, so that no change is missed
         known = self._known.get(assignment)
+        if known is None or known[0] != stamp:
+            known = self._known[assignment] = stamp, _count(book, assignment)
+        return known[1]
+
+    def waiting(self, book: Gradebook, assignment: str) -> int:
+        """Return how many answers wait, from the marks of those students who may have some."""
+        stamp = _stamp(book, assignment)
+        known, waiting = self._known.get(assignment), self._waiting.get(assignment)
         if known is not None and known[0] == stamp:
-            return known[1]
-        shares, grades = Shares(book).of(assignment), book.grades(assignment)
-        with book.reading() as connection:
-            row = read_assignment(connection, assignment) or AssignmentRow(assignment)
-            graded = connection.execute(
-                select(func.count()).where(student_work.c.assignment == assignment)
-            ).scalar_one()
-        flagged = tuple(each.student for each in grades if each.flags)
-        found = AssignmentProgress(graded, tuple(_questions(row, grades, shares)), flagged)
-        self._known[assignment] = (stamp, found)
-        return found
+            return known[1].waiting
+        if waiting is None or waiting[0] != stamp:
+            found = _count(book, assignment, _unfinished(book, assignment)).waiting
+            waiting = self._waiting[assignment] = stamp, found
+        return waiting[1]
+
+
+def _count(
+    book: Gradebook, assignment: str, students: Collection[str] | None = None
+) -> AssignmentProgress:
+    """Return the numbers of students, or of all; ``graded`` are always all."""
+    shares, grades = Shares(book).of(assignment), book.grades(assignment, students)
+    with book.reading() as connection:
+        row = read_assignment(connection, assignment) or AssignmentRow(assignment)
+        graded = connection.execute(
+            select(func.count()).where(student_work.c.assignment == assignment)
+        ).scalar_one()
+    flagged = tuple(each.student for each in grades if each.flags)
+    return AssignmentProgress(graded, tuple(_questions(row, grades, shares)), flagged)
+
+
+def _unfinished(book: Gradebook, assignment: str) -> Collection[str] | None:
+    """Return the students of whom an answer may wait for a mark; None for all.
+
+    They have no total then, unless 0.3.16 gave it or no question has marks.
+    """
+    c, runs = student_work.c, grading_runs.c
+    graded = exists().where(runs.assignment == c.assignment, runs.student == c.student)
+    wanted = select(c.student).where(c.assignment == assignment, c.total.is_(None) | ~graded)
+    with book.reading() as connection:
+        row = read_assignment(connection, assignment)
+        if row is None or not row.marks:
+            return None
+        return connection.execute(wanted).scalars().all()
 
 
 def _questions(

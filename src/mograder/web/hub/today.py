@@ -140,7 +140,7 @@ def _to_mark(app: HubApp) -> tuple[CountLine, ...]:
     if book is None:
         return ()
     names = (each.name for each in book.assignments() if ItemName.valid(each.name))
-    found = (CountLine(name, app.marking.progress.of(book, name).waiting) for name in names)
+    found = (CountLine(name, app.marking.progress.waiting(book, name)) for name in names)
     return tuple(each for each in found if each.count)
 
 

@@ -57,6 +57,19 @@ def test_a_new_gradebook_has_exactly_the_tables_that_the_program_uses(
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_gradebook_of_before_an_index_gets_it(book: Gradebook, path: Path) -> None:
+    book.put_students({"alice": "Alice"})
+    change(path, "DROP INDEX ix_mark_releases_of_student")
+    change(path, "UPDATE alembic_version SET version_num = 'g0008'")
+    with Gradebook(path) as upgraded:
+        assert upgraded.students() == {"alice": "Alice"}
+    engine = open_engine(f"sqlite:///{path}", private=False)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+    assert path.with_name("gradebook.db.before-g0009").is_file()
+
+
 def test_a_gradebook_of_0_3_16_is_imported_after_a_copy_was_put_beside(
     old: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

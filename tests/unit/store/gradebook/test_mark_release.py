@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from mograder.core.errors import Conflict
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Gradebook, OneTransaction
 from mograder.store.gradebook.mark_release import (
     MarkReleases,
     NewRelease,
@@ -51,6 +52,21 @@ def test_rows_are_added_after_those_that_were_seen_only(releases: MarkReleases) 
         releases.add("A1", [first], seen=0, by="ina", at=day(1))
     releases.add("A1", [back], seen=seen, by="ina", at=day(1))
     assert [row.by for row in releases.rows_for("A1", "alice")] == ["prof", "ina"]
+
+
+def test_a_students_rows_are_found_without_reading_those_of_the_class(tmp_path: Path) -> None:
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    with Gradebook(tmp_path / "gradebook.db") as book, book.reading() as connection:
+        event.listen(
+            connection, "before_cursor_execute", lambda *call: asked.append((call[2], call[3]))
+        )
+        releases = MarkReleases(OneTransaction(connection))
+        releases.rows_of("alice")
+        releases.shown(AT, "alice")
+        for statement, values in tuple(asked):
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+            assert [row.detail.partition(" USING ")[0] for row in plan] == ["SEARCH mark_releases"]
+    assert len(asked) == 4
 
 
 Seen = tuple[int | None, int | None, int | None]

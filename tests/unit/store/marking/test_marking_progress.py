@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +55,7 @@ def _share(book: Gradebook) -> None:
 
 
 def test_the_numbers_are_those_of_counting_anew_after_every_change(path: Path) -> None:
-    progress = MarkingProgress()
+    progress, waits = MarkingProgress(), MarkingProgress()
     with Gradebook(path) as book:
         seen = [progress.of(book, "A1")]
         for step in (_mark, _share, _grade, _take_back, _mark):
@@ -61,6 +63,33 @@ def test_the_numbers_are_those_of_counting_anew_after_every_change(path: Path) -
             seen.append(progress.of(book, "A1"))
             assert seen[-1] == MarkingProgress().of(book, "A1")
             assert seen[-1] != seen[-2]
+            assert progress.waiting(book, "A1") == seen[-1].waiting
+            assert waits.waiting(book, "A1") == seen[-1].waiting
+
+
+def test_the_answers_that_wait_are_counted_without_the_marks_of_finished_students(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = list[str]()
+    with Gradebook(path) as book:
+        grades = book.grades
+
+        def noted(assignment: str, students: Collection[str] | None = None) -> Any:
+            found = grades(assignment, students)
+            read.extend(each.student for each in found)
+            return found
+
+        monkeypatch.setattr(book, "grades", noted)
+        _mark(book)
+        assert MarkingProgress().waiting(book, "A1") == 2
+    assert sorted(read) == ["alice", "carol"]
+
+
+def test_what_0_3_16_left_unmarked_waits_though_it_gave_a_total(tmp_path: Path) -> None:
+    with Gradebook(put_recorded(tmp_path / "gradebook.db")) as book:
+        for each in book.assignments():
+            progress = MarkingProgress()
+            assert progress.waiting(book, each.name) == progress.of(book, each.name).waiting
 
 
 def test_a_mark_that_is_imported_from_0_3_16_is_noticed(path: Path) -> None:
@@ -84,6 +113,7 @@ def test_an_assignment_without_marks_has_the_whole_only(tmp_path: Path) -> None:
     with Gradebook(tmp_path / "gradebook.db") as book:
         book.record_run(a_run("alice", {}, marks=None))
         (whole,) = MarkingProgress().of(book, "A1").questions
+        assert MarkingProgress().waiting(book, "A1") == 1
     assert (whole.key, whole.available, whole.waiting) == (WHOLE, 100, 1)
 
 

@@ -39,6 +39,11 @@ _LEAST_SECONDS, _LONGEST_SECONDS = 1.0, 10.0
 student becomes quiet by time alone.
 """
 
+_REST, _LONGEST_REST = 4, 3.0
+"""The time between two readings, in times of what the last one and its tables took, and the
+longest: a class of a thousand takes half a second, but a helper who presses a button waits too.
+"""
+
 QUIET = timedelta(minutes=15)
 """A student without a report for this long is not taken as stuck."""
 
@@ -145,6 +150,8 @@ class _Kept:
     read_at: float = float("-inf")
     as_of: float = 0.0
     """The Unix time at which the reading began: news that came while it was read count."""
+    took: float = 0.0
+    """The seconds of the reading and of its tables."""
     found: _Class = _NOTHING
     tables: dict[View, Table] = field(default_factory=dict)
 
@@ -178,14 +185,20 @@ class BoardTables:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     async def look(self, item: str, view: View) -> Table:
-        """Return the table of an item as it is now; in a busy class within a second."""
+        """Return the table of an item as it is now; in a busy class within a second.
+
+        In a class whose table takes long to make, it is within some seconds.
+        """
         kept = self._of(item)
         async with kept.turn:
             if self._changed_at(item) >= kept.as_of or _age(kept) > _LONGEST_SECONDS:
-                await asyncio.sleep(_LEAST_SECONDS - _age(kept))
+                rest = max(_LEAST_SECONDS, min(_REST * kept.took, _LONGEST_REST))
+                await asyncio.sleep(rest - _age(kept))
                 await self._read_again(item, kept)
             if view not in kept.tables:
+                begun = _now()
                 kept.tables[view] = await to_thread.run_sync(self._made, item, view, kept.found)
+                kept.took += _now() - begun
             return kept.tables[view]
 
     async def lines(self, item: str) -> tuple[Line, ...]:
@@ -204,9 +217,11 @@ class BoardTables:
         return kept
 
     async def _read_again(self, item: str, kept: _Kept) -> None:
-        begun, running, asks = time.time(), self.running(item), self._asks(item)
+        begun, as_of = _now(), time.time()
+        running, asks = self.running(item), self._asks(item)
         kept.found = await to_thread.run_sync(self._read, item, running, asks)
-        kept.as_of, kept.read_at = begun, asyncio.get_running_loop().time()
+        kept.as_of, kept.read_at = as_of, _now()
+        kept.took = kept.read_at - begun
         kept.tables.clear()
 
     def running(self, item: str) -> frozenset[str]:
@@ -309,7 +324,11 @@ def span(seconds: float) -> str:
 
 
 def _age(kept: _Kept) -> float:
-    return asyncio.get_running_loop().time() - kept.read_at
+    return _now() - kept.read_at
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _order(now: datetime, last: datetime | None, *, done: bool, running: bool) -> Order:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from mograder.core.item_dates import OwnDates, Visibility
 from mograder.core.names import ItemName
 from mograder.grading.item_statistics import CheckStatistics
 from mograder.grading.marking.graded_work import graded_page
-from mograder.grading.release.releasing import ReleaseState, release_states
+from mograder.grading.release.releasing import changed_marks, release_states
 from mograder.hub.counts import Count
 from mograder.sessions.launch_spec import script_of
 from mograder.store.gradebook.mark_release import MarkReleases
@@ -59,16 +59,17 @@ def _values(app: HubApp, request: Request, name: ItemName, job: JobRow | None) -
     release = app.items.find(name) if known else app.items.get(name)
     platforms = app.find(PlatformFacts)
     lines, trouble = _lines(app, name, submitted, () if job is None else job.problems)
+    sheet = sheet_of(lines, request)
     return {
         "release": release,
         "source": source,
         "submitted": len(submitted),
         "dates": dates_of(app, name),
-        "sheet": sheet_of(lines, request),
+        "sheet": sheet,
         "graded": sum(each.is_graded for each in lines),
         "warnings": () if job is None else job.warnings,
         "pages": frozenset(path.stem for path in _autograded(app, name).glob("*.html")),
-        "changed": _changed(app, name),
+        "changed": _changed(app, name, sheet.lines),
         "trouble": trouble,
         "scores": None if platforms is None else platforms.scores(name),
     }
@@ -94,18 +95,21 @@ async def _noticed_checks(app: HubApp, item: ItemName) -> list[CheckStatistics]:
     return [check for question in questions for check in question.checks if check.advice]
 
 
-def _changed(app: HubApp, item: ItemName) -> int:
-    """Return the number of marks that changed since their release."""
+def _changed(app: HubApp, item: ItemName, shown: Sequence[MarkLine]) -> int:
+    """Return the number of marks that changed since their release.
+
+    By those that are ``shown`` is seen whether marks changed without the gradebook.
+    """
     if not app.gradebook.is_file():
         return 0
     try:
         feedback = feedback_of(app.marking, item)
-        if not MarkReleases(feedback.book).rows(item):
+        if item not in MarkReleases(feedback.book).newest():
             return 0
-        found = release_states(feedback)
+        marked = [each.student for each in shown if each.mark is not None]
+        return changed_marks(feedback, release_states(feedback, marked))
     except MograderError:
         return 0  # the page says why the gradebook cannot be read
-    return sum(each.state is ReleaseState.CHANGED for each in found)
 
 
 def _autograded(app: HubApp, item: ItemName) -> Path:
