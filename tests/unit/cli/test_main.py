@@ -226,9 +226,14 @@ def test_an_interrupt_ends_quietly_with_130(
     assert capfd.readouterr().err.strip() == ""
 
 
-def started_command(before: str = "") -> subprocess.Popen[str]:
-    """Start a command that waits with a temporary directory, whose path it prints."""
-    code = """
+def started_command(hang_up: str = "SIG_DFL") -> subprocess.Popen[str]:
+    """Start a command that waits with a temporary directory, whose path it prints.
+
+    ``hang_up`` is what it inherits for SIGHUP; the tests themselves may run below nohup.
+    """
+    code = f"""
+        import signal
+        signal.signal(signal.SIGHUP, signal.{hang_up})
         import sys, tempfile, time, click, mograder.cli.main as main
         @click.command()
         def wait():
@@ -243,7 +248,7 @@ def started_command(before: str = "") -> subprocess.Popen[str]:
         main.run = lambda arguments: run(arguments, wait)
         main.main()
     """
-    argv = [sys.executable, "-c", before + textwrap.dedent(code)]
+    argv = [sys.executable, "-c", textwrap.dedent(code)]
     pipe = subprocess.PIPE
     return subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
@@ -285,8 +290,7 @@ def test_a_second_signal_leaves_no_temporary_files_where_the_terminal_is_gone() 
 
 @pytest.mark.full
 def test_a_command_under_nohup_outlives_its_terminal() -> None:
-    nohup = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-    with started_command(nohup) as child:
+    with started_command("SIG_IGN") as child:
         assert child.stdout is not None
         child.stdout.readline()
         child.send_signal(signal.SIGHUP)
