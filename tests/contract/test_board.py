@@ -270,6 +270,8 @@ async def test_many_viewers_of_a_busy_class_cost_one_reading_a_second(
 async def test_a_class_whose_board_takes_long_to_read_is_read_less_often(
     taught: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(board_tables, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(board_tables, "_LONGEST_REST", 60.0)  # also where the reading is slow
     readings, read = list[tuple[float, float]](), Board.checks
     begins, may_end = threading.Event(), threading.Event()
 

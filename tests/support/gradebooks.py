@@ -36,7 +36,10 @@ RECORDED = Path(__file__).parent.parent / "data" / "legacy" / "gradebook"
 
 
 class Meanwhile(Gradebook):
-    """A gradebook in which somebody else acts after its next look, or before its next change."""
+    """A gradebook that calls a function after its next read transaction or before its next write.
+
+    The function makes the change of another person or process.
+    """
 
     after_look: Callable[[], object] | None = None
     before_change: Callable[[], object] | None = None

@@ -273,11 +273,12 @@ def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...
 def doubts(loaded: LoadedSettings, book: Gradebook, changes: Sequence[Change]) -> Iterator[str]:
     """Yield what may be a mistake in changes, as sentences for people who are to record them."""
     facts, late = LateWork(book).facts(), CourseLate(loaded)
+    after = facts.after(changes)
     tell = partial(moment, zone=course_zone(loaded.settings))
     extended = [each for each in changes if isinstance(each, Extension) and not each.removed]
     known = {nfc(name) for name in book.known_students()} | {""}
     named = {each.student for each in changes if isinstance(each, Extension | Membership)}
-    empty = {each.group for each in extended} - facts.after(changes).groups().keys() - {""}
+    empty = {each.group for each in extended} - after.groups().keys() - {""}
     if unknown := [*sorted(named - known), *(f"the group {name}" for name in sorted(empty))]:
         yield (
             f"The gradebook does not know {listed(unknown)} yet. Check the spelling, or go on if "
@@ -289,8 +290,8 @@ def doubts(loaded: LoadedSettings, book: Gradebook, changes: Sequence[Change]) -
             yield f"{name} has no due date, and so nothing is late there."
         elif until <= due:
             yield f"{tell(until)} is not after the due date, {tell(due)}, which stays."
-    for name in _dated(facts, facts.after(changes), changes):
-        yield from _left_aside(loaded, late, name, facts, facts.after(changes))
+    for name in _dated(facts, after, changes):
+        yield from _left_aside(loaded, late, name, facts, after)
 
 
 def preview_late(

@@ -274,7 +274,7 @@ def test_a_mistyped_student_or_group_is_told_and_an_early_time_too() -> None:
 
 
 def test_late_work_that_an_extension_makes_in_time_is_told_and_can_be_picked(course: Path) -> None:
-    """It was kept beside work in time, and is left out of the mark until somebody picks it."""
+    """Late work does not replace work in time; ``extension pick`` makes it the one that counts."""
     kept, terms = (
         Submissions(course / "submitted", records=course / ".mograder" / RECEIPTS),
         Terms(due=DUE),

@@ -71,9 +71,9 @@ class Level(IntEnum):
 class Disclosure:
     """The level of checks with hidden tests on a page.
 
-    Until ``later`` it shows neither their results nor the marks that would tell them; None if that
-    moment has passed, or there is none. ``zone`` is that of the times on the page, as `course_zone`
-    returns it.
+    Until ``later`` it shows neither their results nor the marks that would tell them; None where
+    it shows them already, or never. ``zone`` is the course's time zone, for the times on the page;
+    None for this machine's.
     """
 
     level: Level

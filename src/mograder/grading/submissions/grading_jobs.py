@@ -128,7 +128,7 @@ class GradingJobs:
                 if self._current is not None and self._current.number == before.number:
                     self._again = who
                 return before
-        return await self._add(item, who, request)
+            return await self._add(item, who, request)
 
     async def _add(self, item: str, who: str, request: GradingRequest) -> JobRow:
         row = await asyncio.to_thread(

@@ -432,7 +432,7 @@ class UntrustedDir:
         """Exchange two names; remove ``new`` after an error: its name is an earlier version's."""
         try:
             return self._exchange(relative, new, old, names)
-        except Exception:
+        except Exception:  # not a signal: after the exchange this name has the old text
             # A server that lost its answer to a rename may have moved it.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(new.name, dir_fd=new.directory)

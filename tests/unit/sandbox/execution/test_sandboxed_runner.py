@@ -32,7 +32,7 @@ class LostRuns:
         return Executed(status=0, log_tail="", seconds=0.5)
 
     async def judge(self, request: JudgeSubmission, on_line: Callable[[str], None]) -> Judged:
-        raise NotImplementedError
+        raise AssertionError("these tests judge nothing")
 
 
 async def test_a_run_whose_machine_is_lost_is_tried_on_another_one_with_a_new_copy(
