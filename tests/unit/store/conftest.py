@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from mograder.store.database.database import database_url, open_engine, upgrade
 from mograder.store.gradebook.gradebook import Gradebook
@@ -30,3 +30,16 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     upgrade(engine)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def queries() -> Iterator[list[str]]:
+    """The statements that are executed."""
+    found: list[str] = []
+
+    def note(_c: object, _k: object, statement: str, *_: object) -> None:
+        found.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield found
+    event.remove(Engine, "before_cursor_execute", note)

@@ -14,7 +14,7 @@ from operator import attrgetter
 from shlex import quote
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, Select, Table, func, insert, select
+from sqlalchemy import Connection, Row, Select, Table, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
@@ -172,6 +172,15 @@ def put_work(connection: Connection, rows: StudentRows) -> StudentGrade:
     return grade
 
 
+def put_total(connection: Connection, rows: StudentRows) -> StudentGrade:
+    """Write the total of work that is there already; ``rows`` is as for :func:`put_work`."""
+    grade = grade_of(rows)
+    if rows.work is not None and rows.work.total != grade.total:
+        own = rows_of(student_work, rows.assignment.name, rows.student)
+        connection.execute(update(student_work).where(own).values(total=grade.total))
+    return grade
+
+
 def _write_assignment(connection: Connection, run: GradingRun) -> None:
     keys = frozenset(each.question for each in run.questions if each.state != MANUAL)
     put_assignment(connection, AssignmentRow(run.assignment, run.max_mark, run.marks, keys))
@@ -189,8 +198,7 @@ def put_assignment(connection: Connection, assignment: AssignmentRow) -> None:
     put(connection, marked_assignments, values)
     if before is not None and before != assignment:
         for rows in read_rows(connection, assignment.name):
-            if rows.work is not None:
-                put_work(connection, rows)
+            put_total(connection, rows)
 
 
 def _changed(before: StudentRows, run: GradingRun) -> Iterable[RecordedMark]:
@@ -298,7 +306,7 @@ def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -
         rows = insert_mark(connection, rows, said)
         if details is not None:
             insert_details(connection, rows.marks[-1].number, details)
-    return put_work(connection, rows)
+    return put_total(connection, rows)
 
 
 def _entries(given: GivenMarks) -> Iterable[tuple[str, MarkEntry]]:

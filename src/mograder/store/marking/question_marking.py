@@ -32,7 +32,7 @@ from mograder.store.gradebook.gradebook_marks import (
     insert_details,
     insert_mark,
     markable,
-    put_work,
+    put_total,
     read_details,
     read_rows,
     read_student,
@@ -186,7 +186,7 @@ class QuestionMarks:
         """Return every mark that a question had, by grading and by people, oldest first."""
         with self._book.reading() as connection:
             rows = read_student(connection, assignment, student)
-            return _of_question(connection, rows, question)
+            return _history(rows, question, _details_of(connection, [rows], question))
 
     def give(self, assignment: str, student: str, change: Change) -> AnswerMark:
         """The same change sent again by the same marker is recorded once.
@@ -312,10 +312,14 @@ def write_mark(
     """Add a mark to the history; ``rows`` is all that is known of the student so far."""
     rows = insert_mark(connection, rows, replace(given.mark, at=utc_iso(at)))
     insert_details(connection, rows.marks[-1].number, given.details, takes_back=takes_back)
-    return put_work(connection, rows)
+    return put_total(connection, rows)
 
 
 def _state(connection: Connection, rows: StudentRows, question: str) -> AnswerMark:
+    return _answer(rows, question, _details_of(connection, [rows], question))
+
+
+def _answer(rows: StudentRows, question: str, details: Mapping[int, MarkDetails]) -> AnswerMark:
     if rows.work is None:
         raise NotFound(
             f"The gradebook has no submission of this student for {rows.assignment.name}.",
@@ -325,7 +329,7 @@ def _state(connection: Connection, rows: StudentRows, question: str) -> AnswerMa
     found = question_grade(rows, question)
     if found is None:
         raise NotFound(f"{grade.assignment} has no question {question[:100]!r}.")
-    history = _of_question(connection, rows, question)
+    history = _history(rows, question, details)
     people = [each for each in history if each.mark.marker != MACHINE]
     steps = steps_of(people)
     return AnswerMark(
@@ -347,9 +351,19 @@ def question_version(rows: StudentRows, question: str) -> str:
     return str(max((each.number for each in rows.marks if each.question == question), default=0))
 
 
-def _of_question(connection: Connection, rows: StudentRows, question: str) -> tuple[GivenMark, ...]:
-    marks = [each for each in rows.marks if each.question == question]
-    details = read_details(connection, (each.number for each in marks if each.marker != MACHINE))
+def _details_of(
+    connection: Connection, several: Iterable[StudentRows], question: str
+) -> Mapping[int, MarkDetails]:
+    """Return how the marks of a question by people came about, of several students at once."""
+    marks = (mark for rows in several for mark in rows.marks)
+    given = (each for each in marks if each.question == question and each.marker != MACHINE)
+    return read_details(connection, (each.number for each in given))
+
+
+def _history(
+    rows: StudentRows, question: str, details: Mapping[int, MarkDetails]
+) -> tuple[GivenMark, ...]:
+    marks = (each for each in rows.marks if each.question == question)
     return tuple(GivenMark(each, details.get(each.number, NO_DETAILS)) for each in marks)
 
 
@@ -381,12 +395,14 @@ def _followers(
     ``first_rows`` and ``before`` are those of the answer that is marked, before the change.
     """
     key, follow, kept = before.question.key, [], 0
-    first = _First(before, _of_question(connection, first_rows, key))
-    for rows in read_rows(connection, first_rows.assignment.name):
-        is_asked = rows.student in wanted and rows.work is not None
-        if not is_asked or question_grade(rows, key) is None:
+    every = read_rows(connection, first_rows.assignment.name)
+    asked = [each for each in every if each.student in wanted and each.work is not None]
+    details = _details_of(connection, [first_rows, *asked], key)
+    first = _First(before, _history(first_rows, key, details))
+    for rows in asked:
+        if question_grade(rows, key) is None:
             continue
-        now = _state(connection, rows, key)
+        now = _answer(rows, key, details)
         if _has_mark(now, entry):
             continue
         if _follows(rows, now, first):

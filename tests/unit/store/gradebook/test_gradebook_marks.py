@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event
 
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.store.database import database
@@ -381,19 +380,6 @@ def test_a_mark_that_was_taken_back_is_not_told_of_a_removed_question(book: Grad
     fewer = {"Q1": 10.0, "Q2": 15.0}
     book.record_run(a_run(points={"Q1": 7.1, "Q2": 15.0}, marks=fewer, later=2))
     assert only(book).flags == ()
-
-
-@pytest.fixture
-def queries() -> Iterator[list[str]]:
-    """The statements that are executed."""
-    found: list[str] = []
-
-    def note(_c: object, _k: object, statement: str, *_: object) -> None:
-        found.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    yield found
-    event.remove(Engine, "before_cursor_execute", note)
 
 
 @pytest.mark.parametrize("read", ["grades", "assignments"])

@@ -204,6 +204,20 @@ def test_equal_answers_get_one_mark_but_for_those_marked_otherwise(book: Gradebo
     assert [each.mark.points for each in history] == [None, 12, 14]
 
 
+def test_a_group_of_equal_answers_is_read_at_once(book: Gradebook, queries: list[str]) -> None:
+    def reads(*others: str) -> int:
+        for each in others:
+            book.record_run(a_run(each, FAIR))
+            said(book, number(10, "Same."), student=each)
+        said(book, number(10, "Same."))
+        queries.clear()
+        assert together(book, number(12, "Same."), *others) == others
+        return sum(each.startswith("SELECT") for each in queries)
+
+    few = reads("s1", "s2")
+    assert reads("s3", "s4", "s5", "s6", "s7") == few
+
+
 def test_a_mark_for_one_answer_can_be_given_to_the_equal_ones_later(book: Gradebook) -> None:
     book.record_run(a_run("bob", FAIR, work="bob"))
     said(book, number(12, "Same."))
