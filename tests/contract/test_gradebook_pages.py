@@ -20,6 +20,7 @@ from mograder.store.gradebook.late_work import Extension, LateWork
 from mograder.store.gradebook.mark_release import MarkReleases, NewRelease
 from mograder.store.marking.regrade_requests import Message, MessageKind, RegradeRequests
 from mograder.store.submissions.submissions import Submissions
+from mograder.web.hub import gradebook
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, running_hub
 from tests.support.hub_copies import begin, press, read, see
@@ -186,6 +187,19 @@ async def test_filters_and_orders_choose_the_lines_of_page_and_files(hub: Hub) -
         assert list(await rows(hub, query)) == names, query
         text = await read(hub, f"/course/gradebook{query}", "prof")
         assert re.findall(r'href="/course/students/(\w+)"', text) == names, query
+
+
+async def test_a_large_class_is_on_several_pages_and_whole_in_the_files(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gradebook, "_LINES_SHOWN", 4)
+    first = await read(hub, "/course/gradebook?sort=name&order=down", "prof")
+    assert re.findall(r'/course/students/(\w+)">', first) == ["fay", "eve", "dora", "carol"]
+    (following,) = re.findall(r'href="([^"]+)">Next<', first)
+    second = await read(hub, following.replace("&amp;", "&"), "prof")
+    assert re.findall(r'/course/students/(\w+)">', second) == ["bob", "alice"]
+    assert "5 to 6 of 6" in second
+    assert len(await rows(hub, "?page=2")) == 6
 
 
 async def test_the_workbook_has_the_same_numbers(hub: Hub) -> None:

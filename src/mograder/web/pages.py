@@ -193,13 +193,13 @@ class Sheet(Generic[T]):
     following: int
 
 
-def sheet_of(lines: Sequence[T], request: Request) -> Sheet[T]:
-    """Return the page of a list that the request names, ``?page=2``."""
-    last = max(1, -(-len(lines) // _LINES_SHOWN))
+def sheet_of(lines: Sequence[T], request: Request, shown: int = _LINES_SHOWN) -> Sheet[T]:
+    """Return the page of a list that the request names, ``?page=2``, with so many lines."""
+    last = max(1, -(-len(lines) // shown))
     number = min(max(1, number_in(request, "page")), last)
-    start = (number - 1) * _LINES_SHOWN
+    start = (number - 1) * shown
     following = number + 1 if number < last else 0
-    return Sheet(lines[start : start + _LINES_SHOWN], len(lines), start + 1, number - 1, following)
+    return Sheet(lines[start : start + shown], len(lines), start + 1, number - 1, following)
 
 
 def number_in(request: Request, name: str) -> int:

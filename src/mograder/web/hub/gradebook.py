@@ -37,12 +37,15 @@ from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.items.grading import ungraded
-from mograder.web.pages import load_pages, outcome, page, saved_file, saved_table
+from mograder.web.pages import load_pages, outcome, page, saved_file, saved_table, sheet_of
 from mograder.web.route import Access, Route
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 _PERCENT = 100.0
+
+_LINES_SHOWN = 500
+"""Students on a page: a class is searched as one, but 3,000 by 20 items are 6.5 MB of HTML."""
 
 _REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """The characters that XML 1.0 does not allow."""
@@ -160,7 +163,7 @@ async def gradebook_page(request: Request, app: CurrentApp) -> Response:
         here="gradebook",
         table=table,
         counted=app.copy_counts.last.at is not None,
-        lines=lines,
+        sheet=sheet_of(lines, request, _LINES_SHOWN),
         choice=choice,
         states=tuple(WorkState),
         number=number_text,
