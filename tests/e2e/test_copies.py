@@ -19,6 +19,7 @@ import tomlkit
 from mograder.sandbox.environments.builder import LOCK
 from mograder.sandbox.environments.pruning import finished_environments
 from mograder.sandbox.environments.record import RECORD
+from tests.support.course import put_release
 from tests.support.hub import HubProcess, run_mograder
 from tests.support.identity import instructor, instructor_token, student
 from tests.support.marimo import Address, EditorFailed, open_editor
@@ -37,10 +38,18 @@ from tests.support.shared_hub import (
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 
 
+ODD, ODD_TALK = "Übung 1 (A & B), it's @+", "Week 2 & 3"
+
+
 @pytest.fixture(scope="module")
 def hub(caches: SharedCaches) -> Iterator[HubProcess]:
-    with module_hub("copies", caches) as hub:
+    with module_hub("copies", caches, prepare=add_odd_names) as hub:
         yield hub
+
+
+def add_odd_names(course: Path) -> None:
+    put_release(course, ODD, notebook())
+    put_release(course, ODD_TALK, notebook(), "lecture")
 
 
 def ask(hub: HubProcess, method: str, path: str, user: str) -> httpx.Response:
@@ -77,6 +86,22 @@ async def test_b56_b117_b118_what_was_uploaded_is_edited_and_exported(hub: HubPr
     assert ask(hub, "GET", f"/status/upload/{TINY}", "upload").json()["file_status"] == "exported"
     assert handed_in.status_code == 200
     assert "2 + 40" in handed_in_of(hub, "upload")
+
+
+@pytest.mark.journey
+async def test_names_that_addresses_encode_open_editors_and_lectures(hub: HubProcess) -> None:
+    """B48, B62, B66, B114; single sign-on sends names such as this."""
+    user = "ann+1@x.edu"
+    with hub.client(student(user)) as client:
+        client.post(f"/start-edit-deep/{ODD}").raise_for_status()
+        async with open_editor(editor(hub, user, ODD)) as tab:
+            assert "42" in (await tab.edit(0, "6 * 7")).data
+            await tab.save()
+        talk = client.post(f"/start-run/{ODD_TALK}").raise_for_status().json()["url"]
+        assert client.get(f"/{talk}").status_code == 200
+        bare = client.get(f"/{talk.rstrip('/')}", follow_redirects=False)
+        assert bare.headers["location"].endswith(f"/{talk}")
+    assert "6 * 7" in (workspace(hub, user, ODD) / f"{ODD}.py").read_text("utf-8")
 
 
 def test_b117_two_hundred_megabytes_are_refused_and_never_in_memory(hub: HubProcess) -> None:

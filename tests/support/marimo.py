@@ -22,7 +22,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 
 _SERVER_TOKEN = re.compile(r'"serverToken":\s*"([^"]*)"')
-_FILE_NAME = re.compile(r'"filename":\s*"([^"]*)"')
+_FILE_NAME = re.compile(r'"filename":\s*("[^"]*")')
 
 
 TLS = ssl.create_default_context()
@@ -99,7 +99,7 @@ class MarimoClient:
             raise EditorFailed(f"page: {answer.status_code} {answer.text[:300]}")
         token, name = _SERVER_TOKEN.search(answer.text), _FILE_NAME.search(answer.text)
         self._server_token = token.group(1) if token else ""
-        self._file_name = name.group(1) if name else ""
+        self._file_name = json.loads(name.group(1)) if name else ""
 
     async def connect(self) -> None:
         """Open the WebSocket, which starts the kernel, and wait until it is ready."""

@@ -125,6 +125,7 @@ class StartSession(NotebookRequest):
     """Start marimo on one notebook.
 
     ``directory`` is the student's workspace (edit, writable) or the release (run, read-only);
+    ``base_url`` is the path of its page, percent-encoded;
     ``uid_slot`` is a number that a student keeps for the whole course. ``allow`` are the features
     (:data:`~mograder.core.sections.settings_values.FEATURES`) that the page may offer.
     ``asset_url`` is the URL below which the page loads marimo's static files, "" for the

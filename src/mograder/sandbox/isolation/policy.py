@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from mograder.sandbox.protocol import (
     AnswerJudge,
@@ -231,9 +232,11 @@ def session_plan(
     told = {**handed, "config": first_configuration(request.allow)}
     flags = ("--skip-update-check",) if edit else ("--include-code",) if request.code else ()
     where = ("--asset-url", f"{request.asset_url or host.asset_url}/{assets}") if assets else ()
+    # marimo compares it with the path of a request, which its server has decoded.
+    base = unquote(request.base_url)
     arguments = (
         *("-q", request.mode, "--headless", "--no-token", "--no-sandbox", *flags, *where),
-        *("--base-url", request.base_url, "-p", "1", "--host", "127.0.0.1"),
+        *("--base-url", base, "-p", "1", "--host", "127.0.0.1"),
         request.notebook,
     )
     own = Bind(request.directory, inside.work, writable=edit)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from multidict import CIMultiDict, istr
 
@@ -157,9 +157,9 @@ def location_header(address: str) -> Header:
 def public_location(location: str, base_url: str, public_base: str) -> str | None:
     """Translate an upstream redirect to the hub's path; None when it leads elsewhere.
 
-    marimo builds absolute ones from Host (``/b`` → 307); the host never reaches the browser. Dot
-    segments would lead out of the session: a program repeats a POST, with its token, where a 307
-    sends it.
+    marimo builds absolute ones from Host (``/b`` → 307); the host never reaches the browser. They
+    encode fewer characters of a name than ``base_url``. Dot segments would lead out of the session:
+    a program repeats a POST, with its token, where a 307 sends it.
     """
     if _BAD_VALUE.search(location.encode("utf-8", "replace")) or "\\" in location:
         return None
@@ -173,9 +173,10 @@ def public_location(location: str, base_url: str, public_base: str) -> str | Non
     if _DOTS.search(path):
         return None
     if path.startswith("/"):
-        if path != base_url and not path.startswith(base_url + "/"):
+        segments, depth = path.split("/"), base_url.count("/") + 1
+        if unquote("/".join(segments[:depth])) != unquote(base_url):
             return None
-        path = public_base + path.removeprefix(base_url)
+        path = "/".join((public_base, *segments[depth:]))
     elif parts.netloc or parts.scheme:
         return None
     query = f"?{parts.query}" if parts.query else ""

@@ -83,6 +83,12 @@ def test_redirects_become_the_hubs_own_or_nothing(location: str, public: str | N
     assert public_location(location, BASE, "/hub/s/cap") == public
 
 
+def test_a_redirect_may_encode_less_of_a_name_than_the_hub() -> None:
+    base, less = "/edit/user/ann%40x.edu/1%20%26%202", "/edit/user/ann@x.edu/1%20&%202"
+    assert public_location(f"{less}/", base, "/s/cap") == "/s/cap/"
+    assert public_location("/edit%2Fuser/ann@x.edu/1 & 2/x", base, "/s/cap") is None
+
+
 def test_what_connection_names_is_hop_by_hop() -> None:
     headers = [(b"connection", b"close, X-Odd"), (b"x-odd", b"1"), (b"x-kept", b"2")]
     assert response_headers(headers) == [(b"x-kept", b"2")]
