@@ -33,6 +33,7 @@ from mograder.notebook.header_edit import check_header, has_block, read_key, set
 from mograder.notebook.points import (
     MARKS,
     TO_DO,
+    TextCall,
     asks_for_answer,
     cell_hashes,
     checks_in,
@@ -42,6 +43,7 @@ from mograder.notebook.points import (
     marks_of,
     marks_statement,
     numbers,
+    text_call,
 )
 from mograder.notebook.scopes import bound_between, sentinels
 from mograder.notebook.source.solution_markers import Block, BlockKind, find_blocks
@@ -138,7 +140,7 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
     secrets = _secrets(source.lines, solutions)
     left = _left_over(source, blocks, secrets, filename)
     refuse([*_lost_names(source, blocks, filename), *left])
-    stripped = _with_written_answers(_strip(source, filename, blocks))
+    stripped = _with_texts(_strip(source, filename, blocks))
     keys: dict[str, str | bool] = {"mograder-assignment": assignment}
     hidden = any(block.kind is BlockKind.HIDDEN for block in blocks)
     if hidden or read_key(text, _HIDDEN_KEY):  # a source that was made from a release
@@ -167,7 +169,7 @@ def with_hidden_tests(text: str, filename: str, cells: Collection[int]) -> str:
             marks += [block.begin, block.end]
         else:
             blocks.append(block)
-    stripped = _with_written_answers(_strip(source, filename, blocks, marks))
+    stripped = _with_texts(_strip(source, filename, blocks, marks))
     return without_mark(stripped)
 
 
@@ -237,12 +239,34 @@ def _breaking(source: NotebookText, filename: str, edits: Sequence[LineEdit]) ->
             yield Finding(filename, edit.first, message, _WHOLE)
 
 
-def _with_written_answers(notebook: NotebookText) -> str:
-    """Return the text with the lines of each written answer replaced by Markdown."""
+def _with_texts(notebook: NotebookText) -> str:
+    """Return the text with the lines of each written answer replaced by Markdown.
+
+    Markdown that marimo's saves would spoil is made raw.
+    """
     edits: list[LineEdit] = []
     for cell in notebook.cells:
-        edits += _written_answer(cell, notebook.lines)
+        edits += (*_written_answer(cell, notebook.lines), *_raw_text(cell, notebook.lines))
     return replace_lines(notebook.lines, edits)
+
+
+def _raw_text(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
+    call = _spoiled_text(cell)
+    if call is None or not _can_be_raw(call.text) or cell.body_first > cell.body_last:
+        return
+    indent = indent_of(lines[cell.body_first - 1])
+    code = cell.code.strip().replace(call.written, f'mo.md(r"""\n{call.text}\n""")', 1)
+    body = tuple(f"{indent}{line}" if line else "" for line in code.split("\n"))
+    yield LineEdit(cell.body_first, cell.body_last, body)
+
+
+def _spoiled_text(cell: Cell) -> TextCall | None:
+    call = text_call(cell.code)
+    return call if call is not None and call.is_spoiled else None
+
+
+def _can_be_raw(text: str) -> bool:
+    return '""' not in text and _AWKWARD.search(f"{text}\n") is None
 
 
 def _written_answer(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
@@ -375,6 +399,12 @@ def _advise(source: NotebookText, filename: str) -> Iterator[Finding]:
         hint = 'Begin the file with `# /// script`, `# dependencies = ["marimo"]` and `# ///`.'
         yield Finding(filename, 1, message, hint)
     yield from strays(source, filename)
+    for cell in source.cells:
+        call = _spoiled_text(cell)
+        if call is not None and not _can_be_raw(call.text):
+            message = "marimo changes this text when it saves the notebook."
+            hint = 'Write it as `mo.md(r"""…""")`, with no two `"` side by side.'
+            yield Finding(filename, cell.code_first, message, hint)
     yield from _about_marks(source, filename)
     marks = marks_of(source)
     seen: dict[str, Cell] = {}
