@@ -295,6 +295,8 @@ def _restored(student: NotebookText, edits: Sequence[LineEdit], lost: Sequence[G
     """Return the text with the released cells; missing ones are put before the last cell."""
     start = student.cells[0].first if student.cells else guard_line(student)
     end = student.cells[-1].first if student.cells else start
+    if student.cells and student.cells[-1].kind is CellKind.SETUP:
+        end = student.cells[-1].last + 1
     added: dict[int, list[str]] = {}
     for guarded in lost:  # a setup cell must be the first cell
         place = start if guarded.cell.kind is CellKind.SETUP else end

@@ -436,3 +436,12 @@ def test_a_check_with_a_text_whose_blanks_marimo_takes_away_runs_as_released() -
         assert report.findings == ()
         assert check in (report.restored or "")
         assert 2 in (report.counted or ())
+
+
+def test_a_notebook_of_which_only_the_setup_cell_is_left_runs_with_the_released_checks() -> None:
+    setup = "with app.setup:\n    K = 3\n"
+    release = notebook(setup, MARKS, SOLVED, CHECK_1)
+    report = check_integrity(notebook(setup), release, "A1.py")
+    restored = parse_cells(report.restored or "", "A1.py")
+    assert [cell.kind for cell in restored.cells] == ["setup", "cell", "cell"]
+    assert "is gone; it runs as it was released" in report.findings[0].message
