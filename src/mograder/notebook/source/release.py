@@ -455,6 +455,25 @@ def _about_marks(source: NotebookText, filename: str) -> Iterator[Finding]:
             yield Finding(filename, line, message, _WRITE_MARKS)
         else:
             yield from _about_entries(cell, place[1], filename)
+        for node in statements_of(cell.code):
+            if _changes_marks(node):
+                message = "these marks are not counted."
+                line = cell.line_of(node.lineno)
+                yield Finding(filename, line, message, "Write all marks into `_marks = {…}`.")
+
+
+def _changes_marks(node: ast.stmt) -> bool:
+    """Whether a statement changes the table of marks that was bound above."""
+    match node:
+        case (
+            ast.Assign(targets=[ast.Subscript(value=ast.Name(id="_marks"))])
+            | ast.AugAssign(
+                target=ast.Name(id="_marks") | ast.Subscript(value=ast.Name(id="_marks"))
+            )
+            | ast.Expr(ast.Call(ast.Attribute(value=ast.Name(id="_marks"), attr="update")))
+        ):
+            return True
+    return False
 
 
 def _about_entries(cell: Cell, marks: ast.Dict, filename: str) -> Iterator[Finding]:

@@ -187,6 +187,19 @@ def test_an_author_is_told_of_a_text_that_marimo_spoils_and_that_cannot_be_raw()
     assert any("marimo changes this text" in each.message for each in made.advice)
 
 
+@pytest.mark.parametrize(
+    "change",
+    ['_marks["Q2"] = 5', '_marks["Q1"] += 5', '_marks |= {"Q2": 5}', "_marks.update(Q2=5)"],
+)
+def test_an_author_is_told_of_marks_that_are_added_below_the_table(change: str) -> None:
+    marks = f'# === MOGRADER: MARKS ===\n    _marks = {{"Q1": 10}}\n    {change}'
+    made = release(
+        f"{HEAD}@app.cell\ndef _():\n    {marks}\n    print(_marks)\n    return\n{ANSWER}"
+    )
+    [told] = [each for each in made.advice if "marks" in each.message]
+    assert (told.line, told.message) == (10, "these marks are not counted.")
+
+
 def test_a_hint_is_not_on_the_line_that_marimo_shows_of_a_hidden_cell() -> None:
     lines = [line.strip() for line in TEMPLATE.splitlines()]
     hints = [line for line in lines if line.startswith("hint(")]
