@@ -45,6 +45,7 @@ from mograder.notebook.points import (
     numbers,
     text_call,
 )
+from mograder.notebook.references import app_call
 from mograder.notebook.scopes import bound_between, sentinels
 from mograder.notebook.source.solution_markers import Block, BlockKind, find_blocks
 
@@ -139,7 +140,8 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
     source = parse_cells(text, filename)
     secrets = _secrets(source.lines, solutions)
     left = _left_over(source, blocks, secrets, filename)
-    refuse([*_lost_names(source, blocks, filename), *left])
+    lost = [*_lost_names(source, blocks, filename), *_unsaved_options(text, filename)]
+    refuse([*lost, *left])
     stripped = _with_texts(_strip(source, filename, blocks))
     keys: dict[str, str | bool] = {"mograder-assignment": assignment}
     hidden = any(block.kind is BlockKind.HIDDEN for block in blocks)
@@ -433,6 +435,16 @@ def _lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) ->
                 message = f"only the hidden tests bind {name!r}, which the cell returns."
                 hint = f"Call it `_{name}`, or bind it before the block."
                 yield Finding(filename, block[0], message, hint)
+
+
+def _unsaved_options(text: str, filename: str) -> Iterator[Finding]:
+    """Yield findings for texts that marimo, which does not escape them, writes as no Python."""
+    call = app_call(text)
+    for option in call.keywords if call is not None else ():
+        match option.value:
+            case ast.Constant(value=str(value)) if '"' in value:
+                message = f'marimo cannot save this notebook: `{option.arg}` has a `"` in it.'
+                yield Finding(filename, option.value.lineno, message, "Write `'` in its place.")
 
 
 def _about_marks(source: NotebookText, filename: str) -> Iterator[Finding]:

@@ -200,6 +200,14 @@ def test_an_author_is_told_of_marks_that_are_added_below_the_table(change: str) 
     assert (told.line, told.message) == (10, "these marks are not counted.")
 
 
+def test_a_title_that_marimo_cannot_save_is_refused() -> None:
+    text = HEAD.replace("App()", "App(app_title='Say \"hi\"')")
+    with pytest.raises(
+        InvalidInput, match=r"A1\.py:3: marimo cannot save this notebook: `app_title`"
+    ):
+        release(f"{text}{ANSWER}")
+
+
 def test_a_hint_is_not_on_the_line_that_marimo_shows_of_a_hidden_cell() -> None:
     lines = [line.strip() for line in TEMPLATE.splitlines()]
     hints = [line for line in lines if line.startswith("hint(")]
