@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import (
     Cell,
+    CellKind,
     LineEdit,
     NotebookText,
     indent_of,
@@ -214,6 +215,7 @@ def _strip(
             bound = names.get((block.begin, block.end), ())
             new = [*(f"{name} = ..." for name in bound), TO_DO, "pass"]
         edits.append(LineEdit(block.begin, block.end, tuple(f"{indent}{line}" for line in new)))
+    edits += _without_types(source, blocks)
     try:
         return parse_cells(replace_lines(source.lines, edits), filename)
     except InvalidInput as error:
@@ -231,6 +233,38 @@ def _answers(
     tree = tree_of(plain_text(source.text)) or ast.Module(body=[], type_ignores=[])
     solutions = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.SOLUTION]
     return sentinels(tree, solutions)
+
+
+def _without_types(source: NotebookText, blocks: Sequence[Block]) -> Iterator[LineEdit]:
+    """Yield the edits that take the types of solutions' names from the parameters of cells.
+
+    marimo writes a name's type there, which may tell the answer: ``x: Literal[42]``.
+    """
+    solutions = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.SOLUTION]
+    statements = statements_of(plain_text(source.text))
+    hidden, shown = set[str](), set[str]()
+    for node in (each for statement in statements for each in ast.walk(statement)):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            inside = any(begin < node.lineno < end for begin, end in solutions)
+            (hidden if inside else shown).add(node.target.id)
+    lines: dict[int, str] = {}
+    for arg in _parameters(source, statements):
+        if arg.arg in hidden - shown and arg.lineno == arg.end_lineno:
+            line = lines.get(arg.lineno, source.lines[arg.lineno - 1].rstrip("\r\n")).encode()
+            named = line[: arg.col_offset] + arg.arg.encode() + line[arg.end_col_offset :]
+            lines[arg.lineno] = named.decode()
+    yield from (LineEdit(number, number, (line,)) for number, line in lines.items())
+
+
+def _parameters(source: NotebookText, statements: Sequence[ast.stmt]) -> Iterator[ast.arg]:
+    """Yield the parameters with a type of the cells' functions, the last of each first."""
+    for node in statements:
+        cell = source.cell_at(node.lineno)
+        if cell is not None and cell.kind is CellKind.CELL:
+            given = (
+                node.args.args if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else ()
+            )
+            yield from (each for each in reversed(given) if each.annotation is not None)
 
 
 def _breaking(source: NotebookText, filename: str, edits: Sequence[LineEdit]) -> Iterator[Finding]:

@@ -187,6 +187,20 @@ def test_an_author_is_told_of_a_text_that_marimo_spoils_and_that_cannot_be_raw()
     assert any("marimo changes this text" in each.message for each in made.advice)
 
 
+def test_the_type_of_a_solutions_name_is_released_in_no_parameters() -> None:
+    typed = BLOCK.replace("x =", 'x: Literal["ä"] =')
+    given = "@app.cell\ndef _():\n    y: int = 1\n    return (y,)\n"
+    users = (
+        '@app.cell\ndef _(\n    check, w: "Literal[\\"ä\\"]", x: "Literal[\\"ä\\"]", y: int\n):\n'
+        "    print(w, x, y)\n    return\n\n\n@app.function\ndef f(x: int):\n    return x\n"
+    )
+    solved = f"@app.cell\ndef _():\n{typed}{typed.replace('x:', 'w:')}    return w, x\n"
+    made = release(f"{HEAD}{given}\n\n{solved}\n\n{users}")
+    assert "Literal" not in made.text
+    assert "def _(\n    check, w, x, y: int\n):\n" in made.text
+    assert "def f(x: int):" in made.text
+
+
 @pytest.mark.parametrize(
     "change",
     ['_marks["Q2"] = 5', '_marks["Q1"] += 5', '_marks |= {"Q2": 5}', "_marks.update(Q2=5)"],
