@@ -50,6 +50,12 @@ MARKS_LABEL = "the marks"
 SOURCE_LABEL = "the import of the checks"
 CHECKERS = frozenset(("check", "grader", "Grader"))
 _RUNTIME = "mograder"
+_BLANKS = re.compile(r"^[ \t]+$", re.MULTILINE)
+_ONE_BLOCK = re.compile(r"^(?:async def|def|class)\b", re.MULTILINE)
+_BREAKS = re.compile("([\v\f\x1c-\x1e\x85\u2028\u2029]) +")
+"""Line breaks for `textwrap.indent`, behind which marimo puts further blanks at each save."""
+
+_MOST_SAVES = 20
 _CODES = 512
 """Cells' codes of which is remembered what they bind: most of a submission's are the release's."""
 
@@ -335,10 +341,7 @@ def _label(prefix: str, literal: str) -> str | None:
         return None
     if "\\" not in literal and not literal.startswith(('"""', "'''")):
         return literal[1:-1]
-    match statements_of(prefix + literal):
-        case [ast.Expr(value=ast.Constant(value=str(label)))]:
-            return label
-    return None
+    return _value_of(prefix + literal)
 
 
 def marks_statement(cell: Cell) -> tuple[int, ast.expr | None] | None:
@@ -396,12 +399,73 @@ def is_answer_name(name: str) -> bool:
 
 @lru_cache(2_000)
 def plain_code(code: str) -> str:
-    """Return a cell's code without the empty lines around it, and Markdown in one form.
+    """Return a cell's code in one form: the same before and after each save of marimo.
 
     marimo writes a call ``mo.md("text")`` that is all of a cell in its own form whenever it saves
     the notebook; comments before and behind the call stay as they are.
     """
-    code = code.strip()
+    code = _kept(code)
+    call = text_call(code)
+    if call is None:
+        return code
+    return code.replace(call.written, f'mo.md("""\n{call.saved}\n""")', 1)
+
+
+def _kept(code: str) -> str:
+    """Return a cell's code without what marimo's saves take away.
+
+    It is the empty lines around it, the blanks of blank lines, also in texts, and what stands
+    behind the last statement of a cell that is one function or class.
+    """
+    code = _BLANKS.sub("", code.strip())
+    match statements_of(code) if "#" in code and _ONE_BLOCK.search(code) else []:
+        case [ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() as node]:
+            lines = code.split("\n")
+            last = (node.end_lineno or 1) - 1
+            lines[last] = lines[last].encode()[: node.end_col_offset].decode()
+            return "\n".join(lines)
+    return code
+
+
+@dataclass(frozen=True, slots=True)
+class TextCall:
+    """A call ``mo.md("text")`` that is all of a cell, as ``written``, and its text."""
+
+    written: str
+    text: str
+    raw: bool
+
+    @property
+    def saved(self) -> str:
+        """The text after marimo has saved the notebook again and again."""
+        text = self.text
+        for _ in range(_MOST_SAVES):
+            after = self._after_save(text)
+            if after is None or after == text:
+                break
+            text = after
+        return _BREAKS.sub(r"\1", text)
+
+    @property
+    def is_spoiled(self) -> bool:
+        """Whether a save of marimo changes the text, or keeps the cell as unparsable."""
+        return self._after_save(self.text) != self.text
+
+    def _after_save(self, text: str) -> str | None:
+        """Return a text after one save, None if marimo then keeps the cell as unparsable.
+
+        marimo writes a text without escaping its backslashes. So in a literal that is not raw
+        ``\\\\alpha`` becomes ``\\alpha``, and at the next save the character of ``\\a``.
+        """
+        quoted = text.replace('""', '"\\"')
+        if self.raw or "\\" not in quoted:
+            return quoted
+        value = _value_of(f'"""{quoted}\n"""')
+        return None if value is None else _stripped_text(value)
+
+
+def text_call(code: str) -> TextCall | None:
+    """Return the call that is all of a cell's code, None if its text has values that change."""
     match statements_of(code) if "mo.md(" in code else []:
         case [
             ast.Expr(
@@ -411,18 +475,36 @@ def plain_code(code: str) -> str:
             parts = literal.values if isinstance(literal, ast.JoinedStr) else [literal]
             values = [each.value for each in parts if isinstance(each, ast.Constant)]
             texts = [each for each in values if isinstance(each, str)]
-            if len(texts) == len(parts):  # else it has values that change
-                first, _, others = "".join(texts).partition("\n")
-                others = textwrap.dedent("\n".join(map(str.rstrip, others.split("\n"))))
-                text = f"{first.strip()}\n{others}".strip()
-                written = ast.get_source_segment(code, call) or code
-                return code.replace(written, f'mo.md("""\n{text}\n""")', 1)
-    return code
+            if len(texts) == len(parts):
+                written, spelled = (
+                    ast.get_source_segment(code, each) or code for each in (call, literal)
+                )
+                raw = "r" in re.split("[\"']", spelled, maxsplit=1)[0].lower()
+                return TextCall(written, _stripped_text("".join(texts)), raw)
+    return None
+
+
+def _stripped_text(text: str) -> str:
+    """Return a text without the indentation and the blanks that marimo takes away."""
+    first, _, others = text.replace("\r", "\n").partition("\n")
+    others = textwrap.dedent("\n".join(map(str.rstrip, others.split("\n"))))
+    return f"{first.strip()}\n{others}".strip()
+
+
+def _value_of(literal: str) -> str | None:
+    """Return the value of a text's literal, None if Python cannot read it."""
+    match statements_of(literal):
+        case [ast.Expr(value=ast.Constant(value=str(value)))]:
+            return value
+    return None
 
 
 def cell_hash(code: str) -> str:
-    """Return the hash of a cell's code as in 0.3.16: the first 8 hex digits of SHA-256."""
-    return hashlib.sha256(code.strip().encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+    """Return the hash of a cell's code: the first 8 hex digits of SHA-256.
+
+    It is 0.3.16's, except for code of which marimo's saves take something away.
+    """
+    return hashlib.sha256(_kept(code).encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
 
 
 def cell_hashes(cells: Iterable[Cell]) -> tuple[str, ...]:

@@ -214,7 +214,10 @@ def _frame(present: str, filename: str) -> _Frame:
         found = _COMMENTS.match(present)
         return _Frame(found[0] if found else "", {})
     header = parsed.header.value if parsed.header else ""
-    return _Frame(header, parsed.app.options if parsed.app else {})
+    options = parsed.app.options if parsed.app else {}
+    # marimo writes texts between `"` without escaping those in them.
+    texts = {key: text.replace('"', "'") for key, text in options.items() if isinstance(text, str)}
+    return _Frame(header, options | texts)
 
 
 def _is_unicode(text: str) -> bool:

@@ -10,7 +10,9 @@ from marimo._convert.converters import MarimoConvert
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells
+from mograder.notebook.header_edit import set_keys
 from mograder.notebook.integrity import IntegrityReport, Level, check_integrity
+from mograder.notebook.points import cell_hashes
 from mograder.notebook.source.release import make_release
 
 MARKS = """\
@@ -418,3 +420,28 @@ def test_what_python_does_not_write_is_a_change(value: str) -> None:
     assert "the cell for 'the marks' was changed" in " ".join(said(by_release(*cells)))
     text = student(MARKS, SOLVED).replace("    app.run()", f"    ({value})()")
     assert "outside of all cells" in " ".join(said(check_integrity(text, RELEASE, "A1.py")))
+
+
+def test_a_check_with_a_text_whose_blanks_marimo_takes_away_runs_as_released() -> None:
+    check = '    check("Q1: x", [(x == """\n                \n""", "m")])\n'
+    release = notebook(MARKS, SOLVED, f"@app.cell\ndef _(check, x):\n{check}    return\n")
+    hashes = ",".join(cell_hashes(parse_cells(release, "A1.py").cells))
+    release = set_keys(release, {"mograder-cell-hashes": hashes})
+    saved = release
+    for _ in range(4):
+        saved = MarimoConvert.from_py(saved).to_py()
+        assert check not in saved
+        assert check_integrity(saved, None, "A1.py").findings == ()
+        report = check_integrity(saved, release, "A1.py")
+        assert report.findings == ()
+        assert check in (report.restored or "")
+        assert 2 in (report.counted or ())
+
+
+def test_a_notebook_of_which_only_the_setup_cell_is_left_runs_with_the_released_checks() -> None:
+    setup = "with app.setup:\n    K = 3\n"
+    release = notebook(setup, MARKS, SOLVED, CHECK_1)
+    report = check_integrity(notebook(setup), release, "A1.py")
+    restored = parse_cells(report.restored or "", "A1.py")
+    assert [cell.kind for cell in restored.cells] == ["setup", "cell", "cell"]
+    assert "is gone; it runs as it was released" in report.findings[0].message

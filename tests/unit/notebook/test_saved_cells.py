@@ -144,6 +144,11 @@ def test_work_is_put_into_no_text_that_cannot_be_read() -> None:
     assert (found.follows, found.lines) == (False, 1)
 
 
+def test_a_title_that_marimo_would_write_as_no_python_has_other_quotes() -> None:
+    present = PRESENT.replace('width="medium"', "app_title='Say \"hi\"'")
+    assert "App(app_title=\"Say 'hi'\")" in written(body(["x = 1\ny = 2"]), present)
+
+
 @pytest.mark.parametrize("character", ["\0", "\ud83d"])
 def test_what_no_file_can_hold_is_replaced_and_the_rest_of_the_cell_is_kept(character: str) -> None:
     """marimo cannot save such a text, so that all that is typed after it is unsaved."""

@@ -7,6 +7,7 @@ from marimo._convert.converters import MarimoConvert
 
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.integrity import describe_tampering
+from mograder.notebook.points import plain_code
 from tests.unit.notebook.grading_sources import MARKS, source
 
 CHECK = '@app.cell\ndef _():\n    check("Q1: a", [(x == 1, "m")])\n    return\n'
@@ -86,6 +87,38 @@ def test_a_release_that_marimo_has_only_saved_in_its_own_forms_is_unchanged(writ
     assert written not in saved
     assert described(saved, release) == ()
     assert described(saved.replace("text", "other"), release) != ()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        'mo.md("""\n$\\\\alpha$ and $\\\\frac{a}{b}$\n""")',
+        'mo.md(f"$\\\\frac{{a}}{{b}}$, $\\\\theta$, $\\\\rho$ and $\\\\nabla$")',
+        'mo.md("$\\\\xi$, which marimo saves as no Python")',
+        'mo.md("four: \\\\\\\\\\\\\\\\alpha")',
+        "mo.md(r'''a \"\"\"b\"\"\" c''')",
+        '_df = mo.sql(\nf"""\nSELECT 1 AS a\n                \nFROM x\n"""\n)',
+        "def helper(a):\n    return a * 2  # doubled",
+        "# before\nclass Point:\n    size = 'ä'  # doubled\n    # more",
+    ],
+)
+def test_what_saves_of_marimo_take_away_or_spoil_is_no_change(given: str) -> None:
+    release = source("import marimo as mo", MARKS, given, CHECK)
+    saved = release
+    for _ in range(4):
+        saved = MarimoConvert.from_py(saved).to_py()
+        assert described(saved, release) == ()
+        own, ours = (parse_cells(text, "hw.py").cells for text in (saved, release))
+        assert [plain_code(each.code) for each in own] == [plain_code(each.code) for each in ours]
+    assert (own[2].kind, own[2].code) != (ours[2].kind, ours[2].code)
+
+
+def test_a_given_function_that_is_unparsable_in_a_copy_is_changed() -> None:
+    unparsable = f'app._unparsable_cell(\n    r"""\n{GIVEN}\n""",\n    name="_",\n)\n'
+    cell = "@app.cell\ndef _():\n    def given(x):\n        return 1 * x\n    return\n"
+    assert cell in RELEASE
+    told = described(RELEASE.replace(cell, unparsable))
+    assert told == ("cell: modified: def given(x):",)
 
 
 def test_no_break_spaces_that_marimo_has_replaced_are_no_change() -> None:

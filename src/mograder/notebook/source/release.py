@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import (
     Cell,
+    CellKind,
     LineEdit,
     NotebookText,
     indent_of,
@@ -33,6 +34,7 @@ from mograder.notebook.header_edit import check_header, has_block, read_key, set
 from mograder.notebook.points import (
     MARKS,
     TO_DO,
+    TextCall,
     asks_for_answer,
     cell_hashes,
     checks_in,
@@ -42,7 +44,9 @@ from mograder.notebook.points import (
     marks_of,
     marks_statement,
     numbers,
+    text_call,
 )
+from mograder.notebook.references import app_call
 from mograder.notebook.scopes import bound_between, sentinels
 from mograder.notebook.source.solution_markers import Block, BlockKind, find_blocks
 
@@ -137,8 +141,9 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
     source = parse_cells(text, filename)
     secrets = _secrets(source.lines, solutions)
     left = _left_over(source, blocks, secrets, filename)
-    refuse([*_lost_names(source, blocks, filename), *left])
-    stripped = _with_written_answers(_strip(source, filename, blocks))
+    lost = [*_lost_names(source, blocks, filename), *_unsaved_options(text, filename)]
+    refuse([*lost, *left])
+    stripped = _with_texts(_strip(source, filename, blocks))
     keys: dict[str, str | bool] = {"mograder-assignment": assignment}
     hidden = any(block.kind is BlockKind.HIDDEN for block in blocks)
     if hidden or read_key(text, _HIDDEN_KEY):  # a source that was made from a release
@@ -167,7 +172,7 @@ def with_hidden_tests(text: str, filename: str, cells: Collection[int]) -> str:
             marks += [block.begin, block.end]
         else:
             blocks.append(block)
-    stripped = _with_written_answers(_strip(source, filename, blocks, marks))
+    stripped = _with_texts(_strip(source, filename, blocks, marks))
     return without_mark(stripped)
 
 
@@ -210,6 +215,7 @@ def _strip(
             bound = names.get((block.begin, block.end), ())
             new = [*(f"{name} = ..." for name in bound), TO_DO, "pass"]
         edits.append(LineEdit(block.begin, block.end, tuple(f"{indent}{line}" for line in new)))
+    edits += _without_types(source, blocks)
     try:
         return parse_cells(replace_lines(source.lines, edits), filename)
     except InvalidInput as error:
@@ -229,6 +235,38 @@ def _answers(
     return sentinels(tree, solutions)
 
 
+def _without_types(source: NotebookText, blocks: Sequence[Block]) -> Iterator[LineEdit]:
+    """Yield the edits that take the types of solutions' names from the parameters of cells.
+
+    marimo writes a name's type there, which may tell the answer: ``x: Literal[42]``.
+    """
+    solutions = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.SOLUTION]
+    statements = statements_of(plain_text(source.text))
+    hidden, shown = set[str](), set[str]()
+    for node in (each for statement in statements for each in ast.walk(statement)):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            inside = any(begin < node.lineno < end for begin, end in solutions)
+            (hidden if inside else shown).add(node.target.id)
+    lines: dict[int, str] = {}
+    for arg in _parameters(source, statements):
+        if arg.arg in hidden - shown and arg.lineno == arg.end_lineno:
+            line = lines.get(arg.lineno, source.lines[arg.lineno - 1].rstrip("\r\n")).encode()
+            named = line[: arg.col_offset] + arg.arg.encode() + line[arg.end_col_offset :]
+            lines[arg.lineno] = named.decode()
+    yield from (LineEdit(number, number, (line,)) for number, line in lines.items())
+
+
+def _parameters(source: NotebookText, statements: Sequence[ast.stmt]) -> Iterator[ast.arg]:
+    """Yield the parameters with a type of the cells' functions, the last of each first."""
+    for node in statements:
+        cell = source.cell_at(node.lineno)
+        if cell is not None and cell.kind is CellKind.CELL:
+            given = (
+                node.args.args if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else ()
+            )
+            yield from (each for each in reversed(given) if each.annotation is not None)
+
+
 def _breaking(source: NotebookText, filename: str, edits: Sequence[LineEdit]) -> Iterator[Finding]:
     """Yield findings for blocks without which the text is not valid Python."""
     for edit in edits:
@@ -237,12 +275,34 @@ def _breaking(source: NotebookText, filename: str, edits: Sequence[LineEdit]) ->
             yield Finding(filename, edit.first, message, _WHOLE)
 
 
-def _with_written_answers(notebook: NotebookText) -> str:
-    """Return the text with the lines of each written answer replaced by Markdown."""
+def _with_texts(notebook: NotebookText) -> str:
+    """Return the text with the lines of each written answer replaced by Markdown.
+
+    Markdown that marimo's saves would spoil is made raw.
+    """
     edits: list[LineEdit] = []
     for cell in notebook.cells:
-        edits += _written_answer(cell, notebook.lines)
+        edits += (*_written_answer(cell, notebook.lines), *_raw_text(cell, notebook.lines))
     return replace_lines(notebook.lines, edits)
+
+
+def _raw_text(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
+    call = _spoiled_text(cell)
+    if call is None or not _can_be_raw(call.text) or cell.body_first > cell.body_last:
+        return
+    indent = indent_of(lines[cell.body_first - 1])
+    code = cell.code.strip().replace(call.written, f'mo.md(r"""\n{call.text}\n""")', 1)
+    body = tuple(f"{indent}{line}" if line else "" for line in code.split("\n"))
+    yield LineEdit(cell.body_first, cell.body_last, body)
+
+
+def _spoiled_text(cell: Cell) -> TextCall | None:
+    call = text_call(cell.code)
+    return call if call is not None and call.is_spoiled else None
+
+
+def _can_be_raw(text: str) -> bool:
+    return '""' not in text and _AWKWARD.search(f"{text}\n") is None
 
 
 def _written_answer(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
@@ -375,6 +435,12 @@ def _advise(source: NotebookText, filename: str) -> Iterator[Finding]:
         hint = 'Begin the file with `# /// script`, `# dependencies = ["marimo"]` and `# ///`.'
         yield Finding(filename, 1, message, hint)
     yield from strays(source, filename)
+    for cell in source.cells:
+        call = _spoiled_text(cell)
+        if call is not None and not _can_be_raw(call.text):
+            message = "marimo changes this text when it saves the notebook."
+            hint = 'Write it as `mo.md(r"""…""")`, with no two `"` side by side.'
+            yield Finding(filename, cell.code_first, message, hint)
     yield from _about_marks(source, filename)
     marks = marks_of(source)
     seen: dict[str, Cell] = {}
@@ -405,6 +471,16 @@ def _lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) ->
                 yield Finding(filename, block[0], message, hint)
 
 
+def _unsaved_options(text: str, filename: str) -> Iterator[Finding]:
+    """Yield findings for texts that marimo, which does not escape them, writes as no Python."""
+    call = app_call(text)
+    for option in call.keywords if call is not None else ():
+        match option.value:
+            case ast.Constant(value=str(value)) if '"' in value:
+                message = f'marimo cannot save this notebook: `{option.arg}` has a `"` in it.'
+                yield Finding(filename, option.value.lineno, message, "Write `'` in its place.")
+
+
 def _about_marks(source: NotebookText, filename: str) -> Iterator[Finding]:
     """Yield findings on marks that are not read: without marker, repeated, or not literal."""
     known = False
@@ -425,6 +501,25 @@ def _about_marks(source: NotebookText, filename: str) -> Iterator[Finding]:
             yield Finding(filename, line, message, _WRITE_MARKS)
         else:
             yield from _about_entries(cell, place[1], filename)
+        for node in statements_of(cell.code):
+            if _changes_marks(node):
+                message = "these marks are not counted."
+                line = cell.line_of(node.lineno)
+                yield Finding(filename, line, message, "Write all marks into `_marks = {…}`.")
+
+
+def _changes_marks(node: ast.stmt) -> bool:
+    """Whether a statement changes the table of marks that was bound above."""
+    match node:
+        case (
+            ast.Assign(targets=[ast.Subscript(value=ast.Name(id="_marks"))])
+            | ast.AugAssign(
+                target=ast.Name(id="_marks") | ast.Subscript(value=ast.Name(id="_marks"))
+            )
+            | ast.Expr(ast.Call(ast.Attribute(value=ast.Name(id="_marks"), attr="update")))
+        ):
+            return True
+    return False
 
 
 def _about_entries(cell: Cell, marks: ast.Dict, filename: str) -> Iterator[Finding]:

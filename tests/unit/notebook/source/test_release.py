@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 from marimo._ast.parse import parse_notebook
+from marimo._convert.converters import MarimoConvert
 
 from mograder.core.errors import InvalidInput
 from mograder.grading.author.scaffold import assignment_text
@@ -24,6 +25,11 @@ from tests.support.course import EXAMPLE_COURSE
 HEAD = "import marimo\n\napp = marimo.App()\n\n\n"
 TEMPLATE = assignment_text("A1", marimo="0.25.2")
 BLOCK = "    ### BEGIN SOLUTION\n    x = 41 + 1\n    ### END SOLUTION\n"
+ANSWER = f"\n\n@app.cell\ndef _():\n{BLOCK}    return (x,)\n"
+
+
+def cells(text: str) -> list[str]:
+    return [cell.code.strip() for cell in parse_cells(text, "A1.py").cells]
 
 
 def release(text: str) -> ReleaseText:
@@ -147,6 +153,73 @@ def test_a_release_for_grading_keeps_the_hidden_tests_of_some_cells() -> None:
         with_hidden_tests(text, "A1.py", ()).splitlines()[-20:]
         == release(text).text.splitlines()[-20:]
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ('mo.md("""\n    $\\\\alpha$\n\n    - $\\\\beta$\n    """)', "$\\alpha$\n\n    - $\\beta$"),
+        ('# why\n    mo.md(f"$\\\\frac{{1}}{{2}}$");  # so', "$\\frac{1}{2}$"),
+        ("mo.md('$\\\\xi$, that marimo cannot save')", "$\\xi$, that marimo cannot save"),
+    ],
+)
+def test_a_text_that_marimo_would_spoil_is_released_raw(written: str, text: str) -> None:
+    made = release(f"{HEAD}@app.cell\ndef _(mo):\n    {written}\n    return\n{ANSWER}")
+    assert f'mo.md(r"""\n    {text}\n    """)' in made.text
+    saved = MarimoConvert.from_py(made.text).to_py()
+    assert f'mo.md(r"""\n    {text}\n    """)' in saved
+    assert cells(saved) == cells(made.text)
+    assert not any("marimo changes" in each.message for each in made.advice)
+
+
+@pytest.mark.parametrize(
+    "written", ['mo.md("a text")', 'mo.md("""\n    $\\sum$\n    """)', 'mo.md(f"$\\\\alpha$ {x}")']
+)
+def test_other_texts_are_released_as_they_are_written(written: str) -> None:
+    made = release(f"{HEAD}@app.cell\ndef _(mo):\n    {written}\n    return\n{ANSWER}")
+    assert written in made.text
+
+
+def test_an_author_is_told_of_a_text_that_marimo_spoils_and_that_cannot_be_raw() -> None:
+    text = 'mo.md(\'"""$\\\\alpha$"""\')'
+    made = release(f"{HEAD}@app.cell\ndef _(mo):\n    {text}\n    return\n{ANSWER}")
+    assert text in made.text
+    assert any("marimo changes this text" in each.message for each in made.advice)
+
+
+def test_the_type_of_a_solutions_name_is_released_in_no_parameters() -> None:
+    typed = BLOCK.replace("x =", 'x: Literal["ä"] =')
+    given = "@app.cell\ndef _():\n    y: int = 1\n    return (y,)\n"
+    users = (
+        '@app.cell\ndef _(\n    check, w: "Literal[\\"ä\\"]", x: "Literal[\\"ä\\"]", y: int\n):\n'
+        "    print(w, x, y)\n    return\n\n\n@app.function\ndef f(x: int):\n    return x\n"
+    )
+    solved = f"@app.cell\ndef _():\n{typed}{typed.replace('x:', 'w:')}    return w, x\n"
+    made = release(f"{HEAD}{given}\n\n{solved}\n\n{users}")
+    assert "Literal" not in made.text
+    assert "def _(\n    check, w, x, y: int\n):\n" in made.text
+    assert "def f(x: int):" in made.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    ['_marks["Q2"] = 5', '_marks["Q1"] += 5', '_marks |= {"Q2": 5}', "_marks.update(Q2=5)"],
+)
+def test_an_author_is_told_of_marks_that_are_added_below_the_table(change: str) -> None:
+    marks = f'# === MOGRADER: MARKS ===\n    _marks = {{"Q1": 10}}\n    {change}'
+    made = release(
+        f"{HEAD}@app.cell\ndef _():\n    {marks}\n    print(_marks)\n    return\n{ANSWER}"
+    )
+    [told] = [each for each in made.advice if "marks" in each.message]
+    assert (told.line, told.message) == (10, "these marks are not counted.")
+
+
+def test_a_title_that_marimo_cannot_save_is_refused() -> None:
+    text = HEAD.replace("App()", "App(app_title='Say \"hi\"')")
+    with pytest.raises(
+        InvalidInput, match=r"A1\.py:3: marimo cannot save this notebook: `app_title`"
+    ):
+        release(f"{text}{ANSWER}")
 
 
 def test_a_hint_is_not_on_the_line_that_marimo_shows_of_a_hidden_cell() -> None:
