@@ -230,15 +230,15 @@ class Submissions:
             return room
 
     def _open(self, item: ItemName) -> ItemSubmissions:
-        directory, strict = self._root / item, self._mixed
+        directory, mixed = self._root / item, self._mixed
         if self._older is not None and _holds_history(self._older / item):
             if _holds_history(directory):
                 _log.warning("Submissions in %s are ignored: %s has some", directory, self._older)
-            directory, strict = self._older / item, True
+            directory, mixed = self._older / item, True
         disk = self._disk
         records = Records(self._records / f"{item}.jsonl", disk=disk) if self._records else None
         _sweep(directory)
-        history = History(directory, records, strict=strict, disk=disk)
+        history = History(directory, records, mixed=mixed, disk=disk)
         return ItemSubmissions(history, records, disk)
 
 
@@ -421,6 +421,8 @@ class ItemSubmissions:
             history.forget()
             history.refresh()
         person = history.person(user)
+        if person.counting is None:
+            history.count(user)  # so that the item's own file is kept, too
         if person.counting and person.counting.filename == f"{user}.py":
             self._keep_plain(self.known(person, person.counting))
             history.forget()

@@ -71,7 +71,7 @@ async def test_b156_everything_lies_where_the_layout_or_the_option_says(
 
 
 async def test_submissions_may_lie_where_0316_had_them(course: Course) -> None:
-    (course.root / "hw1" / "helper.py").write_bytes(b"not a submission")
+    (course.root / "hw1" / "hw1.py").write_bytes(b"not a submission")
     course.restart(submissions_dir=course.root)
     await course.submit("alice", b"one")
     assert (course.root / "hw1" / "alice.py").read_bytes() == b"one"
@@ -314,7 +314,8 @@ async def test_a_course_of_0316_opens_in_place(course: Course) -> None:
     (place / "alice_20260310T200800.py").write_bytes(b"first")
     (place / "alice_20260311T200800.py").write_bytes(b"second")
     (place / "alice.py").symlink_to("alice_20260311T200800.py")
-    (place / "helper.py").write_bytes(b"not a submission")
+    (place / "bob.py").write_bytes(b"by mail")
+    (place / "hw1.py").write_bytes(b"not a submission")
     (place / "grades.json").write_text('[{"userid": "alice", "grade": 9, "feedback": "ok"}]')
     (place / "feedback").mkdir()
     (place / "feedback" / "alice.html").write_text("<p>fine")
@@ -327,7 +328,7 @@ async def test_a_course_of_0316_opens_in_place(course: Course) -> None:
         "feedback_available": True,
     }
     listed = (await course.ask("GET", "/assignments/hw1/submissions", "prof")).json()
-    assert [each["username"] for each in listed] == ["alice"]
+    assert [each["username"] for each in listed] == ["alice", "bob"]
     again = (await course.submit("alice", b"second")).json()
     assert (again["repeated"], again["receipt"]["sequence"]) == (True, 2)
     assert again["receipt"]["received"] == "2026-03-11T20:08:00.000Z"
@@ -335,6 +336,9 @@ async def test_a_course_of_0316_opens_in_place(course: Course) -> None:
     assert new["receipt"]["sequence"] == 3
     assert (place / "alice.py").read_bytes() == b"third"
     assert (place / "alice_20260310T200800.py").read_bytes() == b"first"
+    assert (await course.submit("bob", b"second")).json()["receipt"]["sequence"] == 2
+    assert [path.read_bytes() for path in place.glob("bob_*")].count(b"by mail") == 1
+    assert (place / "hw1.py").read_bytes() == b"not a submission"
     assert not course.place().exists()
 
 
