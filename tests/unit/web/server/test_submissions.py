@@ -342,6 +342,30 @@ async def test_a_course_of_0316_opens_in_place(course: Course) -> None:
     assert not course.place().exists()
 
 
+@pytest.mark.parametrize("kept", ["HW%20(%C3%A9)", "HW%20%28%C3%A9%29"])
+async def test_what_0316_kept_under_an_encoded_name_is_the_assignments(
+    course: Course, kept: str
+) -> None:
+    """compatibility-0.3.16.md 4: its clients' spellings, and new work is where it looks for it."""
+    course.add("HW (é)", {"n.py": b"x = 1"})
+    place, base = course.root / kept, "/assignments/HW%20(%C3%A9)"
+    (place / "feedback").mkdir(parents=True)
+    (place / "alice_20260310T200800.py").write_bytes(b"first")
+    (place / "alice.py").symlink_to("alice_20260310T200800.py")
+    (place / "grades.json").write_text('[{"username": "alice", "grade": 9, "feedback": "ok"}]')
+    (place / "feedback" / "alice.html").write_text("<p>fine")
+    status = (await course.ask("GET", f"{base}/status?user=alice", "alice")).json()
+    assert (status["status"], status["grade"]) == ("submitted", "9")
+    assert (await course.ask("GET", f"{base}/feedback/alice", "alice")).text == "<p>fine"
+    listed = (await course.ask("GET", f"{base}/submissions", "prof")).json()
+    assert [each["username"] for each in listed] == ["alice"]
+    await course.ask("POST", f"{base}/submit?user=bob", "bob", content=b"second")
+    await course.ask("POST", f"{base}/grades", "prof", json=[{"username": "bob", "grade": 8}])
+    assert (place / "bob.py").read_bytes() == b"second"
+    assert len(json.loads((place / "grades.json").read_text())) == 2
+    assert {path.name for path in (course.root / "HW (é)").iterdir()} == {"files"}
+
+
 async def test_a_receipt_is_genuine_only_as_it_was_given(course: Course) -> None:
     receipt = (await course.submit("alice", b"x")).json()["receipt"]
     assert receipt["sha256"] == hashlib.sha256(b"x").hexdigest()
