@@ -126,9 +126,41 @@ def test_a_part_of_a_name_means_the_item_and_anything_else_is_a_later_one(
     """Floors 8.4: `hub visibility a1` set a rule for an item "a1", and A1 stayed visible."""
     printed = cli("hub visibility a1 l-01 --hide")
     assert printed.out == "  A1   assignment  hidden\n  L01  lecture     hidden\n"
-    later = cli("hub visibility L --hide")
-    assert "  L  -           hidden  (not published)\n" in later.out
-    assert later.err == "Warning: L is taken for a later item; L01 stays as it is.\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "visibility l0 --from 2030-12-01",
+        "visibility l0 --hide",
+        "visibility l0 --show",
+        "schedule term.toml",
+        "schedule term.toml --dry-run",
+    ],
+)
+def test_a_beginning_of_a_word_is_not_taken_for_a_later_item(
+    served: ServedHub, tmp_path: Path, command: str
+) -> None:
+    """0.3.16 took `L0` for L01; a rule for a later item would leave L01 visible to all."""
+    (tmp_path / "term.toml").write_text("[items]\nA1 = 2030-11-01\nl0 = 2030-12-01\n")
+    told = cli(f"hub {command}", status=2)
+    assert told.out == ""
+    assert "There is no item 'l0', but L01. Nothing was changed.\nGive the whole name." in told.err
+    assert not (served.hub.course / "hub-release" / ".visibility.json").exists()
+
+
+def test_a_later_item_keeps_its_rule_when_a_published_name_begins_with_it(
+    served: ServedHub, tmp_path: Path
+) -> None:
+    cli("hub visibility Exam --hide")
+    served.hub.publish("Exam2")
+    assert "  Exam  -" in cli("hub visibility Exam --from 2030-12-01").out
+    (tmp_path / "term.toml").write_text("[items]\nExam = 2030-11-01\n")
+    cli("hub schedule term.toml")
+    assert json.loads(_rules(served)) == {"Exam": {"visible_from": "2030-11-01T09:00:00+00:00"}}
+    (tmp_path / "term.toml").write_text("[items]\nA = 2030-11-01\nA1 = 2030-10-01\n")
+    cli("hub schedule term.toml")
+    assert set(json.loads(_rules(served))) == {"A", "A1"}, "the file has both"
 
 
 @pytest.mark.parametrize(

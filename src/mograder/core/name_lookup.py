@@ -18,7 +18,8 @@ In the rules 6 and 7 digits match whole numbers only (``4``: ``hw4``, not ``A24`
 mistyped Moodle ID.
 
 0.3.16 accepted a prefix up to a dash (generate), a plain prefix (hub publish), or the number and a
-part of the name (https, moodle); names that worked there still work.
+part of the name (https, moodle); names that worked there still work, or are refused where they may
+be those of later items (hub visibility, hub schedule).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pathlib import Path
 from mograder.auth.identity import Network, trusted_peers
 from mograder.core.errors import MograderError
 from mograder.core.name_lookup import counted, misnamed
-from mograder.core.names import ItemName
+from mograder.core.names import LOST_AND_FOUND, ItemName, Username
 from mograder.core.settings import FILE_NAME, LoadedSettings
 from mograder.operations.gradebook_checks import gradebook_lines
 from mograder.operations.pruning import needed_here
@@ -131,6 +131,17 @@ def users_line(loaded: LoadedSettings, *, members: bool = False) -> Line:
         told += " may enter besides the members of a learning platform's course"
         return note("users", told)
     return ok("users", told)
+
+
+def folder_lines(loaded: LoadedSettings) -> Iterator[Line]:
+    """Report students' folders with names of 0.3.16's that no account can have here."""
+    place = loaded.path(loaded.settings.hub.notebooks_dir)
+    found = sorted(path.name for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
+    people = (name for name in found if not name.startswith((".", "__", LOST_AND_FOUND)))
+    if names := useless_names(people):
+        text = f"{place.name}: nobody can sign in as {_listed(names)} and find the work there"
+        hint = f"Rename the folder; a username has only {Username.alphabet}. Give a new token."
+        yield note("folders", text, hint)
 
 
 def proxies_line(loaded: LoadedSettings) -> Line:

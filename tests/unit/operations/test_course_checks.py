@@ -16,6 +16,7 @@ from mograder.grading.submissions.grading_result import grading_key
 from mograder.notebook.pep723 import read_script
 from mograder.operations.course_checks import (
     environment_lines,
+    folder_lines,
     release_lines,
     secret_lines,
     settings_lines,
@@ -254,6 +255,23 @@ def test_a_course_with_deductions_is_advised_to_name_its_zone(
     finally:
         time.tzset()
     assert (line is not None and line.level is Level.NOTE) == is_told
+
+
+def test_students_folders_that_nobody_can_open_are_told(tmp_path: Path) -> None:
+    """0.3.16 takes any name, such as those of Windows' domains."""
+    place = tmp_path / "hub-notebooks"
+    loaded = load_settings(tmp_path, environ={})
+    assert not tuple(folder_lines(loaded))
+    for name in ("alice", ".staging", "__instructor__", "lost+found"):
+        (place / name).mkdir(parents=True)
+    (place / "notes of mine.txt").touch()
+    assert not tuple(folder_lines(loaded))
+    for name in ("Jane Doe", "DOM\\bob"):
+        (place / name).mkdir()
+    (line,) = folder_lines(loaded)
+    assert line.level is Level.NOTE
+    assert "nobody can sign in as 'DOM\\\\bob', 'Jane Doe'" in line.text
+    assert "Rename the folder" in line.hint
 
 
 def test_published_names_that_keep_something_from_students_are_told(tmp_path: Path) -> None:

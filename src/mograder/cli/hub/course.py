@@ -5,7 +5,7 @@ B35, B36, B47; compatibility-0.3.16.md 10.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -32,8 +32,8 @@ from mograder.core.clock import SystemClock
 from mograder.core.csv_table import refuse
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import END_OF_DAY, Visibility, read_moment, read_opening
-from mograder.core.name_lookup import Words, counted, find_name, find_or_new, not_found
-from mograder.core.names import INSTRUCTOR, Username
+from mograder.core.name_lookup import Words, counted, find_name, find_or_new, listed, not_found
+from mograder.core.names import INSTRUCTOR, Username, nfc
 from mograder.core.operating_system import SYSTEM
 from mograder.core.settings import read_environ
 from mograder.publishing.schedule import DEFAULT_ZONE, Schedule, parse_schedule, parse_zone
@@ -197,8 +197,8 @@ def visibility(
             unknown = [name for name in names if name not in known]
             if unknown and not asked:
                 raise not_found(unknown[0], known, Words("item", empty="There are no items."))
-            if hide:
-                _tell_new(names, published)
+            for name in unknown:
+                _refuse_beginning(name, published)
         if asked:
             moment = None if opens is None else read_opening(opens, zone)
             hub_course.set_rules(client, dict.fromkeys(names, Visibility(hide, moment)))
@@ -263,7 +263,7 @@ def _course_zone() -> str:
 def _open_by_file(plan: Schedule, address: Address, *, dry_run: bool) -> None:
     with address.client() as client:
         published, before = hub_course.all_items(client), hub_course.rules(client)
-        changes = _openings(plan, tuple(published))
+        changes = _openings(plan, tuple(published), before)
         if plan.hide_unlisted:
             # Also what is hidden before it is published: the file does not list it.
             hidden = {name: rule for name, rule in before.items() if rule.hidden}
@@ -303,10 +303,13 @@ def _shown_by_file(
             yield f"{name} {was}, is not published yet, and is not in the file: {later}"
 
 
-def _openings(plan: Schedule, published: Sequence[str]) -> dict[str, Visibility]:
+def _openings(
+    plan: Schedule, published: Sequence[str], before: Collection[str]
+) -> dict[str, Visibility]:
     """Return the rules of a file by item; a name may be the beginning of a published one.
 
-    An item that the file lists by its whole name is meant by no other name of the file.
+    An item that the file lists by its whole name is meant by no other name of the file. ``before``
+    are the items that have rules.
 
     Raises:
         InvalidInput: A name may mean several items, or two names mean the same one.
@@ -315,6 +318,8 @@ def _openings(plan: Schedule, published: Sequence[str]) -> dict[str, Visibility]
     meant: dict[str, str] = {}
     for name in plan.opens:
         item = name if name in published else find_or_new(name, others)
+        if item not in published and item not in before:
+            _refuse_beginning(item, others)
         if item in meant:
             raise InvalidInput(
                 f"{meant[item]} and {name} both mean {item}.", hint="List each item once."
@@ -323,13 +328,19 @@ def _openings(plan: Schedule, published: Sequence[str]) -> dict[str, Visibility]
     return {item: Visibility(visible_from=plan.opens[name]) for item, name in meant.items()}
 
 
-def _tell_new(names: Sequence[str], published: Mapping[str, str]) -> None:
-    """Warn of each name that is hidden as a later item, though a published one begins with it."""
-    for name in names:
-        begun = [item for item in published if item.casefold().startswith(name.casefold())]
-        if begun and name not in published:
-            told = f"Warning: {name} is taken for a later item; {begun[0]} stays as it is."
-            click.echo(told, err=True)
+def _refuse_beginning(name: str, published: Iterable[str]) -> None:
+    """Raise InvalidInput if published names begin with a name that would be that of a later item.
+
+    0.3.16 took it for a published one, which would stay as it is here, so visible to students.
+    """
+    start = nfc(name).casefold()
+    begun = [item for item in published if item.casefold().startswith(start)]
+    if begun:
+        raise InvalidInput(
+            f"There is no item '{name}', but {listed(begun)}. Nothing was changed.",
+            hint="Give the whole name. A later item of this name has its opening in the hub's "
+            f'mograder.toml: opens under [items."{name}"].',
+        )
 
 
 def _moment(key: str, text: str, zone: ZoneInfo | None) -> datetime | None:

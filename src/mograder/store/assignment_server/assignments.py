@@ -17,6 +17,7 @@ from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, ClassVar
+from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -146,6 +147,10 @@ class Catalogue:
         listed = self._manifest()
         parsed = ItemName.valid(name)
         found = self._one(name) if listed is None else listed.get(parsed or "")
+        if found is None and listed is not None and parsed is not None:
+            # A listed name may be a title: its files lie where their addresses lead (0.3.16).
+            titled = next((one for one in listed.values() if _leads_to(one.entry, parsed)), None)
+            found = titled and replace(titled, directory=self._files_of(parsed))
         if found is None:
             raise NotFound(f"There is no assignment {name[:100]}.")
         return found
@@ -247,6 +252,15 @@ class Catalogue:
         zips = tuple(each for each in files if each.lower().endswith(".zip"))
         flat = self._is_flat(found.directory) and zips
         return replace(found, files=zips if flat else files)
+
+
+def _leads_to(entry: Mapping[str, JsonValue], name: ItemName) -> bool:
+    """Return whether an address of a file in a manifest's entry is one of the assignment named."""
+    files = entry.get("files")
+    listed = files if isinstance(files, list) else []
+    urls = (each.get("url") for each in listed if isinstance(each, dict))
+    place = f"/assignments/{name}/files/"
+    return any(isinstance(url, str) and place in unquote(url) for url in urls)
 
 
 def may_be_served(name: str) -> bool:

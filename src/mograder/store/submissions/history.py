@@ -95,9 +95,9 @@ class Person:
 class History:
     """The submissions in one directory; not thread-safe.
 
-    ``strict``: a regular file ``<user>.py`` counts only beside a submission with a time in its
-    name, since the directory has other files too. Mutable state: all attributes, read again when
-    the directory changed.
+    ``mixed``: the directory has the item's own files too, so ``<item>.py`` is nobody's submission
+    without one with a time in its name. Mutable state: all attributes, read again when the
+    directory changed.
     """
 
     def __init__(
@@ -105,13 +105,13 @@ class History:
         directory: Path,
         records: Records | None,
         *,
-        strict: bool = False,
+        mixed: bool = False,
         disk: Disk = DISK,
     ) -> None:
         self.directory = directory
         self._records = records
         self._folder = SharedFile(directory, disk=disk)
-        self._strict = strict
+        self._mixed = mixed
         self._known: dict[str, Submission] = {}
         self._last: dict[str, int] = {}
         self._seen: tuple[int, ...] | None = None
@@ -183,8 +183,9 @@ class History:
             self._add(user, filename, received)
         fetched = {nfc(user): at for user, at in read_numbers(self.directory).items()}
         for user in (name.removesuffix(".py") for name in names):
-            if not reads_as_a_submission(user):
-                self._count(user, from_unix_or_none(fetched.get(nfc(user))))
+            own = self._mixed and user == self.directory.name and user not in self.people
+            if not own and not reads_as_a_submission(user):
+                self.count(user, from_unix_or_none(fetched.get(nfc(user))))
         for person in self.people.values():
             if person.counting is None and person.submissions:
                 # Without its link the newest one counts, so that no submission is ignored.
@@ -199,7 +200,7 @@ class History:
         above = person.submissions[-1].sequence if person.submissions else 0
         person.add(Submission(user, filename, received[0], above + 1), counts=False)
 
-    def _count(self, user: str, fetched: datetime | None) -> None:
+    def count(self, user: str, fetched: datetime | None = None) -> None:
         """Set the submission that counts: the target of ``<user>.py``, or that file itself.
 
         ``fetched`` is the time of that file in a record of a fetch; without one it is the file's.
@@ -209,7 +210,7 @@ class History:
         if person is not None:
             found = [each for each in person.submissions if each.filename == target]
             person.counting = found[0] if found else None
-        if target != f"{user}.py" or not _is_username(user) or (self._strict and person is None):
+        if target != f"{user}.py" or not _is_username(user):
             return
         status = (self.directory / target).lstat()
         received = fetched or from_unix(status.st_mtime)

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 from mograder.core.clock import is_after
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
@@ -230,15 +231,16 @@ class Submissions:
             return room
 
     def _open(self, item: ItemName) -> ItemSubmissions:
-        directory, strict = self._root / item, self._mixed
-        if self._older is not None and _holds_history(self._older / item):
+        directory, mixed = self._root / item, self._mixed
+        older = older_directory(self._older, item, _holds_history) if self._older else directory
+        if older != directory and _holds_history(older):
             if _holds_history(directory):
-                _log.warning("Submissions in %s are ignored: %s has some", directory, self._older)
-            directory, strict = self._older / item, True
+                _log.warning("Submissions in %s are ignored: %s has some", directory, older)
+            directory, mixed = older, True
         disk = self._disk
         records = Records(self._records / f"{item}.jsonl", disk=disk) if self._records else None
         _sweep(directory)
-        history = History(directory, records, strict=strict, disk=disk)
+        history = History(directory, records, mixed=mixed, disk=disk)
         return ItemSubmissions(history, records, disk)
 
 
@@ -421,6 +423,8 @@ class ItemSubmissions:
             history.forget()
             history.refresh()
         person = history.person(user)
+        if person.counting is None:
+            history.count(user)  # so that the item's own file is kept, too
         if person.counting and person.counting.filename == f"{user}.py":
             self._keep_plain(self.known(person, person.counting))
             history.forget()
@@ -484,6 +488,18 @@ class ItemSubmissions:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def older_directory(root: Path, item: ItemName, holds: Callable[[Path], bool]) -> Path:
+    """Return the directory below ``root`` in which 0.3.16 kept what belongs to an item.
+
+    It took the name as the request had it, and two of its clients encode different characters. The
+    first directory that ``holds`` something is meant; if none does, an encoded one is.
+    """
+    spelt = (quote(item, safe="@+(),'&"), quote(item, safe=""))
+    encoded = (root / name for name in spelt if name != item)
+    found = [root / item, *filter(Path.is_dir, encoded)]
+    return next(filter(holds, found), found[-1])
 
 
 def _holds_history(directory: Path) -> bool:

@@ -43,7 +43,7 @@ async def upload_feedback(info: RequestInfo) -> Response:
     assignment = await find(info)
     if not is_multipart(request):
         raise InvalidInput("Expected multipart/form-data")
-    place = services.feedback_directory(assignment.name)
+    place = await services.read(services.feedback_directory, assignment.name)
     with explained_when_full(), receiving(place, disk=services.disk) as upload:
         names = await _receive(info, upload)
     if not names:
@@ -54,7 +54,8 @@ async def upload_feedback(info: RequestInfo) -> Response:
 async def send_feedback(info: RequestInfo) -> Response:
     services = info.services
     assignment = await find(info)
-    directory, name = services.feedback_directory(assignment.name), f"{info.whose}.html"
+    directory = await services.read(services.feedback_directory, assignment.name)
+    name = f"{info.whose}.html"
     try:
         opened = await services.read(look, directory, name, services.digests)
     except NotFound as error:

@@ -25,14 +25,14 @@ from mograder.grading.course_late import CourseDates
 from mograder.store.assignment_server.assignments import Catalogue
 from mograder.store.assignment_server.browser_pages import BrowserPages
 from mograder.store.assignment_server.drafts import Drafts
-from mograder.store.assignment_server.grades import Grades
+from mograder.store.assignment_server.grades import GRADES_FILE, Grades
 from mograder.store.assignment_server.name_registry import PEOPLE_FILE, NameRegistry, parse_username
 from mograder.store.assignment_server.secret import SECRET_FILE, ensure_secret
 from mograder.store.client_wheel import ClientWheels
 from mograder.store.course.allowlist import Allowlist, numbered_names
 from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.submissions.history import RECEIPTS
-from mograder.store.submissions.submissions import Submissions
+from mograder.store.submissions.submissions import Submissions, older_directory
 from mograder.web.pages import Pages, load_pages
 from mograder.web.request_body import Uploads
 from mograder.web.server.files import Digests
@@ -106,7 +106,9 @@ class Services:
     """Entered to read files for a request without a login, which may come from anybody."""
 
     def feedback_directory(self, name: ItemName) -> Path:
-        return self.options.root / name / "feedback"
+        """Return the directory of an assignment's feedback; reads the disk."""
+        place = older_directory(self.options.root, name, lambda at: (at / "feedback").is_dir())
+        return place / "feedback"
 
     async def read(self, do: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
         """Return the result of a function that reads the disk, called in a thread."""
@@ -152,7 +154,7 @@ def open_services(
         submissions=Submissions(
             submitted, records=root / RECORDS, older=older, mixed=mixed, disk=disk
         ),
-        grades=cache(lambda name: Grades(root / name, disk=disk)),
+        grades=cache(lambda name: Grades(older_directory(root, name, _holds_grades), disk=disk)),
         people=NameRegistry(root / PEOPLE_FILE, disk=disk),
         roster=_roster_of(options),
         registration_limits=RegistrationLimits(clock),
@@ -167,6 +169,10 @@ def open_services(
         client_wheels=ClientWheels(root),
         pages=load_pages(),
     )
+
+
+def _holds_grades(directory: Path) -> bool:
+    return (directory / GRADES_FILE).is_file()
 
 
 def _warn_of(catalogue: Catalogue, submitted: Path) -> None:

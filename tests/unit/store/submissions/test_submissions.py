@@ -247,3 +247,18 @@ def test_the_shared_instructor_login_keeps_its_submissions(tmp_path: Path) -> No
     prof = Username.of_account(INSTRUCTOR)
     kept = _open(tmp_path).add(prof, A1, b"mine", NOW)
     assert _open(tmp_path).counting(prof, A1) == kept.submission
+
+
+@pytest.mark.parametrize("user", ["alice", A1])
+def test_a_file_that_was_put_beside_other_files_is_kept_at_the_next_submission(
+    tmp_path: Path, user: str
+) -> None:
+    """Also one with the item's own name, no submission before; compatibility-0.3.16.md 4."""
+    (tmp_path / "A1").mkdir()
+    (tmp_path / "A1" / f"{user}.py").write_bytes(b"by mail")
+    submissions = Submissions(tmp_path, mixed=True)
+    assert list(submissions.people(A1)) == [each for each in ["alice"] if each == user]
+    kept = submissions.add(Username.parse(user), A1, b"new", NOW)
+    assert kept.submission.sequence == 2
+    texts = {path.read_bytes() for path in (tmp_path / "A1").glob(f"{user}_*.py")}
+    assert texts == {b"by mail", b"new"}

@@ -59,6 +59,20 @@ async def test_b137_a_manifest_is_told_as_it_stands(course: Course) -> None:
     assert (await course.ask("GET", "/assignments", "alice")).json() == [entry]
 
 
+async def test_a_listed_name_may_be_a_title_and_its_files_lie_elsewhere(course: Course) -> None:
+    """As in 0.3.16: the addresses in the manifest lead to them."""
+    file = {"filename": "my file.py", "url": "/assignments/week%201/files/my%20file.py"}
+    course.add("week 1", {"my file.py": b"ok"})
+    course.write_manifest({"name": "Week 1, sorting", "files": [file]}, {"name": "x", "files": 3})
+    assert (await course.ask("GET", file["url"], "alice")).content == b"ok"
+    assert (await course.ask("GET", "/assignments/hw1/files/homework.py", "alice")).is_error
+    rules = course.root / "hub-release" / ".visibility.json"
+    rules.parent.mkdir()
+    rules.write_text('{"Week 1, sorting": {"hidden": true}}')
+    course.restart()
+    assert (await course.ask("GET", file["url"], "alice")).status_code == 404
+
+
 async def test_b138_a_release_directory_holds_files_flat(course: Course, tmp_path: Path) -> None:
     """B138: also the one named release in the directory itself, unless told otherwise."""
     release = course.root / "release"

@@ -71,7 +71,7 @@ async def test_b156_everything_lies_where_the_layout_or_the_option_says(
 
 
 async def test_submissions_may_lie_where_0316_had_them(course: Course) -> None:
-    (course.root / "hw1" / "helper.py").write_bytes(b"not a submission")
+    (course.root / "hw1" / "hw1.py").write_bytes(b"not a submission")
     course.restart(submissions_dir=course.root)
     await course.submit("alice", b"one")
     assert (course.root / "hw1" / "alice.py").read_bytes() == b"one"
@@ -314,7 +314,8 @@ async def test_a_course_of_0316_opens_in_place(course: Course) -> None:
     (place / "alice_20260310T200800.py").write_bytes(b"first")
     (place / "alice_20260311T200800.py").write_bytes(b"second")
     (place / "alice.py").symlink_to("alice_20260311T200800.py")
-    (place / "helper.py").write_bytes(b"not a submission")
+    (place / "bob.py").write_bytes(b"by mail")
+    (place / "hw1.py").write_bytes(b"not a submission")
     (place / "grades.json").write_text('[{"userid": "alice", "grade": 9, "feedback": "ok"}]')
     (place / "feedback").mkdir()
     (place / "feedback" / "alice.html").write_text("<p>fine")
@@ -327,7 +328,7 @@ async def test_a_course_of_0316_opens_in_place(course: Course) -> None:
         "feedback_available": True,
     }
     listed = (await course.ask("GET", "/assignments/hw1/submissions", "prof")).json()
-    assert [each["username"] for each in listed] == ["alice"]
+    assert [each["username"] for each in listed] == ["alice", "bob"]
     again = (await course.submit("alice", b"second")).json()
     assert (again["repeated"], again["receipt"]["sequence"]) == (True, 2)
     assert again["receipt"]["received"] == "2026-03-11T20:08:00.000Z"
@@ -335,7 +336,34 @@ async def test_a_course_of_0316_opens_in_place(course: Course) -> None:
     assert new["receipt"]["sequence"] == 3
     assert (place / "alice.py").read_bytes() == b"third"
     assert (place / "alice_20260310T200800.py").read_bytes() == b"first"
+    assert (await course.submit("bob", b"second")).json()["receipt"]["sequence"] == 2
+    assert [path.read_bytes() for path in place.glob("bob_*")].count(b"by mail") == 1
+    assert (place / "hw1.py").read_bytes() == b"not a submission"
     assert not course.place().exists()
+
+
+@pytest.mark.parametrize("kept", ["HW%20(%C3%A9)", "HW%20%28%C3%A9%29"])
+async def test_what_0316_kept_under_an_encoded_name_is_the_assignments(
+    course: Course, kept: str
+) -> None:
+    """compatibility-0.3.16.md 4: its clients' spellings, and new work is where it looks for it."""
+    course.add("HW (é)", {"n.py": b"x = 1"})
+    place, base = course.root / kept, "/assignments/HW%20(%C3%A9)"
+    (place / "feedback").mkdir(parents=True)
+    (place / "alice_20260310T200800.py").write_bytes(b"first")
+    (place / "alice.py").symlink_to("alice_20260310T200800.py")
+    (place / "grades.json").write_text('[{"username": "alice", "grade": 9, "feedback": "ok"}]')
+    (place / "feedback" / "alice.html").write_text("<p>fine")
+    status = (await course.ask("GET", f"{base}/status?user=alice", "alice")).json()
+    assert (status["status"], status["grade"]) == ("submitted", "9")
+    assert (await course.ask("GET", f"{base}/feedback/alice", "alice")).text == "<p>fine"
+    listed = (await course.ask("GET", f"{base}/submissions", "prof")).json()
+    assert [each["username"] for each in listed] == ["alice"]
+    await course.ask("POST", f"{base}/submit?user=bob", "bob", content=b"second")
+    await course.ask("POST", f"{base}/grades", "prof", json=[{"username": "bob", "grade": 8}])
+    assert (place / "bob.py").read_bytes() == b"second"
+    assert len(json.loads((place / "grades.json").read_text())) == 2
+    assert {path.name for path in (course.root / "HW (é)").iterdir()} == {"files"}
 
 
 async def test_a_receipt_is_genuine_only_as_it_was_given(course: Course) -> None:
