@@ -28,7 +28,7 @@ from mograder.grading.late_work import NO_DEDUCTION, Basis, Terms
 from mograder.grading.release.feedback import WrittenPage, works_of, write_pages
 from mograder.grading.release.feedback_view import Disclosure
 from mograder.grading.submissions.grading_result import grading_key
-from mograder.store.course.course import shown
+from mograder.store.course.course import refuse_to_replace, shown
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
@@ -102,9 +102,10 @@ def feedback(
     with existing_book(loaded) as book:
         click.echo(f"Reading grades from {shown(loaded.gradebook_path)}")
         for each in chosen:
+            output = output_dir or loaded.path(settings.dirs.feedback) / each.assignment
+            refuse_to_replace(output, each.directory)
             facts = _record_terms(book, each.assignment, given, off=no_penalties)
-            submitted = loaded.path(settings.dirs.submitted)
-            late = CourseLate(loaded, submitted=submitted)
+            late = CourseLate(loaded, submitted=loaded.path(settings.dirs.submitted))
             terms = late.terms(each.assignment, facts)
             _tell_unknown_due(terms)
             now = SystemClock().now()
@@ -113,8 +114,6 @@ def feedback(
             found = _counted(each, book, late)
             _tell_counted(found)
             works = works_of(grading_key(loaded), book, each.assignment, found)
-            pages = loaded.path(settings.dirs.feedback)
-            output = output_dir or pages / each.assignment
             for page in write_pages(works, disclosure, each.directory, output):
                 failed += bool(page.problem)
                 _tell_page(page)

@@ -180,6 +180,16 @@ def test_one_file_is_one_student(course: Path) -> None:
     assert [each.name for each in (course / "here").iterdir()] == ["bob.html"]
 
 
+def test_a_page_never_takes_the_place_of_the_notebook_as_it_ran(course: Path) -> None:
+    put(course, "alice", None)
+    before = (course / "autograded/A1/alice.html").read_bytes()
+    told = cli("feedback A1 -o autograded/A1", status=2).err
+    assert "Nothing is written to autograded/A1: results are made of what is there." in told
+    (course / "mograder.toml").write_text('[dirs]\nfeedback = "autograded"\n')
+    cli("feedback autograded/A1/alice.py", status=2)
+    assert (course / "autograded/A1/alice.html").read_bytes() == before
+
+
 def test_a_directory_of_another_name_is_no_assignment(course: Path) -> None:
     """As after `mograder autograde A1 -o graded`: the pages would be without marks."""
     put(course, "alice", None)
