@@ -169,6 +169,18 @@ def test_a_text_in_another_encoding_is_told_and_is_no_bug(here: Path, command: l
     assert "is not UTF-8.\nSet the terminal to UTF-8" in cli("", *command, status=2).err
 
 
+@pytest.mark.parametrize("command", ["new x", "new .", "https receipt show hw1", "config show"])
+def test_a_working_directory_that_was_removed_is_told(
+    here: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    gone = here / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    told = cli(command, status=2).err
+    assert told.startswith("Error: The working directory was removed.\nChange to ")
+
+
 def test_a_text_that_only_we_could_have_made_stays_a_bug() -> None:
     assert run(["fail"], failing(UnicodeEncodeError("utf-8", "\ud800", 0, 1, "no"))) == EXIT_BUG
 

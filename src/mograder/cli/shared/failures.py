@@ -82,6 +82,10 @@ def explained(error: Exception) -> MograderError | None:
         return InvalidInput(
             "A text or a file's name is not UTF-8.", hint="Set the terminal to UTF-8, or rename it."
         )
+    if isinstance(error, FileNotFoundError) and _is_without_directory():
+        return InvalidInput(
+            "The working directory was removed.", hint="Change to a directory that exists."
+        )
     if isinstance(error, OSError) and is_disk_full(error):
         where = f": {error.filename} cannot be written" if error.filename else ""
         return Busy(f"The disk is full{where}.", hint="Free some space, then try again.")
@@ -96,6 +100,15 @@ def explained(error: Exception) -> MograderError | None:
             hint="Run this as a user who may, or name another place.",
         )
     return None
+
+
+def _is_without_directory() -> bool:
+    """Return whether the working directory was removed."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _missing_package(error: ModuleNotFoundError) -> Unsupported | None:
