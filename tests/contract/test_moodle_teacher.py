@@ -277,6 +277,24 @@ def test_export_writes_into_the_course_from_any_directory_in_it(
     assert "Wrote here/A1.csv: " in cli(*export, "-o", "here").out
 
 
+def test_export_never_takes_the_place_of_the_files_that_it_reads(teacher: CourseSetup) -> None:
+    """Marks that were filled in, and never uploaded, counted as Moodle's in the next export."""
+    worksheet = (RAW / "worksheet-A1-identity.csv").read_bytes()
+    for place in ("import", "export", "elsewhere"):
+        (teacher.course / place).mkdir()
+    for place in ("import", "export"):
+        (teacher.course / place / "A1.csv").write_bytes(worksheet)
+    (teacher.course / "elsewhere" / "A1.csv").write_text("student,mark\nalice,12\n")
+    (teacher.course / "link").symlink_to("import")
+    marks = "moodle export A1 --grades-csv elsewhere/A1.csv"
+    for more in ("-o import", "-o link", "--worksheet export/A1.csv", "-o elsewhere"):
+        told = cli(f"{marks} {more}", status=2).err
+        assert "/A1.csv: results are made of what is there.\nName another directory by -o" in told
+    assert (teacher.course / "import" / "A1.csv").read_bytes() == worksheet
+    assert (teacher.course / "export" / "A1.csv").read_bytes() == worksheet
+    assert "Wrote export/A1.csv: 1 rows changed" in cli(marks).out
+
+
 def test_a_student_sees_the_earlier_mark_while_a_new_attempt_is_open(teacher: CourseSetup) -> None:
     """211: "No submission yet." hid the mark and the feedback."""
     teacher.at(210)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -185,6 +186,9 @@ def test_a_node_without_share_hub_or_token_does_not_start(
     assert "chmod 600" in cli("node run --token-file", str(token), status=2).err
     token.chmod(0o600)
     assert "not the token of a node" in cli("node run --token-file", str(token), status=2).err
+    utf_16 = io.BytesIO("node-7:secret".encode("utf-16"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(utf_16, encoding="utf-8"))
+    assert "cannot be read from -." in cli("node run --token-file -", status=2).err
     monkeypatch.delenv("MOGRADER_NODE_SHARE")
     assert "--share" in cli("node run", status=2).err
     cli("node run --share /", status=2)

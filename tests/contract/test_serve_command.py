@@ -191,6 +191,15 @@ def test_b142_b143_tokens_from_a_secret(
     assert ("others can register" in printed.err) is (way != "cwd"), "nothing notes the names"
 
 
+def test_a_secret_on_standard_input_that_is_no_text_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    utf_16 = io.BytesIO(SECRET.encode("utf-16"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(utf_16, encoding="utf-8"))
+    told = cli("token --secret-stdin alice", status=2).err
+    assert "The secret on standard input is not UTF-8 text." in told
+
+
 def test_b142_without_a_secret_or_with_two_it_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ from mograder.grading.late_work import NO_DEDUCTION, Basis, Terms
 from mograder.grading.release.feedback import WrittenPage, works_of, write_pages
 from mograder.grading.release.feedback_view import Disclosure
 from mograder.grading.submissions.grading_result import grading_key
-from mograder.store.course.course import shown
+from mograder.store.course.course import refuse_to_replace, shown
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
@@ -95,6 +95,8 @@ def feedback(
     chosen = _choose(assignments, loaded)
     if len(chosen) > 1 and (output_dir or grades_csv):
         raise click.UsageError("--output-dir and --grades-csv are for one assignment at a time.")
+    if (no_penalties or due_date) and not all(each.whole for each in chosen):
+        raise click.UsageError("Name the assignment: --no-penalties and --due-date are for all.")
     loaded = course_of((each.directory for each in chosen), "autograded", loaded)
     settings = loaded.settings
     given = None if due_date is None else read_moment(due_date, given_zone(settings), END_OF_DAY)
@@ -102,19 +104,17 @@ def feedback(
     with existing_book(loaded) as book:
         click.echo(f"Reading grades from {shown(loaded.gradebook_path)}")
         for each in chosen:
-            facts = _record_terms(book, each.assignment, given, off=no_penalties)
-            submitted = loaded.path(settings.dirs.submitted)
-            late = CourseLate(loaded, submitted=submitted)
+            output = output_dir or loaded.path(settings.dirs.feedback) / each.assignment
+            refuse_to_replace(output, each.directory)
+            facts = _record_terms(book, each, given, off=no_penalties)
+            late = CourseLate(loaded, submitted=loaded.path(settings.dirs.submitted))
             terms = late.terms(each.assignment, facts)
             _tell_unknown_due(terms)
             now = SystemClock().now()
             disclosure = Disclosure.of(settings, each.assignment, due=terms.due.last, now=now)
-            _demand_known(each, book)
             found = _counted(each, book, late)
             _tell_counted(found)
             works = works_of(grading_key(loaded), book, each.assignment, found)
-            pages = loaded.path(settings.dirs.feedback)
-            output = output_dir or pages / each.assignment
             for page in write_pages(works, disclosure, each.directory, output):
                 failed += bool(page.problem)
                 _tell_page(page)
@@ -161,16 +161,22 @@ def _write_csv(path: Path, grades: Sequence[StudentGrade]) -> None:
 
 
 def _record_terms(
-    book: Gradebook, assignment: str, due: datetime | None, *, off: bool
+    book: Gradebook, chosen: _Chosen, due: datetime | None, *, off: bool
 ) -> LateFacts:
     """Record the due date and whether there are deductions, as this run was told; return all.
 
-    Every later computation of marks uses them, until the next run of `mograder feedback`.
+    Every later computation of marks uses them, until the next run for the whole assignment. A run
+    for some students changes nothing: these count for the others, too.
+
+    Raises: as :func:`_demand_known`.
     """
     work = LateWork(book)
     facts = work.facts()
-    held = facts.policy(assignment)
-    change = PolicyChange(assignment, replace(held, due=due, off=off))
+    if not chosen.whole:
+        return facts
+    _demand_known(chosen.assignment, book)
+    held = facts.policy(chosen.assignment)
+    change = PolicyChange(chosen.assignment, replace(held, due=due, off=off))
     if change.policy != held:
         work.record([change], by=marker_name(), at=SystemClock().now(), version=facts.version)
     return facts.after([change])
@@ -225,14 +231,14 @@ def _counted(chosen: _Chosen, book: Gradebook, late: CourseLate) -> tuple[Counte
     )
 
 
-def _demand_known(chosen: _Chosen, book: Gradebook) -> None:
+def _demand_known(assignment: str, book: Gradebook) -> None:
     """Refuse a directory whose name is no assignment's, as after `mograder autograde -o`.
 
     Raises: InvalidInput.
     """
     known = {each.name for each in book.assignments()}
-    if chosen.whole and known and chosen.assignment not in known:
+    if known and assignment not in known:
         raise InvalidInput(
-            f"The gradebook has no assignment {chosen.assignment}.",
+            f"The gradebook has no assignment {assignment}.",
             hint=f"Name one of {', '.join(sorted(known))}, or a directory of this name.",
         )

@@ -10,6 +10,7 @@ import click
 from mograder.cli.shared.console import plain
 from mograder.core.csv_table import for_spreadsheets
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.settings import FILE_NAME
 from mograder.store.filesystem.files import atomic_write
 
 _MOST_BYTES = 20_000_000
@@ -62,13 +63,12 @@ def save_file(
 
     ``for_spreadsheet``: a plain one is a CSV file that people open, not another program.
 
-    Raises: :class:`InvalidInput` if it cannot be written, or is a database, such as a gradebook.
+    Raises: :class:`InvalidInput` if it cannot be written, or is a file of the course, such as the
+        gradebook or a submission.
     """
     try:
-        if path.is_file() and _is_database(path):
-            raise InvalidInput(
-                f"{path} is a database, which may hold a course's marks.", hint="Name another file."
-            )
+        if path.is_file() and (kind := _kind_in_a_course(path.resolve())):
+            raise InvalidInput(f"{path} is {kind}.", hint="Name another file.")
         if path.exists() and not path.is_file():
             path.write_bytes(text.encode())
         else:
@@ -82,9 +82,15 @@ def save_file(
         ) from error
 
 
-def _is_database(path: Path) -> bool:
+def _kind_in_a_course(path: Path) -> str:
+    """Return which file of a course this is, in words; empty if it can be replaced."""
+    if path.name == FILE_NAME:
+        return "a course's settings"
+    if path.suffix == ".py":
+        return "a notebook"
     with path.open("rb") as stream:
-        return stream.read(len(_DATABASE)) == _DATABASE
+        is_database = stream.read(len(_DATABASE)) == _DATABASE
+    return "a database, which may hold a course's marks" if is_database else ""
 
 
 def print_file(text: str) -> None:

@@ -210,9 +210,9 @@ def _token_of(environ: Environ) -> NodeToken:
 
 
 def _read_token(file: Path) -> SecretStr:
-    if str(file) == "-":
-        return SecretStr(sys.stdin.read(_LARGEST_TOKEN))
     try:
+        if str(file) == "-":
+            return SecretStr(sys.stdin.read(_LARGEST_TOKEN))
         with file.open(encoding="utf-8") as stream:
             if os.fstat(stream.fileno()).st_mode & stat.S_IROTH:
                 raise InvalidInput(

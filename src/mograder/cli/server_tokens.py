@@ -46,7 +46,11 @@ class Source:
         if sum((self.file is not None, self.stdin, self.text is not None)) > 1:
             raise click.UsageError("Give one of --secret-file, --secret-stdin and --secret only.")
         if self.stdin:
-            secret = sys.stdin.read(_LIMIT).strip()
+            try:
+                secret = sys.stdin.read(_LIMIT).strip()
+            except UnicodeDecodeError as error:  # as of a file that PowerShell has written
+                told = "The secret on standard input is not UTF-8 text."
+                raise InvalidInput(told, hint="Save it as UTF-8.") from error
         elif self.text is not None:
             secret = self.text.strip()
         else:

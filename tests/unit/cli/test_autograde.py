@@ -261,6 +261,30 @@ def test_submissions_in_no_course_are_graded_as_those_of_this_one(
     assert (desk.root / "autograded/hw1/dave.html").is_file()
 
 
+@pytest.mark.parametrize("named", ["hw1", "submitted/hw1/alice.py", "hw1 all.zip"])
+@pytest.mark.parametrize("place", ["submitted/hw1", "here", "source/hw1", "release/hw1"])
+def test_results_never_take_the_place_of_what_they_are_made_of(
+    desk: Desk, named: str, place: str
+) -> None:
+    """The grading copy took the place of the bytes that the student had handed in."""
+    _moodle_zip(desk.root / "all.zip", ENTRIES)
+    (desk.root / "here").symlink_to("submitted/hw1")
+    before = {path: path.read_bytes() for path in desk.root.rglob("*.py")}
+    told = cli(f"autograde {named} -o {place}", status=2).err
+    assert f"Nothing is written to {place}: " in told
+    assert desk.opened == []
+    assert {path: path.read_bytes() for path in desk.root.rglob("*.py")} == before
+
+
+def test_results_are_not_set_to_go_where_submissions_are(desk: Desk) -> None:
+    with (desk.root / "mograder.toml").open("a") as settings:
+        settings.write('\n[dirs]\nautograded = "submitted"\n')
+    told = cli("autograde hw1", status=2).err
+    assert "Nothing is written to submitted/hw1: " in told
+    assert "below [dirs] in mograder.toml" in told
+    assert desk.opened == []
+
+
 def _without_submissions(desk: Desk) -> list[str]:
     for path in (desk.root / "submitted/hw1").iterdir():
         path.unlink()

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from mograder.store.course.course import is_path
+from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.late_work import LateWork
 from tests.support.command_line import cli
 from tests.support.gradebooks import put_recorded
 from tests.support.graded_courses import DUE, NOTEBOOK, SETTINGS, grades, put
@@ -180,6 +182,32 @@ def test_one_file_is_one_student(course: Path) -> None:
     assert [each.name for each in (course / "here").iterdir()] == ["bob.html"]
 
 
+@pytest.mark.parametrize("told_before", ["--due-date 2026-11-22", "--no-penalties"])
+def test_one_students_page_changes_nothing_for_the_others(course: Path, told_before: str) -> None:
+    """The due date of the last run was dropped with it, and so all marks changed."""
+    for student in ("alice", "bob"):
+        put(course, student, timedelta(hours=15))
+    cli(f"feedback A1 {told_before}")
+    cli("feedback autograded/A1/alice.py")
+    assert [each.final for each in grades(course).values()] == [67.5, 67.5]
+    assert "<strong>67.5</strong> of 100 marks" in page(course, "alice")
+    told = cli("feedback autograded/A1/alice.py --due-date 2026-11-17", status=2).err
+    assert "Name the assignment: --no-penalties and --due-date are for all." in told
+    cli("feedback autograded/A1/alice.py --no-penalties", status=2)
+    cli("feedback A1")
+    assert [each.final for each in grades(course).values()] == [64.1, 64.1]
+
+
+def test_a_page_never_takes_the_place_of_the_notebook_as_it_ran(course: Path) -> None:
+    put(course, "alice", None)
+    before = (course / "autograded/A1/alice.html").read_bytes()
+    told = cli("feedback A1 -o autograded/A1", status=2).err
+    assert "Nothing is written to autograded/A1: results are made of what is there." in told
+    (course / "mograder.toml").write_text('[dirs]\nfeedback = "autograded"\n')
+    cli("feedback autograded/A1/alice.py", status=2)
+    assert (course / "autograded/A1/alice.html").read_bytes() == before
+
+
 def test_a_directory_of_another_name_is_no_assignment(course: Path) -> None:
     """As after `mograder autograde A1 -o graded`: the pages would be without marks."""
     put(course, "alice", None)
@@ -188,6 +216,9 @@ def test_a_directory_of_another_name_is_no_assignment(course: Path) -> None:
     assert "The gradebook has no assignment graded." in told
     assert "Name one of A1" in told
     assert not (course / "feedback").exists()
+    with Gradebook(course / "gradebook.db") as book:
+        cli("feedback graded/ --no-penalties", status=2)
+        assert not LateWork(book).facts().policy("graded").off, "nothing is recorded of it"
 
 
 def test_pages_of_another_course_are_of_its_gradebook(

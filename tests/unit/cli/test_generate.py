@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,49 @@ def test_the_courses_own_directories_are_used(course: Path) -> None:
     (course / "source").rename(course / "src")
     cli("generate A1 --no-validate")
     assert released(course, "out") == {"A1-Sums/A1-Sums.py"}
+
+
+@pytest.mark.parametrize(
+    ("place", "arguments"),
+    [
+        (".", "source/A1-Sums/A1-Sums.py -o source"),
+        (".", "A1 -o source --dry-run"),
+        (".", "A1 -o link"),
+        ("source", "A1 -o ."),
+        ("source/A1-Sums", "A1-Sums.py -o .."),
+        ("in-source", "A1"),
+        (".", "drafts/A1-Sums/A1-Sums.py -o source"),
+        (".", "drafts/A1-Sums/A1-Sums.py -o drafts"),
+        (".", "L01 --lecture -o source"),
+        (".", "drafts/A1-Sums/L01-Sums.py --lecture -o source"),
+    ],
+)
+def test_a_release_never_takes_the_place_of_a_source(
+    course: Path, place: str, arguments: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only copy of the solutions and hidden tests was gone, with status 0."""
+    (course / "mograder.toml").touch()
+    (course / "link").symlink_to("source")
+    (course / "in-source").mkdir()
+    (course / "in-source/mograder.toml").write_text(
+        '[dirs]\nsource = "../source"\nrelease = "../source"\n'
+    )
+    (course / "drafts/A1-Sums").mkdir(parents=True)
+    for name in ("A1-Sums", "L01-Sums"):
+        shutil.copy(course / f"source/{name}/{name}.py", course / "drafts/A1-Sums")
+    before = {path: path.read_bytes() for path in course.rglob("*.py")}
+    monkeypatch.chdir(course / place)
+    told = cli("generate --no-validate", *arguments.split(), status=1).err
+    assert "Nothing is written to " in told
+    assert "Name another directory by -o" in told
+    assert {path: path.read_bytes() for path in course.rglob("*.py")} == before
+
+
+def test_a_release_may_be_in_another_folder_beside_its_source(course: Path) -> None:
+    cli("generate source/A1-Sums/A1-Sums.py --no-validate -o source/A1-Sums/release")
+    cli("generate --lecture L01 -o source/L01-Sums")
+    assert released(course, "source/A1-Sums/release") == {"A1-Sums/A1-Sums.py"}
+    assert (course / "source/L01-Sums/L01-Sums/L01-Sums.py").is_file()
 
 
 def test_a_dry_run_writes_nothing(course: Path) -> None:

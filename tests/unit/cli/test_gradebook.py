@@ -383,6 +383,26 @@ def test_no_export_replaces_the_gradebook(graded: Path) -> None:
 
 
 @pytest.mark.usefixtures("graded")
+@pytest.mark.parametrize("name", ["mograder.toml", "autograded/A1/alice.py", "link.csv"])
+@pytest.mark.parametrize(
+    "command",
+    ["gradebook export A1 -o", "gradebook statistics A1 --csv", "feedback A1 --grades-csv"],
+)
+def test_no_table_replaces_the_settings_or_a_notebook(
+    course: Path, command: str, name: str
+) -> None:
+    (course / "mograder.toml").touch()
+    (course / "autograded/A1").mkdir(parents=True)
+    (course / "autograded/A1/alice.py").write_text("import marimo\n")
+    (course / "link.csv").symlink_to("mograder.toml")
+    before = (course / name).read_bytes()
+    told = cli(command, name, status=2).err
+    assert f"Error: {name} is a" in told
+    assert "Name another file.\n" in told
+    assert (course / name).read_bytes() == before
+
+
+@pytest.mark.usefixtures("graded")
 def test_a_pipe_is_written_to_and_a_link_stays(course: Path) -> None:
     """As root a device such as /dev/null was replaced by a file."""
     pipe, link = course / "pipe", course / "link.csv"

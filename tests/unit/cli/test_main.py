@@ -25,6 +25,7 @@ from mograder.cli.shared.options import PATH
 from mograder.core import errors
 from mograder.core.errors import MograderError
 from tests.support.command_line import cli
+from tests.support.graded_courses import put
 from tests.support.other_system import OtherSystem, System
 from tests.support.other_system.marks import SYSTEMS
 
@@ -154,6 +155,34 @@ def test_a_full_disk_is_no_bug(capfd: pytest.CaptureFixture[str]) -> None:
         "Error: No directory for temporary files can be written.\n"
         "Free some space in /tmp, or name another place by TMPDIR.\n"
     )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["gradebook", "mark", "A1", "alice", "--comment", "gr\udcfcn"],
+        ["extension", "add", "A1", "alice", "--until", "2026-12-01", "--reason", "gr\udcfcn"],
+    ],
+)
+def test_a_text_in_another_encoding_is_told_and_is_no_bug(here: Path, command: list[str]) -> None:
+    put(here, "alice", None)
+    assert "is not UTF-8.\nSet the terminal to UTF-8" in cli("", *command, status=2).err
+
+
+@pytest.mark.parametrize("command", ["new x", "new .", "https receipt show hw1", "config show"])
+def test_a_working_directory_that_was_removed_is_told(
+    here: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    gone = here / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    told = cli(command, status=2).err
+    assert told.startswith("Error: The working directory was removed.\nChange to ")
+
+
+def test_a_text_that_only_we_could_have_made_stays_a_bug() -> None:
+    assert run(["fail"], failing(UnicodeEncodeError("utf-8", "\ud800", 0, 1, "no"))) == EXIT_BUG
 
 
 @pytest.mark.parametrize(

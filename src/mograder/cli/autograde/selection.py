@@ -28,6 +28,7 @@ from mograder.store.course.course import (
     find_source,
     named_directory,
     read_notebook,
+    refuse_to_replace,
     shown,
 )
 from mograder.store.filesystem.files import entry_named
@@ -68,6 +69,7 @@ class _Course:
 
     sources: Path
     releases: tuple[Path, ...]
+    submitted: Path
     autograded: Path
 
 
@@ -120,7 +122,7 @@ def choose_from_zip(
     submissions = _in_zip([work for work in works if work.places()], target.directory)
     files = AssignmentFiles(name, source, find_release(source, name, course.releases))
     notes += tuple(f"{work.name}: {work.why}" for work in works if work.why)
-    output = wanted.output or course.autograded / name
+    output = _output(wanted, course, files, entry_named(course.submitted, name))
     chosen = Chosen(loaded, files, submissions, output, notes=notes)
     chosen = _only(chosen, wanted.students)
     _refuse_unknown(wanted.students, (chosen,))
@@ -187,11 +189,12 @@ def _choose(
         )
     course = _course_of(loaded)
     source, notes = _source(wanted.source, course, name)
+    assignment = AssignmentFiles(name, source, find_release(source, name, course.releases))
     chosen = Chosen(
         loaded,
-        AssignmentFiles(name, source, find_release(source, name, course.releases)),
+        assignment,
         found,
-        wanted.output or course.autograded / name,
+        _output(wanted, course, assignment, directory),
         whole=files is None,
         notes=(*notes, *others),
     )
@@ -238,7 +241,16 @@ def _refuse_unknown(students: Sequence[str], chosen: Sequence[Chosen]) -> None:
 def _course_of(loaded: LoadedSettings) -> _Course:
     dirs = loaded.settings.dirs
     releases = (loaded.path(dirs.release), loaded.path(loaded.settings.hub.release_dir))
-    return _Course(loaded.path(dirs.source), releases, loaded.path(dirs.autograded))
+    submitted, autograded = loaded.path(dirs.submitted), loaded.path(dirs.autograded)
+    return _Course(loaded.path(dirs.source), releases, submitted, autograded)
+
+
+def _output(wanted: Wanted, course: _Course, files: AssignmentFiles, submitted: Path) -> Path:
+    """Return where results go; raises InvalidInput where that is what they are made of."""
+    output = wanted.output or course.autograded / files.name
+    notebooks = (each for each in (files.source, files.release) if each is not None)
+    refuse_to_replace(output, submitted, *(each.parent for each in notebooks))
+    return output
 
 
 def _source(given: Path | None, course: _Course, name: str) -> tuple[Path | None, tuple[str, ...]]:

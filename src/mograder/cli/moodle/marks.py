@@ -60,7 +60,7 @@ from mograder.exchange.moodle.grade_upload import (
 from mograder.exchange.moodle.identities import Naming, find_person
 from mograder.exchange.moodle.participants import list_participants, remembered_people
 from mograder.exchange.moodle.protection import Remembered
-from mograder.store.course.course import shown
+from mograder.store.course.course import refuse_to_replace, shown
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook, viewed_gradebook
 
@@ -330,7 +330,11 @@ def export(  # noqa: PLR0913  # one argument per option
         match_column = settings.moodle.match_column
     item = item_name(assignment, loaded)
     name = _file_name(assignment, item)
-    sheet = parse_worksheet(read_bytes(worksheet or find_worksheet(loaded, name, item, assignment)))
+    place = output_dir or Path(shown(loaded.course_dir / "export"))
+    filled, archive = place / f"{name}.csv", place / f"{name}-feedback.zip"
+    empty = worksheet or find_worksheet(loaded, name, item, assignment)
+    refuse_to_replace(filled, *filter(None, (empty, grades_csv)))
+    sheet = parse_worksheet(read_bytes(empty))
     known, usernames = people_in(loaded, sheet, match_column)
     released = released_of(loaded, item, unreleased=unreleased, from_file=bool(grades_csv))
 
@@ -344,9 +348,7 @@ def export(  # noqa: PLR0913  # one argument per option
     files = feedback_files(released_files(ctx, released, feedback_dir, usual))
     now = SystemClock().now().astimezone(course_zone(settings))
     made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=clear_comments)
-    place = output_dir or Path(shown(loaded.course_dir / "export"))
     place.mkdir(parents=True, exist_ok=True)
-    filled, archive = place / f"{name}.csv", place / f"{name}-feedback.zip"
     atomic_write(filled, render_worksheet(made.filled.sheet), 0o600)
     if made.archive:
         atomic_write(archive, made.archive, 0o600)

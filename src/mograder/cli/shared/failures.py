@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 import sys
 import traceback
 from importlib import metadata
@@ -28,6 +29,9 @@ _REFUSALS = frozenset(
 
 _NO_TEMPORARY = "No usable temporary directory"
 """The words of Python's error where all of them are full or read-only; its number is ENOENT."""
+
+_UNDECODED = re.compile("[\udc80-\udcff]")
+"""The form in which Python keeps bytes of arguments and of files' names that are not UTF-8."""
 
 _UVX = ("archive-v0", "environments-v2")
 """Directories of uv's cache with the environments of ``uvx``, which uv may replace at any time."""
@@ -74,6 +78,14 @@ def explained(error: Exception) -> MograderError | None:
     """Return the failure that an error stands for; None if it is a bug."""
     if isinstance(error, ModuleNotFoundError):
         return _missing_package(error)
+    if isinstance(error, UnicodeEncodeError) and _UNDECODED.search(error.object):
+        return InvalidInput(
+            "A text or a file's name is not UTF-8.", hint="Set the terminal to UTF-8, or rename it."
+        )
+    if isinstance(error, FileNotFoundError) and _is_without_directory():
+        return InvalidInput(
+            "The working directory was removed.", hint="Change to a directory that exists."
+        )
     if isinstance(error, OSError) and is_disk_full(error):
         where = f": {error.filename} cannot be written" if error.filename else ""
         return Busy(f"The disk is full{where}.", hint="Free some space, then try again.")
@@ -88,6 +100,15 @@ def explained(error: Exception) -> MograderError | None:
             hint="Run this as a user who may, or name another place.",
         )
     return None
+
+
+def _is_without_directory() -> bool:
+    """Return whether the working directory was removed."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _missing_package(error: ModuleNotFoundError) -> Unsupported | None:

@@ -57,6 +57,7 @@ from mograder.store.course.course import (
     ReleaseBuild,
     SourceItem,
     read_notebook,
+    refuse_to_replace,
     shown,
     staged_release,
     support_files,
@@ -190,6 +191,7 @@ def _generate_lecture(item: SourceItem, options: GenerateOptions, lines: list[Li
     """
     for source in item.notebooks:
         filename, target = shown(source), options.output / source.stem
+        refuse_to_replace(target, source.parent, options.sources / source.stem)
         text = read_notebook(source)
         modes = {name: _mode(name, options) for name in linked_items(text)}
         support = _support(item, source, text)
@@ -248,6 +250,8 @@ class _Generator:
         if self._options.lecture:
             await asyncio.to_thread(_generate_lecture, self._item, self._options, self._lines)
             return ()
+        own = entry_named(self._options.sources, self._item.name)
+        refuse_to_replace(self._target, self._item.directory, own)
         made = await asyncio.to_thread(self._make_all)
         if not made:
             return ()

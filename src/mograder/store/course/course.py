@@ -325,6 +325,18 @@ def argument_path(argument: str) -> Path:
     return Path(expanded(argument))
 
 
+def refuse_to_replace(output: Path, *inputs: Path) -> None:
+    """Refuse to write to a directory or file that is an input itself, by whatever path.
+
+    Raises: InvalidInput.
+    """
+    if output.exists() and any(each.exists() and each.samefile(output) for each in inputs):
+        raise InvalidInput(
+            f"Nothing is written to {shown(output)}: results are made of what is there.",
+            hint="Name another directory by -o, or below [dirs] in mograder.toml.",
+        )
+
+
 def shown(path: Path) -> str:
     """Return a path for messages: relative to the working directory if it is below it."""
     here = Path.cwd()
