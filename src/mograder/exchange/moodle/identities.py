@@ -36,6 +36,9 @@ KEY_COLUMNS: Mapping[str, str] = {
 }
 """Columns of a mapping file, in lower case, and the attribute of a Moodle user each one has."""
 
+_OWN_KEYS = ("user_id", "email", "idnumber")
+"""The attributes that no two people share, the most reliable one first."""
+
 _USERNAME = "Username"
 _EMAIL = "Email address"
 _IDNUMBER = "ID number"
@@ -376,20 +379,54 @@ def _mapping_row(name: str, row: Row, user: int, keys: Mapping[int, str]) -> Map
 
 
 def _mapped(people: Sequence[Person], mapping: Sequence[MappingRow]) -> dict[int, str]:
-    """Match the lines of a mapping with people, by the most reliable column that a line fills."""
-    found: dict[int, str] = {}
-    for row in mapping:
-        for key in ("user_id", "email", "idnumber", "full_name"):
-            wanted = nfc(row.keys.get(key, "")).casefold()
-            matching = [
-                person
-                for person in people
-                if wanted and str(getattr(person, key)).casefold() == wanted
-            ]
-            if len(matching) == 1:
-                found[matching[0].user_id] = row.username
-                break
-    return found
+    """Match the lines of a mapping with people, by the most reliable column of all lines first.
+
+    Raises:
+        InvalidInput: One column gives a person two usernames.
+    """
+    found: dict[int, MappingRow] = {}
+    left = mapping
+    for key in (*_OWN_KEYS, "full_name"):
+        named: dict[int, MappingRow] = {}
+        rest = []
+        for row in left:
+            matching = _matching(row, key, people)
+            if len(matching) != 1:
+                rest.append(row)
+                continue
+            other = named.setdefault(matching[0].user_id, row)
+            if other.username != row.username and matching[0].user_id not in found:
+                raise _named_twice(matching[0], other, row)
+        left = rest
+        found = named | found
+    return {user_id: row.username for user_id, row in found.items()}
+
+
+def _matching(row: MappingRow, key: str, people: Sequence[Person]) -> list[Person]:
+    wanted = nfc(row.keys.get(key, "")).casefold()
+    if not wanted:
+        return []
+    found = [person for person in people if str(getattr(person, key)).casefold() == wanted]
+    if key in _OWN_KEYS:
+        return found
+    return [
+        person
+        for person in found
+        if not any(_differ(row.keys.get(own, ""), str(getattr(person, own))) for own in _OWN_KEYS)
+    ]
+
+
+def _named_twice(person: Person, first: MappingRow, second: MappingRow) -> InvalidInput:
+    return InvalidInput(
+        f"Lines {first.line} and {second.line} of the mapping file both mean {person.shown}, as "
+        f"{first.username} and {second.username}.",
+        hint=f"Leave one of them, or add a column user_id ({person.user_id} is this person).",
+    )
+
+
+def _differ(one: str, other: str) -> bool:
+    """Return whether both are known and differ: two people may have one full name."""
+    return bool(one and other) and nfc(one).casefold() != nfc(other).casefold()
 
 
 def _derived(person: Person, by: NamedBy | None) -> str:
