@@ -270,12 +270,12 @@ def people_of(
 
     The columns are those that identify a person: ``[moodle] match_column, name_column``.
     Usernames are taken from the match column if the site shows it, else from the gradebook by
-    email, ID number or full name.
+    email, ID number or full name; by the latter none that has another email or ID number.
     """
     people = tuple(_person_in(sheet, row, match_column, name_column) for row in sheet.rows)
     usernames: dict[int, Username] = {}
     for person in people:
-        text = person.username or _remembered(person, remembered) or _by_name(person, names)
+        text = person.username or _remembered(person, remembered, names)
         username = parse_username(text)
         if username is not None:
             usernames[person.user_id] = username
@@ -347,17 +347,22 @@ def _person_in(sheet: Worksheet, row: WorksheetRow, match: str, name: str) -> Pe
     )
 
 
-def _remembered(person: Person, remembered: Sequence[Identity]) -> str:
+def _remembered(person: Person, remembered: Sequence[Identity], names: Mapping[str, str]) -> str:
     email, idnumber = person.email.casefold(), person.idnumber
     by_email = [each.username for each in remembered if email and each.email.casefold() == email]
     by_number = [each.username for each in remembered if idnumber and each.idnumber == idnumber]
-    by_name = [each.username for each in remembered if each.full_name == person.full_name]
-    return next((found[0] for found in (by_email, by_number, by_name) if len(found) == 1), "")
-
-
-def _by_name(person: Person, names: Mapping[str, str]) -> str:
-    found = [username for username, full_name in names.items() if full_name == person.full_name]
-    return found[0] if len(found) == 1 else ""
+    others = {
+        each.username
+        for each in remembered
+        if _differ(each.email, person.email) or _differ(each.idnumber, person.idnumber)
+    }
+    known = [(each.username, each.full_name) for each in remembered]
+    by_name, by_students = (
+        [user for user, name in pairs if name == person.full_name and user not in others]
+        for pairs in (known, names.items())
+    )
+    found = (by_email, by_number, by_name, by_students)
+    return next((each[0] for each in found if len(each) == 1), "")
 
 
 def _is_participant(person: Person, text: str) -> bool:

@@ -58,6 +58,7 @@ from mograder.exchange.moodle.submitted_work import (
     put_work,
     unpack_zip,
 )
+from mograder.store.gradebook.gradebook import Identity
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.submissions.submitted_files import METADATA
 
@@ -661,3 +662,22 @@ def test_two_lines_of_a_mapping_file_for_one_person_are_refused() -> None:
         named_by_file(*lines, people=hidden)
     assert "user_id" in refused.value.hint
     assert named_by_file(lines[0], lines[0], people=hidden) == {42: "max1"}
+
+
+def test_a_worksheets_row_of_a_namesake_is_not_the_person_whose_email_differs() -> None:
+    """The mark of a student who had left went into the row of another Max Müller."""
+    sheet = parse_worksheet(
+        "Identifier,Full name,Email address,Grade,Last modified (grade)\n"
+        "Participant 9,Max Müller,max2@uni.de,,-\n"
+        "Participant 10,Bob Smith,bob@uni.de,,-\n".encode()
+    )
+    columns = {"match_column": "Username", "name_column": "Full name"}
+    max1 = Identity(41, "max1", "Max Müller", "max1@uni.de")
+    names = {"max1": "Max Müller", "bob": "Bob Smith"}
+    people, usernames = people_of(sheet, [max1], names, **columns)
+    assert usernames == {-10: "bob"}
+    lines = [GradeLine(1, who, Decimal(93), "", from_here=True) for who in ("max1", "bob")]
+    made = export(sheet, lines, {}, people, usernames, AT)
+    assert (made.filled.changed, made.unmatched) == ((10,), ("max1",))
+    max2 = Identity(42, "max2", "Max Müller")
+    assert people_of(sheet, [max1, max2], names, **columns)[1] == {-9: "max2", -10: "bob"}
