@@ -313,7 +313,7 @@ class Delivery:
             why = reason_to_wait(status)
             self._later(row, why)
             # Perhaps only this grade item is locked: it must not keep the marks of all others.
-            self.queue.put_behind(row, self.clock.now() + wait_after(1), why)
+            self.queue.put_behind(row, self._next(row), why)
             return False
         why = f"The platform does not take a mark for this person ({status}): no student there?"
         self.queue.end(row, ScoreState.REFUSED, why, self.clock.now())
