@@ -1,8 +1,8 @@
 """Identities: a Moodle user's username on the hub and in our files; pure.
 
 An ordinary teacher sees no usernames on Moodle, so a person is identified by the user id there, by
-email and by ID number. The username is taken from Moodle if it shows one, from the gradebook, or
-from a mapping file that the teacher gives. In a grading worksheet, a person is identified by the
+email and by ID number. The username is taken from a mapping file that the teacher gives, from the
+gradebook, or from Moodle if it shows one. In a grading worksheet, a person is identified by the
 number of "Participant N" and by the other columns that the site shows.
 """
 
@@ -95,6 +95,15 @@ class Participants:
         """The participants whose username is not known."""
         return tuple(each for each in self.people if each.user_id not in self.usernames)
 
+    @property
+    def renamed(self) -> tuple[Person, ...]:
+        """The participants whom Moodle shows with another username than they have here."""
+        return tuple(
+            each
+            for each in self.people
+            if each.username and each.username != self.usernames.get(each.user_id, each.username)
+        )
+
     def users(self, by: NamedBy | None = None) -> dict[Username, str]:
         """Return full names by username, sorted by username; ``by`` is what these are made of.
 
@@ -162,7 +171,9 @@ def name_people(
     mapping: Sequence[MappingRow] = (),
     by: NamedBy | None = None,
 ) -> dict[int, Username]:
-    """Return usernames by user id: of the file, else Moodle, else the gradebook, else ``by``.
+    """Return usernames by user id: of the file, else the gradebook, else Moodle, else ``by``.
+
+    An account that is renamed on Moodle keeps its name here, and so its work, marks and sign-in.
 
     Raises:
         InvalidInput: Two people would have one username, or a username is not valid.
@@ -173,8 +184,8 @@ def name_people(
     for person in people:
         text = (
             mapped.get(person.user_id)
-            or person.username
             or memory.get(person.user_id)
+            or person.username
             or _derived(person, by)
         )
         if text:
