@@ -327,6 +327,35 @@ def test_a_locked_grade_item_does_not_keep_the_marks_of_others(desk: ScoreDesk) 
     assert desk.states() == {SENT: 28}
 
 
+def test_marks_are_read_back_while_several_grade_items_are_locked(desk: ScoreDesk) -> None:
+    """Three that fail in a row were taken for a platform that fails."""
+    desk.add_students(12)
+    for number in (2, 3, 4):
+        desk.see(number)
+        desk.platform.state.line_items[27 + number].locked = True
+    desk.release()
+    desk.run()
+    open_one = [
+        each for each in desk.queue.of(ITEM) if each.lineitem.endswith("/28/lineitem?type_id=1")
+    ]
+    assert [each.state for each in open_one] == [SENT] * 14
+    shown = desk.sending.of_item(ITEM)
+    assert shown is not None
+    assert not shown.failing
+
+
+def test_a_small_correction_on_the_platform_is_a_change(desk: ScoreDesk) -> None:
+    """Up to half a mark of 1000 was taken for ours, and overwritten by the next release."""
+    desk.release("alice")
+    desk.run()
+    desk.platform.override("alice", desk.column, 67.5049)
+    desk.later()
+    assert desk.state("alice") is SENT
+    desk.platform.override("alice", desk.column, 67.54)
+    desk.later()
+    assert desk.state("alice") is CHANGED
+
+
 def test_a_token_that_is_refused_is_replaced_once(desk: ScoreDesk) -> None:
     desk.release("alice")
     desk.run()

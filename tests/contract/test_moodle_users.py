@@ -182,6 +182,23 @@ def test_an_account_that_was_made_anew_gets_its_name_by_the_mapping(teacher: Cou
         assert [each.user_id for each in book.identities(teacher.moodle.url)] == [4, 5, 6, 7]
 
 
+def test_an_account_that_is_renamed_on_moodle_keeps_its_name_here(teacher: CourseSetup) -> None:
+    """Its work, marks and sign-in stayed behind; the new name alone was on the list."""
+    teacher.at(274, "details-shown")
+    with Gradebook(teacher.course / "gradebook.db") as book:
+        book.put_identities(teacher.moodle.url, [Identity(4, "al")])
+    told = cli("moodle sync-users")
+    assert "is alice on Moodle, and stays al here" in told.err
+    assert "al" in names_in(teacher)
+    listed = (teacher.course / "allowed_users.txt").read_text().splitlines()
+    assert "al" in listed
+    assert "alice" not in listed
+    (teacher.course / "renamed.csv").write_text("username,user_id\nalice,4\n")
+    cli("moodle sync-users --map renamed.csv")
+    assert "and stays" not in cli("moodle sync-users").err
+    assert "alice" in (teacher.course / "allowed_users.txt").read_text().splitlines()
+
+
 def test_usernames_that_are_email_addresses_need_no_file(teacher: CourseSetup) -> None:
     told = cli("moodle sync-users --username-from email-name --json").json
     assert [each["username"] for each in told["users"]] == ["alice", "bob", "carol", "dora"]

@@ -59,7 +59,7 @@ _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _EARLIER = 30
 """Seconds by which an assertion's time lies back: Moodle refuses one that is ahead of its clock."""
 
-_LIFE = 60
+_LIFE = 300
 _DEFAULT_LIFE = 3600
 _RESERVE = 300
 """Seconds before its end at which a token is not used any more."""
@@ -135,7 +135,8 @@ class AccessTokens:
         if not answer.good:
             raise RemoteFailed(
                 f"The platform gives the hub no access ({answer.status}{_code(answer)}).",
-                hint="Look at the tool's services and its public key set in the platform.",
+                hint="Look at the tool's services and its public key set in the platform, and "
+                "compare the clocks of both servers.",
             )
         return _parsed(answer, scopes, begun)
 
@@ -218,7 +219,8 @@ class Score:
             told["comment"] = self.comment
         if _CANVAS in lineitem:
             told[_CANVAS_SUBMISSION] = {"new_submission": False}
-        return json.dumps(told).encode()
+        # A refusal repeats the body in its status line: escapes would make it three times as long.
+        return json.dumps(told, ensure_ascii=False).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,10 @@ _JOINERS = "\u200c\u200d"
 """They are part of words in Persian and Hindi, and of emoji."""
 
 _CUT = "\n… (the rest is on the hub)"
-_EQUAL = 0.0005
-"""Marks are equal that differ by less than this part of the maximum: platforms round them."""
+_EQUAL, _ROUNDED = 0.0005, 0.0051
+"""Marks are equal that differ by less than this part of the maximum, and less than these points:
+platforms round them, to two decimals at the worst, and a teacher's correction may be small.
+"""
 
 _NO_PERSON = (
     "The platform does not find this person (404), who may have to open the activity first."
@@ -97,8 +99,7 @@ def is_ours(result: Result, ours: Collection[float | None]) -> bool:
     """
     if result.score is None:
         return True
-    part = result.score / result.maximum
-    return any(_equal(part, each) for each in ours if each is not None)
+    return any(has_arrived(result, each) for each in ours if each is not None)
 
 
 def _is_emptied(row: ScoreRow, found: Result) -> bool:
@@ -123,7 +124,9 @@ def has_arrived(result: Result, part: float | None) -> bool:
     """Return whether a platform has this mark; None means that it has none."""
     if result.score is None or part is None:
         return result.score is None and part is None
-    return _equal(result.score / result.maximum, part)
+    allowed = min(_EQUAL * result.maximum, _ROUNDED)
+    sent = (part, min(max(part, 0.0), 1.0))  # a platform may cut what is outside
+    return any(abs(result.score - each * result.maximum) < allowed for each in sent)
 
 
 def there(result: Result) -> str:
@@ -162,10 +165,6 @@ def _shown(character: str) -> str:
     if character in _JOINERS or character in "\n\t" or character.isprintable():
         return character
     return " " if unicodedata.category(character) == "Zs" else ""
-
-
-def _equal(one: float, other: float) -> bool:
-    return any(abs(one - each) < _EQUAL for each in (other, min(max(other, 0.0), 1.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +313,7 @@ class Delivery:
             why = reason_to_wait(status)
             self._later(row, why)
             # Perhaps only this grade item is locked: it must not keep the marks of all others.
-            self.queue.put_behind(row, self.clock.now() + wait_after(1), why)
+            self.queue.put_behind(row, self._next(row), why)
             return False
         why = f"The platform does not take a mark for this person ({status}): no student there?"
         self.queue.end(row, ScoreState.REFUSED, why, self.clock.now())

@@ -260,14 +260,18 @@ class ScoreSending:
                 break
             key, place = row.platform, places.get(row.lineitem, ActivityAddress())
             note(key, worked=self._delivery(platforms[key]).deliver(row, place))
+        failing = set(platforms) - set(working())
+        failures.clear()  # perhaps some grade items are locked, whose results can be read
         for rows in self.queue.to_look_at(working(), clock.now()):
             key, place = (
                 rows[0].platform,
                 places.get(rows[0].lineitem, ActivityAddress()),
             )
             if not stopped() and key in working():
-                note(key, worked=self._delivery(platforms[key]).look(rows, place))
-        self._failing = frozenset(platforms) - frozenset(working())
+                worked = self._delivery(platforms[key]).look(rows, place)
+                note(key, worked=worked)
+                failing -= {key} if worked else set()
+        self._failing = frozenset(failing | (set(platforms) - set(working())))
 
     def _delivery(self, platform: LtiPlatform) -> Delivery:
         services = self.services(platform)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -28,6 +28,7 @@ from mograder.clients.moodle.transport import (
     demand_acceptable,
     demand_kept,
     tell_what_goes,
+    why_not,
 )
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from tests.contract.moodle.conftest import SignIn, Sized
@@ -207,6 +208,15 @@ def test_work_that_is_handed_in_cannot_be_changed_and_the_reason_is_the_true_one
     with pytest.raises(Conflict, match="handed in already"):
         transport.submit(a2, sized("again.py", 20), quiet)
     assert "/webservice/upload.php" not in asked(moodle)
+
+
+def test_a_clock_here_that_is_behind_closes_nothing_that_moodle_lets_one_edit() -> None:
+    """316: before the opening, Moodle itself says that one cannot edit."""
+    opens = datetime(2026, 12, 1, 9, tzinfo=UTC)
+    assignment = Assignment(1, 1, 1, "A1", opens=opens, accepts=Accepts(files=True))
+    early = opens - timedelta(minutes=30)
+    assert why_not(assignment, Status(can_edit=True, takes_part=True), early) == ""
+    assert "It opens on" in why_not(assignment, Status(takes_part=True), early)
 
 
 @pytest.mark.parametrize(

@@ -124,11 +124,12 @@ def test_on_windows_a_reserved_name_gets_a_line_before_it(name: str) -> None:
     assert problems([folder_of(assignment, windows=True)]) == ()
 
 
-def test_usernames_come_from_the_file_then_from_moodle_then_from_memory() -> None:
+def test_usernames_come_from_the_file_then_from_memory_then_from_moodle() -> None:
     people = [ALICE, Person(5, "Bob Smith", username="bob"), CAROL]
     mapping = parse_mapping(b"\xef\xbb\xbfusername;Email address\nann;ALICE@example.edu\n", "m.csv")
     known = name_people(people, [Identity(6, "carol")], mapping)
     assert known == {4: "ann", 5: "bob", 6: "carol"}
+    assert name_people(people, [Identity(5, "b")], mapping)[5] == "b", "renamed on Moodle since"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import click
 
-from mograder.cli.moodle.course import naming_options
+from mograder.cli.moodle.course import naming_options, note_renamed
 from mograder.cli.moodle.sheets import works_of_zip
 from mograder.cli.moodle.site import Site, item_name, site_options
 from mograder.cli.shared.console import plain
@@ -215,6 +215,7 @@ def _duration(late: timedelta) -> str:
 
 def _note_names(participants: Participants) -> None:
     """Say once why files are not named by usernames, and how to change that."""
+    note_renamed(participants)
     if participants.groups:
         tell(
             f"Note: Moodle shows you only the students of {listed(participants.groups)}.", err=True

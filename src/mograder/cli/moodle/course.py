@@ -275,6 +275,7 @@ def sync_users(  # one argument per option
         participants = list_first_participants(client, on_moodle, known, naming)
         url = client.url
     tell(f"Found {len(participants.people)} enrolled users on Moodle.")
+    note_renamed(participants)
     users = participants.users(naming.by)
     if dry_run:
         for user, name in users.items():
@@ -284,6 +285,15 @@ def sync_users(  # one argument per option
     listed = [{"username": user, "full_name": name} for user, name in users.items()]
     told = {"users": listed, "synced": not dry_run, "to": "hub" if to_hub else "file"}
     return Result(told)
+
+
+def note_renamed(participants: Participants) -> None:
+    """Say who has another name here than on Moodle, and how to change that."""
+    for each in participants.renamed:
+        name = participants.usernames[each.user_id]
+        text = f"Note: {each.shown} is {each.username} on Moodle, and stays {name} here. To change"
+        text += f" that, give --map FILE (columns username, user_id) with {each.user_id} once."
+        tell(plain(text), err=True)
 
 
 def _write(

@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from mograder.cli.files import read_bytes
-from mograder.cli.moodle.course import naming_options
+from mograder.cli.moodle.course import naming_options, note_renamed
 from mograder.cli.moodle.sheets import find_worksheet, people_in
 from mograder.cli.moodle.site import Site, feedback_dir_of, item_name, site_options
 from mograder.cli.shared.console import plain
@@ -147,6 +147,7 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         usual = feedback_dir_of(loaded, assignment, name)
         files = feedback_files(released_files(ctx, released, feedback_dir, usual))
         people = list_participants(client, chosen, remembered_people(book, client.url), naming)
+        note_renamed(people)
         find, scale = partial(person_of, participants=people), scale_of(client, chosen, people)
         lines = _grade_lines(
             grades_csv, loaded, name, released, find, scale=scale, html_comments=html_comments

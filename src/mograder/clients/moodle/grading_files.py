@@ -150,6 +150,7 @@ def parse_worksheet(data: bytes) -> Worksheet:
             "The worksheet is not UTF-8 text.", hint="Save it as CSV UTF-8, or download it again."
         ) from error
     delimiter = _delimiter(text)
+    csv.field_size_limit(_MOST_BYTES)  # of the whole process: an online text may be long
     try:
         table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:

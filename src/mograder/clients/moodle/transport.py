@@ -252,10 +252,10 @@ def why_not(settings: Assignment, status: Status, now: datetime) -> str:
         return "Submissions are switched off."
     if status.locked:
         return "Your teacher has locked it."
+    if status.can_edit:  # the clock here may be wrong, Moodle's decides
+        return ""
     if settings.opens and now < settings.opens:
         return f"It opens on {settings.opens:%d %B %Y at %H:%M} UTC."
-    if status.can_edit:
-        return ""
     work = status.work
     if work and work.state is SubmissionState.SUBMITTED and settings.drafts:
         return "It is handed in already; only your teacher can turn it back into a draft."

@@ -1,8 +1,8 @@
 """Identities: a Moodle user's username on the hub and in our files; pure.
 
 An ordinary teacher sees no usernames on Moodle, so a person is identified by the user id there, by
-email and by ID number. The username is taken from Moodle if it shows one, from the gradebook, or
-from a mapping file that the teacher gives. In a grading worksheet, a person is identified by the
+email and by ID number. The username is taken from a mapping file that the teacher gives, from the
+gradebook, or from Moodle if it shows one. In a grading worksheet, a person is identified by the
 number of "Participant N" and by the other columns that the site shows.
 """
 
@@ -35,6 +35,9 @@ KEY_COLUMNS: Mapping[str, str] = {
     "name": "full_name",
 }
 """Columns of a mapping file, in lower case, and the attribute of a Moodle user each one has."""
+
+_OWN_KEYS = ("user_id", "email", "idnumber")
+"""The attributes that no two people share, the most reliable one first."""
 
 _USERNAME = "Username"
 _EMAIL = "Email address"
@@ -91,6 +94,15 @@ class Participants:
     def unnamed(self) -> tuple[Person, ...]:
         """The participants whose username is not known."""
         return tuple(each for each in self.people if each.user_id not in self.usernames)
+
+    @property
+    def renamed(self) -> tuple[Person, ...]:
+        """The participants whom Moodle shows with another username than they have here."""
+        return tuple(
+            each
+            for each in self.people
+            if each.username and each.username != self.usernames.get(each.user_id, each.username)
+        )
 
     def users(self, by: NamedBy | None = None) -> dict[Username, str]:
         """Return full names by username, sorted by username; ``by`` is what these are made of.
@@ -159,7 +171,9 @@ def name_people(
     mapping: Sequence[MappingRow] = (),
     by: NamedBy | None = None,
 ) -> dict[int, Username]:
-    """Return usernames by user id: of the file, else Moodle, else the gradebook, else ``by``.
+    """Return usernames by user id: of the file, else the gradebook, else Moodle, else ``by``.
+
+    An account that is renamed on Moodle keeps its name here, and so its work, marks and sign-in.
 
     Raises:
         InvalidInput: Two people would have one username, or a username is not valid.
@@ -170,8 +184,8 @@ def name_people(
     for person in people:
         text = (
             mapped.get(person.user_id)
-            or person.username
             or memory.get(person.user_id)
+            or person.username
             or _derived(person, by)
         )
         if text:
@@ -267,12 +281,12 @@ def people_of(
 
     The columns are those that identify a person: ``[moodle] match_column, name_column``.
     Usernames are taken from the match column if the site shows it, else from the gradebook by
-    email, ID number or full name.
+    email, ID number or full name; by the latter none that has another email or ID number.
     """
     people = tuple(_person_in(sheet, row, match_column, name_column) for row in sheet.rows)
     usernames: dict[int, Username] = {}
     for person in people:
-        text = person.username or _remembered(person, remembered) or _by_name(person, names)
+        text = person.username or _remembered(person, remembered, names)
         username = parse_username(text)
         if username is not None:
             usernames[person.user_id] = username
@@ -344,17 +358,22 @@ def _person_in(sheet: Worksheet, row: WorksheetRow, match: str, name: str) -> Pe
     )
 
 
-def _remembered(person: Person, remembered: Sequence[Identity]) -> str:
+def _remembered(person: Person, remembered: Sequence[Identity], names: Mapping[str, str]) -> str:
     email, idnumber = person.email.casefold(), person.idnumber
     by_email = [each.username for each in remembered if email and each.email.casefold() == email]
     by_number = [each.username for each in remembered if idnumber and each.idnumber == idnumber]
-    by_name = [each.username for each in remembered if each.full_name == person.full_name]
-    return next((found[0] for found in (by_email, by_number, by_name) if len(found) == 1), "")
-
-
-def _by_name(person: Person, names: Mapping[str, str]) -> str:
-    found = [username for username, full_name in names.items() if full_name == person.full_name]
-    return found[0] if len(found) == 1 else ""
+    others = {
+        each.username
+        for each in remembered
+        if _differ(each.email, person.email) or _differ(each.idnumber, person.idnumber)
+    }
+    known = [(each.username, each.full_name) for each in remembered]
+    by_name, by_students = (
+        [user for user, name in pairs if name == person.full_name and user not in others]
+        for pairs in (known, names.items())
+    )
+    found = (by_email, by_number, by_name, by_students)
+    return next((each[0] for each in found if len(each) == 1), "")
 
 
 def _is_participant(person: Person, text: str) -> bool:
@@ -376,20 +395,54 @@ def _mapping_row(name: str, row: Row, user: int, keys: Mapping[int, str]) -> Map
 
 
 def _mapped(people: Sequence[Person], mapping: Sequence[MappingRow]) -> dict[int, str]:
-    """Match the lines of a mapping with people, by the most reliable column that a line fills."""
-    found: dict[int, str] = {}
-    for row in mapping:
-        for key in ("user_id", "email", "idnumber", "full_name"):
-            wanted = nfc(row.keys.get(key, "")).casefold()
-            matching = [
-                person
-                for person in people
-                if wanted and str(getattr(person, key)).casefold() == wanted
-            ]
-            if len(matching) == 1:
-                found[matching[0].user_id] = row.username
-                break
-    return found
+    """Match the lines of a mapping with people, by the most reliable column of all lines first.
+
+    Raises:
+        InvalidInput: One column gives a person two usernames.
+    """
+    found: dict[int, MappingRow] = {}
+    left = mapping
+    for key in (*_OWN_KEYS, "full_name"):
+        named: dict[int, MappingRow] = {}
+        rest = []
+        for row in left:
+            matching = _matching(row, key, people)
+            if len(matching) != 1:
+                rest.append(row)
+                continue
+            other = named.setdefault(matching[0].user_id, row)
+            if other.username != row.username and matching[0].user_id not in found:
+                raise _named_twice(matching[0], other, row)
+        left = rest
+        found = named | found
+    return {user_id: row.username for user_id, row in found.items()}
+
+
+def _matching(row: MappingRow, key: str, people: Sequence[Person]) -> list[Person]:
+    wanted = nfc(row.keys.get(key, "")).casefold()
+    if not wanted:
+        return []
+    found = [person for person in people if str(getattr(person, key)).casefold() == wanted]
+    if key in _OWN_KEYS:
+        return found
+    return [
+        person
+        for person in found
+        if not any(_differ(row.keys.get(own, ""), str(getattr(person, own))) for own in _OWN_KEYS)
+    ]
+
+
+def _named_twice(person: Person, first: MappingRow, second: MappingRow) -> InvalidInput:
+    return InvalidInput(
+        f"Lines {first.line} and {second.line} of the mapping file both mean {person.shown}, as "
+        f"{first.username} and {second.username}.",
+        hint=f"Leave one of them, or add a column user_id ({person.user_id} is this person).",
+    )
+
+
+def _differ(one: str, other: str) -> bool:
+    """Return whether both are known and differ: two people may have one full name."""
+    return bool(one and other) and nfc(one).casefold() != nfc(other).casefold()
 
 
 def _derived(person: Person, by: NamedBy | None) -> str:

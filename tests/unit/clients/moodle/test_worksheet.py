@@ -318,3 +318,12 @@ def test_feedback_for_a_name_with_an_underscore_arrives() -> None:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         (name,) = archive.namelist()
     assert name.split("_")[1:4] == ["7", "assignsubmission", "file"]
+
+
+def test_a_long_online_text_comes_back_as_it_was() -> None:
+    """One text of more than 128 KiB made the worksheet of the whole class unreadable."""
+    data = (
+        "\ufeffIdentifier,Online text,Grade,Last modified (grade)\n"
+        f'Participant 9,"{"x, " * 70_000}",,-\n'
+    ).encode()
+    assert render_worksheet(parse_worksheet(data)) == data

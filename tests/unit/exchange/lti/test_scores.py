@@ -61,6 +61,8 @@ def test_a_reason_names_the_remedy() -> None:
         (Result(8.5, 10), (0.85,), True),
         (Result(42.5, 50), (0.5, 0.85), True),
         (Result(8.4, 10), (0.85,), False),
+        (Result(33.33, 100), (1 / 3,), True),
+        (Result(500.5, 1000), (0.5,), False),
         (Result(10, 10), (1.2,), True),
         (Result(12, 10), (1.2,), True),
         (Result(0, 10), (-0.3,), True),

@@ -42,7 +42,12 @@ from mograder.exchange.moodle.grade_upload import (
     feedback_files,
     gather,
 )
-from mograder.exchange.moodle.identities import Participants, people_of
+from mograder.exchange.moodle.identities import (
+    Participants,
+    name_people,
+    parse_mapping,
+    people_of,
+)
 from mograder.exchange.moodle.protection import Remembered
 from mograder.exchange.moodle.submitted_work import (
     LATE,
@@ -53,6 +58,7 @@ from mograder.exchange.moodle.submitted_work import (
     put_work,
     unpack_zip,
 )
+from mograder.store.gradebook.gradebook import Identity
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.submissions.submitted_files import METADATA
 
@@ -621,3 +627,57 @@ def test_a_mark_for_an_address_that_two_people_have_is_refused() -> None:
     both = Participants((Person(8, "Dan", email="d@x.edu"), Person(9, "Dora", email="d@x.edu")), {})
     with pytest.raises(InvalidInput, match="may mean Dan"):
         gather([GradeLine(1, "d@x.edu", Decimal(5), None)], {}, both)
+
+
+NAMESAKES = (
+    Person(42, "Max Müller", email="max2@uni.de", idnumber="2"),
+    Person(43, "Bob Smith", email="bob@uni.de"),
+)
+
+
+def named_by_file(*lines: str, people: Sequence[Person] = NAMESAKES) -> dict[int, str]:
+    data = "\n".join(("username,email,id number,full name", *lines))
+    return dict(name_people(people, mapping=parse_mapping(data.encode(), "m.csv")))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_namesake_who_is_not_in_the_course_gives_nobody_a_username(order: int) -> None:
+    """A university's list named one Max Müller by the line of the other."""
+    lines = ["max1,max1@uni.de,,Max Müller", "max2,max2@uni.de,,Max Müller"]
+    assert named_by_file(*lines[::order]) == {42: "max2"}
+    assert named_by_file("max1,max1@uni.de,,Max Müller") == {}
+    assert named_by_file("max1,,1,Max Müller") == {}
+    assert named_by_file(*["max1,,,Max Müller", lines[1]][::order]) == {42: "max2"}
+
+
+def test_a_line_finds_its_person_by_the_id_number_after_a_change_of_email() -> None:
+    assert named_by_file("max2,old@uni.de,2,M. Müller") == {42: "max2"}
+    assert named_by_file("bob,,7,Bob Smith") == {43: "bob"}, "Moodle shows no ID number of Bob"
+
+
+def test_two_lines_of_a_mapping_file_for_one_person_are_refused() -> None:
+    hidden = (Person(42, "Max Müller"),)
+    lines = ("max1,max1@uni.de,,Max Müller", "max2,max2@uni.de,,Max Müller")
+    with pytest.raises(InvalidInput, match=r"Lines 2 and 3 .* max1 and max2") as refused:
+        named_by_file(*lines, people=hidden)
+    assert "user_id" in refused.value.hint
+    assert named_by_file(lines[0], lines[0], people=hidden) == {42: "max1"}
+
+
+def test_a_worksheets_row_of_a_namesake_is_not_the_person_whose_email_differs() -> None:
+    """The mark of a student who had left went into the row of another Max Müller."""
+    sheet = parse_worksheet(
+        "Identifier,Full name,Email address,Grade,Last modified (grade)\n"
+        "Participant 9,Max Müller,max2@uni.de,,-\n"
+        "Participant 10,Bob Smith,bob@uni.de,,-\n".encode()
+    )
+    columns = {"match_column": "Username", "name_column": "Full name"}
+    max1 = Identity(41, "max1", "Max Müller", "max1@uni.de")
+    names = {"max1": "Max Müller", "bob": "Bob Smith"}
+    people, usernames = people_of(sheet, [max1], names, **columns)
+    assert usernames == {-10: "bob"}
+    lines = [GradeLine(1, who, Decimal(93), "", from_here=True) for who in ("max1", "bob")]
+    made = export(sheet, lines, {}, people, usernames, AT)
+    assert (made.filled.changed, made.unmatched) == ((10,), ("max1",))
+    max2 = Identity(42, "max2", "Max Müller")
+    assert people_of(sheet, [max1, max2], names, **columns)[1] == {-9: "max2", -10: "bob"}

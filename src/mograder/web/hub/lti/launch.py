@@ -101,17 +101,24 @@ _WRONG_ADDRESS = (
 async def login(request: Request, app: CurrentApp) -> Response:
     """Begin a launch: redirect to the platform in a tab, show a link to a tab in a frame.
 
-    Raises: InvalidInput for a request that no platform makes, NotFound for an unknown platform.
+    Raises: InvalidInput for a request that no platform makes.
     """
     fields, platform = await _fields_and_platform(request, app)
+    if platform is None:
+        unknown = NotFound(
+            "This hub does not know the learning platform that sent you.",
+            hint="Show this page to your instructor: the platform's address or the client id is"
+            " another one than in the hub's settings.",
+        )
+        return framed_failure(request, unknown, *await _platforms(app))
     try:
         _check(app, fields)
     except InvalidInput as error:
-        return framed_failure(request, platform, error)
+        return framed_failure(request, error, platform)
     picks = _wants_to_pick(app, fields)
     again = f"{request_context(request).prefix}{LOGIN}?{_query(fields)}"
     if not picks and not _in_tab(request, fields):
-        return framed(request, platform, page(request, "lti_frame.html", again=again))
+        return framed(request, page(request, "lti_frame.html", again=again), platform)
     if not picks and request.method == "POST":
         # The browser sends the login of before with a GET of ours only, and it ends with this one.
         return RedirectResponse(again, 303)
@@ -134,12 +141,14 @@ async def launch(request: Request, app: CurrentApp) -> Response:
     fields = await read_form(request, _FORM_BYTES, once=True)
     state = state_under_way(request, app, "lti", fields.get("state", ""))
     if state is None:
-        return await refuse(request, app, "no cookie", issuer="LTI")
+        refusal = await refuse(request, app, "no cookie", issuer="LTI")
+        return framed(request, refusal, *await _platforms(app))
     platform = await to_thread.run_sync(
         app.of(LtiService).platforms.find, state.issuer, state.client_id
     )
     if platform is None:
-        return await refuse(request, app, "invalid", issuer=state.issuer, detail=_UNKNOWN)
+        refusal = await refuse(request, app, "invalid", issuer=state.issuer, detail=_UNKNOWN)
+        return framed(request, refusal, *await _platforms(app))
     response = await _answer(request, app, platform, state, fields)
     picking = response.status_code == 200  # the page of picking needs the cookie once more
     if not picking:
@@ -161,7 +170,7 @@ async def _pick_page(
     if found.role is not Role.INSTRUCTOR or found.picking is None:
         detail = "Only instructors of the course pick items for it."
         refusal = await refuse(request, app, "invalid", issuer=platform.issuer, detail=detail)
-        return framed(request, platform, refusal)
+        return framed(request, refusal, platform)
     handle = PickHandle(
         state=state.state,
         issuer=found.issuer,
@@ -181,15 +190,13 @@ async def _pick_page(
         assignments=[each.name for each in releases if each.kind is ItemKind.ASSIGNMENT],
         others=[each.name for each in releases if each.kind is not ItemKind.ASSIGNMENT],
     )
-    return framed(request, platform, shown)
+    return framed(request, shown, platform)
 
 
 async def pick(request: Request, app: CurrentApp) -> Response:
     """Send the platform the links to the picked items, by a form of the browser.
 
     What is wrong is told in the platform's frame too.
-
-    Raises: InvalidInput for a page that is none of this hub's, or of a platform that is gone.
     """
     fields = await read_form(request, _FORM_BYTES, once=True, most_fields=_MOST_ITEMS)
     handle, platform = read_handle(app.services.secret, fields.get("handle", "")), None
@@ -197,30 +204,29 @@ async def pick(request: Request, app: CurrentApp) -> Response:
         find = app.of(LtiService).platforms.find
         platform = await to_thread.run_sync(find, handle.issuer, handle.client_id)
     if handle is None or platform is None:
-        raise _expired()
+        return framed_failure(request, _expired(), *await _platforms(app))
     wanted = [value for name, value in fields.items() if name.startswith("item")]
     try:
-        return framed(request, platform, await _links(request, app, handle, wanted))
+        return framed(request, await _links(request, app, handle, wanted), platform)
     except InvalidInput as error:
-        return framed_failure(request, platform, error)
+        return framed_failure(request, error, platform)
 
 
 async def _fields_and_platform(
     request: Request, app: HubApp
-) -> tuple[Mapping[str, str], LtiPlatform]:
+) -> tuple[Mapping[str, str], LtiPlatform | None]:
     if request.method == "POST":
         fields = await read_form(request, _FORM_BYTES, once=True)
     else:
         fields = single_fields(request.query_params.multi_items())
     issuer, client = fields.get("iss", ""), fields.get("client_id", "")
     platform = await to_thread.run_sync(app.of(LtiService).platforms.find, issuer, client)
-    if platform is None:
-        raise NotFound(
-            "This hub does not know the learning platform that sent you.",
-            hint="Show this page to your instructor: the platform's address or the client id is"
-            " another one than in the hub's settings.",
-        )
     return fields, platform
+
+
+async def _platforms(app: HubApp) -> tuple[LtiPlatform, ...]:
+    """Return all platforms: a frame of any may show that the request was not recognised."""
+    return await to_thread.run_sync(app.of(LtiService).platforms.all)
 
 
 def _check(app: HubApp, fields: Mapping[str, str]) -> None:
@@ -289,7 +295,7 @@ async def _answer(
         refusal = await refuse(
             request, app, reason, issuer=platform.issuer, detail=detail, status=status
         )
-        return framed(request, platform, refusal)
+        return framed(request, refusal, platform)
 
     if "id_token" not in fields:
         trouble = fields.get("error", "")[:60]

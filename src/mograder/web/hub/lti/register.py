@@ -59,7 +59,7 @@ async def ask(code: str, request: Request, app: CurrentApp) -> Response:
         configuration=configuration,
         token=token,
     )
-    return framed(request, platform, shown)
+    return framed(request, shown, platform)
 
 
 async def use(code: str, request: Request, app: CurrentApp) -> Response:
@@ -81,7 +81,7 @@ async def use(code: str, request: Request, app: CurrentApp) -> Response:
     await app.audit.granted(Event("", "register platform", what, client))
     origin = origin_of(made.issuer)
     shown = page(request, "lti_register.html", state="done", platform=made, origin=origin)
-    return framed(request, platform, shown)
+    return framed(request, shown, platform)
 
 
 async def _expected(app: HubApp, code: str, *, use: bool) -> LtiPlatform:
@@ -166,7 +166,7 @@ def _failed(request: Request, platform: LtiPlatform, error: MograderError) -> Re
         message=error.message,
         hint=hint,
     )
-    return framed(request, platform, shown)
+    return framed(request, shown, platform)
 
 
 ROUTES = (

@@ -284,21 +284,23 @@ def _append(response: Response, cookie: str) -> None:
     response.headers.append("set-cookie", cookie)
 
 
-def framed_failure(request: Request, platform: LtiPlatform, error: MograderError) -> Response:
-    """Return the page about a failure for a frame of this platform, without the person's login."""
+def framed_failure(request: Request, error: MograderError, *platforms: LtiPlatform) -> Response:
+    """Return the page about a failure for a frame of these platforms, without a person's login."""
     request.scope[IDENTITY] = None  # a platform of the same site gets the cookie in its frame, too
-    return framed(request, platform, failure_page(request, error))
+    return framed(request, failure_page(request, error), *platforms)
 
 
-def framed(request: Request, platform: LtiPlatform, response: Response) -> Response:
-    """Return the response, which this platform's pages may now show in a frame.
+def framed(request: Request, response: Response, *platforms: LtiPlatform) -> Response:
+    """Return the response, which these platforms' pages may now show in a frame.
 
-    Its forms may be sent to the platform. Such a page must neither show nor change anything by the
+    Its forms may be sent to them. Such a page must neither show nor change anything by the
     person's login.
     """
-    addresses = addresses_of(platform)
+    found = [addresses_of(each) for each in platforms]
     response.headers["Content-Security-Policy"] = content_security_policy(
-        request_context(request), frames=addresses.frames, posts=addresses.services
+        request_context(request),
+        frames={origin for each in found for origin in each.frames},
+        posts={origin for each in found for origin in each.services},
     )
     return response
 

@@ -250,12 +250,27 @@ async def test_only_the_page_with_the_link_can_be_framed_by_the_platform_only(lt
     async with lti.tab() as tab:
         framed = await tab.send("/lti/login", form, "iframe")
         assert f"frame-ancestors {lti.platform.url};" in framed.headers[POLICY] + ";"
-        unknown = await tab.send("/lti/login", form | {"iss": "https://evil.example.org"}, "iframe")
-        no_cookie = await tab.send("/lti/launch", {"state": "x", "id_token": "y"}, "iframe")
         launched = await tab.launch("alice", lti.activity())
         home = await tab.browser.get("/", headers={"Accept": "text/html"})
-        for answer in (unknown, no_cookie, launched, home):
+        for answer in (launched, home):
             assert "frame-ancestors 'none'" in answer.headers[POLICY]
+
+
+async def test_what_was_not_recognised_is_told_in_the_frames_of_known_platforms(
+    tmp_path: Path,
+) -> None:
+    """Students of an embedded activity of last year's registration saw an empty box."""
+    async with lti_hub(tmp_path / "course", platforms=2) as rig, rig.tab() as tab:
+        form = rig.platform.initiation("alice", rig.activity("A1"))
+        evil = {"iss": "https://evil.example.org"}
+        for answer, status in (
+            (await tab.send("/lti/login", form | {"client_id": "of last year"}, "iframe"), 404),
+            (await tab.send("/lti/login", form | evil, "iframe"), 404),
+            (await tab.send("/lti/launch", {"state": "x", "id_token": "y"}, "iframe"), 403),
+        ):
+            assert answer.status_code == status
+            ancestors = answer.headers[POLICY].partition("frame-ancestors ")[2].split()
+            assert set(ancestors) == {rig.platform.url, rig.others[0].url}
 
 
 async def test_a_failure_in_a_frame_does_not_show_who_is_signed_in(lti: LtiHub) -> None:
@@ -265,13 +280,15 @@ async def test_a_failure_in_a_frame_does_not_show_who_is_signed_in(lti: LtiHub) 
         await tab.launch("alice", lti.activity())
         wrong = form | {"target_link_uri": "https://evil.example.org/"}
         begun = await tab.browser.get("/lti/login", params=wrong, headers=lti.marks("iframe"))
+        old = form | {"client_id": "of last year"}
+        unknown = await tab.browser.get("/lti/login", params=old, headers=lti.marks("iframe"))
         handle = PickHandle("s" * 43, lti.platform.url, "client-full", "1", "11", "x", None, True)
         own = {"Origin": ORIGIN, "Accept": "text/html"}
         data = {"handle": make_handle(SECRET, handle)}
         picked = await tab.browser.post("/lti/pick", data=data, headers=own)
-    for answer in (begun, picked):
+    assert [each.status_code for each in (begun, picked, unknown)] == [400, 400, 404]
+    for answer in (begun, picked, unknown):
         assert f"frame-ancestors {lti.platform.url}" in answer.headers[POLICY]
-        assert answer.status_code == 400
         assert "alice" not in answer.text
         assert "/logout" not in answer.text
 

@@ -13,7 +13,7 @@ import pytest
 from mograder.auth.lti_claims import PickHandle, make_handle
 from tests.support.hub_app import SECRET
 from tests.support.lti.tokens import DEEP_LINKING, keys, sign, verified
-from tests.support.lti_hub import ORIGIN, POLICY, LtiHub, Tab, lti_hub
+from tests.support.lti_hub import ORIGIN, POLICY, LtiHub, Tab, lti_hub, refused
 from tests.support.page_reader import hidden_field
 
 SOURCE = """import marimo
@@ -165,6 +165,18 @@ async def test_what_hinders_the_page_is_told_in_the_platforms_frame(lti: LtiHub)
             assert f"frame-ancestors {lti.platform.url}" in answer.headers[POLICY], words
 
 
+async def test_a_browser_that_keeps_no_cookie_is_told_so_in_the_platforms_frame(
+    lti: LtiHub,
+) -> None:
+    async with lti.tab() as tab:
+        begun = await tab.send("/lti/login", lti.platform.initiation("teach1"), "iframe")
+        _, fields = lti.platform.authenticate(begun.headers["location"])
+        tab.browser.cookies.clear()
+        answer = await tab.send("/lti/launch", fields, "iframe")
+    refused(answer, "another browser")
+    assert f"frame-ancestors {lti.platform.url}" in answer.headers[POLICY]
+
+
 async def test_a_handle_counts_once(lti: LtiHub) -> None:
     async with lti.tab() as tab:
         handle = handle_of(await asked(tab))
@@ -188,7 +200,7 @@ async def test_a_handle_is_of_its_browser_for_ten_minutes(lti: LtiHub) -> None:
         assert (await pick(tab, forged, "A1")).status_code == 400
         strange = await pick(tab, "", "A1")
         assert strange.status_code == 400
-        assert "frame-ancestors 'none'" in strange.headers[POLICY]
+        assert f"frame-ancestors {lti.platform.url}" in strange.headers[POLICY]
         assert (await pick(tab, handle, "A1", origin="https://evil.example.org")).status_code == 403
         lti.hub.clock.advance(601)
         assert (await pick(tab, handle, "A1")).status_code == 400
