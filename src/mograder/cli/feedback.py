@@ -192,7 +192,15 @@ def _choose(arguments: Sequence[str], loaded: LoadedSettings) -> tuple[_Chosen, 
             each = replace(known, students=tuple(dict.fromkeys(known.students + each.students)))
         if known is None or not known.whole:
             found[each.directory] = each
-    return tuple(found.values())
+    return tuple(_whole_if_all(each) for each in found.values())
+
+
+def _whole_if_all(chosen: _Chosen) -> _Chosen:
+    """Return the whole assignment if all of its copies are named, as by ``autograded/A1/*.py``."""
+    if chosen.whole:
+        return chosen
+    every = _all(chosen.directory)
+    return every if set(every.students) <= set(chosen.students) else chosen
 
 
 def _named(argument: str, loaded: LoadedSettings) -> _Chosen:

@@ -194,6 +194,8 @@ def test_one_students_page_changes_nothing_for_the_others(course: Path, told_bef
     told = cli("feedback autograded/A1/alice.py --due-date 2026-11-17", status=2).err
     assert "Name the assignment: --no-penalties and --due-date are for all." in told
     cli("feedback autograded/A1/alice.py --no-penalties", status=2)
+    cli("feedback autograded/A1/alice.py autograded/A1/bob.py --no-penalties")
+    assert [each.final for each in grades(course).values()] == [67.5, 67.5]
     cli("feedback A1")
     assert [each.final for each in grades(course).values()] == [64.1, 64.1]
 
