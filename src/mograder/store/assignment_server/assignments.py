@@ -76,10 +76,18 @@ class Assignment:
     extensions: Mapping[str, Deadline] = field(default_factory=dict)
 
 
+class _File(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    filename: str
+    url: str | None = None
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     name: str
+    files: list[_File] = Field(default_factory=list)
     duedate: Annotated[int, Field(ge=0, le=10**11)] | None = None
     due: _Time | None = None
     cutoff: _Time | None = None
@@ -179,7 +187,7 @@ class Catalogue:
     def _parse(self, content: bytes) -> Mapping[str, Assignment]:
         try:
             raw = _RAW.validate_json(content.removeprefix(BOM_UTF8))
-            entries = _ENTRIES.validate_python(raw)
+            entries = _ENTRIES.validate_json(content.removeprefix(BOM_UTF8))
         except ValidationError as error:
             first = error.errors()[0]
             number, *keys = first["loc"] or (None,)

@@ -312,6 +312,8 @@ def test_a_date_that_means_never_can_be_told_in_each_zone(course: Course) -> Non
         ('[{"id": 1}]', "name"),
         ('[{"name": "a"}, {"name": "b", "due": "2026-09-02T09:00:00"}]', "entry 2.due: .*timezone"),
         ('[{"name": "a"}, {"name": "a"}]', "twice"),
+        ('[{"name": "a", "files": ["homework.py"]}]', "entry 1.files.0: Input should be an object"),
+        ('[{"name": "a", "files": [{"filename": "a.py"}, {}]}]', "entry 1.files.1.filename: "),
     ],
 )
 def test_a_manifest_that_is_wrong_is_told_once_at_the_start(
