@@ -9,6 +9,7 @@ cut-offs and extensions (docs/reference/https-api.md).
 from __future__ import annotations
 
 import os
+import re
 import stat
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, ClassVar
+from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -39,6 +41,7 @@ from mograder.store.submissions.submitted_files import reads_as_a_submission
 MANIFEST_FILE = "assignments.json"
 _LIMIT = 16 * 1024 * 1024
 _NEVER_SERVED = frozenset({"grades.json", "files.json", "keys.json", "keys_all.json"})
+_ADDRESS = re.compile(r"/assignments/([^/]+)/files/([^/]+)")
 _log = get_logger(__name__)
 
 
@@ -65,13 +68,15 @@ class Assignment:
     """One assignment; ``entry`` is its unchanged entry in the manifest, empty without one.
 
     ``files`` are the names of the files in ``directory`` for students; only :meth:`Catalogue.all`
-    fills them in. ``extensions`` maps usernames to their deadlines.
+    fills them in. ``addresses`` are those of the entry's ``files``, decoded. ``extensions`` maps
+    usernames to their deadlines.
     """
 
     name: ItemName
     directory: Path
     files: tuple[FileName, ...] = ()
     entry: Mapping[str, JsonValue] = field(default_factory=dict)
+    addresses: tuple[str, ...] = ()
     deadline: Deadline = Deadline()
     extensions: Mapping[str, Deadline] = field(default_factory=dict)
 
@@ -96,6 +101,15 @@ class _Entry(BaseModel):
     def deadline(self) -> Deadline:
         by_number = _within_reach(from_unix(self.duedate)) if self.duedate else None
         return Deadline(self.due or by_number, self.cutoff)
+
+    def addresses(self) -> tuple[str, ...]:
+        usual = f"/assignments/{self.name}/files/"
+        return tuple(unquote(each.url or f"{usual}{each.filename}") for each in self.files)
+
+    def place(self) -> ItemName | None:
+        """Return the directory that all addresses of the files name; None if there is not one."""
+        found = {match and match[1] for match in map(_ADDRESS.fullmatch, self.addresses())}
+        return ItemName.valid(found.pop() or "") if len(found) == 1 else None
 
     def extended(self) -> dict[str, Deadline]:
         return {
@@ -158,6 +172,30 @@ class Catalogue:
             raise NotFound(f"There is no assignment {name[:100]}.")
         return found
 
+    def holding(self, name: str) -> tuple[Assignment, ...]:
+        """Return the assignments with files at the addresses that have this name.
+
+        It is an assignment's own, else that of the directory of some that the manifest lists.
+
+        Raises: as :meth:`find`.
+        """
+        listed, parsed = self._manifest() or {}, ItemName.valid(name)
+        if parsed is None or parsed in listed:
+            return (self.find(name),)
+        directory = self._files_of(parsed)
+        there = tuple(each for each in listed.values() if each.directory == directory)
+        return there or (self.find(name),)
+
+    def unserved(self) -> Iterator[str]:
+        """Yield what is wrong with each address in the manifest at which there is no file."""
+        for each in self.all(log=False):
+            if each.entry and "files" not in each.entry and not each.directory.is_dir():
+                missing = f"there is no directory {each.directory}"
+                yield f"{each.name}: {missing}. Make it, or list `files`."
+            for address in each.addresses:
+                if not self._is_served(address):
+                    yield f"{each.name}: no file is handed out at {address}. Correct the `url`."
+
     def unnamable(self) -> Iterator[str]:
         """Yield what is wrong with each name here for which something is not handed out."""
         for place in (each for base in self._bases for each in sorted(base.iterdir())):
@@ -205,8 +243,9 @@ class Catalogue:
                 raise InvalidInput(f"{name} is listed twice")
             listed[name] = Assignment(
                 name=name,
-                directory=self._files_of(name),
+                directory=self._files_of(entry.place() or name),
                 entry=values,
+                addresses=entry.addresses(),
                 deadline=entry.deadline(),
                 extensions=entry.extended(),
             )
@@ -234,6 +273,13 @@ class Catalogue:
         if self._is_flat(directory) and not _served(directory):
             return None
         return Assignment(name=parsed, directory=directory)
+
+    def _is_served(self, address: str) -> bool:
+        match = _ADDRESS.fullmatch(address)
+        try:
+            return match is not None and match[2] in _served(self.holding(match[1])[0].directory)
+        except NotFound:
+            return False
 
     def _is_hidden(self, directory: Path) -> bool:
         place = directory if self._is_flat(directory) else directory.parent

@@ -59,6 +59,54 @@ async def test_b137_a_manifest_is_told_as_it_stands(course: Course) -> None:
     assert (await course.ask("GET", "/assignments", "alice")).json() == [entry]
 
 
+async def test_b137_a_file_is_handed_out_at_the_address_in_the_manifest(course: Course) -> None:
+    """B137: as in 0.3.16, the name may differ from the directory's."""
+    file = {"filename": "homework.py", "url": FILE}
+    entry = {"name": "Homework One", "id": 1, "files": [file]}
+    course.write_manifest(entry, {"name": "Without files"})
+    assert (await course.ask("GET", "/assignments", "alice")).json()[0] == entry
+    assert (await course.ask("GET", FILE, "alice")).content == b"x = 1\n"
+    (told, _) = (await course.ask("GET", "/assignments?detail=1", "alice")).json()
+    assert told["files"][0]["size"] == 6
+    assert (await course.submit("alice", b"x = 2\n", "Homework One")).status_code == 200
+    assert (await course.ask("GET", "/assignments/hw1/status?user=alice", "alice")).is_error
+
+
+@pytest.mark.parametrize("hidden", ["hw1", "Homework One"])
+async def test_a_file_is_not_handed_out_before_its_assignment_or_directory_opens(
+    course: Course, hidden: str
+) -> None:
+    course.write_manifest(
+        {"name": "Homework One", "files": [{"filename": "homework.py", "url": FILE}]}
+    )
+    (course.root / "mograder.toml").write_text(
+        f'[items."{hidden}"]\nopens = 2031-01-01T08:00:00Z\n'
+    )
+    course.restart(loaded=load_settings(course.root, environ={}))
+    assert (await course.ask("GET", FILE, "alice")).status_code == 404
+    assert (await course.ask("GET", FILE, "prof")).status_code == 200
+
+
+def test_addresses_in_the_manifest_without_a_file_are_warned_of_at_the_start(
+    course: Course, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = "https://example.org/a.py"
+    course.write_manifest(
+        {"name": "One", "files": [{"filename": "homework.py", "url": FILE}]},
+        {"name": "Two", "files": [{"filename": "a.py"}, {"filename": "a.py", "url": elsewhere}]},
+        {"name": "Three", "files": []},
+        {"name": "Four"},
+    )
+    assert course.services
+    remedy = "Correct the `url`."
+    directory = course.root / "Four" / "files"
+    assert [each.getMessage() for each in caplog.records] == [
+        f"assignments.json: Two: no file is handed out at /assignments/Two/files/a.py. {remedy}",
+        f"assignments.json: Two: no file is handed out at {elsewhere}. {remedy}",
+        f"assignments.json: Four: there is no directory {directory}. Make it, or list `files`.",
+    ]
+
+
 async def test_b138_a_release_directory_holds_files_flat(course: Course, tmp_path: Path) -> None:
     """B138: also the one named release in the directory itself, unless told otherwise."""
     release = course.root / "release"
