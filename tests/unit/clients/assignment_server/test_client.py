@@ -215,9 +215,12 @@ def test_a_token_that_would_break_a_header_is_refused(token: str) -> None:
 
 def test_without_a_token_nobody_can_hand_in(tmp_path: Path) -> None:
     server = says({"status": "ok"})
-    with pytest.raises(NotAuthenticated, match="Nobody is signed in"):
+    with pytest.raises(NotAuthenticated, match="Nobody is signed in") as refused:
         server.transport("").submit(HW1, _file(tmp_path))
     assert server.heard == []
+    assert "--token NAME:x" in (refused.value.hint or "")
+    assert server.transport("zoe:x").submit(HW1, _file(tmp_path)).filename == ""
+    assert server.heard[0].url.params["user"] == "zoe"
 
 
 def test_b141_a_registration_can_be_asked_for_twice() -> None:
