@@ -153,6 +153,13 @@ def test_a_refusal_keeps_the_servers_words(status: int, family: type[MograderErr
     assert failure.value.message == "These are [31m its words."
 
 
+def test_with_the_instructors_token_nobody_has_work() -> None:
+    """The refusal is in the words of 0.3.16, which say neither why nor what helps."""
+    with pytest.raises(InvalidInput, match="Reserved username") as refused:
+        says({"error": "Reserved username"}, 400).transport("__instructor__:00").work_status(HW1)
+    assert "instructor's token" in (refused.value.hint or "")
+
+
 def test_a_server_that_asks_to_wait_is_quoted() -> None:
     with pytest.raises(Busy) as failure:
         says({"error": "Too many attempts"}, 429, retry_after="40").transport().list_assignments()
