@@ -236,9 +236,12 @@ def test_b145_no_auth_keeps_to_this_machine_unless_forced(root: Path, tmp_path: 
         assert "--force" in printed.err
     told = run_mograder("serve", str(root), "--no-auth", env={"PORT": "0"})
     assert (told.status, "--force" in told.errors) == (2, True)
-    for number, options in enumerate((["--no-auth"], ["--no-auth", "--force", "--host=0.0.0.0"])):
+    forced = ["--no-auth", "--force", "--host=0.0.0.0", "--enrollment-code=code"]
+    for number, options in enumerate((["--no-auth"], forced)):
         with CourseServer(root, tmp_path / f"log{number}", options) as server:
             assert "\n  Authentication: disabled (--no-auth)\n" in server.log_text()
+            registration = "\n  Registration: disabled (--no-auth)\n" in server.log_text()
+            assert registration is (options == forced)
             url = f"http://127.0.0.1:{server.port}/assignments"
             assert httpx.get(url, trust_env=False, timeout=60).status_code == 200
 

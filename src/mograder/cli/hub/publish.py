@@ -296,7 +296,7 @@ def _send(release: LocalRelease, kind: ItemKind, client: HubClient, *, warm: boo
     if published.copies and kind is ItemKind.ASSIGNMENT:
         have = counted(published.copies, "student has", "students have")
         tell(
-            f"{have} a copy of an earlier release. What an update would do to them: "
+            f"{have} a copy already. What an update would do to them: "
             f"mograder hub update {quote(release.name)} --preview"
         )
     if not published.warmed and warm:

@@ -20,7 +20,6 @@ import httpx
 
 from mograder.clients.assignment_server import protocol
 from mograder.clients.assignment_server.protocol import (
-    SIGN_IN,
     Call,
     Connection,
     Identity,
@@ -245,7 +244,11 @@ class HttpsTransport(Closing):
 
     def _who(self) -> str:
         if not self._user:
-            raise NotAuthenticated("Nobody is signed in to the server.", hint=SIGN_IN)
+            # Only a server that asks for no token has answered until here.
+            raise NotAuthenticated(
+                "Nobody is signed in to the server.",
+                hint="It asks for no token, and knows no names: give yours by --token NAME:x.",
+            )
         return self._user
 
     def _draft_call(

@@ -48,6 +48,7 @@ from mograder.core.errors import (
     Busy,
     Conflict,
     Forbidden,
+    InvalidInput,
     MograderError,
     NotAuthenticated,
     NotFound,
@@ -65,9 +66,14 @@ _SILENCE_SECONDS, _ANSWER_SECONDS = 60.0, 600.0
 _LARGEST_ANSWER, _LARGEST_REFUSAL = 16_000_000, 64_000
 _LATE, _CLOSED = "late-would-replace", "closed"
 _FOR_TEACHERS = "Instructor access required."  # the server's words, in 0.3.16 too
+_RESERVED = "Reserved username."  # the server's words, in 0.3.16 too
 _NOTHING_THERE = "Not found."  # the server's words at an address without a route
 _ADDRESS = "Check the server's address, with its path; 0.3.16 does not know all commands."
 _AS_TEACHER = "Give the instructor's token by --token or in MOGRADER_HTTPS_TOKEN."
+_AS_STUDENT = (
+    "Names that begin with __ are no student's, and the instructor's token has no work of its own: "
+    "give a student's by --token, or read the class's by `mograder https fetch-submissions`."
+)
 SIGN_IN = "Sign in with `mograder https login` or `mograder https register`."
 REFUSED = "The server does not take this token."
 COPY_AGAIN = "Copy the whole line that you were given, or ask your instructor for a new one."
@@ -199,6 +205,7 @@ def _refusal(status: int, said: _Refusal, wait: int) -> MograderError:
         return Busy(words, hint=hint or again, retry_after=wait or 10)
     remedies: dict[type[MograderError], str] = {
         NotAuthenticated: SIGN_IN,
+        InvalidInput: _AS_STUDENT if words == _RESERVED else "",
         Forbidden: _AS_TEACHER if words == _FOR_TEACHERS else "",
         NotFound: _ADDRESS if words == _NOTHING_THERE else "",
         RemoteFailed: "The server's own log says more.",

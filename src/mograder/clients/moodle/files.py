@@ -11,8 +11,8 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import parse_qsl
@@ -40,6 +40,9 @@ from mograder.core.tasks import Progress
 _UPLOAD = "/webservice/upload.php"
 _TOGETHER = 10
 """Files in one upload; PHP drops those past ``max_file_uploads`` (20 by default)."""
+
+_NO_POST = frozenset({404, 405, 501})
+"""Statuses of a server that serves a file by GET alone."""
 
 _LARGEST = 4 << 30
 _LARGE = 4 << 20
@@ -216,7 +219,12 @@ class FileTransfers:
         good = {httpx.codes.OK}
         if "Range" in headers:
             good |= {httpx.codes.PARTIAL_CONTENT, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}
-        with self._wire.sent(form, headers) as response:
+        with ExitStack() as sent:
+            response = sent.enter_context(self._wire.sent(form, headers))
+            if response.status_code in _NO_POST:
+                self._wire.demand_no_refusal(response, form)
+                form = replace(form, in_address=True)
+                response = sent.enter_context(self._wire.sent(form, headers))
             if response.status_code not in good:
                 self._wire.refuse(response, form)
             if response.status_code == httpx.codes.OK and not _content_hash(response):

@@ -1,7 +1,8 @@
 """One request to a Moodle and its answer: forms sent, JSON received, refusals as our errors.
 
-A token is sent in the body only: addresses are written to logs, of proxies too. A request that only
-reads is retried when the network fails, one that changes something only if nothing was sent.
+A token is sent in the body: addresses are written to logs, of proxies too. Only where a site serves
+files by GET alone, a file's address has it. A request that only reads is retried when the network
+fails, one that changes something only if nothing was sent.
 
 Refusals are converted by error code, not by class name or HTTP status: almost every refusal of
 Moodle is HTTP 200, its class names change between versions, and some codes have two spellings.
@@ -138,6 +139,8 @@ class Form:
     files: Sequence[tuple[str, BinaryIO]] = ()
     document: str = ""
     """The whole body instead of fields."""
+    in_address: bool = False
+    """Whether the fields are sent in the address, by GET."""
 
 
 class Wire(Closing):
@@ -202,12 +205,17 @@ class Wire(Closing):
 
     def refuse(self, response: httpx.Response, form: Form) -> None:
         """Raise the error for a status other than 200."""
+        body = self.demand_no_refusal(response, form)
+        raise as_page_error(response.status_code, redirect_target(response), self.url, body)
+
+    def demand_no_refusal(self, response: httpx.Response, form: Form) -> bytes:
+        """Return the body of an answer; raise the refusal of Moodle that it may be."""
         with self.errors(form):
             body = bounded_body(response, _MAX_ANSWER, ANSWER_SECONDS)
         refused = refusal_in(body, form)
         if refused is not None:
             raise refused
-        raise as_page_error(response.status_code, redirect_target(response), self.url, body)
+        return body
 
     def _parsed(self, body: bytes, response: httpx.Response, form: Form) -> object:
         try:
@@ -224,13 +232,15 @@ class Wire(Closing):
             stream.seek(0)
         if form.document:
             headers = {**headers, "content-type": "application/json"}
+        fields = {name: written(value) for name, value in form.fields.items()}
+        address = f"{self.url}{form.path}"
+        if form.in_address:
+            return self._client.build_request("GET", address, params=fields, headers=headers)
         return self._client.build_request(
             "POST",
-            f"{self.url}{form.path}",
+            address,
             content=form.document or None,
-            data=None
-            if form.document
-            else {name: written(value) for name, value in form.fields.items()},
+            data=None if form.document else fields,
             files=[(f"file_{n}", file) for n, file in enumerate(form.files, 1)] or None,
             headers=headers,
         )

@@ -9,6 +9,7 @@ cut-offs and extensions (docs/reference/https-api.md).
 from __future__ import annotations
 
 import os
+import re
 import stat
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,7 @@ from mograder.store.submissions.submitted_files import reads_as_a_submission
 MANIFEST_FILE = "assignments.json"
 _LIMIT = 16 * 1024 * 1024
 _NEVER_SERVED = frozenset({"grades.json", "files.json", "keys.json", "keys_all.json"})
+_ADDRESS = re.compile(r"/assignments/([^/]+)/files/([^/]+)")
 _log = get_logger(__name__)
 
 
@@ -66,21 +68,31 @@ class Assignment:
     """One assignment; ``entry`` is its unchanged entry in the manifest, empty without one.
 
     ``files`` are the names of the files in ``directory`` for students; only :meth:`Catalogue.all`
-    fills them in. ``extensions`` maps usernames to their deadlines.
+    fills them in. ``addresses`` are those of the entry's ``files``, decoded. ``extensions`` maps
+    usernames to their deadlines.
     """
 
     name: ItemName
     directory: Path
     files: tuple[FileName, ...] = ()
     entry: Mapping[str, JsonValue] = field(default_factory=dict)
+    addresses: tuple[str, ...] = ()
     deadline: Deadline = Deadline()
     extensions: Mapping[str, Deadline] = field(default_factory=dict)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    filename: str
+    url: str | None = None
 
 
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     name: str
+    files: list[_File] = Field(default_factory=list)
     duedate: Annotated[int, Field(ge=0, le=10**11)] | None = None
     due: _Time | None = None
     cutoff: _Time | None = None
@@ -89,6 +101,15 @@ class _Entry(BaseModel):
     def deadline(self) -> Deadline:
         by_number = _within_reach(from_unix(self.duedate)) if self.duedate else None
         return Deadline(self.due or by_number, self.cutoff)
+
+    def addresses(self) -> tuple[str, ...]:
+        usual = f"/assignments/{self.name}/files/"
+        return tuple(unquote(each.url or f"{usual}{each.filename}") for each in self.files)
+
+    def place(self) -> ItemName | None:
+        """Return the directory that all addresses of the files name; None if there is not one."""
+        found = {match and match[1] for match in map(_ADDRESS.fullmatch, self.addresses())}
+        return ItemName.valid(found.pop() or "") if len(found) == 1 else None
 
     def extended(self) -> dict[str, Deadline]:
         return {
@@ -147,13 +168,33 @@ class Catalogue:
         listed = self._manifest()
         parsed = ItemName.valid(name)
         found = self._one(name) if listed is None else listed.get(parsed or "")
-        if found is None and listed is not None and parsed is not None:
-            # A listed name may be a title: its files lie where their addresses lead (0.3.16).
-            titled = next((one for one in listed.values() if _leads_to(one.entry, parsed)), None)
-            found = titled and replace(titled, directory=self._files_of(parsed))
         if found is None:
             raise NotFound(f"There is no assignment {name[:100]}.")
         return found
+
+    def holding(self, name: str) -> tuple[Assignment, ...]:
+        """Return the assignments with files at the addresses that have this name.
+
+        It is an assignment's own, else that of the directory of some that the manifest lists.
+
+        Raises: as :meth:`find`.
+        """
+        listed, parsed = self._manifest() or {}, ItemName.valid(name)
+        if parsed is None or parsed in listed:
+            return (self.find(name),)
+        directory = self._files_of(parsed)
+        there = tuple(each for each in listed.values() if each.directory == directory)
+        return there or (self.find(name),)
+
+    def unserved(self) -> Iterator[str]:
+        """Yield what is wrong with each address in the manifest at which there is no file."""
+        for each in self.all(log=False):
+            if each.entry and "files" not in each.entry and not each.directory.is_dir():
+                missing = f"there is no directory {each.directory}"
+                yield f"{each.name}: {missing}. Make it, or list `files`."
+            for address in each.addresses:
+                if not self._is_served(address):
+                    yield f"{each.name}: no file is handed out at {address}. Correct the `url`."
 
     def unnamable(self) -> Iterator[str]:
         """Yield what is wrong with each name here for which something is not handed out."""
@@ -184,7 +225,7 @@ class Catalogue:
     def _parse(self, content: bytes) -> Mapping[str, Assignment]:
         try:
             raw = _RAW.validate_json(content.removeprefix(BOM_UTF8))
-            entries = _ENTRIES.validate_python(raw)
+            entries = _ENTRIES.validate_json(content.removeprefix(BOM_UTF8))
         except ValidationError as error:
             first = error.errors()[0]
             number, *keys = first["loc"] or (None,)
@@ -202,8 +243,9 @@ class Catalogue:
                 raise InvalidInput(f"{name} is listed twice")
             listed[name] = Assignment(
                 name=name,
-                directory=self._files_of(name),
+                directory=self._files_of(entry.place() or name),
                 entry=values,
+                addresses=entry.addresses(),
                 deadline=entry.deadline(),
                 extensions=entry.extended(),
             )
@@ -232,6 +274,13 @@ class Catalogue:
             return None
         return Assignment(name=parsed, directory=directory)
 
+    def _is_served(self, address: str) -> bool:
+        match = _ADDRESS.fullmatch(address)
+        try:
+            return match is not None and match[2] in _served(self.holding(match[1])[0].directory)
+        except NotFound:
+            return False
+
     def _is_hidden(self, directory: Path) -> bool:
         place = directory if self._is_flat(directory) else directory.parent
         # Called for every submission: resolve the path only if it is a symbolic link itself.
@@ -252,15 +301,6 @@ class Catalogue:
         zips = tuple(each for each in files if each.lower().endswith(".zip"))
         flat = self._is_flat(found.directory) and zips
         return replace(found, files=zips if flat else files)
-
-
-def _leads_to(entry: Mapping[str, JsonValue], name: ItemName) -> bool:
-    """Return whether an address of a file in a manifest's entry is one of the assignment named."""
-    files = entry.get("files")
-    listed = files if isinstance(files, list) else []
-    urls = (each.get("url") for each in listed if isinstance(each, dict))
-    place = f"/assignments/{name}/files/"
-    return any(isinstance(url, str) and place in unquote(url) for url in urls)
 
 
 def may_be_served(name: str) -> bool:

@@ -9,6 +9,7 @@ The sources that instructors send to a hub are stored in the same way, readable 
 
 from __future__ import annotations
 
+import filecmp
 import os
 import secrets
 import shutil
@@ -186,6 +187,7 @@ class Releases:
                     f"Meanwhile a newer upload of {name} was stored, which stays.",
                     hint="Send this one again if it should replace it.",
                 )
+            self._keep_time(name, staged)
             exchange_or_rename(staged, self._root / name, disk=self._disk)
             self._newest[name] = number
         release = self._read(name)
@@ -203,6 +205,20 @@ class Releases:
             remove_tree(home)
         with self._lock:
             self._growing.discard(home.name)
+
+    def _keep_time(self, name: ItemName, staged: Path) -> None:
+        """Give the notebook of a directory that equals the release the time of the one there.
+
+        Students' copies are older than a newer notebook, and would be told to be out of date.
+        """
+        current, fd = self._read(name), open_release(staged)
+        if current is None or fd is None:
+            return
+        with closing_fd(fd), suppress(FileNotFoundError):  # a file may be removed by hand
+            new = release_at(fd, staged, name)
+            if new is not None and _are_equal(current, new):
+                times = current.notebook.stat()
+                os.utime(new.notebook, ns=(times.st_atime_ns, times.st_mtime_ns))
 
     def _read(self, name: ItemName) -> Release | None:
         """Return an item's release, also if another machine has just published it."""
@@ -426,6 +442,11 @@ class ReleaseUpload:
             kept = by_hand and entry.name not in published | ours | _LEFT_BEHIND
             if kept and not entry.is_symlink():
                 _link_tree(entry, self._path / entry.name, self._make)
+
+
+def _are_equal(one: Release, other: Release) -> bool:
+    pairs = ((one.directory / name, other.directory / name) for name in one.files)
+    return one.files == other.files and all(filecmp.cmp(*pair, shallow=False) for pair in pairs)
 
 
 def _link_tree(source: Path, target: Path, make: Callable[[Path], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import quote
 
 from pydantic import JsonValue
@@ -11,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import Forbidden, InvalidInput, NotFound
 from mograder.core.item_dates import OwnDates
-from mograder.core.names import FileName, ItemName
+from mograder.core.names import FileName
 from mograder.store.assignment_server.assignments import Assignment, may_be_served
 from mograder.store.submissions.receipts import moment
 from mograder.web.server.access import RequestInfo
@@ -42,8 +43,8 @@ async def send_file(info: RequestInfo) -> Response:
     if not may_be_served(name):
         raise NotFound(f"Not found: {name}")
     services = info.services
-    assignment = await find(info)
-    opened = await services.read(look, assignment.directory, name, services.digests)
+    directory = await services.read(_directory, info)
+    opened = await services.read(look, directory, name, services.digests)
     return answer_file(info.request, opened)
 
 
@@ -64,7 +65,20 @@ def find_open(info: RequestInfo) -> Assignment:
     return found
 
 
-def refusal(info: RequestInfo, name: ItemName) -> NotFound | None:
+def _directory(info: RequestInfo) -> Path:
+    """Return the directory of a file's address; reads the disk.
+
+    Raises: :class:`NotFound`, for a student also before every assignment with files there opens.
+    """
+    name = info.names["name"]
+    found = info.services.catalogue.holding(name)
+    for each in (name, *(one.name for one in found)):
+        if (refused := refusal(info, each)) is not None:
+            raise refused
+    return found[0].directory
+
+
+def refusal(info: RequestInfo, name: str) -> NotFound | None:
     """Return why students do not see an assignment yet; None if the caller sees it."""
     if info.caller is not None and info.caller.instructor:
         return None

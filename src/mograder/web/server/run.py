@@ -92,8 +92,8 @@ def _greet(options: ServerOptions, listening: Listening, listener: socket.socket
         f"  URL: {url}",
         f"  Authentication: {auth}",
     ]
-    if options.enrollment_code and not options.no_auth:
-        lines.append("  Registration: enabled")
+    if options.enrollment_code:
+        lines.append(f"  Registration: {auth}")
     lines += ["Press Ctrl+C to stop.", f"How students install their commands: {url}/client", ""]
     sys.stdout.write("\n".join(lines))
     sys.stdout.flush()  # output to a journal or a file is buffered

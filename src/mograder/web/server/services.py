@@ -22,7 +22,7 @@ from mograder.core.portable_names import problems
 from mograder.core.sections.settings_model import Settings
 from mograder.core.settings import LoadedSettings, default_settings
 from mograder.grading.course_late import CourseDates
-from mograder.store.assignment_server.assignments import Catalogue
+from mograder.store.assignment_server.assignments import MANIFEST_FILE, Catalogue
 from mograder.store.assignment_server.browser_pages import BrowserPages
 from mograder.store.assignment_server.drafts import Drafts
 from mograder.store.assignment_server.grades import GRADES_FILE, Grades
@@ -189,6 +189,8 @@ def _warn_of(catalogue: Catalogue, submitted: Path) -> None:
     with suppress(OSError):
         for sentence in catalogue.unnamable():
             _log.warning("%s Rename it: it is not handed out.", sentence)
+    for sentence in catalogue.unserved():
+        _log.warning("%s: %s", MANIFEST_FILE, sentence)
     told = list(problems(each.name for each in assignments))
     for each in assignments:
         told += [f"{each.name}: {sentence}" for sentence in problems(each.files)]

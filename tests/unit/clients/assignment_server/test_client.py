@@ -153,6 +153,13 @@ def test_a_refusal_keeps_the_servers_words(status: int, family: type[MograderErr
     assert failure.value.message == "These are [31m its words."
 
 
+def test_with_the_instructors_token_nobody_has_work() -> None:
+    """The refusal is in the words of 0.3.16, which say neither why nor what helps."""
+    with pytest.raises(InvalidInput, match="Reserved username") as refused:
+        says({"error": "Reserved username"}, 400).transport("__instructor__:00").work_status(HW1)
+    assert "instructor's token" in (refused.value.hint or "")
+
+
 def test_a_server_that_asks_to_wait_is_quoted() -> None:
     with pytest.raises(Busy) as failure:
         says({"error": "Too many attempts"}, 429, retry_after="40").transport().list_assignments()
@@ -215,9 +222,12 @@ def test_a_token_that_would_break_a_header_is_refused(token: str) -> None:
 
 def test_without_a_token_nobody_can_hand_in(tmp_path: Path) -> None:
     server = says({"status": "ok"})
-    with pytest.raises(NotAuthenticated, match="Nobody is signed in"):
+    with pytest.raises(NotAuthenticated, match="Nobody is signed in") as refused:
         server.transport("").submit(HW1, _file(tmp_path))
     assert server.heard == []
+    assert "--token NAME:x" in (refused.value.hint or "")
+    assert server.transport("zoe:x").submit(HW1, _file(tmp_path)).filename == ""
+    assert server.heard[0].url.params["user"] == "zoe"
 
 
 def test_b141_a_registration_can_be_asked_for_twice() -> None:

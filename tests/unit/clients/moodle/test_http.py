@@ -11,6 +11,7 @@ from decimal import Decimal
 import httpx
 import pytest
 
+from mograder.clients.course_server import RemoteFile
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.fields import moment, number
 from mograder.clients.moodle.http import Wire, written
@@ -23,6 +24,7 @@ from mograder.core.errors import (
     RemoteFailed,
     TimedOut,
 )
+from mograder.core.log import TextFormatter
 
 URL = "https://moodle.example.edu"
 SECRET = "5ec8e75ec8e75ec8e75ec8e75ec8e75e"
@@ -50,9 +52,9 @@ class Network:
         self.pauses: list[float] = []
 
     def wire(self) -> Wire:
-        return Wire(URL, transport=httpx.MockTransport(self._answer), pause=self.pauses.append)
+        return Wire(URL, transport=httpx.MockTransport(self.answer), pause=self.pauses.append)
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def answer(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
         return self.answers[min(len(self.asked), len(self.answers)) - 1]()
 
@@ -145,6 +147,55 @@ def test_a_token_is_in_no_address_no_log_and_no_message(caplog: pytest.LogCaptur
     assert SECRET not in str(network.asked[0].url)
     assert SECRET not in caplog.text
     assert SECRET not in str(caught.value)
+
+
+FILE = RemoteFile("a.py", f"{URL}/pluginfile.php/1/a.py?forcedownload=1")
+
+
+def read_file(network: Network) -> bytes:
+    transport = httpx.MockTransport(network.answer)
+    with MoodleClient(URL, SECRET, transport=transport) as client:
+        return client.read(FILE, 100)
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_file_is_asked_by_get_where_post_is_not_served(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its address has the token then, which is masked in the log."""
+    network = Network(lambda: httpx.Response(status), lambda: httpx.Response(200, content=b"1"))
+    with caplog.at_level(logging.DEBUG):
+        assert read_file(network) == b"1"
+    posted, got = network.asked
+    assert (posted.method, posted.url.query, got.method, got.content) == ("POST", b"", "GET", b"")
+    assert str(got.url).startswith(f"{URL}/webservice/pluginfile.php/1/a.py?")
+    assert dict(got.url.params) == {"token": SECRET, "forcedownload": "1"}
+    written_lines = [TextFormatter().format(each) for each in caplog.records]
+    assert SECRET not in "\n".join(written_lines)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        says({"errorcode": "filenotfound", "error": "File not found"}, 404),
+        says("<html>", 403),
+        lambda: httpx.Response(301, headers={"location": "https://other.example/a.py"}),
+    ],
+)
+def test_a_file_that_was_refused_is_not_asked_with_the_token_in_its_address(answer: Answer) -> None:
+    network = Network(answer)
+    with pytest.raises(MograderError):
+        read_file(network)
+    assert [each.method for each in network.asked] == ["POST"]
+
+
+def test_a_file_that_neither_way_gives_is_named_without_the_token() -> None:
+    moved = httpx.Response(302, headers={"location": f"https://other.example/a?token={SECRET}"})
+    network = Network(lambda: httpx.Response(405), lambda: moved)
+    with pytest.raises(MograderError) as caught:
+        read_file(network)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert [each.url.host for each in network.asked] == ["moodle.example.edu"] * 2
 
 
 def test_a_redirect_with_a_token_in_it_is_named_without_it() -> None:

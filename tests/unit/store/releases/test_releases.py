@@ -95,6 +95,21 @@ def test_publishing_again_replaces_everything_and_changes_the_version(releases: 
     assert not (second.directory / "public").exists()
 
 
+def test_the_same_files_published_again_are_not_newer(releases: Releases) -> None:
+    """Copies of them are up to date, also where only the type is another one."""
+    files = {"A1.py": NOTEBOOK, "data.csv": b"1"}
+    first = publish(releases, files)
+    os.utime(first.notebook, ns=(0, 10**18))
+    again = publish(releases, files, kind=ItemKind.LECTURE)
+    assert (again.kind, again.updated.timestamp()) == (ItemKind.LECTURE, 10**9)
+    assert again.version != first.version
+    (again.directory / "data.csv").unlink()
+    restored = publish(releases, files)
+    assert restored.updated > again.updated
+    os.utime(restored.notebook, ns=(0, 10**18))
+    assert publish(releases, {**files, "data.csv": b"2"}).updated > again.updated
+
+
 def test_what_was_put_there_by_hand_is_carried_over_except_environments(
     releases: Releases, root: Path
 ) -> None:

@@ -59,18 +59,52 @@ async def test_b137_a_manifest_is_told_as_it_stands(course: Course) -> None:
     assert (await course.ask("GET", "/assignments", "alice")).json() == [entry]
 
 
-async def test_a_listed_name_may_be_a_title_and_its_files_lie_elsewhere(course: Course) -> None:
-    """As in 0.3.16: the addresses in the manifest lead to them."""
-    file = {"filename": "my file.py", "url": "/assignments/week%201/files/my%20file.py"}
-    course.add("week 1", {"my file.py": b"ok"})
-    course.write_manifest({"name": "Week 1, sorting", "files": [file]}, {"name": "x", "files": 3})
-    assert (await course.ask("GET", file["url"], "alice")).content == b"ok"
-    assert (await course.ask("GET", "/assignments/hw1/files/homework.py", "alice")).is_error
-    rules = course.root / "hub-release" / ".visibility.json"
-    rules.parent.mkdir()
-    rules.write_text('{"Week 1, sorting": {"hidden": true}}')
-    course.restart()
-    assert (await course.ask("GET", file["url"], "alice")).status_code == 404
+async def test_b137_a_file_is_handed_out_at_the_address_in_the_manifest(course: Course) -> None:
+    """B137: as in 0.3.16, the name may differ from the directory's."""
+    file = {"filename": "homework.py", "url": FILE}
+    entry = {"name": "Homework One", "id": 1, "files": [file]}
+    course.write_manifest(entry, {"name": "Without files"})
+    assert (await course.ask("GET", "/assignments", "alice")).json()[0] == entry
+    assert (await course.ask("GET", FILE, "alice")).content == b"x = 1\n"
+    (told, _) = (await course.ask("GET", "/assignments?detail=1", "alice")).json()
+    assert told["files"][0]["size"] == 6
+    assert (await course.submit("alice", b"x = 2\n", "Homework One")).status_code == 200
+    assert (await course.ask("GET", "/assignments/hw1/status?user=alice", "alice")).is_error
+
+
+@pytest.mark.parametrize("hidden", ["hw1", "Homework One"])
+async def test_a_file_is_not_handed_out_before_its_assignment_or_directory_opens(
+    course: Course, hidden: str
+) -> None:
+    course.write_manifest(
+        {"name": "Homework One", "files": [{"filename": "homework.py", "url": FILE}]}
+    )
+    (course.root / "mograder.toml").write_text(
+        f'[items."{hidden}"]\nopens = 2031-01-01T08:00:00Z\n'
+    )
+    course.restart(loaded=load_settings(course.root, environ={}))
+    assert (await course.ask("GET", FILE, "alice")).status_code == 404
+    assert (await course.ask("GET", FILE, "prof")).status_code == 200
+
+
+def test_addresses_in_the_manifest_without_a_file_are_warned_of_at_the_start(
+    course: Course, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = "https://example.org/a.py"
+    course.write_manifest(
+        {"name": "One", "files": [{"filename": "homework.py", "url": FILE}]},
+        {"name": "Two", "files": [{"filename": "a.py"}, {"filename": "a.py", "url": elsewhere}]},
+        {"name": "Three", "files": []},
+        {"name": "Four"},
+    )
+    assert course.services
+    remedy = "Correct the `url`."
+    directory = course.root / "Four" / "files"
+    assert [each.getMessage() for each in caplog.records] == [
+        f"assignments.json: Two: no file is handed out at /assignments/Two/files/a.py. {remedy}",
+        f"assignments.json: Two: no file is handed out at {elsewhere}. {remedy}",
+        f"assignments.json: Four: there is no directory {directory}. Make it, or list `files`.",
+    ]
 
 
 async def test_b138_a_release_directory_holds_files_flat(course: Course, tmp_path: Path) -> None:
@@ -326,6 +360,8 @@ def test_a_date_that_means_never_can_be_told_in_each_zone(course: Course) -> Non
         ('[{"id": 1}]', "name"),
         ('[{"name": "a"}, {"name": "b", "due": "2026-09-02T09:00:00"}]', "entry 2.due: .*timezone"),
         ('[{"name": "a"}, {"name": "a"}]', "twice"),
+        ('[{"name": "a", "files": ["homework.py"]}]', "entry 1.files.0: Input should be an object"),
+        ('[{"name": "a", "files": [{"filename": "a.py"}, {}]}]', "entry 1.files.1.filename: "),
     ],
 )
 def test_a_manifest_that_is_wrong_is_told_once_at_the_start(
