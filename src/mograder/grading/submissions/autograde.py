@@ -197,8 +197,7 @@ async def autograde(
         _refuse_earlier(file, graded.result, run)
         result = graded.result
         if not (request.force and result.received):  # with it, a wrong early time can be corrected
-            same = results.last_run(assignment.name, file.student, result.submission_sha256)
-            result = _first_received(result, result_of_run(tools.key, same).result)
+            result = _first_received(result, results, tools.key)
         _remove_copy(request.output, result.student)
         results.record_run(run_of(result, tools.key))
         return write_copy(request.output, graded, page)
@@ -295,11 +294,13 @@ def write_copy(directory: Path, graded: GradedNotebook, page: str) -> tuple[str,
     return (f"text that only grading writes was taken out of the copy: {removed}",)
 
 
-def _first_received(result: GradingResult, last: GradingResult | None) -> GradingResult:
+def _first_received(result: GradingResult, results: Results, key: bytes) -> GradingResult:
     """Return the result, with the time of the last one of the same work if that is an earlier one.
 
     The same file may be uploaded again: what it is fetched with then is the time of that.
     """
+    run = results.last_run(result.assignment, result.student, result.submission_sha256)
+    last = result_of_run(key, run).result
     if last is None or not last.received:
         return result
     earlier = datetime.fromisoformat(last.received)
