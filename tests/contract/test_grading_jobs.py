@@ -186,6 +186,25 @@ async def test_a_request_while_the_same_is_run_is_run_after_it(jobs: KeptJobs, f
     assert graders.asked[1] == GradingRequest(("alice",)), "what the first job made is new"
 
 
+async def test_a_second_request_outlives_a_hub_that_stops_before_its_turn(jobs: KeptJobs) -> None:
+    """A job that went on took for new what it had graded before the source was corrected."""
+    graders, clock, request = Graders(), ManualClock(), GradingRequest(force=True)
+    queue = GradingJobs(jobs, graders, clock)
+    await queue.open()
+    async with asyncio.timeout(30):
+        await queue.ask("A1", "prof", request)
+        await graders.running.wait()
+        clock.advance(600)
+        await queue.ask("A1", "prof", request)
+        await queue.close()
+        graders.running.clear()
+        queue = GradingJobs(jobs, graders, clock)
+        await queue.open()
+        await graders.running.wait()
+        await queue.close()
+    assert [each.since for each in graders.asked] == [None, clock.now()]
+
+
 async def test_a_request_while_the_same_is_run_ends_when_that_is_cancelled(jobs: KeptJobs) -> None:
     graders = Graders()
     queue = GradingJobs(jobs, graders, ManualClock())

@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import io
+import os
+import signal
 import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from mograder.core.errors import RemoteFailed
 from tests.support.command_line import cli
 from tests.support.course_server import CourseServer, make_served_course, notebook
 from tests.support.hub import run_mograder
+from tests.support.process import hang_up
 from tests.support.slow_body import refused_body
 
 pytestmark = pytest.mark.full
@@ -49,9 +51,15 @@ def root(tmp_path: Path) -> Path:
     return make_served_course(tmp_path / "course")
 
 
-def test_b135_serve_says_what_it_serves_and_stops_when_told(root: Path, tmp_path: Path) -> None:
-    """B135: the lines of 0.3.16; SIGTERM ends it with 0, and what is under way is answered."""
-    with CourseServer(root, tmp_path / "log") as server:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_b135_serve_says_what_it_serves_and_stops_when_told(
+    root: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """B135: the lines of 0.3.16; SIGTERM ends it with 0, and what is under way is answered.
+
+    So does the end of its terminal (SIGHUP), which broke off a request and ended nothing.
+    """
+    with hang_up(signal.SIG_DFL), CourseServer(root, tmp_path / "log") as server:
         lines = server.log_text().splitlines()
         assert lines[0] == f"Serving assignments from {root}"
         assert lines[1] == f"  URL: http://127.0.0.1:{server.port}"
@@ -67,11 +75,10 @@ def test_b135_serve_says_what_it_serves_and_stops_when_told(root: Path, tmp_path
             line.sendall(head.encode() + body[:1000])
             with server.client("bob") as client:
                 assert client.get("/").json() == {"status": "ok"}
-            ending = threading.Thread(target=server.stop)
-            ending.start()
+            os.kill(server.pid, number)
             line.sendall(body[1000:])
             answer = line.makefile("rb").read()
-            ending.join()
+            server.wait()
         assert b'"status":"ok"' in answer
         assert server.returncode == 0
         assert (root / "submitted" / "hw1" / "alice.py").read_bytes() == body

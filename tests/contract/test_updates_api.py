@@ -113,7 +113,19 @@ async def test_a_release_that_was_published_since_the_preview_is_not_offered(hub
     assert "published again since the preview" in refused.json()["detail"]
     assert not (await ask(hub, "GET", "/updates/A1", user="prof")).json()["offered"]
     correct(hub)
+    await ask(hub, "POST", "/updates/A1/preview", user="prof")
     assert (await ask(hub, "POST", previewed, user="prof")).json()["offered"]
+
+
+async def test_data_files_that_nobody_previewed_are_not_offered(hub: Hub) -> None:
+    """The digest of a release is that of its notebook alone."""
+    take_copy(hub, "alice", HALF)
+    correct(hub, NEW, {"data.csv": b"previewed"})
+    answer = await ask(hub, "POST", "/updates/A1/preview", user="prof")
+    previewed = f"/updates/A1?release={answer.json()['preview']['release']}"
+    correct(hub, NEW, {"data.csv": b"another"})
+    assert (await ask(hub, "GET", "/updates/A1", user="prof")).json()["preview"] is None
+    assert (await ask(hub, "POST", previewed, user="prof")).status_code == 409
 
 
 # ---- offering and taking ----

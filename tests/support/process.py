@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +21,16 @@ import httpx
 import psutil
 
 _LINK = re.compile(r"http://127\.0\.0\.1:\d+/open\?code=[\w-]+")
+
+
+@contextlib.contextmanager
+def hang_up(how: signal.Handlers) -> Iterator[None]:
+    """Have SIGHUP as a terminal (SIG_DFL) or nohup (SIG_IGN) gives it, and give it to children."""
+    before = signal.signal(signal.SIGHUP, how)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 class ServerFailed(AssertionError):

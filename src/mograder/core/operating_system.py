@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import signal
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if sys.platform != "win32":
     import resource
 
 _OPEN_FILES = 65_536
+_ENDING = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
+"""The names of the signals that end a server; the last two are of a terminal that is closed."""
 
 System = Literal["linux", "macos", "windows"]
 
@@ -37,6 +40,16 @@ SYSTEM: Final[System] = system_of(sys.platform)
 
 SYSTEM_NAME: Final[str] = {"linux": "Linux", "macos": "macOS", "windows": "Windows"}[SYSTEM]
 """Its name in messages."""
+
+
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that end a server here, without a SIGHUP that is ignored (nohup)."""
+    found = (getattr(signal, name) for name in _ENDING if hasattr(signal, name))
+    return tuple(
+        each
+        for each in found
+        if each.name != "SIGHUP" or signal.getsignal(each) is not signal.SIG_IGN
+    )
 
 
 def user_id() -> int:

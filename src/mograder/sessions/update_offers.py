@@ -65,7 +65,8 @@ class UpdateOverview:
     """An item's update: its last offer, the copies that it reached, and the last preview.
 
     ``present`` is the digest of the published release, "" without one, and ``offered`` is whether
-    that is offered, with the data files that it has now.
+    that is offered, with the data files that it has now. ``preview`` is the last one, if it is of
+    that release with these data files.
     """
 
     present: str
@@ -73,11 +74,6 @@ class UpdateOverview:
     offered: bool
     copies: Sequence[CopyUpdateRow]
     preview: Preview | None
-
-    @property
-    def previewed(self) -> bool:
-        """Whether the last preview is of the present release."""
-        return self.preview is not None and self.preview.release == self.present
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +154,16 @@ class UpdateOffers:
             offer,
             offer is not None and self._updates.is_offered(offer),
             () if offer is None else self._copies(item, offer),
-            self._previews.of(item),
+            self._preview(item),
         )
+
+    def _preview(self, item: ItemName) -> Preview | None:
+        """Return the last preview, unless the release or its data files have changed since."""
+        preview = self._previews.of(item)
+        history = self._stores.history
+        if preview is None or not history.is_as_of(item, preview.release, preview.at):
+            return None
+        return preview
 
     def _copies(self, item: ItemName, offer: OfferRow) -> Sequence[CopyUpdateRow]:
         """Return what an offer did to each copy: undone, where its student put a version back."""
@@ -173,7 +177,10 @@ class UpdateOffers:
         present = self._stores.history.present(item)
         if present is None:
             raise NotFound(f"{item} is not published.")
-        if previewed and previewed != present.digest:
+        preview = self._previews.of(item)
+        is_named = preview is not None and preview.release == previewed
+        is_old = is_named and self._preview(item) is None  # by its data files
+        if previewed and (previewed != present.digest or is_old):
             raise Conflict(
                 f"{item} was published again since the preview. Nothing is offered.",
                 hint="Preview the update again, then offer it.",

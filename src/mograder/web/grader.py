@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -73,7 +72,6 @@ _LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _OPEN = ("/health", "/static/")
 _COMMAND = "mograder grader"
 _GRACE_SECONDS = 3
-_LOCAL_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _EVERYBODY = (
     "Neither instructors nor markers are named: each user that a proxy names is an instructor. "
@@ -201,7 +199,7 @@ async def _serve_local(options: GraderOptions) -> None:
         _say(f"  {url}{link}")
         _say("  The link works once, for one browser; then a new one is shown here.")
         _say("Press Ctrl+C to stop.")
-        with until_signalled(server, signals=_LOCAL_SIGNALS):
+        with until_signalled(server):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             if not options.headless:
                 await asyncio.to_thread(open_page, f"{url}{link}")

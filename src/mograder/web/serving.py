@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.core.operating_system import SYSTEM
+from mograder.core.operating_system import SYSTEM, ending_signals
 
 BACKLOG = 2048
 """Connections that the kernel holds until they are accepted; uvicorn's default."""
@@ -89,12 +89,9 @@ def configuration(app: ASGIApp, *, grace_seconds: int, **options: Any) -> uvicor
 
 @contextlib.contextmanager
 def until_signalled(
-    server: uvicorn.Server,
-    on_stop: Callable[[], None] = lambda: None,
-    *,
-    signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT),
+    server: uvicorn.Server, on_stop: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
-    """Stop gracefully at the first of the signals, at once at the second.
+    """Stop gracefully at the first signal that ends a server, at once at the second.
 
     ``on_stop`` ends connections that the graceful stop would wait for.
     """
@@ -106,9 +103,7 @@ def until_signalled(
         server.should_exit = True
         on_stop()
 
-    with contextlib.ExitStack() as stack:
-        for number in signals:
-            stack.enter_context(calling(stop, number))
+    with calling(stop):
         yield
 
 
@@ -168,8 +163,16 @@ def _is_failure(record: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def calling(stop: Callable[[], object], number: signal.Signals) -> Iterator[None]:
-    """Call a function in the running event loop at each signal of this number."""
+def calling(stop: Callable[[], object]) -> Iterator[None]:
+    """Call a function in the running event loop at each signal that ends a server."""
+    with contextlib.ExitStack() as stack:
+        for number in ending_signals():
+            stack.enter_context(_calling(stop, number))
+        yield
+
+
+@contextlib.contextmanager
+def _calling(stop: Callable[[], object], number: signal.Signals) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     try:
         loop.add_signal_handler(number, stop)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -21,7 +23,7 @@ from mograder.grading.release.releasing import release
 from mograder.grading.submissions.grading_result import grading_key
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import LateWork
-from mograder.store.submissions.history import RECEIPTS
+from mograder.store.submissions.history import RECEIPTS, History
 from mograder.store.submissions.submissions import Submissions, Terms
 from tests.support.command_line import cli
 from tests.support.gradebooks import put_recorded
@@ -295,6 +297,20 @@ def test_late_work_that_an_extension_makes_in_time_is_told_and_can_be_picked(cou
     assert not cli("extension remove A1 alice").err
     assert not cli("extension add A1 alice --until", LATER).err
     assert "no such submission" in cli("extension pick A1 alice 9", status=3).err
+
+
+def test_an_extension_is_given_where_the_submissions_cannot_be_read(
+    course: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gradebook may be a team's, and the server's records its user's alone."""
+
+    def refuse(_: History, *, now: bool) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), ".mograder/receipts")
+
+    monkeypatch.setattr(History, "refresh", refuse)
+    told = cli("extension add A1 alice --until", LATER)
+    assert "A1: the submissions cannot be read" in told.err
+    assert marks()["alice"] == 67.5
 
 
 def test_a_deduction_of_0_3_16_stays_until_something_is_known(course: Path) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import resource
+import signal
 from pathlib import Path
 
 import pytest
 
 from mograder.core.operating_system import (
     allow_open_files,
+    ending_signals,
     is_another_user,
     system_of,
     tcp_sockets,
 )
+from tests.support.process import hang_up
 
 
 @pytest.mark.parametrize(
@@ -73,3 +76,11 @@ def test_a_higher_limit_of_open_files_stays(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: set_to.append(limits))
     allow_open_files()
     assert set_to == []
+
+
+@pytest.mark.parametrize(("how", "ends"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])
+def test_the_end_of_its_terminal_ends_a_server_except_below_nohup(
+    how: signal.Handlers, ends: bool
+) -> None:
+    with hang_up(how):
+        assert (signal.SIGHUP in ending_signals()) == ends

@@ -17,30 +17,33 @@ from starlette.routing import Route
 
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.web import serving
+from tests.support.process import hang_up
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_second_signal_ends_a_server_without_a_stack_trace(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     """Neither of the app, whose end it does not await, nor of a request that is under way."""
     monkeypatch.setattr(logging.getLogger("uvicorn.error"), "filters", [])
     first = asyncio.Event()
 
     async def wait(_: Request) -> Response:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         await first.wait()
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         await asyncio.Event().wait()  # until it is cancelled
         return Response()
 
     async def serve(listener: socket.socket) -> None:
         app = Starlette(routes=[Route("/", wait)])
         server = serving.Server(serving.configuration(app, grace_seconds=1, lifespan="on"))
-        with serving.until_signalled(server, first.set, signals=(signal.SIGTERM,)):
+        with serving.until_signalled(server, first.set):
             await server.serve(sockets=[listener])
         assert server.force_exit
 
     with (
+        hang_up(signal.SIG_DFL),
         serving.bind(serving.LOOPBACK, 0) as listener,
         socket.create_connection(listener.getsockname()) as client,
         asyncio.Runner() as runner,

@@ -282,7 +282,7 @@ class _Seen:
     def record_run(self, run: GradingRun) -> None:
         self.runs.append(run)
 
-    def last_run(self, assignment: str, student: str) -> None:
+    def last_run(self, assignment: str, student: str, work: str = "") -> None:
         """Return None: everything is graded."""
 
 

@@ -35,6 +35,7 @@ from mograder.store.gradebook.mark_release import (
 from mograder.store.marking.annotations import MarkReasons, read_mark_reasons
 
 LONGEST_NOTE = 1000
+_LATEST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +212,15 @@ def release_states(
 def changed_marks(feedback: CourseFeedback, known: Collection[StudentRelease]) -> int:
     """Return how many marks of an assignment changed since their release.
 
-    ``known`` are students who were looked at already. If marks of theirs changed without a change
-    in the gradebook, the settings did, or times of submission: then all students are looked at. So
-    are they where other work of a student may use late days of the term.
+    ``known`` are students who were looked at already; those whose work came last are looked at in
+    any case, since rules for late work concern them. If marks of theirs changed without a change in
+    the gradebook, the settings did, or times of submission: then all students are looked at. So are
+    they where other work of a student may use late days of the term.
     """
+    works = feedback.book.last_works(feedback.assignment)
+    latest = sorted(works, key=lambda student: works[student][1])[-_LATEST:]
+    unseen = set(latest).difference(each.grade.student for each in known)
+    known = [*known, *release_states(feedback, unseen)]
     changed, facts = _changed(known), LateWork(feedback.book).facts()
     touched = MarkReleases(feedback.book).changed_since(feedback.assignment)
     late_days = CourseLate(feedback.loaded).rule(ALL_ASSIGNMENTS, facts).late_days

@@ -99,7 +99,8 @@ Watch = Callable[[ResultRow, int, int], None]
 class AutogradeRequest:
     """The submissions of one assignment to grade, and how.
 
-    With ``force`` results that are up to date are made again; with ``failed`` only those that
+    With ``force`` results that are up to date are made again, with the times of submission that
+    are known now; with ``failed`` only those that
     need attention, were not run, or do not exist. ``whole`` is whether these are all submissions
     of the assignment. ``denied`` is code for which a submission is not run. ``limits`` and
     ``deadlines`` are derived from those of the assignment.
@@ -154,8 +155,11 @@ class Results(Protocol):
     def record_run(self, run: GradingRun, /) -> object:
         """Keep the result of a submission."""
 
-    def last_run(self, assignment: str, student: str, /) -> RecordedRun | None:
-        """Return the newest result of a student's submissions, None without any."""
+    def last_run(self, assignment: str, student: str, work: str = "", /) -> RecordedRun | None:
+        """Return the newest result of a student's submissions, or of one; None without any.
+
+        ``work`` is that one's SHA-256.
+        """
 
 
 async def autograde(
@@ -191,9 +195,11 @@ async def autograde(
     def keep(file: SubmittedFile, graded: GradedNotebook, page: str) -> Sequence[str]:
         run = results.last_run(assignment.name, file.student)
         _refuse_earlier(file, graded.result, run)
-        last = result_of_run(tools.key, run).result
-        _remove_copy(request.output, graded.result.student)
-        results.record_run(run_of(_first_received(graded.result, last), tools.key))
+        result = graded.result
+        if not (request.force and result.received):  # with it, a wrong early time can be corrected
+            result = _first_received(result, results, tools.key)
+        _remove_copy(request.output, result.student)
+        results.record_run(run_of(result, tools.key))
         return write_copy(request.output, graded, page)
 
     screen = _screen(assignment, request.denied)
@@ -288,12 +294,14 @@ def write_copy(directory: Path, graded: GradedNotebook, page: str) -> tuple[str,
     return (f"text that only grading writes was taken out of the copy: {removed}",)
 
 
-def _first_received(result: GradingResult, last: GradingResult | None) -> GradingResult:
-    """Return the result, with the time of the last one if that is an earlier one of the same work.
+def _first_received(result: GradingResult, results: Results, key: bytes) -> GradingResult:
+    """Return the result, with the time of the last one of the same work if that is an earlier one.
 
     The same file may be uploaded again: what it is fetched with then is the time of that.
     """
-    if last is None or last.submission_sha256 != result.submission_sha256 or not last.received:
+    run = results.last_run(result.assignment, result.student, result.submission_sha256)
+    last = result_of_run(key, run).result
+    if last is None or not last.received:
         return result
     earlier = datetime.fromisoformat(last.received)
     if result.received and not is_after(datetime.fromisoformat(result.received), earlier):

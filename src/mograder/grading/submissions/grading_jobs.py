@@ -125,6 +125,7 @@ class GradingJobs:
             if before is not None and not before.state.ended:
                 if _request_of(before) != request:
                     raise Conflict(f"{item} is being graded already.", hint="Cancel that first.")
+                await asyncio.to_thread(self._rows.ask_again, before.number, self._clock.now())
                 if self._current is not None and self._current.number == before.number:
                     self._again = who
                 return before

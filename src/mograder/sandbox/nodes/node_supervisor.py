@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, SandboxUnavailable
 from mograder.core.files.shared_files import look_for
+from mograder.core.operating_system import ending_signals
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
 from mograder.core.tasks import BackgroundTasks, Progress, repeat
 from mograder.sandbox.client.bootstrap import prove
@@ -280,15 +281,15 @@ class NodeSupervisor(Supervisor):
             await self._leave()
 
     def obey_signals(self) -> None:
-        """Drain the node at SIGTERM, SIGINT and SIGUSR1; SIGUSR2 takes the last one back."""
+        """Drain the node at SIGUSR1 and signals that end a server; SIGUSR2 takes SIGUSR1 back."""
         loop = asyncio.get_running_loop()
 
         def leave() -> None:
             self._service.tell(STOPPING)
             self.drain.leave(hurry=True)
 
-        loop.add_signal_handler(signal.SIGTERM, leave)
-        loop.add_signal_handler(signal.SIGINT, leave)
+        for number in ending_signals():
+            loop.add_signal_handler(number, leave)
         loop.add_signal_handler(signal.SIGUSR1, lambda: self.drain.leave(hurry=False))
         loop.add_signal_handler(signal.SIGUSR2, self.drain.stay)
 

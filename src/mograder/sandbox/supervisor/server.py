@@ -17,7 +17,6 @@ import functools
 import gc
 import logging
 import os
-import signal
 import socket
 import struct
 import sys
@@ -30,7 +29,7 @@ from mograder import __version__
 from mograder.core.errors import MograderError, NotFound, SandboxUnavailable
 from mograder.core.files.disk import DiskReserve
 from mograder.core.log import configure_logging
-from mograder.core.operating_system import allow_open_files
+from mograder.core.operating_system import allow_open_files, ending_signals
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
 from mograder.core.tasks import BackgroundTasks
 from mograder.sandbox.isolation.bwrap import (
@@ -148,7 +147,7 @@ class Supervisor:
     async def serve(self) -> None:
         """Answer hubs until a shutdown call or signal, or until none has connected for long."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ending_signals():
             loop.add_signal_handler(number, self._stopping.set)
         path = self._config.socket
         path.unlink(missing_ok=True)

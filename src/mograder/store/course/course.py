@@ -416,8 +416,12 @@ def _end_killed_runs(target: Path) -> None:
     for workshop in target.parent.glob(f"{_STAGING}*"):
         # It may be another author's, or of a run that ends now.
         with suppress(PermissionError, FileNotFoundError):
+            old = time.time() - workshop.stat().st_mtime > _KEPT_SECONDS
             _put_back(workshop, target)
-            if time.time() - workshop.stat().st_mtime > _KEPT_SECONDS:
+            # In a young one, another target may be between its two renames.
+            for parked in workshop.glob(f"{PARKED}*") if old else ():
+                _put_back(workshop, target.with_name(parked.name.removeprefix(PARKED)))
+            if old:
                 remove_tree(workshop)
 
 

@@ -308,10 +308,13 @@ class Gradebook(Closing):
         own = rows_of(grading_runs, assignment, student) & (grading_runs.c.id == number)
         return next(iter(self._runs(own)), None)
 
-    def last_run(self, assignment: str, student: str) -> RecordedRun | None:
+    def last_run(self, assignment: str, student: str, work: str = "") -> RecordedRun | None:
+        """Return a student's newest run; with a SHA-256, that of the submission that has it."""
         newest = select(func.max(grading_runs.c.id)).where(
             rows_of(grading_runs, assignment, student)
         )
+        if work:
+            newest = newest.where(grading_runs.c.submission_sha256 == work)
         return next(iter(self._runs(grading_runs.c.id == newest.scalar_subquery())), None)
 
     def explaining_runs(

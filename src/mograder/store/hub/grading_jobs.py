@@ -154,6 +154,10 @@ class KeptJobs:
         running = {"state": JobState.RUNNING, "started_at": at, "attempts": attempts}
         return self._change(number, which, **running, **counts)
 
+    def ask_again(self, number: int, at: datetime) -> None:
+        """Set when a job was asked for: one that goes on later uses results since then only."""
+        self._change(number, true(), asked_at=at)
+
     def put_back(self, number: int) -> None:
         """Take back an attempt at a job that goes on later, since the hub stops in order."""
         which = (grading_jobs.c.state == JobState.RUNNING) & (grading_jobs.c.attempts > 0)

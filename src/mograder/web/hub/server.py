@@ -11,7 +11,6 @@ import contextlib
 import functools
 import gc
 import secrets
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -153,7 +152,7 @@ async def _standby(listener: socket.socket, service: Service) -> AsyncIterator[N
 
 @contextlib.contextmanager
 def _cancelled_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGINT cancel the current task during the block, once."""
+    """Let a signal that ends a server cancel the current task during the block, once."""
     task = asyncio.current_task()
     if task is None:  # for the type checker: this is called from a task
         raise AssertionError
@@ -162,7 +161,7 @@ def _cancelled_by_signals() -> Iterator[None]:
         if not task.cancelling():  # a second one would break off the cleanup
             task.cancel()
 
-    with calling(cancel, signal.SIGTERM), calling(cancel, signal.SIGINT):
+    with calling(cancel):
         yield
 
 

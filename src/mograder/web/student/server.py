@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -40,13 +39,6 @@ from mograder.web.student.student_app import StudentApp, answer_problem
 _log = get_logger(__name__)
 
 _GRACE_SECONDS = 2
-_SIGNALS: tuple[signal.Signals, ...] = tuple(
-    getattr(signal, name)
-    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
-    if hasattr(signal, name)
-)
-"""Closing the terminal (SIGHUP, on Windows SIGBREAK) stops the dashboard and its editors too."""
-
 
 _LOOK = (
     ("/health", views.health),
@@ -170,7 +162,7 @@ async def _serve(options: StudentOptions) -> None:
         first = "/" if options.everybody else app.access.new_link()
         app.access.tell = lambda link: _say(f"For another browser, once: {url}{link}")
         _greet(options, url, first)
-        with until_signalled(server, signals=_SIGNALS):
+        with until_signalled(server):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             if not options.headless:
                 await asyncio.to_thread(open_page, f"{url}{first}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -167,19 +167,23 @@ def test_a_change_of_late_work_concerns_all_released_marks(course: ReleasedCours
     assert changed(course, 3) == 0
 
 
-def test_a_changed_setting_is_noticed_with_the_first_mark_that_it_changes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("late", "expected"), [(("alice", "bob"), 2), (("bob",), 1)])
+def test_a_changed_setting_is_noticed_whoever_was_looked_at(
+    tmp_path: Path, late: Collection[str], expected: int
+) -> None:
+    """On a page of work in time a count said 0, and 1 on that of the late work."""
+    due = int(AT.timestamp()) - 86_400
     with open_released_course(tmp_path) as course:
         for student in ("alice", "bob"):
-            course.grade(student, received=AT.isoformat())
+            received = AT if student in late else AT - timedelta(days=2)
+            course.grade(student, received=received.isoformat())
         course.release(minutes=1)
-        due = int(AT.timestamp()) - 86_400
         listed = f'[[assignments]]\nname = "A1"\nduedate = {due}\n[penalties]\nenabled = true\n'
         (tmp_path / "mograder.toml").write_text(listed)
         loaded = load_settings(tmp_path, environ={})
         feedback = CourseFeedback(loaded, course.book, "A1", course.key, later(2))
         alice = release_states(feedback, ["alice"])
-        assert [each.state for each in alice] == [ReleaseState.CHANGED]
-        assert changed_marks(feedback, alice) == 2
+        assert changed_marks(feedback, alice) == changed_marks(feedback, ()) == expected
 
 
 def test_late_days_that_other_work_uses_later_are_noticed(tmp_path: Path) -> None:

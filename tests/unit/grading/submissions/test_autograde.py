@@ -237,26 +237,43 @@ async def test_changed_files_beside_source_or_release_are_another_basis(
     assert len(rig.judges.asked) == 3
 
 
+FIRST = datetime(2026, 11, 20, 17, tzinfo=UTC)
+
+
+async def received(
+    rig: Rig, at: datetime | None, number: int | None = None, *, force: bool = False
+) -> tuple[datetime, int | None]:
+    """Grade alice's work, with its time as it is told now, and return what is recorded."""
+    (file, *_) = submitted_files(rig.root / "submitted/hw1")
+    given = replace(file, received=at, receipt=number)
+    with (rig.root / "source/hw1/hw1.py").open("a") as source:
+        source.write("\n# changed\n")
+    await rig.grade(submissions=(given,), force=force)
+    found = rig.results["alice"]
+    return datetime.fromisoformat(found.received), found.receipt
+
+
 async def test_the_same_work_keeps_its_first_time_however_often_it_is_graded(rig: Rig) -> None:
     """Uploaded once more it has a later one on Moodle, and no fetch has the first."""
-    (file, *_) = submitted_files(rig.root / "submitted/hw1")
-    first = datetime(2026, 11, 20, 17, tzinfo=UTC)
+    work = rig.root / "submitted/hw1/alice.py"
+    first = work.read_text()
+    assert await received(rig, FIRST, 1) == (FIRST, 1)
+    assert await received(rig, FIRST + timedelta(days=2), 2) == (FIRST, 1)
+    assert await received(rig, None) == (FIRST, 1)
+    earlier = FIRST - timedelta(hours=1)
+    assert await received(rig, earlier) == (earlier, None)
+    work.write_text(HALF)
+    assert await received(rig, FIRST + timedelta(days=2), 2) == (FIRST + timedelta(days=2), 2)
+    work.write_text(first)
+    assert await received(rig, FIRST + timedelta(days=3), 3) == (earlier, None)
 
-    async def received(at: datetime | None, number: int | None = None) -> tuple[str, int | None]:
-        given = replace(file, received=at, receipt=number)
-        await rig.grade(submissions=(given,), force=True)
-        found = rig.results["alice"]
-        return found.received, found.receipt
 
-    told = await received(first, 1)
-    assert datetime.fromisoformat(told[0]) == first
-    assert await received(first + timedelta(days=2), 2) == told
-    assert await received(None) == told
-    earlier, _ = await received(first - timedelta(hours=1))
-    assert datetime.fromisoformat(earlier) == first - timedelta(hours=1)
-    file.path.write_text(HALF)
-    told = await received(first + timedelta(days=2), 2)
-    assert (datetime.fromisoformat(told[0]), told[1]) == (first + timedelta(days=2), 2)
+async def test_force_corrects_a_time_that_was_wrong_for_good(rig: Rig) -> None:
+    right = FIRST + timedelta(days=2)
+    assert await received(rig, FIRST, 1) == (FIRST, 1)
+    assert await received(rig, right, 2, force=True) == (right, 2)
+    assert await received(rig, right + timedelta(days=1), 3) == (right, 2)
+    assert await received(rig, None, force=True) == (right, 2)
 
 
 async def test_force_grades_all_and_failed_those_without_a_result(rig: Rig) -> None:

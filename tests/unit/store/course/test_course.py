@@ -207,6 +207,27 @@ def test_a_committed_release_keeps_what_was_laid_there_by_hand(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["A1"]
 
 
+@pytest.mark.parametrize("next_one", ["A1", "A2"])
+def test_a_release_that_a_killed_run_had_moved_away_outlives_its_staging_directory(
+    tmp_path: Path, next_one: str
+) -> None:
+    """Where directories cannot be exchanged, a run moves the old release away first."""
+    workshop = tmp_path / ".mograder-staging-x"
+    make(workshop / ".replaced-A1", "A1.py", "by-hand.csv")
+    os.utime(workshop, (1000, 1000))
+    with staged_release(tmp_path / next_one):
+        pass
+    assert sorted(path.name for path in (tmp_path / "A1").iterdir()) == ["A1.py", "by-hand.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["A1"]
+
+
+def test_a_release_of_another_item_that_is_being_replaced_is_left_alone(tmp_path: Path) -> None:
+    make(tmp_path / ".mograder-staging-x" / ".replaced-A1", "A1.py")
+    with staged_release(tmp_path / "A2"):
+        pass
+    assert not (tmp_path / "A1").exists()
+
+
 def test_a_release_is_built_in_a_shared_folder_where_no_program_may_set_ids(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

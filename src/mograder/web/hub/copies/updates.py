@@ -272,7 +272,7 @@ async def show_item(name: str, request: Request, app: CurrentApp) -> Response:
     found = await app.of(UpdateOffers).overview(item)
     release = await to_thread.run_sync(app.items.find if found.offer else app.items.get, item)
     count = await app.copy_counts.look()
-    preview = found.preview if found.previewed else None
+    preview = found.preview
     planned = preview.lines if preview is not None else ()
     return page(
         request,
@@ -463,7 +463,7 @@ def _notify(app: HubApp, name: ItemName) -> None:
 
 async def _status(app: HubApp, name: ItemName) -> UpdateStatus:
     found = await app.of(UpdateOffers).overview(name)
-    offer, preview = found.offer, found.preview if found.previewed else None
+    offer, preview = found.offer, found.preview
     return UpdateStatus(
         item=name,
         offered=found.offered,

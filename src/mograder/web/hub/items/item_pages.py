@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from mograder.core.item_dates import OwnDates, Visibility
 from mograder.core.names import ItemName
 from mograder.grading.item_statistics import CheckStatistics
 from mograder.grading.marking.graded_work import graded_page
-from mograder.grading.release.releasing import changed_marks, release_states
+from mograder.grading.release.releasing import changed_marks
 from mograder.hub.counts import Count
 from mograder.sessions.launch_spec import script_of
 from mograder.store.gradebook.mark_release import MarkReleases
@@ -69,7 +69,7 @@ def _values(app: HubApp, request: Request, name: ItemName, job: JobRow | None) -
         "graded": sum(each.is_graded for each in lines),
         "warnings": () if job is None else job.warnings,
         "pages": frozenset(path.stem for path in _autograded(app, name).glob("*.html")),
-        "changed": _changed(app, name, sheet.lines),
+        "changed": _changed(app, name),
         "trouble": trouble,
         "scores": None if platforms is None else platforms.scores(name),
     }
@@ -95,19 +95,15 @@ async def _noticed_checks(app: HubApp, item: ItemName) -> list[CheckStatistics]:
     return [check for question in questions for check in question.checks if check.advice]
 
 
-def _changed(app: HubApp, item: ItemName, shown: Sequence[MarkLine]) -> int:
-    """Return the number of marks that changed since their release.
-
-    By those that are ``shown`` is seen whether marks changed without the gradebook.
-    """
+def _changed(app: HubApp, item: ItemName) -> int:
+    """Return the number of marks that changed since their release."""
     if not app.gradebook.is_file():
         return 0
     try:
         feedback = feedback_of(app.marking, item)
         if item not in MarkReleases(feedback.book).newest():
             return 0
-        marked = [each.student for each in shown if each.mark is not None]
-        return changed_marks(feedback, release_states(feedback, marked))
+        return changed_marks(feedback, ())
     except MograderError:
         return 0  # the page says why the gradebook cannot be read
 
