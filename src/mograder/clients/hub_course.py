@@ -150,7 +150,7 @@ def preview(client: HubClient, item: str, progress: Progress) -> UpdateStatus:
 
 
 def offer(client: HubClient, item: str, release: str) -> UpdateStatus:
-    """Offer a release that was previewed to all copies of an item; no other one is offered."""
+    """Offer a release that was previewed, with its data files, to all copies of an item."""
     path = f"{_path(item)}?release={quote(release)}"
     return client.follow(UpdateStatus, "POST", path, lambda _: None)
 

@@ -233,7 +233,7 @@ async def offer(
 ) -> Annotated[Response, UpdateStatus]:
     """Offer the published release to all copies: they are merged when they are opened next.
 
-    With ``release``, a preview's, no other one is offered.
+    With ``release``, a preview's, no other one is offered, nor other data files.
     """
     name = item_name(item)
     await app.of(UpdateOffers).offer(name, caller.username, release)
