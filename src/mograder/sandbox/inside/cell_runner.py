@@ -570,7 +570,7 @@ class CellRunner:
         self._ended = ended
         self._loop: asyncio.AbstractEventLoop | None = None
         self._guard = guard()
-        self._with_cell = getattr(_marimo_context(), "with_cell_id", None)
+        self._in_cell = in_cell()
 
     def run(self) -> None:
         """Run the cells in marimo's order; disabled ones are marked as skipped."""
@@ -589,7 +589,7 @@ class CellRunner:
         index, name = notebook.indexes[cell_id], notebook.names[cell_id]
         report.say({"kind": "start", "index": index})
         started = time.perf_counter()
-        with self._with_cell(cell_id) if self._with_cell else contextlib.nullcontext():
+        with self._in_cell(cell_id):
             status, more, shown = self._attempt(cell_id)
         self._guard.put_back(self._names)  # the code below uses the same functions
         report.tell_checks(index)
@@ -614,7 +614,7 @@ class CellRunner:
             skip_after(self._notebook, cell_id)
             if status == "skipped":
                 value = getattr(error, "output", None)
-        return status, more, [] if shown is None else shown.take(value, _marimo_context())
+        return status, more, [] if shown is None else shown.take(value, marimo_context())
 
     def _execute(self, cell: Any) -> Any:
         value = None
@@ -628,7 +628,12 @@ class CellRunner:
         return value
 
 
-def _marimo_context() -> Any:
+def in_cell() -> Callable[[Any], contextlib.AbstractContextManager[Any]]:
+    """Return marimo's context manager for the code of a cell; ``mo.ui`` works in one only."""
+    return getattr(marimo_context(), "with_cell_id", contextlib.nullcontext)
+
+
+def marimo_context() -> Any:
     return importlib.import_module("marimo._runtime.context.types").get_context()
 
 
