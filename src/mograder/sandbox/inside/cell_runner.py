@@ -24,7 +24,6 @@ It needs ``own_modules.py`` and ``serve.py`` beside it, and internals of marimo 
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import contextlib
 import functools
@@ -35,6 +34,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import sys
 import tempfile
 import time
@@ -272,6 +272,8 @@ def _output(mimetype: str, data: Any) -> Output:
 
 _MOST_CELLS = 2000
 _MESSAGE, _NAME = 2000, 200
+_OF_MARIMO = re.compile(r"line (\d{1,9}) SyntaxError: (.*?)\.?$")
+"""marimo's own errors, such as that of a star import, have no other line number."""
 _PIECE, _CELL_OUTPUT, _ALL_OUTPUT = 16_000, 2 << 20, 8 << 20
 _LINE = 200
 """Characters of a line besides the text of an output."""
@@ -434,6 +436,7 @@ class Notebook:
     names: dict[Any, str]
     failed: dict[Any, tuple[str, str, int | None]] = field(default_factory=dict)
     skipped: set[Any] = field(default_factory=set)
+    codes: dict[Any, str] = field(default_factory=dict)
 
 
 def _run(path: str, report: NotebookReport) -> None:
@@ -481,6 +484,7 @@ def load_notebook(path: str) -> Notebook:
         cells={each.cell_id: graph.cells.get(each.cell_id) for each in data},
         indexes={each.cell_id: index for index, each in enumerate(data)},
         names={each.cell_id: str(each.name).lstrip("*") for each in data},
+        codes={each.cell_id: each.code for each in data},
     )
     for each in data:
         if each.cell is None:
@@ -502,12 +506,15 @@ def _graph_errors(graph: Any) -> dict[Any, Any]:
 
 
 def _syntax_error(code: str) -> tuple[str, str, int | None]:
+    compiler = importlib.import_module("marimo._ast.compiler")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ast.parse(code)
+            compiler.compile_cell(code, cell_id="broken")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return "SyntaxError", getattr(error, "msg", str(error)), getattr(error, "lineno", None)
+        message, line = getattr(error, "msg", str(error)), getattr(error, "lineno", None)
+        told = _OF_MARIMO.match(message)
+        return "SyntaxError", told[2] if told else message, int(told[1]) if told else line
     return "SyntaxError", "marimo cannot read this cell", None
 
 
