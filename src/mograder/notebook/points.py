@@ -26,7 +26,7 @@ from mograder.notebook.cells import (
     tokens_of,
     tree_of,
 )
-from mograder.notebook.scopes import bound_names
+from mograder.notebook.scopes import Scope, bound_names
 
 MARKS = "# === MOGRADER: MARKS ==="
 _MOST_MARKS = 1_000_000
@@ -56,6 +56,8 @@ _BREAKS = re.compile("([\v\f\x1c-\x1e\x85\u2028\u2029]) +")
 """Line breaks for `textwrap.indent`, behind which marimo puts further blanks at each save."""
 
 _MOST_SAVES = 20
+_NO_CONDITIONS = (type(None), ast.Constant, ast.JoinedStr, ast.UnaryOp)
+"""Expressions for a method's second argument that give a text or a number, or none at all."""
 _CODES = 512
 """Cells' codes of which is remembered what they bind: most of a submission's are the release's."""
 
@@ -236,7 +238,7 @@ def has_label_of_run(code: str) -> bool:
 def _labelled_calls(code: str, renamed: tuple[str, ...]) -> tuple[tuple[str | None, int], ...]:
     """Return the calls of ``check`` in code with their lines; None for a label known at run time.
 
-    Of a method ``check`` those calls count that have conditions, too: another class may have one.
+    Of a method ``check`` those calls count that may have conditions: another class may have one.
     """
     names = ("check", *renamed)
     if not any(name in code for name in names):
@@ -244,7 +246,7 @@ def _labelled_calls(code: str, renamed: tuple[str, ...]) -> tuple[tuple[str | No
     tree = tree_of(code)
     if tree is None:
         return tuple(_written_labels(code, names))
-    calls = [call for call in calls_in(ast.walk(tree)) if _is_check(call, names)]
+    calls = [call for call in calls_in(_outside_own_checks(tree)) if _is_check(call, names)]
     ends = [(call.node.func.end_lineno or 0, call.node.func.end_col_offset or 0) for call in calls]
     ordered = sorted(zip(ends, calls, strict=True), key=lambda each: each[0])
     return tuple((call.label or None, end[0]) for end, call in ordered)
@@ -255,8 +257,19 @@ def _is_check(call: Call, names: Sequence[str]) -> bool:
         case ast.Name(id=name):
             return name in names and call.given is not None
         case ast.Attribute(attr="check"):
-            return call.conditions is not None
+            return not isinstance(call.conditions, _NO_CONDITIONS)
     return False
+
+
+def _outside_own_checks(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the nodes of a cell, without functions that define a function ``check`` inside."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        inside = node.body if isinstance(node, Scope) else ()
+        if not any(isinstance(each, Scope) and each.name == "check" for each in inside):
+            yield node
+            waiting += ast.iter_child_nodes(node)
 
 
 def _written_labels(code: str, names: Sequence[str]) -> Iterator[tuple[str | None, int]]:

@@ -39,6 +39,7 @@ RELEASE = (
         (CHECK, "", ("check(Q1)",)),
         ("if __name__", CHECK.replace("x == 1", "True") + "\n\nif __name__", ("check(Q1)",)),
         ("if __name__", "@app.cell\ndef _():\n    z = 3\n    return\n\n\nif __name__", ()),
+        ("    x = 1\n", '    x = Board().check("e4", "king")\n', ()),
     ],
 )
 def test_changes_of_a_release_in_words_for_graders(

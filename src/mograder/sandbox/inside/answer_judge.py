@@ -624,8 +624,6 @@ class _Judge:
     def _run(self, part: dict[str, Any], names: dict[str, Any]) -> None:
         with self._audit.watching(part, self._parts.codes(part)):
             self._parts.run(part, names)
-            if part["check"] is not None and part["check"]["call"]:
-                self._parts.call(names[part["check"]["call"]])
 
     def _conditions(self, part: dict[str, Any], names: dict[str, Any]) -> _Verdict:
         self._recorder.clear(part["check"]["waits"])

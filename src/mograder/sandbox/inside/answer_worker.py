@@ -128,9 +128,10 @@ class _Run:
         for cell_id in self.notebook.skipped:
             for name in self._defined(cell_id):
                 self.snapshots.missing.setdefault(name, "a cell that it needs did not run")
-        for cell_id, (kind, _, _) in self.notebook.failed.items():
+        for cell_id, (kind, message, _) in self.notebook.failed.items():
             for name in self._defined(cell_id):
-                self.snapshots.missing[name] = f"its cell cannot run ({kind})"
+                why = f"its cell cannot run ({kind}: {message})"
+                self.snapshots.missing.setdefault(name, why)
 
     def _take(self, cell_id: Any, names: dict[str, Any]) -> None:
         """Keep the answers that a cell has defined, and note what its other names are."""
@@ -141,7 +142,9 @@ class _Run:
 
     def _defined(self, cell_id: Any) -> frozenset[str]:
         cell = self.notebook.cells[cell_id]
-        return frozenset() if cell is None else self.interface & cell.defs
+        # Of what is no Python only the words are known.
+        words = re.findall(r"\w+", self.notebook.codes[cell_id]) if cell is None else cell.defs
+        return self.interface.intersection(words)
 
 
 def _imports(code: str) -> dict[str, str]:

@@ -24,7 +24,6 @@ It needs ``own_modules.py`` and ``serve.py`` beside it, and internals of marimo 
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import contextlib
 import functools
@@ -35,6 +34,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import sys
 import tempfile
 import time
@@ -272,6 +272,8 @@ def _output(mimetype: str, data: Any) -> Output:
 
 _MOST_CELLS = 2000
 _MESSAGE, _NAME = 2000, 200
+_OF_MARIMO = re.compile(r"line (\d{1,9}) SyntaxError: (.*?)\.?$")
+"""marimo's own errors, such as that of a star import, have no other line number."""
 _PIECE, _CELL_OUTPUT, _ALL_OUTPUT = 16_000, 2 << 20, 8 << 20
 _LINE = 200
 """Characters of a line besides the text of an output."""
@@ -434,6 +436,7 @@ class Notebook:
     names: dict[Any, str]
     failed: dict[Any, tuple[str, str, int | None]] = field(default_factory=dict)
     skipped: set[Any] = field(default_factory=set)
+    codes: dict[Any, str] = field(default_factory=dict)
 
 
 def _run(path: str, report: NotebookReport) -> None:
@@ -481,6 +484,7 @@ def load_notebook(path: str) -> Notebook:
         cells={each.cell_id: graph.cells.get(each.cell_id) for each in data},
         indexes={each.cell_id: index for index, each in enumerate(data)},
         names={each.cell_id: str(each.name).lstrip("*") for each in data},
+        codes={each.cell_id: each.code for each in data},
     )
     for each in data:
         if each.cell is None:
@@ -502,12 +506,15 @@ def _graph_errors(graph: Any) -> dict[Any, Any]:
 
 
 def _syntax_error(code: str) -> tuple[str, str, int | None]:
+    compiler = importlib.import_module("marimo._ast.compiler")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ast.parse(code)
+            compiler.compile_cell(code, cell_id="broken")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return "SyntaxError", getattr(error, "msg", str(error)), getattr(error, "lineno", None)
+        message, line = getattr(error, "msg", str(error)), getattr(error, "lineno", None)
+        told = _OF_MARIMO.match(message)
+        return "SyntaxError", told[2] if told else message, int(told[1]) if told else line
     return "SyntaxError", "marimo cannot read this cell", None
 
 
@@ -570,7 +577,7 @@ class CellRunner:
         self._ended = ended
         self._loop: asyncio.AbstractEventLoop | None = None
         self._guard = guard()
-        self._with_cell = getattr(_marimo_context(), "with_cell_id", None)
+        self._in_cell = in_cell()
 
     def run(self) -> None:
         """Run the cells in marimo's order; disabled ones are marked as skipped."""
@@ -589,7 +596,7 @@ class CellRunner:
         index, name = notebook.indexes[cell_id], notebook.names[cell_id]
         report.say({"kind": "start", "index": index})
         started = time.perf_counter()
-        with self._with_cell(cell_id) if self._with_cell else contextlib.nullcontext():
+        with self._in_cell(cell_id):
             status, more, shown = self._attempt(cell_id)
         self._guard.put_back(self._names)  # the code below uses the same functions
         report.tell_checks(index)
@@ -614,7 +621,7 @@ class CellRunner:
             skip_after(self._notebook, cell_id)
             if status == "skipped":
                 value = getattr(error, "output", None)
-        return status, more, [] if shown is None else shown.take(value, _marimo_context())
+        return status, more, [] if shown is None else shown.take(value, marimo_context())
 
     def _execute(self, cell: Any) -> Any:
         value = None
@@ -628,7 +635,12 @@ class CellRunner:
         return value
 
 
-def _marimo_context() -> Any:
+def in_cell() -> Callable[[Any], contextlib.AbstractContextManager[Any]]:
+    """Return marimo's context manager for the code of a cell; ``mo.ui`` works in one only."""
+    return getattr(marimo_context(), "with_cell_id", contextlib.nullcontext)
+
+
+def marimo_context() -> Any:
     return importlib.import_module("marimo._runtime.context.types").get_context()
 
 

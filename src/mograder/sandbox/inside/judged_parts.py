@@ -35,6 +35,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import answer_session  # type: ignore[import-not-found]  # in this file's directory
+import cell_runner  # type: ignore[import-not-found]
 
 _STOPPED = "MarimoStopError"
 MESSAGE = 2000
@@ -133,13 +134,16 @@ class Parts:
         return module
 
     def run(self, part: dict[str, Any], names: dict[str, Any]) -> None:
-        """Run one part; raises what it raises."""
-        for code in self.codes(part):
-            value = eval(code, names)  # noqa: S307 - the teacher's code
-            if code.co_flags & inspect.CO_COROUTINE:
-                self._complete(value)
+        """Run one part, and the test that it is to call; raises what they raise."""
+        with cell_runner.in_cell()(_cell_id(part)):
+            for code in self.codes(part):
+                value = eval(code, names)  # noqa: S307 - the teacher's code
+                if code.co_flags & inspect.CO_COROUTINE:
+                    self._complete(value)
+            if part["check"] is not None and part["check"]["call"]:
+                self._call(names[part["check"]["call"]])
 
-    def call(self, function: Callable[[], Any]) -> None:
+    def _call(self, function: Callable[[], Any]) -> None:
         """Call a test without arguments, and await it if it is asynchronous."""
         value = function()
         if inspect.iscoroutine(value):
@@ -156,9 +160,18 @@ class Parts:
 
     def _compile(self, part: dict[str, Any]) -> Any:
         compiler = importlib.import_module("marimo._ast.compiler")
-        cell = compiler.compile_cell(part["code"], cell_id=f"part{part['line']}")
+        cell = compiler.compile_cell(part["code"], cell_id=_cell_id(part))
         self.plan.compiled[part["line"], part["code"]] = cell
+        # `mo.cache` and `mo.show_code` look there for the cell that runs. A rehearsal compiles
+        # other forms of the same part.
+        graph = cell_runner.marimo_context().graph
+        if _cell_id(part) not in graph.cells:
+            graph.register_cell(_cell_id(part), cell)
         return cell
+
+
+def _cell_id(part: dict[str, Any]) -> str:
+    return f"part{part['line']}"
 
 
 def _imported(code: str) -> Iterator[str]:

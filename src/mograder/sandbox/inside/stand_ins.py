@@ -135,6 +135,8 @@ def _is_scattered(value: Any) -> bool:
     return type(value).__name__ == "ndarray" and not value.flags.c_contiguous
 
 
+_WIDGETS = ("number", "text")
+"""Classes of `mo.ui` that are called as we call plain values (``answer_calls.described``)."""
 _CLASS_FACTS: tuple[Any, ...] = (int, str, (str, type(None)), list, list, list, list, str)
 
 
@@ -383,8 +385,11 @@ class StandIns:
             kind, answer_calls.with_article(kind)
         )
         if kind == "instance" and expected == answer_calls.with_article(facts.class_name):
-            # A value of a library, of which it is not told what it lacks.
-            what, expected = f"{expected} with a part, such as a column, that cannot be carried", ""
+            if facts.class_name in _WIDGETS:
+                what = f"{what} (of a widget, give its `.value`)"
+            else:  # a value of a library, of which it is not told what it lacks
+                what = f"{expected} with a part, such as a column, that cannot be carried"
+                expected = ""
         if not path.endswith("()"):
             wanted = f" instead of {expected}" if expected else ""
             return f"`{path}` is {what}{wanted}."

@@ -116,6 +116,32 @@ def test_a_test_that_is_an_asynchronous_function_is_awaited(tmp_path: Path) -> N
     assert run.passed == {"test_Q1": [False]}
 
 
+def test_given_cells_make_widgets_and_caches_as_in_a_notebook(tmp_path: Path) -> None:
+    source = notebook(
+        "import marimo as mo\nfrom mograder.runtime import check\n"
+        '_marks = {"Q1": 1}\nslider = mo.ui.slider(1, 9, value=4)',
+        "@mo.cache\ndef half(v):\n    return v / 2",
+        "### BEGIN SOLUTION\ndef double(v): return 2 * v\n### END SOLUTION",
+        "shown = mo.ui.array([mo.ui.slider(1, 9, value=double(2))])",
+        "mo.ui.slider(1, 9)\ncheck('Q1', [(double(slider.value) == 8, 's'),\n"
+        "    (shown.value == [4], 'a'), (half(double(3)) == 3, 'h')])",
+    )
+    assert judged(tmp_path, source, source).passed == {"Q1": [True, True, True]}
+
+
+def test_a_widget_in_place_of_its_value_is_told_as_such(tmp_path: Path) -> None:
+    source = notebook(
+        'from mograder.runtime import check\n_marks = {"Q1": 1}',
+        "### BEGIN SOLUTION\nx = 3\n### END SOLUTION",
+        "check('Q1', [(x == 3, 'x')])",
+    )
+    recorded = judged(tmp_path, source, source)
+    work = notebook("import marimo as mo\nx = mo.ui.number(1, 9, value=3)")
+    run = judged(tmp_path, source, work, contract=recorded.contract)
+    told = "`x` is an object of class number (of a widget, give its `.value`) instead of a number."
+    assert told in run.text
+
+
 def test_a_missing_name_costs_the_checks_that_need_it(judge: Callable[..., Judged]) -> None:
     run = judge(double="double = 1 / 0")
     line = of(run, "Q1")

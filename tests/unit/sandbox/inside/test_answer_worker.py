@@ -86,6 +86,21 @@ def test_a_value_over_a_limit_is_refused_with_a_sentence(
     assert why in sentence
 
 
+def test_a_cell_that_marimo_cannot_run_is_told_with_the_reason(tmp_path: Path) -> None:
+    text = notebook(
+        "ok = 1", "from math import *\nstar = 1", "if ok:\n    back = 1\n    return back"
+    )
+    refused = "Importing symbols with `import *` is not allowed in marimo"
+    outside = "'return' outside function"
+    with worker(tmp_path, text, ("star", "back"), []) as started:
+        started.begin()
+        for name, why in (("star", refused), ("back", outside)):
+            reason = f"its cell cannot run (SyntaxError: {why})"
+            assert started.ask("pull", name) == ["missing", reason]
+        told = {line["message"]: line["line"] for line in started.lines() if line.get("message")}
+        assert told == {refused: 1, outside: 3}
+
+
 def test_the_checks_of_the_submission_did_not_run(serving: Worker) -> None:
     serving.ask("pull", "values")
     states = {line["index"]: line["status"] for line in serving.lines() if line["kind"] == "cell"}
