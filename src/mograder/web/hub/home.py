@@ -261,7 +261,7 @@ def _line(
     user, name = person(identity), view.release.name
     copy = app.services.workspaces.facts(user, name) if view.has_copy else None
     result = app.results.of(user, name) if copy else None
-    hand_in = hand_in_of(app, user, name, copy, moodle.get(name, ""))
+    hand_in = hand_in_of(app, identity, CopyOf(user, name), copy, moodle.get(name, ""))
     is_next = hand_in.is_next(copy, app.services.clock.now())
     return AssignmentLine(view, copy, result, hand_in, kept, is_next, mark)
 

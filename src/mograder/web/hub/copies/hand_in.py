@@ -110,16 +110,19 @@ class HandIn:
 
 
 def hand_in_of(
-    app: HubApp, user: Username, item: ItemName, copy: CopyFacts | None, url: str = ""
+    app: HubApp, caller: Identity, work: CopyOf, copy: CopyFacts | None, url: str = ""
 ) -> HandIn:
-    """Return the state of a person's work on an item; reads files."""
-    now, own = app.services.clock.now(), app.dates.own(item, user)
+    """Return the state of a person's work on an item, as ``caller`` may know it; reads files."""
+    user, item, knows = work.user, work.item, app.items.may_know(caller, work)
+    now, own = app.services.clock.now(), app.dates.own(item, user) if knows else OwnDates()
     if not app.services.loaded.settings.hub.collect:
         return HandIn(own, lateness=own.lateness(now), url=url)
     try:
         sent = app.submissions.counting(user, item)
     except MograderError:
         return HandIn(own, url=url, unread=True)
+    if not knows:
+        return HandIn(own, sent, url=url)
     now_is = _beside(app, user, item, copy, sent) if copy and sent else _Beside.SAME
     edited, anew = now_is is _Beside.OTHER, now_is is _Beside.RELEASE
     late, cost = late_at(app, user, item, sent.received if sent else now, own)
