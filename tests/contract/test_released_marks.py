@@ -620,8 +620,9 @@ async def test_points_that_are_no_mark_are_refused(hub: Hub, course: ReleasedCou
     await release(hub)
     await ask(hub)
     for points in ("", "nan", "inf", "-1", "11", "ten", "1_0", "\uff11\uff10"):
-        answer = await decide(hub, "prof", action="change", points=points)
+        answer = await decide(hub, "prof", action="change", points=points, text="My answer.")
         assert answer.status_code == 400, points
+        assert "My answer." in answer.text
     assert course.book.grades("A1")[0].final == 13.5
 
 

@@ -52,16 +52,6 @@ _FORM_BYTES = 64 * 1024
 _MOST_CALLS = 10
 
 
-class _UnusedPoints(InvalidInput):
-    """A form has points that its button does not record."""
-
-    def __init__(self, points: str) -> None:
-        super().__init__(
-            f"You wrote {points} points, and did not press Change the mark.",
-            hint="Press it, or empty the field.",
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class ThreadView:
     """A request with what a person needs to answer it.
@@ -150,7 +140,7 @@ async def change_thread(
     fields = await read_form(request, _FORM_BYTES)
     try:
         done, student = await to_thread.run_sync(_change, marking, marker, a, number, fields)
-    except (_UnusedPoints, Conflict) as error:
+    except (InvalidInput, Conflict) as error:
         view = await to_thread.run_sync(_thread, marking, marker, a, number)
         return _page(request, marking, marker, view, fields, error)
     await marking.record(request, f"request: {fields['action']}", f"{a}: {number}"[:200])
@@ -288,7 +278,7 @@ def _change(
 ) -> tuple[str, str]:
     """Carry out the action of a form; return the page's word for what came of it, and the student.
 
-    Raises: _UnusedPoints, Forbidden, and as the functions of ``regrade_requests``.
+    Raises: Forbidden, InvalidInput, and as the functions of ``regrade_requests``.
     """
     book, now = marking.book(), marking.clock.now()
     request = _find(book, assignment, number)
@@ -339,14 +329,17 @@ def _number(text: str) -> int | None:
 def _refuse_points(mark: AnswerMark | None, text: str) -> None:
     """Refuse points for a button that leaves the mark as it is.
 
-    Raises: _UnusedPoints for others than the present ones.
+    Raises: InvalidInput for others than the present ones.
     """
     if mark is None or not text.strip():
         return
     with suppress(InvalidInput):
         if _points(text) == mark.question.points:
             return
-    raise _UnusedPoints(text)
+    raise InvalidInput(
+        f"You wrote {text} points, and did not press Change the mark.",
+        hint="Press it, or empty the field.",
+    )
 
 
 def _points(text: str) -> float:
