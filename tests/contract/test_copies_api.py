@@ -27,6 +27,7 @@ from mograder.store.copies.workspaces import Saved, Workspaces
 from mograder.web.hub.app import create_app
 from tests.support.hub_app import NOTEBOOK, Hub, running
 from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, kept, read, send
+from tests.support.notebooks import notebook
 
 
 class NoRoom(Disk):
@@ -422,6 +423,25 @@ async def test_a_copy_from_before_the_release_shows_nothing_of_a_hidden_item(hid
         "It was not validated as it is now."
     ]
     assert (await ask(hidden, "POST", "/submit/alice/A3")).json()["tampered_checks"] == []
+
+
+async def test_a_copy_from_before_the_release_tells_no_title_or_date_of_a_hidden_item(
+    hidden: Hub,
+) -> None:
+    titled = notebook("import marimo as mo", 'mo.md("# Exam on Riemann sums")')
+    files = {"files": ("A3.py", titled.encode())}
+    assert (await ask(hidden, "POST", "/publish/A3", "prof", files=files)).status_code == 200
+    due = {"due": "2026-12-24T10:00:00+00:00"}
+    assert (await ask(hidden, "POST", "/dates/A3", "prof", json=due)).status_code == 200
+    assert "Riemann" in await read(hidden, "/", "prof")
+    (entry,) = (e for e in (await ask(hidden, "GET", "/assignments")).json() if e["name"] == "A3")
+    assert entry["updated"] is False
+    for path in ("/", "/submissions/alice/A3", "/versions/alice/A3"):
+        text = await read(hidden, path)
+        assert "A3" in text
+        assert "Riemann" not in text
+        assert "2026-12-24" not in text
+    assert (await ask(hidden, "GET", "/standing/alice/A3")).json()["due"] is None
 
 
 async def test_a_copy_that_its_session_takes_away_brings_nothing_of_a_hidden_item(

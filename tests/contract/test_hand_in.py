@@ -685,3 +685,44 @@ def test_there_is_an_end_to_submissions(tmp_path: Path) -> None:
     submissions.add(Username.parse("bob"), A1, b"", NOW)
     with pytest.raises(InvalidInput):
         submissions.add(Username.parse("bob_20260310T200800-1"), A1, b"", NOW)
+
+
+async def test_submissions_that_cannot_be_read_stop_no_other_item_and_are_a_problem(
+    hub_of: HubOf,
+) -> None:
+    hub = hub_of(f"{TOML}[items.A2]\ndue = 2026-09-02T10:00Z\n[items.A3]\n", "A1", "A2")
+    await begin(hub)
+    await press(hub, "/download/A2")
+    place = hub.course / "submitted" / "A1"
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("a file")
+    home = await read(hub, "/")
+    assert home.count("What you handed in cannot be read at the moment") == 1
+    assert "A2" in home
+    for path in ("/submit/alice/A1", "/hand-in/alice/A1"):
+        refused = await press(hub, path)
+        assert refused.status_code == 400
+        assert f"{place} cannot be used: " in refused.text
+    assert (await ask(hub, "GET", "/standing/alice/A1")).status_code == 200
+    assert (await press(hub, "/submit/alice/A2")).status_code == 303
+    today = await read(hub, "/course/today", "prof")
+    assert "1 handed in" in today
+    assert "0 handed in" not in today
+    assert f"{place} cannot be used: Not a directory." in await read(
+        hub, "/course/problems", "prof"
+    )
+    # A table that says "not begun" of a student who has handed in would be saved and used.
+    assert str(place) in await read(hub, "/course/gradebook", "prof", status=400)
+    place.unlink()
+    assert (await press(hub, "/submit/alice/A1")).status_code == 303
+    assert "cannot be" not in await read(hub, "/course/problems", "prof")
+
+
+async def test_a_folder_of_submissions_that_cannot_be_read_leaves_the_first_page(hub: Hub) -> None:
+    await begin(hub)
+    (hub.course / "submitted").symlink_to("submitted")
+    assert "cannot be read at the moment" in await read(hub, "/")
+    refused = await press(hub, "/submit/alice/A1")
+    assert refused.status_code == 400
+    assert "submitted" in refused.text
+    assert "cannot be used" in refused.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from tests.support.marking_course import A, MarkingCourse, course, texts_in
@@ -448,3 +449,12 @@ async def test_a_comment_at_a_submission_is_not_put_at_a_newer_one(course: Marki
 
 def submission_text() -> str:
     return "import marimo\n\napp = marimo.App()\n"
+
+
+@pytest.mark.parametrize("points", [True, "5"])
+async def test_points_that_are_no_number_are_refused_and_not_read_as_one(
+    course: MarkingCourse, points: object
+) -> None:
+    assert (await course.save("alice", points=points)).status_code == 400
+    assert (await course.state("alice"))["mark"] is None
+    assert (await course.saved("alice", points=5))["mark"]["points"] == 5

@@ -674,6 +674,26 @@ async def test_words_of_an_answer_are_there_again_below_what_was_said_meanwhile(
     assert again.status_code == 303
 
 
+async def test_words_that_are_refused_are_on_the_page_again(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub)
+    await decide(hub, "prof", action="assign", to="", text="")
+    given = await decide(hub, MARKER, action="keep", text="I see <it>.")
+    again = await ask(hub, text="And <this>?")
+    await decide(hub, "prof", action="keep")
+    decided = await decide(hub, MARKER, action="keep", text="I see <it>.")
+    reply = await ask(hub, action="reply", text="And <this>?")
+    answers = given, decided, again, reply
+    assert [each.status_code for each in answers] == [403, 403, 409, 403]
+    for answer in answers[:2]:
+        assert "readonly>I see &lt;it&gt;.</textarea>" in answer.text
+    for answer in answers[2:]:
+        assert "readonly>And &lt;this&gt;?</textarea>" in answer.text
+        assert "Nothing was recorded." in answer.text
+
+
 async def test_two_decisions_do_not_pass_each_other(hub: Hub, course: ReleasedCourse) -> None:
     await release(hub)
     await ask(hub)

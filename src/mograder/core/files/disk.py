@@ -30,9 +30,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mograder.core.context_managers import closing_fd
-from mograder.core.errors import Busy, Conflict, is_disk_full
+from mograder.core.errors import Busy, Conflict, InvalidInput, is_disk_full
 from mograder.core.files import open_flags
 from mograder.core.files.windows_files import FileHeld, reachable, when_free
+from mograder.core.log import get_logger
 from mograder.core.operating_system import SYSTEM
 
 UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
@@ -52,6 +53,7 @@ most."""
 _SYNCED = os.O_RDWR if SYSTEM == "windows" else os.O_RDONLY
 """The mode of opening a file to sync it: Windows syncs only files that are open for writing."""
 
+_log = get_logger(__name__)
 _TABLE = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
@@ -232,6 +234,26 @@ class PortableDisk(Disk):
 
 DISK = Disk() if SYSTEM == "linux" else PortableDisk()
 """The disk of this machine."""
+
+
+@contextlib.contextmanager
+def explained_when_unusable(path: Path) -> Iterator[None]:
+    """Turn failures of the files at or below a path into errors that name the file and the reason.
+
+    They are logged, as pages leave out what they cannot read.
+
+    Raises: :class:`~mograder.core.errors.InvalidInput`.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = path / error.filename if isinstance(error.filename, str) else path
+        told = f"{where} cannot be used: {error.strerror or error}."
+        _log.error("%s", told)
+        raise InvalidInput(
+            told,
+            hint="Whoever looks after this course has to mend it there.",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict
+from mograder.core.files.disk import explained_when_unusable
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
 from mograder.store.filesystem.files import atomic_write, entry_named
@@ -61,10 +62,14 @@ class Sources:
         self._sent = sent
 
     def find(self, name: ItemName) -> Source | None:
-        """Return the source of an assignment, the course's own before one that was sent."""
-        own = entry_named(entry_named(self._own, name), f"{name}.py")
-        if own.is_file():
-            return Source(own, own=True)
+        """Return the source of an assignment, the course's own before one that was sent.
+
+        Raises: InvalidInput if the course's own directory cannot be read.
+        """
+        with explained_when_unusable(self._own / name):
+            own = entry_named(entry_named(self._own, name), f"{name}.py")
+            if own.is_file():
+                return Source(own, own=True)
         sent = self._sent.get(name)
         if sent is None:
             return None

@@ -27,7 +27,14 @@ from mograder.core.clock import Clock, SystemClock
 from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.files import open_flags
-from mograder.core.files.disk import DISK, Disk, Place, explained_when_full, set_mode
+from mograder.core.files.disk import (
+    DISK,
+    Disk,
+    Place,
+    explained_when_full,
+    explained_when_unusable,
+    set_mode,
+)
 from mograder.core.files.shared_files import look_for
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
@@ -113,12 +120,16 @@ class Releases:
             self._tell_refused()
 
     def all(self) -> list[Release]:
-        """Return every item: assignments, lectures, then demos, each in alphabetical order."""
+        """Return every item: assignments, lectures, then demos, each in alphabetical order.
+
+        Raises: :class:`InvalidInput` if their directory cannot be read.
+        """
         look_for(self._root, self._disk)
-        try:
-            names = [path.name for path in self._root.iterdir()]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        with explained_when_unusable(self._root):
+            try:
+                names = [path.name for path in self._root.iterdir()]
+            except (FileNotFoundError, NotADirectoryError):
+                return []
         # A directory whose name is not in NFC is not an item's.
         items = (item for name in names if (item := ItemName.valid(name)) and item == name)
         found = map(self._read_listed, items)

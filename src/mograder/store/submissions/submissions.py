@@ -29,7 +29,13 @@ from urllib.parse import quote
 
 from mograder.core.clock import is_after
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound
-from mograder.core.files.disk import DISK, Disk, Place, explained_when_full
+from mograder.core.files.disk import (
+    DISK,
+    Disk,
+    Place,
+    explained_when_full,
+    explained_when_unusable,
+)
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.store.filesystem.files import Unnamed, written
@@ -81,6 +87,8 @@ class Kept:
 class Submissions:
     """All submissions of one course; thread-safe.
 
+    All methods raise :class:`InvalidInput` for a directory or records that cannot be read.
+
     ``records`` is a directory for the data that file names cannot hold. ``older`` is the root of a
     server of 0.3.16, which stored an item's submissions in ``<root>/<item>/``: if there are any,
     new ones are stored there too. ``mixed``: the directories have other files too. Mutable state:
@@ -117,7 +125,7 @@ class Submissions:
             raise InvalidInput(f"Bad username for a submission: {user}")
         room = self._room(item, adding=True)
         moment = now.astimezone(UTC).replace(microsecond=now.microsecond // 1000 * 1000)
-        with explained_when_full():
+        with explained_when_unusable(room.directory), explained_when_full():
             make_directories(room.directory, disk=self._disk)
             with written(room.directory, data, self._disk) as unnamed:
                 digest = hashlib.sha256(data).hexdigest()
@@ -129,8 +137,9 @@ class Submissions:
         Raises: NotFound without it, :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         self.of(user, item).numbered(sequence)
-        with explained_when_full():
-            return self._room(item).pick(user, sequence)
+        room = self._room(item)
+        with explained_when_unusable(room.directory), explained_when_full():
+            return room.pick(user, sequence)
 
     def counting(self, user: str, item: ItemName) -> Submission | None:
         """Return the user's submission that counts, with size and digest; None without one."""
@@ -189,6 +198,11 @@ class Submissions:
                 if person.counting is not None
             }
 
+    def check(self, item: ItemName) -> None:
+        """Raise :class:`InvalidInput` if the submissions of an item cannot be read."""
+        with self._room(item).looking():
+            pass
+
     def locate(self, item: ItemName, filename: str) -> Path:
         """Return the path; ``<user>.py`` names the one that counts. Raises: NotFound without it."""
         room = self._room(item)
@@ -217,11 +231,12 @@ class Submissions:
 
     def _places(self) -> Iterator[Path]:
         for root in (self._root, self._older):
-            if root is not None and root.is_dir():
-                yield from root.iterdir()
+            if root is not None:
+                with explained_when_unusable(root):
+                    yield from root.iterdir() if root.is_dir() else ()
 
     def _room(self, item: ItemName, *, adding: bool = False) -> ItemSubmissions:
-        with self._gate:
+        with self._gate, explained_when_unusable(self._root / item):
             room = self._rooms.get(item)
             if room is None:
                 room = self._open(item)
@@ -312,7 +327,8 @@ class ItemSubmissions:
         """
         with self._lock:
             if not self._busy:
-                self._history.refresh()
+                with explained_when_unusable(self.directory):
+                    self._history.refresh()
             yield self._history
 
     def known(self, person: Person, submission: Submission) -> Submission:

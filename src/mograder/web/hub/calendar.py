@@ -73,7 +73,7 @@ def _feed(app: HubApp, name: str, key: str, home: str) -> str:
     items = [
         (item, app.dates.own(item, user), app.submissions.counting(user, item) is not None)
         for item in services.releases.assignments()
-        if app.visibility.of(item).visible(now) or services.workspaces.has_copy(user, item)
+        if app.visibility.of(item).visible(now) or app.items.has_begun(user, item)
     ]
     values = {"course": app.title, "items": items, "now": now, "escaped": _escaped}
     text = app.pages.render("calendar.ics", "", home=home, **values)

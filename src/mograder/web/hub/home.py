@@ -6,7 +6,8 @@ An instructor may preview it as a student who has not begun, now or at a later t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,7 +22,7 @@ from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import read_moment
 from mograder.core.log import get_logger
-from mograder.core.names import ItemName
+from mograder.core.names import ItemName, Username
 from mograder.grading.release.student_marks import StudentMark, marks_of_student
 from mograder.grading.validation_report import ValidationResult
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone, zone_of_form
@@ -260,7 +261,7 @@ def _line(
     user, name = person(identity), view.release.name
     copy = app.services.workspaces.facts(user, name) if view.has_copy else None
     result = app.results.of(user, name) if copy else None
-    hand_in = hand_in_of(app, user, name, copy, moodle.get(name, ""))
+    hand_in = hand_in_of(app, identity, CopyOf(user, name), copy, moodle.get(name, ""))
     is_next = hand_in.is_next(copy, app.services.clock.now())
     return AssignmentLine(view, copy, result, hand_in, kept, is_next, mark)
 
@@ -275,17 +276,15 @@ def _earlier(
     """Return a person's work on items that are not listed: withdrawn, renamed, or lectures now."""
     user, services = person(identity), app.services
     named = {line.view.name for line in listed}
-    handed_in = app.submissions.items() if services.loaded.settings.hub.collect else frozenset()
+    handed_in = _handed_in(app, user, named) if services.loaded.settings.hub.collect else {}
     begun = services.workspaces.items_of(user) | {ItemName(each) for each in versions}
     lines = []
-    for item in sorted(begun | handed_in):
-        if item in named:
-            continue
+    for item in sorted((begun - named) | handed_in.keys()):
         release = services.releases.get(item)
         line = EarlierLine(
             name=item,
             copy=services.workspaces.facts(user, item) if item in begun else None,
-            submission=app.submissions.counting(user, item) if item in handed_in else None,
+            submission=handed_in.get(item),
             versions=item in versions,
             lecture=release is not None and release.kind is ItemKind.LECTURE,
             mark=marks.get(item),
@@ -293,6 +292,16 @@ def _earlier(
         if _is_work(line):
             lines.append(line)
     return lines
+
+
+def _handed_in(app: HubApp, user: Username, listed: Set[str]) -> Mapping[ItemName, Submission]:
+    """Return a person's submissions to items that are not listed, without those not readable."""
+    found = {}
+    with suppress(MograderError):
+        for item in app.submissions.items() - listed:
+            with suppress(MograderError):
+                found[item] = app.submissions.counting(user, item)
+    return {item: sent for item, sent in found.items() if sent is not None}
 
 
 def _is_work(line: EarlierLine) -> bool:

@@ -224,7 +224,7 @@ class _Events:
                 due = dates.of(user)
                 if due is None or user in done or not self.now < due <= self.now + _SOON:
                     continue
-                if visible or services.workspaces.has_copy(user, item):
+                if visible or self.app.items.has_begun(user, item):
                     event, collects = ("due", user, item), services.loaded.settings.hub.collect
                     yield self._event((*event, due.isoformat()), due=due, collects=collects)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -49,7 +50,8 @@ class RecentProblems:
 
     ``mail`` is why the mail server sends nothing, else ""; ``letters`` were not sent. ``misnamed``
     are the tables of items in the settings that no item has for its name, with the item meant.
-    ``gradebook`` is why the gradebook cannot be opened, else "".
+    ``gradebook`` is why the gradebook cannot be opened, else "". ``submissions`` are
+    the assignments whose submissions cannot be read, with the reason.
     """
 
     current: tuple[CurrentProblem, ...]
@@ -60,11 +62,13 @@ class RecentProblems:
     letters: tuple[LetterRow, ...] = ()
     misnamed: tuple[tuple[str, str], ...] = ()
     gradebook: str = ""
+    submissions: tuple[tuple[str, str], ...] = ()
 
     @property
     def now(self) -> int:
         """The number of those that last until they are repaired."""
-        return len(self.current) + len(self.misnamed) + bool(self.gradebook)
+        lasting = (*self.current, *self.misnamed, *self.submissions)
+        return len(lasting) + bool(self.gradebook)
 
     @property
     def unsent(self) -> int:
@@ -103,7 +107,16 @@ def gather(app: HubApp) -> RecentProblems:
             services.loaded.settings.items, [each.name for each in services.releases.all()]
         ),
         gradebook=_gradebook_failure(app),
+        submissions=tuple(_unread(app)),
     )
+
+
+def _unread(app: HubApp) -> Iterator[tuple[str, str]]:
+    for name in app.services.releases.assignments():
+        try:
+            app.submissions.check(name)
+        except MograderError as error:
+            yield name, str(error)
 
 
 def _gradebook_failure(app: HubApp) -> str:

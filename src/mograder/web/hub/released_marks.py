@@ -13,7 +13,7 @@ from anyio import to_thread
 from fastapi import Request
 from starlette.responses import Response
 
-from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.errors import Conflict, Forbidden, InvalidInput, MograderError, NotFound
 from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release import regrade_requests
 from mograder.grading.release.feedback_view import FeedbackView
@@ -34,6 +34,7 @@ from mograder.store.gradebook.mark_release import (
     standing,
 )
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests, RequestState
+from mograder.web.error_responses import status_of
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
@@ -67,12 +68,26 @@ async def marks_page(
     """Show a student's released marks with the reason for each point, and the requests."""
     shown = await to_thread.run_sync(_shown, app, copy)
     await app.audit.record_foreign(request, copy.user, "read result", str(copy))
-    mine = caller.username == copy.user
+    return _marks(request, app, copy, shown, mine=caller.username == copy.user)
+
+
+def _marks(
+    request: Request,
+    app: HubApp,
+    copy: CopyOf,
+    shown: _Shown,
+    *,
+    mine: bool,
+    refused: tuple[MograderError, str] | None = None,
+) -> Response:
+    """Return the page of marks; ``refused`` is why words were not recorded, and these words."""
     now = app.services.clock.now()
     return page(
         request,
         "marks.html",
+        status_of(refused[0]) if refused else 200,
         copy=copy,
+        refused=refused,
         shown=shown,
         mine=mine,
         asks=mine and shown.closes is not None and now <= shown.closes,
@@ -95,7 +110,12 @@ async def ask(copy: KnownCopy, request: Request, app: CurrentApp) -> Response:
     The form's fields: ``action`` (ask, reply or withdraw), ``question`` and ``text``.
     """
     fields = await read_form(request, _FORM_BYTES)
-    action = await to_thread.run_sync(_ask, app, copy, fields)
+    try:
+        action = await to_thread.run_sync(_ask, app, copy, fields)
+    except (InvalidInput, Conflict, Forbidden) as error:
+        shown = await to_thread.run_sync(_shown, app, copy)
+        refused = error, fields.get("text", "")
+        return _marks(request, app, copy, shown, mine=True, refused=refused)
     await app.audit.record(request, f"request: {action}", str(copy))
     app.numbers.note()
     app.notifier.notify_instructors(Part.MARKS)

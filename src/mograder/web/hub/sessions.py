@@ -377,7 +377,7 @@ async def standing(
     work: dict[str, Any] = {}
     update = None
     if mode is Mode.EDIT:
-        work = await to_thread.run_sync(_work, app, copy)
+        work = await to_thread.run_sync(_work, app, caller, copy)
         update = in_bar(await standing_for(app, caller, copy))
     if live is not None:
         same = live.id == session
@@ -433,15 +433,15 @@ def _machine(app: HubApp, node: str) -> SessionMachine | None:
     return SessionMachine(leaving=True, seconds=seconds, elsewhere=leaving.elsewhere)
 
 
-def _work(app: HubApp, copy: CopyOf) -> dict[str, Any]:
+def _work(app: HubApp, caller: Caller, copy: CopyOf) -> dict[str, Any]:
     """Return the fields about the copy, its dates and its submission; the times are Unix times.
 
-    There are none without a copy: a student must not learn the dates of a hidden item.
+    There are none without a copy, and no dates of an item that the caller may not know.
     """
     facts = app.services.workspaces.facts(copy.user, copy.item)
     if facts is None:
         return {}
-    found = hand_in_of(app, copy.user, copy.item, facts)
+    found = hand_in_of(app, caller, copy, facts)
     sent, own = found.submission, found.own
     return {
         "saved": facts.saved.timestamp(),

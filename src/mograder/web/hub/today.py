@@ -37,11 +37,11 @@ _STUCK = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class DueLine:
-    """An item that is due or closes soon, and how many have handed it in."""
+    """An item that is due or closes soon, and how many have handed it in, None if unreadable."""
 
     item: str
     dates: OwnDates
-    handed_in: int
+    handed_in: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,13 @@ def read_today(app: HubApp) -> Today:
     app.checks.look()
     due, came, trouble = [], [], ""
     marking: _Marking = (), (), ()
-    names = app.services.releases.assignments()
-    arrivals = {name: app.submissions.arrivals(name) for name in names}
+    names, problems = app.services.releases.assignments(), gather(app)
+    unread = {name for name, _ in problems.submissions}
+    arrivals = {name: app.submissions.arrivals(name) for name in names if name not in unread}
     for name in names:
-        dates, arrived = app.dates.usual(name), arrivals[name].values()
+        dates, arrived = app.dates.usual(name), arrivals.get(name, {}).values()
         if any(at is not None and now <= at <= now + _SOON for at in (dates.due, dates.closes)):
-            due.append(DueLine(name, dates, len(arrived)))
+            due.append(DueLine(name, dates, None if name in unread else len(arrived)))
         new = [at for at in arrived if at >= now - _LATELY]
         if new:
             came.append(CountLine(name, len(new), max(new)))
@@ -124,7 +125,7 @@ def read_today(app: HubApp) -> Today:
         marking = _to_grade(app, arrivals), _to_mark(app), _open_requests(app)
     except MograderError as error:
         trouble = str(error)
-    return Today(tuple(due), tuple(came), *marking, gather(app), failed_items(app), trouble)
+    return Today(tuple(due), tuple(came), *marking, problems, failed_items(app), trouble)
 
 
 def _to_grade(

@@ -41,7 +41,7 @@ MOST_TEXT = 20_000
 """The longest comment, in characters."""
 
 _MOST_SAVED = 100
-_Points = Annotated[float, Field(ge=-10_000, le=10_000, allow_inf_nan=False)]
+_Points = Annotated[float, Field(strict=True, ge=-10_000, le=10_000, allow_inf_nan=False)]
 _Text = Annotated[str, Field(max_length=MOST_TEXT)]
 _Identifier = Annotated[str, Field(pattern=r"^[0-9a-f]{1,40}$")]
 

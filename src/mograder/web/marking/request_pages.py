@@ -140,7 +140,7 @@ async def change_thread(
     fields = await read_form(request, _FORM_BYTES)
     try:
         done, student = await to_thread.run_sync(_change, marking, marker, a, number, fields)
-    except (InvalidInput, Conflict) as error:
+    except (InvalidInput, Conflict, Forbidden) as error:
         view = await to_thread.run_sync(_thread, marking, marker, a, number)
         return _page(request, marking, marker, view, fields, error)
     await marking.record(request, f"request: {fields['action']}", f"{a}: {number}"[:200])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import Conflict
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.names import ItemName
 from mograder.store.course.sources import Source, Sources
 from mograder.store.releases.releases import Releases
@@ -35,3 +35,9 @@ def test_a_source_that_is_replaced_meanwhile_is_read_again(tmp_path: Path) -> No
     assert found == {"A1.py": hashlib.sha256(b"x").hexdigest()}
     with pytest.raises(Conflict, match="The source of A1 is being replaced"):
         ReplacedSources(tmp_path, times=100).digests(A1)
+
+
+def test_a_source_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    own = tmp_path / ("x" * 300)
+    with pytest.raises(InvalidInput, match=r"A1\.py cannot be used: File name too long"):
+        Sources(own, Releases(tmp_path / "sent")).find(A1)

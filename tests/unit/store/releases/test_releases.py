@@ -394,3 +394,11 @@ def test_the_bounds_of_an_upload_are_kept_and_named(root: Path) -> None:
         staged.add("two", io.BytesIO(b""))
         with pytest.raises(TooLarge, match="2 files"):
             staged.add("three", io.BytesIO(b""))
+
+
+def test_a_folder_of_releases_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    root = tmp_path / "hub-release"
+    releases = Releases(root)
+    root.symlink_to(root)
+    with pytest.raises(InvalidInput, match="hub-release cannot be used: Too many levels"):
+        releases.all()

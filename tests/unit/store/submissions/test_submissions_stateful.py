@@ -24,6 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from mograder.core.errors import InvalidInput
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.names import ItemName, Username
 from mograder.store.assignment_server.grades import Entry, Grades
@@ -133,7 +134,7 @@ class Storage(RuleBasedStateMachine):
         server = self._open(FailingDisk(calls))
         try:
             kept = server.add(user, ITEM, data, self.now, Terms(once=True))
-        except Unplugged:
+        except InvalidInput:
             counting = self.servers[0].counting(user, ITEM)
             path = self.root / "submitted" / "A1" / (counting.filename if counting else "-")
             now = path.read_bytes() if counting else None

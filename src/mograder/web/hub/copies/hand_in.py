@@ -83,7 +83,7 @@ class HandIn:
     that costs by the policy; ``again`` has both for handing in once more now. All are "" where they
     are nothing. ``edited`` is whether the notebook is another one than the submission, ``anew``
     whether it was begun anew since and is the release; ``url`` is the item's page in Moodle, ""
-    without one.
+    without one. With ``unread`` the submissions cannot be read, and nothing else is known of them.
     """
 
     own: OwnDates
@@ -94,6 +94,7 @@ class HandIn:
     cost: str = ""
     again: str = ""
     url: str = ""
+    unread: bool = False
 
     @property
     def on_time(self) -> bool:
@@ -101,7 +102,7 @@ class HandIn:
 
     def is_next(self, copy: CopyFacts | None, now: datetime) -> bool:
         """Return whether handing in is what the person does next: something is answered."""
-        if copy is None or self.own.is_closed(now):
+        if copy is None or self.unread or self.own.is_closed(now):
             return False
         if self.submission is None:
             return copy.state is not CopyState.DOWNLOADED
@@ -109,13 +110,19 @@ class HandIn:
 
 
 def hand_in_of(
-    app: HubApp, user: Username, item: ItemName, copy: CopyFacts | None, url: str = ""
+    app: HubApp, caller: Identity, work: CopyOf, copy: CopyFacts | None, url: str = ""
 ) -> HandIn:
-    """Return the state of a person's work on an item; reads files."""
-    now, own = app.services.clock.now(), app.dates.own(item, user)
+    """Return the state of a person's work on an item, as ``caller`` may know it; reads files."""
+    user, item, knows = work.user, work.item, app.items.may_know(caller, work)
+    now, own = app.services.clock.now(), app.dates.own(item, user) if knows else OwnDates()
     if not app.services.loaded.settings.hub.collect:
         return HandIn(own, lateness=own.lateness(now), url=url)
-    sent = app.submissions.counting(user, item)
+    try:
+        sent = app.submissions.counting(user, item)
+    except MograderError:
+        return HandIn(own, url=url, unread=True)
+    if not knows:
+        return HandIn(own, sent, url=url)
     now_is = _beside(app, user, item, copy, sent) if copy and sent else _Beside.SAME
     edited, anew = now_is is _Beside.OTHER, now_is is _Beside.RELEASE
     late, cost = late_at(app, user, item, sent.received if sent else now, own)

@@ -174,10 +174,11 @@ def _lines(
     person = _person(app, copy)
     if facts is None and not person.submissions:
         app.items.demand_shown(caller, copy)
-    work = hand_in_of(app, copy.user, copy.item, facts)
+    knows = app.items.may_know(caller, copy)
+    work = hand_in_of(app, caller, copy, facts)
     lines = []
     for each in sorted(person.submissions, key=lambda each: -each.sequence):
-        late = late_at(app, copy.user, copy.item, each.received, work.own)
+        late = late_at(app, copy.user, copy.item, each.received, work.own) if knows else ("", "")
         lines.append((each, each == person.counting, late))
     return lines, work
 

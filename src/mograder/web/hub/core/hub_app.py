@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -21,13 +22,14 @@ from mograder.hub.counts import Count, Counted, CourseNumbers
 from mograder.hub.help_desk import HelpDesk
 from mograder.hub.notifier import Notifier
 from mograder.hub.services import Services
+from mograder.sessions.session import CopyOf
 from mograder.sessions.student_copies import Copies
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.background import Work
 from mograder.web.hub.core.audit import AuditTrail
-from mograder.web.hub.core.items import Items
+from mograder.web.hub.core.items import Items, person
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.parts import Parts, identity_of, use
 from mograder.web.marking.context import MarkingApp
@@ -108,14 +110,20 @@ class HubApp(Parts):
         if viewer is not None and viewer.marks:
             waiting = sum(not each.helper for each in self.desk.requests())
         numbers = self.numbers.last if viewer is not None and viewer.instructor else None
-        titles = self.checks.title
         return {
             "viewer": viewer,
             "waiting": waiting,
             "numbers": numbers,
-            "item_title": titles,
+            "item_title": partial(self._title, who),
             "zone": course_zone(self.services.loaded.settings),
         }
+
+    def _title(self, who: Identity | None, name: str) -> str:
+        """Return an item's title, "" for a person who may not know it."""
+        title, item = self.checks.title(name), ItemName.valid(name)
+        if not title or who is None or item is None:
+            return title
+        return title if self.items.may_know(who, CopyOf(person(who), item)) else ""
 
 
 def _viewer(who: Identity, *, machines: bool) -> Viewer:

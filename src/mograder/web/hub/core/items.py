@@ -83,9 +83,9 @@ class Items:
 
     def survey(self, identity: Identity, at: datetime | None = None) -> list[ItemView]:
         """Return all items that a person may see, now or at a time, in list order."""
-        user, moment, found = person(identity), at or self.clock.now(), self.releases.all()
+        moment, found = at or self.clock.now(), self.releases.all()
         rules = self.visibility.rules()  # after the releases: one is hidden before it is published
-        views = (self._view(user, each, rules(each.name), moment) for each in found)
+        views = (self._view(identity, each, rules(each.name), moment) for each in found)
         return [view for view in views if _listed(view, identity)]
 
     def find(self, name: str) -> Release | None:
@@ -127,9 +127,16 @@ class Items:
         A copy alone is no leave for an item that is hidden or not open yet: a student may have
         uploaded a notebook of this name before there was a release.
         """
-        if self._refusal(identity, copy.item) and not self.came_from(copy.user, copy.item):
-            return None
-        return self.releases.get(copy.item)
+        return self.releases.get(copy.item) if self.may_know(identity, copy) else None
+
+    def may_know(self, identity: Identity, copy: CopyOf) -> bool:
+        """Return whether the person may learn an item's title and dates, as for :meth:`shown`."""
+        hidden = self._refusal(identity, copy.item) is not None
+        return not hidden or self.came_from(copy.user, copy.item) != ""
+
+    def has_begun(self, user: Username, item: ItemName) -> bool:
+        """Return whether a person has a copy that came from a release."""
+        return self.workspaces.has_copy(user, item) and self.came_from(user, item) != ""
 
     def demand_shown(self, identity: Identity, copy: CopyOf) -> None:
         """Refuse a page that tells an item's title or dates to a person who may not know them.
@@ -192,15 +199,18 @@ class Items:
                 self.workspaces.ensure_files(copy.user, release)
 
     def _view(
-        self, user: Username, release: Release, rule: Visibility, moment: datetime
+        self, identity: Identity, release: Release, rule: Visibility, moment: datetime
     ) -> ItemView:
+        user = person(identity)
         has_copy = self.workspaces.has_copy(user, release.name)
         return ItemView(
             release=release,
             visibility=rule,
             visible=rule.visible(moment),
             has_copy=has_copy,
-            updated=has_copy and self.workspaces.updated(user, release),
+            updated=has_copy
+            and self.workspaces.updated(user, release)
+            and self.may_know(identity, CopyOf(user, release.name)),
             active=self.is_active(SessionKey(user, release.name, mode_of(release.kind))),
         )
 
