@@ -30,17 +30,17 @@ async function show(index, { focus = true } = {}) {
   if (here()) outbox.flush(key());
   of("desk").setAttribute("aria-busy", "true");
   going_to = wanted.question;
+  while (rubric_of !== wanted.question) { // without it a mark by rubric would be shown as none
+    await load_rubric(wanted.question);
+    if (rubric_of !== wanted.question) await soon();
+    if (mine !== turn) return;
+  }
   const known = cache.get(outbox.key_of(wanted.id, wanted.question));
   let found = known;
-  while (!found) {
+  while (!found) { // the last thing to wait for: a mark that is saved after it would not be shown
     found = await fetch_state(wanted).catch(fail);
     if (!found) await soon();
     if (mine !== turn) return;
-  }
-  while (rubric_of !== wanted.question) { // without it a mark by rubric would be shown as none
-    if (mine !== turn) return;
-    await load_rubric(wanted.question);
-    if (rubric_of !== wanted.question) await soon();
   }
   if (!knows_items(found)) await load_rubric(wanted.question);
   if (mine !== turn) return;
