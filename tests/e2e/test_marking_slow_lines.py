@@ -90,14 +90,19 @@ async def test_escape_leaves_the_field_of_a_dialog_before_it_throws_its_text_awa
     page = desk.page
     for dialog, keys in (("item", ("i",)), ("note", ("l", "Enter"))):
         await desk.press(*keys)
+        await expect(page.locator(f"#{dialog}-text")).to_be_focused()
         await page.keyboard.type("Why?")
         await desk.press("Escape")
         await expect(page.locator(f"#{dialog}-cancel")).to_be_focused()
         await expect(page.locator(f"#{dialog}-text")).to_have_value("Why?")
         await desk.press("Escape")
         await expect(page.locator(f"#{dialog}")).to_be_hidden()
-        await desk.press(*keys, "Escape")
+        await expect(page.locator(f"#{dialog}-cancel")).not_to_be_focused()
+        await desk.press(*keys)
+        await expect(page.locator(f"#{dialog}-text")).to_be_focused()
+        await desk.press("Escape")
         await expect(page.locator(f"#{dialog}")).to_be_hidden()
+        await expect(page.locator(f"#{dialog}-text")).not_to_be_focused()
 
 
 async def test_words_that_fail_after_their_dialog_was_closed_are_told_and_offered_again(
