@@ -14,7 +14,7 @@ from operator import attrgetter
 from shlex import quote
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, Select, Table, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, Table, bindparam, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
@@ -67,6 +67,13 @@ MARKS = select(question_marks.c.student, *columns_of(question_marks, RecordedMar
 _RUNS = select(grading_runs.c.student, *columns_of(grading_runs, RunFacts, number="id"))
 _DETAILS = select(mark_details.c.mark, *columns_of(mark_details, MarkDetails))
 _ASSIGNMENTS = select(marked_assignments)
+_TOTAL = (
+    update(student_work)
+    .where(
+        student_work.c.assignment == bindparam("of"), student_work.c.student == bindparam("whose")
+    )
+    .values(total=bindparam("new"))
+)
 _LONGEST = 20_000
 _AT_ONCE = 500
 """Marks whose details are read by one statement: SQLite bounds the number of its parameters."""
@@ -176,8 +183,8 @@ def put_total(connection: Connection, rows: StudentRows) -> StudentGrade:
     """Write the total of work that is there already; ``rows`` is as for :func:`put_work`."""
     grade = grade_of(rows)
     if rows.work is not None and rows.work.total != grade.total:
-        own = rows_of(student_work, rows.assignment.name, rows.student)
-        connection.execute(update(student_work).where(own).values(total=grade.total))
+        own = {"of": rows.assignment.name, "whose": rows.student, "new": grade.total}
+        connection.execute(_TOTAL, own)
     return grade
 
 
