@@ -711,7 +711,7 @@ async def test_submissions_that_cannot_be_read_stop_no_other_item_and_are_a_prob
     assert f"{place} cannot be used: Not a directory." in await read(
         hub, "/course/problems", "prof"
     )
-    # A table that says "not begun" of a student who has handed in would be saved and used.
+    # The table can be saved as a file: it must not say "not begun" where work was handed in.
     assert str(place) in await read(hub, "/course/gradebook", "prof", status=400)
     place.unlink()
     assert (await press(hub, "/submit/alice/A1")).status_code == 303

@@ -288,7 +288,7 @@ def sync_users(  # one argument per option
 
 
 def note_renamed(participants: Participants) -> None:
-    """Say who has another name here than on Moodle, and how to change that."""
+    """Tell the names of people that differ from those on Moodle, and how to change them."""
     for each in participants.renamed:
         name = participants.usernames[each.user_id]
         text = f"Note: {each.shown} is {each.username} on Moodle, and stays {name} here. To change"

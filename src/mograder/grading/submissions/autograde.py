@@ -100,10 +100,9 @@ class AutogradeRequest:
     """The submissions of one assignment to grade, and how.
 
     With ``force`` results that are up to date are made again, with the times of submission that
-    are known now; with ``failed`` only those that
-    need attention, were not run, or do not exist. ``whole`` is whether these are all submissions
-    of the assignment. ``denied`` is code for which a submission is not run. ``limits`` and
-    ``deadlines`` are derived from those of the assignment.
+    are known now; with ``failed`` only those that need attention, were not run, or do not exist.
+    ``whole`` is whether these are all submissions of the assignment. ``denied`` is code for which a
+    submission is not run. ``limits`` and ``deadlines`` are derived from those of the assignment.
     """
 
     files: AssignmentFiles

@@ -223,9 +223,9 @@ class Catalogue:
         return listed
 
     def _parse(self, content: bytes) -> Mapping[str, Assignment]:
+        text = content.removeprefix(BOM_UTF8)
         try:
-            raw = _RAW.validate_json(content.removeprefix(BOM_UTF8))
-            entries = _ENTRIES.validate_json(content.removeprefix(BOM_UTF8))
+            raw, entries = _RAW.validate_json(text), _ENTRIES.validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
             number, *keys = first["loc"] or (None,)
