@@ -25,18 +25,11 @@ _NAME, _PATH = 255, 4096
 _PATHS = frozenset((str, *(type(each()) for each in (pathlib.Path, pathlib.PurePath))))
 
 
-class _Left:
-    """Counts down the bytes and entries that one content may still have."""
-
-    def __init__(self) -> None:
-        self._bytes, self._entries = _MOST_BYTES, _MOST_ENTRIES
-
-    def take(self, size: int, depth: int) -> None:
-        """Count an entry of this size. Raises ``ValueError`` if it is too much, or too deep."""
-        self._bytes -= size
-        self._entries -= 1
-        if self._bytes < 0 or self._entries < 0 or depth > _DEPTH:
-            raise ValueError(f"files of more than {_MOST_BYTES >> 20} MB, or too many")
+def _count(sizes: list[int], size: int, depth: int) -> None:
+    """Add an entry to ``sizes``. Raises ``ValueError`` if that is too much, or too deep."""
+    sizes.append(size)
+    if sum(sizes) > _MOST_BYTES or len(sizes) > _MOST_ENTRIES or depth > _DEPTH:
+        raise ValueError(f"files of more than {_MOST_BYTES >> 20} MB, or too many")
 
 
 def named(value: object) -> str | None:
@@ -52,49 +45,46 @@ def named(value: object) -> str | None:
 
 def content(path: str) -> Any:
     """Return the content of a path. Raises ``ValueError`` if it is too large, and ``OSError``."""
-    return _content(pathlib.Path(path), _Left(), 0)
+    return _content(pathlib.Path(path), [], 0)
 
 
-def _content(path: pathlib.Path, left: _Left, depth: int) -> Any:
+def _content(path: pathlib.Path, sizes: list[int], depth: int) -> Any:
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     if stat.S_ISDIR(found.st_mode):
-        left.take(0, depth)
-        parts = {each.name: _content(each, left, depth + 1) for each in sorted(path.iterdir())}
+        _count(sizes, 0, depth)
+        parts = {each.name: _content(each, sizes, depth + 1) for each in sorted(path.iterdir())}
         return {name: each for name, each in parts.items() if each is not None}
     if not stat.S_ISREG(found.st_mode):
         return None
-    left.take(found.st_size, depth)
+    _count(sizes, found.st_size, depth)
     with path.open("rb") as file:
         return file.read(found.st_size)
 
 
 def check(told: object) -> None:
     """Raise ``ValueError`` unless ``told`` is the content of a path within the limits."""
-    _check(told, _Left(), 0)
+    _check(told, [], 0)
 
 
-def _check(told: object, left: _Left, depth: int) -> None:
-    left.take(len(told) if type(told) is bytes else 0, depth)
+def _check(told: object, sizes: list[int], depth: int) -> None:
+    _count(sizes, len(told) if type(told) is bytes else 0, depth)
     if type(told) is dict:
         for name, each in told.items():
             if type(name) is not str or not 0 < len(os.fsencode(name)) <= _NAME:
                 raise ValueError("not the name of a file")
             if name in (".", "..") or "/" in name or "\0" in name or each is None:
                 raise ValueError("not the name of a file")
-            _check(each, left, depth + 1)
+            _check(each, sizes, depth + 1)
     elif told is not None and type(told) is not bytes:
         raise ValueError("not the content of a path")
 
 
-def make(path: str, told: Any) -> None:
+def make(place: str | pathlib.Path, told: Any) -> None:
     """Give a path its content, and what is above it the directories that it needs."""
-    _make(pathlib.Path(path), told)
-
-
-def _make(path: pathlib.Path, told: Any) -> None:
+    path = pathlib.Path(place)
     if type(told) is dict:
         if path.is_symlink() or not path.is_dir():
             _remove(path)
@@ -103,7 +93,7 @@ def _make(path: pathlib.Path, told: Any) -> None:
             if each.name not in told:
                 _remove(each)
         for name, each in told.items():
-            _make(path / name, each)
+            make(path / name, each)
         return
     _remove(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,7 @@ import select
 import struct
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -72,24 +72,7 @@ NAMES = 64
 KINDS = frozenset(("function", "class", "instance", "iterator", "opaque"))
 
 NUMBERED = frozenset(
-    [
-        "l",
-        "d",
-        "S",
-        "B",
-        "q",
-        "C",
-        "O",
-        "D",
-        "np.a",
-        "np.O",
-        "np.T",
-        "np.m",
-        "pd.s",
-        "pd.d",
-        "pl.s",
-        "pl.d",
-    ]
+    (*"ldSBqCOD", *("np.a", "np.O", "np.T", "np.m", "pd.s", "pd.d", "pl.s", "pl.d"))
 )
 """Tags of the values that can change, which have a number, unless they are part of a frame."""
 
@@ -299,6 +282,24 @@ class _End:
         if left <= 0 or not self._poll.poll(math.ceil(left * 1000)):
             self._fail("it took too long")
 
+    def _move(
+        self, view: memoryview, end: float, move: Callable[[memoryview], int], what: str
+    ) -> None:
+        """Read or write a view, part by part; ``move`` returns how many bytes it has moved."""
+        while view:
+            try:
+                moved = move(view)
+            except BlockingIOError:
+                self._wait(end)
+                continue
+            except OSError as error:
+                self._fail(f"the pipe cannot be {what}: {error}")
+            if not moved:
+                self._fail("the pipe was closed")
+            view = view[moved:]
+            if view and time.monotonic() > end:
+                self._fail("it took too long")
+
 
 class FrameReader(_End):
     """Reads frames from a descriptor, at most ``total_bytes`` in its life."""
@@ -353,19 +354,7 @@ class FrameReader(_End):
             self._fail("more bytes than a submission may send")
         data = bytearray(size)
         view = memoryview(data)
-        while view:
-            try:
-                got = os.readv(self._descriptor, [view])
-            except BlockingIOError:
-                self._wait(end)
-                continue
-            except OSError as error:
-                self._fail(f"the pipe cannot be read: {error}")
-            if not got:
-                self._fail("the pipe was closed")
-            view = view[got:]
-            if view and time.monotonic() > end:
-                self._fail("it took too long")
+        self._move(view, end, lambda rest: os.readv(self._descriptor, [rest]), "read")
         return data
 
 
@@ -381,13 +370,5 @@ class FrameWriter(_End):
         A frame over a limit is refused before anything is written, and the writer stays usable.
         """
         end = self._begin(seconds)
-        view = memoryview(pack(head, buffers))
-        while view:
-            try:
-                view = view[os.write(self._descriptor, view) :]
-            except BlockingIOError:
-                self._wait(end)
-            except OSError as error:
-                self._fail(f"the pipe cannot be written: {error}")
-            if view and time.monotonic() > end:
-                self._fail("it took too long")
+        data = memoryview(pack(head, buffers))
+        self._move(data, end, lambda view: os.write(self._descriptor, view), "written")

@@ -110,10 +110,6 @@ def _encode_masked(encoder: Any, value: Any, depth: int) -> Any:
     ]
 
 
-def _encode_matrix(encoder: Any, value: Any, depth: int) -> Any:
-    return ["np.x", _encode_array(encoder, np.array(value), depth)]
-
-
 def _dtype(text: object) -> Any:
     return np.dtype(value_decoder.matched(text, _DTYPE))
 
@@ -201,16 +197,8 @@ def _decode_scalar(decoder: Any, depth: int, dtype: object, digits: object) -> A
     return _judged(decoder, _array(_dtype(dtype), [], bytearray.fromhex(digits))[()])
 
 
-def _decode_objects(decoder: Any, depth: int, shape: object, trees: object) -> Any:
-    return _objects(_shape(shape), decoder.items(trees, depth))
-
-
-def _decode_texts(decoder: Any, depth: int, shape: object) -> Any:
-    return _objects(_shape(shape), decoder.texts())
-
-
-def _objects(sizes: list[int], items: list[Any]) -> Any:
-    most = rules.PACKED_TEXTS
+def _objects(shape: object, items: list[Any]) -> Any:
+    sizes, most = _shape(shape), rules.PACKED_TEXTS
     if math.prod(sizes) != len(items) or math.prod(max(each, 1) for each in sizes) > most:
         raise rules.Undecodable("not the items of this shape")
     array = np.empty(len(items), object)
@@ -238,9 +226,14 @@ def _decode_masked(decoder: Any, depth: int, data: object, mask: object, fill: o
     return np.ma.MaskedArray(values, hidden, fill_value=filler)
 
 
-def _decode_the_masked(decoder: Any, depth: int) -> Any:
-    decoder.note("gaps")
-    return np.ma.masked
+def missing(value: Any) -> Any:
+    """Return a decoder whose value is always ``value``, which stands for a missing one."""
+
+    def decode(decoder: Any, depth: int) -> Any:
+        decoder.note("gaps")
+        return value
+
+    return decode
 
 
 def _decode_matrix(decoder: Any, depth: int, tree: object) -> Any:
@@ -252,8 +245,7 @@ def _decode_matrix(decoder: Any, depth: int, tree: object) -> Any:
 
 def array_of(decoder: Any, tree: object, depth: int, kinds: str) -> Any:
     """Return a one-dimensional array of one of the dtype kinds, for a column of a frame."""
-    value = decoder.value(tree, depth + 1)
-    return _column_of(value, kinds)
+    return _column_of(decoder.value(tree, depth + 1), kinds)
 
 
 def positions_of(decoder: Any, tree: object, depth: int) -> Any:
@@ -286,20 +278,21 @@ _SCALARS = (
 ENCODERS: dict[type, Any] = {
     np.ndarray: _encode_array,
     np.ma.MaskedArray: _encode_masked,
-    np.matrix: _encode_matrix,
+    np.matrix: lambda encoder, value, depth: [
+        "np.x",
+        _encode_array(encoder, np.array(value), depth),
+    ],
     type(np.ma.masked): lambda encoder, value, depth: ["np.masked"],
     **dict.fromkeys(_SCALARS, _encode_scalar),
 }
-"""The exact types and their encoders."""
 
 DECODERS: dict[str, tuple[int, Any]] = {
     "np.a": (2, _decode_array),
     "np.v": (4, _decode_view),
     "np.g": (2, _decode_scalar),
-    "np.O": (2, _decode_objects),
-    "np.T": (1, _decode_texts),
+    "np.O": (2, lambda decoder, depth, shape, trees: _objects(shape, decoder.items(trees, depth))),
+    "np.T": (1, lambda decoder, depth, shape: _objects(shape, decoder.texts())),
     "np.m": (3, _decode_masked),
     "np.x": (1, _decode_matrix),
-    "np.masked": (0, _decode_the_masked),
+    "np.masked": (0, missing(np.ma.masked)),
 }
-"""The tags, how many parts each has, and their decoders."""

@@ -31,15 +31,13 @@ _FREQUENCY = re.compile(r"-?[0-9]{0,6}[A-Za-z]{1,5}(?:-[A-Z]{3})?")
 _MOST_WITH_FREQUENCY = 10_000
 """A frequency is checked moment by moment, which takes 10 µs each."""
 _MOST_ROWS = rules.FRAME_BYTES // 8
-_MASKED = {
-    each: each for each in (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)
-}
 _MASKED_KINDS = {
     "i": pd.arrays.IntegerArray,
     "u": pd.arrays.IntegerArray,
     "f": pd.arrays.FloatingArray,
     "b": pd.arrays.BooleanArray,
 }
+_MASKED = frozenset(_MASKED_KINDS.values())
 _OF_MOMENTS = (pd.DatetimeIndex, pd.TimedeltaIndex)
 _INDEXES = (pd.Index, *_OF_MOMENTS, pd.CategoricalIndex)
 
@@ -126,12 +124,11 @@ def _encode_frame(encoder: Any, value: Any, depth: int) -> Any:
     return ["pd.d", index, names, [_column(encoder, each, depth + 1) for each in values]]
 
 
-def _encode_timestamp(encoder: Any, value: Any, depth: int) -> Any:
-    return ["pd.ts", int(value.asm8.view("i8")), value.unit, _zone_tree(value.tzinfo)]
-
-
-def _encode_timedelta(encoder: Any, value: Any, depth: int) -> Any:
-    return ["pd.td", int(value.asm8.view("i8")), value.unit, None]
+def _encode_moment(encoder: Any, value: Any, depth: int) -> Any:
+    number = int(value.asm8.view("i8"))
+    if type(value) is pd.Timedelta:
+        return ["pd.td", number, value.unit, None]
+    return ["pd.ts", number, value.unit, _zone_tree(value.tzinfo)]
 
 
 def _zoned(decoder: Any, depth: int, zone: object, tree: object) -> Any:
@@ -153,11 +150,8 @@ def _decode_texts(decoder: Any, depth: int, storage: object, nullable: object) -
     kept = value_decoder.matched(storage, _STORAGE)
     texts = decoder.texts()
     decoder.note("gaps", None in texts)
-    if value_decoder.flag(nullable):
-        dtype = pd.StringDtype(kept)
-    else:  # since pandas 2.3
-        dtype = pd.StringDtype(kept, na_value=np.nan)
-    return pd.array(np.array(texts, object), dtype=dtype)
+    more = {} if value_decoder.flag(nullable) else {"na_value": np.nan}  # since pandas 2.3
+    return pd.array(np.array(texts, object), dtype=pd.StringDtype(kept, **more))
 
 
 def _categorical(
@@ -265,38 +259,22 @@ def _decode_timedelta(
     return pd.Timedelta(length).as_unit(name)
 
 
-def _decode_nat(decoder: Any, depth: int) -> Any:
-    decoder.note("gaps")
-    return pd.NaT
-
-
-def _decode_na(decoder: Any, depth: int) -> Any:
-    decoder.note("gaps")
-    return pd.NA
-
-
 _TEXTS = tuple(
     getattr(pd.arrays, each)
     for each in ("StringArray", "ArrowStringArray")
     if hasattr(pd.arrays, each)
 )
-_COLUMNS = (
-    pd.arrays.DatetimeArray,
-    pd.Categorical,
-    *_MASKED,
-    *_TEXTS,
-)
+_COLUMNS = (pd.arrays.DatetimeArray, pd.Categorical, *_MASKED, *_TEXTS)
 ENCODERS: dict[type, Any] = {
     pd.Series: _encode_series,
     pd.DataFrame: _encode_frame,
-    pd.Timestamp: _encode_timestamp,
-    pd.Timedelta: _encode_timedelta,
+    pd.Timestamp: _encode_moment,
+    pd.Timedelta: _encode_moment,
     type(pd.NaT): lambda encoder, value, depth: ["pd.NaT"],
     type(pd.NA): lambda encoder, value, depth: ["pd.NA"],
     **dict.fromkeys((*_INDEXES, pd.RangeIndex, pd.MultiIndex), _index),
     **dict.fromkeys((pd.Categorical, *_MASKED, *_TEXTS), _column),
 }
-"""The exact types and their encoders."""
 
 DECODERS: dict[str, tuple[int, Any]] = {
     "pd.z": (2, _zoned),
@@ -310,7 +288,6 @@ DECODERS: dict[str, tuple[int, Any]] = {
     "pd.d": (3, _decode_frame),
     "pd.ts": (3, _decode_timestamp),
     "pd.td": (3, _decode_timedelta),
-    "pd.NaT": (0, _decode_nat),
-    "pd.NA": (0, _decode_na),
+    "pd.NaT": (0, numpy_values.missing(pd.NaT)),
+    "pd.NA": (0, numpy_values.missing(pd.NA)),
 }
-"""The tags, how many parts each has, and their decoders."""

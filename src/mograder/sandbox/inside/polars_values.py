@@ -84,12 +84,10 @@ def _encode_frame(encoder: Any, value: Any, depth: int) -> Any:
 
 
 def _dtype(tree: object) -> tuple[Any, Any]:
-    """Return the dtype's class and the dtype."""
     if type(tree) is not list or len(tree) != 3 or type(tree[0]) is not str:
         raise rules.Undecodable("not a dtype")
     name, unit, zone = tree
-    kind = _BY_NAME.get(name)
-    if kind is None:
+    if (kind := _BY_NAME.get(name)) is None:
         raise rules.Undecodable("not a dtype")
     if kind is pl.Datetime:
         if zone is not None:
@@ -175,7 +173,5 @@ def _decode_frame(decoder: Any, depth: int, trees: object) -> Any:
 
 
 ENCODERS: dict[type, Any] = {pl.Series: _encode_series, pl.DataFrame: _encode_frame}
-"""The exact types and their encoders."""
 
 DECODERS: dict[str, tuple[int, Any]] = {"pl.s": (4, _decode_series), "pl.d": (1, _decode_frame)}
-"""The tags, how many parts each has, and their decoders."""

@@ -47,7 +47,6 @@ def _part(encoder: Any, array: Any, depth: int) -> Any:
 
 
 def _class(name: object, has_pointers: bool) -> tuple[Any, str]:
-    """Return the class and its format."""
     if type(name) is not str or name not in _CLASSES:
         raise rules.Undecodable("no class of sparse matrices")
     form = name[:3]
@@ -105,10 +104,8 @@ def _decode_entries(
 
 
 ENCODERS: dict[type, Any] = dict.fromkeys(_CLASSES.values(), _encode)
-"""The exact types and their encoders."""
 
 DECODERS: dict[str, tuple[int, Any]] = {
     "sp.c": (5, _decode_compressed),
     "sp.o": (5, _decode_entries),
 }
-"""The tags, how many parts each has, and their decoders."""

@@ -57,10 +57,6 @@ _EXPONENT = 100_000
 _BITS = 20_000
 
 
-def _encode_constant(encoder: Any, value: Any, depth: int) -> Any:
-    return ["sy.c", str(value)]
-
-
 def _encode_rational(encoder: Any, value: Any, depth: int) -> Any:
     return ["sy.q", *(encoder.value(int(each), depth + 1) for each in (value.p, value.q))]
 
@@ -82,15 +78,12 @@ def _encode_symbol(encoder: Any, value: Any, depth: int) -> Any:
 
 
 def _encode_expression(encoder: Any, value: Any, depth: int) -> Any:
-    return ["sy.e", type(value).__name__, _parts(encoder, value, depth)]
-
-
-def _parts(encoder: Any, value: Any, depth: int) -> list[Any]:
-    """Return the trees of an expression's arguments, each of a type of this module."""
-    return [_part(encoder, each, depth + 1) for each in value.args]
+    parts = [_part(encoder, each, depth + 1) for each in value.args]
+    return ["sy.e", type(value).__name__, parts]
 
 
 def _part(encoder: Any, value: Any, depth: int) -> Any:
+    """Return the tree of an expression's argument, of a type of this module alone."""
     kind = type(value)
     if id(kind) in _KNOWN:
         return encoder.value(value, depth)
@@ -98,7 +91,7 @@ def _part(encoder: Any, value: Any, depth: int) -> Any:
     if type(kind) is not UndefinedFunction or kind._kwargs or not rules.is_name(name):
         raise rules.NotData
     encoder.count(depth)
-    return ["sy.u", name, _parts(encoder, value, depth)]
+    return ["sy.u", name, [_part(encoder, each, depth + 1) for each in value.args]]
 
 
 def _encode_matrix(encoder: Any, value: Any, depth: int) -> Any:
@@ -199,14 +192,15 @@ _RATIONALS = (
     *map(type, (sympy.S.Half, sympy.S(0), sympy.S(1), sympy.S(-1))),
 )
 ENCODERS: dict[type, Any] = {
-    **{type(each): _encode_constant for each in _CONSTANTS.values()},
+    **dict.fromkeys(
+        map(type, _CONSTANTS.values()), lambda encoder, value, depth: ["sy.c", str(value)]
+    ),
     **dict.fromkeys(_RATIONALS, _encode_rational),
     **dict.fromkeys(_CLASSES.values(), _encode_expression),
     **dict.fromkeys(_MATRICES.values(), _encode_matrix),
     sympy.Float: _encode_float,
     sympy.Symbol: _encode_symbol,
 }
-"""The exact types and their encoders."""
 _KNOWN = frozenset(map(id, ENCODERS))
 """By identity: a lookup by class would hash it, which a student's metaclass may define."""
 
@@ -219,4 +213,3 @@ DECODERS: dict[str, tuple[int, Any]] = {
     "sy.u": (2, _decode_undefined),
     "sy.m": (4, _decode_matrix),
 }
-"""The tags, how many parts each has, and their decoders."""

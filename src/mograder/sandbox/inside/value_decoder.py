@@ -80,15 +80,14 @@ def decode(
         raise
     except Exception as error:  # noqa: BLE001  # whatever a library raises
         raise rules.Undecodable(f"the value cannot be built ({type(error).__name__})") from None
-    decoder.finish()
+    if decoder.buffers:
+        raise rules.Undecodable("a buffer too many")
     if decoder.refused:
         raise rules.Refused(rules.TRAITS[min(decoder.refused)])
     return value
 
 
 class Decoder:
-    """The state of one decoding; library modules call its methods, too."""
-
     def __init__(
         self,
         buffers: list[bytearray],
@@ -108,8 +107,8 @@ class Decoder:
         """How many frames and the like we are in, whose parts have no number."""
         self._deepest = 0
         self.refused: set[str] = set()
-        self._buffers = buffers
-        self._taken = 0
+        self.buffers = buffers[::-1]
+        """Those that are left, the next one at the end."""
         self._hook = hook
         self._nodes = 0
         self._texts = 0
@@ -134,7 +133,6 @@ class Decoder:
         return self._changes or self.allows(trait)
 
     def value(self, tree: object, depth: int) -> Any:
-        """Return the value of a tree inside ``depth`` containers."""
         self._nodes += 1
         if self._nodes > rules.NODES or depth > rules.DEPTH:
             raise rules.Undecodable("too many parts, or nested too deep")
@@ -185,7 +183,6 @@ class Decoder:
         return value
 
     def with_changes(self, tree: object) -> tuple[Any, dict[int, Any]]:
-        """Return a value and the contents of shared objects by their numbers."""
         if type(tree) is not list or len(tree) != 2 or type(tree[1]) is not list:
             raise rules.Undecodable("not a value with changes")
         value, changes = self.value(tree[0], 0), {}
@@ -200,12 +197,10 @@ class Decoder:
 
     def _contents(self, tree: object) -> object:
         """Return the contents of a shared object, which has no number itself here."""
-        plain = type(tree) is not list or not tree or tree[0] not in rules.NUMBERED
-        if plain:
-            return self.value(tree, 0)
-        self._whole += 1
+        whole = type(tree) is list and bool(tree) and tree[0] in rules.NUMBERED
+        self._whole += whole
         value = self.value(tree, 0)
-        self._whole -= 1
+        self._whole -= whole
         return value
 
     def items(self, trees: object, depth: int) -> list[Any]:
@@ -215,13 +210,12 @@ class Decoder:
 
     def buffer(self) -> bytearray:
         """Return the next buffer; each is returned once, and may be built upon."""
-        if self._taken >= len(self._buffers):
+        if not self.buffers:
             raise rules.Undecodable("a buffer is missing")
-        self._taken += 1
-        return self._buffers[self._taken - 1]
+        return self.buffers.pop()
 
     def texts(self) -> list[str | None]:
-        """Return the texts of the next two buffers."""
+        """Return the texts of the next two buffers, lengths and UTF-8."""
         table, data = self.buffer(), memoryview(self.buffer())
         if len(table) % 4:
             raise rules.Undecodable("half a length")
@@ -246,14 +240,8 @@ class Decoder:
         where = integer(number, 0, 2**31 - 1)
         return self._hook(rules.HandleFacts(where, kind, text(class_name, rules.NAME)))
 
-    def finish(self) -> None:
-        """Raise ``Undecodable`` if a buffer was not used."""
-        if self._taken != len(self._buffers):
-            raise rules.Undecodable("a buffer too many")
-
 
 def text(value: object, most: int) -> str:
-    """Return text of at most ``most`` characters, without surrogates."""
     if type(value) is not str or len(value) > most:
         raise rules.Undecodable("not a text, or too long")
     if not value.isascii():
@@ -268,7 +256,6 @@ def integer(value: object, least: int, most: int) -> int:
 
 
 def flag(value: object) -> bool:
-    """Return true or false, nothing else."""
     if type(value) is not bool:
         raise rules.Undecodable("neither true nor false")
     return value
@@ -295,7 +282,6 @@ def zone(tree: object) -> datetime.tzinfo | None:
 
 
 def matched(value: object, pattern: re.Pattern[str]) -> str:
-    """Return text that matches the pattern, all of it."""
     if type(value) is not str or not pattern.fullmatch(value):
         raise rules.Undecodable("not written as the encoder writes it")
     return value
@@ -323,12 +309,8 @@ def _whole(tree: object) -> int:
     return integer(tree, -(2**63), 2**63 - 1)
 
 
-def _float(decoder: Decoder, depth: int, digits: object) -> float:
+def _float(digits: object) -> float:
     return float.fromhex(matched(digits, _HEX_FLOAT))
-
-
-def _complex(decoder: Decoder, depth: int, real: object, imaginary: object) -> complex:
-    return complex(_float(decoder, depth, real), _float(decoder, depth, imaginary))
 
 
 def _str(decoder: Decoder, depth: int) -> str:
@@ -430,10 +412,20 @@ def _decimal(decoder: Decoder, depth: int, written: object) -> decimal.Decimal:
 def _namedtuple(
     decoder: Decoder, depth: int, name: object, fields: object, trees: object
 ) -> object:
+    """Return a namedtuple, of the one class of this name and these fields.
+
+    ``namedtuple`` evaluates the fields' names, which is why they are identifiers by now; it refuses
+    duplicates and fields with an underscore itself.
+    """
     if type(fields) is not list or len(fields) > rules.NAMES:
         raise rules.Undecodable("too many fields")
-    made = _namedtuple_class(identifier(name), tuple(map(identifier, fields)))
-    return made._make(decoder.items(trees, depth))
+    title, names = identifier(name), tuple(map(identifier, fields))
+    if (title, names) not in _classes:
+        if len(_classes) >= _MOST_CLASSES:
+            raise rules.Undecodable("too many classes of namedtuples")
+        made = collections.namedtuple(title, names, module="__main__")  # type: ignore[misc]
+        _classes[title, names] = made
+    return _classes[title, names]._make(decoder.items(trees, depth))
 
 
 def identifier(value: object) -> str:
@@ -452,25 +444,11 @@ def know_namedtuple(kind: Any) -> None:
     _classes[kind.__name__, tuple(kind._fields)] = kind
 
 
-def _namedtuple_class(name: str, fields: tuple[str, ...]) -> Any:
-    """Return the one class of this name and these fields, so that values are of one type.
-
-    ``namedtuple`` evaluates the fields' names, which is why they are identifiers by now; it refuses
-    duplicates and fields with an underscore itself.
-    """
-    if (name, fields) not in _classes:
-        if len(_classes) >= _MOST_CLASSES:
-            raise rules.Undecodable("too many classes of namedtuples")
-        made = collections.namedtuple(name, fields, module="__main__")  # type: ignore[misc]
-        _classes[name, fields] = made
-    return _classes[name, fields]
-
-
 _DECODERS: dict[str, tuple[int, Callable[..., Any]]] = {
     "...": (0, lambda decoder, depth: Ellipsis),
     "i": (1, lambda decoder, depth, digits: int(matched(digits, _HEX_INT), 16)),
-    "f": (1, _float),
-    "c": (2, _complex),
+    "f": (1, lambda decoder, depth, digits: _float(digits)),
+    "c": (2, lambda decoder, depth, *parts: complex(*map(_float, parts))),
     "s": (0, _str),
     "b": (1, _after(_bytearray, bytes)),
     "B": (1, _bytearray),

@@ -79,12 +79,8 @@ def encode(
 
 def data_bytes(value: object) -> bytes:
     """Return what tells an array or a frame apart from others of other contents."""
-    tree, buffers = encode(value, _no_handle)
+    tree, buffers = encode(value, lambda _: rules.HandleFacts(0, "opaque", ""))
     return repr(tree).encode() + b"".join(buffers)
-
-
-def _no_handle(value: object) -> Any:
-    return rules.HandleFacts(0, "opaque", "")
 
 
 class Encoder:
@@ -108,7 +104,6 @@ class Encoder:
         """How many frames and the like we are in, whose parts have no number."""
 
     def value(self, value: object, depth: int) -> Any:
-        """Return the tree of one value inside ``depth`` containers."""
         self.count(depth)
         kind = type(value)
         if value is None or kind is bool:
@@ -120,10 +115,12 @@ class Encoder:
         found = _ENCODERS.get(id(kind)) or _of_library(kind)
         mark, nodes, known = len(self.buffers), self._nodes, self._links.mark
         deepest, self._deepest = self._deepest, depth
+        whole = id(kind) in _whole_types
+        self._whole += whole
         try:
             if found is not None:
-                tree = self._of(found, value, depth)
-                if self._whole == 0 and tree[0] in rules.NUMBERED:
+                tree = found(self, value, depth)
+                if self._whole == whole and tree[0] in rules.NUMBERED:
                     self._links.sent(value, self._nodes - nodes + 1, self._deepest - depth)
                 return tree
             if _is_namedtuple(kind):
@@ -132,8 +129,10 @@ class Encoder:
             del self.buffers[mark:]
             self._links.take_back(known)
         finally:
+            self._whole -= whole
             self._deepest = max(deepest, self._deepest)
-        return self._handle(value)
+        facts = self._hook(value)
+        return ["h", facts.number, facts.kind, short(facts.class_name)]
 
     def contents(self, value: Any) -> Any:
         """Return the tree of a shared object's contents, in which it has no number itself.
@@ -151,15 +150,6 @@ class Encoder:
             return False
         finally:
             self._whole -= found is value
-
-    def _of(self, function: Any, value: object, depth: int) -> Any:
-        if id(type(value)) not in _whole_types:
-            return function(self, value, depth)
-        self._whole += 1
-        try:
-            return function(self, value, depth)
-        finally:
-            self._whole -= 1
 
     def _reference(self, value: object, depth: int) -> Any:
         """Return the tree of an object that the other end has already, None for any other.
@@ -179,7 +169,6 @@ class Encoder:
         return () if self._whole else self._links.arrays()
 
     def count(self, depth: int) -> None:
-        """Count one node of the tree."""
         self._nodes += 1
         self._deepest = max(self._deepest, depth)
         if self._nodes > rules.NODES:
@@ -209,10 +198,6 @@ class Encoder:
         self.buffers.append(struct.pack(f"<{len(lengths)}i", *lengths))
         self.buffers.append(b"".join(each for each in data if each))
 
-    def _handle(self, value: object) -> list[Any]:
-        facts = self._hook(value)
-        return ["h", facts.number, facts.kind, short(facts.class_name)]
-
 
 def short(text: object) -> str:
     """Return a name as it may travel: bounded, valid UTF-8; "?" for what is not text."""
@@ -237,30 +222,23 @@ def _clean(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def _root(kind: type) -> str:
-    """The first part of a class's claimed module; only a hint where to look for its type."""
-    module = _module(kind)
-    return module.split(".", 1)[0] if type(module) is str else ""
-
-
 def _of_library(kind: type) -> Callable[..., Any] | None:
-    root = _root(kind)
+    module = _module(kind)  # what the class claims; only a hint where to look for its type
+    root = module.split(".", 1)[0] if type(module) is str else ""
     if root not in _LIBRARIES or root not in sys.modules:
         return None
     types = own_modules.load(f"{root}_values").ENCODERS
     if id(kind) not in _ENCODERS:
         _ENCODERS.update((id(each), function) for each, function in types.items())
-        _whole_types.update(id(each) for each in types if root != "numpy" or _is_masked(each))
+        _whole_types.update(
+            id(each) for each in types if root != "numpy" or _type_name(each) == "MaskedArray"
+        )
     return _ENCODERS.get(id(kind))
 
 
 def is_of_data(kind: type) -> bool:
     """Whether a class, or one above it, is of a library's values that are data."""
     return any(_of_library(each) is not None for each in _mro(kind))
-
-
-def _is_masked(kind: type) -> bool:
-    return bool(_type_name(kind) == "MaskedArray")
 
 
 def _is_namedtuple(kind: type) -> bool:
@@ -315,18 +293,12 @@ def _bytes(encoder: Encoder, value: bytes | bytearray, depth: int) -> Any:
 
 def _items(tag: str) -> Callable[..., Any]:
     def encode_items(encoder: Encoder, value: Iterable[object], depth: int) -> Any:
-        return [tag, encoder.items(value, tuple(value), depth)]
-
-    return encode_items
-
-
-def _keys_checked(tag: str) -> Callable[..., Any]:
-    def encode_set(encoder: Encoder, value: Iterable[object], depth: int) -> Any:
         trees = encoder.items(value, tuple(value), depth)
-        _check_keys(trees)
+        if tag in ("S", "F"):
+            _check_keys(trees)
         return [tag, trees]
 
-    return encode_set
+    return encode_items
 
 
 def _deque(encoder: Encoder, value: collections.deque[object], depth: int) -> Any:
@@ -383,12 +355,9 @@ def _range(encoder: Encoder, value: range, depth: int) -> Any:
     return ["r", *(_int(encoder, each, depth) for each in (value.start, value.stop, value.step))]
 
 
-def _datetime(encoder: Encoder, value: datetime.datetime, depth: int) -> Any:
-    return ["dt", value.replace(tzinfo=None).isoformat(), value.fold, zone(value.tzinfo)]
-
-
-def _time(encoder: Encoder, value: datetime.time, depth: int) -> Any:
-    return ["ti", value.replace(tzinfo=None).isoformat(), value.fold, zone(value.tzinfo)]
+def _time(encoder: Encoder, value: datetime.datetime | datetime.time, depth: int) -> Any:
+    tag = "ti" if type(value) is datetime.time else "dt"
+    return [tag, value.replace(tzinfo=None).isoformat(), value.fold, zone(value.tzinfo)]
 
 
 def _timedelta(encoder: Encoder, value: datetime.timedelta, depth: int) -> Any:
@@ -430,8 +399,8 @@ _TYPES: dict[type, Callable[..., Any]] = {
     bytearray: _bytes,
     list: _items("l"),
     tuple: _items("t"),
-    set: _keys_checked("S"),
-    frozenset: _keys_checked("F"),
+    set: _items("S"),
+    frozenset: _items("F"),
     dict: _pairs("d"),
     collections.Counter: _pairs("C"),
     collections.OrderedDict: _ordered,
@@ -439,7 +408,7 @@ _TYPES: dict[type, Callable[..., Any]] = {
     collections.deque: _deque,
     range: _range,
     datetime.date: lambda encoder, value, depth: ["da", value.isoformat()],
-    datetime.datetime: _datetime,
+    datetime.datetime: _time,
     datetime.time: _time,
     datetime.timedelta: _timedelta,
     decimal.Decimal: _decimal,
