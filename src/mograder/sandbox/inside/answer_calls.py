@@ -76,7 +76,8 @@ class Errors:
         if name in self.given:
             return self.given[name]
         bases = tuple(each for each in above if issubclass(each, Exception))
-        nearest = next((ALLOWED[each] for each in built_in if _is_allowed(each)), None)
+        known = (each for each in built_in if type(each) is str and each in ALLOWED)
+        nearest = next((ALLOWED[each] for each in known), None)
         if not bases and nearest is None:
             return None
         self._made[name] = type(name, bases or (nearest or Exception,), {"__module__": MODULE})
@@ -109,10 +110,6 @@ class Errors:
         return self._made.get(own) or self.given.get(own) or getattr(module, own, None)
 
 
-def _is_allowed(name: object) -> bool:
-    return type(name) is str and name in ALLOWED
-
-
 _MOST_CALLS = 200
 _MOST_SHOWN = 200
 
@@ -136,7 +133,6 @@ class CallLog:
 
 
 def shown_call(path: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> str:
-    """Return a call as it would be written, shortened."""
     given = [shown(each) for each in args[:8]]
     given += [f"{name}={shown(each)}" for name, each in list(keywords.items())[:8]]
     return f"{path}({', '.join(given)})"[:_MOST_SHOWN]
@@ -169,10 +165,7 @@ _SHORT = _Short()
 
 
 def described(value: object) -> str:
-    """Return in words what a value is: "a number", "a list", "an object of class Rect".
-
-    Nothing is asked of the value.
-    """
+    """Return in words what a value is ("a number", "a list"); nothing is asked of it."""
     kind = type(value)
     if kind in (int, float, complex):
         return "a number"
@@ -187,7 +180,6 @@ def described(value: object) -> str:
 
 
 def with_article(noun: str) -> str:
-    """Return "a list", "an iterator"."""
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
@@ -219,18 +211,14 @@ class Calls:
         known = self._stand_ins.known_method(owner, name, rules.SAME_RESULT)
         path = f"{owner}.{known or name}"
         self._stand_ins.book.note(f"{path}()")  # also if it raises
-        if name == "__next__":
-            return self._next(number, f"{path}()")
+        if name == "__next__":  # which may end a loop
+            reply = self._stand_ins.request("next", number)
+            if self._stand_ins.outcome(reply, "stop") == "stop":
+                raise StopIteration
+            return self._stand_ins.value(reply, f"{path}()")
         if name == "__exit__":
             args = (None, None, None)
         return self._ask(("special", number, name), path, args, {})
-
-    def _next(self, number: int, path: str) -> Any:
-        """Return the next item of an instance that is an iterator, which may end a loop."""
-        reply = self._stand_ins.request("next", number)
-        if self._stand_ins.outcome(reply, "stop") == "stop":
-            raise StopIteration
-        return self._stand_ins.value(reply, path)
 
     def _ask(
         self, request: tuple[Any, ...], path: str, args: tuple[Any, ...], keywords: dict[str, Any]
@@ -240,7 +228,7 @@ class Calls:
         given.update(keywords)
         changeable = [each for each in given if self._changeable(book, path, each, given[each])]
         wanted = [] if stand_ins.sharing else changeable
-        before = {each: _written(given[each]) for each in wanted} if book.records else {}
+        before = {each: _digest(given[each]) for each in wanted} if book.records else {}
         files = {place: at for place, each in given.items() if (at := carried_files.named(each))}
         shown = shown_call(path, args, keywords)
         started = time.perf_counter()
@@ -259,7 +247,7 @@ class Calls:
         honoured = book.records or stand_ins.sharing or same in book.use(path).same
         if same >= 0 and honoured and shared_objects.kind_of(args[same]):
             stand_ins.claims.add(f"{path}() is its argument")
-            book.note(path, same=same)
+            book.note(path, same=(same,))
             return args[same]
         stand_ins.log.returned(result)
         return result
@@ -312,7 +300,7 @@ class Calls:
             argument = given[place]
             self._before.setdefault(id(argument), (argument, _kept(argument)))
             _refill(argument, contents, path)
-            if book.records and _written(argument) != before[place]:
+            if book.records and _digest(argument) != before[place]:
                 book.note(path, changes=(place,))
 
     def put_back(self) -> None:
@@ -362,10 +350,7 @@ def know_texts(texts: dict[str, str]) -> None:
 
 
 def dress(function: Any, facts: Any) -> bool:
-    """Give a function the name, the text and the signature that the worker claims.
-
-    Return whether it has attributes of its own, which the worker claims, too.
-    """
+    """Give a function what the worker claims of it; return whether it has own attributes."""
     if type(facts) is not tuple or len(facts) != 5:
         return False
     name, text, parameters, returned, attributes = facts
@@ -388,11 +373,9 @@ def dress(function: Any, facts: Any) -> bool:
 def _parameter(
     name: str, kind: int, has_default: bool, default: object, annotation: object
 ) -> inspect.Parameter:
-    kinds = tuple(inspect._ParameterKind)
-    if type(kind) is not int or not 0 <= kind < len(kinds):
-        raise ValueError("no kind of parameter")
     given = default if has_default is True else inspect.Parameter.empty
-    return inspect.Parameter(name, kinds[kind], default=given, annotation=_annotation(annotation))
+    known = inspect._ParameterKind(kind)  # ``ValueError`` for any other number
+    return inspect.Parameter(name, known, default=given, annotation=_annotation(annotation))
 
 
 _TYPES: dict[str, Any] = {
@@ -431,10 +414,7 @@ def _type_of(node: ast.expr) -> Any:
     raise ValueError("another annotation")
 
 
-def _written(value: object) -> bytes:
-    """Return what tells a value apart from a later one, without asking it."""
-    found: bytes = shared_objects.deep_digest(value, value_encoder.data_bytes)
-    return found
+_digest = functools.partial(shared_objects.deep_digest, data=value_encoder.data_bytes)
 
 
 def _kept(value: object) -> Any:
@@ -454,9 +434,8 @@ def _refill(argument: Any, contents: Any, path: str) -> None:
 
 
 def _random_states() -> dict[str, Any]:
-    numpy = None
-    if "numpy" in sys.modules:
-        numpy = importlib.import_module("numpy.random").get_state()
+    given = "numpy" in sys.modules
+    numpy = importlib.import_module("numpy.random").get_state() if given else None
     return {"random": random.getstate(), "numpy": numpy}
 
 

@@ -57,6 +57,7 @@ import codec_rules as rules  # type: ignore[import-not-found]
 import grading_contract  # type: ignore[import-not-found]
 import judged_parts  # type: ignore[import-not-found]
 import label_results  # type: ignore[import-not-found]
+import own_modules  # type: ignore[import-not-found]
 import stand_ins  # type: ignore[import-not-found]
 
 _PULSE = 0.5
@@ -73,7 +74,6 @@ _ENDS = ("report", "control", "requests", "answers")
 
 
 def main(argv: list[str]) -> None:
-    """Judge one submission, report, and exit at once."""
     options = json.loads(argv[0])
     cell_runner.prepare_process(options)
     for name in _ENDS:
@@ -150,24 +150,19 @@ class Template:
         self.parts = judged_parts.Parts(self.plan, self._notebook.enter_context(_notebook()))
 
     def run(self) -> None:
-        """Run the template in this process."""
         answer_calls.seed_random(f"{self.plan.data['source_sha256']}:template")
-        before = _threads()  # with those of numpy, which a fork makes anew
+        before = own_modules.threads()  # with those of numpy, which a fork makes anew
         self.parts.run_template()
-        self.leaves_threads = _threads() > before
+        self.leaves_threads = own_modules.threads() > before
         self.has_run = True
 
-    def prepare(self) -> dict[int, str]:
+    def prepare(self) -> Any:
         """Run the template for judges that are forked later; return what failed."""
         self.run()
         self.parts.compile_judged()
         for part in self.plan.data["judged"]:
             judged_parts.modules_named(part["code"])  # which is kept, for each judge to have it
-        return dict(self.parts.failed)
-
-
-def _threads() -> int:
-    return sum(1 for _ in pathlib.Path("/proc/self/task").iterdir())
+        return self.parts.failed
 
 
 _templates: dict[str, Template] = {}
@@ -196,23 +191,8 @@ def _read(given: Any) -> Any:
     return given
 
 
-def _read_private(given: int | dict[str, Any]) -> dict[str, Any]:
-    if isinstance(given, dict):
-        return given
-    with open(given, encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor
-        found: dict[str, Any] = json.loads(pipe.readline())
-        return found
-
-
-def _is_hidden(part: dict[str, Any]) -> bool:
-    hidden: bool = part["check"]["hidden"]
-    return hidden
-
-
 @dataclass
 class _Verdict:
-    """The state of one check, and its conditions by label."""
-
     state: str = "judged"
     reason: str = ""
     results: list[Any] = field(default_factory=list)
@@ -246,21 +226,13 @@ class _Told:
         return _Verdict(self.state, self.reason, results)
 
 
-def _both(first: _Verdict, second: _Verdict) -> _Verdict:
-    """Return the verdict of what holds in both runs of a check."""
-    if second.state != "judged":
-        return second
-    results = label_results.both(first.results, second.results)
-    return _Verdict("judged", first.reason or second.reason, results)
-
-
 def _overfull(part: dict[str, Any]) -> _Verdict:
     if part["answers"]:
         return _Verdict("not run", "this check took too much memory with this answer")
     return _Verdict("needs attention", "the judge has no more memory")
 
 
-def _read_told(descriptor: int, seconds: float) -> tuple[bytes, bool]:
+def read_told(descriptor: int, seconds: float) -> tuple[bytes, bool]:
     """Return what a process writes, up to a limit, and whether that is all, in time."""
     end, data = time.monotonic() + seconds, b""
     while (left := end - time.monotonic()) > 0 and len(data) <= _MOST_TOLD:
@@ -270,11 +242,6 @@ def _read_told(descriptor: int, seconds: float) -> tuple[bytes, bool]:
             return data, True
         data += got
     return data, False
-
-
-def _adopt_orphans() -> None:
-    """Become the parent of what a check's process leaves behind, so that it can be ended."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _children() -> frozenset[int]:
@@ -316,7 +283,7 @@ def _forked(
         os._exit(0)
     os.close(tells)
     try:
-        return _read_told(reads, seconds)
+        return read_told(reads, seconds)
     finally:
         os.close(reads)
         os.kill(child, signal.SIGKILL)
@@ -330,13 +297,12 @@ class _Judge:
         self._seed = ""
         self._audit = judged_parts.Audit()
         self._private: int | dict[str, Any] = options["private"]
-        _adopt_orphans()
+        # Become the parent of what a check's process leaves behind, so that it can be ended.
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._rehearsal: dict[str, Any] | None = options.get("rehearsal")
         self._started = time.monotonic()
         self._plan, self._parts = template.plan, template.parts
         self._template = template
-        self._late = not template.has_run
-        """Whether the process of each check runs the template itself."""
         limits = answer_session.Limits(**options["seconds"])
         ends = (options[name] for name in ("control", "requests", "answers"))
         self._session = answer_session.AnswerSession(*ends, limits)
@@ -357,13 +323,18 @@ class _Judge:
 
     def run(self) -> None:
         signal.signal(signal.SIGALRM, self._interrupt)
-        self._tell_failures(self._parts.failed)
+        for part in self._plan.data["template"]:
+            if (why := self._parts.failed.get(part["cell"])) is not None:
+                self._lines.say("given", cell=part["cell"], line=part["line"], error=why)
         self._session.wait()
-        private = _read_private(self._private)
+        private = self._private
+        if not isinstance(private, dict):
+            with open(private, encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor
+                private = json.loads(pipe.readline())
         self._seed = private["seed"]
         answer_calls.know_texts(private["texts"])
         self._session.start_time()
-        checks = sorted(self._plan.checks, key=_is_hidden)
+        checks = sorted(self._plan.checks, key=lambda part: bool(part["check"]["hidden"]))
         # All are told at the end: what this process does between forks it copies at each of them.
         judged = []
         for number, (part, following) in enumerate(itertools.zip_longest(checks, checks[1:]), 1):
@@ -387,7 +358,7 @@ class _Judge:
         self._session.start_time()
         found = []
         for part in self._plan.checks:
-            verdict, _ = self._attempt(part, self._seed, answer_calls.CallLog(), shares=True)
+            verdict, _ = self._attempt(part, self._seed, shares=True)
             before = self._judged_before.get(part["cell"], [])
             if verdict.state != "judged" or label_results.both(before, verdict.results) != before:
                 found.append(part["cell"])
@@ -404,7 +375,7 @@ class _Judge:
         def attempt(part: dict[str, Any], seed: str, trial: Any) -> tuple[Any, Any]:
             self._book = rehearsal.book
             shares = part["cell"] not in contract.copies
-            return self._attempt(part, seed, answer_calls.CallLog(), trial, shares=shares)
+            return self._attempt(part, seed, trial, shares=shares)
 
         rehearsal.run(attempt, self._seed, self._judged_before)
 
@@ -422,20 +393,15 @@ class _Judge:
         """Return a check's verdict, claims and calls, with a process of the worker's own for it.
 
         The author's own solution is trusted: it is judged in this process, which records it.
+
+        For others, first arguments and results are one object in both processes, so that the check
+        sees what it would see in one process. If the answer has changed any of them beyond what the
+        author's does, what holds must hold without that, too: an emptied argument equals an empty
+        result.
         """
         if self._contract is None:
-            log = answer_calls.CallLog()
-            verdict, answers = self._attempt(part, self._seed, log)
-            return verdict, sorted(answers.claims), log.calls
-        return self._apart(part)
-
-    def _apart(self, part: dict[str, Any]) -> tuple[_Verdict, list[str], list[dict[str, Any]]]:
-        """Return a check's verdict, claims and calls.
-
-        First arguments and results are one object in both processes, so that the check sees what
-        it would see in one process. If the answer has changed any of them beyond what the author's
-        does, what holds must hold without that, too: an emptied argument equals an empty result.
-        """
+            verdict, answers = self._attempt(part, self._seed)
+            return verdict, sorted(answers.claims), answers.log.calls
         shares = part["cell"] not in self._contract.copies
         verdict, told = self._told(part, shares=shares)
         if told is None:
@@ -443,8 +409,11 @@ class _Judge:
         claims = set(told.claims)
         if told.beyond and verdict.state == "judged":
             strict, again = self._told(part, shares=False)
-            verdict = _both(verdict, strict)
             claims.update(() if again is None else again.claims)
+            if strict.state == "judged":
+                both = label_results.both(verdict.results, strict.results)
+                strict = _Verdict("judged", verdict.reason or strict.reason, both)
+            verdict = strict
         return verdict, sorted(claims), told.calls
 
     def _told(self, part: dict[str, Any], *, shares: bool) -> tuple[_Verdict, _Told | None]:
@@ -459,7 +428,7 @@ class _Judge:
             self._session.start_process()  # now, so that both ends fork at the same time
 
         def judge(tells: int) -> None:
-            self._lines.close()
+            os.close(self._lines.descriptor)
             self._judge_here(part, tells, shares=shares)
 
         def end() -> None:
@@ -493,20 +462,15 @@ class _Judge:
         return any(rules.KINDS.intersection(use.kinds) for use in uses)
 
     def _judge_here(self, part: dict[str, Any], tells: int, *, shares: bool) -> None:
-        """Judge a check in its own process, and report to the judge."""
-        log = answer_calls.CallLog()
-        if self._late:
+        if not self._template.has_run:  # the process of each check runs it then
             self._template.run()
-        seconds = self._session.begin()
-        if part["answers"]:
-            os.write(tells, b" ")  # from here on the answers may be why this does not end
-        verdict, answers = self._in_time(part, self._seed, seconds, log, shares=shares)
+        verdict, answers = self._attempt(part, self._seed, shares=shares, tells=tells)
         told = {
             "state": verdict.state,
             "reason": verdict.reason,
             "results": [each.as_data() for each in verdict.results],
             "claims": sorted(answers.claims),
-            "calls": log.calls,
+            "calls": answers.log.calls,
             "number": self._session.number,
             "lost": self._session.lost,
             "beyond": answers.sharing is not None and answers.sharing.beyond,
@@ -520,40 +484,25 @@ class _Judge:
         self,
         part: dict[str, Any],
         seed: str,
-        log: Any,
         trial: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
         *,
         shares: bool = False,
+        tells: int | None = None,
     ) -> tuple[_Verdict, Any]:
         """Return the verdict of one check, and the stand-ins that it has used.
 
         ``trial`` changes the answers of the worker's process for this check; then that process
-        goes on with the next trial, unless it does not answer any more.
+        goes on with the next trial, unless it does not answer any more. ``tells`` is the pipe to
+        the judge if this is the check's own process; then the judge ends that of the worker.
         """
         seconds = self._session.begin()
-        verdict, answers = self._in_time(part, seed, seconds, log, trial, shares=shares)
-        if trial is None or self._session.broken:
-            self._session.end()
-        return verdict, answers
-
-    def _in_time(
-        self,
-        part: dict[str, Any],
-        seed: str,
-        seconds: float,
-        log: Any,
-        trial: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
-        *,
-        shares: bool,
-    ) -> tuple[_Verdict, Any]:
-        """Return the verdict of a check that has begun and may take ``seconds``."""
+        if tells is not None and part["answers"]:
+            os.write(tells, b" ")  # from here on the answers may be why this does not end
         # Other numbers for each submission, the same whenever it is judged.
         secret = f"{seed}:{part['cell']}"
         answer_calls.seed_random(secret)
         interface = self._plan.interface
-        answers = stand_ins.StandIns(
-            self._session, self._book, interface, log, secret, shares=shares
-        )
+        answers = stand_ins.StandIns(self._session, self._book, interface, secret, shares=shares)
         verdict = _Verdict()
         try:
             signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), _PULSE)
@@ -564,12 +513,14 @@ class _Judge:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except answer_session.NoAnswer:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        answers.put_back()
+        answers.calls.put_back()
         if self._session.broken and verdict.state == "judged":
             verdict = _Verdict("not run", self._session.broken)
         if self._audit.found:
             verdict = _Verdict("needs attention", self._audit.found)
             self._audit.found = ""
+        if tells is None and (trial is None or self._session.broken):
+            self._session.end()
         return verdict, answers
 
     def _judged(self, part: dict[str, Any], answers: Any) -> _Verdict:
@@ -612,13 +563,11 @@ class _Judge:
     def _bind(self, part: dict[str, Any], names: dict[str, Any], answers: Any) -> str:
         """Bind the answers of a check; return why one is missing."""
         for name in part["answers"]:
-            found, value = answers.pull(name)
+            found, names[name] = answers.pull(name)
             if not found:
-                return f"`{name}` is not defined: {value}"
+                return f"`{name}` is not defined: {names[name]}"
             if self._imports[name]:
                 exec(self._imports[name], names)  # noqa: S102 - the author's own import
-            else:
-                names[name] = value
         return ""
 
     def _run(self, part: dict[str, Any], names: dict[str, Any]) -> None:
@@ -653,19 +602,18 @@ class _Judge:
     ) -> None:
         cell, results = part["cell"], verdict.results
         if self._contract is None:
-            self._seen += label_results.expected(cell, results)
+            self._seen += [
+                grading_contract.ExpectedLabel(
+                    cell, each.label, each.key, float(each.total), len(each.conditions)
+                )
+                for each in results
+            ]
             self._judged_before[cell] = results
         else:
             wanted = [each for each in self._contract.labels if each.cell == cell]
             results = label_results.by_contract(results, wanted, verdict.reason)
         labels = [each.as_data() for each in results]
         self._lines.tell_check(part, verdict, labels, claims, calls)
-
-    def _tell_failures(self, failed: dict[int, str]) -> None:
-        for part in self._plan.data["template"]:
-            if part["cell"] in failed:
-                why = failed[part["cell"]]
-                self._lines.say("given", cell=part["cell"], line=part["line"], error=why)
 
     def _interrupt(self, number: int, frame: Any) -> None:
         self._session.break_off("the time of this check is over")

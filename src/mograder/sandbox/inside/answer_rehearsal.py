@@ -42,14 +42,13 @@ _RIGHT = ("changes", "keeps", "twice")
 """Kinds of junk that are wrong for some checks only: nothing is told where they pass."""
 _Attempt = Callable[[dict[str, Any], str, Any], tuple[Any, Any]]
 """Judges a part with a seed and a trial: its verdict, and the stand-ins that it has used."""
+_Trial = Callable[[dict[str, Any], Any], Any]
 _Forked = Callable[[Callable[[int], None], float], bytes]
 """Returns what a function writes in a process of its own, until it ends or the seconds are over."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Junk:
-    """A kind of junk for an answer, with what it does in words."""
-
     name: str
     kind: str
     words: str
@@ -89,14 +88,14 @@ class Rehearsal:
         """Try all checks; ``before`` are the results of each cell with this seed."""
         self._session.start_time()
         for part in self._plan.checks:
-            self._again(attempt, part, seed, before.get(part["cell"], []))
+            verdict, _ = attempt(part, seed + _OTHER_SEED, None)
+            self._compare(part, verdict, before.get(part["cell"], []))
         self._session.start_time()
         kinds = self._interface()
         self._session.restrict(self._trial_seconds, self._seconds)
-        self._try_junk(attempt, seed, kinds)
+        self._try_junk(lambda part, trial: attempt(part, seed, trial)[0], kinds)
 
-    def _again(self, attempt: _Attempt, part: dict[str, Any], seed: str, before: list[Any]) -> None:
-        verdict, _ = attempt(part, seed + _OTHER_SEED, None)
+    def _compare(self, part: dict[str, Any], verdict: Any, before: list[Any]) -> None:
         if verdict.state != "judged" and self._session.broken:
             return  # it has taken too long, which random numbers need not explain
         now = {each.label: each for each in self._results(part, verdict)}
@@ -118,9 +117,7 @@ class Rehearsal:
         """Tell what the answers are; return the kinds of junk that apply to each."""
         answers, kinds = [], {}
         self._session.begin()
-        stands = stand_ins.StandIns(
-            self._session, self.book, self._plan.interface, answer_calls.CallLog(), secret=""
-        )
+        stands = stand_ins.StandIns(self._session, self.book, self._plan.interface, secret="")
         with contextlib.suppress(answer_session.NoAnswer):
             for each in self._plan.data["answers"]:
                 name = each["name"]
@@ -128,17 +125,10 @@ class Rehearsal:
                 if not found or each["imported"]:
                     continue
                 answers.append([name, self._described(name, value)])
-                kinds[name] = self._kinds(name)
+                kinds[name] = list(self._session.ask_plainly("kinds", name) or ())
         self._session.end()
         self._say("rehearsal answers", answers=answers)
         return kinds
-
-    def _kinds(self, name: str) -> list[tuple[str, str]]:
-        reply = self._session.ask("kinds", name)
-        if reply.status != "value":
-            return []
-        found = self._session.decode(reply.parts[0], reply.buffers, lambda facts: None)
-        return list(found[0]) if type(found) is tuple else list(found)
 
     def _described(self, name: str, value: Any) -> str:
         """Return what an answer is: ``array float64 (50,)``, ``f(x) → number``, ``class``."""
@@ -147,7 +137,8 @@ class Rehearsal:
         if inspect.isfunction(value):
             given = ", ".join(inspect.signature(value).parameters)
             result = self.book.use(f"{name}()").example
-            return f"({given})" + (f" → {_without_article(result)}" if result else "")
+            noun = result.removeprefix("a ").removeprefix("an ")
+            return f"({given})" + (f" → {noun}" if noun else "")
         if isinstance(value, stand_ins.Opaque):
             return "object"
         if type(value).__module__ == answer_calls.MODULE:
@@ -159,9 +150,7 @@ class Rehearsal:
             return f"{kind.__name__} {shape}"
         return kind.__name__ if value is not None else "None"
 
-    def _try_junk(
-        self, attempt: _Attempt, seed: str, kinds: dict[str, list[tuple[str, str]]]
-    ) -> None:
+    def _try_junk(self, attempt: _Trial, kinds: dict[str, list[tuple[str, str]]]) -> None:
         groups = [
             (one_by_one(part), [_Junk(name, *kind) for kind in kinds.get(name, ())])
             for part in self._plan.checks
@@ -173,23 +162,27 @@ class Rehearsal:
         ends = (now + _SLOW * self._seconds, now + self._seconds)
         for end, tried in zip(ends, (first, rest), strict=True):
             for part, junk in tried:
-                made = self._try_until(end, attempt, (part, seed), junk)
+                made = self._try_until(end, attempt, part, junk)
                 done += made
                 missed.update([part["cell"]] if made < len(junk) else [])
-        self._tell_never({part["cell"] for part, junk in groups if junk} - missed)
+        complete = {part["cell"] for part, junk in groups if junk} - missed
+        for (cell, label), conditions in self._held.items():
+            enough = cell in complete and self._reached[cell, label] >= _ENOUGH
+            for message in conditions.values() if enough else ():
+                self._say("rehearsal never", cell=cell, label=label, message=message)
         trials = sum(len(junk) for _, junk in groups)
         self._say("rehearsal end", done=done, trials=trials, missed=sorted(missed))
 
     def _try_until(
-        self, end: float, attempt: _Attempt, check: tuple[Any, str], junk: list[_Junk]
+        self, end: float, attempt: _Trial, part: dict[str, Any], junk: list[_Junk]
     ) -> int:
-        """Try junk on a check, with a seed, until the end of the time; return how many."""
+        """Try junk on a check until the end of the time; return how many."""
         made = 0
 
         def trials(tells: int) -> None:
             for each in junk[made:]:
                 if time.monotonic() < end:
-                    held = self._try(attempt, *check, each)
+                    held = self._try(attempt, part, each)
                     os.write(tells, json.dumps(held).encode() + b"\n")
             os.write(tells, b"end")
 
@@ -197,21 +190,14 @@ class Rehearsal:
             told = self._forked(trials, left + 2 * self._trial_seconds)
             *lines, last = told.split(b"\n")
             for line in lines:
-                self._note(check[0]["cell"], json.loads(line))
+                self._note(part["cell"], json.loads(line))
             made += len(lines)
             if last == b"end":
                 break
             ended = junk[made]
-            self._say("rehearsal crash", cell=check[0]["cell"], name=ended.name, words=ended.words)
+            self._say("rehearsal crash", cell=part["cell"], name=ended.name, words=ended.words)
             made += 1
         return made
-
-    def _tell_never(self, cells: set[int]) -> None:
-        """Tell the conditions that have held in every trial of their checks."""
-        for (cell, label), conditions in self._held.items():
-            tried = cell in cells and self._reached[cell, label] >= _ENOUGH
-            for message in conditions.values() if tried else ():
-                self._say("rehearsal never", cell=cell, label=label, message=message)
 
     def _note(self, cell: int, held: list[tuple[str, list[tuple[int, str]]]]) -> None:
         """Keep, for each label, the conditions that held in all trials so far, by number."""
@@ -222,10 +208,7 @@ class Rehearsal:
             self._held[cell, label] = {number: known[number] for number in both}
 
     def _held_by(self, cell: int, results: list[Any]) -> list[tuple[str, list[tuple[int, str]]]]:
-        """Return the labels of a trial, each with its conditions that held, by number.
-
-        A label of which the check has not evaluated all conditions does not count.
-        """
+        """Return a trial's labels all of whose conditions were evaluated, with those that held."""
         counts = {
             each.label: each.conditions for each in self._contract.labels if each.cell == cell
         }
@@ -235,7 +218,7 @@ class Rehearsal:
             if len(each.conditions) == counts.get(each.label)
         ]
 
-    def _try(self, attempt: _Attempt, part: dict[str, Any], seed: str, junk: _Junk) -> list[Any]:
+    def _try(self, attempt: _Trial, part: dict[str, Any], junk: _Junk) -> list[Any]:
         """Try junk, tell what it passes, and return what :meth:`_note` takes."""
         counts = []
 
@@ -243,10 +226,9 @@ class Rehearsal:
         def trial() -> Iterator[None]:
             self._session.ask("replace", junk.name, junk.kind)
             yield
-            reply = self._session.ask("replaced")
-            counts.append(self._session.decode(reply.parts[0], reply.buffers, lambda facts: None))
+            counts.append(self._session.ask_plainly("replaced"))
 
-        verdict, _ = attempt(part, seed, trial)
+        verdict = attempt(part, trial)
         if verdict.state != "judged" or counts != [True]:
             return []
         if junk.kind not in _RIGHT:
@@ -286,7 +268,3 @@ def _later(condition: ast.expr) -> ast.expr:
         return condition
     empty = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
     return ast.Lambda(args=empty, body=condition)
-
-
-def _without_article(text: str) -> str:
-    return text.removeprefix("a ").removeprefix("an ")

@@ -100,15 +100,13 @@ _WITHOUT_LIMIT = 2**62
 
 
 class Snapshots:
-    """The interface's values as they were when their cells ended, encoded; the objects stay here.
-
-    ``missing`` says for a name why it has no value.
-    """
+    """The interface's values when their cells ended, encoded; the objects stay here."""
 
     def __init__(self) -> None:
         self.table = HandleTable()
         self.values: dict[str, tuple[Any, list[bytes]] | str] = {}
         self.missing: dict[str, str] = {}
+        """Why a name has no value."""
         self.given: dict[str, bytes] = {}
         """What tells given objects apart from later ones, by name, when their cells ended."""
         self.names: dict[str, Any] = {}
@@ -151,15 +149,16 @@ class AnswerServer:
         self._operations: dict[str, Callable[..., Any]] = {
             "call": self._call,
             "special": self._special,
-            "attribute": self._attribute,
+            "attribute": lambda number, name, buffers: getattr(
+                self._object_of(number, buffers), name
+            ),
             "set": self._set,
             "next": self._next,
-            "send": self._send,
-            "await": self._await,
+            "await": lambda *given: asyncio.run(self._object_of(*given)),
             "describe": self._describe,
-            "kinds": self._kinds,
+            "kinds": lambda name, buffers: self._junk.kinds_of(self._snapshots.value(name)),
             "replace": self._replace,
-            "replaced": self._replaced,
+            "replaced": lambda buffers: bool(self._trial.counts),
             "share": self._share,
             "changes": lambda buffers: None,
         }
@@ -178,7 +177,7 @@ class AnswerServer:
     def serve(self, until: int | None = None) -> None:
         """Answer requests; return once the descriptor ``until`` can be read."""
         while True:
-            if until is not None and _first_ready(until, self._requests) == until:
+            if until is not None and until in select.select([until, self._requests], [], [])[0]:
                 return
             frame = self._reader.read(FOREVER)
             self._answer(*frame.head, frame.buffers)
@@ -202,16 +201,22 @@ class AnswerServer:
             with contextlib.redirect_stdout(printed.stream):
                 value = self._operations[operation](*arguments)
         except BaseException as error:  # noqa: BLE001 - a student's code may raise anything
-            if operation in ("next", "send") and type(error) is StopIteration:
+            if operation == "next" and type(error) is StopIteration:
                 self._say([number, "stop", printed.text()])
             else:
-                self._say([number, "error", _classes(error), _text(error), printed.text()])
+                text = cell_runner.error_text(error)[: rules.TEXT].encode("utf-8", "replace")
+                self._say([number, "error", _classes(error), text.decode(), printed.text()])
             return
         if operation == "special" and value[0] is NotImplemented:
             self._say([number, "unsupported", printed.text()])
             return
         links = self._links if self._shares else None
-        self._say_value(number, value, printed.text(), links)
+        changes = [] if links is None else links.changed()
+        try:
+            tree, buffers = value_encoder.encode(value, self._table.facts, links, changes)
+            self._say([number, "value", tree, printed.text()], buffers)
+        except rules.Unencodable as error:
+            self._say([number, "refused", f"The result cannot be carried: {error}."])
 
     def _pull(self, number: int, name: str) -> None:
         found = self._snapshots.values.get(name)
@@ -223,14 +228,6 @@ class AnswerServer:
         else:
             self._say([number, "value", found[0], ""], found[1])
 
-    def _say_value(self, number: int, value: object, printed: str, links: Any) -> None:
-        changes = [] if links is None else links.changed()
-        try:
-            tree, buffers = value_encoder.encode(value, self._table.facts, links, changes)
-            self._say([number, "value", tree, printed], buffers)
-        except rules.Unencodable as error:
-            self._say([number, "refused", f"The result cannot be carried: {error}."])
-
     def _say(self, head: list[Any], buffers: Sequence[bytes] = ()) -> None:
         try:
             self._writer.write(head, buffers, seconds=FOREVER)
@@ -238,15 +235,12 @@ class AnswerServer:
             sentence = f"The result cannot be carried: {error}."
             self._writer.write([head[0], "refused", sentence], seconds=FOREVER)
 
-    def _call(self, number: int, wanted: list[Any], buffers: list[bytearray]) -> Any:
-        return self._result_of(self._table.object(number), wanted, buffers, ())
-
     def _special(self, number: int, name: str, wanted: list[Any], buffers: list[bytearray]) -> Any:
-        owner = self._table.object(number)
-        return self._result_of(getattr(type(owner), name), wanted, buffers, (owner,))
+        kind = type(self._table.object(number))
+        return self._call(number, wanted, buffers, getattr(kind, name))
 
-    def _result_of(
-        self, function: Any, wanted: list[Any], buffers: list[bytearray], first: tuple[object, ...]
+    def _call(
+        self, number: int, wanted: list[Any], buffers: list[bytearray], method: Any = None
     ) -> Any:
         """Return a call's result, the wanted arguments' new values, and which one the result is.
 
@@ -257,31 +251,27 @@ class AnswerServer:
         for path, content in files.items():
             if content is not None or not os.path.lexists(path):  # a file of the notebook's stays
                 carried_files.make(path, content)
-        result = function(*first, *args, **keywords)
+        value = self._table.object(number)
+        call = value if method is None else functools.partial(method, value)
+        result = call(*args, **keywords)
         made = {path: carried_files.content(path) for path in files}
         made = {path: content for path, content in made.items() if content != files[path]}
         given = [args[each] if type(each) is int else keywords[each] for each in wanted]
         same = next((place for place, each in enumerate(args) if each is result), -1)
         return result, tuple(map(shared_objects.contents, given)), same, made
 
-    def _attribute(self, number: int, name: str, buffers: list[bytearray]) -> Any:
-        self._given(buffers)
-        return getattr(self._table.object(number), name)
-
     def _set(self, number: int, name: str, buffers: list[bytearray]) -> None:
         value = self._given(buffers)
         setattr(self._table.object(number), name, value)
 
     def _next(self, number: int, buffers: list[bytearray]) -> Any:
-        self._given(buffers)
-        return next(self._table.object(number))
+        value = self._given(buffers)
+        iterator = self._table.object(number)
+        return next(iterator) if value is None else iterator.send(value)
 
-    def _send(self, number: int, buffers: list[bytearray]) -> Any:
-        return self._table.object(number).send(self._given(buffers))
-
-    def _await(self, number: int, buffers: list[bytearray]) -> Any:
+    def _object_of(self, number: int, buffers: list[bytearray]) -> Any:
         self._given(buffers)
-        return asyncio.run(self._table.object(number))
+        return self._table.object(number)
 
     def _given(self, buffers: list[bytearray]) -> Any:
         """Return a request's value, after what the judge has changed of shared objects."""
@@ -323,9 +313,10 @@ class AnswerServer:
                 linked[name] = "top"
         return linked
 
-    def _kinds(self, name: str, buffers: list[bytearray]) -> Any:
-        """Return the kinds of junk for a name of an author's own notebook; not asked of others."""
-        return _junk_answers().kinds_of(self._snapshots.value(name))
+    @property
+    def _junk(self) -> Any:
+        """The junk for an author's own notebook, which is not asked of others."""
+        return own_modules.load("junk_answers")
 
     def _replace(self, name: str, kind: str, buffers: list[bytearray]) -> None:
         """Put junk in place of a name's value, until other junk is."""
@@ -333,12 +324,8 @@ class AnswerServer:
         if self._original is not None:
             values[self._original[0]] = self._original[1]
         self._original = (name, values[name])
-        self._trial = _junk_answers().junk_for(self._snapshots.value(name), kind)
+        self._trial = self._junk.junk_for(self._snapshots.value(name), kind)
         self._snapshots.take(name, self._trial.value)
-
-    def _replaced(self, buffers: list[bytearray]) -> bool:
-        """Return whether the junk has differed from the author's value."""
-        return bool(self._trial.counts)
 
     def _describe(self, number: int, buffers: list[bytearray]) -> Any:
         value = self._table.object(number)
@@ -348,13 +335,12 @@ class AnswerServer:
         if facts.kind == "instance":
             return self._class_facts(type(value))
         name, text = getattr(value, "__name__", None), getattr(value, "__doc__", None)
-        return name, text, *_signature(value), _has_attributes(value)
+        own = value.__dict__ if type(value) is types.FunctionType else ()
+        has_attributes = type(value) in _WRAPPERS or any(not n.startswith("__") for n in own)
+        return name, text, *_signature(value), has_attributes
 
     def _class_facts(self, kind: type) -> Any:
-        """Return a class's number, name, text, bases, builtin classes, methods, fields and module.
-
-        The methods are special ones, and the fields those of a dataclass.
-        """
+        """Return what ``stand_ins.py`` makes a class of, in the order of its ``_CLASS_FACTS``."""
         classes = [each for each in _mro(kind) if each is not object]
         bases = [each for each in kind.__bases__ if each.__module__ == kind.__module__]
         told = [(self._table.facts(each).number, _name(each)) for each in bases]
@@ -366,7 +352,8 @@ class AnswerServer:
         ]
         number = self._table.facts(kind).number
         fields = list(getattr(kind, "__dataclass_fields__", ()))[: rules.NAMES]
-        names = (_name(kind), _doc(kind))
+        text = kind.__dict__.get("__doc__")
+        names = (_name(kind), text if type(text) is str else None)
         module = value_encoder.short(kind.__module__)
         return number, *names, told, built_in[: rules.CLASSES], special, fields, module
 
@@ -393,15 +380,6 @@ class _Printed(io.RawIOBase):
         return self._kept.decode("utf-8", "replace")[: rules.PRINTED]
 
 
-def _first_ready(first: int, second: int) -> int:
-    ready, _, _ = select.select([first, second], [], [])
-    return first if first in ready else second
-
-
-def _junk_answers() -> Any:
-    return own_modules.load("junk_answers")
-
-
 def _set_random(pickled: bytes | None) -> None:
     """Continue with the judge's random numbers, if its code has seeded them."""
     if pickled is None:
@@ -418,10 +396,11 @@ def _signature(value: Any) -> tuple[list[tuple[Any, ...]] | None, str | None]:
         found = inspect.signature(value)
     except (TypeError, ValueError):
         return None, None
-    empty = inspect.Parameter.empty
+    empty, plain = inspect.Parameter.empty, (int, float, str, bool, bytes)
     told = [
         (
-            *(each.name, int(each.kind), each.default is not empty, _default(each.default)),
+            *(each.name, int(each.kind), each.default is not empty),
+            each.default if type(each.default) in plain else None,
             _annotation(each.annotation),
         )
         for each in list(found.parameters.values())[: rules.PARAMETERS]
@@ -437,23 +416,6 @@ def _annotation(value: Any) -> str | None:
     return text if len(text) <= rules.NAME else None
 
 
-def _has_attributes(value: Any) -> bool:
-    if type(value) in _WRAPPERS:
-        return True
-    own = value.__dict__ if type(value) is types.FunctionType else ()
-    return any(not name.startswith("__") for name in own)
-
-
-def _default(value: object) -> object:
-    plain = (int, float, str, bool, bytes, type(None))
-    return value if type(value) in plain else None
-
-
-def _doc(kind: type) -> str | None:
-    text = kind.__dict__.get("__doc__")
-    return text if type(text) is str else None
-
-
 def _classes(error: BaseException) -> list[str]:
     """Return the names of an exception's classes, with a dot before those that are no builtins."""
     classes = _mro(type(error))[: rules.CLASSES]
@@ -461,11 +423,6 @@ def _classes(error: BaseException) -> list[str]:
         ("" if vars(builtins).get(_name(each)) is each else ".") + value_encoder.short(_name(each))
         for each in classes
     ]
-
-
-def _text(error: BaseException) -> str:
-    text: str = cell_runner.error_text(error)
-    return text[: rules.TEXT].encode("utf-8", "replace").decode()
 
 
 def drain(descriptor: int) -> None:

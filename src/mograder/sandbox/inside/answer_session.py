@@ -41,16 +41,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A valid answer's status, its parts, and the buffers of its value."""
-
     status: str
     parts: list[Any]
     buffers: list[bytearray]
 
 
 class AnswerSession:
-    """Requests to one worker, check by check."""
-
     def __init__(self, control: int, requests: int, answers: int, limits: Limits) -> None:
         self.broken = ""
         """Why no more answers are taken in this check; empty while they are."""
@@ -94,7 +90,6 @@ class AnswerSession:
                 self.broken = f"the notebook took more than {self.limits.notebook:g} seconds"
 
     def start_time(self) -> None:
-        """Begin the time for all checks."""
         self._last = time.monotonic() + self.limits.submission
         self._latest = self._last + 2 * self.limits.submission
 
@@ -167,7 +162,6 @@ class AnswerSession:
         self.broken = f"the notebook's process does not answer: {error}"
 
     def break_off(self, reason: str) -> None:
-        """Take no more answers in this check."""
         self.broken = self.broken or reason
 
     def ask(
@@ -195,6 +189,13 @@ class AnswerSession:
         except rules.FrameError as error:
             self._break(f"no answer: {error}")
         return self._checked(frame)
+
+    def ask_plainly(self, operation: str, *arguments: object) -> Any:
+        """Return the value of an answer, None for any other; handles in it count as nothing."""
+        reply = self.ask(operation, *arguments)
+        if reply.status != "value":
+            return None
+        return self.decode(reply.parts[0], reply.buffers, lambda facts: None)
 
     def decode(
         self,

@@ -47,19 +47,14 @@ _POOL = re.compile(r"polars-\d")
 
 
 def main(argv: list[str]) -> None:
-    """Run the notebook, serve until the judge has ended, and exit at once."""
     options = json.loads(argv[0])
     report = cell_runner.prepare(options, options["report"], argv[2], outputs=options["outputs"])
     for name in ("control", "requests", "answers"):
         os.set_inheritable(options[name], False)
     snapshots = answer_server.Snapshots()
-    with contextlib.ExitStack() as stack:
-        try:
-            notebook = cell_runner.load_notebook(argv[2])
-            module = stack.enter_context(cell_runner.notebook_context(notebook, argv[2]))
-        except cell_runner.BROKEN as error:
-            cell_runner.tell_failure(report, error)
-        else:
+    with cell_runner.opened(argv[2], report) as found:
+        if found is not None:
+            notebook, module = found
             run = _Run(notebook, report, frozenset(options["interface"]), snapshots)
             run.leave_out(frozenset(options["skip"]))
             run.run(module.__dict__)
@@ -73,10 +68,7 @@ def main(argv: list[str]) -> None:
 
 @dataclass
 class _Run:
-    """A run of the notebook that takes the snapshots.
-
-    ``imports`` are those of cells that are left out which other cells need.
-    """
+    """A run that takes the snapshots; ``imports`` are those needed of cells that are left out."""
 
     notebook: Any
     report: Any
@@ -99,8 +91,8 @@ class _Run:
     def _skip_users(self, cell_id: Any) -> None:
         notebook, cell = self.notebook, self.notebook.cells[cell_id]
         imported = _imports(cell.code)
-        for child in notebook.graph.children.get(cell_id, ()):
-            if child in notebook.skipped or child in notebook.failed:
+        for child in notebook.graph.children.get(cell_id, set()) - notebook.skipped:
+            if child in notebook.failed:
                 continue
             needed = notebook.cells[child].refs & cell.defs
             if needed <= imported.keys():
@@ -166,8 +158,6 @@ def _imports(code: str) -> dict[str, str]:
 
 
 class _Checks:
-    """Starts and kills the processes that answer, one for each check."""
-
     def __init__(self, options: dict[str, Any], server: Any) -> None:
         self._control = options["control"]
         self._requests, self._answers = options["requests"], options["answers"]
@@ -205,10 +195,7 @@ class _Checks:
         return child
 
     def _serve_here(self) -> None:
-        """Answer in this process until the judge has written to ``control``.
-
-        An answer that is not at its end by then is interrupted.
-        """
+        """Answer in this process until the judge writes to ``control``, which interrupts it."""
 
         def interrupt(*_: object) -> None:
             signal.signal(signal.SIGIO, signal.SIG_IGN)  # there is one for each part of a frame
@@ -268,16 +255,12 @@ def _needs_threads() -> bool:
     """
     if any(not each.daemon for each in threading.enumerate() if each is not _MAIN):
         return True
-    if "polars" not in sys.modules:
-        return False
-    return any(_POOL.match(_name_of(each)) for each in pathlib.Path("/proc/self/task").iterdir())
-
-
-def _name_of(thread: pathlib.Path) -> str:
-    try:
-        return (thread / "comm").read_text()
-    except OSError:  # it has ended
-        return ""
+    if "polars" in sys.modules:
+        for each in pathlib.Path("/proc/self/task").iterdir():
+            with contextlib.suppress(OSError):  # it has ended
+                if _POOL.match((each / "comm").read_text()):
+                    return True
+    return False
 
 
 def _kill(child: int) -> None:

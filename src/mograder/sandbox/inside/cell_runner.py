@@ -56,6 +56,7 @@ _NOT_KEPT = frozenset(("__import__", "_", "display", "exit", "help", "input", "p
 """Builtins that libraries and notebooks replace legitimately, and that no check uses."""
 
 _FIXED = frozenset(("__dict__", "__doc__", "__weakref__"))
+_PARTS = ("__code__", "__defaults__", "__kwdefaults__")
 
 
 class Guard:
@@ -64,7 +65,7 @@ class Guard:
     def __init__(self) -> None:
         """Import and copy the modules; a module that cannot be imported is left out."""
         self._modules: dict[str, tuple[ModuleType, dict[str, Any], dict[str, Any]]] = {}
-        self._functions: list[tuple[FunctionType, Any, Any, Any]] = []
+        self._functions: list[tuple[Any, ...]] = []
         self._classes: list[tuple[type, dict[str, Any]]] = []
         for name in (*_BENEATH, *_OURS):
             with contextlib.suppress(ImportError):
@@ -79,9 +80,7 @@ class Guard:
 
     def _keep_value(self, value: Any) -> None:
         if isinstance(value, FunctionType):
-            self._functions.append(
-                (value, value.__code__, value.__defaults__, value.__kwdefaults__)
-            )
+            self._functions.append((value, *(getattr(value, part) for part in _PARTS)))
         elif isinstance(value, type) and value.__module__ in _OURS:
             members = {key: each for key, each in vars(value).items() if key not in _FIXED}
             self._classes.append((value, members))
@@ -106,16 +105,11 @@ class Guard:
                 for hidden in type(value).__dict__.keys() & vars(value).keys():
                     del vars(value)[hidden]
 
-    def _put_function_back(
-        self, function: FunctionType, code: Any, defaults: Any, keywords: Any
-    ) -> None:
+    def _put_function_back(self, function: FunctionType, *parts: Any) -> None:
         # Only what has changed: setting any of them makes all calls of the function slower.
-        if function.__code__ is not code:
-            function.__code__ = code
-        if function.__defaults__ is not defaults:
-            function.__defaults__ = defaults
-        if function.__kwdefaults__ is not keywords:
-            function.__kwdefaults__ = keywords
+        for name, part in zip(_PARTS, parts, strict=True):
+            if getattr(function, name) is not part:
+                setattr(function, name, part)
 
     def _put_class_back(self, kind: type, members: dict[str, Any]) -> None:
         now = vars(kind)
@@ -157,8 +151,7 @@ class Tail(io.RawIOBase):
     """Standard output of which only the end is kept: a gigabyte of prints costs a few kilobytes."""
 
     def __init__(self, *, whole: bool = False) -> None:
-        """With ``whole``, keep up to 200 000 characters for display, else ``_TAIL`` characters for
-        the result."""
+        """Keep ``_TAIL`` characters for the result, or ``whole``, for display, 200 000."""
         self._kept = bytearray()
         self._lost = False
         self._most = _WHOLE if whole else _TAIL
@@ -234,10 +227,17 @@ class Shown:
         return [output for output in found if output.data]
 
     def _one(self, value: Any) -> Output:
+        """Return an output; of a value in several formats, the first that a page can show."""
         if self._format is None:
             return Output("text/plain", "")
         formatted = self._format(value)
-        return _output(formatted.mimetype, formatted.data)
+        data = formatted.data
+        text = data if isinstance(data, str) else json.dumps(data, default=str)
+        if formatted.mimetype != _BUNDLE:
+            return Output(str(formatted.mimetype), text)
+        bundle = json.loads(text)
+        wanted = next((each for each in _PREFERRED if each in bundle), "")
+        return Output(wanted, str(bundle[wanted])) if wanted else Output(_BUNDLE, "…", cut=True)
 
     def _collect_figures(self) -> None:
         """Make ``plt.show()`` an output, as in the editor, as soon as matplotlib is imported."""
@@ -260,16 +260,6 @@ class Shown:
         sys.modules["matplotlib.pyplot"].close(canvas.figure)
 
 
-def _output(mimetype: str, data: Any) -> Output:
-    """Return an output; of a value in several formats, the first that a page can show."""
-    text = data if isinstance(data, str) else json.dumps(data, default=str)
-    if mimetype != _BUNDLE:
-        return Output(str(mimetype), text)
-    bundle = json.loads(text)
-    wanted = next((each for each in _PREFERRED if each in bundle), "")
-    return Output(wanted, str(bundle[wanted])) if wanted else Output(_BUNDLE, "…", cut=True)
-
-
 _MOST_CELLS = 2000
 _MESSAGE, _NAME = 2000, 200
 _OF_MARIMO = re.compile(r"line (\d{1,9}) SyntaxError: (.*?)\.?$")
@@ -284,24 +274,23 @@ _MOST_CHECKS = 500
 
 _CHANGED = (ImportError, AttributeError, TypeError, KeyError, AssertionError)
 """Exceptions of a marimo with changed internals, raised before any cell has run."""
-BROKEN = (*_CHANGED, SyntaxError, ValueError, RecursionError)
+_BROKEN = (*_CHANGED, SyntaxError, ValueError, RecursionError)
 """Those, and what is raised for a file that is no notebook."""
 
 
 def main(argv: list[str]) -> None:
-    """Set the rlimits, run the notebook, report, and exit at once."""
     options = json.loads(argv[0])
-    descriptor = options["fd"] if "fd" in options else _opened(options["report"])
+    if (descriptor := options.get("fd")) is None:  # without changing the ends of lines
+        flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(options["report"], flags)
     report = prepare(options, descriptor, argv[2], outputs=options["outputs"])
-    _run(argv[2], report)
+    with opened(argv[2], report) as found:
+        if found is not None:
+            notebook, module = found
+            run_cells(notebook, report, CellRunner(notebook, report, module.__dict__))
     report.say({"kind": "end"})
     # Do not run the student's threads and exit handlers.
     os._exit(0)
-
-
-def _opened(path: str) -> int:
-    """Return a descriptor that writes to the end of a file, without changing the ends of lines."""
-    return os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
 
 
 def prepare(
@@ -316,33 +305,16 @@ def prepare(
     # Modules beside the notebook can be imported, as in the editor; installed ones take
     # precedence, so that no file of a student's replaces the checks.
     sys.path.append(str(pathlib.Path(notebook).resolve().parent))
-    return NotebookReport(descriptor, CheckLines(), tail, shown)
+    sidecar, path = tempfile.mkstemp(prefix="checks-")
+    os.environ["MOGRADER_SIDECAR_PATH"] = path
+    return NotebookReport(descriptor, sidecar, tail, shown)
 
 
 def prepare_process(options: dict[str, Any]) -> None:
-    """Hide our modules, set the rlimits, and copy the environment's caches."""
     own_modules.hide()
     serve.set_limits(options["rlimits"])
     if options["caches"]:
         serve.copy_caches(options["caches"])
-
-
-class CheckLines:
-    """A private file for the runtime's lines (compatibility-0.3.16.md 8), read after each cell."""
-
-    def __init__(self) -> None:
-        self._file, path = tempfile.mkstemp(prefix="checks-")
-        os.environ["MOGRADER_SIDECAR_PATH"] = path
-        self._read = 0
-
-    def take(self) -> list[dict[str, Any]]:
-        """Return the valid results written since the last call."""
-        # Not `pread`, which Windows does not have.
-        os.lseek(self._file, self._read, os.SEEK_SET)
-        data = os.read(self._file, _SIDECAR_BYTES)
-        self._read += len(data)
-        found = (_check(line) for line in data.splitlines())
-        return [check for check in found if check is not None]
 
 
 def _check(line: bytes) -> dict[str, Any] | None:
@@ -364,12 +336,16 @@ def _check(line: bytes) -> dict[str, Any] | None:
 
 @dataclass
 class NotebookReport:
-    """The report, written line by line; errors of writing are ignored."""
+    """The report, written line by line; errors of writing are ignored.
+
+    ``_sidecar`` is a private file for the runtime's lines (compatibility-0.3.16.md 8).
+    """
 
     _fd: int
-    sidecar: CheckLines
+    _sidecar: int
     tail: Any
     shown: Any
+    _read: int = 0
     _checks: int = 0
     _told: int = 0
 
@@ -382,7 +358,11 @@ class NotebookReport:
 
     def tell_checks(self, index: int) -> None:
         """Report the checks since the last call, with the cell that was running."""
-        for check in self.sidecar.take():
+        # Not `pread`, which Windows does not have.
+        os.lseek(self._sidecar, self._read, os.SEEK_SET)
+        data = os.read(self._sidecar, _SIDECAR_BYTES)
+        self._read += len(data)
+        for check in filter(None, map(_check, data.splitlines())):
             self._checks += 1
             if self._checks <= _MOST_CHECKS:
                 self.say({"kind": "check", "index": index, **check})
@@ -439,20 +419,30 @@ class Notebook:
     codes: dict[Any, str] = field(default_factory=dict)
 
 
-def _run(path: str, report: NotebookReport) -> None:
+@contextlib.contextmanager
+def opened(path: str, report: NotebookReport) -> Iterator[tuple[Notebook, ModuleType] | None]:
+    """Yield a notebook and the module of its names; report why it cannot run if it cannot."""
     with contextlib.ExitStack() as stack:
+        found = None
         try:
             notebook = load_notebook(path)
-            module = stack.enter_context(notebook_context(notebook, path))
-        except BROKEN as error:
-            tell_failure(report, error)
-            return
-        run_cells(notebook, report, CellRunner(notebook, report, module.__dict__))
+            found = notebook, stack.enter_context(notebook_context(notebook, path))
+        except _BROKEN as error:
+            kind, message = type(error).__name__[:_NAME], error_text(error)
+            line: int | None = getattr(error, "lineno", None)
+            if isinstance(error, _CHANGED):
+                message = f"this marimo's cells cannot be run one by one ({message})"[:_MESSAGE]
+            report.say({"kind": "failure", "error_type": kind, "message": message, "line": line})
+        yield found
 
 
 def run_cells(notebook: Notebook, report: NotebookReport, runner: CellRunner) -> None:
     """Run a notebook's cells, and report those that cannot run before and after it."""
-    _tell_broken(notebook, report)
+    for cell_id, (kind, message, line) in notebook.failed.items():
+        index, name = notebook.indexes[cell_id], notebook.names[cell_id]
+        told = {"error_type": kind[:_NAME], "message": message[:_MESSAGE], "line": line}
+        report.tell_cell(index, name, "error", **told)
+        skip_after(notebook, cell_id)
     runner.run()
     for cell_id in notebook.skipped:
         index, name = notebook.indexes[cell_id], notebook.names[cell_id]
@@ -489,20 +479,14 @@ def load_notebook(path: str) -> Notebook:
     for each in data:
         if each.cell is None:
             notebook.failed[each.cell_id] = _syntax_error(each.code)
-    for cell_id, errors in _graph_errors(graph).items():
+    try:  # the module's path depends on marimo's release
+        validate: Any = importlib.import_module("marimo._lint.validate_graph")
+    except ImportError:
+        validate = importlib.import_module("marimo._runtime.validate_graph")
+    for cell_id, errors in validate.check_for_errors(graph).items():  # cycles, and redefinitions
         error = next(iter(errors))
         notebook.failed[cell_id] = (type(error).__name__, str(error.describe()), None)
     return notebook
-
-
-def _graph_errors(graph: Any) -> dict[Any, Any]:
-    """Return cycles and redefinitions by cell; the module's path depends on marimo's release."""
-    check: Any
-    try:
-        check = importlib.import_module("marimo._lint.validate_graph")
-    except ImportError:
-        check = importlib.import_module("marimo._runtime.validate_graph")
-    return dict(check.check_for_errors(graph))
 
 
 def _syntax_error(code: str) -> tuple[str, str, int | None]:
@@ -531,21 +515,6 @@ def notebook_context(notebook: Notebook, path: str) -> Iterator[types.ModuleType
     yield module
     sys.modules["__main__"] = ours
     types_.teardown_context()
-
-
-def _tell_broken(notebook: Notebook, report: NotebookReport) -> None:
-    """Report the cells that cannot run at all, and skip the cells that depend on them."""
-    for cell_id, (kind, message, line) in notebook.failed.items():
-        report.tell_cell(
-            notebook.indexes[cell_id],
-            notebook.names[cell_id],
-            "error",
-            error_type=kind[:_NAME],
-            message=message[:_MESSAGE],
-            line=line,
-        )
-    for cell_id in notebook.failed:
-        skip_after(notebook, cell_id)
 
 
 def skip_after(notebook: Notebook, cell_id: Any) -> None:
@@ -663,15 +632,6 @@ def error_text(error: BaseException) -> str:
         return str(error)[:_MESSAGE]
     except BaseException:  # noqa: BLE001 - a student's __str__
         return "(its message cannot be shown)"
-
-
-def tell_failure(report: NotebookReport, error: Exception) -> None:
-    """Report why the notebook as a whole cannot run."""
-    kind, message = type(error).__name__[:_NAME], error_text(error)
-    line: int | None = getattr(error, "lineno", None)
-    if isinstance(error, _CHANGED):
-        message = f"this marimo's cells cannot be run one by one ({message})"[:_MESSAGE]
-    report.say({"kind": "failure", "error_type": kind, "message": message, "line": line})
 
 
 if __name__ == "__main__":

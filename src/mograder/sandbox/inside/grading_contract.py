@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 VERSION = 6
@@ -104,13 +104,12 @@ def _typed(record: type[_Record], found: Mapping[str, Any], types: Mapping[str, 
 
 
 def _use(found: dict[str, Any]) -> Use:
-    lists = {name: tuple(found[name]) for name in ("kinds", "changes", "same")}
     allowed = {"kinds": (str,), "changes": (int, str), "same": (int,)}
+    lists = {name: tuple(found[name]) for name in allowed}
     for name, items in lists.items():
         if type(found[name]) is not list or any(type(each) not in allowed[name] for each in items):
             raise ValueError("a field of another type")
-    types = {"path": str, "example": str, "kinds": tuple, "changes": tuple, "same": tuple}
-    types |= {"owner": str}
+    types = dict.fromkeys(allowed, tuple) | dict.fromkeys(("path", "example", "owner"), str)
     return _typed(Use, {**found, **lists}, types)
 
 
@@ -146,15 +145,6 @@ class Enforced:
         """Ignore it."""
 
 
-@dataclass
-class _Seen:
-    kinds: set[str] = field(default_factory=set)
-    example: str = ""
-    changes: set[int | str] = field(default_factory=set)
-    same: set[int] = field(default_factory=set)
-    owner: str = ""
-
-
 class Recording:
     """Allows everything, and notes it for the contract."""
 
@@ -162,13 +152,13 @@ class Recording:
     seeds = True
 
     def __init__(self) -> None:
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, Use] = {}
         self._owners: dict[str, str] = {}
         self._seeds = False
 
     def allows(self, path: str, kind: str) -> bool:
         """Note that an object of a kind came by a path."""
-        self._seen.setdefault(path, _Seen()).kinds.add(kind)
+        self.note(path, kinds=(kind,))
         return True
 
     def knows(self, path: str) -> bool:
@@ -181,33 +171,35 @@ class Recording:
 
     def owner(self, path: str, name: str) -> str:
         """Note that an object of a class of this name came by a path, and return its owner."""
-        seen = self._seen.setdefault(path, _Seen())
-        seen.owner = seen.owner or self._owners.setdefault(name, path)
-        return seen.owner
+        known = self._seen.get(path, Use(path)).owner
+        self.note(path, owner=known or self._owners.setdefault(name, path))
+        return self._seen[path].owner
 
     def note(
-        self, path: str, *, example: str = "", changes: Any = (), same: int | None = None
+        self,
+        path: str,
+        *,
+        kinds: tuple[str, ...] = (),
+        example: str = "",
+        changes: tuple[int | str, ...] = (),
+        same: tuple[int, ...] = (),
+        owner: str = "",
     ) -> None:
-        seen = self._seen.setdefault(path, _Seen())
-        seen.example = seen.example or example
-        seen.changes.update(changes)
-        if same is not None:
-            seen.same.add(same)
+        """Note that a path was seen, with what else was seen there."""
+        use = self._seen.get(path, Use(path))
+        self._seen[path] = Use(
+            path,
+            tuple(sorted({*use.kinds, *kinds})),
+            use.example or example,
+            tuple(sorted({*use.changes, *changes}, key=str)),
+            tuple(sorted({*use.same, *same})),
+            use.owner or owner,
+        )
 
     def note_seeds(self) -> None:
         """Note that a check has seeded random numbers, or drawn some."""
         self._seeds = True
 
     def contract(self, source_sha256: str, labels: tuple[ExpectedLabel, ...]) -> Contract:
-        uses = tuple(
-            Use(
-                path,
-                tuple(sorted(seen.kinds)),
-                seen.example,
-                tuple(sorted(seen.changes, key=str)),
-                tuple(sorted(seen.same)),
-                seen.owner,
-            )
-            for path, seen in sorted(self._seen.items())
-        )
+        uses = tuple(use for _, use in sorted(self._seen.items()))
         return Contract(source_sha256, uses, labels, self._seeds)

@@ -30,7 +30,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,8 +43,6 @@ MESSAGE = 2000
 
 @dataclass
 class Plan:
-    """A plan's JSON, with what is looked up in it."""
-
     data: dict[str, Any]
     compiled: dict[tuple[int, str], Any] = field(default_factory=dict)
 
@@ -54,7 +52,6 @@ class Plan:
 
     @property
     def interface(self) -> frozenset[str]:
-        """The names that are asked of the worker."""
         return frozenset(answer["name"] for answer in self.data["answers"])
 
     def given_names(self, check: dict[str, Any]) -> frozenset[str]:
@@ -105,7 +102,10 @@ class Parts:
     def import_modules(self) -> None:
         """Import what the template's parts import, as far as that succeeds."""
         for part in self.plan.data["template"]:
-            for name in _imported(part["code"]):
+            nodes = list(ast.walk(ast.parse(part["code"])))
+            names = [a.name for node in nodes if isinstance(node, ast.Import) for a in node.names]
+            froms = (node for node in nodes if isinstance(node, ast.ImportFrom) and not node.level)
+            for name in (*names, *(node.module for node in froms if node.module)):
                 with contextlib.suppress(Exception):
                     importlib.import_module(name)
 
@@ -141,13 +141,9 @@ class Parts:
                 if code.co_flags & inspect.CO_COROUTINE:
                     self._complete(value)
             if part["check"] is not None and part["check"]["call"]:
-                self._call(names[part["check"]["call"]])
-
-    def _call(self, function: Callable[[], Any]) -> None:
-        """Call a test without arguments, and await it if it is asynchronous."""
-        value = function()
-        if inspect.iscoroutine(value):
-            self._complete(value)
+                value = names[part["check"]["call"]]()
+                if inspect.iscoroutine(value):
+                    self._complete(value)
 
     def _complete(self, value: Coroutine[Any, Any, Any]) -> None:
         self._loop = self._loop or asyncio.new_event_loop()
@@ -174,16 +170,7 @@ def _cell_id(part: dict[str, Any]) -> str:
     return f"part{part['line']}"
 
 
-def _imported(code: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Import):
-            yield from (each.name for each in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-
-
 def failure(error: BaseException) -> str:
-    """Return what ended a part, in words."""
     if is_stop(error):
         return "it was stopped"
     return f"{type(error).__name__}: {error}"[:MESSAGE].removesuffix(": ")

@@ -85,7 +85,7 @@ def junk_for(value: object, name: str) -> Trial:
         made = kind.data(value)
         return Trial(made, _differs(made, value))
     if kind.function is not None and (kind.name == "changes" or _takes_arguments(value)):
-        return Trial(_named_as(value, kind.function(value)), counts=True)
+        return Trial(functools.wraps(value)(kind.function(value)), counts=True)
     if kind.data is None:
         raise Inapplicable
     trial = Trial(None, counts=False)
@@ -152,8 +152,6 @@ def _constant(junk: object) -> Callable[[Any], object]:
 
 
 def _filled(number: float) -> Callable[[Any], object]:
-    """Return a function that puts a number into each place of a value."""
-
     def fill(value: Any) -> object:
         if _is_number(value):
             return number
@@ -167,22 +165,15 @@ def _filled(number: float) -> Callable[[Any], object]:
             return type(value)(map(fill, value))
         if type(value) is dict and value:
             return {key: fill(each) for key, each in value.items()}
-        if _root(value) == "pandas":
-            return _filled_table(value, number)
+        if _root(value) == "pandas" and not hasattr(value, "columns"):
+            return type(value)([number] * len(value), index=value.index, name=value.name)
+        if _root(value) == "pandas" and (names := list(value.select_dtypes("number").columns)):
+            return value.assign(**dict.fromkeys(names, number))
         if _is_series_of_polars(value):
             return type(value)(value.name, [number] * len(value))
         raise Inapplicable
 
     return fill
-
-
-def _filled_table(value: Any, number: float) -> object:
-    if not hasattr(value, "columns"):
-        return type(value)([number] * len(value), index=value.index, name=value.name)
-    names = list(value.select_dtypes("number").columns)
-    if not names:
-        raise Inapplicable
-    return value.assign(**dict.fromkeys(names, number))
 
 
 def _first_only(value: Any) -> object:
@@ -256,7 +247,6 @@ def _longer(value: Any) -> object:
 
 
 def _changed(value: Any) -> object:
-    """Return a value with its last element changed."""
     if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
         return type(value)(not value)
     if _is_number(value):
@@ -277,32 +267,20 @@ def _changed(value: Any) -> object:
         made.reshape(-1)[-1] = _changed(value.reshape(-1)[-1])
         return made
     if _root(value) == "pandas" and len(value):
-        return _changed_table(value)
-    raise Inapplicable
-
-
-def _changed_table(value: Any) -> object:
-    made = value.copy()
-    if not hasattr(value, "columns"):
-        made.iloc[-1] = _changed(value.iloc[-1])
+        made = value.copy()
+        place = (-1, len(value.columns) - 1) if hasattr(value, "columns") else -1
+        made.iloc[place] = _changed(value.iloc[place])
         return made
-    place = len(value.columns) - 1
-    made.iloc[-1, place] = _changed(value.iloc[-1, place])
-    return made
+    raise Inapplicable
 
 
 # -- functions -------------------------------------------------------------------------------------
 
 
-def _named_as(function: Any, junk: Callable[..., object]) -> Callable[..., object]:
-    """Return the junk with the name, the text and the signature of the author's function."""
-    named: Callable[..., object] = functools.wraps(function)(junk)
-    return named
-
-
 def _with_other_results(
     function: Any, make: Callable[[Any], object], trial: Trial
 ) -> Callable[..., object]:
+    @functools.wraps(function)
     def junk(*args: Any, **keywords: Any) -> object:
         result = function(*args, **keywords)
         if result is None:  # its side effects are the answer, not its results
@@ -311,11 +289,12 @@ def _with_other_results(
         trial.counts = trial.counts or _differs(made, result)
         return made
 
-    return _named_as(function, junk)
+    return junk
 
 
-def _returning(result: object) -> Callable[[Any], Callable[..., object]]:
-    return lambda function: lambda *args, **keywords: result
+def _always(junk: Callable[..., object]) -> Callable[[Any], Callable[..., object]]:
+    """Return what makes a function of its own of the same junk for each function."""
+    return lambda function: lambda *args, **keywords: junk(*args, **keywords)  # noqa: PLW0108
 
 
 def _takes_arguments(function: Any) -> bool:
@@ -326,22 +305,16 @@ def _takes_arguments(function: Any) -> bool:
         return True
 
 
-def _raising(function: Any) -> Callable[..., object]:
-    def junk(*args: Any, **keywords: Any) -> object:
-        raise ValueError("nothing but an error")
-
-    return junk
+def _raising(*args: Any, **keywords: Any) -> object:
+    raise ValueError("nothing but an error")
 
 
-def _identity(function: Any) -> Callable[..., object]:
-    return lambda *args, **keywords: (*args, *keywords.values())[0]
+def _identity(*args: Any, **keywords: Any) -> object:
+    return (*args, *keywords.values())[0]
 
 
 def _changing(function: Any) -> Callable[..., object]:
-    """Return the function that also changes each argument, once it has its result.
-
-    It changes the notebook's own lists and dictionaries that it names, too.
-    """
+    """Return the function that then changes its arguments, and the notebook's lists it names."""
 
     def junk(*args: Any, **keywords: Any) -> object:
         result = copy.copy(function(*args, **keywords))
@@ -408,8 +381,6 @@ def _keeping(function: Any) -> Callable[..., object]:
 
 
 def _calling_twice(function: Any) -> Callable[..., object]:
-    """Return the function that calls each function among its arguments twice."""
-
     def twice(called: Any) -> Any:
         if not inspect.isfunction(called):
             return called
@@ -428,16 +399,13 @@ def _calling_twice(function: Any) -> Callable[..., object]:
     return junk
 
 
-def _emptying(function: Any) -> Callable[..., object]:
-    def junk(*args: Any, **keywords: Any) -> object:
-        first = (*args, *keywords.values())[0]
-        if _is_array(first):
-            first[...] = 0
-        else:
-            first.clear()
-        return first
-
-    return junk
+def _emptying(*args: Any, **keywords: Any) -> object:
+    first: Any = _identity(*args, **keywords)
+    if _is_array(first):
+        first[...] = 0
+    else:
+        first.clear()
+    return first
 
 
 # -- classes ---------------------------------------------------------------------------------------
@@ -445,27 +413,21 @@ def _emptying(function: Any) -> Callable[..., object]:
 
 def _class_junk(kind: Kind, value: type) -> Trial:
     trial = Trial(None, counts=False)
-    if kind.name in _CLASSES:
-        trial.value = _CLASSES[kind.name](value, trial)
-    elif kind.data is not None:
-        make = kind.data
-        trial.value = _subclass(
-            value,
-            {
-                name: _with_other_results(method, make, trial)
-                for name, method in _methods(value).items()
-            },
-        )
-    else:
+    if kind.name == "equal":
+        trial.value = _equal_to_everything(value, trial)
+        return trial
+    if kind.data is None:
         raise Inapplicable
-    return trial
-
-
-def _methods(value: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for each in reversed(value.__mro__[:-1]):
         found.update((n, m) for n, m in vars(each).items() if inspect.isfunction(m))
-    return {name: method for name, method in found.items() if not name.startswith("_")}
+    methods = {
+        name: _with_other_results(method, kind.data, trial)
+        for name, method in found.items()
+        if not name.startswith("_")
+    }
+    trial.value = _subclass(value, methods)
+    return trial
 
 
 def _subclass(value: type, names: dict[str, Any]) -> type:
@@ -492,21 +454,23 @@ def _equal_to_everything(value: type, trial: Trial) -> type:
     return _subclass(value, names)
 
 
-_CLASSES: dict[str, Callable[[type, Trial], type]] = {"equal": _equal_to_everything}
-
 KINDS = (
     Kind("nan", "is NaN", _filled(math.nan), "returns NaN"),
     Kind("empty", "is empty", _empty, "returns an empty result"),
     Kind("single", "is a single number", _single, "returns a single number"),
     Kind("changed", "has a wrong last element", _changed, "returns a wrong last element"),
     Kind("zeros", "is zero", _filled(0), "returns zero"),
-    Kind("none", "is None", _constant(None), "returns None", _returning(None)),
+    Kind(
+        "none", "is None", _constant(None), "returns None", _always(lambda *args, **keywords: None)
+    ),
     Kind("changes", "changes its arguments", function=_changing),
     Kind("keeps", "returns equal lists as one object", function=_keeping),
     Kind("twice", "calls what it is given twice", function=_calling_twice),
-    Kind("identity", "returns its argument", function=_identity),
-    Kind("true", "returns True for everything", function=_returning(True)),
-    Kind("false", "returns False for everything", function=_returning(False)),
+    Kind("identity", "returns its argument", function=_always(_identity)),
+    Kind("true", "returns True for everything", function=_always(lambda *args, **keywords: True)),
+    Kind(
+        "false", "returns False for everything", function=_always(lambda *args, **keywords: False)
+    ),
     Kind("ones", "is one", _filled(1), "returns one"),
     Kind(
         "first",
@@ -517,8 +481,8 @@ KINDS = (
     Kind("list", "is a list of two", _listed, "returns a list of two"),
     Kind("longer", "has one element too many", _longer, "returns one element too many"),
     Kind("column", "is a column of shape (n, 1)", _column, "returns a column of shape (n, 1)"),
-    Kind("raises", "raises an error", function=_raising),
-    Kind("empties", "empties its argument and returns it", function=_emptying),
+    Kind("raises", "raises an error", function=_always(_raising)),
+    Kind("empties", "empties its argument and returns it", function=_always(_emptying)),
     Kind("absent", "is no function or class, but None"),
     Kind("equal", "has instances that are equal to everything"),
     Kind("ellipsis", "is `...`", _constant(...), "returns `...`"),

@@ -17,8 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import grading_contract  # type: ignore[import-not-found]  # in this file's directory
-
 _RUNTIME = "mograder.runtime"
 _ROUNDING = 1e-9
 
@@ -32,22 +30,15 @@ class Condition:
     passed: bool
     reason: str = ""
 
-    def as_data(self) -> dict[str, Any]:
-        told = {"message": self.message, "weight": self.weight}
-        return told | {"passed": self.passed, "reason": self.reason}
-
 
 @dataclass(frozen=True, slots=True)
 class LabelResult:
-    """The conditions that one label has recorded."""
-
     label: str
     key: str
     conditions: tuple[Condition, ...]
 
     @property
     def total(self) -> float:
-        """The weight of all conditions."""
         return sum(each.weight for each in self.conditions)
 
     def as_data(self) -> dict[str, Any]:
@@ -57,7 +48,7 @@ class LabelResult:
             "earned": sum(each.weight for each in self.conditions if each.passed),
             "total": self.total,
             "passed": bool(self.conditions) and all(each.passed for each in self.conditions),
-            "conditions": [each.as_data() for each in self.conditions],
+            "conditions": [dataclasses.asdict(each) for each in self.conditions],
         }
 
 
@@ -107,7 +98,6 @@ class Recorder:
             self._ignores = False
 
     def clear(self, waits: Mapping[str, int]) -> None:
-        """Forget the results, and expect the waiting calls of a plan."""
         self._results.clear()
         self._waiting.clear()
         self._waited.clear()
@@ -156,15 +146,6 @@ def of_asserts(label: str, key: str, problem: str) -> LabelResult:
     return LabelResult(label, key, (Condition(problem or "all asserts hold", 1.0, not problem),))
 
 
-def expected(cell: int, results: Sequence[LabelResult]) -> list[Any]:
-    """Return what the contract expects, from the run of the author's own solution."""
-    make = grading_contract.ExpectedLabel
-    return [
-        make(cell, each.label, each.key, float(each.total), len(each.conditions))
-        for each in results
-    ]
-
-
 def by_contract(
     results: Sequence[LabelResult], wanted: Sequence[Any], reason: str
 ) -> list[LabelResult]:
@@ -194,18 +175,19 @@ def _fitted(result: LabelResult | None, wanted: Any, reason: str) -> LabelResult
     if lacking < 0:
         # Else an answer could add conditions that hold until those that failed weigh nothing.
         failed = sum(c.weight for c in result.conditions if not c.passed)
-        lost = min(failed, wanted.total)
-        weights = {False: (failed, lost), True: (result.total - failed, wanted.total - lost)}
+        lost, held = min(failed, wanted.total), result.total - failed
+        factors = {
+            False: lost / failed if failed > 0 else 0.0,
+            True: (wanted.total - lost) / held if held > 0 else 0.0,
+        }
         return dataclasses.replace(
-            result, conditions=tuple(_weighed(c, *weights[c.passed]) for c in result.conditions)
+            result,
+            conditions=tuple(
+                dataclasses.replace(c, weight=c.weight * factors[c.passed])
+                for c in result.conditions
+            ),
         )
     return result
-
-
-def _weighed(condition: Condition, found: float, wanted: float) -> Condition:
-    """Return a condition with its part of the weight that all of ``found`` should have."""
-    weight = condition.weight * (wanted / found) if found > 0 else 0.0
-    return dataclasses.replace(condition, weight=weight)
 
 
 _MOST_TEXT = 40_000
@@ -216,20 +198,14 @@ _MESSAGE, _REASON, _CLAIM = 1000, 3000, 300
 
 
 class JudgeLines:
-    """Writes a report line by line."""
-
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def close(self) -> None:
-        """Close the report in this process, which will write no line."""
-        os.close(self._descriptor)
+        self.descriptor = descriptor
 
     def say(self, kind: str, **more: Any) -> None:
         text = json.dumps({"kind": kind, **_finite(more)}, ensure_ascii=False)
         data = text.encode("utf-8", "replace") + b"\n"
         while data:
-            data = data[os.write(self._descriptor, data) :]
+            data = data[os.write(self.descriptor, data) :]
 
     def tell_check(
         self,

@@ -26,6 +26,7 @@ import builtins
 import hashlib
 import importlib
 import io
+import itertools
 import marshal
 import math
 import operator
@@ -83,7 +84,6 @@ def kind_of(value: object) -> str:
 
 
 def _is_plain(kind: type) -> bool:
-    """Whether instances of a class consist of their attributes alone."""
     return (
         kind.__dictoffset__ != 0
         and not issubclass(kind, BaseException | type)
@@ -139,21 +139,7 @@ def contents(value: Any) -> Any:
     how many items are left.
     """
     kind = kind_of(value)
-    if kind == "items":
-        return tuple(value)
-    if kind == "pairs":
-        return tuple(each for pair in value.items() for each in pair)
-    if kind == "bytes":
-        return bytes(value)
-    if kind == "text":
-        return None if value.closed else (value.getvalue(), value.tell())
-    if kind == "iterator":
-        return operator.length_hint(value)
-    if kind == "fields":
-        return tuple(each for pair in vars(value).items() for each in pair)
-    if kind == "function":
-        return tuple(each for pair in _slots(value) for each in pair)
-    return value
+    return _KINDS[kind][0](value) if kind else value
 
 
 def refill(value: Any, new: Any) -> None:
@@ -161,18 +147,10 @@ def refill(value: Any, new: Any) -> None:
 
     Raises ``ValueError``, ``TypeError`` or ``KeyError`` for what are no contents of it.
     """
-    kind = kind_of(value)
-    if kind != "data" and type(new) not in _CONTENTS[kind]:
+    _, allowed, fill = _KINDS[kind_of(value)]
+    if allowed and type(new) not in allowed:
         raise TypeError("no contents of this object")
-    _REFILLS[kind](value, new)
-
-
-_CONTENTS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("items", "pairs", "fields", "function"), (tuple,)),
-    "bytes": (bytes,),
-    "text": (tuple, type(None)),
-    "iterator": (int,),
-}
+    fill(value, new)
 
 
 def _refill_fields(value: Any, new: Any) -> None:
@@ -195,10 +173,6 @@ def _refill_pairs(value: Any, new: Any) -> None:
         value[key] = held
 
 
-def _refill_bytes(value: bytearray, new: bytes) -> None:
-    value[:] = new
-
-
 def _refill_iterator(value: Any, left: int) -> None:
     for _ in range(operator.length_hint(value) - max(left, 0)):
         next(value, None)
@@ -208,7 +182,7 @@ def _refill_items(value: Any, new: Any) -> None:
     if type(value) is set:
         value.clear()
         value.update(new)
-    elif type(value) is list:
+    elif type(value) in (list, bytearray):
         value[:] = new
     else:
         value.clear()
@@ -250,7 +224,9 @@ def _refill_data(value: Any, new: Any) -> None:
         raise TypeError("another type")
     module = type(value).__module__.partition(".")[0]
     if module == "numpy":
-        if value.shape != new.shape or not _same_numbers(value.dtype, new.dtype):
+        # The judge may have wider integers.
+        kinds = {value.dtype.kind, new.dtype.kind}
+        if value.shape != new.shape or not (value.dtype == new.dtype or kinds <= {"i", "u"}):
             raise ValueError("another form")
         value[...] = new
     elif module == "pandas":
@@ -261,21 +237,25 @@ def _refill_data(value: Any, new: Any) -> None:
         value._s = new._s
 
 
-def _same_numbers(one: Any, other: Any) -> bool:
-    """Whether two dtypes are the same; those of integers differ if the judge has wider ones."""
-    return bool(one == other) or (one.kind in "iu" and other.kind in "iu")
+def _flat(pairs: Iterable[tuple[Any, Any]]) -> tuple[Any, ...]:
+    return tuple(itertools.chain.from_iterable(pairs))
 
 
-_REFILLS: dict[str, Callable[[Any, Any], None]] = {
-    "items": _refill_items,
-    "pairs": _refill_pairs,
-    "bytes": _refill_bytes,
-    "text": _refill_text,
-    "iterator": _refill_iterator,
-    "fields": _refill_fields,
-    "function": _refill_function,
-    "data": _refill_data,
+_KINDS: dict[str, tuple[Callable[[Any], Any], tuple[type, ...], Callable[[Any, Any], None]]] = {
+    "items": (tuple, (tuple,), _refill_items),
+    "pairs": (lambda value: _flat(value.items()), (tuple,), _refill_pairs),
+    "bytes": (bytes, (bytes,), _refill_items),
+    "text": (
+        lambda value: None if value.closed else (value.getvalue(), value.tell()),
+        (tuple, type(None)),
+        _refill_text,
+    ),
+    "iterator": (operator.length_hint, (int,), _refill_iterator),
+    "fields": (lambda value: _flat(vars(value).items()), (tuple,), _refill_fields),
+    "function": (lambda value: _flat(_slots(value)), (tuple,), _refill_function),
+    "data": (lambda value: value, (), _refill_data),
 }
+"""Of each kind: how its contents are read, of which types they are, and how they are set."""
 
 
 def is_small(value: Any) -> bool:
@@ -307,7 +287,8 @@ class Links:
         self._numbers: dict[int, int] = {}
         self._digests: dict[int, bytes] = {}
         self._sizes: dict[int, tuple[int, int]] = {}
-        self._sent = 0
+        self.mark = 0
+        """The last number that the worker gave; for ``settle`` and ``take_back``."""
         self.met: set[int] = set()
         """Objects that were met again in a later frame than the one that they came with."""
         self.scattered: set[int] = set()
@@ -316,7 +297,6 @@ class Links:
         """Traits of contents that the contract does not allow (``codec_rules.TRAITS``)."""
 
     def number(self, value: object) -> int | None:
-        """Return the number of an object, None if it is not shared."""
         return self._numbers.get(id(value))
 
     def size(self, number: int) -> tuple[int, int]:
@@ -324,7 +304,6 @@ class Links:
         return self._sizes.get(number, (1, 0))
 
     def get(self, number: int) -> Any:
-        """Return the object of a number; ``KeyError`` if there is none."""
         return self._objects[number]
 
     def given(self, value: Any, number: int, digest: bytes | None = None) -> None:
@@ -340,26 +319,21 @@ class Links:
 
     def sent(self, value: Any, parts: int, height: int) -> None:
         """Share an object that the worker sends, under its next number."""
-        self._sent -= 1
-        self._put(self._sent, value)
-        self._sizes[self._sent] = (parts, height)
+        self.mark -= 1
+        self._put(self.mark, value)
+        self._sizes[self.mark] = (parts, height)
 
     def settle(self, after: int) -> None:
         """Note what the objects sent with numbers below ``after`` are, once all are complete."""
-        for number in range(self._sent, after):
+        for number in range(self.mark, after):
             if number in self._objects:
                 self._digests[number] = self.digest(self._objects[number])
 
-    @property
-    def mark(self) -> int:
-        """The last number that the worker gave; for ``settle`` and ``take_back``."""
-        return self._sent
-
     def take_back(self, mark: int) -> None:
         """Forget what was sent since a mark, which the other end does not get."""
-        for number in range(self._sent, mark):
+        for number in range(self.mark, mark):
             self.drop(number)
-        self._sent = mark
+        self.mark = mark
 
     def _put(self, number: int, value: Any) -> None:
         self._objects[number] = value
@@ -392,12 +366,7 @@ class Links:
         return found
 
     def told(self, number: int) -> None:
-        """Note that both ends have an object's present contents."""
         self._digests[number] = self.digest(self._objects[number])
-
-    def told_as(self, number: int) -> bytes:
-        """Return what an object was when it was last told."""
-        return self._digests[number]
 
     def digest(self, value: Any) -> bytes:
         """Return what tells an object's contents apart from others; b"" for one too large."""
@@ -470,12 +439,11 @@ def deep_digest(value: object, data: Callable[[object], bytes]) -> bytes:
     links = Links(data)
     found = hashlib.blake2b(digest_size=16)
     for number, each in enumerate(reachable([value], lambda _: False), 1):
-        links.given(each, number)
-        found.update(links.told_as(number))
+        links.given(each, number, b"")
+        found.update(links.digest(each))
     return found.digest()
 
 
-_OURS = "__main__"
 _SHARED = "shared"
 
 
@@ -486,11 +454,13 @@ def dumps(
 ) -> bytes:
     """Return ``value`` in pickle's protocol 5; ``number_of`` finds objects of the worker.
 
-    ``shared`` finds objects that both ends have (``shared_objects.py``).
+    ``shared`` finds objects that both ends have.
     Raises what pickle raises for an object that cannot be carried, such as an open file.
     """
     stream = io.BytesIO()
-    _Pickler(stream, number_of, shared).dump(value)
+    pickler = _Pickler(stream, protocol=5)
+    pickler.number_of, pickler.shared = number_of, shared
+    pickler.dump(value)
     return stream.getvalue()
 
 
@@ -501,29 +471,20 @@ def loads(
 ) -> Any:
     """Return the value of ``dumps``; ``object_of`` finds the objects that live here."""
     unpickler = _Unpickler(io.BytesIO(data))
-    unpickler.object_of = object_of
-    unpickler.shared = shared or object_of
+    unpickler.object_of, unpickler.shared = object_of, shared or object_of
     return unpickler.load()
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(
-        self,
-        stream: io.BytesIO,
-        number_of: Callable[[object], int | None],
-        shared: Callable[[object], int | None],
-    ) -> None:
-        super().__init__(stream, protocol=5)
-        self._number_of = number_of
-        self._shared = shared
+    number_of: Callable[[object], int | None]
+    shared: Callable[[object], int | None]
 
     def persistent_id(self, obj: object) -> Any:
         if (name := _OWN_NAMES.get(id(obj))) is not None:
             return name
-        number = self._number_of(obj)
-        if number is not None:
+        if (number := self.number_of(obj)) is not None:
             return number
-        number = self._shared(obj)
+        number = self.shared(obj)
         return None if number is None else (_SHARED, number)
 
     def reducer_override(self, obj: Any) -> Any:
@@ -570,7 +531,7 @@ class _Unpickler(pickle.Unpickler):
 def make_function(code: bytes, cells: int) -> types.FunctionType:
     """Return a function of its code, without the values that ``fill_function`` gives to it."""
     closure = tuple(types.CellType() for _ in range(cells))
-    names = {"__builtins__": builtins, "__name__": _OURS}
+    names = {"__builtins__": builtins, "__name__": _MAIN}
     return types.FunctionType(marshal.loads(code), names, closure=closure)  # noqa: S302
 
 

@@ -39,10 +39,9 @@ import value_encoder  # type: ignore[import-not-found]
 
 
 class Sharing:
-    """The shared objects of one check."""
-
     def __init__(self, number_of: Callable[[object], int | None]) -> None:
         """``number_of`` finds the objects of the worker that stand-ins stand for."""
+        self._is_the_workers = lambda value: number_of(value) is not None
         self.links = shared_objects.Links(value_encoder.data_bytes)
         self.beyond = False
         self._number_of = number_of
@@ -53,14 +52,23 @@ class Sharing:
         dropped = self.links.unused()
         changed = self.links.changed()
         contents = [shared_objects.contents(self.links.get(number)) for number in changed]
-        new = self._new([value, *contents])
+        found = shared_objects.reachable([value, *contents], self._is_the_workers)
+        new = [each for each in found if self.links.number(each) is None]
         request = {
             "value": value,
             "first": self._last + 1,
             "new": new,
-            "changes": list(zip(changed, map(self._unnumbered, contents), strict=True)),
+            # Instead of the object itself a number would be pickled.
+            "changes": [
+                (number, each if self.links.number(each) is None else copy.copy(each))
+                for number, each in zip(changed, contents, strict=True)
+            ],
             "dropped": dropped,
-            "scattered": [n for n, each in enumerate(new, self._last + 1) if _is_scattered(each)],
+            "scattered": [
+                number
+                for number, each in enumerate(new, self._last + 1)
+                if type(each).__name__ == "ndarray" and not each.flags.c_contiguous
+            ],
         }
         data: bytes = shared_objects.dumps(request, self._number_of, self.links.number)
         for number in dropped:
@@ -68,22 +76,18 @@ class Sharing:
         self._give(new)
         return data
 
-    def _unnumbered(self, contents: Any) -> Any:
-        """Return the contents of an object to be pickled; a number stands for the object itself."""
-        return contents if self.links.number(contents) is None else copy.copy(contents)
-
-    def offered(self, names: dict[str, Any]) -> dict[str, list[int]]:
-        """Give numbers to the author's own objects of these names; return them by name."""
+    def offered(self, names: dict[str, Any]) -> dict[str, tuple[str, list[int]]]:
+        """Give numbers to the author's own objects of these names; return types and numbers."""
         offers = {}
         for name, value in names.items():
             parts = shared_objects.reachable([value], self._is_the_workers)
             if parts and parts[-1] is value:
-                offers[name] = self._give(parts)
+                offers[name] = type(value).__name__, self._give(parts)
         return offers
 
-    def withdrawn(self, offers: dict[str, list[int]], linked: object) -> None:
+    def withdrawn(self, offers: dict[str, tuple[str, list[int]]], linked: object) -> None:
         """Forget the objects of names that the worker has not linked; the others' tops alone."""
-        for name, numbers in offers.items():
+        for name, (_, numbers) in offers.items():
             whole = type(linked) is dict and linked.get(name)
             for number in [] if whole == "all" else numbers[:-1] if whole == "top" else numbers:
                 self.links.drop(number)
@@ -123,17 +127,6 @@ class Sharing:
             self.links.given(each, number)
         return list(range(first, self._last + 1))
 
-    def _new(self, values: list[Any]) -> list[Any]:
-        found = shared_objects.reachable(values, self._is_the_workers)
-        return [each for each in found if self.links.number(each) is None]
-
-    def _is_the_workers(self, value: object) -> bool:
-        return self._number_of(value) is not None
-
-
-def _is_scattered(value: Any) -> bool:
-    return type(value).__name__ == "ndarray" and not value.flags.c_contiguous
-
 
 _WIDGETS = ("number", "text")
 """Classes of `mo.ui` that are called as we call plain values (``answer_calls.described``)."""
@@ -141,14 +134,11 @@ _CLASS_FACTS: tuple[Any, ...] = (int, str, (str, type(None)), list, list, list, 
 
 
 class StandIns:
-    """The stand-ins of one check, by the numbers of their objects."""
-
     def __init__(
         self,
         session: Any,
         book: Any,
         interface: frozenset[str],
-        log: Any,
         secret: str,
         *,
         shares: bool = False,
@@ -160,12 +150,12 @@ class StandIns:
         self.session = session
         self.sharing: Any = Sharing(self.number_of) if shares else None
         self.book = book
-        self.log = log
+        self.log = answer_calls.CallLog()
         self.claims: set[str] = set()
         self._interface = interface
-        self._offers: dict[str, list[int]] = {}
+        self._offers: dict[str, tuple[str, list[int]]] = {}
         self._shares = rules.SHARES_FIRST if shares else rules.COPIES
-        self._calls = answer_calls.Calls(self, secret)
+        self.calls = answer_calls.Calls(self, secret)
         self._errors = answer_calls.Errors()
         self._numbers: dict[int, int] = {}
         self._owners: dict[int, str] = {}
@@ -198,28 +188,22 @@ class StandIns:
         """Return whether the notebook has a name, and its value, or the reason why it has none."""
         reply = self.session.ask("pull", name)
         if reply.status == "value":
+            # What it is shares nothing with a later value of the name.
+            shares, self.sharing = self.sharing, None
             try:
-                return True, self._as_it_was(reply, name)
+                return True, self.value(reply, name)
             except answer_session.NotJudgeable as error:
                 return True, self._opaque(None, str(error))
+            finally:
+                self.sharing = shares
         if reply.status == "refused":
             return True, self._opaque(None, reply.parts[0])
         if reply.status == "missing":
             return False, reply.parts[0]
         raise self.unexpected()
 
-    def _as_it_was(self, reply: Any, name: str) -> Any:
-        """Return a name's value, which no later one shares anything with."""
-        shares, self.sharing = self.sharing, None
-        try:
-            return self.value(reply, name)
-        finally:
-            self.sharing = shares
-
     def request(self, operation: str, *arguments: object, value: object = None) -> Any:
         """Return the answer to a request with a value; ``NotJudgeable`` if it cannot be carried.
-
-        None is what the worker takes for no value.
 
         An answer without a value, such as an error, is followed by what it has changed.
         """
@@ -248,25 +232,15 @@ class StandIns:
         return self.decoded(reply, "")
 
     def share(self, names: dict[str, Any]) -> None:
-        """Share the author's own objects of these names with those of the worker's notebook.
-
-        The worker gets to know of them with the first request that may concern them.
-        """
+        """Share the author's own objects of these names, from the first request on."""
         self._offers = self.sharing.offered(names)
 
     def _share(self) -> None:
         offers, self._offers = self._offers, {}
-        tops = {name: self.sharing.links.get(numbers[-1]) for name, numbers in offers.items()}
-        kinds = {name: [type(tops[name]).__name__, offers[name]] for name in offers}
-        reply = self._ask("share", data=shared_objects.dumps(kinds, self.number_of))
+        reply = self._ask("share", data=shared_objects.dumps(offers, self.number_of))
         self.sharing.withdrawn(offers, self._value_of(reply))
 
-    def put_back(self) -> None:
-        """Undo what answers have changed of the check's arguments, which later checks may use."""
-        self._calls.put_back()
-
     def value(self, reply: Any, path: str) -> Any:
-        """Return the value of an answer that came by a path."""
         value = self.decoded(reply, path)
         self.book.note(path, example=answer_calls.described(value))
         return value
@@ -401,14 +375,14 @@ class StandIns:
         return opaque if number is None else self._keep(opaque, number)
 
     def _facts(self, number: int) -> Any:
-        """Return what the worker claims of an object; handles in it count as nothing."""
-        reply = self.session.ask("describe", number)
-        if reply.status != "value":
+        """Return what the worker claims of an object."""
+        found = self.session.ask_plainly("describe", number)
+        if found is None:
             raise self.unexpected()
-        return self.session.decode(reply.parts[0], reply.buffers, lambda facts: None)
+        return found
 
     def _function(self, number: int, path: str, facts: Any) -> object:
-        calls = self._calls
+        calls = self.calls
 
         def answer(*args: Any, **keywords: Any) -> Any:
             return calls.call(number, path, args, keywords)
@@ -423,7 +397,7 @@ class StandIns:
         return kind()
 
     def _callable(self, number: int, path: str, facts: Any) -> object:
-        calls = self._calls
+        calls = self.calls
 
         def call(_: object, *args: Any, **keywords: Any) -> Any:
             return calls.call(number, path, args, keywords)
@@ -437,8 +411,7 @@ class StandIns:
         def items() -> Iterator[Any]:
             sent = None
             while True:
-                operation = "next" if sent is None else "send"
-                reply = self.request(operation, number, value=sent)
+                reply = self.request("next", number, value=sent)
                 if self.outcome(reply, "stop") == "stop":
                     return
                 sent = yield self.value(reply, f"{path}[]")
@@ -472,10 +445,7 @@ class StandIns:
         """Return the member of an enumeration of the author's, None for any other object."""
         if kind is None or not issubclass(kind, enum.Enum):
             return None
-        reply = self.session.ask("attribute", number, "name")
-        if reply.status != "value":
-            return None
-        name = self.session.decode(reply.parts[0], reply.buffers, lambda facts: None)
+        name = self.session.ask_plainly("attribute", number, "name")
         return kind.__members__.get(name) if type(name) is str else None
 
     def _described_class(self, number: int) -> Any:
@@ -520,8 +490,10 @@ class StandIns:
         for each in special:
             if type(each) is str and each in rules.SPECIAL_METHODS and self._may_have(owner, each):
                 names[each] = self.special_method(each)
-        if fields:
-            names["__dataclass_fields__"] = _dataclass_fields(fields)
+        if fields:  # what ``dataclasses`` looks for in a class of these fields
+            known = [each for each in fields if type(each) is str and rules.is_name(each)]
+            like: Any = dataclasses.make_dataclass("Answer", dict.fromkeys(known))
+            names["__dataclass_fields__"] = dict(like.__dataclass_fields__)
         if (library := _library_class(module, claimed)) is not None:
             # For isinstance; the object has none of that class's methods here.
             names["__class__"] = property(lambda _: library)
@@ -560,7 +532,7 @@ class StandIns:
         def method(value: object, *args: Any) -> Any:
             if name == "__hash__" and self._decodes:
                 raise TypeError("a key that only the worker can hash")
-            return self._calls.special(value, name, args)
+            return self.calls.special(value, name, args)
 
         method.__name__ = name
         return method
@@ -580,13 +552,6 @@ def _library_class(module: str, name: str) -> type | None:
     if not isinstance(found, type) or issubclass(found, type | BaseException):
         return None
     return None if value_encoder.is_of_data(found) else found
-
-
-def _dataclass_fields(claimed: list[Any]) -> dict[str, Any]:
-    """Return what ``dataclasses`` looks for in a class of these fields."""
-    fields = [each for each in claimed if type(each) is str and rules.is_name(each)]
-    made: Any = dataclasses.make_dataclass("Answer", dict.fromkeys(fields))
-    return dict(made.__dataclass_fields__)
 
 
 def _can_be_a_base(given: type) -> bool:
@@ -652,7 +617,7 @@ def _metaclass(stand_ins: StandIns) -> Any:
 
         def __call__(cls, *args: Any, **keywords: Any) -> Any:
             number = stand_ins.number_of(cls)
-            return stand_ins._calls.call(number, stand_ins.owner_of(cls), args, keywords)
+            return stand_ins.calls.call(number, stand_ins.owner_of(cls), args, keywords)
 
         def __getattribute__(cls, name: str) -> Any:
             inside = name.startswith(("__", "_abc_")) or stand_ins.number_of(cls) is None

@@ -368,9 +368,9 @@ EXPLOITS: dict[str, str] = {
         " [n, 'value', ['h', 3, 'function', 'function', [a[0]]], '']"
     ),
     "34 the argument for the result": _worker(
-        "def _result_of(self, f, wanted, buffers, first):\n"
-        "    noted()\n    return True, [True for _ in wanted], 0\n"
-        "_S.AnswerServer._result_of = _result_of"
+        "def _call(self, n, wanted, buffers, method=None):\n"
+        "    noted()\n    return True, tuple(True for _ in wanted), 0, {}\n"
+        "_S.AnswerServer._call = _call"
     ),
     "35 a question in place of an answer": _answers("[n, 'call', 1, 'noted']"),
     "35 a request to read": _answers("[n, 'pull', 'text']"),
