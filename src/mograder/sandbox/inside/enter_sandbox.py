@@ -89,7 +89,6 @@ def _held() -> Iterator[int]:
 
 
 def keep_capabilities(kept: Collection[int] = ()) -> None:
-    """Drop all capabilities of this process but ``kept``."""
     mask = sum(1 << capability for capability in kept)
     header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
     # Effective, permitted and inheritable; first the lower 32 bits of each, then the upper ones.
@@ -115,90 +114,79 @@ def filter_calls(program: bytes) -> None:
     check(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, record, 0, 0), "seccomp")
 
 
-class Session:
-    """A forked child that enters the sandbox, drops its privileges and runs a program."""
+def enter(
+    request: dict[str, Any],
+    descriptors: list[int],
+    told: int,
+    control: socket.socket,
+    forgets: list[functools._lru_cache_wrapper[Any]],
+    program: Callable[[list[str]], None],
+) -> NoReturn:
+    """Join the sandbox, fork (only a child is in its pid namespace) and run ``program``.
 
-    def __init__(
-        self,
-        request: dict[str, Any],
-        descriptors: list[int],
-        told: int,
-        control: socket.socket,
-        forgets: list[functools._lru_cache_wrapper[Any]],
-    ) -> None:
-        """``told`` is the pipe to the zygote, ``forgets`` the :func:`remembered_files`."""
-        self._forgets = forgets
-        self._request = request
-        self._descriptors = descriptors
-        self._told = told
-        self._control = control
-
-    def enter(self, program: Callable[[list[str]], None]) -> NoReturn:
-        """Join the sandbox, fork (only a child is in its pid namespace) and run ``program``."""
-        try:
-            count = len(self._request["descriptors"])
-            handed = self._descriptors[:count]
-            output, holder, go, *entries = self._descriptors[count:]
-            signal.set_wakeup_fd(-1)
-            for entry in entries:  # before any student code, so that its forks are in it too
-                os.write(entry, b"0")
-                os.close(entry)
-            os.setsid()
-            uid = self._request["uid"]
-            if uid:
-                os.setgroups([])
-                os.setresgid(uid, uid, uid)
-                os.setresuid(uid, uid, uid)
-            check(libc.setns(holder, _SANDBOX), "setns")
-            pid = os.fork()
-            if pid:
-                os.write(self._told, b"pid %d\n" % pid)
-                os._exit(0)
-            self._give_up(handed, output, go)
-        except BaseException as error:  # noqa: BLE001 - reported to the supervisor before the exit
-            os.write(self._told, f"failed {error!r}"[:500].replace("\n", " ").encode() + b"\n")
-            os._exit(_FAILED)
-        if os.read(go, 1) != b"g":  # its setup failed, or the supervisor has ended
-            os._exit(_FAILED)
-        os.close(go)
-        try:
-            program(self._arguments(handed))
-        except SystemExit as ending:
-            _leave(ending.code)
-        except BaseException:  # noqa: BLE001 - must not reach the zygote's own frames
-            traceback.print_exc()
-            _leave(1)
-        _leave(0)
-
-    def _give_up(self, handed: list[int], output: int, go: int) -> None:
+    ``told`` is the pipe to the zygote, ``forgets`` the :func:`remembered_files`.
+    """
+    try:
+        count = len(request["descriptors"])
+        handed = descriptors[:count]
+        output, holder, go, *entries = descriptors[count:]
+        signal.set_wakeup_fd(-1)
+        for entry in entries:  # before any student code, so that its forks are in it too
+            os.write(entry, b"0")
+            os.close(entry)
         os.setsid()
-        self._control.close()
-        nothing = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nothing, 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        close_all_but({0, 1, 2, *handed, go, self._told})
-        _give_up_rights(base64.b64decode(self._request["filter"]))
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.umask(0o022)
-        os.chdir(self._request["directory"])
-        os.environ.clear()
-        os.environ.update(self._request["variables"])
-        os.environ["PWD"] = self._request["directory"]
-        time.tzset()
-        for each in self._forgets:
+        if uid := request["uid"]:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+        check(libc.setns(holder, _SANDBOX), "setns")
+        if pid := os.fork():
+            os.write(told, b"pid %d\n" % pid)
+            os._exit(0)
+        os.setsid()
+        control.close()
+        _give_up(request, {*handed, go, told}, output)
+        for each in forgets:
             each.cache_clear()
-        _show_arguments([sys.executable, *self._request["arguments"]])
-        draw_new_random_numbers()
-        os.write(self._told, b"inside\n")
-        os.close(self._told)
+        os.write(told, b"inside\n")
+        os.close(told)
+    except BaseException as error:  # noqa: BLE001 - reported to the supervisor before the exit
+        os.write(told, f"failed {error!r}"[:500].replace("\n", " ").encode() + b"\n")
+        os._exit(_FAILED)
+    if os.read(go, 1) != b"g":  # its setup failed, or the supervisor has ended
+        os._exit(_FAILED)
+    os.close(go)
+    try:
+        options, *arguments = request["arguments"]
+        numbers = dict(zip(request["descriptors"], handed, strict=True))
+        program([json.dumps({**json.loads(options), **numbers}), *arguments])
+    except SystemExit as ending:
+        _leave(ending.code)
+    except BaseException:  # noqa: BLE001 - must not reach the zygote's own frames
+        traceback.print_exc()
+        _leave(1)
+    _leave(0)
 
-    def _arguments(self, handed: list[int]) -> list[str]:
-        options, *arguments = self._request["arguments"]
-        numbers = dict(zip(self._request["descriptors"], handed, strict=True))
-        return [json.dumps({**json.loads(options), **numbers}), *arguments]
+
+def _give_up(request: dict[str, Any], keep: set[int], output: int) -> None:
+    """Give up the zygote's descriptors but ``keep``, its rights, signals and variables."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    close_all_but({0, 1, 2, *keep})
+    _give_up_rights(base64.b64decode(request["filter"]))
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.umask(0o022)
+    os.chdir(request["directory"])
+    os.environ.clear()
+    os.environ.update(request["variables"])
+    os.environ["PWD"] = request["directory"]
+    time.tzset()
+    _show_arguments([sys.executable, *request["arguments"]])
+    draw_new_random_numbers()
 
 
 def _show_arguments(arguments: list[str]) -> None:
@@ -220,11 +208,7 @@ def _give_up_rights(program: bytes) -> None:
     # As execve does: joining made /proc/PID unreadable to its uid, also to marimo's kernel.
     check(libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
     filter_calls(program)
-    _check_rights()
-
-
-def _check_rights() -> None:
-    """Verify the privileges in ``/proc/self/status``, not by our own calls' results."""
+    # Verified by what the kernel says, not by our own calls' results.
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     status = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
     empty = all(int(status[name], 16) == 0 for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb"))

@@ -50,7 +50,6 @@ _SHARED = re.compile(r"(\brtc_v2[\"']?\s*=\s*)true\b")
 
 
 def main(argv: list[str]) -> None:
-    """Set the rlimits, prepare the home directory, then run marimo."""
     options, arguments = json.loads(argv[0]), argv[2:]
     set_limits(options["rlimits"])
     _prepare_configuration(options["config"])
@@ -59,7 +58,9 @@ def main(argv: list[str]) -> None:
         listener = socket.socket(fileno=options["fd"])
     else:
         listener = socket.create_server((options["host"], 0), backlog=_BACKLOG)
-        port = _tell_port(listener)
+        port = int(listener.getsockname()[1])
+        os.write(1, json.dumps({"port": port}).encode() + b"\n")
+        os.dup2(2, 1)  # the line ends there; what follows goes to the log
         # Before the notebook's path, which is the last argument.
         arguments[-1:-1] = ["--host", options["host"], "--port", str(port)]
     # The kernel and its children must not keep the listening socket open.
@@ -77,7 +78,10 @@ def main(argv: list[str]) -> None:
     _run_what_never_ran()
     if "owner" in options:
         threading.Thread(target=_end_with, args=(options["owner"],), daemon=True).start()
-    _run_marimo(arguments)
+    from marimo._cli.cli import main as marimo  # noqa: PLC0415 - after the limits are in force
+
+    sys.argv = ["marimo", *arguments]
+    marimo(args=arguments, prog_name="marimo", standalone_mode=True)
 
 
 def set_limits(wanted: dict[str, int]) -> None:
@@ -88,14 +92,6 @@ def set_limits(wanted: dict[str, int]) -> None:
         hard = resource.getrlimit(kind)[1]
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (value, value))
-
-
-def _tell_port(listener: socket.socket) -> int:
-    """Write the port as a line of JSON, close that pipe, and return the port."""
-    port = int(listener.getsockname()[1])
-    os.write(1, json.dumps({"port": port}).encode() + b"\n")
-    os.dup2(2, 1)  # what follows goes to the log
-    return port
 
 
 def _end_with(owner: int) -> None:
@@ -118,21 +114,16 @@ def _prepare_configuration(text: str) -> None:
     settings = pathlib.Path(os.environ["XDG_CONFIG_HOME"]) / "marimo" / "marimo.toml"
     with contextlib.suppress(OSError, UnicodeDecodeError):  # marimo handles an unusable file
         settings.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with settings.open("x") as file:
-                file.write(text)
-        except FileExistsError:
-            _set_unshared(settings)
-
-
-def _set_unshared(settings: pathlib.Path) -> None:
-    """Switch off ``rtc_v2``, which marimo keeps: a session is shared only when a hub asks."""
-    shared = settings.read_text(encoding="utf-8")
-    own = _SHARED.sub(r"\1false", shared)
-    if own != shared:
-        beside = settings.with_name(f".{settings.name}.unshared")
-        beside.write_text(own, encoding="utf-8")
-        _replace(beside, settings)
+        if not settings.exists():
+            settings.write_text(text)
+            return
+        # Switch off ``rtc_v2``, which marimo keeps: a session is shared only when a hub asks.
+        shared = settings.read_text(encoding="utf-8")
+        own = _SHARED.sub(r"\1false", shared)
+        if own != shared:
+            beside = settings.with_name(f".{settings.name}.unshared")
+            beside.write_text(own, encoding="utf-8")
+            _replace(beside, settings)
 
 
 def copy_caches(directory: str) -> None:
@@ -184,7 +175,12 @@ def _save_whole() -> None:
             with contextlib.suppress(OSError):
                 beside.unlink()  # incomplete, on a disk that may be full
             raise
-        _sync_directory(target.parent)
+        with contextlib.suppress(OSError):  # the rename survives a power cut, where a disk can
+            fd = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
     storage.FilesystemStorage.write = write_whole
 
@@ -268,11 +264,8 @@ def _share_text() -> None:
         await _until(lambda: file_key in self.loro_docs)
         return await get(self, file_key)
 
-    async def keep(*_: Any) -> None:
-        pass
-
     documents.create_doc, documents.get_or_create_doc = create_with_languages, get_when_created
-    documents._clean_loro_doc = keep
+    documents._clean_loro_doc = _do_nothing
 
 
 def _share_in_turn(patience: float = _PATIENCE_SECONDS) -> None:
@@ -297,9 +290,6 @@ def _share_in_turn(patience: float = _PATIENCE_SECONDS) -> None:
         main = session and session.room.main_consumer
         return main is not None and main.consumer_id in alone
 
-    async def accepted() -> None:
-        pass
-
     @functools.wraps(start)
     async def start_in_turn(self: Any) -> None:
         nonlocal shared
@@ -307,7 +297,7 @@ def _share_in_turn(patience: float = _PATIENCE_SECONDS) -> None:
             alone.add(self.params.session_id)
         elif self.params.session_id not in alone:
             await self.websocket.accept()
-            self.websocket.accept = accepted
+            self.websocket.accept = _do_nothing
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(_until(lambda: not edits_alone(self)), patience)
             shared = True
@@ -351,6 +341,10 @@ def _share_new_cells() -> None:
         return body
 
     api.parse_request = parse_in_turn
+
+
+async def _do_nothing(*_: Any) -> None:
+    pass
 
 
 async def _until(holds: Callable[[], bool]) -> None:
@@ -426,23 +420,6 @@ def _replace(beside: pathlib.Path, target: pathlib.Path) -> None:
         else:
             return
     beside.replace(target)
-
-
-def _sync_directory(directory: pathlib.Path) -> None:
-    """Wait until a rename survives a power cut, where the system and its disk can."""
-    with contextlib.suppress(OSError):
-        fd = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-
-def _run_marimo(arguments: list[str]) -> None:
-    from marimo._cli.cli import main as marimo  # noqa: PLC0415 - as above
-
-    sys.argv = ["marimo", *arguments]
-    marimo(args=arguments, prog_name="marimo", standalone_mode=True)
 
 
 if sys.platform != "win32":  # where nothing forks

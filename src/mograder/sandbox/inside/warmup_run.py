@@ -31,9 +31,11 @@ import tempfile
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
+
+import own_modules  # type: ignore[import-not-found]  # in this file's directory
 
 _PACKAGES = ("marimo", "uvicorn", "starlette", "asyncio", "anyio", "tempfile")
 _DEPTH = 2
@@ -59,8 +61,9 @@ class ModuleSnapshot:
         for name, module in tuple(sys.modules.items()):
             if _of_packages(name):
                 self._keep(module, 0)
-        for logger in _loggers():
-            self._keep(logger, _DEPTH)
+        for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+            if isinstance(logger, logging.Logger):
+                self._keep(logger, _DEPTH)
         self._system = {name: getattr(sys, name) for name in _SYSTEM}
         self._path, self._main = list(sys.path), sys.modules["__main__"]
         self._finders = [(each, vars(each).get("find_spec")) for each in sys.meta_path]
@@ -88,7 +91,6 @@ class ModuleSnapshot:
                 self._keep(value, depth + 1)
 
     def put_back(self) -> None:
-        """Restore the state as far as possible."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         atexit.register = self._register
@@ -124,7 +126,7 @@ def traces() -> dict[str, object]:
     os.umask(mask)
     woken = signal.set_wakeup_fd(-1)
     return {
-        "threads": sum(1 for _ in (own / "task").iterdir()),
+        "threads": own_modules.threads(),
         "children": _children(own / "task"),
         "descriptors": _descriptors(),
         "signals": [signal.getsignal(number) for number in _SIGNALS],
@@ -168,49 +170,32 @@ def _is_theirs(value: object) -> bool:
     return _of_packages(str(kind.__module__)) and hasattr(value, "__dict__")
 
 
-def _loggers() -> Iterable[logging.Logger]:
-    known = logging.root.manager.loggerDict.values()
-    return [logging.root, *(each for each in known if isinstance(each, logging.Logger))]
-
-
 def _rebind(owner: Any, names: dict[str, object]) -> None:
     """Restore an object's attributes, except for dunder names such as ``__msgspec_cache__``.
 
     Those are caches and not state, and keeping them saves the most time.
     """
     now = dict(vars(owner))
-    for name in [n for n in (*names, *now) if not n.startswith("__")]:
-        if name in names and now.get(name, _Missing) is not names[name]:
-            _set(owner, name, names[name])
+    is_class = isinstance(owner, type)
+    for name in [n for n in {**names, **now} if not n.startswith("__")]:
+        if name not in names and is_class:
+            delattr(owner, name)
         elif name not in names:
-            _remove(owner, name)
-
-
-class _Missing:
-    """Marks an attribute that does not exist."""
-
-
-def _set(owner: Any, name: str, value: object) -> None:
-    if isinstance(owner, type):
-        setattr(owner, name, value)
-    else:
-        vars(owner)[name] = value
-
-
-def _remove(owner: Any, name: str) -> None:
-    if isinstance(owner, type):
-        delattr(owner, name)
-    else:
-        del vars(owner)[name]
+            del vars(owner)[name]
+        elif name in now and now[name] is names[name]:
+            continue
+        elif is_class:
+            setattr(owner, name, names[name])
+        else:
+            vars(owner)[name] = names[name]
 
 
 def _refill(container: Any, content: Any) -> None:
     if isinstance(container, list):
         container[:] = content
-    elif container.keys() != content.keys() if isinstance(container, dict) else True:
-        container.clear()
-        container.update(content)
     else:
+        if not isinstance(container, dict) or container.keys() != content.keys():
+            container.clear()
         container.update(content)
 
 
@@ -321,8 +306,10 @@ def perform(tidy: Callable[[], None]) -> str:
 
 
 def _perform() -> None:
-    """Run marimo as an editor and as an app in a temporary directory."""
-    signal.signal(signal.SIGALRM, _too_long)
+    def too_long(_: int, __: FrameType | None) -> None:
+        raise _TooLongError(f"it took more than {_SECONDS} seconds")
+
+    signal.signal(signal.SIGALRM, too_long)
     signal.setitimer(signal.ITIMER_REAL, _SECONDS, _AGAIN_SECONDS)
     here, directory = pathlib.Path.cwd(), pathlib.Path(tempfile.mkdtemp())
     try:
@@ -408,10 +395,6 @@ async def _until(reader: asyncio.StreamReader, word: bytes) -> None:
 
 class _TooLongError(SystemExit):
     """A timeout; derived from SystemExit, which an event loop does not catch."""
-
-
-def _too_long(_: int, __: FrameType | None) -> None:
-    raise _TooLongError(f"it took more than {_SECONDS} seconds")
 
 
 def _settle(before: dict[str, object]) -> None:

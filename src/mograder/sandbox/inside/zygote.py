@@ -25,7 +25,6 @@ each judge runs it by itself.
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextvars
 import ctypes
@@ -45,7 +44,6 @@ import select
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -161,7 +159,6 @@ _fork_only = ctypes.PyDLL(None, use_errno=True).fork  # keeps the interpreter's 
 
 
 def main(argv: list[str]) -> None:
-    """Import and warm up, report the result, then fork on request."""
     options = json.loads(argv[0])
     control = socket.socket(fileno=options["fd"])
     control.set_inheritable(False)
@@ -226,19 +223,12 @@ def _import(name: str) -> None:
 
 def _threads(culprit: str) -> str:
     """Return a problem if there is a second thread: a fork would be unsafe; else ""."""
-    count = _thread_count()
+    count = own_modules.threads()
     return "" if count == 1 else f"threads: {culprit} started {count - 1}"
 
 
-def _thread_count() -> int:
-    return sum(1 for _ in pathlib.Path("/proc/self/task").iterdir())
-
-
 def _render() -> str:
-    """Fill the caches of parsers and templates that the first output of a session needs.
-
-    Return why this process cannot serve, "" if it can.
-    """
+    """Fill the caches that a first output needs; return why this process cannot serve, or ""."""
     try:
         marimo = importlib.import_module("marimo")
         marimo.md("# a\n\n- *b* `c` $x$\n\n```python\nx = 1\n```")
@@ -253,8 +243,7 @@ def _render() -> str:
 
 def _do_warmup_run(control: socket.socket, options: dict[str, Any]) -> None:
     """Do a warm-up run; if it changes the process state, restart the zygote without one."""
-    problem = warmup_run.perform(_close_log_files)
-    if not problem:
+    if not (problem := warmup_run.perform(_close_log_files)):
         return
     sys.stderr.flush()
     control.set_inheritable(True)
@@ -296,15 +285,7 @@ def _fork_kernels() -> str:
     fork = multiprocessing.get_context("fork")
     kernels.get_context = lambda _method=None: fork
     queues.get_context = lambda _method=None: fork
-    runtime.launch_kernel = _launched_afresh(launch)
-    # The check would start multiprocessing's resource tracker, a separate python process.
-    checks: Any = importlib.import_module("marimo._utils.platform")
-    if hasattr(checks, "check_shared_memory_available"):
-        checks.check_shared_memory_available = lambda: (True, "")
-    return ""
 
-
-def _launched_afresh(launch: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(launch)
     def launch_kernel(*args: Any, **kwargs: Any) -> None:
         if not args[_MODE_INDEX]:  # run mode: a thread of the server, not a process
@@ -313,7 +294,12 @@ def _launched_afresh(launch: Callable[..., None]) -> Callable[..., None]:
         _leave_the_server(args[: len(_LAUNCH)])
         contextvars.Context().run(launch, *args, **kwargs)
 
-    return launch_kernel
+    runtime.launch_kernel = launch_kernel
+    # The check would start multiprocessing's resource tracker, a separate python process.
+    checks: Any = importlib.import_module("marimo._utils.platform")
+    if hasattr(checks, "check_shared_memory_available"):
+        checks.check_shared_memory_available = lambda: (True, "")
+    return ""
 
 
 def _leave_the_server(queues: tuple[Any, ...]) -> None:
@@ -365,7 +351,7 @@ class _Zygote:
         os.set_blocking(woken, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-        words = {"threads": _thread_count(), "problem": problem, "no_warmup": no_warmup}
+        words = {"threads": own_modules.threads(), "problem": problem, "no_warmup": no_warmup}
         self._say({"ready": True, **words})
         while True:
             self._collect()
@@ -377,8 +363,9 @@ class _Zygote:
                 return
 
     def _say(self, words: dict[str, object], pidfd: int | None = None) -> None:
-        carried = [] if pidfd is None else [_rights([pidfd])]
-        self._control.sendmsg([json.dumps(words).encode()], carried)
+        socket.send_fds(
+            self._control, [json.dumps(words).encode()], [] if pidfd is None else [pidfd]
+        )
 
     def _collect(self) -> None:
         while True:
@@ -393,18 +380,12 @@ class _Zygote:
                 self._say({"ended": session, "status": os.waitstatus_to_exitcode(status)})
 
     def _hear(self) -> bool:
-        data, carried, _, _ = self._control.recvmsg(
-            _REQUEST_BYTES, socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
-        )
+        data, descriptors, _, _ = socket.recv_fds(self._control, _REQUEST_BYTES, _MOST_DESCRIPTORS)
         if not data:
             return False
-        descriptors = array.array("i")
-        for level, kind, payload in carried:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                descriptors.frombytes(payload[: len(payload) - len(payload) % 4])
         request = json.loads(data)
         try:
-            pid, problem = self._fork(request, list(descriptors))
+            pid, problem = self._fork(request, descriptors)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -430,37 +411,20 @@ class _Zygote:
         enter_sandbox.check(entering, "fork")
         if entering == 0:
             os.close(read_end)
-            enter_sandbox.Session(
-                request, descriptors, write_end, self._control, self._forgets
-            ).enter(program)
+            enter_sandbox.enter(
+                request, descriptors, write_end, self._control, self._forgets, program
+            )
         os.close(write_end)
         try:
-            words = _read_to_end(read_end)
+            said, _ = answer_judge.read_told(read_end, _JOIN_SECONDS)
         finally:
             os.close(read_end)
+        words = said.decode("utf-8", "replace").splitlines()
         os.waitpid(entering, 0)
         pid = next((int(word[4:]) for word in words if word.startswith("pid ")), None)
         if "inside" in words:
             return pid, ""
         return pid, next((word for word in words if word.startswith("failed ")), "failed silently")
-
-
-def _read_to_end(descriptor: int) -> list[str]:
-    """Return a child's report, one message per line, up to end of file or the timeout."""
-    deadline = time.monotonic() + _JOIN_SECONDS
-    data = b""
-    while (left := deadline - time.monotonic()) > 0:
-        if not select.select([descriptor], [], [], left)[0]:
-            break
-        part = os.read(descriptor, 4096)
-        if not part:
-            break
-        data += part
-    return data.decode("utf-8", "replace").splitlines()
-
-
-def _rights(descriptors: list[int]) -> tuple[int, int, bytes]:
-    return socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes()
 
 
 if __name__ == "__main__":
