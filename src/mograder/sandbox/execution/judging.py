@@ -22,16 +22,21 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic import dataclasses as strict
 
-from mograder.notebook.grading.grading_plan import GradingPlan, Part
-from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult
+from mograder.notebook.grading.grading_plan import GradingPlan
+from mograder.sandbox.execution.report import (
+    STRICT,
+    End,
+    ExecutionRequest,
+    ExecutionResult,
+    Line,
+    Weight,
+)
 from mograder.sandbox.inside.grading_contract import Contract, parse_contract, render_contract
 from mograder.sandbox.protocol import COMMANDS_SLOT, Deadlines, Limits
 
 _TRIALS = '{"kind": "rehearsal '
-_STRICT = ConfigDict(extra="forbid", strict=True)
 _Text = Annotated[str, Field(max_length=20_000)]
 _Word = Annotated[str, Field(max_length=2000)]
-_Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 JudgedState = Literal["judged", "not run", "needs attention"]
 T = TypeVar("T")
 
@@ -81,29 +86,27 @@ class JudgingRequest:
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
-@strict.dataclass(frozen=True, slots=True, config=_STRICT)
+@strict.dataclass(frozen=True, slots=True, config=STRICT)
 class JudgedCondition:
     """One condition of a check; ``reason`` is the error that prevented its evaluation."""
 
     message: _Text
-    weight: _Weight
+    weight: Weight
     passed: bool
     reason: _Text = ""
 
 
-@strict.dataclass(frozen=True, slots=True, config=_STRICT)
+@strict.dataclass(frozen=True, slots=True, config=STRICT)
 class JudgedLabel:
-    """The conditions that one label recorded, and their weights."""
-
     label: _Text
     key: _Text
-    earned: _Weight
-    total: _Weight
+    earned: Weight
+    total: Weight
     passed: bool
     conditions: Annotated[tuple[JudgedCondition, ...], Field(max_length=1000)] = ()
 
 
-@strict.dataclass(frozen=True, slots=True, config=_STRICT)
+@strict.dataclass(frozen=True, slots=True, config=STRICT)
 class JudgedCall:
     """A call of an answer that a check made, in words: ``area(2)`` and ``12.566``.
 
@@ -113,10 +116,10 @@ class JudgedCall:
     call: _Text
     status: _Text
     result: _Text = ""
-    milliseconds: _Weight = 0.0
+    milliseconds: Weight = 0.0
 
 
-@strict.dataclass(frozen=True, slots=True, config=_STRICT)
+@strict.dataclass(frozen=True, slots=True, config=STRICT)
 class JudgedCheck:
     """The judge's line about one check cell of the source.
 
@@ -135,7 +138,7 @@ class JudgedCheck:
     kind: Literal["judged"] = "judged"
 
 
-@strict.dataclass(frozen=True, slots=True, config=_STRICT)
+@strict.dataclass(frozen=True, slots=True, config=STRICT)
 class PassedJunk:
     """Junk in place of the answer ``name``, and the labels of a check that pass with it.
 
@@ -151,7 +154,7 @@ class PassedJunk:
     kind: Literal["rehearsal junk"] = "rehearsal junk"
 
 
-@strict.dataclass(frozen=True, slots=True, config=_STRICT)
+@strict.dataclass(frozen=True, slots=True, config=STRICT)
 class CrashedCheck:
     """Junk in place of the answer ``name`` with which the process of a check ended."""
 
@@ -161,7 +164,7 @@ class CrashedCheck:
     kind: Literal["rehearsal crash"] = "rehearsal crash"
 
 
-@strict.dataclass(frozen=True, slots=True, config=_STRICT)
+@strict.dataclass(frozen=True, slots=True, config=STRICT)
 class UnsteadyLabel:
     """A label to which other random numbers give another weight; ``message`` is what fails."""
 
@@ -171,7 +174,7 @@ class UnsteadyLabel:
     kind: Literal["rehearsal again"] = "rehearsal again"
 
 
-@strict.dataclass(frozen=True, slots=True, config=_STRICT)
+@strict.dataclass(frozen=True, slots=True, config=STRICT)
 class NeverFailed:
     """A condition, by its message, that none of the wrong answers made fail."""
 
@@ -244,10 +247,8 @@ class Runner(Protocol):
         """
 
 
-class _Given(BaseModel):
+class _Given(Line):
     """The error of a given cell of the source, which are cells that the judge runs itself."""
-
-    model_config = _STRICT
 
     kind: Literal["given"]
     cell: int
@@ -261,30 +262,20 @@ class _Recorded(BaseModel):
     kind: Literal["contract"]
 
 
-class _End(BaseModel):
-    model_config = _STRICT
-
-    kind: Literal["end"]
-
-
-class _Answers(BaseModel):
-    model_config = _STRICT
-
+class _Answers(Line):
     kind: Literal["rehearsal answers"]
     answers: list[tuple[_Word, _Word]]
 
 
-class _TrialsEnd(BaseModel):
-    model_config = _STRICT
-
+class _TrialsEnd(Line):
     kind: Literal["rehearsal end"]
     done: int
     trials: int
     missed: tuple[int, ...]
 
 
-_Line = _Given | JudgedCheck | _Recorded | _End
-_LINE: TypeAdapter[_Line] = TypeAdapter(Annotated[_Line, Field(discriminator="kind")])
+_JudgeLine = _Given | JudgedCheck | _Recorded | End
+_LINE: TypeAdapter[_JudgeLine] = TypeAdapter(Annotated[_JudgeLine, Field(discriminator="kind")])
 _Trial = _Answers | UnsteadyLabel | PassedJunk | CrashedCheck | NeverFailed | _TrialsEnd
 _TRIAL: TypeAdapter[_Trial] = TypeAdapter(Annotated[_Trial, Field(discriminator="kind")])
 
@@ -316,69 +307,57 @@ def read_judge_report(
 
     Raises: :class:`ValueError` with what is wrong.
     """
-    reading = _Reading(plan, contract)
+    checks: dict[int, JudgedCheck] = {}
+    report, ended = JudgeReport(), False
     for line in lines:
-        reading.take(line)
-    return reading.result()
-
-
-class _Reading:
-    def __init__(self, plan: GradingPlan, contract: Contract | None) -> None:
-        self._plan = plan
-        self._parts: Mapping[int, Part] = {part.cell: part for part in plan.checks}
-        self._contract = contract
-        self._checks: dict[int, JudgedCheck] = {}
-        self._report = JudgeReport()
-        self._ended = False
-
-    def take(self, line: str) -> None:
-        if self._ended:
+        if ended:
             raise ValueError("something follows the end")
         match told := _valid(_LINE, line):
             case _Given():
-                if told.cell not in {part.cell for part in self._plan.template}:
+                if told.cell not in {part.cell for part in plan.template}:
                     raise ValueError(f"a given cell {told.cell} that the plan does not have")
-                self._report.given[told.cell] = told.error
+                report.given[told.cell] = told.error
             case JudgedCheck():
-                self._check(told)
+                if told.cell in checks:
+                    raise ValueError(f"a check {told.cell} a second time")
+                checks[told.cell] = _checked(told, plan, contract)
             case _Recorded():
-                self._record(told.model_extra or {})
-            case _End():
-                self._ended = True
+                report.contract = _recorded(told, plan, contract or report.contract)
+            case End():
+                ended = True
+    missing = {part.cell for part in plan.checks} - checks.keys()
+    there = {"the end": ended, "the contract": contract or report.contract}
+    there[f"of the checks {sorted(missing)}"] = not missing
+    if lacks := [what for what, found in there.items() if not found]:
+        raise ValueError(f"missing: {', '.join(lacks)}")
+    report.checks = tuple(checks[part.cell] for part in plan.checks)
+    return report
 
-    def _check(self, told: JudgedCheck) -> None:
-        part = self._parts.get(told.cell)
-        facts = None if part is None else part.check
-        if part is None or facts is None or told.cell in self._checks:
-            raise ValueError(f"a check {told.cell} that the plan does not have, or a second time")
-        if (told.line, told.hidden) != (part.line, facts.hidden):
-            raise ValueError(f"another check than the plan's {told.cell}")
-        for label in told.labels:
-            if label.earned > label.total and not math.isclose(label.earned, label.total):
-                raise ValueError(f"more than the total of {label.label!r}")
-            if told.state != "judged" and label.earned:
-                raise ValueError(f"weight of {label.label!r}, which was not judged")
-        if self._contract is not None:
-            _compare(told, self._contract)
-        self._checks[told.cell] = told
 
-    def _record(self, found: dict[str, Any]) -> None:
-        if self._contract is not None or self._report.contract:
-            raise ValueError("a contract that was not asked for")
-        contract = parse_contract(TypeAdapter(dict[str, Any]).dump_json(found))
-        if contract.source_sha256 != self._plan.source_sha256:
-            raise ValueError("a contract of another source")
-        self._report.contract = render_contract(contract)
+def _checked(told: JudgedCheck, plan: GradingPlan, contract: Contract | None) -> JudgedCheck:
+    part = next((part for part in plan.checks if part.cell == told.cell), None)
+    facts = None if part is None else part.check
+    if part is None or facts is None:
+        raise ValueError(f"a check {told.cell} that the plan does not have")
+    if (told.line, told.hidden) != (part.line, facts.hidden):
+        raise ValueError(f"another check than the plan's {told.cell}")
+    for label in told.labels:
+        if label.earned > label.total and not math.isclose(label.earned, label.total):
+            raise ValueError(f"more than the total of {label.label!r}")
+        if told.state != "judged" and label.earned:
+            raise ValueError(f"weight of {label.label!r}, which was not judged")
+    if contract is not None:
+        _compare(told, contract)
+    return told
 
-    def result(self) -> JudgeReport:
-        if not self._ended:
-            raise ValueError("the end is missing")
-        if missing := self._parts.keys() - self._checks.keys():
-            raise ValueError(f"checks {sorted(missing)} are missing")
-        if self._contract is None and not self._report.contract:
-            raise ValueError("the contract is missing")
-        self._report.checks = tuple(self._checks[cell] for cell in self._parts)
-        return self._report
+
+def _recorded(told: _Recorded, plan: GradingPlan, known: object) -> str:
+    if known:
+        raise ValueError("a contract that was not asked for")
+    contract = parse_contract(TypeAdapter(dict[str, Any]).dump_json(told.model_extra or {}))
+    if contract.source_sha256 != plan.source_sha256:
+        raise ValueError("a contract of another source")
+    return render_contract(contract)
 
 
 def _compare(told: JudgedCheck, contract: Contract) -> None:

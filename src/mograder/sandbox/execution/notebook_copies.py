@@ -19,7 +19,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
-from typing import Protocol
 
 from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput
@@ -27,6 +26,8 @@ from mograder.core.files import open_flags
 from mograder.core.operating_system import SYSTEM
 from mograder.core.tasks import to_its_end
 from mograder.sandbox.execution.item_limits import CopyBounds, is_needed, too_large
+from mograder.sandbox.execution.judging import JudgingRequest
+from mograder.sandbox.execution.report import ExecutionRequest
 from mograder.sandbox.tree_walk import walk
 
 _ID_BYTES = 12
@@ -36,15 +37,7 @@ _NOTEBOOK, _HEAD_BYTES = b"marimo.App(", 1 << 16
 _NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
 
 
-class Notebook(Protocol):
-    """A notebook to copy: its text and file name, and the folder of its support files."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def folder(self) -> Path | None: ...
+Notebook = ExecutionRequest | JudgingRequest
 
 
 class PrivateCopies:
@@ -95,7 +88,7 @@ def write_copy(
         raise InvalidInput(f"{notebook.name!r} is no file name.")
     directory.mkdir(mode=0o700, parents=True)
     if notebook.folder is not None and SYSTEM == "linux":
-        FolderCopy(directory, bounds, notebooks=notebooks).copy(notebook.folder)
+        copy_folder(notebook.folder, directory, bounds, notebooks=notebooks)
     elif notebook.folder is not None:
         _copy_own_folder(notebook.folder, directory, bounds)
     target = directory / notebook.name
@@ -159,38 +152,32 @@ def _is_notebook(name: str, opened: BufferedReader) -> bool:
     return found
 
 
-class FolderCopy:
-    """A copy of a folder's regular files; links are not followed, also if created meanwhile."""
+def copy_folder(folder: Path, target: Path, bounds: CopyBounds, *, notebooks: bool) -> None:
+    """Copy a folder's regular files; links are not followed, also if created meanwhile.
 
-    def __init__(self, target: Path, bounds: CopyBounds, *, notebooks: bool) -> None:
-        self._target = target
-        self._notebooks = notebooks
-        self._bounds = bounds
-        self._files, self._bytes = bounds.files, bounds.mb << 20
+    Raises: :class:`TooLarge`.
+    """
+    files, size, most = 0, 0, bounds.mb << 20
+    for below, name, descriptor in needed_files(folder):
+        with _opened(descriptor, name) as opened:
+            # Another notebook may be another student's submission in the same folder.
+            if opened is None or (not notebooks and _is_notebook(name, opened)):
+                continue
+            files += 1
+            if files <= bounds.files:
+                size += _copy_file(opened, target / below / name, most - size)
+        if files > bounds.files or size > most:
+            raise too_large(bounds)
 
-    def copy(self, folder: Path) -> None:
-        """Copy the needed files of a folder. Raises: :class:`TooLarge`."""
-        for below, name, descriptor in needed_files(folder):
-            self._copy_file(descriptor, name, self._target / below / name)
 
-    def _copy_file(self, directory: int, name: str, target: Path) -> None:
-        with _opened(directory, name) as opened:
-            if opened is None:
-                return
-            if not self._notebooks and _is_notebook(name, opened):
-                return  # it may be another student's submission in the same folder
-            self._files -= 1
-            self._check_bounds()  # an empty file, too
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with target.open("wb") as copy:
-                while data := opened.read(_COPY_BYTES):
-                    self._bytes -= len(data)
-                    self._check_bounds()
-                    copy.write(data)
-
-    def _check_bounds(self) -> None:
-        if self._files < 0 or self._bytes < 0:
-            raise too_large(self._bounds)
+def _copy_file(source: BufferedReader, target: Path, most: int) -> int:
+    """Copy a file, but no more than a byte above ``most``; return how many bytes."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    size = 0
+    with target.open("wb") as copy:
+        while data := source.read(min(_COPY_BYTES, most + 1 - size)):
+            size += copy.write(data)
+    return size
 
 
 def _copy_own_folder(folder: Path, target: Path, bounds: CopyBounds) -> None:
@@ -198,7 +185,12 @@ def _copy_own_folder(folder: Path, target: Path, bounds: CopyBounds) -> None:
     files = size = 0
 
     def unwanted(directory: str, names: list[str]) -> list[str]:
-        return [name for name in names if _is_unwanted(Path(directory, name))]
+        folders = [name for name in names if Path(directory, name).is_dir()]
+        left_out = [name for name in names if not is_needed(name)]
+        for name in folders:  # a link, or a virtual environment
+            path = Path(directory, name)
+            left_out += [name] if path.is_symlink() or (path / "pyvenv.cfg").exists() else []
+        return left_out
 
     def copy(source: str, copied: str) -> None:
         nonlocal files, size
@@ -216,10 +208,3 @@ def _copy_own_folder(folder: Path, target: Path, bounds: CopyBounds) -> None:
         copy_function=copy,
         dirs_exist_ok=True,
     )
-
-
-def _is_unwanted(path: Path) -> bool:
-    """Return whether to omit a path: hidden, a tool's, a virtual environment, a linked folder."""
-    if not is_needed(path.name):
-        return True
-    return path.is_dir() and (path.is_symlink() or (path / "pyvenv.cfg").exists())

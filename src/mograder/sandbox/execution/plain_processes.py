@@ -9,11 +9,12 @@ without limits other than time. It runs a copy, because a notebook may write fil
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -104,32 +105,19 @@ class PlainProcesses(Runner):
         # Not resolved: the Python of an environment may be a link, and has to be called by it.
         path = find_uv_bin() if program == "uv" else str(command.directory / program)
         own = {key: value for key, value in command.variables.items() if key not in _FOR_SANDBOXES}
-        process = await asyncio.create_subprocess_exec(
-            *(path, *arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd=command.directory,
-            env={**self._variables, **own, "PYTHONUTF8": "1"},
-            limit=_LINE_BYTES,
-            **apart(),
-        )
-        tree = ProcessTree(process.pid)
-        try:
-            async with asyncio.timeout(command.timeout):
-                await _pass_on(process, on_line)
-                return await process.wait()
-        except TimeoutError:
-            on_line("It took too long and was ended.")
-            return _TIMED_OUT
-        finally:
-            if process.returncode is None:
-                tree.kill()
-                await process.wait()
+        variables = {**self._variables, **own, "PYTHONUTF8": "1"}
+        streams = (asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT)
+        async with _running((path, *arguments), command.directory, variables, streams) as process:
+            try:
+                async with asyncio.timeout(command.timeout):
+                    await _pass_on(process, on_line)
+                    return await process.wait()
+            except TimeoutError:
+                on_line("It took too long and was ended.")
+                return _TIMED_OUT
 
 
 def _fill(workshop: Path) -> None:
-    """Make the directory of a run's programs, report and temporary files."""
     workshop.mkdir(mode=0o700)
     copy_programs(workshop / "program")
     (workshop / _REPORT).touch()
@@ -140,31 +128,42 @@ def _read_report(path: Path) -> bytes:
         return report.read(_MOST_BYTES + 1)
 
 
-async def _execute(
-    command: Sequence[str], directory: Path, variables: Mapping[str, str], seconds: float
-) -> Executed:
-    """Run a program, and kill it after ``seconds``, with the processes that it has started."""
-    started = time.monotonic()
+@contextlib.asynccontextmanager
+async def _running(
+    command: Sequence[str], directory: Path, variables: Mapping[str, str], streams: tuple[int, int]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start a program, which is killed at last, with the processes that it has started."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+        stdout=streams[0],
+        stderr=streams[1],
         cwd=directory,
         env=variables,
+        limit=_LINE_BYTES,
         **apart(),
     )
     tree = ProcessTree(process.pid)
-    told, timed_out = b"", False
     try:
-        async with asyncio.timeout(seconds):
-            _, told = await process.communicate()
-    except TimeoutError:
-        timed_out = True
+        yield process
     finally:
         if process.returncode is None:
             tree.kill()
             await process.wait()
+
+
+async def _execute(
+    command: Sequence[str], directory: Path, variables: Mapping[str, str], seconds: float
+) -> Executed:
+    started = time.monotonic()
+    told, timed_out = b"", False
+    streams = (asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE)
+    async with _running(command, directory, variables, streams) as process:
+        try:
+            async with asyncio.timeout(seconds):
+                _, told = await process.communicate()
+        except TimeoutError:
+            timed_out = True
     status = 0 if process.returncode is None else process.returncode
     log_tail = told.decode("utf-8", "replace").strip()[-_LOG_BYTES:]
     took = time.monotonic() - started

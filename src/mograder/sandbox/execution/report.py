@@ -14,17 +14,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic import dataclasses as strict
 
 from mograder.sandbox.protocol import COMMANDS_SLOT, Executed, Limits
 
-_STRICT = ConfigDict(extra="forbid", strict=True)
+STRICT = ConfigDict(extra="forbid", strict=True)
 _MOST_CELLS = 2000
 _EMBEDDED = re.compile(r"data:[\w/+.-]+;base64,[\w+/=]+")
 _Index = Annotated[int, Field(ge=0, lt=_MOST_CELLS)]
-_Line = Annotated[int, Field(ge=1, le=1_000_000)]
-_Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Row = Annotated[int, Field(ge=1, le=1_000_000)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Name = Annotated[str, Field(max_length=200)]
 _Text = Annotated[str, Field(max_length=5000)]
 _Label = Annotated[str, Field(max_length=500)]
@@ -32,8 +32,6 @@ _Detail = Annotated[str, Field(max_length=600)]
 
 
 class Outcome(StrEnum):
-    """The way in which a run ended."""
-
     FINISHED = "finished"
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
@@ -51,10 +49,6 @@ class CellStatus(StrEnum):
     """It is disabled, was stopped by ``mo.stop``, or a cell that it depends on did not run."""
     INTERRUPTED = "interrupted"
     """It was running when the notebook's process ended."""
-
-
-def _nothing() -> None:
-    """Do nothing: the default of a callback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +70,7 @@ class ExecutionRequest:
     uid_slot: int = COMMANDS_SLOT
     notebooks: bool = False
     outputs: bool = False
-    begun: Callable[[], object] = field(default=_nothing, compare=False, repr=False)
+    begun: Callable[[], object] = field(default=lambda: None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +87,7 @@ class CellOutput:
     cut: bool = False
 
 
-@strict.dataclass(frozen=True, slots=True, config=_STRICT)
+@strict.dataclass(frozen=True, slots=True, config=STRICT)
 class CellResult:
     """One cell; ``line`` counts from 1 in its code, ``outputs`` are empty unless requested."""
 
@@ -102,9 +96,9 @@ class CellResult:
     status: CellStatus
     error_type: _Name = ""
     message: _Text = ""
-    line: _Line | None = None
+    line: _Row | None = None
     output_tail: _Text = ""
-    seconds: _Weight = 0.0
+    seconds: Weight = 0.0
     outputs: tuple[CellOutput, ...] = ()
     kind: Literal["cell"] = "cell"
 
@@ -115,15 +109,15 @@ class CellResult:
         return _EMBEDDED.sub("", "\n".join(texts)).strip()
 
 
-@strict.dataclass(frozen=True, slots=True, config=_STRICT)
+@strict.dataclass(frozen=True, slots=True, config=STRICT)
 class CheckResult:
     """The result of one check; ``index`` is that of the cell that ran it."""
 
     label: _Label
     status: Literal["success", "partial", "danger", "warn"]
     details: Annotated[tuple[_Detail, ...], Field(max_length=25)]
-    earned_weight: _Weight
-    total_weight: _Weight
+    earned_weight: Weight
+    total_weight: Weight
     index: _Index
     kind: Literal["check"] = "check"
 
@@ -152,16 +146,18 @@ Executes = Callable[[ExecutionRequest], Awaitable[ExecutionResult]]
 """Runs a notebook (:meth:`mograder.sandbox.execution.judging.Runner.execute`)."""
 
 
-class _Words(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+class Line(BaseModel):
+    """A line of a report, without any field more."""
+
+    model_config = STRICT
 
 
-class _Start(_Words):
+class _Start(Line):
     kind: Literal["start"]
     index: _Index
 
 
-class _Output(_Words):
+class _Output(Line):
     kind: Literal["output"]
     index: _Index
     part: Annotated[int, Field(ge=0, lt=100)]
@@ -171,18 +167,18 @@ class _Output(_Words):
     text: Annotated[str, Field(max_length=20_000)]
 
 
-class _Failure(_Words):
+class _Failure(Line):
     kind: Literal["failure"]
     error_type: _Name
     message: _Text
-    line: _Line | None
+    line: _Row | None
 
 
-class _End(_Words):
+class End(Line):
     kind: Literal["end"]
 
 
-_Told = _Start | CellResult | CheckResult | _Output | _Failure | _End
+_Told = _Start | CellResult | CheckResult | _Output | _Failure | End
 _LINE: TypeAdapter[_Told] = TypeAdapter(Annotated[_Told, Field(discriminator="kind")])
 
 
@@ -216,7 +212,7 @@ class _Reading:
             case _Failure():
                 place = f" (line {told.line})" if told.line else ""
                 self.problem = f"{told.error_type}: {told.message}{place}"
-            case _End():
+            case End():
                 self.ended = True
 
     def _start(self, index: int) -> None:
@@ -230,17 +226,19 @@ class _Reading:
             raise ValueError("a cell that ends twice, or never started")
         if told.status is CellStatus.INTERRUPTED or told.outputs:
             raise ValueError("what a cell cannot say of itself")
-        outputs = tuple(map(_cell_output, self.shown.values()))
+        outputs = tuple(
+            CellOutput(
+                lines[0].mimetype,
+                "".join(line.text for line in lines),
+                lines[0].printed,
+                any(line.cut for line in lines),
+            )
+            for lines in self.shown.values()
+        )
         self.cells[told.index] = replace(told, outputs=outputs)
         if ran:
             self.running = None
             self.shown.clear()
-
-
-def _cell_output(lines: list[_Output]) -> CellOutput:
-    first = lines[0]
-    data = "".join(line.text for line in lines)
-    return CellOutput(first.mimetype, data, first.printed, any(line.cut for line in lines))
 
 
 def read_report(lines: Iterable[str], executed: Executed) -> ExecutionResult:
@@ -250,7 +248,7 @@ def read_report(lines: Iterable[str], executed: Executed) -> ExecutionResult:
     try:
         for line in lines:
             reading.take(line)
-    except (ValidationError, ValueError):
+    except ValueError:  # also pydantic's
         readable = False
     if not readable:
         reading = _Reading()

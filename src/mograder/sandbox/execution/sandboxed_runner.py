@@ -37,7 +37,7 @@ from mograder.sandbox.execution.judging import (
     read_judge_report,
     read_rehearsal,
 )
-from mograder.sandbox.execution.notebook_copies import FolderCopy, PrivateCopies, needed_files
+from mograder.sandbox.execution.notebook_copies import PrivateCopies, copy_folder, needed_files
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
 from mograder.sandbox.inside.grading_contract import Contract, parse_contract
 from mograder.sandbox.isolation.policy import CONTRACT, FILES, PLAN
@@ -96,7 +96,17 @@ class SandboxedRunner(Runner):
         lines: list[str] = []
         async with self._copies.copy(request, notebooks=request.notebooks) as (name, directory):
             request.begun()
-            executed = await self._runs.execute(_asked_run(request, name, directory), lines.append)
+            asked = Execute(
+                session_id=f"check-{name}",
+                directory=directory,
+                notebook=request.name,
+                environment=request.environment,
+                uid_slot=request.uid_slot,
+                limits=request.limits,
+                seconds=request.seconds,
+                outputs=request.outputs,
+            )
+            executed = await self._runs.execute(asked, lines.append)
         return await asyncio.to_thread(read_report, lines, executed)
 
     async def _judge(self, request: JudgingRequest) -> JudgingResult:
@@ -117,19 +127,6 @@ async def _once_more(run: Callable[[], Coroutine[object, object, T]]) -> T:
         return await run()
     except ConnectionLost:
         return await run()
-
-
-def _asked_run(request: ExecutionRequest, name: str, directory: Path) -> Execute:
-    return Execute(
-        session_id=f"check-{name}",
-        directory=directory,
-        notebook=request.name,
-        environment=request.environment,
-        uid_slot=request.uid_slot,
-        limits=request.limits,
-        seconds=request.seconds,
-        outputs=request.outputs,
-    )
 
 
 def longest(deadlines: Deadlines, *, rehearse: bool) -> float:
@@ -188,8 +185,6 @@ def judging_result(
     """Return the result of a run, in sandboxes or not."""
     told = [line.removeprefix(JUDGE_LINE) for line in lines if line.startswith(JUDGE_LINE)]
     shown = [line.removeprefix(WORKER_LINE) for line in lines if line.startswith(WORKER_LINE)]
-    worker = _worker(shown, judged.worker)
-    seconds = judged.judge.seconds
     problem = _ended_badly(judged.judge) or _never_ran(shown, judged.worker)
     report, rehearsal = JudgeReport(), None
     if not problem:
@@ -203,11 +198,11 @@ def judging_result(
     return JudgingResult(
         problem,
         report.checks,
-        worker,
+        _worker(shown, judged.worker),
         protected=judged.protected,
         given=report.given,
         contract=report.contract,
-        seconds=seconds,
+        seconds=judged.judge.seconds,
         rehearsal=rehearsal,
     )
 
@@ -289,7 +284,7 @@ class JudgeFolders:
         try:
             (half / FILES).mkdir(parents=True)
             if files.folder is not None:
-                FolderCopy(half / FILES, self._bounds, notebooks=False).copy(files.folder)
+                copy_folder(files.folder, half / FILES, self._bounds, notebooks=False)
             (half / PLAN).write_text(files.plan, encoding="utf-8")
             if files.contract is not None:
                 (half / CONTRACT).write_text(files.contract, encoding="utf-8")
@@ -304,15 +299,11 @@ class JudgeFolders:
         unused = [name for name, users in self._users.items() if not users]
         for name in unused[: max(0, len(self._users) + 1 - _KEPT)]:
             del self._users[name]
-            await to_its_end(self._discard, name)
-
-    def _discard(self, name: str) -> None:
-        removed = self._beside(name)
-        (self._place / name).rename(removed)  # an entry named by a digest is always complete
-        self._remove(removed)
+            removed = self._beside(name)
+            (self._place / name).rename(removed)  # an entry named by a digest is always complete
+            await to_its_end(self._remove, removed)
 
     def _beside(self, name: str) -> Path:
-        """Return a new name for one that is made or removed."""
         return self._place / f"{name}-{secrets.token_hex(_ID_BYTES)}"
 
 

@@ -2,63 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import TooLarge
 from mograder.sandbox.execution.item_limits import CopyBounds
-from mograder.sandbox.execution.notebook_copies import FolderCopy, folder_digest, needed_files
-from mograder.sandbox.execution.report import ExecutionRequest
-from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
-from mograder.sandbox.protocol import Execute, Executed, Judged, JudgeSubmission, Limits
-from mograder.store.filesystem.files import remove_tree
-
-LIMITS = Limits(processes=8, open_files=64, file_size_mb=8, tmp_mb=8)
-
-
-class HeldRuns:
-    """Runs that end when they may."""
-
-    def __init__(self) -> None:
-        self.may_end = asyncio.Event()
-
-    async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed:
-        await self.may_end.wait()
-        return Executed(status=0, log_tail="", seconds=0.1)
-
-    async def judge(self, request: JudgeSubmission, on_line: Callable[[str], None]) -> Judged:
-        raise NotImplementedError
-
-
-async def test_a_run_that_waits_for_another_has_not_begun(tmp_path: Path) -> None:
-    runs, begun = HeldRuns(), asyncio.Queue[str]()
-    executor, other = [SandboxedRunner(runs, tmp_path, remove_tree, at_once=1) for _ in range(2)]
-
-    def request(name: str) -> ExecutionRequest:
-        return ExecutionRequest(
-            "", f"{name}.py", tmp_path, LIMITS, 10, begun=lambda: begun.put_nowait(name)
-        )
-
-    both = [asyncio.create_task(executor.execute(request(each))) for each in ("first", "second")]
-    assert await begun.get() == "first"
-    both.append(asyncio.create_task(other.execute(request("one that waits for none"))))
-    assert await begun.get() == "one that waits for none"
-    runs.may_end.set()
-    assert await begun.get() == "second"
-    await asyncio.gather(*both)
+from mograder.sandbox.execution.notebook_copies import copy_folder, folder_digest, needed_files
 
 
 def test_empty_files_count_too_where_a_copy_has_a_most_number_of_files(tmp_path: Path) -> None:
     (tmp_path / "hw1").mkdir()
     for number in range(3):
         (tmp_path / "hw1" / f"{number}.csv").touch()
-    FolderCopy(tmp_path / "enough", CopyBounds(files=3), notebooks=False).copy(tmp_path / "hw1")
+    copy_folder(tmp_path / "hw1", tmp_path / "enough", CopyBounds(files=3), notebooks=False)
     with pytest.raises(TooLarge, match="more than 2 files"):
-        FolderCopy(tmp_path / "few", CopyBounds(files=2), notebooks=False).copy(tmp_path / "hw1")
+        copy_folder(tmp_path / "hw1", tmp_path / "few", CopyBounds(files=2), notebooks=False)
 
 
 def test_a_directory_that_becomes_a_pipe_or_a_link_meanwhile_is_left_out(tmp_path: Path) -> None:
