@@ -20,6 +20,7 @@ import math
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from mograder.core.errors import MograderError, SandboxUnavailable
@@ -80,7 +81,8 @@ class ZygoteGroup:
         self._runner = runner
         self._on_ready = on_ready
         self._shelter = shelter
-        self._identity = identity_of(environment, template)
+        self.identity = identity_of(environment, template)
+        """That of the environment which the zygote imported."""
         roots = read_record(environment).interpreter_roots
         self._kept = keep(environment)
         self._plan = zygote_group_plan(environment, roots, host, template)
@@ -95,10 +97,6 @@ class ZygoteGroup:
         self._sessions = 0
         self._on_end: Callable[[], None] | None = None
         self._memory, self._measured_at = 0, -math.inf
-
-    def is_of(self, identity: tuple[int, ...]) -> bool:
-        """Return whether the environment is still the one that the zygote imported."""
-        return self._identity == identity
 
     def memory(self) -> int:
         """Return the zygote's memory in bytes, as last measured; 0 if there is no zygote."""
@@ -139,11 +137,8 @@ class ZygoteGroup:
             warm = self._warm()
             if warm is not None:
                 return await self._join(start, *warm)
-            if (
-                not self._hopeless
-                and self._zygote_client is not None
-                and self._zygote_client.served
-            ):
+            client = self._zygote_client
+            if not self._hopeless and client is not None and client.served:
                 raise ZygoteGoneError(asked=False)  # it died while this start was queued
             raise NotJoinedError(self._hopeless or "zygote not ready")
 
@@ -166,7 +161,12 @@ class ZygoteGroup:
                 os.close(go)
                 os.close(say_go)
         self._sessions += 1
-        held.exited.add_done_callback(lambda _: self._leave())
+
+        def leave(_: object) -> None:
+            self._sessions -= 1
+            self._end_if_idle()
+
+        held.exited.add_done_callback(leave)
         return WarmSession(held, forked, zygote_client.kill)
 
     async def _hold(
@@ -208,14 +208,8 @@ class ZygoteGroup:
                 return
             await asyncio.wait({self._waking}, timeout=until - loop.time())
 
-    async def ready(self) -> bool:
-        """Wait up to ``BOOT_SECONDS`` for the zygote; return whether it can fork."""
-        await self.arrival(BOOT_SECONDS)
-        return self.can_fork
-
     @property
     def can_fork(self) -> bool:
-        """Whether a session can start from the zygote now."""
         return self._warm() is not None
 
     def _patience(self) -> float:
@@ -236,16 +230,17 @@ class ZygoteGroup:
             problem = await self._start_zygote()
         except (NotJoinedError, MograderError, OSError) as error:
             problem = f"boot: {error}"
-        if not problem:
+        client = self._zygote_client
+        if not problem and client is not None:
             self._measured_at = -math.inf
-            self._expect_its_end()
+            client.exited.add_done_callback(partial(self._died, asyncio.get_running_loop().time()))
             _log.info("the zygote of %s is ready", self.environment.name)
-            self._on_ready("" if self._zygote_client is None else self._zygote_client.no_warmup)
+            self._on_ready(client.no_warmup)
             return
-        said = self._zygote_client.said if self._zygote_client is not None else ""
+        said = "" if client is None else client.said
         _log.warning("the zygote of %s did not start: %s %s", self.environment.name, problem, said)
-        if self._zygote_client is not None:
-            self._zygote_client.kill()
+        if client is not None:
+            client.kill()
         if self.template is not None:
             self._give_up(problem.partition(":")[0])
         elif problem.startswith("threads") and self._heavy:
@@ -257,6 +252,11 @@ class ZygoteGroup:
             self._failed("boot")
         self._end_if_idle()  # a judge does not wait for its zygote
 
+    def _died(self, born: float, _: object) -> None:
+        """Replace the zygote as soon as it is killed, before the next session waits for it."""
+        if not self._hopeless and asyncio.get_running_loop().time() - born > _LIFE_SECONDS:
+            self.wake()
+
     def _failed(self, reason: str) -> None:
         """Count a failure that may be temporary; after ``_ATTEMPTS`` pause ``_REST_SECONDS``."""
         self._failures += 1
@@ -264,23 +264,10 @@ class ZygoteGroup:
             self._give_up(reason)
 
     def _give_up(self, reason: str) -> None:
-        """Do not try for a while."""
         self._failures = 0
         self._hopeless = reason
         self._hopeless_until = asyncio.get_running_loop().time() + _REST_SECONDS
         _log.error("the zygote of %s is not retried for now: %s", self.environment.name, reason)
-
-    def _expect_its_end(self) -> None:
-        """Replace the zygote as soon as it is killed, before the next session waits for it."""
-        loop = asyncio.get_running_loop()
-        born = loop.time()
-
-        def died() -> None:
-            if not self._hopeless and loop.time() - born > _LIFE_SECONDS:
-                self.wake()
-
-        if self._zygote_client is not None:
-            self._zygote_client.exited.add_done_callback(lambda _: died())
 
     async def _start_zygote(self) -> str:
         if self._held is None or self._held.exited.done():
@@ -309,10 +296,6 @@ class ZygoteGroup:
                 return await asyncio.shield(self._zygote_client.ready)
         except TimeoutError:
             return "boot: it took too long"
-
-    def _leave(self) -> None:
-        self._sessions -= 1
-        self._end_if_idle()
 
     def retire(self, on_end: Callable[[], None]) -> None:
         """End the zygote now, and the zygote group after its last session."""
@@ -370,7 +353,6 @@ async def _emptied(held: Held, zygote_client: ZygoteClient) -> None:
 
 
 def _settle(start: Start, forked: Forked) -> None:
-    """Call ``settle``. Raises: :class:`NotJoinedError` when that fails."""
     try:
         start.settle(forked.pid)
     except OSError as error:
@@ -425,7 +407,6 @@ class ZygotePool:
         return tuple(each.environment for each in groups if each.can_fork and not each.template)
 
     def memory(self) -> int:
-        """Return the zygotes' memory in bytes, as last measured."""
         return sum(zygote_group.memory() for zygote_group in self._zygote_groups.values())
 
     async def warm(self, environment: Path) -> bool:
@@ -435,7 +416,8 @@ class ZygotePool:
         """
         zygote_group = self._zygote_group(environment)
         with zygote_group.in_use():
-            return await zygote_group.ready()
+            await zygote_group.arrival(BOOT_SECONDS)
+            return zygote_group.can_fork
 
     async def join(
         self, environment: Path, start: Start, template: Path | None = None
@@ -495,7 +477,7 @@ class ZygotePool:
         key = environment, template
         identity = identity_of(*key)
         zygote_group = self._zygote_groups.pop(key, None)
-        if zygote_group is not None and not zygote_group.is_of(identity):
+        if zygote_group is not None and zygote_group.identity != identity:
             self._retire(zygote_group)  # the environment at this path has been replaced
             zygote_group = None
         if zygote_group is None:

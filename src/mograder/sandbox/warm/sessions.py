@@ -74,7 +74,6 @@ class Forked:
         return pid
 
     def forget(self) -> None:
-        """Close the pidfd."""
         os.close(self.pidfd)
 
 
@@ -112,12 +111,10 @@ class ZygoteClient:
 
     @property
     def said(self) -> str:
-        """The end of its output, for the log."""
         return self._tail.decode("utf-8", "replace").strip()
 
     @property
     def pid(self) -> int:
-        """The host pid of the zygote."""
         return self._child.pid
 
     @property
@@ -280,11 +277,10 @@ class WarmSession:
         self._kill_zygote = kill_zygote
         self._over = False
         loop.add_reader(forked.pidfd, self._program_gone)
-        held.exited.add_done_callback(lambda _: self._sandbox_gone())
+        held.exited.add_done_callback(self._sandbox_gone)
 
     @property
     def first_pid(self) -> int:
-        """The host pid of the sandbox's first process."""
         return self._held.first_pid
 
     def end_gently(self) -> None:
@@ -315,7 +311,7 @@ class WarmSession:
             asyncio.get_running_loop().remove_reader(self._forked.pidfd)
             self._forked.forget()
 
-    def _sandbox_gone(self) -> None:
+    def _sandbox_gone(self, _: object) -> None:
         self._forget_program()
         self._telling = asyncio.create_task(self._tell())
 
@@ -350,26 +346,22 @@ class PendingSession:
 
     def end_gently(self) -> None:
         if self._session is None:
-            self._call_off()
+            self.end()
         else:
             self._session.end_gently()
 
     def end(self) -> None:
-        if self._session is None:
-            self._call_off()
-        else:
+        if self._session is not None:
             self._session.end()
+        elif not self._unwanted:
+            self._unwanted = True
+            self._joining.cancel()
 
     async def arrived(self) -> None:
         """Wait until the session is in its sandbox, or ended; raises the start's ``failure``."""
         await asyncio.wait({self._arriving})
         if self.failure is not None:
             raise self.failure
-
-    def _call_off(self) -> None:
-        if not self._unwanted:
-            self._unwanted = True
-            self._joining.cancel()
 
     async def _arrive(self) -> None:
         try:

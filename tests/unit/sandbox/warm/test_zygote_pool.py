@@ -17,7 +17,7 @@ from mograder.sandbox.isolation.bwrap_process import NotJoinedError
 from mograder.sandbox.isolation.namespaces import Joined, Launch
 from mograder.sandbox.isolation.policy import Host
 from mograder.sandbox.warm import pool as pool_module
-from mograder.sandbox.warm.pool import ZygoteGroup, ZygotePool, identity_of
+from mograder.sandbox.warm.pool import BOOT_SECONDS, ZygoteGroup, ZygotePool, identity_of
 from tests.support.supervisors import shell_environment
 
 
@@ -25,16 +25,14 @@ class Group:
     """A zygote group without processes."""
 
     starting = 0
+    can_fork = True
     template = None
     retired = False
 
     def __init__(self, _runner: object, _host: object, environment: Path, *_: object) -> None:
         self.environment = environment
-        self._identity = identity_of(environment)
+        self.identity = identity_of(environment)
         made.append(self)
-
-    def is_of(self, identity: tuple[int, ...]) -> bool:
-        return identity == self._identity
 
     def memory(self) -> int:
         return 0
@@ -43,8 +41,8 @@ class Group:
     def in_use(self) -> Iterator[None]:
         yield
 
-    async def ready(self) -> bool:
-        return True
+    async def arrival(self, seconds: float) -> None:
+        pass
 
     def retire(self, on_end: Callable[[], None]) -> None:
         self.retired = True
@@ -113,7 +111,8 @@ async def test_a_group_that_does_not_stand_in_time_is_ended_and_another_is_found
     environment = shell_environment(tmp_path / "environment", "exit")
     group = ZygoteGroup(cast(BwrapRunner, runner), host, environment)
     for _ in range(2):
-        assert not await group.ready()
+        await group.arrival(BOOT_SECONDS)
+        assert not group.can_fork
     first, second = runner.founded
     assert (first.exited.done(), second.exited.done()) == (True, False)
     assert [place.pidfd for place in joined if isinstance(place, Joined)] == [77]
