@@ -114,21 +114,15 @@ class IsolatedCall:
         async with contextlib.AsyncExitStack() as turn:
             try:
                 async with asyncio.timeout(patience_seconds):
-                    await self._begin(turn, whose, size, is_apart=is_apart)
+                    await turn.enter_async_context(self.turn_of(whose, size))
+                    if is_apart:
+                        await turn.enter_async_context(_turn_of_a_process(whose))
             except TimeoutError as error:
                 raise Busy("Too many notebooks are being looked at.", hint=_LATER) from error
             if not is_apart:
                 return await asyncio.to_thread(function)
             said = await _ask(pickle.dumps(function), self._seconds)
         return await asyncio.to_thread(read_answer, said, function)
-
-    async def _begin(
-        self, turn: contextlib.AsyncExitStack, whose: str, size: int, *, is_apart: bool
-    ) -> None:
-        """Enter the turn of this person's calls, and for a process that of all."""
-        await turn.enter_async_context(self.turn_of(whose, size))
-        if is_apart:
-            await turn.enter_async_context(_turns().turn_of(whose))
 
     @contextlib.asynccontextmanager
     async def turn_of(self, whose: str, size: int = 0) -> AsyncIterator[None]:
@@ -152,26 +146,21 @@ class IsolatedCall:
                     del self._own[whose]
 
 
-class _Turns:
-    """The turns of one event loop's processes: a few at the same time, and one of each person."""
-
-    def __init__(self) -> None:
-        self._all = asyncio.Semaphore(_AT_ONCE)
-        self._own: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-
-    @contextlib.asynccontextmanager
-    async def turn_of(self, whose: str) -> AsyncIterator[None]:
-        """Wait for a turn; ``whose`` is "" for a text that is not the asker's own."""
-        own = self._own.setdefault(whose, asyncio.Lock()) if whose else asyncio.Lock()
-        async with own, self._all:
-            yield
-
-
+_Turns = tuple[asyncio.Semaphore, WeakValueDictionary[str, asyncio.Lock]]
 _TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictionary()
 
 
-def _turns() -> _Turns:
-    return _TURNS.setdefault(asyncio.get_running_loop(), _Turns())
+@contextlib.asynccontextmanager
+async def _turn_of_a_process(whose: str) -> AsyncIterator[None]:
+    """Wait until this event loop may start one: a few at the same time, and one of each person.
+
+    ``whose`` is "" for a text that is not the asker's own.
+    """
+    new = asyncio.Semaphore(_AT_ONCE), WeakValueDictionary[str, asyncio.Lock]()
+    every, owns = _TURNS.setdefault(asyncio.get_running_loop(), new)
+    own = owns.setdefault(whose, asyncio.Lock()) if whose else asyncio.Lock()
+    async with own, every:
+        yield
 
 
 def read_answer(said: bytes, function: partial[R]) -> R:
@@ -253,7 +242,6 @@ async def _ask(request: bytes, seconds: int) -> bytes:
 
 
 async def _read(stream: asyncio.StreamReader) -> bytes | None:
-    """Return all that comes, None if that is too much."""
     said = bytearray()
     while piece := await stream.read(_PIECE):
         said += piece

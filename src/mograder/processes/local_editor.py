@@ -161,9 +161,13 @@ class LocalEditors:
                 await _answers(running, port)
         except BaseException as error:
             await _end(running)
-            if isinstance(error, OSError | TimeoutError):
-                raise _failed(name, log) from error
-            raise
+            if not isinstance(error, OSError | TimeoutError):
+                raise
+            told = log.read_text("utf-8", "replace").strip()[-_LOG_CHARACTERS:]
+            raise EditorFailed(
+                f"The editor of {name} did not start." + (f" It said: {told}" if told else ""),
+                hint="Try again; if it stays so, show this to your instructor.",
+            ) from error
         editor = Editor(name, f"http://{_LOOPBACK}:{port}/?access_token={token}")
         watching = asyncio.create_task(self._watch(name, running))
         self._running[name] = _Running(editor, running, watching)
@@ -179,7 +183,16 @@ class LocalEditors:
             "config": _SETTINGS,
             "caches": str(environment / "caches"),
         }
-        variables = {**self._variables, **self._own_variables()}
+        variables = {
+            **self._variables,
+            "XDG_CONFIG_HOME": str(self._place / "config"),
+            "XDG_CACHE_HOME": str(self._place / "cache"),
+            "XDG_STATE_HOME": str(self._place / "state"),
+            "MARIMO_SKIP_UPDATE_CHECK": "1",
+            "MOGRADER_DASHBOARD": "1",
+            # Files are opened as UTF-8 on every system, as they are on the course's servers.
+            "PYTHONUTF8": "1",
+        }
         # The editor ends when this process was killed, which marimo checks, but not on Windows.
         if SYSTEM == "windows":
             options["owner"] = os.getpid()
@@ -199,17 +212,6 @@ class LocalEditors:
                 env=variables,
                 **apart(),
             )
-
-    def _own_variables(self) -> dict[str, str]:
-        return {
-            "XDG_CONFIG_HOME": str(self._place / "config"),
-            "XDG_CACHE_HOME": str(self._place / "cache"),
-            "XDG_STATE_HOME": str(self._place / "state"),
-            "MARIMO_SKIP_UPDATE_CHECK": "1",
-            "MOGRADER_DASHBOARD": "1",
-            # Files are opened as UTF-8 on every system, as they are on the course's servers.
-            "PYTHONUTF8": "1",
-        }
 
     async def _watch(self, name: str, process: _Process) -> None:
         """Forget an editor once it has ended, for any reason (such as its Shut down button)."""
@@ -247,11 +249,3 @@ async def _end(process: _Process) -> None:
     await asyncio.wait({process.ended}, timeout=_GRACE_SECONDS)
     process.kill()
     await asyncio.wait({process.ended})
-
-
-def _failed(name: str, log: Path) -> EditorFailed:
-    told = log.read_text("utf-8", "replace").strip()[-_LOG_CHARACTERS:]
-    return EditorFailed(
-        f"The editor of {name} did not start." + (f" It said: {told}" if told else ""),
-        hint="Try again; if it stays so, show this to your instructor.",
-    )

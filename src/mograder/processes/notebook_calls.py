@@ -67,7 +67,6 @@ class MergeQuestion:
 
     @property
     def size(self) -> int:
-        """The number of characters to parse."""
         return len(self.mine) + len(self.new) + len(self.base or "")
 
 
@@ -115,7 +114,6 @@ class CopyMerger:
         return await self._alike.get(question, lambda _: self._apart.call(call, size=question.size))
 
     async def close(self) -> None:
-        """Cancel the merges that no caller waits for."""
         await self._alike.close()
 
     async def propose(self, question: MergeQuestion, whose: str) -> MergeProposal:

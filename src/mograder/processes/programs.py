@@ -58,7 +58,12 @@ def resolve_universally(
         wanted, answer = Path(scratch, "requirements.in"), Path(scratch, "pylock.toml")
         wanted.write_text("\n".join(requirements), "utf-8")
         # uv keeps the versions of an earlier answer where it can.
-        answer.write_text(_earlier(preferred), "utf-8")
+        listed = "".join(
+            f'\n[[packages]]\nname = "{name}"\nversion = "{version}"\n'
+            for name, version in sorted(preferred.items())
+        )
+        head = 'lock-version = "1.0"\ncreated-by = "mograder"\n'
+        answer.write_text(f"{head}{listed}", "utf-8")
         command = [
             *(find_uv_bin(), "pip", "compile", str(wanted)),
             *("--universal", "--python-version", python, "--no-python-downloads"),
@@ -74,14 +79,6 @@ def resolve_universally(
             reason = ran.stderr.decode("utf-8", "replace").strip()[:_LONGEST]
             raise InvalidInput(f"The packages cannot be resolved: {reason}")
         return answer.read_text("utf-8")
-
-
-def _earlier(versions: Mapping[str, str]) -> str:
-    listed = "".join(
-        f'\n[[packages]]\nname = "{name}"\nversion = "{version}"\n'
-        for name, version in sorted(versions.items())
-    )
-    return f'lock-version = "1.0"\ncreated-by = "mograder"\n{listed}'
 
 
 class Host:
@@ -131,14 +128,12 @@ class Host:
         self._tell(f"[deploy] {text}")
 
     def act(self, text: str) -> None:
-        """Tell a change that follows, or that would."""
         self.say(f"(a dry run, so not done:) {text}" if self.dry else text)
 
     def warn(self, text: str) -> None:
         self._tell(f"[deploy] !! {text}")
 
     def verified(self, good: bool, right: str, wrong: str) -> None:
-        """Tell the result of a check; count it if it failed."""
         if good:
             self.say(f"ok: {right}")
         else:

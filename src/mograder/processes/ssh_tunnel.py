@@ -49,7 +49,9 @@ def ssh_tunnel(host: str, *, port: int, options: Sequence[str] = ()) -> Iterator
         raise InvalidInput(
             f"{host!r} is not the name of an SSH host.", hint="Give it as HOST or USER@HOST."
         )
-    local = _free_port()
+    with socket.socket() as listener:
+        listener.bind((_LOOPBACK, 0))
+        local = int(listener.getsockname()[1])
     forward = f"{_LOOPBACK}:{local}:localhost:{port}"
     with tempfile.TemporaryFile() as words:
         process = _start(["ssh", "-N", *_FIXED, *options, "-L", forward, "--", host], words)
@@ -57,13 +59,12 @@ def ssh_tunnel(host: str, *, port: int, options: Sequence[str] = ()) -> Iterator
             _wait_until_open(process, words, host, local)
             yield f"http://{_LOOPBACK}:{local}"
         finally:
-            _end(process)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((_LOOPBACK, 0))
-        return int(listener.getsockname()[1])
+            process.terminate()
+            try:
+                process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _start(argv: list[str], words: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -117,12 +118,3 @@ def _is_ours(port: int) -> bool:
     with contextlib.suppress(OSError):
         return set(listeners(Path("/proc/net/tcp"), port)) == {user_id()}
     return True
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_END_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -196,21 +196,32 @@ async def test_a_release_that_is_no_notebook_is_told_with_its_hint() -> None:
     assert "A1.py:1" in caught.value.message
 
 
-async def test_large_texts_of_one_person_do_not_hold_up_those_of_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """They are read one after the other, and a ninth is refused."""
-    may_end, begun = asyncio.Event(), 0
+@dataclass
+class Held:
+    """Processes that end when they may, if ``what`` is in their request; ``begun`` counts them."""
 
-    async def ask(request: bytes, seconds: int) -> bytes:
-        nonlocal begun
-        begun += 1
-        if b"slow" in request:
-            await may_end.wait()
+    begun: int = 0
+    what: bytes = b""
+    may_end: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def ask(self, request: bytes, seconds: int) -> bytes:
+        self.begun += 1
+        if self.what in request:
+            await self.may_end.wait()
         return b'{"result": null}'
 
-    monkeypatch.setattr(isolated_call, "_ask", ask)
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    processes = Held()
+    monkeypatch.setattr(isolated_call, "_ask", processes.ask)
     monkeypatch.setattr(isolated_call, "SYSTEM", "linux")
+    return processes
+
+
+async def test_large_texts_of_one_person_do_not_hold_up_those_of_others(held: Held) -> None:
+    """They are read one after the other, and a ninth is refused."""
+    held.what = b"slow"
     calls = IsolatedCall()
 
     async def read(text: str, whose: str) -> None:
@@ -223,11 +234,11 @@ async def test_large_texts_of_one_person_do_not_hold_up_those_of_others(
     async with asyncio.timeout(60):
         await read("short", "bob")
     many.pop().cancel()
-    assert begun == 2
-    may_end.set()
+    assert held.begun == 2
+    held.may_end.set()
     await asyncio.gather(*many)
     await read("short", "alice")
-    assert begun == 9
+    assert held.begun == 9
 
 
 async def test_short_texts_of_one_person_are_read_one_after_the_other() -> None:
@@ -247,17 +258,7 @@ async def test_short_texts_of_one_person_are_read_one_after_the_other() -> None:
     await asyncio.gather(*asked)
 
 
-async def test_of_very_large_texts_of_one_person_one_is_in_memory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    may_end = asyncio.Event()
-
-    async def ask(request: bytes, seconds: int) -> bytes:
-        await may_end.wait()
-        return b'{"result": null}'
-
-    monkeypatch.setattr(isolated_call, "_ask", ask)
-    monkeypatch.setattr(isolated_call, "SYSTEM", "linux")
+async def test_of_very_large_texts_of_one_person_one_is_in_memory(held: Held) -> None:
     calls = IsolatedCall()
 
     async def read(whose: str, size: int) -> None:
@@ -267,31 +268,10 @@ async def test_of_very_large_texts_of_one_person_one_is_in_memory(
     await asyncio.sleep(0)
     with pytest.raises(Busy, match="notebooks of yours"):
         await read("alice", 40_000)
-    may_end.set()
+    held.may_end.set()
     await read("bob", 32_000_000)
     await large
     await asyncio.gather(*(read("alice", 10_000_000) for _ in range(2)))
-
-
-@dataclass
-class Held:
-    """Processes that end when they may; ``begun`` counts them."""
-
-    begun: int = 0
-    may_end: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def ask(self, request: bytes, seconds: int) -> bytes:
-        self.begun += 1
-        await self.may_end.wait()
-        return b'{"result": null}'
-
-
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Held:
-    processes = Held()
-    monkeypatch.setattr(isolated_call, "_ask", processes.ask)
-    monkeypatch.setattr(isolated_call, "SYSTEM", "linux")
-    return processes
 
 
 async def read_large(whose: str = "", patience_seconds: float | None = None) -> None:
