@@ -59,10 +59,7 @@ class Editor:
 
 
 class _Process:
-    """An editor's first process, and those that it has started.
-
-    ``ended`` resolves once the first one has ended and the others were killed.
-    """
+    """An editor's processes; ``ended`` once the first has ended and the others were killed."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process

@@ -22,10 +22,7 @@ _LONGEST = 2000
 
 
 def ask_systemd(units: Sequence[str], properties: Sequence[str]) -> str:
-    """Return properties of systemd units, a block of ``Key=value`` lines each; "" without systemd.
-
-    It works for any user and changes nothing.
-    """
+    """Return properties of units, a block of ``Key=value`` lines each; "" without systemd."""
     systemctl = shutil.which("systemctl")
     if systemctl is None or not Path("/run/systemd/system").is_dir():
         return ""

@@ -75,10 +75,7 @@ class AnswerSession:
         self._last = time.monotonic() + all_checks
 
     def wait(self) -> None:
-        """Wait until the worker has run the notebook.
-
-        If it does not say so in time, it is lost, and all checks are not run.
-        """
+        """Wait until the worker has run the notebook; else it is lost, and no check is run."""
         try:
             frame = self._reader.read(max(self._ran_by - time.monotonic(), _LEAST_SECONDS))
             if frame.head != [0, rules.SERVING] or frame.buffers:
@@ -130,10 +127,7 @@ class AnswerSession:
         self._tell(["end"], self._nonce)
 
     def start_process(self) -> None:
-        """Start the worker's process for a check, unless it has started.
-
-        It answers all requests but those for values, which the worker has encoded before.
-        """
+        """Start the process that answers all requests of a check but those for values."""
         if not (self.broken or self._serving):
             self._serving = True
             self._tell(["begin", self.number])

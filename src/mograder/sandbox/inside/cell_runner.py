@@ -187,10 +187,7 @@ class Tail(io.RawIOBase):
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a cell: a value that marimo formatted, a figure, or printed text.
-
-    ``data`` is text, or an image as a data URL. ``cut`` is whether something is left out of it.
-    """
+    """One output of a cell: text, or an image as a data URL; ``cut`` if it is not all of it."""
 
     mimetype: str
     data: str

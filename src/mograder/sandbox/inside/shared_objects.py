@@ -143,10 +143,7 @@ def contents(value: Any) -> Any:
 
 
 def refill(value: Any, new: Any) -> None:
-    """Give a shared object the contents of its counterpart.
-
-    Raises ``ValueError``, ``TypeError`` or ``KeyError`` for what are no contents of it.
-    """
+    """Set a shared object's contents; ``ValueError``, ``TypeError``, ``KeyError`` for others."""
     _, allowed, fill = _KINDS[kind_of(value)]
     if allowed and type(new) not in allowed:
         raise TypeError("no contents of this object")
@@ -452,9 +449,8 @@ def dumps(
     number_of: Callable[[object], int | None],
     shared: Callable[[object], int | None] = lambda value: None,
 ) -> bytes:
-    """Return ``value`` in pickle's protocol 5; ``number_of`` finds objects of the worker.
+    """Return a pickle; ``number_of`` finds the worker's objects, ``shared`` those of both ends.
 
-    ``shared`` finds objects that both ends have.
     Raises what pickle raises for an object that cannot be carried, such as an open file.
     """
     stream = io.BytesIO()

@@ -135,10 +135,7 @@ class Encoder:
         return ["h", facts.number, facts.kind, short(facts.class_name)]
 
     def contents(self, value: Any) -> Any:
-        """Return the tree of a shared object's contents, in which it has no number itself.
-
-        It is False, which no object consists of, for contents that cannot be carried.
-        """
+        """Return the tree of a shared object's contents; False if they cannot be carried."""
         found = own_modules.load("shared_objects").contents(value)
         mark, known = len(self.buffers), self._links.mark
         self._whole += found is value
