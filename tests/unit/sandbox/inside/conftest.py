@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from typing import Any
 
 import pytest
 
@@ -15,9 +15,9 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     """Judges a submission by a source, by warm programs, each time in a directory of its own."""
     programs = WarmPrograms()
 
-    def judge(source: str, submission: str, **more: object) -> Judged:
-        run = partial(judged, tmp_path_factory.mktemp("judged"), programs=programs, **more)
-        return run(source, submission)
+    def judge(source: str, submission: str, **more: Any) -> Judged:
+        place = tmp_path_factory.mktemp("judged")
+        return judged(place, source, submission, programs=programs, **more)
 
     yield judge
     programs.stop()
