@@ -159,15 +159,10 @@ class BuildJob:
         command = ("uv", "pip", "compile", PROJECT, "-o", LOCK, "--no-header")
         quietly = ("--no-annotate", "--quiet", "--override", _OVERRIDES, "--generate-hashes")
         await self._run("The notebook's requirements cannot be met", *command, *python, *quietly)
-        return await self._read_lock()
-
-    async def _read_lock(self) -> str:
-        """Return the lock's text in pieces that the supervisor passes on whole.
-
-        Read inside the sandbox: the build may have replaced the file by a link to any path.
-        """
         if SYSTEM != "linux":  # there are no sandboxes
             return await asyncio.to_thread((self.workshop / LOCK).read_text, "utf-8")
+        # Read inside the sandbox: the build may have replaced the file by a link to any path.
+        # The supervisor passes on whole only a limited number of lines.
         lines: list[str] = []
         while len(lines) % _LOCK_LINES == 0 and len(lines) < _MOST_LOCK_LINES:
             part = f"{len(lines) + 1},{len(lines) + _LOCK_LINES}p"
@@ -280,27 +275,20 @@ class EnvironmentRoot:
         record = read_record(directory)
         if not (is_whole(directory) and mark_used(directory)):
             raise NotFound(f"The environment {key} is not whole, or its Python is gone.")
-        assets = ""
-        if sys.platform == "linux" and record.assets:
-            assets = self._keep_held(directory, record)
+        assets = record.assets if sys.platform == "linux" else ""
+        if sys.platform == "linux" and assets and not is_complete(self.path / ASSETS, assets):
+            try:
+                assets = self._keep_assets(directory / "env", record.python, record.marimo)
+            except OSError as error:
+                if is_disk_full(error):
+                    return Environment(directory)
+                raise
+            if assets != record.assets:  # this release selects other files
+                changed = record.model_copy(update={"assets": assets})
+                write_file(directory / RECORD, changed.model_dump_json(indent=2).encode())
         return Environment(directory, assets)
 
     if sys.platform == "linux":
-
-        def _keep_held(self, directory: Path, record: EnvironmentRecord) -> str:
-            """Return the set's name, collected again if missing; "" while the disk is too full."""
-            if not is_complete(self.path / ASSETS, record.assets):
-                try:
-                    assets = self._keep_assets(directory / "env", record.python, record.marimo)
-                except OSError as error:
-                    if is_disk_full(error):
-                        return ""
-                    raise
-                if assets != record.assets:  # this release selects other files
-                    changed = record.model_copy(update={"assets": assets})
-                    write_file(directory / RECORD, changed.model_dump_json(indent=2).encode())
-                return assets
-            return record.assets
 
         def _keep_assets(self, env: Path, python: str, marimo: str) -> str:
             root = self.path / ASSETS
@@ -354,7 +342,12 @@ class EnvironmentRoot:
             (finished / LOCK).write_text(lock, "utf-8")
             (finished / RECORD).write_text(record.model_dump_json(indent=2), "utf-8")
             if sys.platform == "linux":  # elsewhere no sandboxes run as other users
-                _let_all_read(finished)
+                # Packages vary in their modes. The set-group-id bit, which directories take from
+                # a shared course folder, is dropped: the hub's service may not set it.
+                finished.chmod(0o755)
+                for _, directories, names, descriptor in os.fwalk(finished, follow_symlinks=False):
+                    for name in (*directories, *names):
+                        _let_read(name, descriptor)
             self._name(finished, record.key)
         finally:
             shutil.rmtree(finished, ignore_errors=True)
@@ -419,18 +412,8 @@ def is_whole(environment: Path) -> bool:
 
 if sys.platform == "linux":
 
-    def _let_all_read(top: Path) -> None:
-        """Make files readable for all and writable only for their owner; packages vary in that.
-
-        The set-group-id bit, which directories take from a shared course folder, is dropped: the
-        hub's service may not set it.
-        """
-        top.chmod(0o755)
-        for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
-            for name in (*directories, *files):
-                _let_read(name, descriptor)
-
     def _let_read(name: str, descriptor: int) -> None:
+        """Make a file readable for all, and writable only for its owner."""
         mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
         if not stat.S_ISLNK(mode):
             wanted = mode | (0o555 if mode & stat.S_IXUSR else 0o444)
@@ -563,7 +546,8 @@ class Environments:
 
     async def _obtain(self, script: Script, tell: Progress) -> Environment:
         interpreter = await find_interpreter(script.requires_python)
-        request = self._request(script, interpreter)
+        name = request_name(script, interpreter.version, self._wheel.name)
+        request = self._root.path / REQUESTS / name
         environment = await asyncio.to_thread(self._recall, request)
         if environment is None:
             environment = await self._lock_and_build(script, interpreter, request.name, tell)
@@ -573,10 +557,6 @@ class Environments:
         self._known[script] = environment
         self._on_ready(environment.directory)
         return environment
-
-    def _request(self, script: Script, interpreter: Interpreter) -> Path:
-        name = request_name(script, interpreter.version, self._wheel.name)
-        return self._root.path / REQUESTS / name
 
     def _recall(self, request: Path) -> Environment | None:
         try:
