@@ -19,7 +19,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,26 +157,24 @@ class SessionGroups:
         no cgroup v2 with these controllers or it is not delegated to us.
         """
         root = _divisible(proc, managed)
-        if isinstance(root, str):
-            return cls._without(root)
-        groups = cls(root, name)
-        try:
-            groups.divide()
-        except OSError as error:
-            return cls._without(f"{root} cannot be divided: {error}")
-        _log.info("sessions are limited by cgroups below %s", root)
-        return groups
+        refusal = root
+        if isinstance(root, Path):
+            groups = cls(root, name)
+            try:
+                groups.divide()
+            except OSError as error:
+                refusal = f"{root} cannot be divided: {error}"
+            else:
+                _log.info("sessions are limited by cgroups below %s", root)
+                return groups
+        _log.info("sessions are limited by rlimits and the monitor alone: %s", refusal)
+        return None
 
     @staticmethod
     def refusal(*, proc: Path = Path("/proc"), managed: Path = _MANAGED) -> str:
         """Return why our own cgroup is not delegated to us, "" if it is. Changes nothing."""
         root = _divisible(proc, managed)
         return root if isinstance(root, str) else ""
-
-    @classmethod
-    def _without(cls, reason: str) -> SessionGroups | None:
-        _log.info("sessions are limited by rlimits and the monitor alone: %s", reason)
-        return None
 
     def divide(self) -> None:
         """Make the branches and enable the controllers in them. Raises: :class:`OSError`."""
@@ -208,7 +206,10 @@ class SessionGroups:
     def make(self, session_id: str, limits: Limits) -> SessionGroup:
         """Make a session's leaf with its limits; blocks. Raises: :class:`OSError`."""
         path = self._sessions / session_id
-        self._sweep()
+        with self._lock:
+            waiting, self._lingering = self._lingering, []
+        for each in waiting:
+            self._put_away(each)
         path.mkdir()
         try:
             for file, value in _settings(limits):
@@ -223,7 +224,8 @@ class SessionGroups:
     def put_away(self, group: SessionGroup) -> None:
         """Close a leaf, now or as soon as its killed processes have been reaped; blocks."""
         if not group.close():
-            self._linger(group.path)
+            with self._lock:
+                self._lingering.append(group.path)
 
     def shelter(self, pid: int) -> None:
         """Move a zygote out of our own leaf; may block: call it in a thread. Raises: OSError."""
@@ -248,18 +250,8 @@ class SessionGroups:
 
     def _put_away(self, path: Path) -> None:
         if not _remove(path):
-            self._linger(path)
-
-    def _linger(self, path: Path) -> None:
-        with self._lock:
-            self._lingering.append(path)
-
-    def _sweep(self) -> None:
-        with self._lock:
-            waiting, self._lingering = self._lingering, []
-        left = [path for path in waiting if not _remove(path)]
-        with self._lock:
-            self._lingering += left
+            with self._lock:
+                self._lingering.append(path)
 
 
 def _settings(limits: Limits) -> Iterator[tuple[str, str]]:
@@ -279,7 +271,8 @@ def _divisible(proc: Path, managed: Path) -> Path | str:
     root = _own_cgroup(proc)
     if root is None:
         return "this process is in no cgroup v2"
-    if root.name == _OWN and _is_divided(root.parent) and _is_ours(root.parent, managed):
+    above = set(_words(root.parent / "cgroup.subtree_control"))
+    if root.name == _OWN and above.issuperset(CONTROLLERS) and _is_ours(root.parent, managed):
         root = root.parent  # started by a hub that an earlier supervisor moved into that leaf
     missing = set(CONTROLLERS) - set(_words(root / "cgroup.controllers"))
     if missing:
@@ -300,11 +293,6 @@ def _own_cgroup(proc: Path) -> Path | None:
         if after.split()[:1] == ["cgroup2"] and Path(own).is_relative_to(fields[3]):
             return Path(fields[4]) / Path(own).relative_to(fields[3])
     return None
-
-
-def _is_divided(root: Path) -> bool:
-    """Return whether our controllers are enabled for its children (branches may be gone)."""
-    return set(CONTROLLERS) <= set(_words(root / "cgroup.subtree_control"))
 
 
 def _is_ours(root: Path, managed: Path) -> bool:
@@ -341,23 +329,19 @@ def cpu_max(processors: float | None) -> str:
 def _remove(path: Path) -> bool:
     """Kill the processes of a cgroup and remove it; false if the kernel does not allow that yet."""
     try:
-        if _pids(path):
-            _kill_all(path)
+        pids = _pids(path)
+        if pids and (path / "cgroup.kill").exists():
+            _write(path / "cgroup.kill", "1")
+            pids = []
+        for pid in pids:  # before Linux 5.14
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         path.rmdir()
     except FileNotFoundError:
         return True
     except OSError:
         return False
     return True
-
-
-def _kill_all(path: Path) -> None:
-    if (path / "cgroup.kill").exists():
-        _write(path / "cgroup.kill", "1")
-        return
-    for pid in _pids(path):  # before Linux 5.14
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 def _branches(path: Path) -> list[Path]:
@@ -380,16 +364,12 @@ def _keyed(path: Path) -> dict[str, int]:
 
 
 def _words(path: Path) -> list[str]:
-    return _optional(path, lambda text: text.split())
+    return " ".join(_lines(path)).split()
 
 
 def _lines(path: Path) -> list[str]:
-    return _optional(path, lambda text: text.splitlines())
-
-
-def _optional(path: Path, split: Callable[[str], list[str]]) -> list[str]:
     try:
-        return split(_read(path))
+        return _read(path).splitlines()
     except OSError:
         return []
 

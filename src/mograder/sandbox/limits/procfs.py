@@ -113,24 +113,17 @@ def parse_meminfo(data: bytes) -> Memory:
     return Memory(found.get(b"MemAvailable:", 0), found.get(b"MemTotal:", 0))
 
 
-def parse_load(data: bytes) -> tuple[int, int]:
-    """Return the number of processes and threads, and the last pid, from ``/proc/loadavg``."""
-    *_, tasks, last_pid = data.split()
-    return int(tasks.partition(b"/")[2]), int(last_pid)
-
-
 def machine_memory() -> Memory:
     return parse_meminfo(_read("/proc/meminfo", _MEMINFO_BYTES))
 
 
-def machine_tasks() -> int:
-    """Return the machine's current number of processes and threads."""
-    return parse_load(_read("/proc/loadavg", _LOAD_BYTES))[0]
+def machine_load() -> tuple[int, int]:
+    """Return the number of processes and threads, and the last pid that the kernel has given.
 
-
-def last_pid() -> int:
-    """Return the last pid given by the kernel: while it is the same, no process has started."""
-    return parse_load(_read("/proc/loadavg", _LOAD_BYTES))[1]
+    While that is the same, no process has started.
+    """
+    *_, tasks, last_pid = _read("/proc/loadavg", _LOAD_BYTES).split()
+    return int(tasks.partition(b"/")[2]), int(last_pid)
 
 
 def stat_of(pid: int) -> Stat | None:
@@ -223,26 +216,13 @@ def usable_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
     A smaller limit of the hub's own cgroup takes precedence: the hub is then in a container, and
     its sessions are in the same one.
     """
-    total = parse_meminfo((proc / "meminfo").read_bytes()).total
-    bounds = [total, *_cgroup_bounds(proc, cgroups)]
-    return min(bounds) * 9 // 10
-
-
-def _cgroup_bounds(proc: Path, cgroups: Path) -> list[int]:
-    """Return the cgroup v2 memory limits, in bytes, of the hub's cgroup and its ancestors."""
-    try:
+    bounds = [parse_meminfo((proc / "meminfo").read_bytes()).total]
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
         lines = (proc / "self" / "cgroup").read_text().splitlines()
-    except OSError:
-        return []
     own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
     place = PurePosixPath(own.lstrip("/"))
-    found = (_bound(cgroups / each / "memory.max") for each in (place, *place.parents))
-    return [bound for bound in found if bound]
-
-
-def _bound(path: Path) -> int:
-    try:
-        text = path.read_text().strip()
-    except OSError:
-        return 0
-    return int(text) if text.isdecimal() else 0
+    for each in (place, *place.parents):
+        with contextlib.suppress(OSError, ValueError):  # "max", or the file is not there
+            bounds.append(int((cgroups / each / "memory.max").read_text()))
+    return min(filter(None, bounds), default=0) * 9 // 10
