@@ -256,7 +256,6 @@ class Environment:
 
     @property
     def key(self) -> str:
-        """The digest of its lock."""
         return self.directory.name
 
 

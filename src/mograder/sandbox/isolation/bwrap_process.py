@@ -274,19 +274,17 @@ class BwrapProcess:
             self.first_pid = int(found[1])
             with contextlib.suppress(ProcessLookupError):
                 self._first = os.pidfd_open(self.first_pid)
-            if self._unwanted or not self._settled():
+            try:
+                if not self._unwanted:
+                    self._settle(self.first_pid)
+            except OSError as error:
+                _log.error("a sandbox could not be given its limits, and is ended: %s", error)
+                self._unwanted = True
+            if self._unwanted:
                 self.end()
             self._open_gate()
         if not data:
             self._stop_reading()
-
-    def _settled(self) -> bool:
-        try:
-            self._settle(self.first_pid)
-        except OSError as error:
-            _log.error("a sandbox could not be given its limits, and is ended: %s", error)
-            return False
-        return True
 
     def _open_gate(self) -> None:
         if self._gate >= 0:

@@ -228,21 +228,21 @@ class Lease:
         self._held = False
         self._term += 1
         done = threading.Event()
-        if self._loop is None:  # for the type checker: hold has set it
-            raise AssertionError
+        assert self._loop is not None, "hold has set it"
+
+        def kill() -> None:
+            self._kill_sessions()
+            if self.timer is not None and not self._held:
+                self.timer.set(0.0)
+            self.on_over()
+            done.set()
+
         try:
-            self._loop.call_soon_threadsafe(self._kill_and_tell, done)
+            self._loop.call_soon_threadsafe(kill)
         except RuntimeError:  # the loop is closed: the supervisor has ended
             return
         # Another thread, since this one holds the lock, and hold() runs in the loop.
         threading.Thread(target=self._expect, args=(done,), daemon=True).start()
-
-    def _kill_and_tell(self, done: threading.Event) -> None:
-        self._kill_sessions()
-        if self.timer is not None and not self._held:
-            self.timer.set(0.0)
-        self.on_over()
-        done.set()
 
     def _expect(self, done: threading.Event) -> None:
         if not done.wait(_LOOP_SECONDS):
@@ -262,14 +262,8 @@ def end_process() -> None:
     server is gone) ends later than this, and the sandboxes wait for the end of that thread.
     """
     for children in Path("/proc/self/task").glob("*/children"):
-        for pid in _words(children):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+        with contextlib.suppress(OSError):  # the thread has ended
+            for pid in children.read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text().split()
-    except OSError:  # the thread has ended
-        return []

@@ -6,8 +6,10 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +32,7 @@ from mograder.sandbox.isolation.policy import (
 from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
 from mograder.sandbox.limits.cpu import Processors, put_back
 from mograder.sandbox.limits.monitor import Monitor
-from mograder.sandbox.limits.process_meter import GroupMeter, Meter, ProcessMeter, helpers_memory
+from mograder.sandbox.limits.process_meter import ProcessMeter, helpers_memory
 from mograder.sandbox.protocol import (
     LONGEST_TAIL,
     AnswerJudge,
@@ -127,9 +129,7 @@ class SessionTable:
         self.lease = Lease(self._kill_all)
         """The time for which sessions and runs may go on, if this is a node's supervisor."""
         self._groups = bounds.groups
-        self._meter: Meter = ProcessMeter(confined=self.confines)
-        if bounds.groups is not None:
-            self._meter = GroupMeter()
+        self._meter = ProcessMeter(confined=self.confines)
         self._processors = Processors()
         self._monitor = Monitor(
             self._meter,
@@ -157,8 +157,7 @@ class SessionTable:
 
     def starting(self) -> tuple[SessionInfo, ...]:
         paths = {each: self._sockets / f"{each}.sock" for each in self._beginning}
-        begun = (SessionInfo(session_id=k, socket=v) for k, v in paths.items() if v.exists())
-        return tuple(begun)
+        return tuple(SessionInfo(session_id=k, socket=v) for k, v in paths.items() if v.exists())
 
     async def start(self, request: StartSession) -> SessionInfo:
         """Start a session on a listening socket made here, so code inside cannot choose it.
@@ -224,7 +223,11 @@ class SessionTable:
             for each in (request.directory / request.notebook, request.environment / RECORD):
                 self._runner.reach(each)
             kept.append(await asyncio.to_thread(self._make_ready, request))
-            group = await self._make_group(request)
+            with _limiting():
+                if self._groups is not None:  # mkdir may block in the kernel
+                    group = await asyncio.to_thread(
+                        self._groups.make, request.session_id, request.limits
+                    )
             if group is not None:
                 awaited = isinstance(request, StartSession) and request.awaited
                 weight = request.limits.cpu_weight
@@ -234,7 +237,7 @@ class SessionTable:
                 request.uid_slot,
                 lambda data: _keep_tail(log, data),
                 descriptors,
-                self._settler(request, group),
+                partial(self._settle, request, group),
                 lambda: _open_entry(group),
             )
             self.lease.demand(term)
@@ -264,29 +267,14 @@ class SessionTable:
             self._runner.give(request.directory, request.uid_slot)
         return keep(request.environment)
 
-    async def _make_group(self, request: _Request) -> SessionGroup | None:
-        if self._groups is None:
-            return None
-        try:
-            make = self._groups.make  # mkdir may block in the kernel
-            return await asyncio.to_thread(make, request.session_id, request.limits)
-        except OSError as error:
-            raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
-
-    def _settler(self, request: _Request, group: SessionGroup | None) -> Callable[[int], None]:
-        """Return the function that limits a first process, called before any student code runs."""
+    def _settle(self, request: _Request, group: SessionGroup | None, pid: int) -> None:
+        """Limit a first process, before any student code runs."""
+        prefer_to_end(pid)
+        if group is None:
+            put_back(pid, request.limits.cpu_weight)
         workspace = request.directory if _writes(request) else None
-
-        def settle(pid: int) -> None:
-            prefer_to_end(pid)
-            if group is None:
-                put_back(pid, request.limits.cpu_weight)
-            is_run = not isinstance(request, StartSession)
-            self._monitor.add(
-                request.session_id, pid, request.limits, workspace, group, is_run=is_run
-            )
-
-        return settle
+        is_run = not isinstance(request, StartSession)
+        self._monitor.add(request.session_id, pid, request.limits, workspace, group, is_run=is_run)
 
     def _open(self, request: _Request, start: Start) -> Sandboxed:
         """Start the sandbox, warm if possible; unless this raises, its descriptors get closed."""
@@ -449,31 +437,31 @@ class SessionTable:
     async def _close(self, life: _Session, status: int) -> None:
         session_id = life.info.session_id
         killed = await self._put_away(session_id, life.group)
-        life.reason = life.reason or killed
         _log.info("session %s ended with status %s", session_id, status)
         if isinstance(life.sandbox, PendingSession) and life.sandbox.failure:
             return  # it never started; its caller received the error
-        tail = life.log.decode("utf-8", "replace")
-        life.on_end(
-            Ended(
-                session_id=session_id,
-                status=status,
-                log_tail=tail,
-                reason=life.reason,
-                asked=life.asked,
-            )
+        end = Ended(
+            session_id=session_id,
+            status=status,
+            log_tail=life.log.decode("utf-8", "replace"),
+            reason=life.reason or killed,
+            asked=life.asked,
         )
+        life.on_end(end)
+
+
+@contextmanager
+def _limiting() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
 
 
 def _open_entry(group: SessionGroup | None) -> int | None:
-    """Return a descriptor by which a first process enters its cgroup, or None without a group.
-
-    Raises: :class:`~mograder.core.errors.SandboxUnavailable`.
-    """
-    try:
+    """Return a descriptor by which a first process enters its cgroup, or None without a group."""
+    with _limiting():
         return None if group is None else group.entry()
-    except OSError as error:
-        raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
 
 
 def _writes(request: _Request) -> bool:
