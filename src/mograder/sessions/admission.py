@@ -141,11 +141,6 @@ class Ticket:
     last_text: str = ""
     timer: asyncio.TimerHandle | None = None
 
-    @property
-    def let_in(self) -> bool:
-        done = self.admitted
-        return done.done() and not done.cancelled() and done.exception() is None
-
 
 class AdmissionQueue:
     """The requests that wait, and the starts in progress; for use on the event loop only.
@@ -228,7 +223,12 @@ class AdmissionQueue:
         try:
             usage = await ticket.admitted
         except BaseException:
-            self._withdraw(ticket)
+            if ticket in line:
+                line.remove(ticket)
+                self.pump()
+            else:  # dismissed, or cancelled after its admission, before its task ran
+                self._ledger.close(ticket.id)
+                self.leave(ticket)
             raise
         loop = asyncio.get_running_loop()
         ticket.timer = loop.call_later(self._place_seconds, self.leave, ticket)
@@ -358,15 +358,6 @@ class AdmissionQueue:
             self._admissions.append(self._clock.steady())
         run = ticket.kind is Kind.RUN
         ticket.admitted.set_result(self._ledger.open(ticket.id, ticket.expected, run=run))
-
-    def _withdraw(self, ticket: Ticket) -> None:
-        line = self._lines[ticket.kind]
-        if ticket in line:
-            line.remove(ticket)
-            self.pump()
-        elif ticket.let_in:  # cancelled after its admission, before its task ran
-            self._ledger.close(ticket.id)
-            self.leave(ticket)
 
     def _changed(self) -> None:
         waiting = self._lines[Kind.STUDENT]

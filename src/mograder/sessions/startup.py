@@ -250,7 +250,9 @@ class Reconciler:
         try:
             return known, await self.launcher.sessions()
         except MograderError:
-            await self._note_dead()
+            for live in self.sessions():
+                if self.is_dead(live.endpoint):
+                    await self.note_exit(lost(live.id, live.endpoint.node), EndReason.LOST)
             raise
 
     def _stop(self, machines: Mapping[str, str], stops: asyncio.TaskGroup) -> None:
@@ -265,23 +267,16 @@ class Reconciler:
         try:
             while waiting := self._unknown[machine]:
                 some = [waiting.pop() for _ in range(min(_AT_ONCE, len(waiting)))]
-                await asyncio.gather(*map(self._stop_one, some))
+                stops = map(self.launcher.stop, some)
+                for error in await asyncio.gather(*stops, return_exceptions=True):
+                    if isinstance(error, Exception):
+                        _log.warning(
+                            "a session that is not known is not stopped: %s",
+                            error,
+                            exc_info=None if isinstance(error, MograderError) else error,
+                        )
         finally:
             del self._unknown[machine]
-
-    async def _stop_one(self, session_id: str) -> None:
-        try:
-            await self.launcher.stop(session_id)
-        except Exception as error:  # noqa: BLE001 - the loop must go on after an error
-            expected = isinstance(error, MograderError)
-            text = "a session that is not known is not stopped: %s"
-            _log.warning(text, error, exc_info=not expected)
-
-    async def _note_dead(self) -> None:
-        """Record sessions whose server is dead as lost, while the launcher is unreachable."""
-        for live in self.sessions():
-            if self.is_dead(live.endpoint):
-                await self.note_exit(lost(live.id, live.endpoint.node), EndReason.LOST)
 
     def _ids(self) -> set[str]:
         return {live.id for live in self.sessions()}

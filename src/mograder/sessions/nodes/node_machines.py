@@ -208,8 +208,13 @@ class NodeMachines:
         return bool(name) and await self._end_certainly(session_id, name)
 
     def answered(self, session_id: str) -> None:
-        """Notify a session's node, in a background task, that the session's server has answered."""
-        self._background.start(self._tell_answered(session_id))
+        async def tell() -> None:
+            node = self._registry.find(self._places.get(session_id, ""))
+            with contextlib.suppress(MograderError):
+                if node is not None:
+                    await node.connection.call(Answered(session_id=session_id))
+
+        self._background.start(tell())
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """Return the sessions that run, or may run on a node that cannot be reached."""
@@ -227,19 +232,16 @@ class NodeMachines:
         listed = [each for answer in lists for each in answer or ()]
         # A node may have sessions without a row, but none whose row names another node.
         found = [each for each in listed if places.get(each.session_id, each.node) == each.node]
-        self._drop_places(answered, {row.session_id for row in rows}, {i.session_id for i in found})
+        running_there = {info.session_id for info in found}
+        for session_id in self._places.keys() - places.keys() - running_there - self._starting:
+            if self._places[session_id] in answered:
+                self._forget(session_id)
         for info in (*presumed, *found):
             if info.session_id in running:
                 self._places[info.session_id] = info.node
             else:  # a start under way may move it to another node
                 self._places.setdefault(info.session_id, info.node)
         return (*found, *presumed)
-
-    def _drop_places(self, answered: set[str], rows: set[str], running: set[str]) -> None:
-        """Forget where sessions were that neither a row nor their node has."""
-        for session_id in self._places.keys() - rows - running - self._starting:
-            if self._places[session_id] in answered:
-                self._forget(session_id)
 
     async def answers(self) -> bool:
         """Return whether sessions can be started: a node is connected that takes some."""
@@ -335,15 +337,11 @@ class NodeMachines:
             done = await node.connection.call(ListSessions(), seconds=_LIST_SECONDS)
         except MograderError as error:
             _log.warning("node %s does not list its sessions: %.300s", node.name, error)
-            if node.link.connection.alive:
-                self._background.start(self._compare_later())
+            if node.link.connection.alive:  # it is asked again
+                asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._on_lost)
             return None
         ids = (each.session_id for each in done.sessions)
         return [_info(each, node.name) for each in ids if self._may_be_of(each, node)]
-
-    async def _compare_later(self) -> None:
-        await asyncio.sleep(_AGAIN_SECONDS)
-        self._on_lost()
 
     async def _end_certainly(self, session_id: str, name: str) -> bool:
         """Stop a session; return when it has ended, and whether it had to be stopped."""
@@ -353,10 +351,13 @@ class NodeMachines:
         try:
             while not over.done():
                 stopping = asyncio.ensure_future(self._stop_on(session_id, name))
-                await _first_of(over, stopping)
-                if stopping.done() and (stopped := stopping.result()) is not None:
-                    return stopped
-                stopping.cancel()
+                try:
+                    both: tuple[asyncio.Future[Any], ...] = (over, stopping)
+                    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                    if stopping.done() and (stopped := stopping.result()) is not None:
+                        return stopped
+                finally:
+                    stopping.cancel()
                 if self._registry.clock.steady() - since >= _STOP_SECONDS:
                     self._cut_off(name)
                 await asyncio.wait({over}, timeout=_RETRY_SECONDS)
@@ -402,12 +403,6 @@ class NodeMachines:
             if place:
                 return place
         return self._places.get(session_id, "")
-
-    async def _tell_answered(self, session_id: str) -> None:
-        node = self._registry.find(self._places.get(session_id, ""))
-        with contextlib.suppress(MograderError):
-            if node is not None:
-                await node.connection.call(Answered(session_id=session_id))
 
     # ---- news ----
 
@@ -488,16 +483,6 @@ class NodeMachines:
         name = self._places.pop(session_id, "")
         if (node := self._registry.find(name)) is not None:
             node.release(session_id)
-
-
-async def _first_of(one: asyncio.Future[None], other: asyncio.Future[bool | None]) -> None:
-    """Wait until one of two has ended; if this is cancelled, so is the second one."""
-    both: tuple[asyncio.Future[Any], ...] = (one, other)
-    try:
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    except asyncio.CancelledError:
-        other.cancel()
-        raise
 
 
 def _info(session_id: str, name: str) -> SessionInfo:

@@ -248,26 +248,20 @@ class ConnectedNode:
         """Return what placement needs to know, None before its first status."""
         if self.status is None:
             return None
-        waiting, memory = self._outstanding()
+        now = self._clock.steady()
+        for session_id, each in tuple(self._reserved.items()):
+            if each.begun and now - each.at > YOUNG_SECONDS:
+                del self._reserved[session_id]
+        left = self._reserved.values()
         return NodeLoad(
             name=self.name,
             usable=self.usable,
             status=self.status,
             runs=self._runs,
-            reserved=waiting,
-            reserved_memory=memory,
-            failing=self._clock.steady() - self._failed < _FAILING_SECONDS,
+            reserved=sum(not each.reported for each in left),
+            reserved_memory=sum(max(0, each.expected - each.measured) for each in left),
+            failing=now - self._failed < _FAILING_SECONDS,
         )
-
-    def _outstanding(self) -> tuple[int, int]:
-        """Return the number of unreported starts and the memory still expected; forget old ones."""
-        now = self._clock.steady()
-        for session_id, each in tuple(self._reserved.items()):
-            if each.begun and now - each.at > YOUNG_SECONDS:
-                del self._reserved[session_id]
-        waiting = sum(not each.reported for each in self._reserved.values())
-        memory = sum(max(0, each.expected - each.measured) for each in self._reserved.values())
-        return waiting, memory
 
 
 class NodeRegistry:
