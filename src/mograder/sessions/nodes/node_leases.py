@@ -18,7 +18,8 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.tasks import BackgroundTasks, repeat
 from mograder.sandbox.protocol import GrantLease, NodeStatus
-from mograder.sessions.nodes.node_registry import ConnectedNode, Link
+from mograder.sessions.nodes.node_link import NodeLink
+from mograder.sessions.nodes.node_registry import ConnectedNode
 from mograder.store.hub.hub_state import bounded
 from mograder.store.hub.nodes import NodeNote, Nodes
 
@@ -81,7 +82,6 @@ class Leases:
         await self._tasks.close()
 
     async def over(self, name: str) -> None:
-        """Wait until a node's lease is over."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[name].append(future)
         try:
@@ -102,7 +102,7 @@ class Leases:
         """Look for removed nodes and for leases of silent nodes that are over, until cancelled."""
         await repeat("the leases of nodes", self._look, _LOOK_SECONDS, at_once=False)
 
-    async def _refuse(self, link: Link) -> None:
+    async def _refuse(self, link: NodeLink) -> None:
         _log.warning("node %s was removed; its connection is closed", link.name)
         await link.close()
 

@@ -84,7 +84,6 @@ class NodeLink:
 
     @property
     def parked(self) -> int:
-        """How many connections wait for a session."""
         return len(self._parked)
 
     def park(self, transport: asyncio.Transport, received: bytes = b"") -> None:

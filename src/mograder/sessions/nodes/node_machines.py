@@ -44,9 +44,9 @@ from mograder.sessions.capacity import UNKNOWN
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
+from mograder.sessions.nodes.node_link import NodeLink
 from mograder.sessions.nodes.node_registry import (
     ConnectedNode,
-    Link,
     NodeLoad,
     NodeRegistry,
     choose_for_run,
@@ -131,7 +131,7 @@ class NodeMachines:
 
     # ---- nodes that come and go ----
 
-    def came(self, link: Link) -> None:
+    def came(self, link: NodeLink) -> None:
         """Take over a node's new connection, before any of its messages is read."""
         node, former = self._registry.add(link)
         link.connection.watch(
@@ -143,7 +143,7 @@ class NodeMachines:
             self._background.start(former.link.close())
         self._background.start(self._greet(node))
 
-    def went(self, link: Link) -> None:
+    def went(self, link: NodeLink) -> None:
         """Note that a node's connection is over; its sessions may go on."""
         node = self._registry.find(link.name)
         if node is not None and node.link is link and self._registry.remove(node):
@@ -244,7 +244,6 @@ class NodeMachines:
         return (*found, *presumed)
 
     async def answers(self) -> bool:
-        """Return whether sessions can be started: a node is connected that takes some."""
         return any(node.usable for node in self._registry.all())
 
     # ---- runs ----
@@ -284,7 +283,6 @@ class NodeMachines:
             node.release(run_id)
 
     def warm_later(self, environment: Path) -> None:
-        """Have all nodes prepare warm starts of an environment's sessions."""
         self._environments.warm_later(environment)
 
     # ---- details ----
@@ -351,13 +349,10 @@ class NodeMachines:
         try:
             while not over.done():
                 stopping = asyncio.ensure_future(self._stop_on(session_id, name))
-                try:
-                    both: tuple[asyncio.Future[Any], ...] = (over, stopping)
-                    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-                    if stopping.done() and (stopped := stopping.result()) is not None:
-                        return stopped
-                finally:
-                    stopping.cancel()
+                await _first_of(over, stopping)
+                if stopping.done() and (stopped := stopping.result()) is not None:
+                    return stopped
+                stopping.cancel()
                 if self._registry.clock.steady() - since >= _STOP_SECONDS:
                     self._cut_off(name)
                 await asyncio.wait({over}, timeout=_RETRY_SECONDS)
@@ -483,6 +478,16 @@ class NodeMachines:
         name = self._places.pop(session_id, "")
         if (node := self._registry.find(name)) is not None:
             node.release(session_id)
+
+
+async def _first_of(one: asyncio.Future[None], other: asyncio.Future[bool | None]) -> None:
+    """Wait until one of two has ended; if this is cancelled, so is the second one."""
+    both: tuple[asyncio.Future[Any], ...] = (one, other)
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        other.cancel()
+        raise
 
 
 def _info(session_id: str, name: str) -> SessionInfo:
