@@ -22,8 +22,6 @@ from mograder.sandbox.protocol import Endpoint
 
 
 class Connections(Protocol):
-    """Connects to the servers of sessions, wherever they run."""
-
     def connector(
         self, endpoint: Endpoint, *, limit: int = 100, keepalive: float | None = None
     ) -> aiohttp.BaseConnector:
@@ -177,7 +175,6 @@ async def exported_page(endpoint: Endpoint, base_url: str, via: Connections) -> 
 
 
 def token_in(page: bytes) -> dict[str, str]:
-    """Return the header of requests that belong to a page of marimo's."""
     token = _TOKEN.search(page)
     return {"Marimo-Server-Token": token[1].decode() if token else ""}
 

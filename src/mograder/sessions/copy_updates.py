@@ -78,8 +78,6 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CopyStanding:
-    """The state of a copy, with the rows that it follows from."""
-
     state: Standing
     offer: OfferRow | None = None
     row: CopyUpdateRow | None = None
@@ -186,7 +184,6 @@ class CopyUpdates:
         self._settling: SingleFlight[CopyOf, CopyUpdateRow | None] = SingleFlight()
 
     async def close(self) -> None:
-        """Wait until no copy is being changed."""
         await self._settling.settle()
         await self.merger.close()
 
@@ -302,7 +299,6 @@ class CopyUpdates:
             return await self._merge(copy)
 
     async def _merge(self, copy: CopyOf) -> CopyUpdateRow:
-        """Merge the offer into a copy that has no session."""
         plan = await asyncio.to_thread(self._plan, copy)
         if plan.is_in_place:  # merged once more, it might get the new cells a second time
             return await to_its_end(self._put, plan, Merge(plan.mine))

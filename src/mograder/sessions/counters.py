@@ -20,8 +20,6 @@ _REASONS = 50
 
 
 class Histogram:
-    """A histogram of durations with the bounds of ``BUCKETS``."""
-
     def __init__(self) -> None:
         self.counts = [0] * (len(BUCKETS) + 1)
         """Per bucket, not cumulative; the last bucket is for values above every bound."""
@@ -59,7 +57,6 @@ class Counters:
     queue_length: int = 0
 
     def started(self, warm: bool | None, seconds: float) -> None:
-        """Count a successful start that took ``seconds``."""
         self.starts[kind_of(warm), "ok"] += 1
         self.start_seconds.observe(seconds)
 

@@ -27,8 +27,6 @@ _TOLD = frozenset({*get_args(LimitReason), *get_args(MachineReason)})
 
 
 class EndReason(StrEnum):
-    """The reasons of ends, among them those that supervisors report."""
-
     STOPPED = "stopped"
     """A person stopped it."""
     IDLE = "idle"
@@ -243,7 +241,6 @@ class History:
         self._by_key: OrderedDict[SessionKey, Ending] = OrderedDict()
 
     async def load(self) -> None:
-        """Read the endings of the last 30 days from the database."""
         for row in await asyncio.to_thread(self._rows.endings, self._clock.now() - KEPT):
             key = SessionKey(row.username, row.item, Mode(row.mode))
             # The row may be from a newer mograder with reasons that this one does not know.

@@ -185,8 +185,6 @@ class IdleCuller:
         self._origin = self._steady_origin()
 
     async def end_idle(self) -> None:
-        """End idle sessions every few seconds, until cancelled."""
-
         async def look() -> None:
             self._take_stock()
             await self._end_all(partial(idle, ttl=self._ttl), EndReason.IDLE)
@@ -197,7 +195,6 @@ class IdleCuller:
         await repeat("idle sessions", look, pause, at_once=False)
 
     async def free_memory(self) -> None:
-        """End sessions whenever a start waits for memory, until cancelled."""
         while True:
             await self._queue.pressed.wait()
             pause = min(_PRESSED_SECONDS, self._ttl.total_seconds() / 4)
@@ -212,7 +209,6 @@ class IdleCuller:
             self._queue.pump()
 
     def _steady_origin(self) -> datetime:
-        """Return the time of day at which the steady time was 0, as the clock is set now."""
         return self._clock.now() - timedelta(seconds=self._clock.steady())
 
     def _take_stock(self) -> None:

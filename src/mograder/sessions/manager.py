@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.names import is_rehearsal
-from mograder.core.tasks import Paced, Progress, SingleFlight, retried, to_its_end
+from mograder.core.tasks import Paced, Progress, SingleFlight, retried, set_within, to_its_end
 from mograder.sandbox.machines import Launcher
 from mograder.sandbox.protocol import (
     Arrived,
@@ -242,14 +242,12 @@ class SessionManager:
         return self._by_id.get(session_id)
 
     def all(self) -> list[LiveSession]:
-        """Return every session that answers."""
         return list(self._live.values())
 
     def ending(self) -> Set[str]:
         return self._closing
 
     def states(self) -> Counter[str]:
-        """Count the sessions that are waiting, starting, running and ending."""
         return Counter(
             waiting=len(self.admission.waiting()),
             starting=len(self._starter),
@@ -396,9 +394,7 @@ class SessionManager:
         """Clear up after a start that has failed; what takes longer goes on in the background."""
         tried = asyncio.Event()
         clearing = self._clear(session_id, key, tried)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_GIVEN_UP_SECONDS):
-                await tried.wait()
+        await set_within(tried, _GIVEN_UP_SECONDS)
         await asyncio.wait({clearing}, timeout=_AT_ONCE_SECONDS)
 
     def _clear(

@@ -336,8 +336,6 @@ class Pace:
 
 
 class Rehearsal:
-    """One rehearsal, for one event loop."""
-
     def __init__(
         self,
         pool: SessionManager,
@@ -361,7 +359,6 @@ class Rehearsal:
         self._stopped = False
 
     def counts(self) -> Mapping[str, int]:
-        """Return how many students are how far, for a progress bar."""
         states = Counter(each.state for each in self.trials)
         return {
             "students": len(self.trials),
@@ -389,7 +386,6 @@ class Rehearsal:
             await clear(self._pool, (each.key for each in self.trials), self._copies)
 
     async def _follow(self, tell: Progress) -> None:
-        """Wait until no student is under way any more."""
         before: object = None
         still = 0.0
         while not all(each.state in OVER for each in self.trials):
@@ -469,7 +465,6 @@ class Rehearsal:
             trial.state, trial.failure = State.FAILED, why
 
     def _ended(self, trial: Trial, live: LiveSession) -> None:
-        """Note that a session has ended before the rehearsal was over."""
         self._live.pop(trial.key, None)
         ending = self._pool.history.of_session(live.id)
         assert ending is not None, "an ending is recorded before it is told"

@@ -256,7 +256,6 @@ class Reconciler:
             raise
 
     def _stop(self, machines: Mapping[str, str], stops: asyncio.TaskGroup) -> None:
-        """Have sessions stopped, given with their machines."""
         for machine in set(machines.values()):
             begun = machine in self._unknown
             self._unknown[machine] = {each for each, on in machines.items() if on == machine}
@@ -267,16 +266,17 @@ class Reconciler:
         try:
             while waiting := self._unknown[machine]:
                 some = [waiting.pop() for _ in range(min(_AT_ONCE, len(waiting)))]
-                stops = map(self.launcher.stop, some)
-                for error in await asyncio.gather(*stops, return_exceptions=True):
-                    if isinstance(error, Exception):
-                        _log.warning(
-                            "a session that is not known is not stopped: %s",
-                            error,
-                            exc_info=None if isinstance(error, MograderError) else error,
-                        )
+                await asyncio.gather(*map(self._stop_one, some))
         finally:
             del self._unknown[machine]
+
+    async def _stop_one(self, session_id: str) -> None:
+        try:
+            await self.launcher.stop(session_id)
+        except Exception as error:  # noqa: BLE001 - the loop must go on after an error
+            expected = isinstance(error, MograderError)
+            text = "a session that is not known is not stopped: %s"
+            _log.warning(text, error, exc_info=not expected)
 
     def _ids(self) -> set[str]:
         return {live.id for live in self.sessions()}

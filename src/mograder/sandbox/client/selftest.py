@@ -112,7 +112,6 @@ def read_report(log: str) -> tuple[Seen, ...]:
 
 
 async def uv_version(client: SupervisorClient, place: Path) -> str:
-    """Return the output of ``uv --version`` in the sandbox of builds, or raise RemoteFailed."""
     said: list[str] = []
     await asyncio.to_thread(place.mkdir, 0o700)
     command = RunCommand(argv=("uv", "--version"), directory=place, timeout=_SECONDS)

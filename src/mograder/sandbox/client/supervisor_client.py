@@ -106,12 +106,10 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        """Whether the connection is open on both sides."""
         # A connection of uvloop that was closed raises RuntimeError when it is written to.
         return not self._listening.done() and not self._writer.is_closing()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is closed, by whichever side."""
         await asyncio.wait({self._listening})
 
     async def close(self) -> None:
@@ -153,9 +151,7 @@ class Connection:
         """End the supervisor and all its sandboxes; it may have ended already."""
         with contextlib.suppress(ConnectionLost):
             await self.call(Shutdown())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await asyncio.wait({self._listening})
+        await asyncio.wait({self._listening}, timeout=ANSWER_SECONDS)
 
     async def call(
         self,
@@ -464,7 +460,7 @@ class SupervisorClient:
         self._config = config
         self._epoch = epoch
         self._connection: Connection | None = None
-        self._opening: asyncio.Task[Connection] | None = None
+        self._opens: SingleFlight[str, Connection] = SingleFlight()
         self.watch(ignore, lambda: None)
         self._asks: SingleFlight[str, bool] = SingleFlight()
         self._background = BackgroundTasks()
@@ -478,12 +474,9 @@ class SupervisorClient:
 
         Raises: as :func:`connect_to`.
         """
-        if self._opening is None:
-            if self._connection is not None and self._connection.alive:
-                return self._connection
-            self._opening = asyncio.create_task(self._connect())
-            self._opening.add_done_callback(self._opened)
-        return await asyncio.shield(self._opening)
+        if not len(self._opens) and self._connection is not None and self._connection.alive:
+            return self._connection
+        return await self._opens.get("", lambda _: self._connect())
 
     async def begin(self, epoch: int) -> None:
         """Tell the supervisor that the hub is at work now; ``epoch`` is the hub's.
@@ -505,11 +498,6 @@ class SupervisorClient:
         connection.watch(self._on_ended, self._on_lost, self._on_news)
         await connection.call(Subscribe())
         return connection
-
-    def _opened(self, task: asyncio.Task[Connection]) -> None:
-        self._opening = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.debug("no supervisor was reached: %s", error)  # waiting callers raise the error
 
     async def answers(self) -> bool:
         """Return whether the supervisor answers within five seconds; reconnect if necessary.
@@ -558,7 +546,6 @@ class SupervisorClient:
         return (await self._repeated(ListSessions())).sessions
 
     async def run(self, command: RunCommand, on_line: Progress) -> int:
-        """Run a build command, call ``on_line`` with each line of output; return its status."""
         return (await self._once(command, on_line, command.timeout + ANSWER_SECONDS)).status
 
     async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed:
@@ -572,7 +559,6 @@ class SupervisorClient:
         return await self._repeated(Hello(epoch=self._epoch))
 
     async def warm(self, environment: Path) -> bool:
-        """Prepare warm starts of an environment's sessions; return whether they will be warm."""
         return (await self._repeated(Warm(environment=environment), _WARM_SECONDS)).warm
 
     def warm_later(self, environment: Path) -> None:
@@ -601,8 +587,7 @@ class SupervisorClient:
         """Disconnect; end the supervisor and its sandboxes if it is owned by the hub."""
         self._background.cancel()
         await self._asks.close()
-        if self._opening is not None:
-            await asyncio.wait({self._opening})
+        await self._opens.settle()
         self.watch(lambda _: None, lambda: None)
         connection = self._connection
         if connection is None:

@@ -135,7 +135,6 @@ class BuildFiles:
     content: bytes
 
     def write(self, workshop: Path, lock: str) -> None:
-        """Make the directory of a build. Raises: :class:`OSError`."""
         (workshop / "caches").mkdir(parents=True)
         (workshop / PROJECT).write_text(self.project, "utf-8")
         (workshop / _OVERRIDES).write_text(NO_MOGRADER, "utf-8")
@@ -154,7 +153,6 @@ class BuildJob:
     tell: Progress
 
     async def lock(self) -> str:
-        """Resolve the requirements and return the lock's text."""
         python = ("--python", str(self.interpreter.program))
         command = ("uv", "pip", "compile", PROJECT, "-o", LOCK, "--no-header")
         quietly = ("--no-annotate", "--quiet", "--override", _OVERRIDES, "--generate-hashes")
@@ -341,12 +339,7 @@ class EnvironmentRoot:
             (finished / LOCK).write_text(lock, "utf-8")
             (finished / RECORD).write_text(record.model_dump_json(indent=2), "utf-8")
             if sys.platform == "linux":  # elsewhere no sandboxes run as other users
-                # Packages vary in their modes. The set-group-id bit, which directories take from
-                # a shared course folder, is dropped: the hub's service may not set it.
-                finished.chmod(0o755)
-                for _, directories, names, descriptor in os.fwalk(finished, follow_symlinks=False):
-                    for name in (*directories, *names):
-                        _let_read(name, descriptor)
+                _let_all_read(finished)
             self._name(finished, record.key)
         finally:
             shutil.rmtree(finished, ignore_errors=True)
@@ -411,8 +404,18 @@ def is_whole(environment: Path) -> bool:
 
 if sys.platform == "linux":
 
+    def _let_all_read(top: Path) -> None:
+        """Make files readable for all and writable only for their owner; packages vary in that.
+
+        The set-group-id bit, which directories take from a shared course folder, is dropped: the
+        hub's service may not set it.
+        """
+        top.chmod(0o755)
+        for _, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
+            for name in (*directories, *files):
+                _let_read(name, descriptor)
+
     def _let_read(name: str, descriptor: int) -> None:
-        """Make a file readable for all, and writable only for its owner."""
         mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
         if not stat.S_ISLNK(mode):
             wanted = mode | (0o555 if mode & stat.S_IXUSR else 0o444)

@@ -72,11 +72,9 @@ class LockedBuilds:
 
     @property
     def path(self) -> Path:
-        """The directory of all environments."""
         return self._root.path
 
     def keys(self) -> tuple[str, ...]:
-        """Return the keys of all finished environments."""
         try:
             found = [record.parent for record in self._root.path.glob(f"[!.]*/{RECORD}")]
         except OSError:

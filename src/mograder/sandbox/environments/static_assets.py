@@ -184,8 +184,6 @@ class _Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class AssetSet:
-    """A complete set; ``files`` lists all its files by path."""
-
     directory: Path
     files: Mapping[str, AssetFile]
 
@@ -228,9 +226,9 @@ def read_assets(root: Path, name: str) -> AssetSet:
             raise FileNotFoundError(name)
         manifest = _Manifest.model_validate_json((directory / _MANIFEST).read_bytes())
         for path, file in manifest.files.items():
-            for suffix, size in (("", file.size), (".br", file.br), (".gz", file.gzip)):
-                if size and (directory / _FILES / f"{path}{suffix}").stat().st_size != size:
-                    raise FileNotFoundError(path)
+            kept = {path: file.size, f"{path}.br": file.br, f"{path}.gz": file.gzip}
+            if any(n and (directory / _FILES / p).stat().st_size != n for p, n in kept.items()):
+                raise FileNotFoundError(path)
     except (OSError, ValidationError) as error:
         raise NotFound(f"There are no editor files {name[:60]!r}.") from error
     return AssetSet(directory, manifest.files)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from mograder.core.context_managers import open_pipes
+from mograder.core.context_managers import closing_fd, open_pipes
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.inside.enter_sandbox import leave_keyring, libc
 from mograder.sandbox.isolation.bwrap_process import (
@@ -76,13 +76,9 @@ class Start:
 
     @contextlib.contextmanager
     def entry(self) -> Iterator[int | None]:
-        """Yield the descriptor of ``open_entry``, which is closed at the end."""
         entry = self.open_entry()
-        try:
+        with contextlib.nullcontext() if entry is None else closing_fd(entry):
             yield entry
-        finally:
-            if entry is not None:
-                os.close(entry)
 
 
 @dataclass(frozen=True, slots=True)

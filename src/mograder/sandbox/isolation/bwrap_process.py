@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mograder.core.context_managers import closing_fd
 from mograder.core.rate_limit import Rate, TokenBucket
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.namespaces import UMASK, Launch, Started, start_in
@@ -78,7 +79,6 @@ class Child:
         loop.add_reader(self._pidfd, self._reap)
 
     def end_loan(self) -> None:
-        """Close our write end of the output, if it is still open."""
         if self.lent >= 0:
             os.close(self.lent)
             self.lent = -1
@@ -302,11 +302,9 @@ class BwrapProcess:
         # the pid is still a child of the first process.
         programs = children_of(self.first_pid) if self._first >= 0 else []
         for pid in programs:
-            with contextlib.suppress(ProcessLookupError):
-                descriptor = os.pidfd_open(pid)
+            with contextlib.suppress(ProcessLookupError), closing_fd(os.pidfd_open(pid)) as found:
                 if pid in children_of(self.first_pid):
-                    signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-                os.close(descriptor)
+                    signal.pidfd_send_signal(found, signal.SIGTERM)
         if self._first < 0:
             # Do not kill the monitor: a first process not known yet would survive it.
             self._unwanted = True

@@ -34,10 +34,14 @@ def give_to(directory: Path, uid: int) -> None:
             return
         for each in walk(top, DEEPEST):
             for name in (*each.directories, *each.others):
-                status = os.stat(name, dir_fd=each.descriptor, follow_symlinks=False)
-                if status.st_nlink == 1 or stat.S_ISDIR(status.st_mode):
-                    os.chown(name, uid, uid, dir_fd=each.descriptor, follow_symlinks=False)
+                _give_entry(name, each.descriptor, uid)
         os.fchown(top, uid, uid)
+
+
+def _give_entry(name: str, directory: int, uid: int) -> None:
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if status.st_nlink == 1 or stat.S_ISDIR(status.st_mode):
+        os.chown(name, uid, uid, dir_fd=directory, follow_symlinks=False)
 
 
 _CLONE_NEWNS = 0x00020000
@@ -85,7 +89,8 @@ class MountSpace:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._numbers = itertools.count()
         self._covered: dict[Path, int] = {}
-        base = next((path for path in candidates if _walkable(path)), None)
+        steps = ((each, (each, *each.parents)) for each in candidates if each.is_dir())
+        base = next((each for each, way in steps if all(map(_is_passable, way))), None)
         if base is None:
             raise SandboxUnavailable(
                 "There is no directory that a sandbox's user can reach.",
@@ -106,7 +111,6 @@ class MountSpace:
         self.place.chmod(0o711)
 
     def bind(self, path: Path) -> Path:
-        """Bind a directory or file to a new path below ``place`` and return that path."""
         target = self.place / str(next(self._numbers))
         self._bind_at(path, target)
         return target
@@ -132,7 +136,7 @@ class MountSpace:
                 below = Path(f"/proc/self/fd/{self._covered[ancestor]}") / step.name
                 if below.exists() and not step.exists():
                     self._bind_at(below, step)
-            elif ancestor.is_dir() and not ancestor.stat().st_mode & _EXECUTE_BY_OTHERS:
+            elif ancestor.is_dir() and not _is_passable(ancestor):
                 self._cover(ancestor)
 
     def close(self) -> None:
@@ -223,7 +227,5 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _walkable(path: Path) -> bool:
-    if not path.is_dir():
-        return False
-    return all(p.stat().st_mode & _EXECUTE_BY_OTHERS for p in (path, *path.parents))
+def _is_passable(directory: Path) -> bool:
+    return bool(directory.stat().st_mode & _EXECUTE_BY_OTHERS)

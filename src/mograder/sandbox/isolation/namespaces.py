@@ -47,7 +47,7 @@ _MS_REC, _MS_SLAVE = 1 << 14, 1 << 19
 _MS_NOTHING_SPECIAL = 2 | 4 | 8
 """MS_NOSUID, MS_NODEV and MS_NOEXEC, the usual flags of /proc."""
 
-_OOM_SCORE = b"600"
+_OOM_SCORE = "600"
 
 _PR_SET_PDEATHSIG = 1
 _CANNOT_EXECUTE = 127
@@ -238,11 +238,7 @@ def prefer_to_end(pid: int) -> None:
     This protects the hub and the supervisor. A session cannot lower a value set by root.
     """
     with contextlib.suppress(OSError):  # it has ended, or we may not: then nothing changes
-        descriptor = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, _OOM_SCORE)
-        finally:
-            os.close(descriptor)
+        Path(f"/proc/{pid}/oom_score_adj").write_text(_OOM_SCORE)
 
 
 def _enter(place: Joined, launch: Launch, output: int, told: socket.socket) -> NoReturn:

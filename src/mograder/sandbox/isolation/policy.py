@@ -137,8 +137,6 @@ _SINGLE_THREADED = (
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """A directory or file of the host and its path inside."""
-
     source: Path
     target: PurePosixPath
     writable: bool = False

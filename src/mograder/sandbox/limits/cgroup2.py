@@ -80,8 +80,6 @@ class GroupEvents:
 
 
 class SessionGroup:
-    """The leaf of one session."""
-
     def __init__(self, path: Path) -> None:
         self.path = path
         self._last = GroupEvents(0, 0, 0)
@@ -118,10 +116,9 @@ class SessionGroup:
         return self._last
 
     def weigh(self, weight: int) -> None:
-        """Set ``cpu.weight``."""
         if self.path.exists():
             with contextlib.suppress(OSError):  # the session has ended
-                _write(self.path / "cpu.weight", str(weight))
+                (self.path / "cpu.weight").write_text(str(weight))
 
     def cap(self, processors: float | None) -> None:
         """Set ``cpu.max`` to this number of CPUs, or to no limit (None)."""
@@ -183,7 +180,7 @@ class SessionGroups:
         for _ in range(_ROUNDS):
             for pid in _pids(self.root):
                 with contextlib.suppress(ProcessLookupError):
-                    _write(own / "cgroup.procs", str(pid))
+                    (own / "cgroup.procs").write_text(str(pid))
             try:
                 _hand_down(self.root)
                 break
@@ -196,7 +193,7 @@ class SessionGroups:
         processors = os.cpu_count() or 1
         together = min(_EACH * processors, _MOST_WEIGHT)
         for branch, weight in ((own, _FIRST), (self._zygotes, _FIRST), (self._sessions, together)):
-            _write(branch / "cpu.weight", str(weight))
+            (branch / "cpu.weight").write_text(str(weight))
         _cap(self._sessions, FOR_SESSIONS * processors)
         _hand_down(self._sessions)
         for stale in _branches(self._sessions):
@@ -213,9 +210,9 @@ class SessionGroups:
         path.mkdir()
         try:
             for file, value in _settings(limits):
-                _write(path / file, value)
+                (path / file).write_text(value)
             if (path / "memory.swap.max").exists():
-                _write(path / "memory.swap.max", "0")
+                (path / "memory.swap.max").write_text("0")
         except OSError:
             _remove(path)
             raise
@@ -229,7 +226,7 @@ class SessionGroups:
 
     def shelter(self, pid: int) -> None:
         """Move a zygote out of our own leaf; may block: call it in a thread. Raises: OSError."""
-        _write(self._zygotes / "cgroup.procs", str(pid))
+        (self._zygotes / "cgroup.procs").write_text(str(pid))
 
     def overhead(self) -> int:
         """Return the memory of the supervisor's leaf and of the zygotes in bytes."""
@@ -267,7 +264,6 @@ def _settings(limits: Limits) -> Iterator[tuple[str, str]]:
 
 
 def _divisible(proc: Path, managed: Path) -> Path | str:
-    """Return the delegated cgroup, or the reason why there is none."""
     root = _own_cgroup(proc)
     if root is None:
         return "this process is in no cgroup v2"
@@ -312,12 +308,12 @@ def _mark(path: Path, name: str) -> bytes:
 
 
 def _hand_down(path: Path) -> None:
-    _write(path / "cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS))
+    (path / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in CONTROLLERS))
 
 
 def _cap(path: Path, processors: float | None) -> None:
     with contextlib.suppress(OSError):  # the session has ended, or the kernel has no quotas
-        _write(path / "cpu.max", cpu_max(processors))
+        (path / "cpu.max").write_text(cpu_max(processors))
 
 
 def cpu_max(processors: float | None) -> str:
@@ -331,7 +327,7 @@ def _remove(path: Path) -> bool:
     try:
         pids = _pids(path)
         if pids and (path / "cgroup.kill").exists():
-            _write(path / "cgroup.kill", "1")
+            (path / "cgroup.kill").write_text("1")
             pids = []
         for pid in pids:  # before Linux 5.14
             with contextlib.suppress(ProcessLookupError):
@@ -376,12 +372,3 @@ def _lines(path: Path) -> list[str]:
 
 def _read(path: Path) -> str:
     return path.read_text("utf-8", "replace")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write in a single system call, as the kernel requires for these files."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)

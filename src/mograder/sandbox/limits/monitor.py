@@ -123,7 +123,6 @@ class Monitor:
         self._some.set()
 
     def forget(self, session_id: str) -> None:
-        """Stop monitoring a session that is being ended or has ended."""
         self._processors.forget(session_id)
         watch = self._watches.pop(session_id, None)
         if watch is None:
@@ -292,7 +291,6 @@ class Monitor:
 
 
 def _differs(before: SessionUse | None, now: SessionUse) -> bool:
-    """Return whether a change is large enough to report."""
     if before is None:
         return True
     return (

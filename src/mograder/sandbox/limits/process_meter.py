@@ -76,7 +76,6 @@ class ProcessMeter:
         self._sessions.pop(session_id, None)
 
     def find(self) -> None:
-        """Update the sets of the sessions' processes."""
         if not self._sessions:
             return
         before, self._last_pid = self._last_pid, machine_load()[1]

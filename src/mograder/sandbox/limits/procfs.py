@@ -206,7 +206,6 @@ _STARTS_PER_PROCESSOR = 2
 
 
 def usable_starts() -> int:
-    """Return how many sessions may start at the same time."""
     return _STARTS_PER_PROCESSOR * len(os.sched_getaffinity(0))
 
 

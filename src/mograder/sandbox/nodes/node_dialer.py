@@ -259,7 +259,6 @@ class NodeDialer:
         self.connected = False
 
     def connect(self) -> None:
-        """Connect, and again whenever the connection has ended."""
         self._tasks.start(self._keep())
 
     def cut(self) -> None:

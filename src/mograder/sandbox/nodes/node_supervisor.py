@@ -22,7 +22,7 @@ from mograder.core.errors import Forbidden, InvalidInput, MograderError, Sandbox
 from mograder.core.files.shared_files import look_for
 from mograder.core.operating_system import ending_signals
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
-from mograder.core.tasks import BackgroundTasks, Progress, repeat
+from mograder.core.tasks import BackgroundTasks, Progress, repeat, set_within
 from mograder.sandbox.client.bootstrap import prove
 from mograder.sandbox.environments.builder import mark_used
 from mograder.sandbox.environments.locked_builds import LockedBuilds
@@ -113,7 +113,6 @@ class Drain:
 
     @property
     def draining(self) -> bool:
-        """Whether new sessions are refused."""
         return self._wished or self._leaving
 
     def wish(self, *, draining: bool) -> None:
@@ -157,15 +156,12 @@ class Drain:
         return max(0, sessions - math.ceil(self._left * left / (self._seconds / 2)))
 
     def is_over(self, *, busy: bool) -> bool:
-        """Return whether the node is to end now."""
         return self._leaving and (not busy or self.seconds_left() == 0)
 
     async def changed(self, seconds: float) -> None:
         """Wait for the next change, for ``seconds`` at most and not beyond the end."""
         left = self.seconds_left()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds if left is None else min(seconds, left)):
-                await self._news.wait()
+        await set_within(self._news, seconds if left is None else min(seconds, left))
         self._news.clear()
 
 
@@ -196,7 +192,6 @@ class Statuses:
         self._answered = clock()
 
     def next_number(self) -> int:
-        """Return the number of a status that is sent now."""
         self._number += 1
         self._sent[self._number] = self._clock()
         while len(self._sent) > _KEPT_STATUSES:
@@ -262,7 +257,6 @@ class NodeSupervisor(Supervisor):
         self.lease.on_over = self._dialer.cut
 
     async def serve(self) -> None:
-        """Serve the hub until the drain is over, then end all sessions."""
         self.lease.hold(0.0)
         if self._runner.kind == "bubblewrap":
             await prove(self, self._config)

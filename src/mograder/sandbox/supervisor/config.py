@@ -27,6 +27,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from uv import find_uv_bin
 
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.files import file_lock
 from mograder.core.log import QuietHandler
@@ -67,20 +68,11 @@ def _end(pid: int, inodes: set[str]) -> bool:
     The pidfd is opened before the check: the pid may be reused for another process, but the pidfd
     refers to the process that was checked, or to none.
     """
-    try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return False
-    try:
-        if inodes.isdisjoint(sockets_of(pid).values()):
-            return False
-        with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(OSError), closing_fd(os.pidfd_open(pid)) as process:
+        if not inodes.isdisjoint(sockets_of(pid).values()):
             signal.pidfd_send_signal(process, signal.SIGKILL)
-        return True
-    except OSError:  # it ended meanwhile, or belongs to another user
-        return False
-    finally:
-        os.close(process)
+            return True
+    return False  # it ended meanwhile, or belongs to another user
 
 
 _FILES = {

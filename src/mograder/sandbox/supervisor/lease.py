@@ -261,9 +261,11 @@ def end_process() -> None:
     The children are killed as well, since a main thread that hangs in the kernel (on a share whose
     server is gone) ends later than this, and the sandboxes wait for the end of that thread.
     """
+    pids: list[str] = []
     for children in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(OSError):  # the thread has ended
-            for pid in children.read_text().split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
+            pids += children.read_text().split()
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -165,7 +165,6 @@ class Supervisor:
             await self._end()
 
     async def _end(self) -> None:
-        """End all sandboxes, and tell the hubs of it."""
         self._stopping.set()
         await self._session_table.end_all()
         if self._zygotes is not None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -142,7 +142,6 @@ class SessionTable:
 
     @property
     def confines(self) -> bool:
-        """Whether what is started runs in sandboxes."""
         return self._runner.kind != "none"
 
     @property
@@ -171,7 +170,8 @@ class SessionTable:
         self._demand_new(request)
         listener = _listen(path).detach()
         checks = self._checks.open(request.session_id) if request.mode is Mode.EDIT else ()
-        return (await self._begin(request, (listener, *checks), path, self._on_end)).info
+        making = self._make(request, (listener, *checks), path, self._on_end)
+        return (await self._begin(request.session_id, making)).info
 
     async def execute(
         self, request: NotebookRun, descriptors: tuple[int, ...], on_end: Callable[[Ended], None]
@@ -188,23 +188,16 @@ class SessionTable:
         except BaseException:
             close_all(descriptors)
             raise
-        await self._begin(request, descriptors, path, on_end)
+        await self._begin(request.session_id, self._make(request, descriptors, path, on_end))
 
     def _demand_new(self, request: _Request) -> None:
         if request.session_id in self._session_table or request.session_id in self._beginning:
             raise Conflict(f"Session {request.session_id} is running already.")
 
-    async def _begin(
-        self,
-        request: _Request,
-        descriptors: tuple[int, ...],
-        path: Path,
-        on_end: Callable[[Ended], None],
-    ) -> _Session:
-        """Start a session with its listening socket, or a run with its descriptors."""
-        beginning = asyncio.create_task(self._make(request, descriptors, path, on_end))
-        self._beginning[request.session_id] = beginning
-        beginning.add_done_callback(lambda _: self._beginning.pop(request.session_id))
+    async def _begin(self, session_id: str, making: Coroutine[None, None, _Session]) -> _Session:
+        """Make a session or a run, also if this is cancelled."""
+        beginning = self._beginning[session_id] = asyncio.create_task(making)
+        beginning.add_done_callback(lambda _: self._beginning.pop(session_id))
         return await asyncio.shield(beginning)
 
     async def _make(
@@ -214,6 +207,7 @@ class SessionTable:
         path: Path,
         on_end: Callable[[Ended], None],
     ) -> _Session:
+        """Start a session with its listening socket, or a run with its descriptors."""
         log = bytearray()
         group: SessionGroup | None = None
         kept: list[int] = []
