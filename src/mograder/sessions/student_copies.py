@@ -136,13 +136,9 @@ class Copies:
 
         Raises: :class:`NotFound` when there is no such version, else as :meth:`upload`.
         """
-        user, item, now = copy.user, copy.item, self._clock.now()
-
-        def put_back() -> str | None:
-            earlier = self._workspaces.read(user, item, parse_archive(archive, item), MAX_NOTEBOOK)
-            return self._workspaces.restore(user, item, earlier.data, now)
-
-        return await self._change(copy, put_back, Origin.RESTORE)
+        name, read = parse_archive(archive, copy.item), self._workspaces.read
+        earlier = await asyncio.to_thread(read, copy.user, copy.item, name, MAX_NOTEBOOK)
+        return await self.put(copy, earlier.data, Origin.RESTORE)
 
     async def put_back(self, copy: CopyOf, number: int) -> str | None:
         """Put a version of the timeline back; return the name under which the present one is kept.

@@ -23,7 +23,6 @@ _MEMINFO_BYTES, _LOAD_BYTES = 4096, 512
 _BLOCK = 512
 """Unit of ``st_blocks`` in bytes, whatever the file system's block size."""
 
-_PAGE_TABLES = re.compile(rb"^VmPTE:\s*(\d+) kB", re.MULTILINE)
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
 
 
@@ -77,12 +76,8 @@ def parse_stat(data: bytes) -> Stat:
 
 def parse_rollup(data: bytes) -> Share:
     """Parse ``smaps_rollup``; an older kernel has no field for shared memory (then 0)."""
-    found = {b"Pss:": 0, b"Pss_Shmem:": 0}
-    for line in data.splitlines():
-        words = line.split()
-        if len(words) == 3 and words[0] in found:
-            found[words[0]] = int(words[1]) << 10
-    whole, shared = found[b"Pss:"], found[b"Pss_Shmem:"]
+    found = _sizes(data)
+    whole, shared = found.get(b"Pss:", 0), found.get(b"Pss_Shmem:", 0)
     return Share(private=max(0, whole - shared), shared=shared)
 
 
@@ -91,8 +86,7 @@ def parse_page_tables(data: bytes) -> int:
 
     Page tables belong to one process, even if the pages are shared.
     """
-    found = _PAGE_TABLES.search(data)
-    return int(found[1]) << 10 if found else 0
+    return _sizes(data).get(b"VmPTE:", 0)
 
 
 def parse_written(data: bytes) -> int:
@@ -105,12 +99,14 @@ def parse_written(data: bytes) -> int:
 
 
 def parse_meminfo(data: bytes) -> Memory:
-    found: dict[bytes, int] = {}
-    for line in data.splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[1].isdigit():
-            found[words[0]] = int(words[1]) << 10
+    found = _sizes(data)
     return Memory(found.get(b"MemAvailable:", 0), found.get(b"MemTotal:", 0))
+
+
+def _sizes(data: bytes) -> dict[bytes, int]:
+    """Return the bytes in lines such as ``MemTotal: 8 kB``, by their first words."""
+    lines = (line.split() for line in data.splitlines())
+    return {w[0]: int(w[1]) << 10 for w in lines if len(w) >= 2 and w[1].isdigit()}
 
 
 def machine_memory() -> Memory:
