@@ -68,9 +68,6 @@ NotebookRun = Execute | AnswerWorker | AnswerJudge
 
 _Request = StartSession | NotebookRun
 
-Prepare = Callable[[NotebookRequest], Awaitable[Mapping[str, Path]]]
-"""Prepares this machine for a request; returns the paths that are others here, by their fields."""
-
 
 @dataclass(frozen=True, slots=True)
 class HostLimits:
@@ -110,11 +107,14 @@ class SessionTable:
         runtime: Path,
         on_end: Callable[[Ended], None],
         on_news: Callable[[News], None],
-        prepare: Prepare,
+        prepare: Callable[[NotebookRequest], Awaitable[Mapping[str, Path]]],
         zygotes: ZygotePool | None = None,
         bounds: HostLimits = HostLimits(),
     ) -> None:
-        """``runtime`` is the directory for sockets; with ``zygotes`` sessions can start warm."""
+        """``runtime`` is the directory for sockets; with ``zygotes`` sessions can start warm.
+
+        ``prepare`` prepares this machine for a request, and returns the paths that are others here.
+        """
         self._prepare = prepare
         self._runner = runner
         self._zygotes = zygotes
