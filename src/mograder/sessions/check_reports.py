@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
+from operator import delitem
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -88,7 +90,7 @@ class CheckReports:
         labels = self._labels.get(live.id)
         if labels is None:
             labels = self._labels[live.id] = set()
-            live.on_stop.append(lambda: self._labels.__delitem__(live.id))
+            live.on_stop.append(partial(delitem, self._labels, live.id))
         found = []
         for report in filter(None, map(report_of, lines)):
             if report.label not in labels and len(labels) >= MOST_LABELS:
