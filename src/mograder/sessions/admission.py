@@ -155,15 +155,11 @@ class AdmissionQueue:
         ledger: MemoryLedger,
         tally: Counters,
         clock: Clock,
-        *,
-        place_seconds: float = _PLACE_SECONDS,
     ) -> None:
-        """``place_seconds`` is how long an unanswered start counts as in progress."""
         self._limits = limits
         self._ledger = ledger
         self._tally = tally
         self._clock = clock
-        self._place_seconds = place_seconds
         self._lines: dict[Kind, list[Ticket]] = {kind: [] for kind in Kind}
         self._starting: dict[Kind, set[Ticket]] = {kind: set() for kind in Kind}
         self._admissions: deque[float] = deque(maxlen=_PACES)
@@ -228,7 +224,7 @@ class AdmissionQueue:
                 self.leave(ticket)
             raise
         loop = asyncio.get_running_loop()
-        ticket.timer = loop.call_later(self._place_seconds, self.leave, ticket)
+        ticket.timer = loop.call_later(_PLACE_SECONDS, self.leave, ticket)
         return usage
 
     @contextlib.asynccontextmanager

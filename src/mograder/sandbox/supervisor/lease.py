@@ -143,16 +143,12 @@ class Lease:
     number of the term, which changes at each lapse.
     """
 
-    def __init__(
-        self, kill_sessions: Callable[[], None], *, give_up: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, kill_sessions: Callable[[], None]) -> None:
         """``kill_sessions`` is called in the event loop; it must not block.
 
-        ``give_up`` is called in the thread when the loop does not do so within a second, by
-        default :func:`end_process`.
+        If the loop does not do so within a second, the thread calls :func:`end_process`.
         """
         self._kill_sessions = kill_sessions
-        self._give_up = give_up or end_process
         self._until = 0.0
         self._term = 0
         self._held = False
@@ -208,7 +204,7 @@ class Lease:
                 while True:
                     self._look()
         except BaseException:  # such as no memory for a thread: the lease would not be kept
-            self._give_up()
+            end_process()
             raise
 
     def _look(self) -> None:
@@ -250,7 +246,7 @@ class Lease:
             telling = threading.Thread(target=_log.critical, args=(text,), daemon=True)
             telling.start()
             telling.join(_LOG_SECONDS)
-            self._give_up()
+            end_process()
         else:
             _log.error("the lease of this node is over: its sessions were killed")
 
