@@ -25,6 +25,7 @@ from mograder.core.tasks import Progress
 from mograder.sandbox.client.supervisor_client import ConnectionLost, SupervisorClient
 from mograder.sandbox.protocol import Endpoint, Mode, StartSession
 from mograder.sandbox.supervisor.config import SupervisorConfig
+from mograder.sessions.connections import LocalConnections
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import LiveSession, SessionKey
@@ -127,6 +128,7 @@ async def opened(config: SupervisorConfig, place: Path) -> AsyncIterator[Place]:
         clock=SystemClock(),
         probe=_answers,
         census=_pages,
+        is_dead=LocalConnections().is_dead,
         limits=terms(),
     )
     await pool.open()

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from mograder import __version__
 from mograder.core.clock import Clock, SystemClock
-from mograder.sandbox.client.supervisor_client import Connection
 from mograder.sandbox.protocol import (
     CALL,
     LINE_LIMIT,
@@ -39,6 +38,7 @@ from mograder.sandbox.protocol import (
     StopSession,
     encode,
 )
+from mograder.sessions.nodes.node_link import NodeLink
 
 MEGABYTE = 2**20
 _MARGIN_SECONDS = 3.0
@@ -251,34 +251,14 @@ def _info(session_id: str) -> SessionInfo:
     return SessionInfo(session_id=session_id, socket=Path("/node") / f"{session_id}.sock")
 
 
-@dataclass(eq=False)
-class FakeLink:
-    """The hub's end of a control connection to a node in the same process."""
-
-    name: str
-    connection: Connection
-    secret_hash: str = "f" * 64
-
-    async def close(self) -> None:
-        await self.connection.close()
-
-
-async def stream_pair() -> tuple[
-    tuple[asyncio.StreamReader, asyncio.StreamWriter],
-    tuple[asyncio.StreamReader, asyncio.StreamWriter],
-]:
-    """Return the streams of both ends of a connection."""
-    one, other = socket.socketpair()
-    return (
-        await asyncio.open_unix_connection(sock=one, limit=LINE_LIMIT),
-        await asyncio.open_unix_connection(sock=other, limit=LINE_LIMIT),
-    )
-
-
-async def linked(node: FakeNode) -> tuple[FakeLink, asyncio.Task[None]]:
+async def linked(node: FakeNode) -> tuple[NodeLink, asyncio.Task[None]]:
     """Connect a node; return the hub's end, which has said hello, and the node's task."""
-    ours, its = await stream_pair()
-    serving = asyncio.create_task(node.serve(*its))
-    connection = Connection(*ours)
-    await connection.greet()
-    return FakeLink(node.name, connection), serving
+    one, other = socket.socketpair()
+    streams = await asyncio.open_unix_connection(sock=other, limit=LINE_LIMIT)
+    serving = asyncio.create_task(node.serve(*streams))
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_unix_connection(asyncio.Protocol, sock=one)
+    transport.pause_reading()
+    link = NodeLink(node.name, "f" * 64, key_hash="", address="", attempt="", transport=transport)
+    await link.connection.greet()
+    return link, serving

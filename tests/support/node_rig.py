@@ -17,12 +17,13 @@ from mograder.sandbox.machines import ignore
 from mograder.sandbox.protocol import Ended, Mode, News, StartSession
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
+from mograder.sessions.nodes.node_link import NodeLink
 from mograder.sessions.nodes.node_machines import NodeMachines
 from mograder.sessions.nodes.node_registry import ConnectedNode, NodeRegistry
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 from mograder.store.hub.nodes import NodeRow, Nodes, nodes
 from tests.support.clock import ManualClock
-from tests.support.fake_node import FakeLink, FakeNode, linked
+from tests.support.fake_node import FakeNode, linked
 from tests.support.supervisors import until
 
 LEASE = 8.0
@@ -53,9 +54,9 @@ class NodeRig:
         self.launcher.rig = self
         self.launcher.watch(ignore, lambda: None)
         self._tasks = [asyncio.create_task(self.leases.watch())]
-        self._links: list[FakeLink] = []
+        self._links: list[NodeLink] = []
 
-    async def connect(self, node: FakeNode, *, join: bool = True) -> FakeLink:
+    async def connect(self, node: FakeNode, *, join: bool = True) -> NodeLink:
         """Connect a node and have its lease granted."""
         if join:
             self.nodes.add(NodeRow(node.name, "f" * 64, NOW))
@@ -76,7 +77,7 @@ class NodeRig:
         node.disconnect()
         await until(lambda: self.registry.find(node.name) is None)
 
-    async def link(self, node: FakeNode) -> FakeLink:
+    async def link(self, node: FakeNode) -> NodeLink:
         """Connect a node that has joined."""
         link, serving = await linked(node)
         self._links.append(link)

@@ -81,12 +81,6 @@ class Launcher(Protocol):
 
 
 class Machines(Launcher, Runs, Protocol):
-    """All that a hub asks of the machines."""
+    async def answers(self) -> bool: ...
 
-    async def answers(self) -> bool:
-        """Return whether sessions can be started."""
-        ...
-
-    def warm_later(self, environment: Path) -> None:
-        """Prepare warm starts of an environment's sessions in the background."""
-        ...
+    def warm_later(self, environment: Path) -> None: ...

@@ -143,15 +143,11 @@ class StartSession(NotebookRequest):
 
 
 class StopSession(Message):
-    """End a session and all its processes."""
-
     op: Literal["stop"] = "stop"
     session_id: str
 
 
 class ListSessions(Message):
-    """List the live sessions."""
-
     op: Literal["list"] = "list"
 
 

@@ -20,7 +20,7 @@ from enum import Enum
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Busy, Conflict
-from mograder.core.tasks import Progress
+from mograder.core.tasks import Paced, Progress, set_within
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.capacity import UNKNOWN, CapacityLimits, MemoryLedger
 from mograder.sessions.counters import Counters
@@ -45,8 +45,6 @@ _SOONEST, _LATEST, _UNKNOWN_PACE = 10, 300, 60
 
 
 class Kind(Enum):
-    """The kinds of requests, those first that others make way for."""
-
     STUDENT = "student"
     REHEARSAL = "rehearsal"
     """A start of a rehearsal: in places of its own, so that no student waits for one."""
@@ -141,11 +139,6 @@ class Ticket:
     last_text: str = ""
     timer: asyncio.TimerHandle | None = None
 
-    @property
-    def let_in(self) -> bool:
-        done = self.admitted
-        return done.done() and not done.cancelled() and done.exception() is None
-
 
 class AdmissionQueue:
     """The requests that wait, and the starts in progress; for use on the event loop only.
@@ -162,19 +155,15 @@ class AdmissionQueue:
         ledger: MemoryLedger,
         tally: Counters,
         clock: Clock,
-        *,
-        place_seconds: float = _PLACE_SECONDS,
     ) -> None:
-        """``place_seconds`` is how long an unanswered start counts as in progress."""
         self._limits = limits
         self._ledger = ledger
         self._tally = tally
         self._clock = clock
-        self._place_seconds = place_seconds
         self._lines: dict[Kind, list[Ticket]] = {kind: [] for kind in Kind}
         self._starting: dict[Kind, set[Ticket]] = {kind: set() for kind in Kind}
         self._admissions: deque[float] = deque(maxlen=_PACES)
-        self._telling: asyncio.TimerHandle | None = None
+        self._tell_all = Paced(self._tell_places, _TELL_SECONDS)
         self.expected = ledger.expected
         self.pressed = asyncio.Event()
         self._calm = asyncio.Event()
@@ -194,7 +183,6 @@ class AdmissionQueue:
         return self._limits.memory
 
     def used(self) -> int:
-        """Return the memory that is in use, in bytes, as admission counts it."""
         return self._ledger.used()
 
     def places(self, kind: Kind) -> int:
@@ -228,10 +216,15 @@ class AdmissionQueue:
         try:
             usage = await ticket.admitted
         except BaseException:
-            self._withdraw(ticket)
+            if ticket in line:
+                line.remove(ticket)
+                self.pump()
+            else:  # dismissed, or cancelled after its admission, before its task ran
+                self._ledger.close(ticket.id)
+                self.leave(ticket)
             raise
         loop = asyncio.get_running_loop()
-        ticket.timer = loop.call_later(self._place_seconds, self.leave, ticket)
+        ticket.timer = loop.call_later(_PLACE_SECONDS, self.leave, ticket)
         return usage
 
     @contextlib.asynccontextmanager
@@ -299,9 +292,7 @@ class AdmissionQueue:
         """
         age = (self._clock.now() - live.started_at).total_seconds()
         if age < _CROWD_SECONDS:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CROWD_SECONDS - max(0.0, age)):
-                    await self._calm.wait()
+            await set_within(self._calm, _CROWD_SECONDS - max(0.0, age))
 
     def shortage(self) -> int:
         """Return the memory in bytes that the next ``starts`` waiting students lack.
@@ -327,8 +318,7 @@ class AdmissionQueue:
 
     def close(self) -> None:
         """Stop reporting places; the owner cancels the waiting starts."""
-        if self._telling is not None:
-            self._telling.cancel()
+        self._tell_all.close()
 
     def obstacle(self, ticket: Ticket) -> Obstacle | None:
         """Return why a request would wait now if it were the first of its kind, or None."""
@@ -359,15 +349,6 @@ class AdmissionQueue:
         run = ticket.kind is Kind.RUN
         ticket.admitted.set_result(self._ledger.open(ticket.id, ticket.expected, run=run))
 
-    def _withdraw(self, ticket: Ticket) -> None:
-        line = self._lines[ticket.kind]
-        if ticket in line:
-            line.remove(ticket)
-            self.pump()
-        elif ticket.let_in:  # cancelled after its admission, before its task ran
-            self._ledger.close(ticket.id)
-            self.leave(ticket)
-
     def _changed(self) -> None:
         waiting = self._lines[Kind.STUDENT]
         self._tally.queue_length = len(waiting)
@@ -375,12 +356,10 @@ class AdmissionQueue:
             self._calm.set()
         elif waiting:
             self._calm.clear()
-        if waiting and self._telling is None:
-            loop = asyncio.get_running_loop()
-            self._telling = loop.call_later(_TELL_SECONDS, self._tell_all)
+        if waiting:
+            self._tell_all()
 
-    def _tell_all(self) -> None:
-        self._telling = None
+    def _tell_places(self) -> None:
         waiting = self._lines[Kind.STUDENT]
         why = self.obstacle(waiting[0]) if waiting else None
         for place, ticket in enumerate(waiting, start=1):

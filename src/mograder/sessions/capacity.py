@@ -114,7 +114,6 @@ class MemoryLedger:
         return usage
 
     def close(self, owner: str) -> None:
-        """Remove a session or run, whose last process is gone, if it is there."""
         usage = self._usages.pop(owner, None)
         self._measured -= 0 if usage is None else usage.memory
         self._runs.pop(owner, None)
@@ -161,7 +160,6 @@ class MemoryLedger:
             self._overhead = used - runs - self._measured
 
     def arrived(self, news: Arrived) -> None:
-        """Store whether a session started warm."""
         usage = self._usages.get(news.session_id)
         if usage is not None:
             usage.warm = news.warm

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
+from operator import delitem
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -51,26 +52,24 @@ class CheckReport:
     total: _Weight
 
     def __post_init__(self) -> None:
-        """Refuse more than all weight."""
         if self.earned > self.total:
             raise ValueError("more was earned than there is")
 
 
 _REPORT = TypeAdapter(CheckReport)
 
-CheckListener = Callable[[SessionKey, Sequence[CheckReport], datetime], None]
-"""Called on the event loop with the new reports of one session, oldest first, and the time."""
-
 
 class CheckReports:
     """Passes the valid reports of editors' sessions to ``listener``; for the event loop only.
 
+    That is called with the new reports of one session, oldest first, and the time.
     Mutable state: the labels that each running session has reported.
     """
 
     def __init__(self, by_id: Callable[[str], LiveSession | None], clock: Clock) -> None:
         """``by_id`` returns the session with an id if it is known to run."""
-        self.listener: CheckListener = _ignore
+        self.listener: Callable[[SessionKey, Sequence[CheckReport], datetime], None]
+        self.listener = lambda _key, _reports, _now: None
         self._by_id = by_id
         self._clock = clock
         self._labels: dict[str, set[str]] = {}
@@ -79,7 +78,9 @@ class CheckReports:
         """Pass on a message's valid reports; those of other machines' sessions are dropped."""
         for each in news.sessions:
             live = self._by_id(each.session_id)
-            if live is None or live.endpoint.node != news.node or not _reports(live.key):
+            if live is None or live.endpoint.node != news.node:
+                continue
+            if live.key.mode is not Mode.EDIT or is_rehearsal(live.key.user):
                 continue
             reports = self._accepted(live, each.reports)
             if reports:
@@ -89,7 +90,7 @@ class CheckReports:
         labels = self._labels.get(live.id)
         if labels is None:
             labels = self._labels[live.id] = set()
-            live.on_stop.append(partial(self._forget, live.id))
+            live.on_stop.append(partial(delitem, self._labels, live.id))
         found = []
         for report in filter(None, map(report_of, lines)):
             if report.label not in labels and len(labels) >= MOST_LABELS:
@@ -98,14 +99,6 @@ class CheckReports:
             found.append(report)
         return tuple(found)
 
-    def _forget(self, session_id: str) -> None:
-        self._labels.pop(session_id, None)
-
-
-def _reports(key: SessionKey) -> bool:
-    """Return whether the checks of a session are a student's, and not a rehearsal's."""
-    return key.mode is Mode.EDIT and not is_rehearsal(key.user)
-
 
 def report_of(line: str) -> CheckReport | None:
     """Return the report in a line of JSON, or None if it is not valid."""
@@ -113,7 +106,3 @@ def report_of(line: str) -> CheckReport | None:
         return _REPORT.validate_json(line)
     except ValidationError:
         return None
-
-
-def _ignore(_key: SessionKey, _reports: Sequence[CheckReport], _now: datetime) -> None:
-    """Drop the reports: nothing shows them."""

@@ -22,8 +22,6 @@ from mograder.sandbox.protocol import Endpoint
 
 
 class Connections(Protocol):
-    """Connects to the servers of sessions, wherever they run."""
-
     def connector(
         self, endpoint: Endpoint, *, limit: int = 100, keepalive: float | None = None
     ) -> aiohttp.BaseConnector:
@@ -138,12 +136,22 @@ async def share_editing(endpoint: Endpoint, base_url: str, via: Connections) -> 
 
     False for a marimo that does not know the setting, or does not answer.
     """
+    base = f"http://session{base_url}"
     try:
         async with client_of(via, endpoint, _SECONDS) as client:
-            return await _share(client, f"http://session{base_url}")
+            page = await _page(client, base)
+            if _SHARED.search(page):
+                return True
+            headers, url = token_in(page), f"{base}/api/kernel/save_user_config"
+            answering = client.post(url, json=_CHANGE, headers=headers, allow_redirects=False)
+            async with answering as answer:
+                status = answer.status
+            if status == 200:
+                return _SHARED.search(await _page(client, base)) is not None
+            _log.info("a session refused to be shared: %d", status)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         _log.info("a session could not be shared: %r", error)
-        return False
+    return False
 
 
 async def exported_page(endpoint: Endpoint, base_url: str, via: Connections) -> bytes:
@@ -151,39 +159,24 @@ async def exported_page(endpoint: Endpoint, base_url: str, via: Connections) -> 
 
     b"" where the server gives none, or a page of more than 16 MiB.
     """
+    base = f"http://session{base_url}"
     try:
         async with client_of(via, endpoint, _SECONDS) as client:
-            return await _export(client, f"http://session{base_url}")
+            async with client.get(f"{base}/api/sessions", allow_redirects=False) as answer:
+                ids = _IDS.validate_json(await _whole(answer, _IDS_BYTES))
+            token, url = token_in(await _page(client, base)), f"{base}/api/export/html"
+            headers = {"Marimo-Session-Id": next(iter(ids), ""), **token}
+            exporting = client.post(url, json=_EXPORT, headers=headers, allow_redirects=False)
+            async with exporting as answer:
+                return await _whole(answer, _EXPORT_BYTES) if answer.status == 200 else b""
     except (aiohttp.ClientError, OSError, ValueError) as error:
         _log.info("the outputs of a session could not be read: %r", error)
         return b""
 
 
-async def _export(client: aiohttp.ClientSession, base: str) -> bytes:
-    async with client.get(f"{base}/api/sessions", allow_redirects=False) as answer:
-        ids = _IDS.validate_json(await _whole(answer, _IDS_BYTES))
-    headers = {"Marimo-Session-Id": next(iter(ids), ""), **token_in(await _page(client, base))}
-    url = f"{base}/api/export/html"
-    async with client.post(url, json=_EXPORT, headers=headers, allow_redirects=False) as answer:
-        return await _whole(answer, _EXPORT_BYTES) if answer.status == 200 else b""
-
-
 def token_in(page: bytes) -> dict[str, str]:
-    """Return the header of requests that belong to a page of marimo's."""
     token = _TOKEN.search(page)
     return {"Marimo-Server-Token": token[1].decode() if token else ""}
-
-
-async def _share(client: aiohttp.ClientSession, base: str) -> bool:
-    page = await _page(client, base)
-    if _SHARED.search(page):
-        return True
-    headers, url = token_in(page), f"{base}/api/kernel/save_user_config"
-    async with client.post(url, json=_CHANGE, headers=headers, allow_redirects=False) as answer:
-        if answer.status != 200:
-            _log.info("a session refused to be shared: %d", answer.status)
-            return False
-    return _SHARED.search(await _page(client, base)) is not None
 
 
 async def _page(client: aiohttp.ClientSession, base: str) -> bytes:

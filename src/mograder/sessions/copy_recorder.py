@@ -34,8 +34,6 @@ class RecordingCounters:
 
 
 class CopyRecorder:
-    """Records the versions of copies; thread-safe."""
-
     def __init__(
         self,
         versions: Versions,

@@ -167,7 +167,14 @@ class CopyTimelines:
         written = await self._written(copy, SavedCells(body, present, copy.notebook))
         if not written.lines:
             return None
-        return KeptWork(await self._unsaved(copy, timeline, written.text.encode()), written.lines)
+        text = written.text.encode()
+        digest = digest_of(text)
+        for version in timeline.versions:  # a page may hand it in again
+            if version.origin is Origin.UNSAVED and version.digest == digest:
+                return KeptWork(version, written.lines)
+        record, now = self._recorder.versions.record, self._clock.now()
+        kept = await asyncio.to_thread(record, copy.user, copy.item, text, Origin.UNSAVED, now)
+        return KeptWork(kept, written.lines)
 
     async def _written(self, copy: CopyOf, saved: SavedCells) -> WrittenCells:
         write = partial(write_saved_cells, saved)
@@ -194,15 +201,6 @@ class CopyTimelines:
             return written.text.encode()
 
         return await self._copies.rewrite(copy, make, Origin.RESTORE)
-
-    async def _unsaved(self, copy: CopyOf, timeline: Timeline, text: bytes) -> Version:
-        """Return the version of a text that could not be saved; a page may hand it in again."""
-        digest = digest_of(text)
-        for version in timeline.versions:
-            if version.origin is Origin.UNSAVED and version.digest == digest:
-                return version
-        record, now = self._recorder.versions.record, self._clock.now()
-        return await asyncio.to_thread(record, copy.user, copy.item, text, Origin.UNSAVED, now)
 
     def _of(self, copy: CopyOf) -> Timeline:
         newest = self._recorder.found(copy.user, copy.item)

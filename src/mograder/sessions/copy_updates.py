@@ -78,8 +78,6 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CopyStanding:
-    """The state of a copy, with the rows that it follows from."""
-
     state: Standing
     offer: OfferRow | None = None
     row: CopyUpdateRow | None = None
@@ -186,7 +184,6 @@ class CopyUpdates:
         self._settling: SingleFlight[CopyOf, CopyUpdateRow | None] = SingleFlight()
 
     async def close(self) -> None:
-        """Wait until no copy is being changed."""
         await self._settling.settle()
         await self.merger.close()
 
@@ -302,7 +299,6 @@ class CopyUpdates:
             return await self._merge(copy)
 
     async def _merge(self, copy: CopyOf) -> CopyUpdateRow:
-        """Merge the offer into a copy that has no session."""
         plan = await asyncio.to_thread(self._plan, copy)
         if plan.is_in_place:  # merged once more, it might get the new cells a second time
             return await to_its_end(self._put, plan, Merge(plan.mine))
@@ -318,18 +314,16 @@ class CopyUpdates:
             none = replace(row, state=UpdateState.UNDONE, at=self._clock.now())
             await to_its_end(self.stores.rows.save, none)
             return none
-        if not edited and await self._is_edited(copy, row):
-            kept = replace(row, state=UpdateState.KEPT, at=self._clock.now())
-            await to_its_end(self.stores.rows.save, kept)
-            return kept
-        return await to_its_end(self._put_back, copy, row)
-
-    async def _is_edited(self, copy: CopyOf, row: CopyUpdateRow) -> bool:
-        """Return whether a copy has other cells than the merge has left, or than before it."""
+        if edited:
+            return await to_its_end(self._put_back, copy, row)
         present, texts = await asyncio.to_thread(self._around, copy, row)
-        if present in texts:
-            return False
-        return not any([await self.merger.same(present, text) for text in texts])
+        same = present in texts or any([await self.merger.same(present, text) for text in texts])
+        if same:
+            return await to_its_end(self._put_back, copy, row)
+        # It has other cells than the merge has left, or than before it.
+        kept = replace(row, state=UpdateState.KEPT, at=self._clock.now())
+        await to_its_end(self.stores.rows.save, kept)
+        return kept
 
     # ---- in threads ----
 
@@ -367,20 +361,17 @@ class CopyUpdates:
             return standing_of(offer, row, present="", behind=False)
         present = offer.release if self.is_offered(offer) else ""
         came_from = stores.versions.release_of(user, item)
+        has_copy = stores.workspaces.has_copy(user, item)
+        release = stores.releases.get(item)
         # A release whose data files only have changed has the same digest, and is newer.
-        behind = came_from != offer.release or self._is_older(copy)
+        behind = came_from != offer.release or (
+            release is not None and has_copy and stores.workspaces.updated(user, release)
+        )
         now = None if row is None else as_it_is(row, came_from)
         found = standing_of(offer, now, present=present, behind=behind)
-        if found.state is Standing.OFFERED and not stores.workspaces.has_copy(user, item):
+        if found.state is Standing.OFFERED and not has_copy:
             return CopyStanding(Standing.NONE, offer)
         return found
-
-    def _is_older(self, copy: CopyOf) -> bool:
-        """Return whether a copy was made or merged before the present release was published."""
-        release, spaces = self.stores.releases.get(copy.item), self.stores.workspaces
-        if release is None or not spaces.has_copy(copy.user, copy.item):
-            return False
-        return spaces.updated(copy.user, release)
 
     def _plan(self, copy: CopyOf) -> _Plan:
         rows, history = self.stores.rows, self.stores.history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,16 +21,13 @@ _REASONS = 50
 
 
 class Histogram:
-    """A histogram of durations with the bounds of ``BUCKETS``."""
-
     def __init__(self) -> None:
         self.counts = [0] * (len(BUCKETS) + 1)
         """Per bucket, not cumulative; the last bucket is for values above every bound."""
         self.total = 0.0
 
     def observe(self, seconds: float) -> None:
-        index = next((i for i, bound in enumerate(BUCKETS) if seconds <= bound), len(BUCKETS))
-        self.counts[index] += 1
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
         self.total += seconds
 
     @property
@@ -59,7 +57,6 @@ class Counters:
     queue_length: int = 0
 
     def started(self, warm: bool | None, seconds: float) -> None:
-        """Count a successful start that took ``seconds``."""
         self.starts[kind_of(warm), "ok"] += 1
         self.start_seconds.observe(seconds)
 

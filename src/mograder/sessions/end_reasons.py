@@ -27,8 +27,6 @@ _TOLD = frozenset({*get_args(LimitReason), *get_args(MachineReason)})
 
 
 class EndReason(StrEnum):
-    """The reasons of ends, among them those that supervisors report."""
-
     STOPPED = "stopped"
     """A person stopped it."""
     IDLE = "idle"
@@ -243,9 +241,12 @@ class History:
         self._by_key: OrderedDict[SessionKey, Ending] = OrderedDict()
 
     async def load(self) -> None:
-        """Read the endings of the last 30 days from the database."""
         for row in await asyncio.to_thread(self._rows.endings, self._clock.now() - KEPT):
-            self._remember(ending_of(row))
+            key = SessionKey(row.username, row.item, Mode(row.mode))
+            # The row may be from a newer mograder with reasons that this one does not know.
+            known = row.reason in set(EndReason)
+            reason = EndReason(row.reason) if known else EndReason.CRASHED
+            self._remember(Ending(key, row.session_id, reason, row.ended_at, row.detail))
 
     def note(self, live: LiveSession, reason: EndReason, detail: str = "") -> Ending:
         """Record an ending in memory and return it; :meth:`save` writes it to the database."""
@@ -257,11 +258,18 @@ class History:
         """Write an ending to the database, unless it was forgotten or replaced since."""
         if self._by_key.get(ending.key) is not ending:
             return
-        before = self._clock.now() - KEPT
+        before, key = self._clock.now() - KEPT, ending.key
+        row = EndingRow(
+            username=key.user,
+            item=key.item,
+            mode=key.mode.value,
+            session_id=ending.session_id,
+            reason=ending.reason.value,
+            ended_at=ending.at,
+            detail=ending.detail,
+        )
         try:
-            await asyncio.to_thread(
-                self._rows.save_ending, ending_row(ending), forget_before=before
-            )
+            await asyncio.to_thread(self._rows.save_ending, row, forget_before=before)
         except MograderError as error:
             _log.warning("the ending of session %s was not saved: %s", ending.session_id, error)
 
@@ -296,24 +304,3 @@ class History:
         for kept in (self._by_id, self._by_key):
             if len(kept) > _KEPT_IN_MEMORY:
                 kept.popitem(last=False)
-
-
-def ending_of(row: EndingRow) -> Ending:
-    key = SessionKey(row.username, row.item, Mode(row.mode))
-    # The row may be from a newer mograder with reasons that this one does not know.
-    known = row.reason in set(EndReason)
-    reason = EndReason(row.reason) if known else EndReason.CRASHED
-    return Ending(key, row.session_id, reason, row.ended_at, row.detail)
-
-
-def ending_row(ending: Ending) -> EndingRow:
-    key = ending.key
-    return EndingRow(
-        username=key.user,
-        item=key.item,
-        mode=key.mode.value,
-        session_id=ending.session_id,
-        reason=ending.reason.value,
-        ended_at=ending.at,
-        detail=ending.detail,
-    )

@@ -48,7 +48,13 @@ wait for one whose process or machine hangs."""
 
 def idle(sessions: Iterable[LiveSession], now: datetime, ttl: timedelta) -> list[LiveSession]:
     """Return the sessions that were not in use for longer than ``ttl``, oldest activity first."""
-    return _oldest_first(each for each in sessions if _is_idle(each, now, max(ttl, SETTLED)))
+    ttl, found = max(ttl, SETTLED), []
+    for live in sessions:
+        uses = (live.last_seen, live.paged, live.computed)
+        used = max(each for each in uses if each is not None)
+        if now - used > ttl or now - live.last_seen > ttl * FORGOTTEN:
+            found.append(live)
+    return sorted(found, key=_last_seen)
 
 
 def unattended(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSession]:
@@ -57,7 +63,13 @@ def unattended(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSessi
     A session with an open page and a computing kernel is never returned, nor one whose last
     request is less than :data:`QUIET` ago.
     """
-    return _oldest_first(each for each in sessions if _may_go(each, now))
+    found = []
+    for live in sessions:
+        connected, busy = page_known(live, now), live.usage.busy
+        enough = IN_SIGHT if connected or busy else QUIET
+        if not (connected and busy) and now - live.last_seen > enough:
+            found.append(live)
+    return sorted(found, key=_last_seen)
 
 
 def spare(sessions: Iterable[LiveSession], now: datetime) -> list[LiveSession]:
@@ -120,24 +132,12 @@ def page_known(live: LiveSession, now: datetime) -> bool:
     return live.connections > 0 or (live.paged is not None and now - live.paged <= QUIET)
 
 
-def _is_idle(live: LiveSession, now: datetime, ttl: timedelta) -> bool:
-    used = max(each for each in (live.last_seen, live.paged, live.computed) if each is not None)
-    return now - used > ttl or now - live.last_seen > ttl * FORGOTTEN
-
-
-def _may_go(live: LiveSession, now: datetime) -> bool:
-    connected = page_known(live, now)
-    if connected and live.usage.busy:
-        return False
-    return now - live.last_seen > (IN_SIGHT if connected or live.usage.busy else QUIET)
-
-
 def _page_used(live: LiveSession) -> datetime:
     return live.asked or live.started_at
 
 
-def _oldest_first(sessions: Iterable[LiveSession]) -> list[LiveSession]:
-    return sorted(sessions, key=lambda live: live.last_seen)
+def _last_seen(live: LiveSession) -> datetime:
+    return live.last_seen
 
 
 _log = logging.getLogger(__name__)
@@ -185,38 +185,30 @@ class IdleCuller:
         self._origin = self._steady_origin()
 
     async def end_idle(self) -> None:
-        """End idle sessions every few seconds, until cancelled."""
-
         async def look() -> None:
             self._take_stock()
-            await self._cull()
-            await self._move()
+            await self._end_all(partial(idle, ttl=self._ttl), EndReason.IDLE)
+            await self._end_all(self._moved, EndReason.MOVED)
             self._queue.pump()  # sessions that are no longer young count with less memory
 
         pause = min(_HOUSEKEEPING_SECONDS, self._ttl.total_seconds() / 4)
         await repeat("idle sessions", look, pause, at_once=False)
 
     async def free_memory(self) -> None:
-        """End sessions whenever a start waits for memory, until cancelled."""
         while True:
             await self._queue.pressed.wait()
             pause = min(_PRESSED_SECONDS, self._ttl.total_seconds() / 4)
             try:
                 if chosen := await self._make_room():
-                    pause = self._until_told(chosen)
+                    left = self._sessions()
+                    on_nodes = any(live.endpoint.node and live not in left for live in chosen)
+                    pause = _STATUS_SECONDS if on_nodes else 0.0
             except Exception:  # noqa: BLE001 - the loop tries again: starts still wait
                 _log.exception("ending sessions to free memory for waiting starts failed")
             await asyncio.sleep(pause)
             self._queue.pump()
 
-    def _until_told(self, chosen: Sequence[LiveSession]) -> float:
-        """Return after how many seconds the memory of those that were ended counts as free."""
-        left = self._sessions()
-        on_nodes = any(live.endpoint.node and live not in left for live in chosen)
-        return _STATUS_SECONDS if on_nodes else 0.0
-
     def _steady_origin(self) -> datetime:
-        """Return the time of day at which the steady time was 0, as the clock is set now."""
         return self._clock.now() - timedelta(seconds=self._clock.steady())
 
     def _take_stock(self) -> None:
@@ -226,17 +218,9 @@ class IdleCuller:
             rest(live.usage, self._clock.steady())
         attend(self._sessions(), self._clock.now())
 
-    async def _cull(self) -> None:
-        rule = partial(idle, ttl=self._ttl)
-        await self._end_all(self._selected(rule), EndReason.IDLE, rule)
-
-    async def _move(self) -> None:
-        """End the sessions that may go and are to start elsewhere when they are opened again."""
-
-        def rule(sessions: Sequence[LiveSession], now: datetime) -> Sequence[LiveSession]:
-            return unattended(filter(self.moving, sessions), now)
-
-        await self._end_all(self._selected(rule), EndReason.MOVED, rule)
+    def _moved(self, sessions: Sequence[LiveSession], now: datetime) -> Sequence[LiveSession]:
+        """Return those that may go and are to start elsewhere when they are opened again."""
+        return unattended(filter(self.moving, sessions), now)
 
     async def _make_room(self) -> Sequence[LiveSession]:
         """End sessions to free memory for waiting starts; return those that were chosen.
@@ -245,16 +229,10 @@ class IdleCuller:
         """
         self._take_stock()
         for rule in (rehearsed, unattended, spare):
-            if chosen := await self._relieve(rule):
+            lacking = self._queue.shortage()
+            if chosen := await self._end_all(rule, EndReason.PRESSURE, lacking=lacking):
                 break
         self._queue.pump()
-        return chosen
-
-    async def _relieve(self, rule: _Rule) -> Sequence[LiveSession]:
-        """End sessions that a rule selects, as far as memory is short; return them."""
-        shortage = self._queue.shortage()
-        chosen = relief(self._selected(rule), shortage) if shortage > 0 else []
-        await self._end_all(chosen, EndReason.PRESSURE, rule)
         return chosen
 
     def _selected(self, rule: _Rule) -> Sequence[LiveSession]:
@@ -262,14 +240,16 @@ class IdleCuller:
         return rule(reached, self._clock.now())
 
     async def _end_all(
-        self,
-        sessions: Sequence[LiveSession],
-        reason: EndReason,
-        rule: _Rule,
-    ) -> None:
+        self, rule: _Rule, reason: EndReason, *, lacking: int | None = None
+    ) -> Sequence[LiveSession]:
+        """End and return those that a rule selects, at most as many as use ``lacking`` bytes."""
+        chosen = self._selected(rule)
+        if lacking is not None:
+            chosen = relief(chosen, lacking)
         async with asyncio.TaskGroup() as group:
-            for live in sessions:
+            for live in chosen:
                 group.create_task(self._end(live, reason, rule))
+        return chosen
 
     async def _end(self, live: LiveSession, reason: EndReason, rule: _Rule) -> None:
         key = live.key

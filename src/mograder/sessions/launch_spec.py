@@ -41,8 +41,6 @@ _log = get_logger(__name__)
 
 
 class Spawner:
-    """Builds requests to start sessions, and prepares their environments."""
-
     def __init__(
         self,
         releases: Releases,
@@ -173,15 +171,12 @@ class Allowances:
         self._decisions = decisions
 
     async def allows(self, item: str, feature: str) -> bool:
-        """Return whether the administrator, or else the release's header, allows the feature."""
         decided = self._decisions.get(item)
         if decided is not None and decided.allow is not None:
             return feature in decided.allow
         try:
-            return feature in await asyncio.to_thread(self._in_header, item)
+            release = await asyncio.to_thread(self._releases.get, ItemName(item))
+            return feature in (await asyncio.to_thread(script_of, release)).allow
         except (InvalidInput, OSError, UnicodeDecodeError) as error:
             _log.warning("the header of %s cannot be read; no feature is allowed: %s", item, error)
             return False
-
-    def _in_header(self, item: str) -> tuple[str, ...]:
-        return script_of(self._releases.get(ItemName(item))).allow

@@ -16,14 +16,13 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Set
 from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import datetime
 from functools import partial
 from weakref import WeakValueDictionary
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.names import is_rehearsal
-from mograder.core.tasks import Paced, Progress, SingleFlight, retried, to_its_end
+from mograder.core.tasks import Paced, Progress, SingleFlight, retried, set_within, to_its_end
 from mograder.sandbox.machines import Launcher
 from mograder.sandbox.protocol import (
     Arrived,
@@ -37,7 +36,7 @@ from mograder.sandbox.protocol import (
 from mograder.sessions.admission import RECONSIDER_SECONDS, AdmissionQueue, Kind, Ticket
 from mograder.sessions.capacity import CapacityLimits, MemoryLedger, expected_memory
 from mograder.sessions.check_reports import CheckReports
-from mograder.sessions.connections import Census, LocalConnections, Probe, connections
+from mograder.sessions.connections import Census, Probe
 from mograder.sessions.counters import Counters, kind_of
 from mograder.sessions.end_reasons import (
     Ending,
@@ -51,7 +50,7 @@ from mograder.sessions.idle_culler import IdleCuller
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.session import LiveSession, SessionKey, Usage, ended, key_of, session_of
 from mograder.sessions.startup import Reconciler, Starter
-from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
+from mograder.store.hub.hub_state import HubState, SessionState
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +60,6 @@ _STOP_PAUSE_SECONDS = 2.0
 """The longest pause between attempts to end a session: the next start of its notebook waits."""
 _ROW_PAUSE_SECONDS = 5.0
 """The same for its row, with hundreds of which a full disk or a locked database can be busy."""
-_LOCAL = LocalConnections()
 _GIVEN_UP_SECONDS = 10.0
 """How long a failed start waits for the first attempt to stop its process, which may hang."""
 _AT_ONCE_SECONDS = 1.0
@@ -87,8 +85,8 @@ class SessionManager:
         clock: Clock,
         probe: Probe,
         limits: CapacityLimits,
-        census: Census = connections,
-        is_dead: Callable[[Endpoint], bool] = _LOCAL.is_dead,
+        census: Census,
+        is_dead: Callable[[Endpoint], bool],
     ) -> None:
         """``probe`` waits for a session's server to answer; ``census`` counts its open pages."""
         self._launcher = launcher
@@ -161,7 +159,9 @@ class SessionManager:
         :meth:`~mograder.sessions.startup.Starter.start` and of preparing an environment.
         """
         while True:
-            await self._until_changed(key)
+            while (lock := self._changes.get(key)) is not None and lock.locked():
+                async with lock:  # a block of :meth:`without_session`
+                    pass
             live = self._live.get(key)
             if live is None:
                 return await self._start_or_join(key, progress)
@@ -217,12 +217,6 @@ class SessionManager:
                 await self._halt(key, EndReason.REWRITTEN)
             yield
 
-    async def _until_changed(self, key: SessionKey) -> None:
-        """Wait until no :meth:`without_session` block of this key is active."""
-        while (lock := self._changes.get(key)) is not None and lock.locked():
-            async with lock:
-                pass
-
     async def end(self, live: LiveSession, reason: EndReason) -> None:
         """End this session unless it has ended already."""
         if self._by_id.get(live.id) is not live:
@@ -240,7 +234,7 @@ class SessionManager:
         return self._live.get(key)
 
     def is_wanted(self, key: SessionKey) -> bool:
-        """Return whether a session of a key answers, is starting, or waits in line for that."""
+        """Return whether a session answers, is starting, or waits in line for that."""
         return key in self._live or self._starts.busy(key)
 
     def by_id(self, session_id: str) -> LiveSession | None:
@@ -248,14 +242,12 @@ class SessionManager:
         return self._by_id.get(session_id)
 
     def all(self) -> list[LiveSession]:
-        """Return every session that answers."""
         return list(self._live.values())
 
     def ending(self) -> Set[str]:
         return self._closing
 
     def states(self) -> Counter[str]:
-        """Count the sessions that are waiting, starting, running and ending."""
         return Counter(
             waiting=len(self.admission.waiting()),
             starting=len(self._starter),
@@ -375,13 +367,17 @@ class SessionManager:
         # Until a session has answered, no page has its address.
         answered = (row for row in rows if row.state is SessionState.RUNNING)
         now = self._clock.now()  # while no hub ran, none recorded any activity
-        found = {row.session_id: self._revived(row, now) for row in answered}
+        found: dict[str, LiveSession] = {}
+        for row in answered:
+            age = (now - row.started_at).total_seconds()
+            usage = self._ledger.open(row.session_id, self._expected(key_of(row)), age)
+            found[row.session_id] = session_of(row, now, usage)
         # Add them to the ledger before asking the launcher, which then tells the use of each once.
         running = {info.session_id: info for info in await self._launcher.sessions()}
         for row in rows:
             live, info = found.get(row.session_id), running.get(row.session_id)
             if live is None:  # its start was under way, and is ended
-                self._clear(row.session_id, key_of(row))
+                self._clear(row.session_id, key_of(row), asyncio.Event())
             elif info is not None:
                 live.endpoint = info.endpoint
                 self._remember(live)
@@ -394,22 +390,15 @@ class SessionManager:
         if self._live:
             _log.info("adopted %d running sessions", len(self._live))
 
-    def _revived(self, row: SessionRow, last_seen: datetime) -> LiveSession:
-        age = (self._clock.now() - row.started_at).total_seconds()
-        usage = self._ledger.open(row.session_id, self._expected(key_of(row)), age)
-        return session_of(row, last_seen, usage)
-
     async def _give_up(self, session_id: str, key: SessionKey) -> None:
         """Clear up after a start that has failed; what takes longer goes on in the background."""
         tried = asyncio.Event()
         clearing = self._clear(session_id, key, tried)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_GIVEN_UP_SECONDS):
-                await tried.wait()
+        await set_within(tried, _GIVEN_UP_SECONDS)
         await asyncio.wait({clearing}, timeout=_AT_ONCE_SECONDS)
 
     def _clear(
-        self, session_id: str, key: SessionKey, tried: asyncio.Event | None = None
+        self, session_id: str, key: SessionKey, tried: asyncio.Event
     ) -> asyncio.Future[None]:
         """Stop a session that has not begun to answer, and remove its row; new starts wait.
 
@@ -426,15 +415,14 @@ class SessionManager:
 
         return self._ends.begin(key, clear)
 
-    async def _stop(self, session_id: str, tried: asyncio.Event | None = None) -> None:
+    async def _stop(self, session_id: str, tried: asyncio.Event) -> None:
         """Stop a session; return when it certainly runs no more. ``tried`` is as in `_clear`."""
 
         async def stop() -> None:
             try:
                 await self._launcher.stop(session_id)
             finally:
-                if tried is not None:
-                    tried.set()
+                tried.set()
 
         trouble = f"session {session_id} is not ended yet"
         await retried(stop, trouble, longest_seconds=_STOP_PAUSE_SECONDS)
@@ -496,7 +484,7 @@ class SessionManager:
         """Stop the session if ``alive``, free its memory, delete its row and save its ending."""
         try:
             if alive:
-                await self._stop(ending.session_id)
+                await self._stop(ending.session_id, asyncio.Event())
             await asyncio.to_thread(self.after_end, ending.key)
         except Exception:  # noqa: BLE001 - the session has ended, and its row must not stay
             _log.exception("the end of session %s was not processed completely", ending.session_id)

@@ -226,7 +226,9 @@ class CellRun:
     async def run_all(self) -> None:
         """Load the page, connect, and wait until all cells have run; RemoteFailed if that fails."""
         try:
-            token = await self._load()
+            async with self._http.get(f"{self._url}/", allow_redirects=False) as answer:
+                _expect(answer, "its page")
+                token = token_in(await beginning(answer, PAGE_BYTES))
             await self._connect()
             await self._until(lambda: bool(self._ready))
             if not _RUNS_BY_ITSELF.search(self._ready):
@@ -241,11 +243,6 @@ class CellRun:
             await asyncio.gather(self._reader, return_exceptions=True)
         if self._socket is not None:
             await self._socket.close()
-
-    async def _load(self) -> dict[str, str]:
-        async with self._http.get(f"{self._url}/", allow_redirects=False) as answer:
-            _expect(answer, "its page")
-            return token_in(await beginning(answer, PAGE_BYTES))
 
     async def _connect(self) -> None:
         url = f"{self._url}/ws?session_id={self._session}"
@@ -339,8 +336,6 @@ class Pace:
 
 
 class Rehearsal:
-    """One rehearsal, for one event loop."""
-
     def __init__(
         self,
         pool: SessionManager,
@@ -364,7 +359,6 @@ class Rehearsal:
         self._stopped = False
 
     def counts(self) -> Mapping[str, int]:
-        """Return how many students are how far, for a progress bar."""
         states = Counter(each.state for each in self.trials)
         return {
             "students": len(self.trials),
@@ -392,7 +386,6 @@ class Rehearsal:
             await clear(self._pool, (each.key for each in self.trials), self._copies)
 
     async def _follow(self, tell: Progress) -> None:
-        """Wait until no student is under way any more."""
         before: object = None
         still = 0.0
         while not all(each.state in OVER for each in self.trials):
@@ -403,7 +396,11 @@ class Rehearsal:
             before, still = states, 0.0 if changed else still + self._pace.look
             if still >= self._pace.stalled:
                 self._give_up()
-            tell(self._said())
+            counts = self.counts()
+            tell(
+                f"{counts['over']} of {counts['students']} are done, {counts['running']} run their "
+                f"cells, {counts['waiting']} wait for their start"
+            )
 
     def _demand_going_on(self) -> None:
         if self._stopped:
@@ -424,13 +421,6 @@ class Rehearsal:
                 if each.key == ticket.key:
                     each.state = State.GAVE_WAY if for_students else State.NO_ROOM
 
-    def _said(self) -> str:
-        counts = self.counts()
-        return (
-            f"{counts['over']} of {counts['students']} are done, {counts['running']} run their "
-            f"cells, {counts['waiting']} wait for their start"
-        )
-
     async def _visit(self, number: int, trial: Trial) -> None:
         """Be one student, whose page stays open until this is cancelled; failures are noted."""
         await asyncio.sleep(self._wish.within * number / len(self.trials))
@@ -447,7 +437,8 @@ class Rehearsal:
         except TimeoutError:
             self._fail(trial, f"the cells ran for more than {self._pace.patience:.0f} seconds")
         except MograderError as error:
-            await self._ending_of(trial)
+            if (broken := self._live.get(trial.key)) is not None:
+                await ended(broken, self._pace.news)  # the reason of its end says more
             self._fail(trial, error.message)
         except Exception as error:  # noqa: BLE001 - one student's fault must not end the others
             _log.exception("one student of a rehearsal failed")
@@ -469,18 +460,11 @@ class Rehearsal:
             await to_its_end(self._copies.ensure, user, self._wish.release)
         return await self._pool.get_or_start(trial.key, lambda _: None)
 
-    async def _ending_of(self, trial: Trial) -> None:
-        """Wait a moment for the end of a session that is broken: its reason says more."""
-        live = self._live.get(trial.key)
-        if live is not None:
-            await ended(live, self._pace.news)
-
     def _fail(self, trial: Trial, why: str) -> None:
         if trial.state not in OVER:
             trial.state, trial.failure = State.FAILED, why
 
     def _ended(self, trial: Trial, live: LiveSession) -> None:
-        """Note that a session has ended before the rehearsal was over."""
         self._live.pop(trial.key, None)
         ending = self._pool.history.of_session(live.id)
         assert ending is not None, "an ending is recorded before it is told"
@@ -496,18 +480,14 @@ class Rehearsal:
         while left > 0:
             await asyncio.sleep(min(left, self._pace.look))
             left -= self._pace.look
-            self._measure()
-
-    def _measure(self) -> None:
-        together = 0
-        for trial in self.trials:
-            live = self._live.get(trial.key)
-            if live is not None:
-                trial.warm = live.usage.warm
-                trial.memory = max(trial.memory, live.usage.memory)
-                together += live.usage.memory
-                self._pool.touch(live)  # it is in use until the last of them is through
-        self._together = max(self._together, together)
+            for trial in self.trials:
+                live = self._live.get(trial.key)
+                if live is not None:
+                    trial.warm = live.usage.warm
+                    trial.memory = max(trial.memory, live.usage.memory)
+                    self._pool.touch(live)  # it is in use until the last of them is through
+            together = sum(live.usage.memory for live in self._live.values())
+            self._together = max(self._together, together)
 
     def _outcome(self, began: float) -> Outcome:
         queue, now = self._pool.admission, self._clock.steady()

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mograder.core.names import ItemName, Username
+from mograder.core.tasks import set_within
 from mograder.sandbox.protocol import Endpoint, Limits, Mode
 from mograder.store.hub.hub_tables import SessionRow
 
@@ -43,12 +44,10 @@ class CopyOf:
 
     @property
     def key(self) -> SessionKey:
-        """The key of the session that edits it."""
         return SessionKey(self.user, self.item, Mode.EDIT)
 
     @property
     def notebook(self) -> str:
-        """The notebook's file name."""
         return f"{self.item}.py"
 
 
@@ -132,9 +131,6 @@ async def ended(live: LiveSession, seconds: float) -> None:
     over = asyncio.Event()
     live.on_stop.append(over.set)
     try:
-        async with asyncio.timeout(seconds):
-            await over.wait()
-    except TimeoutError:
-        pass
+        await set_within(over, seconds)
     finally:  # also when the caller is cancelled
         live.on_stop.remove(over.set)

@@ -250,11 +250,12 @@ class Reconciler:
         try:
             return known, await self.launcher.sessions()
         except MograderError:
-            await self._note_dead()
+            for live in self.sessions():
+                if self.is_dead(live.endpoint):
+                    await self.note_exit(lost(live.id, live.endpoint.node), EndReason.LOST)
             raise
 
     def _stop(self, machines: Mapping[str, str], stops: asyncio.TaskGroup) -> None:
-        """Have sessions stopped, given with their machines."""
         for machine in set(machines.values()):
             begun = machine in self._unknown
             self._unknown[machine] = {each for each, on in machines.items() if on == machine}
@@ -276,12 +277,6 @@ class Reconciler:
             expected = isinstance(error, MograderError)
             text = "a session that is not known is not stopped: %s"
             _log.warning(text, error, exc_info=not expected)
-
-    async def _note_dead(self) -> None:
-        """Record sessions whose server is dead as lost, while the launcher is unreachable."""
-        for live in self.sessions():
-            if self.is_dead(live.endpoint):
-                await self.note_exit(lost(live.id, live.endpoint.node), EndReason.LOST)
 
     def _ids(self) -> set[str]:
         return {live.id for live in self.sessions()}

@@ -115,30 +115,30 @@ class Copies:
             copy, lambda: self._workspaces.upload(user, item, text.encode(), now), Origin.UPLOAD
         )
 
-    async def reset(self, copy: CopyOf, obtain: Callable[[], Release]) -> str | None:
-        """Replace an existing copy with the release; return the name of the kept version (B57).
+    async def renew(
+        self, copy: CopyOf, obtain: Callable[[], Release], *, only_replace: bool
+    ) -> str | None:
+        """Replace the copy with the release; return the name of the kept version (B57).
 
-        ``obtain`` returns the release, or raises, once no session has the copy open: while one
-        ends, the item may be hidden and published again.
+        With ``only_replace`` there must be one. ``obtain`` returns the release, or raises, once no
+        session has the copy open: while one ends, the item may be hidden and published again.
         """
-        return await self._renew(copy, obtain, only_replace=True)
+        now, user = self._clock.now(), copy.user
 
-    async def take_release(self, copy: CopyOf, obtain: Callable[[], Release]) -> str | None:
-        """Replace or create the copy from the release, as :meth:`reset`."""
-        return await self._renew(copy, obtain, only_replace=False)
+        def renew() -> str | None:
+            known = self._recorder.known_files(user, copy.item)
+            return self._workspaces.renew(user, obtain(), now, known, only_replace=only_replace)
+
+        return await self._change(copy, renew, Origin.RESET)
 
     async def restore(self, copy: CopyOf, archive: str) -> str | None:
         """Restore an earlier version; return the name under which the present one is kept.
 
         Raises: :class:`NotFound` when there is no such version, else as :meth:`upload`.
         """
-        user, item, now = copy.user, copy.item, self._clock.now()
-
-        def put_back() -> str | None:
-            earlier = self._workspaces.read(user, item, parse_archive(archive, item), MAX_NOTEBOOK)
-            return self._workspaces.restore(user, item, earlier.data, now)
-
-        return await self._change(copy, put_back, Origin.RESTORE)
+        name, read = parse_archive(archive, copy.item), self._workspaces.read
+        earlier = await asyncio.to_thread(read, copy.user, copy.item, name, MAX_NOTEBOOK)
+        return await self.put(copy, earlier.data, Origin.RESTORE)
 
     async def put_back(self, copy: CopyOf, number: int) -> str | None:
         """Put a version of the timeline back; return the name under which the present one is kept.
@@ -231,17 +231,6 @@ class Copies:
             return self._workspaces.read(copy.user, copy.item, name, MAX_NOTEBOOK)
         except NotFound as error:
             raise NotFound("Notebook not found") from error
-
-    async def _renew(
-        self, copy: CopyOf, obtain: Callable[[], Release], *, only_replace: bool
-    ) -> str | None:
-        now, user = self._clock.now(), copy.user
-
-        def renew() -> str | None:
-            known = self._recorder.known_files(user, copy.item)
-            return self._workspaces.renew(user, obtain(), now, known, only_replace=only_replace)
-
-        return await self._change(copy, renew, Origin.RESET)
 
     async def _change(self, copy: CopyOf, do: Callable[[], T], origin: Origin) -> T:
         """Call ``do`` while no session has the files open (:meth:`_replace`)."""

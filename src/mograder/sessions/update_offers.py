@@ -41,8 +41,6 @@ class PreviewState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PreviewLine(MergeOutline):
-    """What an update would do to one copy."""
-
     user: str = ""
 
 

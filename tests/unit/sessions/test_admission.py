@@ -48,7 +48,6 @@ class Queue:
     """A queue, and the requests that entered it, by number."""
 
     on: CapacityLimits
-    seconds: float = 60.0
     clock: ManualClock = field(default_factory=ManualClock)
     tally: Counters = field(default_factory=Counters)
     tickets: dict[int, Ticket] = field(default_factory=dict)
@@ -58,9 +57,7 @@ class Queue:
 
     def __post_init__(self) -> None:
         self.ledger = MemoryLedger(self.clock)
-        self.line = AdmissionQueue(
-            self.on, self.ledger, self.tally, self.clock, place_seconds=self.seconds
-        )
+        self.line = AdmissionQueue(self.on, self.ledger, self.tally, self.clock)
 
     async def come(self, number: int, expected: int = 100, kind: Kind = STUDENT) -> None:
         """Request a start that needs this number of megabytes."""
@@ -290,9 +287,12 @@ async def test_one_who_is_told_to_leave_hears_why() -> None:
     await queue.close()
 
 
-async def test_a_server_that_hangs_keeps_others_out_for_a_moment_only() -> None:
+async def test_a_server_that_hangs_keeps_others_out_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Else a handful of students with a trick could keep everybody from starting."""
-    queue = Queue(terms(starts=1), seconds=0.01)
+    monkeypatch.setattr("mograder.sessions.admission._PLACE_SECONDS", 0.01)
+    queue = Queue(terms(starts=1))
     await queue.come(1)
     await queue.come(2)
     await soon(queue.tasks[2])

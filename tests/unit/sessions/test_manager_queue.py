@@ -9,7 +9,8 @@ import pytest
 from mograder.core.errors import Busy, Conflict, TimedOut
 from mograder.sandbox.protocol import Arrived, Mode, SessionInfo
 from mograder.sessions.capacity import MEGABYTE, UNKNOWN, YOUNG_SECONDS
-from mograder.sessions.session import SessionKey
+from mograder.sessions.manager import SessionManager
+from mograder.sessions.session import LiveSession, SessionKey
 from tests.support.session_pools import (
     ALICE,
     BOB,
@@ -25,6 +26,12 @@ from tests.support.session_pools import (
     waiting,
 )
 from tests.support.supervisors import until
+
+
+def both_ask(pool: SessionManager) -> list[asyncio.Task[LiveSession]]:
+    """Let alice and bob ask for their sessions."""
+    return [asyncio.create_task(pool.get_or_start(key, ignore_progress)) for key in (ALICE, BOB)]
+
 
 # --- places ---------------------------------------------------------------------------------
 
@@ -66,9 +73,7 @@ async def test_a_session_that_runs_is_found_without_waiting(rig: Rig) -> None:
 async def test_a_start_that_fails_gives_its_place_to_the_next(rig: Rig) -> None:
     rig.server.up.clear()
     async with rig.pool(terms(starts=1, start_timeout=0.05, memory_mb=200)) as pool:
-        asking = [
-            asyncio.create_task(pool.get_or_start(key, ignore_progress)) for key in (ALICE, BOB)
-        ]
+        asking = both_ask(pool)
         for each in asking:
             with pytest.raises(TimedOut):
                 await each
@@ -92,9 +97,7 @@ async def test_the_time_to_start_counts_from_being_let_in(rig: Rig) -> None:
 async def test_a_full_line_is_busy_and_says_for_how_long(rig: Rig) -> None:
     rig.server.up.clear()
     async with rig.pool(terms(starts=1, line=1)) as pool:
-        asking = [
-            asyncio.create_task(pool.get_or_start(key, ignore_progress)) for key in (ALICE, BOB)
-        ]
+        asking = both_ask(pool)
         await until(lambda: waiting(pool) == 1)
         with pytest.raises(Busy) as refused:
             await pool.get_or_start(CAROL, ignore_progress)
@@ -190,9 +193,7 @@ async def test_what_was_published_while_one_waited_is_what_starts(rig: Rig) -> N
 async def test_closing_empties_the_line(rig: Rig) -> None:
     rig.server.up.clear()
     async with rig.pool(terms(starts=1)) as pool:
-        asking = [
-            asyncio.create_task(pool.get_or_start(key, ignore_progress)) for key in (ALICE, BOB)
-        ]
+        asking = both_ask(pool)
         await until(lambda: waiting(pool) == 1)
     assert (rig.launcher.requests, rig.rows()) == ({}, [])
     ends = await asyncio.gather(*asking, return_exceptions=True)

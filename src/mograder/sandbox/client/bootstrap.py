@@ -221,13 +221,14 @@ def command_config(config: SupervisorConfig, place: Path, *, warm: int = 0) -> S
     It creates no cgroups and ends none: a running hub, which may have the same ones, has its
     sessions and zygotes there. It keeps ``warm`` environments at most.
     """
-    changes: dict[str, object] = {
-        "runtime": place,
-        "socket": place / "supervisor.sock",
-        "owned": True,
-        "linger": _LINGER_SECONDS,
-        "log": place / "supervisor.log",
-        "warm_environments": warm,
-        "divide_cgroups": False,
-    }
-    return config.model_copy(update=changes)
+    return config.model_copy(
+        update={
+            "runtime": place,
+            "socket": place / "supervisor.sock",
+            "owned": True,
+            "linger": _LINGER_SECONDS,
+            "log": place / "supervisor.log",
+            "warm_environments": warm,
+            "divide_cgroups": False,
+        }
+    )

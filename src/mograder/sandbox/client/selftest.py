@@ -112,7 +112,6 @@ def read_report(log: str) -> tuple[Seen, ...]:
 
 
 async def uv_version(client: SupervisorClient, place: Path) -> str:
-    """Return the output of ``uv --version`` in the sandbox of builds, or raise RemoteFailed."""
     said: list[str] = []
     await asyncio.to_thread(place.mkdir, 0o700)
     command = RunCommand(argv=("uv", "--version"), directory=place, timeout=_SECONDS)
@@ -133,7 +132,9 @@ async def refusal_of_warm_starts(client: SupervisorClient, place: Path) -> str:
     Raises: :class:`~mograder.core.errors.MograderError` if no session can be started at all.
     """
     arrived: asyncio.Future[Arrived] = asyncio.get_running_loop().create_future()
-    request = await asyncio.to_thread(_warm_trial, place)
+    notebook = "import marimo\n\napp = marimo.App()\n"
+    request = await asyncio.to_thread(_trial, "trial", place, notebook, _WARM_LIMITS)
+    await asyncio.to_thread(make_own_environment, request.environment)
 
     def hear(news: News) -> None:
         if isinstance(news, Arrived) and not arrived.done():
@@ -169,13 +170,6 @@ def _proof(place: Path, hidden: Sequence[Path]) -> StartSession:
     program = environment / "env" / "bin" / "python"
     program.write_text(_LOOK.format(hidden=names, token=secrets.token_hex(8)))
     program.chmod(0o755)
-    return request
-
-
-def _warm_trial(place: Path) -> StartSession:
-    """Make a workspace, and an environment with the packages of our own Python."""
-    request = _trial("trial", place, "import marimo\n\napp = marimo.App()\n", _WARM_LIMITS)
-    make_own_environment(request.environment)
     return request
 
 

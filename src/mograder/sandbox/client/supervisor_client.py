@@ -15,9 +15,10 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 from pydantic import ValidationError
 
@@ -74,6 +75,7 @@ _READ_BYTES = 4096
 _ATTEMPTS = 3
 
 _P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class Connection:
@@ -85,9 +87,7 @@ class Connection:
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Done]] = {}
         self._listeners: dict[int, Callable[[str], None]] = {}
-        self._on_ended: Callable[[Ended], None] = lambda _: None
-        self._on_lost: Callable[[], None] = lambda: None
-        self._on_news: Callable[[News], None] = lambda _: None
+        self.watch(ignore, lambda: None)
         self._listening = asyncio.create_task(self._listen())
         self.hello = Done(id=0)
         """The supervisor's answer to ``hello``."""
@@ -96,24 +96,20 @@ class Connection:
         self,
         on_ended: Callable[[Ended], None],
         on_lost: Callable[[], None],
-        on_news: Callable[[News], None] = lambda _: None,
+        on_news: Callable[[News], None] = ignore,
     ) -> None:
         """Set the callbacks for sessions' ends, for the loss of this connection, and for news.
 
         News are sent only after the call :class:`~mograder.sandbox.protocol.Subscribe`.
         """
-        self._on_ended = on_ended
-        self._on_lost = on_lost
-        self._on_news = on_news
+        self._on_ended, self._on_lost, self._on_news = on_ended, on_lost, on_news
 
     @property
     def alive(self) -> bool:
-        """Whether the connection is open on both sides."""
         # A connection of uvloop that was closed raises RuntimeError when it is written to.
         return not self._listening.done() and not self._writer.is_closing()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is closed, by whichever side."""
         await asyncio.wait({self._listening})
 
     async def close(self) -> None:
@@ -155,9 +151,7 @@ class Connection:
         """End the supervisor and all its sandboxes; it may have ended already."""
         with contextlib.suppress(ConnectionLost):
             await self.call(Shutdown())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await asyncio.wait({self._listening})
+        await asyncio.wait({self._listening}, timeout=ANSWER_SECONDS)
 
     async def call(
         self,
@@ -239,17 +233,10 @@ class Connection:
                 if listener := self._listeners.get(answer.id):
                     _isolated(listener, answer.line)
             case Done() | Failed():
-                self._settle(answer)
+                future = self._waiting.get(answer.id)
+                if future is not None and not future.done():
+                    _settle(future, answer)
         return True
-
-    def _settle(self, answer: Done | Failed) -> None:
-        future = self._waiting.get(answer.id)
-        if future is None or future.done():
-            return
-        if isinstance(answer, Done):
-            future.set_result(answer)
-        else:
-            future.set_exception(_as_error(answer))
 
 
 def _isolated(callback: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
@@ -278,11 +265,14 @@ def _gone() -> ConnectionLost:
     )
 
 
-def _as_error(failed: Failed) -> MograderError:
-    family = getattr(errors, failed.family, None)
+def _settle(future: asyncio.Future[Done], answer: Done | Failed) -> None:
+    if isinstance(answer, Done):
+        future.set_result(answer)
+        return
+    family = getattr(errors, answer.family, None)
     if not (isinstance(family, type) and issubclass(family, MograderError)):
         family = SandboxUnavailable
-    return family(failed.message, hint=failed.hint)
+    future.set_exception(family(answer.message, hint=answer.hint))
 
 
 async def connect(socket: Path, epoch: int = 0) -> Connection:
@@ -319,14 +309,7 @@ async def connect_to(config: SupervisorConfig, epoch: int = 0) -> Connection:
     Raises: as :func:`connect`; :class:`Conflict` when it serves another course, whose sessions
     this hub would otherwise end as orphans.
     """
-    for _ in range(_ATTEMPTS - 1):
-        with contextlib.suppress(ConnectionLost):
-            return await _connect_once(config, epoch)
-    return await _connect_once(config, epoch)
-
-
-async def _connect_once(config: SupervisorConfig, epoch: int) -> Connection:
-    connection = await connect(config.socket, epoch)
+    connection = await _attempted(_ATTEMPTS, lambda: connect(config.socket, epoch))
     if connection.hello.course == config.course:
         return connection
     await connection.close()
@@ -334,6 +317,14 @@ async def _connect_once(config: SupervisorConfig, epoch: int) -> Connection:
         f"The session supervisor at {config.socket} serves another course.",
         hint="Give each course its own [hub] runtime_dir, or supervisor_socket.",
     )
+
+
+async def _attempted(attempts: int, do: Callable[[], Awaitable[_T]]) -> _T:
+    """Do it again while the connection breaks. Raises: what the last attempt does."""
+    for _ in range(attempts - 1):
+        with contextlib.suppress(ConnectionLost):
+            return await do()
+    return await do()
 
 
 Child = subprocess.Popen[str] | None
@@ -415,8 +406,7 @@ def _spawn(config: SupervisorConfig) -> subprocess.Popen[str]:
         start_new_session=True,
         text=True,
     )
-    if process.stdout is None:  # for the type checker: it is a pipe
-        raise AssertionError
+    assert process.stdout is not None, "it is a pipe"
     with process.stdout as words:
         first = _first_line(words.fileno(), _SPAWN_SECONDS)
     if first is None:
@@ -470,10 +460,8 @@ class SupervisorClient:
         self._config = config
         self._epoch = epoch
         self._connection: Connection | None = None
-        self._opening: asyncio.Task[Connection] | None = None
-        self._on_ended: Callable[[Ended], None] = lambda _: None
-        self._on_lost: Callable[[], None] = lambda: None
-        self._on_news: Callable[[News], None] = lambda _: None
+        self._opens: SingleFlight[str, Connection] = SingleFlight()
+        self.watch(ignore, lambda: None)
         self._asks: SingleFlight[str, bool] = SingleFlight()
         self._background = BackgroundTasks()
         self.child: Child = None
@@ -486,12 +474,9 @@ class SupervisorClient:
 
         Raises: as :func:`connect_to`.
         """
-        if self._opening is None:
-            if self._connection is not None and self._connection.alive:
-                return self._connection
-            self._opening = asyncio.create_task(self._connect())
-            self._opening.add_done_callback(self._opened)
-        return await asyncio.shield(self._opening)
+        if not len(self._opens) and self._connection is not None and self._connection.alive:
+            return self._connection
+        return await self._opens.get("", lambda _: self._connect())
 
     async def begin(self, epoch: int) -> None:
         """Tell the supervisor that the hub is at work now; ``epoch`` is the hub's.
@@ -514,31 +499,27 @@ class SupervisorClient:
         await connection.call(Subscribe())
         return connection
 
-    def _opened(self, task: asyncio.Task[Connection]) -> None:
-        self._opening = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.debug("no supervisor was reached: %s", error)  # waiting callers raise the error
-
     async def answers(self) -> bool:
         """Return whether the supervisor answers within five seconds; reconnect if necessary.
 
         Anyone may ask this of a hub, so all who do at the same time share one call.
         """
-        return await self._asks.get("", lambda _: self._ask())
 
-    async def _ask(self) -> bool:
-        try:
-            async with asyncio.timeout(_ASK_SECONDS):
-                await self._once(Hello(epoch=self._epoch))
-        except (MograderError, TimeoutError):
-            return False
-        return True
+        async def ask(_: Progress) -> bool:
+            try:
+                async with asyncio.timeout(_ASK_SECONDS):
+                    await self._once(Hello(epoch=self._epoch))
+            except (MograderError, TimeoutError):
+                return False
+            return True
+
+        return await self._asks.get("", ask)
 
     def watch(
         self,
         on_ended: Callable[[Ended], None],
         on_lost: Callable[[], None],
-        on_news: Callable[[News], None] = lambda _: None,
+        on_news: Callable[[News], None] = ignore,
     ) -> None:
         self._on_ended, self._on_lost, self._on_news = on_ended, on_lost, on_news
         if self._connection is not None:
@@ -565,7 +546,6 @@ class SupervisorClient:
         return (await self._repeated(ListSessions())).sessions
 
     async def run(self, command: RunCommand, on_line: Progress) -> int:
-        """Run a build command, call ``on_line`` with each line of output; return its status."""
         return (await self._once(command, on_line, command.timeout + ANSWER_SECONDS)).status
 
     async def execute(self, request: Execute, on_line: Callable[[str], None]) -> Executed:
@@ -579,28 +559,23 @@ class SupervisorClient:
         return await self._repeated(Hello(epoch=self._epoch))
 
     async def warm(self, environment: Path) -> bool:
-        """Prepare warm starts of an environment's sessions; return whether they will be warm."""
         return (await self._repeated(Warm(environment=environment), _WARM_SECONDS)).warm
 
     def warm_later(self, environment: Path) -> None:
-        """Call :meth:`warm` in a background task; a failure is logged."""
-        self._background.start(self._warm(environment))
+        async def warm() -> None:
+            try:
+                await self.warm(environment)
+            except MograderError as error:
+                _log.warning("sessions of %s start cold: %s", environment.name, error)
+
+        self._background.start(warm())
 
     def answered(self, session_id: str) -> None:
-        """Notify the supervisor, in a background task, that a session's server has answered."""
-        self._background.start(self._tell_answered(session_id))
+        async def tell() -> None:
+            with contextlib.suppress(MograderError):
+                await self._once(Answered(session_id=session_id))
 
-    async def _tell_answered(self, session_id: str) -> None:
-        try:
-            await self._once(Answered(session_id=session_id))
-        except MograderError as error:
-            _log.debug("notifying the supervisor that a session answered failed: %s", error)
-
-    async def _warm(self, environment: Path) -> None:
-        try:
-            await self.warm(environment)
-        except MograderError as error:
-            _log.warning("sessions of %s start cold: %s", environment.name, error)
+        self._background.start(tell())
 
     async def shutdown(self) -> None:
         """End the supervisor and all its sandboxes; reap it if this process started it."""
@@ -612,8 +587,7 @@ class SupervisorClient:
         """Disconnect; end the supervisor and its sandboxes if it is owned by the hub."""
         self._background.cancel()
         await self._asks.close()
-        if self._opening is not None:
-            await asyncio.wait({self._opening})
+        await self._opens.settle()
         self.watch(lambda _: None, lambda: None)
         connection = self._connection
         if connection is None:
@@ -638,7 +612,5 @@ class SupervisorClient:
 
     async def _repeated(self, operation: Operation, seconds: float = ANSWER_SECONDS) -> Done:
         """Make an idempotent call; repeat it when the connection breaks."""
-        for _ in range(_CALL_ATTEMPTS - 1):
-            with contextlib.suppress(ConnectionLost):
-                return await self._once(operation, seconds=seconds)
-        return await self._once(operation, seconds=seconds)
+        call = partial(self._once, operation, seconds=seconds)
+        return await _attempted(_CALL_ATTEMPTS, call)

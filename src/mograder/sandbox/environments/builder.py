@@ -135,7 +135,6 @@ class BuildFiles:
     content: bytes
 
     def write(self, workshop: Path, lock: str) -> None:
-        """Make the directory of a build. Raises: :class:`OSError`."""
         (workshop / "caches").mkdir(parents=True)
         (workshop / PROJECT).write_text(self.project, "utf-8")
         (workshop / _OVERRIDES).write_text(NO_MOGRADER, "utf-8")
@@ -154,20 +153,14 @@ class BuildJob:
     tell: Progress
 
     async def lock(self) -> str:
-        """Resolve the requirements and return the lock's text."""
         python = ("--python", str(self.interpreter.program))
         command = ("uv", "pip", "compile", PROJECT, "-o", LOCK, "--no-header")
         quietly = ("--no-annotate", "--quiet", "--override", _OVERRIDES, "--generate-hashes")
         await self._run("The notebook's requirements cannot be met", *command, *python, *quietly)
-        return await self._read_lock()
-
-    async def _read_lock(self) -> str:
-        """Return the lock's text in pieces that the supervisor passes on whole.
-
-        Read inside the sandbox: the build may have replaced the file by a link to any path.
-        """
         if SYSTEM != "linux":  # there are no sandboxes
             return await asyncio.to_thread((self.workshop / LOCK).read_text, "utf-8")
+        # Read inside the sandbox: the build may have replaced the file by a link to any path.
+        # The supervisor passes on whole only a limited number of lines.
         lines: list[str] = []
         while len(lines) % _LOCK_LINES == 0 and len(lines) < _MOST_LOCK_LINES:
             part = f"{len(lines) + 1},{len(lines) + _LOCK_LINES}p"
@@ -261,7 +254,6 @@ class Environment:
 
     @property
     def key(self) -> str:
-        """The digest of its lock."""
         return self.directory.name
 
 
@@ -280,27 +272,20 @@ class EnvironmentRoot:
         record = read_record(directory)
         if not (is_whole(directory) and mark_used(directory)):
             raise NotFound(f"The environment {key} is not whole, or its Python is gone.")
-        assets = ""
-        if sys.platform == "linux" and record.assets:
-            assets = self._keep_held(directory, record)
+        assets = record.assets if sys.platform == "linux" else ""
+        if sys.platform == "linux" and assets and not is_complete(self.path / ASSETS, assets):
+            try:
+                assets = self._keep_assets(directory / "env", record.python, record.marimo)
+            except OSError as error:
+                if is_disk_full(error):
+                    return Environment(directory)
+                raise
+            if assets != record.assets:  # this release selects other files
+                changed = record.model_copy(update={"assets": assets})
+                write_file(directory / RECORD, changed.model_dump_json(indent=2).encode())
         return Environment(directory, assets)
 
     if sys.platform == "linux":
-
-        def _keep_held(self, directory: Path, record: EnvironmentRecord) -> str:
-            """Return the set's name, collected again if missing; "" while the disk is too full."""
-            if not is_complete(self.path / ASSETS, record.assets):
-                try:
-                    assets = self._keep_assets(directory / "env", record.python, record.marimo)
-                except OSError as error:
-                    if is_disk_full(error):
-                        return ""
-                    raise
-                if assets != record.assets:  # this release selects other files
-                    changed = record.model_copy(update={"assets": assets})
-                    write_file(directory / RECORD, changed.model_dump_json(indent=2).encode())
-                return assets
-            return record.assets
 
         def _keep_assets(self, env: Path, python: str, marimo: str) -> str:
             root = self.path / ASSETS
@@ -563,7 +548,8 @@ class Environments:
 
     async def _obtain(self, script: Script, tell: Progress) -> Environment:
         interpreter = await find_interpreter(script.requires_python)
-        request = self._request(script, interpreter)
+        name = request_name(script, interpreter.version, self._wheel.name)
+        request = self._root.path / REQUESTS / name
         environment = await asyncio.to_thread(self._recall, request)
         if environment is None:
             environment = await self._lock_and_build(script, interpreter, request.name, tell)
@@ -573,10 +559,6 @@ class Environments:
         self._known[script] = environment
         self._on_ready(environment.directory)
         return environment
-
-    def _request(self, script: Script, interpreter: Interpreter) -> Path:
-        name = request_name(script, interpreter.version, self._wheel.name)
-        return self._root.path / REQUESTS / name
 
     def _recall(self, request: Path) -> Environment | None:
         try:

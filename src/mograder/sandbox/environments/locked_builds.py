@@ -72,11 +72,9 @@ class LockedBuilds:
 
     @property
     def path(self) -> Path:
-        """The directory of all environments."""
         return self._root.path
 
     def keys(self) -> tuple[str, ...]:
-        """Return the keys of all finished environments."""
         try:
             found = [record.parent for record in self._root.path.glob(f"[!.]*/{RECORD}")]
         except OSError:
@@ -119,20 +117,16 @@ class LockedBuilds:
             await asyncio.to_thread(shutil.rmtree, workshop, ignore_errors=True)
 
     def _furnish(self, workshop: Path, order: PrepareEnvironment) -> BuildFiles:
-        files = BuildFiles(order.project, order.wheel, _decoded(order.content))
         try:
+            wheel = base64.b64decode(order.content, validate=True)
+            files = BuildFiles(order.project, order.wheel, wheel)
             self._root.sweep()
             files.write(workshop, order.lock)
+        except binascii.Error as error:
+            raise InvalidInput("The wheel of an environment cannot be read.") from error
         except OSError as error:
             raise self._root.unwritable(error) from error
         return files
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise InvalidInput("The wheel of an environment cannot be read.") from error
 
 
 async def _interpreter(version: str) -> Interpreter:

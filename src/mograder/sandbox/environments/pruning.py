@@ -96,21 +96,19 @@ def prune_environments(
     Those in use stay, which have a lock here or are in ``used``. It blocks.
     """
     unneeded = unneeded_environments(root, needed)
-    names = (each.path.name for each in unneeded)
-    used = {name for name in names if name in used or _is_in_use(root / name)}
+    in_use = tuple(n for each in unneeded if (n := each.path.name) in used or _is_in_use(each.path))
     left = sum(each.size for each in unneeded)
     removed: list[Unneeded] = []
     for each in unneeded:
         if left <= keep:
             break
-        if each.path.name in used or time.time() - each.used < GRACE_SECONDS:
+        if each.path.name in in_use or time.time() - each.used < GRACE_SECONDS:
             continue
         if dry_run or _remove(each):
             removed.append(each)
             left -= each.size
     freed = sum(each.size for each in removed) + (0 if dry_run else _sweep(root))
-    in_them = tuple(each.path.name for each in unneeded if each.path.name in used)
-    return Pruned(tuple(removed), in_them, freed)
+    return Pruned(tuple(removed), in_use, freed)
 
 
 def _remove(unneeded: Unneeded) -> bool:
@@ -158,28 +156,16 @@ def _sweep(root: Path) -> int:
         with suppress(OSError):  # another process has removed it
             if request.read_text() not in names:
                 request.unlink()
-    return _sweep_assets(root / ASSETS, remaining)
-
-
-def _sweep_assets(assets: Path, remaining: list[Path]) -> int:
-    """Remove unused sets of static files that are older than an hour; return the freed bytes."""
-    named, freed = set(), 0
-    for path in remaining:
-        try:
-            named.add(read_record(path).assets)
-        except MograderError:
-            return 0
-    for path in assets.glob("[!.]*"):
-        old = _age(path) > GRACE_SECONDS
-        if SET_NAME.fullmatch(path.name) and path.name not in named and old:
-            freed += tree_size(path, _NO_BOUND)
-            shutil.rmtree(path, ignore_errors=True)
-    return freed
-
-
-def _age(path: Path) -> float:
-    """Return the seconds since a directory was changed, or 0 if it is gone."""
+    freed = 0
     try:
-        return time.time() - path.lstat().st_mtime
-    except OSError:
-        return 0.0
+        named = {read_record(path).assets for path in remaining}
+    except MograderError:
+        return 0
+    for path in (root / ASSETS).glob("[!.]*"):
+        if not SET_NAME.fullmatch(path.name) or path.name in named:
+            continue
+        with suppress(OSError):
+            if time.time() - path.lstat().st_mtime > GRACE_SECONDS:
+                freed += tree_size(path, _NO_BOUND)
+                shutil.rmtree(path, ignore_errors=True)
+    return freed

@@ -34,9 +34,19 @@ def build_runtime_wheel(directory: Path) -> Path:
     Raises:
         SandboxUnavailable: The wheel cannot be written there.
     """
-    modules = _own_modules()
+    package = resources.files("mograder")  # a checkout, or an installed wheel
+    present = [name for name in _MODULES if package.joinpath(name).is_file()]
+    own = {f"mograder/{name}": package.joinpath(name).read_bytes() for name in present}
+    modules = {"mograder/__init__.py": _INIT, **own}
     version = _version(modules)
-    content = _archive(modules, version)
+    metadata = (
+        f"Metadata-Version: 2.1\nName: {RUNTIME}\nVersion: {version}\n"
+        "Summary: What a mograder notebook imports.\nLicense: MIT\nRequires-Python: >=3.11\n"
+    )
+    info = f"{RUNTIME}-{version}.dist-info"
+    files = {**modules, f"{info}/METADATA": metadata.encode(), f"{info}/WHEEL": WHEEL}
+    # Stored, not deflated: the bytes do not depend on the machine's zlib.
+    content = pack_wheel(files, info)
     wheel = directory / f"{RUNTIME}-{version}-py3-none-any.whl"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -68,14 +78,6 @@ def offer_runtime(directory: Path) -> Path:
     return wheel
 
 
-def _own_modules() -> Mapping[str, bytes]:
-    """Return the wheel's modules by path, read from a checkout or an installed wheel."""
-    package = resources.files("mograder")
-    present = [name for name in _MODULES if package.joinpath(name).is_file()]
-    own = {f"mograder/{name}": package.joinpath(name).read_bytes() for name in present}
-    return {"mograder/__init__.py": _INIT, **own}
-
-
 def _version(modules: Mapping[str, bytes]) -> str:
     """Return our version with a local label that is a digest of the modules."""
     ours = Version(__version__)
@@ -86,17 +88,3 @@ def _version(modules: Mapping[str, bytes]) -> str:
     label = next(window for window in windows if not window.isdecimal())
     local = f"{ours.local}." if ours.local else ""
     return f"{ours.public}+{local}runtime.{label}"
-
-
-def _archive(modules: Mapping[str, bytes], version: str) -> bytes:
-    info = f"{RUNTIME}-{version}.dist-info"
-    files = {**modules, f"{info}/METADATA": _metadata(version), f"{info}/WHEEL": WHEEL}
-    # Stored, not deflated: the bytes do not depend on the machine's zlib.
-    return pack_wheel(files, info)
-
-
-def _metadata(version: str) -> bytes:
-    return (
-        f"Metadata-Version: 2.1\nName: {RUNTIME}\nVersion: {version}\n"
-        "Summary: What a mograder notebook imports.\nLicense: MIT\nRequires-Python: >=3.11\n"
-    ).encode()

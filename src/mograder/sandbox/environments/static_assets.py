@@ -42,6 +42,7 @@ from mograder.core.files import open_flags
 from mograder.core.marimo_scripts import imports_of, other_form, pack_script, pack_style
 from mograder.sandbox.environments.record import ASSETS as ASSETS
 from mograder.sandbox.environments.record import SET_NAME as SET_NAME
+from mograder.sandbox.tree_walk import walk
 
 START = "mograder-start.pack"
 REST = "mograder-rest.pack"
@@ -183,8 +184,6 @@ class _Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class AssetSet:
-    """A complete set; ``files`` lists all its files by path."""
-
     directory: Path
     files: Mapping[str, AssetFile]
 
@@ -227,27 +226,24 @@ def read_assets(root: Path, name: str) -> AssetSet:
             raise FileNotFoundError(name)
         manifest = _Manifest.model_validate_json((directory / _MANIFEST).read_bytes())
         for path, file in manifest.files.items():
-            _check_whole(directory / _FILES / path, file)
+            kept = {path: file.size, f"{path}.br": file.br, f"{path}.gz": file.gzip}
+            if any(n and (directory / _FILES / p).stat().st_size != n for p, n in kept.items()):
+                raise FileNotFoundError(path)
     except (OSError, ValidationError) as error:
         raise NotFound(f"There are no editor files {name[:60]!r}.") from error
     return AssetSet(directory, manifest.files)
 
 
-def _check_whole(path: Path, file: AssetFile) -> None:
-    for suffix, size in (("", file.size), (".br", file.br), (".gz", file.gzip)):
-        if size and path.with_name(path.name + suffix).stat().st_size != size:
-            raise FileNotFoundError(path)
-
-
 def _keep(top: int, marimo: str, root: Path) -> str:
-    found = dict(_digests(top))
+    found = _contents(top)
     if not any(path.endswith(".js") for path in found):
         raise _UnusableError("there are none where they were expected")
-    whole = hashlib.sha256("".join(f"{p}\0{d}\n" for p, d in sorted(found.items())).encode())
+    digests = {path: hashlib.sha256(found[path]).hexdigest() for path in sorted(found)}
+    whole = hashlib.sha256("".join(f"{p}\0{d}\n" for p, d in digests.items()).encode())
     version = re.sub(r"[^0-9A-Za-z.+_]", "", marimo)[:40].lstrip(".+_") or "unknown"
     name = f"{version}-{whole.hexdigest()[:16]}"
     if not is_complete(root, name):
-        _write_set(top, found, root, name)
+        _write_set(found, digests, root, name)
     return name
 
 
@@ -259,56 +255,48 @@ def is_complete(root: Path, name: str) -> bool:
     return True
 
 
-def _digests(top: int) -> Iterator[tuple[str, str]]:
-    """Yield path and digest of each file that may be served.
+def _contents(top: int) -> dict[str, bytes]:
+    """Return the files that may be served, by their paths.
 
     Raises: :class:`_UnusableError` when there are too many files or bytes.
     """
-    count = total = 0
-    for path in _walk(top, PurePosixPath()):
-        content = _read_below(top, path)
-        count, total = count + 1, total + len(content)
-        if count > _MAX_FILES or total > _MAX_TOTAL:
-            raise _UnusableError("there are too many, or they are too large")
-        yield str(path), hashlib.sha256(content).hexdigest()
+    found: dict[str, bytes] = {}
+    total = 0
+    for each in walk(top, _MAX_DEPTH):
+        each.directories[:] = filter(_PART.fullmatch, each.directories)
+        if each.directories and len(each.below.parts) == _MAX_DEPTH:
+            raise _UnusableError("they lie too deep")
+        for name in filter(_PART.fullmatch, each.others):
+            if name.endswith(".pack") or PurePosixPath(name).suffix not in ASSET_TYPES:
+                continue
+            content = _read(name, each.descriptor)
+            if content is None:
+                continue
+            found[str(each.below / name)] = content
+            total += len(content)
+            if len(found) > _MAX_FILES or total > _MAX_TOTAL:
+                raise _UnusableError("there are too many, or they are too large")
+    return found
 
 
-def _walk(directory: int, below: PurePosixPath) -> Iterator[PurePosixPath]:
-    if len(below.parts) > _MAX_DEPTH:
-        raise _UnusableError("they lie too deep")
-    for name in sorted(os.listdir(directory)):
-        if not _PART.fullmatch(name) or name.endswith(".pack"):
-            continue
-        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode):
-            descriptor = os.open(name, open_flags.READ_DIRECTORY, dir_fd=directory)
-            try:
-                yield from _walk(descriptor, below / name)
-            finally:
-                os.close(descriptor)
-        elif stat.S_ISREG(mode) and PurePosixPath(name).suffix in ASSET_TYPES:
-            yield below / name
-
-
-def _read_below(top: int, path: PurePosixPath) -> bytes:
-    with _directory_below(top, path.parts[:-1]) as directory:
-        descriptor = os.open(path.name, open_flags.READ_FILE, dir_fd=directory)
+def _read(name: str, directory: int) -> bytes | None:
+    """Return the content of a file; None for what is no regular file, such as a link."""
+    if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+        return None
+    descriptor = os.open(name, open_flags.READ_FILE, dir_fd=directory)
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE:
-            raise _UnusableError(f"{path} is no plain file, or too large")
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise _UnusableError(f"{name} changes while it is read")
         content = file.read(_MAX_FILE + 1)
     if len(content) > _MAX_FILE:
-        raise _UnusableError(f"{path} is too large")
+        raise _UnusableError(f"{name} is too large")
     return content
 
 
 @contextmanager
-def _directory_below(top: Path | int, parts: tuple[str, ...]) -> Iterator[int]:
+def _directory_below(top: Path, parts: tuple[str, ...]) -> Iterator[int]:
     """Yield a directory's descriptor, opened part by part, so that no link is followed."""
-    descriptor = os.open(".", open_flags.READ_DIRECTORY, dir_fd=top) if isinstance(top, int) else -1
-    if isinstance(top, Path):
-        descriptor = os.open(top, open_flags.READ_DIRECTORY)
+    descriptor = os.open(top, open_flags.READ_DIRECTORY)
     try:
         for part in parts:
             deeper = os.open(part, open_flags.READ_DIRECTORY, dir_fd=descriptor)
@@ -319,17 +307,21 @@ def _directory_below(top: Path | int, parts: tuple[str, ...]) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _write_set(top: int, found: Mapping[str, str], root: Path, name: str) -> None:
+def _write_set(
+    contents: Mapping[str, bytes], digests: Mapping[str, str], root: Path, name: str
+) -> None:
     staged = root / f".collecting-{secrets.token_hex(8)}"
+    packs: dict[str, bytes] = {}
     try:
-        files: dict[str, AssetFile] = {}
-        contents: dict[str, bytes] = {}
-        for path, digest in found.items():
-            content = contents[path] = _read_below(top, PurePosixPath(path))
-            if hashlib.sha256(content).hexdigest() != digest:
-                raise _UnusableError(f"{path} changes while it is read")
-            files[path] = _write_file(staged / _FILES / path, content, digest)
-        for path, content in _packs(contents, name).items():
+        packs = packs_of(contents, name)
+    except InvalidInput as error:  # pages then load each file from its address
+        _log.info("the editor's files in %s are not packed: %s", name, error)
+    try:
+        files = {
+            path: _write_file(staged / _FILES / path, content, digests[path])
+            for path, content in contents.items()
+        }
+        for path, content in packs.items():
             digest = hashlib.sha256(content).hexdigest()
             files[path] = _write_file(staged / _FILES / path, content, digest, _PACK_QUALITY)
         manifest = _Manifest(files=files)
@@ -337,14 +329,6 @@ def _write_set(top: int, found: Mapping[str, str], root: Path, name: str) -> Non
         _name_set(staged, root, name)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-
-
-def _packs(contents: Mapping[str, bytes], name: str) -> dict[str, bytes]:
-    try:
-        return packs_of(contents, name)
-    except InvalidInput as error:  # pages then load each file from its address
-        _log.info("the editor's files in %s are not packed: %s", name, error)
-        return {}
 
 
 def _write_file(

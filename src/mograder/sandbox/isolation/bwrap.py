@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from mograder.core.context_managers import open_pipes
+from mograder.core.context_managers import closing_fd, open_pipes
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.inside.enter_sandbox import leave_keyring, libc
 from mograder.sandbox.isolation.bwrap_process import (
@@ -76,13 +76,9 @@ class Start:
 
     @contextlib.contextmanager
     def entry(self) -> Iterator[int | None]:
-        """Yield the descriptor of ``open_entry``, which is closed at the end."""
         entry = self.open_entry()
-        try:
+        with contextlib.nullcontext() if entry is None else closing_fd(entry):
             yield entry
-        finally:
-            if entry is not None:
-                os.close(entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +196,13 @@ class BwrapRunner:
         # A supervisor runs for months: a failed start must leave nothing open or mounted.
         with contextlib.ExitStack() as failed, contextlib.ExitStack() as handed_in:
             binds = tuple(self._usable(bind, wanted.uid, failed) for bind in plan.binds)
-            filter_fd = _memory_file(filter_program())
+            filter_fd = os.memfd_create("seccomp")
             handed_in.callback(os.close, filter_fd)
+            os.pwrite(filter_fd, filter_program(), 0)
+            etc = self.sources.shared(self.host.build_etc if plan.network else self.host.etc)
             arguments = bubblewrap_arguments(
                 replace(plan, binds=binds),
-                self._shared_host(),
+                replace(self.host, etc=etc, build_etc=etc),
                 info_fd=info,
                 seccomp_fd=filter_fd,
                 zygote_group=isinstance(wanted.place, Founded),
@@ -217,9 +215,14 @@ class BwrapRunner:
                 descriptors=(*own, *wanted.descriptors),
                 output_rate=plan.output_rate,
             )
-            borrowed = [bind.source for bind in binds if bind.writable]
+
+            def release() -> None:
+                for bind in binds:
+                    if bind.writable:
+                        self.sources.release(bind.source)
+
             try:
-                yield launch, lambda: self._release(borrowed)
+                yield launch, release
             except (OSError, subprocess.SubprocessError) as error:
                 raise SandboxUnavailable(f"bubblewrap cannot be started: {error}.") from error
             failed.pop_all()
@@ -232,17 +235,6 @@ class BwrapRunner:
         source = self.sources.own(bind.source)
         failed.callback(self.sources.release, source)
         return replace(bind, source=source)
-
-    def _shared_host(self) -> Host:
-        return replace(
-            self.host,
-            etc=self.sources.shared(self.host.etc),
-            build_etc=self.sources.shared(self.host.build_etc),
-        )
-
-    def _release(self, borrowed: list[Path]) -> None:
-        for source in borrowed:
-            self.sources.release(source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,9 +335,9 @@ def find_bubblewrap() -> str:
         )
     version = _version_of(program)
     if version and version < _LEAST:
+        least, found = (".".join(map(str, each)) for each in (_LEAST, version))
         raise SandboxUnavailable(
-            f"bubblewrap {_dotted(_LEAST)} or newer is needed, and {program} is "
-            f"{_dotted(version)}.",
+            f"bubblewrap {least} or newer is needed, and {program} is {found}.",
             hint="Take a system that has it (Debian 12, Ubuntu 24.04, or later ones), or set "
             "[security] use_bubblewrap = false to run without any protection.",
         )
@@ -366,10 +358,6 @@ def _version_of(program: str) -> tuple[int, ...]:
         return ()
     found = re.match(rb"bubblewrap (\d+)\.(\d+)(?:\.(\d+))?", asked.stdout)
     return tuple(int(each or 0) for each in found.groups()) if found else ()
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))
 
 
 def system_links() -> tuple[tuple[tuple[str, str], ...], tuple[Path, ...]]:
@@ -402,10 +390,3 @@ def leave_the_keyring() -> None:
         if error.errno not in (errno.EPERM, errno.ENOSYS):
             raise
         _log.warning("a new session keyring could not be joined: %s", error)
-
-
-def _memory_file(data: bytes) -> int:
-    descriptor = os.memfd_create("seccomp")
-    os.write(descriptor, data)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mograder.core.context_managers import closing_fd
 from mograder.core.rate_limit import Rate, TokenBucket
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.namespaces import UMASK, Launch, Started, start_in
@@ -78,7 +79,6 @@ class Child:
         loop.add_reader(self._pidfd, self._reap)
 
     def end_loan(self) -> None:
-        """Close our write end of the output, if it is still open."""
         if self.lent >= 0:
             os.close(self.lent)
             self.lent = -1
@@ -274,19 +274,17 @@ class BwrapProcess:
             self.first_pid = int(found[1])
             with contextlib.suppress(ProcessLookupError):
                 self._first = os.pidfd_open(self.first_pid)
-            if self._unwanted or not self._settled():
+            try:
+                if not self._unwanted:
+                    self._settle(self.first_pid)
+            except OSError as error:
+                _log.error("a sandbox could not be given its limits, and is ended: %s", error)
+                self._unwanted = True
+            if self._unwanted:
                 self.end()
             self._open_gate()
         if not data:
             self._stop_reading()
-
-    def _settled(self) -> bool:
-        try:
-            self._settle(self.first_pid)
-        except OSError as error:
-            _log.error("a sandbox could not be given its limits, and is ended: %s", error)
-            return False
-        return True
 
     def _open_gate(self) -> None:
         if self._gate >= 0:
@@ -304,11 +302,9 @@ class BwrapProcess:
         # the pid is still a child of the first process.
         programs = children_of(self.first_pid) if self._first >= 0 else []
         for pid in programs:
-            with contextlib.suppress(ProcessLookupError):
-                descriptor = os.pidfd_open(pid)
+            with contextlib.suppress(ProcessLookupError), closing_fd(os.pidfd_open(pid)) as found:
                 if pid in children_of(self.first_pid):
-                    signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-                os.close(descriptor)
+                    signal.pidfd_send_signal(found, signal.SIGTERM)
         if self._first < 0:
             # Do not kill the monitor: a first process not known yet would survive it.
             self._unwanted = True

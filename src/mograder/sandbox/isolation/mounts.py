@@ -13,11 +13,10 @@ import ctypes
 import itertools
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.files import open_flags
 from mograder.sandbox.tree_walk import DEEPEST, walk
@@ -30,22 +29,19 @@ def give_to(directory: Path, uid: int) -> None:
     link, since the tree may hold a student's files (security.md, "The workspace is
     theirs"); a file with several hard links keeps its owner.
     """
-    top = os.open(directory, open_flags.READ_DIRECTORY)
-    try:
+    with closing_fd(os.open(directory, open_flags.READ_DIRECTORY)) as top:
         if os.fstat(top).st_uid == uid:
             return
         for each in walk(top, DEEPEST):
-            _give_entries((*each.directories, *each.others), each.descriptor, uid)
+            for name in (*each.directories, *each.others):
+                _give_entry(name, each.descriptor, uid)
         os.fchown(top, uid, uid)
-    finally:
-        os.close(top)
 
 
-def _give_entries(names: tuple[str, ...], descriptor: int, uid: int) -> None:
-    for name in names:
-        status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-        if status.st_nlink == 1 or stat.S_ISDIR(status.st_mode):
-            os.chown(name, uid, uid, dir_fd=descriptor, follow_symlinks=False)
+def _give_entry(name: str, directory: int, uid: int) -> None:
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if status.st_nlink == 1 or stat.S_ISDIR(status.st_mode):
+        os.chown(name, uid, uid, dir_fd=directory, follow_symlinks=False)
 
 
 _CLONE_NEWNS = 0x00020000
@@ -93,13 +89,21 @@ class MountSpace:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._numbers = itertools.count()
         self._covered: dict[Path, int] = {}
-        base = next((path for path in candidates if _walkable(path)), None)
+        steps = ((each, (each, *each.parents)) for each in candidates if each.is_dir())
+        base = next((each for each, way in steps if all(map(_is_passable, way))), None)
         if base is None:
             raise SandboxUnavailable(
                 "There is no directory that a sandbox's user can reach.",
                 hint="Set [hub] runtime_dir to a directory below /run.",
             )
-        self.place = _own_directory(base / f"mograder-mounts-{name}")
+        self.place = base / f"mograder-mounts-{name}"
+        self.place.mkdir(mode=0o711, exist_ok=True)
+        status = self.place.lstat()  # anyone may have put something else into /tmp
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise SandboxUnavailable(
+                f"{self.place} belongs to somebody else.",
+                hint="Remove it, or set [hub] runtime_dir to a directory below /run.",
+            )
         self._check(self._libc.unshare(_CLONE_NEWNS), "leave the mount namespace")
         # Slave: later mounts on the host still propagate to us, ours never to the host.
         self._mount("none", "/", None, _MS_REC | _MS_SLAVE)
@@ -107,7 +111,6 @@ class MountSpace:
         self.place.chmod(0o711)
 
     def bind(self, path: Path) -> Path:
-        """Bind a directory or file to a new path below ``place`` and return that path."""
         target = self.place / str(next(self._numbers))
         self._bind_at(path, target)
         return target
@@ -129,9 +132,11 @@ class MountSpace:
         """
         steps = (*reversed(path.resolve().parents), path.resolve())
         for ancestor, step in pairwise(steps):
-            if ancestor in self._covered:
-                self._reveal(ancestor, step.name)
-            elif not _passable(ancestor):
+            if ancestor in self._covered:  # the entry may have been made after that
+                below = Path(f"/proc/self/fd/{self._covered[ancestor]}") / step.name
+                if below.exists() and not step.exists():
+                    self._bind_at(below, step)
+            elif ancestor.is_dir() and not _is_passable(ancestor):
                 self._cover(ancestor)
 
     def close(self) -> None:
@@ -153,18 +158,16 @@ class MountSpace:
         self._mount(str(copy), directory, None, _MS_MOVE)
         copy.rmdir()
 
-    def _reveal(self, covered: Path, name: str) -> None:
-        """Bind an entry that was made in a covered directory after it was covered."""
-        below = Path(f"/proc/self/fd/{self._covered[covered]}") / name
-        if below.exists() and not (covered / name).exists():
-            self._bind_at(below, covered / name)
-
     def _bind_at(self, path: Path, target: Path) -> None:
-        with _opened(path) as (descriptor, is_directory):
-            if is_directory:
+        """Bind a path, whose last part may not be a link."""
+        with closing_fd(os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)) as descriptor:
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISDIR(mode):
                 target.mkdir(mode=0o755)
-            else:
+            elif stat.S_ISREG(mode):
                 target.touch(mode=0o644)
+            else:
+                raise SandboxUnavailable(f"{path} is neither a directory nor a file.")
             self._mount(f"/proc/self/fd/{descriptor}", target, None, _MS_BIND | _MS_REC)
 
     def _mount(self, source: str, target: Path | str, kind: str | None, flags: int) -> None:
@@ -196,21 +199,14 @@ class PrivateSources(Sources):
         known = self._known.get(path)
         if known is not None and known[0] == identity:
             return known[1]
-        self._forget_removed()
+        # Unmount removed sources: a mount would keep an environment's disk space in use.
+        for each, (then, target) in tuple(self._known.items()):
+            if _identity(each) != then:
+                del self._known[each]
+                self.release(target)
         target = self.own(path)
         self._known[path] = (identity, target)
         return target
-
-    def _forget_removed(self) -> None:
-        """Unmount deleted sources: a mount would keep a removed environment's disk space in use."""
-        for path, (identity, target) in tuple(self._known.items()):
-            try:
-                there = _identity(path) == identity
-            except OSError:
-                there = False
-            if not there:
-                del self._known[path]
-                self.release(target)
 
     def own(self, path: Path) -> Path:
         return self._space.bind(path)
@@ -222,42 +218,14 @@ class PrivateSources(Sources):
         self._space.close()
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[int, bool]]:
-    """Yield an O_PATH descriptor of ``path`` and whether it is a directory; follow no link."""
-    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-            raise SandboxUnavailable(f"{path} is neither a directory nor a file.")
-        yield descriptor, stat.S_ISDIR(mode)
-    finally:
-        os.close(descriptor)
-
-
 def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
+    """Return what no other file has; (0, 0) for a path that is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
     return status.st_dev, status.st_ino
 
 
-def _own_directory(path: Path) -> Path:
-    """Make a directory, or take an existing one that we own (``/tmp`` is shared)."""
-    path.mkdir(mode=0o711, exist_ok=True)
-    status = path.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise SandboxUnavailable(
-            f"{path} belongs to somebody else.",
-            hint="Remove it, or set [hub] runtime_dir to a directory below /run.",
-        )
-    return path
-
-
-def _passable(directory: Path) -> bool:
-    """Return whether every uid may traverse the directory; true if there is none."""
-    return not directory.is_dir() or bool(directory.stat().st_mode & _EXECUTE_BY_OTHERS)
-
-
-def _walkable(path: Path) -> bool:
-    if not path.is_dir():
-        return False
-    return all(p.stat().st_mode & _EXECUTE_BY_OTHERS for p in (path, *path.parents))
+def _is_passable(directory: Path) -> bool:
+    return bool(directory.stat().st_mode & _EXECUTE_BY_OTHERS)

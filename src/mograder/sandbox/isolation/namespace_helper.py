@@ -80,7 +80,6 @@ class NamespaceHelper:
         )
 
     def close(self) -> None:
-        """Kill the process and wait for it."""
         self._control.close()
         self._process.kill()
         self._process.wait()

@@ -47,7 +47,7 @@ _MS_REC, _MS_SLAVE = 1 << 14, 1 << 19
 _MS_NOTHING_SPECIAL = 2 | 4 | 8
 """MS_NOSUID, MS_NODEV and MS_NOEXEC, the usual flags of /proc."""
 
-_OOM_SCORE = b"600"
+_OOM_SCORE = "600"
 
 _PR_SET_PDEATHSIG = 1
 _CANNOT_EXECUTE = 127
@@ -175,7 +175,11 @@ def _found(place: Founded, launch: Launch, output: int) -> Started:
     try:
         if os.read(left_read, 1) != b"x":
             raise PermissionError("the kernel refuses a user namespace")
-        _name_ids(pid, place)
+        process = Path(f"/proc/{pid}")
+        if place.count == 1:  # required of a process that is not root: it may not drop groups
+            (process / "setgroups").write_text("deny")
+        (process / "uid_map").write_text(f"0 {place.first_uid} {place.count}")
+        (process / "gid_map").write_text(f"0 {place.first_gid} {place.count}")
         os.write(named_write, b"x")
     except OSError:
         os.close(named_write)  # the child reads end of file and exits
@@ -201,14 +205,6 @@ def _hold_only(own: set[int], launch: Launch, output: int) -> None:
         if low + 1 < high:
             last = ctypes.c_uint(high - 1)
             check(libc.syscall(_CLOSE_RANGE, low + 1, last, 0), "close_range")
-
-
-def _name_ids(pid: int, place: Founded) -> None:
-    process = Path(f"/proc/{pid}")
-    if place.count == 1:  # required of a process that is not root: it may not drop groups
-        (process / "setgroups").write_text("deny")
-    (process / "uid_map").write_text(f"0 {place.first_uid} {place.count}")
-    (process / "gid_map").write_text(f"0 {place.first_gid} {place.count}")
 
 
 def enter(place: Joined, launch: Launch, output: int) -> int:
@@ -242,11 +238,7 @@ def prefer_to_end(pid: int) -> None:
     This protects the hub and the supervisor. A session cannot lower a value set by root.
     """
     with contextlib.suppress(OSError):  # it has ended, or we may not: then nothing changes
-        descriptor = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, _OOM_SCORE)
-        finally:
-            os.close(descriptor)
+        Path(f"/proc/{pid}/oom_score_adj").write_text(_OOM_SCORE)
 
 
 def _enter(place: Joined, launch: Launch, output: int, told: socket.socket) -> NoReturn:
@@ -284,23 +276,17 @@ def _go_on_inside(place: Joined, launch: Launch, output: int, told: socket.socke
 
 def _settle(place: Joined) -> None:
     if place.flags == NESTED:
-        _show_its_processes()
+        # bubblewrap looks up its own child in /proc: mount that of the joined pid namespace over
+        # ours, in a private mount namespace.
+        check(libc.unshare(_CLONE_NEWNS), "unshare")
+        check(libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount")
+        check(libc.mount(b"proc", b"/proc", b"proc", _MS_NOTHING_SPECIAL, None), "mount proc")
     bound_capabilities(place.capabilities)  # needs CAP_SETPCAP, which is dropped below
     _become(place.uid, single=place.uid == 0)
     keep_capabilities(place.capabilities)
     if place.program:
         forbid_new_privileges()
         filter_calls(place.program)
-
-
-def _show_its_processes() -> None:
-    """Mount the joined pid namespace's ``/proc`` over ours, in a private mount namespace.
-
-    bubblewrap looks up its own child there.
-    """
-    check(libc.unshare(_CLONE_NEWNS), "unshare")
-    check(libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount")
-    check(libc.mount(b"proc", b"/proc", b"proc", _MS_NOTHING_SPECIAL, None), "mount proc")
 
 
 def _become(uid: int, *, single: bool) -> None:

@@ -137,8 +137,6 @@ _SINGLE_THREADED = (
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """A directory or file of the host and its path inside."""
-
     source: Path
     target: PurePosixPath
     writable: bool = False
@@ -293,12 +291,7 @@ def _notebook_plan(
     return Plan(
         argv=(_python(inside), str(inside.serve.with_name(name)), options, "--"),
         variables=_session_variables(inside, edit=any(bind.writable for bind in own)),
-        binds=(
-            *(Bind(root, PurePosixPath(root)) for root in roots),
-            Bind(request.environment, inside.environment),
-            _programs(host, inside),
-            *own,
-        ),
+        binds=(*_shared_binds(request.environment, roots, host, inside), *own),
         directory=inside.work,
         network=False,
         tmp_mb=request.limits.tmp_mb,
@@ -334,8 +327,14 @@ def _python(inside: Inside) -> str:
     return str(inside.environment / "env/bin/python")
 
 
-def _programs(host: Host, inside: Inside) -> Bind:
-    return Bind(host.scripts, inside.serve.parent)
+def _shared_binds(
+    environment: Path, roots: Sequence[Path], host: Host, inside: Inside
+) -> tuple[Bind, ...]:
+    return (
+        *(Bind(root, PurePosixPath(root)) for root in roots),
+        Bind(environment, inside.environment),
+        Bind(host.scripts, inside.serve.parent),
+    )
 
 
 def zygote_group_plan(
@@ -357,12 +356,7 @@ def zygote_group_plan(
             *_session_variables(inside, edit=template is None),
             *((name, "1") for name in _SINGLE_THREADED),
         ),
-        binds=(
-            *(Bind(root, PurePosixPath(root)) for root in roots),
-            Bind(environment, inside.environment),
-            _programs(host, inside),
-            *judges,
-        ),
+        binds=(*_shared_binds(environment, roots, host, inside), *judges),
         directory=inside.work if judges else inside.home,
         network=False,
         tmp_mb=_YARD_TMP_MB,

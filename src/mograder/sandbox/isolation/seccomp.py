@@ -22,7 +22,7 @@ from __future__ import annotations
 import functools
 import platform
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from mograder.core.errors import SandboxUnavailable
 
@@ -174,9 +174,8 @@ def _program(audit: int, column: int, joining: tuple[str, ...]) -> Iterable[byte
     for name, check in _CHECKS.items():
         number = CHECKED[name][column]
         if number is not None:
-            body = check()
-            yield _op(_JUMP_EQ, number, 0, len(body))
-            yield from body
+            yield _op(_JUMP_EQ, number, 0, len(check))
+            yield from check
     actions = dict.fromkeys(_numbers(FORBIDDEN, column), _ERRNO | _EPERM)
     actions |= dict.fromkeys(_numbers(ALLOWED, column), _ALLOW)
     actions |= {number: _ALLOW for name in joining if (number := FORBIDDEN[name][column])}
@@ -209,96 +208,8 @@ def _decision(ranges: list[tuple[int, int]]) -> list[bytes]:
     return [_op(_JUMP_GE, ranges[middle][0], len(low), 0), *low, *high]
 
 
-def _clone_without_namespaces() -> list[bytes]:
-    return [
-        _op(_LOAD, _ARG0),
-        _op(_JUMP_SET, _NEW_NAMESPACES, 0, 1),
-        _op(_RETURN, _ERRNO | _EPERM),
-        _op(_RETURN, _ALLOW),
-    ]
-
-
-def _sockets_of_known_families() -> list[bytes]:
-    """Allow the four families; refuse raw and packet sockets, except for netlink."""
-    unix, inet, inet6, netlink = _FAMILIES
-    return [
-        _op(_LOAD, _ARG0),
-        _op(_JUMP_EQ, unix, 9, 0),
-        _op(_JUMP_EQ, netlink, 8, 0),
-        _op(_JUMP_EQ, inet, 2, 0),
-        _op(_JUMP_EQ, inet6, 1, 0),
-        _op(_RETURN, _ERRNO | _EAFNOSUPPORT),
-        _op(_LOAD, _ARG1),
-        _op(_AND, 0xF),
-        _op(_JUMP_EQ, 3, 1, 0),  # SOCK_RAW
-        _op(_JUMP_EQ, 10, 0, 1),  # SOCK_PACKET
-        _op(_RETURN, _ERRNO | _EPERM),
-        _op(_RETURN, _ALLOW),
-    ]
-
-
-def _pairs_of_unix_sockets() -> list[bytes]:
-    """Allow AF_UNIX only: others need no pairs, and a request would load the family's module."""
-    unix, *_ = _FAMILIES
-    return [
-        _op(_LOAD, _ARG0),
-        _op(_JUMP_EQ, unix, 1, 0),
-        _op(_RETURN, _ERRNO | _EAFNOSUPPORT),
-        _op(_RETURN, _ALLOW),
-    ]
-
-
-def _no_requests_of_these() -> list[bytes]:
-    end = len(_REQUESTS) + 3
-    jumps = [_op(_JUMP_EQ, each, end - at, 0) for at, each in enumerate(_REQUESTS)]
-    return [
-        _op(_LOAD, _ARG1),
-        *jumps,
-        _op(_AND, 0xFF00),
-        _op(_JUMP_EQ, _RESERVING, 1, 0),
-        _op(_RETURN, _ALLOW),
-        _op(_RETURN, _ERRNO | _EOPNOTSUPP),
-        _op(_RETURN, _ERRNO | _EPERM),
-    ]
-
-
-def _no_lingering() -> list[bytes]:
-    """Ignore ``SO_LINGER``, which makes the last close of a socket wait.
-
-    A session can send the descriptor of such a socket over its Unix socket to the hub, and the hub
-    would do that close: it would stand still for as long as the sender likes.
-    """
-    return [
-        _op(_LOAD, _ARG1),
-        _op(_JUMP_EQ, _SOL_SOCKET, 0, 3),
-        _op(_LOAD, _ARG2),
-        _op(_JUMP_EQ, _SO_LINGER, 0, 1),
-        _op(_RETURN, _ERRNO),
-        _op(_RETURN, _ALLOW),
-    ]
-
-
-def _no_leases() -> list[bytes]:
-    """Refuse a lease on a file, for which others wait up to 45 s when they open it.
-
-    A service user's sessions own the environment's files, though they cannot write to them: one of
-    them could stop the imports of all others. Commands of later kernels are refused as well.
-    """
-    return [
-        _op(_LOAD, _ARG1),
-        _op(_JUMP_EQ, _F_SETLEASE, 1, 0),
-        _op(_JUMP_GE, _F_LATER, 0, 1),
-        _op(_RETURN, _ERRNO | _EINVAL),
-        _op(_RETURN, _ALLOW),
-    ]
-
-
-def _no_reserved_room() -> list[bytes]:
-    """Refuse ``fallocate``, which fills a disk faster than the monitor can notice.
-
-    On EOPNOTSUPP, unlike ENOSYS, libc falls back to writing the blocks itself.
-    """
-    return [_op(_RETURN, _ERRNO | _EOPNOTSUPP)]
+def _op(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("HBBI", code, if_true, if_false, value)
 
 
 def _no_set_ids(mode: int, flags: int | None = None) -> list[bytes]:
@@ -317,25 +228,75 @@ def _no_set_ids(mode: int, flags: int | None = None) -> list[bytes]:
     ]
 
 
-_CHECKS: Mapping[str, Callable[[], list[bytes]]] = {
-    "openat": functools.partial(_no_set_ids, _ARG3, _ARG2),
-    "open": functools.partial(_no_set_ids, _ARG2, _ARG1),
-    "creat": functools.partial(_no_set_ids, _ARG1),
-    "chmod": functools.partial(_no_set_ids, _ARG1),
-    "fchmod": functools.partial(_no_set_ids, _ARG1),
-    "fchmodat": functools.partial(_no_set_ids, _ARG2),
-    "fchmodat2": functools.partial(_no_set_ids, _ARG2),
-    "mknod": functools.partial(_no_set_ids, _ARG1),
-    "mknodat": functools.partial(_no_set_ids, _ARG2),
-    "clone": _clone_without_namespaces,
-    "socket": _sockets_of_known_families,
-    "socketpair": _pairs_of_unix_sockets,
-    "ioctl": _no_requests_of_these,
-    "fallocate": _no_reserved_room,
-    "setsockopt": _no_lingering,
-    "fcntl": _no_leases,
+_UNIX, _INET, _INET6, _NETLINK = _FAMILIES
+_CHECKS: Mapping[str, list[bytes]] = {
+    "openat": _no_set_ids(_ARG3, _ARG2),
+    "open": _no_set_ids(_ARG2, _ARG1),
+    "creat": _no_set_ids(_ARG1),
+    "chmod": _no_set_ids(_ARG1),
+    "fchmod": _no_set_ids(_ARG1),
+    "fchmodat": _no_set_ids(_ARG2),
+    "fchmodat2": _no_set_ids(_ARG2),
+    "mknod": _no_set_ids(_ARG1),
+    "mknodat": _no_set_ids(_ARG2),
+    "clone": [  # without new namespaces
+        _op(_LOAD, _ARG0),
+        _op(_JUMP_SET, _NEW_NAMESPACES, 0, 1),
+        _op(_RETURN, _ERRNO | _EPERM),
+        _op(_RETURN, _ALLOW),
+    ],
+    "socket": [  # of the four families; no raw and packet sockets, except for netlink
+        _op(_LOAD, _ARG0),
+        _op(_JUMP_EQ, _UNIX, 9, 0),
+        _op(_JUMP_EQ, _NETLINK, 8, 0),
+        _op(_JUMP_EQ, _INET, 2, 0),
+        _op(_JUMP_EQ, _INET6, 1, 0),
+        _op(_RETURN, _ERRNO | _EAFNOSUPPORT),
+        _op(_LOAD, _ARG1),
+        _op(_AND, 0xF),
+        _op(_JUMP_EQ, 3, 1, 0),  # SOCK_RAW
+        _op(_JUMP_EQ, 10, 0, 1),  # SOCK_PACKET
+        _op(_RETURN, _ERRNO | _EPERM),
+        _op(_RETURN, _ALLOW),
+    ],
+    # Others need no pairs, and a request would load the family's module.
+    "socketpair": [
+        _op(_LOAD, _ARG0),
+        _op(_JUMP_EQ, _UNIX, 1, 0),
+        _op(_RETURN, _ERRNO | _EAFNOSUPPORT),
+        _op(_RETURN, _ALLOW),
+    ],
+    "ioctl": [
+        _op(_LOAD, _ARG1),
+        *(_op(_JUMP_EQ, each, len(_REQUESTS) + 3 - n, 0) for n, each in enumerate(_REQUESTS)),
+        _op(_AND, 0xFF00),
+        _op(_JUMP_EQ, _RESERVING, 1, 0),
+        _op(_RETURN, _ALLOW),
+        _op(_RETURN, _ERRNO | _EOPNOTSUPP),
+        _op(_RETURN, _ERRNO | _EPERM),
+    ],
+    # It fills a disk faster than the monitor can notice. On EOPNOTSUPP, unlike ENOSYS, libc falls
+    # back to writing the blocks itself.
+    "fallocate": [_op(_RETURN, _ERRNO | _EOPNOTSUPP)],
+    # SO_LINGER is ignored, which makes the last close of a socket wait. A session can send the
+    # descriptor of such a socket over its Unix socket to the hub, and the hub would do that close:
+    # it would stand still for as long as the sender likes.
+    "setsockopt": [
+        _op(_LOAD, _ARG1),
+        _op(_JUMP_EQ, _SOL_SOCKET, 0, 3),
+        _op(_LOAD, _ARG2),
+        _op(_JUMP_EQ, _SO_LINGER, 0, 1),
+        _op(_RETURN, _ERRNO),
+        _op(_RETURN, _ALLOW),
+    ],
+    # Others wait up to 45 s for a lease on a file when they open it. A service user's sessions own
+    # the environment's files, though they cannot write to them: one of them could stop the imports
+    # of all others. Commands of later kernels are refused as well.
+    "fcntl": [
+        _op(_LOAD, _ARG1),
+        _op(_JUMP_EQ, _F_SETLEASE, 1, 0),
+        _op(_JUMP_GE, _F_LATER, 0, 1),
+        _op(_RETURN, _ERRNO | _EINVAL),
+        _op(_RETURN, _ALLOW),
+    ],
 }
-
-
-def _op(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    return struct.pack("HBBI", code, if_true, if_false, value)

@@ -19,7 +19,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +80,6 @@ class GroupEvents:
 
 
 class SessionGroup:
-    """The leaf of one session."""
-
     def __init__(self, path: Path) -> None:
         self.path = path
         self._last = GroupEvents(0, 0, 0)
@@ -118,10 +116,9 @@ class SessionGroup:
         return self._last
 
     def weigh(self, weight: int) -> None:
-        """Set ``cpu.weight``."""
         if self.path.exists():
             with contextlib.suppress(OSError):  # the session has ended
-                _write(self.path / "cpu.weight", str(weight))
+                (self.path / "cpu.weight").write_text(str(weight))
 
     def cap(self, processors: float | None) -> None:
         """Set ``cpu.max`` to this number of CPUs, or to no limit (None)."""
@@ -157,26 +154,24 @@ class SessionGroups:
         no cgroup v2 with these controllers or it is not delegated to us.
         """
         root = _divisible(proc, managed)
-        if isinstance(root, str):
-            return cls._without(root)
-        groups = cls(root, name)
-        try:
-            groups.divide()
-        except OSError as error:
-            return cls._without(f"{root} cannot be divided: {error}")
-        _log.info("sessions are limited by cgroups below %s", root)
-        return groups
+        refusal = root
+        if isinstance(root, Path):
+            groups = cls(root, name)
+            try:
+                groups.divide()
+            except OSError as error:
+                refusal = f"{root} cannot be divided: {error}"
+            else:
+                _log.info("sessions are limited by cgroups below %s", root)
+                return groups
+        _log.info("sessions are limited by rlimits and the monitor alone: %s", refusal)
+        return None
 
     @staticmethod
     def refusal(*, proc: Path = Path("/proc"), managed: Path = _MANAGED) -> str:
         """Return why our own cgroup is not delegated to us, "" if it is. Changes nothing."""
         root = _divisible(proc, managed)
         return root if isinstance(root, str) else ""
-
-    @classmethod
-    def _without(cls, reason: str) -> SessionGroups | None:
-        _log.info("sessions are limited by rlimits and the monitor alone: %s", reason)
-        return None
 
     def divide(self) -> None:
         """Make the branches and enable the controllers in them. Raises: :class:`OSError`."""
@@ -185,7 +180,7 @@ class SessionGroups:
         for _ in range(_ROUNDS):
             for pid in _pids(self.root):
                 with contextlib.suppress(ProcessLookupError):
-                    _write(own / "cgroup.procs", str(pid))
+                    (own / "cgroup.procs").write_text(str(pid))
             try:
                 _hand_down(self.root)
                 break
@@ -198,7 +193,7 @@ class SessionGroups:
         processors = os.cpu_count() or 1
         together = min(_EACH * processors, _MOST_WEIGHT)
         for branch, weight in ((own, _FIRST), (self._zygotes, _FIRST), (self._sessions, together)):
-            _write(branch / "cpu.weight", str(weight))
+            (branch / "cpu.weight").write_text(str(weight))
         _cap(self._sessions, FOR_SESSIONS * processors)
         _hand_down(self._sessions)
         for stale in _branches(self._sessions):
@@ -208,13 +203,16 @@ class SessionGroups:
     def make(self, session_id: str, limits: Limits) -> SessionGroup:
         """Make a session's leaf with its limits; blocks. Raises: :class:`OSError`."""
         path = self._sessions / session_id
-        self._sweep()
+        with self._lock:
+            waiting, self._lingering = self._lingering, []
+        for each in waiting:
+            self._put_away(each)
         path.mkdir()
         try:
             for file, value in _settings(limits):
-                _write(path / file, value)
+                (path / file).write_text(value)
             if (path / "memory.swap.max").exists():
-                _write(path / "memory.swap.max", "0")
+                (path / "memory.swap.max").write_text("0")
         except OSError:
             _remove(path)
             raise
@@ -223,11 +221,12 @@ class SessionGroups:
     def put_away(self, group: SessionGroup) -> None:
         """Close a leaf, now or as soon as its killed processes have been reaped; blocks."""
         if not group.close():
-            self._linger(group.path)
+            with self._lock:
+                self._lingering.append(group.path)
 
     def shelter(self, pid: int) -> None:
         """Move a zygote out of our own leaf; may block: call it in a thread. Raises: OSError."""
-        _write(self._zygotes / "cgroup.procs", str(pid))
+        (self._zygotes / "cgroup.procs").write_text(str(pid))
 
     def overhead(self) -> int:
         """Return the memory of the supervisor's leaf and of the zygotes in bytes."""
@@ -248,18 +247,8 @@ class SessionGroups:
 
     def _put_away(self, path: Path) -> None:
         if not _remove(path):
-            self._linger(path)
-
-    def _linger(self, path: Path) -> None:
-        with self._lock:
-            self._lingering.append(path)
-
-    def _sweep(self) -> None:
-        with self._lock:
-            waiting, self._lingering = self._lingering, []
-        left = [path for path in waiting if not _remove(path)]
-        with self._lock:
-            self._lingering += left
+            with self._lock:
+                self._lingering.append(path)
 
 
 def _settings(limits: Limits) -> Iterator[tuple[str, str]]:
@@ -275,11 +264,11 @@ def _settings(limits: Limits) -> Iterator[tuple[str, str]]:
 
 
 def _divisible(proc: Path, managed: Path) -> Path | str:
-    """Return the delegated cgroup, or the reason why there is none."""
     root = _own_cgroup(proc)
     if root is None:
         return "this process is in no cgroup v2"
-    if root.name == _OWN and _is_divided(root.parent) and _is_ours(root.parent, managed):
+    above = set(_words(root.parent / "cgroup.subtree_control"))
+    if root.name == _OWN and above.issuperset(CONTROLLERS) and _is_ours(root.parent, managed):
         root = root.parent  # started by a hub that an earlier supervisor moved into that leaf
     missing = set(CONTROLLERS) - set(_words(root / "cgroup.controllers"))
     if missing:
@@ -302,11 +291,6 @@ def _own_cgroup(proc: Path) -> Path | None:
     return None
 
 
-def _is_divided(root: Path) -> bool:
-    """Return whether our controllers are enabled for its children (branches may be gone)."""
-    return set(CONTROLLERS) <= set(_words(root / "cgroup.subtree_control"))
-
-
 def _is_ours(root: Path, managed: Path) -> bool:
     needed = (root, root / "cgroup.procs", root / "cgroup.subtree_control")
     if not all(os.access(path, os.W_OK) for path in needed):
@@ -324,12 +308,12 @@ def _mark(path: Path, name: str) -> bytes:
 
 
 def _hand_down(path: Path) -> None:
-    _write(path / "cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS))
+    (path / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in CONTROLLERS))
 
 
 def _cap(path: Path, processors: float | None) -> None:
     with contextlib.suppress(OSError):  # the session has ended, or the kernel has no quotas
-        _write(path / "cpu.max", cpu_max(processors))
+        (path / "cpu.max").write_text(cpu_max(processors))
 
 
 def cpu_max(processors: float | None) -> str:
@@ -341,23 +325,19 @@ def cpu_max(processors: float | None) -> str:
 def _remove(path: Path) -> bool:
     """Kill the processes of a cgroup and remove it; false if the kernel does not allow that yet."""
     try:
-        if _pids(path):
-            _kill_all(path)
+        pids = _pids(path)
+        if pids and (path / "cgroup.kill").exists():
+            (path / "cgroup.kill").write_text("1")
+            pids = []
+        for pid in pids:  # before Linux 5.14
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         path.rmdir()
     except FileNotFoundError:
         return True
     except OSError:
         return False
     return True
-
-
-def _kill_all(path: Path) -> None:
-    if (path / "cgroup.kill").exists():
-        _write(path / "cgroup.kill", "1")
-        return
-    for pid in _pids(path):  # before Linux 5.14
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 def _branches(path: Path) -> list[Path]:
@@ -380,28 +360,15 @@ def _keyed(path: Path) -> dict[str, int]:
 
 
 def _words(path: Path) -> list[str]:
-    return _optional(path, lambda text: text.split())
+    return " ".join(_lines(path)).split()
 
 
 def _lines(path: Path) -> list[str]:
-    return _optional(path, lambda text: text.splitlines())
-
-
-def _optional(path: Path, split: Callable[[str], list[str]]) -> list[str]:
     try:
-        return split(_read(path))
+        return _read(path).splitlines()
     except OSError:
         return []
 
 
 def _read(path: Path) -> str:
     return path.read_text("utf-8", "replace")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write in a single system call, as the kernel requires for these files."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)

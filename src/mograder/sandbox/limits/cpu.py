@@ -115,8 +115,13 @@ class Processors:
             await asyncio.wait({self._watching})
 
     def _end_start_in(self, seconds: float, session: _Session) -> None:
-        loop = asyncio.get_running_loop()
-        session.end_of_start = loop.call_later(seconds, _end_start, session)
+        def end() -> None:
+            session.end_of_start = None
+            session.leaf.weigh(session.weight)
+            with contextlib.suppress(OSError):
+                session.note(session.leaf.cpu())
+
+        session.end_of_start = asyncio.get_running_loop().call_later(seconds, end)
 
     async def _watch(self) -> None:
         """Cap sessions while another one starts, then lift all caps."""
@@ -128,13 +133,6 @@ class Processors:
             await asyncio.sleep(_LOOK_SECONDS)
         for session in self._sessions.values():
             _lift(session)
-
-
-def _end_start(session: _Session) -> None:
-    session.end_of_start = None
-    session.leaf.weigh(session.weight)
-    with contextlib.suppress(OSError):
-        session.note(session.leaf.cpu())
 
 
 def _cap(sessions: Collection[_Session]) -> None:

@@ -240,8 +240,6 @@ def tree_size(top: Path, enough: int, *, own: bool = False) -> int:
 
 
 class _Level:
-    """An open directory of the walk."""
-
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.entries = os.scandir(descriptor)

@@ -8,6 +8,7 @@ count, which costs microseconds, to notice growth early. Without sessions it sle
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import threading
@@ -21,15 +22,9 @@ from mograder.core.files.disk import DiskReserve
 from mograder.sandbox.limits.cgroup2 import Reading, SessionGroup
 from mograder.sandbox.limits.cpu import Processors, put_first
 from mograder.sandbox.limits.disk_usage import DiskWatch
-from mograder.sandbox.limits.process_meter import Meter
-from mograder.sandbox.limits.procfs import Memory, machine_memory, machine_tasks
-from mograder.sandbox.limits.rules import (
-    End,
-    View,
-    decide,
-    is_full,
-    is_short,
-)
+from mograder.sandbox.limits.process_meter import ProcessMeter
+from mograder.sandbox.limits.procfs import Memory, machine_load, machine_memory
+from mograder.sandbox.limits.rules import End, View, decide, is_full, is_short
 from mograder.sandbox.protocol import LimitReason, Limits, Measured, SessionUse
 
 _log = logging.getLogger("mograder.supervisor")
@@ -79,7 +74,7 @@ class Monitor:
 
     def __init__(
         self,
-        meter: Meter,
+        meter: ProcessMeter,
         processors: Processors,
         *,
         disk_reserve: DiskReserve,
@@ -87,14 +82,17 @@ class Monitor:
         tell: Callable[[Measured], None],
         overhead: Callable[[], int],
     ) -> None:
-        """``end`` ends a session, ``tell`` reports use, ``overhead`` measures all other bytes."""
+        """``end`` ends a session, ``tell`` reports use, ``overhead`` measures all other bytes.
+
+        ``meter`` is for the sessions that have no cgroup.
+        """
         self._meter, self._processors = meter, processors
-        self._disk = DiskWatch(disk_reserve, meter.pids)
+        self._disk = DiskWatch(disk_reserve, self._pids)
         self._end, self._tell, self._overhead = end, tell, overhead
         self._threads = ThreadPoolExecutor(2, "guard", put_first)
         self._watches: dict[str, _Watch] = {}
         self._some, self._closed = asyncio.Event(), threading.Event()
-        self._memory, self._task_count = machine_memory(), machine_tasks()
+        self._memory, self._task_count = machine_memory(), machine_load()[0]
         self._next_pass = 0.0
         self._growing = False
         self._told_overhead = 0
@@ -118,13 +116,13 @@ class Monitor:
         a notebook, which ends by itself.
         """
         self._watches[session_id] = _Watch(limits, group, is_run)
-        self._meter.add(session_id, first_pid, limits.tmp_mb << 20, group)
+        if group is None:
+            self._meter.add(session_id, first_pid, limits.tmp_mb << 20)
         if workspace is not None:
             self._disk.add(session_id, workspace, limits.workspace_mb << 20)
         self._some.set()
 
     def forget(self, session_id: str) -> None:
-        """Stop monitoring a session that is being ended or has ended."""
         self._processors.forget(session_id)
         watch = self._watches.pop(session_id, None)
         if watch is None:
@@ -159,7 +157,7 @@ class Monitor:
 
     async def _look(self) -> None:
         """Read the machine's load, and run a pass if one is due or a threshold is exceeded."""
-        memory, tasks = machine_memory(), machine_tasks()
+        memory, tasks = machine_memory(), machine_load()[0]
         alarmed = (
             self._memory.available - memory.available > _DROP
             or is_short(memory)
@@ -217,8 +215,19 @@ class Monitor:
             self._next_overhead = now + _OVERHEAD_SECONDS
             self._told_overhead = self._overhead()
 
+    def _pids(self, name: str) -> list[int]:
+        watch = self._watches.get(name)
+        if watch is not None and watch.group is not None:
+            return watch.group.pids()
+        return self._meter.pids(name)
+
     def _read(self, name: str, watch: _Watch, now: float) -> None:
-        before, reading = watch.reading, self._meter.read(name)
+        before = reading = watch.reading
+        if watch.group is None:
+            reading = self._meter.read(name)
+        else:
+            with contextlib.suppress(OSError, ValueError):  # it has ended
+                reading = watch.group.use()
         self._processors.note(name, reading.cpu)
         worked = reading.cpu - watch.counted >= _CPU_STEP
         if worked:
@@ -230,26 +239,16 @@ class Monitor:
             watch.still += 1
         watch.grown = reading.memory - before.memory if watch.read else 0
         watch.reading, watch.read = reading, True
-        full = is_full(reading.tasks, watch.limits.processes) or self._refused(watch)
+        full, refused = is_full(reading.tasks, watch.limits.processes), watch.refused
+        if watch.group is not None and not full:
+            watch.refused = watch.group.events().refused  # processes, by the kernel
+        full = full or watch.refused > refused
         watch.full_since = min(watch.full_since, now) if full else math.inf
-
-    def _refused(self, watch: _Watch) -> bool:
-        """Return whether the kernel has refused it a process since the last pass."""
-        if watch.group is None:
-            return False
-        before, watch.refused = watch.refused, watch.group.events().refused
-        return watch.refused > before
 
     def _act(self, memory: Memory, now: float) -> None:
         views = [
-            View(
-                name,
-                watch.reading.memory,
-                watch.limits.memory_mb << 20,
-                watch.grown,
-                watch.full_since,
-            )
-            for name, watch in self._watches.items()
+            View(name, w.reading.memory, w.limits.memory_mb << 20, w.grown, w.full_since)
+            for name, w in self._watches.items()
         ]
         self._growing = any(
             watch.grown > _GROWS or watch.full_since < math.inf for watch in self._watches.values()
@@ -271,11 +270,18 @@ class Monitor:
         if time.monotonic() < self._next_news:
             return
         self._next_news = time.monotonic() + _NEWS_SECONDS
-        changed = [
-            use
-            for name, watch in self._watches.items()
-            if watch.read and (use := self._news_of(name, watch)) is not None
-        ]
+        changed: list[SessionUse] = []
+        for name, watch in self._watches.items():
+            use = SessionUse(
+                session_id=name,
+                memory=watch.reading.memory,
+                cpu=round(watch.reading.cpu, 2),
+                processes=watch.reading.tasks,
+                workspace=self._disk.size(name),
+            )
+            if watch.read and _differs(watch.told, use):
+                watch.told = use
+                changed.append(use)
         if changed:
             self._tell(self._measured(tuple(changed)))
 
@@ -283,23 +289,8 @@ class Monitor:
         runs = sum(watch.reading.memory for watch in self._watches.values() if watch.is_run)
         return Measured(sessions=changed, overhead=self._told_overhead, runs=runs)
 
-    def _news_of(self, name: str, watch: _Watch) -> SessionUse | None:
-        """Return a session's use if it differs from the last report, else None."""
-        use = SessionUse(
-            session_id=name,
-            memory=watch.reading.memory,
-            cpu=round(watch.reading.cpu, 2),
-            processes=watch.reading.tasks,
-            workspace=self._disk.size(name),
-        )
-        if not _differs(watch.told, use):
-            return None
-        watch.told = use
-        return use
-
 
 def _differs(before: SessionUse | None, now: SessionUse) -> bool:
-    """Return whether a change is large enough to report."""
     if before is None:
         return True
     return (

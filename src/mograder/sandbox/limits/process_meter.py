@@ -1,6 +1,6 @@
-"""Resource use of each session, from its cgroup v2 or, where there is none, from ``/proc``.
+"""Resource use of sessions from ``/proc``, where they have no cgroups.
 
-In ``/proc`` a process belongs to a session by its pid namespace: each session has its own and can
+A process belongs to a session by its pid namespace: each session has its own and can
 make no other, so double forks, ``setsid`` and adoption hide nothing. The memory of a process is
 its proportional share (PSS), since forks of one zygote share most of their pages. The kernel needs
 up to a millisecond to compute it, so it is read again only after the process changed its memory.
@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 
 from mograder.sandbox.isolation.bwrap_process import children_of
 from mograder.sandbox.isolation.policy import HOME
-from mograder.sandbox.limits.cgroup2 import Reading, SessionGroup
+from mograder.sandbox.limits.cgroup2 import Reading
 from mograder.sandbox.limits.procfs import (
     PAGE,
     TICKS,
     Share,
     Stat,
-    last_pid,
+    machine_load,
     namespace_of,
     share_of,
     stat_of,
@@ -34,39 +34,6 @@ _MOST_PROCESSES = 10_000
 _MEMORY_MOUNTS = ("tmp", "dev/shm", str(HOME).lstrip("/"))
 _NAME_BYTES = 1024
 """The kernel's memory for each file of a tmpfs, beside its content; 1.1 KB were measured."""
-
-
-class GroupMeter:
-    """Measures sessions by the kernel's accounting of their cgroups.
-
-    The methods are those of :class:`ProcessMeter`, which describes them.
-    """
-
-    def __init__(self) -> None:
-        self._groups: dict[str, SessionGroup] = {}
-        self._readings: dict[str, Reading] = {}
-
-    def add(
-        self, session_id: str, first_pid: int, tmp_bytes: int, group: SessionGroup | None
-    ) -> None:
-        if group is not None:
-            self._groups[session_id] = group
-
-    def remove(self, session_id: str) -> None:
-        self._groups.pop(session_id, None)
-        self._readings.pop(session_id, None)
-
-    def find(self) -> None:
-        """Do nothing: the kernel lists the processes of a cgroup."""
-
-    def read(self, session_id: str) -> Reading:
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            self._readings[session_id] = self._groups[session_id].use()
-        return self._readings.get(session_id, Reading(0, 0.0, 0))
-
-    def pids(self, session_id: str) -> list[int]:
-        group = self._groups.get(session_id)
-        return [] if group is None else group.pids()
 
 
 @dataclass(slots=True)
@@ -95,10 +62,8 @@ class ProcessMeter:
         self._sessions: dict[str, _Session] = {}
         self._last_pid = 0
 
-    def add(
-        self, session_id: str, first_pid: int, tmp_bytes: int, group: SessionGroup | None
-    ) -> None:
-        """Measure a session from now on, by its cgroup or the first process of its sandbox.
+    def add(self, session_id: str, first_pid: int, tmp_bytes: int) -> None:
+        """Measure a session from now on; ``first_pid`` is the first process of its sandbox.
 
         ``tmp_bytes`` is the size limit of each tmpfs in it.
         """
@@ -111,8 +76,9 @@ class ProcessMeter:
         self._sessions.pop(session_id, None)
 
     def find(self) -> None:
-        """Update the sets of the sessions' processes."""
-        before, self._last_pid = self._last_pid, last_pid()
+        if not self._sessions:
+            return
+        before, self._last_pid = self._last_pid, machine_load()[1]
         if before == self._last_pid:  # no process has started
             return
         sessions = tuple(self._sessions.values())
@@ -146,9 +112,6 @@ class ProcessMeter:
         """Return the pids of a session as of the last :meth:`find`."""
         session = self._sessions.get(session_id)
         return [] if session is None else list(session.pids)
-
-
-Meter = GroupMeter | ProcessMeter
 
 
 def helpers_memory(sessions: Collection[int]) -> int:

@@ -23,7 +23,6 @@ _MEMINFO_BYTES, _LOAD_BYTES = 4096, 512
 _BLOCK = 512
 """Unit of ``st_blocks`` in bytes, whatever the file system's block size."""
 
-_PAGE_TABLES = re.compile(rb"^VmPTE:\s*(\d+) kB", re.MULTILINE)
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
 
 
@@ -77,12 +76,8 @@ def parse_stat(data: bytes) -> Stat:
 
 def parse_rollup(data: bytes) -> Share:
     """Parse ``smaps_rollup``; an older kernel has no field for shared memory (then 0)."""
-    found = {b"Pss:": 0, b"Pss_Shmem:": 0}
-    for line in data.splitlines():
-        words = line.split()
-        if len(words) == 3 and words[0] in found:
-            found[words[0]] = int(words[1]) << 10
-    whole, shared = found[b"Pss:"], found[b"Pss_Shmem:"]
+    found = _sizes(data)
+    whole, shared = found.get(b"Pss:", 0), found.get(b"Pss_Shmem:", 0)
     return Share(private=max(0, whole - shared), shared=shared)
 
 
@@ -91,8 +86,7 @@ def parse_page_tables(data: bytes) -> int:
 
     Page tables belong to one process, even if the pages are shared.
     """
-    found = _PAGE_TABLES.search(data)
-    return int(found[1]) << 10 if found else 0
+    return _sizes(data).get(b"VmPTE:", 0)
 
 
 def parse_written(data: bytes) -> int:
@@ -105,32 +99,27 @@ def parse_written(data: bytes) -> int:
 
 
 def parse_meminfo(data: bytes) -> Memory:
-    found: dict[bytes, int] = {}
-    for line in data.splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[1].isdigit():
-            found[words[0]] = int(words[1]) << 10
+    found = _sizes(data)
     return Memory(found.get(b"MemAvailable:", 0), found.get(b"MemTotal:", 0))
 
 
-def parse_load(data: bytes) -> tuple[int, int]:
-    """Return the number of processes and threads, and the last pid, from ``/proc/loadavg``."""
-    *_, tasks, last_pid = data.split()
-    return int(tasks.partition(b"/")[2]), int(last_pid)
+def _sizes(data: bytes) -> dict[bytes, int]:
+    """Return the bytes in lines such as ``MemTotal: 8 kB``, by their first words."""
+    lines = (line.split() for line in data.splitlines())
+    return {w[0]: int(w[1]) << 10 for w in lines if len(w) >= 2 and w[1].isdigit()}
 
 
 def machine_memory() -> Memory:
     return parse_meminfo(_read("/proc/meminfo", _MEMINFO_BYTES))
 
 
-def machine_tasks() -> int:
-    """Return the machine's current number of processes and threads."""
-    return parse_load(_read("/proc/loadavg", _LOAD_BYTES))[0]
+def machine_load() -> tuple[int, int]:
+    """Return the number of processes and threads, and the last pid that the kernel has given.
 
-
-def last_pid() -> int:
-    """Return the last pid given by the kernel: while it is the same, no process has started."""
-    return parse_load(_read("/proc/loadavg", _LOAD_BYTES))[1]
+    While that is the same, no process has started.
+    """
+    *_, tasks, last_pid = _read("/proc/loadavg", _LOAD_BYTES).split()
+    return int(tasks.partition(b"/")[2]), int(last_pid)
 
 
 def stat_of(pid: int) -> Stat | None:
@@ -213,7 +202,6 @@ _STARTS_PER_PROCESSOR = 2
 
 
 def usable_starts() -> int:
-    """Return how many sessions may start at the same time."""
     return _STARTS_PER_PROCESSOR * len(os.sched_getaffinity(0))
 
 
@@ -223,26 +211,13 @@ def usable_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
     A smaller limit of the hub's own cgroup takes precedence: the hub is then in a container, and
     its sessions are in the same one.
     """
-    total = parse_meminfo((proc / "meminfo").read_bytes()).total
-    bounds = [total, *_cgroup_bounds(proc, cgroups)]
-    return min(bounds) * 9 // 10
-
-
-def _cgroup_bounds(proc: Path, cgroups: Path) -> list[int]:
-    """Return the cgroup v2 memory limits, in bytes, of the hub's cgroup and its ancestors."""
-    try:
+    bounds = [parse_meminfo((proc / "meminfo").read_bytes()).total]
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
         lines = (proc / "self" / "cgroup").read_text().splitlines()
-    except OSError:
-        return []
     own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
     place = PurePosixPath(own.lstrip("/"))
-    found = (_bound(cgroups / each / "memory.max") for each in (place, *place.parents))
-    return [bound for bound in found if bound]
-
-
-def _bound(path: Path) -> int:
-    try:
-        text = path.read_text().strip()
-    except OSError:
-        return 0
-    return int(text) if text.isdecimal() else 0
+    for each in (place, *place.parents):
+        with contextlib.suppress(OSError, ValueError):  # "max", or the file is not there
+            bounds.append(int((cgroups / each / "memory.max").read_text()))
+    return min(filter(None, bounds), default=0) * 9 // 10

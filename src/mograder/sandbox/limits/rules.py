@@ -42,8 +42,6 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The decision to end a session."""
-
     session_id: str
     reason: LimitReason
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.files import file_lock
 from mograder.core.sections.settings_model import SecuritySettings
@@ -96,7 +97,7 @@ def held(state: Path) -> Iterator[None]:
             f"The node's directory {state} cannot be written: {error.strerror} ({_LOCK}).",
             hint="Run the node as the user who owns it, or name another one with --state.",
         ) from error
-    try:
+    with closing_fd(lock):
         if not file_lock.acquire(lock, seconds=_HOLD_SECONDS):
             raise Conflict(
                 f"Another node is at work in {state}.",
@@ -105,8 +106,6 @@ def held(state: Path) -> Iterator[None]:
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         yield
-    finally:
-        os.close(lock)
 
 
 def send(state: Path, number: signal.Signals) -> None:
@@ -116,19 +115,14 @@ def send(state: Path, number: signal.Signals) -> None:
         lock = os.open(state / _LOCK, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         raise absent from None
-    try:
+    with closing_fd(lock), contextlib.suppress(ProcessLookupError, PermissionError):
         text = os.pread(lock, _DIGITS, 0).decode("ascii", "replace")
         if not text.isdecimal() or file_lock.acquire(lock):
             raise absent  # it has ended, and the number may be another process's
         # Opened before the lock is tried again: then the process is the one that holds it.
-        process = os.pidfd_open(int(text))
-        try:
+        with closing_fd(os.pidfd_open(int(text))) as process:
             if file_lock.acquire(lock):
                 raise absent
             signal.pidfd_send_signal(process, number)
-        finally:
-            os.close(process)
-    except (ProcessLookupError, PermissionError):
-        raise absent from None
-    finally:
-        os.close(lock)
+            return
+    raise absent

@@ -259,7 +259,6 @@ class NodeDialer:
         self.connected = False
 
     def connect(self) -> None:
-        """Connect, and again whenever the connection has ended."""
         self._tasks.start(self._keep())
 
     def cut(self) -> None:
@@ -299,11 +298,7 @@ class NodeDialer:
                 told = said
             except Exception:  # noqa: BLE001 - a node that left its hub would be of no use
                 _log.exception("the conversation with the hub at %s broke", self._hub)
-            await pause.wait(self._longest_pause)
-
-    def _longest_pause(self) -> float:
-        """Return the longest pause: short while sessions would end without a hub."""
-        return _HURRIED_PAUSE if self._hurried() else _LONGEST_PAUSE
+            await pause.wait(lambda: _HURRIED_PAUSE if self._hurried() else _LONGEST_PAUSE)
 
     async def _converse(self, pause: _Pause) -> None:
         first = await self._reach()

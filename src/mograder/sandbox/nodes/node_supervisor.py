@@ -22,7 +22,7 @@ from mograder.core.errors import Forbidden, InvalidInput, MograderError, Sandbox
 from mograder.core.files.shared_files import look_for
 from mograder.core.operating_system import ending_signals
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
-from mograder.core.tasks import BackgroundTasks, Progress, repeat
+from mograder.core.tasks import BackgroundTasks, Progress, repeat, set_within
 from mograder.sandbox.client.bootstrap import prove
 from mograder.sandbox.environments.builder import mark_used
 from mograder.sandbox.environments.locked_builds import LockedBuilds
@@ -72,19 +72,16 @@ class NodePaths:
         notebook = PurePosixPath(request.notebook)
         if notebook.is_absolute() or ".." in notebook.parts:
             raise InvalidInput(f"This is not the name of a notebook: {request.notebook[:80]!r}.")
-        directory = self._on_a_share(request.directory)
-        look_for(directory)  # the hub may just have made or replaced it
-        return {"directory": directory, "environment": self.own(request.environment)}
-
-    def _on_a_share(self, directory: Path) -> Path:
-        real = Path(os.path.realpath(directory))
-        if not directory.is_absolute() or not any(map(real.is_relative_to, self._shares)):
+        real = Path(os.path.realpath(request.directory))
+        absolute = request.directory.is_absolute()
+        if not absolute or not any(map(real.is_relative_to, self._shares)):
             raise Forbidden(
-                f"This node serves no directory {directory}.",
+                f"This node serves no directory {request.directory}.",
                 hint="Mount the hub's directories on the node at the same path, and name them "
                 "with --share.",
             )
-        return real
+        look_for(real)  # the hub may just have made or replaced it
+        return {"directory": real, "environment": self.own(request.environment)}
 
     def own(self, environment: Path) -> Path:
         """Return this node's environment of the same name. Raises: :class:`InvalidInput`."""
@@ -116,7 +113,6 @@ class Drain:
 
     @property
     def draining(self) -> bool:
-        """Whether new sessions are refused."""
         return self._wished or self._leaving
 
     def wish(self, *, draining: bool) -> None:
@@ -160,15 +156,12 @@ class Drain:
         return max(0, sessions - math.ceil(self._left * left / (self._seconds / 2)))
 
     def is_over(self, *, busy: bool) -> bool:
-        """Return whether the node is to end now."""
         return self._leaving and (not busy or self.seconds_left() == 0)
 
     async def changed(self, seconds: float) -> None:
         """Wait for the next change, for ``seconds`` at most and not beyond the end."""
         left = self.seconds_left()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds if left is None else min(seconds, left)):
-                await self._news.wait()
+        await set_within(self._news, seconds if left is None else min(seconds, left))
         self._news.clear()
 
 
@@ -199,7 +192,6 @@ class Statuses:
         self._answered = clock()
 
     def next_number(self) -> int:
-        """Return the number of a status that is sent now."""
         self._number += 1
         self._sent[self._number] = self._clock()
         while len(self._sent) > _KEPT_STATUSES:
@@ -235,7 +227,7 @@ class NodeSupervisor(Supervisor):
     """A node at work, until :meth:`serve` returns.
 
     Mutable state: that of a supervisor, the drain, the sessions that it ends, whether it may not
-    serve its hub (:meth:`_is_unfit`), and the epoch of the hub that granted the last lease.
+    serve its hub, and the epoch of the hub that granted the last lease.
     """
 
     def __init__(
@@ -265,7 +257,6 @@ class NodeSupervisor(Supervisor):
         self.lease.on_over = self._dialer.cut
 
     async def serve(self) -> None:
-        """Serve the hub until the drain is over, then end all sessions."""
         self.lease.hold(0.0)
         if self._runner.kind == "bubblewrap":
             await prove(self, self._config)
@@ -273,7 +264,8 @@ class NodeSupervisor(Supervisor):
         _log.info("this node serves %s", self._hub)
         self._service.tell(READY, f"STATUS=Serving {self._hub}")
         self._background.start(self._leave_silent_hubs())
-        self._background.start(self._prune_daily())
+        daily = repeat("unused environments", self._prune, _DAY, at_once=False)
+        self._background.start(daily)
         try:
             await self._report()
         finally:
@@ -314,7 +306,7 @@ class NodeSupervisor(Supervisor):
         self._statuses.expect()
         # At once: after a hub's restart the lease may be over before the next regular status.
         with contextlib.suppress(OSError):
-            tell(writer, await self._status())
+            tell((writer,), await self._status())
         await self._conversations.start(self._converse(reader, writer))
 
     async def _do(self, call: Call, writer: asyncio.StreamWriter) -> Done:
@@ -352,21 +344,8 @@ class NodeSupervisor(Supervisor):
 
     def _hold(self, grant: GrantLease) -> None:
         until = self._statuses.end_of(grant.number, grant.seconds)
-        self.drain.wish(draining=grant.draining or self._is_unfit(grant))
-        self._epochs.see(grant.epoch)  # refuses a hub that was replaced
-        self.lease.hold(until)
-        if grant.epoch != self._epoch:
-            self._epoch = grant.epoch
-            # Those of a hub that hangs would stay open: beside one editor another may only read.
-            # This hub's own may be there before its first lease.
-            self._dialer.cut_earlier()
-
-    def _is_unfit(self, grant: GrantLease) -> bool:
-        """Return whether either the hub or this node is root, and log it once.
-
-        Such a node may take no session: as root it gives a copy's directory to the session's own
-        uid, which takes it away from a hub that is not root.
-        """
+        # As root a node gives a copy's directory to the session's own uid, which takes it away
+        # from a hub that is not root: such a node may take no session.
         unfit = grant.uid is not None and (grant.uid == 0) != (os.geteuid() == 0)
         if unfit and not self._unfit:
             _log.error(
@@ -376,7 +355,14 @@ class NodeSupervisor(Supervisor):
                 grant.uid,
             )
         self._unfit = unfit
-        return unfit
+        self.drain.wish(draining=grant.draining or unfit)
+        self._epochs.see(grant.epoch)  # refuses a hub that was replaced
+        self.lease.hold(until)
+        if grant.epoch != self._epoch:
+            self._epoch = grant.epoch
+            # Those of a hub that hangs would stay open: beside one editor another may only read.
+            # This hub's own may be there before its first lease.
+            self._dialer.cut_earlier()
 
     async def _build(
         self, call_id: int, order: PrepareEnvironment, writer: asyncio.StreamWriter
@@ -408,8 +394,7 @@ class NodeSupervisor(Supervisor):
             except OSError as error:
                 _log.error("the state of this node is not known: %s", error)
             else:
-                for hub in tuple(self._hubs):
-                    tell(hub, status)
+                tell(self._hubs, status)
                 if self.drain.is_over(busy=bool(status.sessions or status.runs)):
                     return
                 self._move(status.sessions)
@@ -437,15 +422,16 @@ class NodeSupervisor(Supervisor):
 
     def _move(self, sessions: tuple[str, ...]) -> None:
         """End those of the live sessions that the drain has no more time for, in the background."""
+
+        async def move(session_id: str) -> None:
+            try:
+                await self._session_table.stop(session_id, asked=False, reason="moved")
+            except (MograderError, OSError) as error:
+                _log.warning("session %s was not ended completely: %s", session_id, error)
+
         left = sorted({*sessions} - self._moving.keys())
         for session_id in left[: self.drain.due(len(left))]:
-            self._moving[session_id] = asyncio.create_task(self._move_away(session_id))
-
-    async def _move_away(self, session_id: str) -> None:
-        try:
-            await self._session_table.stop(session_id, asked=False, reason="moved")
-        except (MograderError, OSError) as error:
-            _log.warning("session %s was not ended completely: %s", session_id, error)
+            self._moving[session_id] = asyncio.create_task(move(session_id))
 
     async def _leave_silent_hubs(self) -> None:
         """Close the connection to a hub that grants no lease: another one may be at work."""
@@ -457,12 +443,9 @@ class NodeSupervisor(Supervisor):
                 for hub in tuple(self._hubs):
                     hub.transport.abort()
 
-    async def _prune_daily(self) -> None:
-        async def prune() -> None:
-            removed = await asyncio.to_thread(prune_unused, self._builds.path)
-            _log.info("removed %d environments that were not used for a month", len(removed))
-
-        await repeat("unused environments", prune, _DAY, at_once=False)
+    async def _prune(self) -> None:
+        removed = await asyncio.to_thread(prune_unused, self._builds.path)
+        _log.info("removed %d environments that were not used for a month", len(removed))
 
 
 def prune_unused(root: Path) -> tuple[str, ...]:
@@ -471,13 +454,9 @@ def prune_unused(root: Path) -> tuple[str, ...]:
     A node does not know which items are published. A hub has it build an environment again that it
     lacks, so nothing is lost but time.
     """
-    pruned = prune_environments(root, _recent(root))
-    return tuple(each.path.name for each in pruned.removed)
-
-
-def _recent(root: Path) -> frozenset[str]:
     since = time.time() - _UNUSED_SECONDS
-    return frozenset(p.name for p in finished_environments(root) if last_use(p) > since)
+    recent = frozenset(p.name for p in finished_environments(root) if last_use(p) > since)
+    return tuple(each.path.name for each in prune_environments(root, recent).removed)
 
 
 def serve_node(config: NodeConfig, hub: Hub, secret: str, service: Service) -> None:

@@ -38,10 +38,13 @@ a fifth more time."""
 
 _HEAD_BYTES = 8192
 _CONNECT_SECONDS = 5.0
-_KEEPALIVE_SECONDS = 20
-_PROBES = 3
-_PROBE_SECONDS = 5
-_UNANSWERED_SECONDS = 30
+_KEEPALIVE = {
+    socket.TCP_KEEPIDLE: 20,
+    socket.TCP_KEEPINTVL: 5,
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 30_000,  # milliseconds
+}
+"""Seconds, but the last two."""
 
 
 class OpenSession(Message):
@@ -120,11 +123,8 @@ def prepare(transport: asyncio.Transport) -> None:
     if connection is None or connection.family == socket.AF_UNIX:
         return
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_SECONDS)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
-    milliseconds = _UNANSWERED_SECONDS * 1000
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    for option, value in _KEEPALIVE.items():
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def abort(transport: asyncio.WriteTransport) -> None:
@@ -158,6 +158,7 @@ class _End(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.other: _End = self
         self.full = False
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is not of that class
@@ -184,16 +185,17 @@ class _End(asyncio.Protocol):
         self.transport = None
         if self.other.transport is not None:
             self.other.transport.close()
+        if not self.lost.done():
+            self.lost.set_result(None)
 
 
 class Relay:
-    """A connection of a hub to a session; :attr:`ended` is set when both sides are closed."""
+    """A connection of a hub to a session; :attr:`ended` is set when the hub's side is closed."""
 
     def __init__(self) -> None:
-        self._hub = _HubEnd(self)
-        self._session = _End()
+        self._hub, self._session = _End(), _End()
         self._hub.other, self._session.other = self._session, self._hub
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended = self._hub.lost
 
     async def start(self, transport: asyncio.Transport, received: bytes, path: Path) -> None:
         """Connect to the session's socket and relay; the hub's connection must be paused.
@@ -224,16 +226,3 @@ class Relay:
         for end in (self._hub, self._session):
             if end.transport is not None:
                 abort(end.transport)
-
-
-class _HubEnd(_End):
-    """The hub's connection, whose end is that of the relay."""
-
-    def __init__(self, relay: Relay) -> None:
-        super().__init__()
-        self._relay = relay
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if not self._relay.ended.done():
-            self._relay.ended.set_result(None)

@@ -67,7 +67,6 @@ class CheckPipes:
         return (write_end,)
 
     def close(self, session_id: str) -> None:
-        """Close the pipe of a session that has ended, unless that is done already."""
         if (pipe := self._open.pop(session_id, None)) is not None:
             pipe.close()
 

@@ -19,7 +19,6 @@ import shutil
 import signal
 import stat
 import sys
-from collections.abc import Iterator
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -28,6 +27,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from uv import find_uv_bin
 
+from mograder.core.context_managers import closing_fd
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.files import file_lock
 from mograder.core.log import QuietHandler
@@ -51,10 +51,15 @@ _INODE, _PATH = 6, 7  # columns of /proc/net/unix
 
 def end_strays(sockets: Path) -> int:
     """Kill every process that has a socket below ``sockets`` open; return their number."""
-    inodes = set(_inodes(f"{sockets}/"))
+    inodes: set[str] = set()
+    for line in Path("/proc/net/unix").read_text("utf-8", "replace").splitlines():
+        columns = line.split(maxsplit=_PATH)
+        if len(columns) > _PATH and columns[_PATH].startswith(f"{sockets}/"):
+            inodes.add(columns[_INODE])
     if not inodes:
         return 0
-    return sum(_end(pid, inodes) for pid in _pids())
+    pids = {int(p.name) for p in Path("/proc").iterdir() if p.name.isdecimal()} - {os.getpid()}
+    return sum(_end(pid, inodes) for pid in pids)
 
 
 def _end(pid: int, inodes: set[str]) -> bool:
@@ -63,34 +68,11 @@ def _end(pid: int, inodes: set[str]) -> bool:
     The pidfd is opened before the check: the pid may be reused for another process, but the pidfd
     refers to the process that was checked, or to none.
     """
-    try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return False
-    try:
-        if inodes.isdisjoint(sockets_of(pid).values()):
-            return False
-        with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(OSError), closing_fd(os.pidfd_open(pid)) as process:
+        if not inodes.isdisjoint(sockets_of(pid).values()):
             signal.pidfd_send_signal(process, signal.SIGKILL)
-        return True
-    except OSError:  # it ended meanwhile, or belongs to another user
-        return False
-    finally:
-        os.close(process)
-
-
-def _inodes(prefix: str) -> Iterator[str]:
-    for line in Path("/proc/net/unix").read_text("utf-8", "replace").splitlines():
-        columns = line.split(maxsplit=_PATH)
-        if len(columns) > _PATH and columns[_PATH].startswith(prefix):
-            yield columns[_INODE]
-
-
-def _pids() -> list[int]:
-    own = os.getpid()
-    return [
-        int(p.name) for p in Path("/proc").iterdir() if p.name.isdecimal() and int(p.name) != own
-    ]
+            return True
+    return False  # it ended meanwhile, or belongs to another user
 
 
 _FILES = {
@@ -122,7 +104,9 @@ def write_etc(directory: Path, *, network: bool, host: Path = Path("/etc")) -> P
         (directory / name).write_text(text)
     for name in _BUILD if network else _SESSION:
         _copy(host / name, directory / name)
-    _open_to_all(directory)
+    for path in (directory, *directory.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
     return directory
 
 
@@ -146,10 +130,7 @@ def _unreadable(directory: str, names: list[str]) -> list[str]:
 
 
 def _is_public(path: Path) -> bool:
-    """Return whether all users may read the path; true for a link, which is copied as a link.
-
-    Inside, a link whose target is not public is dangling.
-    """
+    """Return whether all users may read the path; true for a link, which is copied as a link."""
     try:
         mode = path.lstat().st_mode
     except OSError:  # removed meanwhile, or it never existed
@@ -157,12 +138,6 @@ def _is_public(path: Path) -> bool:
     if stat.S_ISDIR(mode):
         return mode & _ALL_ENTER == _ALL_ENTER
     return stat.S_ISLNK(mode) or (stat.S_ISREG(mode) and bool(mode & _ALL_READ))
-
-
-def _open_to_all(directory: Path) -> None:
-    for path in (directory, *directory.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 _log = logging.getLogger("mograder.supervisor")
@@ -264,7 +239,14 @@ def prepare_runtime(runtime: Path) -> int:
         )
     # Sandboxes that root starts run as other uids, and traverse it to reach their bind mounts.
     runtime.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    held = _hold(runtime)
+    held = file_lock.open_lock(runtime / "lock")
+    # A second supervisor would unlink this one's sockets.
+    if not file_lock.acquire(held, seconds=_HOLD_SECONDS):
+        os.close(held)
+        raise SandboxUnavailable(
+            f"Another session supervisor is at work in {runtime}.",
+            hint="Stop it, or set [hub] runtime_dir to a directory of this course's own.",
+        )
     sessions = runtime / SESSIONS
     sessions.mkdir(mode=0o700, exist_ok=True)
     sessions.chmod(0o700)
@@ -273,21 +255,6 @@ def prepare_runtime(runtime: Path) -> int:
     for stale in sessions.iterdir():
         stale.unlink()
     return held
-
-
-def _hold(runtime: Path) -> int:
-    """Lock the directory, since a second supervisor would unlink this one's sockets; return the fd.
-
-    Raises: :class:`SandboxUnavailable` if another supervisor holds the lock.
-    """
-    lock = file_lock.open_lock(runtime / "lock")
-    if not file_lock.acquire(lock, seconds=_HOLD_SECONDS):
-        os.close(lock)
-        raise SandboxUnavailable(
-            f"Another session supervisor is at work in {runtime}.",
-            hint="Stop it, or set [hub] runtime_dir to a directory of this course's own.",
-        )
-    return lock
 
 
 def runtime_name(runtime: Path) -> str:
@@ -310,7 +277,20 @@ def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
         space = MountSpace((config.runtime, Path("/run"), Path("/tmp")), own)  # noqa: S108
         place = space.place
     keep_cache(config.uv_cache, uid_base)
-    host = _host(config, place)
+    links, directories = system_links()
+    copy_programs(place / "scripts")
+    host = Host(
+        etc=write_etc(place / "etc", network=False),
+        build_etc=write_etc(place / "etc-build", network=True),
+        uv=Path(find_uv_bin()),
+        uv_cache=config.uv_cache,
+        scripts=place / "scripts",
+        links=links,
+        directories=directories,
+        build_variables=tuple(config.build_variables.items()),
+        build_readable=config.build_readable,
+        asset_url=config.asset_url,
+    )
     if config.sandbox == "none":
         return PlainRunner(uid_base, space), host
     sources = Sources() if space is None else PrivateSources(space)
@@ -335,24 +315,6 @@ def keep_cache(cache: Path, uid: int | None) -> None:
             hint="Let the user who runs this write there, or name another place by [hub] "
             "uv_cache_dir, or on a node by the variable MOGRADER_NODE_UV_CACHE.",
         ) from error
-
-
-def _host(config: SupervisorConfig, place: Path) -> Host:
-    links, directories = system_links()
-    scripts = place / "scripts"
-    copy_programs(scripts)
-    return Host(
-        etc=write_etc(place / "etc", network=False),
-        build_etc=write_etc(place / "etc-build", network=True),
-        uv=Path(find_uv_bin()),
-        uv_cache=config.uv_cache,
-        scripts=scripts,
-        links=links,
-        directories=directories,
-        build_variables=tuple(config.build_variables.items()),
-        build_readable=config.build_readable,
-        asset_url=config.asset_url,
-    )
 
 
 _LARGEST = 1 << 20

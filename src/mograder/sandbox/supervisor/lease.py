@@ -143,16 +143,12 @@ class Lease:
     number of the term, which changes at each lapse.
     """
 
-    def __init__(
-        self, kill_sessions: Callable[[], None], *, give_up: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, kill_sessions: Callable[[], None]) -> None:
         """``kill_sessions`` is called in the event loop; it must not block.
 
-        ``give_up`` is called in the thread when the loop does not do so within a second, by
-        default :func:`end_process`.
+        If the loop does not do so within a second, the thread calls :func:`end_process`.
         """
         self._kill_sessions = kill_sessions
-        self._give_up = give_up or end_process
         self._until = 0.0
         self._term = 0
         self._held = False
@@ -208,7 +204,7 @@ class Lease:
                 while True:
                     self._look()
         except BaseException:  # such as no memory for a thread: the lease would not be kept
-            self._give_up()
+            end_process()
             raise
 
     def _look(self) -> None:
@@ -228,21 +224,21 @@ class Lease:
         self._held = False
         self._term += 1
         done = threading.Event()
-        if self._loop is None:  # for the type checker: hold has set it
-            raise AssertionError
+        assert self._loop is not None, "hold has set it"
+
+        def kill() -> None:
+            self._kill_sessions()
+            if self.timer is not None and not self._held:
+                self.timer.set(0.0)
+            self.on_over()
+            done.set()
+
         try:
-            self._loop.call_soon_threadsafe(self._kill_and_tell, done)
+            self._loop.call_soon_threadsafe(kill)
         except RuntimeError:  # the loop is closed: the supervisor has ended
             return
         # Another thread, since this one holds the lock, and hold() runs in the loop.
         threading.Thread(target=self._expect, args=(done,), daemon=True).start()
-
-    def _kill_and_tell(self, done: threading.Event) -> None:
-        self._kill_sessions()
-        if self.timer is not None and not self._held:
-            self.timer.set(0.0)
-        self.on_over()
-        done.set()
 
     def _expect(self, done: threading.Event) -> None:
         if not done.wait(_LOOP_SECONDS):
@@ -250,7 +246,7 @@ class Lease:
             telling = threading.Thread(target=_log.critical, args=(text,), daemon=True)
             telling.start()
             telling.join(_LOG_SECONDS)
-            self._give_up()
+            end_process()
         else:
             _log.error("the lease of this node is over: its sessions were killed")
 
@@ -261,15 +257,11 @@ def end_process() -> None:
     The children are killed as well, since a main thread that hangs in the kernel (on a share whose
     server is gone) ends later than this, and the sandboxes wait for the end of that thread.
     """
+    pids: list[str] = []
     for children in Path("/proc/self/task").glob("*/children"):
-        for pid in _words(children):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+        with contextlib.suppress(OSError):  # the thread has ended
+            pids += children.read_text().split()
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text().split()
-    except OSError:  # the thread has ended
-        return []

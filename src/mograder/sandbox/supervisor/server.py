@@ -20,7 +20,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -119,6 +119,8 @@ class Supervisor:
         self._service = service
         self._runner = runner
         self._host = host
+        self._hubs: set[asyncio.StreamWriter] = set()
+        self._subscribers: set[asyncio.StreamWriter] = set()
         groups = cgroups_of(config)
         self._zygotes: ZygotePool | None = None
         kept, memory_mb = config.warm_environments, config.warm_memory_mb
@@ -130,15 +132,13 @@ class Supervisor:
             runner,
             host,
             config.runtime,
-            self._tell_ended,
-            self._tell_news,
+            lambda gone: tell(self._hubs, gone),
+            lambda news: tell(self._subscribers, news),
             self._prepare,
             self._zygotes,
             HostLimits(groups, reserve),
         )
-        self._hubs: set[asyncio.StreamWriter] = set()
         self._epochs = HubEpochs()
-        self._subscribers: set[asyncio.StreamWriter] = set()
         self._conversations = BackgroundTasks()
         self._runs: dict[tuple[asyncio.StreamWriter, int], asyncio.Task[object]] = {}
         self._stopping = asyncio.Event()
@@ -165,7 +165,6 @@ class Supervisor:
             await self._end()
 
     async def _end(self) -> None:
-        """End all sandboxes, and tell the hubs of it."""
         self._stopping.set()
         await self._session_table.end_all()
         if self._zygotes is not None:
@@ -230,14 +229,6 @@ class Supervisor:
             )
         await _send(writer, encode(answer))
 
-    async def _tell_session(self, operation: StopSession | Answered) -> bool:
-        """Carry out an operation on a session; return false if that was not possible."""
-        match operation:
-            case StopSession():
-                return await self._session_table.stop(operation.session_id)
-            case Answered():
-                return self._session_table.answered(operation.session_id)
-
     async def _do(self, call: Call, writer: asyncio.StreamWriter) -> Done:
         operation = call.operation
         self._epochs.demand(writer)
@@ -256,7 +247,10 @@ class Supervisor:
             case StartSession():
                 return Done(id=call.id, sessions=(await self._start(operation),))
             case StopSession() | Answered():
-                return Done(id=call.id, stopped=await self._tell_session(operation))
+                table, each = self._session_table, operation.session_id
+                is_stop = isinstance(operation, StopSession)
+                told = await table.stop(each) if is_stop else table.answered(each)
+                return Done(id=call.id, stopped=told)
             case ListSessions():
                 return Done(id=call.id, sessions=self._session_table.all())
             case GrantLease() | PrepareEnvironment():
@@ -319,10 +313,13 @@ class Supervisor:
             tell = functools.partial(_send_lines, writer, call_id)
             return Done(id=call_id, status=await self._run(operation, tell))
         if isinstance(operation, CancelCall):
-            return Done(id=call_id, stopped=await self._cancel(writer, operation.call_id))
+            run = self._runs.get((writer, operation.call_id))
+            if run is not None:
+                run.cancel()
+                await asyncio.wait({run})
+            return Done(id=call_id, stopped=run is not None)
         task = asyncio.current_task()
-        if task is None:  # for the type checker: this is called from a task
-            raise AssertionError
+        assert task is not None, "this is called from a task"
         self._runs[writer, call_id] = task
         try:
             if isinstance(operation, Execute):
@@ -336,15 +333,6 @@ class Supervisor:
         self._demand_staying()
         await _send_lines(writer, call_id, lines)
         return done
-
-    async def _cancel(self, writer: asyncio.StreamWriter, call_id: int) -> bool:
-        """End a run of this connection, wait for its end, and return whether there was one."""
-        run = self._runs.get((writer, call_id))
-        if run is None:
-            return False
-        run.cancel()
-        await asyncio.wait({run})
-        return True
 
     async def _run(self, command: RunCommand, tell: Callable[[list[str]], Awaitable[None]]) -> int:
         """Run a build command in a sandbox; return its status, 124 if it took too long."""
@@ -378,32 +366,22 @@ class Supervisor:
         await tell(lines.take(last=True))
         return sandbox.exited.result()
 
-    def _tell_ended(self, news: Ended) -> None:
-        for hub in tuple(self._hubs):
-            tell(hub, news)
 
-    def _tell_news(self, news: News) -> None:
-        for hub in tuple(self._subscribers):
-            tell(hub, news)
-
-
-def tell(hub: asyncio.StreamWriter, news: Ended | News) -> None:
-    """Send news to a hub, unless it has not read what it was sent before.
+def tell(hubs: Collection[asyncio.StreamWriter], news: Ended | News) -> None:
+    """Send news to hubs, but not to one that has not read what it was sent before.
 
     It must miss no end and no start of a session. Instead of those it loses its connection: it
     compares its sessions with ours when it connects again.
     """
-    unread = hub.transport.get_write_buffer_size()
     missable = not isinstance(news, Ended | Arrived)
-    if unread < (_UNREAD_BYTES if missable else _MOST_UNREAD_BYTES):
-        hub.write(encode(news))
-    elif not missable and not hub.transport.is_closing():
-        _log.warning("a hub does not read; its connection is closed")
-        hub.transport.abort()
-
-
-Make = Callable[[SupervisorConfig, Runner, Host, Service], Supervisor]
-"""Makes a supervisor."""
+    line = encode(news)
+    for hub in tuple(hubs):
+        unread = hub.transport.get_write_buffer_size()
+        if unread < (_UNREAD_BYTES if missable else _MOST_UNREAD_BYTES):
+            hub.write(line)
+        elif not missable and not hub.transport.is_closing():
+            _log.warning("a hub does not read; its connection is closed")
+            hub.transport.abort()
 
 
 class _HubGoneError(Exception):
@@ -467,7 +445,9 @@ async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 def serve_supervisor(
-    config: SupervisorConfig, service: Service = NO_SERVICE, make: Make = Supervisor
+    config: SupervisorConfig,
+    service: Service = NO_SERVICE,
+    make: Callable[[SupervisorConfig, Runner, Host, Service], Supervisor] = Supervisor,
 ) -> None:
     """Prepare the host and answer hubs until the supervisor ends; blocks.
 

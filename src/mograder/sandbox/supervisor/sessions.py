@@ -6,8 +6,10 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +32,7 @@ from mograder.sandbox.isolation.policy import (
 from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
 from mograder.sandbox.limits.cpu import Processors, put_back
 from mograder.sandbox.limits.monitor import Monitor
-from mograder.sandbox.limits.process_meter import GroupMeter, Meter, ProcessMeter, helpers_memory
+from mograder.sandbox.limits.process_meter import ProcessMeter, helpers_memory
 from mograder.sandbox.protocol import (
     LONGEST_TAIL,
     AnswerJudge,
@@ -65,9 +67,6 @@ NotebookRun = Execute | AnswerWorker | AnswerJudge
 """A program that ends by itself, and writes a report."""
 
 _Request = StartSession | NotebookRun
-
-Prepare = Callable[[NotebookRequest], Awaitable[Mapping[str, Path]]]
-"""Prepares this machine for a request; returns the paths that are others here, by their fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +107,14 @@ class SessionTable:
         runtime: Path,
         on_end: Callable[[Ended], None],
         on_news: Callable[[News], None],
-        prepare: Prepare,
+        prepare: Callable[[NotebookRequest], Awaitable[Mapping[str, Path]]],
         zygotes: ZygotePool | None = None,
         bounds: HostLimits = HostLimits(),
     ) -> None:
-        """``runtime`` is the directory for sockets; with ``zygotes`` sessions can start warm."""
+        """``runtime`` is the directory for sockets; with ``zygotes`` sessions can start warm.
+
+        ``prepare`` prepares this machine for a request, and returns the paths that are others here.
+        """
         self._prepare = prepare
         self._runner = runner
         self._zygotes = zygotes
@@ -127,9 +129,7 @@ class SessionTable:
         self.lease = Lease(self._kill_all)
         """The time for which sessions and runs may go on, if this is a node's supervisor."""
         self._groups = bounds.groups
-        self._meter: Meter = ProcessMeter(confined=self.confines)
-        if bounds.groups is not None:
-            self._meter = GroupMeter()
+        self._meter = ProcessMeter(confined=self.confines)
         self._processors = Processors()
         self._monitor = Monitor(
             self._meter,
@@ -142,7 +142,6 @@ class SessionTable:
 
     @property
     def confines(self) -> bool:
-        """Whether what is started runs in sandboxes."""
         return self._runner.kind != "none"
 
     @property
@@ -157,8 +156,7 @@ class SessionTable:
 
     def starting(self) -> tuple[SessionInfo, ...]:
         paths = {each: self._sockets / f"{each}.sock" for each in self._beginning}
-        begun = (SessionInfo(session_id=k, socket=v) for k, v in paths.items() if v.exists())
-        return tuple(begun)
+        return tuple(SessionInfo(session_id=k, socket=v) for k, v in paths.items() if v.exists())
 
     async def start(self, request: StartSession) -> SessionInfo:
         """Start a session on a listening socket made here, so code inside cannot choose it.
@@ -172,7 +170,8 @@ class SessionTable:
         self._demand_new(request)
         listener = _listen(path).detach()
         checks = self._checks.open(request.session_id) if request.mode is Mode.EDIT else ()
-        return (await self._begin(request, (listener, *checks), path, self._on_end)).info
+        making = self._make(request, (listener, *checks), path, self._on_end)
+        return (await self._begin(request.session_id, making)).info
 
     async def execute(
         self, request: NotebookRun, descriptors: tuple[int, ...], on_end: Callable[[Ended], None]
@@ -189,23 +188,16 @@ class SessionTable:
         except BaseException:
             close_all(descriptors)
             raise
-        await self._begin(request, descriptors, path, on_end)
+        await self._begin(request.session_id, self._make(request, descriptors, path, on_end))
 
     def _demand_new(self, request: _Request) -> None:
         if request.session_id in self._session_table or request.session_id in self._beginning:
             raise Conflict(f"Session {request.session_id} is running already.")
 
-    async def _begin(
-        self,
-        request: _Request,
-        descriptors: tuple[int, ...],
-        path: Path,
-        on_end: Callable[[Ended], None],
-    ) -> _Session:
-        """Start a session with its listening socket, or a run with its descriptors."""
-        beginning = asyncio.create_task(self._make(request, descriptors, path, on_end))
-        self._beginning[request.session_id] = beginning
-        beginning.add_done_callback(lambda _: self._beginning.pop(request.session_id))
+    async def _begin(self, session_id: str, making: Coroutine[None, None, _Session]) -> _Session:
+        """Make a session or a run, also if this is cancelled."""
+        beginning = self._beginning[session_id] = asyncio.create_task(making)
+        beginning.add_done_callback(lambda _: self._beginning.pop(session_id))
         return await asyncio.shield(beginning)
 
     async def _make(
@@ -215,6 +207,7 @@ class SessionTable:
         path: Path,
         on_end: Callable[[Ended], None],
     ) -> _Session:
+        """Start a session with its listening socket, or a run with its descriptors."""
         log = bytearray()
         group: SessionGroup | None = None
         kept: list[int] = []
@@ -224,7 +217,11 @@ class SessionTable:
             for each in (request.directory / request.notebook, request.environment / RECORD):
                 self._runner.reach(each)
             kept.append(await asyncio.to_thread(self._make_ready, request))
-            group = await self._make_group(request)
+            with _limiting():
+                if self._groups is not None:  # mkdir may block in the kernel
+                    group = await asyncio.to_thread(
+                        self._groups.make, request.session_id, request.limits
+                    )
             if group is not None:
                 awaited = isinstance(request, StartSession) and request.awaited
                 weight = request.limits.cpu_weight
@@ -234,7 +231,7 @@ class SessionTable:
                 request.uid_slot,
                 lambda data: _keep_tail(log, data),
                 descriptors,
-                self._settler(request, group),
+                partial(self._settle, request, group),
                 lambda: _open_entry(group),
             )
             self.lease.demand(term)
@@ -264,29 +261,14 @@ class SessionTable:
             self._runner.give(request.directory, request.uid_slot)
         return keep(request.environment)
 
-    async def _make_group(self, request: _Request) -> SessionGroup | None:
-        if self._groups is None:
-            return None
-        try:
-            make = self._groups.make  # mkdir may block in the kernel
-            return await asyncio.to_thread(make, request.session_id, request.limits)
-        except OSError as error:
-            raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
-
-    def _settler(self, request: _Request, group: SessionGroup | None) -> Callable[[int], None]:
-        """Return the function that limits a first process, called before any student code runs."""
+    def _settle(self, request: _Request, group: SessionGroup | None, pid: int) -> None:
+        """Limit a first process, before any student code runs."""
+        prefer_to_end(pid)
+        if group is None:
+            put_back(pid, request.limits.cpu_weight)
         workspace = request.directory if _writes(request) else None
-
-        def settle(pid: int) -> None:
-            prefer_to_end(pid)
-            if group is None:
-                put_back(pid, request.limits.cpu_weight)
-            is_run = not isinstance(request, StartSession)
-            self._monitor.add(
-                request.session_id, pid, request.limits, workspace, group, is_run=is_run
-            )
-
-        return settle
+        is_run = not isinstance(request, StartSession)
+        self._monitor.add(request.session_id, pid, request.limits, workspace, group, is_run=is_run)
 
     def _open(self, request: _Request, start: Start) -> Sandboxed:
         """Start the sandbox, warm if possible; unless this raises, its descriptors get closed."""
@@ -449,31 +431,31 @@ class SessionTable:
     async def _close(self, life: _Session, status: int) -> None:
         session_id = life.info.session_id
         killed = await self._put_away(session_id, life.group)
-        life.reason = life.reason or killed
         _log.info("session %s ended with status %s", session_id, status)
         if isinstance(life.sandbox, PendingSession) and life.sandbox.failure:
             return  # it never started; its caller received the error
-        tail = life.log.decode("utf-8", "replace")
-        life.on_end(
-            Ended(
-                session_id=session_id,
-                status=status,
-                log_tail=tail,
-                reason=life.reason,
-                asked=life.asked,
-            )
+        end = Ended(
+            session_id=session_id,
+            status=status,
+            log_tail=life.log.decode("utf-8", "replace"),
+            reason=life.reason or killed,
+            asked=life.asked,
         )
+        life.on_end(end)
+
+
+@contextmanager
+def _limiting() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
 
 
 def _open_entry(group: SessionGroup | None) -> int | None:
-    """Return a descriptor by which a first process enters its cgroup, or None without a group.
-
-    Raises: :class:`~mograder.core.errors.SandboxUnavailable`.
-    """
-    try:
+    """Return a descriptor by which a first process enters its cgroup, or None without a group."""
+    with _limiting():
         return None if group is None else group.entry()
-    except OSError as error:
-        raise SandboxUnavailable(f"A session cannot be given its limits: {error}.") from error
 
 
 def _writes(request: _Request) -> bool:

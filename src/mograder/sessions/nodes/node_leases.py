@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.tasks import BackgroundTasks, repeat
 from mograder.sandbox.protocol import GrantLease, NodeStatus
-from mograder.sessions.nodes.node_registry import ConnectedNode, Link
+from mograder.sessions.nodes.node_link import NodeLink
+from mograder.sessions.nodes.node_registry import ConnectedNode
 from mograder.store.hub.hub_state import bounded
 from mograder.store.hub.nodes import NodeNote, Nodes
 
@@ -33,12 +34,6 @@ _NOTED_CHARACTERS = 65_536
 _VERSION_CHARACTERS = 50
 
 
-@dataclass(frozen=True, slots=True)
-class _Noted:
-    at: float
-    draining: bool
-
-
 class Leases:
     """Renews and observes leases; :meth:`watch` must run as a task.
 
@@ -49,8 +44,8 @@ class Leases:
 
     Mutable state: ``_newest``, the status to answer next, by node; ``_granting``, the nodes that
     are told their lease now; ``_renewing``, the task that renews; ``_waiting``, the futures of
-    :meth:`over`; ``_noted``, when a node's status was last stored; ``refused``, the names of nodes
-    that get no lease from this hub.
+    :meth:`over`; ``_noted``, when a node's status was last stored, and whether it was drained;
+    ``refused``, the names of nodes that get no lease from this hub.
     """
 
     def __init__(
@@ -74,7 +69,7 @@ class Leases:
         self._renewing: asyncio.Task[None] | None = None
         self._tasks = BackgroundTasks()
         self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
-        self._noted: dict[str, _Noted] = {}
+        self._noted: dict[str, tuple[float, bool]] = {}
         self.refused: set[str] = set()
 
     def renew(self, node: ConnectedNode, status: NodeStatus) -> None:
@@ -87,7 +82,6 @@ class Leases:
         await self._tasks.close()
 
     async def over(self, name: str) -> None:
-        """Wait until a node's lease is over."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[name].append(future)
         try:
@@ -106,29 +100,19 @@ class Leases:
 
     async def watch(self) -> None:
         """Look for removed nodes and for leases of silent nodes that are over, until cancelled."""
+        await repeat("the leases of nodes", self._look, _LOOK_SECONDS, at_once=False)
 
-        async def look() -> None:
-            await self._disconnect_removed()
-            await self._look()
-
-        await repeat("the leases of nodes", look, _LOOK_SECONDS, at_once=False)
-
-    async def _disconnect_removed(self) -> None:
-        """Close the connections of nodes whose rows name them no more, whatever they send."""
-        # Before the rows are read: each of them had one when it connected.
-        links = [node.link for node in self.connected() if node.link.connection.alive]
-        if not links:
-            return
-        known = await asyncio.to_thread(self._nodes.secret_hashes)
-        for link in links:
-            if known.get(link.name) != link.secret_hash:
-                await self._refuse(link)
-
-    async def _refuse(self, link: Link) -> None:
+    async def _refuse(self, link: NodeLink) -> None:
         _log.warning("node %s was removed; its connection is closed", link.name)
         await link.close()
 
     async def _look(self) -> None:
+        # Before the rows are read: each of them had one when it connected.
+        links = [node.link for node in self.connected() if node.link.connection.alive]
+        known = await asyncio.to_thread(self._nodes.secret_hashes) if links else {}
+        for link in links:  # whatever a removed node sends
+            if known.get(link.name) != link.secret_hash:
+                await self._refuse(link)
         awaited = frozenset(name for name, futures in self._waiting.items() if futures)
         names = self.silent() | awaited
         if not names:
@@ -145,14 +129,11 @@ class Leases:
     async def _renew_all(self) -> None:
         """Renew the leases of all nodes that have sent a status, together, until none has."""
         while self._newest:
-            ready = {
-                node: status for node, status in self._newest.items() if node not in self._granting
-            }
-            for node in ready:
-                del self._newest[node]
+            ready = [node for node in self._newest if node not in self._granting]
+            newest = {node: self._newest.pop(node) for node in ready}
             try:
                 await self._renew(
-                    {node: ready[node] for node in ready if node.name not in self.refused}
+                    {node: s for node, s in newest.items() if node.name not in self.refused}
                 )
             except MograderError as error:
                 _log.warning("the leases of nodes were not renewed: %.300s", error)
@@ -198,17 +179,13 @@ class Leases:
         """Yield what to store of statuses: every five seconds, and when a drain begins or ends."""
         now = self._clock.steady()
         for node, status in ready.items():
-            noted = self._noted.get(node.name)
-            changed = noted is not None and noted.draining != status.draining
+            noted, draining = self._noted.get(node.name, (-math.inf, status.draining))
+            changed = draining != status.draining
             if changed:
                 does = "is drained: it takes no new" if status.draining else "takes"
                 _log.info("node %s %s sessions", node.name, does)
-            if noted is None or changed or now - noted.at >= _NOTE_SECONDS:
-                self._noted[node.name] = _Noted(now, status.draining)
-                yield _note_of(node, status)
-
-
-def _note_of(node: ConnectedNode, status: NodeStatus) -> NodeNote:
-    text = status.model_dump_json()
-    version = bounded(node.version, _VERSION_CHARACTERS)  # any text: the node says it
-    return NodeNote(node.name, version, text if len(text) <= _NOTED_CHARACTERS else "")
+            if changed or now - noted >= _NOTE_SECONDS:
+                self._noted[node.name] = now, status.draining
+                text = status.model_dump_json()
+                version = bounded(node.version, _VERSION_CHARACTERS)  # any text: the node says it
+                yield NodeNote(node.name, version, text if len(text) <= _NOTED_CHARACTERS else "")

@@ -69,7 +69,8 @@ class NodeLink:
         writer = streams_of(transport, received, self._reader)
         self.connection = Connection(self._reader, writer)
         self._parked: deque[_Waiting] = deque()
-        self._wanted: deque[asyncio.Future[asyncio.Transport]] = deque()
+        self._news = asyncio.Event()
+        """Set when a connection was parked, or the link is closed."""
         self._closed = False
 
     @property
@@ -83,7 +84,6 @@ class NodeLink:
 
     @property
     def parked(self) -> int:
-        """How many connections wait for a session."""
         return len(self._parked)
 
     def park(self, transport: asyncio.Transport, received: bytes = b"") -> None:
@@ -97,13 +97,9 @@ class NodeLink:
         prepare(transport)
         waiting = _Waiting(self._parked, transport)
         transport.set_protocol(waiting)
-        while self._wanted:
-            waiter = self._wanted.popleft()
-            if not waiter.done():
-                waiter.set_result(transport)
-                return
         self._parked.append(waiting)
         transport.resume_reading()
+        self._news.set()
 
     async def open_session(self, session_id: str) -> asyncio.Transport:
         """Return a new connection to the server of a session of this node.
@@ -129,30 +125,20 @@ class NodeLink:
         for waiting in tuple(self._parked):
             waiting.transport.abort()
         self._parked.clear()
-        for waiter in self._wanted:
-            if not waiter.done():
-                waiter.set_exception(ConnectionResetError("the node is gone"))
-                waiter.exception()  # retrieved: a task that was cancelled does not
-        self._wanted.clear()
+        self._news.set()
         await self.connection.close()
 
     async def _take(self) -> asyncio.Transport:
         """Return a paused connection, or wait for one; ConnectionResetError if the node is gone."""
-        while self._parked:
-            transport = self._parked.popleft().transport
-            if not transport.is_closing():
-                transport.pause_reading()
-                return transport
-        if self._closed:
-            raise ConnectionResetError("the node is gone")
-        waiter: asyncio.Future[asyncio.Transport] = asyncio.get_running_loop().create_future()
-        self._wanted.append(waiter)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                waiter.result().abort()  # it was given to a task that is no longer there
-            raise
+        while not self._closed:
+            while self._parked:
+                transport = self._parked.popleft().transport
+                if not transport.is_closing():
+                    transport.pause_reading()
+                    return transport
+            self._news.clear()
+            await self._news.wait()
+        raise ConnectionResetError("the node is gone")
 
 
 class NodeLinks:

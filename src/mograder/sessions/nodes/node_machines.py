@@ -44,9 +44,9 @@ from mograder.sessions.capacity import UNKNOWN
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.nodes.node_environments import NodeEnvironments
 from mograder.sessions.nodes.node_leases import Leases
+from mograder.sessions.nodes.node_link import NodeLink
 from mograder.sessions.nodes.node_registry import (
     ConnectedNode,
-    Link,
     NodeLoad,
     NodeRegistry,
     choose_for_run,
@@ -131,7 +131,7 @@ class NodeMachines:
 
     # ---- nodes that come and go ----
 
-    def came(self, link: Link) -> None:
+    def came(self, link: NodeLink) -> None:
         """Take over a node's new connection, before any of its messages is read."""
         node, former = self._registry.add(link)
         link.connection.watch(
@@ -143,7 +143,7 @@ class NodeMachines:
             self._background.start(former.link.close())
         self._background.start(self._greet(node))
 
-    def went(self, link: Link) -> None:
+    def went(self, link: NodeLink) -> None:
         """Note that a node's connection is over; its sessions may go on."""
         node = self._registry.find(link.name)
         if node is not None and node.link is link and self._registry.remove(node):
@@ -208,8 +208,13 @@ class NodeMachines:
         return bool(name) and await self._end_certainly(session_id, name)
 
     def answered(self, session_id: str) -> None:
-        """Notify a session's node, in a background task, that the session's server has answered."""
-        self._background.start(self._tell_answered(session_id))
+        async def tell() -> None:
+            node = self._registry.find(self._places.get(session_id, ""))
+            with contextlib.suppress(MograderError):
+                if node is not None:
+                    await node.connection.call(Answered(session_id=session_id))
+
+        self._background.start(tell())
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """Return the sessions that run, or may run on a node that cannot be reached."""
@@ -227,7 +232,10 @@ class NodeMachines:
         listed = [each for answer in lists for each in answer or ()]
         # A node may have sessions without a row, but none whose row names another node.
         found = [each for each in listed if places.get(each.session_id, each.node) == each.node]
-        self._drop_places(answered, {row.session_id for row in rows}, {i.session_id for i in found})
+        running_there = {info.session_id for info in found}
+        for session_id in self._places.keys() - places.keys() - running_there - self._starting:
+            if self._places[session_id] in answered:
+                self._forget(session_id)
         for info in (*presumed, *found):
             if info.session_id in running:
                 self._places[info.session_id] = info.node
@@ -235,14 +243,7 @@ class NodeMachines:
                 self._places.setdefault(info.session_id, info.node)
         return (*found, *presumed)
 
-    def _drop_places(self, answered: set[str], rows: set[str], running: set[str]) -> None:
-        """Forget where sessions were that neither a row nor their node has."""
-        for session_id in self._places.keys() - rows - running - self._starting:
-            if self._places[session_id] in answered:
-                self._forget(session_id)
-
     async def answers(self) -> bool:
-        """Return whether sessions can be started: a node is connected that takes some."""
         return any(node.usable for node in self._registry.all())
 
     # ---- runs ----
@@ -282,7 +283,6 @@ class NodeMachines:
             node.release(run_id)
 
     def warm_later(self, environment: Path) -> None:
-        """Have all nodes prepare warm starts of an environment's sessions."""
         self._environments.warm_later(environment)
 
     # ---- details ----
@@ -335,15 +335,11 @@ class NodeMachines:
             done = await node.connection.call(ListSessions(), seconds=_LIST_SECONDS)
         except MograderError as error:
             _log.warning("node %s does not list its sessions: %.300s", node.name, error)
-            if node.link.connection.alive:
-                self._background.start(self._compare_later())
+            if node.link.connection.alive:  # it is asked again
+                asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._on_lost)
             return None
         ids = (each.session_id for each in done.sessions)
         return [_info(each, node.name) for each in ids if self._may_be_of(each, node)]
-
-    async def _compare_later(self) -> None:
-        await asyncio.sleep(_AGAIN_SECONDS)
-        self._on_lost()
 
     async def _end_certainly(self, session_id: str, name: str) -> bool:
         """Stop a session; return when it has ended, and whether it had to be stopped."""
@@ -402,12 +398,6 @@ class NodeMachines:
             if place:
                 return place
         return self._places.get(session_id, "")
-
-    async def _tell_answered(self, session_id: str) -> None:
-        node = self._registry.find(self._places.get(session_id, ""))
-        with contextlib.suppress(MograderError):
-            if node is not None:
-                await node.connection.call(Answered(session_id=session_id))
 
     # ---- news ----
 

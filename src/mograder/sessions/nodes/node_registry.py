@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from mograder.core.clock import Clock
 from mograder.core.errors import (
@@ -27,6 +26,7 @@ from mograder.core.sections.settings_model import LimitsSettings
 from mograder.sandbox.client.supervisor_client import Connection
 from mograder.sandbox.protocol import Measured, NodeStatus
 from mograder.sessions.capacity import MEGABYTE, UNKNOWN, YOUNG_SECONDS, CapacityLimits
+from mograder.sessions.nodes.node_link import NodeLink
 
 _FAILING_SECONDS = 30.0
 """How long a node on which a start failed is chosen only if no other one is usable."""
@@ -131,24 +131,6 @@ def _rank(node: NodeLoad, environment: str) -> tuple[bool, bool, bool, bool, flo
     return node.failing, cold, missing, node.occupied, node.share, node.name
 
 
-class Link(Protocol):
-    """The hub's end of the control connection to a node that has proved its name."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def secret_hash(self) -> str:
-        """The SHA-256, in hex, of the secret by which the node is known."""
-        ...
-
-    @property
-    def connection(self) -> Connection: ...
-
-    async def close(self) -> None:
-        """Close the connection, and all those to the node's sessions."""
-        ...
-
-
 @dataclass(slots=True, eq=False)
 class _Reservation:
     """A start or a run of this hub. It counts with ``expected`` bytes while it is young.
@@ -170,7 +152,7 @@ class ConnectedNode:
     ``_runs`` as last measured, and the reservations.
     """
 
-    def __init__(self, link: Link, clock: Clock, lease_seconds: float) -> None:
+    def __init__(self, link: NodeLink, clock: Clock, lease_seconds: float) -> None:
         self.link = link
         self._clock = clock
         self._lease_seconds = lease_seconds
@@ -203,7 +185,6 @@ class ConnectedNode:
 
     @property
     def usable(self) -> bool:
-        """Whether sessions may start on it."""
         return self.link.connection.alive and self.granted and not self.draining
 
     @property
@@ -222,7 +203,6 @@ class ConnectedNode:
         self.wanted_draining = draining
 
     def note_failure(self) -> None:
-        """Store that a start on it has failed."""
         self._failed = self._clock.steady()
 
     def note_use(self, news: Measured) -> None:
@@ -248,26 +228,20 @@ class ConnectedNode:
         """Return what placement needs to know, None before its first status."""
         if self.status is None:
             return None
-        waiting, memory = self._outstanding()
+        now = self._clock.steady()
+        for session_id, each in tuple(self._reserved.items()):
+            if each.begun and now - each.at > YOUNG_SECONDS:
+                del self._reserved[session_id]
+        left = self._reserved.values()
         return NodeLoad(
             name=self.name,
             usable=self.usable,
             status=self.status,
             runs=self._runs,
-            reserved=waiting,
-            reserved_memory=memory,
-            failing=self._clock.steady() - self._failed < _FAILING_SECONDS,
+            reserved=sum(not each.reported for each in left),
+            reserved_memory=sum(max(0, each.expected - each.measured) for each in left),
+            failing=now - self._failed < _FAILING_SECONDS,
         )
-
-    def _outstanding(self) -> tuple[int, int]:
-        """Return the number of unreported starts and the memory still expected; forget old ones."""
-        now = self._clock.steady()
-        for session_id, each in tuple(self._reserved.items()):
-            if each.begun and now - each.at > YOUNG_SECONDS:
-                del self._reserved[session_id]
-        waiting = sum(not each.reported for each in self._reserved.values())
-        memory = sum(max(0, each.expected - each.measured) for each in self._reserved.values())
-        return waiting, memory
 
 
 class NodeRegistry:
@@ -319,7 +293,7 @@ class NodeRegistry:
         node.reserve(reservation, expected)
         return node
 
-    def add(self, link: Link) -> tuple[ConnectedNode, ConnectedNode | None]:
+    def add(self, link: NodeLink) -> tuple[ConnectedNode, ConnectedNode | None]:
         """Add a connection; return the node, and the one of the same name that it replaces.
 
         A node connects again before this hub has noticed that its old connection is broken.
@@ -352,12 +326,10 @@ class NodeRegistry:
         return dependable(self.loads())
 
     def draining(self, name: str) -> bool:
-        """Return whether a node is connected and is being drained."""
         node = self._nodes.get(name)
         return node is not None and node.draining
 
     def fits(self, expected: int) -> bool:
-        """Return whether any node that counts has ``expected`` bytes to spare."""
         return any(fits(load, expected) for load in self.counted())
 
 

@@ -61,7 +61,7 @@ def measured(meter: ProcessMeter) -> tuple[int, int]:
 def test_a_session_is_measured_as_it_grows_and_after_its_end() -> None:
     meter = ProcessMeter(confined=False)
     with running(GROWS) as program:
-        meter.add("one", program.process.pid, 0, None)
+        meter.add("one", program.process.pid, 0)
         before, _ = measured(meter)
         assert MIB < before < 50 * MIB
         assert helpers_memory(()) > helpers_memory(meter.pids("one"))
@@ -79,7 +79,7 @@ def test_copies_of_what_a_fork_shared_are_measured() -> None:
     """A fork that writes to what it shares has no more resident memory than before."""
     meter = ProcessMeter(confined=False)
     with running(COPIES) as program:
-        meter.add("one", program.process.pid, 0, None)
+        meter.add("one", program.process.pid, 0)
         before, tasks = measured(meter)
         assert tasks == 2
         program.work()

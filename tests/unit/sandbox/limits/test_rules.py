@@ -25,11 +25,6 @@ def _view(name: str, memory: int, limit: int = 0, grown: int = 0, full: float = 
     return View(name, memory * MIB, limit * MIB, grown * MIB, full)
 
 
-def test_only_the_one_over_its_limit_of_memory_ends() -> None:
-    views = [_view("a", 100, 100), _view("b", 101, 100), _view("c", 9999)]
-    assert decide(views, PLENTY, 0) == [End("b", "memory")]
-
-
 @pytest.mark.parametrize(
     ("since", "ends"),
     [(math.inf, []), (10 - FULL_SECONDS + 0.1, []), (10 - FULL_SECONDS, [End("a", "processes")])],
@@ -38,30 +33,36 @@ def test_one_ends_that_stays_at_its_limit_of_processes(since: float, ends: list[
     assert decide([_view("a", 1, 100, full=since)], PLENTY, 10) == ends
 
 
-def test_when_the_machine_runs_out_the_one_that_grew_most_ends() -> None:
-    assert is_short(NOTHING)
-    assert not is_short(PLENTY)
-    views = [_view("large", 900, grown=1), _view("growing", 300, grown=200), _view("small", 2)]
-    assert decide(views, NOTHING, 0) == [End("growing", "shortage")]
+LARGE, SMALL = _view("large", 900), _view("small", 2)
+SHORT = [_view("large", 900, grown=1), _view("growing", 300, grown=200), SMALL]
+ENDS: dict[str, tuple[list[View], Memory, list[End]]] = {
+    "that is over its limit of memory": (
+        [_view("a", 100, 100), _view("b", 101, 100), _view("c", 9999)],
+        PLENTY,
+        [End("b", "memory")],
+    ),
+    "that grew most when the machine runs out": (SHORT, NOTHING, [End("growing", "shortage")]),
+    "that is the largest when none grows": ([LARGE, SMALL], NOTHING, [End("large", "shortage")]),
+    # The memory is somebody else's: the kernel, which knows whose, decides.
+    "never for the machine if its end would not help": (
+        [_view("small", 120), _view("smaller", 20, grown=5)],
+        NOTHING,
+        [],
+    ),
+    "never for the machine while another one ends for itself": (
+        [LARGE, _view("over", 101, 100)],
+        NOTHING,
+        [End("over", "memory")],
+    ),
+    "never without sessions": ([], NOTHING, []),
+}
 
 
-def test_when_nobody_grows_the_largest_ends() -> None:
-    views = [_view("large", 900), _view("small", 2)]
-    assert decide(views, NOTHING, 0) == [End("large", "shortage")]
-
-
-def test_nobody_ends_whose_end_would_not_help() -> None:
-    """The memory is somebody else's: the kernel, which knows whose, decides."""
-    assert decide([_view("small", 120), _view("smaller", 20, grown=5)], NOTHING, 0) == []
-
-
-def test_nobody_ends_for_the_machine_while_one_ends_for_itself() -> None:
-    views = [_view("large", 900), _view("over", 101, 100)]
-    assert decide(views, NOTHING, 0) == [End("over", "memory")]
-
-
-def test_without_sessions_nobody_ends() -> None:
-    assert decide([], NOTHING, 0) == []
+@pytest.mark.parametrize("which", ENDS)
+def test_the_session_ends(which: str) -> None:
+    views, memory, ends = ENDS[which]
+    assert decide(views, memory, 0) == ends
+    assert is_short(memory) is (memory is NOTHING)
 
 
 @pytest.mark.parametrize(

@@ -38,14 +38,23 @@ from tests.support.node_wire import (
 from tests.support.supervisors import PATIENCE, short_directory, until
 
 
-async def _use_a_session() -> None:
-    """Make more requests than connections wait at a time, a large one, and use a WebSocket."""
+@asynccontextmanager
+async def used(
+    session: str = SESSION, parked: int = 8
+) -> AsyncIterator[tuple[WireHub, NodeDialer, aiohttp.ClientSession]]:
+    """A hub, a node with one session, and a client of a session."""
     async with (
         session_server() as sockets,
         wire_hub() as hub,
-        wire_node(hub, "node-a", sockets, parked=2),
-        next_client(hub) as client,
+        wire_node(hub, "node-a", sockets, parked=parked) as dialer,
+        next_client(hub, session) as client,
     ):
+        yield hub, dialer, client
+
+
+async def _use_a_session() -> None:
+    """Make more requests than connections wait at a time, a large one, and use a WebSocket."""
+    async with used(parked=2) as (_, _, client):
         found = await asyncio.gather(*(echoed(client, b"%d" % each) for each in range(9)))
         assert found == [b"%d" % each for each in range(9)]
         assert await echoed(client, b"y" * LARGE) == b"y" * LARGE
@@ -65,24 +74,14 @@ async def test_the_wire_works_on_the_event_loop_of_asyncio_too() -> None:
 
 @on_uvloop
 async def test_a_session_that_the_node_does_not_have_is_refused_by_closing() -> None:
-    async with (
-        session_server() as sockets,
-        wire_hub() as hub,
-        wire_node(hub, "node-a", sockets),
-        next_client(hub, "session-b") as client,
-    ):
+    async with used("session-b") as (_, _, client):
         with pytest.raises(aiohttp.ClientError):
             await client.get("http://s/large")
 
 
 @on_uvloop
 async def test_a_connection_is_used_again_but_not_after_a_failure() -> None:
-    async with (
-        session_server() as sockets,
-        wire_hub() as hub,
-        wire_node(hub, "node-a", sockets),
-        next_client(hub) as client,
-    ):
+    async with used() as (_, _, client):
         first, second = await _number(client), await _number(client)
         assert first == second
         async with client.post("http://s/fail") as answer:
@@ -158,13 +157,7 @@ async def test_a_connection_for_a_task_that_gave_up_goes_to_the_next() -> None:
 
 @on_uvloop
 async def test_a_cut_closes_the_connections_of_sessions_and_connects_again() -> None:
-    async with (
-        session_server() as sockets,
-        wire_hub() as hub,
-        wire_node(hub, "node-a", sockets) as dialer,
-        next_client(hub) as client,
-        client.ws_connect("http://s/ws") as websocket,
-    ):
+    async with used() as (hub, dialer, client), client.ws_connect("http://s/ws") as websocket:
         dialer.cut()
         message = await websocket.receive(timeout=PATIENCE)
         assert message.type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}

@@ -78,7 +78,8 @@ async def test_a_renewal_that_comes_too_late_does_not_save_the_sessions(
 async def test_a_loop_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     gave_up = threading.Event()
     killed: list[None] = []
-    lease = Lease(lambda: killed.append(None), give_up=gave_up.set)
+    monkeypatch.setattr(lease_module, "end_process", gave_up.set)
+    lease = Lease(lambda: killed.append(None))
     lease.hold(boot_time() + 3600)
     lease_time(monkeypatch, 3600)
     assert gave_up.wait(PATIENCE)  # this blocks the loop
@@ -90,7 +91,8 @@ async def test_a_loop_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPat
 async def test_a_log_that_hangs_delays_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop hangs while it writes a line of the log, on a disk that does not answer."""
     gave_up = threading.Event()
-    lease = Lease(lambda: None, give_up=gave_up.set)
+    monkeypatch.setattr(lease_module, "end_process", gave_up.set)
+    lease = Lease(lambda: None)
     handler = logging.StreamHandler()
     assert handler.lock is not None
     _LOG.addHandler(handler)

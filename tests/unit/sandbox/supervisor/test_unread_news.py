@@ -74,7 +74,7 @@ def tell_until(
     for number in range(100_000):
         if over():
             return number
-        tell(writer, make(number))
+        tell((writer,), make(number))
     raise AssertionError("there is no bound")
 
 
@@ -84,10 +84,10 @@ async def test_a_hub_that_reads_slowly_misses_measurements_and_no_end(tmp_path: 
         unread = writer.transport.get_write_buffer_size
         tell_until(writer, lambda _: MEASURED, lambda: unread() > 1 << 20)
         before = unread()
-        tell(writer, MEASURED)
+        tell((writer,), MEASURED)
         assert unread() == before
-        tell(writer, Ended(session_id="gone", status=0, log_tail=""))
-        tell(writer, Arrived(session_id="new", warm=True))
+        tell((writer,), Ended(session_id="gone", status=0, log_tail=""))
+        tell((writer,), Arrived(session_id="new", warm=True))
         assert not writer.transport.is_closing()
         lines = await hub.lines()
     assert b'"gone"' in lines[-2]
@@ -106,7 +106,7 @@ async def test_a_hub_that_does_not_read_at_all_is_disconnected(tmp_path: Path) -
 
         tell_until(writer, lambda n: Ended(session_id=f"s{n}", status=0, log_tail="x" * 1000), gone)
         assert most < 5 << 20
-        tell(writer, Arrived(session_id="new", warm=True))
+        tell((writer,), Arrived(session_id="new", warm=True))
 
 
 async def test_a_hub_that_the_network_reaches_no_more_has_disconnected(tmp_path: Path) -> None:

@@ -28,9 +28,10 @@ from mograder.sandbox.protocol import (
 )
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.manager import SessionManager
+from mograder.sessions.nodes.node_link import NodeLink
 from mograder.sessions.nodes.node_registry import node_capacity
 from mograder.sessions.session import LiveSession, SessionKey
-from tests.support.fake_node import MEGABYTE, FakeLink, FakeNode
+from tests.support.fake_node import MEGABYTE, FakeNode
 from tests.support.node_rig import KEY, NodeRig
 from tests.support.session_pools import Pages, PlainSpawner, ignore_progress
 from tests.support.supervisors import until
@@ -46,7 +47,7 @@ class NodePool:
     rig: NodeRig
     pool: SessionManager
 
-    async def connect(self, node: FakeNode, *, join: bool = True) -> FakeLink:
+    async def connect(self, node: FakeNode, *, join: bool = True) -> NodeLink:
         """Connect a node that has the environment."""
         node.environments.add(ENVIRONMENT)
         return await self.rig.connect(node, join=join)

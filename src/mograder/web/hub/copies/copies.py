@@ -249,7 +249,7 @@ async def reset(
         obtain = partial(_obtainable, app, caller, copy)
         await to_thread.run_sync(obtain)  # before the editor is closed
         report(STOPPING)
-        archive = await app.copies.reset(copy, obtain)
+        archive = await app.copies.renew(copy, obtain, only_replace=True)
         await app.of(CopyUpdates).replaced(copy)
         await app.results.forget(copy.user, copy.item)
         await app.audit.record_foreign(request, copy.user, "reset", str(copy))
@@ -267,7 +267,7 @@ async def download_release(
         obtain = partial(_obtainable, app, caller, copy)
         await to_thread.run_sync(obtain)  # before the editor is closed
         report("Copying the release")
-        archive = await app.copies.take_release(copy, obtain)
+        archive = await app.copies.renew(copy, obtain, only_replace=False)
         await app.of(CopyUpdates).replaced(copy)
         await app.results.forget(copy.user, copy.item)
         await app.audit.record_foreign(request, copy.user, "download release", str(copy))
