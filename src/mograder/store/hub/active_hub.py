@@ -32,6 +32,7 @@ from mograder.store.database.database import (
     writing,
 )
 from mograder.store.database.database_errors import in_words
+from mograder.store.database.row_tables import Tables
 from mograder.store.hub.hub_tables import metadata
 
 RELEASE_SECONDS = 10
@@ -273,12 +274,7 @@ def _begin_epoch(connection: Connection, place: str) -> int:
     return epoch
 
 
-class Hubs:
-    """The hub at work; every method may raise :class:`Busy`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
+class Hubs(Tables):
     def begin_epoch(self, place: str) -> int:
         """Note that a hub begins to work at ``place``; return its epoch, higher than all before.
 

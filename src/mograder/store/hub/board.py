@@ -1,7 +1,6 @@
 """The records of a class at work, in SQL: results of checks, help requests, and messages.
 
-The hub's database holds all of it, so that several hubs show the same. Synchronous and thread-safe,
-as :mod:`mograder.store.hub.hub_state`; every method may raise :class:`~mograder.core.errors.Busy`.
+The hub's database holds all of it, so that several hubs show the same.
 
 The newest result of each copy's validation is here, too (B55). A student can change the report in
 their folder, so the hub does not read it back; it stores its own results, to have them after a
@@ -15,11 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from sqlalchemy import Engine, Index, String, delete, false, func, insert, select, update
+from sqlalchemy import Index, String, delete, false, func, insert, select, update
 
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import add_row, incoming, reading, upsert, writing
-from mograder.store.database.row_tables import Name, Word, rows_of, table_of, values_of
+from mograder.store.database.row_tables import Name, Tables, Word, table_of, values_of
 from mograder.store.hub.hub_tables import metadata
 
 MOST_LABEL = 200
@@ -107,15 +106,12 @@ item_messages = table_of(
 )
 
 
-class Board:
+class Board(Tables):
     """The tables of the board.
 
     A report that is lost with the power is sent again when the check runs, so reports do not wait
     for the disk (``fleeting``).
     """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     # ---- reports of checks
 
@@ -142,12 +138,12 @@ class Board:
 
     def checks(self, item: str) -> tuple[CheckRow, ...]:
         wanted = select(board_checks).where(board_checks.c.item == item)
-        return rows_of(self._engine, CheckRow, wanted)
+        return self._rows(CheckRow, wanted)
 
     def checks_of(self, username: str, items: Collection[str]) -> tuple[CheckRow, ...]:
         c = board_checks.c
         wanted = select(board_checks).where(c.item.in_(items), c.username == username)
-        return rows_of(self._engine, CheckRow, wanted)
+        return self._rows(CheckRow, wanted)
 
     def forget_old(self, now: datetime) -> None:
         """Remove what no board shows any more."""
@@ -162,7 +158,7 @@ class Board:
         """Return the open requests of all items, the oldest first."""
         c = help_requests.c
         wanted = select(help_requests).where(c.asked_at > now - _HELP_KEPT)
-        return rows_of(self._engine, HelpRow, wanted.order_by(c.asked_at, c.item, c.username))
+        return self._rows(HelpRow, wanted.order_by(c.asked_at, c.item, c.username))
 
     def ask(self, request: HelpRow) -> bool:
         """Add a request; return False if this copy has an open one already, which then stays."""
@@ -194,18 +190,15 @@ class Board:
         """Let the helper enter the session. Raises: NotFound if this helper has no such request."""
         c = help_requests.c
         mine = (c.item == item, c.username == username, c.helper == helper)
-        with writing(self._engine) as connection:
-            found = connection.execute(update(help_requests).where(*mine).values(together=True))
-            if not found.rowcount:
-                raise NotFound("You have not taken this request, or it has ended.")
+        if not self._change(update(help_requests).where(*mine).values(together=True)):
+            raise NotFound("You have not taken this request, or it has ended.")
 
     def end(self, item: str, username: str) -> HelpRow | None:
         """Remove a copy's request; return it, None if there was none."""
         c = help_requests.c
-        place = (c.item == item, c.username == username)
+        gone = delete(help_requests).where(c.item == item, c.username == username).returning(*c)
         with writing(self._engine) as connection:
-            row = connection.execute(select(help_requests).where(*place)).one_or_none()
-            connection.execute(delete(help_requests).where(*place))
+            row = connection.execute(gone).one_or_none()
         return None if row is None else HelpRow(*row)
 
     # ---- messages
@@ -214,7 +207,7 @@ class Board:
         """Return the messages of all items that are shown now, the oldest first."""
         c = item_messages.c
         wanted = select(item_messages).where(c.until > now).order_by(c.number)
-        return rows_of(self._engine, MessageRow, wanted)
+        return self._rows(MessageRow, wanted)
 
     def send(self, message: MessageRow) -> int:
         """Add a message, whose number is given by the database; return the number.
@@ -235,9 +228,7 @@ class Board:
     def take_back(self, item: str, number: int) -> bool:
         """Remove a message of an item; return whether there was one."""
         c = item_messages.c
-        with writing(self._engine) as connection:
-            gone = delete(item_messages).where(c.item == item, c.number == number)
-            return bool(connection.execute(gone).rowcount)
+        return self._change(delete(item_messages).where(c.item == item, c.number == number)) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,25 +244,16 @@ class ResultRow:
 results = table_of("results", metadata, ResultRow, ("username", "item"), Index(None, "at"))
 
 
-class KeptResults:
-    """The table of results; every method may raise :class:`~mograder.core.errors.Busy`.
-
-    A lost result can be recomputed, so writes do not wait for the disk (``fleeting``).
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+class KeptResults(Tables):
+    """A lost result can be recomputed, so writes do not wait for the disk (``fleeting``)."""
 
     def save(self, row: ResultRow) -> None:
         """Store a result in place of the copy's last one."""
-        values = values_of(row)
-        with writing(self._engine, fleeting=True) as connection:
-            connection.execute(upsert(connection, results, values), values)
+        self._put(results, values_of(row), fleeting=True)
 
     def remove(self, username: str, item: str) -> None:
-        c = results.c
-        with writing(self._engine, fleeting=True) as connection:
-            connection.execute(delete(results).where(c.username == username, c.item == item))
+        gone = delete(results).where(results.c.username == username, results.c.item == item)
+        self._change(gone, fleeting=True)
 
     def newest(self, most: int) -> tuple[ResultRow, ...]:
         """Return the newest results, the oldest of them first; delete older ones.
@@ -287,6 +269,5 @@ class KeptResults:
                     break
                 rows.append(ResultRow(*each))
         if most < 0 and rows:
-            with writing(self._engine, fleeting=True) as connection:
-                connection.execute(delete(results).where(results.c.at < rows[-1].at))
+            self._change(delete(results).where(results.c.at < rows[-1].at), fleeting=True)
         return tuple(reversed(rows))

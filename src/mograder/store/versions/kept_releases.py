@@ -25,6 +25,7 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.merge.cell_merge import fitting_release
 from mograder.store.copies.merged_files import KnownFiles
 from mograder.store.database.database import reading, writing
+from mograder.store.database.row_tables import Tables
 from mograder.store.releases.published_release import (
     Release,
     file_digest,
@@ -57,15 +58,15 @@ class KeptRelease:
     published: datetime
 
 
-class KeptReleases:
-    """The kept releases of all items; every method may raise :class:`~mograder.core.errors.Busy`.
+class KeptReleases(Tables):
+    """The kept releases of all items.
 
     Mutable state: ``_texts``, some texts by digest, the last used ones, and ``_seen``, the digest
     of each item's release by its version, since hashing data files takes time.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._lock = threading.Lock()
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._seen: dict[str, tuple[Hashable, str]] = {}
@@ -102,11 +103,9 @@ class KeptReleases:
     def all(self, item: ItemName) -> tuple[KeptRelease, ...]:
         """Return the releases of an item, the newest first."""
         c = kept_releases.c
-        wanted = (
-            select(c.digest, c.files, c.published).where(c.item == item).order_by(c.number.desc())
-        )
+        wanted = select(c.digest, c.files, c.published).where(c.item == item)
         with reading(self._engine) as connection:
-            rows = connection.execute(wanted).all()
+            rows = connection.execute(wanted.order_by(c.number.desc())).all()
         return tuple(KeptRelease(row.digest, json.loads(row.files), row.published) for row in rows)
 
     def since(self, item: ItemName) -> datetime | None:

@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    Engine,
     Row,
     and_,
     bindparam,
@@ -26,6 +25,7 @@ from sqlalchemy import (
 )
 
 from mograder.store.database.database import reading, writing
+from mograder.store.database.row_tables import Tables
 from mograder.store.versions.version_texts import version_checks, version_copies, versions
 from mograder.store.versions.versions import (
     MOST_BYTES,
@@ -82,14 +82,11 @@ class Thinned:
     freed: int = 0
 
 
-class Thinning:
+class Thinning(Tables):
     """Thins the versions of copies; synchronous, for one thread at a time.
 
     Other threads and hubs may record versions meanwhile: a copy that changes is left for later.
     """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     def due(self, now: datetime, limit: int) -> tuple[int, ...]:
         """Return copies that may have versions to remove, those looked at longest ago first."""
@@ -98,9 +95,7 @@ class Thinning:
         aged = and_(c.thinned < at - _LOOK_AGAIN, c.thinned < c.saved + _SETTLED)
         flooded = and_(full, c.thinned < at - _LOOK_AGAIN_FULL, c.thinned < c.saved)
         wanted = select(c.copy).where(c.kept > 2, or_(aged, flooded))
-        with reading(self._engine) as connection:
-            rows = connection.execute(wanted.order_by(c.thinned).limit(limit))
-            return tuple(row.copy for row in rows)
+        return tuple(self._values(wanted.order_by(c.thinned).limit(limit)))
 
     def thin(self, copy: int, now: datetime) -> Thinned:
         with reading(self._engine) as connection:

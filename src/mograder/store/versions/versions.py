@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from mograder.core.errors import Busy, Conflict, MograderError
 from mograder.store.database.database import reading, upsert, writing
-from mograder.store.database.row_tables import values_of
+from mograder.store.database.row_tables import Tables, values_of
 from mograder.store.filesystem.group_commit import GroupCommit
 from mograder.store.versions.version_texts import (
     Piece,
@@ -102,13 +102,6 @@ def digest_of(text: bytes) -> str:
     return hash_of(text).hex()
 
 
-class _Lock:
-    """A lock that a dictionary of weak references can hold."""
-
-    def __init__(self) -> None:
-        self.held = threading.RLock()
-
-
 @dataclass(slots=True)
 class _Addition:
     """A version to be added by a group commit; ``outcome`` is set by it.
@@ -142,15 +135,12 @@ class _Copy:
     key: Piece | None = None
 
 
-class Versions:
-    """The versions of all copies; every method may raise :class:`~mograder.core.errors.Busy`.
-
-    Mutable state: ``_locks`` of the copies that are recorded.
-    """
+class Versions(Tables):
+    """The versions of all copies. Mutable state: ``_locks`` of the copies that are recorded."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._locks: WeakValueDictionary[tuple[str, str], _Lock] = WeakValueDictionary()
+        super().__init__(engine)
+        self._locks: WeakValueDictionary[tuple[str, str], threading.RLock] = WeakValueDictionary()
         self._gate = threading.Lock()
         self._additions: GroupCommit[_Addition] = GroupCommit(self._add)
 
@@ -161,8 +151,8 @@ class Versions:
         In it, a file can be read and recorded without a newer version coming between.
         """
         with self._gate:
-            lock = self._locks.setdefault((str(user), str(item)), _Lock())
-        with lock.held:
+            lock = self._locks.setdefault((str(user), str(item)), threading.RLock())
+        with lock:
             yield
 
     def record(
@@ -210,14 +200,12 @@ class Versions:
         """Return the versions of a copy, the newest first."""
         wanted = _LISTED.where(*_named(user, item)).order_by(versions.c.number.desc())
         with reading(self._engine) as connection:
-            return tuple(_version(row) for row in connection.execute(wanted))
+            return tuple(map(_version, connection.execute(wanted)))
 
     def items(self, user: str) -> frozenset[str]:
         """Return the items of which a person's copy has versions, whether it is there or not."""
         c = version_copies.c
-        wanted = select(c.item).where(c.username == user, c.kept > 0)
-        with reading(self._engine) as connection:
-            return frozenset(connection.execute(wanted).scalars())
+        return frozenset(self._values(select(c.item).where(c.username == user, c.kept > 0)))
 
     def newest(self, user: str, item: str) -> Version | None:
         wanted = _LISTED.where(*_named(user, item), versions.c.number == version_copies.c.newest)
@@ -241,16 +229,14 @@ class Versions:
         wanted = select(version_releases.c.digest).where(
             *_named(user, item), version_releases.c.number == version_copies.c.release
         )
-        with reading(self._engine) as connection:
-            return connection.execute(wanted).scalar_one_or_none() or ""
+        return self._value(wanted) or ""
 
     def releases_of(self, item: str) -> Mapping[str, str]:
         """Return what :meth:`release_of` returns for each copy of an item, by user."""
         wanted = select(version_copies.c.username, version_releases.c.digest).where(
             version_copies.c.item == item, version_releases.c.number == version_copies.c.release
         )
-        with reading(self._engine) as connection:
-            return {row.username: row.digest for row in connection.execute(wanted)}
+        return dict(self._rows(lambda user, digest: (user, digest), wanted))
 
     def release_of_text(self, user: str, item: str, text: bytes) -> str | None:
         """Return the release of the newest version with this text; None if none is known."""
@@ -339,17 +325,13 @@ class Versions:
         """Return the number of a release, given to it if it has none; 0 for ""."""
         if not digest:
             return 0
-        with reading(self._engine) as connection:
-            row = connection.execute(_RELEASE, {"of": digest})
-            number: int | None = row.scalar_one_or_none()
-        if number is not None:
-            return number
-        # As in _copy.
-        with suppress(Conflict), writing(self._engine, fleeting=True) as connection:
-            connection.execute(insert(version_releases).values(digest=digest))
-        with reading(self._engine) as connection:
-            found: int = connection.execute(_RELEASE, {"of": digest}).scalar_one()
-        return found
+        wanted = select(version_releases.c.number).where(version_releases.c.digest == digest)
+        if (number := self._value(wanted)) is None:
+            # As in _copy.
+            with suppress(Conflict):
+                self._change(insert(version_releases), {"digest": digest}, fleeting=True)
+            (number,) = self._values(wanted)
+        return int(number)
 
 
 _LISTED = (
@@ -366,8 +348,6 @@ _LISTED = (
     .join(version_copies, version_copies.c.copy == versions.c.copy)
     .outerjoin(version_releases, version_releases.c.number == versions.c.release)
 )
-
-_RELEASE = select(version_releases.c.number).where(version_releases.c.digest == bindparam("of"))
 
 _KEY = versions.alias("key")
 
