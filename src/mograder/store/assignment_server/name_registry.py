@@ -89,8 +89,8 @@ class NameRegistry:
 
     def epoch(self, username: str) -> int:
         """Return how often the tokens of this name were revoked; from memory."""
-        known = self._known.get(_key(username))
         # Spellings that differ in case are one name: their tokens are revoked together.
+        known = self.find(username)
         return known.epoch if known else 0
 
     def find(self, username: str) -> Known | None:

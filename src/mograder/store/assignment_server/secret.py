@@ -32,10 +32,7 @@ def read_secret(path: Path, *, hint: str = _MADE) -> str:
             content = file.read(_LIMIT + 1)
         secret = content.decode("utf-8").strip()
     except FileNotFoundError as error:
-        raise InvalidInput(
-            f"There is no secret in {path}.",
-            hint=hint,
-        ) from error
+        raise InvalidInput(f"There is no secret in {path}.", hint=hint) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"The secret in {path} cannot be read: {error}.") from error
     if not secret or len(content) > _LIMIT:

@@ -108,7 +108,6 @@ class StudentFolder:
         self.state = root / STATE
 
     def directory(self, folder: str) -> Path:
-        """Return an assignment's directory. Raises: InvalidInput for an invalid name."""
         return self.root / ItemName.parse(folder)
 
     def notebook(self, folder: str) -> Notebook | None:
@@ -119,7 +118,9 @@ class StudentFolder:
         """
         directory = self.directory(folder)
         handed_out = {path.name for path in self._releases(folder)}
-        found = _notebooks(directory)
+        files = sorted(directory.glob("*.py"))[:_MOST_LOOKED_AT]
+        plain = (path for path in files if path.is_file() and not path.name.startswith("."))
+        found = [path for path in plain if not _EARLIER.search(path.stem)]
         found.sort(key=lambda path: (path.stem != folder, path.name not in handed_out, path.name))
         for path in found[:1]:
             with suppress(FileNotFoundError):
@@ -176,7 +177,6 @@ class StudentFolder:
         return self.record("submissions", notebook, SentNotebook)
 
     def name_of(self, notebook: Notebook) -> str:
-        """Return the notebook's path relative to the course's folder, as used in records."""
         return notebook.path.relative_to(self.root).as_posix()
 
     def keep(self, notebook: Notebook, *, late: bool, now: datetime) -> Waiting:
@@ -259,13 +259,21 @@ class StudentFolder:
         A copy that is the same already is left alone, since a page of it may be open.
         """
         place = self._feedback(folder)
-        self._end_replacement(place)
-        if self._holds(folder, documents):
-            return
+        # End what an interrupted replacement left where the system cannot exchange directories:
+        # the copy beside ``place`` would be in the way of each later one.
+        parked, there = (reachable(each) for each in (place.with_name(PARKED + place.name), place))
+        if there.is_dir():
+            remove_tree(parked)
+        elif parked.is_dir():
+            DISK.rename(Place.of(parked), Place.of(there))
+        wanted = [(_plain(name), content) for name, content in documents]
+        with suppress(InvalidInput, NotFound, TooLarge):
+            if [(each.name, self.document(each)) for each in self.feedback(folder)] == wanted:
+                return
         staged = place.with_name(f".{secrets.token_hex(6)}")
         self._make(staged)
-        for number, (name, content) in enumerate(documents):
-            self._write(staged / f"{number:02}" / _plain(name), content)
+        for number, (name, content) in enumerate(wanted):
+            self._write(staged / f"{number:02}" / name, content)
         old: Path | None = staged
         try:
             with explained_when_full():
@@ -274,25 +282,7 @@ class StudentFolder:
             if old is not None:
                 remove_tree(old)
 
-    def _end_replacement(self, place: Path) -> None:
-        """End what an interrupted replacement left where the system cannot exchange directories.
-
-        The copy beside ``place`` would be in the way of each later replacement.
-        """
-        parked, there = (reachable(each) for each in (place.with_name(PARKED + place.name), place))
-        if there.is_dir():
-            remove_tree(parked)
-        elif parked.is_dir():
-            DISK.rename(Place.of(parked), Place.of(there))
-
-    def _holds(self, folder: str, documents: tuple[tuple[str, bytes], ...]) -> bool:
-        wanted = [(_plain(name), content) for name, content in documents]
-        with suppress(InvalidInput, NotFound, TooLarge):
-            return [(each.name, self.document(each)) for each in self.feedback(folder)] == wanted
-        return False
-
     def feedback(self, folder: str) -> tuple[Path, ...]:
-        """Return the paths of the fetched feedback documents, in the server's order."""
         place = self._feedback(folder)
         return tuple(sorted(path for path in place.glob("*/*") if path.is_file()))
 
@@ -308,7 +298,6 @@ class StudentFolder:
         return _read(self.state / "student.json", shape)
 
     def put_known(self, known: BaseModel) -> None:
-        """Store the server's answer, for use while it cannot be reached."""
         self._write(self.state / "student.json", known.model_dump_json(indent=2).encode())
 
     def _releases(self, folder: str) -> list[Path]:
@@ -368,12 +357,6 @@ class StudentFolder:
                 f"{directory} cannot be made: {error.strerror}.",
                 hint="Start the dashboard in a folder of your own.",
             ) from error
-
-
-def _notebooks(directory: Path) -> list[Path]:
-    files = sorted(directory.glob("*.py"))[:_MOST_LOOKED_AT]
-    plain = (path for path in files if path.is_file() and not path.name.startswith("."))
-    return [path for path in plain if not _EARLIER.search(path.stem)]
 
 
 def _checked(name: str) -> str:

@@ -115,7 +115,6 @@ class Workspaces:
         self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
 
     def directory(self, user: Username, item: ItemName) -> Path:
-        """Return the directory of a student's copy of an item, which may not exist."""
         return self._root / user / item
 
     def remove_rehearsals(self) -> None:
@@ -131,11 +130,13 @@ class Workspaces:
             names = [path.name for path in self._root.iterdir() if path.is_dir()]
         except (FileNotFoundError, NotADirectoryError):
             return ()
-        found = (_person(name) for name in names[:_MOST_NAMES])
-        return tuple(sorted(name for name in found if name is not None))
+        found: list[Username] = []
+        for name in names[:_MOST_NAMES]:
+            with suppress(InvalidInput):
+                found.append(Username.of_account(name))
+        return tuple(sorted(found))
 
     def facts_of(self, user: Username) -> tuple[CopyFacts, ...]:
-        """Return the facts of all copies of a user, sorted by item."""
         found = (self.facts(user, item) for item in sorted(self.items_of(user)))
         return tuple(each for each in found if each)
 
@@ -227,7 +228,8 @@ class Workspaces:
             if not self._has_notebook(user, item):
                 self._below.make_base()
                 self._below.make_directory(_path(user, item))
-                self._copy_release(user, release)
+                with pinned(release) as (fd, current):
+                    self._copy_release(user, current, fd)
         return self.directory(user, item)
 
     def ensure_files(self, user: Username, release: Release) -> None:
@@ -260,12 +262,9 @@ class Workspaces:
 
         See compatibility-0.3.16.md 2.4.
         """
-        marker = self._look(user, release.name, _FETCHED) or self._look(
-            user, release.name, _UPLOADED
-        )
-        if marker is None:
-            return False
-        return release.updated > marker.modified
+        look = partial(self._look, user, release.name)
+        marker = look(_FETCHED) or look(_UPLOADED)
+        return marker is not None and release.updated > marker.modified
 
     def read(self, user: Username, item: ItemName, name: str, limit: int) -> Saved:
         """Return a file of the workspace, at most ``limit`` bytes, as it was at one moment.
@@ -333,8 +332,10 @@ class Workspaces:
         Raises: as :meth:`upload`, and :class:`NotFound` when the release is gone.
         """
         with self._lock(user, release.name):
-            if only_replace and not self._anything(user, release.name):
-                return None
+            if only_replace:
+                with suppress(InvalidInput):  # a link or a directory is there
+                    if not self._has_notebook(user, release.name):
+                        return None
             self._make(user, release.name)
             with pinned(release) as (fd, current):
                 self._demand_few(user, release.name)  # else its data files would change alone
@@ -362,16 +363,12 @@ class Workspaces:
                 if current.version != release.version:
                     raise Conflict(f"{item} has just been published again.", hint="Try again.")
                 changes = place_files(self._below, _path(user, item), current, fd, known)
-            self._put_merged(user, release, text, now)
+            # A copy that was not edited still counts as such.
+            if not self._has_text(user, item, text):
+                self._put_text(user, item, text, now, unedited=self._is_unedited(user, item))
+            marked = max(_nanoseconds(now), _nanoseconds(release.updated) + 1)
+            self._mark(user, item, _FETCHED, modified_ns=marked)
         return changes
-
-    def _put_merged(self, user: Username, release: Release, text: bytes, now: datetime) -> None:
-        """Replace the text by a merged one; a copy that was not edited still counts as such."""
-        item = release.name
-        if not self._has_text(user, item, text):
-            self._put_text(user, item, text, now, unedited=self._is_unedited(user, item))
-        marked = max(_nanoseconds(now), _nanoseconds(release.updated) + 1)
-        self._mark(user, item, _FETCHED, modified_ns=marked)
 
     def _put_text(
         self, user: Username, item: ItemName, text: bytes, now: datetime, *, unedited: bool = False
@@ -476,13 +473,6 @@ class Workspaces:
     def _lock(self, user: Username, item: ItemName) -> threading.Lock:
         return self._locks[hash((user, item)) % _STRIPES]
 
-    def _anything(self, user: Username, item: ItemName) -> bool:
-        """Return whether the notebook's name exists, even as a link or a directory."""
-        try:
-            return self._has_notebook(user, item)
-        except InvalidInput:
-            return True
-
     def _has_notebook(self, user: Username, item: ItemName) -> bool:
         return self._below.find(_path(user, item, f"{item}.py")) is not None
 
@@ -494,32 +484,29 @@ class Workspaces:
     def _look(self, user: Username, item: ItemName, name: str) -> FileInfo | None:
         return self._below.look(_path(user, item, name))
 
-    def _copy_release(self, user: Username, release: Release) -> None:
-        with pinned(release) as (fd, current):
-            self._below.remove(_path(user, current.name, _EXPORTED))
-            for marker in (_UPLOADED, _FETCHED):
-                self._below.write(_path(user, current.name, marker), b"", _MARKER)
-            # The earlier of the two: the clock may tick between them.
-            marked = self._below.stat(_path(user, current.name, _UPLOADED)).modified_ns
-            self._copy_files(user, current, fd)
-            with open_file(fd, current.notebook.name) as source:
-                # The release's time, but not later than the markers', which would mean "edited".
-                modified = min(os.fstat(source.fileno()).st_mtime_ns, marked)
-                how = NewFile(modified_ns=modified, replace=False)
-                self._below.copy(_path(user, current.name, current.notebook.name), source, how)
+    def _copy_release(self, user: Username, release: Release, fd: int) -> None:
+        item = release.name
+        self._below.remove(_path(user, item, _EXPORTED))
+        for marker in (_UPLOADED, _FETCHED):
+            self._below.write(_path(user, item, marker), b"", _MARKER)
+        # The earlier of the two: the clock may tick between them.
+        marked = self._below.stat(_path(user, item, _UPLOADED)).modified_ns
+        self._copy_files(user, release, fd)
+        with open_file(fd, release.notebook.name) as source:
+            # The release's time, but not later than the markers', which would mean "edited".
+            modified = min(os.fstat(source.fileno()).st_mtime_ns, marked)
+            how = NewFile(modified_ns=modified, replace=False)
+            self._below.copy(_path(user, item, release.notebook.name), source, how)
 
     def _copy_files(self, user: Username, release: Release, fd: int) -> None:
         """Copy the support files of a pinned release that are missing."""
-        for path in release.files:
-            if is_support(release, path):
-                self._copy_support(user, release.name, path, fd)
-
-    def _copy_support(self, user: Username, item: ItemName, path: str, release: int) -> None:
-        parent = path.rpartition("/")[0]
-        if parent:
-            self._below.make_directory(_path(user, item, parent))
-        with open_file(release, path) as source:
-            self._below.copy(_path(user, item, path), source, NewFile(replace=False))
+        for path in (each for each in release.files if is_support(release, each)):
+            parent = path.rpartition("/")[0]
+            if parent:
+                self._below.make_directory(_path(user, release.name, parent))
+            with open_file(fd, path) as source:
+                how = NewFile(replace=False)
+                self._below.copy(_path(user, release.name, path), source, how)
 
 
 def archive_names(item: ItemName, now: datetime) -> Iterator[str]:
@@ -559,13 +546,6 @@ def _archive_of(
 def _match(name: str, item: ItemName) -> re.Match[str] | None:
     prefix = f"{item}.bak."
     return _ENDING.fullmatch(name.removeprefix(prefix)) if name.startswith(prefix) else None
-
-
-def _person(name: str) -> Username | None:
-    try:
-        return Username.of_account(name)
-    except InvalidInput:
-        return None
 
 
 def _printable(name: str) -> str:

@@ -24,19 +24,16 @@ _log = get_logger(__name__)
 
 
 class MoreUsers(Protocol):
-    """Users who may enter besides those in the file; asked for every request, so from memory."""
+    """Users who may enter besides those in the file; asked for every request, so from memory.
 
-    def decides(self) -> bool:
-        """Return whether it counts at all."""
-        ...
+    ``decides``: whether it counts at all. ``version`` differs after a user was removed.
+    """
 
-    def has(self, username: str) -> bool:
-        """Return whether a user may enter."""
-        ...
+    def decides(self) -> bool: ...
 
-    def version(self) -> Hashable:
-        """Return a value that differs after a user was removed."""
-        ...
+    def has(self, username: str) -> bool: ...
+
+    def version(self) -> Hashable: ...
 
 
 class Allowlist:

@@ -54,10 +54,12 @@ def open_sources(loaded: LoadedSettings, clock: Clock) -> Sources:
 
 
 class Sources:
-    """The sources of a course's assignments; thread-safe."""
+    """The sources of a course's assignments; thread-safe.
+
+    ``own`` is the course's directory of sources; ``sent`` is a private store.
+    """
 
     def __init__(self, own: Path, sent: Releases) -> None:
-        """``own`` is the course's directory of sources; ``sent`` is a private store."""
         self._own = own
         self._sent = sent
 

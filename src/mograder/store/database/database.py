@@ -7,6 +7,7 @@ Modules outside this package use ``store.hub.hub_state``.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import sqlite3
@@ -38,10 +39,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-)
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
@@ -113,7 +111,7 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
-def sqlite_file(url: str) -> Path | None:
+def sqlite_file(url: str | URL) -> Path | None:
     """Return the file that a URL of :func:`database_url` names; None for a database server."""
     parsed = _parse(url)
     return Path(parsed.database or "") if parsed.drivername == "sqlite" else None
@@ -128,7 +126,7 @@ def open_engine(url: str, *, private: bool = True) -> Engine:
     Raises: :class:`InvalidInput` for an unusable URL or file, :class:`Busy` for a locked one.
     """
     parsed = _parse(url)
-    path = sqlite_file(url)
+    path = sqlite_file(parsed)
     if path is not None:
         _make_private(path, mend=private)
         _set_journal(path)
@@ -284,17 +282,27 @@ def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
     with _translated(engine):
         if schema_version(engine) == head_version(migrations):
             return
-        with _upgrade_turn(engine):
-            _upgrade(engine, migrations)
+        path = sqlite_file(engine.url)
+        # One upgrade of a file at a time, with its copy; a server has its own lock.
+        with contextlib.nullcontext() if path is None else _file_turn(path):
+            _upgrade(engine, migrations, path)
 
 
-def _upgrade(engine: Engine, migrations: Path) -> None:
+def _upgrade(engine: Engine, migrations: Path, path: Path | None) -> None:
     current, head = schema_version(engine), head_version(migrations)
     if current == head:  # another program has upgraded it meanwhile
         return
     _refuse_unknown(current, migrations)
-    if current is not None or _has_tables(engine):
-        _back_up(engine, current or "0.3.16", head)
+    with reading(engine) as connection:
+        tables = inspect(connection).get_table_names()
+    if path is not None and tables:  # a server's administrator makes its backups
+        target = path.with_name(f"{path.name}.before-{head}")
+        temporary = target.with_name(target.name + ".tmp")
+        temporary.unlink(missing_ok=True)
+        copy_sqlite(path, temporary)
+        move_file(temporary, target)
+        message = "The database at %s was copied to %s before its upgrade."
+        _log.info(message, current or "0.3.16", target.name)
     config = _alembic_config(migrations)
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
@@ -303,13 +311,6 @@ def _upgrade(engine: Engine, migrations: Path) -> None:
             connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-
-
-def _upgrade_turn(engine: Engine) -> contextlib.AbstractContextManager[None]:
-    """Serialise upgrades of one SQLite file, with their copies; a server has its own lock."""
-    if engine.dialect.name != "sqlite":
-        return contextlib.nullcontext()
-    return _file_turn(Path(engine.url.database or ""))
 
 
 def run_migrations(metadata: MetaData) -> None:
@@ -398,12 +399,14 @@ def check_sqlite(path: Path) -> None:
 
     Raises: :class:`InvalidInput` if it is damaged.
     """
-    found = _integrity(path, None)
+    found = sqlite_damage(path, math.inf, "quick_check", "&immutable=1")
     if found:
         raise InvalidInput(f"The database {path.name} is damaged: {found[0]}.")
 
 
-def sqlite_damage(path: Path, seconds: float) -> tuple[str, ...] | None:
+def sqlite_damage(
+    path: Path, seconds: float, check: str = "integrity_check", how: str = ""
+) -> tuple[str, ...] | None:
     """Check an SQLite file for damage without changing it; a hub may have it open.
 
     Return SQLite's messages about damaged pages, about five lines at most; None if the check
@@ -411,21 +414,11 @@ def sqlite_damage(path: Path, seconds: float) -> tuple[str, ...] | None:
     Raises: :class:`InvalidInput` if the file is not a database, :class:`Busy` if it is locked or
     cannot be read.
     """
-    return _integrity(path, seconds)
-
-
-def _integrity(path: Path, seconds: float | None) -> tuple[str, ...] | None:
-    """Run ``integrity_check`` for at most ``seconds``; with None ``quick_check`` without locks."""
-    uri, check = f"{path.absolute().as_uri()}?mode=ro", "integrity_check"
-    deadline = None
-    if seconds is None:
-        uri, check = f"{uri}&immutable=1", "quick_check"
-    else:
-        deadline = time.monotonic() + seconds
+    uri = f"{path.absolute().as_uri()}?mode=ro{how}"
+    deadline = time.monotonic() + seconds
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_MS / 1000)) as opened:
-            if deadline is not None:
-                opened.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS)
+            opened.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS)
             found = list(_findings(opened, f"PRAGMA {check}({_MOST_FINDINGS})"))
     except sqlite3.OperationalError as error:
         if "interrupted" in str(error):
@@ -445,10 +438,8 @@ def _findings(opened: sqlite3.Connection, check: str) -> Iterator[str]:
             raise
         # The damage stops the check itself: report at least which tables are unreadable.
         yield str(error)
-        yield from _unreadable_tables(opened)
-
-
-def _unreadable_tables(opened: sqlite3.Connection) -> Iterator[str]:
+    else:
+        return
     names = opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     for (name,) in names:
         quoted = '"' + name.replace('"', '""') + '"'
@@ -510,7 +501,7 @@ def _given(url: URL) -> dict[str, int]:
 _URL_HINT = "Use postgresql://user:password@host/name, sqlite:///path, or leave it empty."
 
 
-def _parse(url: str) -> URL:
+def _parse(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -648,22 +639,3 @@ def _refuse_unknown(current: str | None, migrations: Path) -> None:
             hint="Install that version again, or put back the copy from before the upgrade "
             '(docs/how-to/operate.md, "Upgrade").',
         )
-
-
-def _has_tables(engine: Engine) -> bool:
-    """Whether a database without a revision has tables: a gradebook that 0.3.16 made."""
-    with reading(engine) as connection:
-        return bool(inspect(connection).get_table_names())
-
-
-def _back_up(engine: Engine, current: str, head: str) -> None:
-    """Copy an SQLite file beside itself; a PostgreSQL server's administrator makes its backups."""
-    if engine.dialect.name != "sqlite":
-        return
-    path = Path(engine.url.database or "")
-    target = path.with_name(f"{path.name}.before-{head}")
-    temporary = target.with_name(target.name + ".tmp")
-    temporary.unlink(missing_ok=True)
-    copy_sqlite(path, temporary)
-    move_file(temporary, target)
-    _log.info("The database at %s was copied to %s before its upgrade.", current, target.name)

@@ -16,15 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Table,
-    create_engine,
-    delete,
-    func,
-    select,
-)
+from sqlalchemy import Connection, Engine, Table, create_engine, delete, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import SystemClock
@@ -123,10 +115,9 @@ UNKNOWN_ATTEMPT = -1
 class SentGrade:
     """The values in Moodle for one user after our upload.
 
-    ``grade`` is the grade as text, empty for none. ``attempt`` counts from 0, and is
-    ``UNKNOWN_ATTEMPT`` where it is not known. ``modified`` is
-    Moodle's Unix time of the grade, 0 where it is not known. ``comment`` and ``files`` are None
-    where they are not known. ``team``: the values come from another member's row.
+    ``grade`` is empty for none. ``attempt`` counts from 0, or is ``UNKNOWN_ATTEMPT``. ``modified``
+    is Moodle's Unix time of the grade, 0 where it is not known, as ``comment`` and ``files`` are
+    None. ``team``: the values come from another member's row.
     """
 
     user_id: int
@@ -355,13 +346,17 @@ class Gradebook(Closing):
 
     def sent(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return the values in Moodle after our last upload for an assignment, by user id."""
-        with self.reading() as connection:
-            return _read_sent(connection, uploads, site, assignment_id)
+        return self._sent(uploads, site, assignment_id)
 
     def intended(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return the values of an upload that Moodle has not confirmed, by user id."""
+        return self._sent(upload_intents, site, assignment_id)
+
+    def _sent(self, table: Table, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
+        where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
+        wanted = select(*columns_of(table, SentGrade)).where(where)
         with self.reading() as connection:
-            return _read_sent(connection, upload_intents, site, assignment_id)
+            return {row.user_id: SentGrade(*row) for row in connection.execute(wanted)}
 
     def record_intents(
         self, site: str, assignment_id: int, rows: Iterable[SentGrade], now: datetime
@@ -376,8 +371,9 @@ class Gradebook(Closing):
         """Record the values that Moodle has confirmed, and remove the rows' intents."""
         with self.writing() as connection:
             _write_sent(connection, uploads, site, assignment_id, rows, now)
-            users = [each.user_id for each in rows]
-            _remove_sent(connection, upload_intents, site, assignment_id, users)
+            c, users = upload_intents.c, [each.user_id for each in rows]
+            own = (c.site == site) & (c.assignment_id == assignment_id) & c.user_id.in_(users)
+            connection.execute(delete(upload_intents).where(own))
 
     def import_0316(
         self, file: Path | None, at: datetime, *, replaces: bool = False
@@ -551,22 +547,18 @@ def _engine(path: Path) -> Engine:
 @contextlib.contextmanager
 def _turn(lock: Path) -> Iterator[None]:
     """Lock what 0.3.16 locks while it writes. Raises: Busy when it is held over ten seconds."""
-    with closing_fd(_open_lock(lock)) as fd:
+    try:  # a new one gets the read and write permissions of the gradebook
+        opened = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | open_flags.CLOEXEC, 0o600)
+        set_mode(opened, lock.with_suffix("").stat().st_mode & 0o666)
+    except FileExistsError:
+        opened = os.open(lock, os.O_RDWR | open_flags.CLOEXEC)
+    with closing_fd(opened) as fd:
         if not file_lock.acquire(fd, seconds=_WAIT_SECONDS):
             raise Busy(
                 f"Another program holds {lock.name}.",
                 hint="Wait until it has finished grading, then try again.",
             )
         yield
-
-
-def _open_lock(lock: Path) -> int:
-    """Open the lock file; a new one gets the read and write permissions of the gradebook."""
-    with contextlib.suppress(FileExistsError):
-        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | open_flags.CLOEXEC, 0o600)
-        set_mode(fd, lock.with_suffix("").stat().st_mode & 0o666)
-        return fd
-    return os.open(lock, os.O_RDWR | open_flags.CLOEXEC)
 
 
 def _put(connection: Connection, table: Table, row: Mapping[str, object]) -> None:
@@ -579,15 +571,6 @@ def _put(connection: Connection, table: Table, row: Mapping[str, object]) -> Non
     connection.execute(upsert(connection, table, row, **known), row)
 
 
-def _read_sent(
-    connection: Connection, table: Table, site: str, assignment_id: int
-) -> Mapping[int, SentGrade]:
-    """Return the rows of an assignment by Moodle user id."""
-    where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
-    rows = connection.execute(select(*columns_of(table, SentGrade)).where(where))
-    return {row.user_id: SentGrade(*row) for row in rows}
-
-
 def _write_sent(
     connection: Connection,
     table: Table,
@@ -596,15 +579,7 @@ def _write_sent(
     rows: Iterable[SentGrade],
     now: datetime,
 ) -> None:
-    """Insert rows, or replace existing ones, with ``now`` as their time of upload."""
     for sent in rows:
         key = {"site": site, "assignment_id": assignment_id}
         row = {**key, **values_of(sent), "uploaded_at": now.isoformat()}
         connection.execute(upsert(connection, table, row), row)
-
-
-def _remove_sent(
-    connection: Connection, table: Table, site: str, assignment_id: int, users: Iterable[int]
-) -> None:
-    where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
-    connection.execute(delete(table).where(where & table.c.user_id.in_(list(users))))

@@ -136,7 +136,6 @@ class Gradebook0316:
     place: str = ""
 
     def assignment(self, name: str) -> AssignmentRow:
-        """Return an assignment, also one that only submissions name."""
         return self.assignments.get(name) or AssignmentRow(name)
 
 
@@ -171,7 +170,6 @@ class Told:
 
 
 def has_tables(connection: Connection) -> bool:
-    """Return whether the database has the submissions of 0.3.16."""
     return inspect(connection).has_table(submissions.name)
 
 
@@ -189,17 +187,11 @@ def is_first(connection: Connection) -> bool:
 def read_gradebook(connection: Connection, file: Path | None = None) -> Gradebook0316:
     """Return what the tables hold; a table or column that is missing counts as empty."""
     found = [assignment_of(*row.values()) for row in _rows(connection, assignments)]
-    return Gradebook0316(
-        {each.name: each for each in found},
-        {
-            text_of(row["username"]): text_of(row["full_name"])
-            for row in _rows(connection, students)
-        },
-        tuple(
-            (Row0316.of(row), text_of(row["updated_at"])) for row in _rows(connection, submissions)
-        ),
-        place_of(file),
-    )
+    names = {
+        text_of(row["username"]): text_of(row["full_name"]) for row in _rows(connection, students)
+    }
+    rows = ((Row0316.of(row), text_of(row["updated_at"])) for row in _rows(connection, submissions))
+    return Gradebook0316({each.name: each for each in found}, names, tuple(rows), place_of(file))
 
 
 def damaged_rows(connection: Connection) -> Iterator[tuple[str, str, str]]:
@@ -216,9 +208,8 @@ def damaged_rows(connection: Connection) -> Iterator[tuple[str, str, str]]:
 
 def changed_rows(connection: Connection) -> int:
     """Return how many rows 0.3.16 has written since they were exchanged."""
-    if "updated_at" not in {
-        each["name"] for each in inspect(connection).get_columns("submissions")
-    }:
+    columns = inspect(connection).get_columns("submissions")
+    if all(each["name"] != "updated_at" for each in columns):
         return 0  # a table of an older program, which 0.3.16 completes when it opens it
     theirs, ours = submissions.c, exchanged_0316.c
     same = (ours.assignment == theirs.assignment) & (ours.student == theirs.student)

@@ -118,12 +118,8 @@ class LateFacts:
     version: str = ""
 
     def after(self, changes: Iterable[Change]) -> LateFacts:
-        """Return what is in force after further changes."""
-        extensions, members, policies = (
-            dict(self.extensions),
-            set(self.members),
-            dict(self.policies),
-        )
+        extensions, policies = dict(self.extensions), dict(self.policies)
+        members = set(self.members)
         for change in changes:
             match change:
                 case Extension(removed=True):
@@ -179,11 +175,9 @@ class LateFacts:
         return PolicyChange(assignment, policy)
 
     def with_told(self, assignment: str, told: ItemDates) -> PolicyChange:
-        """Return the change by which a learning platform's dates are stored."""
         return PolicyChange(assignment, replace(self.policy(assignment), told=told))
 
     def with_rule(self, assignment: str, rule: CourseRule | None) -> PolicyChange:
-        """Return the change by which a rule is stored, or withdrawn."""
         return PolicyChange(assignment, replace(self.policy(assignment), rule=rule))
 
 
@@ -191,10 +185,8 @@ class LateFacts:
 class LateRecords:
     """Everything in the gradebook that deductions are computed from.
 
-    Attributes:
-        facts: The changes of extensions, groups and policies, applied.
-        grades: Students' marks by assignment; those of most assignments only what deductions need.
-        works: The works by assignment and student, with their times and 0.3.16's deductions.
+    ``grades`` are students' marks by assignment, of most assignments only what deductions need;
+    ``works`` are by assignment and student, with their times and 0.3.16's deductions.
     """
 
     facts: LateFacts
@@ -203,9 +195,7 @@ class LateRecords:
 
 
 _EXTENSIONS = select(*columns_of(extensions, Extension)).order_by(extensions.c.id)
-_MEMBERS = select(*columns_of(group_members, Membership), group_members.c.at).order_by(
-    group_members.c.id
-)
+_MEMBERS = select(*columns_of(group_members, Membership), group_members.c.at)
 _POLICIES = TypeAdapter(StoredPolicy)
 
 
@@ -242,8 +232,21 @@ class LateWork:
         The marks are complete for the assignments ``whole``. Of others the questions are left out,
         which takes a twentieth of the time.
         """
+        works: dict[tuple[str, str], Work] = {}
         with self._book.reading() as connection:
-            return _read(connection, assignments, students, whole)
+            if assignments is None:
+                assignments = [each.name for each in read_assignments(connection)]
+            short: dict[str, list[StudentGrade]] = {name: [] for name in assignments}
+            for grade, work in read_short_grades(connection, assignments, students):
+                works[grade.assignment, grade.student] = work
+                short[grade.assignment].append(grade)
+            grades = {
+                name: tuple(map(grade_of, read_rows(connection, name, students)))
+                if name in whole
+                else tuple(found)
+                for name, found in short.items()
+            }
+            return LateRecords(_facts(connection), grades, works)
 
     def record(
         self,
@@ -269,29 +272,6 @@ class LateWork:
             also()
 
 
-def _read(
-    connection: Connection,
-    assignments: Sequence[str] | None,
-    students: Collection[str] | None,
-    whole: Collection[str],
-) -> LateRecords:
-    names = assignments
-    if names is None:
-        names = [each.name for each in read_assignments(connection)]
-    short: dict[str, list[StudentGrade]] = {name: [] for name in names}
-    works: dict[tuple[str, str], Work] = {}
-    for grade, work in read_short_grades(connection, names, students):
-        works[grade.assignment, grade.student] = work
-        short[grade.assignment].append(grade)
-    grades = {
-        name: tuple(map(grade_of, read_rows(connection, name, students)))
-        if name in whole
-        else tuple(found)
-        for name, found in short.items()
-    }
-    return LateRecords(_facts(connection), grades, works)
-
-
 def _version(connection: Connection) -> str:
     tables = (extensions, group_members, late_policies)
     newest = (connection.execute(select(func.max(table.c.id))).scalar() for table in tables)
@@ -306,7 +286,7 @@ def _facts(connection: Connection) -> LateFacts:
 def _changes(connection: Connection) -> Iterable[tuple[datetime, Change]]:
     for row in connection.execute(_EXTENSIONS):
         yield datetime.fromisoformat(row.at), Extension(*row)
-    for *values, at in connection.execute(_MEMBERS):
+    for *values, at in connection.execute(_MEMBERS.order_by(group_members.c.id)):
         yield datetime.fromisoformat(at), Membership(*values)
     for row in connection.execute(select(late_policies).order_by(late_policies.c.id)):
         changed = PolicyChange(row.assignment, _policy(row.assignment, row.policy))

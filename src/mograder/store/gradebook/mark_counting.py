@@ -66,8 +66,19 @@ class StudentRows:
 def grade_of(rows: StudentRows) -> StudentGrade:
     """Return the marks that count, without deductions for lateness."""
     whole = whole_mark(rows)
-    questions = _questions(rows, whole)
-    auto, manual = _automatic(questions, rows), _manual(questions, whole)
+    graded, given = latest_by_question(rows.marks)
+    questions = tuple(
+        _question(key, graded.get(key), given.get(key), rows, covered=whole is not None)
+        for key in dict.fromkeys([*(rows.assignment.marks or {}), *graded, *given])
+        if key != WHOLE and not (key in graded and graded[key].state == REMOVED)
+    )
+    if any(mark.marker == MACHINE for mark in rows.marks):
+        counted = (q.points for q in questions if q.state != MANUAL and q.available is not None)
+        auto = _sum(counted)
+    else:
+        auto = rows.work.earlier_auto if rows.work is not None else None
+    by_people = (q.points for q in questions if q.state == MANUAL and q.available)
+    manual = whole.points if whole is not None else _sum(by_people)
     waiting = any(each.open for each in (*questions, *([whole] if whole else [])))
     parts = [each for each in (auto, manual) if each is not None]
     total = sum_of_marks(parts) if parts and not waiting else None
@@ -238,17 +249,6 @@ def is_superseded(rows: StudentRows, key: str) -> bool:
     return counts and _is_manual(key, graded, rows.assignment)
 
 
-def _questions(rows: StudentRows, whole: QuestionGrade | None) -> tuple[QuestionGrade, ...]:
-    graded, given = latest_by_question(rows.marks)
-    told = rows.assignment.marks or {}
-    keys = dict.fromkeys([*told, *graded, *given])
-    return tuple(
-        _question(key, graded.get(key), given.get(key), rows, covered=whole is not None)
-        for key in keys
-        if key != WHOLE and not (key in graded and graded[key].state == REMOVED)
-    )
-
-
 def _question(
     key: str,
     graded: RecordedMark | None,
@@ -365,18 +365,6 @@ def _is_other_mark(given: RecordedMark, marks: Sequence[RecordedMark]) -> bool:
     seen = given.run or 0
     before = [each for each in graded if each.number < given.number and (each.run or 0) <= seen]
     return bool(before) and before[-1].points != graded[-1].points
-
-
-def _automatic(questions: Sequence[QuestionGrade], rows: StudentRows) -> float | None:
-    if not any(mark.marker == MACHINE for mark in rows.marks):
-        return rows.work.earlier_auto if rows.work is not None else None
-    return _sum(q.points for q in questions if q.state != MANUAL and q.available is not None)
-
-
-def _manual(questions: Sequence[QuestionGrade], whole: QuestionGrade | None) -> float | None:
-    if whole is not None:
-        return whole.points
-    return _sum(q.points for q in questions if q.state == MANUAL and q.available)
 
 
 def _sum(points: Iterable[float | None]) -> float | None:

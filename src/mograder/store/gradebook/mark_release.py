@@ -72,17 +72,13 @@ class ReleaseRow:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The meaning at a time of the rows of a student and an assignment.
-
-    Attributes:
-        shown: The release that the student sees, None if there is none.
-        waiting: A release that will be visible later, unless another row is added before.
-        taken_back: The row that took back what the student saw, unless it is shown again.
-    """
+    """The meaning at a time of the rows of a student and an assignment."""
 
     shown: ReleaseRow | None = None
     waiting: ReleaseRow | None = None
+    """A release that will be visible later, unless another row is added before."""
     taken_back: ReleaseRow | None = None
+    """The row that took back what the student saw, unless it is shown again."""
 
 
 class MarkReleases:
@@ -146,12 +142,10 @@ class MarkReleases:
 
     def newest(self) -> Mapping[str, int]:
         """Return the number of each assignment's newest row, which is another after any change."""
-        table = mark_releases.c
-        wanted = select(table.assignment, func.max(table.id).label("newest")).group_by(
-            table.assignment
-        )
+        c = mark_releases.c
+        wanted = select(c.assignment, func.max(c.id)).group_by(c.assignment)
         with self._book.reading() as connection:
-            return {row.assignment: row.newest for row in connection.execute(wanted)}
+            return {row[0]: row[1] for row in connection.execute(wanted)}
 
     def changed_since(self, assignment: str) -> frozenset[str]:
         """Return the students whose records changed after their last release.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, select, union
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
@@ -127,7 +127,12 @@ class Annotations:
             _refuse(connection, assignment, wish)
             if len(_rows(connection, assignment, student)) >= MOST_ANNOTATIONS:
                 raise InvalidInput(f"A submission has at most {MOST_ANNOTATIONS} annotations.")
-            work = _last_work(connection, assignment, student)
+            demand_work(connection, assignment, student)
+            runs = grading_runs.c
+            graded = select(runs.submission_sha256).where(
+                rows_of(grading_runs, assignment, student)
+            )
+            work = connection.execute(graded.order_by(runs.id.desc()).limit(1)).scalar() or ""
             if wish.submission not in (None, work):  # its cells and lines may be other ones
                 raise Conflict(
                     "A newer submission was graded since you opened this answer.",
@@ -202,13 +207,6 @@ def _find(
                 raise AnnotationChanged(found)
             return found
     raise NotFound("There is no such annotation.")
-
-
-def _last_work(connection: Connection, assignment: str, student: str) -> str:
-    demand_work(connection, assignment, student)
-    runs = grading_runs.c
-    graded = select(runs.submission_sha256).where(rows_of(grading_runs, assignment, student))
-    return connection.execute(graded.order_by(runs.id.desc()).limit(1)).scalar() or ""
 
 
 def _rows(connection: Connection, assignment: str, student: str | None) -> list[Row[Any]]:
@@ -287,7 +285,11 @@ def read_mark_reasons(book: Gradebook, assignment: str) -> Mapping[str, Mapping[
     """Return the reasons of all marks by people, by student and question."""
     found: defaultdict[str, dict[str, MarkReasons]] = defaultdict(dict)
     with book.reading() as connection:
-        questions = sorted(_questions(connection, assignment))
+        marks, notes = question_marks.c, answer_annotations.c
+        own = (marks.assignment == assignment) & (marks.marker != MACHINE)
+        noted = select(notes.question).where(notes.assignment == assignment)
+        told = union(select(marks.question).where(own), noted)
+        questions = sorted(connection.execute(told).scalars())
         rubrics = {each: read_rubric(connection, assignment, each) for each in questions}
         for question, rubric in rubrics.items():
             for student, reasons in _of_marks(connection, assignment, question, rubric):
@@ -300,15 +302,6 @@ def read_mark_reasons(book: Gradebook, assignment: str) -> Mapping[str, Mapping[
             known = found[student].get(place.question, NO_REASONS)
             found[student][place.question] = replace(known, notes=(*known.notes, note))
     return found
-
-
-def _questions(connection: Connection, assignment: str) -> set[str]:
-    """Return the questions that people said something about."""
-    marks, notes = question_marks.c, answer_annotations.c
-    own = (marks.assignment == assignment) & (marks.marker != MACHINE)
-    marked = select(marks.question).distinct().where(own)
-    noted = select(notes.question).distinct().where(notes.assignment == assignment)
-    return {key for wanted in (marked, noted) for key in connection.execute(wanted).scalars()}
 
 
 def _of_marks(

@@ -15,7 +15,7 @@ import json
 import random
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -122,13 +122,11 @@ class Shares:
             raise InvalidInput("markers: a marker has no name.")
         made = {"assignment": assignment, "question": "", "by": by, "at": utc_iso(at)}
         with self._book.writing() as connection:
-            students = sorted(_students(connection, assignment))
+            own = select(student_work.c.student).where(student_work.c.assignment == assignment)
+            students = sorted(connection.execute(own).scalars())
             kept = _marked_by(connection, assignment, markers)
             shares = self._parts(students, kept, markers)
-            rows = [
-                {**made, "student": student, "marker": shares.get(student, "")}
-                for student in students
-            ]
+            rows = [{**made, "student": each, "marker": shares.get(each, "")} for each in students]
             if rows:
                 connection.execute(insert(marking_shares), rows)
 
@@ -308,11 +306,6 @@ def _stamp(book: Gradebook, assignment: str) -> _Stamp:
     table = select(marked_assignments).where(marked_assignments.c.name == assignment)
     with book.reading() as connection:
         return (*connection.execute(facts).one(), connection.execute(table).one_or_none())
-
-
-def _students(connection: Connection, assignment: str) -> Iterable[str]:
-    wanted = select(student_work.c.student).where(student_work.c.assignment == assignment)
-    return connection.execute(wanted).scalars()
 
 
 def _marked_by(

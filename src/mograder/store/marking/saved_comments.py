@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -149,12 +149,8 @@ class SavedComments:
         with self._book.writing() as connection:
             rubric = read_rubric(connection, assignment, question)
             now = _find(rubric, comment)
-            wanted = replace(
-                now,
-                text=wish.text,
-                points=wish.points,
-                position=now.position if wish.position is None else wish.position,
-            )
+            place = now.position if wish.position is None else wish.position
+            wanted = replace(now, text=wish.text, points=wish.points, position=place)
             if wanted == now:
                 return now, 0
             _refuse_changed(now, version)
@@ -247,21 +243,13 @@ def _outdated(
 
     One that newer marks have replaced stays as it is: a new row would count before these.
     """
-    outdated = {}
-    for student, given in _present(connection, assignment, question).items():
+    last, outdated = last_given(connection, assignment, question), {}
+    details = read_details(connection, (mark.number for mark in last.values()))
+    for student, mark in last.items():
+        given = GivenMark(mark, details.get(mark.number, NO_DETAILS))
         points = rubric.points(given.details, given.mark.available or 0.0)
         if points is not None and points != given.mark.points:
             outdated[student] = given, points
     for rows in read_rows(connection, assignment) if outdated else ():
         if rows.student in outdated and not is_superseded(rows, question):
             yield rows, *outdated[rows.student]
-
-
-def _present(connection: Connection, assignment: str, question: str) -> Mapping[str, GivenMark]:
-    """Return the last mark by a person of each student's question."""
-    last = last_given(connection, assignment, question)
-    details = read_details(connection, (mark.number for mark in last.values()))
-    return {
-        student: GivenMark(mark, details.get(mark.number, NO_DETAILS))
-        for student, mark in last.items()
-    }

@@ -138,18 +138,14 @@ class WarmTimes:
         with self._file.alone() as write:
             known = self._file.known("no time was set or removed", hint) or {}
             before = {name: times for name, times in known.items() if name not in removed}
-            times = {
-                name: tuple(sorted({*before.get(name, ()), *added.get(name, ())}))
-                for name in sorted({*before, *added})
-            }
-            kept = {
-                name: future
-                for name, each in times.items()
-                if (future := tuple(moment for moment in each if moment >= past))
-            }
+            kept: dict[str, tuple[datetime, ...]] = {}
+            for name in sorted({*before, *added}):
+                times = {*before.get(name, ()), *added.get(name, ())}
+                if future := tuple(sorted(each for each in times if each >= past)):
+                    kept[name] = future
             if sum(map(len, kept.values())) > _MOST_TIMES:
                 raise InvalidInput(f"At most {_MOST_TIMES} times can be set.")
-            words = {name: [each.isoformat() for each in times] for name, times in kept.items()}
+            words = {name: [each.isoformat() for each in future] for name, future in kept.items()}
             write(f"{json.dumps(words, indent=2)}\n".encode())
             return kept
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -179,8 +178,16 @@ class History:
         except FileNotFoundError:
             names = []
         self.people = {}
-        for user, received, filename in sorted(_stamped(names)):
-            self._add(user, filename, received)
+        stamped = ((name, found) for name in names if (found := stamped_name(name)))
+        for user, received, _, filename in sorted(
+            (found.user, found.received, found.number, name)
+            for name, found in stamped
+            if _is_username(found.user)
+        ):
+            person = self.person(user)
+            above = person.submissions[-1].sequence if person.submissions else 0
+            record = self._known.get(filename)
+            person.add(record or Submission(user, filename, received, above + 1), counts=False)
         fetched = {nfc(user): at for user, at in read_numbers(self.directory).items()}
         for user in (name.removesuffix(".py") for name in names):
             own = self._mixed and user == self.directory.name and user not in self.people
@@ -190,15 +197,6 @@ class History:
             if person.counting is None and person.submissions:
                 # Without its link the newest one counts, so that no submission is ignored.
                 person.counting = person.submissions[-1]
-
-    def _add(self, user: str, filename: str, received: tuple[datetime, int]) -> None:
-        person = self.person(user)
-        record = self._known.get(filename)
-        if record is not None:
-            person.add(record, counts=False)
-            return
-        above = person.submissions[-1].sequence if person.submissions else 0
-        person.add(Submission(user, filename, received[0], above + 1), counts=False)
 
     def count(self, user: str, fetched: datetime | None = None) -> None:
         """Set the submission that counts: the target of ``<user>.py``, or that file itself.
@@ -235,14 +233,6 @@ class History:
                 continue  # An incomplete line, left by a crash.
             self._known[record.filename] = record
             self._last[record.user] = max(self._last.get(record.user, 0), record.sequence)
-
-
-def _stamped(names: Iterable[str]) -> Iterator[tuple[str, tuple[datetime, int], str]]:
-    """Yield user, (time, number) and name of each submission among the file names."""
-    for name in names:
-        found = stamped_name(name)
-        if found is not None and _is_username(found.user):
-            yield found.user, (found.received, found.number), name
 
 
 @lru_cache(maxsize=4096)

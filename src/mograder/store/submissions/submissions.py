@@ -222,7 +222,13 @@ class Submissions:
 
     def anything_of(self, user: str) -> bool:
         """Return whether there is a submission to any item under this name, in whatever case."""
-        return any(_holds_name(place, f"{user}.py") for place in self._places())
+        name = f"{user}.py".casefold()
+        for place in self._places():
+            # It may be no directory, or none that may be read.
+            with contextlib.suppress(OSError), os.scandir(place) as entries:
+                if any(entry.name.casefold() == name for entry in entries):
+                    return True
+        return False
 
     def items(self) -> frozenset[ItemName]:
         """Return the items that may have submissions."""
@@ -396,7 +402,13 @@ class ItemSubmissions:
         due = work.terms.due
         on_time = before is not None and due is not None and not is_after(before.received, due)
         counts = work.terms.replace or not (work.late and on_time)
-        aside = self._aside(person, work)
+        aside = None
+        if work.terms.once and before is not None:
+            # The first of the same bytes, of late work also one before the counting: in time, an
+            # earlier version again is a new submission.
+            above = 0 if work.late else before.sequence
+            found = (each for each in person.submissions if each.sequence > above)
+            aside = next((each for each in found if self._same(each, work)), None)
         if aside is not None:
             late = due is not None and is_after(aside.received, due)
             aside = replace(self.known(person, aside), late=aside.late or late)
@@ -450,26 +462,12 @@ class ItemSubmissions:
             self._link(history.directory, user, person.counting.filename)
         return person
 
-    def _aside(self, person: Person, work: Work) -> Submission | None:
-        """Return the first submission of the same bytes, of late work also one before the counting.
-
-        In time, an earlier version again is a new submission.
-        """
-        if not work.terms.once or person.counting is None:
-            return None
-        above = 0 if work.late else person.counting.sequence
-        found = (each for each in person.submissions if each.sequence > above)
-        return next((each for each in found if self._same(each, work)), None)
-
     def _same(self, submission: Submission, work: Work) -> bool:
         """Whether the submission's file has the same bytes; a record's digest is not enough."""
         path = self.directory / submission.filename
-        try:
-            if path.stat().st_size != len(work.data):
-                return False
-            return path.read_bytes() == work.data
-        except OSError:
-            return False
+        with contextlib.suppress(OSError):
+            return path.stat().st_size == len(work.data) and path.read_bytes() == work.data
+        return False
 
     def _kept(self, submission: Submission, *, repeated: bool = False, counts: bool = True) -> Kept:
         return Kept(submission, self.directory / submission.filename, repeated, counts)
@@ -524,15 +522,6 @@ def _holds_history(directory: Path) -> bool:
         with os.scandir(directory) as entries:
             return any(reads_as_a_submission(entry.name.removesuffix(".py")) for entry in entries)
     except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
-def _holds_name(directory: Path, name: str) -> bool:
-    """Whether a directory has an entry of this name, in whatever case."""
-    try:
-        with os.scandir(directory) as entries:
-            return any(entry.name.casefold() == name.casefold() for entry in entries)
-    except OSError:  # no directory, or none that may be read
         return False
 
 

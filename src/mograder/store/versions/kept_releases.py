@@ -289,7 +289,17 @@ class ReleaseHistory:
         if not digest:
             return None
         text = self._kept.text(digest)
-        return self._in_timeline(user, item, digest) if text is None else KeptText(digest, text)
+        if text is not None:
+            return KeptText(digest, text)
+        # It is not kept, but may be the text of a version of the copy.
+        for each in self._versions.all(user, item):
+            if each.digest == digest:
+                try:
+                    own = self._versions.text(user, item, each.number)
+                    return KeptText(digest, own.decode())
+                except (MograderError, UnicodeDecodeError) as error:
+                    _log.warning("a version of %s/%s cannot be read: %s", user, item, error)
+        return None
 
     def to_merge(
         self, item: ItemName, new: KeptText, base: KeptText | None
@@ -302,14 +312,3 @@ class ReleaseHistory:
         if release is None or self._kept.keep(release, self._clock.now()) != new.digest:
             raise Conflict(f"{item} has just been published again.", hint="Try again.")
         return release, self._kept.known_files(item, "" if base is None else base.digest)
-
-    def _in_timeline(self, user: Username, item: ItemName, digest: str) -> KeptText | None:
-        """Return a release that is not kept, but is the text of a version of the copy."""
-        for each in self._versions.all(user, item):
-            if each.digest == digest:
-                try:
-                    text = self._versions.text(user, item, each.number)
-                    return KeptText(digest, text.decode())
-                except (MograderError, UnicodeDecodeError) as error:
-                    _log.warning("a version of %s/%s cannot be read: %s", user, item, error)
-        return None

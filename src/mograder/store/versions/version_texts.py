@@ -15,7 +15,7 @@ import hashlib
 import sys
 import time
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -182,17 +182,6 @@ def hash_of(text: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredText:
-    """A version's text as it is stored: compressed, with the version ``base`` as dictionary.
-
-    ``base`` is 0 for a text that is stored whole.
-    """
-
-    base: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class DamagedVersion:
     user: str
     item: str
@@ -213,8 +202,8 @@ class Survey:
     damaged: tuple[DamagedVersion, ...] = ()
 
 
-def stored(text: bytes, key: Piece | None) -> StoredText:
-    """Return how a text is stored; ``key`` is the newest version that may be its key, if any."""
+def stored(text: bytes, key: Piece | None) -> dict[str, Any]:
+    """Return a text's columns ``base`` and ``data``; ``key`` is the version that may be its key."""
     if key is not None and not key.base:
         try:
             data = compress(text, _text_of(key, b""))
@@ -222,8 +211,8 @@ def stored(text: bytes, key: Piece | None) -> StoredText:
             _log.exception("version %s is damaged, and no key any more", key.number)
         else:
             if len(data) * _WORTH <= len(key.data):
-                return StoredText(key.number, data)
-    return StoredText(0, compress(text, b""))
+                return {"base": key.number, "data": data}
+    return {"base": 0, "data": compress(text, b"")}
 
 
 def read_text(connection: Connection, copy: int, number: int) -> bytes:

@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from mograder.core.errors import Busy, Conflict, MograderError
 from mograder.store.database.database import reading, upsert, writing
-from mograder.store.database.row_tables import Tables, values_of
+from mograder.store.database.row_tables import Tables
 from mograder.store.filesystem.group_commit import GroupCommit
 from mograder.store.versions.version_texts import (
     Piece,
@@ -264,9 +264,12 @@ class Versions(Tables):
 
     def _copy(self, user: str, item: str) -> _Copy:
         """Return a copy's row, which is added if there is none."""
-        found = self._find(user, item)
-        if found is not None:
-            return found
+        with reading(self._engine) as connection:
+            row = connection.execute(_COPY, {"user": str(user), "of": str(item)}).one_or_none()
+        if row is not None:
+            version = None if row.number is None else row
+            key = None if row.key_number is None else Piece(*row[-len(Piece._fields) :])
+            return _Copy(row.copy, row.came_from, row.newest, row.kept, row.bytes, version, key)
         empty = dict.fromkeys(("release", "newest", "kept", "bytes"), 0)
         added = {"username": str(user), "item": str(item), "saved": 0, "thinned": 0} | empty
         try:
@@ -278,21 +281,16 @@ class Versions(Tables):
             return self._copy(user, item)
         return _Copy(number, 0, 0, 0, 0)
 
-    def _find(self, user: str, item: str) -> _Copy | None:
-        with reading(self._engine) as connection:
-            row = connection.execute(_COPY, {"user": str(user), "of": str(item)}).one_or_none()
-        if row is None:
-            return None
-        version = None if row.number is None else row
-        key = None if row.key_number is None else Piece(*row[-len(Piece._fields) :])
-        return _Copy(row.copy, row.came_from, row.newest, row.kept, row.bytes, version, key)
-
     def _added(self, copy: _Copy, row: dict[str, Any], text: bytes) -> bool:
         """Add a version; return False if the copy's versions have changed meanwhile."""
-        replaces = copy.version is not None and _replaces(copy, row["origin"])
+        # The newest one is replaced where there are far too many; the text before a replacement of
+        # the student's stays, unless this is a flood as well.
+        over = max(copy.kept / MOST_VERSIONS, copy.bytes / MOST_BYTES)
+        over -= ORIGINS[row["origin"]] in REPLACING
+        replaces = copy.version is not None and over >= _FULL and copy.kept > 1
         is_key = copy.key is not None and copy.key.number == copy.newest
-        link = stored(text, None if replaces and is_key else copy.key)
-        addition = _Addition(copy.copy, copy.newest, copy.kept, row | values_of(link), replaces)
+        row |= stored(text, None if replaces and is_key else copy.key)
+        addition = _Addition(copy.copy, copy.newest, copy.kept, row, replaces)
         self._additions.add(addition)
         if isinstance(addition.outcome, MograderError):
             raise addition.outcome
@@ -417,14 +415,6 @@ def _insert(connection: Connection, addition: _Addition) -> bool:
         connection.execute(_REMOVE, old)
     connection.execute(_ADD, {"copy": addition.copy, **addition.row})
     return True
-
-
-def _replaces(copy: _Copy, origin: int) -> bool:
-    """Return whether a new version takes the newest one's place: there are far too many."""
-    over = max(copy.kept / MOST_VERSIONS, copy.bytes / MOST_BYTES)
-    if ORIGINS[origin] in REPLACING:  # the text before it stays, unless this is a flood as well
-        over -= 1
-    return over >= _FULL and copy.kept > 1
 
 
 def _named(user: str, item: str) -> tuple[Any, ...]:
