@@ -46,7 +46,6 @@ class ClientWheel:
 
     @property
     def address(self) -> str:
-        """The wheel's path below the directory of all wheels."""
         return f"{self.path.parent.name}/{self.path.name}"
 
 

@@ -62,7 +62,6 @@ class Known:
 
     @property
     def taken(self) -> bool:
-        """Whether the name cannot be registered by another client."""
         return self.how is not How.RESET
 
 
@@ -98,12 +97,10 @@ class NameRegistry:
         return self._known.get(_key(username))
 
     def taken(self) -> tuple[Known, ...]:
-        """Return the names that are taken, sorted; from memory."""
         known = (each for each in self._known.values() if each.taken)
         return tuple(sorted(known, key=lambda each: each.user))
 
     def refresh(self) -> None:
-        """Read the lines that other processes have added."""
         with self._lock:
             self._read()
 

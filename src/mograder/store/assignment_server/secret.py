@@ -23,10 +23,7 @@ _log = get_logger(__name__)
 
 
 def read_secret(path: Path, *, hint: str = _MADE) -> str:
-    """Return the secret in a file, without surrounding white space; ``hint`` is for a missing one.
-
-    Raises: :class:`InvalidInput` when the file is missing, unreadable, empty or too long.
-    """
+    """Return a file's secret, stripped; ``hint`` is for a missing one. Raises: InvalidInput."""
     try:
         with path.open("rb") as file:
             content = file.read(_LIMIT + 1)

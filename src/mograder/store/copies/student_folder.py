@@ -101,8 +101,6 @@ class _Named(BaseModel):
 
 
 class StudentFolder:
-    """The files of one student's course; thread-safe."""
-
     def __init__(self, root: Path) -> None:
         self.root = root
         self.state = root / STATE
@@ -135,7 +133,6 @@ class StudentFolder:
         return data
 
     def released(self, notebook: Notebook) -> Path | None:
-        """Return the path of the notebook as released, None without (compatibility-0.3.16.md 4)."""
         found = self._releases(notebook.folder)
         return next((path for path in found if path.name == notebook.path.name), None)
 
@@ -160,7 +157,6 @@ class StudentFolder:
         return CopyState.EDITED
 
     def record(self, kind: str, notebook: Notebook, shape: type[M]) -> M | None:
-        """Return the record of a notebook in ``.mograder/<kind>``; None if missing or invalid."""
         # Folders of before 1.0 have the names without the ending.
         for name in (notebook.path.name, notebook.path.stem):
             found = _read(self._record_path(kind, notebook, name), shape)
@@ -254,10 +250,7 @@ class StudentFolder:
         self.forget_waiting(notebook.folder)
 
     def put_feedback(self, folder: str, documents: tuple[tuple[str, bytes], ...]) -> None:
-        """Replace the local copy of an assignment's feedback: pairs of file name and content.
-
-        A copy that is the same already is left alone, since a page of it may be open.
-        """
+        """Replace the feedback: names and contents. An equal copy stays: a page may be open."""
         place = self._feedback(folder)
         # End what an interrupted replacement left where the system cannot exchange directories:
         # the copy beside ``place`` would be in the way of each later one.
@@ -294,7 +287,6 @@ class StudentFolder:
         return data
 
     def known(self, shape: type[M]) -> M | None:
-        """Return the server's last answer about this course; None if missing or invalid."""
         return _read(self.state / "student.json", shape)
 
     def put_known(self, known: BaseModel) -> None:
@@ -329,7 +321,6 @@ class StudentFolder:
         shutil.rmtree(reachable(place, whole_tree=True), ignore_errors=True)
 
     def _free(self, place: Path, folder: str, now: datetime) -> Path:
-        """Return an unused path in ``place``, named by the assignment and the time."""
         self._make(place)
         paths = (place / name for name in names_for(folder, now))
         return next(path for path in paths if not path.exists())

@@ -145,7 +145,6 @@ class UpdateRows(Tables):
             return None if row is None else OfferRow(*row)
 
     def copy(self, user: str, item: str) -> CopyUpdateRow | None:
-        """Return what the last update did to a copy."""
         c = copy_updates.c
         wanted = select(copy_updates).where(c.item == item, c.username == user)
         return self._row(CopyUpdateRow, wanted)
@@ -157,7 +156,6 @@ class UpdateRows(Tables):
         return self._rows(CopyUpdateRow, wanted.order_by(c.username))
 
     def save(self, row: CopyUpdateRow) -> None:
-        """Store a copy's row in place of its last one."""
         self._put(copy_updates, values_of(row) | {"reason": bounded(row.reason, _TEXT)})
 
     def forget(self, user: str, item: str) -> None:
@@ -180,7 +178,6 @@ def _take_over(connection: Connection, offer: OfferRow) -> None:
 
 
 def stored_cells(cells: MergedCells) -> str:
-    """Return the JSON of a merge's cells for a row: of each kind, at most 200."""
     kept = {kind: each[:_MOST_CELLS] for kind, each in asdict(cells).items()}
     return json.dumps(kept, ensure_ascii=True)
 

@@ -105,8 +105,6 @@ class Archive:
 
 
 class Workspaces:
-    """All workspaces of one course; thread-safe."""
-
     def __init__(self, root: Path, *, disk: Disk = DISK) -> None:
         # The root itself is trusted and may be a link to a mounted volume (B21).
         self._root = root.resolve()
@@ -125,7 +123,6 @@ class Workspaces:
                     remove_tree(path)
 
     def people(self) -> tuple[Username, ...]:
-        """Return the names of all users who have a folder, sorted; other names are skipped."""
         try:
             names = [path.name for path in self._root.iterdir() if path.is_dir()]
         except (FileNotFoundError, NotADirectoryError):
@@ -141,7 +138,6 @@ class Workspaces:
         return tuple(each for each in found if each)
 
     def items_of(self, user: Username) -> frozenset[ItemName]:
-        """Return the items of which a user has a folder, with a notebook or without."""
         try:
             names = self._below.names(user, _MOST_ITEMS)
         except InvalidInput:
@@ -185,16 +181,11 @@ class Workspaces:
         return tuple(map(_printable, islice(further, _MOST_TOLD)))
 
     def notebook_size(self, user: Username, item: ItemName) -> int | None:
-        """Return the size in bytes of the notebook with the item's name; None without one."""
         found = self._look(user, item, f"{item}.py")
         return None if found is None else found.size
 
     def text(self, user: Username, item: ItemName, limit: int) -> str:
-        """Return the text of the student's notebook as it is now.
-
-        Raises: :class:`NotFound` where there is none, :class:`InvalidInput` if it is not a regular
-        file or not UTF-8 text, :class:`TooLarge` beyond ``limit`` bytes.
-        """
+        """Return the notebook's text. Raises: NotFound, InvalidInput (no UTF-8 file), TooLarge."""
         data = self._below.read(_path(user, item, f"{item}.py"), limit)
         try:
             return data.decode()
@@ -204,11 +195,7 @@ class Workspaces:
             ) from error
 
     def put_report(self, user: Username, item: ItemName, page: str) -> bool:
-        """Write the last validation's page beside the notebook (compatibility-0.3.16.md 2.6).
-
-        Return False, without an error, if something else has its name or the disk is full: the
-        page is not essential.
-        """
+        """Write the last validation's page (2.6), which is not essential; return whether it was."""
         try:
             return self._below.write(_path(user, item, f"{item}.html"), page.encode(), _MARKER)
         except (InvalidInput, NotFound, Busy):
@@ -233,10 +220,7 @@ class Workspaces:
         return self.directory(user, item)
 
     def ensure_files(self, user: Username, release: Release) -> None:
-        """Copy the release's missing support files, where a notebook comes from elsewhere.
-
-        Raises: as :meth:`ensure`, :class:`Conflict` when there are too many items.
-        """
+        """Copy missing support files to another's notebook. Raises: as :meth:`upload`."""
         with self._lock(user, release.name):
             self._make(user, release.name)
             with pinned(release) as (fd, current):
@@ -258,10 +242,7 @@ class Workspaces:
         return FileStatus.MODIFIED
 
     def updated(self, user: Username, release: Release) -> bool:
-        """Return whether the release is newer than the copy, which has to exist.
-
-        See compatibility-0.3.16.md 2.4.
-        """
+        """Return whether the release is newer than the copy, which has to exist (2.4)."""
         look = partial(self._look, user, release.name)
         marker = look(_FETCHED) or look(_UPLOADED)
         return marker is not None and release.updated > marker.modified
@@ -297,19 +278,13 @@ class Workspaces:
         return kept
 
     def restore(self, user: Username, item: ItemName, data: bytes, now: datetime) -> str | None:
-        """Restore a version as an edit; return the name of the replaced one, which is kept.
-
-        Raises: as :meth:`upload`.
-        """
+        """Restore a version as an edit; return the kept one's name. Raises: as :meth:`upload`."""
         with self._lock(user, item):
             self._make(user, item)
             return self._put_text(user, item, data, now)
 
     def unmerge(self, user: Username, item: ItemName, data: bytes, now: datetime) -> None:
-        """Put the text from before a merge back; a copy that was not edited still counts as such.
-
-        Raises: as :meth:`upload`.
-        """
+        """Put the text from before a merge back, unedited if it was. Raises: as :meth:`upload`."""
         with self._lock(user, item):
             self._put_text(user, item, data, now, unedited=self._is_unedited(user, item))
 
@@ -386,10 +361,7 @@ class Workspaces:
         return self.file_status(user, item) is FileStatus.UPLOADED
 
     def mark_exported(self, user: Username, item: ItemName, modified_ns: int | None = None) -> None:
-        """Record an export of the notebook: as of now, or of its version ``modified_ns`` (B122).
-
-        Raises: :class:`InvalidInput`, :class:`Conflict`.
-        """
+        """Record an export, now or of ``modified_ns`` (B122). Raises: InvalidInput, Conflict."""
         with self._lock(user, item):
             self._make(user, item)
             self._mark(user, item, _EXPORTED, modified_ns=modified_ns, needed=True)
@@ -400,7 +372,6 @@ class Workspaces:
             self._mark(user, item, _SUBMITTED, modified_ns=modified_ns)
 
     def archives(self, user: Username, item: ItemName) -> tuple[Archive, ...]:
-        """Return the earlier versions in the workspace, the newest first."""
         try:
             names = self._below.names(_path(user, item), _MOST_NAMES)
         except InvalidInput:
@@ -499,7 +470,6 @@ class Workspaces:
             self._below.copy(_path(user, item, release.notebook.name), source, how)
 
     def _copy_files(self, user: Username, release: Release, fd: int) -> None:
-        """Copy the support files of a pinned release that are missing."""
         for path in (each for each in release.files if is_support(release, each)):
             parent = path.rpartition("/")[0]
             if parent:

@@ -99,7 +99,6 @@ class Allowlist:
         return self.stamp(), None if self.more is None else self.more.version()
 
     def listed(self) -> tuple[str, ...] | None:
-        """Return the names on the list, sorted; None without a file."""
         users = self._users()
         return None if users is None else tuple(sorted(users))
 
@@ -130,7 +129,6 @@ def useless_names(users: Iterable[str]) -> list[str]:
 
 
 def parse_users(text: str) -> frozenset[str]:
-    """Return the names in a list, one per line, without blank lines and comments (B36)."""
     return frozenset(name for _, name in numbered_names(text))
 
 

@@ -124,12 +124,7 @@ def find_release(notebook: Path | None, assignment: str, bases: Sequence[Path]) 
 
 
 def read_notebook(path: Path) -> str:
-    """Return a notebook's text with its line endings unchanged.
-
-    Raises:
-        InvalidInput: It is not UTF-8 text, or cannot be read.
-        TooLarge: It is larger than 16 MB.
-    """
+    """Return a text with its line ends. Raises: InvalidInput (unreadable, no UTF-8), TooLarge."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_NOTEBOOK + 1)
@@ -200,10 +195,7 @@ class ReleaseBuild:
         return self.write(name, text.encode("utf-8", "surrogatepass"))
 
     def take(self, source: Path, name: str) -> bool:
-        """Copy a file with its time if the release's is missing or older; return whether it was.
-
-        See compatibility-0.3.16.md 7.
-        """
+        """Copy a file with its time if the release's is missing or older; return whether it was."""
         place = self.path / name
         if place.is_file() and place.stat().st_mtime >= source.stat().st_mtime:
             return False
@@ -218,7 +210,6 @@ class ReleaseBuild:
         self._changed = True
 
     def aside(self, name: str, data: bytes) -> Path:
-        """Write a temporary file that is not part of the release; return its path."""
         place = Path(tempfile.mkdtemp(dir=self.path.parent)) / name
         place.write_bytes(data)
         return place
@@ -232,17 +223,13 @@ class ReleaseBuild:
         return self.write(f"{self._target.name}.zip", zip_bytes(files))
 
     def drop(self, name: str) -> None:
-        """Remove a file, if it exists, that was copied from the old release."""
         place = self.path / name
         if place.is_file():
             place.unlink()
             self._changed = True
 
     def commit(self) -> bool:
-        """Replace the old release atomically; return False if nothing has changed.
-
-        Raises: :class:`Conflict` if another program holds a file of the old one open on Windows.
-        """
+        """Replace the old release atomically; return False if nothing changed. Raises: Conflict."""
         if self._changed:
             with explained_when_full():
                 exchange_or_rename(self.path, self._target)
@@ -290,12 +277,7 @@ def zip_bytes(files: Mapping[str, bytes]) -> bytes:
 
 
 def write_new(files: Mapping[Path, str]) -> tuple[Path, ...]:
-    """Write new files, given as text by path, all of them or none; return their paths.
-
-    Raises:
-        Conflict: One of them exists already.
-        InvalidInput: One of them cannot be written.
-    """
+    """Write new files, all or none; return their paths. Raises: Conflict (exists), InvalidInput."""
     if there := [shown(path) for path in files if path.exists() or path.is_symlink()]:
         raise Conflict(
             f"{', '.join(there)} exists already; nothing was written.",
@@ -323,15 +305,11 @@ def is_path(argument: str, *, separator: str = os.sep) -> bool:
 
 
 def argument_path(argument: str) -> Path:
-    """Return an argument as a path with its ``~`` expanded; an unknown ``~name`` stays."""
     return Path(expanded(argument))
 
 
 def refuse_to_replace(output: Path, *inputs: Path) -> None:
-    """Refuse to write to a directory or file that is an input itself, by whatever path.
-
-    Raises: InvalidInput.
-    """
+    """Refuse an output that is an input itself, by whatever path. Raises: InvalidInput."""
     if output.exists() and any(each.exists() and each.samefile(output) for each in inputs):
         raise InvalidInput(
             f"Nothing is written to {shown(output)}: results are made of what is there.",

@@ -48,7 +48,6 @@ class Belongings:
     left: tuple[LeftBehind, ...]
 
     def without(self, reasons: Mapping[str, str]) -> Belongings:
-        """Return a copy in which files are left out, each for its reason."""
         files = tuple(name for name in self.files if name not in reasons)
         left = (LeftBehind(name, reason) for name, reason in reasons.items())
         return Belongings(files, tuple(sorted((*self.left, *left))))
@@ -93,10 +92,7 @@ def modules_beside(directory: Path) -> frozenset[str]:
 
 
 def marks_solution(path: Path) -> bool:
-    """Whether a file is a copy of a source in any form: it marks a solution or hidden tests.
-
-    Raises: InvalidInput if it cannot be read.
-    """
+    """Whether a file marks a solution or hidden tests. Raises: InvalidInput (unreadable)."""
     return _first_mark(path) is not None
 
 

@@ -146,10 +146,7 @@ def open_engine(url: str, *, private: bool = True) -> Engine:
 
 
 def lone_connection(engine: Engine) -> Connection:
-    """Open a connection to PostgreSQL outside the engine's pool; each statement commits itself.
-
-    Raises: the errors of the driver.
-    """
+    """Open a connection to PostgreSQL outside the engine's pool; each statement commits itself."""
     lone = create_engine(
         engine.url,
         poolclass=NullPool,
@@ -314,11 +311,7 @@ def _upgrade(engine: Engine, migrations: Path, path: Path | None) -> None:
 
 
 def run_migrations(metadata: MetaData) -> None:
-    """Run the migrations of these tables on the connection that :func:`upgrade` has opened.
-
-    Both ``env.py`` files of Alembic call it. All is in one transaction, so that a crash or an error
-    leaves the old tables.
-    """
+    """Run the migrations on the connection of :func:`upgrade`: an error leaves the old tables."""
     connection = context.config.attributes["connection"]
     if not isinstance(connection, Connection):
         raise TypeError("migrations run from mograder.store.database.database only")
@@ -376,7 +369,6 @@ def openable(path: Path, aside: Path) -> Path:
 
 
 def files_of(path: Path) -> dict[Path, tuple[int, int]]:
-    """Return size and time of an SQLite file and of its logs, if there are some."""
     files = (path.with_name(path.name + end) for end in ("", "-wal", "-journal"))
     found = {each: each.stat() for each in files if each.is_file()}
     return {each: (status.st_size, status.st_mtime_ns) for each, status in found.items()}
@@ -465,11 +457,7 @@ def schema_version(engine: Engine) -> str | None:
 
 
 def awaits_upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> bool:
-    """Return whether :func:`upgrade` would change the tables; change nothing.
-
-    Raises: :class:`Conflict` when a newer mograder wrote the database, and as
-    :func:`schema_version`.
-    """
+    """Return whether :func:`upgrade` would change the tables. Raises: Conflict, as that does."""
     current = schema_version(engine)
     _refuse_unknown(current, migrations)
     return current != head_version(migrations)
@@ -477,17 +465,13 @@ def awaits_upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> bool:
 
 @cache
 def known_versions(migrations: Path = MIGRATIONS) -> frozenset[str]:
-    """Return the revisions of databases that this program can read or upgrade.
-
-    They do not change while the program runs; reading them takes longer than opening a database.
-    """
+    """Return the revisions that this program can upgrade. Reading them takes long."""
     scripts = ScriptDirectory.from_config(_alembic_config(migrations)).walk_revisions()
     return frozenset(script.revision for script in scripts)
 
 
 @cache
 def head_version(migrations: Path = MIGRATIONS) -> str:
-    """Return the revision that this program needs."""
     head = ScriptDirectory.from_config(_alembic_config(migrations)).get_current_head()
     if head is None:
         raise RuntimeError("the package was built without its migrations")

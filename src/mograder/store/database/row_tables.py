@@ -137,10 +137,7 @@ def columns_of(table: Table, row: type[DataclassInstance], **names: str) -> list
 
 
 def values_of(row: DataclassInstance, *but: str) -> dict[str, Any]:
-    """Return a row's values by column; unlike ``asdict`` without a copy of each of them.
-
-    ``but`` are fields that are left out, such as the number that the database gives a new row.
-    """
+    """Return a row's values by column, without the fields ``but``; ``asdict`` would copy each."""
     return {each.name: getattr(row, each.name) for each in fields(row) if each.name not in but}
 
 
@@ -174,7 +171,6 @@ class Tables:
             return connection.execute(statement, values).rowcount
 
     def _put(self, table: Table, values: dict[str, Any], *, fleeting: bool = False) -> None:
-        """Insert a row, or replace the one of its key."""
         with writing(self._engine, fleeting=fleeting) as connection:
             connection.execute(upsert(connection, table, values), values)
 

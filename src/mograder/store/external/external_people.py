@@ -88,7 +88,6 @@ class ExternalPeople(Tables):
     """The links of subjects to users; a subject has one user, a user one subject of an issuer."""
 
     def username_of(self, issuer: str, subject: str) -> str:
-        """Return the user of a subject, "" if it has none."""
         c = external_people.c
         wanted = select(c.username).where(c.issuer == issuer, c.subject == subject)
         return self._value(wanted) or ""
@@ -102,10 +101,7 @@ class ExternalPeople(Tables):
         by: str,
         now: datetime,
     ) -> None:
-        """Link a subject to a user; ``by`` is the instructor who does it, "" for a sign-in.
-
-        Raises: Conflict if the subject or the user has another link of this issuer.
-        """
+        """``by``: an instructor, "" for a sign-in. Raises: Conflict if either has a link there."""
         shown = bounded(display_name, _NAME_LENGTH)
         row = ExternalPerson(issuer, subject, username, shown, now, by)
         try:
@@ -122,7 +118,6 @@ class ExternalPeople(Tables):
         return self._change(gone) > 0
 
     def people(self, issuer: str = "") -> tuple[ExternalPerson, ...]:
-        """Return the links, of one issuer or of all, by issuer and user name."""
         c = external_people.c
         wanted = select(external_people).order_by(c.issuer, c.username)
         if issuer:

@@ -68,8 +68,6 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A platform that was registered while the hub ran, and when."""
-
     platform: LtiPlatform
     registered_at: datetime
 
@@ -91,10 +89,7 @@ class Platforms(Tables):
         return (*self._configured, *stored)
 
     def find(self, issuer: str, client_id: str = "") -> LtiPlatform | None:
-        """Return a platform by its issuer and the hub's client id there, None for an unknown one.
-
-        Without a client id: the issuer's only platform, None if there are several.
-        """
+        """Return a platform, without ``client_id`` the issuer's only one; else None."""
         found = [
             each
             for each in self.all()
@@ -107,7 +102,6 @@ class Platforms(Tables):
         return tuple(sorted({provider, *(each.issuer for each in self.all())} - {""}))
 
     def registered(self) -> tuple[Registration, ...]:
-        """Return the platforms in the database, the oldest first."""
         found = ((row, _platform(row)) for row in self._stored())
         return tuple(Registration(each, row.registered_at) for row, each in found if each)
 
@@ -138,7 +132,6 @@ class Platforms(Tables):
         self._put(lti_platforms, row)
 
     def remove(self, issuer: str, client_id: str) -> bool:
-        """Remove a stored platform; return False if there is none."""
         c = lti_platforms.c
         gone = delete(lti_platforms).where(c.issuer == issuer, c.client_id == client_id)
         return self._change(gone) > 0
@@ -253,7 +246,6 @@ class Keys(Tables):
         return key
 
     def facts(self) -> tuple[KeyFacts, ...]:
-        """Return the hub's keys for display, the newest first."""
         wanted = select(lti_keys.c.kid, lti_keys.c.created_at, lti_keys.c.retired_at)
         return self._rows(KeyFacts, wanted.order_by(*_NEWEST))
 
@@ -282,10 +274,7 @@ class Registrations(Tables):
     """The addresses that wait for a platform."""
 
     def add(self, code_hash: str, platform: LtiPlatform, now: datetime) -> datetime:
-        """Store an address for a platform, remove those that have expired, and return its end.
-
-        Raises: Conflict if an address with this hash exists.
-        """
+        """Store an address; return its end. Remove those that have expired. Raises: Conflict."""
         table, expires = lti_registrations, now + REGISTRATION_LIFE
         row = insert(table).values(
             code_hash=code_hash, settings=platform.model_dump_json(), expires=expires
@@ -296,10 +285,7 @@ class Registrations(Tables):
         return expires
 
     def find(self, code_hash: str, now: datetime) -> LtiPlatform | None:
-        """Return an address's platform; None if the address is unknown, used or expired.
-
-        Raises: InvalidInput if a newer mograder stored it.
-        """
+        """Return a usable address's platform. Raises: InvalidInput (by a newer mograder)."""
         table = lti_registrations
         wanted = select(table.c.settings).where(table.c.code_hash == code_hash)
         text = self._value(wanted.where(table.c.expires > now))
@@ -330,8 +316,6 @@ def _parsed(text: str) -> LtiPlatform:
 
 @dataclass(frozen=True, slots=True)
 class RosterMember:
-    """A member of a course; ``username`` is what the platform says, "" if it says none."""
-
     subject: str
     username: str = ""
     display_name: str = ""
@@ -340,7 +324,6 @@ class RosterMember:
 
 class LtiRosters(Tables):
     def remember(self, course: Course, memberships_url: str) -> None:
-        """Keep where a course's members are read, as a launch has told it."""
         if len(memberships_url) > _TEXT:
             return
         url = select(lti_rosters.c.memberships_url).where(_of(lti_rosters, course))
@@ -382,7 +365,6 @@ class LtiRosters(Tables):
             connection.execute(read)
 
     def failed(self, course: Course, error: str) -> None:
-        """Keep why a reading failed; the members of the last complete one stay."""
         noted = update(lti_rosters).where(_of(lti_rosters, course))
         self._change(noted.values(error=bounded(error, _TEXT)))
 
@@ -394,7 +376,6 @@ class LtiRosters(Tables):
         return self._rows(lambda who, at: (who, at), wanted)
 
     def members(self, course: Course) -> tuple[RosterMember, ...]:
-        """Return the members of the last complete reading."""
         c = lti_members.c
         wanted = select(*columns_of(lti_members, RosterMember)).where(_of(lti_members, course))
         return self._rows(RosterMember, wanted.order_by(c.display_name, c.subject))

@@ -95,8 +95,6 @@ _LOOKED_AT = (ScoreState.TAKEN, ScoreState.SENT, ScoreState.CHANGED, ScoreState.
 
 
 class LtiScores(Tables):
-    """The queue."""
-
     def set_due(self, item: str, due: Iterable[DueScore], now: datetime) -> int:
         """Make the queue of an item hold these marks; return how many will be sent.
 
@@ -199,14 +197,10 @@ class LtiScores(Tables):
         self._set(row, state=ScoreState.WAITING, next_at=next_at, detail=detail)
 
     def later(self, row: ScoreRow, next_at: datetime, detail: str) -> None:
-        """Note why a mark could not be sent, and when to try again."""
         self._set(row, next_at=next_at, detail=bounded(detail, _TEXT))
 
     def put_behind(self, row: ScoreRow, next_at: datetime, detail: str) -> None:
-        """Let the other marks that wait for a mark's grade item wait too, and note why.
-
-        Those of other grade items go first then.
-        """
+        """Let other marks that wait for this grade item wait too: those of others go first."""
         c = lti_scores.c
         beside = (c.lineitem == row.lineitem) & (c.number != row.number)
         due = (c.state == ScoreState.WAITING) & (c.next_at < next_at)
@@ -214,10 +208,7 @@ class LtiScores(Tables):
         self._change(update(lti_scores).where(beside, due).values(waits))
 
     def move(self, row: ScoreRow, lineitem: str, now: datetime) -> bool:
-        """Try a mark again now at another grade item, to which its activity changes.
-
-        Returns false if the person has another mark there already.
-        """
+        """Try a mark at its activity's new grade item; false if the person has one there."""
         link = lti_links.c
         own = (link.issuer == row.issuer) & (link.client_id == row.client_id)
         activity = update(lti_links).where(own, link.lineitem == row.lineitem)
@@ -274,12 +265,10 @@ class LtiScores(Tables):
         return str(lineitem)
 
     def of(self, item: str) -> tuple[ScoreRow, ...]:
-        """Return the marks of an item, ordered by username."""
         c = lti_scores.c
         return self._rows(ScoreRow, _ROWS.where(c.item == item).order_by(c.username, c.number))
 
     def at(self, lineitems: Collection[str]) -> tuple[ScoreRow, ...]:
-        """Return the marks at these grade items, of any item."""
         return self._rows(ScoreRow, _ROWS.where(lti_scores.c.lineitem.in_(lineitems)))
 
     def _set(self, row: ScoreRow, **values: object) -> None:

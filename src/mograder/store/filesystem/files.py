@@ -69,10 +69,7 @@ class Unnamed:
         self._disk = disk
 
     def place(self, name: str, directory: int) -> None:
-        """Give the file a name in its directory, which is open as descriptor ``directory``.
-
-        Raises: ``FileExistsError`` if the name is in use.
-        """
+        """Give the file a name in its open ``directory``. Raises: ``FileExistsError``."""
         target = Place(name, directory)
         if self._temporary is None:
             self._disk.name(self._fd, target)

@@ -85,13 +85,7 @@ class OwnDir:
     def replace_keeping(
         self, relative: str, kept: Iterable[str], source: BinaryIO, how: NewFile = _PLAIN
     ) -> str | None:
-        """Replace a file, and keep a copy of the old one beside it.
-
-        The copy is complete before the file is replaced. Return its name, None if there was no
-        file. A link, or what else is not a file, is renamed.
-
-        Raises: also :class:`Conflict` when all names in ``kept`` are taken.
-        """
+        """Replace a file as :class:`UntrustedDir`; the copy of the old one is complete before."""
         target = self._at(relative)
         if not os.path.lexists(target):
             self.copy(relative, source, how)

@@ -42,10 +42,7 @@ class Records:
         self.whole = True
 
     def stamp(self, *, now: bool = False) -> tuple[int, int]:
-        """Return the inode and the size in bytes, which change with every addition.
-
-        Those by other machines may be missing for a second, unless ``now``.
-        """
+        """Return inode and size; ``now``: also what other machines added within a second."""
         try:
             status = self._file.status(now=now)
         except FileNotFoundError:
@@ -90,12 +87,7 @@ class Records:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[Callable[[Sequence[bytes], bool], None]]:
-        """Lock the file against other processes; yield a function that adds lines, as :meth:`add`.
-
-        For callers that must read before they write: :meth:`fresh` then returns all lines.
-
-        Raises: as :meth:`add`.
-        """
+        """Lock the file, so that :meth:`fresh` returns all; yield :meth:`add`. Raises: Busy."""
         with explained_when_full(), self._opened() as fd, locked(fd):
             self.stamp(now=True)
 

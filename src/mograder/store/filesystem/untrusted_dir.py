@@ -207,7 +207,6 @@ class UntrustedDir:
         return None if fd is None else _facts(fd, relative)
 
     def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
-        """Write ``data`` to a file atomically; see :meth:`copy`."""
         return self.copy(relative, io.BytesIO(data), how)
 
     def copy(self, relative: str, source: BinaryIO, how: NewFile = _PLAIN) -> bool:
@@ -254,10 +253,7 @@ class UntrustedDir:
             return old
 
     def names(self, relative: str, limit: int) -> tuple[str, ...]:
-        """Return at most ``limit`` names in a directory, unordered; none if it does not exist.
-
-        Raises: :class:`InvalidInput` if the path leads to something else.
-        """
+        """Return at most ``limit`` names in a directory, () without it. Raises: InvalidInput."""
         opened = self._find(relative, _DIRECTORY)
         if opened is None:
             return ()
@@ -270,23 +266,16 @@ class UntrustedDir:
             return tuple(name for name, _ in zip(found, range(limit), strict=False))
 
     def make_base(self) -> None:
-        """Create the base directory, unless it exists."""
         with explained_when_full():
             self._base.mkdir(parents=True, exist_ok=True)
 
     def make_directory(self, relative: str, *, mode: int = 0o700) -> None:
-        """Create a directory and its missing parents; each gets the owner of its parent.
-
-        Raises: :class:`InvalidInput` when something else has the name.
-        """
+        """Create a directory and its parents, of their parents' owners. Raises: InvalidInput."""
         for each in accumulate(checked(relative).split("/"), "{}/{}".format):
             self._make_one(each, mode)
 
     def move(self, relative: str, target: str) -> bool:
-        """Rename a file atomically; return False if ``target`` exists already.
-
-        Raises: :class:`NotFound` when there is no such file or directory, :class:`InvalidInput`.
-        """
+        """Rename atomically; return False if ``target`` exists. Raises: NotFound, InvalidInput."""
         with (
             self._place(relative) as old,
             self._place(target) as new,
@@ -476,7 +465,6 @@ class UntrustedDir:
 
 
 def _opened(place: Place) -> int:
-    """Return the descriptor of a place's directory, which must be open."""
     assert place.directory is not None
     return place.directory
 

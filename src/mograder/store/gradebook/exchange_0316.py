@@ -442,7 +442,6 @@ def _mark_of(row: Row0316) -> str:
 
 
 def _graded_at(connection: Connection, assignment: str) -> Mapping[str, str]:
-    """Return when each student's work was graded last, as 0.3.16 writes times."""
     runs = grading_runs.c
     wanted = select(runs.student, func.max(runs.at)).where(runs.assignment == assignment)
     found = connection.execute(wanted.group_by(runs.student))

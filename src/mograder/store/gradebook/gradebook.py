@@ -165,36 +165,29 @@ class Gradebook(Closing):
         self._engine.dispose()
 
     def students(self) -> Mapping[str, str]:
-        """Return the students' full names by username; "" where the name is unknown."""
         with self.reading() as connection:
             rows = connection.execute(select(student_names).order_by(student_names.c.username))
             return {row.username: row.full_name for row in rows}
 
     def known_students(self) -> frozenset[str]:
-        """Return the students with a name, graded work or a mark, in any assignment."""
         tables = (student_work, question_marks, grading_runs)
         names = select(student_names.c.username).union(*(select(each.c.student) for each in tables))
         with self.reading() as connection:
             return frozenset(connection.execute(names).scalars())
 
     def put_students(self, names: Mapping[str, str]) -> None:
-        """Add students, or update their full names (B31); an empty name does not replace one.
-
-        Raises: :class:`InvalidInput` for an invalid username.
-        """
+        """Add students or their names (B31); "" replaces none. Raises: InvalidInput."""
         rows = [{"username": Username.parse(user), "full_name": names[user]} for user in names]
         with self.writing() as connection:
             for row in rows:
                 _put(connection, student_names, row)
 
     def addresses(self) -> Mapping[str, str]:
-        """Return the mail addresses that Moodle has told, by username."""
         wanted = select(identities.c.username, identities.c.email).where(identities.c.email != "")
         with self.reading() as connection:
             return {row.username: row.email for row in connection.execute(wanted)}
 
     def identities(self, site: str) -> tuple[Identity, ...]:
-        """Return the known users of a Moodle site, ordered by their Moodle user id."""
         wanted = select(*columns_of(identities, Identity)).where(identities.c.site == site)
         with self.reading() as connection:
             found = connection.execute(wanted.order_by(identities.c.user_id))
@@ -267,7 +260,6 @@ class Gradebook(Closing):
             return record_given(connection, rows, given)
 
     def assignments(self) -> tuple[AssignmentRow, ...]:
-        """Return the assignments, in alphabetical order."""
         with self.reading() as connection:
             return gradebook_marks.read_assignments(connection)
 
@@ -285,7 +277,6 @@ class Gradebook(Closing):
         return grade_of(replace(rows, marks=[m for m in rows.marks if m.number <= version]))
 
     def has_marks(self, student: str) -> bool:
-        """Return whether there is a mark or a submission of a student, in any assignment."""
         tables = (student_work, question_marks)
         owners = (select(table.c.student).where(table.c.student == student) for table in tables)
         with self.reading() as connection:
@@ -340,7 +331,6 @@ class Gradebook(Closing):
             return {row[0]: (row[1], row[2]) for row in connection.execute(wanted)}
 
     def history(self, assignment: str, student: str) -> tuple[RecordedMark, ...]:
-        """Return every mark given for a student's submissions, oldest first."""
         with self.reading() as connection:
             return tuple(gradebook_marks.read_student(connection, assignment, student).marks)
 
@@ -481,10 +471,7 @@ class Gradebook(Closing):
 
 
 class OneTransaction(Gradebook):
-    """A gradebook all of whose methods are part of one transaction, that of a connection.
-
-    It is for one thread, and not to be closed.
-    """
+    """A gradebook within one transaction of a connection; for one thread, and not to be closed."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

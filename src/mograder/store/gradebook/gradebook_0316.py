@@ -118,7 +118,6 @@ class Row0316:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The assignment and the student."""
         return self.assignment, self.student
 
 
@@ -161,7 +160,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A sentence about a row: what is imported or exported, or why it is left as it is."""
+    """What is imported or exported, or why a row is left as it is."""
 
     assignment: str
     student: str

@@ -148,7 +148,6 @@ def read_student(connection: Connection, assignment: str, student: str) -> Stude
 
 
 def insert_run(connection: Connection, run: GradingRun) -> int:
-    """Record a grading run with its marks; return its number."""
     if run.questions or read_assignment(connection, run.assignment) is None:
         keys = frozenset(each.question for each in run.questions if each.state != MANUAL)
         put_assignment(connection, AssignmentRow(run.assignment, run.max_mark, run.marks, keys))

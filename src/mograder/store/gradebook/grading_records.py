@@ -296,7 +296,6 @@ def texts_of(text: object) -> tuple[str, ...]:
 
 
 def checks_of(text: object) -> tuple[CheckResult, ...]:
-    """Return the checks of a JSON text, without damaged ones."""
     found = (each.get for each in list_of(text) if isinstance(each, dict))
     return tuple(
         CheckResult(text_of(get("label")), text_of(get("status")), bool(get("hidden")))
@@ -360,7 +359,6 @@ def text_of(value: object) -> str:
 
 
 def list_of(value: object) -> list[object]:
-    """Return a list stored as JSON text; empty if the text is not a JSON list."""
     found = json_of(value)
     return found if isinstance(found, list) else []
 

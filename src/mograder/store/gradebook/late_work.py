@@ -63,8 +63,6 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """A student who enters a group, or leaves it."""
-
     group: str
     student: str
     removed: bool = False
@@ -95,8 +93,6 @@ class StoredPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChange:
-    """A new stored policy of an assignment, or of the course."""
-
     assignment: str
     policy: StoredPolicy
 
@@ -135,7 +131,6 @@ class LateFacts:
         return LateFacts(extensions, frozenset(members), policies, self.version)
 
     def groups(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the students of each group, both in alphabetical order."""
         found: dict[str, list[str]] = defaultdict(list)
         for group, student in sorted(self.members):
             found[group].append(student)
@@ -213,12 +208,10 @@ class LateWork:
             return _facts(connection)
 
     def changes(self) -> tuple[tuple[datetime, Change], ...]:
-        """Return every change ever recorded with its time, oldest first."""
         with self._book.reading() as connection:
             return tuple(sorted(_changes(connection), key=itemgetter(0)))
 
     def history(self) -> tuple[Extension, ...]:
-        """Return all extensions ever recorded, also withdrawn ones, oldest first."""
         return tuple(each for _, each in self.changes() if isinstance(each, Extension))
 
     def read(

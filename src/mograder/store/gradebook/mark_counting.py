@@ -44,8 +44,6 @@ _PENALTY_ROUNDING = 0.5
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """A grading run without its result."""
-
     number: int
     submission_sha256: str
     state: str

@@ -95,10 +95,7 @@ class MarkReleases:
         at: datetime,
         note: str = "",
     ) -> None:
-        """Add rows, all or none of them; ``seen`` is the assignment's newest row, 0 without one.
-
-        Raises: Conflict if there is a newer one.
-        """
+        """Add all rows or none. Raises: Conflict if ``seen`` is not the newest row, 0 for none."""
         newest = select(func.max(mark_releases.c.id)).filter_by(assignment=assignment)
         with self._book.writing() as connection:
             if (connection.execute(newest).scalar() or 0) != seen:
@@ -110,7 +107,6 @@ class MarkReleases:
             insert_releases(connection, assignment, news, by=by, at=at, note=note)
 
     def rows(self, assignment: str) -> Mapping[str, Sequence[ReleaseRow]]:
-        """Return the rows of an assignment by student, oldest first."""
         return _grouped(self._read(_ROWS.filter_by(assignment=assignment)), "student")
 
     def since(self, at: datetime) -> Mapping[tuple[str, str], Sequence[ReleaseRow]]:
@@ -124,7 +120,6 @@ class MarkReleases:
         return _grouped(rows, "assignment", "student")
 
     def rows_of(self, student: str) -> Mapping[str, Sequence[ReleaseRow]]:
-        """Return the rows of a student by assignment, oldest first."""
         return _grouped(self._read(_ROWS.filter_by(student=student)), "assignment")
 
     def shown(self, now: datetime, student: str | None = None) -> frozenset[tuple[str, str]]:
@@ -137,7 +132,6 @@ class MarkReleases:
         return frozenset(key for key, found in rows.items() if standing(found, now).shown)
 
     def rows_for(self, assignment: str, student: str) -> Sequence[ReleaseRow]:
-        """Return the rows of a student and an assignment, oldest first."""
         return self._read(_ROWS.filter_by(assignment=assignment, student=student))
 
     def newest(self) -> Mapping[str, int]:
@@ -216,7 +210,6 @@ def insert_releases(
     at: datetime,
     note: str = "",
 ) -> None:
-    """Add rows in a transaction of the gradebook."""
     made = {"assignment": assignment, "note": note, "by": by, "at": at}
     rows = [{**made, **values_of(new)} for new in news]
     if rows:

@@ -161,10 +161,7 @@ class HubLock:
         return True
 
     def begin_epoch(self, place: str) -> int:
-        """Begin an epoch, as :meth:`Hubs.begin_epoch`; blocks.
-
-        It is done on the lock's connection. Raises: :class:`Conflict` if the lock is lost.
-        """
+        """Begin an epoch on the lock's connection; blocks. Raises: Conflict if the lock is lost."""
         connection = self._connection
         try:
             if connection is not None:

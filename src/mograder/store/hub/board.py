@@ -155,7 +155,6 @@ class Board(Tables):
     # ---- help
 
     def requests(self, now: datetime) -> tuple[HelpRow, ...]:
-        """Return the open requests of all items, the oldest first."""
         c = help_requests.c
         wanted = select(help_requests).where(c.asked_at > now - _HELP_KEPT)
         return self._rows(HelpRow, wanted.order_by(c.asked_at, c.item, c.username))
@@ -194,7 +193,6 @@ class Board(Tables):
             raise NotFound("You have not taken this request, or it has ended.")
 
     def end(self, item: str, username: str) -> HelpRow | None:
-        """Remove a copy's request; return it, None if there was none."""
         c = help_requests.c
         gone = delete(help_requests).where(c.item == item, c.username == username).returning(*c)
         with writing(self._engine) as connection:
@@ -204,16 +202,12 @@ class Board(Tables):
     # ---- messages
 
     def messages(self, now: datetime) -> tuple[MessageRow, ...]:
-        """Return the messages of all items that are shown now, the oldest first."""
         c = item_messages.c
         wanted = select(item_messages).where(c.until > now).order_by(c.number)
         return self._rows(MessageRow, wanted)
 
     def send(self, message: MessageRow) -> int:
-        """Add a message, whose number is given by the database; return the number.
-
-        Raises: Conflict if the item has :data:`MOST_MESSAGES` for the same people already.
-        """
+        """Add a message; return its number. Raises: Conflict beyond :data:`MOST_MESSAGES`."""
         c, values = item_messages.c, values_of(message, "number")
         same = (c.item == message.item, c.username == message.username)
         shown = (*same, c.until > message.sent_at)
@@ -226,7 +220,6 @@ class Board(Tables):
             return add_row(connection, item_messages, **values)
 
     def take_back(self, item: str, number: int) -> bool:
-        """Remove a message of an item; return whether there was one."""
         c = item_messages.c
         return self._change(delete(item_messages).where(c.item == item, c.number == number)) > 0
 
@@ -248,7 +241,6 @@ class KeptResults(Tables):
     """A lost result can be recomputed, so writes do not wait for the disk (``fleeting``)."""
 
     def save(self, row: ResultRow) -> None:
-        """Store a result in place of the copy's last one."""
         self._put(results, values_of(row), fleeting=True)
 
     def remove(self, username: str, item: str) -> None:
@@ -256,10 +248,7 @@ class KeptResults(Tables):
         self._change(gone, fleeting=True)
 
     def newest(self, most: int) -> tuple[ResultRow, ...]:
-        """Return the newest results, the oldest of them first; delete older ones.
-
-        Their answers have at most ``most`` characters together.
-        """
+        """Return the newest of ``most`` characters, the oldest of them first; delete older ones."""
         wanted = select(results).order_by(results.c.at.desc())
         rows: list[ResultRow] = []
         with reading(self._engine) as connection:

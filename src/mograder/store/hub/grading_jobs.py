@@ -95,10 +95,7 @@ class KeptJobs(Tables):
         force: bool,
         failed_only: bool,
     ) -> JobRow:
-        """Add a job at the end of the queue, in place of the item's job that has ended.
-
-        Raises: Conflict if the item has a job that has not ended.
-        """
+        """Queue a job, in place of the item's last. Raises: Conflict if that has not ended."""
         ended = delete(grading_jobs).where(
             grading_jobs.c.item == item, grading_jobs.c.state.not_in(_OPEN)
         )
@@ -128,15 +125,11 @@ class KeptJobs(Tables):
         return self._row(JobRow, select(grading_jobs).where(grading_jobs.c.item == item))
 
     def open(self) -> tuple[JobRow, ...]:
-        """Return the jobs that have not ended, in the order of arrival."""
         wanted = select(grading_jobs).where(grading_jobs.c.state.in_(_OPEN))
         return self._rows(JobRow, wanted.order_by(grading_jobs.c.number))
 
     def begin(self, number: int, at: datetime) -> bool:
-        """Set a job to running and count the attempt, or return false if it has ended.
-
-        Its counts start at 0, also when it goes on after a restart.
-        """
+        """Set a job to running, from 0, and count the attempt; return false if it has ended."""
         counts: dict[str, object] = {"total": 0, "completed": 0, "attention": 0, "problems": ()}
         which = grading_jobs.c.state.in_(_OPEN)
         attempts = grading_jobs.c.attempts + 1

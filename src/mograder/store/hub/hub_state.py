@@ -124,7 +124,6 @@ class HubState(Tables):
         return self._value(select(users.c.epoch).where(users.c.username == username)) or 0
 
     def epochs(self) -> dict[str, int]:
-        """Return how often tokens were revoked, by username; only users with revoked tokens."""
         wanted = select(users.c.username, users.c.epoch).where(users.c.epoch > 0)
         with reading(self._engine) as connection:
             return {row.username: row.epoch for row in connection.execute(wanted)}
@@ -165,7 +164,6 @@ class HubState(Tables):
             self._change(insert(revoked_logins), {"login_id": login_id, "until": until})
 
     def revoked_logins(self, now: datetime) -> frozenset[str]:
-        """Return the ids of revoked logins whose cookies have not yet expired."""
         wanted = select(revoked_logins.c.login_id).where(revoked_logins.c.until > now)
         return frozenset(self._values(wanted))
 
@@ -207,7 +205,6 @@ class HubState(Tables):
         self._change(_ADD_SESSION, values_of(row), fleeting=True)
 
     def session_runs(self, session_id: str, socket: str) -> None:
-        """Store that a session answers at its socket."""
         running = {"which": session_id, "state": SessionState.RUNNING, "socket": socket}
         self._change(_CHANGE_SESSION, running, fleeting=True)
 
@@ -217,7 +214,6 @@ class HubState(Tables):
         return self._change(placed.values(node=node), {"which": session_id}, fleeting=True) > 0
 
     def place_of(self, session_id: str) -> str:
-        """Return the node that a session runs or starts on, "" if it has none."""
         return self._value(select(sessions.c.node).where(sessions.c.session_id == session_id)) or ""
 
     def remove_session(self, session_id: str) -> bool:
@@ -225,12 +221,10 @@ class HubState(Tables):
         return self._change(_REMOVE_SESSION, {"which": session_id}, fleeting=True) > 0
 
     def sessions(self) -> tuple[SessionRow, ...]:
-        """Return all sessions, the oldest first."""
         wanted = _SESSIONS.order_by(sessions.c.started_at, sessions.c.session_id)
         return self._rows(SessionRow, wanted)
 
     def save_ending(self, row: EndingRow, *, forget_before: datetime) -> None:
-        """Replace the ending of this user, item and mode; remove those before ``forget_before``."""
         values = values_of(row) | {"detail": bounded(row.detail, _TEXT_LENGTH)}
         with writing(self._engine) as connection:
             connection.execute(upsert(connection, endings, values), values)
@@ -243,7 +237,6 @@ class HubState(Tables):
         self._change(gone, fleeting=True)
 
     def endings(self, since: datetime) -> tuple[EndingRow, ...]:
-        """Return the endings at or after ``since``, the oldest first."""
         wanted = select(endings).where(endings.c.ended_at >= since).order_by(endings.c.ended_at)
         return self._rows(EndingRow, wanted)
 

@@ -64,8 +64,6 @@ revoked_logins = Table(
 
 @dataclass(frozen=True, slots=True)
 class LinkRow:
-    """The user that a one-time link signs in, and the role."""
-
     code_hash: Hash = field(repr=False)
     username: Name
     role: Role

@@ -84,7 +84,6 @@ class Letters(Tables):
         return begun
 
     def known(self, keys: Collection[str]) -> frozenset[str]:
-        """Return those of the keys whose events have a letter."""
         return frozenset(self._values(select(letters.c.key).where(letters.c.key.in_(keys))))
 
     def add(self, rows: Iterable[LetterRow]) -> None:
@@ -94,7 +93,6 @@ class Letters(Tables):
             self._change(letters.insert(), values)
 
     def due(self, now: datetime, limit: int) -> tuple[LetterRow, ...]:
-        """Return letters that are to be sent now, the oldest first."""
         c = letters.c
         wanted = select(letters).where(c.state == LetterState.WAITING, c.next <= now)
         return self._rows(LetterRow, wanted.order_by(c.next, c.key).limit(limit))
@@ -126,7 +124,6 @@ class Letters(Tables):
         self._change(update(letters).where(letters.c.key.in_(list(keys))).values(values))
 
     def failed(self, since: datetime, limit: int) -> tuple[LetterRow, ...]:
-        """Return letters that failed, the newest first."""
         c = letters.c
         wanted = select(letters).where(c.state == LetterState.FAILED, c.at >= since)
         return self._rows(LetterRow, wanted.order_by(c.at.desc()).limit(limit))

@@ -50,7 +50,7 @@ nodes = table_of("nodes", metadata, NodeRow, ("name",), draining=false(), versio
 
 @dataclass(frozen=True, slots=True)
 class NodeNote:
-    """A node's version and the JSON of its status, for people."""
+    """What is kept of a node for people; ``status`` is JSON."""
 
     name: str
     version: str
@@ -58,8 +58,6 @@ class NodeNote:
 
 
 class Nodes(Tables):
-    """The nodes that have a token."""
-
     def add(self, row: NodeRow) -> None:
         """Add a node; one of that name is replaced if its lease is over.
 
@@ -128,11 +126,9 @@ class Nodes(Tables):
         return frozenset(row.name for row in rows)
 
     def secret_hashes(self) -> dict[str, str]:
-        """Return the hash of each node's secret, by name; empty for a removed one."""
         return {row.name: row.secret_hash for row in self.all()}
 
     def drain(self, name: str, *, draining: bool) -> bool:
-        """Store whether a node is to be drained; return False for an unknown name."""
         return self._change(update(nodes).where(nodes.c.name == name).values(draining=draining)) > 0
 
     def remove(self, name: str) -> bool:
@@ -154,6 +150,5 @@ class Nodes(Tables):
 
 
 def _removed(connection: Connection) -> Delete:
-    """Return the deletion of removed nodes that hold no lease."""
     over = or_(nodes.c.lease_until.is_(None), nodes.c.lease_until <= database_now(connection))
     return delete(nodes).where(nodes.c.secret_hash == "", over)

@@ -101,13 +101,11 @@ class Annotations:
         self._book = book
 
     def of(self, assignment: str, student: str) -> tuple[Annotation, ...]:
-        """Return the annotations of a student's submissions, by place."""
         with self._book.reading() as connection:
             found = (_annotation(row) for row in _rows(connection, assignment, student))
             return tuple(sorted(found, key=_order))
 
     def of_assignment(self, assignment: str) -> Mapping[str, tuple[Annotation, ...]]:
-        """Return the annotations of all students' submissions, by place."""
         found: dict[str, list[Annotation]] = {}
         with self._book.reading() as connection:
             for row in _rows(connection, assignment, None):
@@ -282,7 +280,6 @@ NO_REASONS = MarkReasons()
 
 
 def read_mark_reasons(book: Gradebook, assignment: str) -> Mapping[str, Mapping[str, MarkReasons]]:
-    """Return the reasons of all marks by people, by student and question."""
     found: defaultdict[str, dict[str, MarkReasons]] = defaultdict(dict)
     with book.reading() as connection:
         marks, notes = question_marks.c, answer_annotations.c

@@ -55,7 +55,6 @@ _changing = threading.Lock()
 
 
 def open_for_marking(course_dir: Path) -> frozenset[str]:
-    """Return the names of the assignments that markers may mark; blocks."""
     look_for(course_dir)  # on a share another hub may just have replaced the file
     try:
         return _file(course_dir).get() or frozenset()
@@ -192,7 +191,6 @@ class AssignmentProgress:
         return sum(each.waiting for each in self.questions)
 
     def of_marker(self, name: str) -> int:
-        """Return how many of the waiting answers are a marker's share."""
         return sum(each.shares.get(name, 0) for each in self.questions)
 
 

@@ -131,7 +131,6 @@ class AnswerMark:
     comment: str
 
     def is_undoable_by(self, marker: str) -> bool:
-        """Return whether the last change is this marker's, so that it can be taken back."""
         return bool(self.steps) and self.steps[-1].mark.marker == marker
 
 
@@ -465,7 +464,6 @@ def answers_to(book: Gradebook, assignment: str, question: str) -> Mapping[str, 
 
 
 def markers_of(book: Gradebook, assignment: str) -> frozenset[str]:
-    """Return the people whose marks of an assignment count."""
     marks = (each for grade in book.grades(assignment) for each in (*grade.questions, grade.whole))
     found = {each.marker for each in marks if each is not None}
     return frozenset(found - {MACHINE, EARLIER_MARKER})

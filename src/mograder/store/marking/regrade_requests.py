@@ -94,7 +94,6 @@ class RegradeRequest:
 
     @property
     def waits(self) -> bool:
-        """Whether it is not decided, and not withdrawn."""
         return self.state in (RequestState.OPEN, RequestState.ANSWERED)
 
     @property
@@ -123,10 +122,7 @@ class RegradeRequests:
         self._book = book
 
     def ask(self, assignment: str, student: str, question: str, message: Message) -> int:
-        """Record a new request, or ask again in the thread of a withdrawn one; return its number.
-
-        Raises: Conflict if there is one already.
-        """
+        """Record a request, or again after a withdrawal; return its number. Raises: Conflict."""
         with self._book.writing() as connection:
             for known in _read(connection, _of(assignment, student, question)):
                 if known.state is not RequestState.WITHDRAWN:
@@ -166,7 +162,6 @@ class RegradeRequests:
                 insert_releases(connection, request.assignment, [release], by=by, at=at)
 
     def find(self, number: int) -> RegradeRequest:
-        """Raise :class:`NotFound` if there is none."""
         with self._book.reading() as connection:
             return _find(connection, number)
 

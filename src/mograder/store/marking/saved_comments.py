@@ -65,8 +65,6 @@ class CommentWish:
 
 @dataclass(frozen=True, slots=True)
 class ChangedPoints:
-    """A mark that a change of the rubric changes."""
-
     student: str
     before: float | None
     after: float | None
@@ -103,17 +101,13 @@ class SavedComments:
         return CommentBank(rubric.starts_at, kept, tuple(each for each in every if each.retired))
 
     def rubric(self, assignment: str, question: str) -> Rubric:
-        """Return the saved comments of a question, also retired ones."""
         with self._book.reading() as connection:
             return read_rubric(connection, assignment, question)
 
     def add(
         self, assignment: str, question: str, wish: CommentWish, author: Author
     ) -> SavedComment:
-        """Add a comment to the bank of a question; equal ones are one.
-
-        Raises: InvalidInput for an empty or too long text, or if there are too many comments.
-        """
+        """Add a comment; equal ones are one. Raises: InvalidInput (empty, too long, too many)."""
         _refuse(wish)
         with self._book.writing() as connection:
             rubric = read_rubric(connection, assignment, question)

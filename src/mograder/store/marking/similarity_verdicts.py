@@ -43,7 +43,6 @@ class SimilarityVerdicts:
         self._book = book
 
     def of(self, assignment: str) -> Mapping[tuple[str, str], tuple[GivenVerdict, ...]]:
-        """Return all verdicts by pair, oldest first; the names of a pair are in order."""
         table = similarity_verdicts.c
         columns = (table.one, table.other, table.verdict, table.note, table.by, table.at)
         wanted = select(*columns).where(table.assignment == assignment).order_by(table.id)
@@ -77,5 +76,4 @@ class SimilarityVerdicts:
 
 
 def last_verdict(given: tuple[GivenVerdict, ...]) -> GivenVerdict | None:
-    """Return the verdict that counts, None without one."""
     return given[-1] if given and given[-1].verdict is not Verdict.OPEN else None

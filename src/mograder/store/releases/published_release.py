@@ -70,10 +70,7 @@ class _Manifest(BaseModel):
 
 
 def parse_file(text: str) -> str:
-    """Return a release file's path: at most three components, each a valid :class:`FileName`.
-
-    Raises: :class:`InvalidInput`, also for dotfiles, ``..``, absolute paths and ``files.json``.
-    """
+    """Return a release file's path, up to three valid names. Raises: InvalidInput."""
     parts = [FileName.parse(part) for part in text.split("/")]
     if len(parts) > MOST_LEVELS:
         raise InvalidInput(_too_deep(text))

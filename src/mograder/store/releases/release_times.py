@@ -46,7 +46,6 @@ class VisibilityRules:
         self._file = ParsedFile(path, _rules_in, _LIMIT, "everything is hidden", disk=disk)
 
     def of(self, name: str) -> Visibility:
-        """Return the rule of one item; an item without one is visible."""
         return self.rules()(name)
 
     def rules(self) -> Callable[[str], Visibility]:
@@ -92,7 +91,6 @@ class VisibilityRules:
             return kept
 
     def usual(self, name: str) -> Visibility:
-        """Return the rule of an item that the file does not have."""
         return Visibility(visible_from=self._opens().get(name))
 
     def _all(self, *, now: bool) -> Mapping[str, Visibility]:

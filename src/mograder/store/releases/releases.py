@@ -115,10 +115,7 @@ class Releases:
                 _log.warning("%s Students do not get it: rename it, and publish.", sentence)
 
     def all(self) -> list[Release]:
-        """Return every item: assignments, lectures, then demos, each in alphabetical order.
-
-        Raises: :class:`InvalidInput` if their directory cannot be read.
-        """
+        """Return assignments, lectures, then demos, each by name. Raises: InvalidInput."""
         look_for(self._root, self._disk)
         with explained_when_unusable(self._root):
             try:
@@ -138,7 +135,6 @@ class Releases:
         return [each.name for each in self.all() if each.kind is ItemKind.ASSIGNMENT]
 
     def get(self, name: ItemName) -> Release | None:
-        """Return an item's release; None if it has no notebook of the item's name."""
         return self._read(name)
 
     def readable(self, name: ItemName, filename: str) -> Path:
@@ -205,7 +201,6 @@ class Releases:
         return release
 
     def current(self, name: ItemName) -> Path:
-        """Return the directory of an item's release, which may not exist."""
         return self._root / name
 
     def forget(self, home: Path, *, discard: bool) -> None:
@@ -329,12 +324,10 @@ class ReleaseUpload:
 
     @property
     def path(self) -> Path:
-        """The directory with the files added so far."""
         return self._path
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The names added so far, sorted."""
         return tuple(sorted(self._files))
 
     def add(self, filename: str, source: BinaryIO) -> None:

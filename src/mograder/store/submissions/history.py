@@ -117,10 +117,7 @@ class History:
         self.people: dict[str, Person] = {}
 
     def refresh(self, *, now: bool = False) -> None:
-        """Read the directory again if it or the records changed.
-
-        Changes by other machines may be missing for a second, unless ``now``.
-        """
+        """Read the directory again if it changed; by another machine, in a second or ``now``."""
         stamp = self._stamp(now=now)
         if stamp is None or stamp != self._seen:
             self._look()
@@ -138,7 +135,6 @@ class History:
         self._seen = self._stamp()
 
     def person(self, user: str) -> Person:
-        """Return the user's entry; add a new one if there is none."""
         found = self.people.get(user)
         if found is None:
             found = self.people[user] = Person(last=self._last.get(user, 0))
@@ -199,10 +195,7 @@ class History:
                 person.counting = person.submissions[-1]
 
     def count(self, user: str, fetched: datetime | None = None) -> None:
-        """Set the submission that counts: the target of ``<user>.py``, or that file itself.
-
-        ``fetched`` is the time of that file in a record of a fetch; without one it is the file's.
-        """
+        """Set the one that counts; ``fetched`` is when a plain file was, if known."""
         target = self._link(user)
         person = self.people.get(user)
         if person is not None:

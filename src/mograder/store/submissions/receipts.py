@@ -33,10 +33,7 @@ _Name = Annotated[str, Field(min_length=1, max_length=400)]
 
 
 class Receipt(BaseModel):
-    """A receipt as it is sent; ``signature`` covers all other fields.
-
-    Its content is not to be trusted before :func:`is_genuine` has returned true.
-    """
+    """A receipt as it is sent; ``signature`` covers the rest. Trust it after :func:`is_genuine`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -88,10 +85,7 @@ def receipt_of(secret: str, item: ItemName, submission: Submission, dates: OwnDa
 
 
 def verdict_of(secret: str, submissions: Submissions, receipt: Receipt) -> Verdict:
-    """Return whether the holder of a secret signed a receipt, and what became of its file; blocks.
-
-    The file of a receipt that is not genuine is not looked at.
-    """
+    """Return whether a secret signed a receipt, and, if so, what became of its file; blocks."""
     if not is_genuine(secret, receipt):
         told = "This receipt is not genuine: it was changed, or is another server's."
         return Verdict(valid=False, stored=False, counts=False, message=told)
@@ -121,12 +115,7 @@ def sign_receipt(secret: str, unsigned: Receipt) -> Receipt:
 
 
 def read_receipt(text: bytes | str) -> Receipt:
-    """Return a receipt parsed from JSON, without verifying it: alone, or as clients keep it.
-
-    They keep it as ``receipt`` beside the ``server`` that signed it.
-
-    Raises: :class:`InvalidInput` for any other text.
-    """
+    """Parse a receipt, alone or as clients keep it, without verifying it. Raises: InvalidInput."""
     if len(text) > LONGEST:
         raise InvalidInput("This is not a receipt: it is longer than 16 KB.")
     try:

@@ -73,10 +73,7 @@ _PLAIN = Terms()
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A submission that is synced to disk.
-
-    ``repeated``: it was there before. ``counts``: the user's link points to it.
-    """
+    """A synced submission; ``repeated``: it was before. ``counts``: the user's link is to it."""
 
     submission: Submission
     path: Path
@@ -132,10 +129,7 @@ class Submissions:
                 return room.keep(Work(user, data, digest, unnamed, moment, terms))
 
     def pick(self, user: Username, item: ItemName, sequence: int) -> Submission:
-        """Let the user's submission of this number count, synced to disk, whenever it came.
-
-        Raises: NotFound without it, :class:`~mograder.core.errors.Busy` when the disk is full.
-        """
+        """Let the submission of this number count, synced to disk. Raises: NotFound, Busy."""
         self.of(user, item).numbered(sequence)
         room = self._room(item)
         with explained_when_unusable(room.directory), explained_when_full():
@@ -150,10 +144,7 @@ class Submissions:
             return None if person is None or found is None else room.known(person, found)
 
     def of(self, user: str, item: ItemName) -> Person:
-        """Return all submissions of a user to an item, with sizes and digests.
-
-        One that was collected under the plain name is among them.
-        """
+        """Return a user's submissions with digests, also one under the plain name."""
         room = self._room(item)
         with room.looking() as history:
             person = history.people.get(user)
@@ -176,10 +167,7 @@ class Submissions:
         return Kept(counting, path, repeated=True) if held else None
 
     def people(self, item: ItemName) -> Mapping[str, Person]:
-        """Return the users with a counting submission, by username, sorted.
-
-        The submission that counts has its size and digest.
-        """
+        """Return the users with a submission that counts, which has its digest; sorted."""
         room = self._room(item)
         with room.looking() as history:
             found: dict[str, Person] = {}
@@ -199,7 +187,6 @@ class Submissions:
             }
 
     def check(self, item: ItemName) -> None:
-        """Raise :class:`InvalidInput` if the submissions of an item cannot be read."""
         with self._room(item).looking():
             pass
 
@@ -267,10 +254,7 @@ class Submissions:
 
 @dataclass(slots=True)
 class Work:
-    """One submission in progress: its bytes are synced, but the file has no name yet.
-
-    :meth:`ItemSubmissions.keep` sets ``kept`` or ``error``.
-    """
+    """One whose bytes are synced; :meth:`ItemSubmissions.keep` sets ``kept`` or ``error``."""
 
     user: Username
     data: bytes
@@ -303,10 +287,7 @@ class ItemSubmissions:
         self._together: GroupCommit[Work] = GroupCommit(self._commit)
 
     def keep(self, work: Work) -> Kept:
-        """Name and link one submission, in a batch with those of other threads.
-
-        Raises: :class:`Conflict` when there are too many submissions, ``OSError`` from the disk.
-        """
+        """Name and link one submission, in a batch. Raises: Conflict (too many), ``OSError``."""
         self._together.add(work)
         if work.error is not None:
             raise work.error
@@ -480,10 +461,7 @@ class ItemSubmissions:
         raise Conflict("There were too many submissions in this second.", hint="Try again.")
 
     def _keep_plain(self, found: Submission) -> None:
-        """Rename a regular file ``<user>.py`` (a fetched submission) to a name with its time.
-
-        It is recorded with the number that it has had, which no other submission then has.
-        """
+        """Rename a fetched ``<user>.py`` to a name with its time; its number stays its own."""
         latest = self.directory / found.filename
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISLNK(latest.lstat().st_mode):

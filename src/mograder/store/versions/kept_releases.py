@@ -101,7 +101,6 @@ class KeptReleases(Tables):
                 _log.warning("the release of %s was not kept: %s", release.name, error)
 
     def all(self, item: ItemName) -> tuple[KeptRelease, ...]:
-        """Return the releases of an item, the newest first."""
         c = kept_releases.c
         wanted = select(c.digest, c.files, c.published).where(c.item == item)
         with reading(self._engine) as connection:
@@ -114,7 +113,6 @@ class KeptReleases(Tables):
         return next((each.published for each in self.all(item)), None)
 
     def text(self, digest: str) -> str | None:
-        """Return the text of a release's notebook, None if it is not kept."""
         with self._lock:
             if digest in self._texts:
                 self._texts.move_to_end(digest)
@@ -241,8 +239,6 @@ def _frozen(found: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
 
 @dataclass(frozen=True, slots=True)
 class KeptText:
-    """A release: the digest of its notebook's text, and that text."""
-
     digest: str
     text: str
 
@@ -304,10 +300,7 @@ class ReleaseHistory:
     def to_merge(
         self, item: ItemName, new: KeptText, base: KeptText | None
     ) -> tuple[Release, KnownFiles]:
-        """Return the published release, which is ``new``, and the data files of it and ``base``.
-
-        Raises: :class:`Conflict` if the item has been published again.
-        """
+        """Return the release with its data files. Raises: Conflict if it is not ``new`` now."""
         release = self._releases.get(item)
         if release is None or self._kept.keep(release, self._clock.now()) != new.digest:
             raise Conflict(f"{item} has just been published again.", hint="Try again.")

@@ -177,7 +177,6 @@ _PIECE = select(*(versions.c[name] for name in Piece._fields)).where(
 
 
 def hash_of(text: bytes) -> bytes:
-    """Return the beginning of the text's SHA-256."""
     return hashlib.sha256(text).digest()[:DIGEST_BYTES]
 
 
@@ -230,7 +229,6 @@ def read_text(connection: Connection, copy: int, number: int) -> bytes:
 
 
 def count(engine: Engine) -> Survey:
-    """Return the numbers alone."""
     c = version_copies.c
     wanted = select(
         func.count(),
@@ -243,10 +241,7 @@ def count(engine: Engine) -> Survey:
 
 
 def survey(engine: Engine, sample: int, seconds: float) -> Survey | None:
-    """Read back the newest versions of some copies, chosen by chance, with their keys.
-
-    It takes about ``seconds`` at most. Return None if the database has no tables yet.
-    """
+    """Read back newest versions of some copies, for about ``seconds``; None without tables."""
     with reading(engine) as connection:
         if not inspect(connection).has_table(versions.name):
             return None

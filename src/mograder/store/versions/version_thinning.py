@@ -76,8 +76,6 @@ class VersionMark:
 
 @dataclass(frozen=True, slots=True)
 class Thinned:
-    """The outcome for one copy: the number of versions removed, and of bytes freed."""
-
     removed: int = 0
     freed: int = 0
 

@@ -59,8 +59,6 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 class Origin(StrEnum):
-    """The cause of a version."""
-
     RELEASE = "release"
     """The copy was made from the item's release."""
     EDITOR = "editor"
@@ -146,10 +144,7 @@ class Versions(Tables):
 
     @contextmanager
     def alone(self, user: str, item: str) -> Iterator[None]:
-        """Let no other thread of this process record versions of a copy until the block ends.
-
-        In it, a file can be read and recorded without a newer version coming between.
-        """
+        """Let no other thread of this process record versions of a copy until the block ends."""
         with self._gate:
             lock = self._locks.setdefault((str(user), str(item)), threading.RLock())
         with lock:
@@ -197,7 +192,6 @@ class Versions(Tables):
         raise Busy("The notebook is being saved by several hubs.", retry_after=1)
 
     def all(self, user: str, item: str) -> tuple[Version, ...]:
-        """Return the versions of a copy, the newest first."""
         wanted = _LISTED.where(*_named(user, item)).order_by(versions.c.number.desc())
         with reading(self._engine) as connection:
             return tuple(map(_version, connection.execute(wanted)))
