@@ -241,7 +241,7 @@ def test_a_text_that_was_handed_in_later_stays(engine: Engine) -> None:
     for number, origin in enumerate([Origin.RELEASE, Origin.UNSAVED, *[Origin.EDITOR] * 8]):
         at = NOW - 10 * DAY + number * SECOND
         kept.record("anna", "A1", b"x = %d\n" % number, origin, at)
-    assert thinning.thin(1, NOW).removed == 7
+    assert thinning.thin(1, NOW) == 7
     assert [each.number for each in kept.all("anna", "A1")] == [10, 2, 1]
     assert kept.text("anna", "A1", 2) == b"x = 1\n"
 
@@ -273,10 +273,10 @@ def test_a_copy_that_changes_meanwhile_is_left_alone(
         return look(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(version_thinning, "staying", late)
-    assert thinning.thin(1, NOW).removed == 0
+    assert thinning.thin(1, NOW) == 0
     monkeypatch.undo()
     assert len(kept.all("anna", "A1")) == 11
-    assert thinning.thin(1, NOW).removed == 8
+    assert thinning.thin(1, NOW) == 8
     assert kept.text("anna", "A1", 11) == b"new\n"
 
 
@@ -303,7 +303,7 @@ def test_a_flood_costs_bounded_room_and_only_middle_versions(
     assert len(found) == 40
     assert kept.text("anna", "A1", found[0].number) == b"flood 99\n"
     assert thinning.due(begin + MINUTE, 10) == (1,)
-    assert thinning.thin(1, begin + MINUTE).removed > 20
+    assert thinning.thin(1, begin + MINUTE) > 20
     left = kept.all("anna", "A1")
     assert [kept.text("anna", "A1", each.number) for each in left[-5:]] == honest[::-1]
     assert kept.text("anna", "A1", left[0].number) == b"flood 99\n"
@@ -323,7 +323,7 @@ def test_a_version_of_a_flood_that_is_thinned_meanwhile_can_be_read(
     def late(*given: object) -> object:
         found = link(*given)  # type: ignore[arg-type]
         if not removed:
-            removed.append(thinning.thin(1, NOW + HOUR).removed)
+            removed.append(thinning.thin(1, NOW + HOUR))
         return found
 
     monkeypatch.setattr(versions, "stored", late)
@@ -389,7 +389,7 @@ def test_a_version_can_be_read_while_others_are_thinned(engine: Engine) -> None:
     with ThreadPoolExecutor(2) as readers:
         reads = [readers.submit(read_all) for _ in range(2)]
         try:
-            removed = [Thinning(engine).thin(copy, NOW).removed for copy in range(1, 7)]
+            removed = [Thinning(engine).thin(copy, NOW) for copy in range(1, 7)]
         finally:
             ended.set()
         assert all(read.result() for read in reads)

@@ -93,7 +93,7 @@ def place_files(
 
     Raises: :class:`Busy` (disk full), :class:`FileNotFoundError` if the release is gone.
     """
-    placing = _Placing(below, folder, directory, known)
+    placing = _Placing(below, folder, directory, known, _MOST_READ)
     wanted = [path for path in release.files if is_support(release, path)]
     found = [placing.put(path) for path in wanted]
     gone = sorted(known.released.keys() - set(release.files))
@@ -109,7 +109,7 @@ class _Placing:
     folder: str
     directory: int
     known: KnownFiles
-    left: int = _MOST_READ
+    left: int
 
     def put(self, name: str) -> FileChange | None:
         """Put one file of the release in place; None if it is there already."""

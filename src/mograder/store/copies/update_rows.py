@@ -113,7 +113,7 @@ _CELLS = TypeAdapter(MergedCells)
 class UpdateRows(Tables):
     def offer(self, item: str) -> OfferRow | None:
         """Return the last offer of an item, also one that was withdrawn."""
-        return self._row(OfferRow, select(update_offers).where(update_offers.c.item == item))
+        return self._row(OfferRow, select(update_offers).filter_by(item=item))
 
     def offers(self) -> dict[str, OfferRow]:
         return {row.item: row for row in self._rows(OfferRow, select(update_offers))}
@@ -138,31 +138,25 @@ class UpdateRows(Tables):
 
     def withdraw(self, item: str) -> OfferRow | None:
         """Withdraw the last offer of an item and return it; None if there was never one."""
-        c = update_offers.c
-        changed = update(update_offers).where(c.item == item).values(withdrawn=True)
+        changed = update(update_offers).filter_by(item=item).values(withdrawn=True)
         with writing(self._engine) as connection:
-            row = connection.execute(changed.returning(*c)).one_or_none()
+            row = connection.execute(changed.returning(*update_offers.c)).one_or_none()
             return None if row is None else OfferRow(*row)
 
     def copy(self, user: str, item: str) -> CopyUpdateRow | None:
-        c = copy_updates.c
-        wanted = select(copy_updates).where(c.item == item, c.username == user)
-        return self._row(CopyUpdateRow, wanted)
+        return self._row(CopyUpdateRow, select(copy_updates).filter_by(item=item, username=user))
 
     def copies(self, item: str, offer: int) -> tuple[CopyUpdateRow, ...]:
         """Return what the offer of that number did to each copy, by user."""
-        c = copy_updates.c
-        wanted = select(copy_updates).where(c.item == item, c.offer == offer)
-        return self._rows(CopyUpdateRow, wanted.order_by(c.username))
+        wanted = select(copy_updates).filter_by(item=item, offer=offer)
+        return self._rows(CopyUpdateRow, wanted.order_by(copy_updates.c.username))
 
     def save(self, row: CopyUpdateRow) -> None:
         self._put(copy_updates, values_of(row) | {"reason": bounded(row.reason, _TEXT)})
 
     def forget(self, user: str, item: str) -> None:
         """Remove a copy's row: its text was replaced by something else."""
-        c = copy_updates.c
-        gone = delete(copy_updates).where(c.item == item, c.username == user)
-        self._change(gone, fleeting=True)
+        self._change(delete(copy_updates).filter_by(item=item, username=user), fleeting=True)
 
 
 def _take_over(connection: Connection, offer: OfferRow) -> None:

@@ -88,8 +88,7 @@ class ExternalPeople(Tables):
     """The links of subjects to users; a subject has one user, a user one subject of an issuer."""
 
     def username_of(self, issuer: str, subject: str) -> str:
-        c = external_people.c
-        wanted = select(c.username).where(c.issuer == issuer, c.subject == subject)
+        wanted = select(external_people.c.username).filter_by(issuer=issuer, subject=subject)
         return self._value(wanted) or ""
 
     def link(
@@ -113,9 +112,7 @@ class ExternalPeople(Tables):
             ) from error
 
     def unlink(self, issuer: str, username: str) -> bool:
-        c = external_people.c
-        gone = delete(external_people).where(c.issuer == issuer, c.username == username)
-        return self._change(gone) > 0
+        return self._change(delete(external_people).filter_by(issuer=issuer, username=username)) > 0
 
     def people(self, issuer: str = "") -> tuple[ExternalPerson, ...]:
         c = external_people.c
@@ -151,8 +148,7 @@ class UsedStates(Tables):
         return True
 
     def is_used(self, value: str) -> bool:
-        wanted = select(used_states.c.hash).where(used_states.c.hash == _digest(value))
-        return self._value(wanted) is not None
+        return self._value(select(used_states.c.hash).filter_by(hash=_digest(value))) is not None
 
 
 def _digest(value: str) -> str:

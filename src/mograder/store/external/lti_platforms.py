@@ -132,8 +132,7 @@ class Platforms(Tables):
         self._put(lti_platforms, row)
 
     def remove(self, issuer: str, client_id: str) -> bool:
-        c = lti_platforms.c
-        gone = delete(lti_platforms).where(c.issuer == issuer, c.client_id == client_id)
+        gone = delete(lti_platforms).filter_by(issuer=issuer, client_id=client_id)
         return self._change(gone) > 0
 
 

@@ -470,6 +470,13 @@ class Gradebook(Closing):
             yield connection
 
 
+class OfBook:
+    """Tables of a gradebook."""
+
+    def __init__(self, book: Gradebook) -> None:
+        self._book = book
+
+
 class OneTransaction(Gradebook):
     """A gradebook within one transaction of a connection; for one thread, and not to be closed."""
 

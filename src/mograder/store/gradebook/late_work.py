@@ -23,7 +23,7 @@ from mograder.core.item_dates import NO_DATES, ItemDates
 from mograder.core.sections.settings_model import CourseRule
 from mograder.store.database.database import add_row
 from mograder.store.database.row_tables import columns_of, values_of
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_marks import (
     read_assignments,
     read_rows,
@@ -194,14 +194,11 @@ _MEMBERS = select(*columns_of(group_members, Membership), group_members.c.at)
 _POLICIES = TypeAdapter(StoredPolicy)
 
 
-class LateWork:
+class LateWork(OfBook):
     """The tables of late work in a gradebook. Thread-safe.
 
     All that reads policies raises :class:`InvalidInput` when a stored one is damaged.
     """
-
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
 
     def facts(self) -> LateFacts:
         with self._book.reading() as connection:

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from mograder.core.errors import Conflict
 from mograder.store.database.row_tables import values_of
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_tables import (
     answer_annotations,
     extensions,
@@ -81,10 +81,7 @@ class Standing:
     """The row that took back what the student saw, unless it is shown again."""
 
 
-class MarkReleases:
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
-
+class MarkReleases(OfBook):
     def add(
         self,
         assignment: str,

@@ -137,13 +137,11 @@ class Board(Tables):
             connection.execute(added, rows)
 
     def checks(self, item: str) -> tuple[CheckRow, ...]:
-        wanted = select(board_checks).where(board_checks.c.item == item)
-        return self._rows(CheckRow, wanted)
+        return self._rows(CheckRow, select(board_checks).filter_by(item=item))
 
     def checks_of(self, username: str, items: Collection[str]) -> tuple[CheckRow, ...]:
-        c = board_checks.c
-        wanted = select(board_checks).where(c.item.in_(items), c.username == username)
-        return self._rows(CheckRow, wanted)
+        own = select(board_checks).filter_by(username=username)
+        return self._rows(CheckRow, own.where(board_checks.c.item.in_(items)))
 
     def forget_old(self, now: datetime) -> None:
         """Remove what no board shows any more."""
@@ -161,12 +159,11 @@ class Board(Tables):
 
     def ask(self, request: HelpRow) -> bool:
         """Add a request; return False if this copy has an open one already, which then stays."""
-        c = help_requests.c
-        place = (c.item == request.item, c.username == request.username)
+        stale = help_requests.c.asked_at <= request.asked_at - _HELP_KEPT
+        ended = delete(help_requests).filter_by(item=request.item, username=request.username)
         try:
             with writing(self._engine) as connection:
-                stale = c.asked_at <= request.asked_at - _HELP_KEPT
-                connection.execute(delete(help_requests).where(*place, stale))
+                connection.execute(ended.where(stale))
                 connection.execute(insert(help_requests), values_of(request))
         except Conflict:
             return False
@@ -187,16 +184,14 @@ class Board(Tables):
 
     def join(self, item: str, username: str, helper: str) -> None:
         """Let the helper enter the session. Raises: NotFound if this helper has no such request."""
-        c = help_requests.c
-        mine = (c.item == item, c.username == username, c.helper == helper)
-        if not self._change(update(help_requests).where(*mine).values(together=True)):
+        mine = update(help_requests).filter_by(item=item, username=username, helper=helper)
+        if not self._change(mine.values(together=True)):
             raise NotFound("You have not taken this request, or it has ended.")
 
     def end(self, item: str, username: str) -> HelpRow | None:
-        c = help_requests.c
-        gone = delete(help_requests).where(c.item == item, c.username == username).returning(*c)
+        gone = delete(help_requests).filter_by(item=item, username=username)
         with writing(self._engine) as connection:
-            row = connection.execute(gone).one_or_none()
+            row = connection.execute(gone.returning(*help_requests.c)).one_or_none()
         return None if row is None else HelpRow(*row)
 
     # ---- messages
@@ -220,8 +215,7 @@ class Board(Tables):
             return add_row(connection, item_messages, **values)
 
     def take_back(self, item: str, number: int) -> bool:
-        c = item_messages.c
-        return self._change(delete(item_messages).where(c.item == item, c.number == number)) > 0
+        return self._change(delete(item_messages).filter_by(item=item, number=number)) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +238,7 @@ class KeptResults(Tables):
         self._put(results, values_of(row), fleeting=True)
 
     def remove(self, username: str, item: str) -> None:
-        gone = delete(results).where(results.c.username == username, results.c.item == item)
-        self._change(gone, fleeting=True)
+        self._change(delete(results).filter_by(username=username, item=item), fleeting=True)
 
     def newest(self, most: int) -> tuple[ResultRow, ...]:
         """Return the newest of ``most`` characters, the oldest of them first; delete older ones."""

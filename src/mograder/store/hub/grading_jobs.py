@@ -122,7 +122,7 @@ class KeptJobs(Tables):
         return JobRow(*row)
 
     def of(self, item: str) -> JobRow | None:
-        return self._row(JobRow, select(grading_jobs).where(grading_jobs.c.item == item))
+        return self._row(JobRow, select(grading_jobs).filter_by(item=item))
 
     def open(self) -> tuple[JobRow, ...]:
         wanted = select(grading_jobs).where(grading_jobs.c.state.in_(_OPEN))

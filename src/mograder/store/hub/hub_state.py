@@ -103,8 +103,7 @@ class HubState(Tables):
 
     def knows(self, username: str) -> bool:
         """Return whether the user has had a session, or credentials that were revoked."""
-        wanted = select(users.c.username).where(users.c.username == username)
-        return self._value(wanted) is not None
+        return self._value(select(users.c.username).filter_by(username=username)) is not None
 
     def records(self, username: str, besides: str | None = None) -> bool:
         """Return whether the user is known, or named by an action in the audit log.
@@ -136,7 +135,7 @@ class HubState(Tables):
         """
         with writing(self._engine) as connection:
             _end_links(connection, [username])
-            connection.execute(delete(capabilities).where(capabilities.c.username == username))
+            connection.execute(delete(capabilities).filter_by(username=username))
             values = {"username": username, "epoch": 1}
             bumped = upsert(connection, users, values, epoch=users.c.epoch + 1)
             epoch: int = connection.execute(bumped.returning(users.c.epoch), values).scalar_one()
@@ -144,8 +143,7 @@ class HubState(Tables):
 
     def calendar_turn(self, username: str) -> int:
         """Return how often a user's calendar address was made or ended; it is valid if odd."""
-        wanted = select(counters.c.value).where(counters.c.name == f"{_CALENDAR}{username}")
-        return self._value(wanted) or 0
+        return self._value(select(counters.c.value).filter_by(name=f"{_CALENDAR}{username}")) or 0
 
     def turn_calendar(self, username: str, *, valid: bool) -> int:
         """End a user's calendar address, and make another one if ``valid``; return the turn."""
@@ -232,8 +230,7 @@ class HubState(Tables):
 
     def forget_ending(self, username: str, item: str, mode: str) -> None:
         """Remove the ending of this user, item and mode, since a new session has started."""
-        c = endings.c
-        gone = delete(endings).where(c.username == username, c.item == item, c.mode == mode)
+        gone = delete(endings).filter_by(username=username, item=item, mode=mode)
         self._change(gone, fleeting=True)
 
     def endings(self, since: datetime) -> tuple[EndingRow, ...]:
@@ -259,15 +256,12 @@ class HubState(Tables):
 
         Raises: ``ValueError`` if neither is given.
         """
-        gone = delete(capabilities)
-        if not login_id and not username:
+        wanted = {"login_id": login_id, "username": username}
+        given = {name: value for name, value in wanted.items() if value}
+        if not given:
             # All bearer clients have an empty login_id: it would match all of them.
             raise ValueError("remove_capabilities needs a login or a person")
-        if login_id:
-            gone = gone.where(capabilities.c.login_id == login_id)
-        if username:
-            gone = gone.where(capabilities.c.username == username)
-        return self._change(gone)
+        return self._change(delete(capabilities).filter_by(**given))
 
     def capabilities(self) -> tuple[CapabilityRow, ...]:
         return self._rows(CapabilityRow, select(capabilities))

@@ -23,7 +23,7 @@ from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.database.database import add_row
 from mograder.store.database.row_tables import values_of
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Gradebook, OfBook
 from mograder.store.gradebook.gradebook_marks import demand_work, read_details, rows_of
 from mograder.store.gradebook.gradebook_tables import (
     answer_annotations,
@@ -96,10 +96,7 @@ class AnnotationWish:
     submission: str | None = None
 
 
-class Annotations:
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
-
+class Annotations(OfBook):
     def of(self, assignment: str, student: str) -> tuple[Annotation, ...]:
         with self._book.reading() as connection:
             found = (_annotation(row) for row in _rows(connection, assignment, student))

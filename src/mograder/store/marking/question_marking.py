@@ -24,7 +24,7 @@ from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.marks import sum_of_marks
 from mograder.store.database.database import add_row
 from mograder.store.database.row_tables import columns_of
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Gradebook, OfBook
 from mograder.store.gradebook.gradebook_marks import (
     MARKS,
     GivenMarks,
@@ -161,10 +161,7 @@ class Change:
     run: int | None = None
 
 
-class QuestionMarks:
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
-
+class QuestionMarks(OfBook):
     def students(self, assignment: str) -> tuple[str, ...]:
         """Return the students whose work for an assignment can be marked, sorted."""
         wanted = select(student_work.c.student).where(student_work.c.assignment == assignment)
@@ -265,17 +262,13 @@ class QuestionMarks:
             return _state(connection, read_student(connection, assignment, student), question)
 
 
-class Separations:
+class Separations(OfBook):
     """The answers of a gradebook that are marked apart from the equal ones."""
 
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
-
     def of(self, assignment: str, question: str) -> frozenset[str]:
-        table = answer_separations.c
-        own = (table.assignment == assignment) & (table.question == question)
-        last = select(func.max(table.id)).where(own).group_by(table.student)
-        wanted = select(table.student).where(table.id.in_(last), table.separate)
+        c = answer_separations.c
+        own = select(func.max(c.id)).filter_by(assignment=assignment, question=question)
+        wanted = select(c.student).where(c.id.in_(own.group_by(c.student)), c.separate)
         with self._book.reading() as connection:
             return frozenset(connection.execute(wanted).scalars())
 
@@ -551,12 +544,10 @@ def _rubric_entry(rubric: Rubric, question: str, entry: MarkEntry, available: fl
 
 def read_rubric(connection: Connection, assignment: str, question: str) -> Rubric:
     starts, c = rubrics.c, saved_comments.c
-    start = select(starts.starts_at).where(
-        starts.assignment == assignment, starts.question == question
-    )
-    starts_at = connection.execute(start.order_by(starts.id.desc()).limit(1)).scalar()
-    own = (c.assignment == assignment) & (c.question == question)
-    last = select(func.max(c.id)).where(own).group_by(c.comment)
+    own = {"assignment": assignment, "question": question}
+    start = select(starts.starts_at).filter_by(**own).order_by(starts.id.desc())
+    starts_at = connection.execute(start.limit(1)).scalar()
+    last = select(func.max(c.id)).filter_by(**own).group_by(c.comment)
     found = [SavedComment(*row) for row in connection.execute(_COMMENTS.where(c.id.in_(last)))]
     found.sort(key=lambda each: (each.position, each.comment))
     return Rubric(StartsAt(starts_at or StartsAt.ZERO), {each.comment: each for each in found})

@@ -17,7 +17,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import add_row
 from mograder.store.database.row_tables import columns_of, values_of
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_tables import regrade_messages, regrade_requests
 from mograder.store.gradebook.mark_release import NewRelease, insert_releases
 
@@ -117,10 +117,7 @@ class RegradeRequest:
         return self.messages[-1].number
 
 
-class RegradeRequests:
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
-
+class RegradeRequests(OfBook):
     def ask(self, assignment: str, student: str, question: str, message: Message) -> int:
         """Record a request, or again after a withdrawal; return its number. Raises: Conflict."""
         with self._book.writing() as connection:

@@ -21,7 +21,7 @@ from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.names import is_same_person
 from mograder.store.database.database import add_row
 from mograder.store.database.row_tables import values_of
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_marks import read_details, read_rows
 from mograder.store.gradebook.gradebook_tables import rubrics, saved_comments
 from mograder.store.gradebook.mark_counting import StudentRows, is_superseded
@@ -90,10 +90,7 @@ class SavedCommentChanged(Conflict):
         self.now = now
 
 
-class SavedComments:
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
-
+class SavedComments(OfBook):
     def of(self, assignment: str, question: str) -> CommentBank:
         rubric = self.rubric(assignment, question)
         every = rubric.comments.values()

@@ -21,7 +21,6 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    update,
 )
 
 from mograder.store.database.database import reading, writing
@@ -32,6 +31,7 @@ from mograder.store.versions.versions import (
     MOST_VERSIONS,
     ORIGINS,
     REPLACING,
+    UNCHANGED,
     Origin,
     milliseconds,
 )
@@ -74,12 +74,6 @@ class VersionMark:
     """Whether it was replaced (:data:`REPLACING`), or never was the file's text (``UNSAVED``)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Thinned:
-    removed: int = 0
-    freed: int = 0
-
-
 class Thinning(Tables):
     """Thins the versions of copies; synchronous, for one thread at a time.
 
@@ -95,16 +89,20 @@ class Thinning(Tables):
         wanted = select(c.copy).where(c.kept > 2, or_(aged, flooded))
         return tuple(self._values(wanted.order_by(c.thinned).limit(limit)))
 
-    def thin(self, copy: int, now: datetime) -> Thinned:
+    def thin(self, copy: int, now: datetime) -> int:
+        """Return how many versions of a copy were removed."""
         with reading(self._engine) as connection:
             head = connection.execute(_HEAD, {"which": copy}).one_or_none()
             rows = connection.execute(_ROWS, {"which": copy}).all()
         if head is None or not rows:
-            return Thinned()
+            return 0
         full = head.kept > MOST_VERSIONS or head.bytes > MOST_BYTES
         at, stay = milliseconds(now), set[int]()
         for interval, replaced in ((1, len(rows)), *(_COARSER if full else ())):
-            stay = _with_keys(rows, staying(_marks(rows), at, interval, replaced))
+            stay = staying(_marks(rows), at, interval, replaced)
+            for row in reversed(rows):  # also those that they are stored as differences from
+                if row.base and row.number in stay:
+                    stay.add(row.base)
             left = sum(row.length for row in rows if row.number in stay)
             if not full or (len(stay) <= _ROOM * MOST_VERSIONS and left <= _MOST_LEFT):
                 break
@@ -112,19 +110,18 @@ class Thinning(Tables):
 
     def _remove(
         self, head: Row[*tuple[Any, ...]], gone: Sequence[Row[*tuple[Any, ...]]], at: int
-    ) -> Thinned:
-        freed = sum(row.length for row in gone)
+    ) -> int:
         counted = {
             "which": head.copy,
             "expected": head.newest,
             "before": head.kept,
             "after": head.kept - len(gone),
-            "less": freed,
+            "less": sum(row.length for row in gone),
             "at": at,
         }
         with writing(self._engine) as connection:
             if not connection.execute(_COUNT, counted).rowcount:
-                return Thinned()  # something was recorded meanwhile
+                return 0  # something was recorded meanwhile
             for start in range(0, len(gone), _REMOVED_AT_ONCE):
                 numbers = [row.number for row in gone[start : start + _REMOVED_AT_ONCE]]
                 which = versions.c.copy == head.copy, versions.c.number.in_(numbers)
@@ -133,7 +130,7 @@ class Thinning(Tables):
             c = version_checks.c
             unused = delete(version_checks).where(c.copy == head.copy, c.digest.not_in(left))
             connection.execute(unused)
-        return Thinned(len(gone), freed)
+        return len(gone)
 
 
 def staying(marks: Sequence[VersionMark], now: int, interval: int, most_replaced: int) -> set[int]:
@@ -167,12 +164,7 @@ def _marks(rows: Sequence[Row[*tuple[Any, ...]]]) -> list[VersionMark]:
     return marks[::-1]
 
 
-_HEAD = select(
-    version_copies.c.copy,
-    version_copies.c.newest,
-    version_copies.c.kept,
-    version_copies.c.bytes,
-).where(version_copies.c.copy == bindparam("which"))
+_HEAD = select(version_copies).where(version_copies.c.copy == bindparam("which"))
 _ROWS = (
     select(
         versions.c.number,
@@ -184,25 +176,8 @@ _ROWS = (
     .where(versions.c.copy == bindparam("which"))
     .order_by(versions.c.number)
 )
-_COUNT = (
-    update(version_copies)
-    .where(
-        version_copies.c.copy == bindparam("which"),
-        version_copies.c.newest == bindparam("expected"),
-        version_copies.c.kept == bindparam("before"),
-    )
-    .values(
-        kept=bindparam("after"),
-        bytes=version_copies.c.bytes - bindparam("less"),
-        thinned=bindparam("at"),
-    )
+_COUNT = UNCHANGED.values(
+    kept=bindparam("after"),
+    bytes=version_copies.c.bytes - bindparam("less"),
+    thinned=bindparam("at"),
 )
-
-
-def _with_keys(rows: Sequence[Row[*tuple[Any, ...]]], stay: set[int]) -> set[int]:
-    """Return the versions with those that they are stored as differences from."""
-    needed = set(stay)
-    for row in reversed(rows):
-        if row.base and row.number in needed:
-            needed.add(row.base)
-    return needed

@@ -370,20 +370,19 @@ _REPLACED = versions.c.copy == bindparam("which"), versions.c.number == bindpara
 _LENGTH = select(func.length(versions.c.data)).where(*_REPLACED)
 _REMOVE = delete(versions).where(*_REPLACED)
 _ADD = insert(versions)
-_COUNT = (
-    update(version_copies)
-    .where(
-        version_copies.c.copy == bindparam("which"),
-        version_copies.c.newest == bindparam("expected"),
-        version_copies.c.kept == bindparam("before"),
-    )
-    .values(
-        newest=bindparam("following"),
-        saved=bindparam("at"),
-        release=bindparam("came_from"),
-        kept=version_copies.c.kept + bindparam("one_more"),
-        bytes=version_copies.c.bytes + bindparam("more"),
-    )
+UNCHANGED = update(version_copies).where(
+    version_copies.c.copy == bindparam("which"),
+    version_copies.c.newest == bindparam("expected"),
+    version_copies.c.kept == bindparam("before"),
+)
+"""The change of a copy whose versions are the expected ones."""
+
+_COUNT = UNCHANGED.values(
+    newest=bindparam("following"),
+    saved=bindparam("at"),
+    release=bindparam("came_from"),
+    kept=version_copies.c.kept + bindparam("one_more"),
+    bytes=version_copies.c.bytes + bindparam("more"),
 )
 
 
