@@ -22,12 +22,8 @@ from mograder.store.versions.version_thinning import Thinning, VersionMark, stay
 from mograder.store.versions.versions import Origin, Versions, milliseconds
 
 NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
-SECOND, MINUTE, HOUR, DAY = (
-    timedelta(seconds=1),
-    timedelta(minutes=1),
-    timedelta(hours=1),
-    timedelta(days=1),
-)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture
@@ -235,12 +231,19 @@ def test_what_stays_can_be_read_back(engine: Engine, seed: int) -> None:
     assert head.bytes == sum(map(len, data))
 
 
-def test_a_text_that_was_handed_in_later_stays(engine: Engine) -> None:
-    """The file is found again right after it, so it is not the last of its ten minutes."""
-    kept, thinning = Versions(engine), Thinning(engine)
-    for number, origin in enumerate([Origin.RELEASE, Origin.UNSAVED, *[Origin.EDITOR] * 8]):
+def saved_long_ago(engine: Engine, *origins: Origin) -> tuple[Versions, Thinning]:
+    """Versions of these origins, a second apart, and their thinning."""
+    kept = Versions(engine)
+    for number, origin in enumerate(origins):
         at = NOW - 10 * DAY + number * SECOND
         kept.record("anna", "A1", b"x = %d\n" % number, origin, at)
+    return kept, Thinning(engine)
+
+
+def test_a_text_that_was_handed_in_later_stays(engine: Engine) -> None:
+    """The file is found again right after it, so it is not the last of its ten minutes."""
+    origins = [Origin.RELEASE, Origin.UNSAVED, *[Origin.EDITOR] * 8]
+    kept, thinning = saved_long_ago(engine, *origins)
     assert thinning.thin(1, NOW) == 7
     assert [each.number for each in kept.all("anna", "A1")] == [10, 2, 1]
     assert kept.text("anna", "A1", 2) == b"x = 1\n"
@@ -250,11 +253,8 @@ def test_a_replaced_text_stays_also_if_one_was_handed_in_just_before_it_was_repl
     engine: Engine,
 ) -> None:
     """A reset ends the session, whose page then hands in what it could not save."""
-    kept, thinning = Versions(engine), Thinning(engine)
     origins = [Origin.RELEASE, Origin.FOUND, Origin.UNSAVED, Origin.RESET, *[Origin.EDITOR] * 5]
-    for number, origin in enumerate(origins):
-        at = NOW - 10 * DAY + number * SECOND
-        kept.record("anna", "A1", b"x = %d\n" % number, origin, at)
+    kept, thinning = saved_long_ago(engine, *origins)
     thinning.thin(1, NOW)
     assert [each.number for each in kept.all("anna", "A1")] == [9, 3, 2, 1]
 
@@ -262,10 +262,7 @@ def test_a_replaced_text_stays_also_if_one_was_handed_in_just_before_it_was_repl
 def test_a_copy_that_changes_meanwhile_is_left_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, thinning = Versions(engine), Thinning(engine)
-    for number in range(10):
-        at = NOW - 10 * DAY + number * SECOND
-        kept.record("anna", "A1", b"x = %d\n" % number, Origin.EDITOR, at)
+    kept, thinning = saved_long_ago(engine, *[Origin.EDITOR] * 10)
     look = version_thinning.staying
 
     def late(*given: object) -> object:

@@ -83,7 +83,9 @@ def test_a_link_is_kept_as_a_link(folder: UntrustedDir | OwnDir, tmp_path: Path)
     assert (tmp_path / "lab.py").read_bytes() == b"new"
 
 
-def test_what_is_moved_takes_no_name_that_is_taken(folder: UntrustedDir | OwnDir, tmp_path: Path) -> None:
+def test_what_is_moved_takes_no_name_that_is_taken(
+    folder: UntrustedDir | OwnDir, tmp_path: Path
+) -> None:
     folder.make_directory("old")
     folder.write("old/x.csv", b"12", NewFile(modified_ns=10**18))
     folder.write("taken", b"")
