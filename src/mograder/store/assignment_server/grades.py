@@ -202,10 +202,7 @@ def _text(value: JsonValue) -> str:
 
 
 class FeedbackUpload:
-    """An upload of documents to temporary files, which :meth:`finish` renames when all are there.
-
-    Mutable state: ``_grown``, the temporary file of each name; not thread-safe.
-    """
+    """Grows documents in temporary files, which :meth:`finish` renames; not thread-safe."""
 
     def __init__(self, directory: Path, *, disk: Disk = DISK) -> None:
         self._directory = directory

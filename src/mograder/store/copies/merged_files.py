@@ -51,10 +51,7 @@ class Placing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """What became of one data file; ``beside`` is the name of the author's beside it.
-
-    ``reason`` is why it could not be put in place.
-    """
+    """One data file: the name of the author's ``beside`` it, or the ``reason`` why it failed."""
 
     name: str
     how: Placing

@@ -92,10 +92,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Archive:
-    """One earlier version: ``kept`` is when it was replaced, ``modified`` its last edit.
-
-    ``number`` orders versions that were replaced in one second; ``size`` is in bytes.
-    """
+    """Replaced when ``kept``, with ``number`` in that second; ``size`` is in bytes."""
 
     kept: datetime
     number: int

@@ -172,10 +172,7 @@ def support_files(item: SourceItem, texts: Sequence[str]) -> Belongings:
 
 
 class ReleaseBuild:
-    """A release under construction beside the old one, which :meth:`commit` replaces by it.
-
-    It starts as a copy of the old release, so that files added there by hand are kept.
-    """
+    """A copy of the old release with what was added by hand, which :meth:`commit` replaces."""
 
     def __init__(self, path: Path, target: Path) -> None:
         self.path = path

@@ -92,10 +92,7 @@ _log = get_logger(__name__)
 
 
 def database_url(url: str, course_dir: Path) -> str:
-    """Return the URL to open: the configured one, or the SQLite file of the course.
-
-    Raises: :class:`InvalidInput` if the URL names neither SQLite nor PostgreSQL.
-    """
+    """Return the configured URL, or that of the course's SQLite file. Raises: InvalidInput."""
     if not url:
         return sqlite_url(course_dir / ".mograder" / "hub.db")
     parsed = _parse(url)
@@ -387,10 +384,7 @@ def _patience() -> Callable[[int, int, int], None]:
 
 
 def check_sqlite(path: Path) -> None:
-    """Check an SQLite file for damage without changing it; no other process may write to it.
-
-    Raises: :class:`InvalidInput` if it is damaged.
-    """
+    """Check an SQLite file that no other process writes to. Raises: InvalidInput if damaged."""
     found = sqlite_damage(path, math.inf, "quick_check", "&immutable=1")
     if found:
         raise InvalidInput(f"The database {path.name} is damaged: {found[0]}.")

@@ -74,10 +74,7 @@ provider_logins = Table(
 
 
 def parsed_subject(text: str) -> str:
-    """Return the id that a platform or provider has for a person, without blanks around it.
-
-    Raises: :class:`InvalidInput` for a text that cannot be one.
-    """
+    """Return a person's id at a platform or provider, stripped. Raises: InvalidInput."""
     subject = text.strip()
     if not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
         raise InvalidInput("Give the person's id there: in Moodle the number of the profile.")
@@ -134,10 +131,7 @@ class UsedStates(Tables):
         self._clock = clock
 
     def use(self, value: str, until: datetime) -> bool:
-        """Use a value up; return False if it was used before. It is remembered ``until`` then.
-
-        Only the value's hash is stored.
-        """
+        """Use a value up; False if it was before. Its hash is remembered ``until`` then."""
         try:
             with writing(self._engine) as connection:
                 ended = used_states.c.until <= self._clock.now()

@@ -52,10 +52,7 @@ _log = get_logger(__name__)
 
 
 def atomic_write(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK) -> None:
-    """Replace a file by ``data`` atomically: readers see the old or the new, also after a crash.
-
-    Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
-    """
+    """Replace a file: readers see the old or the new, also after a crash. Raises: Busy (full)."""
     with explained_when_full():
         write_file(path, data, mode, disk=disk)
 
@@ -273,10 +270,7 @@ def _permit(name: str, parent: int) -> None:
 
 
 def _unlinked(name: str, parent: int, held: set[str]) -> bool:
-    """Unlink an entry that is not a directory; return False for a directory.
-
-    One that NFS keeps while a process has it open is added to ``held`` instead.
-    """
+    """Unlink an entry, or add it to ``held`` if NFS keeps it; return False for a directory."""
     info = os.stat(name, dir_fd=parent, follow_symlinks=False)
     if stat.S_ISDIR(info.st_mode):
         return False

@@ -50,10 +50,7 @@ class Records:
         return (status.st_ino, status.st_size)
 
     def fresh(self) -> tuple[bytes, ...]:
-        """Return the complete lines added since the last call, all lines at the first call.
-
-        A file that was replaced or truncated by hand is read again from its beginning.
-        """
+        """Return the complete lines added since the last call; all of a file that was replaced."""
         inode, size = self.stamp()
         known, offset = self._seen
         if inode != known or size < offset:

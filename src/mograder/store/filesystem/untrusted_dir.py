@@ -82,10 +82,7 @@ _TRIES = 8
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """Facts from a regular file's inode: ``size`` in bytes.
-
-    ``changed_ns`` is by the system's clock; a rename and a change of the owner count, too.
-    """
+    """``size`` in bytes; ``changed_ns`` by the system's clock, also for a rename or new owner."""
 
     size: int
     modified_ns: int

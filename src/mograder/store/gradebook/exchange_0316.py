@@ -78,10 +78,7 @@ Deductions = Mapping[tuple[str, str], Penalty]
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """The import of one row: all that is known of the student after it, and a mark to add.
-
-    ``told`` is None if there is nothing to say about it.
-    """
+    """The import of one row: what is known of the student then, what to say, and a mark to add."""
 
     row: Row0316
     updated: str
@@ -349,10 +346,7 @@ def prepare_export(
 
 
 def compare_export(file: Connection, export: Export, *, replaces: bool = False) -> Difference:
-    """Compare an export with the tables in ``file``.
-
-    A row that 0.3.16 has changed since the last exchange is left as it is, unless ``replaces``.
-    """
+    """Compare an export with ``file``; what 0.3.16 changed is left, unless ``replaces``."""
     found = read_gradebook(file)
     there = {row.key: (row, updated) for row, updated in found.submissions}
     told: list[Told] = []
@@ -377,10 +371,7 @@ def compare_export(file: Connection, export: Export, *, replaces: bool = False) 
 def write_export(
     file: Connection, found: Difference, at: datetime
 ) -> Sequence[tuple[Exchanged, str]]:
-    """Write what differs into the tables in ``file``; return the rows that both sides agree on.
-
-    A row that 0.3.16 has written since the comparison is left to the next export.
-    """
+    """Write what still differs as compared; return the rows that both sides agree on."""
     metadata.create_all(file)
     for table in metadata.sorted_tables:  # an older program did not have all columns
         present = {column["name"] for column in inspect(file).get_columns(table.name)}

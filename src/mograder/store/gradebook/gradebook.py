@@ -493,10 +493,7 @@ class OneTransaction(Gradebook):
 
 
 def existing_gradebook(path: Path, *, tells: bool = False) -> Gradebook | None:
-    """Open a gradebook; None if the file does not exist, or opening it would change it.
-
-    For commands that must change nothing, such as those with ``--dry-run``.
-    """
+    """Open a gradebook, for ``--dry-run``; None without it, or if opening it would change it."""
     if not path.is_file():
         return None
     engine = _engine(path)

@@ -140,10 +140,7 @@ class Gradebook0316:
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """A row as it was exchanged last, and the number of the newest mark by a person then.
-
-    ``updated_at`` is the time that 0.3.16 gave to the row, "" where it is not recorded yet.
-    """
+    """A row as exchanged last, the newest mark by a person then, and its ``updated_at``."""
 
     row: Row0316
     mark: int

@@ -253,10 +253,7 @@ def put(connection: Connection, table: Table, row: Mapping[str, object]) -> None
 
 @dataclass(frozen=True, slots=True)
 class GivenMarks:
-    """Marks by question, and the comment on the submission; as ``Gradebook.record_marks``.
-
-    ``run`` is the grading run whose answer the marker looked at, None for the newest.
-    """
+    """As ``Gradebook.record_marks``; ``run`` is that of the answer looked at, None: newest."""
 
     marks: Mapping[str, MarkEntry]
     marker: str

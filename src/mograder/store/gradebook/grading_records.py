@@ -309,10 +309,7 @@ def checks_json(checks: Iterable[CheckResult]) -> str:
 
 
 def assignment_of(name: str, max_mark: object, marks: object, automatic: object) -> AssignmentRow:
-    """Return an assignment; ``marks`` and ``automatic`` are JSON texts.
-
-    Without keys of checks, all questions with marks count as automatic: 0.3.16 does so.
-    """
+    """Return an assignment, of JSON texts. Without ``automatic`` all are, as 0.3.16 does."""
     told, keys = json_of(marks), json_of(automatic)
     table = told.items() if isinstance(told, dict) else ()
     known = {str(key): number_or_none(mark) for key, mark in table}

@@ -195,10 +195,7 @@ _POLICIES = TypeAdapter(StoredPolicy)
 
 
 class LateWork(OfBook):
-    """The tables of late work in a gradebook. Thread-safe.
-
-    All that reads policies raises :class:`InvalidInput` when a stored one is damaged.
-    """
+    """Thread-safe. All that reads policies raises InvalidInput when a stored one is damaged."""
 
     def facts(self) -> LateFacts:
         with self._book.reading() as connection:

@@ -128,10 +128,7 @@ def question_grade(rows: StudentRows, key: str) -> QuestionGrade | None:
 
 
 def whole_ungraded(assignment: AssignmentRow) -> QuestionGrade:
-    """Return the record of the whole submission while it has no mark of its own.
-
-    It waits for one only in an assignment without marks by question.
-    """
+    """Return the whole submission without a mark; it waits where no question has marks."""
     waits = "" if assignment.marks else "not marked yet"
     return QuestionGrade(WHOLE, None, available_to_people(assignment) or None, MANUAL, open=waits)
 
@@ -355,10 +352,7 @@ def _is_other_work(mark: RecordedMark, runs: Sequence[RunFacts]) -> bool:
 
 
 def _is_other_mark(given: RecordedMark, marks: Sequence[RecordedMark]) -> bool:
-    """Return whether grading has changed its mark since a person marked the question.
-
-    The run tells what the person saw: a mark that was computed again is newer than that.
-    """
+    """Return whether grading changed its mark since the run that a person saw."""
     graded = [m for m in marks if m.question == given.question and m.marker == MACHINE]
     seen = given.run or 0
     before = [each for each in graded if each.number < given.number and (each.run or 0) <= seen]

@@ -46,10 +46,7 @@ _ROWS = select(mark_releases)
 
 @dataclass(frozen=True, slots=True)
 class NewRelease:
-    """A row to add: the JSON of a student's marks, visible from an aware time on.
-
-    ``visible_from`` None takes the student's marks back.
-    """
+    """The JSON of a student's marks, visible from an aware time on; None takes them back."""
 
     student: str
     visible_from: datetime | None
@@ -107,10 +104,7 @@ class MarkReleases(OfBook):
         return _grouped(self._read(_ROWS.filter_by(assignment=assignment)), "student")
 
     def since(self, at: datetime) -> Mapping[tuple[str, str], Sequence[ReleaseRow]]:
-        """Return rows by assignment and student, oldest first.
-
-        They are those of students with a row that was added or becomes visible at ``at`` or later.
-        """
+        """Return the rows of students with one that was added or becomes visible since ``at``."""
         c = mark_releases.c
         recent = select(c.assignment, c.student).where((c.at >= at) | (c.visible_from >= at))
         rows = self._read(_ROWS.where(tuple_(c.assignment, c.student).in_(recent)))

@@ -73,10 +73,7 @@ def may_be_several(url: str) -> bool:
 
 
 def lock_course(state_dir: Path) -> int:
-    """Lock the course, since two hubs would conflict over its sessions; return the descriptor.
-
-    It ends with the process. Raises: Conflict.
-    """
+    """Lock the course until the process ends; return the descriptor. Raises: Conflict."""
     descriptor = file_lock.open_lock(state_dir / "hub.lock")
     if not file_lock.acquire(descriptor):
         os.close(descriptor)

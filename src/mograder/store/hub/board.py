@@ -87,10 +87,7 @@ help_requests = table_of(
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """A message to the open notebooks of an item, shown ``until`` then.
-
-    ``username`` is the student who alone gets it, "" for everybody.
-    """
+    """Shown ``until`` then, to the student ``username`` alone, "" for everybody."""
 
     number: int
     item: Name

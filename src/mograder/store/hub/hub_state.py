@@ -252,10 +252,7 @@ class HubState(Tables):
     def remove_capabilities(
         self, *, login_id: str | None = None, username: str | None = None
     ) -> int:
-        """Remove the capabilities of a login, of a user, or of both combined; return the number.
-
-        Raises: ``ValueError`` if neither is given.
-        """
+        """Remove those of a login, a user or both; return how many. Raises: ``ValueError``."""
         wanted = {"login_id": login_id, "username": username}
         given = {name: value for name, value in wanted.items() if value}
         if not given:
@@ -269,10 +266,7 @@ class HubState(Tables):
     def record(
         self, at: datetime, who: str, action: str, what: str, where: str, outcome: str, *also: str
     ) -> None:
-        """Add a line to the audit log; texts are truncated, since clients choose them.
-
-        ``also``: further objects of the same action, with a line for each.
-        """
+        """Add a line to the audit log, one for each of ``also``; clients' texts are truncated."""
         values = {
             "at": at,
             "who": bounded(who, _NAME_LENGTH),
@@ -327,10 +321,7 @@ def bounded(text: str, length: int) -> str:
 
 @contextlib.contextmanager
 def existing_state(loaded: LoadedSettings) -> Iterator[HubState | None]:
-    """Open the database of a course's hub; None if no hub has run.
-
-    It is never created here, since it would have the wrong owner or directory.
-    """
+    """Open a hub's database; None if none has run: made here, it would have another owner."""
     url = database_url(loaded.settings.database.url, loaded.course_dir)
     file = sqlite_file(url)
     if file is not None and not file.exists():
@@ -380,10 +371,7 @@ def rotate_audit(
 
 @contextlib.contextmanager
 def _unguarded(connection: Connection) -> Iterator[None]:
-    """Disable the triggers of the audit log, which refuse to change or remove a line.
-
-    In this transaction only: other connections never see them missing.
-    """
+    """Disable the triggers of the audit log in this transaction; others never see them missing."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("ALTER TABLE audit DISABLE TRIGGER audit_only_grows"))
         yield

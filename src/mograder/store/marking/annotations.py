@@ -41,10 +41,7 @@ _LONGEST = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A cell by its index in the submission, and lines of its code from 1; None for all of it.
-
-    ``question`` is the key of the question that the annotation is about.
-    """
+    """A cell by its index, and lines of it from 1, None for all; ``question`` is the key."""
 
     question: str
     cell: int
@@ -54,10 +51,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A comment at a place; ``version`` changes with every change.
-
-    ``saved_comment`` is a comment of the question's bank, whose text is shown before ``text``.
-    """
+    """``version`` changes with each change; ``saved_comment``'s text is shown before ``text``."""
 
     annotation: str
     place: Place
@@ -82,10 +76,7 @@ class AnnotationChanged(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class AnnotationWish:
-    """The content of an annotation by a person; ``version`` is that of the one looked at.
-
-    ``submission`` is the SHA-256 of the submission that a new one was written at.
-    """
+    """``version`` is that looked at, ``submission`` the SHA-256 of the one a new one is for."""
 
     place: Place
     text: str
@@ -139,11 +130,7 @@ class Annotations(OfBook):
     def change(
         self, assignment: str, student: str, annotation: str, wish: AnnotationWish
     ) -> Annotation:
-        """Record another version of an annotation.
-
-        Raises: AnnotationChanged if the wish names an older version; InvalidInput and NotFound as
-        :meth:`add`.
-        """
+        """Record another version. Raises: AnnotationChanged (an older one), and as :meth:`add`."""
         with self._book.writing() as connection:
             _refuse(connection, assignment, wish)
             now = _find(connection, (assignment, student), annotation, wish.version)

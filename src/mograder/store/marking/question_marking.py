@@ -523,10 +523,7 @@ def rubric_points(starts_at: StartsAt, items: Iterable[float], available: float)
 
 
 def _rubric_entry(rubric: Rubric, question: str, entry: MarkEntry, available: float) -> MarkEntry:
-    """Return an entry with the points of its saved comments, if these count.
-
-    Raises: InvalidInput if a saved comment does not exist, or the adjustment is no number.
-    """
+    """Return an entry with the points of saved comments that count. Raises: InvalidInput."""
     details = entry.details
     if details is None:
         return entry

@@ -44,10 +44,7 @@ _LONGEST = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """The person who makes a change, and when.
-
-    ``own`` is the student whose marks the person must not change; "" for an instructor.
-    """
+    """``own`` is the student whose marks the person must not change; "" for an instructor."""
 
     name: str
     at: datetime

@@ -33,10 +33,7 @@ Times = Mapping[str, tuple[datetime, ...]]
 
 
 class VisibilityRules:
-    """The visibility rules of a course, read again when their file changed.
-
-    ``opens`` returns the times from which items are shown without a rule, by their names.
-    """
+    """Read again when the file changed; ``opens`` returns the times of items without a rule."""
 
     def __init__(
         self, path: Path, *, opens: Callable[[], Mapping[str, datetime]] = dict, disk: Disk = DISK

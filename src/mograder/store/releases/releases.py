@@ -295,10 +295,7 @@ class Releases:
 
 
 class ReleaseUpload:
-    """An upload that is not yet published: filled file by file within limits, then committed.
-
-    A context manager that discards it unless it is committed.
-    """
+    """Filled within limits, then committed; a context manager that discards it otherwise."""
 
     def __init__(
         self,
@@ -357,11 +354,7 @@ class ReleaseUpload:
         self._files.append(path)
 
     def commit(self, kind: ItemKind) -> Release:
-        """Replace the release atomically.
-
-        Raises: :class:`InvalidInput` if the notebook is missing, :class:`Conflict` if an upload
-        that began later was committed already.
-        """
+        """Replace the release. Raises: InvalidInput (no notebook), Conflict (a later one)."""
         self._check_open()
         if f"{self._name}.py" not in self._files:
             raise InvalidInput(

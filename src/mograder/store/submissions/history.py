@@ -55,10 +55,7 @@ RECORD = TypeAdapter(Submission)
 
 @dataclass(slots=True)
 class Person:
-    """All submissions of one user, in the order of arrival, and the one that counts.
-
-    ``last`` is the highest sequence number ever given, also to files that no longer exist.
-    """
+    """In the order of arrival; ``last`` is the highest number ever given, also to removed files."""
 
     submissions: list[Submission] = field(default_factory=list)
     counting: Submission | None = None

@@ -308,10 +308,7 @@ class ItemSubmissions:
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[History]:
-        """Yield the history, refreshed, under the lock.
-
-        While a batch is being written it is not refreshed: the batch updates it itself.
-        """
+        """Yield the history, refreshed unless a batch, which updates it, is being written."""
         with self._lock:
             if not self._busy:
                 with explained_when_unusable(self.directory):

@@ -72,10 +72,7 @@ class KeptReleases(Tables):
         self._seen: dict[str, tuple[Hashable, str]] = {}
 
     def keep(self, release: Release, now: datetime) -> str:
-        """Keep a published release as it is on disk; return the digest of its notebook's text.
-
-        Return "" if it is gone, or its notebook is no text in UTF-8 of a size that can be opened.
-        """
+        """Keep a published release; return the digest of its text, "" if that cannot be read."""
         seen, digest = self._seen.get(release.name, (None, ""))
         stamps = _stamps(release)
         if seen == (release.version, stamps):
@@ -255,10 +252,7 @@ class ReleaseHistory:
         self._clock = clock
 
     def present(self, item: ItemName) -> KeptText | None:
-        """Return the published release of an item; None if it is not published.
-
-        It is kept if it was not, as when its files were copied into the course by hand.
-        """
+        """Return the published release of an item, kept if it was not; None without one."""
         release = self._releases.get(item)
         if release is None:
             return None
@@ -277,10 +271,7 @@ class ReleaseHistory:
         return since is not None and (since <= at or since > now)
 
     def origin(self, user: Username, item: ItemName, mine: str) -> KeptText | None:
-        """Return the release that a copy came from, None if it cannot be told.
-
-        The copy's timeline says so; for older copies the text is compared with the kept releases.
-        """
+        """Return the release of a copy by its timeline, else by its text; None if neither tells."""
         digest = self._versions.release_of(user, item) or self._kept.fitting(item, mine)
         if not digest:
             return None

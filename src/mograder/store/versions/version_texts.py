@@ -189,10 +189,7 @@ class DamagedVersion:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The versions of all copies: ``bytes`` is the size of their data, ``looked`` that read back.
-
-    ``damaged`` are those of the sample that could not be read.
-    """
+    """``bytes`` is the size of the data; ``damaged`` are those among the ``looked`` at."""
 
     copies: int
     versions: int

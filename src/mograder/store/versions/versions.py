@@ -119,10 +119,7 @@ class _Addition:
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A copy's row in ``version_copies``, and that of its newest version, None without one.
-
-    ``key`` is the version that the newest one is stored as its difference from, or that itself.
-    """
+    """A copy's row, with its newest ``version`` and the ``key`` that this is a difference from."""
 
     copy: int
     release: int
