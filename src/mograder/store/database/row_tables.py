@@ -183,16 +183,15 @@ def _column(name: str, hint: Any, primary: bool, default: Any) -> Column[Any]:
     if optional:
         (kind,) = (each for each in get_args(kind) if each is not NoneType)
     if get_origin(kind) is tuple:
-        given = [_json(kind, *given or [Text()])]
+        adapter = TypeAdapter(kind)
+        (impl,) = given or [Text()]
+        given = [
+            Converted(impl, lambda each: adapter.dump_json(each).decode(), adapter.validate_json)
+        ]
     stored = given[0] if given else _type_of(kind)
     return Column(
         name, stored, *foreign, primary_key=primary, nullable=optional, server_default=default
     )
-
-
-def _json(kind: Any, impl: TypeEngine[str]) -> Converted:
-    adapter = TypeAdapter(kind)
-    return Converted(impl, lambda value: adapter.dump_json(value).decode(), adapter.validate_json)
 
 
 def _type_of(kind: Any) -> TypeEngine[Any]:

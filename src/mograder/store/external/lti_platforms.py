@@ -19,7 +19,6 @@ from sqlalchemy import (
     ColumnElement,
     Engine,
     Row,
-    Table,
     and_,
     delete,
     func,
@@ -36,7 +35,6 @@ from mograder.core.sections.settings_model import LtiPlatform, LtiSettings
 from mograder.store.database.database import reading, writing
 from mograder.store.database.row_tables import Tables, columns_of, values_of
 from mograder.store.external.external_tables import (
-    COURSE,
     Course,
     Link,
     Roster,
@@ -325,7 +323,7 @@ class LtiRosters(Tables):
     def remember(self, course: Course, memberships_url: str) -> None:
         if len(memberships_url) > _TEXT:
             return
-        url = select(lti_rosters.c.memberships_url).where(_of(lti_rosters, course))
+        url = select(lti_rosters.c.memberships_url).filter_by(**values_of(course))
         if self._value(url) != memberships_url:
             row = {**values_of(course), "memberships_url": memberships_url, "tried_at": None}
             self._put(lti_rosters, row)
@@ -342,7 +340,7 @@ class LtiRosters(Tables):
             return False
         c = lti_rosters.c
         last = c.tried_at.is_(None) if roster.tried_at is None else c.tried_at == roster.tried_at
-        taken = update(lti_rosters).where(_of(lti_rosters, roster.course), last)
+        taken = update(lti_rosters).filter_by(**values_of(roster.course)).where(last)
         return self._change(taken.values(tried_at=now)) > 0
 
     def replace(self, course: Course, members: Iterable[RosterMember], at: datetime) -> None:
@@ -356,15 +354,15 @@ class LtiRosters(Tables):
             }
             for each in members
         ]
-        read = update(lti_rosters).where(_of(lti_rosters, course)).values(read_at=at, error="")
+        read = update(lti_rosters).filter_by(**values_of(course)).values(read_at=at, error="")
         with writing(self._engine) as connection:
-            connection.execute(delete(lti_members).where(_of(lti_members, course)))
+            connection.execute(delete(lti_members).filter_by(**values_of(course)))
             if rows:
                 connection.execute(insert(lti_members), rows)
             connection.execute(read)
 
     def failed(self, course: Course, error: str) -> None:
-        noted = update(lti_rosters).where(_of(lti_rosters, course))
+        noted = update(lti_rosters).filter_by(**values_of(course))
         self._change(noted.values(error=bounded(error, _TEXT)))
 
     def launches(self, issuer: str, since: datetime) -> tuple[tuple[str, datetime], ...]:
@@ -376,9 +374,5 @@ class LtiRosters(Tables):
 
     def members(self, course: Course) -> tuple[RosterMember, ...]:
         c = lti_members.c
-        wanted = select(*columns_of(lti_members, RosterMember)).where(_of(lti_members, course))
+        wanted = select(*columns_of(lti_members, RosterMember)).filter_by(**values_of(course))
         return self._rows(RosterMember, wanted.order_by(c.display_name, c.subject))
-
-
-def _of(table: Table, course: Course) -> ColumnElement[bool]:
-    return and_(*(table.c[name] == getattr(course, name) for name in COURSE))

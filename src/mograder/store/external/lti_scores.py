@@ -324,7 +324,10 @@ def _taken(
     connection: Connection, row: ScoreRow, now: datetime, until: datetime
 ) -> ScoreRow | None:
     """Take a row; None if its time is not yet come, or another process was faster."""
-    c, stamp = lti_scores.c, _stamp(row, now)
+    c, stamp = lti_scores.c, row.stamp
+    if stamp is None or not row.tries:  # the platform takes the time of the first try once only
+        whole = now.replace(microsecond=0)
+        stamp = whole if stamp is None else max(whole, stamp + _SECOND)
     if stamp > now:
         waits: dict[str, object] = {"next_at": min(stamp, now + LONGEST_WAIT)}
         if stamp - now > _SOON:
@@ -341,11 +344,3 @@ def _taken(
     if not connection.execute(taken).rowcount:
         return None
     return replace(row, stamp=stamp, tries=row.tries + 1)
-
-
-def _stamp(row: ScoreRow, now: datetime) -> datetime:
-    """Return the time to send: that of the first try, which the platform takes once only."""
-    if row.stamp is not None and row.tries:
-        return row.stamp
-    whole = now.replace(microsecond=0)
-    return whole if row.stamp is None else max(whole, row.stamp + _SECOND)

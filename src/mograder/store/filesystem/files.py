@@ -16,7 +16,7 @@ import secrets
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mograder.core.context_managers import closing_fd
@@ -57,31 +57,25 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DIS
         write_file(path, data, mode, disk=disk)
 
 
-class Unnamed:
-    """A synced file without its final name; made by :func:`written`."""
-
-    def __init__(self, fd: int, temporary: Path | None, disk: Disk) -> None:
-        self._fd = fd
-        self._temporary = temporary
-        self._disk = disk
-
-    def place(self, name: str, directory: int) -> None:
-        """Give the file a name in its open ``directory``. Raises: ``FileExistsError``."""
-        target = Place(name, directory)
-        if self._temporary is None:
-            self._disk.name(self._fd, target)
-        else:
-            self._disk.place(Place(self._temporary.name, directory), target)
+Naming = Callable[[str, int], None]
+"""Gives a file a name in its directory, which is open. Raises: ``FileExistsError``."""
 
 
 @contextlib.contextmanager
-def written(directory: Path, data: bytes, disk: Disk) -> Iterator[Unnamed]:
-    """Write ``data``, synced, to a file in ``directory``; yield it to get its name."""
+def written(directory: Path, data: bytes, disk: Disk) -> Iterator[Naming]:
+    """Write ``data``, synced, to a file in ``directory``; yield what gives it its name."""
     fd, temporary = _opened(directory, disk)
+
+    def place(name: str, at: int) -> None:
+        if temporary is None:
+            disk.name(fd, Place(name, at))
+        else:
+            disk.place(Place(temporary.name, at), Place(name, at))
+
     try:
         disk.write(fd, data)
         disk.fsync(fd)
-        yield Unnamed(fd, temporary, disk)
+        yield place
     finally:
         os.close(fd)
         if temporary is not None:

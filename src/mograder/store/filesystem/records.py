@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -85,7 +86,16 @@ class Records:
     @contextlib.contextmanager
     def alone(self) -> Iterator[Callable[[Sequence[bytes], bool], None]]:
         """Lock the file, so that :meth:`fresh` returns all; yield :meth:`add`. Raises: Busy."""
-        with explained_when_full(), self._opened() as fd, locked(fd):
+        flags = os.O_RDWR | os.O_APPEND | open_flags.CLOEXEC | open_flags.BINARY
+        with explained_when_full(), ExitStack() as held:
+            try:
+                fd = held.enter_context(closing_fd(os.open(self._path, flags)))
+            except FileNotFoundError:
+                make_directories(self._path.parent, disk=self._disk)
+                made = os.open(self._path, flags | os.O_CREAT, 0o600)
+                fd = held.enter_context(closing_fd(made))
+                self._disk.fsync_directory(self._path.parent)
+            held.enter_context(locked(fd))
             self.stamp(now=True)
 
             def add(lines: Sequence[bytes], durable: bool) -> None:
@@ -99,20 +109,6 @@ class Records:
                     self._disk.fsync(fd)
 
             yield add
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[int]:
-        flags = os.O_RDWR | os.O_APPEND | open_flags.CLOEXEC | open_flags.BINARY
-        is_new = False
-        try:
-            fd = os.open(self._path, flags)
-        except FileNotFoundError:
-            make_directories(self._path.parent, disk=self._disk)
-            fd, is_new = os.open(self._path, flags | os.O_CREAT, 0o600), True
-        with closing_fd(fd):
-            if is_new:
-                self._disk.fsync_directory(self._path.parent)
-            yield fd
 
 
 def make_directories(path: Path, *, mode: int = 0o700, disk: Disk = DISK) -> None:

@@ -457,11 +457,9 @@ class Gradebook(Closing):
         if tells:
             _log.warning(_IMPORTED, counted(len(found.submissions), "submission"), name)
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> contextlib.AbstractContextManager[Connection]:
         """Yield a connection for reading, to the modules of ``store`` with tables of this file."""
-        with reading(self._engine) as connection:
-            yield connection
+        return reading(self._engine)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -483,9 +481,8 @@ class OneTransaction(Gradebook):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Connection]:
-        yield self._connection
+    def reading(self) -> contextlib.AbstractContextManager[Connection]:
+        return contextlib.nullcontext(self._connection)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:

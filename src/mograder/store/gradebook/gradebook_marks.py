@@ -53,7 +53,7 @@ from mograder.store.gradebook.mark_counting import (
     latest_by_question,
     replaces_automatic,
     row_for_comment,
-    short_grade,
+    submitted_at,
 )
 
 _Students: TypeAlias = str | Collection[str] | None
@@ -136,7 +136,8 @@ def read_short_grades(
     rows = connection.execute(wanted).all()
     for name, run, student, *fields in sorted(rows, key=lambda row: str.casefold(row[2])):
         work = Work(*fields)
-        yield short_grade(name, student, work, run), work
+        at, total = submitted_at(work), work.total
+        yield StudentGrade(name, student, total=total, final=total, run=run, submitted_at=at), work
 
 
 def read_student(connection: Connection, assignment: str, student: str) -> StudentRows:

@@ -98,18 +98,6 @@ def grade_of(rows: StudentRows) -> StudentGrade:
     return replace(grade, flags=tuple(_flags(grade, rows)))
 
 
-def short_grade(assignment: str, student: str, work: Work, run: int | None) -> StudentGrade:
-    """Return a student's marks without questions and deductions; ``run`` is the newest."""
-    return StudentGrade(
-        assignment,
-        student,
-        total=work.total,
-        final=work.total,
-        run=run,
-        submitted_at=_submitted_at(work),
-    )
-
-
 def question_grade(rows: StudentRows, key: str) -> QuestionGrade | None:
     """Return the mark of one question that counts; None if there is no such question.
 
@@ -380,7 +368,7 @@ def _with_work(grade: StudentGrade, rows: StudentRows, work: Work) -> StudentGra
         cell_errors=work.cell_errors,
         tampered=work.tampered,
         checks=work.checks,
-        submitted_at=_submitted_at(work),
+        submitted_at=submitted_at(work),
         graded_at=at,
     )
     if not only_earlier(rows):
@@ -401,7 +389,7 @@ def only_earlier(rows: StudentRows) -> bool:
     return not rows.runs and all(each.marker == EARLIER_MARKER for each in rows.marks)
 
 
-def _submitted_at(work: Work) -> float | None:
+def submitted_at(work: Work) -> float | None:
     return unix_time(work.received or work.earlier_submitted)
 
 

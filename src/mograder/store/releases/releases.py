@@ -135,7 +135,8 @@ class Releases:
         return [each.name for each in self.all() if each.kind is ItemKind.ASSIGNMENT]
 
     def get(self, name: ItemName) -> Release | None:
-        return self._read(name)
+        look_for(self._root, self._disk)  # another machine may have just published it
+        return self._read_listed(name)
 
     def readable(self, name: ItemName, filename: str) -> Path:
         """Return the path of a file that users may download: one of :attr:`Release.files`.
@@ -145,7 +146,7 @@ class Releases:
         """
         if ".." in filename:
             raise InvalidInput("Invalid filename")
-        release = self._read(name)
+        release = self.get(name)
         if release is None or filename not in release.files:
             raise NotFound("File not found")
         path = release.directory / filename
@@ -195,7 +196,7 @@ class Releases:
             self._keep_time(name, staged)
             exchange_or_rename(staged, self._root / name, disk=self._disk)
             self._newest[name] = number
-        release = self._read(name)
+        release = self.get(name)
         if release is None:
             raise NotFound(f"The release of {name} was removed as it was published.")
         return release
@@ -215,7 +216,7 @@ class Releases:
 
         Students' copies are older than a newer notebook, and would be told to be out of date.
         """
-        current, fd = self._read(name), open_release(staged)
+        current, fd = self.get(name), open_release(staged)
         if current is None or fd is None:
             return
         with closing_fd(fd), suppress(FileNotFoundError):  # a file may be removed by hand
@@ -226,11 +227,6 @@ class Releases:
             if all(filecmp.cmp(*pair, shallow=False) for pair in pairs):
                 times = current.notebook.stat()
                 os.utime(new.notebook, ns=(times.st_atime_ns, times.st_mtime_ns))
-
-    def _read(self, name: ItemName) -> Release | None:
-        """Return an item's release, also if another machine has just published it."""
-        look_for(self._root, self._disk)
-        return self._read_listed(name)
 
     def _read_listed(self, name: ItemName) -> Release | None:
         """Return an item's release after its root was listed or looked at."""

@@ -38,7 +38,7 @@ from mograder.core.files.disk import (
 )
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
-from mograder.store.filesystem.files import Unnamed, written
+from mograder.store.filesystem.files import Naming, written
 from mograder.store.filesystem.group_commit import GroupCommit
 from mograder.store.filesystem.records import Records, locked_directory, make_directories
 from mograder.store.submissions.history import RECORD, History, Person, Submission
@@ -124,9 +124,9 @@ class Submissions:
         moment = now.astimezone(UTC).replace(microsecond=now.microsecond // 1000 * 1000)
         with explained_when_unusable(room.directory), explained_when_full():
             make_directories(room.directory, disk=self._disk)
-            with written(room.directory, data, self._disk) as unnamed:
+            with written(room.directory, data, self._disk) as place:
                 digest = hashlib.sha256(data).hexdigest()
-                return room.keep(Work(user, data, digest, unnamed, moment, terms))
+                return room.keep(Work(user, data, digest, place, moment, terms))
 
     def pick(self, user: Username, item: ItemName, sequence: int) -> Submission:
         """Let the submission of this number count, synced to disk. Raises: NotFound, Busy."""
@@ -259,7 +259,7 @@ class Work:
     user: Username
     data: bytes
     sha256: str
-    unnamed: Unnamed
+    place: Naming
     received: datetime
     terms: Terms
     kept: Kept | None = None
@@ -395,8 +395,8 @@ class ItemSubmissions:
                 person.counting = aside
             return self._kept(aside, repeated=True, counts=counts)
         self._check_room(person, work)
-        place = partial(work.unnamed.place, directory=directory)
-        path = self._name(place, names_for(work.user, work.received))
+        names = names_for(work.user, work.received)
+        path = self._name(lambda name: work.place(name, directory), names)
         kept = Submission(
             work.user,
             path.name,
